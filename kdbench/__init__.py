@@ -1,0 +1,34 @@
+"""kdbench: cross-modal knowledge distillation, from wearable sensors to video, compared under identical conditions."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from kdbench.registry import encoder, fusion, loss, representation
+
+if TYPE_CHECKING:
+    from kdbench.runner import run
+    from kdbench.types import Batch, Context, Features
+
+__version__ = "0.1.0"
+__all__ = [
+    "Batch",
+    "Context",
+    "Features",
+    "__version__",
+    "encoder",
+    "fusion",
+    "loss",
+    "representation",
+    "run",
+]
+
+_LAZY = {"run": "kdbench.runner", "Batch": "kdbench.types", "Context": "kdbench.types", "Features": "kdbench.types"}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports what needs torch only when it is used."""
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'kdbench' has no attribute '{name}'")

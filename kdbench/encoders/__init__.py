@@ -1,0 +1,9 @@
+"""Four-stage encoders of series, images and clips."""
+
+BUILTIN = {
+    "conv1d": "kdbench.encoders.conv:Conv1d",
+    "conv2d": "kdbench.encoders.conv:Conv2d",
+    "conv2plus1d": "kdbench.encoders.conv:Conv2Plus1d",
+    "swin_t": "kdbench.encoders.swin:SwinT",
+    "video_swin_t": "kdbench.encoders.video_swin:VideoSwinT",
+}

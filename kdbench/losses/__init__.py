@@ -1,0 +1,11 @@
+"""Distillation and supervised losses, one file each."""
+
+BUILTIN = {
+    "ce": "kdbench.losses.ce:cross_entropy",
+    "se": "kdbench.losses.se:SemanticEmbedding",
+    "st": "kdbench.losses.st:soft_targets",
+    "sgm": "kdbench.losses.sgm:SemanticGraphMapping",
+    "rkd": "kdbench.losses.rkd:relational",
+    "sp": "kdbench.losses.sp:similarity_preserving",
+    "at": "kdbench.losses.at:attention_transfer",
+}

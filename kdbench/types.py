@@ -1,0 +1,106 @@
+"""The data that parts exchange: a batch of trials, a network's features, and what a loss is built from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SENSORS = "sensors"
+VIDEO = "video"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Trials that pass through a network together.
+
+    Attributes:
+        sensors: Series of each sensor, `{name: (B, axes, n)}`, in the units of the dataset's card.
+        video: Clip `(B, C, T, H, W)`, uint8 or float in [0, 1], or None where the student is a sensor.
+        label: Class indices `(B,)`, int64.
+        trial: The B trial ids, in the order of the rows; on the host.
+        index: Positions of the trials in their part `(B,)`, int64; the key of a teacher's cache.
+        metadata: Columns of the trial index (subject, repetition, …), one value a row; on the host.
+    """
+
+    sensors: Mapping[str, Tensor]
+    video: Tensor | None
+    label: Tensor
+    trial: tuple[str, ...]
+    index: Tensor
+    metadata: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.trial)
+
+    def replace(self, **changes: Any) -> Batch:
+        """Returns a copy with some fields changed."""
+        return replace(self, **changes)
+
+
+@dataclass(frozen=True)
+class Features:
+    """What one branch of a network says about a batch.
+
+    Attributes:
+        logits: Class scores `(B, K)`.
+        stages: Four maps `(B, C_i, *grid_i)`, channels first, each before the next stage's merging. The grid has one
+            axis for a series, two for an image, three (time first) for a clip. Under a fusion between stages they are
+            the fusion's output.
+        embedding: Pooled last stage `(B, D)`.
+        semantic: The embedding in the space of the label vectors `(B, S)`; None where no loss needs it.
+        ablated_logits: Class scores on the ablated input `(B, K)`; None unless a loss declares that it needs them.
+    """
+
+    logits: Tensor
+    stages: tuple[Tensor, ...]
+    embedding: Tensor
+    semantic: Tensor | None = None
+    ablated_logits: Tensor | None = None
+
+    def replace(self, **changes: Any) -> Features:
+        """Returns a copy with some fields changed."""
+        return replace(self, **changes)
+
+
+@dataclass(frozen=True)
+class Widths:
+    """Channel widths of one network, as its losses need them.
+
+    Attributes:
+        logits: K, the number of classes.
+        stages: C_1 … C_4.
+        embedding: D.
+        semantic: S, or None where there is no semantic space.
+    """
+
+    logits: int
+    stages: tuple[int, ...]
+    embedding: int
+    semantic: int | None = None
+
+    def of(self, field_name: str) -> int | tuple[int, ...] | None:
+        """The width of the field of `Features` with this name."""
+        return getattr(self, field_name)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a loss may need at construction.
+
+    Attributes:
+        classes: K.
+        student: Widths of the network that is trained.
+        teachers: Widths of each teacher branch; empty where there is no teacher.
+        label_vectors: Vectors of the class names `(K, S)`, float32, in the scale that enters the losses; or None.
+        train_size: Number of trials in the training part (for losses with a memory).
+    """
+
+    classes: int
+    student: Widths
+    teachers: tuple[Widths, ...] = ()
+    label_vectors: Tensor | None = None
+    train_size: int = 0

@@ -1,0 +1,31 @@
+"""What the tests share: where the real recordings and the reference values lie."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+NEEDS = {"data_dir": "KDBENCH_DATA", "goldens_dir": "KDBENCH_GOLDENS"}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselects tests of the recordings and the reference values where their folder is not named."""
+    missing = {fixture for fixture, variable in NEEDS.items() if not os.environ.get(variable)}
+    dropped = [item for item in items if missing & set(getattr(item, "fixturenames", ()))]
+    if dropped:
+        config.hook.pytest_deselected(items=dropped)
+        items[:] = [item for item in items if item not in set(dropped)]
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Folder that holds `utd_mhad/`."""
+    return Path(os.environ["KDBENCH_DATA"])
+
+
+@pytest.fixture(scope="session")
+def goldens_dir() -> Path:
+    """Folder that holds `index.json` and its arrays."""
+    return Path(os.environ["KDBENCH_GOLDENS"])
