@@ -1,0 +1,1 @@
+"""What a run leaves behind: files, metrics, pictures, cost, and its mirror in MLflow."""
