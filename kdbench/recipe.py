@@ -1,0 +1,349 @@
+"""Recipes: which parts make a method, at which size, trained how.
+
+A recipe is a YAML file. `extends:` names another one, whose settings it changes; `presets:` holds what differs between
+`paper`, `small` and `smoke`. Along the chain each recipe's settings are followed by its preset's, so a variant
+overrides what it extends at every size. `resolve` returns the checked result, in which nothing is left open.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from kdbench import resources
+from kdbench.errors import UsageError, unknown
+
+PRESETS = ("paper", "small", "smoke")
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PartSpec(BaseModel):
+    """A part by name, with its keyword parameters beside the name.
+
+    Attributes:
+        name: The part's name in its registry.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    name: str
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The keyword parameters."""
+        return dict(self.model_extra or {})
+
+
+class LossTerm(BaseModel):
+    """One term of an objective: its weight, and the loss's keyword parameters beside it."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    weight: float = Field(default=1.0, allow_inf_nan=False)
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The keyword parameters."""
+        return dict(self.model_extra or {})
+
+
+class Data(_Strict):
+    """Sizes at which trials enter the networks.
+
+    Attributes:
+        series_length: Samples of each sensor series after linear resampling.
+        frames: Frames of a clip, taken at the centres of equal parts.
+        frame_size: Height and width of a frame, pixels.
+    """
+
+    series_length: int = Field(ge=2)
+    frames: int = Field(ge=1)
+    frame_size: int = Field(ge=8)
+
+
+class Augment(_Strict):
+    """Random changes of the training inputs; zero switches one off. There are no flips: left and right are classes.
+
+    Attributes:
+        noise: Standard deviation of white noise on a series, in standard deviations of its axis over the training part.
+        scale: Largest relative change of size (frames) or of amplitude (series).
+        rotate_deg: Largest rotation of the frames, degrees.
+        shift: Largest shift of the frames, as a share of their size.
+    """
+
+    noise: float = Field(default=0.0, ge=0)
+    scale: float = Field(default=0.0, ge=0, lt=1)
+    rotate_deg: float = Field(default=0.0, ge=0, le=180)
+    shift: float = Field(default=0.0, ge=0, lt=1)
+
+
+class Train(_Strict):
+    """How one network is trained.
+
+    Attributes:
+        epochs: Passes over the training part.
+        batch_size: Trials a step.
+        lr: Peak learning rate of AdamW.
+        weight_decay: Decoupled weight decay; norms, biases and other vectors are left out.
+        schedule: `cosine` falls to zero; `constant` stays.
+        warmup: Share of all steps with a linear rise of the rate.
+        grad_clip: Largest gradient norm, or null.
+    """
+
+    epochs: int = Field(ge=1)
+    batch_size: int = Field(ge=1)
+    lr: float = Field(gt=0)
+    weight_decay: float = Field(default=0.05, ge=0)
+    schedule: Literal["cosine", "constant"] = "cosine"
+    warmup: float = Field(default=0.05, ge=0, lt=1)
+    grad_clip: float | None = Field(default=1.0, gt=0)
+
+
+class NetworkSpec(_Strict):
+    """One network and its training.
+
+    Attributes:
+        modality: What it sees: `sensors` or `video`.
+        sensors: The sensors that it sees, one branch each; null means all of the data set's.
+        representation: Raw input to what the encoder eats.
+        encoder: The four-stage backbone; each branch has its own.
+        fusion: Joins sensor branches.
+        losses: Terms of its objective by name; null removes one that an extended recipe set.
+        augment: Random changes of its training inputs.
+        train: Its training.
+    """
+
+    modality: Literal["sensors", "video"]
+    sensors: tuple[str, ...] | None = None
+    representation: PartSpec
+    encoder: PartSpec
+    fusion: PartSpec = PartSpec(name="none")
+    losses: dict[str, LossTerm]
+    augment: Augment = Augment()
+    train: Train
+
+    @field_validator("losses", mode="before")
+    @classmethod
+    def _without_removed(cls, losses: Any) -> Any:
+        if isinstance(losses, Mapping):
+            return {name: term for name, term in losses.items() if term is not None}
+        return losses
+
+    @model_validator(mode="after")
+    def _has_loss(self) -> NetworkSpec:
+        if not self.losses:
+            raise ValueError("at least one loss is needed, for example losses: {ce: {weight: 1}}")
+        return self
+
+
+class Selection(_Strict):
+    """Which weights are reported, and on which part.
+
+    Attributes:
+        rule: `last` reports the last epoch, trained on the whole training part. `best-val` cuts a validation part from
+            it (by subject where the protocol is) and reports the epoch that is best there.
+        part: `test`, read once at the end; or `validation`, for choosing hyper-parameters: the test part is not loaded.
+    """
+
+    rule: Literal["last", "best-val"] = "last"
+    part: Literal["test", "validation"] = "test"
+
+    @property
+    def needs_validation(self) -> bool:
+        """Whether a validation part is cut from the training part."""
+        return self.rule == "best-val" or self.part == "validation"
+
+
+class Recipe(_Strict):
+    """A method as resolved: every choice made.
+
+    Attributes:
+        name: The method.
+        summary: One line on what it is.
+        source: The paper.
+        data: Input sizes.
+        semantics: Where the vectors of the class names come from.
+        teacher: The sensor network that is trained first, or null.
+        student: The network that is trained against it, or null.
+        selection: Which weights are reported.
+        precision: `fp32`, or `bf16` autocast.
+        compile: Whether the networks go through `torch.compile`.
+    """
+
+    name: str
+    summary: str = ""
+    source: str = ""
+    data: Data
+    semantics: PartSpec
+    teacher: NetworkSpec | None = None
+    student: NetworkSpec | None = None
+    selection: Selection = Selection()
+    precision: Literal["fp32", "bf16"] = "fp32"
+    compile: bool = False
+
+    @model_validator(mode="after")
+    def _has_network(self) -> Recipe:
+        if self.teacher is None and self.student is None:
+            raise ValueError("a recipe needs a teacher, a student, or both")
+        return self
+
+
+def available() -> dict[str, Path]:
+    """The shipped recipes by name."""
+    return {path.stem: path for path in sorted(resources.folder("methods").glob("*.yaml"))}
+
+
+def read(name_or_path: str) -> tuple[str, dict[str, Any]]:
+    """Reads one recipe file, without what it extends.
+
+    Args:
+        name_or_path: The name of a shipped recipe, or the path of one's own YAML file.
+
+    Returns:
+        The recipe's name and its settings as written.
+
+    Raises:
+        UsageError: No such recipe, or the file is not a YAML mapping.
+    """
+    known = available()
+    path = known.get(name_or_path)
+    if path is None:
+        path = Path(name_or_path)
+        if path.suffix not in {".yaml", ".yml"} and os.sep not in name_or_path:
+            raise unknown("method", name_or_path, known, hint="See them all: kdbench list methods")
+        if not path.is_file():
+            raise UsageError(f"there is no recipe file {path}", hint="See the shipped ones: kdbench list methods")
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(settings, dict):
+        raise UsageError(f"{path} holds {type(settings).__name__}, expected a mapping of recipe keys")
+    return path.stem, settings
+
+
+def chain(name_or_path: str) -> list[tuple[str, dict[str, Any]]]:
+    """The recipe behind everything it extends, root first.
+
+    Raises:
+        UsageError: A recipe extends itself, directly or through others.
+    """
+    links: list[tuple[str, dict[str, Any]]] = []
+    seen: list[str] = []
+    following: str | None = name_or_path
+    while following is not None:
+        name, settings = read(following)
+        if name in seen:
+            raise UsageError(f"the recipe '{name}' extends itself: {' → '.join([*seen, name])}")
+        seen.append(name)
+        links.insert(0, (name, settings))
+        following = settings.get("extends")
+    return links
+
+
+def resolve(name_or_path: str, preset: str, overrides: Iterable[str] | Mapping[str, Any] = ()) -> Recipe:
+    """Resolves a recipe at one preset, with overrides, and checks every key.
+
+    Args:
+        name_or_path: Name of a shipped recipe or path of a YAML file.
+        preset: `paper`, `small` or `smoke`.
+        overrides: `a.b.c=value` strings, or a nested mapping.
+
+    Raises:
+        UsageError: An unknown recipe, preset or key (with the near misses), or a value of the wrong type.
+    """
+    if preset not in PRESETS:
+        raise unknown("preset", preset, PRESETS)
+    links = chain(name_or_path)
+    merged: dict[str, Any] = {}
+    for name, settings in links:
+        own = {key: value for key, value in settings.items() if key not in {"extends", "presets"}}
+        presets = settings.get("presets") or {}
+        for key in presets:
+            if key not in PRESETS:
+                raise unknown(f"preset in recipe '{name}'", key, PRESETS)
+        merged = merge(merge(merged, own), presets.get(preset) or {})
+    merged = merge(merged, overrides if isinstance(overrides, Mapping) else parse_overrides(overrides))
+    merged["name"] = links[-1][0]
+    try:
+        return Recipe.model_validate(merged)
+    except ValidationError as error:
+        raise _readable(error, links[-1][0]) from error
+
+
+def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Deep merge; a part with another `name` replaces the whole part, since parameters belong to their part."""
+    result = dict(base)
+    for key, value in changes.items():
+        held = result.get(key)
+        if isinstance(value, Mapping) and isinstance(held, Mapping) and value.get("name", held.get("name")) == held.get("name"):
+            result[key] = merge(held, value)
+        else:
+            result[key] = value
+    return result
+
+
+def parse_overrides(items: Iterable[str]) -> dict[str, Any]:
+    """Parses `a.b.c=value` strings; values are YAML scalars or lists.
+
+    Raises:
+        UsageError: A string without `=`, or a value that is not YAML.
+    """
+    result: dict[str, Any] = {}
+    for item in items:
+        key, equals, text = item.partition("=")
+        if not equals or not key.strip("."):
+            raise UsageError(f"cannot read the override '{item}'", hint="Write --set a.b.c=value")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise UsageError(f"the value of --set {item} is not YAML: {error}") from error
+        if isinstance(value, str):
+            value = _number_or_text(value)
+        nested: Any = value
+        for name in reversed(key.split(".")):
+            nested = {name: nested}
+        result = merge(result, nested)
+    return result
+
+
+def _number_or_text(text: str) -> float | str:
+    # YAML 1.1 reads 1e-4 as text.
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _readable(error: ValidationError, method: str) -> UsageError:
+    """Turns pydantic's first complaint into one that names the key, what was expected, and the near misses."""
+    first = error.errors()[0]
+    location = [str(part) for part in first["loc"]]
+    path = ".".join(location) or method
+    if first["type"] == "extra_forbidden":
+        owner: Any = Recipe
+        for step in location[:-1]:
+            owner = _model_behind(owner, step)
+        known = list(owner.model_fields) if owner is not None else []
+        return unknown("recipe key", path, [".".join([*location[:-1], name]) for name in known], hint=_SHOW.format(method))
+    if first["type"] == "missing":
+        return UsageError(f"recipe '{method}': {path} is missing", hint=_SHOW.format(method))
+    message = first["msg"].removeprefix("Value error, ")
+    return UsageError(f"recipe '{method}': {path} = {first['input']!r}: {message}", hint=_SHOW.format(method))
+
+
+_SHOW = "See its keys: kdbench describe {}"
+
+
+def _model_behind(owner: Any, step: str) -> Any:
+    if owner is None or step not in getattr(owner, "model_fields", {}):
+        return None
+    annotation = owner.model_fields[step].annotation
+    candidates = [annotation, *getattr(annotation, "__args__", ())]
+    return next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
