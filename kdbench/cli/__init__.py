@@ -1,0 +1,96 @@
+"""The command line: one module a command, imported when its command runs, so that `--help` is quick."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Annotated, Any, NoReturn
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from kdbench.cli.errors import exit_code_of
+from kdbench.errors import Interrupted
+
+COMMANDS = {
+    "run": ("kdbench.cli.run:run", "Train a method on a data set and report it; resumable."),
+    "data": ("kdbench.cli.data:app", "List, prepare, verify, preview and pack data sets."),
+    "list": ("kdbench.cli.listing:list_parts", "List methods, data sets and parts, with where each comes from."),
+    "describe": ("kdbench.cli.describe:describe", "Explain one part, method or data set."),
+    "doctor": ("kdbench.cli.doctor:doctor", "Check the set-up, with the next step for whatever is amiss."),
+}
+
+
+class LazyGroup(TyperGroup):
+    """Shows every command's help line without importing it; imports the one that is called."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        for name, (_, summary) in COMMANDS.items():
+            self.add_command(TyperCommand(name, help=summary))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Finds the command's name, then imports the command behind it."""
+        name, _, rest = super().resolve_command(ctx, args)
+        return name, _load(COMMANDS[str(name)][0]), rest
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the command; an interrupt becomes one line and exit code 130."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise Interrupted("interrupted") from error
+
+
+app = typer.Typer(
+    cls=LazyGroup,
+    add_completion=False,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _load(target: str) -> Any:
+    module, _, attribute = target.partition(":")
+    found = getattr(importlib.import_module(module), attribute)
+    if not isinstance(found, typer.Typer):
+        single = typer.Typer(add_completion=False)
+        single.command()(found)
+        found = single
+    return typer.main.get_command(found)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from kdbench import __version__
+
+        typer.echo(f"kdbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and stop.", callback=_version, is_eager=True)
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; may stand anywhere.")] = False,
+) -> None:
+    """Compare ways of teaching a video network what wearable sensors know, under identical conditions."""
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Runs the command line and leaves the process with its exit code.
+
+    Exit codes: 0 done, 1 a failed run or an unexpected error, 2 usage, 3 missing or broken data, 130 an interrupt.
+
+    Args:
+        arguments: What follows the program's name; the process's own by default.
+    """
+    given = sys.argv[1:] if arguments is None else arguments
+    # Taken out here, so that every command takes it, before and after its name.
+    wanted = [argument for argument in given if argument != "--debug"]
+    try:
+        typer.main.get_command(app).main(args=wanted, prog_name="kdbench")
+    except (Exception, KeyboardInterrupt) as error:
+        sys.exit(exit_code_of(error, debug=len(wanted) < len(given)))
+    sys.exit(0)

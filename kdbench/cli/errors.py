@@ -1,0 +1,39 @@
+"""How a failed command speaks: one line on what is wrong, one on what to do next, and the documented exit code."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+
+from kdbench.errors import Interrupted, KdbenchError
+
+
+def exit_code_of(error: BaseException, *, debug: bool = False) -> int:
+    """Explains an error on stderr and returns the process's exit code.
+
+    Args:
+        error: What a command raised.
+        debug: Whether the traceback comes first.
+    """
+    if isinstance(error, KeyboardInterrupt):
+        error = Interrupted("interrupted")
+    if debug:
+        traceback.print_exception(error)
+    if isinstance(error, KdbenchError):
+        _say(error.message, error.hint)
+        return error.exit_code
+    place = traceback.extract_tb(error.__traceback__)
+    where = f" ({Path(place[-1].filename).name}, line {place[-1].lineno})" if place else ""
+    hint = None if debug else "This is unexpected. Run the command again with --debug for the traceback."
+    _say(f"{type(error).__name__}: {error}{where}", hint)
+    return 1
+
+
+def _say(message: str, hint: str | None) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    console.print(Text.assemble(("error: ", "bold red"), message))
+    if hint:
+        console.print(Text(hint, style="cyan"))
