@@ -1,0 +1,91 @@
+"""Metrics of a classifier, from its stored logits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+ECE_BINS = 15
+
+
+def classification(logits: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
+    """Computes every reported metric; shares lie in [0, 1].
+
+    Args:
+        logits: Class scores `(N, K)`, or log-probabilities.
+        labels: Class indices `(N,)`.
+        classes: The K class names.
+
+    Returns:
+        `accuracy` (equal to micro F1), `macro_f1` over the classes present in the labels, `weighted_f1` (each class by
+        its number of trials), `per_class_recall` by class name (None where the labels lack the class), `ece`, and `n`.
+
+    Raises:
+        ValueError: Shapes that do not fit, no trial, a label outside 0 … K−1, or a logit that is not finite.
+    """
+    from sklearn.metrics import f1_score, recall_score
+
+    logits, labels = _checked(logits, labels, len(classes))
+    predictions = logits.argmax(axis=1)
+    present = np.unique(labels)
+    recall = recall_score(labels, predictions, labels=present, average=None, zero_division=0.0)
+    by_class = dict(zip(present.tolist(), recall.tolist(), strict=True))
+    return {
+        "n": len(labels),
+        "accuracy": float((predictions == labels).mean()),
+        "macro_f1": float(f1_score(labels, predictions, labels=present, average="macro", zero_division=0.0)),
+        "weighted_f1": float(f1_score(labels, predictions, labels=present, average="weighted", zero_division=0.0)),
+        "ece": calibration_error(logits, labels),
+        "per_class_recall": {name: by_class.get(index) for index, name in enumerate(classes)},
+    }
+
+
+def calibration_error(logits: np.ndarray, labels: np.ndarray, bins: int = ECE_BINS) -> float:
+    """Expected calibration error: how far confidence lies from accuracy, in [0, 1].
+
+    The trials are put into equal bins of confidence (the largest softmax probability), each open on the left; ECE is
+    the mean over trials of |accuracy − confidence| of their bin (Guo et al., On Calibration of Modern Neural Networks,
+    ICML 2017, eq. 3).
+
+    Args:
+        logits: `(N, K)`.
+        labels: `(N,)`.
+        bins: Number of bins.
+    """
+    from scipy.special import softmax
+
+    probabilities = softmax(logits.astype(np.float64), axis=1)
+    confidence = probabilities.max(axis=1)
+    gap = (probabilities.argmax(axis=1) == labels) - confidence
+    bin_of = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    return float(np.abs(np.bincount(bin_of, weights=gap, minlength=bins)).sum() / len(labels))
+
+
+def confusion(labels: np.ndarray, predictions: np.ndarray, classes: int) -> np.ndarray:
+    """Row-normalised confusion matrix `(K, K)`: the share of each true class (row) that was predicted as each class.
+
+    The row of a class that the labels lack is zero.
+
+    Args:
+        labels: True class indices `(N,)`.
+        predictions: Predicted class indices `(N,)`.
+        classes: K.
+    """
+    counts = np.bincount(np.asarray(labels) * classes + np.asarray(predictions), minlength=classes**2)
+    matrix = counts.reshape(classes, classes).astype(np.float64)
+    return matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+
+
+def _checked(logits: np.ndarray, labels: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    logits, labels = np.asarray(logits), np.asarray(labels)
+    if logits.shape != (len(labels), classes):
+        raise ValueError(f"logits are {logits.shape}, expected ({len(labels)}, {classes}): one row a label")
+    if not len(labels):
+        raise ValueError("there is no trial to evaluate")
+    if labels.min() < 0 or labels.max() >= classes:
+        raise ValueError(f"labels run from {labels.min()} to {labels.max()}, expected 0 to {classes - 1}")
+    if not np.isfinite(logits).all():
+        raise ValueError(f"the logits of row {int(np.argwhere(~np.isfinite(logits))[0, 0])} are not finite")
+    return logits, labels
