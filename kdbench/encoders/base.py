@@ -1,0 +1,71 @@
+"""What an encoder is: a backbone of four stages that can be driven stage by stage."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+from torch import Tensor, nn
+
+
+class Encoder(nn.Module, ABC):
+    """A four-stage backbone without a head.
+
+    Subclasses take `in_channels` and their own keyword parameters, which recipes set. They are driven as `stem`,
+    `stage(0)` … `stage(3)`, `pool`; a fusion may replace the map between two stages.
+
+    Args:
+        in_channels: Channels of the input.
+
+    Attributes:
+        statistics: Mean and standard deviation of the input in [0, 1] that the encoder expects, a value a channel or
+            one for all. Known before construction: the representation is built first.
+        normalisation: `sample` where every row is normalised on its own (GroupNorm, LayerNorm), `batch` for BatchNorm.
+        channels: C_1 … C_4.
+        width: D, the width of the embedding.
+        pretrained: False, or where the weights come from.
+    """
+
+    statistics: ClassVar[tuple[Sequence[float], Sequence[float]]] = ((0.5,), (0.5,))
+    normalisation: Literal["batch", "sample"] = "sample"
+    channels: tuple[int, int, int, int]
+    width: int
+    pretrained: bool | str = False
+
+    def __init__(self, in_channels: int) -> None:
+        super().__init__()
+        self.in_channels = in_channels
+
+    @abstractmethod
+    def stem(self, x: Tensor) -> Tensor:
+        """The input `(B, in_channels, *grid)` to what the first stage takes."""
+
+    @abstractmethod
+    def stage(self, index: int, x: Tensor) -> Tensor:
+        """Runs one stage, which starts with the merging that halves the grid of the stage before.
+
+        Args:
+            index: 0 … 3.
+            x: The stem's output for stage 0, else the map of the stage before `(B, C_index, *grid)`.
+
+        Returns:
+            The stage's map `(B, C_{index+1}, *grid)`, channels first.
+        """
+
+    @abstractmethod
+    def pool(self, last: Tensor) -> Tensor:
+        """The last map `(B, C_4, *grid)` to the embedding `(B, D)`."""
+
+    def forward(self, x: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+        """Runs everything.
+
+        Returns:
+            The four maps, and the embedding.
+        """
+        maps = []
+        x = self.stem(x)
+        for index in range(4):
+            x = self.stage(index, x)
+            maps.append(x)
+        return tuple(maps), self.pool(x)

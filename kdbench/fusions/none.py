@@ -1,0 +1,11 @@
+"""No fusion."""
+
+from __future__ import annotations
+
+from kdbench.fusions.base import Fusion
+from kdbench.registry import fusion
+
+
+@fusion("none")
+class NoFusion(Fusion):
+    """Every branch on its own, with its own head."""
