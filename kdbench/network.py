@@ -117,6 +117,11 @@ class Network(nn.Module):
         semantic = None if self.projections is None else self.projections[branch](embedding)
         return Features(self.classifiers[branch](embedding), stages, embedding, semantic)
 
+    @staticmethod
+    def probabilities(features: Sequence[Features]) -> Tensor:
+        """The prediction `(B, K)`: the mean of the branches' softmax outputs, float32."""
+        return torch.stack([branch.logits.float().softmax(-1) for branch in features]).mean(0)
+
     @torch.no_grad()
     def ablated(self, inputs: Sequence[Tensor], mode: str = "all", generator: Generator | None = None) -> list[Tensor]:
         """Class scores on the ablated inputs: apart from the originals, in eval mode, without gradient.
@@ -159,11 +164,6 @@ def evaluating(module: nn.Module) -> Iterator[None]:
     finally:
         for part, training in modes:
             part.training = training
-
-
-def probabilities(features: Sequence[Features]) -> Tensor:
-    """A network's prediction `(B, K)`: the mean of its branches' softmax outputs, float32."""
-    return torch.stack([branch.logits.float().softmax(-1) for branch in features]).mean(0)
 
 
 def build_network(
