@@ -27,6 +27,8 @@ KINDS = {
     "dataset": "datasets",
     "method": "methods",
 }
+TABLES = {"dataset": "kdbench.data"}
+"""Modules with the table of what is built in, where it is not the package of the kind's own name."""
 ATTRIBUTE = "__kdbench_part__"
 
 
@@ -86,7 +88,7 @@ class Registry:
         self._added: dict[str, Any] = {}
 
     def _builtin(self) -> dict[str, str]:
-        return importlib.import_module(f"kdbench.{KINDS[self.kind]}").BUILTIN
+        return importlib.import_module(TABLES.get(self.kind, self.group)).BUILTIN
 
     def origins(self) -> dict[str, Origin]:
         """Every known name with its origin, sorted; imports no component.
@@ -210,7 +212,8 @@ def loss(
         project: Where the widths of `on` differ, put a learnt linear on the student's side. Relation losses, which
             compare samples with samples, need none and say False.
         all_teachers: The loss takes the list of all teacher branches; otherwise it is called for each and averaged.
-        needs: Optional fields of `Features` that must be there (`semantic`, `ablated_logits`).
+        needs: Optional fields of `Features` (`semantic`, `ablated_logits`) or of the `Context` (`label_vectors`) that
+            must be there.
 
     A parameter named `batch` receives the `Batch`. A module class receives the `Context` as its parameter `context`
     where it has one. Other keyword parameters come from the recipe.

@@ -1,0 +1,137 @@
+"""`kdbench run`: train a method on a data set, and say what came out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from kdbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from kdbench.runner import RunResult
+
+
+def run(
+    method: Annotated[str, typer.Option(help="Recipe: a name of `kdbench list methods`, or a YAML file.")],
+    dataset: Annotated[str, typer.Option(help="Data set: a name of `kdbench list datasets`.")],
+    protocol: Annotated[str | None, typer.Option(help="Which trials train and test; the card's first by default.")] = None,
+    preset: Annotated[str, typer.Option(help="paper, small, smoke; auto takes paper with a GPU, else small.")] = "auto",
+    video: Annotated[str | None, typer.Option(help="The student's view: rgb, depth; rgb by default where it is.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Run this one seed (0 by default).", min=0)] = None,
+    seeds: Annotated[int | None, typer.Option(help="Run the seeds 0 … N-1.", min=1)] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="Change a recipe's key: a.b.c=value; repeatable.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    precision: Annotated[str | None, typer.Option(help="fp32 or bf16; what the recipe says by default.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Where the data sets lie.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the runs; ./runs by default.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Train again what is finished or half done.")] = False,
+) -> None:
+    """Trains a method on a data set and reports it.
+
+    A finished run is shown, not repeated; an interrupted one goes on where it was.
+    """
+    if seed is not None and seeds is not None:
+        raise UsageError("--seed and --seeds exclude each other", hint="--seeds 3 runs the seeds 0, 1 and 2.")
+    from rich.console import Console
+
+    from kdbench.engine.progress import reporter_for
+    from kdbench.runner import run as run_once
+
+    console = Console()
+    results = []
+    for number in range(seeds) if seeds else [seed or 0]:
+        if seeds:
+            console.rule(f"{method} · seed {number}")
+        result = run_once(
+            method,
+            dataset,
+            protocol=protocol,
+            preset=preset,
+            video=video,
+            seed=number,
+            overrides=overrides or (),
+            device=device,
+            precision=precision,
+            data_dir=data_dir,
+            out=out,
+            fresh=fresh,
+            reporter=reporter_for(console),
+        )
+        show(result, console)
+        results.append(result)
+    if len(results) > 1:
+        _show_spread(results, console)
+
+
+def show(result: RunResult, console: Console) -> None:
+    """Prints one run: its numbers, the conditions they hold under, its cost, and where it lies."""
+    from rich.table import Table
+
+    from kdbench.engine.progress import duration
+
+    record, metrics = result.result, result.metrics
+    table = Table(
+        title=f"{record['method']} on {record['dataset']}, {record['protocol']}, {record['preset']}, seed {record['seed']}",
+        show_header=True,
+        title_justify="left",
+    )
+    table.add_column("")
+    for column in ("accuracy", "macro F1"):
+        table.add_column(column, justify="right")
+    part = record["conditions"]["part"]
+    who = "student" if record["recipe"]["student"] else "teacher"
+    table.add_row(f"{who} ({_seen(record)})", *_percent(metrics), style="bold")
+    if metrics.get("inductive"):
+        table.add_row("  one trial at a time", *_percent(metrics["inductive"]))
+    teacher = record["teacher"]
+    if teacher and who == "student":
+        table.add_row("teacher", *_percent(teacher))
+        for key, label in (("at_student_batch_size", "at the student's batch size"), ("inductive", "one trial at a time")):
+            if key in teacher:
+                table.add_row(f"  {label}", *_percent(teacher[key]))
+    if record["gain"]:
+        gain = record["gain"]
+        table.add_row("gain over student_only", *(f"{100 * gain[k]:+.2f}" for k in ("accuracy", "macro_f1")))
+    console.print(table)
+    if who == "student" and record["method"] != "student_only" and not record["gain"]:
+        console.print("gain: run student_only with the same options to see it", style="dim", highlight=False)
+    cost = record["cost"]
+    console.print(
+        f"{part} part, {metrics['n']} trials · {cost['parameters'] / 1e6:.2f} M parameters · "
+        f"{cost['flops'] / 1e9:.2f} GFLOPs and {cost['latency_ms']:.1f} ms a trial · "
+        f"{duration(cost['train_seconds'])} of training ({cost['seconds_per_epoch']:.2f} s an epoch)"
+        + (f" + teacher {duration(cost['teacher_seconds'])}" if cost["teacher_seconds"] and who == "student" else "")
+        + f" · {cost['peak_memory_bytes'] / 2**30:.1f} GiB at most · waited for data {100 * cost['wait_share']:.1f} %",
+        highlight=False,
+        soft_wrap=True,
+    )
+    for warning in record["warnings"]:
+        console.print(f"warning: {warning}", style="yellow", highlight=False, soft_wrap=True)
+    console.print(f"pictures: {result.folder / 'learning_curves.png'}", highlight=False, soft_wrap=True)
+    console.print(f"folder:   {result.folder}", highlight=False, soft_wrap=True)
+
+
+def _show_spread(results: list[RunResult], console: Console) -> None:
+    import statistics
+
+    for key, label in (("accuracy", "accuracy"), ("macro_f1", "macro F1")):
+        values = [100 * result.metrics[key] for result in results]
+        each = ", ".join(f"{value:.2f}" for value in values)
+        console.print(
+            f"{label}: {statistics.mean(values):.2f} ± {statistics.stdev(values):.2f} (n - 1) over {len(values)} seeds: {each}",
+            highlight=False,
+        )
+
+
+def _seen(record: dict[str, Any]) -> str:
+    return ", ".join(record["conditions"]["test_modalities"])
+
+
+def _percent(metrics: dict[str, Any]) -> tuple[str, str]:
+    return f"{100 * metrics['accuracy']:.2f}", f"{100 * metrics['macro_f1']:.2f}"

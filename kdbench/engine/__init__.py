@@ -1,0 +1,1 @@
+"""The one loop: objective, frozen teacher, training, evaluation."""

@@ -1,0 +1,57 @@
+"""How long a training will take, from a few steps on copies of its networks."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import time
+
+import torch
+
+from kdbench.engine.augment import Augmenter
+from kdbench.engine.loop import Training
+from kdbench.engine.optim import build_optimizer
+from kdbench.engine.progress import duration
+
+SLOW_STEP_SECONDS = 5.0
+
+
+def seconds_per_step(training: Training) -> float:
+    """Times one full step on copies; the training, its seeds and its networks stay as they are.
+
+    The first step warms up; it counts only where it alone takes longer than `SLOW_STEP_SECONDS`.
+    """
+    probe = dataclasses.replace(
+        training, network=copy.deepcopy(training.network), objective=copy.deepcopy(training.objective)
+    )
+    probe.optimizer = build_optimizer([probe.network, probe.objective], training.spec.train)
+    axis_std = {name: torch.ones(1, device=training.accelerator.device) for name in training.loader.sensors}
+    probe.augment = Augmenter(training.spec.augment, axis_std)
+    probe.network.train()
+    count = min(len(training.loader), training.spec.train.batch_size)
+    seconds = 0.0
+    with torch.random.fork_rng():
+        for _ in range(2):
+            batch = next(iter(training.loader.batches(list(range(count)), count)))
+            _wait(training)
+            started = time.perf_counter()
+            probe.backward(probe.forward(batch, 0, 0)[1])
+            _wait(training)
+            seconds = time.perf_counter() - started
+            if seconds > SLOW_STEP_SECONDS:
+                break
+    return seconds
+
+
+def announce(training: Training) -> None:
+    """Says how long the training will take, before it starts."""
+    steps = -(-len(training.loader) // training.spec.train.batch_size) * training.spec.train.epochs
+    expected = steps * seconds_per_step(training)
+    training.reporter.message(
+        f"{training.phase}: about {duration(expected)} for {steps} steps on {training.accelerator.device}"
+    )
+
+
+def _wait(training: Training) -> None:
+    if training.accelerator.device.type == "cuda":
+        torch.cuda.synchronize()

@@ -1,0 +1,88 @@
+"""Predictions of a trained network, made so that batch mates cannot leak the label."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+
+from kdbench.data.loader import Loader
+from kdbench.network import Network
+from kdbench.results.metrics import classification
+from kdbench.seeds import seed_for
+
+SHUFFLES = 5
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Class scores of a part.
+
+    Attributes:
+        trials: The N trial ids.
+        labels: Class indices `(N,)`.
+        logits: Scores `(R, N, K)`: R = 1, or one row a shuffle where the network couples the samples of a batch.
+        batch_size: Trials in a batch when they were made.
+    """
+
+    trials: tuple[str, ...]
+    labels: np.ndarray
+    logits: np.ndarray
+    batch_size: int
+
+    def metrics(self, classes: Sequence[str]) -> dict[str, object]:
+        """The metrics, averaged over shuffles; per-class values too."""
+        rows = [classification(scores, self.labels, classes) for scores in self.logits]
+        if len(rows) == 1:
+            return rows[0]
+        mean: dict[str, object] = dict(rows[0])
+        for key, value in rows[0].items():
+            if isinstance(value, float):
+                mean[key] = float(np.mean([row[key] for row in rows]))
+        recalls = [row["per_class_recall"] for row in rows]
+        mean["per_class_recall"] = {
+            name: None if recalls[0][name] is None else float(np.mean([recall[name] for recall in recalls]))
+            for name in recalls[0]
+        }
+        mean["shuffles"] = len(rows)
+        return mean
+
+    @property
+    def accuracy(self) -> float:
+        """Accuracy, averaged over shuffles."""
+        return float((self.logits.argmax(-1) == self.labels).mean())
+
+
+@torch.no_grad()
+def predict(network: Network, loader: Loader, *, batch_size: int, accelerator: Accelerator) -> Predictions:
+    """Predicts every trial of a loader's part.
+
+    A network that couples the samples of a batch is evaluated in seeded, label-independent shuffles, the partial batch
+    kept: in name order the trials are sorted by class, and batch mates would tell the label. A network of several
+    branches predicts by the mean of their softmax outputs; its logits are the logarithm of that mean.
+    """
+    was_training = network.training
+    network.eval()
+    count = len(loader)
+    if network.couples_batch and batch_size > 1:
+        orders = [_shuffle(count, number) for number in range(SHUFFLES)]
+    else:
+        orders = [torch.arange(count)]
+    rows = []
+    for order in orders:
+        scores = []
+        for batch in loader.batches(order, batch_size):
+            with accelerator.autocast():
+                branches = network(network.represent(batch))
+            scores.append(branches[0].logits.float() if len(branches) == 1 else network.probabilities(branches).clamp_min(1e-12).log())
+        inverse = torch.argsort(order)
+        rows.append(torch.cat(scores).cpu()[inverse].numpy())
+    network.train(was_training)
+    return Predictions(tuple(loader.trials), loader.labels.cpu().numpy(), np.stack(rows), batch_size)
+
+
+def _shuffle(count: int, number: int) -> torch.Tensor:
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed_for("evaluation", number)))

@@ -1,0 +1,304 @@
+"""The single training loop; both phases and every method go through it. Read it from top to bottom."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from kdbench.data.loader import Loader
+from kdbench.engine import checkpoint
+from kdbench.engine.augment import Augmenter
+from kdbench.engine.evaluate import predict
+from kdbench.engine.objective import Objective
+from kdbench.engine.optim import build_optimizer, learning_rate
+from kdbench.engine.progress import Reporter
+from kdbench.engine.teacher import FrozenTeacher
+from kdbench.errors import RunFailed
+from kdbench.network import Network
+from kdbench.recipe import NetworkSpec
+from kdbench.results.files import append_jsonl, read_jsonl, write_jsonl
+from kdbench.seeds import seed_for
+from kdbench.types import Batch, Features
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """Names that the order of the data depends on; the method is not among them, so runs at a seed are paired."""
+
+    dataset: str
+    protocol: str
+    seed: int
+
+    def seed_of(self, purpose: str, *more: str | int) -> int:
+        """Seed for a purpose (`order`, `augment`, …) of this pairing."""
+        return seed_for(purpose, self.dataset, self.protocol, self.seed, *more)
+
+
+@dataclass
+class Training:
+    """One network on its way through its epochs.
+
+    Attributes:
+        phase: `teacher` or `student`.
+        network: The network in training.
+        objective: Its losses.
+        spec: Epochs, batch size, rates, augmentation.
+        loader: The training part.
+        pairing: Names that seeds derive from.
+        accelerator: Device and precision.
+        folder: Where `checkpoint/` and `metrics.jsonl` go.
+        reporter: Shows the progress.
+        classes: Class names, for the validation metrics.
+        teacher: The frozen teacher, or None.
+        validation: The validation part, or None.
+        keep_best: Whether the weights of the best validation epoch are kept, and restored at the end.
+        on_epoch: Called with each epoch's record.
+    """
+
+    phase: str
+    network: Network
+    objective: Objective
+    spec: NetworkSpec
+    loader: Loader
+    pairing: Pairing
+    accelerator: Accelerator
+    folder: Path
+    reporter: Reporter
+    classes: tuple[str, ...]
+    teacher: FrozenTeacher | None = None
+    validation: Loader | None = None
+    keep_best: bool = False
+    on_epoch: Callable[[Record], None] = lambda record: None
+    best: dict[str, Any] = field(default_factory=lambda: {"epoch": 0, "accuracy": -1.0})
+
+    def run(self) -> list[Record]:
+        """Trains to the last epoch, from the last checkpoint where there is one.
+
+        Returns:
+            One record an epoch, as in `metrics.jsonl`.
+
+        Raises:
+            RunFailed: A loss became NaN or inf; the term, the step and its trials are named.
+        """
+        train = self.spec.train
+        self.optimizer = build_optimizer([self.network, self.objective], train)
+        axis_std = {name: self.loader.all_series(name).std(dim=(0, 2)) for name in self.loader.sensors}
+        self.augment = Augmenter(self.spec.augment, axis_std)
+        done = self._restore()
+        steps = -(-len(self.loader) // train.batch_size)
+        records = self._records(done)
+        self.reporter.start_phase(self.phase, epochs=train.epochs, steps=steps, done=done, trials=len(self.loader))
+        for epoch in range(done + 1, train.epochs + 1):
+            record = self._epoch(epoch, steps)
+            self._validate(epoch, record)
+            append_jsonl(self.folder / "metrics.jsonl", record)
+            self._save(epoch)
+            records.append(record)
+            self.reporter.end_epoch(record)
+            self.on_epoch(record)
+        self.reporter.end_phase()
+        if self.keep_best:
+            self._restore_best()
+        return records
+
+    def _epoch(self, epoch: int, steps: int) -> Record:
+        train = self.spec.train
+        order = torch.randperm(
+            len(self.loader), generator=torch.Generator().manual_seed(self.pairing.seed_of("order", epoch))
+        )
+        # Dropout and the like draw from the global generator; seeding it here makes a resumed epoch equal.
+        torch.manual_seed(self.pairing.seed_of("noise", self.phase, epoch))
+        sums = Sums(self.objective, self.accelerator.device)
+        self.network.train()
+        self.objective.train()
+        norms: Tensor | None = None
+        started, waited = time.perf_counter(), self.loader.waited_seconds
+        for step, batch in enumerate(self.loader.batches(order, train.batch_size)):
+            rate = learning_rate(train, (epoch - 1) * steps + step, train.epochs * steps)
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            student, loss, values = self.forward(batch, epoch, step)
+            if step == 0:
+                norms = self._gradient_norms(values)
+            norm = self.backward(loss)
+            sums.add(step, student, values, norm, self.objective.diagnostics(), batch)
+            self.reporter.step(len(batch))
+        seconds = time.perf_counter() - started
+        record = sums.read(norms)
+        if record["bad_step"] is not None:
+            raise self._not_finite(record, epoch, order)
+        del record["bad_step"], record["bad_terms"]
+        return {
+            "phase": self.phase,
+            "epoch": epoch,
+            "lr": rate,
+            **record,
+            "validation": None,
+            "samples_per_second": len(self.loader) / seconds,
+            "seconds": seconds,
+            "wait_share": (self.loader.waited_seconds - waited) / seconds,
+        }
+
+    def forward(self, batch: Batch, epoch: int, step: int) -> tuple[list[Features], Tensor, Tensor]:
+        """Features of the batch, the loss, and the value of each term."""
+        teacher = []
+        if self.teacher is not None:
+            teacher = self.teacher(batch, seed=self.pairing.seed_of("ablation", epoch, step))
+        batch = self.augment(batch, self.pairing.seed_of("augment", epoch, step))
+        with self.accelerator.autocast():
+            inputs = self.network.represent(batch)
+            student = self.network(inputs)
+            if "ablated_logits" in self.objective.needs:
+                generator = torch.Generator().manual_seed(self.pairing.seed_of("ablation", epoch, step))
+                logits = self.network.ablated(inputs, mode=self.objective.ablation, generator=generator)
+                student = [b.replace(ablated_logits=x) for b, x in zip(student, logits, strict=True)]
+        loss, values = self.objective(student, teacher, batch)
+        return student, loss, values
+
+    def backward(self, loss: Tensor) -> Tensor:
+        """One step of the optimizer; returns the norm of the whole gradient before clipping."""
+        self.optimizer.zero_grad(set_to_none=True)
+        self.accelerator.backward(loss)
+        parameters = self._parameters()
+        norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        if self.spec.train.grad_clip is not None:
+            nn.utils.clip_grads_with_norm_(parameters, self.spec.train.grad_clip, norm)
+        self.optimizer.step()
+        return norm
+
+    def _parameters(self) -> list[nn.Parameter]:
+        return [*self.network.parameters(), *self.objective.parameters()]
+
+    def _gradient_norms(self, values: Tensor) -> Tensor:
+        """Norm of each weighted term's gradient on the network, so that a vacuous term is seen; `(n_terms,)`."""
+        parameters = [p for p in self.network.parameters() if p.requires_grad]
+        norms = []
+        for value, weight in zip(values, self.objective.weights, strict=True):
+            if not value.requires_grad:
+                norms.append(value.new_zeros(()))
+                continue
+            gradients = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
+            held = [g.float().norm() for g in gradients if g is not None]
+            norms.append(abs(weight) * torch.stack(held).norm() if held else value.new_zeros(()))
+        return torch.stack(norms).detach()
+
+    def _validate(self, epoch: int, record: Record) -> None:
+        if self.validation is None:
+            return
+        batch_size = self.spec.train.batch_size
+        predictions = predict(self.network, self.validation, batch_size=batch_size, accelerator=self.accelerator)
+        metrics = predictions.metrics(self.classes)
+        record["validation"] = {"accuracy": metrics["accuracy"], "macro_f1": metrics["macro_f1"]}
+        if self.keep_best and predictions.accuracy > self.best["accuracy"]:
+            self.best = {"epoch": epoch, "accuracy": predictions.accuracy}
+            checkpoint.save(self.folder / "checkpoint" / "best", {"network": self.network}, self.optimizer, self.best)
+
+    def _modules(self) -> Mapping[str, nn.Module]:
+        return {"network": self.network, "objective": self.objective}
+
+    def _save(self, epoch: int) -> None:
+        checkpoint.save(
+            self.folder / "checkpoint", self._modules(), self.optimizer, {"epoch": epoch, "best": self.best}
+        )
+
+    def _restore(self) -> int:
+        device = self.accelerator.device
+        progress = checkpoint.load(self.folder / "checkpoint", self._modules(), self.optimizer, device=device)
+        if progress is None:
+            return 0
+        self.best = progress["best"]
+        return int(progress["epoch"])
+
+    def _restore_best(self) -> None:
+        device = self.accelerator.device
+        checkpoint.load(self.folder / "checkpoint" / "best", {"network": self.network}, self.optimizer, device=device)
+
+    def _records(self, done: int) -> list[Record]:
+        """The records up to the checkpoint; an epoch that was logged and not saved is dropped."""
+        path = self.folder / "metrics.jsonl"
+        held = read_jsonl(path) if path.is_file() else []
+        kept = [r for r in held if r["phase"] != self.phase or r["epoch"] <= done]
+        if len(kept) != len(held):
+            write_jsonl(path, kept)
+        return [r for r in kept if r["phase"] == self.phase]
+
+    def _not_finite(self, record: Record, epoch: int, order: Tensor) -> RunFailed:
+        step, size = record["bad_step"], self.spec.train.batch_size
+        trials = [self.loader.trials[i] for i in order[step * size : (step + 1) * size].tolist()]
+        terms = ", ".join(record["bad_terms"]) or "the sum of the terms"
+        return RunFailed(
+            f"{self.phase}: {terms} became NaN or inf in epoch {epoch}, step {step + 1}, on the trials "
+            f"{', '.join(trials)}; the checkpoint of epoch {epoch - 1} is kept",
+            hint=f"Lower the rate (--set {self.phase}.train.lr=…) or the weight of that term.",
+        )
+
+
+class Sums:
+    """Running sums of an epoch; they stay on the device and are read once."""
+
+    def __init__(self, objective: Objective, device: torch.device) -> None:
+        self.names = objective.names
+        self.weights = objective.weights
+        self.values = torch.zeros(len(self.names), device=device)
+        # A term of weight 0 is watched, not trained on: it may be undefined without harm.
+        self.used = torch.tensor([weight != 0 for weight in objective.weights] + [True], device=device)
+        self.correct = torch.zeros((), device=device)
+        self.bad_step = torch.full((), -1, device=device)
+        self.bad_terms = torch.zeros_like(self.used)
+        self.diagnostics: dict[str, Tensor] = {}
+        self.trials = 0
+        self.steps = 0
+
+    def add(
+        self,
+        step: int,
+        student: list[Features],
+        values: Tensor,
+        norm: Tensor,
+        diagnostics: dict[str, Tensor],
+        batch: Batch,
+    ) -> None:
+        """Adds a step; `values` are the terms before weighting, `norm` is the whole gradient's."""
+        values = values.detach()
+        wrong = ~torch.isfinite(torch.cat([values, norm.reshape(1)])) & self.used
+        first = wrong.any() & (self.bad_step < 0)
+        self.bad_terms = torch.where(first, wrong, self.bad_terms)
+        self.bad_step = torch.where(first, torch.full_like(self.bad_step, step), self.bad_step)
+        self.values += values * len(batch)
+        votes = torch.stack([branch.logits.detach().float().softmax(-1) for branch in student]).mean(0)
+        self.correct += (votes.argmax(-1) == batch.label).sum()
+        for name, value in diagnostics.items():
+            self.diagnostics[name] = self.diagnostics.get(name, torch.zeros_like(value)) + value
+        self.trials += len(batch)
+        self.steps += 1
+
+    def read(self, norms: Tensor | None) -> Record:
+        """The epoch's means, on the host; the one synchronisation of an epoch."""
+        means = [finite(value) for value in (self.values / self.trials).tolist()]
+        bad = int(self.bad_step)
+        return {
+            "loss": sum(w * value for w, value in zip(self.weights, means, strict=True) if w and value is not None),
+            "terms": dict(zip(self.names, means, strict=True)),
+            "grad_norms": {} if norms is None else dict(zip(self.names, map(finite, norms.tolist()), strict=True)),
+            "accuracy": float(self.correct) / self.trials,
+            "diagnostics": {name: finite(float(value) / self.steps) for name, value in self.diagnostics.items()},
+            "bad_step": bad if bad >= 0 else None,
+            "bad_terms": [
+                name for name, wrong in zip([*self.names, "the gradient"], self.bad_terms.tolist(), strict=True) if wrong
+            ],
+        }
+
+
+def finite(value: float) -> float | None:
+    """The value, or None where it is NaN or infinite: what strict JSON can hold."""
+    return value if math.isfinite(value) else None

@@ -1,0 +1,190 @@
+"""What a person sees while a run goes on: bars in a terminal, lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+
+
+class Reporter(Protocol):
+    """Receives the events of a run."""
+
+    def message(self, text: str) -> None:
+        """One line of information."""
+
+    def warn(self, text: str) -> None:
+        """One line that the user should see again at the end."""
+
+    def start_phase(self, phase: str, *, epochs: int, steps: int, done: int, trials: int) -> None:
+        """A training starts, or goes on after `done` epochs."""
+
+    def step(self, count: int) -> None:
+        """A step over `count` trials is done."""
+
+    def end_epoch(self, record: dict[str, Any]) -> None:
+        """An epoch is done."""
+
+    def end_phase(self) -> None:
+        """The training is done."""
+
+
+def reporter_for(console: Console) -> Reporter:
+    """Bars where the console is a terminal, plain lines where it is not."""
+    return BarReporter(console) if console.is_terminal else LineReporter(console)
+
+
+class _Clock:
+    """Trials a second and time left, from what this process has done itself."""
+
+    def __init__(self, epochs: int, done: int, trials: int) -> None:
+        self.left = (epochs - done) * trials
+        self.seen = 0
+        self.started = time.perf_counter()
+
+    def add(self, count: int) -> None:
+        self.seen += count
+
+    @property
+    def rate(self) -> float:
+        return self.seen / max(1e-9, time.perf_counter() - self.started)
+
+    @property
+    def time_left(self) -> str:
+        return duration((self.left - self.seen) / self.rate) if self.seen else "–"
+
+
+class LineReporter:
+    """A plain log, one line an epoch at most every few seconds."""
+
+    def __init__(self, console: Console, *, every_seconds: float = 10.0) -> None:
+        self._console = console
+        self._every = every_seconds
+        self._said = 0.0
+        self._epochs = 0
+        self._clock = _Clock(1, 0, 1)
+
+    def message(self, text: str) -> None:
+        """Prints the line."""
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def warn(self, text: str) -> None:
+        """Prints the line, marked."""
+        self.message(f"warning: {text}")
+
+    def start_phase(self, phase: str, *, epochs: int, steps: int, done: int, trials: int) -> None:
+        """Says what is trained, and from where it goes on."""
+        self._epochs, self._clock = epochs, _Clock(epochs, done, trials)
+        going_on = f", going on after epoch {done}" if done else ""
+        self.message(f"{phase}: {epochs} epochs of {steps} steps over {trials} trials{going_on}")
+
+    def step(self, count: int) -> None:
+        """Counts."""
+        self._clock.add(count)
+
+    def end_epoch(self, record: dict[str, Any]) -> None:
+        """Prints the epoch, if the last line is old enough or it is the last."""
+        now = time.perf_counter()
+        if record["epoch"] == self._epochs or now - self._said >= self._every:
+            self._said = now
+            self.message(f"{describe(record, self._epochs)} · {self._clock.time_left} left")
+
+    def end_phase(self) -> None:
+        """Nothing is open."""
+
+
+class BarReporter:
+    """A bar over the steps of a phase, with the last epoch's terms beside it."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._progress: Progress | None = None
+        self._epochs = 0
+        self._clock = _Clock(1, 0, 1)
+        self._latest = ""
+
+    def message(self, text: str) -> None:
+        """Prints the line above the bar."""
+        self._console.print(text, markup=False, highlight=False)
+
+    def warn(self, text: str) -> None:
+        """Prints the line above the bar, marked."""
+        self._console.print(f"warning: {text}", style="yellow", markup=False, highlight=False)
+
+    def start_phase(self, phase: str, *, epochs: int, steps: int, done: int, trials: int) -> None:
+        """Opens the bar."""
+        self._epochs, self._clock = epochs, _Clock(epochs, done, trials)
+        self._latest = ""
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[info]}"),
+            console=self._console,
+            transient=False,
+        )
+        self._progress.start()
+        self._task = self._progress.add_task(phase, total=epochs * steps, completed=done * steps, info="")
+
+    def step(self, count: int) -> None:
+        """Moves the bar."""
+        self._clock.add(count)
+        if self._progress is not None:
+            info = f"{self._clock.rate:.0f} trials/s · {self._clock.time_left} left{self._latest}"
+            self._progress.update(self._task, advance=1, info=info)
+
+    def end_epoch(self, record: dict[str, Any]) -> None:
+        """Shows the epoch's terms beside the bar."""
+        self._latest = f" · {describe(record, self._epochs, short=True)}"
+
+    def end_phase(self) -> None:
+        """Closes the bar."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+
+class SilentReporter:
+    """Shows nothing; for tests and for use as a library."""
+
+    def message(self, text: str) -> None:
+        """Ignored."""
+
+    def warn(self, text: str) -> None:
+        """Ignored."""
+
+    def start_phase(self, phase: str, *, epochs: int, steps: int, done: int, trials: int) -> None:
+        """Ignored."""
+
+    def step(self, count: int) -> None:
+        """Ignored."""
+
+    def end_epoch(self, record: dict[str, Any]) -> None:
+        """Ignored."""
+
+    def end_phase(self) -> None:
+        """Ignored."""
+
+
+def describe(record: dict[str, Any], epochs: int, *, short: bool = False) -> str:
+    """One line on an epoch: its terms, accuracy, and rate."""
+    terms = " ".join(f"{name} {value:.3g}" for name, value in record["terms"].items())
+    text = f"{terms} · train {100 * record['accuracy']:.1f} %"
+    if record["validation"]:
+        text += f" · validation {100 * record['validation']['accuracy']:.1f} %"
+    if short:
+        return text
+    return f"{record['phase']} {record['epoch']}/{epochs} · {text} · {record['samples_per_second']:.0f} trials/s"
+
+
+def duration(seconds: float) -> str:
+    """A duration as people say it: `45 s`, `3 min 20 s`, `2 h 5 min`."""
+    seconds = max(0, round(seconds))
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60} s"
+    return f"{seconds // 3600} h {seconds % 3600 // 60} min"

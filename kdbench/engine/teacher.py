@@ -1,0 +1,175 @@
+"""The frozen teacher, as the student's training meets it."""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from kdbench.data.loader import Loader
+from kdbench.errors import RunFailed
+from kdbench.network import Network
+from kdbench.types import Batch, Features
+
+# A teacher's outputs over the training part are kept while they fit; the paper's stage maps may not.
+CACHE_BYTES = 4 << 30
+
+
+class FrozenTeacher:
+    """Gives a teacher's features of the student's batches; in eval mode and without gradient.
+
+    What cannot change is computed once: the representation of every trial and, where the network does not couple the
+    samples of a batch, its features.
+
+    Args:
+        network: The trained teacher.
+        loader: The student's training part; the teacher must see the same trials.
+        fields: Fields of `Features` that the student's losses read, or None for all.
+        ablation: Which ablated input the losses need (`all`, `channel`), or None.
+        batch_size: Trials in a batch while the cache is filled.
+        accelerator: Device and precision.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        loader: Loader,
+        *,
+        fields: frozenset[str] | None,
+        ablation: str | None,
+        batch_size: int,
+        accelerator: Accelerator,
+    ) -> None:
+        self.network = network.eval().requires_grad_(False)
+        self.fingerprint = fingerprint(network)
+        self._accelerator = accelerator
+        self._fields = fields
+        self._ablation = ablation
+        self._position = {trial: number for number, trial in enumerate(loader.trials)}
+        self._ablated = self._ablate_once(loader) if ablation == "all" else None
+        self._inputs: list[Tensor] | None = None
+        self._features: list[Features] | None = None
+        self._fill(loader, batch_size)
+
+    @property
+    def cached(self) -> str:
+        """What is kept: `features`, `inputs` or `nothing`."""
+        return "features" if self._features is not None else "inputs" if self._inputs is not None else "nothing"
+
+    @torch.no_grad()
+    def __call__(self, batch: Batch, *, seed: int = 0) -> list[Features]:
+        """Features of each branch for the batch's trials, in its order.
+
+        Args:
+            batch: The student's batch; its ids decide which trials the teacher is asked about.
+            seed: Seed of the ablated channels, where those are drawn.
+        """
+        rows = self._rows(batch)
+        if self._features is not None:
+            return [_select(features, rows) for features in self._features]
+        inputs = self.network.represent(batch) if self._inputs is None else [x.index_select(0, rows) for x in self._inputs]
+        with self._accelerator.autocast():
+            branches = self.network(inputs)
+            if self._ablation == "channel":
+                generator = torch.Generator().manual_seed(seed)
+                logits = self.network.ablated(inputs, mode="channel", generator=generator)
+                branches = [b.replace(ablated_logits=x) for b, x in zip(branches, logits, strict=True)]
+        if self._ablated is not None:
+            count = len(batch)
+            branches = [b.replace(ablated_logits=x.expand(count, -1)) for b, x in zip(branches, self._ablated, strict=True)]
+        return [_keep(b, self._fields) for b in branches]
+
+    def check_unchanged(self) -> None:
+        """Asserts that the teacher is bit for bit what it was.
+
+        Raises:
+            RunFailed: Its state changed, or it left eval mode, during the student's training.
+        """
+        if any(module.training for module in self.network.modules()):
+            raise RunFailed("the frozen teacher was put into training mode while the student trained")
+        if fingerprint(self.network) != self.fingerprint:
+            raise RunFailed("the frozen teacher's state changed while the student trained")
+
+    def _rows(self, batch: Batch) -> Tensor:
+        try:
+            rows = torch.tensor([self._position[trial] for trial in batch.trial])
+        except KeyError as error:
+            raise RunFailed(f"teacher and student see different trials: the teacher has no {error}") from error
+        if batch.index.is_cuda:
+            rows = rows.pin_memory()
+        return rows.to(batch.index.device, non_blocking=True)
+
+    @torch.no_grad()
+    def _ablate_once(self, loader: Loader) -> list[Tensor]:
+        first = next(iter(loader.batches([0], 1)))
+        with self._accelerator.autocast():
+            return self.network.ablated(self.network.represent(first), mode="all")
+
+    @torch.no_grad()
+    def _fill(self, loader: Loader, batch_size: int) -> None:
+        everything = list(range(len(loader)))
+        fixed = not self.network.couples_batch and self._ablation != "channel"
+        first = next(iter(loader.batches(everything[:1], 1)))
+        inputs = self.network.represent(first)
+        kept = [tensor for branch in self(first) for tensor in _tensors(branch)] if fixed else inputs
+        if sum(tensor.numel() * 4 for tensor in kept) * len(loader) > CACHE_BYTES:
+            return
+        if fixed:
+            parts = [self(batch) for batch in loader.batches(everything, batch_size)]
+            self._features = [_concatenate([part[b] for part in parts]) for b in range(len(parts[0]))]
+        else:
+            shown = [self.network.represent(batch) for batch in loader.batches(everything, batch_size)]
+            self._inputs = [torch.cat([part[source] for part in shown]) for source in range(len(inputs))]
+
+
+def fingerprint(network: torch.nn.Module) -> str:
+    """Hash of every parameter and buffer, bit for bit."""
+    digest = hashlib.sha256()
+    for name, value in sorted(network.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _keep(features: Features, fields: frozenset[str] | None) -> Features:
+    """Drops what no loss reads; the logits stay, since they are small and named in every message."""
+    if fields is None:
+        return features
+    return features.replace(
+        stages=features.stages if "stages" in fields else (),
+        semantic=features.semantic if "semantic" in fields else None,
+    )
+
+
+def _tensors(features: Features) -> list[Tensor]:
+    rest = (features.logits, features.embedding, features.semantic, features.ablated_logits)
+    return [*features.stages, *(tensor for tensor in rest if tensor is not None)]
+
+
+def _select(features: Features, rows: Tensor) -> Features:
+    def pick(value: Tensor | None) -> Tensor | None:
+        return None if value is None else value.index_select(0, rows)
+
+    return Features(
+        logits=features.logits.index_select(0, rows),
+        stages=tuple(stage.index_select(0, rows) for stage in features.stages),
+        embedding=features.embedding.index_select(0, rows),
+        semantic=pick(features.semantic),
+        ablated_logits=pick(features.ablated_logits),
+    )
+
+
+def _concatenate(parts: list[Features]) -> Features:
+    def join(values: list[Tensor | None]) -> Tensor | None:
+        held = [value for value in values if value is not None]
+        return torch.cat(held) if held else None
+
+    return Features(
+        logits=torch.cat([part.logits for part in parts]),
+        stages=tuple(torch.cat(maps) for maps in zip(*(part.stages for part in parts), strict=True)),
+        embedding=torch.cat([part.embedding for part in parts]),
+        semantic=join([part.semantic for part in parts]),
+        ablated_logits=join([part.ablated_logits for part in parts]),
+    )

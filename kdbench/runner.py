@@ -1,0 +1,428 @@
+"""One run from its names to its folder: data, teacher, student, evaluation, result."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from filelock import FileLock, Timeout
+
+from kdbench.cell import Cell, environment
+from kdbench.data.protocol import split
+from kdbench.data.store import open_dataset
+from kdbench.engine.device import build_accelerator
+from kdbench.engine.evaluate import Predictions, predict
+from kdbench.engine.objective import declared_needs
+from kdbench.engine.progress import Reporter, SilentReporter
+from kdbench.errors import Interrupted, KdbenchError, UsageError
+from kdbench.phases import Setting, Student, Teacher, export, obtain_teacher, records_of, train_student
+from kdbench.recipe import NetworkSpec, Recipe, merge, parse_overrides, resolve
+from kdbench.results import cost, plots
+from kdbench.results.files import read_json, write_json, write_parquet, write_safetensors
+from kdbench.results.metrics import confusion
+from kdbench.results.tracking import Tracker
+from kdbench.semantics.base import LabelVectors, load
+from kdbench.types import VIDEO
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A finished run.
+
+    Attributes:
+        folder: Where everything about it lies.
+        result: What its `run.json` says.
+        reused: Whether it had been finished before.
+    """
+
+    folder: Path
+    result: dict[str, Any]
+    reused: bool
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """The metrics of the reported network."""
+        return self.result["metrics"]
+
+    def predictions(self) -> pd.DataFrame:
+        """The table of `predictions.parquet`: trial, label, shuffle, and a logit a class."""
+        return pd.read_parquet(self.folder / "predictions.parquet")
+
+
+def run(
+    method: str,
+    dataset: str,
+    *,
+    protocol: str | None = None,
+    preset: str = "auto",
+    video: str | None = None,
+    seed: int = 0,
+    overrides: Sequence[str] | Mapping[str, Any] = (),
+    device: str = "auto",
+    precision: str | None = None,
+    data_dir: Path | None = None,
+    out: Path | None = None,
+    fresh: bool = False,
+    reporter: Reporter | None = None,
+) -> RunResult:
+    """Trains and evaluates a method on a data set; what `kdbench run` does.
+
+    A finished run is returned, an interrupted one goes on where it was, and both end with the same numbers.
+
+    Args:
+        method: Name of a recipe, or path of a YAML file.
+        dataset: Name of a data set, or path of a card.
+        protocol: The split; by default the first of the card.
+        preset: `paper`, `small`, `smoke`, or `auto`: `paper` with a GPU, else `small`.
+        video: The student's view (`depth`, `rgb`, …); by default the best that is there.
+        seed: The run's seed.
+        overrides: Changes of the recipe, `a.b.c=value` or nested.
+        device: `auto`, `cpu` or `cuda`.
+        precision: `fp32` or `bf16`; by default what the recipe says.
+        data_dir: Where the data sets lie; by default `$KDBENCH_DATA`, `./data`, then the cache folder.
+        out: Folder of the runs; by default `$KDBENCH_HOME`, else `./runs`.
+        fresh: Start anew even where the run is finished or half done.
+        reporter: Shows the progress; silent by default.
+
+    Raises:
+        UsageError: Names or values that do not exist or do not fit together.
+        DataError: Data that are missing or broken.
+        RunFailed: A training that cannot go on.
+        Interrupted: Ctrl-C; repeating the call resumes.
+    """
+    reporter = reporter or SilentReporter()
+    preset = choose_preset(preset, device, reporter)
+    changes = dict(overrides) if isinstance(overrides, Mapping) else parse_overrides(overrides)
+    if precision is not None:
+        changes = merge(changes, {"precision": precision})
+    recipe = resolve(method, preset, changes)
+    accelerator = build_accelerator(device, recipe.precision)
+    wants_video = any(spec is not None and spec.modality == VIDEO for spec in (recipe.teacher, recipe.student))
+    data = open_dataset(
+        dataset,
+        data_dir=data_dir,
+        video=(video or "auto") if wants_video else None,
+        frame_size=recipe.data.frame_size,
+        frames=recipe.data.frames,
+    )
+    cell = Cell(recipe, data, protocol or data.card.default_protocol, preset, seed)
+    parts = split(data.card, data.index, cell.protocol, validation=recipe.selection.needs_validation, seed=seed)
+    root = runs_folder(out)
+    folder = root / cell.folder
+    with _locked(folder):
+        if fresh:
+            _clear(folder)
+        elif (done := _finished(folder)) is not None:
+            reporter.message(f"this run is finished already: {folder} (--fresh trains it again)")
+            return RunResult(folder, done, reused=True)
+        setting = Setting(cell, parts, accelerator, reporter, _label_vectors(recipe, data.card))
+        return RunResult(folder, Run(setting, root, folder, fresh).execute(), reused=False)
+
+
+@dataclass
+class Run:
+    """One run while it is made.
+
+    Attributes:
+        setting: What it is a run of, and with what.
+        root: Folder of all runs.
+        folder: Its own.
+        fresh: Whether an unfinished teacher is trained anew.
+    """
+
+    setting: Setting
+    root: Path
+    folder: Path
+    fresh: bool
+
+    def execute(self) -> dict[str, Any]:
+        """Trains, evaluates and writes everything; returns what `run.json` says."""
+        self.started = time.time()
+        self.tracker = Tracker(self.setting.warn)
+        self.result = self._header()
+        self._write("running")
+        try:
+            self._track()
+            return self._finish()
+        except KeyboardInterrupt as error:
+            self._stop("interrupted", "interrupted by the user")
+            raise Interrupted(
+                f"interrupted; the last finished epoch is kept in {self.folder}",
+                hint="Repeat the same command to go on from there.",
+            ) from error
+        except KdbenchError as error:
+            self._stop("failed", str(error))
+            raise
+        except Exception as error:
+            self._stop("failed", f"{type(error).__name__}: {error}")
+            raise
+
+    def _header(self) -> dict[str, Any]:
+        cell = self.setting.cell
+        device = self.setting.accelerator.device
+        previous = read_json(self.folder / "run.json") if (self.folder / "run.json").is_file() else {}
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "status": "running",
+            "method": cell.method,
+            "dataset": cell.dataset.card.name,
+            "protocol": cell.protocol,
+            "preset": cell.preset,
+            "seed": cell.seed,
+            "recipe": cell.recipe.model_dump(mode="json"),
+            "conditions": cell.conditions(),
+            "environment": environment(device),
+            "semantics": self._semantics(),
+            "view": {"name": cell.dataset.view, "reason": cell.dataset.view_reason},
+            "trials": {
+                "train": len(self.setting.split.train),
+                "validation": len(self.setting.split.validation),
+                "test": len(self.setting.split.test),
+            },
+            "started": previous.get("started") or _now(),
+            "resumed": previous.get("resumed", 0) + bool(previous),
+            "tracking": {"run_id": previous.get("tracking", {}).get("run_id")},
+            "metrics": None,
+            "teacher": None,
+            "gain": None,
+            "cost": None,
+            "message": None,
+            "warnings": self.setting.warnings,
+        }
+
+    def _semantics(self) -> dict[str, Any] | None:
+        held = self.setting.label_vectors
+        return {"name": held.name, "scale": held.scale, "meaningful": held.meaningful} if held else None
+
+    def _track(self) -> None:
+        cell = self.setting.cell
+        self.tracker.start(
+            self.root,
+            experiment=f"{cell.dataset.card.name}/{cell.protocol}/{cell.preset}",
+            run_name=f"{cell.method} seed {cell.seed}",
+            params=_flat(self.result["recipe"]) | {"seed": cell.seed},
+            tags={"method": cell.method, "folder": self.folder.name},
+            run_id=self.result["tracking"]["run_id"],
+        )
+        self.setting.on_epoch = self.tracker.epoch
+
+    def _finish(self) -> dict[str, Any]:
+        recipe, setting = self.setting.cell.recipe, self.setting
+        if setting.label_vectors is not None and not setting.label_vectors.meaningful:
+            setting.warn("the label vectors are hashes: the semantic losses run, and mean nothing")
+        with cost.PeakMemory(setting.accelerator.device) as memory:
+            teacher = student = None
+            if recipe.teacher is not None:
+                teacher = obtain_teacher(setting, self.root / "teachers", fresh=self.fresh)
+            if recipe.student is not None:
+                student = train_student(setting, recipe.student, teacher, self.folder)
+            predictions = self._evaluate(teacher, student)
+        self._result(teacher, student, predictions, memory.peak_bytes)
+        self._files(teacher, student, predictions)
+        self._write("finished")
+        self.tracker.finish("finished", _flat_numbers(self.result["metrics"]), self._artifacts())
+        shutil.rmtree(self.folder / "checkpoint", ignore_errors=True)
+        return self.result
+
+    def _evaluate(self, teacher: Teacher | None, student: Student | None) -> Predictions:
+        """Reads the reported part, for the first and only time."""
+        if student is None:
+            assert teacher is not None
+            return teacher.predictions(teacher.spec.train.batch_size)
+        spec = self._spec()
+        loader = self.setting.loader(self.setting.reported_trials(), spec)
+        return predict(
+            student.network, loader, batch_size=spec.train.batch_size, accelerator=self.setting.accelerator
+        )
+
+    def _spec(self) -> NetworkSpec:
+        recipe = self.setting.cell.recipe
+        spec = recipe.student or recipe.teacher
+        assert spec is not None
+        return spec
+
+    def _result(
+        self, teacher: Teacher | None, student: Student | None, predictions: Predictions, peak_bytes: int
+    ) -> None:
+        recipe = self.setting.cell.recipe
+        network = student.network if student else teacher.network if teacher else None
+        assert network is not None
+        metrics = predictions.metrics(self.setting.classes)
+        if teacher is not None:
+            batch_size = recipe.student.train.batch_size if recipe.student else None
+            self.result["teacher"] = teacher.report(batch_size)
+        if student is None and network.couples_batch:
+            metrics["inductive"] = self.result["teacher"]["inductive"]
+        self.result["metrics"] = metrics
+        self.result["couples_batch"] = network.couples_batch
+        self.result["provenance"] = network.provenance
+        self.result["best_epoch"] = student.best if student else None
+        self.result["cost"] = self._cost(teacher, student, peak_bytes)
+        self.result["gain"] = gain_over_student_only(self.root, self.result) if student else None
+
+    def _cost(self, teacher: Teacher | None, student: Student | None, peak_bytes: int) -> dict[str, Any]:
+        spec = self._spec()
+        network = student.network if student else teacher.network if teacher else None
+        assert network is not None
+        device = self.setting.accelerator.device
+        one = next(iter(self.setting.loader(self.setting.reported_trials()[:1], spec).batches([0], 1)))
+
+        def forward() -> Any:
+            return network(network.represent(one))
+
+        trained = student.records if student else records_of(teacher.folder) if teacher else []
+        return {
+            "parameters": cost.parameters(network),
+            "flops": cost.flops(forward),
+            "latency_ms": cost.latency_ms(forward, device),
+            "seconds_per_epoch": float(np.median([r["seconds"] for r in trained])),
+            "train_seconds": sum(r["seconds"] for r in trained),
+            "teacher_seconds": teacher.record["seconds"] if teacher else None,
+            "wait_share": float(np.mean([r["wait_share"] for r in trained])),
+            "peak_memory_bytes": peak_bytes,
+            "seconds_this_process": time.time() - self.started,
+        }
+
+    def _files(self, teacher: Teacher | None, student: Student | None, predictions: Predictions) -> None:
+        classes = self.setting.classes
+        write_parquet(self.folder / "predictions.parquet", table(predictions))
+        records = [*(records_of(teacher.folder) if teacher else []), *(student.records if student else [])]
+        cell = self.setting.cell
+        title = f"{cell.method} · {cell.dataset.card.name} · {cell.protocol} · {cell.preset} · seed {cell.seed}"
+        plots.learning_curves(records, self.folder / "learning_curves.png", title=title)
+        matrix = confusion(
+            np.tile(predictions.labels, len(predictions.logits)), predictions.logits.argmax(-1).ravel(), len(classes)
+        )
+        plots.confusion_matrix(matrix, classes, self.folder / "confusion_matrix.png", title=title)
+        if student is not None:
+            export(student.network, self.folder / "student.safetensors", self.setting, self._spec())
+            if learnt := student.objective.state_dict():
+                write_safetensors(self.folder / "losses.safetensors", learnt)
+
+    def _artifacts(self) -> list[Path]:
+        names = ("run.json", "predictions.parquet", "metrics.jsonl", "learning_curves.png", "confusion_matrix.png")
+        return [self.folder / name for name in names if (self.folder / name).is_file()]
+
+    def _write(self, status: str) -> None:
+        self.result |= {"status": status, "finished": _now() if status != "running" else None}
+        self.result["tracking"] = {"run_id": self.tracker.run_id}
+        write_json(self.folder / "run.json", self.result)
+
+    def _stop(self, status: str, message: str) -> None:
+        self.result["message"] = message
+        # The reason of the failure may be that nothing can be written.
+        with contextlib.suppress(KdbenchError, OSError):
+            self._write(status)
+        self.tracker.finish(status, {}, [])
+
+
+def choose_preset(preset: str, device: str, reporter: Reporter) -> str:
+    """Resolves `auto`, and says how."""
+    if preset != "auto":
+        return preset
+    has_gpu = torch.cuda.is_available() and device != "cpu"
+    chosen, why = ("paper", "there is a GPU") if has_gpu else ("small", "no GPU is used")
+    reporter.message(f"preset {chosen}: {why} (--preset paper|small|smoke chooses)")
+    return chosen
+
+
+def runs_folder(out: Path | None) -> Path:
+    """Folder of all runs: the argument, `$KDBENCH_HOME`, or `./runs`."""
+    return Path(out or os.environ.get("KDBENCH_HOME") or "runs")
+
+
+def gain_over_student_only(root: Path, result: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Accuracy and macro F1 above those of `student_only` under the same conditions at the same seed.
+
+    Returns:
+        None where that run is not among the finished ones in `root`.
+    """
+    if result["method"] == "student_only":
+        return None
+    for path in sorted(root.glob(f"student_only-*-s{result['seed']}-*/run.json")):
+        other = read_json(path)
+        if other["status"] == "finished" and other["conditions"] == result["conditions"]:
+            return {
+                "run": path.parent.name,
+                **{key: result["metrics"][key] - other["metrics"][key] for key in ("accuracy", "macro_f1")},
+            }
+    return None
+
+
+def table(predictions: Predictions) -> pd.DataFrame:
+    """Predictions as rows: trial, label, shuffle, batch size, and a logit a class."""
+    shuffles, count, classes = predictions.logits.shape
+    return pd.DataFrame(
+        {
+            "trial": list(predictions.trials) * shuffles,
+            "label": np.tile(predictions.labels, shuffles),
+            "shuffle": np.repeat(np.arange(shuffles), count),
+            "batch_size": predictions.batch_size,
+        }
+    ).join(
+        pd.DataFrame(predictions.logits.reshape(-1, classes), columns=[f"logit_{k}" for k in range(classes)])
+    )
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UsageError(
+            f"another process is making this very run: {folder}",
+            hint="Wait for it, or give this one another --seed or --out.",
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _finished(folder: Path) -> dict[str, Any] | None:
+    path = folder / "run.json"
+    if not path.is_file():
+        return None
+    result = read_json(path)
+    return result if result["status"] == "finished" else None
+
+
+def _clear(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.name == ".lock":
+            continue
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _label_vectors(recipe: Recipe, card: Any) -> LabelVectors | None:
+    terms = {name for spec in (recipe.teacher, recipe.student) if spec for name in spec.losses}
+    needs = declared_needs(terms)
+    return load(recipe.semantics, card) if needs & {"semantic", "label_vectors"} else None
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(value, Mapping):
+        return {k: v for key, item in value.items() for k, v in _flat(item, f"{prefix}{key}.").items()}
+    return {prefix.rstrip("."): value}
+
+
+def _flat_numbers(value: Any) -> dict[str, float]:
+    return {key: float(item) for key, item in _flat(value).items() if isinstance(item, int | float)}
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
