@@ -1,0 +1,100 @@
+"""Feature maps of two networks on one grid, whatever their ranks and resolutions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from kdbench.errors import UsageError
+from kdbench.losses.numerics import at_least_float32, precision_of
+
+_POOLS = {1: F.adaptive_avg_pool1d, 2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d}
+_IMAGE, _CLIP = 2, 3
+
+
+def align_maps(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+    """Brings the maps of one stage to one grid.
+
+    A clip against an image is averaged over its time. Maps whose ranks still differ (a series against an image or a
+    clip) become sequences of tokens in the order of their axes, time first. Then both are pooled, by adaptive
+    averages, to the smaller size along each axis.
+
+    Args:
+        student: Map `(B, C, *grid)` with one, two or three axes in the grid.
+        teacher: Map `(B, C', *grid')`.
+
+    Returns:
+        Both maps, float32 or more, with their own channels and one common grid.
+
+    Raises:
+        UsageError: The maps are of unlike batches, or a grid has no axis or more than three.
+    """
+    for owner, feature in (("student", student), ("teacher", teacher)):
+        if feature.dim() - 2 not in _POOLS:
+            raise UsageError(
+                f"the {owner}'s map has shape {tuple(feature.shape)}; expected (batch, channels) and one to three axes"
+            )
+    if len(student) != len(teacher):
+        raise UsageError(f"the student's map holds {len(student)} samples, the teacher's {len(teacher)}")
+    if {student.dim() - 2, teacher.dim() - 2} == {_IMAGE, _CLIP}:
+        student, teacher = _mean_over_time(student), _mean_over_time(teacher)
+    if student.dim() != teacher.dim():
+        student, teacher = student.flatten(2), teacher.flatten(2)
+    grid = [min(sizes) for sizes in zip(student.shape[2:], teacher.shape[2:], strict=True)]
+    return _pooled(student, grid), _pooled(teacher, grid)
+
+
+def stage_pairs(
+    student: Sequence[Tensor], teacher: Sequence[Tensor], stages: Sequence[int] | None
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The maps of the chosen stages, student's and teacher's; the teacher's detached.
+
+    Args:
+        student: The student's maps, one a stage.
+        teacher: The teacher's.
+        stages: Indices of stages, negative ones from the end; None for all.
+
+    Raises:
+        UsageError: As `chosen_stages`.
+    """
+    for index in chosen_stages(stages, len(student), len(teacher)):
+        yield student[index], teacher[index].detach()
+
+
+def chosen_stages(stages: Sequence[int] | None, student: int, teacher: int) -> tuple[int, ...]:
+    """Indices of the stages that a loss compares.
+
+    Args:
+        stages: What the recipe asks for; None for all.
+        student: Number of the student's stages.
+        teacher: Number of the teacher's.
+
+    Raises:
+        UsageError: A stage does not exist in both networks, none is chosen, or all are asked for where the numbers
+            of stages differ.
+    """
+    if stages is None:
+        if student != teacher:
+            raise UsageError(
+                f"the student has {student} stages and the teacher {teacher}",
+                hint="Choose the stages to compare: --set student.losses.NAME.stages=[-1]",
+            )
+        return tuple(range(student))
+    if not stages:
+        raise UsageError("stages is empty; expected the indices of the stages to compare")
+    fewest = min(student, teacher)
+    for index in stages:
+        if not -fewest <= index < fewest:
+            raise UsageError(f"stage {index} is asked for; the student has {student} stages and the teacher {teacher}")
+    return tuple(stages)
+
+
+def _mean_over_time(feature: Tensor) -> Tensor:
+    return feature.mean(2, dtype=precision_of(feature)) if feature.dim() - 2 == _CLIP else feature
+
+
+def _pooled(feature: Tensor, grid: list[int]) -> Tensor:
+    feature = at_least_float32(feature)
+    return feature if list(feature.shape[2:]) == grid else _POOLS[len(grid)](feature, grid)

@@ -1,0 +1,43 @@
+"""Precision of the losses: where more than the network's precision is needed, and how it is asked for."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def precision_of(values: Tensor) -> torch.dtype:
+    """The precision of a loss of these values: float64 for float64, float32 for all else."""
+    return torch.float64 if values.dtype == torch.float64 else torch.float32
+
+
+def at_least_float32(values: Tensor) -> Tensor:
+    """Casts half precision up to float32 and leaves float32 and float64 as they are."""
+    return values.to(precision_of(values))
+
+
+def widest(values: Tensor) -> Tensor:
+    """Casts to float64, or to float32 on a device that has no float64.
+
+    Meant for matrices as small as a batch, where subtractions cancel most of the digits.
+    """
+    return values.to(torch.float32 if values.device.type == "mps" else torch.float64)
+
+
+def without_autocast(values: Tensor) -> torch.autocast:
+    """A context in which matrix products keep the precision of their operands, on the device of `values`."""
+    return torch.autocast(values.device.type, enabled=False)
+
+
+def squared_distances(points: Tensor) -> Tensor:
+    """Squared Euclidean distances of all pairs of samples, `(B, D)` to `(B, B)`, in the widest precision.
+
+    The samples are centred before their Gram matrix is taken, so that a common offset cancels no digits. Memory is
+    `B * B`; the diagonal is exactly zero.
+    """
+    with without_autocast(points):
+        centred = widest(points)
+        centred = centred - centred.mean(0)
+        gram = centred @ centred.T
+        squares = gram.diagonal()
+        return (squares[:, None] + squares - 2 * gram).clamp_min(0)

@@ -1,0 +1,134 @@
+"""Relational knowledge distillation: distances and angles between the samples of a batch."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from kdbench.errors import UsageError, unknown
+from kdbench.losses.numerics import precision_of, squared_distances
+from kdbench.registry import loss
+
+_EPS = 1e-12
+_CHUNK = 1 << 18
+
+
+@loss("rkd", on="embedding", project=False)
+def relational(
+    student: Tensor,
+    teacher: Tensor,
+    *,
+    distance_weight: float = 25.0,
+    angle_weight: float = 50.0,
+    squared: bool = False,
+    reduction: Literal["mean", "sum"] = "mean",
+) -> Tensor:
+    """Huber loss between the distances, and between the angles, that both networks see in a batch.
+
+    `L = w_d mean_ij h(d_ij^s - d_ij^t) + w_a mean_ijk h(a_ijk^s - a_ijk^t)` with h the Huber function of width 1, d the
+    Euclidean distance over its mean off the diagonal, and `a_ijk = <e_ij, e_ik>`, `e_ij` the unit vector from sample i
+    to sample j (Park et al., CVPR 2019, eq. 5-10). The means run over all entries, degenerate ones included, and the
+    weights are RepDistiller's, both as the released code has them. The widths of the networks need not agree.
+
+    Both terms are functions of the squared distances alone (the angles by the law of cosines), so that memory is
+    `B * B`, whatever the width. Samples that coincide have no direction: their distance is 1e-6, their
+    angles are 0, and no gradient passes between them. A batch of one sample has no relations: 0.
+
+    Args:
+        student: Embeddings `(B, ...)`, flattened to `(B, D)`.
+        teacher: Embeddings `(B, ...)`; detached.
+        distance_weight: w_d; 0 leaves the term out.
+        angle_weight: w_a; 0 leaves the term out.
+        squared: Compare squared distances.
+        reduction: `sum` puts sums in the place of the means.
+
+    Raises:
+        UsageError: A parameter has no such value, or the batches differ.
+    """
+    if reduction not in ("mean", "sum"):
+        raise unknown("reduction of rkd", reduction, ("mean", "sum"))
+    if len(student) != len(teacher):
+        raise UsageError(f"rkd: the student has {len(student)} samples, the teacher {len(teacher)}")
+    precision = precision_of(student)
+    relations = _relations(student, precision)
+    with torch.no_grad():
+        targets = _relations(teacher, precision)
+    samples = len(student)
+    total = student.new_zeros((), dtype=precision)
+    if distance_weight:
+        distance = F.smooth_l1_loss(_distances(*relations, squared), _distances(*targets, squared), reduction=reduction)
+        total = total + distance_weight * distance.to(precision)
+    if angle_weight:
+        angle = _AngleLoss.apply(*_scaled(*relations, precision), *_scaled(*targets, precision))
+        total = total + angle_weight * (angle if reduction == "sum" else angle / samples**3)
+    return total
+
+
+def _relations(embedding: Tensor, precision: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Squared distances `(B, B)`, and which pairs are two distinct samples."""
+    distances = squared_distances(embedding.flatten(1))
+    spread = distances.detach().mean(1)
+    rounding = max(32 * torch.finfo(distances.dtype).eps, (100 * torch.finfo(precision).eps) ** 2)
+    floor = (rounding * (spread[:, None] + spread)).clamp_min(_EPS)
+    return distances, distances.detach() > floor
+
+
+def _distances(squares: Tensor, distinct: Tensor, squared: bool) -> Tensor:
+    """Distances over their mean off the diagonal; coinciding samples are `sqrt(_EPS)` apart."""
+    values = squares.where(distinct, _EPS)
+    values = values if squared else values.sqrt()
+    values = values - values.diagonal().diag()
+    samples = len(values)
+    mean = values.sum() / max(samples * (samples - 1), 1)
+    return values / mean.clamp_min(torch.finfo(values.dtype).tiny)
+
+
+def _scaled(squares: Tensor, distinct: Tensor, precision: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Squared distances in units of their mean, which no angle depends on, and inverse distances."""
+    unit = squares.detach().mean().clamp_min(torch.finfo(squares.dtype).tiny)
+    squares = squares / unit
+    inverse = squares.detach().where(distinct, 1).rsqrt().where(distinct, 0)
+    return squares.to(precision), inverse.to(precision)
+
+
+class _AngleLoss(torch.autograd.Function):
+    """Sum of `h(a_ijk^s - a_ijk^t)` from squared distances D and inverse distances r.
+
+    `a_ijk = (D_ij + D_ik - D_jk) r_ij r_ik / 2`. The gradient in D^s is formed together with the value, a few anchors
+    i at a time, so that nothing of size `B^3` is ever kept.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, squares: Tensor, inverse: Tensor, of_teacher: Tensor, inverse_of_teacher: Tensor) -> Tensor:
+        samples = len(squares)
+        total = squares.new_zeros(())
+        gradient = torch.zeros_like(squares)
+        anchors = max(1, _CHUNK // samples**2)
+        for start in range(0, samples, anchors):
+            rows = slice(start, start + anchors)
+            angles, weights = _angles(squares, inverse, rows)
+            difference = angles - _angles(of_teacher, inverse_of_teacher, rows)[0]
+            slope = difference.clamp(-1, 1)
+            total += (slope * difference.sub_(slope, alpha=0.5)).sum()
+            along = angles.mul_(slope).sum(2)
+            weights.mul_(slope)
+            gradient[rows] += 2 * weights.sum(2) - inverse[rows].square() * along
+            gradient -= weights.sum(0)
+        ctx.save_for_backward(gradient)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,) = ctx.saved_tensors
+        return grads[0] * gradient, None, None, None
+
+
+def _angles(squares: Tensor, inverse: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
+    """Cosines `(anchors, B, B)` at the anchors `rows`, and `r_ij r_ik / 2`."""
+    weights = inverse[rows, :, None] * (inverse[rows, None, :] / 2)
+    angles = squares[rows, :, None] - squares
+    angles += squares[rows, None, :]
+    return angles.mul_(weights), weights

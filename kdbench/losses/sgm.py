@@ -1,0 +1,179 @@
+"""Semantic graph mapping: feature maps weighted by how the semantic graph reacts to losing the input."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from kdbench.errors import UsageError, unknown
+from kdbench.losses.graph import normalized_affinity
+from kdbench.losses.maps import align_maps, chosen_stages
+from kdbench.losses.numerics import at_least_float32, precision_of, widest, without_autocast
+from kdbench.losses.se import label_vectors_of
+from kdbench.registry import loss
+from kdbench.types import Context, Features
+
+_LAYER_NORM_EPS = 1e-5
+_LARGEST = 1e15  # its square, summed over the channels, is still finite in float32
+_CONSTANT_SLOPE = 1e-4
+
+
+def semantic_slope(
+    scores: Tensor,
+    ablated_scores: Tensor,
+    label_embeddings: Tensor,
+    *,
+    eps: float = 1e-6,
+    clip: float | None = None,
+) -> Tensor:
+    """Relative change of the graph-smoothed label vectors when the input is taken away.
+
+    `k = (L E - L_a E_a) / (L E)`, elementwise, with L the normalised affinity of the batch and E the label vectors of
+    the predicted classes (Yuan et al., Scientific Reports 14, 2024, eq. 12-14).
+
+    Args:
+        scores: Score vectors of the batch `(B, K)`, the ones that the affinity is to be taken of (probabilities or
+            logits, the caller decides); their argmax is the predicted class.
+        ablated_scores: Score vectors of the ablated inputs `(B, K)`.
+        label_embeddings: Vectors of the class names `(K, S)`.
+        eps: Denominators smaller than this take this value, with their sign (zero counts as positive).
+        clip: Bound on |k|; None for none.
+
+    Returns:
+        k `(B, S)`, finite, float32 or, for float64 scores, float64. The gradient reaches the scores through L alone,
+        since an argmax has none.
+    """
+    precision = precision_of(scores)
+    vectors = widest(label_embeddings)
+    with without_autocast(scores):
+        smoothed = normalized_affinity(widest(scores)) @ vectors[scores.argmax(1)]
+        ablated = normalized_affinity(widest(ablated_scores)) @ vectors[ablated_scores.argmax(1)]
+    floor = torch.full_like(smoothed, eps).where(smoothed >= 0, -eps)
+    slope = (smoothed - ablated) / smoothed.where(smoothed.abs() >= eps, floor)
+    bound = torch.finfo(precision).max if clip is None else clip
+    return slope.clamp(-bound, bound).to(precision)
+
+
+def semantic_map(slope: Tensor, feature: Tensor) -> Tensor:
+    """Feature map weighted by the slope, then normalised over its channels.
+
+    `M = LayerNorm(k * F)` (eq. 15), the LayerNorm without affine parameters, eps 1e-5. The slope is pooled, by
+    adaptive averages, from S to the channels of the map.
+
+    Args:
+        slope: k `(B, S)`.
+        feature: F `(B, C, *grid)`.
+
+    Returns:
+        M `(B, C, *grid)`, float32 or more; finite for every finite input.
+    """
+    feature = at_least_float32(feature)
+    channels = feature.shape[1]
+    weights = F.adaptive_avg_pool1d(slope.to(feature.dtype)[:, None], channels)[:, 0]
+    tokens = feature.flatten(2).transpose(1, 2)
+    weighted = (weights[:, None] * tokens).clamp(-_LARGEST, _LARGEST)
+    normalised = F.layer_norm(weighted, (channels,), eps=_LAYER_NORM_EPS)
+    return normalised.transpose(1, 2).reshape(feature.shape)
+
+
+@loss("sgm", project=False, needs=("ablated_logits",))
+class SemanticGraphMapping(nn.Module):
+    """Mean squared error between the semantic maps of student and teacher, mean over the stages.
+
+    `L_SGM = 1/(s-1) sum_i MSE(M_S^i, M_T^i)` (Yuan et al., Scientific Reports 14, 2024, eq. 12-16); the mean over the
+    teacher's branches is taken outside, by one call a branch. Maps are aligned by `align_maps`; where the channels
+    of a stage differ, a learnt linear brings the student's to the teacher's. Branches of equal width share it.
+
+    Args:
+        context: Gives the label vectors and the widths of the stages.
+        scores: Score vectors of the graph: `softmax` of the logits, or the `logits`.
+        eps: Least denominator of the slope.
+        slope_clip: Bound on the slope's entries; None for none. Without it a few channels hold nearly all energy.
+        slope_gradient: Let the gradient pass through the student's slope too.
+        stages: Indices of the stages; None for all but the last.
+
+    Raises:
+        UsageError: There are no label vectors or no teacher, a parameter has no such value, or a stage does not exist.
+    """
+
+    label_vectors: Tensor
+
+    def __init__(
+        self,
+        context: Context,
+        *,
+        scores: Literal["softmax", "logits"] = "softmax",
+        eps: float = 1e-6,
+        slope_clip: float | None = 10.0,
+        slope_gradient: bool = False,
+        stages: Sequence[int] | None = None,
+    ) -> None:
+        super().__init__()
+        if scores not in ("softmax", "logits"):
+            raise unknown("scores of sgm", scores, ("softmax", "logits"))
+        if eps <= 0 or (slope_clip is not None and slope_clip <= 0):
+            raise UsageError(f"sgm: eps is {eps} and slope_clip {slope_clip}; expected positive numbers")
+        if not context.teachers:
+            raise UsageError("the loss 'sgm' compares with a teacher, and there is none")
+        self.register_buffer("label_vectors", label_vectors_of(context, "sgm"), persistent=False)
+        self.scores = scores
+        self.eps = eps
+        self.slope_clip = slope_clip
+        self.slope_gradient = slope_gradient
+        own = context.student.stages
+        fewest = min(len(widths.stages) for widths in context.teachers)
+        self.stages = chosen_stages(tuple(range(len(own) - 1)) if stages is None else stages, len(own), fewest)
+        self.projections = nn.ModuleDict(
+            {
+                _projection_name(stage, teacher.stages[stage]): nn.Linear(own[stage], teacher.stages[stage])
+                for stage in self.stages
+                for teacher in context.teachers
+                if own[stage] != teacher.stages[stage]
+            }
+        )
+        self._constant_share: Tensor | None = None
+
+    def forward(self, student: Features, teacher: Features) -> Tensor:
+        """The loss against one branch of the teacher."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.slope_gradient):
+            slope = self._slope(student)
+        with torch.no_grad():
+            target_slope = self._slope(teacher)
+            self._constant_share = (slope.abs().amax(1) < _CONSTANT_SLOPE).to(slope.dtype).mean()
+        terms = []
+        for stage in self.stages:
+            own, target = align_maps(student.stages[stage], teacher.stages[stage].detach())
+            own = self._projected(own, stage, target.shape[1])
+            terms.append(F.mse_loss(semantic_map(slope, own), semantic_map(target_slope, target)))
+        return torch.stack(terms).mean()
+
+    def diagnostics(self) -> dict[str, Tensor]:
+        """Readings of the last call, scalars on the device.
+
+        `constant_share` is the share of samples whose slope is below 1e-4 in every entry: for them the student's map
+        is constant and the loss has no gradient.
+        """
+        return {} if self._constant_share is None else {"constant_share": self._constant_share}
+
+    def _slope(self, features: Features) -> Tensor:
+        if features.ablated_logits is None:
+            raise UsageError("the loss 'sgm' needs the logits of the ablated input, and the network gave none")
+        scores = at_least_float32(features.logits)
+        ablated = at_least_float32(features.ablated_logits).detach()
+        if self.scores == "softmax":
+            scores, ablated = scores.softmax(1), ablated.softmax(1)
+        return semantic_slope(scores, ablated, self.label_vectors, eps=self.eps, clip=self.slope_clip)
+
+    def _projected(self, feature: Tensor, stage: int, channels: int) -> Tensor:
+        if feature.shape[1] == channels:
+            return feature
+        projection = self.projections[_projection_name(stage, channels)]
+        return projection(feature.flatten(2).transpose(1, 2)).transpose(1, 2).unflatten(2, feature.shape[2:])
+
+
+def _projection_name(stage: int, channels: int) -> str:
+    return f"stage_{stage}_to_{channels}"
