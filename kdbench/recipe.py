@@ -1,6 +1,6 @@
 """Recipes: which parts make a method, at which size, trained how.
 
-A recipe is a YAML file. `extends:` names another one, whose settings it changes; `presets:` holds what differs between
+A recipe is a YAML file. `extends:` names one or several others, whose settings it changes; `presets:` holds what differs between
 `paper`, `small` and `smoke`. Along the chain each recipe's settings are followed by its preset's, so a variant
 overrides what it extends at every size. `resolve` returns the checked result, in which nothing is left open.
 """
@@ -195,7 +195,11 @@ class Recipe(_Strict):
 
 
 def available() -> dict[str, Path]:
-    """The shipped recipes by name."""
+    """The shipped methods by name; files that start with `_` are pieces that methods extend."""
+    return {name: path for name, path in _shipped().items() if not name.startswith("_")}
+
+
+def _shipped() -> dict[str, Path]:
     return {path.stem: path for path in sorted(resources.folder("methods").glob("*.yaml"))}
 
 
@@ -211,12 +215,11 @@ def read(name_or_path: str) -> tuple[str, dict[str, Any]]:
     Raises:
         UsageError: No such recipe, or the file is not a YAML mapping.
     """
-    known = available()
-    path = known.get(name_or_path)
+    path = _shipped().get(name_or_path)
     if path is None:
         path = Path(name_or_path)
         if path.suffix not in {".yaml", ".yml"} and os.sep not in name_or_path:
-            raise unknown("method", name_or_path, known, hint="See them all: kdbench list methods")
+            raise unknown("method", name_or_path, available(), hint="See them all: kdbench list methods")
         if not path.is_file():
             raise UsageError(f"there is no recipe file {path}", hint="See the shipped ones: kdbench list methods")
     try:
@@ -228,23 +231,20 @@ def read(name_or_path: str) -> tuple[str, dict[str, Any]]:
     return path.stem, settings
 
 
-def chain(name_or_path: str) -> list[tuple[str, dict[str, Any]]]:
-    """The recipe behind everything it extends, root first.
+def chain(name_or_path: str, *, _above: tuple[str, ...] = ()) -> list[tuple[str, dict[str, Any]]]:
+    """The recipe behind everything it extends, root first; of several that it extends, the later one wins.
 
     Raises:
         UsageError: A recipe extends itself, directly or through others.
     """
+    name, settings = read(name_or_path)
+    if name in _above:
+        raise UsageError(f"the recipe '{name}' extends itself: {' → '.join([*_above, name])}")
+    extends = settings.get("extends") or []
     links: list[tuple[str, dict[str, Any]]] = []
-    seen: list[str] = []
-    following: str | None = name_or_path
-    while following is not None:
-        name, settings = read(following)
-        if name in seen:
-            raise UsageError(f"the recipe '{name}' extends itself: {' → '.join([*seen, name])}")
-        seen.append(name)
-        links.insert(0, (name, settings))
-        following = settings.get("extends")
-    return links
+    for parent in [extends] if isinstance(extends, str) else extends:
+        links += [link for link in chain(parent, _above=(*_above, name)) if link not in links]
+    return [*links, (name, settings)]
 
 
 def resolve(name_or_path: str, preset: str, overrides: Iterable[str] | Mapping[str, Any] = ()) -> Recipe:

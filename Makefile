@@ -1,0 +1,41 @@
+# Two commands for a newcomer: `make demo` and `make test`; both set everything up first.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+
+.PHONY: setup demo test lint types unit gpu-check constraints clean
+
+setup: .venv/.installed
+
+.venv/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name it: make setup PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: setup
+	$(BIN)/kdbench run --method sgm_ft --dataset motionsim --preset smoke
+
+test: lint types unit
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup
+	$(BIN)/mypy
+
+unit: setup
+	$(BIN)/pytest --numprocesses 2 --dist worksteal
+
+# Every check that needs a GPU, and one report: gpu_report.md.
+gpu-check:
+	$(or $(wildcard $(BIN)/python),python3) benchmarks/gpu_check.py --out gpu_report.md
+
+# After a change of pyproject.toml: writes down the versions that the tests passed with.
+constraints: setup
+	$(BIN)/python -m pip freeze --exclude-editable | grep -E '^[A-Za-z0-9_.-]+==' > constraints.txt
+
+clean:
+	rm -rf .venv build dist .pytest_cache .ruff_cache .mypy_cache
