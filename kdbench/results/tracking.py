@@ -1,0 +1,216 @@
+"""The mirror of a run in MLflow, which never costs the run: it has its own thread, and its first failure is its end."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import queue
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from filelock import FileLock
+
+OFF = "KDBENCH_TRACKING"
+DATABASE = "mlflow.db"
+# MLflow's own defaults keep an unreachable server waiting for many minutes.
+_ENVIRONMENT = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+_NOISY = ("mlflow", "alembic", "urllib3.connectionpool")
+_STATUS = {"finished": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
+_PARAMS_A_CALL = 100
+_METRICS_A_CALL = 1000
+_OPEN_SECONDS = 60
+_FINISH_SECONDS = 30
+
+
+def tracking_uri(store: Path) -> str:
+    """Address of the MLflow store: `$MLFLOW_TRACKING_URI`, else a sqlite file in the folder of the runs."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path(store).absolute() / DATABASE}"
+
+
+class Tracker:
+    """Mirrors one run: parameters and tags at the start, metrics an epoch, result and files at the end.
+
+    MLflow is imported at the start; what it stores goes through a thread, so that training does not wait. The first
+    failure is said in one line, and then nothing more is sent.
+
+    Args:
+        warn: Takes that line; called from the tracker's thread.
+    """
+
+    def __init__(self, warn: Callable[[str], None] | None = None) -> None:
+        self._warn = warn or logging.getLogger(__name__).warning
+        self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._failed = False
+        self._client: Any = None
+        self._run_id: str | None = None
+
+    @classmethod
+    def start(
+        cls,
+        store: Path,
+        *,
+        experiment: str,
+        run_name: str,
+        params: Mapping[str, Any],
+        tags: Mapping[str, Any] | None = None,
+        run_id: str | None = None,
+        warn: Callable[[str], None] | None = None,
+    ) -> Self:
+        """Opens the mirror of a run.
+
+        Args:
+            store: Folder of the runs, which holds the default store.
+            experiment: MLflow experiment; made where it is missing.
+            run_name: Name in MLflow's list.
+            params: Nested settings; nested keys are joined by dots.
+            tags: Further labels.
+            run_id: The MLflow run to go on with, of a resumed run; a new one where it is gone.
+            warn: Takes the one line on a failure; by default Python's log.
+
+        Returns:
+            The tracker; it does nothing where `$KDBENCH_TRACKING` is `off`.
+        """
+        tracker = cls(warn)
+        if os.environ.get(OFF, "").lower() == "off":
+            return tracker
+        # Not in the thread: an import there could meet another of the main thread's, or a fork, half-way.
+        if not tracker._guarded(_import_mlflow):
+            return tracker
+        tracker._thread = threading.Thread(target=tracker._work, name="mlflow", daemon=True)
+        tracker._thread.start()
+        settings = {_key(key, "."): str(value) for key, value in _leaves(params)}
+        labels = {key: str(value) for key, value in (tags or {}).items()}
+        tracker._run_id = run_id
+        tracker._tasks.put(lambda: tracker._open(Path(store), experiment, run_name, settings, labels))
+        return tracker
+
+    @property
+    def run_id(self) -> str | None:
+        """Id of the MLflow run, to be given to `start` on a resume; None until the store has answered."""
+        return self._run_id
+
+    def epoch(self, record: Mapping[str, Any]) -> None:
+        """Logs the numbers of one line of `metrics.jsonl` under `<phase>/…` at the step of its epoch."""
+        numbers = _numbers({key: value for key, value in record.items() if key not in {"phase", "epoch"}})
+        values = {f"{record['phase']}/{key}": value for key, value in numbers.items()}
+        self._log(values, step=record["epoch"])
+
+    def finish(self, status: str, metrics: Mapping[str, Any] | None = None, artifacts: Sequence[Path] = ()) -> None:
+        """Logs the result, copies files and closes the mirror; waits for the store, for half a minute at most.
+
+        Args:
+            status: `finished`, `failed` or `interrupted`.
+            metrics: Nested results; numbers are taken, nested keys joined by slashes.
+            artifacts: Files to copy into the store; missing ones are left out.
+        """
+        if self._thread is None:
+            return
+        self._log(_numbers(metrics or {}), step=0)
+        files = [Path(path) for path in artifacts]
+        self._tasks.put(lambda: self._close(_STATUS.get(status, "FAILED"), files))
+        self._tasks.put(None)
+        self._thread.join(_FINISH_SECONDS)
+        if self._thread.is_alive():
+            self._warn(f"MLflow did not answer within {_FINISH_SECONDS} s; its copy of the run may lack the end")
+        self._thread = None
+
+    def _work(self) -> None:
+        while (task := self._tasks.get()) is not None:
+            if not self._failed:
+                self._guarded(task)
+
+    def _guarded(self, task: Callable[[], None]) -> bool:
+        try:
+            task()
+        except Exception as error:
+            self._failed = True
+            first = str(error).strip().partition("\n")[0]
+            self._warn(f"MLflow is off for this run, which goes on: {type(error).__name__}: {first[:200]}")
+        return not self._failed
+
+    def _open(self, store: Path, experiment: str, run_name: str, params: dict[str, str], tags: dict[str, str]) -> None:
+        from mlflow import MlflowClient
+        from mlflow.entities import Param
+        from mlflow.exceptions import MlflowException
+
+        uri = tracking_uri(store)
+        store.mkdir(parents=True, exist_ok=True)
+        # Two processes that make the tables of one sqlite file at once would break each other.
+        with FileLock(store / f".{DATABASE}.lock", timeout=_OPEN_SECONDS):
+            self._client = MlflowClient(tracking_uri=uri)
+            held = self._client.get_experiment_by_name(experiment)
+            local = None if "MLFLOW_TRACKING_URI" in os.environ else (store / "mlartifacts").absolute().as_uri()
+            number = held.experiment_id if held else self._client.create_experiment(experiment, local)
+        if self._run_id is not None:
+            try:
+                self._client.update_run(self._run_id, status="RUNNING")
+                return
+            except MlflowException:
+                self._run_id = None
+        run = self._client.create_run(number, run_name=run_name, tags=tags)
+        self._run_id = run.info.run_id
+        settings = [Param(key, value) for key, value in params.items()]
+        for begin in range(0, len(settings), _PARAMS_A_CALL):
+            self._client.log_batch(self._run_id, params=settings[begin : begin + _PARAMS_A_CALL])
+
+    def _log(self, values: Mapping[str, float], *, step: int) -> None:
+        if self._thread is None or not values:
+            return
+        now = int(time.time() * 1000)
+
+        def send() -> None:
+            from mlflow.entities import Metric
+
+            metrics = [Metric(key, value, now, step) for key, value in values.items()]
+            for begin in range(0, len(metrics), _METRICS_A_CALL):
+                self._client.log_batch(self._run_id, metrics=metrics[begin : begin + _METRICS_A_CALL])
+
+        self._tasks.put(send)
+
+    def _close(self, status: str, artifacts: Sequence[Path]) -> None:
+        for path in artifacts:
+            if path.is_file():
+                self._client.log_artifact(self._run_id, str(path))
+        self._client.set_terminated(self._run_id, status)
+
+
+def _import_mlflow() -> None:
+    """Imports MLflow with timeouts that suit a mirror, and quiet; what the user set stays."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    importlib.import_module("mlflow")
+    for name in _NOISY:
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def _leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every value of nested mappings, with the keys that lead to it."""
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from _leaves(item, (*path, str(name)))
+    else:
+        yield path, value
+
+
+def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
+    return {
+        _key(path, "/"): float(value)
+        for path, value in _leaves(values)
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+
+
+def _key(path: Sequence[str], joint: str) -> str:
+    """A name that MLflow takes: letters, digits and `_-./ `."""
+    return re.sub(r"[^\w\-./ ]", "_", joint.join(path))
