@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from filelock import FileLock
 
@@ -41,10 +41,10 @@ class Tracker:
     """Mirrors one run: parameters and tags at the start, metrics an epoch, result and files at the end.
 
     MLflow is imported at the start; what it stores goes through a thread, so that training does not wait. The first
-    failure is said in one line, and then nothing more is sent.
+    failure is said in one line, and then nothing more is sent. Until it is started, a tracker does nothing.
 
     Args:
-        warn: Takes that line; called from the tracker's thread.
+        warn: Takes that line, in the tracker's thread; by default Python's log.
     """
 
     def __init__(self, warn: Callable[[str], None] | None = None) -> None:
@@ -55,9 +55,8 @@ class Tracker:
         self._client: Any = None
         self._run_id: str | None = None
 
-    @classmethod
     def start(
-        cls,
+        self,
         store: Path,
         *,
         experiment: str,
@@ -65,9 +64,8 @@ class Tracker:
         params: Mapping[str, Any],
         tags: Mapping[str, Any] | None = None,
         run_id: str | None = None,
-        warn: Callable[[str], None] | None = None,
-    ) -> Self:
-        """Opens the mirror of a run.
+    ) -> None:
+        """Opens the mirror of a run; does nothing where `$KDBENCH_TRACKING` is `off`.
 
         Args:
             store: Folder of the runs, which holds the default store.
@@ -76,24 +74,16 @@ class Tracker:
             params: Nested settings; nested keys are joined by dots.
             tags: Further labels.
             run_id: The MLflow run to go on with, of a resumed run; a new one where it is gone.
-            warn: Takes the one line on a failure; by default Python's log.
-
-        Returns:
-            The tracker; it does nothing where `$KDBENCH_TRACKING` is `off`.
         """
-        tracker = cls(warn)
-        if os.environ.get(OFF, "").lower() == "off":
-            return tracker
-        # Not in the thread: an import there could meet another of the main thread's, or a fork, half-way.
-        if not tracker._guarded(_import_mlflow):
-            return tracker
-        tracker._thread = threading.Thread(target=tracker._work, name="mlflow", daemon=True)
-        tracker._thread.start()
+        # MLflow is not imported in the thread: that could meet another import of the main thread, or a fork, half-way.
+        if os.environ.get(OFF, "").lower() == "off" or not self._guarded(_import_mlflow):
+            return
+        self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
+        self._thread.start()
         settings = {_key(key, "."): str(value) for key, value in _leaves(params)}
         labels = {key: str(value) for key, value in (tags or {}).items()}
-        tracker._run_id = run_id
-        tracker._tasks.put(lambda: tracker._open(Path(store), experiment, run_name, settings, labels))
-        return tracker
+        self._run_id = run_id
+        self._tasks.put(lambda: self._open(Path(store), experiment, run_name, settings, labels))
 
     @property
     def run_id(self) -> str | None:
