@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -120,16 +121,21 @@ def aggregate(series: Tensor, size: int, *, overlapping: bool = False) -> Tensor
         return series
     window = math.ceil(n / size)
     if overlapping:
-        overlap = torch.linspace(0, size * window - n, size, dtype=torch.float64).long()
+        overlap = _whole_steps(size * window - n, size)
         start = torch.arange(size) * window - overlap
         end = start + window
     else:
-        bounds = torch.linspace(0, n, size + 1, dtype=torch.float64).long()
+        bounds = _whole_steps(n, size + 1)
         start, end = bounds[:-1], bounds[1:]
     place = torch.arange(n)
     inside = (place >= start[:, None]) & (place < end[:, None])
-    weights = inside / (end - start)[:, None]
-    return series @ weights.to(series).T
+    weights = inside.to(series) / (end - start).to(series)[:, None]
+    return series @ weights.T
+
+
+def _whole_steps(stop: int, count: int) -> Tensor:
+    # torch.linspace rounds other values down to the integer below than numpy's, which pyts takes.
+    return torch.from_numpy(np.linspace(0, stop, count).astype(np.int64))
 
 
 def _samples(image_size: int | float | None, n: int) -> int:
