@@ -76,7 +76,7 @@ class Cell:
         return self._shared_key() | {
             "teacher": teacher.model_dump() if teacher else None,
             "series_length": self.recipe.data.series_length,
-            "fingerprint": self.dataset.sensor_fingerprint,
+            "fingerprint": self.dataset.series_fingerprint,
         }
 
     def conditions(self) -> dict[str, Any]:

@@ -54,13 +54,13 @@ class Setting:
     accelerator: Accelerator
     reporter: Reporter
     label_vectors: LabelVectors | None
-    on_epoch: Callable[[Record], None] = lambda record: None
+    on_epoch: Callable[[Record], None] = lambda _record: None
     warnings: list[str] = field(default_factory=list)
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names in the order of the labels."""
-        return tuple(self.cell.dataset.card.classes)
+        return self.cell.dataset.card.class_names
 
     @property
     def pairing(self) -> Pairing:
@@ -179,8 +179,8 @@ class Teacher:
                 lost = report["accuracy"] - report["at_student_batch_size"]["accuracy"]
                 if lost > 0.05:
                     self.setting.warn(
-                        f"the teacher couples the samples of a batch and loses {100 * lost:.1f} points at the student's "
-                        f"batch size ({student_batch_size} instead of {own})"
+                        f"the teacher couples the samples of a batch and loses {100 * lost:.1f} points at the "
+                        f"student's batch size ({student_batch_size} instead of {own})"
                     )
         return report
 
@@ -332,7 +332,9 @@ def _warn_if_vacuous(setting: Setting, records: list[Record]) -> None:
     for name in records[-1]["diagnostics"]:
         shares = [record["diagnostics"][name] for record in records[1:]]
         if name.endswith("/constant_share") and shares and min(s for s in shares if s is not None) > 0.95:
-            setting.warn(f"{name.partition('/')[0]}: over 95 % of the samples had a slope of zero, so the term is constant")
+            setting.warn(
+                f"{name.partition('/')[0]}: over 95 % of the samples had a slope of zero, so the term is constant"
+            )
 
 
 def export(network: Network, path: Path, setting: Setting, spec: NetworkSpec) -> None:

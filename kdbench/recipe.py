@@ -1,8 +1,8 @@
 """Recipes: which parts make a method, at which size, trained how.
 
-A recipe is a YAML file. `extends:` names one or several others, whose settings it changes; `presets:` holds what differs between
-`paper`, `small` and `smoke`. Along the chain each recipe's settings are followed by its preset's, so a variant
-overrides what it extends at every size. `resolve` returns the checked result, in which nothing is left open.
+A recipe is a YAML file. `extends:` names one or several others, whose settings it changes; `presets:` holds what
+differs between `paper`, `small` and `smoke`. Along the chain each recipe's settings are followed by its preset's, so a
+variant overrides what it extends at every size. `resolve` returns the checked result, in which nothing is left open.
 """
 
 from __future__ import annotations
@@ -60,11 +60,13 @@ class Data(_Strict):
         series_length: Samples of each sensor series after linear resampling.
         frames: Frames of a clip, taken at the centres of equal parts.
         frame_size: Height and width of a frame, pixels.
+        options: Knobs of a generated data set, by the names of its card.
     """
 
     series_length: int = Field(ge=2)
     frames: int = Field(ge=1)
     frame_size: int = Field(ge=8)
+    options: dict[str, Any] = Field(default_factory=dict)
 
 
 class Augment(_Strict):
@@ -282,7 +284,11 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
     result = dict(base)
     for key, value in changes.items():
         held = result.get(key)
-        if isinstance(value, Mapping) and isinstance(held, Mapping) and value.get("name", held.get("name")) == held.get("name"):
+        if (
+            isinstance(value, Mapping)
+            and isinstance(held, Mapping)
+            and value.get("name", held.get("name")) == held.get("name")
+        ):
             result[key] = merge(held, value)
         else:
             result[key] = value
@@ -331,7 +337,8 @@ def _readable(error: ValidationError, method: str) -> UsageError:
         for step in location[:-1]:
             owner = _model_behind(owner, step)
         known = list(owner.model_fields) if owner is not None else []
-        return unknown("recipe key", path, [".".join([*location[:-1], name]) for name in known], hint=_SHOW.format(method))
+        place = f"key under {'.'.join(location[:-1])}" if location[:-1] else "recipe key"
+        return unknown(place, location[-1], known, hint=_SHOW.format(method))
     if first["type"] == "missing":
         return UsageError(f"recipe '{method}': {path} is missing", hint=_SHOW.format(method))
     message = first["msg"].removeprefix("Value error, ")

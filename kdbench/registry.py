@@ -223,7 +223,7 @@ def loss(
 
 
 def representation(name: str, *, modality: str) -> Callable[[Any], Any]:
-    """Declares a representation (`nn.Module` class): raw input to what an encoder eats. `modality`: sensors or video."""
+    """Declares a representation, an `nn.Module` class: raw `sensors` or `video` to what an encoder eats."""
     return _decorator("representation", name, {"modality": modality})
 
 

@@ -18,7 +18,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from kdbench.cell import Cell, environment
-from kdbench.data.protocol import split
+from kdbench.data.protocol import protocol_names, split
 from kdbench.data.store import open_dataset
 from kdbench.engine.device import build_accelerator
 from kdbench.engine.evaluate import Predictions, predict
@@ -116,8 +116,9 @@ def run(
         video=(video or "auto") if wants_video else None,
         frame_size=recipe.data.frame_size,
         frames=recipe.data.frames,
+        options=recipe.data.options,
     )
-    cell = Cell(recipe, data, protocol or data.card.default_protocol, preset, seed)
+    cell = Cell(recipe, data, protocol or protocol_names(data.card)[0], preset, seed)
     parts = split(data.card, data.index, cell.protocol, validation=recipe.selection.needs_validation, seed=seed)
     root = runs_folder(out)
     folder = root / cell.folder
@@ -212,7 +213,7 @@ class Run:
             self.root,
             experiment=f"{cell.dataset.card.name}/{cell.protocol}/{cell.preset}",
             run_name=f"{cell.method} seed {cell.seed}",
-            params=_flat(self.result["recipe"]) | {"seed": cell.seed},
+            params=self.result["recipe"] | {"seed": cell.seed},
             tags={"method": cell.method, "folder": self.folder.name},
             run_id=self.result["tracking"]["run_id"],
         )
@@ -232,7 +233,7 @@ class Run:
         self._result(teacher, student, predictions, memory.peak_bytes)
         self._files(teacher, student, predictions)
         self._write("finished")
-        self.tracker.finish("finished", _flat_numbers(self.result["metrics"]), self._artifacts())
+        self.tracker.finish("finished", self.result["metrics"], self._artifacts())
         shutil.rmtree(self.folder / "checkpoint", ignore_errors=True)
         return self.result
 
@@ -243,9 +244,7 @@ class Run:
             return teacher.predictions(teacher.spec.train.batch_size)
         spec = self._spec()
         loader = self.setting.loader(self.setting.reported_trials(), spec)
-        return predict(
-            student.network, loader, batch_size=spec.train.batch_size, accelerator=self.setting.accelerator
-        )
+        return predict(student.network, loader, batch_size=spec.train.batch_size, accelerator=self.setting.accelerator)
 
     def _spec(self) -> NetworkSpec:
         recipe = self.setting.cell.recipe
@@ -305,7 +304,7 @@ class Run:
         matrix = confusion(
             np.tile(predictions.labels, len(predictions.logits)), predictions.logits.argmax(-1).ravel(), len(classes)
         )
-        plots.confusion_matrix(matrix, classes, self.folder / "confusion_matrix.png", title=title)
+        plots.confusion_matrix(matrix, cell.dataset.card.short_names, self.folder / "confusion_matrix.png", title=title)
         if student is not None:
             export(student.network, self.folder / "student.safetensors", self.setting, self._spec())
             if learnt := student.objective.state_dict():
@@ -371,9 +370,7 @@ def table(predictions: Predictions) -> pd.DataFrame:
             "shuffle": np.repeat(np.arange(shuffles), count),
             "batch_size": predictions.batch_size,
         }
-    ).join(
-        pd.DataFrame(predictions.logits.reshape(-1, classes), columns=[f"logit_{k}" for k in range(classes)])
-    )
+    ).join(pd.DataFrame(predictions.logits.reshape(-1, classes), columns=[f"logit_{k}" for k in range(classes)]))
 
 
 @contextlib.contextmanager
@@ -412,16 +409,6 @@ def _label_vectors(recipe: Recipe, card: Any) -> LabelVectors | None:
     terms = {name for spec in (recipe.teacher, recipe.student) if spec for name in spec.losses}
     needs = declared_needs(terms)
     return load(recipe.semantics, card) if needs & {"semantic", "label_vectors"} else None
-
-
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    if isinstance(value, Mapping):
-        return {k: v for key, item in value.items() for k, v in _flat(item, f"{prefix}{key}.").items()}
-    return {prefix.rstrip("."): value}
-
-
-def _flat_numbers(value: Any) -> dict[str, float]:
-    return {key: float(item) for key, item in _flat(value).items() if isinstance(item, int | float)}
 
 
 def _now() -> str:

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 def run(
     method: Annotated[str, typer.Option(help="Recipe: a name of `kdbench list methods`, or a YAML file.")],
     dataset: Annotated[str, typer.Option(help="Data set: a name of `kdbench list datasets`.")],
-    protocol: Annotated[str | None, typer.Option(help="Which trials train and test; the card's first by default.")] = None,
+    protocol: Annotated[str | None, typer.Option(help="Which trials train and test; the first of the card.")] = None,
     preset: Annotated[str, typer.Option(help="paper, small, smoke; auto takes paper with a GPU, else small.")] = "auto",
-    video: Annotated[str | None, typer.Option(help="The student's view: rgb, depth; rgb by default where it is.")] = None,
+    video: Annotated[str | None, typer.Option(help="The student's view, rgb or depth; rgb where it is.")] = None,
     seed: Annotated[int | None, typer.Option(help="Run this one seed (0 by default).", min=0)] = None,
     seeds: Annotated[int | None, typer.Option(help="Run the seeds 0 … N-1.", min=1)] = None,
     overrides: Annotated[
@@ -77,7 +77,8 @@ def show(result: RunResult, console: Console) -> None:
 
     record, metrics = result.result, result.metrics
     table = Table(
-        title=f"{record['method']} on {record['dataset']}, {record['protocol']}, {record['preset']}, seed {record['seed']}",
+        title=", ".join(str(record[key]) for key in ("method", "dataset", "protocol", "preset"))
+        + f", seed {record['seed']}",
         show_header=True,
         title_justify="left",
     )
@@ -92,7 +93,8 @@ def show(result: RunResult, console: Console) -> None:
     teacher = record["teacher"]
     if teacher and who == "student":
         table.add_row("teacher", *_percent(teacher))
-        for key, label in (("at_student_batch_size", "at the student's batch size"), ("inductive", "one trial at a time")):
+        variants = {"at_student_batch_size": "at the student's batch size", "inductive": "one trial at a time"}
+        for key, label in variants.items():
             if key in teacher:
                 table.add_row(f"  {label}", *_percent(teacher[key]))
     if record["gain"]:
@@ -124,7 +126,8 @@ def _show_spread(results: list[RunResult], console: Console) -> None:
         values = [100 * result.metrics[key] for result in results]
         each = ", ".join(f"{value:.2f}" for value in values)
         console.print(
-            f"{label}: {statistics.mean(values):.2f} ± {statistics.stdev(values):.2f} (n - 1) over {len(values)} seeds: {each}",
+            f"{label}: {statistics.mean(values):.2f} ± {statistics.stdev(values):.2f} (sample standard deviation) "
+            f"over {len(values)} seeds: {each}",
             highlight=False,
         )
 

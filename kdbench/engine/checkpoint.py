@@ -58,7 +58,8 @@ def load(
             module.load_state_dict(_below(tensors, f"{owner}/"))
     except (SafetensorError, RuntimeError, KeyError, OSError, TypeError) as error:
         raise RunFailed(
-            f"the checkpoint {path} cannot be read: {error}", hint="Start this run anew: repeat the command with --fresh"
+            f"the checkpoint {path} cannot be read: {error}",
+            hint="Start this run anew: repeat the command with --fresh",
         ) from error
     states: dict[int, dict[str, Tensor]] = {}
     for key, value in _below(tensors, "optimizer/").items():

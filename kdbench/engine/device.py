@@ -25,7 +25,9 @@ def build_accelerator(device: str, precision: str) -> Accelerator:
     if device not in DEVICES:
         raise UsageError(f"unknown device '{device}', expected one of {', '.join(DEVICES)}")
     if device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("there is no CUDA device here", hint="Check the driver with `kdbench doctor`, or use --device cpu")
+        raise UsageError(
+            "there is no CUDA device here", hint="Check the driver with `kdbench doctor`, or use --device cpu"
+        )
     # accelerate keeps one state a process; a second run in it may want another device or precision.
     AcceleratorState._reset_state(reset_partial_state=True)
     use_cpu = device == "cpu" or not torch.cuda.is_available()

@@ -77,7 +77,11 @@ def predict(network: Network, loader: Loader, *, batch_size: int, accelerator: A
         for batch in loader.batches(order, batch_size):
             with accelerator.autocast():
                 branches = network(network.represent(batch))
-            scores.append(branches[0].logits.float() if len(branches) == 1 else network.probabilities(branches).clamp_min(1e-12).log())
+            scores.append(
+                branches[0].logits.float()
+                if len(branches) == 1
+                else network.probabilities(branches).clamp_min(1e-12).log()
+            )
         inverse = torch.argsort(order)
         rows.append(torch.cat(scores).cpu()[inverse].numpy())
     network.train(was_training)

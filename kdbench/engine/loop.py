@@ -78,7 +78,7 @@ class Training:
     teacher: FrozenTeacher | None = None
     validation: Loader | None = None
     keep_best: bool = False
-    on_epoch: Callable[[Record], None] = lambda record: None
+    on_epoch: Callable[[Record], None] = lambda _record: None
     best: dict[str, Any] = field(default_factory=lambda: {"epoch": 0, "accuracy": -1.0})
 
     def run(self) -> list[Record]:
@@ -294,7 +294,9 @@ class Sums:
             "diagnostics": {name: finite(float(value) / self.steps) for name, value in self.diagnostics.items()},
             "bad_step": bad if bad >= 0 else None,
             "bad_terms": [
-                name for name, wrong in zip([*self.names, "the gradient"], self.bad_terms.tolist(), strict=True) if wrong
+                name
+                for name, wrong in zip([*self.names, "the gradient"], self.bad_terms.tolist(), strict=True)
+                if wrong
             ],
         }
 

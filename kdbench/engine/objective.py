@@ -89,7 +89,9 @@ class Objective(nn.Module):
         # A term of weight 0 is watched and changes nothing, not even where it is undefined.
         used = [weight * value for weight, value in zip(self.weights, values, strict=True) if weight]
         if not used:
-            raise UsageError("every loss has weight 0", hint="Give one a weight, for example --set student.losses.ce.weight=1")
+            raise UsageError(
+                "every loss has weight 0", hint="Give one a weight, for example --set student.losses.ce.weight=1"
+            )
         return torch.stack(used).sum(), values
 
     def diagnostics(self) -> dict[str, Tensor]:
@@ -140,7 +142,9 @@ class Term(nn.Module):
             )
         self.projectors = nn.ModuleList()
         if self.with_teacher and self.on and declares["project"]:
-            self.projectors = nn.ModuleList(_projector(context.student, teacher, self.on) for teacher in context.teachers)
+            self.projectors = nn.ModuleList(
+                _projector(context.student, teacher, self.on) for teacher in context.teachers
+            )
 
     def forward(self, student: Sequence[Features], teacher: Sequence[Features], batch: Batch) -> Tensor:
         """The term's value, averaged over branches; a scalar."""
@@ -183,14 +187,20 @@ def _build(component: Any, params: dict[str, Any], context: Context, where: str)
     known = [key for key in signature if key not in given]
     for key in params:
         if key not in known:
-            raise unknown("parameter", f"{where}.{key}", [f"{where}.{name}" for name in known], hint="kdbench describe NAME")
+            raise unknown(f"parameter of {where}", key, known, hint=f"See them: kdbench describe {_name(where)}")
     if not is_class:
         return functools.partial(component, **params) if params else component
     extra = {"context": context} if "context" in signature else {}
     try:
         return component(**params, **extra)
     except (TypeError, ValueError) as error:
-        raise UsageError(f"{where} cannot be built: {error}", hint="See its parameters: kdbench describe NAME") from error
+        raise UsageError(
+            f"{where} cannot be built: {error}", hint=f"See its parameters: kdbench describe {_name(where)}"
+        ) from error
+
+
+def _name(where: str) -> str:
+    return where.rpartition(".")[2]
 
 
 def _call_of(loss: Any) -> Callable[..., Any]:
@@ -200,7 +210,9 @@ def _call_of(loss: Any) -> Callable[..., Any]:
 def _scalar(value: Any, name: str) -> Tensor:
     if not isinstance(value, Tensor) or value.ndim != 0:
         shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-        raise UsageError(f"the loss '{name}' returned {shape}, expected a scalar tensor", hint="Average over the batch.")
+        raise UsageError(
+            f"the loss '{name}' returned {shape}, expected a scalar tensor", hint="Average over the batch."
+        )
     return value
 
 

@@ -19,7 +19,7 @@ class Projector(nn.Module):
 
     def __init__(self, ours: int | Sequence[int], theirs: int | Sequence[int]) -> None:
         super().__init__()
-        pairs = [(ours, theirs)] if isinstance(ours, int) and isinstance(theirs, int) else zip(_many(ours), _many(theirs), strict=True)
+        pairs = zip(_many(ours), _many(theirs), strict=True)
         self.layers = nn.ModuleList(nn.Identity() if a == b else nn.Linear(a, b) for a, b in pairs)
 
     def forward(self, value: Tensor | Sequence[Tensor]) -> Tensor | tuple[Tensor, ...]:

@@ -69,7 +69,9 @@ class FrozenTeacher:
         rows = self._rows(batch)
         if self._features is not None:
             return [_select(features, rows) for features in self._features]
-        inputs = self.network.represent(batch) if self._inputs is None else [x.index_select(0, rows) for x in self._inputs]
+        inputs = (
+            self.network.represent(batch) if self._inputs is None else [x.index_select(0, rows) for x in self._inputs]
+        )
         with self._accelerator.autocast():
             branches = self.network(inputs)
             if self._ablation == "channel":
@@ -78,7 +80,9 @@ class FrozenTeacher:
                 branches = [b.replace(ablated_logits=x) for b, x in zip(branches, logits, strict=True)]
         if self._ablated is not None:
             count = len(batch)
-            branches = [b.replace(ablated_logits=x.expand(count, -1)) for b, x in zip(branches, self._ablated, strict=True)]
+            branches = [
+                b.replace(ablated_logits=x.expand(count, -1)) for b, x in zip(branches, self._ablated, strict=True)
+            ]
         return [_keep(b, self._fields) for b in branches]
 
     def check_unchanged(self) -> None:

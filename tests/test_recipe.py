@@ -1,0 +1,142 @@
+"""Recipes: what is shipped resolves at every size, and a wrong key is answered with the right one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kdbench.errors import UsageError
+from kdbench.recipe import PRESETS, available, chain, merge, parse_overrides, resolve
+
+METHODS = {
+    *("sgm_ft", "sgm_ft_without_ft", "sgm_ft_without_sgm", "sgm_ft_without_se", "sgm_ft_without_st", "sgm_ft_raw"),
+    *("student_only", "teacher_only", "teacher_only_raw"),
+    *(f"{name}{raw}" for name in ("hinton", "rkd", "sp", "at") for raw in ("", "_raw")),
+}
+
+
+def test_every_promised_method_is_shipped() -> None:
+    assert set(available()) == METHODS
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_every_method_resolves_at_every_preset(method: str, preset: str) -> None:
+    recipe = resolve(method, preset)
+    assert recipe.name == method
+    assert recipe.summary
+
+
+@pytest.mark.parametrize("method", ["hinton", "rkd", "sp", "at", "sgm_ft_without_sgm", "sgm_ft_without_st"])
+def test_methods_that_differ_in_the_student_share_the_teacher(method: str) -> None:
+    for preset in PRESETS:
+        ours, reference = resolve(method, preset), resolve("sgm_ft", preset)
+        assert ours.teacher == reference.teacher
+        assert ours.semantics == reference.semantics
+
+
+@pytest.mark.parametrize("method", ["hinton_raw", "rkd_raw", "sp_raw", "at_raw"])
+def test_raw_variants_share_the_raw_teacher_and_keep_their_losses(method: str) -> None:
+    ours = resolve(method, "small")
+    assert ours.teacher == resolve("teacher_only_raw", "small").teacher
+    assert ours.student == resolve(method.removesuffix("_raw"), "small").student
+
+
+def test_the_paper_preset_holds_the_papers_numbers() -> None:
+    recipe = resolve("sgm_ft", "paper")
+    assert recipe.teacher is not None
+    assert recipe.student is not None
+    assert (recipe.teacher.train.lr, recipe.teacher.train.batch_size) == (1e-4, 32)
+    assert (recipe.student.train.lr, recipe.student.train.batch_size) == (5e-5, 16)
+    assert {name: term.weight for name, term in recipe.student.losses.items()} == {
+        "ce": 1,
+        "st": 0.1,
+        "sgm": 1,
+        "se": 1,
+    }
+    assert {name: term.weight for name, term in recipe.teacher.losses.items()} == {"ce": 0.5, "se": 0.5}
+    assert (recipe.data.frames, recipe.data.frame_size) == (32, 224)
+    assert recipe.student.losses["st"].params == {"temperature": 4.0, "scale": "none"}
+
+
+def test_without_se_the_teacher_loses_it_too() -> None:
+    recipe = resolve("sgm_ft_without_se", "small")
+    assert recipe.teacher is not None
+    assert recipe.student is not None
+    assert {name: term.weight for name, term in recipe.teacher.losses.items()} == {"ce": 1.0}
+    assert "se" not in recipe.student.losses
+
+
+def test_an_override_adds_a_loss_and_removes_one() -> None:
+    student = resolve("hinton", "small", ["student.losses.at.weight=5", "student.losses.st=null"]).student
+    assert student is not None
+    assert set(student.losses) == {"ce", "at"}
+    assert student.losses["at"].weight == 5
+
+
+def test_another_part_drops_the_parameters_of_the_one_before() -> None:
+    teacher = resolve("sgm_ft", "small", ["teacher.representation.name=raw", "teacher.encoder.name=conv1d"]).teacher
+    assert teacher is not None
+    assert teacher.representation.params == {}
+
+
+def test_a_small_number_in_scientific_notation_is_a_number() -> None:
+    assert parse_overrides(["student.train.lr=1e-4"]) == {"student": {"train": {"lr": 1e-4}}}
+
+
+def test_merge_keeps_what_the_change_does_not_name() -> None:
+    assert merge({"a": {"x": 1, "y": 2}}, {"a": {"y": 3}}) == {"a": {"x": 1, "y": 3}}
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("student.train.lrr=1", "did you mean 'lr'"),
+        ("studnet.train.lr=1", "did you mean 'student'"),
+        ("student.losses.ce.weight=heavy", "student.losses.ce.weight = 'heavy'"),
+        ("student.losses.ce.weight=.nan", "student.losses.ce.weight"),
+        ("student.train.batch_size=0", "student.train.batch_size = 0"),
+        ("student.train.epochs", "--set a.b.c=value"),
+        ("precision=fp8", "'fp32' or 'bf16'"),
+        ("student.losses=null", "student.losses"),
+        ("student=null", "a recipe needs a teacher, a student, or both"),
+    ],
+)
+def test_a_wrong_override_is_answered(override: str, said: str) -> None:
+    changes = [override, "teacher=null"] if override == "student=null" else [override]
+    with pytest.raises(UsageError) as caught:
+        resolve("sgm_ft", "small", changes)
+    assert said in str(caught.value)
+
+
+def test_unknown_methods_and_presets_name_the_near_misses() -> None:
+    with pytest.raises(UsageError, match="did you mean 'hinton'"):
+        resolve("hintn", "small")
+    with pytest.raises(UsageError, match="did you mean 'small'"):
+        resolve("hinton", "smal")
+
+
+def test_a_recipe_of_ones_own_extends_a_shipped_one(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("extends: hinton\nstudent: {losses: {st: {weight: 3}}}\n")
+    recipe = resolve(str(path), "small")
+    assert recipe.name == "mine"
+    assert recipe.student is not None
+    assert recipe.student.losses["st"].weight == 3
+
+
+def test_a_recipe_that_extends_itself_is_refused(tmp_path: Path) -> None:
+    first, second = tmp_path / "first.yaml", tmp_path / "second.yaml"
+    first.write_text(f"extends: {second}\n")
+    second.write_text(f"extends: {first}\n")
+    with pytest.raises(UsageError, match="extends itself: first → second → first"):
+        chain(str(first))
+
+
+@pytest.mark.parametrize("content", ["- a\n- b\n", "a: [1\n", "!!python/object/apply:os.system ['true']\n"])
+def test_what_is_not_a_mapping_of_plain_values_is_refused(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "broken.yaml"
+    path.write_text(content)
+    with pytest.raises(UsageError, match=r"broken\.yaml"):
+        resolve(str(path), "small")
