@@ -1,0 +1,297 @@
+"""A data set's card: what it is, where it comes from, how its files are named, and who trains and tests.
+
+A card is a YAML file, `datasets/NAME/card.yaml`. It holds facts only; the reader that it names knows the file formats.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import string
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+
+from kdbench import resources
+from kdbench.errors import UsageError, unknown
+from kdbench.registry import registry
+
+Value = int | str
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ClassName(_Strict):
+    """One class.
+
+    Attributes:
+        name: The official name; label vectors are made from it.
+        short: A short name for tables and plots.
+    """
+
+    name: str
+    short: str
+
+
+class Sensor(_Strict):
+    """One wearable sensor.
+
+    Attributes:
+        axes: Names of the axes, in the order of the array's columns.
+        unit: Physical unit of the values.
+        rate_hz: Sampling rate.
+        placement: Where it is worn.
+        file: Path of a trial's file below the data set's folder; `{trial}` stands for the id. None: generated.
+        variable: Name of the array in the file.
+        columns: The array's columns that belong to this sensor.
+    """
+
+    axes: tuple[str, ...] = Field(min_length=1)
+    unit: str
+    rate_hz: float = Field(gt=0)
+    placement: str = ""
+    file: str | None = None
+    variable: str | None = None
+    columns: tuple[int, ...] | None = None
+
+
+class View(_Strict):
+    """One video view.
+
+    Attributes:
+        channels: 1 for depth, 3 for colour.
+        rate_hz: Nominal frame rate.
+        unit: Unit of the pixel values in the file.
+        height: Rows of a recorded frame.
+        width: Columns of a recorded frame.
+        file: As for a sensor.
+        variable: As for a sensor.
+        crop: How a square is cut from the frame, for the reader of the card.
+    """
+
+    channels: int = Field(ge=1)
+    rate_hz: float = Field(gt=0)
+    unit: str = ""
+    height: int = Field(ge=1)
+    width: int = Field(ge=1)
+    file: str | None = None
+    variable: str | None = None
+    crop: str = ""
+
+
+class Trials(_Strict):
+    """Which trials there are: every combination of the columns' values, less the missing ones.
+
+    Attributes:
+        id: Template of a trial id, for example `a{action}_s{subject}_t{repetition}`.
+        columns: Values of each column; an integer n stands for 1 … n.
+        label: The column whose values, in order, are the classes.
+        missing: Ids that the data set never had.
+    """
+
+    id: str
+    columns: dict[str, tuple[Value, ...]]
+    label: str
+    missing: tuple[str, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _counts(cls, data: Any) -> Any:
+        columns = data.get("columns") if isinstance(data, Mapping) else None
+        if isinstance(columns, Mapping):
+            counted = {key: tuple(range(1, v + 1)) if isinstance(v, int) else v for key, v in columns.items()}
+            return {**data, "columns": counted}
+        return data
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Trials:
+        fields = {name for _, name, _, _ in string.Formatter().parse(self.id) if name}
+        if fields != set(self.columns):
+            raise ValueError(f"id uses {sorted(fields)}, columns are {sorted(self.columns)}; they have to agree")
+        if self.label not in self.columns:
+            raise ValueError(f"label is '{self.label}', expected one of the columns {sorted(self.columns)}")
+        return self
+
+
+class Validation(_Strict):
+    """The part that is cut from the training part; one of three ways.
+
+    Attributes:
+        where: Fixed values of columns.
+        draw: This many values of each column, drawn by a seed (`{subject: 1}`).
+        share: This share of each class's trials, drawn by a seed.
+    """
+
+    where: dict[str, tuple[Value, ...]] | None = None
+    draw: dict[str, int] | None = None
+    share: float | None = Field(default=None, gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Validation:
+        if sum(way is not None for way in (self.where, self.draw, self.share)) != 1:
+            raise ValueError("give exactly one of where, draw and share")
+        return self
+
+
+class ProtocolRule(_Strict):
+    """Who trains and who tests.
+
+    Attributes:
+        title: One line on what it measures.
+        test: Values of columns that make a test trial.
+        train: Values of columns that make a training trial; None: all other trials.
+        validation: How a validation part is cut from the training part when a run asks for one.
+        disjoint: Columns of which no value may be in two parts.
+        each: For a template: the values that fill a field of the protocol's name, such as `loso_{subject}`.
+    """
+
+    title: str = ""
+    test: dict[str, tuple[Value, ...]]
+    train: dict[str, tuple[Value, ...]] | None = None
+    validation: Validation
+    disjoint: tuple[str, ...] = ()
+    each: dict[str, tuple[Value, ...]] = Field(default_factory=dict, max_length=1)
+
+
+class Archive(_Strict):
+    """One file to download.
+
+    Attributes:
+        url: Its address.
+        holds: The folder that it unpacks to.
+        bytes: Its size.
+        sha256: Its hash.
+    """
+
+    url: str
+    holds: str
+    bytes: int | None = None
+    sha256: str | None = None
+
+
+class Download(_Strict):
+    """Where the recordings are to be had.
+
+    Attributes:
+        page: The authors' page.
+        note: What one should know before.
+        archives: The files.
+    """
+
+    page: str
+    note: str = ""
+    archives: tuple[Archive, ...] = ()
+
+
+class Card(_Strict):
+    """Everything that kdbench knows of a data set without opening its files.
+
+    Attributes:
+        name: The name on the command line, and of the folder that holds the recordings.
+        title: The full name.
+        version: Version of the recordings.
+        reader: Name of the reader in the registry of data sets.
+        citation: The paper to cite.
+        licence: What one may do with the recordings.
+        download: Where to get them; None where they are generated.
+        manifest: File of sha256 hashes beside the card, in the format of `sha256sum`.
+        label_vectors: Name of the shipped table of label vectors.
+        classes: The classes in the order of their labels.
+        trials: Which trials there are; None where the reader decides.
+        sensors: The wearable sensors by name.
+        views: The video views by name, the preferred one first.
+        protocols: The splits by name.
+        options: Knobs of a generated data set, with their defaults.
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9_]+$")
+    title: str
+    version: str
+    reader: str
+    citation: str = ""
+    licence: str = ""
+    download: Download | None = None
+    manifest: str | None = None
+    label_vectors: str | None = None
+    classes: tuple[ClassName, ...]
+    trials: Trials | None = None
+    sensors: dict[str, Sensor] = Field(min_length=1)
+    views: dict[str, View] = Field(default_factory=dict)
+    protocols: dict[str, ProtocolRule] = Field(min_length=1)
+    options: dict[str, Any] = Field(default_factory=dict)
+    _folder: Path = PrivateAttr(default=Path())
+
+    @model_validator(mode="after")
+    def _a_class_a_label(self) -> Card:
+        if self.trials is not None and len(self.trials.columns[self.trials.label]) != len(self.classes):
+            count = len(self.trials.columns[self.trials.label])
+            raise ValueError(f"{len(self.classes)} classes for {count} values of '{self.trials.label}'")
+        return self
+
+    @property
+    def folder(self) -> Path:
+        """The folder that the card lies in, for the files beside it."""
+        return self._folder
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The official class names in the order of their labels."""
+        return tuple(entry.name for entry in self.classes)
+
+    @property
+    def short_names(self) -> tuple[str, ...]:
+        """The short class names in the order of their labels."""
+        return tuple(entry.short for entry in self.classes)
+
+
+def load_card(name_or_path: str | Path) -> Card:
+    """Loads the card of a registered data set, or one's own card file.
+
+    Args:
+        name_or_path: A name such as `utd_mhad`, or the path of a `card.yaml`.
+
+    Raises:
+        UsageError: No such data set (the near misses are named), or the card is not valid (file and key are named).
+    """
+    path = _card_path(str(name_or_path))
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"the card {path} is not valid YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise UsageError(f"the card {path} holds {type(content).__name__}, expected a mapping")
+    try:
+        card = Card.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "the card"
+        raise UsageError(f"the card {path}: {key}: {first['msg'].removeprefix('Value error, ')}") from error
+    card._folder = path.parent
+    return card
+
+
+def _card_path(name: str) -> Path:
+    if name.endswith((".yaml", ".yml")) or os.sep in name:
+        path = Path(name).expanduser()
+        if not path.is_file():
+            raise UsageError(f"there is no card file {path}", hint="See the known data sets: kdbench data list")
+        return path
+    origins = registry("dataset").origins()
+    if name not in origins:
+        raise unknown("data set", name, origins, hint="See them all: kdbench data list")
+    origin = origins[name]
+    if origin.distribution == "kdbench":
+        return resources.folder("datasets") / name / "card.yaml"
+    module = importlib.util.find_spec(origin.target.partition(":")[0])
+    path = Path(module.origin if module and module.origin else name).parent / "card.yaml"
+    if not path.is_file():
+        raise UsageError(
+            f"the data set '{name}' of {origin.owner} has no card {path}",
+            hint="A data set's distribution ships card.yaml beside the module of its reader.",
+        )
+    return path

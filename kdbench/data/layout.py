@@ -1,0 +1,247 @@
+"""The prepared store on disk: which folder belongs to which request, which files are in it, and what describes them.
+
+`CACHE/prepared/NAME-VIEW-SIZExFRAMES-KEY/` holds `series.SENSOR.npy` (all trials one after another, `(samples, axes)`
+float32), `video.npy` (`(trials, channels, frames, size, size)` uint8), `index.parquet` and, written last, `meta.json`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kdbench import resources
+from kdbench.data import files
+from kdbench.data.card import Card
+from kdbench.data.reader import Reader
+from kdbench.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMAT = 1
+"""Raised whenever preparing the same recording gives another store."""
+META = "meta.json"
+INDEX = "index.parquet"
+VIDEO = "video.npy"
+SERIES_HASH = "series_sha256"
+CLIP_HASH = "clip_sha256"
+
+
+def series_file(sensor: str) -> str:
+    """Name of the array of one sensor."""
+    return f"series.{sensor}.npy"
+
+
+def start(sensor: str) -> str:
+    """Index column: the row of the sensor's array at which a trial starts."""
+    return f"{sensor}.start"
+
+
+def length(sensor: str) -> str:
+    """Index column: a trial's number of samples."""
+    return f"{sensor}.length"
+
+
+@dataclass(frozen=True)
+class Key:
+    """What a store is made for.
+
+    Attributes:
+        dataset: Name of the data set.
+        view: Video view; None for the sensors alone.
+        frame_size: Height and width of a frame; 0 without video.
+        frames: Frames of a clip; 0 without video.
+        channels: Channels of the view; 0 without video.
+        options: Options of a generated data set.
+        facts: Hash of what the store depends on in the card and the reader.
+    """
+
+    dataset: str
+    view: str | None
+    frame_size: int
+    frames: int
+    channels: int
+    options: Mapping[str, Any]
+    facts: str
+
+    def folder(self, place: str) -> Path:
+        """The store's folder.
+
+        Args:
+            place: Where the recordings are; two copies of a data set have two stores.
+        """
+        name = f"{self.dataset}-{self.view}-{self.frame_size}x{self.frames}" if self.view else f"{self.dataset}-sensors"
+        return prepared_dir() / f"{name}-{_hash([self.as_dict(), place])[:10]}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain data."""
+        return {**dataclasses.asdict(self), "options": dict(self.options)}
+
+    def __str__(self) -> str:
+        if self.view is None:
+            return f"{self.dataset} (sensors)"
+        return f"{self.dataset} ({self.view}, {self.frames} frames of {self.frame_size}²)"
+
+
+def key_for(card: Card, reader: Reader, view: str | None, frame_size: int, frames: int) -> Key:
+    """The key of a request.
+
+    Args:
+        card: The data set's card.
+        reader: Its reader, for the options and the version.
+        view: Video view, or None.
+        frame_size: Height and width of a frame, pixels.
+        frames: Frames of a clip.
+    """
+    facts = {
+        "format": FORMAT,
+        "reader": [type(reader).__module__, type(reader).__qualname__, reader.version],
+        "version": card.version,
+        "trials": card.trials.model_dump(mode="json") if card.trials else None,
+        "sensors": {name: sensor.model_dump(mode="json") for name, sensor in card.sensors.items()},
+        "view": card.views[view].model_dump(mode="json") if view else None,
+    }
+    video = (frame_size, frames, card.views[view].channels) if view else (0, 0, 0)
+    return Key(card.name, view, *video, options=reader.options, facts=_hash(facts))
+
+
+@dataclass(frozen=True)
+class Meta:
+    """What is known of a complete store.
+
+    Attributes:
+        key: What it was made for, as plain data.
+        place: Where the recordings were.
+        signature: Hash of names, sizes and times of the source files.
+        fingerprint: Content hash of the trials, their labels and all their data.
+        series_fingerprint: The same of labels and sensor series alone; it does not depend on the view.
+        excluded: Trials that were left out, with the reasons.
+        unverified: Source files that are not what the manifest says, with the differences.
+        packed: How a packed copy was coded, where the source was one.
+        arrays: sha256 of each array file and of the index.
+        sizes: Bytes of the same files.
+        versions: Versions of kdbench, numpy and Pillow that made it.
+    """
+
+    key: Mapping[str, Any]
+    place: str
+    signature: str
+    fingerprint: str
+    series_fingerprint: str
+    excluded: Mapping[str, str]
+    unverified: Mapping[str, str]
+    packed: Mapping[str, Any] | None
+    arrays: Mapping[str, str]
+    sizes: Mapping[str, int]
+    versions: Mapping[str, str]
+
+
+def read_meta(folder: Path) -> Meta | None:
+    """What describes a store; None where it is not complete or not readable."""
+    try:
+        return Meta(**json.loads((folder / META).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def prepared_dir() -> Path:
+    """The folder of all prepared stores."""
+    return resources.cache_dir() / "prepared"
+
+
+def stores() -> list[tuple[Path, Meta]]:
+    """Every complete store, the newest first."""
+    found = [path.parent for path in prepared_dir().glob(f"*/{META}")]
+    found.sort(key=lambda folder: (folder / META).stat().st_mtime_ns, reverse=True)
+    return [(folder, meta) for folder in found if (meta := read_meta(folder)) is not None]
+
+
+def complete(
+    folder: Path, key: Key, rows: Sequence[Mapping[str, Any]], arrays: Mapping[str, str], facts: Mapping[str, Any]
+) -> Meta:
+    """Writes the index, then `meta.json`: the store is complete.
+
+    Args:
+        folder: The store's folder, with its arrays.
+        key: What it is made for.
+        rows: One mapping a trial, as in the index.
+        arrays: sha256 of each array file.
+        facts: The other fields of `Meta`, which the caller knows.
+    """
+    import numpy as np
+    import pandas as pd
+    import PIL
+
+    import kdbench
+
+    buffer = io.BytesIO()
+    index = pd.DataFrame(list(rows))
+    index.to_parquet(buffer, index=False)
+    with files.whole(folder / INDEX) as file:
+        file.write(buffer.getvalue())
+    hashes = {**arrays, INDEX: hashlib.sha256(buffer.getvalue()).hexdigest()}
+    prints = fingerprints(key, index, facts["excluded"], facts["packed"])
+    meta = Meta(
+        key=key.as_dict(),
+        fingerprint=prints["fingerprint"],
+        series_fingerprint=prints["series_fingerprint"],
+        arrays=hashes,
+        sizes={name: (folder / name).stat().st_size for name in hashes},
+        versions={"kdbench": kdbench.__version__, "numpy": np.__version__, "pillow": PIL.__version__},
+        **facts,
+    )
+    with files.whole(folder / META) as file:
+        file.write(json.dumps(dataclasses.asdict(meta), indent=1, sort_keys=True).encode())
+    return meta
+
+
+def fingerprints(
+    key: Key, index: pd.DataFrame, excluded: Iterable[str], packed: Mapping[str, Any] | None
+) -> dict[str, str]:
+    """The content hashes of a store, from its index, which holds a hash of every trial's data.
+
+    Returns:
+        `fingerprint` over everything, the excluded trials and a packed copy's coding included; `series_fingerprint`
+        over labels and series.
+    """
+    series = index[["trial", "label", SERIES_HASH]].to_numpy().tolist()
+    coded = {name: value for name, value in (packed or {}).items() if name != "packed_from"}
+    whole = [key.view, key.frame_size, key.frames, series, index[CLIP_HASH].tolist(), sorted(excluded), coded]
+    return {
+        "fingerprint": _hash([key.dataset, *whole]),
+        "series_fingerprint": _hash([key.dataset, series, sorted(excluded)]),
+    }
+
+
+def intact(folder: Path, key: Key, meta: Meta) -> pd.DataFrame:
+    """Reads the index of a store and checks that the store is what its `meta.json` says.
+
+    Sizes and the index are compared each time; the arrays' hashes only by `kdbench data verify`.
+
+    Raises:
+        DataError: A file is missing or has another size, or the fingerprint differs.
+    """
+    import pandas as pd
+
+    hint = f"Delete {folder} and prepare again: kdbench data prepare {key.dataset}"
+    for name, size in meta.sizes.items():
+        path = folder / name
+        if not path.is_file() or path.stat().st_size != size:
+            raise DataError(f"the prepared {path} is missing or not {size} bytes long", hint=hint)
+    content = (folder / INDEX).read_bytes()
+    if hashlib.sha256(content).hexdigest() != meta.arrays[INDEX]:
+        raise DataError(f"the prepared {folder / INDEX} was changed: its sha256 is not the one in {META}", hint=hint)
+    index = pd.read_parquet(io.BytesIO(content))
+    if fingerprints(key, index, meta.excluded, meta.packed)["fingerprint"] != meta.fingerprint:
+        raise DataError(f"the fingerprint in {folder / META} does not fit its index", hint=hint)
+    return index
+
+
+def _hash(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

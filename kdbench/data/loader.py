@@ -1,0 +1,159 @@
+"""Trials of one part as batches: all in memory on the device, or streamed from the memory map ahead of use.
+
+Both give the same batches bit for bit. Neither makes the host wait for the device.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kdbench.data.store import Dataset
+from kdbench.data.timeline import resample
+from kdbench.errors import UsageError, unknown
+from kdbench.types import Batch
+
+AHEAD = 3
+"""Batches that streaming prepares ahead of the one in use."""
+
+
+class Loader:
+    """Batches of some trials of a data set.
+
+    Series are small and are kept on the device, resampled linearly to `series_length`. Video stays uint8.
+
+    Args:
+        dataset: The opened data set.
+        trials: Ids of the part's trials; a batch's `index` counts in this order.
+        device: Where the tensors go.
+        series_length: Samples of a series.
+        sensors: Which sensors are needed; None: none.
+        video: Whether the video is needed.
+        in_memory: Keep all clips on the device; otherwise stream them from the memory map.
+
+    Attributes:
+        trials: The ids.
+        labels: Class indices `(N,)`, int64, on the device.
+        waited_seconds: How long the caller has waited for batches so far.
+
+    Raises:
+        UsageError: An unknown sensor or trial, no trials, or video of a data set that was opened without.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        trials: Sequence[str],
+        *,
+        device: torch.device,
+        series_length: int,
+        sensors: Sequence[str] | None,
+        video: bool,
+        in_memory: bool,
+    ) -> None:
+        for name in sensors or ():
+            if name not in dataset.sensors:
+                raise unknown(f"sensor of '{dataset.card.name}'", name, dataset.sensors)
+        if video and dataset.view is None:
+            raise UsageError(f"'{dataset.card.name}' was opened without video, which this network needs")
+        if not trials:
+            raise UsageError(f"a loader of '{dataset.card.name}' needs at least one trial")
+        self.trials = tuple(trials)
+        self.device = device
+        self.waited_seconds = 0.0
+        self._dataset = dataset
+        self._names = np.array(self.trials, dtype=object)
+        self._rows = np.array([dataset.position(trial) for trial in self.trials])
+        table = dataset.index.iloc[self._rows]
+        self.labels = torch.as_tensor(table["label"].to_numpy(dtype=np.int64, copy=True), device=device)
+        self._columns = {name: table[name].to_numpy() for name in table.columns if name not in {"trial", "label"}}
+        self._series = {name: self._resampled(name, series_length) for name in sensors or ()}
+        self._clips = torch.from_numpy(dataset.clips(self._rows)).to(device) if video and in_memory else None
+        self._streams = video and not in_memory
+
+    def __len__(self) -> int:
+        return len(self.trials)
+
+    def all_series(self, sensor: str) -> Tensor:
+        """Series of every trial `(N, axes, series_length)`, float32, on the device.
+
+        Raises:
+            UsageError: The loader was made without this sensor.
+        """
+        if sensor not in self._series:
+            raise unknown("sensor of this loader", sensor, self._series)
+        return self._series[sensor]
+
+    def batches(self, order: Tensor | Sequence[int], batch_size: int) -> Iterator[Batch]:
+        """Yields the trials in a given order, the last and possibly smaller batch included.
+
+        Args:
+            order: Positions in `trials`, on the host; repeats and subsets are allowed.
+            batch_size: Trials a batch.
+        """
+        positions = torch.as_tensor(order, dtype=torch.int64, device="cpu")
+        chosen = positions.numpy()
+        on_device = self._sent(positions)
+        slices = [slice(i, i + batch_size) for i in range(0, len(chosen), batch_size)]
+        clips = self._streamed([chosen[part] for part in slices]) if self._streams else None
+        for part in slices:
+            began = time.perf_counter()
+            index = on_device[part]
+            video = None if self._clips is None else self._clips.index_select(0, index)
+            batch = Batch(
+                sensors={name: series.index_select(0, index) for name, series in self._series.items()},
+                video=next(clips) if clips is not None else video,
+                label=self.labels.index_select(0, index),
+                trial=tuple(self._names[chosen[part]]),
+                index=index,
+                metadata={name: values[chosen[part]] for name, values in self._columns.items()},
+            )
+            self.waited_seconds += time.perf_counter() - began
+            yield batch
+
+    def _resampled(self, sensor: str, length: int) -> Tensor:
+        series = [resample(self._dataset.series(trial)[sensor], length) for trial in self.trials]
+        return torch.from_numpy(np.stack(series)).to(self.device)
+
+    def _sent(self, tensor: Tensor) -> Tensor:
+        """A host tensor on the device, without waiting for the copy."""
+        if self.device.type != "cuda":
+            return tensor.to(self.device)
+        return tensor.pin_memory().to(self.device, non_blocking=True)
+
+    def _streamed(self, batches: list[np.ndarray]) -> Iterator[Tensor]:
+        """Clips of each batch; a thread reads and sends them while earlier ones are in use."""
+        stream = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
+
+        def load(positions: np.ndarray) -> tuple[Tensor, torch.cuda.Event | None]:
+            clips = torch.from_numpy(self._dataset.clips(self._rows[positions]))
+            if stream is None:
+                return clips.to(self.device), None
+            with torch.cuda.stream(stream):
+                sent = self._sent(clips)
+                return sent, stream.record_event()
+
+        waiting = iter(batches)
+        with ThreadPoolExecutor(1, thread_name_prefix="kdbench-loader") as pool:
+            pending: deque[Future[tuple[Tensor, torch.cuda.Event | None]]] = deque()
+            try:
+                for positions, _ in zip(waiting, range(AHEAD), strict=False):
+                    pending.append(pool.submit(load, positions))
+                while pending:
+                    clips, copied = pending.popleft().result()
+                    for positions in waiting:
+                        pending.append(pool.submit(load, positions))
+                        break
+                    if copied is not None:
+                        current = torch.cuda.current_stream(self.device)
+                        current.wait_event(copied)
+                        clips.record_stream(current)
+                    yield clips
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)

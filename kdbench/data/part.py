@@ -1,0 +1,108 @@
+"""One trial on its way into a store: resized, hashed, and kept in a file of its own until all are there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kdbench.data import files
+from kdbench.data.reader import Reader, Recording, Trial
+
+Stamp = list[list[Any]]
+_DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One trial as it goes into the store.
+
+    Attributes:
+        series: Each sensor's samples `(n, axes)`, float32.
+        clip: Frames `(channels, T, size, size)`, uint8, or None.
+        hashes: sha256 of the source files, by path.
+    """
+
+    series: Mapping[str, np.ndarray]
+    clip: np.ndarray | None
+    hashes: Mapping[str, str]
+
+    def series_sha256(self) -> str:
+        """Content hash of all series."""
+        digest = hashlib.sha256()
+        for name in sorted(self.series):
+            digest.update(f"{name} {self.series[name].shape}\n".encode())
+            digest.update(np.ascontiguousarray(self.series[name]).data)
+        return digest.hexdigest()
+
+    def clip_sha256(self) -> str:
+        """Content hash of the clip; empty where there is none."""
+        return "" if self.clip is None else hashlib.sha256(self.clip.data).hexdigest()
+
+
+def make(recording: Recording, frame_size: int) -> Part:
+    """Resizes a recording's frames to `frame_size`² and puts channels first.
+
+    Pillow's bilinear filter widens with the scale, so it averages areas when it shrinks and interpolates when it grows.
+    """
+    if recording.clip is None:
+        return Part(recording.series, None, recording.hashes)
+    from PIL import Image
+
+    frames, _, _, channels = recording.clip.shape
+    clip = np.empty((channels, frames, frame_size, frame_size), np.uint8)
+    for channel in range(channels):
+        for frame in range(frames):
+            plane = Image.fromarray(np.ascontiguousarray(recording.clip[frame, :, :, channel]))
+            clip[channel, frame] = np.asarray(plane.resize((frame_size, frame_size), Image.Resampling.BILINEAR))
+    return Part(recording.series, clip, recording.hashes)
+
+
+def stamp(reader: Reader, trial: Trial, view: str | None) -> Stamp:
+    """Path, size and modification time of each file of a trial; size -1 for one that is missing."""
+    found: Stamp = []
+    for path in reader.files(trial, view):
+        assert reader.root is not None
+        try:
+            stat = (reader.root / path).stat()
+            found.append([path, stat.st_size, stat.st_mtime_ns])
+        except OSError:
+            found.append([path, -1, 0])
+    return found
+
+
+def write(path: Path, part: Part, stamped: Stamp) -> None:
+    """Writes a part, whole or not at all, with the stamp of the files that it was made from."""
+    arrays = {f"series.{name}": values for name, values in part.series.items()}
+    if part.clip is not None:
+        arrays["clip"] = part.clip
+    about = json.dumps({"stamp": stamped, "hashes": dict(part.hashes)}).encode()
+    with files.whole(path) as file:
+        np.savez(file, about=np.frombuffer(about, np.uint8), **arrays)  # type: ignore[arg-type]
+
+
+def is_done(path: Path, stamped: Stamp) -> bool:
+    """Whether a finished part is there, made from files that have not changed since."""
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            return json.loads(content["about"].tobytes())["stamp"] == stamped
+    except _DAMAGED:
+        return False
+
+
+def read(path: Path) -> Part | None:
+    """A finished part, or None where it is damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            about = json.loads(content["about"].tobytes())
+            names = [name for name in content.files if name.startswith("series.")]
+            series = {name.removeprefix("series."): content[name] for name in names}
+            return Part(series, content["clip"] if "clip" in content.files else None, about["hashes"])
+    except _DAMAGED:
+        return None

@@ -1,0 +1,148 @@
+"""Where a data set's recordings are: a folder of files, a packed copy, or a generator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kdbench import resources
+from kdbench.data import packed
+from kdbench.data.card import Card
+from kdbench.data.reader import Reader
+from kdbench.errors import DataError, UsageError, unknown
+from kdbench.registry import registry
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Recordings that can be read.
+
+    Attributes:
+        reader: Reads them.
+        root: The folder that they are in; None where they are generated.
+        views: The video views that are there, the preferred one first.
+        packed: How a packed copy was coded (see `kdbench.data.pack`); None for recordings themselves.
+    """
+
+    reader: Reader
+    root: Path | None
+    views: tuple[str, ...]
+    packed: Mapping[str, Any] | None = None
+
+    @property
+    def card(self) -> Card:
+        """The data set's card."""
+        return self.reader.card
+
+    @property
+    def place(self) -> str:
+        """The folder, or `generated`."""
+        return "generated" if self.root is None else str(self.root)
+
+
+def find(card: Card, data_dir: Path | None = None, options: Mapping[str, Any] | None = None) -> Source | None:
+    """Looks for the recordings in every data folder.
+
+    Args:
+        card: The data set's card.
+        data_dir: What the user gave as `--data-dir`.
+        options: Changes of the card's options.
+
+    Returns:
+        The first place that holds a packed copy or at least one of the card's folders; None where there is none.
+
+    Raises:
+        UsageError: `data_dir` is no folder, or an option is unknown.
+    """
+    if data_dir is not None and not data_dir.expanduser().is_dir():
+        raise UsageError(f"the data folder {data_dir} does not exist", hint=f"Give the folder that holds {card.name}/")
+    reader: type[Reader] = registry("dataset").get(card.reader)
+    if reader.generated:
+        return Source(reader(card, None, options), None, tuple(card.views))
+    for folder in resources.data_dirs(data_dir):
+        root = folder / card.name
+        if (root / packed.FILE).is_file():
+            copy = packed.PackedReader(card, root, options)
+            return Source(copy, root, copy.views, copy.coding)
+        views = tuple(name for name, view in card.views.items() if _holds(root, view.file))
+        if views or any(_holds(root, sensor.file) for sensor in card.sensors.values()):
+            return Source(reader(card, root, options), root, views)
+    return None
+
+
+def choose_view(card: Card, there: tuple[str, ...], asked: str | None) -> tuple[str | None, str]:
+    """Decides which video view a run sees.
+
+    Args:
+        card: The data set's card.
+        there: The views that are there.
+        asked: A view's name, `auto` for the first of the card's views that is there, or None for no video.
+
+    Returns:
+        The view and why: `asked`, `default`, `rgb not there` (naming what would have been preferred), `not needed`.
+
+    Raises:
+        UsageError: The data set has no such view.
+        DataError: The view is not there.
+    """
+    if asked is None:
+        return None, "not needed"
+    if asked != AUTO:
+        if asked not in card.views:
+            raise unknown(f"video view of '{card.name}'", asked, card.views)
+        if asked not in there:
+            others = f" ({', '.join(there)} is)" if there else ""
+            raise DataError(f"the {asked} video of '{card.name}' is not there{others}", hint=where_to_get(card, asked))
+        return asked, "asked"
+    passed: list[str] = []
+    for view in card.views:
+        if view in there:
+            return view, f"{' and '.join(passed)} not there" if passed else "default"
+        passed.append(view)
+    raise DataError(f"no video of '{card.name}' is there ({' nor '.join(passed)})", hint=where_to_get(card))
+
+
+def missing(card: Card, data_dir: Path | None) -> DataError:
+    """The error for a data set that is nowhere: every folder that was searched, and where to get the recordings."""
+    searched = "".join(f"\n  {folder / card.name}" for folder in resources.data_dirs(data_dir))
+    return DataError(
+        f"the recordings of '{card.name}' are not there; looked for them in{searched}", hint=where_to_get(card)
+    )
+
+
+def where_to_get(card: Card, view: str | None = None) -> str:
+    """How to get the recordings and where to put them, as a hint.
+
+    Args:
+        card: The data set's card.
+        view: Only this view is wanted.
+    """
+    if card.download is None:
+        return "The card names no place to get them from."
+    templates = [sensor.file for sensor in card.sensors.values()] + [entry.file for entry in card.views.values()]
+    wanted = {_folder_of(t) for t in ([card.views[view].file] if view else templates)}
+    archives = [archive for archive in card.download.archives if archive.holds in wanted]
+    addresses = "".join(f"\n  {archive.url}  → {card.name}/{archive.holds}/" for archive in archives)
+    example = next(t for t in templates if t is not None and (view is None or _folder_of(t) in wanted))
+    trial = card.trials.id if card.trials else "TRIAL"
+    return (
+        f"Get them from {card.download.page}{addresses}\n"
+        f"so that DATA/{card.name}/{example.replace('{trial}', trial)} exists. DATA is one of the folders "
+        f"that are searched, in this order: --data-dir, $KDBENCH_DATA, ./data, {resources.cache_dir() / 'data'}.\n"
+        f"{card.licence}"
+    )
+
+
+def _folder_of(template: str | None) -> str:
+    return Path(template).parts[0] if template else ""
+
+
+def _holds(root: Path, template: str | None) -> bool:
+    if template is None:
+        return False
+    folder = (root / template).parent
+    return folder.is_dir() and any(folder.iterdir())

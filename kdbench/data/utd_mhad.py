@@ -1,0 +1,100 @@
+"""UTD-MHAD: wrist or thigh accelerometer and gyroscope, depth and colour video of 27 actions.
+
+C. Chen, R. Jafari, N. Kehtarnavaz, "UTD-MHAD: a multimodal dataset for human action recognition utilizing a depth
+camera and a wearable inertial sensor", ICIP 2015.
+"""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+
+from kdbench.data import depth, video_file
+from kdbench.data.reader import Reader, Recording, Trial
+from kdbench.data.timeline import centre_frames
+from kdbench.errors import DataError
+
+
+class UtdMhad(Reader):
+    """UTD-MHAD: 861 trials of 27 actions by 8 subjects, with an inertial sensor, depth and colour video.
+
+    Depth is cropped to the person over the whole trial and scaled to 8 bits between the trial's own near and far ends.
+    The colour camera is not registered with the depth camera, so nothing says where the person is in its frames; the
+    centred square of the whole frame is taken, in which the person stands.
+    """
+
+    def read(self, trial: Trial, view: str | None, frames: int) -> Recording:
+        """See `Reader.read`."""
+        hashes: dict[str, str] = {}
+        series: dict[str, np.ndarray] = {}
+        loaded: dict[str, np.ndarray] = {}
+        width = 1 + max(column for sensor in self.card.sensors.values() for column in sensor.columns or ())
+        for name, sensor in self.card.sensors.items():
+            path = str(sensor.file).format(trial=trial.id)
+            if path not in loaded:
+                loaded[path], hashes[path] = self._array(path, str(sensor.variable), trial.id, (None, width))
+            series[name] = np.ascontiguousarray(loaded[path][:, list(sensor.columns or ())], np.float32)
+        if view is None:
+            return Recording(series, hashes=hashes)
+        path = str(self.card.views[view].file).format(trial=trial.id)
+        if view == "depth":
+            clip, hashes[path] = self._depth(path, trial.id, frames)
+        else:
+            clip, hashes[path] = self._colour(path, trial.id, frames)
+        return Recording(series, clip, hashes)
+
+    def _depth(self, path: str, trial: str, frames: int) -> tuple[np.ndarray, str]:
+        view = self.card.views["depth"]
+        array, sha256 = self._array(path, str(view.variable), trial, (view.height, view.width, None))
+        # MATLAB stores columns first: transposed, the array is contiguous.
+        turned = array.transpose(2, 1, 0)
+        try:
+            left, top, side = depth.person_box(turned > 0)
+        except ValueError as error:
+            raise DataError(f"trial {trial}: {path}: {error}; expected one person, and 0 elsewhere") from error
+        person = depth.crop(turned, left, top, side)
+        near, far = depth.range_of(person)
+        chosen = person[centre_frames(len(person), frames)].transpose(0, 2, 1)
+        return depth.to_grey(chosen, near, far)[..., np.newaxis], sha256
+
+    def _colour(self, path: str, trial: str, frames: int) -> tuple[np.ndarray, str]:
+        content, sha256 = self.bytes_of(path, trial)
+        try:
+            decoded = video_file.decode(content, lambda count: centre_frames(count, frames))
+        except ValueError as error:
+            raise DataError(f"trial {trial}: {path}: {error}; expected a whole colour video") from error
+        return np.ascontiguousarray(video_file.centre_square(decoded)), sha256
+
+    def _array(self, path: str, variable: str, trial: str, shape: tuple[int | None, ...]) -> tuple[np.ndarray, str]:
+        """One array of a MATLAB file; `shape` has None where any length of at least one will do."""
+        import scipy.io
+
+        expected = f"'{variable}' of shape ({', '.join('n' if n is None else str(n) for n in shape)}), finite numbers"
+        content, sha256 = self.bytes_of(path, trial)
+        try:
+            found = scipy.io.loadmat(io.BytesIO(content), variable_names=[variable])
+        except Exception as error:
+            # What a damaged file makes scipy raise depends on where the damage lies.
+            reason = (
+                f"it cannot be read as a MATLAB file ({type(error).__name__}: {error}); it holds {len(content)} bytes"
+            )
+            raise DataError(f"trial {trial}: {path}: {reason}; expected {expected}") from error
+        if variable not in found:
+            present = ", ".join(repr(name) for name, *_ in scipy.io.whosmat(io.BytesIO(content))) or "nothing"
+            raise DataError(
+                f"trial {trial}: {path} has no variable '{variable}' (it holds {present}); expected {expected}"
+            )
+        array = found[variable]
+        if (
+            not np.issubdtype(array.dtype, np.number)
+            or array.ndim != len(shape)
+            or any(n == 0 or (want is not None and n != want) for n, want in zip(array.shape, shape, strict=True))
+        ):
+            raise DataError(f"trial {trial}: {path}: '{variable}' is {array.shape} {array.dtype}; expected {expected}")
+        if np.issubdtype(array.dtype, np.inexact) and not np.isfinite(array).all():
+            count = int((~np.isfinite(array)).sum())
+            raise DataError(
+                f"trial {trial}: {path}: '{variable}' has {count} values of NaN or infinity; expected {expected}"
+            )
+        return array, sha256

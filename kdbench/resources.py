@@ -1,0 +1,37 @@
+"""Where things lie: the recipes and cards that kdbench ships, the user's cache, and the folders with data."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def folder(name: str) -> Path:
+    """The shipped folder `methods` or `datasets`: inside an installed wheel, else at the root of the checkout."""
+    package = Path(__file__).parent
+    installed = package / f"_{name}"
+    return installed if installed.is_dir() else package.parent / name
+
+
+def cache_dir() -> Path:
+    """The user's cache folder: `$KDBENCH_CACHE`, else the platform's own. It may not exist yet."""
+    override = os.environ.get("KDBENCH_CACHE")
+    if override:
+        return Path(override).expanduser()
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("kdbench", appauthor=False))
+
+
+def data_dirs(explicit: Path | None = None) -> list[Path]:
+    """The folders in which data sets are looked for, in this order; they need not exist.
+
+    Args:
+        explicit: What the user gave as `--data-dir`.
+
+    Returns:
+        `explicit`, `$KDBENCH_DATA`, `./data`, and `data` in the cache folder; without repeats.
+    """
+    environment = os.environ.get("KDBENCH_DATA")
+    candidates = [explicit, Path(environment) if environment else None, Path("data"), cache_dir() / "data"]
+    return list(dict.fromkeys(path.expanduser().absolute() for path in candidates if path is not None))
