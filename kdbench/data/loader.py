@@ -5,6 +5,7 @@ Both give the same batches bit for bit. Neither makes the host wait for the devi
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -80,6 +81,11 @@ class Loader:
     def __len__(self) -> int:
         return len(self.trials)
 
+    @property
+    def sensors(self) -> tuple[str, ...]:
+        """The sensors that batches hold."""
+        return tuple(self._series)
+
     def all_series(self, sensor: str) -> Tensor:
         """Series of every trial `(N, axes, series_length)`, float32, on the device.
 
@@ -143,13 +149,10 @@ class Loader:
         with ThreadPoolExecutor(1, thread_name_prefix="kdbench-loader") as pool:
             pending: deque[Future[tuple[Tensor, torch.cuda.Event | None]]] = deque()
             try:
-                for positions, _ in zip(waiting, range(AHEAD), strict=False):
-                    pending.append(pool.submit(load, positions))
+                pending.extend(pool.submit(load, positions) for positions in itertools.islice(waiting, AHEAD))
                 while pending:
                     clips, copied = pending.popleft().result()
-                    for positions in waiting:
-                        pending.append(pool.submit(load, positions))
-                        break
+                    pending.extend(pool.submit(load, positions) for positions in itertools.islice(waiting, 1))
                     if copied is not None:
                         current = torch.cuda.current_stream(self.device)
                         current.wait_event(copied)
