@@ -1,0 +1,98 @@
+"""The inertial sensor: what a strapdown accelerometer and gyroscope on a moving segment read.
+
+With p the sensor's position, R its rotation to the world and g = (0, 0, −9.80665) m/s²:
+
+    specific force     f = Rᵀ (p̈ − g) / 9.80665   in units of g; at rest 1 g along the upward vertical,
+    angular rate       ω = vee(Rᵀ Ṙ)               in the sensor's frame.
+
+The derivatives are those of a cubic spline through samples of p and R at ten times the sensor's rate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.interpolate import CubicSpline
+
+from kdbench.data.motionsim.body import Body
+from kdbench.data.motionsim.kinematics import Pose
+
+GRAVITY = np.array([0.0, 0.0, -9.80665])
+OVERSAMPLING = 10
+PADDING = 20
+
+BIAS = {"accelerometer": 0.04, "gyroscope": 3.0}
+WHITE_NOISE = {"accelerometer": 0.05, "gyroscope": 5.0}
+RESOLUTION = {"accelerometer": 2.0**-11, "gyroscope": 2.0**-4}
+"""Errors of the two sensors: standard deviations of the bias and of the white noise, and the step; g and deg/s."""
+
+FrameAt = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""Times `(T,)` in seconds to the sensor's positions `(T, 3)` in metres and rotations to the world `(T, 3, 3)`."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a sensor is worn.
+
+    Attributes:
+        segment: The segment that carries it.
+        mount: Rotation from the sensor's axes to the segment's `(3, 3)`. The default is a watch on the right wrist:
+            x along the forearm to the hand, z out of the back of the wrist.
+    """
+
+    segment: str = "r_forearm"
+    mount: tuple[tuple[float, float, float], ...] = ((0.0, 1.0, 0.0), (0.0, 0.0, -1.0), (-1.0, 0.0, 0.0))
+
+    def turned(self, degrees: float) -> Placement:
+        """The same sensor slipped around the segment's long axis."""
+        angle = np.deg2rad(degrees)
+        slip = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+        return Placement(self.segment, tuple(map(tuple, slip @ np.array(self.mount))))
+
+    def frame(self, pose: Pose, body: Body) -> tuple[np.ndarray, np.ndarray]:
+        """The sensor's positions `(T, 3)`, at the far end of its segment, and rotations to the world `(T, 3, 3)`."""
+        position = pose.point(self.segment, body.ends[self.segment])
+        return position, pose.rotation[self.segment] @ np.array(self.mount)
+
+
+def inertial(frame_at: FrameAt, seconds: float, rate_hz: float) -> dict[str, np.ndarray]:
+    """Computes the noise-free readings over a performance.
+
+    Args:
+        frame_at: The sensor's frame as a function of time, defined a little beyond both ends too.
+        seconds: Length of the performance.
+        rate_hz: Sampling rate; sample k is taken at (k + 1/2) / rate_hz, the centre of its interval.
+
+    Returns:
+        `accelerometer` in g and `gyroscope` in degrees per second, `(3, n)` each, float64.
+    """
+    samples = int(seconds * rate_hz)
+    fine = (np.arange(samples * OVERSAMPLING + 2 * PADDING) - PADDING) / (rate_hz * OVERSAMPLING)
+    position, rotation = frame_at(fine)
+    times = (np.arange(samples) + 0.5) / rate_hz
+    acceleration = CubicSpline(fine, position)(times, 2)
+    turning = CubicSpline(fine, rotation)
+    to_sensor = turning(times).swapaxes(1, 2)
+    force = np.einsum("tij,tj->it", to_sensor, acceleration - GRAVITY) / np.linalg.norm(GRAVITY)
+    spin = to_sensor @ turning(times, 1)
+    rate = 0.5 * np.stack([spin[:, 2, 1] - spin[:, 1, 2], spin[:, 0, 2] - spin[:, 2, 0], spin[:, 1, 0] - spin[:, 0, 1]])
+    return {"accelerometer": force, "gyroscope": np.rad2deg(rate)}
+
+
+def measured(exact: Mapping[str, np.ndarray], noise: float, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """What imperfect sensors make of the exact readings.
+
+    Rounding to the sensors' step also makes the result the same on machines whose arithmetic differs in the last bit.
+
+    Args:
+        exact: Readings `(3, n)` of each sensor.
+        noise: Factor of the bias, constant over a trial, and of the white noise; both are normal.
+        rng: Draws them.
+    """
+    readings = {}
+    for name, series in exact.items():
+        error = BIAS[name] * rng.standard_normal((3, 1)) + WHITE_NOISE[name] * rng.standard_normal(series.shape)
+        readings[name] = np.round((series + noise * error) / RESOLUTION[name]) * RESOLUTION[name]
+    return readings
