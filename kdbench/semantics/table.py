@@ -1,0 +1,89 @@
+"""Label vectors from a table that ships with the data set, or from one's own."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from kdbench.errors import UsageError
+from kdbench.registry import semantics
+from kdbench.semantics.base import LabelVectors, scaled
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from kdbench.data.card import Card
+
+DEFAULT = "minilm_l6_v2"
+_MAKE = "datasets/make_label_vectors.py makes one with any sentence encoder; or go without: --set semantics.name=hash"
+
+
+@semantics("table")
+def table(names: Sequence[str], *, dataset: Card, table: str = DEFAULT) -> LabelVectors:
+    """Vectors of a sentence encoder, from a table; no language model is needed.
+
+    Args:
+        names: The class names.
+        dataset: The data set's card, beside which its tables lie as `label_vectors_<table>.csv`.
+        table: Name of such a table, or the path of one's own CSV file: `class,v0,v1,…`, one row a class.
+
+    Raises:
+        UsageError: There is no such table, or it lacks a class.
+    """
+    if not isinstance(table, str):
+        raise TypeError("table must be a name or a path")
+    path = Path(table).expanduser() if table.endswith(".csv") else dataset.folder / f"label_vectors_{table}.csv"
+    rows = read_table(path)
+    missing = [name for name in names if name not in rows]
+    if missing:
+        raise UsageError(f"the label vectors {path} lack the class '{missing[0]}' of {dataset.name}", hint=_MAKE)
+    vectors, scale = scaled(torch.stack([rows[name] for name in names]))
+    return LabelVectors(vectors, name=path.stem.removeprefix("label_vectors_"), scale=scale)
+
+
+def read_table(path: Path) -> dict[str, Tensor]:
+    """Reads a table: class name to vector `(S,)`, float32; lines that start with `#` are comments.
+
+    Raises:
+        UsageError: There is no such file, or a row does not hold a name and as many numbers as the first line says.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        known = sorted(file.stem.removeprefix("label_vectors_") for file in path.parent.glob("label_vectors_*.csv"))
+        tables = f" (tables there: {', '.join(known)})" if known else ""
+        raise UsageError(f"there are no label vectors {path}{tables}", hint=_MAKE) from error
+    header, *lines = list(csv.reader(line for line in text.splitlines() if line and not line.startswith("#"))) or [[]]
+    if not header:
+        raise UsageError(f"{path} is empty, expected a first line class,v0,v1,…", hint=_MAKE)
+    rows: dict[str, Tensor] = {}
+    for name, *values in lines:
+        try:
+            vector = torch.tensor([float(value) for value in values])
+        except ValueError as error:
+            raise UsageError(f"{path}: the row of '{name}': {error}") from error
+        if len(vector) != len(header) - 1 or not vector.isfinite().all():
+            raise UsageError(f"{path}: the row of '{name}' must hold {len(header) - 1} finite numbers")
+        rows[name] = vector
+    return rows
+
+
+def write_table(path: Path, names: Sequence[str], vectors: Tensor, *, comment: str) -> None:
+    """Writes a table with six significant digits, small and readable in a diff.
+
+    Args:
+        path: The CSV file.
+        names: K class names.
+        vectors: `(K, S)`.
+        comment: One line on how it was made.
+    """
+    with path.open("w", encoding="utf-8", newline="") as file:
+        file.write(f"# {comment}\n")
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["class", *(f"v{i}" for i in range(vectors.shape[1]))])
+        for name, row in zip(names, vectors.tolist(), strict=True):
+            writer.writerow([name, *(f"{value:.6g}" for value in row)])

@@ -1,0 +1,126 @@
+"""Label vectors from a language model, frozen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kdbench.errors import UsageError, unknown
+from kdbench.registry import semantics
+from kdbench.semantics.base import LabelVectors
+
+POOLINGS = ("mean", "sentence")
+
+
+@semantics("transformer")
+def transformer(names: Sequence[str], *, model: str = "bert-base-uncased", pooling: str = "mean") -> LabelVectors:
+    """Vectors of the bare class names from the last hidden layer of any transformers model, BERT by default.
+
+    Args:
+        names: The class names.
+        model: A name on the Hugging Face hub, or a folder with `config.json`, the tokenizer and `model.safetensors`.
+            What is cached is taken; only then is the network asked.
+        pooling: `mean` over the name's own tokens; `sentence` over all of them, as sentence encoders were trained.
+
+    Raises:
+        UsageError: The model is neither there nor reachable, or the pooling is unknown.
+    """
+    vectors = encode(names, model, pooling=pooling)
+    name = Path(model).name if Path(model).is_dir() else model
+    mean_square = vectors.square().mean().item()
+    return LabelVectors(
+        vectors, name=f"{name} ({pooling})", scale=f"as encoded, mean square {mean_square:.3g} an entry"
+    )
+
+
+@torch.no_grad()
+def encode(names: Sequence[str], model: str, *, pooling: str) -> Tensor:
+    """Encodes texts one by one, so that a vector does not depend on the others.
+
+    Args:
+        names: K texts.
+        model: Name or folder of a transformers model.
+        pooling: `mean` or `sentence`.
+
+    Returns:
+        `(K, S)`, float32.
+
+    Raises:
+        UsageError: The model is neither there nor reachable, or the pooling is unknown.
+    """
+    if pooling not in POOLINGS:
+        raise unknown("pooling", pooling, POOLINGS)
+    tokenizer, network = _load(model)
+    rows = []
+    for name in names:
+        tokens = tokenizer(name, return_tensors="pt", truncation=True, return_special_tokens_mask=True)
+        special = tokens.pop("special_tokens_mask")[0].bool()
+        hidden = network(**tokens).last_hidden_state[0]
+        kept = hidden if pooling == "sentence" else hidden[~special]
+        if not len(kept):
+            raise UsageError(f"the tokenizer of '{model}' makes nothing of the class name '{name}'")
+        rows.append(kept.mean(dim=0))
+    return torch.stack(rows)
+
+
+def _load(model: str) -> tuple[Any, Any]:
+    """Loads tokenizer and model quietly, and without a trace in torch's random state."""
+    from transformers.utils import logging
+
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            return _from_disk_or_network(model)
+    finally:
+        logging.set_verbosity(verbosity)
+        logging.enable_progress_bar()
+
+
+def _from_disk_or_network(model: str) -> tuple[Any, Any]:
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+    from safetensors import SafetensorError
+
+    try:
+        return _read(model, local=True)
+    except (OSError, ValueError, SafetensorError) as error:
+        if Path(model).is_dir():
+            raise _missing(model, error) from error
+    try:
+        # Asked once: the download itself would repeat for most of a minute where there is no network.
+        get_hf_file_metadata(hf_hub_url(model, "config.json"), timeout=10)
+        return _read(model, local=False)
+    except Exception as error:
+        raise _missing(model, error) from error
+
+
+def _read(model: str, *, local: bool) -> tuple[Any, Any]:
+    """Tokenizer and model; weights from safetensors alone, since other formats can run code."""
+    from transformers import AutoModel, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=local)
+    network, report = AutoModel.from_pretrained(
+        model, local_files_only=local, use_safetensors=True, output_loading_info=True
+    )
+    # A pooler is drawn at random where the checkpoint has none, and is not used here; nothing else may be.
+    if missing := [key for key in report["missing_keys"] if not key.startswith("pooler.")]:
+        raise ValueError(f"model.safetensors lacks {len(missing)} of its weights, such as {sorted(missing)[0]}")
+    return tokenizer, network.float().eval()
+
+
+def _missing(model: str, error: Exception) -> UsageError:
+    why = str(error).strip().partition("\n")[0]
+    if Path(model).is_dir():
+        message = f"the folder {model} holds no complete language model: {why}"
+    else:
+        message = f"the language model '{model}' is neither cached nor reachable: {why}"
+    return UsageError(
+        message,
+        hint="Put config.json, the tokenizer's files and model.safetensors into a folder and name it: "
+        "--set semantics.model=FOLDER. Or go without it, with the shipped vectors: --set semantics.name=table",
+    )

@@ -1,0 +1,102 @@
+"""Label vectors of a language model, on a tiny BERT that the tests make."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import BertConfig, BertModel, BertTokenizerFast
+
+from kdbench.errors import UsageError
+from kdbench.semantics.transformer import encode, transformer
+
+NAMES = ("sit to stand", "stand to sit", "wave")
+
+
+@pytest.fixture(scope="module")
+def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bert") / "tiny_bert"
+    folder.mkdir()
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "sit", "to", "stand", "wave"]
+    (folder / "words.txt").write_text("\n".join(words))
+    BertTokenizerFast(str(folder / "words.txt")).save_pretrained(folder)
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(words), hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=16
+    )
+    BertModel(config).save_pretrained(folder)
+    assert (folder / "model.safetensors").is_file()
+    return folder
+
+
+def test_mean_over_the_tokens_of_the_bare_name(tiny_bert: Path) -> None:
+    held = transformer(NAMES, model=str(tiny_bert))
+    tokenizer = BertTokenizerFast.from_pretrained(tiny_bert)
+    model = BertModel.from_pretrained(tiny_bert).eval()
+    with torch.no_grad():
+        hidden = model(**tokenizer("sit to stand", return_tensors="pt")).last_hidden_state[0]
+    assert len(hidden) == 5
+    torch.testing.assert_close(held.vectors[0], hidden[1:-1].mean(dim=0))
+    assert held.name == "tiny_bert (mean)"
+    assert "as encoded, mean square" in held.scale
+    assert held.meaningful
+
+
+def test_the_order_of_the_words_matters(tiny_bert: Path) -> None:
+    vectors = encode(NAMES, str(tiny_bert), pooling="mean")
+    assert vectors.shape == (3, 8)
+    assert (vectors[0] - vectors[1]).abs().max() > 1e-3
+
+
+def test_a_sentence_encoders_pooling_takes_all_tokens(tiny_bert: Path) -> None:
+    assert not torch.allclose(
+        encode(NAMES, str(tiny_bert), pooling="sentence"), encode(NAMES, str(tiny_bert), pooling="mean")
+    )
+
+
+def test_loading_leaves_the_random_state_as_it_was(tiny_bert: Path) -> None:
+    torch.manual_seed(3)
+    before = torch.random.get_rng_state()
+    encode(NAMES, str(tiny_bert), pooling="mean")
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_an_unknown_pooling_is_named(tiny_bert: Path) -> None:
+    with pytest.raises(UsageError, match="unknown pooling 'cls'"):
+        encode(NAMES, str(tiny_bert), pooling="cls")
+
+
+def test_without_a_network_the_error_names_model_place_and_way_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(UsageError) as caught:
+        encode(NAMES, "kdbench-tests/no-such-model", pooling="mean")
+    assert "'kdbench-tests/no-such-model' is neither cached nor reachable" in caught.value.message
+    assert "--set semantics.model=FOLDER" in str(caught.value.hint)
+    assert "--set semantics.name=table" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("lost", ["model.safetensors", "config.json"])
+def test_an_incomplete_folder_is_named(tiny_bert: Path, tmp_path: Path, lost: str) -> None:
+    shutil.copytree(tiny_bert, tmp_path / "bert")
+    (tmp_path / "bert" / lost).unlink()
+    with pytest.raises(UsageError, match="holds no complete language model"):
+        encode(NAMES, str(tmp_path / "bert"), pooling="mean")
+
+
+def test_truncated_or_partial_weights_are_refused(tiny_bert: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_bert, tmp_path / "bert")
+    weights = tmp_path / "bert" / "model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UsageError, match="holds no complete language model"):
+        encode(NAMES, str(tmp_path / "bert"), pooling="mean")
+    from safetensors.torch import load, save_file
+
+    tensors = load(whole)
+    tensors.pop("encoder.layer.1.attention.self.query.weight")
+    save_file(tensors, weights, metadata={"format": "pt"})
+    with pytest.raises(UsageError, match=r"lacks 1 of its weights, such as encoder\.layer\.1\.attention"):
+        encode(NAMES, str(tmp_path / "bert"), pooling="mean")
