@@ -200,7 +200,7 @@ class Card(_Strict):
         licence: What one may do with the recordings.
         download: Where to get them; None where they are generated.
         manifest: File of sha256 hashes beside the card, in the format of `sha256sum`.
-        label_vectors: Name of the shipped table of label vectors.
+        label_vectors: Name of the table of label vectors beside the card, `label_vectors_<name>.csv`.
         classes: The classes in the order of their labels.
         trials: Which trials there are; None where the reader decides.
         sensors: The wearable sensors by name.

@@ -18,25 +18,28 @@ if TYPE_CHECKING:
 
     from kdbench.data.card import Card
 
-DEFAULT = "minilm_l6_v2"
 _MAKE = "datasets/make_label_vectors.py makes one with any sentence encoder; or go without: --set semantics.name=hash"
 
 
 @semantics("table")
-def table(names: Sequence[str], *, dataset: Card, table: str = DEFAULT) -> LabelVectors:
+def table(names: Sequence[str], *, dataset: Card, table: str | None = None) -> LabelVectors:
     """Vectors of a sentence encoder, from a table; no language model is needed.
 
     Args:
         names: The class names.
         dataset: The data set's card, beside which its tables lie as `label_vectors_<table>.csv`.
-        table: Name of such a table, or the path of one's own CSV file: `class,v0,v1,…`, one row a class.
+        table: Name of such a table, by default the one that the card names; or the path of one's own CSV file:
+            `class,v0,v1,…`, one row a class.
 
     Raises:
         UsageError: There is no such table, or it lacks a class.
     """
-    if not isinstance(table, str):
+    chosen = table or dataset.label_vectors
+    if chosen is None:
+        raise UsageError(f"the card of {dataset.name} names no table of label vectors", hint=_MAKE)
+    if not isinstance(chosen, str):
         raise TypeError("table must be a name or a path")
-    path = Path(table).expanduser() if table.endswith(".csv") else dataset.folder / f"label_vectors_{table}.csv"
+    path = Path(chosen).expanduser() if chosen.endswith(".csv") else dataset.folder / f"label_vectors_{chosen}.csv"
     rows = read_table(path)
     missing = [name for name in names if name not in rows]
     if missing:

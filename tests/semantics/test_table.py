@@ -60,6 +60,13 @@ def test_ones_own_table_by_path_in_another_order(tmp_path: Path) -> None:
     torch.testing.assert_close(F.normalize(held.vectors), F.normalize(wanted), atol=1e-5, rtol=1e-4)
 
 
+def test_a_card_without_a_table_says_how_to_make_one() -> None:
+    card = load_card(folder("datasets") / "utd_mhad" / "card.yaml").model_copy(update={"label_vectors": None})
+    with pytest.raises(UsageError, match="the card of utd_mhad names no table") as caught:
+        load(TABLE, card)
+    assert "make_label_vectors.py" in str(caught.value.hint)
+
+
 @pytest.mark.parametrize(
     ("params", "text"),
     [
