@@ -19,6 +19,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in set(dropped)]
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Counts how our values stand to the reference values, from what the golden tests recorded."""
+    passed = [report for report in terminalreporter.stats.get("passed", ()) if report.when == "call"]
+    found = [value for report in passed for key, value in report.user_properties if key == "golden"]
+    if found:
+        coming = sorted({state.removeprefix("coming ") for state in found if state.startswith("coming ")})
+        terminalreporter.write_line(
+            f"golden: {found.count('matched')} matched, {found.count('differs')} differ as documented, "
+            f"{len(coming)} families to come ({', '.join(coming)})"
+        )
+
+
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """Folder that holds `utd_mhad/`."""

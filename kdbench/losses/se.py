@@ -35,7 +35,7 @@ def label_vectors_of(context: Context, name: str) -> Tensor:
     return vectors.detach().clone()
 
 
-@loss("se", on="semantic", teacher=False, needs=("semantic",))
+@loss("se", on="semantic", teacher=False, needs=("semantic", "label_vectors"))
 class SemanticEmbedding(nn.Module):
     """Mean squared error between the semantic feature and the vector of the label's name.
 

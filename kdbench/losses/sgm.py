@@ -80,7 +80,7 @@ def semantic_map(slope: Tensor, feature: Tensor) -> Tensor:
     return normalised.transpose(1, 2).reshape(feature.shape)
 
 
-@loss("sgm", project=False, needs=("ablated_logits",))
+@loss("sgm", project=False, needs=("ablated_logits", "label_vectors"))
 class SemanticGraphMapping(nn.Module):
     """Mean squared error between the semantic maps of student and teacher, mean over the stages.
 
@@ -95,6 +95,8 @@ class SemanticGraphMapping(nn.Module):
         slope_clip: Bound on the slope's entries; None for none. Without it a few channels hold nearly all energy.
         slope_gradient: Let the gradient pass through the student's slope too.
         stages: Indices of the stages; None for all but the last.
+        ablation: What the ablated input lacks, for whoever computes its logits: `all` of it, or one random `channel`
+            a sample.
 
     Raises:
         UsageError: There are no label vectors or no teacher, a parameter has no such value, or a stage does not exist.
@@ -111,10 +113,13 @@ class SemanticGraphMapping(nn.Module):
         slope_clip: float | None = 10.0,
         slope_gradient: bool = False,
         stages: Sequence[int] | None = None,
+        ablation: Literal["all", "channel"] = "all",
     ) -> None:
         super().__init__()
         if scores not in ("softmax", "logits"):
             raise unknown("scores of sgm", scores, ("softmax", "logits"))
+        if ablation not in ("all", "channel"):
+            raise unknown("ablation of sgm", ablation, ("all", "channel"))
         if eps <= 0 or (slope_clip is not None and slope_clip <= 0):
             raise UsageError(f"sgm: eps is {eps} and slope_clip {slope_clip}; expected positive numbers")
         if not context.teachers:
@@ -124,6 +129,7 @@ class SemanticGraphMapping(nn.Module):
         self.eps = eps
         self.slope_clip = slope_clip
         self.slope_gradient = slope_gradient
+        self.ablation = ablation
         own = context.student.stages
         fewest = min(len(widths.stages) for widths in context.teachers)
         self.stages = chosen_stages(tuple(range(len(own) - 1)) if stages is None else stages, len(own), fewest)

@@ -59,7 +59,9 @@ def soft_targets(
         student, teacher = _standardized(student, eps), _standardized(teacher, eps)
     log_student = F.log_softmax(student / temperature, dim=1)
     soft_teacher = F.softmax(teacher / temperature, dim=1)
-    divergence = F.kl_div(log_student, soft_teacher, reduction=reduction)
+    divergence = F.kl_div(log_student, soft_teacher, reduction="sum")
+    if reduction != "sum":
+        divergence = divergence / (student.numel() if reduction == "mean" else len(student))
     return divergence * temperature**2 if scale == "t2" else divergence
 
 

@@ -1,0 +1,149 @@
+"""Our losses and images against values recorded from other people's code, one test a recorded vector.
+
+The vectors lie below $KDBENCH_GOLDENS; `golden_table` says which of our calls each is compared with.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from golden_table import COMING, Differs, Match, families, lookup
+from torch import Tensor
+
+from kdbench.errors import KdbenchError
+from kdbench.registry import registry
+
+COARSE_CASES = ("offset", "extreme", "heavytail")
+IMAGE_TOLERANCE = {torch.float64: 1e-7, torch.float32: 5e-6}
+
+Vector = Mapping[str, Any]
+
+
+def _vectors() -> list[Vector]:
+    folder = os.environ.get("KDBENCH_GOLDENS")
+    return json.loads((Path(folder) / "index.json").read_text(encoding="utf-8"))["vectors"] if folder else []
+
+
+@lru_cache(maxsize=8)
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path, allow_pickle=False) as held:
+        return {key: held[key] for key in held.files}
+
+
+@pytest.mark.parametrize("vector", [pytest.param(vector, id=vector["name"]) for vector in _vectors()])
+def test_golden(vector: Vector, goldens_dir: Path, record_property: pytest.RecordProperty) -> None:
+    family = vector["family"]
+    if family in COMING:
+        kind, name = COMING[family]
+        assert name not in registry(kind).names(), (
+            f"kdbench has the {kind} '{name}': give {family} its lines in the table"
+        )
+        record_property("golden", f"coming {family}")
+        return
+    arrays = _arrays(goldens_dir / vector["file"])
+    entry = lookup(vector)
+    if vector.get("raises") or not vector["finite"]:
+        _check_defined(entry, vector, arrays)
+        record_property("golden", "differs")
+    elif "image" in vector["outputs"]:
+        _check_image(entry, vector, arrays)
+        record_property("golden", "matched")
+    elif isinstance(entry, Match):
+        _check_match(entry, vector, arrays)
+        record_property("golden", "matched")
+    else:
+        _check_differs(entry, vector, arrays)
+        record_property("golden", "differs")
+
+
+def test_golden_families_are_ours_or_to_come(goldens_dir: Path) -> None:
+    assert families().isdisjoint(COMING)
+    assert {vector["family"] for vector in _vectors()} <= families() | set(COMING)
+
+
+def _inputs(vector: Vector, arrays: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
+    inputs = {name: torch.from_numpy(arrays[f"in.{name}"].copy()) for name in vector["inputs"]}
+    for name in vector.get("student_inputs", ()):
+        inputs[name].requires_grad_()
+    return inputs
+
+
+def _check_defined(entry: Match | Differs, vector: Vector, arrays: Mapping[str, np.ndarray]) -> None:
+    """Where the reference fails or has no finite value, ours is an error of kdbench's or finite, with its gradient."""
+    inputs = _inputs(vector, arrays)
+    try:
+        value = entry.call(inputs)
+    except KdbenchError:
+        return
+    assert value.isfinite().all()
+    assert all(gradient.isfinite().all() for gradient in _gradients(value, vector, inputs).values())
+
+
+def _check_image(entry: Match | Differs, vector: Vector, arrays: Mapping[str, np.ndarray]) -> None:
+    golden = torch.from_numpy(arrays[vector["outputs"]["image"]])
+    series = _inputs(vector, arrays)["x"]
+    for dtype, tolerance in IMAGE_TOLERANCE.items():
+        image = entry.call({"x": series.to(dtype)})
+        assert image.dtype == dtype
+        assert image.shape == golden.shape
+        assert (image.double() - golden).abs().max() <= tolerance
+
+
+def _check_match(entry: Match, vector: Vector, arrays: Mapping[str, np.ndarray]) -> None:
+    inputs = _inputs(vector, arrays)
+    _check_value_and_gradient(entry.call(inputs), inputs, vector, arrays)
+    for name, part in entry.parts.items():
+        if name in vector["outputs"]:
+            golden = torch.from_numpy(np.atleast_1d(arrays[vector["outputs"][name]]))
+            torch.testing.assert_close(part(inputs).detach(), golden, rtol=_rtol(vector, 1e-9), atol=1e-12)
+
+
+def _check_differs(entry: Differs, vector: Vector, arrays: Mapping[str, np.ndarray]) -> None:
+    """The reference is the function that the table says, and ours is another."""
+    inputs = _inputs(vector, arrays)
+    _check_value_and_gradient(entry.reference(inputs), inputs, vector, arrays)
+    ours = entry.call(inputs)
+    assert ours.isfinite()
+    assert all(gradient.isfinite().all() for gradient in _gradients(ours, vector, inputs).values())
+    golden = _golden(vector, arrays)
+    same = abs(ours.item() - golden) <= 1e-12 * abs(golden)
+    plain = {name: tensor.detach() for name, tensor in inputs.items()}
+    if entry.same_when(plain):
+        assert abs(ours.item() - golden) <= 1e-6 * abs(golden) + 1e-12
+    else:
+        assert not same, f"the value agrees, although {entry.why}"
+
+
+def _golden(vector: Vector, arrays: Mapping[str, np.ndarray]) -> float:
+    return float(arrays[vector["outputs"]["loss"]])
+
+
+def _check_value_and_gradient(
+    value: Tensor, inputs: Mapping[str, Tensor], vector: Vector, arrays: Mapping[str, np.ndarray]
+) -> None:
+    golden = _golden(vector, arrays)
+    assert value.dtype == torch.float64
+    assert abs(value.item() - golden) <= _rtol(vector, 1e-9) * abs(golden) + 1e-12
+    for name, gradient in _gradients(value, vector, inputs).items():
+        assert gradient.isfinite().all()
+        if not vector.get("grad_degenerate"):
+            expected = torch.from_numpy(arrays[vector["grads"][name]])
+            error = (gradient - expected).abs().max()
+            assert error <= _rtol(vector, 1e-7) * expected.abs().max() + 1e-12, f"gradient of {name}"
+
+
+def _gradients(value: Tensor, vector: Vector, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    names = list(vector.get("student_inputs") or ())
+    return dict(zip(names, torch.autograd.grad(value, [inputs[name] for name in names]), strict=True)) if names else {}
+
+
+def _rtol(vector: Vector, regular: float) -> float:
+    return 1e-6 if vector["case"].startswith(COARSE_CASES) else regular
