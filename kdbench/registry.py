@@ -10,6 +10,7 @@ import ast
 import functools
 import importlib
 import importlib.util
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
@@ -63,12 +64,20 @@ class Origin:
         return "built in" if self.distribution == "kdbench" else f"{self.distribution} {self.version}"
 
     def summary(self) -> str:
-        """First line of the component's docstring, read from its source without importing it."""
-        if self.distribution != "kdbench":
-            return ""
+        """First line of the docstring, read from the source without importing it; empty where that cannot be."""
         module, _, attribute = self.target.partition(":")
-        path = Path(__file__).parent.parent.joinpath(*module.split(".")).with_suffix(".py")
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        top, *below = module.split(".")
+        spec = importlib.util.find_spec(top)
+        if spec is None or spec.origin is None:
+            return ""
+        path = Path(spec.origin)
+        if below:
+            path = path.parent.joinpath(*below)
+            path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        try:
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+        except (OSError, SyntaxError, ValueError):
+            return ""
         for node in tree.body:
             if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == attribute:
                 return (ast.get_docstring(node) or "").partition("\n")[0]
@@ -97,7 +106,7 @@ class Registry:
             UsageError: Two distributions claim one name.
         """
         found = {name: Origin(name, target, "kdbench", "") for name, target in self._builtin().items()}
-        for point in entry_points(group=self.group):
+        for point in _entry_points(tuple(sys.path)).select(group=self.group):
             origin = _origin(point)
             held = found.get(point.name)
             if held is not None and held.distribution == "kdbench":
@@ -152,6 +161,12 @@ class Registry:
         if part.name in self.names():
             raise UsageError(f"the {self.kind} '{part.name}' exists already", hint="Give yours another name.")
         self._added[part.name] = component
+
+
+@functools.lru_cache(maxsize=1)
+def _entry_points(_path: tuple[str, ...]) -> Any:
+    # Reads the metadata of every installed distribution: once for all kinds, and again where the path has changed.
+    return entry_points()
 
 
 def _origin(point: EntryPoint) -> Origin:
