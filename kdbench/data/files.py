@@ -48,7 +48,7 @@ def explained(error: OSError, path: Path) -> RunFailed:
     )
 
 
-def write_array(path: Path, parts: Iterable[np.ndarray], shape: tuple[int, ...], dtype: np.dtype) -> str:
+def write_array(path: Path, parts: Iterable[np.ndarray], shape: tuple[int, ...], dtype: np.dtype) -> None:
     """Writes a .npy file from consecutive pieces, without holding it in memory.
 
     Plain writes instead of a memory map: on a full disk a map dies by a signal, a write gives an error.
@@ -58,23 +58,14 @@ def write_array(path: Path, parts: Iterable[np.ndarray], shape: tuple[int, ...],
         parts: Pieces along the first axis, in C order.
         shape: Shape of the whole.
         dtype: Type of the whole.
-
-    Returns:
-        sha256 of the file.
     """
-    digest = hashlib.sha256()
     with whole(path) as file:
         header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
-        file.flush()
-        digest.update(Path(file.name).read_bytes())
         for part in parts:
-            piece = np.ascontiguousarray(part, dtype).data
-            file.write(piece)
-            digest.update(piece)
+            file.write(np.ascontiguousarray(part, dtype).data)
         file.flush()
         os.fsync(file.fileno())
-    return digest.hexdigest()
 
 
 def sha256_of(path: Path) -> str:

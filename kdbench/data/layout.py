@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 from kdbench import resources
 from kdbench.data import files
-from kdbench.data.card import Card
 from kdbench.data.reader import Reader
 from kdbench.errors import DataError
 
@@ -89,16 +88,16 @@ class Key:
         return f"{self.dataset} ({self.view}, {self.frames} frames of {self.frame_size}²)"
 
 
-def key_for(card: Card, reader: Reader, view: str | None, frame_size: int, frames: int) -> Key:
+def key_for(reader: Reader, view: str | None, frame_size: int, frames: int) -> Key:
     """The key of a request.
 
     Args:
-        card: The data set's card.
-        reader: Its reader, for the options and the version.
+        reader: The data set's reader, with its card and options.
         view: Video view, or None.
         frame_size: Height and width of a frame, pixels.
         frames: Frames of a clip.
     """
+    card = reader.card
     facts = {
         "format": FORMAT,
         "reader": [type(reader).__module__, type(reader).__qualname__, reader.version],
@@ -124,8 +123,8 @@ class Meta:
         excluded: Trials that were left out, with the reasons.
         unverified: Source files that are not what the manifest says, with the differences.
         packed: How a packed copy was coded, where the source was one.
-        arrays: sha256 of each array file and of the index.
-        sizes: Bytes of the same files.
+        index_sha256: sha256 of the index, which holds a hash of every trial's data.
+        sizes: Bytes of the index and of each array file.
         versions: Versions of kdbench, numpy and Pillow that made it.
     """
 
@@ -137,7 +136,7 @@ class Meta:
     excluded: Mapping[str, str]
     unverified: Mapping[str, str]
     packed: Mapping[str, Any] | None
-    arrays: Mapping[str, str]
+    index_sha256: str
     sizes: Mapping[str, int]
     versions: Mapping[str, str]
 
@@ -163,7 +162,7 @@ def stores() -> list[tuple[Path, Meta]]:
 
 
 def complete(
-    folder: Path, key: Key, rows: Sequence[Mapping[str, Any]], arrays: Mapping[str, str], facts: Mapping[str, Any]
+    folder: Path, key: Key, rows: Sequence[Mapping[str, Any]], arrays: Sequence[str], facts: Mapping[str, Any]
 ) -> Meta:
     """Writes the index, then `meta.json`: the store is complete.
 
@@ -171,7 +170,7 @@ def complete(
         folder: The store's folder, with its arrays.
         key: What it is made for.
         rows: One mapping a trial, as in the index.
-        arrays: sha256 of each array file.
+        arrays: Names of the array files.
         facts: The other fields of `Meta`, which the caller knows.
     """
     import numpy as np
@@ -185,14 +184,13 @@ def complete(
     index.to_parquet(buffer, index=False)
     with files.whole(folder / INDEX) as file:
         file.write(buffer.getvalue())
-    hashes = {**arrays, INDEX: hashlib.sha256(buffer.getvalue()).hexdigest()}
     prints = fingerprints(key, index, facts["excluded"], facts["packed"])
     meta = Meta(
         key=key.as_dict(),
         fingerprint=prints["fingerprint"],
         series_fingerprint=prints["series_fingerprint"],
-        arrays=hashes,
-        sizes={name: (folder / name).stat().st_size for name in hashes},
+        index_sha256=hashlib.sha256(buffer.getvalue()).hexdigest(),
+        sizes={name: (folder / name).stat().st_size for name in (INDEX, *arrays)},
         versions={"kdbench": kdbench.__version__, "numpy": np.__version__, "pillow": PIL.__version__},
         **facts,
     )
@@ -211,8 +209,7 @@ def fingerprints(
         over labels and series.
     """
     series = index[["trial", "label", SERIES_HASH]].to_numpy().tolist()
-    coded = {name: value for name, value in (packed or {}).items() if name != "packed_from"}
-    whole = [key.view, key.frame_size, key.frames, series, index[CLIP_HASH].tolist(), sorted(excluded), coded]
+    whole = [key.view, key.frame_size, key.frames, series, index[CLIP_HASH].tolist(), sorted(excluded), packed]
     return {
         "fingerprint": _hash([key.dataset, *whole]),
         "series_fingerprint": _hash([key.dataset, series, sorted(excluded)]),
@@ -222,7 +219,7 @@ def fingerprints(
 def intact(folder: Path, key: Key, meta: Meta) -> pd.DataFrame:
     """Reads the index of a store and checks that the store is what its `meta.json` says.
 
-    Sizes and the index are compared each time; the arrays' hashes only by `kdbench data verify`.
+    Sizes and the index are compared each time; the arrays' content only by `kdbench data verify`.
 
     Raises:
         DataError: A file is missing or has another size, or the fingerprint differs.
@@ -235,7 +232,7 @@ def intact(folder: Path, key: Key, meta: Meta) -> pd.DataFrame:
         if not path.is_file() or path.stat().st_size != size:
             raise DataError(f"the prepared {path} is missing or not {size} bytes long", hint=hint)
     content = (folder / INDEX).read_bytes()
-    if hashlib.sha256(content).hexdigest() != meta.arrays[INDEX]:
+    if hashlib.sha256(content).hexdigest() != meta.index_sha256:
         raise DataError(f"the prepared {folder / INDEX} was changed: its sha256 is not the one in {META}", hint=hint)
     index = pd.read_parquet(io.BytesIO(content))
     if fingerprints(key, index, meta.excluded, meta.packed)["fingerprint"] != meta.fingerprint:

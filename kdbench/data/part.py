@@ -27,23 +27,29 @@ class Part:
         series: Each sensor's samples `(n, axes)`, float32.
         clip: Frames `(channels, T, size, size)`, uint8, or None.
         hashes: sha256 of the source files, by path.
+        series_sha256: Content hash of all series.
+        clip_sha256: Content hash of the clip; empty where there is none.
     """
 
     series: Mapping[str, np.ndarray]
     clip: np.ndarray | None
     hashes: Mapping[str, str]
+    series_sha256: str
+    clip_sha256: str
 
-    def series_sha256(self) -> str:
-        """Content hash of all series."""
-        digest = hashlib.sha256()
-        for name in sorted(self.series):
-            digest.update(f"{name} {self.series[name].shape}\n".encode())
-            digest.update(np.ascontiguousarray(self.series[name]).data)
-        return digest.hexdigest()
 
-    def clip_sha256(self) -> str:
-        """Content hash of the clip; empty where there is none."""
-        return "" if self.clip is None else hashlib.sha256(self.clip.data).hexdigest()
+def series_sha256(series: Mapping[str, np.ndarray]) -> str:
+    """Content hash of a trial's series `{sensor: (n, axes)}`."""
+    digest = hashlib.sha256()
+    for name in sorted(series):
+        digest.update(f"{name} {series[name].shape}\n".encode())
+        digest.update(np.ascontiguousarray(series[name]).data)
+    return digest.hexdigest()
+
+
+def clip_sha256(clip: np.ndarray | None) -> str:
+    """Content hash of a clip; empty where there is none."""
+    return "" if clip is None else hashlib.sha256(np.ascontiguousarray(clip).data).hexdigest()
 
 
 def make(recording: Recording, frame_size: int) -> Part:
@@ -51,17 +57,21 @@ def make(recording: Recording, frame_size: int) -> Part:
 
     Pillow's bilinear filter widens with the scale, so it averages areas when it shrinks and interpolates when it grows.
     """
-    if recording.clip is None:
-        return Part(recording.series, None, recording.hashes)
+    clip = None if recording.clip is None else _resized(recording.clip, frame_size)
+    hashes = series_sha256(recording.series), clip_sha256(clip)
+    return Part(recording.series, clip, recording.hashes, *hashes)
+
+
+def _resized(recorded: np.ndarray, frame_size: int) -> np.ndarray:
     from PIL import Image
 
-    frames, _, _, channels = recording.clip.shape
+    frames, _, _, channels = recorded.shape
     clip = np.empty((channels, frames, frame_size, frame_size), np.uint8)
     for channel in range(channels):
         for frame in range(frames):
-            plane = Image.fromarray(np.ascontiguousarray(recording.clip[frame, :, :, channel]))
+            plane = Image.fromarray(np.ascontiguousarray(recorded[frame, :, :, channel]))
             clip[channel, frame] = np.asarray(plane.resize((frame_size, frame_size), Image.Resampling.BILINEAR))
-    return Part(recording.series, clip, recording.hashes)
+    return clip
 
 
 def stamp(reader: Reader, trial: Trial, view: str | None) -> Stamp:
@@ -82,9 +92,9 @@ def write(path: Path, part: Part, stamped: Stamp) -> None:
     arrays = {f"series.{name}": values for name, values in part.series.items()}
     if part.clip is not None:
         arrays["clip"] = part.clip
-    about = json.dumps({"stamp": stamped, "hashes": dict(part.hashes)}).encode()
+    about = {"stamp": stamped, "hashes": dict(part.hashes), "sha256": [part.series_sha256, part.clip_sha256]}
     with files.whole(path) as file:
-        np.savez(file, about=np.frombuffer(about, np.uint8), **arrays)  # type: ignore[arg-type]
+        np.savez(file, about=np.frombuffer(json.dumps(about).encode(), np.uint8), **arrays)  # type: ignore[arg-type]
 
 
 def is_done(path: Path, stamped: Stamp) -> bool:
@@ -103,6 +113,6 @@ def read(path: Path) -> Part | None:
             about = json.loads(content["about"].tobytes())
             names = [name for name in content.files if name.startswith("series.")]
             series = {name.removeprefix("series."): content[name] for name in names}
-            return Part(series, content["clip"] if "clip" in content.files else None, about["hashes"])
+            return Part(series, content["clip"] if "clip" in content.files else None, about["hashes"], *about["sha256"])
     except _DAMAGED:
         return None

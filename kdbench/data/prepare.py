@@ -187,20 +187,21 @@ def _join(
                 row[layout.start(name)] = sum(map(len, series[name]))
                 row[layout.length(name)] = len(made.series[name])
                 series[name].append(made.series[name])
-            rows.append(row | {layout.SERIES_HASH: made.series_sha256(), layout.CLIP_HASH: made.clip_sha256()})
+            rows.append(row | {layout.SERIES_HASH: made.series_sha256, layout.CLIP_HASH: made.clip_sha256})
             hashes.update(made.hashes)
             if made.clip is not None:
                 yield made.clip
 
-    arrays: dict[str, str] = {}
+    arrays = [layout.series_file(name) for name in sensors]
     if key.view is None:
         list(clips())
     else:
         shape: tuple[int, ...] = (len(trials), key.channels, key.frames, key.frame_size, key.frame_size)
-        arrays[layout.VIDEO] = files.write_array(folder / layout.VIDEO, clips(), shape, np.dtype(np.uint8))
+        files.write_array(folder / layout.VIDEO, clips(), shape, np.dtype(np.uint8))
+        arrays.append(layout.VIDEO)
     for name, values in series.items():
-        file, shape = layout.series_file(name), (sum(map(len, values)), len(sensors[name].axes))
-        arrays[file] = files.write_array(folder / file, values, shape, np.dtype(np.float32))
+        shape = (sum(map(len, values)), len(sensors[name].axes))
+        files.write_array(folder / layout.series_file(name), values, shape, np.dtype(np.float32))
     facts = {
         "place": source.place,
         "signature": signature,

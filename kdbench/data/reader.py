@@ -163,10 +163,8 @@ def check(recording: Recording, card: Card, trial: str, view: str | None, frames
         bad = np.argwhere(~np.isfinite(series))
         if len(bad):
             sample, axis = bad[0]
-            raise DataError(
-                f"trial {trial}: the {name} has {len(bad)} values that are not finite, the first "
-                f"({series[sample, axis]}) at sample {sample} of axis {sensor.axes[axis]}; expected finite {sensor.unit}"
-            )
+            first = f"{series[sample, axis]} at sample {sample} of axis {sensor.axes[axis]}"
+            raise DataError(f"trial {trial}: the {name} has {len(bad)} values that are not finite, first {first}")
     if view is None:
         return
     clip, channels = recording.clip, card.views[view].channels

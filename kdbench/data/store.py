@@ -16,6 +16,7 @@ from kdbench.data.card import Card, load_card
 from kdbench.data.layout import Key, Meta
 from kdbench.data.prepare import prepare, signature
 from kdbench.data.progress import note
+from kdbench.data.reader import Reader
 from kdbench.errors import DataError, UsageError
 from kdbench.registry import registry
 
@@ -144,14 +145,14 @@ def open_dataset(
     found = source.find(card, data_dir, options)
     if found is None:
         return _open_prepared(card, data_dir, video, frame_size, frames, options, allow_broken=allow_broken)
-    view, reason = source.choose_view(card, found.views, video)
-    key = layout.key_for(card, found.reader, view, frame_size, frames)
+    view, reason = source.choose_view(found.card, found.views, video)
+    key = layout.key_for(found.reader, view, frame_size, frames)
     folder = key.folder(found.place)
     with _locked(folder, key, shown=progress):
         meta = layout.read_meta(folder)
         if meta is None or meta.signature != signature(found, view) or not _whole(folder, meta):
             meta = prepare(found, key, allow_broken=allow_broken, jobs=jobs, shown=progress)
-        return _opened(card, folder, key, meta, reason, allow_broken=allow_broken)
+        return _opened(found.reader, folder, key, meta, reason, allow_broken=allow_broken)
 
 
 def _open_prepared(
@@ -166,7 +167,7 @@ def _open_prepared(
 ) -> Dataset:
     """Opens the newest store that fits, although the recordings are gone."""
     reader = registry("dataset").get(card.reader)(card, None, options)
-    keys = {view: layout.key_for(card, reader, view, frame_size, frames) for view in (*card.views, None)}
+    keys = {view: layout.key_for(reader, view, frame_size, frames) for view in (*card.views, None)}
     held = {view: [(f, m) for f, m in layout.stores() if m.key == key.as_dict()] for view, key in keys.items()}
     there = tuple(view for view in card.views if held[view])
     if not there and not held[None]:
@@ -175,7 +176,7 @@ def _open_prepared(
     if not held[view]:
         raise source.missing(card, data_dir)
     folder, meta = held[view][0]
-    return _opened(card, folder, keys[view], meta, reason, allow_broken=allow_broken)
+    return _opened(reader, folder, keys[view], meta, reason, allow_broken=allow_broken)
 
 
 @contextlib.contextmanager
@@ -200,9 +201,11 @@ def _whole(folder: Path, meta: Meta) -> bool:
     return all((folder / name).is_file() and (folder / name).stat().st_size == n for name, n in meta.sizes.items())
 
 
-def _opened(card: Card, folder: Path, key: Key, meta: Meta, reason: str, *, allow_broken: bool) -> Dataset:
-    left_out = [f"{trial}: {why}" for trial, why in meta.excluded.items()]
-    if left_out and not allow_broken and meta.packed is None:
+def _opened(reader: Reader, folder: Path, key: Key, meta: Meta, reason: str, *, allow_broken: bool) -> Dataset:
+    card = reader.card
+    # Whoever made a packed copy asked for the exclusions that it inherits.
+    left_out = [f"{trial}: {why}" for trial, why in meta.excluded.items() if trial not in reader.excluded]
+    if left_out and not allow_broken:
         raise DataError(
             f"'{card.name}' was prepared without {len(left_out)} trials:\n  " + "\n  ".join(left_out),
             hint="Get their files again, or go on without them: --exclude-broken",
