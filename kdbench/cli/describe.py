@@ -1,0 +1,136 @@
+"""`kdbench describe`: one part with its parameters, one method as it resolves, or one data set's card."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from kdbench.cli.listing import ORDER
+from kdbench.errors import UsageError, unknown
+from kdbench.registry import KINDS, part_of, registry
+
+_GIVEN = {"batch", "context", "dataset", "statistics"}
+_Line = tuple[str, str]
+
+
+def describe(
+    name: Annotated[str, typer.Argument(help="A part, method or data set; or the path of a recipe or card.")],
+    kind: Annotated[
+        str | None, typer.Option(help="Where a name stands for several things: method, dataset, loss, …")
+    ] = None,
+    preset: Annotated[str, typer.Option(help="Size at which a method is resolved: paper, small, smoke.")] = "small",
+) -> None:
+    """Explains one part, method or data set."""
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    found = _kinds_of(name, kind)
+    for number, each in enumerate(found):
+        if number:
+            console.print()
+        sections = {"method": lambda: _method(name, preset), "dataset": lambda: _dataset(name)}
+        for text, style in sections.get(each, lambda: _part(each, name))():
+            console.print(text, style=style)
+
+
+def _kinds_of(name: str, kind: str | None) -> list[str]:
+    """The kinds in which a name exists; `rkd` is a method and a loss."""
+    if name.endswith((".yaml", ".yml")) or os.sep in name:
+        return [_kind_of_file(Path(name))]
+    from kdbench.recipe import available
+
+    names = {each: set(available()) if each == "method" else set(registry(each).names()) for each in KINDS}
+    if kind is not None:
+        singular = {plural: each for each, plural in KINDS.items()}.get(kind, kind)
+        if singular not in KINDS:
+            raise unknown("kind of part", kind, KINDS)
+        names = {singular: names[singular]}
+    order = sorted(names, key=lambda each: ORDER.index(KINDS[each]))
+    found = [each for each in order if name in names[each]]
+    if not found:
+        raise unknown(kind or "name", name, set().union(*names.values()), hint="See them all: kdbench list")
+    return found
+
+
+def _kind_of_file(path: Path) -> str:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UsageError(f"cannot read {path}: {error}") from error
+    return "dataset" if isinstance(content, dict) and "reader" in content else "method"
+
+
+def _part(kind: str, name: str) -> Iterator[_Line]:
+    component = registry(kind).get(name)
+    origin = registry(kind).origins()[name]
+    yield f"{name} · {kind} · {origin.owner} · {origin.target}", "bold"
+    yield f"\n{inspect.getdoc(component) or 'It has no docstring.'}", ""
+    declared = part_of(component).declares
+    if declared:
+        facts = "\n".join(f"  {key}: {_plain(value)}" for key, value in declared.items())
+        yield f"\nDeclared\n{facts}", ""
+    parameters = "\n".join(f"  {line}" for line in _parameters(component))
+    yield f"\nParameters in a recipe\n{parameters or '  none'}", ""
+    yield f"\nUse it: {_use(kind, name, declared)}", "cyan"
+
+
+def _use(kind: str, name: str, declared: Mapping[str, Any]) -> str:
+    """The option that puts the part where it fits."""
+    phase = "student" if declared.get("modality") == "video" or declared.get("eats") == "clip" else "teacher"
+    key = {"loss": f"student.losses.{name}.weight=1", "semantics": f"semantics.name={name}"}
+    return f"--set {key.get(kind, f'{phase}.{kind}.name={name}')}"
+
+
+def _parameters(component: Any) -> Iterator[str]:
+    """The keyword parameters that a recipe may give; what kdbench itself hands over is left out."""
+    for parameter in inspect.signature(component).parameters.values():
+        keyword_only = parameter.kind is parameter.KEYWORD_ONLY
+        optional = parameter.default is not parameter.empty
+        if parameter.name in _GIVEN or not (keyword_only or optional):
+            continue
+        text = parameter.name
+        if parameter.annotation is not parameter.empty:
+            held = parameter.annotation
+            text += f": {held if isinstance(held, str) else inspect.formatannotation(held)}"
+        yield f"{text} = {parameter.default!r}" if optional else f"{text} (required)"
+
+
+def _method(name: str, preset: str) -> Iterator[_Line]:
+    from kdbench.recipe import chain, resolve
+
+    recipe = resolve(name, preset)
+    yield f"{recipe.name} · method · preset {preset}", "bold"
+    links = [link for link, _ in chain(name)]
+    content = recipe.model_dump(mode="json")
+    yield f"\n{content.pop('summary')}\n{content.pop('source')}".rstrip(), ""
+    if len(links) > 1:
+        yield f"\nExtends, the later over the earlier: {' → '.join(links)}", ""
+    del content["name"]
+    yield f"\n{_yaml(content)}", ""
+    yield f"\nUse it: kdbench run --method {name} --dataset utd_mhad --preset {preset}", "cyan"
+
+
+def _dataset(name: str) -> Iterator[_Line]:
+    from kdbench.data.card import load_card
+
+    card = load_card(name)
+    yield f"{card.name} · data set · {card.title}", "bold"
+    content = card.model_dump(mode="json", exclude_none=True, exclude={"name", "title"})
+    yield f"\n{_yaml({key: value for key, value in content.items() if value not in ('', {}, [])})}", ""
+    yield f"\nPrepare it: kdbench data prepare {name}", "cyan"
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, tuple | list):
+        return ", ".join(map(str, value)) or "nothing"
+    return {None: "nothing", True: "yes", False: "no"}.get(value, str(value))
+
+
+def _yaml(content: Any) -> str:
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None).rstrip()
