@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+# Test processes share the cores; threads that wait for one another would take all of the time.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 NEEDS = {"data_dir": "KDBENCH_DATA", "goldens_dir": "KDBENCH_GOLDENS"}
 
 
