@@ -34,9 +34,14 @@ def describe(
     for number, each in enumerate(found):
         if number:
             console.print()
-        sections = {"method": lambda: _method(name, preset), "dataset": lambda: _dataset(name)}
-        for text, style in sections.get(each, lambda: _part(each, name))():
+        for text, style in _sections(each, name, preset):
             console.print(text, style=style)
+
+
+def _sections(kind: str, name: str, preset: str) -> Iterator[_Line]:
+    if kind == "method":
+        return _method(name, preset)
+    return _dataset(name) if kind == "dataset" else _part(kind, name)
 
 
 def _kinds_of(name: str, kind: str | None) -> list[str]:

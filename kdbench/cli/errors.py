@@ -22,11 +22,16 @@ def exit_code_of(error: BaseException, *, debug: bool = False) -> int:
     if isinstance(error, KdbenchError):
         _say(error.message, error.hint)
         return error.exit_code
+    hint = None if debug else "This is unexpected. Run the command again with --debug for the traceback."
+    _say(one_line(error), hint)
+    return 1
+
+
+def one_line(error: BaseException) -> str:
+    """An unexpected error in one line: its kind, what it says, and the file and line that raised it."""
     place = traceback.extract_tb(error.__traceback__)
     where = f" ({Path(place[-1].filename).name}, line {place[-1].lineno})" if place else ""
-    hint = None if debug else "This is unexpected. Run the command again with --debug for the traceback."
-    _say(f"{type(error).__name__}: {error}{where}", hint)
-    return 1
+    return f"{type(error).__name__}: {error}{where}"
 
 
 def _say(message: str, hint: str | None) -> None:

@@ -1,0 +1,262 @@
+"""`kdbench doctor`: is everything there that a run needs, and what to do where it is not."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from kdbench import resources
+from kdbench.cli.errors import one_line
+from kdbench.cli.listing import ORDER, broken_parts, rows
+from kdbench.errors import KdbenchError
+
+LIBRARIES = (
+    *("torchvision", "timm", "transformers", "accelerate", "mlflow", "numpy", "scipy", "scikit-learn"),
+    *("pandas", "pyarrow", "av", "matplotlib", "safetensors", "pydantic"),
+)
+OLDEST_TORCH = (2, 11)
+ENOUGH_GIB = 5
+_STORE_SECONDS = 5
+_STYLE = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One finding.
+
+    Attributes:
+        status: `ok`; `warn` where something is not there that some runs need; `fail` where no run can succeed.
+        what: What was looked at.
+        found: What was found.
+        step: The next step; empty where none is needed.
+    """
+
+    status: str
+    what: str
+    found: str
+    step: str = ""
+
+
+def doctor(
+    data_dir: Annotated[Path | None, typer.Option(help="Look for the recordings here first.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the runs; $KDBENCH_HOME or ./runs by default.")] = None,
+) -> None:
+    """Checks the set-up; leaves with 0 unless something is broken."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False, soft_wrap=True)
+    counts = dict.fromkeys(_STYLE, 0)
+    for check in checks(data_dir, Path(out or os.environ.get("KDBENCH_HOME") or "runs")):
+        counts[check.status] += 1
+        console.print(Text.assemble((f"{check.status:<5}", _STYLE[check.status]), f"{check.what}: {check.found}"))
+        if check.step:
+            console.print(Text(f"     → {check.step}", style="cyan"))
+    console.print(f"\n{counts['ok']} ok, {counts['warn']} to know of, {counts['fail']} broken")
+    if counts["fail"]:
+        raise typer.Exit(1)
+
+
+def checks(data_dir: Path | None, runs: Path) -> Iterator[Check]:
+    """Makes every check in turn; one that breaks itself is reported and the others go on.
+
+    Args:
+        data_dir: What the user gave as `--data-dir`.
+        runs: Folder of the runs.
+    """
+    groups: tuple[tuple[str, Callable[[], Iterator[Check]]], ...] = (
+        ("software", _software),
+        ("methods and plugins", _parts),
+        ("data", lambda: _data(data_dir)),
+        ("folders", lambda: _folders(runs)),
+        ("prepared data", _prepared),
+        ("tracking", lambda: _tracking(runs)),
+        ("pretrained weights", _weights),
+    )
+    for what, group in groups:
+        try:
+            yield from group()
+        except Exception as error:
+            yield Check("fail", what, one_line(error), "This is unexpected: reinstall kdbench, or report it.")
+
+
+def _software() -> Iterator[Check]:
+    version = ".".join(map(str, sys.version_info[:3]))
+    good = sys.version_info >= (3, 11)
+    yield Check("ok" if good else "fail", "Python", version, "" if good else "Use Python 3.11 or newer.")
+    try:
+        import torch
+    except ImportError as error:
+        yield Check("fail", "torch", str(error), "Install kdbench again: pip install kdbench")
+        return
+    good = tuple(int(part) for part in torch.__version__.split(".")[:2]) >= OLDEST_TORCH
+    oldest = ".".join(map(str, OLDEST_TORCH))
+    yield Check("ok" if good else "fail", "torch", torch.__version__, "" if good else f"pip install 'torch>={oldest}'")
+    if torch.cuda.is_available():
+        names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+        yield Check("ok", "GPU", ", ".join(names))
+    else:
+        step = "The presets small and smoke need none; paper is meant for one."
+        yield Check("ok", "GPU", f"none; {torch.get_num_threads()} CPU threads", step)
+    yield from _libraries()
+
+
+def _libraries() -> Iterator[Check]:
+    found, missing = [], []
+    for name in LIBRARIES:
+        try:
+            found.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            missing.append(name)
+    yield Check("ok", "libraries", ", ".join(found))
+    if missing:
+        yield Check("fail", "libraries that are missing", ", ".join(missing), f"pip install {' '.join(missing)}")
+
+
+def _parts() -> Iterator[Check]:
+    counts = {kind: rows(kind) for kind in ORDER}
+    whole = bool(counts["methods"] and counts["datasets"])
+    yield Check(
+        "ok" if whole else "fail",
+        "registered",
+        ", ".join(f"{len(found)} {kind}" for kind, found in counts.items()),
+        "" if whole else "Recipes or cards are missing from the installation: pip install --force-reinstall kdbench",
+    )
+    plugins = [f"{row['name']} ({row['origin']})" for found in counts.values() for row in found if _foreign(row)]
+    yield Check("ok", "plugins", ", ".join(plugins) or "none")
+    for kind in ORDER:
+        for row, _ in broken_parts(kind):
+            step = "See why: kdbench list --broken"
+            yield Check("warn", "broken plugin", f"{row['name']} of {kind} ({row['origin']})", step)
+
+
+def _foreign(row: dict[str, str]) -> bool:
+    return row["origin"] != "built in"
+
+
+def _data(data_dir: Path | None) -> Iterator[Check]:
+    from kdbench.data import source
+    from kdbench.data.card import load_card
+
+    for row in rows("datasets"):
+        name = row["name"]
+        try:
+            card = load_card(name)
+            found = source.find(card, data_dir)
+        except KdbenchError as error:
+            yield Check("fail", f"data set {name}", error.message, error.hint or "")
+            continue
+        if found is None:
+            searched = ", ".join(str(folder / card.name) for folder in resources.data_dirs(data_dir))
+            step = f"How to get it: kdbench data prepare {name}"
+            yield Check("warn", f"data set {name}", f"not in {searched}", step)
+        else:
+            kind = "a packed copy in " if found.packed else ""
+            views = ", ".join(found.views) or "no video"
+            yield Check("ok", f"data set {name}", f"{kind}{found.place} ({', '.join(card.sensors)}; {views})")
+
+
+def _prepared() -> Iterator[Check]:
+    from kdbench.data import layout
+
+    stores = layout.stores()
+    for folder, meta in stores:
+        size = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+        left_out = f", without {len(meta.excluded)} broken trials" if meta.excluded else ""
+        yield Check("ok", "prepared data", f"{folder.name}, {size / 2**20:.0f} MiB{left_out}")
+    if not stores:
+        yield Check("ok", "prepared data", "none yet; the first run prepares what it needs")
+
+
+def _folders(runs: Path) -> Iterator[Check]:
+    for what, folder, way_out in (
+        ("cache folder", resources.cache_dir(), "export KDBENCH_CACHE=FOLDER"),
+        ("runs folder", runs.absolute(), "--out FOLDER, or export KDBENCH_HOME=FOLDER"),
+    ):
+        there = next(parent for parent in (folder, *folder.parents) if parent.exists())
+        problem = _not_writable(there)
+        if problem:
+            yield Check("fail", what, f"{folder} cannot be written: {problem}", f"Choose another: {way_out}")
+            continue
+        free = shutil.disk_usage(there).free / 2**30
+        yield Check(
+            "ok" if free >= ENOUGH_GIB else "warn",
+            what,
+            f"{folder} can be written, {free:.0f} GiB free",
+            "" if free >= ENOUGH_GIB else f"Free some space, or choose another folder: {way_out}",
+        )
+
+
+def _not_writable(folder: Path) -> str:
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return ""
+    except OSError as error:
+        return error.strerror or str(error)
+
+
+def _tracking(runs: Path) -> Iterator[Check]:
+    from kdbench.results.tracking import OFF, tracking_uri
+
+    if os.environ.get(OFF, "").lower() == "off":
+        yield Check("ok", "MLflow", f"switched off by ${OFF}")
+        return
+    # An address may hold a password.
+    shown = re.sub(r"//[^/@]*@", "//", tracking_uri(runs))
+    problem = _unreachable(shown)
+    if problem:
+        step = f"Runs go on without it. Start the server, unset MLFLOW_TRACKING_URI, or switch it off: export {OFF}=off"
+        yield Check("warn", "MLflow", f"{shown} does not answer: {problem}", step)
+    else:
+        yield Check("ok", "MLflow", shown, f"Look at the runs: mlflow ui --backend-store-uri {shown}")
+
+
+def _unreachable(uri: str) -> str:
+    """What is wrong with an MLflow store; empty where it answers, or is a file that the first run will make."""
+    import sqlite3
+    import urllib.error
+    import urllib.request
+
+    try:
+        if uri.startswith(("http://", "https://")):
+            with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=_STORE_SECONDS):
+                return ""
+        if uri.startswith("sqlite:///") and (path := Path(uri.removeprefix("sqlite:///"))).exists():
+            with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+                database.execute("SELECT count(*) FROM runs").fetchone()
+    except urllib.error.HTTPError:
+        return ""
+    except (OSError, ValueError, sqlite3.Error) as error:
+        return str(error)
+    return ""
+
+
+def _weights() -> Iterator[Check]:
+    import torch
+    from huggingface_hub import try_to_load_from_cache
+
+    from kdbench.encoders import swin, video_swin
+
+    hub = Path(torch.hub.get_dir()) / "checkpoints" / video_swin.KINETICS.url.rpartition("/")[2]
+    cached: dict[str, Any] = {
+        "swin_t (ImageNet)": try_to_load_from_cache(swin.REPOSITORY, swin.FILE),
+        "video_swin_t (Kinetics-400)": str(hub) if hub.is_file() else None,
+        "bert-base-uncased": try_to_load_from_cache("bert-base-uncased", "model.safetensors"),
+    }
+    for name, path in cached.items():
+        if isinstance(path, str):
+            yield Check("ok", f"weights of {name}", path)
+        else:
+            step = "The preset paper fetches them; where there is no network it says where to put them."
+            yield Check("warn", f"weights of {name}", "not cached", step)
