@@ -1,0 +1,95 @@
+"""What every built-in loss promises to the training loop."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from loss_cases import batch_of, built, changed, features, teacher_features, tensors
+
+from kdbench.losses import BUILTIN
+from kdbench.registry import part_of, registry
+
+ALL = sorted(BUILTIN)
+DISTILLING = [name for name in ALL if part_of(registry("loss").get(name)).declares["teacher"]]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_gradient_reaches_the_student_and_never_the_teacher(name: str) -> None:
+    student, teacher = features(), teacher_features()
+    value = built(name)(student, teacher, batch_of())
+    value.backward()
+    assert value.shape == ()
+    reached = [tensor.grad for tensor in tensors(student) if tensor.grad is not None]
+    assert all(gradient.isfinite().all() for gradient in reached)
+    assert sum(gradient.abs().sum() for gradient in reached) > 0
+    assert all(tensor.grad is None for tensor in tensors(teacher))
+    assert student.ablated_logits is not None
+    assert student.ablated_logits.grad is None
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_batch_of_one_is_finite(name: str) -> None:
+    student = features(1)
+    value = built(name)(student, teacher_features(1), batch_of(1))
+    value.backward()
+    assert value.isfinite()
+    assert all(tensor.grad is None or tensor.grad.isfinite().all() for tensor in tensors(student))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_order_of_the_batch_has_no_effect(name: str) -> None:
+    student, teacher, batch = features(), teacher_features(), batch_of()
+    order = torch.tensor([3, 0, 4, 1, 2])
+    loss = built(name)
+    value = loss(student, teacher, batch)
+    shuffled = loss(
+        changed(student, lambda t: t[order]),
+        changed(teacher, lambda t: t[order]),
+        batch.replace(label=batch.label[order]),
+    )
+    torch.testing.assert_close(shuffled, value)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_half_precision_is_computed_in_float32(name: str) -> None:
+    student, teacher = (changed(given, lambda t: t.detach().bfloat16()) for given in (features(), teacher_features()))
+    loss = built(name)
+    exact = loss(changed(student, lambda t: t.float()), changed(teacher, lambda t: t.float()), batch_of())
+    student = changed(student, lambda t: t.requires_grad_())
+    with torch.autocast("cpu", torch.bfloat16):
+        value = loss(student, teacher, batch_of())
+    value.backward()
+    assert value.dtype == torch.float32
+    # The learnt linear of SGM is the one part that autocast may take down.
+    torch.testing.assert_close(value, exact, rtol=2e-2 if name == "sgm" else 1e-5, atol=1e-6)
+    assert all(tensor.grad is None or tensor.grad.isfinite().all() for tensor in tensors(student))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_it_compiles_as_one_graph_and_so_never_waits_for_the_device(name: str) -> None:
+    torch.compiler.reset()
+    student, teacher, batch = features(), teacher_features(), batch_of()
+    loss = built(name)
+    value = torch.compile(loss, backend="eager", fullgraph=True)(student, teacher, batch)
+    torch.testing.assert_close(value, loss(student, teacher, batch))
+    value.backward()
+    assert any(tensor.grad is not None for tensor in tensors(student))
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-20, 1e4, 1e8])
+@pytest.mark.parametrize("name", ALL)
+def test_any_scale_of_the_features_is_finite(name: str, scale: float) -> None:
+    student = features(scale=scale)
+    value = built(name)(student, teacher_features(scale=scale), batch_of())
+    value.backward()
+    assert value.isfinite()
+    assert all(tensor.grad is None or tensor.grad.isfinite().all() for tensor in tensors(student))
+
+
+@pytest.mark.parametrize("name", DISTILLING)
+def test_equal_networks_lose_nothing(name: str) -> None:
+    student = features(channels=(4, 5, 8, 7))
+    twin = changed(student, lambda t: t.detach().clone())
+    loss = built(name)
+    assert loss(student, twin, batch_of()).abs() < 1e-6
+    assert loss(student, teacher_features(), batch_of()) > 1e-6
