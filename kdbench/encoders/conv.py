@@ -169,7 +169,7 @@ class Conv2Plus1d(ConvEncoder):
     Height and width are divided by 4, 8, 16, 32 in the four maps, time by 1, 1, 2, 4.
     """
 
-    statistics = ((0.0,), (1.0,))
+    statistics = ((0.0,), (0.25,))
 
     def __init__(
         self,

@@ -16,7 +16,7 @@ REACH_SECONDS = 10
 
 
 def reachable(url: str) -> bool:
-    """Whether a file answers within ten seconds; libraries that fetch it retry for minutes where there is no network."""
+    """Whether a file answers within ten seconds: without a network, the libraries that fetch it retry for minutes."""
     try:
         with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=REACH_SECONDS):
             return True

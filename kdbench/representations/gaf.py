@@ -108,10 +108,9 @@ def angular_products(
         offset: Broadcastable to the image `(…, S, S)`.
     """
     first, second = (cosine, sine) if method == "summation" else (sine, cosine)
-    columns = (cosine, sine)
-    left, right = (scale * first)[..., :, None], columns[0][..., None, :]
+    left, right = (scale * first)[..., :, None], cosine[..., None, :]
     image = left * right if offset is None else torch.addcmul(offset, left, right)
-    return image.addcmul_((scale * second)[..., :, None], columns[1][..., None, :], value=-1)
+    return image.addcmul_((scale * second)[..., :, None], sine[..., None, :], value=-1)
 
 
 def aggregate(series: Tensor, size: int, *, overlapping: bool = False) -> Tensor:
@@ -121,21 +120,19 @@ def aggregate(series: Tensor, size: int, *, overlapping: bool = False) -> Tensor
         return series
     window = math.ceil(n / size)
     if overlapping:
-        overlap = _whole_steps(size * window - n, size)
-        start = torch.arange(size) * window - overlap
+        start = np.arange(size) * window - np.linspace(0, size * window - n, size).astype(np.int64)
         end = start + window
     else:
-        bounds = _whole_steps(n, size + 1)
+        bounds = np.linspace(0, n, size + 1).astype(np.int64)
         start, end = bounds[:-1], bounds[1:]
-    place = torch.arange(n)
-    inside = (place >= start[:, None]) & (place < end[:, None])
-    weights = inside.to(series) / (end - start).to(series)[:, None]
-    return series @ weights.T
-
-
-def _whole_steps(stop: int, count: int) -> Tensor:
-    # torch.linspace rounds other values down to the integer below than numpy's, which pyts takes.
-    return torch.from_numpy(np.linspace(0, stop, count).astype(np.int64))
+    length = torch.from_numpy(end - start).to(series.device)
+    total = series.new_zeros(*series.shape[:-1], size)
+    # In the order of pyts' sums, so that extremes agree to the last bit: √(1 − x̂²) magnifies what is left to its root.
+    for step in range(window):
+        place = torch.from_numpy(np.minimum(start + step, n - 1)).to(series.device)
+        total = total + torch.where(step < length, series[..., place], 0.0)
+    # A mean of equal values is not always that value; the clamp keeps a constant series constant.
+    return (total / length).clamp(series.amin(-1, keepdim=True), series.amax(-1, keepdim=True))
 
 
 def _samples(image_size: int | float | None, n: int) -> int:
@@ -184,8 +181,8 @@ class GramianAngularField(Representation):
         for value, key, known in ((method, "method", METHODS), (resize, "resize", RESIZES), (range, "range", RANGES)):
             if value not in known:
                 raise unknown(f"value of the GAF's {key}", str(value), known)
-        if image_size < 1:
-            raise UsageError(f"the GAF's image_size = {image_size}: expected at least 1")
+        if not isinstance(image_size, int) or image_size < 1:
+            raise UsageError(f"the GAF's image_size = {image_size!r}: expected a whole number of pixels, at least 1")
         self.image_size, self.method, self.resize, self.range = image_size, method, resize, range
         self.register_buffer("low", -torch.ones(channels, 1, dtype=torch.float64))
         self.register_buffer("high", torch.ones(channels, 1, dtype=torch.float64))

@@ -29,7 +29,8 @@ class Raw(Representation):
         """Takes the mean and the standard deviation of each axis over all of `values` (N, axes, n)."""
         std, mean = torch.std_mean(values.double(), dim=(0, 2), correction=0)
         self.mean.copy_(mean[:, None])
-        self.std.copy_(torch.where(std > 0, std, 1.0)[:, None])
+        constant = values.amax((0, 2)) == values.amin((0, 2))
+        self.std.copy_(torch.where(constant, 1.0, std)[:, None])
 
     def forward(self, x: Tensor) -> Tensor:
         """`(B, axes, n)` to the same shape, in standard deviations."""

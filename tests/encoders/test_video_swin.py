@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from kdbench.encoders import weights
+from kdbench.encoders.video_swin import KINETICS, VideoSwinT
+from kdbench.errors import UsageError
+
+
+@pytest.fixture(scope="module")
+def encoder() -> VideoSwinT:
+    torch.manual_seed(0)
+    return VideoSwinT(3, weights="random")
+
+
+def test_hands_out_four_maps_and_an_embedding(encoder):
+    maps, embedding = encoder(torch.randn(1, 3, 4, 32, 32))
+    assert [tuple(m.shape) for m in maps] == [
+        (1, 96, 2, 8, 8),
+        (1, 192, 2, 4, 4),
+        (1, 384, 2, 2, 2),
+        (1, 768, 2, 1, 1),
+    ]
+    assert embedding.shape == (1, 768)
+
+
+def test_equals_the_backbone_of_torchvision(encoder):
+    x = torch.randn(2, 3, 4, 32, 32)
+    encoder.eval()
+    torch.testing.assert_close(encoder(x)[1], encoder.backbone(x))
+
+
+def test_loads_a_file_and_fits_its_first_kernel(encoder, tmp_path):
+    path = tmp_path / "video.safetensors"
+    state = {key: value.contiguous() for key, value in encoder.backbone.state_dict().items()}
+    save_file({**state, "head.weight": torch.zeros(400, 768), "head.bias": torch.zeros(400)}, path)
+    depth = VideoSwinT(1, weights=str(path)).eval()
+    clip = torch.randn(1, 1, 4, 32, 32)
+    expected = encoder.eval()(clip.expand(-1, 3, -1, -1, -1))[1]
+    torch.testing.assert_close(depth(clip)[1], expected, rtol=1e-4, atol=1e-4)
+    assert depth.pretrained.startswith("video.safetensors sha256:")
+
+
+def test_unreachable_weights_name_the_file_the_place_and_the_way_without(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(weights, "reachable", lambda url: False)
+    with pytest.raises(UsageError) as caught:
+        VideoSwinT(3)
+    message = str(caught.value)
+    assert KINETICS.url in message
+    assert str(tmp_path / "hub" / "checkpoints" / "swin3d_t-7615ae03.pth") in message
+    assert "weights: random" in message
+
+
+def test_takes_the_weights_from_the_hub_folder(encoder, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    state = encoder.backbone.state_dict()
+    torch.save(
+        {**state, "head.weight": torch.zeros(400, 768), "head.bias": torch.zeros(400)}, folder / "swin3d_t-7615ae03.pth"
+    )
+    loaded = VideoSwinT(3)
+    assert all(torch.equal(value, state[key]) for key, value in loaded.backbone.state_dict().items())
+    assert "Kinetics-400" in loaded.pretrained
+
+
+def test_a_broken_cached_file_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    broken = tmp_path / "hub" / "checkpoints" / "swin3d_t-7615ae03.pth"
+    broken.parent.mkdir(parents=True)
+    broken.write_bytes(b"half a download")
+    with pytest.raises(UsageError, match="cannot be read") as caught:
+        VideoSwinT(3)
+    assert str(broken) in str(caught.value)
+    assert "Delete that file" in str(caught.value)
+
+
+@pytest.mark.slow
+def test_the_papers_size_trains():
+    torch.manual_seed(0)
+    encoder = VideoSwinT(3, weights="random")
+    maps, embedding = encoder(torch.randn(1, 3, 32, 224, 224))
+    assert [tuple(m.shape) for m in maps] == [
+        (1, 96, 16, 56, 56),
+        (1, 192, 16, 28, 28),
+        (1, 384, 16, 14, 14),
+        (1, 768, 16, 7, 7),
+    ]
+    embedding.square().sum().backward()
+    assert all(torch.isfinite(p.grad).all() for p in encoder.parameters())
+    assert encoder.backbone.patch_embed.proj.weight.grad.abs().sum() > 0
