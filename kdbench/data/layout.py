@@ -216,7 +216,7 @@ def fingerprints(
     }
 
 
-def intact(folder: Path, key: Key, meta: Meta) -> pd.DataFrame:
+def intact(folder: Path, meta: Meta) -> pd.DataFrame:
     """Reads the index of a store and checks that the store is what its `meta.json` says.
 
     Sizes and the index are compared each time; the arrays' content only by `kdbench data verify`.
@@ -226,6 +226,7 @@ def intact(folder: Path, key: Key, meta: Meta) -> pd.DataFrame:
     """
     import pandas as pd
 
+    key = Key(**meta.key)
     hint = f"Delete {folder} and prepare again: kdbench data prepare {key.dataset}"
     for name, size in meta.sizes.items():
         path = folder / name

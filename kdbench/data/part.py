@@ -57,21 +57,22 @@ def make(recording: Recording, frame_size: int) -> Part:
 
     Pillow's bilinear filter widens with the scale, so it averages areas when it shrinks and interpolates when it grows.
     """
-    clip = None if recording.clip is None else _resized(recording.clip, frame_size)
+    clip = None if recording.clip is None else resized(recording.clip, frame_size)
     hashes = series_sha256(recording.series), clip_sha256(clip)
     return Part(recording.series, clip, recording.hashes, *hashes)
 
 
-def _resized(recorded: np.ndarray, frame_size: int) -> np.ndarray:
+def resized(frames: np.ndarray, size: int) -> np.ndarray:
+    """Resizes frames `(T, side, side, channels)` to `(channels, T, size, size)`, uint8."""
     from PIL import Image
 
-    frames, _, _, channels = recorded.shape
-    clip = np.empty((channels, frames, frame_size, frame_size), np.uint8)
+    count, _, _, channels = frames.shape
+    result = np.empty((channels, count, size, size), np.uint8)
     for channel in range(channels):
-        for frame in range(frames):
-            plane = Image.fromarray(np.ascontiguousarray(recorded[frame, :, :, channel]))
-            clip[channel, frame] = np.asarray(plane.resize((frame_size, frame_size), Image.Resampling.BILINEAR))
-    return clip
+        for frame in range(count):
+            plane = Image.fromarray(np.ascontiguousarray(frames[frame, :, :, channel]))
+            result[channel, frame] = np.asarray(plane.resize((size, size), Image.Resampling.BILINEAR))
+    return result
 
 
 def stamp(reader: Reader, trial: Trial, view: str | None) -> Stamp:

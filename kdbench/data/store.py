@@ -4,109 +4,22 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import filelock
-import numpy as np
 
 from kdbench.data import files, layout, source
 from kdbench.data.card import Card, load_card
+from kdbench.data.dataset import Dataset, load
 from kdbench.data.layout import Key, Meta
 from kdbench.data.prepare import prepare, signature
 from kdbench.data.progress import note
 from kdbench.data.reader import Reader
-from kdbench.errors import DataError, UsageError
+from kdbench.errors import DataError
 from kdbench.registry import registry
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-
-@dataclass(frozen=True, eq=False)
-class Dataset:
-    """A prepared data set, memory-mapped.
-
-    Attributes:
-        card: The data set's card.
-        index: One row a trial, in natural order: `trial`, `label` (int), the card's columns (`action`, `subject`, …).
-        fingerprint: Content hash of everything that is opened here: trials, labels, series, frames, exclusions, coding.
-        series_fingerprint: The same of labels and series alone, whichever view is opened.
-        view: The video view, or None.
-        view_reason: Why this view: `asked`, `default`, `rgb not there`, or `not needed`.
-        frames: Frames of a clip; 0 without video.
-        frame_size: Height and width of a frame, pixels; 0 without video.
-        packed: How the video of a packed copy was coded; None for recordings themselves.
-        excluded: Trials that were left out on request, with the reasons.
-        unverified: Source files that are not the ones in the manifest, with the differences.
-        folder: The prepared store.
-        place: Where the recordings were when it was made.
-    """
-
-    card: Card
-    index: pd.DataFrame
-    fingerprint: str
-    series_fingerprint: str
-    view: str | None
-    view_reason: str
-    frames: int
-    frame_size: int
-    packed: Mapping[str, Any] | None
-    excluded: Mapping[str, str]
-    unverified: Mapping[str, str]
-    folder: Path
-    place: str
-    _rows: Mapping[str, int]
-    _extents: Mapping[str, np.ndarray]
-    _series: Mapping[str, np.ndarray]
-    _video: np.ndarray | None
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    @property
-    def sensors(self) -> dict[str, int]:
-        """Number of axes of each sensor."""
-        return {name: len(sensor.axes) for name, sensor in self.card.sensors.items()}
-
-    @property
-    def video_channels(self) -> int:
-        """Channels of the video: 1 for depth, 3 for colour, 0 without video."""
-        return 0 if self._video is None else self._video.shape[1]
-
-    def position(self, trial: str) -> int:
-        """The row of a trial in the index.
-
-        Raises:
-            DataError: The trial was excluded; the reason is given.
-            UsageError: There is no such trial.
-        """
-        if trial in self.excluded:
-            raise DataError(f"trial {trial} of '{self.card.name}' was excluded: {self.excluded[trial]}")
-        if trial not in self._rows:
-            example = next(iter(self._rows))
-            raise UsageError(f"'{self.card.name}' has no trial '{trial}'", hint=f"Trials are named like {example}.")
-        return self._rows[trial]
-
-    def series(self, trial: str) -> dict[str, np.ndarray]:
-        """Each sensor's samples of a trial, `{name: (n, axes)}`, float32, in the card's units and at its rate."""
-        row = self.position(trial)
-        return {name: values[slice(*self._extents[name][row])] for name, values in self._series.items()}
-
-    def clip(self, trial: str) -> np.ndarray:
-        """The frames of a trial `(channels, T, H, W)`, uint8, as a view of the memory map."""
-        return self.clips(self.position(trial))
-
-    def clips(self, rows: int | np.ndarray) -> np.ndarray:
-        """The frames of some rows of the index `(…, channels, T, H, W)`, uint8: a view for one row, a copy for several.
-
-        Raises:
-            UsageError: The data set was opened without video.
-        """
-        if self._video is None:
-            raise UsageError(f"'{self.card.name}' was opened without video")
-        return self._video[rows]
+__all__ = ["Dataset", "open_dataset"]
 
 
 def open_dataset(
@@ -152,7 +65,7 @@ def open_dataset(
         meta = layout.read_meta(folder)
         if meta is None or meta.signature != signature(found, view) or not _whole(folder, meta):
             meta = prepare(found, key, allow_broken=allow_broken, jobs=jobs, shown=progress)
-        return _opened(found.reader, folder, key, meta, reason, allow_broken=allow_broken)
+        return _opened(found.reader, folder, meta, reason, allow_broken=allow_broken)
 
 
 def _open_prepared(
@@ -176,7 +89,7 @@ def _open_prepared(
     if not held[view]:
         raise source.missing(card, data_dir)
     folder, meta = held[view][0]
-    return _opened(reader, folder, keys[view], meta, reason, allow_broken=allow_broken)
+    return _opened(reader, folder, meta, reason, allow_broken=allow_broken)
 
 
 @contextlib.contextmanager
@@ -201,7 +114,7 @@ def _whole(folder: Path, meta: Meta) -> bool:
     return all((folder / name).is_file() and (folder / name).stat().st_size == n for name, n in meta.sizes.items())
 
 
-def _opened(reader: Reader, folder: Path, key: Key, meta: Meta, reason: str, *, allow_broken: bool) -> Dataset:
+def _opened(reader: Reader, folder: Path, meta: Meta, reason: str, *, allow_broken: bool) -> Dataset:
     card = reader.card
     # Whoever made a packed copy asked for the exclusions that it inherits.
     left_out = [f"{trial}: {why}" for trial, why in meta.excluded.items() if trial not in reader.excluded]
@@ -210,33 +123,4 @@ def _opened(reader: Reader, folder: Path, key: Key, meta: Meta, reason: str, *, 
             f"'{card.name}' was prepared without {len(left_out)} trials:\n  " + "\n  ".join(left_out),
             hint="Get their files again, or go on without them: --exclude-broken",
         )
-    table = layout.intact(folder, key, meta)
-    extents = {
-        name: np.stack([table[layout.start(name)], table[layout.start(name)] + table[layout.length(name)]], axis=1)
-        for name in card.sensors
-    }
-    series = {name: _mapped(folder / layout.series_file(name)) for name in card.sensors}
-    internal = [column for column in table.columns if "." in column] + [layout.SERIES_HASH, layout.CLIP_HASH]
-    return Dataset(
-        card=card,
-        index=table.drop(columns=internal),
-        fingerprint=meta.fingerprint,
-        series_fingerprint=meta.series_fingerprint,
-        view=key.view,
-        view_reason=reason,
-        frames=key.frames,
-        frame_size=key.frame_size,
-        packed=meta.packed,
-        excluded=meta.excluded,
-        unverified=meta.unverified,
-        folder=folder,
-        place=meta.place,
-        _rows={trial: row for row, trial in enumerate(table["trial"])},
-        _extents=extents,
-        _series=series,
-        _video=_mapped(folder / layout.VIDEO) if key.view else None,
-    )
-
-
-def _mapped(path: Path) -> np.ndarray:
-    return np.load(path, mmap_mode="r", allow_pickle=False)
+    return load(card, folder, meta, reason)
