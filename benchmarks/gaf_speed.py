@@ -6,6 +6,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from pyts.image import GramianAngularField as Reference
@@ -41,17 +42,12 @@ def main() -> None:
     for batch, axes, samples in CASES:
         series = torch.randn(batch, axes, samples)
         rows = series.flatten(0, 1).numpy()
-        theirs = milliseconds(lambda rows=rows: Reference().transform(rows), options.repeats)
-        ours = milliseconds(lambda series=series: gramian_angular_field(series), options.repeats)
-        images = [
-            milliseconds(
-                lambda series=series, to_image=GramianAngularField(axes, statistics=HALF, image_size=size): to_image(
-                    series
-                ),
-                options.repeats,
-            )
-            for size in (224, 64)
-        ]
+        theirs = milliseconds(partial(Reference().transform, rows), options.repeats)
+        ours = milliseconds(partial(gramian_angular_field, series), options.repeats)
+        images = []
+        for size in (224, 64):
+            to_image = GramianAngularField(axes, statistics=HALF, image_size=size)
+            images.append(milliseconds(partial(to_image, series), options.repeats))
         cells = [theirs, ours, theirs / ours, *images]
         table.add_row(f"{batch} × {axes} × {samples}", *(f"{cell:.1f}" for cell in cells))
     Console().print(table)

@@ -61,7 +61,7 @@ def test_takes_the_weights_from_the_hubs_cache(small, tmp_path, monkeypatch):
 
 def test_unreachable_weights_name_the_file_the_place_and_the_way_without(tmp_path, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr(weights, "reachable", lambda url: False)
+    monkeypatch.setattr(weights, "reachable", lambda _: False)
     with pytest.raises(UsageError) as caught:
         SwinT(3, image_size=32)
     message = str(caught.value)

@@ -45,7 +45,7 @@ def test_loads_a_file_and_fits_its_first_kernel(encoder, tmp_path):
 
 def test_unreachable_weights_name_the_file_the_place_and_the_way_without(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setattr(weights, "reachable", lambda url: False)
+    monkeypatch.setattr(weights, "reachable", lambda _: False)
     with pytest.raises(UsageError) as caught:
         VideoSwinT(3)
     message = str(caught.value)

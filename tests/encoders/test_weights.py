@@ -17,7 +17,7 @@ def model() -> nn.Sequential:
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(UsageError, match="there is no file .*absent.safetensors"):
+    with pytest.raises(UsageError, match=r"there is no file .*absent\.safetensors"):
         weights.read(tmp_path / "absent.safetensors")
 
 
