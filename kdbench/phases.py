@@ -3,136 +3,28 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from filelock import FileLock
 from scipy.stats import binom
 
-from kdbench.cell import Cell
 from kdbench.data.loader import Loader
-from kdbench.data.protocol import Split
 from kdbench.engine.estimate import announce
 from kdbench.engine.evaluate import Predictions, predict
-from kdbench.engine.loop import Pairing, Record, Training
-from kdbench.engine.objective import Objective, declared_needs
-from kdbench.engine.progress import Reporter
+from kdbench.engine.loop import Record, Training
+from kdbench.engine.objective import Objective
 from kdbench.engine.teacher import FrozenTeacher
-from kdbench.errors import RunFailed, UsageError
-from kdbench.network import Network, build_network
+from kdbench.errors import RunFailed
+from kdbench.network import Network
 from kdbench.recipe import NetworkSpec
 from kdbench.results.files import read_json, read_jsonl, read_safetensors, write_json, write_safetensors
-from kdbench.semantics.base import LabelVectors
-from kdbench.types import SENSORS, VIDEO, Context
+from kdbench.setting import Setting
+from kdbench.types import SENSORS
 
-# Parts up to this size stay in memory, on the GPU where there is one; larger ones stream from the memory map.
-MEMORY_BYTES = 512 << 20
 CHANCE_P_VALUE = 1e-3
-
-
-@dataclass
-class Setting:
-    """What both phases of a run share.
-
-    Attributes:
-        cell: What the run is a run of.
-        split: Trial ids of each part.
-        accelerator: Device and precision.
-        reporter: Shows the progress.
-        label_vectors: Vectors of the class names, where a loss needs them.
-        on_epoch: Called with each epoch's record.
-        warnings: Lines that the result repeats.
-    """
-
-    cell: Cell
-    split: Split
-    accelerator: Accelerator
-    reporter: Reporter
-    label_vectors: LabelVectors | None
-    on_epoch: Callable[[Record], None] = lambda _record: None
-    warnings: list[str] = field(default_factory=list)
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Class names in the order of the labels."""
-        return self.cell.dataset.card.class_names
-
-    @property
-    def pairing(self) -> Pairing:
-        """Names that seeds derive from."""
-        return Pairing(self.cell.dataset.card.name, self.cell.protocol, self.cell.seed)
-
-    def warn(self, text: str) -> None:
-        """Shows a warning and keeps it for the result."""
-        if text not in self.warnings:
-            self.warnings.append(text)
-        self.reporter.warn(text)
-
-    def loader(self, trials: tuple[str, ...], *specs: NetworkSpec) -> Loader:
-        """A loader of some trials with what the networks see."""
-        dataset, data = self.cell.dataset, self.cell.recipe.data
-        sensors = sorted({s for spec in specs if spec.modality == SENSORS for s in spec.sensors or dataset.sensors})
-        video = any(spec.modality == VIDEO for spec in specs)
-        size = len(trials) * data.frames * data.frame_size**2 * dataset.video_channels if video else 0
-        return Loader(
-            dataset,
-            trials,
-            device=self.accelerator.device,
-            series_length=data.series_length,
-            sensors=[name for name in dataset.sensors if name in sensors] or None,
-            video=video,
-            in_memory=size <= MEMORY_BYTES,
-        )
-
-    def reported_trials(self) -> tuple[str, ...]:
-        """The part that the result is about."""
-        return self.split.test if self.cell.recipe.selection.part == "test" else self.split.validation
-
-    def build(self, phase: str, spec: NetworkSpec) -> Network:
-        """Builds a network whose initial weights depend on the seed and its own parts alone."""
-        dataset = self.cell.dataset
-        if spec.modality == VIDEO:
-            sources = {str(dataset.view): dataset.video_channels}
-        else:
-            for name in spec.sensors or ():
-                if name not in dataset.sensors:
-                    known = ", ".join(dataset.sensors)
-                    raise UsageError(f"{phase}.sensors: {dataset.card.name} has no sensor '{name}', expected {known}")
-            sources = {name: dataset.sensors[name] for name in spec.sensors or dataset.sensors}
-        semantic = None
-        if "semantic" in declared_needs(spec.losses) and self.label_vectors is not None:
-            semantic = self.label_vectors.vectors.shape[1]
-        torch.manual_seed(self.pairing.seed_of("initialisation", phase))
-        network = build_network(spec, sources=sources, classes=len(self.classes), semantic=semantic)
-        return network.to(self.accelerator.device)
-
-    def objective(self, phase: str, spec: NetworkSpec, network: Network, teacher: Network | None) -> Objective:
-        """Builds the losses of a phase."""
-        context = Context(
-            classes=len(self.classes),
-            student=network.widths[0],
-            teachers=tuple(teacher.widths) if teacher else (),
-            label_vectors=self.label_vectors.vectors if self.label_vectors else None,
-            train_size=len(self.split.train),
-        )
-        torch.manual_seed(self.pairing.seed_of("objective", phase))
-        return Objective(spec.losses, context, owner=phase).to(self.accelerator.device)
-
-    def validation_loader(self, spec: NetworkSpec) -> Loader | None:
-        """The validation part as the network sees it, where the selection cuts one."""
-        return self.loader(self.split.validation, spec) if self.cell.recipe.selection.needs_validation else None
-
-
-def compiled(network: Network, setting: Setting) -> Network:
-    """Compiles the network in place where the recipe asks for it."""
-    if setting.cell.recipe.compile:
-        network.compile()
-    return network
 
 
 @dataclass
@@ -211,36 +103,27 @@ def obtain_teacher(setting: Setting, root: Path, *, fresh: bool) -> Teacher:
     return Teacher(network.eval(), folder, record, setting, spec)
 
 
-def _train_teacher(setting: Setting, spec: NetworkSpec, network: Network, folder: Path) -> None:
+def teacher_training(setting: Setting, spec: NetworkSpec, network: Network, folder: Path) -> Training:
+    """The teacher's training, ready to run."""
     loader = setting.loader(setting.split.train, spec)
     network.fit({name: loader.all_series(name) for name in loader.sensors})
-    training = Training(
-        phase="teacher",
-        network=compiled(network, setting),
-        objective=setting.objective("teacher", spec, network, None),
-        spec=spec,
-        loader=loader,
-        pairing=setting.pairing,
-        accelerator=setting.accelerator,
-        folder=folder,
-        reporter=setting.reporter,
-        classes=setting.classes,
-        validation=setting.validation_loader(spec),
-        keep_best=setting.cell.recipe.selection.rule == "best-val",
-        on_epoch=setting.on_epoch,
+    return _training(
+        "teacher", setting, spec, network, setting.objective("teacher", spec, network, None), loader, folder
     )
+
+
+def _train_teacher(setting: Setting, spec: NetworkSpec, network: Network, folder: Path) -> None:
+    training = teacher_training(setting, spec, network, folder)
     announce(training)
-    started = time.perf_counter()
     records = training.run()
-    train_accuracy = _check_above_chance(setting, spec, network, loader, records)
-    write_safetensors(folder / "teacher.safetensors", network.state_dict(), metadata=_card(setting, spec))
+    train_accuracy = _check_above_chance(setting, spec, network, training.loader, records)
+    export(network, folder / "teacher.safetensors", setting, spec)
     record = {
         "recipe": spec.model_dump(mode="json"),
         "train_accuracy": train_accuracy,
         "epochs": len(records),
         "best": training.best if training.keep_best else None,
         "seconds": sum(r["seconds"] for r in records),
-        "seconds_this_process": time.perf_counter() - started,
         "provenance": network.provenance,
         "couples_batch": network.couples_batch,
     }
@@ -282,18 +165,17 @@ class Student:
     best: dict[str, Any] | None
 
 
-def train_student(setting: Setting, spec: NetworkSpec, teacher: Teacher | None, folder: Path) -> Student:
-    """Trains the student against the frozen teacher and checks that the teacher stayed what it was."""
-    recipe = setting.cell.recipe
+def student_training(setting: Setting, spec: NetworkSpec, teacher: Teacher | None, folder: Path) -> Training:
+    """The student's training against the frozen teacher, ready to run."""
     network = setting.build("student", spec)
     specs = [spec] if teacher is None else [spec, teacher.spec]
     loader = setting.loader(setting.split.train, *specs)
     if spec.modality == SENSORS:
         network.fit({name: loader.all_series(name) for name in network.sources})
     objective = setting.objective("student", spec, network, teacher.network if teacher else None)
-    frozen = None
+    training = _training("student", setting, spec, network, objective, loader, folder)
     if teacher is not None:
-        frozen = FrozenTeacher(
+        training.teacher = FrozenTeacher(
             teacher.network,
             loader,
             fields=objective.teacher_fields,
@@ -301,9 +183,36 @@ def train_student(setting: Setting, spec: NetworkSpec, teacher: Teacher | None, 
             batch_size=teacher.spec.train.batch_size,
             accelerator=setting.accelerator,
         )
-    training = Training(
-        phase="student",
-        network=compiled(network, setting),
+    return training
+
+
+def train_student(setting: Setting, spec: NetworkSpec, teacher: Teacher | None, folder: Path) -> Student:
+    """Trains the student and checks that the teacher stayed what it was."""
+    training = student_training(setting, spec, teacher, folder)
+    announce(training)
+    records = training.run()
+    if training.teacher is not None:
+        training.teacher.check_unchanged()
+    _warn_if_vacuous(setting, records)
+    best = training.best if training.keep_best else None
+    return Student(training.network.eval(), training.objective, records, best)
+
+
+def _training(
+    phase: str,
+    setting: Setting,
+    spec: NetworkSpec,
+    network: Network,
+    objective: Objective,
+    loader: Loader,
+    folder: Path,
+) -> Training:
+    selection = setting.cell.recipe.selection
+    if setting.cell.recipe.compile:
+        network.compile()
+    return Training(
+        phase=phase,
+        network=network,
         objective=objective,
         spec=spec,
         loader=loader,
@@ -312,17 +221,10 @@ def train_student(setting: Setting, spec: NetworkSpec, teacher: Teacher | None, 
         folder=folder,
         reporter=setting.reporter,
         classes=setting.classes,
-        teacher=frozen,
-        validation=setting.validation_loader(spec),
-        keep_best=recipe.selection.rule == "best-val",
+        validation=setting.loader(setting.split.validation, spec) if selection.needs_validation else None,
+        keep_best=selection.rule == "best-val",
         on_epoch=setting.on_epoch,
     )
-    announce(training)
-    records = training.run()
-    if frozen is not None:
-        frozen.check_unchanged()
-    _warn_if_vacuous(setting, records)
-    return Student(network.eval(), objective, records, training.best if training.keep_best else None)
 
 
 def _warn_if_vacuous(setting: Setting, records: list[Record]) -> None:

@@ -14,25 +14,19 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from filelock import FileLock, Timeout
 
-from kdbench.cell import Cell, environment
-from kdbench.data.protocol import protocol_names, split
-from kdbench.data.store import open_dataset
-from kdbench.engine.device import build_accelerator
+from kdbench.cell import environment
 from kdbench.engine.evaluate import Predictions, predict
-from kdbench.engine.objective import declared_needs
-from kdbench.engine.progress import Reporter, SilentReporter
+from kdbench.engine.progress import Reporter
 from kdbench.errors import Interrupted, KdbenchError, UsageError
-from kdbench.phases import Setting, Student, Teacher, export, obtain_teacher, records_of, train_student
-from kdbench.recipe import NetworkSpec, Recipe, merge, parse_overrides, resolve
+from kdbench.phases import Student, Teacher, export, obtain_teacher, records_of, train_student
+from kdbench.recipe import NetworkSpec
 from kdbench.results import cost, plots
 from kdbench.results.files import read_json, write_json, write_parquet, write_safetensors
 from kdbench.results.metrics import confusion
 from kdbench.results.tracking import Tracker
-from kdbench.semantics.base import LabelVectors, load
-from kdbench.types import VIDEO
+from kdbench.setting import Setting, settle
 
 SCHEMA_VERSION = 1
 
@@ -102,33 +96,27 @@ def run(
         RunFailed: A training that cannot go on.
         Interrupted: Ctrl-C; repeating the call resumes.
     """
-    reporter = reporter or SilentReporter()
-    preset = choose_preset(preset, device, reporter)
-    changes = dict(overrides) if isinstance(overrides, Mapping) else parse_overrides(overrides)
-    if precision is not None:
-        changes = merge(changes, {"precision": precision})
-    recipe = resolve(method, preset, changes)
-    accelerator = build_accelerator(device, recipe.precision)
-    wants_video = any(spec is not None and spec.modality == VIDEO for spec in (recipe.teacher, recipe.student))
-    data = open_dataset(
+    setting = settle(
+        method,
         dataset,
+        protocol=protocol,
+        preset=preset,
+        video=video,
+        seed=seed,
+        overrides=overrides,
+        device=device,
+        precision=precision,
         data_dir=data_dir,
-        video=(video or "auto") if wants_video else None,
-        frame_size=recipe.data.frame_size,
-        frames=recipe.data.frames,
-        options=recipe.data.options,
+        reporter=reporter,
     )
-    cell = Cell(recipe, data, protocol or protocol_names(data.card)[0], preset, seed)
-    parts = split(data.card, data.index, cell.protocol, validation=recipe.selection.needs_validation, seed=seed)
     root = runs_folder(out)
-    folder = root / cell.folder
+    folder = root / setting.cell.folder
     with _locked(folder):
         if fresh:
             _clear(folder)
         elif (done := _finished(folder)) is not None:
-            reporter.message(f"this run is finished already: {folder} (--fresh trains it again)")
+            setting.reporter.message(f"this run is finished already: {folder} (--fresh trains it again)")
             return RunResult(folder, done, reused=True)
-        setting = Setting(cell, parts, accelerator, reporter, _label_vectors(recipe, data.card))
         return RunResult(folder, Run(setting, root, folder, fresh).execute(), reused=False)
 
 
@@ -327,16 +315,6 @@ class Run:
         self.tracker.finish(status, {}, [])
 
 
-def choose_preset(preset: str, device: str, reporter: Reporter) -> str:
-    """Resolves `auto`, and says how."""
-    if preset != "auto":
-        return preset
-    has_gpu = torch.cuda.is_available() and device != "cpu"
-    chosen, why = ("paper", "there is a GPU") if has_gpu else ("small", "no GPU is used")
-    reporter.message(f"preset {chosen}: {why} (--preset paper|small|smoke chooses)")
-    return chosen
-
-
 def runs_folder(out: Path | None) -> Path:
     """Folder of all runs: the argument, `$KDBENCH_HOME`, or `./runs`."""
     return Path(out or os.environ.get("KDBENCH_HOME") or "runs")
@@ -403,12 +381,6 @@ def _clear(folder: Path) -> None:
         if path.name == ".lock":
             continue
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-def _label_vectors(recipe: Recipe, card: Any) -> LabelVectors | None:
-    terms = {name for spec in (recipe.teacher, recipe.student) if spec for name in spec.losses}
-    needs = declared_needs(terms)
-    return load(recipe.semantics, card) if needs & {"semantic", "label_vectors"} else None
 
 
 def _now() -> str:

@@ -1,0 +1,169 @@
+"""What the phases of a run share, built from the names that a user gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from kdbench.cell import Cell
+from kdbench.data.card import Card
+from kdbench.data.loader import Loader
+from kdbench.data.protocol import Split, protocol_names, split
+from kdbench.data.store import open_dataset
+from kdbench.engine.device import build_accelerator
+from kdbench.engine.loop import Pairing, Record
+from kdbench.engine.objective import Objective, declared_needs
+from kdbench.engine.progress import Reporter, SilentReporter
+from kdbench.errors import UsageError
+from kdbench.network import Network, build_network
+from kdbench.recipe import NetworkSpec, Recipe, merge, parse_overrides, resolve
+from kdbench.semantics.base import LabelVectors, load
+from kdbench.types import SENSORS, VIDEO, Context
+
+# Parts up to this size stay in memory, on the GPU where there is one; larger ones stream from the memory map.
+MEMORY_BYTES = 512 << 20
+
+
+@dataclass
+class Setting:
+    """What both phases of a run share.
+
+    Attributes:
+        cell: What the run is a run of.
+        split: Trial ids of each part.
+        accelerator: Device and precision.
+        reporter: Shows the progress.
+        label_vectors: Vectors of the class names, where a loss needs them.
+        on_epoch: Called with each epoch's record.
+        warnings: Lines that the result repeats.
+    """
+
+    cell: Cell
+    split: Split
+    accelerator: Accelerator
+    reporter: Reporter
+    label_vectors: LabelVectors | None
+    on_epoch: Callable[[Record], None] = lambda _record: None
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of the labels."""
+        return self.cell.dataset.card.class_names
+
+    @property
+    def pairing(self) -> Pairing:
+        """Names that seeds derive from."""
+        return Pairing(self.cell.dataset.card.name, self.cell.protocol, self.cell.seed)
+
+    def warn(self, text: str) -> None:
+        """Shows a warning and keeps it for the result."""
+        if text not in self.warnings:
+            self.warnings.append(text)
+        self.reporter.warn(text)
+
+    def loader(self, trials: tuple[str, ...], *specs: NetworkSpec) -> Loader:
+        """A loader of some trials with what the networks see."""
+        dataset, data = self.cell.dataset, self.cell.recipe.data
+        sensors = sorted({s for spec in specs if spec.modality == SENSORS for s in spec.sensors or dataset.sensors})
+        video = any(spec.modality == VIDEO for spec in specs)
+        size = len(trials) * data.frames * data.frame_size**2 * dataset.video_channels if video else 0
+        return Loader(
+            dataset,
+            trials,
+            device=self.accelerator.device,
+            series_length=data.series_length,
+            sensors=[name for name in dataset.sensors if name in sensors] or None,
+            video=video,
+            in_memory=size <= MEMORY_BYTES,
+        )
+
+    def reported_trials(self) -> tuple[str, ...]:
+        """The part that the result is about."""
+        return self.split.test if self.cell.recipe.selection.part == "test" else self.split.validation
+
+    def build(self, phase: str, spec: NetworkSpec) -> Network:
+        """Builds a network whose initial weights depend on the seed and its own parts alone."""
+        dataset = self.cell.dataset
+        if spec.modality == VIDEO:
+            sources = {str(dataset.view): dataset.video_channels}
+        else:
+            for name in spec.sensors or ():
+                if name not in dataset.sensors:
+                    known = ", ".join(dataset.sensors)
+                    raise UsageError(f"{phase}.sensors: {dataset.card.name} has no sensor '{name}', expected {known}")
+            sources = {name: dataset.sensors[name] for name in spec.sensors or dataset.sensors}
+        semantic = None
+        if "semantic" in declared_needs(spec.losses) and self.label_vectors is not None:
+            semantic = self.label_vectors.vectors.shape[1]
+        torch.manual_seed(self.pairing.seed_of("initialisation", phase))
+        network = build_network(spec, sources=sources, classes=len(self.classes), semantic=semantic)
+        return network.to(self.accelerator.device)
+
+    def objective(self, phase: str, spec: NetworkSpec, network: Network, teacher: Network | None) -> Objective:
+        """Builds the losses of a phase."""
+        context = Context(
+            classes=len(self.classes),
+            student=network.widths[0],
+            teachers=tuple(teacher.widths) if teacher else (),
+            label_vectors=self.label_vectors.vectors if self.label_vectors else None,
+            train_size=len(self.split.train),
+        )
+        torch.manual_seed(self.pairing.seed_of("objective", phase))
+        return Objective(spec.losses, context, owner=phase).to(self.accelerator.device)
+
+
+def settle(
+    method: str,
+    dataset: str,
+    *,
+    protocol: str | None = None,
+    preset: str = "auto",
+    video: str | None = None,
+    seed: int = 0,
+    overrides: Sequence[str] | Mapping[str, Any] = (),
+    device: str = "auto",
+    precision: str | None = None,
+    data_dir: Path | None = None,
+    reporter: Reporter | None = None,
+) -> Setting:
+    """Resolves the recipe, opens the data and cuts the parts; trains nothing. Arguments as in `kdbench.run`."""
+    reporter = reporter or SilentReporter()
+    preset = choose_preset(preset, device, reporter)
+    changes = dict(overrides) if isinstance(overrides, Mapping) else parse_overrides(overrides)
+    if precision is not None:
+        changes = merge(changes, {"precision": precision})
+    recipe = resolve(method, preset, changes)
+    accelerator = build_accelerator(device, recipe.precision)
+    wants_video = any(spec is not None and spec.modality == VIDEO for spec in (recipe.teacher, recipe.student))
+    data = open_dataset(
+        dataset,
+        data_dir=data_dir,
+        video=(video or "auto") if wants_video else None,
+        frame_size=recipe.data.frame_size,
+        frames=recipe.data.frames,
+        options=recipe.data.options,
+    )
+    cell = Cell(recipe, data, protocol or protocol_names(data.card)[0], preset, seed)
+    parts = split(data.card, data.index, cell.protocol, validation=recipe.selection.needs_validation, seed=seed)
+    return Setting(cell, parts, accelerator, reporter, _label_vectors(recipe, data.card))
+
+
+def choose_preset(preset: str, device: str, reporter: Reporter) -> str:
+    """Resolves `auto`, and says how."""
+    if preset != "auto":
+        return preset
+    has_gpu = torch.cuda.is_available() and device != "cpu"
+    chosen, why = ("paper", "there is a GPU") if has_gpu else ("small", "no GPU is used")
+    reporter.message(f"preset {chosen}: {why} (--preset paper|small|smoke chooses)")
+    return chosen
+
+
+def _label_vectors(recipe: Recipe, card: Card) -> LabelVectors | None:
+    terms = {name for spec in (recipe.teacher, recipe.student) if spec for name in spec.losses}
+    return load(recipe.semantics, card) if declared_needs(terms) & {"semantic", "label_vectors"} else None

@@ -1,0 +1,52 @@
+"""What tests of whole runs share: a tiny generated world, and losses that watch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from kdbench import loss
+from kdbench.registry import registry
+from kdbench.runner import RunResult, run
+from kdbench.types import Batch
+
+WORLD = ["data.options={actions: 4, subjects: 4, trials: 3}"]
+"""48 trials of four actions: half of them train."""
+
+
+def tiny(method: str, out: Path, *overrides: str, **arguments: Any) -> RunResult:
+    """Runs a method on the tiny world at `smoke`, in about two seconds."""
+    # Two epochs of a single step would leave the teacher at chance level.
+    teacher = [] if method == "student_only" else ["teacher.train.epochs=8", "teacher.train.batch_size=8"]
+    changes = [*WORLD, *teacher, *overrides]
+    return run(method, "motionsim", preset="smoke", device="cpu", out=out, overrides=changes, **arguments)
+
+
+@contextmanager
+def watching(name: str = "watch") -> Iterator[list[tuple[str, ...]]]:
+    """A loss of value zero that writes down the trials of every batch; it is known inside the block."""
+    seen: list[tuple[str, ...]] = []
+
+    @loss(name, on="logits", teacher=False)
+    def watch(student: Tensor, batch: Batch) -> Tensor:
+        """Writes down the trials."""
+        seen.append(batch.trial)
+        return (0 * student).sum()
+
+    with known(watch):
+        yield seen
+
+
+@contextmanager
+def known(component: Any) -> Iterator[None]:
+    """Makes a decorated component known inside the block."""
+    parts = registry(component.__kdbench_part__.kind)
+    parts.add(component)
+    try:
+        yield
+    finally:
+        parts._added.pop(component.__kdbench_part__.name)

@@ -1,0 +1,295 @@
+"""A run from command to folder: what it writes, what it shares, and what it says when it cannot go on."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from filelock import FileLock
+from helpers import known, tiny, watching
+from safetensors import safe_open
+from torch import Tensor
+
+from kdbench import loss
+from kdbench.engine.progress import SilentReporter
+from kdbench.errors import Interrupted, RunFailed, UsageError
+from kdbench.results.files import read_json, read_jsonl
+from kdbench.results.metrics import classification
+from kdbench.runner import RunResult
+from kdbench.types import Batch
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def baseline(runs: Path) -> RunResult:
+    return tiny("student_only", runs)
+
+
+@pytest.fixture(scope="module")
+def sgm_ft(runs: Path, baseline: RunResult) -> RunResult:
+    return tiny("sgm_ft", runs)
+
+
+def test_a_run_leaves_everything_in_its_folder(sgm_ft: RunResult) -> None:
+    names = {path.name for path in sgm_ft.folder.iterdir()}
+    promised = {"run.json", "metrics.jsonl", "predictions.parquet", "student.safetensors"}
+    assert promised | {"learning_curves.png", "confusion_matrix.png"} <= names
+    assert "checkpoint" not in names
+    assert sgm_ft.result["status"] == "finished"
+
+
+def test_the_reported_metrics_follow_from_the_stored_predictions(sgm_ft: RunResult) -> None:
+    table = sgm_ft.predictions()
+    logits = table.filter(like="logit_").to_numpy()
+    scored = classification(logits, table["label"].to_numpy(), [str(k) for k in range(logits.shape[1])])
+    for key in ("accuracy", "macro_f1", "weighted_f1", "ece", "n"):
+        assert scored[key] == pytest.approx(sgm_ft.metrics[key], abs=1e-9)
+    assert table["trial"].is_unique
+
+
+def test_the_test_part_is_whole_and_nothing_else(sgm_ft: RunResult) -> None:
+    subjects = {trial.split("_")[1] for trial in sgm_ft.predictions()["trial"]}
+    assert subjects == {"s2", "s4"}
+    assert sgm_ft.metrics["n"] == sgm_ft.result["trials"]["test"] == 24
+
+
+def test_the_conditions_name_what_must_be_equal(sgm_ft: RunResult) -> None:
+    conditions = sgm_ft.result["conditions"]
+    assert conditions["test_modalities"] == ["video:depth"]
+    assert conditions["selection"] == "last"
+    assert conditions["part"] == "test"
+    assert conditions["libraries"]["torch"] == torch.__version__.partition("+")[0]
+    assert conditions["train"]["batch_size"] == 16
+
+
+def test_the_gain_is_taken_over_student_only_at_the_same_seed(sgm_ft: RunResult, baseline: RunResult) -> None:
+    expected = sgm_ft.metrics["accuracy"] - baseline.metrics["accuracy"]
+    assert sgm_ft.result["gain"]["accuracy"] == pytest.approx(expected)
+    assert sgm_ft.result["gain"]["run"] == baseline.folder.name
+
+
+def test_unlike_conditions_give_no_gain(runs: Path, baseline: RunResult) -> None:
+    longer = tiny("hinton_raw", runs, "student.train.lr=0.004")
+    assert longer.result["gain"] is None
+
+
+def test_a_batch_coupled_teacher_reports_all_its_numbers(sgm_ft: RunResult) -> None:
+    teacher = sgm_ft.result["teacher"]
+    assert teacher["shuffles"] == 5
+    assert 0 <= teacher["inductive"]["accuracy"] <= 1
+    assert 0 <= teacher["at_student_batch_size"]["accuracy"] <= 1
+
+
+def test_the_exported_student_holds_no_projector(sgm_ft: RunResult) -> None:
+    with safe_open(sgm_ft.folder / "student.safetensors", "pt") as file:
+        names = list(file.keys())
+        assert json.loads(file.metadata()["classes"])
+    assert not any("projection" in name and "sgm" in name for name in names)
+    assert not any(name.startswith(("objective", "terms")) for name in names)
+    assert (sgm_ft.folder / "losses.safetensors").is_file()
+
+
+def test_every_epoch_logs_every_term_and_the_norm_of_its_gradient(sgm_ft: RunResult) -> None:
+    records = read_jsonl(sgm_ft.folder / "metrics.jsonl")
+    assert [record["epoch"] for record in records] == [1, 2]
+    for record in records:
+        assert set(record["terms"]) == set(record["grad_norms"]) == {"ce", "st", "sgm", "se"}
+        assert all(norm > 0 for norm in record["grad_norms"].values())
+
+
+def test_a_finished_run_is_returned_and_fresh_trains_again(sgm_ft: RunResult, runs: Path) -> None:
+    again = tiny("sgm_ft", runs)
+    assert again.reused
+    assert again.result == sgm_ft.result
+    fresh = tiny("sgm_ft", runs, fresh=True)
+    assert not fresh.reused
+    assert np.array_equal(fresh.predictions(), sgm_ft.predictions())
+
+
+def test_methods_share_one_teacher_and_leave_it_as_it_was(sgm_ft: RunResult, runs: Path) -> None:
+    (folder,) = (runs / "teachers").glob(sgm_ft.result["teacher"]["folder"])
+    before = (folder / "teacher.safetensors").read_bytes()
+    other = tiny("hinton", runs)
+    assert other.result["teacher"]["folder"] == folder.name
+    assert (folder / "teacher.safetensors").read_bytes() == before
+
+
+def test_seeds_differ(baseline: RunResult, runs: Path) -> None:
+    other = tiny("student_only", runs, seed=1)
+    assert other.folder != baseline.folder
+    assert not np.array_equal(other.predictions().filter(like="logit"), baseline.predictions().filter(like="logit"))
+
+
+def test_the_order_of_the_data_does_not_depend_on_the_method(tmp_path: Path) -> None:
+    orders = []
+    for method in ("student_only", "rkd_raw"):
+        with watching() as seen:
+            tiny(method, tmp_path, "student.losses.watch.weight=0")
+        orders.append(seen)
+    assert orders[0] == orders[1]
+    assert len(orders[0]) >= 2 * 2
+
+
+class StopAfter(SilentReporter):
+    """Presses Ctrl-C at the end of an epoch of a phase."""
+
+    def __init__(self, phase: str, epoch: int) -> None:
+        self.at = (phase, epoch)
+
+    def end_epoch(self, record: dict[str, Any]) -> None:
+        if (record["phase"], record["epoch"]) == self.at:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(("phase", "epoch"), [("teacher", 1), ("student", 1), ("student", 2)])
+def test_an_interrupted_run_resumes_to_the_same_numbers(
+    phase: str, epoch: int, sgm_ft: RunResult, tmp_path: Path
+) -> None:
+    with pytest.raises(Interrupted, match="interrupted") as caught:
+        tiny("sgm_ft", tmp_path, reporter=StopAfter(phase, epoch))
+    assert caught.value.exit_code == 130
+    (path,) = tmp_path.glob("sgm_ft-*/run.json")
+    assert read_json(path)["status"] == "interrupted"
+    resumed = tiny("sgm_ft", tmp_path)
+    assert resumed.result["resumed"] == 1
+    assert np.array_equal(resumed.predictions(), sgm_ft.predictions())
+    assert (resumed.folder / "student.safetensors").read_bytes() == (sgm_ft.folder / "student.safetensors").read_bytes()
+    ours, theirs = (read_jsonl(r.folder / "metrics.jsonl") for r in (resumed, sgm_ft))
+    assert [record["terms"] for record in ours] == [record["terms"] for record in theirs]
+
+
+def test_nan_stops_the_run_with_the_term_the_step_and_the_trials(tmp_path: Path) -> None:
+    calls = []
+
+    @loss("fragile", on="logits", teacher=False)
+    def fragile(student: Tensor, batch: Batch) -> Tensor:
+        calls.append(batch.trial)
+        return student.mean() * (float("nan") if len(calls) == bad else 1.0)
+
+    bad = 6
+    with known(fragile), pytest.raises(RunFailed) as caught:
+        tiny("student_only", tmp_path, "student.losses.fragile.weight=1", "student.train.batch_size=8")
+    # Two calls time the step before the training; then three steps an epoch: call 6 is the first of epoch 2.
+    assert "fragile became NaN or inf in epoch 2, step 1" in str(caught.value)
+    assert all(trial in str(caught.value) for trial in calls[bad - 1])
+    (folder,) = tmp_path.glob("student_only-*")
+    assert read_json(folder / "run.json")["status"] == "failed"
+    assert (folder / "checkpoint" / "state.safetensors").is_file()
+
+
+def test_a_teacher_at_chance_level_stops_the_run(tmp_path: Path) -> None:
+    with pytest.raises(RunFailed, match="the teacher stayed at chance level"):
+        tiny("hinton_raw", tmp_path, "teacher.train.lr=1e-9")
+
+
+def test_a_vacuous_loss_is_seen(tmp_path: Path) -> None:
+    @loss("detour", on="logits")
+    def detour(student: Tensor, teacher: Tensor) -> Tensor:
+        cut = torch.from_numpy(student.detach().numpy())
+        return (cut - teacher).square().mean()
+
+    with known(detour):
+        result = tiny("hinton_raw", tmp_path, "student.losses.detour.weight=1")
+    assert "the loss 'detour' gave the student no gradient after the first epoch" in result.result["warnings"]
+
+
+def test_the_test_part_is_read_once_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Watches every loader that is made, with the number of epochs that were done by then."""
+    import kdbench.phases
+
+    made: list[tuple[int, tuple[str, ...]]] = []
+    epochs = []
+
+    class Watched(kdbench.phases.Loader):
+        def __init__(self, dataset: Any, trials: tuple[str, ...], **arguments: Any) -> None:
+            made.append((len(epochs), tuple(trials)))
+            super().__init__(dataset, trials, **arguments)
+
+    class Counting(SilentReporter):
+        def end_epoch(self, record: dict[str, Any]) -> None:
+            epochs.append(record)
+
+    monkeypatch.setattr(kdbench.phases, "Loader", Watched)
+    tiny("hinton_raw", tmp_path, "selection.rule=best-val", reporter=Counting())
+    test = [done for done, trials in made if any("_s2_" in trial or "_s4_" in trial for trial in trials)]
+    assert test
+    assert set(test) == {4}
+    made.clear()
+    epochs.clear()
+    result = tiny("hinton_raw", tmp_path, "selection.part=validation")
+    assert not any("_s2_" in trial or "_s4_" in trial for _, trials in made for trial in trials)
+    assert result.result["conditions"]["part"] == "validation"
+    assert {trial.split("_")[1] for trial in result.predictions()["trial"]} == {"s3"}
+
+
+def test_best_val_reports_the_epoch_that_was_best_on_the_validation_part(tmp_path: Path) -> None:
+    result = tiny("student_only", tmp_path, "selection.rule=best-val", "student.train.epochs=4")
+    records = read_jsonl(result.folder / "metrics.jsonl")
+    accuracies = [record["validation"]["accuracy"] for record in records]
+    best = result.result["best_epoch"]
+    assert best["accuracy"] == max(accuracies)
+    assert best["epoch"] == 1 + accuracies.index(max(accuracies))
+
+
+def test_two_processes_cannot_make_one_run(sgm_ft: RunResult, runs: Path) -> None:
+    with FileLock(sgm_ft.folder / ".lock"), pytest.raises(UsageError, match="another process is making this very run"):
+        tiny("sgm_ft", runs)
+
+
+def test_batches_of_one_train(tmp_path: Path) -> None:
+    result = tiny("sgm_ft", tmp_path, "student.train.batch_size=1", "student.train.epochs=1", "student.train.lr=1e-3")
+    assert result.result["status"] == "finished"
+
+
+def test_a_full_disk_stops_the_run_and_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reference = tiny("student_only", tmp_path / "whole")
+    flush, calls = os.fsync, []
+
+    def full(descriptor: int) -> None:
+        calls.append(descriptor)
+        if len(calls) == 5:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        flush(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(RunFailed, match="the disk is full"):
+            tiny("student_only", tmp_path / "full")
+    resumed = tiny("student_only", tmp_path / "full")
+    assert np.array_equal(resumed.predictions(), reference.predictions())
+
+
+def test_an_unreachable_tracking_store_costs_one_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.delenv("KDBENCH_TRACKING", raising=False)
+    result = tiny("student_only", tmp_path)
+    assert result.result["status"] == "finished"
+    assert sum("MLflow" in warning for warning in result.result["warnings"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["student.encoder.name=conv1d"], "conv1d"),
+        (["teacher.encoder.norm=batch"], "batch"),
+        (["teacher.sensors=[thermometer]"], "no sensor 'thermometer'"),
+        (["student.losses.rdk.weight=1"], "did you mean 'rkd'"),
+        (["data.options.actors=3"], "actors"),
+        (["teacher=null"], "compares with a teacher"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused_before_any_training(overrides: list[str], said: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        tiny("sgm_ft", tmp_path, *overrides)
+    assert said in str(caught.value)
+    assert not list(tmp_path.rglob("metrics.jsonl"))
