@@ -163,6 +163,7 @@ class TestLoss:
         _sgm(slope_gradient=True)(student, teacher_features()).backward()
         assert student.logits.grad is not None
         assert student.logits.grad.abs().max() > 0
+        assert student.ablated_logits.grad is None
 
     @pytest.mark.parametrize(
         "params", [{"scores": "logits"}, {"slope_clip": None}, {"slope_clip": 0.1}, {"eps": 0.5}, {"stages": [0]}]
