@@ -1,0 +1,234 @@
+"""`kdbench data`: list, prepare, verify, preview and pack data sets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from kdbench.errors import DataError, KdbenchError, UsageError
+
+if TYPE_CHECKING:
+    from kdbench.data.dataset import Dataset
+
+PIPE_WIDTH = 200
+"""Columns of a table that goes into a file or a pipe."""
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="List, prepare, verify, preview and pack data sets.")
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A name of `kdbench data list`, or a card's YAML file.")]
+DataDir = Annotated[Path | None, typer.Option(help="A folder that holds NAME/; searched first.")]
+Video = Annotated[
+    str | None, typer.Option(help="The view: depth, rgb, none; by default the preferred one that is there.")
+]
+Preset = Annotated[str, typer.Option(help="Sizes of this preset: paper, small or smoke.")]
+FrameSize = Annotated[int | None, typer.Option(help="Height and width of a frame, pixels.", min=8)]
+Frames = Annotated[int | None, typer.Option(help="Frames of a clip.", min=1)]
+Exclude = Annotated[bool, typer.Option("--exclude-broken", help="Leave out trials with missing or broken files.")]
+Jobs = Annotated[int | None, typer.Option(help="Threads; one a core by default.", min=1)]
+Option = Annotated[
+    list[str] | None, typer.Option("--option", help="A generated data set's knob: KEY=VALUE; repeatable.")
+]
+
+
+@app.command("list")
+def list_datasets(data_dir: DataDir = None) -> None:
+    """Every data set: where its recordings are, and what is prepared of it."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from kdbench.data import layout, source
+    from kdbench.data.card import load_card
+    from kdbench.registry import registry
+
+    console = _console()
+    if data_dir is not None and not data_dir.is_dir():
+        raise UsageError(f"the data folder {data_dir} does not exist")
+    stores = layout.stores()
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for heading in ("data set", "title", "recordings", "prepared"):
+        table.add_column(heading, overflow="fold")
+    for name in registry("dataset").names():
+        try:
+            card = load_card(name)
+            found = source.find(card, data_dir)
+        except KdbenchError as error:
+            table.add_row(Text(name, style="bold"), "", Text(error.message, style="red"), "")
+            continue
+        if found is None:
+            place = Text("missing", style="yellow")
+        else:
+            kind = "packed, " if found.packed else ""
+            place = Text(f"{found.place} ({kind}{', '.join(found.views) or 'sensors'})")
+        held = [_described(folder, meta) for folder, meta in stores if meta.key["dataset"] == name]
+        table.add_row(Text(name, style="bold"), card.title, place, "\n".join(held) or Text("no", style="dim"))
+    console.print(table)
+    console.print(f"Prepared data are in {layout.prepared_dir()}", style="dim", highlight=False)
+
+
+@app.command()
+def prepare(
+    name: Name,
+    video: Video = None,
+    preset: Preset = "small",
+    frame_size: FrameSize = None,
+    frames: Frames = None,
+    data_dir: DataDir = None,
+    exclude_broken: Exclude = False,
+    jobs: Jobs = None,
+    option: Option = None,
+) -> None:
+    """Makes the memory-mapped arrays that runs read. Interrupted, it goes on where it was; a run does it by itself."""
+    data = _open(name, video, preset, frame_size, frames, data_dir, option, exclude_broken=exclude_broken, jobs=jobs)
+    console = _console()
+    size = sum(path.stat().st_size for path in data.folder.iterdir() if path.is_file())
+    seen = f"{data.view} ({data.view_reason}), {data.frames} frames of {data.frame_size}²" if data.view else "sensors"
+    console.print(f"[bold]{data.card.name}[/]: {len(data)} trials, {seen}, {size / 2**20:.0f} MiB")
+    if data.packed:
+        console.print(f"from a packed copy: {_coding(data.packed)}")
+    if data.excluded:
+        console.print(f"[yellow]{len(data.excluded)} trials excluded[/]: {', '.join(data.excluded)}")
+    console.print(f"fingerprint {data.fingerprint}\n{data.folder}", style="dim")
+
+
+@app.command()
+def verify(name: Name, data_dir: DataDir = None) -> None:
+    """Compares recordings with the manifest, and prepared data with their hashes. Exit code 3 where they differ."""
+    from kdbench.data import layout, source
+    from kdbench.data.card import load_card
+    from kdbench.data.verify import verify as check
+
+    card = load_card(name)
+    found = source.find(card, data_dir)
+    stores = [(folder, meta) for folder, meta in layout.stores() if meta.key["dataset"] == card.name]
+    if found is None and not stores:
+        raise source.missing(card, data_dir)
+    report = check(card, found, stores)
+    console = _console()
+    if found is None:
+        console.print("recordings: not there")
+    elif found.root is not None:
+        console.print(f"recordings in {found.root}: {report.checked} files checked")
+        for absent, count in report.absent.items():
+            console.print(f"  {absent}/ is not there ({count} files)", style="dim")
+        if report.unlisted:
+            console.print(
+                f"  {report.unlisted} files are not in the manifest, so nothing is known of them", style="dim"
+            )
+    problems = [f"{path}: {why}" for path, why in report.differing.items()]
+    problems += [f"{path}: missing" for path in report.missing]
+    for folder, wrong in report.stores.items():
+        console.print(f"prepared {folder.name}: {'sound' if not wrong else 'damaged'}")
+        problems += [f"{folder.name}: {line}" for line in wrong]
+    if not report.sound:
+        raise DataError(
+            f"{len(problems)} problems with '{card.name}':\n  " + "\n  ".join(problems),
+            hint="Get those files again, or go on without their trials: --exclude-broken. "
+            "Delete a damaged prepared folder; it is made anew.",
+        )
+    console.print("[green]everything is as it should be[/]")
+
+
+@app.command()
+def preview(
+    name: Name,
+    trial: Annotated[list[str] | None, typer.Option(help="A trial to show; repeatable. Otherwise a selection.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The PNG; NAME-preview.png by default.")] = None,
+    count: Annotated[int, typer.Option(help="How many trials the selection has.", min=1, max=20)] = 3,
+    video: Video = None,
+    preset: Preset = "small",
+    data_dir: DataDir = None,
+    exclude_broken: Exclude = False,
+    option: Option = None,
+) -> None:
+    """Draws a contact sheet: frames over the sensor curves, and the GAF image of each sensor."""
+    from kdbench.data import files
+    from kdbench.data.preview import contact_sheet, spread
+
+    data = _open(name, video, preset, None, None, data_dir, option, exclude_broken=exclude_broken)
+    path = out or Path(f"{data.card.name}-preview.png")
+    content = contact_sheet(data, trial or spread(data, count))
+    with files.whole(path) as file:
+        file.write(content)
+    _console().print(str(path), highlight=False)
+
+
+@app.command()
+def pack(
+    name: Name,
+    max_mib: Annotated[float, typer.Option(help="What the copy may take, MiB.", min=1)],
+    out: Annotated[Path, typer.Option(help="Folder in which NAME/ is made; use it as --data-dir elsewhere.")],
+    video: Video = None,
+    preset: Preset = "paper",
+    frame_size: FrameSize = None,
+    frames: Frames = None,
+    data_dir: DataDir = None,
+    exclude_broken: Exclude = False,
+    jobs: Jobs = None,
+    option: Option = None,
+) -> None:
+    """Writes a compact copy for another machine: sensors as they are, frames as pictures, as good as fits."""
+    from kdbench.data.pack import pack as write
+    from kdbench.data.packed import FILE, PackedReader
+
+    data = _open(name, video, preset, frame_size, frames, data_dir, option, exclude_broken=exclude_broken, jobs=jobs)
+    folder = write(data, out, max_mib=max_mib, jobs=jobs)
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    coding = PackedReader(data.card, folder).coding
+    console = _console()
+    console.print(f"[bold]{folder / FILE}[/]: {len(data)} trials in {size / 2**20:.1f} MiB, {_coding(coding)}")
+    console.print(f"Use it with --data-dir {out}, or KDBENCH_DATA={out}.\n{data.card.licence}", style="dim")
+
+
+def _open(
+    name: str,
+    video: str | None,
+    preset: str,
+    frame_size: int | None,
+    frames: int | None,
+    data_dir: Path | None,
+    option: list[str] | None,
+    *,
+    exclude_broken: bool,
+    jobs: int | None = None,
+) -> Dataset:
+    from kdbench.data.source import AUTO
+    from kdbench.data.store import open_dataset
+    from kdbench.recipe import parse_overrides, resolve
+
+    sizes = resolve("student_only", preset).data
+    return open_dataset(
+        name,
+        data_dir=data_dir,
+        video=None if video == "none" else video or AUTO,
+        frame_size=frame_size or sizes.frame_size,
+        frames=frames or sizes.frames,
+        allow_broken=exclude_broken,
+        jobs=jobs,
+        options=parse_overrides(option or []),
+    )
+
+
+def _described(folder: Path, meta: Any) -> str:
+    key = meta.key
+    size = sum(path.stat().st_size for path in folder.iterdir() if path.is_file()) / 2**20
+    what = f"{key['view']}, {key['frames']} frames of {key['frame_size']}²" if key["view"] else "sensors"
+    without = f", without {len(meta.excluded)} trials" if meta.excluded else ""
+    return f"{what}{' (packed)' if meta.packed else ''}{without}, {size:.0f} MiB"
+
+
+def _coding(coding: Any) -> str:
+    return (
+        f"{coding['view']}, {coding['frames']} frames of {coding['side']}², {coding['format']} quality "
+        f"{coding['quality']}, {coding['psnr_db']} dB"
+    )
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    console = Console(highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        console.width = PIPE_WIDTH
+    return console
