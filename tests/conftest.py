@@ -14,12 +14,21 @@ NEEDS = {"data_dir": "KDBENCH_DATA", "goldens_dir": "KDBENCH_GOLDENS"}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselects tests of the recordings and the reference values where their folder is not named."""
+    """Deselects tests of the recordings and the reference values where their folder is not named, of a GPU without."""
     missing = {fixture for fixture, variable in NEEDS.items() if not os.environ.get(variable)}
     dropped = [item for item in items if missing & set(getattr(item, "fixturenames", ()))]
+    on_gpu = [item for item in items if item.get_closest_marker("gpu")]
+    if on_gpu and not _has_gpu():
+        dropped += [item for item in on_gpu if item not in dropped]
     if dropped:
         config.hook.pytest_deselected(items=dropped)
         items[:] = [item for item in items if item not in set(dropped)]
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

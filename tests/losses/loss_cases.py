@@ -88,13 +88,13 @@ def context(
     )
 
 
-def built(name: str, **params: Any) -> Any:
+def built(name: str, *, device: str = "cpu", **params: Any) -> Any:
     """The registered loss as a function of (student's features, teacher's features, batch), by its declaration."""
     component = registry("loss").get(name)
     declares = part_of(component).declares
     if inspect.isclass(component):
         torch.manual_seed(0)
-        component, params = component(context(), **params), {}
+        component, params = component(context(), **params).to(device), {}
 
     def call(student: Features, teacher: Features, batch: Batch) -> Tensor:
         on = declares["on"]

@@ -93,3 +93,22 @@ def test_equal_networks_lose_nothing(name: str) -> None:
     loss = built(name)
     assert loss(student, twin, batch_of()).abs() < 1e-6
     assert loss(student, teacher_features(), batch_of()) > 1e-6
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("autocast", [False, True])
+@pytest.mark.parametrize("name", ALL)
+def test_a_gpu_is_never_waited_for_and_gives_the_value_of_the_cpu(name: str, autocast: bool) -> None:
+    student, teacher, batch = features(), teacher_features(), batch_of()
+    expected = built(name)(student, teacher, batch)
+    student, teacher = (changed(given, lambda t: t.detach().cuda().requires_grad_()) for given in (student, teacher))
+    batch, loss = batch.replace(label=batch.label.cuda()), built(name, device="cuda")
+    loss(student, teacher, batch).backward()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        with torch.autocast("cuda", torch.bfloat16, enabled=autocast):
+            value = loss(student, teacher, batch)
+        value.backward()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    torch.testing.assert_close(value.cpu(), expected, rtol=2e-2 if name == "sgm" else 1e-4, atol=1e-5)
