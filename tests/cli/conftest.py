@@ -1,0 +1,64 @@
+"""The command line, run in this process or in one of its own; and a plugin that is installed for a test."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from kdbench.cli import main
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command did."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def kdbench(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    """Runs a command in this process."""
+
+    def call(*arguments: str) -> Outcome:
+        with pytest.raises(SystemExit) as caught:
+            main(list(arguments))
+        captured = capsys.readouterr()
+        return Outcome(int(caught.value.code or 0), captured.out, captured.err)
+
+    return call
+
+
+@pytest.fixture
+def kdbench_process() -> Callable[..., Outcome]:
+    """Runs a command in a process of its own."""
+
+    def call(*arguments: str) -> Outcome:
+        done = subprocess.run(
+            [sys.executable, "-m", "kdbench", *arguments], capture_output=True, text=True, timeout=300, check=False
+        )
+        return Outcome(done.returncode, done.stdout, done.stderr)
+
+    return call
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Installs a distribution of one module with entry points, for this test."""
+
+    def add(module: str, source: str, entry_points: str) -> None:
+        folder = tmp_path / "site"
+        info = folder / f"{module}-1.5.dist-info"
+        info.mkdir(parents=True)
+        (folder / f"{module}.py").write_text(source)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.5\n")
+        (info / "entry_points.txt").write_text(entry_points)
+        monkeypatch.syspath_prepend(folder)
+
+    return add

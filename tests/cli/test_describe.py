@@ -1,0 +1,105 @@
+"""`kdbench describe`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from kdbench.data.card import load_card
+from kdbench.recipe import Recipe, available, resolve
+from kdbench.registry import KINDS, registry
+
+PARTS = [(kind, name) for kind in KINDS if kind not in {"method", "dataset"} for name in registry(kind).names()]
+
+
+@pytest.mark.parametrize(("kind", "name"), PARTS)
+def test_every_part_is_described_with_its_parameters(kind: str, name: str, kdbench: Callable[..., Any]) -> None:
+    done = kdbench("describe", name, "--kind", kind)
+    assert done.code == 0, done.err
+    assert done.out.startswith(f"{name} · {kind} · built in · kdbench.")
+    assert "Parameters in a recipe" in done.out
+    assert "(required)" not in done.out
+    assert "It has no docstring" not in done.out
+    assert "Use it: --set " in done.out
+
+
+def test_parameters_have_types_and_defaults(kdbench: Callable[..., Any]) -> None:
+    out = kdbench("describe", "hash").out
+    assert "  size: int = 384\n  seed: int = 0\n" in out
+    assert "names" not in out.partition("Parameters in a recipe")[2]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "option"),
+    [
+        ("gaf", "representation", "--set teacher.representation.name=gaf"),
+        ("clip", "representation", "--set student.representation.name=clip"),
+        ("conv2plus1d", "encoder", "--set student.encoder.name=conv2plus1d"),
+        ("ft", "fusion", "--set teacher.fusion.name=ft"),
+        ("sp", "loss", "--set student.losses.sp.weight=1"),
+        ("table", "semantics", "--set semantics.name=table"),
+    ],
+)
+def test_the_option_that_uses_it(name: str, kind: str, option: str, kdbench: Callable[..., Any]) -> None:
+    assert f"Use it: {option}\n" in kdbench("describe", name, "--kind", kind).out
+
+
+def test_a_name_that_stands_for_two_things_shows_both(kdbench: Callable[..., Any]) -> None:
+    out = kdbench("describe", "rkd").out
+    assert "rkd · method · preset small" in out
+    assert "rkd · loss · built in" in out
+    assert "rkd · loss" not in kdbench("describe", "rkd", "--kind", "method").out
+
+
+@pytest.mark.parametrize("preset", ["paper", "small", "smoke"])
+@pytest.mark.parametrize("name", sorted(available()))
+def test_a_methods_description_is_its_resolved_recipe(name: str, preset: str, kdbench: Callable[..., Any]) -> None:
+    out = kdbench("describe", name, "--kind", "method", "--preset", preset).out
+    text = out[out.index("\ndata:") : out.index("\nUse it:")]
+    recipe = resolve(name, preset)
+    shown = yaml.safe_load(text) | {"name": name, "summary": recipe.summary, "source": recipe.source}
+    assert Recipe.model_validate(shown) == recipe
+
+
+def test_a_method_shows_what_it_extends(kdbench: Callable[..., Any]) -> None:
+    assert "Extends, the later over the earlier: sgm_ft → hinton → rkd" in kdbench("describe", "rkd").out
+
+
+def test_ones_own_recipe_by_path(kdbench: Callable[..., Any], tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("extends: hinton\nstudent: {losses: {st: {temperature: 2.0}}}\n")
+    done = kdbench("describe", str(path))
+    assert "mine · method" in done.out
+    assert "temperature: 2.0" in done.out
+
+
+def test_a_data_set_shows_its_card(kdbench: Callable[..., Any]) -> None:
+    out = kdbench("describe", "utd_mhad").out
+    card = load_card("utd_mhad")
+    assert card.title in out
+    text = out[out.index("\nversion:") : out.index("\nPrepare it:")]
+    shown = yaml.safe_load(text)
+    assert [entry["name"] for entry in shown["classes"]] == list(card.class_names)
+    assert shown["citation"] == card.citation
+    assert set(shown["protocols"]) == {"cross_subject", "subject_specific", "loso_{subject}"}
+    assert kdbench("describe", str(card.folder / "card.yaml")).out.startswith("utd_mhad · data set")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["sgn"], "unknown name 'sgn'; did you mean 'sgm'?"),
+        (["sgm", "--kind", "lose"], "unknown kind of part 'lose'; did you mean 'loss'?"),
+        (["sgm", "--kind", "encoder"], "unknown encoder 'sgm'"),
+        (["sgm_ft", "--preset", "smal"], "unknown preset 'smal'; did you mean 'small'?"),
+        (["no/such/recipe.yaml"], "no/such/recipe.yaml"),
+    ],
+)
+def test_what_does_not_exist_leaves_with_2(arguments: list[str], text: str, kdbench: Callable[..., Any]) -> None:
+    done = kdbench("describe", *arguments)
+    assert done.code == 2
+    assert text in done.err
