@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from filelock import FileLock
-from scipy.stats import binom
 
 from kdbench.data.loader import Loader
 from kdbench.engine.estimate import announce
@@ -135,6 +134,8 @@ def _check_above_chance(
     setting: Setting, spec: NetworkSpec, network: Network, loader: Loader, records: list[Record]
 ) -> float:
     """A teacher that knows nothing would make every distillation loss noise; judged on the training part alone."""
+    from scipy.stats import binom
+
     predictions = predict(network, loader, batch_size=spec.train.batch_size, accelerator=setting.accelerator)
     labels = torch.from_numpy(predictions.labels)
     share = torch.bincount(labels).max().item() / len(labels)

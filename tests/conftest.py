@@ -13,6 +13,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 NEEDS = {"data_dir": "KDBENCH_DATA", "goldens_dir": "KDBENCH_GOLDENS"}
 
 
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Deselects tests of the recordings and the reference values where their folder is not named, of a GPU without."""
     missing = {fixture for fixture, variable in NEEDS.items() if not os.environ.get(variable)}

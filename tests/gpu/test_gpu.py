@@ -1,0 +1,107 @@
+"""What only a GPU can show: no synchronisation in a step, equality with the CPU, bf16, compilation, streaming."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import WORLD
+
+from kdbench.engine.augment import Augmenter
+from kdbench.engine.loop import Sums, Training
+from kdbench.engine.optim import build_optimizer
+from kdbench.phases import obtain_teacher, student_training
+from kdbench.recipe import available, resolve
+from kdbench.representations.gaf import gramian_angular_field
+from kdbench.setting import settle
+
+pytestmark = pytest.mark.gpu
+
+STUDENTS = [name for name in available() if resolve(name, "smoke").student is not None]
+TEACHER = ["teacher.train.epochs=8", "teacher.train.batch_size=8"]
+
+
+def training_of(method: str, folder: Path, *overrides: str, device: str = "cuda", precision: str = "fp32") -> Training:
+    changes = [*WORLD, *(TEACHER if resolve(method, "smoke").teacher else []), *overrides]
+    setting = settle(method, "motionsim", preset="smoke", overrides=changes, device=device, precision=precision)
+    recipe = setting.cell.recipe
+    teacher = obtain_teacher(setting, folder / "teachers", fresh=False) if recipe.teacher else None
+    assert recipe.student is not None
+    training = student_training(setting, recipe.student, teacher, folder / "run")
+    training.optimizer = build_optimizer([training.network, training.objective], recipe.student.train)
+    axis_std = {name: training.loader.all_series(name).std(dim=(0, 2)) for name in training.loader.sensors}
+    training.augment = Augmenter(recipe.student.augment, axis_std)
+    training.network.train()
+    return training
+
+
+@pytest.mark.parametrize("method", STUDENTS)
+def test_a_step_never_makes_the_host_wait(method: str, tmp_path: Path) -> None:
+    training = training_of(method, tmp_path, "student.augment={rotate_deg: 5, shift: 0.05, scale: 0.05}")
+    sums = Sums(training.objective, training.accelerator.device)
+    batches = list(training.loader.batches(list(range(len(training.loader))), 8))
+    # The first step initialises libraries and the optimizer's state, which may wait.
+    for number, batch in enumerate(batches):
+        torch.cuda.set_sync_debug_mode("error" if number else "default")
+        try:
+            student, loss, values = training.forward(batch, 1, number)
+            norm = training.backward(loss)
+            sums.add(number, student, values, norm, training.objective.diagnostics(), batch)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    assert sums.read(None)["bad_step"] is None
+
+
+@pytest.mark.parametrize("method", STUDENTS)
+def test_losses_and_gradients_equal_the_cpus(method: str, tmp_path: Path) -> None:
+    values = {}
+    for device in ("cpu", "cuda"):
+        training = training_of(method, tmp_path / "shared", device=device)
+        training.network.eval()
+        batch = next(iter(training.loader.batches(list(range(8)), 8)))
+        _, loss, terms = training.forward(batch, 1, 0)
+        loss.backward()
+        gradients = [p.grad.cpu() for p in training.network.parameters() if p.grad is not None]
+        values[device] = (terms.detach().cpu(), torch.cat([g.flatten() for g in gradients]))
+    torch.testing.assert_close(values["cuda"][0], values["cpu"][0], rtol=2e-3, atol=1e-4)
+    cosine = torch.nn.functional.cosine_similarity(values["cuda"][1], values["cpu"][1], dim=0)
+    assert cosine > 0.999
+
+
+def test_the_angular_field_equals_the_cpus() -> None:
+    series = torch.randn(4, 3, 200, dtype=torch.float64)
+    ours = gramian_angular_field(series.cuda(), image_size=64).cpu()
+    torch.testing.assert_close(ours, gramian_angular_field(series, image_size=64), rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("method", STUDENTS)
+def test_bf16_stays_finite(method: str, tmp_path: Path) -> None:
+    training = training_of(method, tmp_path, precision="bf16")
+    for number, batch in enumerate(training.loader.batches(list(range(len(training.loader))), 8)):
+        _, loss, terms = training.forward(batch, 1, number)
+        assert terms.isfinite().all()
+        assert training.backward(loss).isfinite()
+
+
+def test_compiled_networks_give_the_eager_values(tmp_path: Path) -> None:
+    terms = []
+    for compiled in ("false", "true"):
+        training = training_of("sgm_ft", tmp_path / compiled, f"compile={compiled}")
+        batch = next(iter(training.loader.batches(list(range(8)), 8)))
+        terms.append(training.forward(batch, 1, 0)[2].detach())
+    torch.testing.assert_close(terms[1], terms[0], rtol=1e-2, atol=1e-3)
+
+
+def test_streamed_batches_equal_those_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import kdbench.setting
+
+    order = list(range(20))
+    whole = list(training_of("student_only", tmp_path).loader.batches(order, 8))
+    monkeypatch.setattr(kdbench.setting, "MEMORY_BYTES", 0)
+    streamed = list(training_of("student_only", tmp_path).loader.batches(order, 8))
+    for ours, theirs in zip(streamed, whole, strict=True):
+        assert ours.trial == theirs.trial
+        assert ours.video is not None
+        assert theirs.video is not None
+        assert torch.equal(ours.video, theirs.video)
