@@ -76,6 +76,20 @@ class Teacher:
         return report
 
 
+def check_parts(setting: Setting) -> None:
+    """Builds every network and objective once, so that parts which do not fit are refused before any training.
+
+    Raises:
+        UsageError: Parts or parameters that do not exist or do not fit together.
+    """
+    recipe = setting.cell.recipe
+    teacher = setting.build("teacher", recipe.teacher) if recipe.teacher else None
+    if recipe.teacher is not None and teacher is not None:
+        setting.objective("teacher", recipe.teacher, teacher, None)
+    if recipe.student is not None:
+        setting.objective("student", recipe.student, setting.build("student", recipe.student), teacher)
+
+
 def obtain_teacher(setting: Setting, root: Path, *, fresh: bool) -> Teacher:
     """Loads the shared teacher, or trains it; a second process that wants the same one waits.
 

@@ -20,7 +20,7 @@ from kdbench.cell import environment
 from kdbench.engine.evaluate import Predictions, predict
 from kdbench.engine.progress import Reporter
 from kdbench.errors import Interrupted, KdbenchError, UsageError
-from kdbench.phases import Student, Teacher, export, obtain_teacher, records_of, train_student
+from kdbench.phases import Student, Teacher, check_parts, export, obtain_teacher, records_of, train_student
 from kdbench.recipe import NetworkSpec
 from kdbench.results import cost, plots
 from kdbench.results.files import read_json, write_json, write_parquet, write_safetensors
@@ -211,6 +211,7 @@ class Run:
         recipe, setting = self.setting.cell.recipe, self.setting
         if setting.label_vectors is not None and not setting.label_vectors.meaningful:
             setting.warn("the label vectors are hashes: the semantic losses run, and mean nothing")
+        check_parts(setting)
         with cost.PeakMemory(setting.accelerator.device) as memory:
             teacher = student = None
             if recipe.teacher is not None:

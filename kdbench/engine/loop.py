@@ -29,6 +29,7 @@ from kdbench.seeds import seed_for
 from kdbench.types import Batch, Features
 
 Record = dict[str, Any]
+GRADIENT = "the gradient"
 
 
 @dataclass(frozen=True)
@@ -235,7 +236,8 @@ class Training:
     def _not_finite(self, record: Record, epoch: int, order: Tensor) -> RunFailed:
         step, size = record["bad_step"], self.spec.train.batch_size
         trials = [self.loader.trials[i] for i in order[step * size : (step + 1) * size].tolist()]
-        terms = ", ".join(record["bad_terms"]) or "the sum of the terms"
+        # A term that is NaN makes the gradient NaN too; the term is the cause.
+        terms = ", ".join([name for name in record["bad_terms"] if name != GRADIENT] or [GRADIENT])
         return RunFailed(
             f"{self.phase}: {terms} became NaN or inf in epoch {epoch}, step {step + 1}, on the trials "
             f"{', '.join(trials)}; the checkpoint of epoch {epoch - 1} is kept",
@@ -294,9 +296,7 @@ class Sums:
             "diagnostics": {name: finite(float(value) / self.steps) for name, value in self.diagnostics.items()},
             "bad_step": bad if bad >= 0 else None,
             "bad_terms": [
-                name
-                for name, wrong in zip([*self.names, "the gradient"], self.bad_terms.tolist(), strict=True)
-                if wrong
+                name for name, wrong in zip([*self.names, GRADIENT], self.bad_terms.tolist(), strict=True) if wrong
             ],
         }
 
