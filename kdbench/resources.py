@@ -34,4 +34,4 @@ def data_dirs(explicit: Path | None = None) -> list[Path]:
     """
     environment = os.environ.get("KDBENCH_DATA")
     candidates = [explicit, Path(environment) if environment else None, Path("data"), cache_dir() / "data"]
-    return list(dict.fromkeys(path.expanduser().absolute() for path in candidates if path is not None))
+    return list(dict.fromkeys(path.expanduser().resolve() for path in candidates if path is not None))

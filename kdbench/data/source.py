@@ -10,7 +10,7 @@ from typing import Any
 from kdbench import resources
 from kdbench.data import packed
 from kdbench.data.card import Card
-from kdbench.data.reader import Reader
+from kdbench.data.reader import Reader, grid
 from kdbench.errors import DataError, UsageError, unknown
 from kdbench.registry import registry
 
@@ -108,10 +108,14 @@ def choose_view(card: Card, there: tuple[str, ...], asked: str | None) -> tuple[
 
 def missing(card: Card, data_dir: Path | None) -> DataError:
     """The error for a data set that is nowhere: every folder that was searched, and where to get the recordings."""
-    searched = "".join(f"\n  {folder / card.name}" for folder in resources.data_dirs(data_dir))
-    return DataError(
-        f"the recordings of '{card.name}' are not there; looked for them in{searched}", hint=where_to_get(card)
-    )
+    folders = resources.data_dirs(data_dir)
+    searched = "".join(f"\n  {folder / card.name}" for folder in folders)
+    hint = where_to_get(card)
+    for folder in folders:
+        templates = [entry.file for entry in card.sensors.values()] + [entry.file for entry in card.views.values()]
+        if any(_holds(folder, template) for template in templates):
+            hint = f"{folder} holds the recordings itself: name it {card.name} and give the folder that it is in."
+    return DataError(f"the recordings of '{card.name}' are not there; looked for them in{searched}", hint=hint)
 
 
 def where_to_get(card: Card, view: str | None = None) -> str:
@@ -128,7 +132,7 @@ def where_to_get(card: Card, view: str | None = None) -> str:
     archives = [archive for archive in card.download.archives if archive.holds in wanted]
     addresses = "".join(f"\n  {archive.url}  → {card.name}/{archive.holds}/" for archive in archives)
     example = next(t for t in templates if t is not None and (view is None or _folder_of(t) in wanted))
-    trial = card.trials.id if card.trials else "TRIAL"
+    trial = grid(card)[0].id if card.trials else "TRIAL"
     return (
         f"Get them from {card.download.page}{addresses}\n"
         f"so that DATA/{card.name}/{example.replace('{trial}', trial)} exists. DATA is one of the folders "
