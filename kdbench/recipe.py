@@ -15,7 +15,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from kdbench import resources
+from kdbench import methods
 from kdbench.errors import UsageError, unknown
 
 PRESETS = ("paper", "small", "smoke")
@@ -196,15 +196,6 @@ class Recipe(_Strict):
         return self
 
 
-def available() -> dict[str, Path]:
-    """The shipped methods by name; files that start with `_` are pieces that methods extend."""
-    return {name: path for name, path in _shipped().items() if not name.startswith("_")}
-
-
-def _shipped() -> dict[str, Path]:
-    return {path.stem: path for path in sorted(resources.folder("methods").glob("*.yaml"))}
-
-
 def read(name_or_path: str) -> tuple[str, dict[str, Any]]:
     """Reads one recipe file, without what it extends.
 
@@ -217,11 +208,11 @@ def read(name_or_path: str) -> tuple[str, dict[str, Any]]:
     Raises:
         UsageError: No such recipe, or the file is not a YAML mapping.
     """
-    path = _shipped().get(name_or_path)
+    path = methods.path_of(name_or_path)
     if path is None:
         path = Path(name_or_path)
         if path.suffix not in {".yaml", ".yml"} and os.sep not in name_or_path:
-            raise unknown("method", name_or_path, available(), hint="See them all: kdbench list methods")
+            raise unknown("method", name_or_path, methods.names(), hint="See them all: kdbench list methods")
         if not path.is_file():
             raise UsageError(f"there is no recipe file {path}", hint="See the shipped ones: kdbench list methods")
     try:

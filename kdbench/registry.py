@@ -28,7 +28,7 @@ KINDS = {
     "dataset": "datasets",
     "method": "methods",
 }
-TABLES = {"dataset": "kdbench.data"}
+TABLES = {"dataset": "kdbench.data", "method": "kdbench.methods"}
 """Modules with the table of what is built in, where it is not the package of the kind's own name."""
 ATTRIBUTE = "__kdbench_part__"
 
@@ -63,19 +63,25 @@ class Origin:
         """The distribution with its version, as lists show it."""
         return "built in" if self.distribution == "kdbench" else f"{self.distribution} {self.version}"
 
-    def summary(self) -> str:
-        """First line of the docstring, read from the source without importing it; empty where that cannot be."""
-        module, _, attribute = self.target.partition(":")
-        top, *below = module.split(".")
+    @property
+    def source(self) -> Path | None:
+        """The file of the module, found without importing it; None where it cannot be."""
+        top, *below = self.target.partition(":")[0].split(".")
         spec = importlib.util.find_spec(top)
         if spec is None or spec.origin is None:
-            return ""
+            return None
         path = Path(spec.origin)
         if below:
             path = path.parent.joinpath(*below)
             path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        return path
+
+    def summary(self) -> str:
+        """First line of the docstring, read from the source without importing it; empty where that cannot be."""
+        attribute = self.target.partition(":")[2]
+        source = self.source
         try:
-            tree = ast.parse(path.read_text(encoding="utf-8"))
+            tree = ast.parse(source.read_text(encoding="utf-8")) if source else ast.Module([], [])
         except (OSError, SyntaxError, ValueError):
             return ""
         for node in tree.body:

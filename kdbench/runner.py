@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 
 from kdbench.cell import environment
 from kdbench.engine.evaluate import Predictions, predict
+from kdbench.engine.loop import Record
 from kdbench.engine.progress import Reporter
 from kdbench.errors import Interrupted, KdbenchError, UsageError
 from kdbench.phases import Student, Teacher, check_parts, export, obtain_teacher, records_of, train_student
@@ -205,7 +206,13 @@ class Run:
             tags={"method": cell.method, "folder": self.folder.name},
             run_id=self.result["tracking"]["run_id"],
         )
-        self.setting.on_epoch = self.tracker.epoch
+        self.setting.on_epoch = self._epoch
+
+    def _epoch(self, record: Record) -> None:
+        self.tracker.epoch(record)
+        if self.tracker.run_id != self.result["tracking"]["run_id"]:
+            # A killed run goes on in the same MLflow run.
+            self._write("running")
 
     def _finish(self) -> dict[str, Any]:
         recipe, setting = self.setting.cell.recipe, self.setting

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from kdbench.errors import UsageError
-from kdbench.recipe import PRESETS, available, chain, merge, parse_overrides, resolve
+from kdbench.methods import names
+from kdbench.recipe import PRESETS, chain, merge, parse_overrides, resolve
 
 METHODS = {
     *("sgm_ft", "sgm_ft_without_ft", "sgm_ft_without_sgm", "sgm_ft_without_se", "sgm_ft_without_st", "sgm_ft_raw"),
@@ -17,7 +18,7 @@ METHODS = {
 
 
 def test_every_promised_method_is_shipped() -> None:
-    assert set(available()) == METHODS
+    assert set(names()) == METHODS
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -140,3 +141,19 @@ def test_what_is_not_a_mapping_of_plain_values_is_refused(tmp_path: Path, conten
     path.write_text(content)
     with pytest.raises(UsageError, match=r"broken\.yaml"):
         resolve(str(path), "small")
+
+
+def test_an_installed_distribution_brings_a_method(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    about = tmp_path / "wearable_kd-1.2.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: wearable-kd\nVersion: 1.2\n")
+    (about / "entry_points.txt").write_text("[kdbench.methods]\nmine = wearable_kd\nhinton = wearable_kd\n")
+    (tmp_path / "wearable_kd.py").write_text("raise ImportError('a recipe needs no import')\n")
+    (tmp_path / "mine.yaml").write_text("extends: hinton\nstudent: {losses: {st: {weight: 7}}}\n")
+    (tmp_path / "hinton.yaml").write_text("extends: sp\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert "mine" in names()
+    student = resolve("mine", "small").student
+    assert student is not None
+    assert student.losses["st"].weight == 7
+    assert "st" in resolve("hinton", "small").student.losses  # type: ignore[union-attr]

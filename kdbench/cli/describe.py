@@ -48,9 +48,7 @@ def _kinds_of(name: str, kind: str | None) -> list[str]:
     """The kinds in which a name exists; `rkd` is a method and a loss."""
     if name.endswith((".yaml", ".yml")) or os.sep in name:
         return [_kind_of_file(Path(name))]
-    from kdbench.recipe import available
-
-    names = {each: set(available()) if each == "method" else set(registry(each).names()) for each in KINDS}
+    names = {each: set(registry(each).names()) for each in KINDS}
     if kind is not None:
         singular = {plural: each for each, plural in KINDS.items()}.get(kind, kind)
         if singular not in KINDS:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from kdbench import resources
+from kdbench import methods, resources
 from kdbench.errors import UsageError, unknown
 from kdbench.registry import KINDS, registry
 
@@ -43,13 +43,15 @@ def rows(kind: str) -> list[Row]:
     Args:
         kind: In the plural, as in `ORDER`.
     """
-    if kind == "methods":
-        paths = sorted(resources.folder("methods").glob("[!_]*.yaml"))
-        return [{"name": path.stem, "origin": "built in", "summary": _line_of(path, "summary")} for path in paths]
     found = []
     for name, origin in registry(_KIND_OF[kind]).origins().items():
-        shipped = kind == "datasets" and origin.distribution == "kdbench"
-        summary = _line_of(resources.folder("datasets") / name / "card.yaml", "title") if shipped else origin.summary()
+        if kind == "methods":
+            path = methods.path_of(name)
+            summary = _line_of(path, "summary") if path else ""
+        elif kind == "datasets" and origin.distribution == "kdbench":
+            summary = _line_of(resources.folder("datasets") / name / "card.yaml", "title")
+        else:
+            summary = origin.summary()
         found.append({"name": name, "origin": origin.owner, "summary": summary})
     return found
 

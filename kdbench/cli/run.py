@@ -106,7 +106,7 @@ def show(result: RunResult, console: Console) -> None:
     cost = record["cost"]
     console.print(
         f"{part} part, {metrics['n']} trials · {cost['parameters'] / 1e6:.2f} M parameters · "
-        f"{cost['flops'] / 1e9:.2f} GFLOPs and {cost['latency_ms']:.1f} ms a trial · "
+        f"{_operations(cost['flops'])} and {cost['latency_ms']:.1f} ms a trial · "
         f"{duration(cost['train_seconds'])} of training ({cost['seconds_per_epoch']:.2f} s an epoch)"
         + (f" + teacher {duration(cost['teacher_seconds'])}" if cost["teacher_seconds"] and who == "student" else "")
         + f" · {cost['peak_memory_bytes'] / 2**30:.1f} GiB at most · waited for data {100 * cost['wait_share']:.1f} %",
@@ -130,6 +130,10 @@ def _show_spread(results: list[RunResult], console: Console) -> None:
             f"over {len(values)} seeds: {each}",
             highlight=False,
         )
+
+
+def _operations(flops: int) -> str:
+    return f"{flops / 1e9:.2f} GFLOPs" if flops >= 1e8 else f"{flops / 1e6:.2f} MFLOPs"
 
 
 def _seen(record: dict[str, Any]) -> str:

@@ -5,7 +5,6 @@ A card is a YAML file, `datasets/NAME/card.yaml`. It holds facts only; the reade
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import string
 from collections.abc import Mapping
@@ -287,8 +286,7 @@ def _card_path(name: str) -> Path:
     origin = origins[name]
     if origin.distribution == "kdbench":
         return resources.folder("datasets") / name / "card.yaml"
-    module = importlib.util.find_spec(origin.target.partition(":")[0])
-    path = Path(module.origin if module and module.origin else name).parent / "card.yaml"
+    path = (origin.source.parent if origin.source else Path(name)) / "card.yaml"
     if not path.is_file():
         raise UsageError(
             f"the data set '{name}' of {origin.owner} has no card {path}",

@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from kdbench.data.card import load_card
-from kdbench.recipe import Recipe, available, resolve
+from kdbench.methods import names
+from kdbench.recipe import Recipe, resolve
 from kdbench.registry import KINDS, registry
 
 PARTS = [(kind, name) for kind in KINDS if kind not in {"method", "dataset"} for name in registry(kind).names()]
@@ -56,7 +57,7 @@ def test_a_name_that_stands_for_two_things_shows_both(kdbench: Callable[..., Any
 
 
 @pytest.mark.parametrize("preset", ["paper", "small", "smoke"])
-@pytest.mark.parametrize("name", sorted(available()))
+@pytest.mark.parametrize("name", names())
 def test_a_methods_description_is_its_resolved_recipe(name: str, preset: str, kdbench: Callable[..., Any]) -> None:
     out = kdbench("describe", name, "--kind", "method", "--preset", preset).out
     text = out[out.index("\ndata:") : out.index("\nUse it:")]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kdbench.recipe import available
+from kdbench.methods import names
 from kdbench.registry import KINDS, registry
 
 COSINE = '''
@@ -28,7 +28,7 @@ POINTS = "[kdbench.losses]\ncosine = cosine_kd:cosine\n"
 def test_everything_registered_is_listed_with_a_line(kdbench: Callable[..., Any]) -> None:
     found = json.loads(kdbench("list", "--json").out)
     assert set(found) == set(KINDS.values())
-    assert [row["name"] for row in found["methods"]] == list(available())
+    assert [row["name"] for row in found["methods"]] == names()
     for kind, plural in KINDS.items():
         if kind != "method":
             assert [row["name"] for row in found[plural]] == registry(kind).names()

@@ -21,12 +21,13 @@ from kdbench.engine.loop import Pairing, Sums, Training
 from kdbench.engine.optim import build_optimizer, learning_rate
 from kdbench.engine.teacher import FrozenTeacher, fingerprint
 from kdbench.errors import RunFailed
+from kdbench.methods import names
 from kdbench.phases import Teacher, obtain_teacher, student_training
-from kdbench.recipe import Augment, Train, available, resolve
+from kdbench.recipe import Augment, Train, resolve
 from kdbench.results.files import read_json
 from kdbench.setting import Setting, settle
 
-STUDENTS = [name for name in available() if resolve(name, "smoke").student is not None]
+STUDENTS = [name for name in names() if resolve(name, "smoke").student is not None]
 # Operators that read a value of the device on the host, or whose result's shape depends on values.
 SYNCHRONISING = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "is_nonzero", "equal")
 

@@ -11,14 +11,15 @@ from helpers import WORLD
 from kdbench.engine.augment import Augmenter
 from kdbench.engine.loop import Sums, Training
 from kdbench.engine.optim import build_optimizer
+from kdbench.methods import names
 from kdbench.phases import obtain_teacher, student_training
-from kdbench.recipe import available, resolve
+from kdbench.recipe import resolve
 from kdbench.representations.gaf import gramian_angular_field
 from kdbench.setting import settle
 
 pytestmark = pytest.mark.gpu
 
-STUDENTS = [name for name in available() if resolve(name, "smoke").student is not None]
+STUDENTS = [name for name in names() if resolve(name, "smoke").student is not None]
 TEACHER = ["teacher.train.epochs=8", "teacher.train.batch_size=8"]
 
 
