@@ -170,6 +170,8 @@ def _join(
 ) -> Meta:
     """Joins the parts into the store's arrays and index, and removes them."""
     (folder / layout.META).unlink(missing_ok=True)
+    for killed in folder.glob(".*.tmp"):
+        killed.unlink()
     sensors = source.card.sensors
     rows: list[dict[str, Any]] = []
     series: dict[str, list[np.ndarray]] = {name: [] for name in sensors}

@@ -218,6 +218,8 @@ def test_a_killed_preparation_goes_on_where_it_was(
     left = parts_of(cache)
     assert 5 <= len(left) < 24, "killed too late to tell"
     watched = next(cache.glob("prepared/*/parts"))
+    # What a process leaves that is killed while it joins the parts.
+    watched.with_name(".video.npy.1.tmp").write_bytes(b"half a video")
     second = start_opening(card_path, recordings, size=224, frames=32)
     out, err = second.communicate(timeout=120)
     assert second.returncode == 0, err
