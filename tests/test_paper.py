@@ -1,0 +1,61 @@
+"""The paper's sizes: one step of both phases with Swin-T and Video Swin-T on the CPU."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from kdbench.engine.augment import Augmenter
+from kdbench.engine.loop import Training
+from kdbench.engine.optim import build_optimizer
+from kdbench.phases import Teacher, student_training, teacher_training
+from kdbench.setting import settle
+from kdbench.types import Batch
+
+
+def one_step(training: Training, count: int) -> dict[str, float]:
+    """Takes one full step; the value of each term."""
+    training.optimizer = build_optimizer([training.network, training.objective], training.spec.train)
+    training.augment = Augmenter(training.spec.augment, {})
+    training.network.train()
+    batch = next(iter(training.loader.batches(list(range(count)), count)))
+    before = [p.detach().clone() for p in training.network.parameters()]
+    _, loss, values = training.forward(batch, 1, 0)
+    assert training.backward(loss).isfinite()
+    assert any(not torch.equal(a, b) for a, b in zip(before, training.network.parameters(), strict=True))
+    return dict(zip(training.objective.names, values.tolist(), strict=True))
+
+
+@pytest.mark.slow
+def test_one_step_of_sgm_ft_at_the_papers_sizes(tmp_path: Path) -> None:
+    overrides = [
+        "data.options={actions: 2, subjects: 2, trials: 1}",
+        "semantics.name=table",
+        "teacher.encoder.weights=random",
+        "student.encoder.weights=random",
+        "teacher.train.batch_size=2",
+        "student.train.batch_size=2",
+    ]
+    setting = settle("sgm_ft", "motionsim", preset="paper", overrides=overrides, device="cpu")
+    recipe = setting.cell.recipe
+    assert recipe.teacher is not None
+    assert recipe.student is not None
+    network = setting.build("teacher", recipe.teacher)
+    terms = one_step(teacher_training(setting, recipe.teacher, network, tmp_path), 2)
+    assert terms["ce"] == pytest.approx(math.log(2), abs=0.7)
+    teacher = Teacher(network.eval(), tmp_path, {}, setting, recipe.teacher)
+    training = student_training(setting, recipe.student, teacher, tmp_path)
+    with torch.no_grad():
+        stages = training.network(training.network.represent(_one(training)))[0].stages
+    grids = [tuple(stage.shape[1:]) for stage in stages]
+    assert grids == [(96, 16, 56, 56), (192, 16, 28, 28), (384, 16, 14, 14), (768, 16, 7, 7)]
+    terms = one_step(training, 2)
+    assert set(terms) == {"ce", "st", "sgm", "se"}
+    assert all(math.isfinite(value) for value in terms.values())
+
+
+def _one(training: Training) -> Batch:
+    return next(iter(training.loader.batches([0], 1)))
