@@ -28,9 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import torch
 
 from kdbench.cell import library_versions
-from kdbench.engine.augment import Augmenter
 from kdbench.engine.loop import Training
-from kdbench.engine.optim import build_optimizer
 from kdbench.phases import Teacher, student_training, teacher_training
 from kdbench.results.cost import flops
 from kdbench.setting import Setting, settle
@@ -157,11 +155,7 @@ def measure(arguments: argparse.Namespace, precision: str, compiled: bool) -> li
 def figure_of(setting: Setting, training: Training, arguments: argparse.Namespace) -> Figure:
     """Times full steps, data included."""
     device = setting.accelerator.device
-    training.optimizer = build_optimizer([training.network, training.objective], training.spec.train)
-    training.augment = Augmenter(
-        training.spec.augment, {n: training.loader.all_series(n).std(dim=(0, 2)) for n in training.loader.sensors}
-    )
-    training.network.train()
+    training.begin()
     size = min(training.spec.train.batch_size, len(training.loader))
     order = torch.randperm(len(training.loader)).repeat(1 + (arguments.steps + WARM_UP) * size // len(training.loader))
     if device.type == "cuda":

@@ -19,9 +19,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from kdbench.engine.augment import Augmenter
 from kdbench.engine.loop import Sums, Training
-from kdbench.engine.optim import build_optimizer, learning_rate
+from kdbench.engine.optim import learning_rate
 from kdbench.phases import obtain_teacher, student_training
 from kdbench.setting import settle
 
@@ -109,9 +108,7 @@ def main() -> None:
     for training in (ours, theirs := copy.copy(ours)):
         training.network = copy.deepcopy(ours.network)
         training.objective = copy.deepcopy(ours.objective)
-        training.optimizer = build_optimizer([training.network, training.objective], spec.train)
-        training.augment = Augmenter(spec.augment, {})
-        training.network.train()
+        training.begin()
     steps = [kdbench_step(ours, Sums(ours.objective, setting.accelerator.device)), plain_step(theirs)]
     times: list[list[float]] = [[], []]
     for number in range(arguments.steps + 5):

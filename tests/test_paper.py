@@ -8,9 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from kdbench.engine.augment import Augmenter
 from kdbench.engine.loop import Training
-from kdbench.engine.optim import build_optimizer
 from kdbench.phases import Teacher, student_training, teacher_training
 from kdbench.setting import settle
 from kdbench.types import Batch
@@ -18,9 +16,7 @@ from kdbench.types import Batch
 
 def one_step(training: Training, count: int) -> dict[str, float]:
     """Takes one full step; the value of each term."""
-    training.optimizer = build_optimizer([training.network, training.objective], training.spec.train)
-    training.augment = Augmenter(training.spec.augment, {})
-    training.network.train()
+    training.begin()
     batch = next(iter(training.loader.batches(list(range(count)), count)))
     before = [p.detach().clone() for p in training.network.parameters()]
     _, loss, values = training.forward(batch, 1, 0)

@@ -8,9 +8,7 @@ import time
 
 import torch
 
-from kdbench.engine.augment import Augmenter
 from kdbench.engine.loop import Training
-from kdbench.engine.optim import build_optimizer
 from kdbench.engine.progress import duration
 
 SLOW_STEP_SECONDS = 5.0
@@ -24,10 +22,7 @@ def seconds_per_step(training: Training) -> float:
     probe = dataclasses.replace(
         training, network=copy.deepcopy(training.network), objective=copy.deepcopy(training.objective)
     )
-    probe.optimizer = build_optimizer([probe.network, probe.objective], training.spec.train)
-    axis_std = {name: torch.ones(1, device=training.accelerator.device) for name in training.loader.sensors}
-    probe.augment = Augmenter(training.spec.augment, axis_std)
-    probe.network.train()
+    probe.begin()
     count = min(len(training.loader), training.spec.train.batch_size)
     seconds = 0.0
     with torch.random.fork_rng():

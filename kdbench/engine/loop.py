@@ -26,7 +26,7 @@ from kdbench.network import Network
 from kdbench.recipe import NetworkSpec
 from kdbench.results.files import append_jsonl, read_jsonl, write_jsonl
 from kdbench.seeds import seed_for
-from kdbench.types import Batch, Features
+from kdbench.types import SENSORS, Batch, Features
 
 Record = dict[str, Any]
 GRADIENT = "the gradient"
@@ -92,9 +92,7 @@ class Training:
             RunFailed: A loss became NaN or inf; the term, the step and its trials are named.
         """
         train = self.spec.train
-        self.optimizer = build_optimizer([self.network, self.objective], train)
-        axis_std = {name: self.loader.all_series(name).std(dim=(0, 2)) for name in self.loader.sensors}
-        self.augment = Augmenter(self.spec.augment, axis_std)
+        self.begin()
         done = self._restore()
         steps = -(-len(self.loader) // train.batch_size)
         records = self._records(done)
@@ -111,6 +109,16 @@ class Training:
         if self.keep_best:
             self._restore_best()
         return records
+
+    def begin(self) -> None:
+        """Builds the optimizer and the augmentation, and puts the networks into training mode."""
+        self.optimizer = build_optimizer([self.network, self.objective], self.spec.train)
+        # Only what the network sees is changed; the draws for the video then do not depend on the method's sensors.
+        seen = self.loader.sensors if self.spec.modality == SENSORS else ()
+        axis_std = {name: self.loader.all_series(name).std(dim=(0, 2)) for name in seen}
+        self.augment = Augmenter(self.spec.augment, axis_std)
+        self.network.train()
+        self.objective.train()
 
     def _epoch(self, epoch: int, steps: int) -> Record:
         train = self.spec.train

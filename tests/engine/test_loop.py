@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from kdbench.engine.augment import Augmenter
 from kdbench.engine.loop import Pairing, Sums, Training
-from kdbench.engine.optim import build_optimizer, learning_rate
+from kdbench.engine.optim import learning_rate
 from kdbench.engine.teacher import FrozenTeacher, fingerprint
 from kdbench.errors import RunFailed
 from kdbench.methods import names
@@ -47,10 +47,7 @@ def prepared(method: str, folder: Path) -> tuple[Setting, Teacher | None, Traini
     held = obtain_teacher(setting, folder, fresh=False) if recipe.teacher else None
     assert recipe.student is not None
     training = student_training(setting, recipe.student, held, folder / "run")
-    training.optimizer = build_optimizer([training.network, training.objective], recipe.student.train)
-    axis_std = {name: training.loader.all_series(name).std(dim=(0, 2)) for name in training.loader.sensors}
-    training.augment = Augmenter(recipe.student.augment, axis_std)
-    training.network.train()
+    training.begin()
     return setting, held, training
 
 

@@ -8,9 +8,7 @@ import pytest
 import torch
 from helpers import WORLD
 
-from kdbench.engine.augment import Augmenter
 from kdbench.engine.loop import Sums, Training
-from kdbench.engine.optim import build_optimizer
 from kdbench.methods import names
 from kdbench.phases import obtain_teacher, student_training
 from kdbench.recipe import resolve
@@ -30,10 +28,7 @@ def training_of(method: str, folder: Path, *overrides: str, device: str = "cuda"
     teacher = obtain_teacher(setting, folder / "teachers", fresh=False) if recipe.teacher else None
     assert recipe.student is not None
     training = student_training(setting, recipe.student, teacher, folder / "run")
-    training.optimizer = build_optimizer([training.network, training.objective], recipe.student.train)
-    axis_std = {name: training.loader.all_series(name).std(dim=(0, 2)) for name in training.loader.sensors}
-    training.augment = Augmenter(recipe.student.augment, axis_std)
-    training.network.train()
+    training.begin()
     return training
 
 
