@@ -60,9 +60,9 @@ def test_the_coding_is_part_of_the_fingerprint(dataset: Dataset, copy: Path, car
 
 
 def test_the_copy_keeps_to_its_budget_and_uses_it(card_path: Path, recordings: Path, tmp_path: Path):
-    data = open_dataset(str(card_path), data_dir=recordings, frame_size=112, frames=16, progress=False)
+    data = open_dataset(str(card_path), data_dir=recordings, frame_size=64, frames=16, progress=False)
     sizes, errors = [], []
-    for number, mib in enumerate((0.25, 0.4, 1.0)):
+    for number, mib in enumerate((0.22, 0.3, 0.5)):
         folder = pack(data, tmp_path / str(number), max_mib=mib, shown=False)
         sizes.append(size_of(folder))
         errors.append(json.loads((folder / packed.FILE).read_text())["coding"]["psnr_db"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import resource
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -254,6 +255,19 @@ def test_a_damaged_part_is_made_again(opened, own_recordings: Path, recordings: 
     assert opened(own_recordings).fingerprint == opened(recordings).fingerprint
 
 
+def test_a_part_whose_file_changed_is_made_again(opened, own_recordings: Path, recordings: Path, cache: Path):
+    broken_inertial(own_recordings, "a1_s1_t1")
+    with pytest.raises(DataError):
+        opened(own_recordings)
+    before = parts_of(cache)
+    root = own_recordings / "utd_mhad/Inertial"
+    (root / "a2_s1_t1_inertial.mat").write_bytes((root / "a2_s1_t2_inertial.mat").read_bytes())
+    with pytest.raises(DataError):
+        opened(own_recordings)
+    changed = {name for name, written in parts_of(cache).items() if written != before[name]}
+    assert changed == {"a2_s1_t1.npz"}
+
+
 def test_two_processes_at_once(opened, card_path: Path, recordings: Path, cache: Path):
     folder = opened(recordings).folder
     (folder / layout.META).unlink()
@@ -261,6 +275,8 @@ def test_two_processes_at_once(opened, card_path: Path, recordings: Path, cache:
         process = start_opening(card_path, recordings, size=32, frames=8)
         assert process.stderr is not None
         assert "Another process prepares utd_mhad" in process.stderr.readline()
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(timeout=2)
         assert not (folder / layout.META).exists()
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
