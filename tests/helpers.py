@@ -27,14 +27,15 @@ def tiny(method: str, out: Path, *overrides: str, **arguments: Any) -> RunResult
 
 
 @contextmanager
-def watching(name: str = "watch") -> Iterator[list[tuple[str, ...]]]:
-    """A loss of value zero that writes down the trials of every batch; it is known inside the block."""
-    seen: list[tuple[str, ...]] = []
+def watching(name: str = "watch") -> Iterator[list[tuple[tuple[str, ...], float]]]:
+    """A loss of value zero that writes down each batch, its trials and the sum of its frames; known inside the block."""
+    seen: list[tuple[tuple[str, ...], float]] = []
 
     @loss(name, on="logits", teacher=False)
     def watch(student: Tensor, batch: Batch) -> Tensor:
-        """Writes down the trials."""
-        seen.append(batch.trial)
+        """Writes down the batch."""
+        assert batch.video is not None
+        seen.append((batch.trial, batch.video.double().sum().item()))
         return (0 * student).sum()
 
     with known(watch):

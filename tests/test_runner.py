@@ -134,14 +134,14 @@ def test_seeds_differ(baseline: RunResult, runs: Path) -> None:
     assert not np.array_equal(other.predictions().filter(like="logit"), baseline.predictions().filter(like="logit"))
 
 
-def test_the_order_of_the_data_does_not_depend_on_the_method(tmp_path: Path) -> None:
-    orders = []
+def test_order_and_augmentation_do_not_depend_on_the_method(tmp_path: Path) -> None:
+    batches = []
     for method in ("student_only", "rkd_raw"):
         with watching() as seen:
-            tiny(method, tmp_path, "student.losses.watch.weight=0")
-        orders.append(seen)
-    assert orders[0] == orders[1]
-    assert len(orders[0]) >= 2 * 2
+            tiny(method, tmp_path, "student.losses.watch.weight=0", "student.augment={rotate_deg: 9, scale: 0.1}")
+        batches.append(seen)
+    assert batches[0] == batches[1]
+    assert len({frames for _, frames in batches[0]}) > 2
 
 
 class StopAfter(SilentReporter):
