@@ -28,7 +28,7 @@ def tiny(method: str, out: Path, *overrides: str, **arguments: Any) -> RunResult
 
 @contextmanager
 def watching(name: str = "watch") -> Iterator[list[tuple[tuple[str, ...], float]]]:
-    """A loss of value zero that writes down each batch, its trials and the sum of its frames; known inside the block."""
+    """A loss of value zero, known inside the block, that writes down each batch: its trials, the sum of its frames."""
     seen: list[tuple[tuple[str, ...], float]] = []
 
     @loss(name, on="logits", teacher=False)
