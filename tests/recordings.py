@@ -54,6 +54,20 @@ def save(path: Path, **variables: np.ndarray) -> None:
     scipy.io.savemat(path, variables, do_compression=True)
 
 
+def write_video(path: Path, frames: np.ndarray, codec: str = "mjpeg") -> None:
+    """Encodes frames `(T, rows, columns, 3)` as an AVI file, as the data set's colour videos are."""
+    import av
+
+    path.parent.mkdir(exist_ok=True)
+    with av.open(str(path), "w", format="avi") as container:
+        stream = container.add_stream(codec, rate=15)
+        stream.width, stream.height = frames.shape[2], frames.shape[1]
+        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+
+
 def write_card(folder: Path, **changes: object) -> Path:
     """Writes the shipped card cut down to these trials and without manifest, some keys changed; None removes one."""
     content = yaml.safe_load((resources.folder("datasets") / "utd_mhad/card.yaml").read_text(encoding="utf-8"))

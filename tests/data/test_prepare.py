@@ -13,11 +13,12 @@ from pathlib import Path
 import filelock
 import numpy as np
 import pytest
-from recordings import TRIALS, save, start_opening, write_card
+from recordings import TRIALS, save, start_opening, write_card, write_video
 
 from kdbench.data import layout
 from kdbench.data.card import load_card
 from kdbench.data.dataset import Dataset
+from kdbench.data.pack import pack
 from kdbench.data.store import open_dataset
 from kdbench.errors import DataError, RunFailed, UsageError
 
@@ -195,6 +196,25 @@ def test_views(opened, recordings: Path):
     assert "RGB.zip" in str(caught.value.hint)
     with pytest.raises(UsageError, match="unknown video view of 'utd_mhad' 'dept'; did you mean 'depth'"):
         opened(recordings, video="dept")
+
+
+def test_colour_is_the_default_where_it_is_there(opened, own_recordings: Path, tmp_path: Path):
+    frames = np.zeros((12, 48, 64, 3), np.uint8)
+    frames[:, :, 8:56] = (200, 40, 90)
+    write_video(own_recordings / f"utd_mhad/RGB/{TRIALS[0]}_color.avi", frames)
+    for trial in TRIALS[1:]:
+        path = own_recordings / f"utd_mhad/RGB/{trial}_color.avi"
+        path.hardlink_to(own_recordings / f"utd_mhad/RGB/{TRIALS[0]}_color.avi")
+    data = opened(own_recordings)
+    assert (data.view, data.view_reason, data.video_channels) == ("rgb", "default", 3)
+    clip = data.clip("a2_s2_t2").astype(int)
+    assert clip.shape == (3, 8, 32, 32)
+    assert np.abs(clip.mean(axis=(1, 2, 3)) - [200, 40, 90]).max() < 6
+    folder = pack(data, tmp_path / "packed", max_mib=1, shown=False).parent
+    copy = opened(folder)
+    assert (copy.view, copy.video_channels) == ("rgb", 3)
+    assert np.abs(copy.clip("a2_s2_t2").astype(int) - clip).mean() < 6
+    assert opened(own_recordings, video="depth").view_reason == "asked"
 
 
 def test_without_the_recordings_a_prepared_store_is_opened(opened, own_recordings: Path):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.io
-from recordings import depth_of, inertial_of, save
+from recordings import depth_of, inertial_of, save, write_video
 
 from kdbench.data.card import Card, load_card
 from kdbench.data.reader import Reader, Trial, check
@@ -136,20 +136,6 @@ def test_a_broken_file_is_named_with_its_trial_and_what_was_expected(
     assert caught.value.message.startswith(f"trial a1_s1_t1: {file}")
     if damage is not gone:
         assert "expected" in caught.value.message
-
-
-def write_video(path: Path, frames: np.ndarray, codec: str = "mjpeg") -> None:
-    """Encodes frames `(T, rows, columns, 3)` as an AVI file, as the data set's colour videos are."""
-    import av
-
-    path.parent.mkdir(exist_ok=True)
-    with av.open(str(path), "w", format="avi") as container:
-        stream = container.add_stream(codec, rate=15)
-        stream.width, stream.height = frames.shape[2], frames.shape[1]
-        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
-        for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        container.mux(stream.encode())
 
 
 def colour_frames() -> np.ndarray:
