@@ -13,7 +13,7 @@ from kdbench.data import files, layout, source
 from kdbench.data.card import Card, load_card
 from kdbench.data.dataset import Dataset, load
 from kdbench.data.layout import Key, Meta
-from kdbench.data.prepare import prepare, signature
+from kdbench.data.prepare import SHOWN, prepare, signature
 from kdbench.data.progress import note
 from kdbench.data.reader import Reader
 from kdbench.errors import DataError
@@ -119,8 +119,9 @@ def _opened(reader: Reader, folder: Path, meta: Meta, reason: str, *, allow_brok
     # Whoever made a packed copy asked for the exclusions that it inherits.
     left_out = [f"{trial}: {why}" for trial, why in meta.excluded.items() if trial not in reader.excluded]
     if left_out and not allow_broken:
+        shown = left_out[:SHOWN] + ["…"] * (len(left_out) > SHOWN)
         raise DataError(
-            f"'{card.name}' was prepared without {len(left_out)} trials:\n  " + "\n  ".join(left_out),
+            f"'{card.name}' was prepared without {len(left_out)} trials:\n  " + "\n  ".join(shown),
             hint="Get their files again, or go on without them: --exclude-broken",
         )
     return load(card, folder, meta, reason)
