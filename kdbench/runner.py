@@ -68,6 +68,7 @@ def run(
     device: str = "auto",
     precision: str | None = None,
     data_dir: Path | None = None,
+    allow_broken: bool = False,
     out: Path | None = None,
     fresh: bool = False,
     reporter: Reporter | None = None,
@@ -87,6 +88,7 @@ def run(
         device: `auto`, `cpu` or `cuda`.
         precision: `fp32` or `bf16`; by default what the recipe says.
         data_dir: Where the data sets lie; by default `$KDBENCH_DATA`, `./data`, then the cache folder.
+        allow_broken: Leave out trials whose files are missing or broken; the result names them.
         out: Folder of the runs; by default `$KDBENCH_HOME`, else `./runs`.
         fresh: Start anew even where the run is finished or half done.
         reporter: Shows the progress; silent by default.
@@ -108,6 +110,7 @@ def run(
         device=device,
         precision=precision,
         data_dir=data_dir,
+        allow_broken=allow_broken,
         reporter=reporter,
     )
     root = runs_folder(out)
@@ -176,6 +179,8 @@ class Run:
             "environment": environment(device),
             "semantics": self._semantics(),
             "view": {"name": cell.dataset.view, "reason": cell.dataset.view_reason},
+            "excluded": dict(cell.dataset.excluded),
+            "unverified": dict(cell.dataset.unverified),
             "trials": {
                 "train": len(self.setting.split.train),
                 "validation": len(self.setting.split.validation),

@@ -130,6 +130,7 @@ def settle(
     device: str = "auto",
     precision: str | None = None,
     data_dir: Path | None = None,
+    allow_broken: bool = False,
     reporter: Reporter | None = None,
 ) -> Setting:
     """Resolves the recipe, opens the data and cuts the parts; trains nothing. Arguments as in `kdbench.run`."""
@@ -144,6 +145,7 @@ def settle(
     data = open_dataset(
         dataset,
         data_dir=data_dir,
+        allow_broken=allow_broken,
         video=(video or "auto") if wants_video else None,
         frame_size=recipe.data.frame_size,
         frames=recipe.data.frames,

@@ -30,6 +30,9 @@ def run(
     precision: Annotated[str | None, typer.Option(help="fp32 or bf16; what the recipe says by default.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Where the data sets lie.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the runs; ./runs by default.")] = None,
+    exclude_broken: Annotated[
+        bool, typer.Option("--exclude-broken", help="Go on without trials whose files are missing or broken.")
+    ] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Train again what is finished or half done.")] = False,
 ) -> None:
     """Trains a method on a data set and reports it.
@@ -59,6 +62,7 @@ def run(
             device=device,
             precision=precision,
             data_dir=data_dir,
+            allow_broken=exclude_broken,
             out=out,
             fresh=fresh,
             reporter=reporter_for(console),
