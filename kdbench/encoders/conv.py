@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -110,7 +111,7 @@ class Conv1d(ConvEncoder):
         self,
         in_channels: int,
         *,
-        widths: Sequence[int] = (32, 48, 64, 96),
+        widths: Sequence[int] = (32, 64, 96, 128),
         norm: Literal["group", "batch"] = "group",
         dropout: float = 0.0,
     ) -> None:
@@ -166,7 +167,8 @@ class SpaceTime(nn.Module):
 class Conv2Plus1d(ConvEncoder):
     """Residual (2+1)-D net over a clip `(B, C, T, H, W)` (Tran et al., 2018). Arguments: see `ConvEncoder`.
 
-    Height and width are divided by 4, 8, 16, 32 in the four maps, time by 1, 1, 2, 4.
+    Height and width are divided by 4, 8, 16, 32 in the four maps, time by 1, 1, 2, 4. It normalises over the batch
+    unless told otherwise: per-sample normalisation costs several points (UTD-MHAD depth, subject 7).
     """
 
     statistics = ((0.0,), (0.25,))
@@ -175,8 +177,8 @@ class Conv2Plus1d(ConvEncoder):
         self,
         in_channels: int,
         *,
-        widths: Sequence[int] = (24, 48, 96, 128),
-        norm: Literal["group", "batch"] = "group",
+        widths: Sequence[int] = (24, 48, 80, 96),
+        norm: Literal["group", "batch"] = "batch",
         dropout: float = 0.0,
     ) -> None:
         super().__init__(in_channels, widths, norm, dropout)
@@ -198,3 +200,8 @@ class Conv2Plus1d(ConvEncoder):
                 )
             )
         self.stages = nn.ModuleList(blocks)
+
+    def stem(self, x: Tensor) -> Tensor:
+        """See the base class."""
+        # Channels last makes the factorised convolutions a quarter to a third faster on a CPU.
+        return self.first(x.contiguous(memory_format=torch.channels_last_3d))

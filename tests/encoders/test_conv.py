@@ -38,7 +38,7 @@ def test_the_stages_continue_from_a_replaced_map(name):
 @every_encoder
 def test_every_parameter_gets_a_gradient(name):
     kind, channels, grid, _ = ENCODERS[name]
-    encoder = kind(channels)
+    encoder = kind(channels, widths=[8, 8, 16, 16])
     _, embedding = encoder(torch.randn(3, channels, *grid))
     embedding.square().sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in encoder.parameters())
