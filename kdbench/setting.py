@@ -102,7 +102,7 @@ class Setting:
         if "semantic" in declared_needs(spec.losses) and self.label_vectors is not None:
             semantic = self.label_vectors.vectors.shape[1]
         torch.manual_seed(self.pairing.seed_of("initialisation", phase))
-        network = build_network(spec, sources=sources, classes=len(self.classes), semantic=semantic)
+        network = build_network(spec, sources=sources, classes=len(self.classes), semantic=semantic, role=phase)
         return network.to(self.accelerator.device)
 
     def objective(self, phase: str, spec: NetworkSpec, network: Network, teacher: Network | None) -> Objective:
