@@ -97,15 +97,17 @@ class Training:
         steps = -(-len(self.loader) // train.batch_size)
         records = self._records(done)
         self.reporter.start_phase(self.phase, epochs=train.epochs, steps=steps, done=done, trials=len(self.loader))
-        for epoch in range(done + 1, train.epochs + 1):
-            record = self._epoch(epoch, steps)
-            self._validate(epoch, record)
-            append_jsonl(self.folder / "metrics.jsonl", record)
-            self._save(epoch)
-            records.append(record)
-            self.reporter.end_epoch(record)
-            self.on_epoch(record)
-        self.reporter.end_phase()
+        try:
+            for epoch in range(done + 1, train.epochs + 1):
+                record = self._epoch(epoch, steps)
+                self._validate(epoch, record)
+                append_jsonl(self.folder / "metrics.jsonl", record)
+                self._save(epoch)
+                records.append(record)
+                self.reporter.end_epoch(record)
+                self.on_epoch(record)
+        finally:
+            self.reporter.end_phase()
         if self.keep_best:
             self._restore_best()
         return records

@@ -127,7 +127,9 @@ class BarReporter:
             transient=False,
         )
         self._progress.start()
-        self._task = self._progress.add_task(phase, total=epochs * steps, completed=done * steps, info="")
+        self._phase = phase
+        self._task = self._progress.add_task("", total=epochs * steps, completed=done * steps, info="")
+        self._show_epoch(done + 1)
 
     def step(self, count: int) -> None:
         """Moves the bar."""
@@ -139,6 +141,11 @@ class BarReporter:
     def end_epoch(self, record: dict[str, Any]) -> None:
         """Shows the epoch's terms beside the bar."""
         self._latest = f" · {describe(record, self._epochs, short=True)}"
+        self._show_epoch(record["epoch"] + 1)
+
+    def _show_epoch(self, epoch: int) -> None:
+        if self._progress is not None:
+            self._progress.update(self._task, description=f"{self._phase} {min(epoch, self._epochs)}/{self._epochs}")
 
     def end_phase(self) -> None:
         """Closes the bar."""
