@@ -74,14 +74,14 @@ def main() -> int:
     lines += ["|---|---|---:|---:|---:|---:|---:|---:|"]
     baseline: dict[str, float] = {}
     for variant, precision, compiled in (
-        ("plain fp32", "fp32", False),
+        ("eager float32", "fp32", False),
         ("bf16", "bf16", False),
         ("bf16, compiled", "bf16", True),
     ):
         for phase, figure in measure(arguments, precision, compiled):
             baseline.setdefault(phase, figure.step_ms)
             lines.append(
-                f"| {phase} | {variant} ({baseline[phase] / figure.step_ms:.2f}× plain) | {figure.step_ms:.1f} "
+                f"| {phase} | {variant} ({baseline[phase] / figure.step_ms:.2f}× eager float32) | {figure.step_ms:.1f} "
                 f"| {figure.clips_per_second:.1f} | {figure.epoch_seconds:.1f} | {figure.peak_gib:.2f} "
                 f"| {figure.tflops:.1f} | {100 * figure.tflops / rate:.1f} % |"
             )
