@@ -48,7 +48,9 @@ class FrozenTeacher:
         self._fields = fields
         self._ablation = ablation
         self._position = {trial: number for number, trial in enumerate(loader.trials)}
-        self._ablated = self._ablate_once(loader) if ablation == "all" else None
+        # Only where each of several equal rows gets what one alone would get.
+        once = ablation == "all" and network.fusion.constant_batch_invariant
+        self._ablated = self._ablate_once(loader) if once else None
         self._inputs: list[Tensor] | None = None
         self._features: list[Features] | None = None
         self._fill(loader, batch_size)
@@ -74,9 +76,9 @@ class FrozenTeacher:
         )
         with self._accelerator.autocast():
             branches = self.network(inputs)
-            if self._ablation == "channel":
+            if self._ablation is not None and self._ablated is None:
                 generator = torch.Generator().manual_seed(seed)
-                logits = self.network.ablated(inputs, mode="channel", generator=generator)
+                logits = self.network.ablated(inputs, mode=self._ablation, generator=generator)
                 branches = [b.replace(ablated_logits=x) for b, x in zip(branches, logits, strict=True)]
         if self._ablated is not None:
             count = len(batch)
