@@ -20,7 +20,8 @@ class Augmenter:
 
     Args:
         spec: How much.
-        axis_std: Standard deviation of each sensor's axes over the training part, `{sensor: (axes,)}`.
+        axis_std: Standard deviation of each sensor's axes over the training part, `{sensor: (axes,)}`; sensors that it
+            lacks stay as they are and draw nothing.
     """
 
     def __init__(self, spec: Augment, axis_std: dict[str, Tensor]) -> None:
@@ -33,7 +34,8 @@ class Augmenter:
         """Returns the changed batch; labels and ids stay."""
         generator = torch.Generator().manual_seed(seed)
         if self.changes_series and batch.sensors:
-            batch = batch.replace(sensors={name: self._series(name, x, generator) for name, x in batch.sensors.items()})
+            changed = {name: self._series(name, batch.sensors[name], generator) for name in self.axis_std}
+            batch = batch.replace(sensors={**batch.sensors, **changed})
         if self.changes_video and batch.video is not None:
             batch = batch.replace(video=self._video(batch.video, generator))
         return batch

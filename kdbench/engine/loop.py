@@ -26,7 +26,7 @@ from kdbench.network import Network
 from kdbench.recipe import NetworkSpec
 from kdbench.results.files import append_jsonl, read_jsonl, write_jsonl
 from kdbench.seeds import seed_for
-from kdbench.types import SENSORS, Batch, Features
+from kdbench.types import Batch, Features
 
 Record = dict[str, Any]
 GRADIENT = "the gradient"
@@ -116,7 +116,7 @@ class Training:
         """Builds the optimizer and the augmentation, and puts the networks into training mode."""
         self.optimizer = build_optimizer([self.network, self.objective], self.spec.train)
         # Only what the network sees is changed; the draws for the video then do not depend on the method's sensors.
-        seen = self.loader.sensors if self.spec.modality == SENSORS else ()
+        seen = [name for name in self.loader.sensors if name in self.network.sources]
         axis_std = {name: self.loader.all_series(name).std(dim=(0, 2)) for name in seen}
         self.augment = Augmenter(self.spec.augment, axis_std)
         self.network.train()

@@ -95,12 +95,34 @@ def test_what_the_teacher_keeps_equals_what_it_computes(method: str, kept: str, 
         live = held.network(held.network.represent(batch))
     for ours, theirs in zip(frozen(batch), live, strict=True):
         torch.testing.assert_close(ours.logits, theirs.logits)
+        torch.testing.assert_close(ours.embedding, theirs.embedding)
         for mine, other in zip(ours.stages, theirs.stages, strict=False):
             torch.testing.assert_close(mine, other)
     ours = frozen(batch)[0]
     if ours.ablated_logits is not None:
         expected = held.network.ablated(held.network.represent(batch))[0]
         torch.testing.assert_close(ours.ablated_logits, expected)
+
+
+@pytest.mark.parametrize("norm", ["frobenius", "row"])
+def test_the_teachers_ablated_scores_are_those_of_a_whole_zero_batch(norm: str) -> None:
+    setting = settle(
+        "sgm_ft", "motionsim", preset="smoke", overrides=[*WORLD, f"teacher.fusion.norm={norm}"], device="cpu"
+    )
+    spec = setting.cell.recipe.teacher
+    assert spec is not None
+    network, loader = setting.build("teacher", spec), setting.loader(setting.split.train, spec)
+    with torch.no_grad():
+        # Without biases a zero input stays zero, and every norm of it too.
+        for parameter in network.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+    accelerator = setting.accelerator
+    frozen = FrozenTeacher(network, loader, fields=None, ablation="all", batch_size=8, accelerator=accelerator)
+    batch = next(iter(loader.batches(range(8), 8)))
+    with torch.no_grad():
+        whole = network([torch.zeros_like(x) for x in network.represent(batch)])
+    for ours, expected in zip(frozen(batch), whole, strict=True):
+        torch.testing.assert_close(ours.ablated_logits, expected.logits)
 
 
 def test_a_teacher_asked_about_other_trials_stops(folder: Path) -> None:
@@ -169,6 +191,17 @@ def test_augmentation_keeps_its_bounds_and_depends_on_its_seed(folder: Path) -> 
     assert not torch.equal(first, other)
     assert (first >= 0).all()
     assert (first <= 1).all()
+
+
+def test_a_sensor_that_the_network_does_not_see_draws_nothing(folder: Path) -> None:
+    _, _, training = prepared("rkd_raw", folder)
+    batch = next(iter(training.loader.batches([0, 1], 2)))
+    first, second = batch.sensors
+    change = Augmenter(Augment(noise=0.5, scale=0.2), {second: torch.ones(3)})
+    both, alone = change(batch, 1), change(batch.replace(sensors={second: batch.sensors[second]}), 1)
+    assert torch.equal(both.sensors[second], alone.sensors[second])
+    assert torch.equal(both.sensors[first], batch.sensors[first])
+    assert not torch.equal(both.sensors[second], batch.sensors[second])
 
 
 def test_no_augmentation_leaves_the_batch_alone(folder: Path) -> None:
