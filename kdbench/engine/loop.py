@@ -144,8 +144,9 @@ class Training:
             norm = self.backward(loss)
             sums.add(step, student, values, norm, self.objective.diagnostics(), batch)
             self.reporter.step(len(batch))
-        seconds = time.perf_counter() - started
+        # Reading the sums waits for the device, so the time is that of the work and not of its launch.
         record = sums.read(norms)
+        seconds = time.perf_counter() - started
         if record["bad_step"] is not None:
             raise self._not_finite(record, epoch, order)
         del record["bad_step"], record["bad_terms"]
