@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from filelock import FileLock
+from torch._functorch import config as functorch_config
 
 from kdbench.data.loader import Loader
 from kdbench.engine.estimate import announce
@@ -224,6 +225,8 @@ def _training(
 ) -> Training:
     selection = setting.cell.recipe.selection
     if setting.cell.recipe.compile:
+        # The norm of every term's gradient goes through one graph again and again: its buffers must outlive a pass.
+        functorch_config.donated_buffer = False
         network.compile()
     return Training(
         phase=phase,
