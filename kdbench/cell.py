@@ -12,6 +12,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
+from kdbench import __version__
 from kdbench.data.store import Dataset
 from kdbench.recipe import NetworkSpec, Recipe
 
@@ -114,7 +115,7 @@ def test_modalities(spec: NetworkSpec, dataset: Dataset) -> list[str]:
 
 def library_versions() -> dict[str, str]:
     """Versions of the libraries that numbers depend on."""
-    versions = {"python": platform.python_version(), "kdbench": importlib.metadata.version("kdbench")}
+    versions = {"python": platform.python_version(), "kdbench": __version__}
     for name in LIBRARIES:
         try:
             versions[name] = importlib.metadata.version(name)
