@@ -209,7 +209,7 @@ def train_student(setting: Setting, spec: NetworkSpec, teacher: Teacher | None, 
     records = training.run()
     if training.teacher is not None:
         training.teacher.check_unchanged()
-    _warn_if_vacuous(setting, records)
+    _warn_if_vacuous(setting, spec, records)
     best = training.best if training.keep_best else None
     return Student(training.network.eval(), training.objective, records, best)
 
@@ -245,13 +245,15 @@ def _training(
     )
 
 
-def _warn_if_vacuous(setting: Setting, records: list[Record]) -> None:
+def _warn_if_vacuous(setting: Setting, spec: NetworkSpec, records: list[Record]) -> None:
     for name in records[-1]["grad_norms"]:
-        if len(records) > 1 and all(not record["grad_norms"][name] for record in records[1:]):
+        norms = [record["grad_norms"][name] for record in records[1:]]
+        # A term of weight 0 is watched on purpose; a norm that is None was not finite.
+        if spec.losses[name].weight and norms and all(norm == 0 for norm in norms):
             setting.warn(f"the loss '{name}' gave the student no gradient after the first epoch")
     for name in records[-1]["diagnostics"]:
         shares = [record["diagnostics"][name] for record in records[1:]]
-        if name.endswith("/constant_share") and shares and min(s for s in shares if s is not None) > 0.95:
+        if name.endswith("/constant_share") and shares and all(s is not None and s > 0.95 for s in shares):
             setting.warn(
                 f"{name.partition('/')[0]}: over 95 % of the samples had a slope of zero, so the term is constant"
             )

@@ -206,6 +206,9 @@ def test_a_vacuous_loss_is_seen(tmp_path: Path) -> None:
     with known(detour):
         result = tiny("hinton_raw", tmp_path, "student.losses.detour.weight=1")
     assert "the loss 'detour' gave the student no gradient after the first epoch" in result.result["warnings"]
+    with watching():
+        watched = tiny("hinton_raw", tmp_path, "student.losses.watch.weight=0")
+    assert not any("watch" in warning for warning in watched.result["warnings"])
 
 
 def test_the_test_part_is_read_once_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
