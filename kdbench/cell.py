@@ -15,6 +15,7 @@ from typing import Any
 from kdbench import __version__
 from kdbench.data.store import Dataset
 from kdbench.recipe import NetworkSpec, Recipe
+from kdbench.types import VIDEO
 
 LIBRARIES = ("torch", "torchvision", "timm", "transformers", "accelerate", "numpy", "scipy", "scikit-learn")
 
@@ -74,11 +75,14 @@ class Cell:
 
     def _teacher_key(self) -> dict[str, Any]:
         teacher = self.recipe.teacher
-        return self._shared_key() | {
+        key = self._shared_key() | {
             "teacher": teacher.model_dump() if teacher else None,
             "series_length": self.recipe.data.series_length,
             "fingerprint": self.dataset.series_fingerprint,
         }
+        if teacher and teacher.modality == VIDEO:
+            key |= {"data": self.recipe.data.model_dump(), "fingerprint": self.dataset.fingerprint}
+        return key
 
     def conditions(self) -> dict[str, Any]:
         """All that must be equal for two results to stand in one ranking."""
