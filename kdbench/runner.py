@@ -280,7 +280,8 @@ class Run:
         one = next(iter(self.setting.loader(self.setting.reported_trials()[:1], spec).batches([0], 1)))
 
         def forward() -> Any:
-            return network(network.represent(one))
+            with self.setting.accelerator.autocast():
+                return network(network.represent(one))
 
         trained = student.records if student else records_of(teacher.folder) if teacher else []
         return {
