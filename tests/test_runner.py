@@ -241,12 +241,18 @@ def test_the_test_part_is_read_once_at_the_end(tmp_path: Path, monkeypatch: pyte
 
 
 def test_best_val_reports_the_epoch_that_was_best_on_the_validation_part(tmp_path: Path) -> None:
-    result = tiny("student_only", tmp_path, "selection.rule=best-val", "student.train.epochs=4")
+    changes = ["selection={rule: best-val, part: validation}", "student.train={epochs: 5, schedule: constant}"]
+    with pytest.raises(Interrupted):
+        tiny("student_only", tmp_path, *changes, reporter=StopAfter("student", 4))
+    result = tiny("student_only", tmp_path, *changes)
     records = read_jsonl(result.folder / "metrics.jsonl")
     accuracies = [record["validation"]["accuracy"] for record in records]
     best = result.result["best_epoch"]
     assert best["accuracy"] == max(accuracies)
     assert best["epoch"] == 1 + accuracies.index(max(accuracies))
+    # The weights of that epoch, and not of the last one, made the predictions.
+    assert accuracies[-1] < best["accuracy"]
+    assert result.metrics["accuracy"] == best["accuracy"]
 
 
 def test_two_processes_cannot_make_one_run(sgm_ft: RunResult, runs: Path) -> None:
