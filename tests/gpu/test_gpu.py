@@ -83,7 +83,8 @@ def test_bf16_stays_finite(method: str, tmp_path: Path) -> None:
 def test_compiled_networks_give_the_eager_values(tmp_path: Path) -> None:
     terms = []
     for compiled in ("false", "true"):
-        training = training_of("sgm_ft", tmp_path / compiled, f"compile={compiled}")
+        # Without a teacher, since a compiled one would be trained to other weights.
+        training = training_of("student_only", tmp_path / compiled, f"compile={compiled}")
         batch = next(iter(training.loader.batches(list(range(8)), 8)))
         terms.append(training.forward(batch, 1, 0)[2].detach())
     torch.testing.assert_close(terms[1], terms[0], rtol=1e-2, atol=1e-3)
