@@ -108,7 +108,7 @@ def obtain_teacher(setting: Setting, root: Path, *, fresh: bool) -> Teacher:
     folder.mkdir(parents=True, exist_ok=True)
     network = setting.build("teacher", spec)
     with FileLock(folder / ".lock"):
-        if not (folder / "teacher.json").is_file():
+        if not all((folder / name).is_file() for name in ("teacher.json", "teacher.safetensors")):
             if fresh:
                 _forget(folder)
             _train_teacher(setting, spec, network, folder)
