@@ -29,9 +29,10 @@ types: setup
 unit: setup
 	$(BIN)/pytest --numprocesses 2 --dist worksteal
 
-# Every check that needs a GPU, and one report: gpu_report.md.
+# Every check that needs a GPU, and one report: gpu_report.md. With a packed copy of recordings:
+# make gpu-check ARGS="--dataset utd_mhad --data-dir packed"
 gpu-check:
-	$(or $(wildcard $(BIN)/python),python3) benchmarks/gpu_check.py --out gpu_report.md
+	$(or $(wildcard $(BIN)/python),python3) benchmarks/gpu_check.py $(ARGS) --out gpu_report.md
 
 # After a change of pyproject.toml: writes down the versions that the tests passed with.
 constraints: setup

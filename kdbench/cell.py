@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import importlib.metadata
 import json
@@ -10,11 +11,15 @@ import platform
 import re
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from kdbench import __version__
+from kdbench.data.protocol import Split
 from kdbench.data.store import Dataset
+from kdbench.engine.objective import declared_needs
 from kdbench.recipe import NetworkSpec, Recipe
+from kdbench.semantics.base import LabelVectors
 from kdbench.types import VIDEO
 
 LIBRARIES = ("torch", "torchvision", "timm", "transformers", "accelerate", "numpy", "scipy", "scikit-learn")
@@ -30,6 +35,8 @@ class Cell:
         protocol: Name of the split.
         preset: Name of the size.
         seed: The run's seed.
+        split: The trials of each part, as the protocol's rule cut them.
+        label_vectors: Vectors of the class names, where a loss needs them.
     """
 
     recipe: Recipe
@@ -37,6 +44,8 @@ class Cell:
     protocol: str
     preset: str
     seed: int
+    split: Split
+    label_vectors: LabelVectors | None = None
 
     @property
     def method(self) -> str:
@@ -60,18 +69,33 @@ class Cell:
         return {
             "dataset": self.dataset.card.name,
             "protocol": self.protocol,
+            "split": self._split,
             "preset": self.preset,
             "seed": self.seed,
-            "validation": recipe.selection.needs_validation,
             "rule": recipe.selection.rule,
             "precision": recipe.precision,
             "compile": recipe.compile,
-            "semantics": recipe.semantics.model_dump(),
         }
 
+    @property
+    def _split(self) -> str:
+        # The rule behind a protocol's name may be edited; the trials tell.
+        return _hash(dataclasses.asdict(self.split))
+
+    def _vectors(self, *specs: NetworkSpec | None) -> str | None:
+        names = [name for spec in specs if spec is not None for name in spec.losses]
+        if self.label_vectors is None or not declared_needs(names) & {"semantic", "label_vectors"}:
+            return None
+        return hashlib.sha256(self.label_vectors.vectors.numpy().tobytes()).hexdigest()
+
     def _key(self) -> dict[str, Any]:
-        recipe = self.recipe.model_dump(exclude={"summary", "source"})
-        return self._shared_key() | {"recipe": recipe, "fingerprint": self.dataset.fingerprint}
+        specs = (self.recipe.teacher, self.recipe.student)
+        return self._shared_key() | {
+            "recipe": self.recipe.model_dump(exclude={"summary", "source", "semantics"}),
+            "fingerprint": self.dataset.fingerprint,
+            "label_vectors": self._vectors(*specs),
+            "weights": [_weights(spec) for spec in specs],
+        }
 
     def _teacher_key(self) -> dict[str, Any]:
         teacher = self.recipe.teacher
@@ -79,6 +103,8 @@ class Cell:
             "teacher": teacher.model_dump() if teacher else None,
             "series_length": self.recipe.data.series_length,
             "fingerprint": self.dataset.series_fingerprint,
+            "label_vectors": self._vectors(teacher),
+            "weights": _weights(teacher),
         }
         if teacher and teacher.modality == VIDEO:
             key |= {"data": self.recipe.data.model_dump(), "fingerprint": self.dataset.fingerprint}
@@ -91,15 +117,19 @@ class Cell:
         assert reported is not None
         return {
             "dataset": self.dataset.card.name,
+            "version": self.dataset.card.version,
             "fingerprint": self.dataset.fingerprint,
             "packed": self.dataset.packed,
             "view": self.dataset.view if reported.modality == "video" else None,
             "protocol": self.protocol,
+            "split": self._split,
             "preset": self.preset,
             "part": recipe.selection.part,
             "selection": recipe.selection.rule,
             "data": recipe.data.model_dump(),
+            "representation": reported.representation.model_dump(),
             "encoder": reported.encoder.model_dump(),
+            "weights": _weights(reported),
             "train": reported.train.model_dump(),
             "augment": reported.augment.model_dump(),
             "precision": recipe.precision,
@@ -142,6 +172,15 @@ def environment(device: Any) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "command": ["kdbench", *sys.argv[1:]],
     }
+
+
+def _weights(spec: NetworkSpec | None) -> str | None:
+    """Hash of the file of weights that a recipe names by its path; None for weights that go by a name."""
+    named = spec.encoder.params.get("weights") if spec is not None else None
+    if named in (None, "random", "pretrained") or not Path(str(named)).is_file():
+        return None
+    with Path(str(named)).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _hash(key: dict[str, Any]) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from torch._functorch import config as functorch_config
 
 from kdbench.data.loader import Loader
@@ -107,14 +109,30 @@ def obtain_teacher(setting: Setting, root: Path, *, fresh: bool) -> Teacher:
     folder = root / setting.cell.teacher_folder
     folder.mkdir(parents=True, exist_ok=True)
     network = setting.build("teacher", spec)
-    with FileLock(folder / ".lock"):
+    with _alone(folder, setting):
         if not all((folder / name).is_file() for name in ("teacher.json", "teacher.safetensors")):
             if fresh:
                 _forget(folder)
             _train_teacher(setting, spec, network, folder)
     network.load_state_dict(read_safetensors(folder / "teacher.safetensors"))
+    if setting.cell.recipe.compile:
+        network.compile()
     record = read_json(folder / "teacher.json")
     return Teacher(network.eval(), folder, record, setting, spec)
+
+
+@contextmanager
+def _alone(folder: Path, setting: Setting) -> Iterator[None]:
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        setting.reporter.message(f"another process trains this teacher; waiting for it: {folder}")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def teacher_training(setting: Setting, spec: NetworkSpec, network: Network, folder: Path) -> Training:
@@ -128,7 +146,7 @@ def teacher_training(setting: Setting, spec: NetworkSpec, network: Network, fold
 
 def _train_teacher(setting: Setting, spec: NetworkSpec, network: Network, folder: Path) -> None:
     training = teacher_training(setting, spec, network, folder)
-    announce(training)
+    announce(training, done=len(records_of(folder)))
     records = training.run()
     train_accuracy = _check_above_chance(setting, spec, network, training.loader, records)
     export(network, folder / "teacher.safetensors", setting, spec)
@@ -205,7 +223,7 @@ def student_training(setting: Setting, spec: NetworkSpec, teacher: Teacher | Non
 def train_student(setting: Setting, spec: NetworkSpec, teacher: Teacher | None, folder: Path) -> Student:
     """Trains the student and checks that the teacher stayed what it was."""
     training = student_training(setting, spec, teacher, folder)
-    announce(training)
+    announce(training, done=len(records_of(folder)))
     records = training.run()
     if training.teacher is not None:
         training.teacher.check_unchanged()

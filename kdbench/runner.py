@@ -25,6 +25,7 @@ from kdbench.phases import Student, Teacher, check_parts, export, obtain_teacher
 from kdbench.recipe import NetworkSpec
 from kdbench.results import cost, plots
 from kdbench.results.files import read_json, write_json, write_parquet, write_safetensors
+from kdbench.results.gain import gain_over_student_only
 from kdbench.results.metrics import confusion
 from kdbench.results.tracking import Tracker
 from kdbench.setting import Setting, settle
@@ -332,24 +333,6 @@ class Run:
 def runs_folder(out: Path | None) -> Path:
     """Folder of all runs: the argument, `$KDBENCH_HOME`, or `./runs`."""
     return Path(out or os.environ.get("KDBENCH_HOME") or "runs")
-
-
-def gain_over_student_only(root: Path, result: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Accuracy and macro F1 above those of `student_only` under the same conditions at the same seed.
-
-    Returns:
-        None where that run is not among the finished ones in `root`.
-    """
-    if result["method"] == "student_only":
-        return None
-    for path in sorted(root.glob(f"student_only-*-s{result['seed']}-*/run.json")):
-        other = read_json(path)
-        if other["status"] == "finished" and other["conditions"] == result["conditions"]:
-            return {
-                "run": path.parent.name,
-                **{key: result["metrics"][key] - other["metrics"][key] for key in ("accuracy", "macro_f1")},
-            }
-    return None
 
 
 def table(predictions: Predictions) -> pd.DataFrame:

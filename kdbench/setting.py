@@ -35,21 +35,27 @@ class Setting:
 
     Attributes:
         cell: What the run is a run of.
-        split: Trial ids of each part.
         accelerator: Device and precision.
         reporter: Shows the progress.
-        label_vectors: Vectors of the class names, where a loss needs them.
         on_epoch: Called with each epoch's record.
         warnings: Lines that the result repeats.
     """
 
     cell: Cell
-    split: Split
     accelerator: Accelerator
     reporter: Reporter
-    label_vectors: LabelVectors | None
     on_epoch: Callable[[Record], None] = lambda _record: None
     warnings: list[str] = field(default_factory=list)
+
+    @property
+    def split(self) -> Split:
+        """Trial ids of each part."""
+        return self.cell.split
+
+    @property
+    def label_vectors(self) -> LabelVectors | None:
+        """Vectors of the class names, where a loss needs them."""
+        return self.cell.label_vectors
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -151,9 +157,10 @@ def settle(
         frames=recipe.data.frames,
         options=recipe.data.options,
     )
-    cell = Cell(recipe, data, protocol or protocol_names(data.card)[0], preset, seed)
-    parts = split(data.card, data.index, cell.protocol, validation=recipe.selection.needs_validation, seed=seed)
-    return Setting(cell, parts, accelerator, reporter, _label_vectors(recipe, data.card))
+    protocol = protocol or protocol_names(data.card)[0]
+    parts = split(data.card, data.index, protocol, validation=recipe.selection.needs_validation, seed=seed)
+    cell = Cell(recipe, data, protocol, preset, seed, parts, _label_vectors(recipe, data.card))
+    return Setting(cell, accelerator, reporter)
 
 
 def choose_preset(preset: str, device: str, reporter: Reporter) -> str:

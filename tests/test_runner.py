@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import os
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from filelock import FileLock
-from helpers import known, tiny, watching
+from helpers import WORLD, known, tiny, watching
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
@@ -23,6 +24,7 @@ from kdbench.errors import Interrupted, RunFailed, UsageError
 from kdbench.results.files import read_json, read_jsonl
 from kdbench.results.metrics import classification
 from kdbench.runner import RunResult
+from kdbench.setting import settle
 from kdbench.types import Batch
 
 
@@ -307,3 +309,30 @@ def test_parts_that_do_not_fit_are_refused_before_any_training(overrides: list[s
         tiny("sgm_ft", tmp_path, *overrides)
     assert said in str(caught.value)
     assert not list(tmp_path.rglob("metrics.jsonl"))
+
+
+def test_half_precision_goes_through_a_whole_run(tmp_path: Path) -> None:
+    result = tiny("sgm_ft", tmp_path, precision="bf16")
+    assert result.result["conditions"]["precision"] == "bf16"
+    assert result.metrics["n"] == 24
+
+
+@pytest.mark.slow
+def test_a_compiled_run_takes_a_partial_batch(tmp_path: Path) -> None:
+    # 24 trials in batches of seven leave three; the gradient norms of the second epoch then meet another graph.
+    result = tiny("student_only", tmp_path, "compile=true", "student.train.batch_size=7")
+    assert result.result["conditions"]["compile"] is True
+    assert len(read_jsonl(result.folder / "metrics.jsonl")) == 2
+
+
+def test_an_edited_rule_or_table_is_another_run(baseline: RunResult) -> None:
+    cell = settle("sgm_ft", "motionsim", preset="smoke", overrides=WORLD, device="cpu").cell
+    fewer = dataclasses.replace(cell.split, train=cell.split.train[1:])
+    assert dataclasses.replace(cell, split=fewer).folder != cell.folder
+    assert dataclasses.replace(cell, split=fewer).teacher_folder != cell.teacher_folder
+    assert cell.label_vectors is not None
+    moved = dataclasses.replace(cell.label_vectors, vectors=cell.label_vectors.vectors + 1)
+    assert dataclasses.replace(cell, label_vectors=moved).folder != cell.folder
+    assert dataclasses.replace(cell, label_vectors=moved).teacher_folder != cell.teacher_folder
+    alone = settle("student_only", "motionsim", preset="smoke", overrides=WORLD, device="cpu").cell
+    assert dataclasses.replace(alone, label_vectors=moved).folder == alone.folder == baseline.folder.name

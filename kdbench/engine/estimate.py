@@ -38,13 +38,20 @@ def seconds_per_step(training: Training) -> float:
     return seconds
 
 
-def announce(training: Training) -> None:
-    """Says how long the training will take, before it starts."""
-    steps = -(-len(training.loader) // training.spec.train.batch_size) * training.spec.train.epochs
-    expected = steps * seconds_per_step(training)
-    training.reporter.message(
-        f"{training.phase}: about {duration(expected)} for {steps} steps on {training.accelerator.device}"
-    )
+def announce(training: Training, *, done: int) -> None:
+    """Says how long the training will take from here, before it starts.
+
+    Args:
+        training: What is about to run.
+        done: Epochs that lie behind it.
+    """
+    train = training.spec.train
+    steps = -(-len(training.loader) // train.batch_size) * (train.epochs - done)
+    if steps:
+        expected = duration(steps * seconds_per_step(training))
+        training.reporter.message(
+            f"{training.phase}: about {expected} for {steps} steps on {training.accelerator.device}"
+        )
 
 
 def _wait(training: Training) -> None:

@@ -8,11 +8,13 @@ import pytest
 import torch
 from helpers import WORLD
 
+import kdbench.setting
 from kdbench.engine.loop import Sums, Training
 from kdbench.methods import names
 from kdbench.phases import obtain_teacher, student_training
 from kdbench.recipe import resolve
 from kdbench.representations.gaf import gramian_angular_field
+from kdbench.runner import run
 from kdbench.setting import settle
 
 pytestmark = pytest.mark.gpu
@@ -33,20 +35,31 @@ def training_of(method: str, folder: Path, *overrides: str, device: str = "cuda"
 
 
 @pytest.mark.parametrize("method", STUDENTS)
-def test_a_step_never_makes_the_host_wait(method: str, tmp_path: Path) -> None:
-    training = training_of(method, tmp_path, "student.augment={rotate_deg: 5, shift: 0.05, scale: 0.05}")
+@pytest.mark.parametrize(("precision", "memory"), [("fp32", 512 << 20), ("fp32", 0), ("bf16", 512 << 20)])
+def test_an_epoch_never_makes_the_host_wait(
+    method: str, precision: str, memory: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kdbench.setting, "MEMORY_BYTES", memory)
+    augment = "student.augment={rotate_deg: 5, shift: 0.05, scale: 0.05}"
+    training = training_of(method, tmp_path, augment, precision=precision)
     sums = Sums(training.objective, training.accelerator.device)
-    batches = list(training.loader.batches(list(range(len(training.loader))), 8))
-    # The first step initialises libraries and the optimizer's state, which may wait.
-    for number, batch in enumerate(batches):
-        torch.cuda.set_sync_debug_mode("error" if number else "default")
-        try:
+    try:
+        for number, batch in enumerate(training.loader.batches(list(range(len(training.loader))), 8)):
             student, loss, values = training.forward(batch, 1, number)
             norm = training.backward(loss)
             sums.add(number, student, values, norm, training.objective.diagnostics(), batch)
-        finally:
-            torch.cuda.set_sync_debug_mode("default")
+            # The first step initialises libraries and the optimizer's state, which may wait.
+            torch.cuda.set_sync_debug_mode("error")
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
     assert sums.read(None)["bad_step"] is None
+
+
+@pytest.mark.parametrize("change", ["compile=true", "precision=bf16"])
+def test_a_whole_run_with_a_partial_batch(change: str, tmp_path: Path) -> None:
+    changes = [*WORLD, change, "student.train.batch_size=7"]
+    result = run("student_only", "motionsim", preset="smoke", device="cuda", out=tmp_path, overrides=changes)
+    assert result.result["status"] == "finished"
 
 
 @pytest.mark.parametrize("method", STUDENTS)
@@ -91,8 +104,6 @@ def test_compiled_networks_give_the_eager_values(tmp_path: Path) -> None:
 
 
 def test_streamed_batches_equal_those_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import kdbench.setting
-
     order = list(range(20))
     whole = list(training_of("student_only", tmp_path).loader.batches(order, 8))
     monkeypatch.setattr(kdbench.setting, "MEMORY_BYTES", 0)
