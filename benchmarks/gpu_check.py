@@ -73,11 +73,12 @@ def main() -> int:
     lines += ["| phase | variant | ms a step | clips/s | s an epoch | peak GiB | TFLOP/s | share of matrix rate |"]
     lines += ["|---|---|---:|---:|---:|---:|---:|---:|"]
     baseline: dict[str, float] = {}
-    for variant, precision, compiled in (
+    variants = (
         ("eager float32", "fp32", False),
         ("bf16", "bf16", False),
         ("bf16, compiled", "bf16", True),
-    ):
+    )
+    for variant, precision, compiled in variants if arguments.device == "cuda" else variants[:1]:
         for phase, figure in measure(arguments, precision, compiled):
             baseline.setdefault(phase, figure.step_ms)
             lines.append(

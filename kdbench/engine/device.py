@@ -19,7 +19,7 @@ def build_accelerator(device: str, precision: str) -> Accelerator:
         precision: `fp32`, or `bf16` autocast.
 
     Raises:
-        UsageError: The device is not there, or the process is one of several: losses between samples would see only
+        UsageError: The device is not there, bf16 is asked for on a CPU, or the process is one of several: losses between samples would see only
             their process's share of a batch.
     """
     if device not in DEVICES:
@@ -31,6 +31,11 @@ def build_accelerator(device: str, precision: str) -> Accelerator:
     # accelerate keeps one state a process; a second run in it may want another device or precision.
     AcceleratorState._reset_state(reset_partial_state=True)
     use_cpu = device == "cpu" or not torch.cuda.is_available()
+    if use_cpu and precision == "bf16":
+        # oneDNN's bf16 weight gradient of a 3×1×1 convolution over a 1×1 grid holds uninitialised values (torch 2.14).
+        raise UsageError(
+            "bf16 needs a GPU: on the CPU some of its gradients are wrong at random", hint="Use --precision fp32."
+        )
     accelerator = Accelerator(cpu=use_cpu, mixed_precision="bf16" if precision == "bf16" else "no")
     if accelerator.num_processes > 1:
         raise UsageError(
