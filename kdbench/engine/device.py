@@ -19,8 +19,8 @@ def build_accelerator(device: str, precision: str) -> Accelerator:
         precision: `fp32`, or `bf16` autocast.
 
     Raises:
-        UsageError: The device is not there, bf16 is asked for on a CPU, or the process is one of several: losses between samples would see only
-            their process's share of a batch.
+        UsageError: The device is not there; bf16 is asked for on a CPU; or the process is one of several: losses
+            between samples would see only their process's share of a batch.
     """
     if device not in DEVICES:
         raise UsageError(f"unknown device '{device}', expected one of {', '.join(DEVICES)}")
