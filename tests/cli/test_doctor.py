@@ -45,7 +45,7 @@ def test_a_fresh_installation_is_sound(kdbench: Callable[..., Any], tmp_path: Pa
 def test_data_that_are_there_are_found(kdbench: Callable[..., Any], data_dir: Path) -> None:
     status, text = _line(kdbench("doctor", "--data-dir", str(data_dir)).out, "data set utd_mhad")
     assert status == "ok"
-    assert str(data_dir / "utd_mhad") in text
+    assert str((data_dir / "utd_mhad").resolve()) in text
     assert "accelerometer, gyroscope; depth" in text
 
 
