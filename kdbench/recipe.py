@@ -15,7 +15,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from kdbench import methods
+from kdbench import methods, resources
 from kdbench.errors import UsageError, unknown
 
 PRESETS = ("paper", "small", "smoke")
@@ -215,13 +215,7 @@ def read(name_or_path: str) -> tuple[str, dict[str, Any]]:
             raise unknown("method", name_or_path, methods.names(), hint="See them all: kdbench list methods")
         if not path.is_file():
             raise UsageError(f"there is no recipe file {path}", hint="See the shipped ones: kdbench list methods")
-    try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not valid YAML: {error}") from error
-    if not isinstance(settings, dict):
-        raise UsageError(f"{path} holds {type(settings).__name__}, expected a mapping of recipe keys")
-    return path.stem, settings
+    return path.stem, resources.read_mapping(path, "recipe")
 
 
 def chain(name_or_path: str, *, _above: tuple[str, ...] = ()) -> list[tuple[str, dict[str, Any]]]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
+
+from kdbench.errors import UsageError
 
 
 def folder(name: str) -> Path:
@@ -11,6 +14,27 @@ def folder(name: str) -> Path:
     package = Path(__file__).parent
     installed = package / f"_{name}"
     return installed if installed.is_dir() else package.parent / name
+
+
+def read_mapping(path: Path, what: str) -> dict[str, Any]:
+    """Reads a YAML file whose top level is a mapping, with the safe loader.
+
+    Args:
+        path: The file.
+        what: What it should be, for messages: `recipe`, `card`.
+
+    Raises:
+        UsageError: It is not YAML, or no mapping.
+    """
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"the {what} {path} is not valid YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise UsageError(f"the {what} {path} holds {type(content).__name__}, expected a mapping")
+    return content
 
 
 def cache_dir() -> Path:

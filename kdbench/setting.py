@@ -18,7 +18,7 @@ from kdbench.data.store import open_dataset
 from kdbench.engine.device import build_accelerator
 from kdbench.engine.loop import Pairing, Record
 from kdbench.engine.objective import Objective, declared_needs
-from kdbench.engine.progress import Reporter, SilentReporter
+from kdbench.engine.progress import Reporter
 from kdbench.errors import UsageError
 from kdbench.network import Network, build_network
 from kdbench.recipe import NetworkSpec, Recipe, merge, parse_overrides, resolve
@@ -140,7 +140,7 @@ def settle(
     reporter: Reporter | None = None,
 ) -> Setting:
     """Resolves the recipe, opens the data and cuts the parts; trains nothing. Arguments as in `kdbench.run`."""
-    reporter = reporter or SilentReporter()
+    reporter = reporter or Reporter()
     preset = choose_preset(preset, device, reporter)
     changes = dict(overrides) if isinstance(overrides, Mapping) else parse_overrides(overrides)
     if precision is not None:

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from kdbench import loss
-from kdbench.engine.progress import SilentReporter
+from kdbench.engine.progress import Reporter
 from kdbench.errors import Interrupted, RunFailed, UsageError
 from kdbench.results.files import read_json, read_jsonl
 from kdbench.results.metrics import classification
@@ -146,7 +146,7 @@ def test_order_and_augmentation_do_not_depend_on_the_method(tmp_path: Path) -> N
     assert len({frames for _, frames in batches[0]}) > 2
 
 
-class StopAfter(SilentReporter):
+class StopAfter(Reporter):
     """Presses Ctrl-C at the end of an epoch of a phase."""
 
     def __init__(self, phase: str, epoch: int) -> None:
@@ -225,7 +225,7 @@ def test_the_test_part_is_read_once_at_the_end(tmp_path: Path, monkeypatch: pyte
             made.append((len(epochs), tuple(trials)))
             super().__init__(dataset, trials, **arguments)
 
-    class Counting(SilentReporter):
+    class Counting(Reporter):
         def end_epoch(self, record: dict[str, Any]) -> None:
             epochs.append(record)
 

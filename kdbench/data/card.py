@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from kdbench import resources
@@ -258,12 +257,7 @@ def load_card(name_or_path: str | Path) -> Card:
         UsageError: No such data set (the near misses are named), or the card is not valid (file and key are named).
     """
     path = _card_path(str(name_or_path))
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"the card {path} is not valid YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise UsageError(f"the card {path} holds {type(content).__name__}, expected a mapping")
+    content = resources.read_mapping(path, "card")
     try:
         card = Card.model_validate(content)
     except ValidationError as error:

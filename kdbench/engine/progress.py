@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Protocol
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
 
-class Reporter(Protocol):
-    """Receives the events of a run."""
+class Reporter:
+    """Receives the events of a run and shows nothing; what shows them overrides these."""
 
     def message(self, text: str) -> None:
         """One line of information."""
@@ -19,16 +19,16 @@ class Reporter(Protocol):
         """One line that the user should see again at the end."""
 
     def start_phase(self, phase: str, *, epochs: int, steps: int, done: int, trials: int) -> None:
-        """A training starts, or goes on after `done` epochs."""
+        """A training of `epochs` of `steps` over `trials` starts, or goes on after `done` epochs."""
 
     def step(self, count: int) -> None:
         """A step over `count` trials is done."""
 
     def end_epoch(self, record: dict[str, Any]) -> None:
-        """An epoch is done."""
+        """An epoch is done; its line of `metrics.jsonl`."""
 
     def end_phase(self) -> None:
-        """The training is done."""
+        """The training is done, or was stopped."""
 
 
 def reporter_for(console: Console) -> Reporter:
@@ -56,7 +56,7 @@ class _Clock:
         return duration((self.left - self.seen) / self.rate) if self.seen else "–"
 
 
-class LineReporter:
+class LineReporter(Reporter):
     """A plain log, one line an epoch at most every few seconds."""
 
     def __init__(self, console: Console, *, every_seconds: float = 10.0) -> None:
@@ -91,11 +91,8 @@ class LineReporter:
             self._said = now
             self.message(f"{describe(record, self._epochs)} · {self._clock.time_left} left")
 
-    def end_phase(self) -> None:
-        """Nothing is open."""
 
-
-class BarReporter:
+class BarReporter(Reporter):
     """A bar over the steps of a phase, with the last epoch's terms beside it."""
 
     def __init__(self, console: Console) -> None:
@@ -152,28 +149,6 @@ class BarReporter:
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
-
-
-class SilentReporter:
-    """Shows nothing; for tests and for use as a library."""
-
-    def message(self, text: str) -> None:
-        """Ignored."""
-
-    def warn(self, text: str) -> None:
-        """Ignored."""
-
-    def start_phase(self, phase: str, *, epochs: int, steps: int, done: int, trials: int) -> None:
-        """Ignored."""
-
-    def step(self, count: int) -> None:
-        """Ignored."""
-
-    def end_epoch(self, record: dict[str, Any]) -> None:
-        """Ignored."""
-
-    def end_phase(self) -> None:
-        """Ignored."""
 
 
 def describe(record: dict[str, Any], epochs: int, *, short: bool = False) -> str:
