@@ -153,7 +153,7 @@ class Run:
         except KeyboardInterrupt as error:
             self._stop("interrupted", "interrupted by the user")
             raise Interrupted(
-                f"interrupted; the last finished epoch is kept in {self.folder}",
+                f"interrupted; every finished epoch is kept below {self.root}",
                 hint="Repeat the same command to go on from there.",
             ) from error
         except KdbenchError as error:
