@@ -17,12 +17,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import nn
+from plain import plain_step
 
 from kdbench.engine.loop import Sums, Training
 from kdbench.engine.optim import learning_rate
 from kdbench.phases import obtain_teacher, student_training
 from kdbench.setting import settle
+from kdbench.types import Batch
 
 
 def kdbench_step(training: Training, sums: Sums) -> Callable[[torch.Tensor, int], None]:
@@ -39,57 +40,15 @@ def kdbench_step(training: Training, sums: Sums) -> Callable[[torch.Tensor, int]
     return step
 
 
-def plain_step(training: Training) -> Callable[[torch.Tensor, int], None]:
-    """The same step without any of kdbench's loop: tensors in memory, losses called directly."""
-    network, teacher = training.network, training.teacher
-    clips, labels = training.loader._clips, training.loader.labels
-    terms = [(term.weight, term.loss, term.with_teacher, term.on) for term in training.objective._terms()]
-    inputs = teacher._inputs if teacher else None
-    kept = teacher._features if teacher else None
-    parameters = [*network.parameters(), *training.objective.parameters()]
-    needs_ablation = "ablated_logits" in training.objective.needs
-    names = training.loader.trials
+def by_hand(training: Training) -> Callable[[torch.Tensor, int], None]:
+    """The plain step on batches that are indexed from tensors in memory."""
+    step = plain_step(training)
+    clips, labels, names = training.loader._clips, training.loader.labels, training.loader.trials
 
-    def step(order: torch.Tensor, number: int) -> None:
-        from kdbench.types import Batch
+    def run(order: torch.Tensor, number: int) -> None:
+        step(Batch({}, clips[order], labels[order], tuple(names[i] for i in order.tolist()), order), number)
 
-        batch = Batch({}, clips[order], labels[order], tuple(names[i] for i in order.tolist()), order)
-        teachers = []
-        if teacher is not None:
-            with torch.no_grad():
-                if kept is not None:
-                    teachers = teacher(batch)
-                else:
-                    teachers = teacher.network([x[order] for x in inputs])
-                    if needs_ablation:
-                        held = teacher._ablated
-                        teachers = [
-                            t.replace(ablated_logits=a.expand(len(order), -1))
-                            for t, a in zip(teachers, held, strict=True)
-                        ]
-        batch = training.augment(batch, number)
-        shown = network.represent(batch)
-        (student,) = network(shown)
-        if needs_ablation:
-            network.eval()
-            with torch.no_grad():
-                ablated = network([torch.zeros_like(shown[0][:1])])[0].logits.expand(len(order), -1)
-            network.train()
-            student = student.replace(ablated_logits=ablated)
-        total = 0.0
-        for weight, loss, with_teacher, on in terms:
-            ours = student if on is None else getattr(student, on)
-            if with_teacher:
-                value = sum(loss(ours, t if on is None else getattr(t, on)) for t in teachers) / len(teachers)
-            else:
-                value = loss(ours, batch=batch)
-            total = total + weight * value
-        training.optimizer.zero_grad(set_to_none=True)
-        total.backward()
-        nn.utils.clip_grad_norm_(parameters, training.spec.train.grad_clip)
-        training.optimizer.step()
-
-    return step
+    return run
 
 
 def main() -> None:
@@ -109,7 +68,7 @@ def main() -> None:
         training.network = copy.deepcopy(ours.network)
         training.objective = copy.deepcopy(ours.objective)
         training.begin()
-    steps = [kdbench_step(ours, Sums(ours.objective, setting.accelerator.device)), plain_step(theirs)]
+    steps = [kdbench_step(ours, Sums(ours.objective, setting.accelerator.device)), by_hand(theirs)]
     times: list[list[float]] = [[], []]
     for number in range(arguments.steps + 5):
         order = torch.randperm(len(ours.loader))[: spec.train.batch_size]
