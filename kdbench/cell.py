@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from kdbench import __version__
+from kdbench.data.files import sha256_of
 from kdbench.data.protocol import Split
 from kdbench.data.store import Dataset
 from kdbench.engine.objective import declared_needs
@@ -179,8 +180,7 @@ def _weights(spec: NetworkSpec | None) -> str | None:
     named = spec.encoder.params.get("weights") if spec is not None else None
     if named in (None, "random", "pretrained") or not Path(str(named)).is_file():
         return None
-    with Path(str(named)).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256_of(Path(str(named)))
 
 
 def _hash(key: dict[str, Any]) -> str:
