@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from kdbench.errors import UsageError, unknown
 
@@ -103,7 +103,14 @@ class Registry:
         self._added: dict[str, Any] = {}
 
     def _builtin(self) -> dict[str, str]:
-        return importlib.import_module(TABLES.get(self.kind, self.group)).BUILTIN
+        return self._table().BUILTIN
+
+    def _table(self) -> Any:
+        return importlib.import_module(TABLES.get(self.kind, self.group))
+
+    def families(self) -> dict[str, str]:
+        """Libraries whose parts go by `PREFIX:NAME`, each with the function that makes a component of a name."""
+        return dict(getattr(self._table(), "FAMILIES", {}))
 
     def origins(self) -> dict[str, Origin]:
         """Every known name with its origin, sorted; imports no component.
@@ -139,13 +146,15 @@ class Registry:
         """
         if name in self._added:
             return self._added[name]
+        prefix, colon, rest = name.partition(":")
+        if colon and prefix in self.families():
+            return _imported(self.families()[prefix])(rest)
         origins = self.origins()
         if name not in origins:
             raise unknown(self.kind, name, origins, hint=f"See them all: kdbench list {KINDS[self.kind]}")
         origin = origins[name]
-        module, _, attribute = origin.target.partition(":")
         try:
-            return functools.reduce(getattr, attribute.split("."), importlib.import_module(module))
+            return _imported(origin.target)
         except Exception as error:
             if origin.distribution == "kdbench" and not isinstance(error, ImportError):
                 raise
@@ -167,6 +176,11 @@ class Registry:
         if part.name in self.names():
             raise UsageError(f"the {self.kind} '{part.name}' exists already", hint="Give yours another name.")
         self._added[part.name] = component
+
+
+def _imported(target: str) -> Any:
+    module, _, attribute = target.partition(":")
+    return functools.reduce(getattr, attribute.split("."), importlib.import_module(module))
 
 
 @functools.lru_cache(maxsize=1)
@@ -222,6 +236,9 @@ def loss(
     project: bool = True,
     all_teachers: bool = False,
     needs: tuple[str, ...] = (),
+    reads: tuple[str, ...] = (),
+    batch_order: Literal["invariant", "sensitive"] = "invariant",
+    compiles: bool = True,
 ) -> Callable[[Any], Any]:
     """Declares a distillation loss: a function of tensors, or an `nn.Module` class where it has parameters or state.
 
@@ -235,11 +252,27 @@ def loss(
         all_teachers: The loss takes the list of all teacher branches; otherwise it is called for each and averaged.
         needs: Optional fields of `Features` (`semantic`, `ablated_logits`) or of the `Context` (`label_vectors`) that
             must be there.
+        reads: Where `on` is None: the fields of `Features` that it reads; none given means that it may read any.
+        batch_order: `invariant` where the value does not depend on the order of the trials in the batch; `kdbench
+            check` holds the loss to it.
+        compiles: Whether it survives `torch.compile(fullgraph=True)`, which a loss with shapes that depend on values,
+            or one that waits for the device, does not.
 
     A parameter named `batch` receives the `Batch`. A module class receives the `Context` as its parameter `context`
-    where it has one. Other keyword parameters come from the recipe.
+    where it has one, and is built once for each teacher branch, with a context that holds that branch alone (once for
+    all where it takes all of them), so that what it learns or remembers belongs to one branch. Other keyword
+    parameters come from the recipe.
     """
-    declares = {"on": on, "teacher": teacher, "project": project, "all_teachers": all_teachers, "needs": tuple(needs)}
+    declares = {
+        "on": on,
+        "teacher": teacher,
+        "project": project,
+        "all_teachers": all_teachers,
+        "needs": tuple(needs),
+        "reads": tuple(reads),
+        "batch_order": batch_order,
+        "compiles": compiles,
+    }
     return _decorator("loss", name, declares)
 
 

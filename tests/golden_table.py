@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from golden_features import TABLE as FEATURES
+from golden_kit import Call, Differs, Inputs, Match, Params, batch_of, first, layers, same_pair, summed
+from golden_logits import TABLE as LOGITS
 from torch import Tensor
 
 from kdbench.losses.at import attention_transfer
@@ -23,11 +25,6 @@ from kdbench.losses.rkd import relational
 from kdbench.losses.sp import similarity_preserving
 from kdbench.losses.st import soft_targets
 from kdbench.representations.gaf import gramian_angular_field
-from kdbench.types import Batch
-
-Inputs = Mapping[str, Tensor]
-Params = Mapping[str, Any]
-Call = Callable[[Inputs], Tensor]
 
 # Families of the index that kdbench does not have yet, with the name that each will be registered under.
 COMING = {
@@ -42,36 +39,6 @@ COMING = {
     "pkt": ("loss", "pkt"),
     "rp": ("representation", "recurrence"),
 }
-
-
-@dataclass(frozen=True)
-class Match:
-    """Our call gives the reference's values.
-
-    Attributes:
-        call: The compared value; a scalar loss or an image.
-        parts: Further recorded outputs, by their name in the index.
-    """
-
-    call: Call
-    parts: Mapping[str, Call] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Differs:
-    """The reference is another function.
-
-    Attributes:
-        why: What the reference does otherwise.
-        call: Ours.
-        reference: The reference's function, written as what `why` says of it.
-        same_when: Whether the difference has no effect on these inputs.
-    """
-
-    why: str
-    call: Call
-    reference: Call
-    same_when: Callable[[Inputs], bool]
 
 
 def lookup(vector: Mapping[str, Any]) -> Match | Differs:
@@ -104,18 +71,7 @@ def _parameters_in(ref: str) -> dict[str, Any]:
     return numbers
 
 
-def _same_pair(inputs: Inputs) -> bool:
-    pairs = [(inputs[key], inputs["t" + key[1:]]) for key in inputs if key.startswith("s")]
-    return all(ours.shape == theirs.shape and ours.equal(theirs) for ours, theirs in pairs)
-
-
 # Soft targets.
-
-
-def _batch(inputs: Inputs) -> Batch:
-    label = inputs["y"].long()
-    trials = tuple(f"trial_{row}" for row in range(len(label)))
-    return Batch(sensors={}, video=None, label=label, trial=trials, index=torch.arange(len(label)))
 
 
 def _st(params: Params, **options: Any) -> Call:
@@ -124,7 +80,7 @@ def _st(params: Params, **options: Any) -> Call:
 
 def _weighted_with_labels(soft: Call, soft_weight: float, hard_weight: float, reduction: str = "mean") -> Call:
     def call(inputs: Inputs) -> Tensor:
-        hard = cross_entropy(inputs["s"], batch=_batch(inputs))
+        hard = cross_entropy(inputs["s"], batch=batch_of(inputs))
         samples = len(inputs["s"]) if reduction == "sum" else 1
         return soft_weight * soft(inputs) + hard_weight * samples * hard
 
@@ -177,42 +133,29 @@ def _kd_soft_cross_entropy(params: Params) -> Differs:
 # Attention transfer and similarity preservation, over all layers of a vector.
 
 
-def _layers(inputs: Inputs) -> tuple[list[Tensor], list[Tensor]]:
-    count = sum(key.startswith("s") for key in inputs)
-    return [inputs[f"s{layer}"] for layer in range(count)], [inputs[f"t{layer}"] for layer in range(count)]
-
-
-def _summed(loss: Callable[..., Tensor], **options: Any) -> Match:
-    def each(inputs: Inputs) -> Tensor:
-        student, teacher = _layers(inputs)
-        return torch.stack([loss(student, teacher, stages=[layer], **options) for layer in range(len(student))])
-
-    return Match(lambda inputs: loss(*_layers(inputs), stages=None, **options), {"per_layer": each})
-
-
 def _at_code(params: Params) -> Match:
-    return _summed(attention_transfer, p=params.get("p", 2))
+    return summed(attention_transfer, p=params.get("p", 2))
 
 
 def _at_torchdistill(params: Params) -> Match:
-    return _summed(attention_transfer, form=params["mode"])
+    return summed(attention_transfer, form=params["mode"])
 
 
 def _at_repdistiller(params: Params) -> Match | Differs:
     p = params["p"]
-    ours = _summed(attention_transfer, p=p, align="features")
+    ours = summed(attention_transfer, p=p, align="features")
     if p % 2 == 0:
         return ours
 
     def signed(inputs: Inputs) -> Tensor:
-        pairs = [align_maps(*maps) for maps in zip(*_layers(inputs), strict=True)]
+        pairs = [align_maps(*maps) for maps in zip(*layers(inputs), strict=True)]
         return _squared_differences([[F.normalize(x.pow(p).mean(1).flatten(1)) for x in pair] for pair in pairs])
 
     return Differs(
         "an odd power without the absolute value: positions of opposite sign cancel",
         ours.call,
         reference=signed,
-        same_when=lambda inputs: _same_pair(inputs) or all(bool((x >= 0).all()) for x in inputs.values()),
+        same_when=lambda inputs: same_pair(inputs) or all(bool((x >= 0).all()) for x in inputs.values()),
     )
 
 
@@ -220,7 +163,7 @@ def _at_kdzoo(params: Params) -> Differs:
     p, eps = params["p"], params.get("eps", 1e-6)
 
     def energies(inputs: Inputs) -> list[list[Tensor]]:
-        return [[x.abs().pow(p).sum(1).flatten(1) for x in pair] for pair in zip(*_layers(inputs), strict=True)]
+        return [[x.abs().pow(p).sum(1).flatten(1) for x in pair] for pair in zip(*layers(inputs), strict=True)]
 
     def added_eps(inputs: Inputs) -> Tensor:
         return _squared_differences(
@@ -232,9 +175,9 @@ def _at_kdzoo(params: Params) -> Differs:
 
     return Differs(
         "the norm of the attention gets 1e-6 added, and the channels are summed, so that the scale has an effect",
-        _summed(attention_transfer, p=p).call,
+        summed(attention_transfer, p=p).call,
         reference=added_eps,
-        same_when=lambda inputs: _same_pair(inputs) or negligible(inputs),
+        same_when=lambda inputs: same_pair(inputs) or negligible(inputs),
     )
 
 
@@ -243,22 +186,22 @@ def _squared_differences(pairs: list[list[Tensor]]) -> Tensor:
 
 
 def _sp(params: Params) -> Match:
-    return _summed(similarity_preserving)
+    return summed(similarity_preserving)
 
 
 def _sp_torchdistill(params: Params) -> Differs:
     def row_sums(inputs: Inputs) -> Tensor:
         total = inputs["s0"].new_zeros(())
-        for pair in zip(*_layers(inputs), strict=True):
+        for pair in zip(*layers(inputs), strict=True):
             ours, theirs = (F.normalize(x.flatten(1) @ x.flatten(1).T, p=1.0) for x in pair)
             total = total + (ours - theirs).square().sum()
         return total / len(inputs["s0"]) ** 2 if params["reduction"] == "batchmean" else total
 
     return Differs(
         "the rows of G are divided by their L1 norm: `normalize(G, 1)` passes 1 as the order of the norm",
-        _summed(similarity_preserving).call,
+        summed(similarity_preserving).call,
         reference=row_sums,
-        same_when=lambda inputs: _same_pair(inputs) or len(inputs["s0"]) == 1,
+        same_when=lambda inputs: same_pair(inputs) or len(inputs["s0"]) == 1,
     )
 
 
@@ -274,17 +217,13 @@ def _rkd_terms(distance: float, angle: float, **options: Any) -> Callable[[Param
 
     def entry(params: Params) -> Match:
         weights = {
-            "distance_weight": _first(params, ("w_d", "distance_weight", "dist_factor"), distance),
-            "angle_weight": _first(params, ("w_a", "angle_weight", "angle_factor"), angle),
+            "distance_weight": first(params, ("w_d", "distance_weight", "dist_factor"), distance),
+            "angle_weight": first(params, ("w_a", "angle_weight", "angle_factor"), angle),
         }
         passed = {key: params[key] for key in ("reduction", "squared") if key in params}
         return _rkd({**options, **weights, **passed})
 
     return entry
-
-
-def _first(params: Params, names: tuple[str, ...], default: float) -> float:
-    return next((params[name] for name in names if name in params), default)
 
 
 # The graph.
@@ -347,4 +286,6 @@ TABLE: tuple[tuple[str, str, Callable[[Params], Match | Differs]], ...] = (
     ("graph", r"frob2(_nodiag)?", _graph("frob2")),
     ("graph", r"lin(_nodiag)?", _graph("lin")),
     ("gaf", r"(summation|difference)_.+", _gaf),
+    *LOGITS,
+    *FEATURES,
 )

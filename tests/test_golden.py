@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from golden_table import COMING, Differs, Match, families, lookup
+from golden_kit import Differs, Match
+from golden_table import COMING, families, lookup
 from torch import Tensor
 
 from kdbench.errors import KdbenchError

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -60,10 +61,10 @@ class Objective(nn.Module):
         """Fields of the teacher's features that are read; None where a loss takes whole features."""
         read: set[str] = set()
         for term in self._terms():
-            if term.with_teacher and term.on is None:
+            if term.with_teacher and not term.reads:
                 return None
-            if term.with_teacher and term.on:
-                read.add(term.on)
+            if term.with_teacher:
+                read.update(term.reads)
         return frozenset(read)
 
     @property
@@ -98,9 +99,9 @@ class Objective(nn.Module):
         """Scalars that losses report beside their value, on the device, named `loss/what`."""
         report: dict[str, Tensor] = {}
         for term in self._terms():
-            reporter = getattr(term.loss, "diagnostics", None)
-            if callable(reporter):
-                report |= {f"{term.name}/{what}": value for what, value in reporter().items()}
+            held = [loss.diagnostics() for loss in term.losses if callable(getattr(loss, "diagnostics", None))]
+            for what in held[0] if held else ():
+                report[f"{term.name}/{what}"] = torch.stack([one[what] for one in held if what in one]).mean()
         return report
 
 
@@ -130,9 +131,7 @@ class Term(nn.Module):
         self.with_teacher: bool = declares["teacher"]
         self.all_teachers: bool = declares["all_teachers"]
         self.needs: tuple[str, ...] = tuple(declares["needs"]) + (("semantic",) if self.on == "semantic" else ())
-        self.loss = _build(component, spec.params, context, where)
-        self.ablation = str(getattr(self.loss, "ablation", "all"))
-        self._takes_batch = "batch" in inspect.signature(_call_of(self.loss)).parameters
+        self.reads: tuple[str, ...] = (self.on,) if self.on else tuple(declares["reads"])
         if self.on is not None and self.on not in FIELDS:
             raise UsageError(f"the loss '{name}' is declared on '{self.on}', expected one of {', '.join(FIELDS)}")
         if self.with_teacher and not context.teachers:
@@ -140,6 +139,14 @@ class Term(nn.Module):
                 f"{where} compares with a teacher, and this network has none",
                 hint=f"Remove it: --set {where}=null",
             )
+        contexts = [context]
+        if self.with_teacher and not self.all_teachers:
+            # What a loss learns or remembers of a teacher belongs to one branch.
+            contexts = [replace(context, teachers=(widths,)) for widths in context.teachers]
+        self.losses = [_build(component, spec.params, each, where) for each in contexts]
+        self.stateful = nn.ModuleList(loss for loss in self.losses if isinstance(loss, nn.Module))
+        self.ablation = str(getattr(self.losses[0], "ablation", "all"))
+        self._takes_batch = "batch" in inspect.signature(_call_of(self.losses[0])).parameters
         self.projectors = nn.ModuleList()
         if self.with_teacher and self.on and declares["project"]:
             self.projectors = nn.ModuleList(
@@ -150,13 +157,13 @@ class Term(nn.Module):
         """The term's value, averaged over branches; a scalar."""
         extra = {"batch": batch} if self._takes_batch else {}
         if not self.with_teacher:
-            values = [self.loss(self._read(branch), **extra) for branch in student]
+            values = [self.losses[0](self._read(branch), **extra) for branch in student]
         elif self.all_teachers:
             targets = [self._read(branch) for branch in teacher]
-            values = [self.loss(self._read(branch), targets, **extra) for branch in student]
+            values = [self.losses[0](self._read(branch), targets, **extra) for branch in student]
         else:
             values = [
-                self.loss(self._projected(self._read(branch), number), self._read(target), **extra)
+                self.losses[number](self._projected(self._read(branch), number), self._read(target), **extra)
                 for branch in student
                 for number, target in enumerate(teacher)
             ]

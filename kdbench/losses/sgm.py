@@ -80,13 +80,13 @@ def semantic_map(slope: Tensor, feature: Tensor) -> Tensor:
     return normalised.transpose(1, 2).reshape(feature.shape)
 
 
-@loss("sgm", project=False, needs=("ablated_logits", "label_vectors"))
+@loss("sgm", project=False, needs=("ablated_logits", "label_vectors"), reads=("logits", "stages", "ablated_logits"))
 class SemanticGraphMapping(nn.Module):
     """Mean squared error between the semantic maps of student and teacher, mean over the stages.
 
     `L_SGM = 1/(s-1) sum_i MSE(M_S^i, M_T^i)` (Yuan et al., Scientific Reports 14, 2024, eq. 12-16); the mean over the
     teacher's branches is taken outside, by one call a branch. Maps are aligned by `align_maps`; where the channels
-    of a stage differ, a learnt linear brings the student's to the teacher's. Branches of equal width share it.
+    of a stage differ, a learnt linear brings the student's to the teacher's.
 
     Args:
         context: Gives the label vectors and the widths of the stages.
