@@ -53,6 +53,7 @@ class Features:
         embedding: Pooled last stage `(B, D)`.
         semantic: The embedding in the space of the label vectors `(B, S)`; None where no loss needs it.
         ablated_logits: Class scores on the ablated input `(B, K)`; None unless a loss declares that it needs them.
+        group_logits: Scores of the groups of classes `(B, G)`; None unless a loss declares that it needs them.
     """
 
     logits: Tensor
@@ -60,6 +61,7 @@ class Features:
     embedding: Tensor
     semantic: Tensor | None = None
     ablated_logits: Tensor | None = None
+    group_logits: Tensor | None = None
 
     def replace(self, **changes: Any) -> Features:
         """Returns a copy with some fields changed."""
@@ -75,12 +77,14 @@ class Widths:
         stages: C_1 … C_4.
         embedding: D.
         semantic: S, or None where there is no semantic space.
+        group_logits: G, the number of groups of classes, or None where there is no group head.
     """
 
     logits: int
     stages: tuple[int, ...]
     embedding: int
     semantic: int | None = None
+    group_logits: int | None = None
 
     def of(self, field_name: str) -> int | tuple[int, ...] | None:
         """The width of the field of `Features` with this name."""
@@ -97,6 +101,7 @@ class Context:
         teachers: Widths of each teacher branch; empty where there is no teacher.
         label_vectors: Vectors of the class names `(K, S)`, float32, in the scale that enters the losses; or None.
         train_size: Number of trials in the training part (for losses with a memory).
+        groups: The group of each class `(K,)`, int64, 0 … G - 1; or None where the data set names no groups.
     """
 
     classes: int
@@ -104,3 +109,4 @@ class Context:
     teachers: tuple[Widths, ...] = ()
     label_vectors: Tensor | None = None
     train_size: int = 0
+    groups: Tensor | None = None

@@ -17,7 +17,9 @@ from kdbench.recipe import LossTerm
 from kdbench.registry import part_of, registry
 from kdbench.types import Batch, Context, Features, Widths
 
-FIELDS = ("logits", "stages", "embedding", "semantic")
+FIELDS = ("logits", "stages", "embedding", "semantic", "group_logits")
+OPTIONAL = ("semantic", "group_logits")
+"""Fields of which a network has none unless a loss needs it."""
 
 
 class Objective(nn.Module):
@@ -114,7 +116,7 @@ def declared_needs(names: Iterable[str]) -> frozenset[str]:
     needs: set[str] = set()
     for name in names:
         declares = part_of(registry("loss").get(name)).declares
-        needs |= set(declares["needs"]) | ({"semantic"} if declares["on"] == "semantic" else set())
+        needs |= {*declares["needs"], *({declares["on"]} & set(OPTIONAL))}
     return frozenset(needs)
 
 
@@ -130,7 +132,7 @@ class Term(nn.Module):
         self.on: str | None = declares["on"]
         self.with_teacher: bool = declares["teacher"]
         self.all_teachers: bool = declares["all_teachers"]
-        self.needs: tuple[str, ...] = tuple(declares["needs"]) + (("semantic",) if self.on == "semantic" else ())
+        self.needs: tuple[str, ...] = tuple(declares["needs"]) + ((self.on,) if self.on in OPTIONAL else ())
         self.reads: tuple[str, ...] = (self.on,) if self.on else tuple(declares["reads"])
         if self.on is not None and self.on not in FIELDS:
             raise UsageError(f"the loss '{name}' is declared on '{self.on}', expected one of {', '.join(FIELDS)}")
