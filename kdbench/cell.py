@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from kdbench import __version__
-from kdbench.data.files import sha256_of
 from kdbench.data.protocol import Split
 from kdbench.data.store import Dataset
 from kdbench.engine.objective import declared_needs
+from kdbench.files import sha256_of
 from kdbench.recipe import NetworkSpec, Recipe
 from kdbench.semantics.base import LabelVectors
 from kdbench.types import VIDEO

@@ -8,6 +8,9 @@ from typing import Any
 
 from kdbench.errors import UsageError
 
+OTHER_CACHE = "KDBENCH_CACHE=FOLDER puts prepared data elsewhere."
+"""What one may do where the cache folder is full or read-only."""
+
 
 def folder(name: str) -> Path:
     """The shipped folder `methods` or `datasets`: inside an installed wheel, else at the root of the checkout."""

@@ -143,7 +143,7 @@ def preview(
     option: Option = None,
 ) -> None:
     """Draws a contact sheet: frames over the sensor curves, and the GAF image of each sensor."""
-    from kdbench.data import files
+    from kdbench import files
     from kdbench.data.preview import contact_sheet, spread
 
     data = _open(name, video, preset, None, None, data_dir, option, exclude_broken=exclude_broken)

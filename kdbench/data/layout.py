@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kdbench import resources
-from kdbench.data import files
+import numpy as np
+
+from kdbench import files, resources
 from kdbench.data.reader import Reader
 from kdbench.errors import DataError
 
@@ -173,7 +174,6 @@ def complete(
         arrays: Names of the array files.
         facts: The other fields of `Meta`, which the caller knows.
     """
-    import numpy as np
     import pandas as pd
     import PIL
 
@@ -182,7 +182,7 @@ def complete(
     buffer = io.BytesIO()
     index = pd.DataFrame(list(rows))
     index.to_parquet(buffer, index=False)
-    with files.whole(folder / INDEX) as file:
+    with files.whole(folder / INDEX, elsewhere=resources.OTHER_CACHE) as file:
         file.write(buffer.getvalue())
     prints = fingerprints(key, index, facts["excluded"], facts["packed"])
     meta = Meta(
@@ -194,9 +194,30 @@ def complete(
         versions={"kdbench": kdbench.__version__, "numpy": np.__version__, "pillow": PIL.__version__},
         **facts,
     )
-    with files.whole(folder / META) as file:
+    with files.whole(folder / META, elsewhere=resources.OTHER_CACHE) as file:
         file.write(json.dumps(dataclasses.asdict(meta), indent=1, sort_keys=True).encode())
     return meta
+
+
+def write_array(path: Path, parts: Iterable[np.ndarray], shape: tuple[int, ...], dtype: np.dtype) -> None:
+    """Writes a .npy file from consecutive pieces, without holding it in memory.
+
+    Plain writes instead of a memory map: on a full disk a map dies by a signal, a write gives an error.
+
+    Args:
+        path: The file.
+        parts: Pieces along the first axis, in C order.
+        shape: Shape of the whole.
+        dtype: Type of the whole.
+
+    Raises:
+        RunFailed: The file cannot be written.
+    """
+    with files.whole(path, elsewhere=resources.OTHER_CACHE) as file:
+        header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        for part in parts:
+            file.write(np.ascontiguousarray(part, dtype).data)
 
 
 def fingerprints(

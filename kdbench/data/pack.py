@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from kdbench.data import files, packed
+from kdbench import files
+from kdbench.data import packed
 from kdbench.data.dataset import Dataset
 from kdbench.data.packed import sheet, sheet_columns, unsheet
 from kdbench.data.part import resized
@@ -68,7 +69,7 @@ def pack(dataset: Dataset, out: Path, *, max_mib: float, jobs: int | None = None
         shutil.rmtree(target, ignore_errors=True)
         temporary.replace(target)
     except OSError as error:
-        raise files.explained(error, target) from error
+        raise files.unwritable(error, target) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return target

@@ -26,7 +26,8 @@ from typing import Any
 
 import numpy as np
 
-from kdbench.data import files, layout, manifest, part
+from kdbench import files, resources
+from kdbench.data import layout, manifest, part
 from kdbench.data.layout import Key, Meta
 from kdbench.data.part import Stamp
 from kdbench.data.progress import note, progress
@@ -134,7 +135,7 @@ def _check_space(key: Key, folder: Path, todo: int, total: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(folder).free
     except OSError as error:
-        raise files.explained(error, folder) from error
+        raise files.unwritable(error, folder, elsewhere=resources.OTHER_CACHE) from error
     if free < needed:
         raise RunFailed(
             f"preparing {key} needs about {needed // 2**20 + 1} MiB in {folder.parent}, {free // 2**20} MiB are free",
@@ -199,11 +200,11 @@ def _join(
         list(clips())
     else:
         shape: tuple[int, ...] = (len(trials), key.channels, key.frames, key.frame_size, key.frame_size)
-        files.write_array(folder / layout.VIDEO, clips(), shape, np.dtype(np.uint8))
+        layout.write_array(folder / layout.VIDEO, clips(), shape, np.dtype(np.uint8))
         arrays.append(layout.VIDEO)
     for name, values in series.items():
         shape = (sum(map(len, values)), len(sensors[name].axes))
-        files.write_array(folder / layout.series_file(name), values, shape, np.dtype(np.float32))
+        layout.write_array(folder / layout.series_file(name), values, shape, np.dtype(np.float32))
     facts = {
         "place": source.place,
         "signature": signature,

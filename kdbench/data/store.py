@@ -9,7 +9,8 @@ from typing import Any
 
 import filelock
 
-from kdbench.data import files, layout, source
+from kdbench import files, resources
+from kdbench.data import layout, source
 from kdbench.data.card import Card, load_card
 from kdbench.data.dataset import Dataset, load
 from kdbench.data.layout import Key, Meta
@@ -103,7 +104,7 @@ def _locked(folder: Path, key: Key, *, shown: bool) -> Iterator[None]:
             note(f"Another process prepares {key}; waiting for it", shown=shown)
             lock.acquire()
     except OSError as error:
-        raise files.explained(error, folder) from error
+        raise files.unwritable(error, folder, elsewhere=resources.OTHER_CACHE) from error
     try:
         yield
     finally:

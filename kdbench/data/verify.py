@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kdbench.data import files, manifest, packed
+from kdbench import files
+from kdbench.data import manifest, packed
 from kdbench.data.card import Card
 from kdbench.data.dataset import load
 from kdbench.data.layout import Meta

@@ -5,47 +5,33 @@ A file appears under its name only when it is complete and on the disk, so a kil
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import io
 import json
 import math
 import os
-import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdbench.errors import DataError, RunFailed
+from kdbench.files import unwritable, whole
 
 if TYPE_CHECKING:
     import pandas as pd
     from torch import Tensor
 
-_FULL = {errno.ENOSPC, errno.EDQUOT}
-_MIB = 2**20
+_RESUMES = "from the last checkpoint"
+_ELSEWHERE = "--out FOLDER or KDBENCH_HOME=FOLDER puts runs elsewhere."
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Writes a whole file atomically: a temporary file beside it, flushed to the disk, then renamed over it.
+    """Writes a file, whole and flushed to the disk or not at all.
 
     Raises:
         RunFailed: The disk is full, or the folder cannot be written; the earlier file is as it was.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise _explained(error, path, len(data)) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    with whole(Path(path), size=len(data), resumes=_RESUMES, elsewhere=_ELSEWHERE) as file:
+        file.write(data)
 
 
 def write_json(path: Path, obj: Any) -> None:
@@ -94,7 +80,7 @@ def append_jsonl(path: Path, obj: Any) -> None:
                 file.truncate(end)
                 raise
     except OSError as error:
-        raise _explained(error, path, len(line)) from error
+        raise unwritable(error, path, size=len(line), resumes=_RESUMES, elsewhere=_ELSEWHERE) from error
 
 
 def write_jsonl(path: Path, records: Iterable[Any]) -> None:
@@ -213,15 +199,3 @@ def _not_finite(value: Any, key: str = "") -> Iterator[str]:
 
 def _broken(path: Path, kind: str, error: Exception) -> DataError:
     return DataError(f"{path} is not whole, valid {kind}: {error}", hint=f"Delete it and repeat the command: rm {path}")
-
-
-def _explained(error: OSError, path: Path, size: int) -> RunFailed:
-    if error.errno in _FULL:
-        return RunFailed(
-            f"the disk is full while writing {path}; it needs {math.ceil(size / _MIB)} MiB",
-            hint="Free some space and repeat the same command: it goes on from the last checkpoint.",
-        )
-    return RunFailed(
-        f"cannot write {path}: {error.strerror or error}",
-        hint="Choose a folder that you may write: --out FOLDER or KDBENCH_HOME=FOLDER",
-    )

@@ -1,0 +1,82 @@
+"""Writing files: whole or not there at all, and a disk that is full explained."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import math
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from kdbench.errors import RunFailed
+
+# EFBIG is what a file-size limit (ulimit -f) gives.
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_MIB = 2**20
+
+
+@contextlib.contextmanager
+def whole(
+    path: Path, *, durable: bool = True, size: int | None = None, resumes: str = "", elsewhere: str = ""
+) -> Iterator[BinaryIO]:
+    """Opens a file that appears under its name only when the block ends without an error.
+
+    Until then it is a temporary file beside it, so a killed writer leaves the earlier file.
+
+    Args:
+        path: The file; its folder is made.
+        durable: Flush it to the disk before it gets its name. False for the many small files that are made again where
+            one is damaged.
+        size: Bytes that will be written, where it is known; for the message.
+        resumes: As for `unwritable`.
+        elsewhere: As for `unwritable`.
+
+    Raises:
+        RunFailed: The disk is full, or the folder cannot be written; an earlier file is as it was.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            yield file
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise unwritable(error, path, size=size, resumes=resumes, elsewhere=elsewhere) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def unwritable(
+    error: OSError, path: Path, *, size: int | None = None, resumes: str = "", elsewhere: str = ""
+) -> RunFailed:
+    """The error for a file that cannot be written.
+
+    Args:
+        error: What the system said.
+        path: The file or folder.
+        size: Bytes that it would take, where it is known.
+        resumes: Where the command goes on when it is repeated; by default where it was.
+        elsewhere: How to choose another folder, as a sentence.
+    """
+    other = elsewhere or "Choose a folder that you may write."
+    if error.errno not in _FULL:
+        return RunFailed(f"cannot write {path}: {error.strerror or error}", hint=other)
+    needs = "" if size is None else f"; it needs {math.ceil(size / _MIB)} MiB"
+    again = f"Free some space and repeat the same command: it goes on {resumes or 'where it was'}."
+    return RunFailed(
+        f"the disk is full while writing {path}{needs}", hint=f"{again} {elsewhere}" if elsewhere else again
+    )
+
+
+def sha256_of(path: Path) -> str:
+    """sha256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
