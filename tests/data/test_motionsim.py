@@ -125,11 +125,49 @@ def test_protocols_follow_the_size(card):
         ({"noise": float("nan")}, "'noise'.*nan"),
         ({"noise": "much"}, "'noise'.*'much'"),
         ({"nose": 1.0}, "nose.*did you mean 'noise'"),
+        ({"cameras": 5}, "'cameras'.*5.*from 1 to 4"),
+        ({"occlusion": 1}, "'occlusion'.*1.*below 1"),
+        ({"sensors": "wirst"}, "wirst.*did you mean 'wrist'"),
     ],
 )
 def test_a_bad_option_is_named(card, options, message):
     with pytest.raises(UsageError, match=message):
         MotionSim(card, None, options)
+
+
+def test_with_phone_and_watch_it_has_the_sensors_of_mmact(card):
+    reader = MotionSim(card, None, SMALL | {"sensors": "phone_and_watch"})
+    trial = trial_of(reader, "a2_s1_t1")
+    recording = reader.read(trial, "depth", FRAMES)
+    check(recording, reader.card, trial.id, "depth", FRAMES)
+    assert list(recording.series) == ["acc_phone", "acc_watch", "gyro", "orientation"]
+    seconds = {name: len(recording.series[name]) / sensor.rate_hz for name, sensor in reader.card.sensors.items()}
+    assert np.ptp(list(seconds.values())) < 0.03
+    wrist = MotionSim(card, None, SMALL).read(trial, "depth", FRAMES)
+    assert np.array_equal(recording.clip, wrist.clip)
+    watch = resample(recording.series["acc_watch"], 100) - resample(wrist.series["accelerometer"], 100)
+    assert np.abs(watch).mean() < 0.15  # one movement, other errors
+
+
+def test_cameras_share_the_sensors_of_a_performance(card):
+    alone, several = MotionSim(card, None, SMALL), MotionSim(card, None, SMALL | {"cameras": 3})
+    assert len(several.trials()) == 3 * len(alone.trials())
+    views = [several.read(trial_of(several, f"a1_s2_t1_c{number}"), "depth", FRAMES) for number in (1, 2, 3)]
+    for view in views[1:]:
+        assert all(np.array_equal(view.series[name], series) for name, series in views[0].series.items())
+        assert not np.array_equal(view.clip, views[0].clip)
+    first = alone.read(trial_of(alone, "a1_s2_t1"), "depth", FRAMES)
+    assert all(np.array_equal(views[0].series[name], series) for name, series in first.series.items())
+    assert several.card.protocols["cross_view"].test == {"camera": (3,)}
+
+
+def test_occlusion_hides_a_part_of_the_same_picture(card):
+    clear, hidden = (MotionSim(card, None, SMALL | {"noise": 0, "occlusion": share}) for share in (0, 0.4))
+    for trial in clear.trials()[::9]:
+        whole, part = (reader.read(trial, "depth", FRAMES).clip for reader in (clear, hidden))
+        left = part > 0
+        assert np.array_equal(part[left], whole[left])
+        assert left.sum() < (whole > 0).sum()
 
 
 def test_it_opens_as_a_prepared_data_set(tmp_path, monkeypatch):

@@ -7,8 +7,8 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from kdbench.data.motionsim.actions import ACTIONS, Action, Beat
-from kdbench.data.motionsim.body import COLUMN, Body
-from kdbench.data.motionsim.imu import Placement, inertial
+from kdbench.data.motionsim.body import COLUMN, DOFS, Body
+from kdbench.data.motionsim.imu import IN_THE_POCKET, Placement, inertial, orientation
 from kdbench.data.motionsim.kinematics import forward
 from kdbench.data.motionsim.motion import Motion, Style
 from kdbench.data.motionsim.people import performer
@@ -36,12 +36,12 @@ def drawn_wrist(motion, body, times):
 def test_signals_are_the_finite_differences_of_the_drawn_movement(action):
     who = performer(seed=0, subject=2, action=action, repetition=1)
     motion = Motion(ACTIONS[action - 1], who.style)
-    signals = inertial(wrist(motion, who.body, who.placement), motion.seconds, RATE_HZ)
+    signals = inertial(wrist(motion, who.body, who.watch), motion.seconds, RATE_HZ)
 
     times = (np.arange(signals["accelerometer"].shape[1]) + 0.5) / RATE_HZ
     step = 1e-3
     before, at, after = (drawn_wrist(motion, who.body, times + k * step) for k in (-1, 0, 1))
-    mount = Rotation.from_matrix(np.array(who.placement.mount))
+    mount = Rotation.from_matrix(np.array(who.watch.mount))
     acceleration = (before[0] - 2 * at[0] + after[0]) / step**2
     force = (at[1] * mount).inv().apply(acceleration + np.array([0, 0, G])) / G
     rate = np.rad2deg(((before[1] * mount).inv() * (after[1] * mount)).as_rotvec() / (2 * step))
@@ -56,9 +56,9 @@ def test_integrated_angular_rate_recovers_the_orientation():
     who = performer(seed=0, subject=1, action=9, repetition=1)
     motion = Motion(ACTIONS[8], who.style)
     fast_hz = 2000.0
-    rate = np.deg2rad(inertial(wrist(motion, who.body, who.placement), motion.seconds, fast_hz)["gyroscope"].T)
+    rate = np.deg2rad(inertial(wrist(motion, who.body, who.watch), motion.seconds, fast_hz)["gyroscope"].T)
     edges = np.arange(len(rate) + 1) / fast_hz
-    _, truth = who.placement.frame(forward(motion(edges), who.body), who.body)
+    _, truth = who.watch.frame(forward(motion(edges), who.body), who.body)
 
     turned = Rotation.from_matrix(truth[0])
     for step in Rotation.from_rotvec(rate / fast_hz):
@@ -125,3 +125,29 @@ def test_movements_are_band_limited():
         power = np.abs(np.fft.rfft((force - force.mean(1, keepdims=True)) * window)) ** 2
         high = np.fft.rfftfreq(force.shape[1], 1 / 200.0) > 15
         assert power[:, high].sum() < 0.01 * power.sum(), ACTIONS[action - 1].name
+
+
+def test_the_phone_reads_its_attitude_as_the_standard_angles():
+    turned = {"yaw": -30.0, "r_hip": 0.0}
+    angles = np.zeros((2, len(DOFS)))
+    for dof, value in turned.items():
+        angles[:, COLUMN[dof]] = value
+    pose = forward(angles, Body.of())
+    azimuth, pitch, roll = orientation(lambda _times: IN_THE_POCKET.frame(pose, Body.of()), 0.04, 50.0)[:, 0]
+    # Its y points to the person's right, who faces 30 degrees east of north.
+    assert azimuth == pytest.approx(120)
+    assert pitch == pytest.approx(0, abs=1e-9)
+    assert roll == pytest.approx(-90)
+
+
+def test_the_phone_s_attitude_rebuilds_its_rotation():
+    who = performer(seed=0, subject=1, action=10, repetition=1)
+    motion = Motion(ACTIONS[9], who.style)
+    frame_at = wrist(motion, who.body, who.phone)
+    azimuth, pitch, roll = orientation(frame_at, motion.seconds, 50.0)
+    times = (np.arange(len(azimuth)) + 0.5) / 50.0
+    _, rotation = frame_at(times)
+    to_east_north_up = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    rebuilt = Rotation.from_euler("ZXY", np.stack([-azimuth, -pitch, roll], axis=1), degrees=True).as_matrix()
+    np.testing.assert_allclose(rebuilt, to_east_north_up @ rotation, atol=1e-9)
+    assert np.ptp(roll) > 60  # a squat lifts the thigh

@@ -9,7 +9,7 @@ from kdbench.data.motionsim.actions import ACTIONS, REST
 from kdbench.data.motionsim.body import COLUMN, DOFS, Body, Capsule
 from kdbench.data.motionsim.kinematics import Pose, forward
 from kdbench.data.motionsim.motion import Motion, Style
-from kdbench.data.motionsim.render import MARGIN, Camera, render
+from kdbench.data.motionsim.render import MARGIN, Camera, occluded, render
 
 FAR = Camera(distance_m=1000.0, height_m=0.0)
 
@@ -98,3 +98,24 @@ def test_limbs_keep_their_lengths_whatever_the_pose():
         rotation = pose.rotation[lower]
         np.testing.assert_allclose(rotation @ rotation.swapaxes(1, 2), np.tile(np.eye(3), (50, 1, 1)), atol=1e-12)
         np.testing.assert_allclose(np.linalg.det(rotation), 1.0)
+
+
+def test_a_camera_at_the_side_sees_what_one_in_front_sees_of_a_person_who_turns():
+    # A person who turns by -90 degrees shows the camera in front what the camera at their left saw.
+    body = Body.of()
+    side = render(forward(posed(), body), body, 96, Camera(azimuth_deg=90.0))[0]
+    turned = render(forward(posed(yaw=-90.0), body), body, 96, Camera())[0]
+    np.testing.assert_allclose(side, turned, atol=1e-2)
+    assert np.abs(side - render(forward(posed(), body), body, 96, Camera())[0]).max() > 100
+
+
+def test_an_occluder_hides_its_share_and_stands_still():
+    seen = np.full((6, 40, 40), 2000, np.float32)
+    kinds = set()
+    for draw in range(20):
+        hidden = occluded(seen, 0.25, np.random.default_rng(draw)) == 0
+        assert hidden.mean() == 0.25
+        assert (hidden == hidden[0]).all()
+        kinds.add("desk" if hidden[0, -1].all() else "pillar")
+    assert kinds == {"desk", "pillar"}
+    assert seen.all()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kdbench.data.motionsim.body import COLUMN, DOFS, Body
-from kdbench.data.motionsim.imu import Placement
+from kdbench.data.motionsim.imu import IN_THE_POCKET, Placement
 from kdbench.data.motionsim.motion import MAX_BEATS, SWAY_DOFS, SWAY_HZ, Style
 from kdbench.seeds import seed_for
 
@@ -25,11 +25,12 @@ HABIT_DRIFT, TRIAL_DRIFT = 7.0, 4.0
 
 @dataclass(frozen=True)
 class Performer:
-    """A trial's performer: the body, the style of this performance and how the sensor sits."""
+    """A trial's performer: the body, the style of this performance, and how the watch and the phone sit."""
 
     body: Body
     style: Style
-    placement: Placement
+    watch: Placement
+    phone: Placement
 
 
 def performer(seed: int, subject: int, action: int, repetition: int) -> Performer:
@@ -65,7 +66,9 @@ def performer(seed: int, subject: int, action: int, repetition: int) -> Performe
         phase=float(habit.normal(0, 0.06) + trial.normal(0, 0.03)),
         sway=trial.normal(0, 0.5, (len(SWAY_DOFS), len(SWAY_HZ), 2)),
     )
-    return Performer(body, style, Placement().turned(float(slip)))
+    pocket = _generator(seed, "pocket", subject).normal(0, 12)
+    pocket += _generator(seed, "pocket", subject, action, repetition).normal(0, 8)
+    return Performer(body, style, Placement().turned(float(slip)), IN_THE_POCKET.turned(float(pocket)))
 
 
 def _generator(seed: int, *names: str | int) -> np.random.Generator:

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from kdbench.data import depth
-from kdbench.data.card import Card, ProtocolRule, Trials, Validation
+from kdbench.data.card import Card
 from kdbench.data.motionsim.actions import ACTIONS
-from kdbench.data.motionsim.imu import inertial, measured
 from kdbench.data.motionsim.kinematics import forward
 from kdbench.data.motionsim.motion import Motion
 from kdbench.data.motionsim.people import Performer, performer
-from kdbench.data.motionsim.render import Camera, render
+from kdbench.data.motionsim.render import CAMERAS, occluded, render
+from kdbench.data.motionsim.sizes import check_options, sized
+from kdbench.data.motionsim.wearables import WORN, readings
 from kdbench.data.reader import Reader, Recording, Trial
 from kdbench.data.timeline import centre_frames
-from kdbench.errors import UsageError
 from kdbench.seeds import seed_for
 
 DEPTH_NOISE_MM = 20.0
 DROPOUT = 0.04
-
-_LEAST = {"actions": 2, "subjects": 2, "trials": 1, "seed": 0}
 
 
 class MotionSim(Reader):
@@ -40,14 +37,19 @@ class MotionSim(Reader):
         trials: Repetitions of each action by each person.
         noise: Factor of the sensors' and the camera's errors; 0 leaves their resolution.
         seed: Another seed makes other people.
+        sensors: What is worn, a key of `kdbench.data.motionsim.wearables.WORN`.
+        cameras: How many cameras of `kdbench.data.motionsim.render.CAMERAS` see a performance. With several, a trial is
+            one camera's view of it (`a1_s2_t3_c4`), all of them share the sensors' series, and the protocol
+            `cross_view` tests the last camera.
+        occlusion: Share of the picture that hides behind a desk or a pillar, 0 to 1.
     """
 
     generated = True
 
     def __init__(self, card: Card, root: Path | None = None, options: Mapping[str, Any] | None = None) -> None:
         super().__init__(card, root, options)
-        _check(self.options)
-        self.card = _sized(card, self.options["actions"], self.options["subjects"], self.options["trials"])
+        check_options(self.options)
+        self.card = sized(card, self.options)
 
     def motion(self, trial: Trial) -> tuple[Motion, Performer]:
         """The movement behind a trial, exact and continuous in time, and who performs it."""
@@ -58,70 +60,30 @@ class MotionSim(Reader):
     def read(self, trial: Trial, view: str | None, frames: int) -> Recording:
         """See `Reader.read`."""
         motion, who = self.motion(trial)
+        performance = trial.id.partition("_c")[0]
 
-        def sensor_frame(times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            return who.placement.frame(forward(motion(times), who.body), who.body)
+        def errors(device: str) -> np.random.Generator:
+            return self._generator(device, performance)
 
-        rate_hz = self.card.sensors["accelerometer"].rate_hz
-        exact = inertial(sensor_frame, motion.seconds, rate_hz)
-        readings = measured(exact, self.options["noise"], self._generator("sensors", trial))
-        series = {name: np.ascontiguousarray(values.T, np.float32) for name, values in readings.items()}
+        series = readings(WORN[self.options["sensors"]], motion, who, self.options["noise"], errors)
         if view is None:
             return Recording(series)
         shape = self.card.views[view]
         chosen = centre_frames(max(int(motion.seconds * shape.rate_hz), 1), frames)
         pose = forward(motion((chosen + 0.5) / shape.rate_hz), who.body)
-        millimetres = render(pose, who.body, shape.height, Camera())
-        clip = self._grey(millimetres, self._generator("camera", trial))
+        camera = CAMERAS[int(trial.columns.get("camera", 1)) - 1]
+        clip = self._grey(render(pose, who.body, shape.height, camera), trial)
         return Recording(series, clip[..., np.newaxis])
 
-    def _grey(self, millimetres: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Adds the camera's errors (depth noise, pixels without a reading) and scales to 8 bits as for recordings."""
-        noise = self.options["noise"]
+    def _grey(self, millimetres: np.ndarray, trial: Trial) -> np.ndarray:
+        """Hides a part, adds the camera's errors (depth noise, pixels without a reading) and scales to 8 bits."""
+        noise, rng = self.options["noise"], self._generator("camera", trial.id)
         near, far = depth.range_of(millimetres)
+        if self.options["occlusion"]:
+            millimetres = occluded(millimetres, self.options["occlusion"], self._generator("occlusion", trial.id))
         error = rng.standard_normal(millimetres.shape, np.float32) * np.float32(DEPTH_NOISE_MM * noise)
         seen = rng.random(millimetres.shape, np.float32) >= DROPOUT * noise
         return depth.to_grey(np.where(seen & (millimetres > 0), np.maximum(millimetres + error, 1), 0), near, far)
 
-    def _generator(self, part: str, trial: Trial) -> np.random.Generator:
-        return np.random.default_rng(seed_for("motionsim", self.options["seed"], part, trial.id))
-
-
-def _check(options: Mapping[str, Any]) -> None:
-    for name, least in _LEAST.items():
-        value = options[name]
-        most = len(ACTIONS) if name == "actions" else math.inf
-        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-            limits = f"from {least} to {most}" if name == "actions" else f"of at least {least}"
-            raise UsageError(f"option '{name}' of data set 'motionsim' is {value!r}, expected a whole number {limits}")
-    noise = options["noise"]
-    if isinstance(noise, bool) or not isinstance(noise, int | float) or not (0 <= noise < math.inf):
-        raise UsageError(f"option 'noise' of data set 'motionsim' is {noise!r}, expected a number of at least 0")
-
-
-def _sized(card: Card, actions: int, subjects: int, repetitions: int) -> Card:
-    """The card for other sizes than its own; the protocols keep their rule."""
-    people, turns = tuple(range(1, subjects + 1)), tuple(range(1, repetitions + 1))
-    odd, half = people[::2], (repetitions + 1) // 2
-    changes: dict[str, Callable[[ProtocolRule], ProtocolRule]] = {
-        "cross_subject": lambda rule: rule.model_copy(
-            update={
-                "train": {"subject": odd},
-                "test": {"subject": people[1::2]},
-                "validation": Validation(where={"subject": odd[-1:]}),
-            }
-        ),
-        "subject_specific": lambda rule: rule.model_copy(
-            update={"train": {"repetition": turns[:half]}, "test": {"repetition": turns[half:]}}
-        ),
-        "loso_{subject}": lambda rule: rule.model_copy(update={"each": {"subject": people}}),
-    }
-    trials = Trials(
-        id="a{action}_s{subject}_t{repetition}",
-        columns={"action": tuple(range(1, actions + 1)), "subject": people, "repetition": turns},
-        label="action",
-    )
-    protocols = {name: changes[name](rule) if name in changes else rule for name, rule in card.protocols.items()}
-    sized = card.model_copy(update={"classes": card.classes[:actions], "trials": trials, "protocols": protocols})
-    sized._folder = card.folder
-    return sized
+    def _generator(self, part: str, name: str) -> np.random.Generator:
+        return np.random.default_rng(seed_for("motionsim", self.options["seed"], part, name))

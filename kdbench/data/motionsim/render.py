@@ -1,6 +1,7 @@
 """The camera: a depth view of a pose, drawn by a vectorised rasteriser of tapered capsules.
 
-The camera stands at distance d in front of the person and looks at them along -x. A point (x, y, z) appears at
+The camera stands at distance d from the person and looks at them along the -x of its own frame, which is the world's
+turned about the vertical by the camera's azimuth: 0 faces the person. A point (x, y, z) of that frame appears at
 (u, v) = (y, z − h) · d / (d − x), in metres of the plane through the world's origin; radii scale alike. For a capsule
 with projected ends a, b, radii r_a, r_b and depths x_a, x_b, a pixel p lies on it where
 
@@ -23,10 +24,34 @@ MARGIN = 1.06
 
 @dataclass(frozen=True)
 class Camera:
-    """A camera that faces the person: distance from the world's origin and height of the lens, metres."""
+    """A camera that looks at the person.
+
+    Attributes:
+        distance_m: Distance from the world's origin.
+        height_m: Height of the lens.
+        azimuth_deg: Where it stands around the person: 0 in front, 90 at their left.
+    """
 
     distance_m: float = 3.2
     height_m: float = 1.1
+    azimuth_deg: float = 0.0
+
+    def frame(self, points: np.ndarray) -> np.ndarray:
+        """Points `(..., 3)` of the world in the camera's frame, metres."""
+        if not self.azimuth_deg:
+            return points
+        turn = np.deg2rad(self.azimuth_deg)
+        cosine, sine = np.cos(turn), np.sin(turn)
+        return points @ np.array([[cosine, -sine, 0.0], [sine, cosine, 0.0], [0.0, 0.0, 1.0]])
+
+
+CAMERAS = (
+    Camera(),
+    Camera(height_m=1.9, azimuth_deg=55),
+    Camera(height_m=1.9, azimuth_deg=-55),
+    Camera(height_m=1.4, azimuth_deg=150),
+)
+"""The fixed cameras of the room, in the order of their numbers: one in front, one at each side, one behind."""
 
 
 def render(pose: Pose, body: Body, size: int, camera: Camera) -> np.ndarray:
@@ -53,6 +78,29 @@ def render(pose: Pose, body: Body, size: int, camera: Camera) -> np.ndarray:
     return np.where(np.isfinite(surface), np.maximum(distance, 1), 0)
 
 
+def occluded(millimetres: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+    """Hides a part of the person behind a thing that stands still, as furniture does in a room.
+
+    The thing is a desk, which hides the lower part of the picture, or a pillar, which hides an upright strip. The
+    picture shows the person alone, so that what hides them reads 0 like the background.
+
+    Args:
+        millimetres: What `render` returns `(T, size, size)`; left as it is.
+        share: Share of the picture's height (desk) or width (pillar) that is hidden, 0 to 1.
+        rng: Draws which of the two, and where the pillar stands.
+    """
+    size = millimetres.shape[-1]
+    hidden = round(share * size)
+    desk, place = rng.random() < 0.5, rng.random()
+    result = millimetres.copy()
+    if desk:
+        result[:, size - hidden :] = 0
+    else:
+        left = round(place * (size - hidden))
+        result[:, :, left : left + hidden] = 0
+    return result
+
+
 def _project(pose: Pose, body: Body, camera: Camera) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Ends `(N, T, 3)` as (u, v, depth) and radii `(N, T, 2)` of the body's N capsules."""
 
@@ -63,8 +111,8 @@ def _project(pose: Pose, body: Body, camera: Camera) -> tuple[np.ndarray, np.nda
 
     starts, stops, radii = [], [], []
     for part in body.capsules:
-        start, near = seen(pose.point(part.segment, np.array(part.start)))
-        stop, far = seen(pose.point(part.segment, np.array(part.stop)))
+        start, near = seen(camera.frame(pose.point(part.segment, np.array(part.start))))
+        stop, far = seen(camera.frame(pose.point(part.segment, np.array(part.stop))))
         starts.append(start)
         stops.append(stop)
         radii.append(np.stack([part.start_radius * near, part.stop_radius * far], axis=-1))
