@@ -121,11 +121,19 @@ def declared_needs(names: Iterable[str]) -> frozenset[str]:
 
 
 class Term(nn.Module):
-    """One loss with its weight, its parameters and, where widths differ, its projectors."""
+    """One loss with its weight, its parameters and, where widths differ, its projectors.
 
-    def __init__(self, name: str, spec: LossTerm, context: Context, *, where: str) -> None:
+    Args:
+        name: The loss's registered name.
+        spec: Weight and parameters.
+        context: What the loss is built from.
+        where: Its key in the recipe, for messages.
+        component: The loss itself, where it is not registered.
+    """
+
+    def __init__(self, name: str, spec: LossTerm, context: Context, *, where: str, component: Any = None) -> None:
         super().__init__()
-        component = registry("loss").get(name)
+        component = registry("loss").get(name) if component is None else component
         declares = part_of(component).declares
         self.name = name
         self.weight = spec.weight
