@@ -31,6 +31,10 @@ class UsageError(KdbenchError):
     exit_code = 2
 
 
+class Unavailable(UsageError):
+    """Something to be fetched, such as pretrained weights, is neither here nor reachable."""
+
+
 class DataError(KdbenchError):
     """Data are missing, broken, or not what their card says."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from kdbench.errors import UsageError
+from kdbench.errors import Unavailable, UsageError
 
 IMAGENET_STATISTICS = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 REACH_SECONDS = 10
@@ -26,7 +26,7 @@ def reachable(url: str) -> bool:
 
 def unavailable(encoder: str, file: str, url: str, place: Path | str) -> UsageError:
     """The error for pretrained weights that are neither cached nor reachable."""
-    return UsageError(
+    return Unavailable(
         f"the pretrained weights of '{encoder}' are neither cached nor reachable: {file} of {url}",
         hint=f"Put that file at {place}; or name a safetensors file with weights: PATH; "
         "or train from scratch with weights: random.",

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kdbench.errors import UsageError, unknown
+from kdbench.errors import Unavailable, UsageError, unknown
 from kdbench.registry import semantics
 from kdbench.semantics.base import LabelVectors
 
@@ -115,11 +115,11 @@ def _read(model: str, *, local: bool) -> tuple[Any, Any]:
 
 def _missing(model: str, error: Exception) -> UsageError:
     why = str(error).strip().partition("\n")[0]
+    kind: type[UsageError] = Unavailable
+    message = f"the language model '{model}' is neither cached nor reachable: {why}"
     if Path(model).is_dir():
-        message = f"the folder {model} holds no complete language model: {why}"
-    else:
-        message = f"the language model '{model}' is neither cached nor reachable: {why}"
-    return UsageError(
+        kind, message = UsageError, f"the folder {model} holds no complete language model: {why}"
+    return kind(
         message,
         hint="Put config.json, the tokenizer's files and model.safetensors into a folder and name it: "
         "--set semantics.model=FOLDER. Or go without it, with the shipped vectors: --set semantics.name=table",
