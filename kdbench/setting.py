@@ -108,8 +108,35 @@ class Setting:
         if "semantic" in declared_needs(spec.losses) and self.label_vectors is not None:
             semantic = self.label_vectors.vectors.shape[1]
         torch.manual_seed(self.pairing.seed_of("initialisation", phase))
-        network = build_network(spec, sources=sources, classes=len(self.classes), semantic=semantic, role=phase)
+        network = build_network(
+            spec,
+            sources=sources,
+            classes=len(self.classes),
+            semantic=semantic,
+            groups=self._groups_for(phase, spec),
+            role=phase,
+        )
         return network.to(self.accelerator.device)
+
+    def _groups_for(self, phase: str, spec: NetworkSpec) -> int | None:
+        """Number of groups of classes that a network's group heads tell apart; None where no loss needs them.
+
+        Raises:
+            UsageError: A loss needs groups and the data set's card has less than two.
+        """
+        needing = [name for name in spec.losses if "group_logits" in declared_needs([name])]
+        if not needing:
+            return None
+        card = self.cell.dataset.card
+        if len(card.group_names) < 2:
+            held = f"only the group '{card.group_names[0]}'" if card.group_names else "no groups"
+            raise UsageError(
+                f"{phase}.losses.{needing[0]} tells groups of similar classes apart, and the classes of {card.name} "
+                f"have {held} (actions that are left out are not counted)",
+                hint=f"Give each class a group in {card.folder / 'card.yaml'}, two or more in all: "
+                f"{{name: …, short: …, group: …}}; or do without: --set {phase}.losses.{needing[0]}=null",
+            )
+        return len(card.group_names)
 
     def objective(self, phase: str, spec: NetworkSpec, network: Network, teacher: Network | None) -> Objective:
         """Builds the losses of a phase."""
@@ -119,6 +146,7 @@ class Setting:
             teachers=tuple(teacher.widths) if teacher else (),
             label_vectors=self.label_vectors.vectors if self.label_vectors else None,
             train_size=len(self.split.train),
+            groups=torch.tensor(groups) if (groups := self.cell.dataset.card.class_groups) else None,
         )
         torch.manual_seed(self.pairing.seed_of("objective", phase))
         return Objective(spec.losses, context, owner=phase).to(self.accelerator.device)

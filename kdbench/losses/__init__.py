@@ -2,6 +2,7 @@
 
 BUILTIN = {
     "ce": "kdbench.losses.ce:cross_entropy",
+    "group_ce": "kdbench.losses.group_ce:GroupCrossEntropy",
     "se": "kdbench.losses.se:SemanticEmbedding",
     "st": "kdbench.losses.st:soft_targets",
     "sgm": "kdbench.losses.sgm:SemanticGraphMapping",
