@@ -89,6 +89,11 @@ class Cell:
             return None
         return hashlib.sha256(self.label_vectors.vectors.numpy().tobytes()).hexdigest()
 
+    def _groups(self, *specs: NetworkSpec | None) -> dict[str, Any]:
+        """The groups of classes where a loss needs them, else nothing, so that other runs keep their names."""
+        names = [name for spec in specs if spec is not None for name in spec.losses]
+        return {"groups": self.dataset.card.class_groups} if "group_logits" in declared_needs(names) else {}
+
     def _key(self) -> dict[str, Any]:
         specs = (self.recipe.teacher, self.recipe.student)
         return self._shared_key() | {
@@ -96,6 +101,7 @@ class Cell:
             "fingerprint": self.dataset.fingerprint,
             "label_vectors": self._vectors(*specs),
             "weights": [_weights(spec) for spec in specs],
+            **self._groups(*specs),
         }
 
     def _teacher_key(self) -> dict[str, Any]:
@@ -106,6 +112,7 @@ class Cell:
             "fingerprint": self.dataset.series_fingerprint,
             "label_vectors": self._vectors(teacher),
             "weights": _weights(teacher),
+            **self._groups(teacher),
         }
         if teacher and teacher.modality == VIDEO:
             key |= {"data": self.recipe.data.model_dump(), "fingerprint": self.dataset.fingerprint}

@@ -24,7 +24,7 @@ ABLATIONS = ("all", "channel")
 class Network(nn.Module):
     """Representations, encoders, a fusion and heads, from `Batch` to `Features`.
 
-    There is one representation and one encoder a source, and one pair of heads a branch. Sources and branches are the
+    There is one representation and one encoder a source, and one set of heads a branch. Sources and branches are the
     same unless the fusion is joint, which leaves one branch.
 
     Args:
@@ -34,6 +34,7 @@ class Network(nn.Module):
         fusion: Joins them.
         classes: K.
         semantic: S, the width of the label vectors, or None where no loss needs the semantic feature.
+        groups: G, the number of groups of classes, or None where no loss needs their scores.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Network(nn.Module):
         *,
         classes: int,
         semantic: int | None,
+        groups: int | None = None,
     ) -> None:
         super().__init__()
         self.modality = modality
@@ -60,7 +62,10 @@ class Network(nn.Module):
             self.projections = nn.ModuleList(
                 nn.Identity() if width == semantic else nn.Linear(width, semantic) for _ in self.branches
             )
-        self.widths = [Widths(classes, tuple(fusion.out_channels), width, semantic) for _ in self.branches]
+        self.group_heads: nn.ModuleList | None = None
+        if groups is not None:
+            self.group_heads = nn.ModuleList(_group_head(fusion.auxiliary_width, groups) for _ in self.branches)
+        self.widths = [Widths(classes, tuple(fusion.out_channels), width, semantic, groups) for _ in self.branches]
         self.couples_batch = fusion.couples_batch
         self.provenance: dict[str, bool | str] = {name: encoder.pretrained for name, encoder in encoders.items()}
 
@@ -104,14 +109,18 @@ class Network(nn.Module):
         stages: list[list[Tensor]] = []
         for index in range(4):
             maps = [encoder.stage(index, x) for encoder, x in zip(encoders, maps, strict=True)]
-            if index < 3:
-                maps = self.fusion.between(index, maps)
+            maps = self.fusion.between(index, maps) if index < 3 else self.fusion.last(maps)
             stages.append(maps)
         embeddings = [encoder.pool(last) for encoder, last in zip(encoders, maps, strict=True)]
         outputs = list(zip(zip(*stages, strict=True), embeddings, strict=True))
         if self.fusion.joint:
             outputs = [self.fusion.after([branch for branch, _ in outputs], embeddings)]
-        return [self._features(index, *output) for index, output in enumerate(outputs)]
+        features = [self._features(index, *output) for index, output in enumerate(outputs)]
+        if self.group_heads is None:
+            return features
+        seen = self.fusion.auxiliary(embeddings, [branch.embedding for branch in features])
+        heads = zip(features, self.group_heads, seen, strict=True)
+        return [branch.replace(group_logits=head(auxiliary)) for branch, head, auxiliary in heads]
 
     def _features(self, branch: int, stages: tuple[Tensor, ...], embedding: Tensor) -> Features:
         semantic = None if self.projections is None else self.projections[branch](embedding)
@@ -148,6 +157,11 @@ class Network(nn.Module):
             return [features.logits.expand(rows, -1) for features in self(changed)]
 
 
+def _group_head(width: int, groups: int) -> nn.Module:
+    hidden = max(width // 2, 1)
+    return nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, groups))
+
+
 def _without_channel(x: Tensor, generator: Generator | None) -> Tensor:
     dropped = torch.randint(x.shape[1], (len(x), 1), generator=generator).to(x.device, non_blocking=True)
     kept = torch.arange(x.shape[1], device=x.device) != dropped
@@ -167,18 +181,25 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 
 
 def build_network(
-    spec: NetworkSpec, *, sources: Mapping[str, int], classes: int, semantic: int | None, role: str = ""
+    spec: NetworkSpec,
+    *,
+    sources: Mapping[str, int],
+    classes: int,
+    semantic: int | None,
+    groups: int | None = None,
+    role: str = "",
 ) -> Network:
     """Builds a network and checks that its parts fit together.
 
     Parameters are drawn from torch's global generator in a fixed order: the encoders in the order of `sources`, the
-    fusion, the classifiers, the semantic projections. Seed before calling.
+    fusion, the classifiers, the semantic projections, the group heads. Seed before calling.
 
     Args:
         spec: The network's part of a recipe.
         sources: Raw channels by source: axes of each sensor, or channels of the one video view.
         classes: K.
         semantic: S, the width of the label vectors, or None.
+        groups: G, the number of groups of classes, or None.
         role: `teacher` or `student`; error messages put it before the recipe's keys.
 
     Raises:
@@ -210,7 +231,7 @@ def build_network(
             f"'{spec.encoder.name}' normalises by BatchNorm: together they tie each prediction to its batch twice",
             hint=f"Normalise per sample, for example --set {_key(role, 'encoder.norm')}=group",
         )
-    return Network(spec.modality, representations, encoders, fusion, classes=classes, semantic=semantic)
+    return Network(spec.modality, representations, encoders, fusion, classes=classes, semantic=semantic, groups=groups)
 
 
 def _key(role: str, key: str) -> str:

@@ -30,10 +30,12 @@ class ClassName(_Strict):
     Attributes:
         name: The official name; label vectors are made from it.
         short: A short name for tables and plots.
+        group: The group of similar classes that it belongs to, for losses of groups; all classes have one, or none.
     """
 
     name: str
     short: str
+    group: str | None = Field(default=None, min_length=1)
 
 
 class Sensor(_Strict):
@@ -231,6 +233,13 @@ class Card(_Strict):
             raise ValueError(f"{len(self.classes)} classes for {count} values of '{self.trials.label}'")
         return self
 
+    @model_validator(mode="after")
+    def _all_grouped_or_none(self) -> Card:
+        without = [entry.short for entry in self.classes if entry.group is None]
+        if without and len(without) < len(self.classes):
+            raise ValueError(f"classes without a group: {', '.join(without)}; give every class one, or none")
+        return self
+
     @property
     def folder(self) -> Path:
         """The folder that the card lies in, for the files beside it."""
@@ -245,6 +254,17 @@ class Card(_Strict):
     def short_names(self) -> tuple[str, ...]:
         """The short class names in the order of their labels."""
         return tuple(entry.short for entry in self.classes)
+
+    @property
+    def group_names(self) -> tuple[str, ...]:
+        """The groups of classes in the order in which the classes name them; empty where the card has none."""
+        return tuple(dict.fromkeys(entry.group for entry in self.classes if entry.group is not None))
+
+    @property
+    def class_groups(self) -> tuple[int, ...]:
+        """The position in `group_names` of each class's group, in the order of the labels; empty without groups."""
+        names = self.group_names
+        return tuple(names.index(entry.group) for entry in self.classes if entry.group is not None)
 
 
 def load_card(name_or_path: str | Path) -> Card:

@@ -146,11 +146,12 @@ def _keep(features: Features, fields: frozenset[str] | None) -> Features:
     return features.replace(
         stages=features.stages if "stages" in fields else (),
         semantic=features.semantic if "semantic" in fields else None,
+        group_logits=features.group_logits if "group_logits" in fields else None,
     )
 
 
 def _tensors(features: Features) -> list[Tensor]:
-    rest = (features.logits, features.embedding, features.semantic, features.ablated_logits)
+    rest = (features.logits, features.embedding, features.semantic, features.ablated_logits, features.group_logits)
     return [*features.stages, *(tensor for tensor in rest if tensor is not None)]
 
 
@@ -164,6 +165,7 @@ def _select(features: Features, rows: Tensor) -> Features:
         embedding=features.embedding.index_select(0, rows),
         semantic=pick(features.semantic),
         ablated_logits=pick(features.ablated_logits),
+        group_logits=pick(features.group_logits),
     )
 
 
@@ -178,4 +180,5 @@ def _concatenate(parts: list[Features]) -> Features:
         embedding=torch.cat([part.embedding for part in parts]),
         semantic=join([part.semantic for part in parts]),
         ablated_logits=join([part.ablated_logits for part in parts]),
+        group_logits=join([part.group_logits for part in parts]),
     )

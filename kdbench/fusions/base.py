@@ -18,7 +18,7 @@ class Fusion(nn.Module):
         width: D, the width of a branch's embedding.
 
     Attributes:
-        couples_batch: A row's output depends on the other rows of the batch.
+        couples_batch: A row's output depends on the other rows of the batch, be it in training alone (BatchNorm).
         constant_batch_invariant: In a batch of equal rows each gets what it would get alone.
         joint: The branches end in one head over joined embeddings, as one branch.
         out_channels: Channels of the four maps that a branch hands out.
@@ -49,6 +49,17 @@ class Fusion(nn.Module):
         """
         return maps
 
+    def last(self, maps: list[Tensor]) -> list[Tensor]:
+        """Called after stage 3 with the branches' maps; what it returns is pooled. By default nothing changes.
+
+        Args:
+            maps: One map `(B, C_4, *grid)` a branch.
+
+        Returns:
+            Maps of the same shapes.
+        """
+        return maps
+
     def after(self, stages: list[tuple[Tensor, ...]], embeddings: list[Tensor]) -> tuple[tuple[Tensor, ...], Tensor]:
         """Called once after the last stage, only where `joint` is true.
 
@@ -60,3 +71,20 @@ class Fusion(nn.Module):
             Four maps `(B, out_channels, *grid)` and an embedding `(B, out_width)`.
         """
         raise NotImplementedError(f"{type(self).__name__} declares joint = True and does not define after()")
+
+    @property
+    def auxiliary_width(self) -> int:
+        """Width of what `auxiliary` hands to the group heads."""
+        return self.out_width
+
+    def auxiliary(self, embeddings: list[Tensor], fused: list[Tensor]) -> list[Tensor]:  # noqa: ARG002
+        """What the heads that tell groups of classes apart see, where a loss needs them: by default `fused`.
+
+        Args:
+            embeddings: The pooled last map `(B, D)` of each source.
+            fused: The embedding `(B, out_width)` that each branch hands out.
+
+        Returns:
+            One feature `(B, auxiliary_width)` for each of `fused`.
+        """
+        return fused

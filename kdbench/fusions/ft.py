@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Literal
 
@@ -9,12 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdbench.errors import unknown
 from kdbench.fusions.base import Fusion
+from kdbench.fusions.gram import check_norm, similarity
 from kdbench.registry import fusion
-
-NORMS = ("frobenius", "row")
-EPS = 1e-12
 
 
 class FusionTuning(nn.Module):
@@ -47,8 +45,7 @@ class FusionTuning(nn.Module):
         residual: bool = False,
     ) -> None:
         super().__init__()
-        if norm not in NORMS:
-            raise unknown("norm of FT", str(norm), NORMS)
+        check_norm(norm, "FT")
         self.norm = norm
         self.residual = residual
         self.concat = nn.Linear(sources * channels, channels)
@@ -61,12 +58,7 @@ class FusionTuning(nn.Module):
 
     def similarity(self, features: Tensor) -> Tensor:
         """G of (4) and (5): `(B, L, C)` to `(B, B)`, float32 or wider."""
-        with torch.autocast(features.device.type, enabled=False):
-            rows = features.flatten(1)
-            rows = rows.float() if rows.dtype in (torch.float16, torch.bfloat16) else rows
-            gram = rows @ rows.T
-            size = torch.linalg.vector_norm(gram, dim=(0, 1) if self.norm == "frobenius" else 1, keepdim=True)
-            return gram / size.clamp_min(EPS)
+        return similarity(features, self.norm)
 
     def attention(self, maps: Sequence[Tensor]) -> Tensor:
         """A of (6) to (10): m times `(B, L, C)` to `(B, C)`."""
@@ -75,9 +67,10 @@ class FusionTuning(nn.Module):
             graph = self.similarity(features)
             with torch.autocast(features.device.type, enabled=False):
                 gathered.append(graph @ features.mean(1, dtype=graph.dtype))
-        joined = torch.stack(gathered)
         concatenated = F.gelu(self.concat(torch.cat(gathered, dim=1)))
-        return concatenated + F.gelu(self.sum(joined.sum(0))) + F.gelu(self.hadamard(joined.prod(0)))
+        # The gradient of torch.prod counts zeros on the host, which would make it wait for the device.
+        multiplied = functools.reduce(torch.mul, gathered)
+        return concatenated + F.gelu(self.sum(torch.stack(gathered).sum(0))) + F.gelu(self.hadamard(multiplied))
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """Tunes m maps `(B, L, C)`; the shapes stay."""

@@ -1,0 +1,96 @@
+"""Attention over the sources, guided by an auxiliary task (MuMu; Islam and Iqbal, AAAI 2022)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from kdbench.errors import UsageError
+from kdbench.fusions.base import Fusion
+from kdbench.fusions.weighing import weighted, weighted_stages
+from kdbench.registry import fusion
+
+
+@fusion("guided")
+class Guided(Fusion):
+    """Fuses the sources for an auxiliary task, and by that result once more for the target task; one head.
+
+    With the embedding of each source brought to d entries, `x_m = dropout(ReLU(LayerNorm(W_m h_m + b_m)))`:
+
+        α = softmax over m of wᵀ x_m,  x_aux = dropout(ReLU(LayerNorm(Σ_m α_m x_m)))        SM-Fusion
+        A = softmax over m of (W_Q x_aux)ᵀ (W_K x_m) / √d,  x_c = W_O Σ_m A_m W_V x_m       GM-Fusion
+        h = ReLU(W [x_c, x_aux] + b)
+
+    x_aux is what a group head sees: give the teacher the loss `group_ce`, whose groups the data set's card names
+    (MuMu's objective is the cross-entropy of the classes plus β times that of the groups; third parties' code has
+    β = 0.5). Without that loss, the fusion guides itself.
+
+    Of the published system these are both fusions and both heads. Not here: its encoders with keyless attention over
+    time, and the video branch, which a teacher of sensors has not. LayerNorm stands where third parties' code has
+    BatchNorm, which would couple the batch; where two such codes differ in GM-Fusion, this is the one that sums the
+    attended sources. The maps are weighed by A. The defaults are that code's.
+
+    Args:
+        channels: C_1 … C_4 of a branch.
+        sources: m.
+        width: D.
+        hidden: d, also the width of the embedding.
+        dropout: Share of x_m and of x_aux that training drops.
+
+    Raises:
+        UsageError: A hidden width below 1, or a dropout outside [0, 1).
+    """
+
+    joint = True
+
+    def __init__(
+        self, channels: Sequence[int], sources: int, width: int, *, hidden: int = 128, dropout: float = 0.4
+    ) -> None:
+        super().__init__(channels, sources, width)
+        if hidden < 1:
+            raise UsageError(f"guided: hidden = {hidden}, expected a positive width")
+        if not 0 <= dropout < 1:
+            raise UsageError(f"guided: dropout = {dropout}, expected a number in [0, 1)")
+        self.out_width = hidden
+
+        def normalised() -> list[nn.Module]:
+            return [nn.LayerNorm(hidden), nn.ReLU(), nn.Dropout(dropout)]
+
+        self.projections = nn.ModuleList(nn.Sequential(nn.Linear(width, hidden), *normalised()) for _ in range(sources))
+        self.score = nn.Linear(hidden, 1, bias=False)
+        self.guide = nn.Sequential(*normalised())
+        self.query, self.key, self.value, self.output = (nn.Linear(hidden, hidden) for _ in range(4))
+        self.target = nn.Sequential(nn.Linear(2 * hidden, hidden), nn.ReLU())
+
+    @property
+    def auxiliary_width(self) -> int:
+        """d; see the base class."""
+        return self.out_width
+
+    def auxiliary(self, embeddings: list[Tensor], fused: list[Tensor]) -> list[Tensor]:  # noqa: ARG002
+        """x_aux, under dropout of its own; see the base class."""
+        return [self._auxiliary(self._projected(embeddings))]
+
+    def after(self, stages: list[tuple[Tensor, ...]], embeddings: list[Tensor]) -> tuple[tuple[Tensor, ...], Tensor]:
+        """Fuses under the guidance of x_aux; see the base class."""
+        sources = self._projected(embeddings)
+        auxiliary = self._auxiliary(sources)
+        query = self.query(auxiliary)
+        scores = torch.stack([(query * self.key(x)).sum(1) for x in sources], dim=1) / math.sqrt(self.out_width)
+        weights = _softmax(scores)
+        attended = self.output(weighted(weights, [self.value(x) for x in sources]))
+        return weighted_stages(weights, stages), self.target(torch.cat([attended, auxiliary], dim=1))
+
+    def _projected(self, embeddings: list[Tensor]) -> list[Tensor]:
+        return [layer(x) for layer, x in zip(self.projections, embeddings, strict=True)]
+
+    def _auxiliary(self, sources: list[Tensor]) -> Tensor:
+        weights = _softmax(torch.cat([self.score(x) for x in sources], dim=1))
+        return self.guide(weighted(weights, sources))
+
+
+def _softmax(scores: Tensor) -> Tensor:
+    return scores.softmax(1, dtype=torch.promote_types(scores.dtype, torch.float32))

@@ -1,0 +1,84 @@
+"""Multi-head self-attention across the sources (HAMLET; Islam and Iqbal, IROS 2020)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from kdbench.errors import UsageError, unknown
+from kdbench.fusions.base import Fusion
+from kdbench.fusions.weighing import weighted_stages
+from kdbench.registry import fusion
+
+JOINS = ("concat", "sum")
+
+
+@fusion("multihead")
+class MultiHead(Fusion):
+    """Lets the sources attend to one another after the last stage, under one head (HAMLET's MAT).
+
+    With the embedding of each source brought to d entries, `X = ReLU(W_m h_m + b_m)` `(B, m, d)`:
+
+        Y = MultiHead(X, X, X),  Z = [Y_1 … Y_m]  or  Σ_m Y_m
+        h = ReLU(W dropout(ReLU(LayerNorm(Z))) + b)
+
+    Of the published system this is the fusion across modalities and the first layer of its classifier. Not here: its
+    temporal self-attention (LSTM and attention over time inside each branch), its encoders, and the video branch,
+    which a teacher of sensors has not. LayerNorm stands where a third party's code has BatchNorm, which would couple
+    the batch. That code's widths are the defaults.
+
+    The maps are weighed by the attention that each source receives, averaged over heads and over the sources that
+    attend, so that losses on maps see the fused teacher.
+
+    Args:
+        channels: C_1 … C_4 of a branch.
+        sources: m.
+        width: D.
+        hidden: d, which the heads divide; also the width of the embedding.
+        heads: Attention heads.
+        join: `concat` or `sum` of the attended sources; the paper compares both.
+        dropout: Share of the attention weights, and of Z, that training drops.
+
+    Raises:
+        UsageError: Heads that do not divide the hidden width, an unknown join, or a dropout outside [0, 1).
+    """
+
+    joint = True
+
+    def __init__(
+        self,
+        channels: Sequence[int],
+        sources: int,
+        width: int,
+        *,
+        hidden: int = 128,
+        heads: int = 2,
+        join: Literal["concat", "sum"] = "concat",
+        dropout: float = 0.4,
+    ) -> None:
+        super().__init__(channels, sources, width)
+        if hidden < 1 or heads < 1 or hidden % heads:
+            raise UsageError(f"multihead: {heads} heads do not divide the hidden width {hidden}")
+        if join not in JOINS:
+            raise unknown("join of multihead", str(join), JOINS)
+        if not 0 <= dropout < 1:
+            raise UsageError(f"multihead: dropout = {dropout}, expected a number in [0, 1)")
+        self.join = join
+        self.out_width = hidden
+        self.projections = nn.ModuleList(nn.Linear(width, hidden) for _ in range(sources))
+        self.attention = nn.MultiheadAttention(hidden, heads, dropout=dropout, batch_first=True)
+        joined = hidden * (sources if join == "concat" else 1)
+        self.head = nn.Sequential(
+            nn.LayerNorm(joined), nn.ReLU(), nn.Dropout(dropout), nn.Linear(joined, hidden), nn.ReLU()
+        )
+
+    def after(self, stages: list[tuple[Tensor, ...]], embeddings: list[Tensor]) -> tuple[tuple[Tensor, ...], Tensor]:
+        """Attends across the sources; see the base class."""
+        projected = [layer(x).relu() for layer, x in zip(self.projections, embeddings, strict=True)]
+        sources = torch.stack(projected, dim=1)
+        attended, received = self.attention(sources, sources, sources)
+        joined = attended.flatten(1) if self.join == "concat" else attended.sum(1)
+        return weighted_stages(received.mean(1), stages), self.head(joined)

@@ -1,0 +1,124 @@
+"""Similarity-preserving adaptive multi-modal fusion (SPAMFM of SAKDN; Liu et al., TIP 2021)."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from kdbench.errors import UsageError
+from kdbench.fusions.base import Fusion
+from kdbench.fusions.gram import check_norm, similarity
+from kdbench.registry import fusion
+
+
+class SPAMFM(nn.Module):
+    """SPAMFM of one stage: each of m maps is gated by what all of them gather over the batch.
+
+    For F_i `(B, C, *grid)`, i = 1 … m:
+
+        G_i = F_i F_iᵀ over flattened rows, each row divided by its L2 norm,  v_i = mean of F_i over the grid
+        u_i = G_i v_i
+        g_i = σ(gate_cat,i [u_1 … u_m]) + σ(gate_add,i Σ u) + σ(gate_mul,i Π u),  gate: linear → ReLU → linear
+        F̂_i = g_i ⊙ F_i, broadcast over the grid
+
+    Every source has gates of its own, in which FT, its successor, differs.
+
+    Args:
+        channels: C.
+        sources: m.
+        ratio: A gate's hidden layer is this much narrower than its input; null means 2 m, which are the published
+            4, 8 and 12 for two, four and six sources.
+        norm: `row` as published, or `frobenius`; see `kdbench.fusions.gram.similarity`.
+
+    Raises:
+        UsageError: A ratio below 1, or an unknown norm.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        sources: int,
+        *,
+        ratio: int | None = None,
+        norm: Literal["row", "frobenius"] = "row",
+    ) -> None:
+        super().__init__()
+        check_norm(norm, "SPAMFM")
+        if ratio is not None and ratio < 1:
+            raise UsageError(f"spamfm: ratio = {ratio}, expected 1 or more")
+        self.norm = norm
+        narrower = ratio or 2 * sources
+
+        def gates(inputs: int) -> nn.ModuleList:
+            hidden = max(inputs // narrower, 1)
+            return nn.ModuleList(
+                nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, channels), nn.Sigmoid())
+                for _ in range(sources)
+            )
+
+        self.concat, self.sum, self.hadamard = gates(sources * channels), gates(channels), gates(channels)
+
+    def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """Gates m maps `(B, C, *grid)`; the shapes stay."""
+        gathered = [self._gathered(features) for features in maps]
+        joined = torch.cat(gathered, dim=1)
+        added = torch.stack(gathered).sum(0)
+        multiplied = functools.reduce(torch.mul, gathered)
+        gated = []
+        for features, concat, add, multiply in zip(maps, self.concat, self.sum, self.hadamard, strict=True):
+            gate = (concat(joined) + add(added) + multiply(multiplied)).to(features.dtype)
+            gated.append(gate.view(*gate.shape, *[1] * (features.dim() - 2)) * features)
+        return gated
+
+    def _gathered(self, features: Tensor) -> Tensor:
+        graph = similarity(features, self.norm)
+        with torch.autocast(features.device.type, enabled=False):
+            return graph @ features.flatten(2).mean(2, dtype=graph.dtype)
+
+
+@fusion("spamfm")
+class SPAMFMFusion(Fusion):
+    """Gates the branches after each of the four stages by what they gather over the batch (SAKDN); a head a branch.
+
+    `g = σ(gate [u_1 … u_m]) + σ(gate Σ u) + σ(gate Π u)`, `F̂ = g ⊙ F`, where u = G v gathers each source's pooled map
+    over the batch, G being the Gram matrix of its maps with unit rows; see `SPAMFM`. A prediction depends on its batch.
+
+    The published system also gates its two 300-wide layers; an embedding here is ungated. It normalises by BatchNorm,
+    which kdbench refuses below a fusion that couples the batch. And its code trains on batches whose sensors show
+    different trials; here, they show the same.
+
+    Args:
+        channels: C_1 … C_4 of a branch.
+        sources: m.
+        width: D.
+        ratio: A gate's hidden layer is this much narrower than its input; null means 2 m, as published.
+        norm: `row` as published: what a sample gathers grows with √B, so a teacher trained at one batch size differs at
+            another. `frobenius` does not depend on it.
+    """
+
+    couples_batch = True
+
+    def __init__(
+        self,
+        channels: Sequence[int],
+        sources: int,
+        width: int,
+        *,
+        ratio: int | None = None,
+        norm: Literal["row", "frobenius"] = "row",
+    ) -> None:
+        super().__init__(channels, sources, width)
+        self.constant_batch_invariant = norm == "frobenius"
+        self.gates = nn.ModuleList(SPAMFM(count, sources, ratio=ratio, norm=norm) for count in self.channels)
+
+    def between(self, stage: int, maps: list[Tensor]) -> list[Tensor]:
+        """Gates the maps of stages 1 to 3; see the base class."""
+        return self.gates[stage](maps)
+
+    def last(self, maps: list[Tensor]) -> list[Tensor]:
+        """Gates the maps of stage 4; see the base class."""
+        return self.gates[3](maps)

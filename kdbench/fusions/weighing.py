@@ -1,0 +1,35 @@
+"""Sums of branches under weights that each sample has for each source."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+
+def weighted(weights: Tensor, values: Sequence[Tensor]) -> Tensor:
+    """`Σ_m w_m x_m` for each sample.
+
+    Args:
+        weights: `(B, m)`.
+        values: m tensors `(B, C, *grid)`.
+
+    Returns:
+        `(B, C, *grid)`, in the precision of the values.
+    """
+    columns = weights.to(values[0].dtype).unbind(1)
+    first, *rest = (w.view(-1, *[1] * (x.dim() - 1)) * x for w, x in zip(columns, values, strict=True))
+    return sum(rest, first)
+
+
+def weighted_stages(weights: Tensor, stages: Sequence[Sequence[Tensor]]) -> tuple[Tensor, ...]:
+    """The weighted sum of the branches' maps, stage by stage.
+
+    Args:
+        weights: `(B, m)`.
+        stages: The maps of each of m branches.
+
+    Returns:
+        One map `(B, C_i, *grid_i)` a stage.
+    """
+    return tuple(weighted(weights, maps) for maps in zip(*stages, strict=True))
