@@ -85,6 +85,11 @@ class Reader(ABC):
         self.excluded: Mapping[str, str] = {}
         self.unverified: Mapping[str, str] = {}
 
+    @classmethod
+    def shipped(cls) -> Path | None:
+        """The folder of recordings that an installed package ships, found without importing it; None where none does."""
+        return None
+
     def trials(self) -> list[Trial]:
         """Every trial that the data set has, in natural order; by default the grid of the card."""
         return grid(self.card)

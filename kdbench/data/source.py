@@ -53,7 +53,8 @@ def find(card: Card, data_dir: Path | None = None, options: Mapping[str, Any] | 
         options: Changes of the card's options.
 
     Returns:
-        The first place that holds a packed copy or at least one of the card's folders; None where there is none.
+        The first place that holds a packed copy or at least one of the card's folders, else what an installed package
+        ships; None where there is none.
 
     Raises:
         UsageError: `data_dir` is no folder, or an option is unknown.
@@ -68,10 +69,11 @@ def find(card: Card, data_dir: Path | None = None, options: Mapping[str, Any] | 
         if (root / packed.FILE).is_file():
             copy = packed.PackedReader(card, root, options)
             return Source(copy, root, copy.views, copy.coding)
-        views = tuple(name for name, view in card.views.items() if _holds(root, view.file))
+        views = _views(card, root)
         if views or any(_holds(root, sensor.file) for sensor in card.sensors.values()):
             return Source(reader(card, root, options), root, views)
-    return None
+    shipped = reader.shipped()
+    return None if shipped is None else Source(reader(card, shipped, options), shipped, _views(card, shipped))
 
 
 def choose_view(card: Card, there: tuple[str, ...], asked: str | None) -> tuple[str | None, str]:
@@ -83,7 +85,8 @@ def choose_view(card: Card, there: tuple[str, ...], asked: str | None) -> tuple[
         asked: A view's name, `auto` for the first of the card's views that is there, or None for no video.
 
     Returns:
-        The view and why: `asked`, `default`, `rgb not there` (naming what would have been preferred), `not needed`.
+        The view and why: `asked`, `default`, `rgb not there` (naming what would have been preferred), `not needed`;
+        or None for a data set that never had video.
 
     Raises:
         UsageError: The data set has no such view.
@@ -91,7 +94,11 @@ def choose_view(card: Card, there: tuple[str, ...], asked: str | None) -> tuple[
     """
     if asked is None:
         return None, "not needed"
+    if asked == AUTO and not card.views:
+        return None, "it has no video"
     if asked != AUTO:
+        if not card.views:
+            raise UsageError(f"'{card.name}' has no video, and the view '{asked}' was asked for")
         if asked not in card.views:
             raise unknown(f"video view of '{card.name}'", asked, card.views)
         if asked not in there:
@@ -128,6 +135,8 @@ def where_to_get(card: Card, view: str | None = None) -> str:
     if card.download is None:
         return "The card names no place to get them from."
     templates = [sensor.file for sensor in card.sensors.values()] + [entry.file for entry in card.views.values()]
+    if not any(templates):
+        return f"{card.download.note} See {card.download.page}"
     wanted = {_folder_of(t) for t in ([card.views[view].file] if view else templates)}
     archives = [archive for archive in card.download.archives if archive.holds in wanted]
     addresses = "".join(f"\n  {archive.url}  → {card.name}/{archive.holds}/" for archive in archives)
@@ -139,6 +148,10 @@ def where_to_get(card: Card, view: str | None = None) -> str:
         f"that are searched, in this order: --data-dir, $KDBENCH_DATA, ./data, {resources.cache_dir() / 'data'}.\n"
         f"{card.licence}"
     )
+
+
+def _views(card: Card, root: Path) -> tuple[str, ...]:
+    return tuple(name for name, view in card.views.items() if _holds(root, view.file))
 
 
 def _folder_of(template: str | None) -> str:

