@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
+from kdbench import methods
 from kdbench.cell import Cell
-from kdbench.data.card import Card
+from kdbench.data.card import Card, load_card
 from kdbench.data.loader import Loader
 from kdbench.data.protocol import Split, protocol_names, split
 from kdbench.data.store import open_dataset
@@ -175,7 +176,11 @@ def settle(
         changes = merge(changes, {"precision": precision})
     recipe = resolve(method, preset, changes)
     accelerator = build_accelerator(device, recipe.precision)
-    wants_video = any(spec is not None and spec.modality == VIDEO for spec in (recipe.teacher, recipe.student))
+    wants_video = sees_video(recipe)
+    if wants_video and not load_card(dataset).views:
+        raise _without_video(method, dataset)
+    if video is not None and not wants_video:
+        reporter.message(f"--video {video} is not used: {recipe.name} sees sensors alone")
     data = open_dataset(
         dataset,
         data_dir=data_dir,
@@ -189,6 +194,20 @@ def settle(
     parts = split(data.card, data.index, protocol, validation=recipe.selection.needs_validation, seed=seed)
     cell = Cell(recipe, data, protocol, preset, seed, parts, _label_vectors(recipe, data.card))
     return Setting(cell, accelerator, reporter)
+
+
+def sees_video(recipe: Recipe) -> bool:
+    """Whether a network of a recipe sees video."""
+    return any(spec is not None and spec.modality == VIDEO for spec in (recipe.teacher, recipe.student))
+
+
+def _without_video(method: str, dataset: str) -> UsageError:
+    blind = [name for name in methods.names() if not sees_video(resolve(name, "smoke"))]
+    return UsageError(
+        f"'{method}' trains a video network, and '{dataset}' has no video",
+        hint=f"Methods that see sensors alone: {', '.join(blind)}\n"
+        "Or let the student be a sensor, in a recipe of your own: extends: [METHOD, _sensor_student]",
+    )
 
 
 def choose_preset(preset: str, device: str, reporter: Reporter) -> str:
