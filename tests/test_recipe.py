@@ -13,6 +13,7 @@ from kdbench.recipe import PRESETS, chain, merge, parse_overrides, resolve
 METHODS = {
     *("sgm_ft", "sgm_ft_without_ft", "sgm_ft_without_sgm", "sgm_ft_without_se", "sgm_ft_without_st", "sgm_ft_raw"),
     *("student_only", "teacher_only", "teacher_only_raw"),
+    *(f"{name}_sensor" for name in ("student_only", "hinton", "rkd")),
     *(f"{name}{raw}" for name in ("hinton", "rkd", "sp", "at") for raw in ("", "_raw")),
 }
 
