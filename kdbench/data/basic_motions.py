@@ -31,11 +31,11 @@ class BasicMotions(Reader):
         folder = Path(spec.origin).parent / SHIPPED if spec and spec.origin else None
         return folder if folder and folder.is_dir() else None
 
-    def files(self, trial: Trial, view: str | None) -> tuple[str, ...]:
+    def files(self, trial: Trial, view: str | None) -> tuple[str, ...]:  # noqa: ARG002
         """See `Reader.files`: all trials of a part are in one file."""
         return (f"BasicMotions_{str(trial.columns['part']).upper()}.arff",)
 
-    def read(self, trial: Trial, view: str | None, frames: int) -> Recording:
+    def read(self, trial: Trial, view: str | None, frames: int) -> Recording:  # noqa: ARG002
         """See `Reader.read`."""
         (path,) = self.files(trial, view)
         _, sha256 = self.bytes_of(path, trial.id)

