@@ -28,15 +28,7 @@ from kdbench.representations.gaf import gramian_angular_field
 
 # Families of the index that kdbench does not have yet, with the name that each will be registered under.
 COMING = {
-    "cc": ("loss", "cc"),
-    "dist": ("loss", "dist"),
-    "dkd": ("loss", "dkd"),
-    "fsp": ("loss", "fsp"),
-    "hint": ("loss", "hint"),
-    "logits": ("loss", "logits"),
     "mtf": ("representation", "mtf"),
-    "nst": ("loss", "nst"),
-    "pkt": ("loss", "pkt"),
     "rp": ("representation", "recurrence"),
 }
 

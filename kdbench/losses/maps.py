@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -10,11 +11,11 @@ from torch import Tensor
 from kdbench.errors import UsageError
 from kdbench.losses.numerics import at_least_float32, precision_of
 
-_POOLS: dict[int, Callable[..., Tensor]] = {
-    1: F.adaptive_avg_pool1d,
-    2: F.adaptive_avg_pool2d,
-    3: F.adaptive_avg_pool3d,
+_POOLS: dict[str, dict[int, Callable[..., Tensor]]] = {
+    "average": {1: F.adaptive_avg_pool1d, 2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d},
+    "max": {1: F.adaptive_max_pool1d, 2: F.adaptive_max_pool2d, 3: F.adaptive_max_pool3d},
 }
+_RANKS = (1, 2, 3)
 _IMAGE, _CLIP = 2, 3
 
 
@@ -35,8 +36,20 @@ def align_maps(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
     Raises:
         UsageError: The maps are of unlike batches, or a grid has no axis or more than three.
     """
+    student, teacher = without_time(student, teacher)
+    if student.dim() != teacher.dim():
+        student, teacher = student.flatten(2), teacher.flatten(2)
+    return pooled_to_smaller(student, teacher)
+
+
+def without_time(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+    """The maps of one stage, a clip's averaged over its time where the other is an image.
+
+    Raises:
+        UsageError: As `align_maps`.
+    """
     for owner, feature in (("student", student), ("teacher", teacher)):
-        if feature.dim() - 2 not in _POOLS:
+        if feature.dim() - 2 not in _RANKS:
             raise UsageError(
                 f"the {owner}'s map has shape {tuple(feature.shape)}; expected (batch, channels) and one to three axes"
             )
@@ -44,10 +57,33 @@ def align_maps(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
         raise UsageError(f"the student's map holds {len(student)} samples, the teacher's {len(teacher)}")
     if {student.dim() - 2, teacher.dim() - 2} == {_IMAGE, _CLIP}:
         student, teacher = _mean_over_time(student), _mean_over_time(teacher)
-    if student.dim() != teacher.dim():
-        student, teacher = student.flatten(2), teacher.flatten(2)
-    grid = [min(sizes) for sizes in zip(student.shape[2:], teacher.shape[2:], strict=True)]
-    return _pooled(student, grid), _pooled(teacher, grid)
+    return student, teacher
+
+
+def pooled_to_smaller(
+    first: Tensor, second: Tensor, *, pool: Literal["average", "max"] = "average"
+) -> tuple[Tensor, Tensor]:
+    """Two maps of one rank, each pooled adaptively to the smaller size along each axis; float32 or more."""
+    grid = [min(sizes) for sizes in zip(first.shape[2:], second.shape[2:], strict=True)]
+    return _pooled(first, grid, pool), _pooled(second, grid, pool)
+
+
+def check_channels(name: str, student: Tensor, teacher: Tensor) -> None:
+    """Refuses maps or vectors whose channels differ.
+
+    Args:
+        name: The loss, for the message.
+        student: `(B, C, ...)`.
+        teacher: `(B, C', ...)`.
+
+    Raises:
+        UsageError: C and C' differ.
+    """
+    if student.shape[1] != teacher.shape[1]:
+        raise UsageError(
+            f"{name}: the student has {student.shape[1]} channels, the teacher {teacher.shape[1]}; expected as many",
+            hint="In a recipe a learnt linear brings the student's to the teacher's; called directly, project first.",
+        )
 
 
 def stage_pairs(
@@ -99,6 +135,6 @@ def _mean_over_time(feature: Tensor) -> Tensor:
     return feature.mean(2, dtype=precision_of(feature)) if feature.dim() - 2 == _CLIP else feature
 
 
-def _pooled(feature: Tensor, grid: list[int]) -> Tensor:
+def _pooled(feature: Tensor, grid: list[int], pool: str) -> Tensor:
     feature = at_least_float32(feature)
-    return feature if list(feature.shape[2:]) == grid else _POOLS[len(grid)](feature, grid)
+    return feature if list(feature.shape[2:]) == grid else _POOLS[pool][len(grid)](feature, grid)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+_SHORTEST = 1e-12
+
 
 def precision_of(values: Tensor) -> torch.dtype:
     """The precision of a loss of these values: float64 for float64, float32 for all else."""
@@ -27,6 +29,19 @@ def widest(values: Tensor) -> Tensor:
 def without_autocast(values: Tensor) -> torch.autocast:
     """A context in which matrix products keep the precision of their operands, on the device of `values`."""
     return torch.autocast(values.device.type, enabled=False)
+
+
+def unit(values: Tensor, dim: int) -> Tensor:
+    """Vectors along `dim` over their L2 norm; one shorter than 1e-12 has no direction: zero, without gradient."""
+    norm = torch.linalg.vector_norm(values, dim=dim, keepdim=True)
+    return values / norm.where(norm > _SHORTEST, torch.inf)
+
+
+def unit_rows(rows: Tensor) -> Tensor:
+    """Rows `(B, D)` divided by their L2 norm; one shorter than 1e-12 has no direction: zero, without gradient."""
+    norm = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+    directed = norm > _SHORTEST
+    return torch.where(directed, rows / norm.where(directed, 1), 0)
 
 
 def squared_distances(points: Tensor) -> Tensor:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from kdbench.registry import part_of, registry
+from kdbench.engine.objective import Term
+from kdbench.recipe import LossTerm
 from kdbench.types import Batch, Context, Features, Widths
 
-CLASSES, SPACE = 6, 12
+CLASSES, SPACE, GROUPS = 6, 12, 3
 CLIP = ((4, 8, 8), (4, 4, 4), (2, 2, 2), (2, 1, 1))
 IMAGE = ((6, 6), (3, 3), (2, 2), (1, 1))
 SERIES = ((16,), (8,), (4,), (2,))
 STUDENT_CHANNELS = (4, 6, 8, 10)
 TEACHER_CHANNELS = (4, 5, 8, 7)
+VECTORS = ("logits", "embedding", "semantic", "ablated_logits", "group_logits")
 
 
 def features(
@@ -40,6 +41,7 @@ def features(
         embedding=draw(samples, channels[-1]),
         semantic=draw(samples, SPACE),
         ablated_logits=draw(1, CLASSES).detach().expand(samples, CLASSES).clone().requires_grad_(),
+        group_logits=draw(samples, GROUPS),
     )
 
 
@@ -52,18 +54,15 @@ def tensors(given: Features) -> list[Tensor]:
     """Every tensor in the features."""
     return [
         *given.stages,
-        *(t for t in (given.logits, given.embedding, given.semantic, given.ablated_logits) if t is not None),
+        *(getattr(given, field) for field in VECTORS),
     ]
 
 
 def changed(given: Features, change: Any) -> Features:
     """The features with every tensor put through `change`."""
     return Features(
-        logits=change(given.logits),
         stages=tuple(change(stage) for stage in given.stages),
-        embedding=change(given.embedding),
-        semantic=change(given.semantic),
-        ablated_logits=change(given.ablated_logits),
+        **{field: change(getattr(given, field)) for field in VECTORS},
     )
 
 
@@ -82,23 +81,30 @@ def context(
     generator = torch.Generator().manual_seed(7)
     return Context(
         classes=CLASSES,
-        student=Widths(CLASSES, student, student[-1], SPACE),
-        teachers=tuple(Widths(CLASSES, widths, widths[-1], SPACE) for widths in teachers),
+        student=Widths(CLASSES, student, student[-1], SPACE, GROUPS),
+        teachers=tuple(Widths(CLASSES, widths, widths[-1], SPACE, GROUPS) for widths in teachers),
         label_vectors=0.5 * torch.randn(CLASSES, SPACE, generator=generator),
+        groups=torch.arange(CLASSES) % GROUPS,
     )
 
 
-def built(name: str, *, device: str = "cpu", **params: Any) -> Any:
-    """The registered loss as a function of (student's features, teacher's features, batch), by its declaration."""
-    component = registry("loss").get(name)
-    declares = part_of(component).declares
-    if inspect.isclass(component):
-        torch.manual_seed(0)
-        component, params = component(context(), **params).to(device), {}
+class Built(nn.Module):
+    """A registered loss as the engine calls it, with whatever it learns: (student's features, teacher's, batch)."""
 
-    def call(student: Features, teacher: Features, batch: Batch) -> Tensor:
-        on = declares["on"]
-        ours, theirs = (given if on is None else getattr(given, on) for given in (student, teacher))
-        return component(ours, theirs, **params) if declares["teacher"] else component(ours, batch=batch, **params)
+    def __init__(self, term: Term) -> None:
+        super().__init__()
+        self.term = term
 
-    return call
+    def forward(self, student: Features, teacher: Features, batch: Batch) -> Tensor:
+        return self.term([student], [teacher], batch)
+
+
+def built(name: str, *, device: str = "cpu", student: tuple[int, ...] = STUDENT_CHANNELS, **params: Any) -> Built:
+    """The loss with this name, for a student of these channels."""
+    torch.manual_seed(0)
+    return Built(Term(name, LossTerm(**params), context(student), where=f"student.losses.{name}")).to(device)
+
+
+def learns(name: str, **options: Any) -> bool:
+    """Whether the loss has parameters of its own, or learnt linears before it."""
+    return any(True for _ in built(name, **options).parameters())

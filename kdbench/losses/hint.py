@@ -1,0 +1,51 @@
+"""FitNets: the student's intermediate maps are drawn to the teacher's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from kdbench.errors import unknown
+from kdbench.losses.maps import align_maps, check_channels, stage_pairs
+from kdbench.registry import loss
+
+_REDUCTIONS = ("mean", "sum", "paper")
+
+
+@loss("hint", on="stages")
+def hint(
+    student: Sequence[Tensor],
+    teacher: Sequence[Tensor],
+    *,
+    stages: Sequence[int] | None = (1,),
+    reduction: Literal["mean", "sum", "paper"] = "mean",
+) -> Tensor:
+    """Squared difference between the student's maps and the teacher's at the middle of the networks.
+
+    `L = sum_l mean (r(F_s^l) - F_t^l)^2`, the mean over all entries, as RepDistiller, lenscloth/RKD and
+    Knowledge-Distillation-Zoo have it. Romero et al., ICLR 2015, eq. 3, print `1/2 ||u_h - r(v_g)||^2` a sample: that
+    is `reduction="paper"`. The regressor r is the learnt linear along the channels that stands on the student's side
+    where the widths differ.
+
+    Args:
+        student: The student's maps `(B, C, *grid)`, one a stage.
+        teacher: The teacher's, with as many channels; detached. Unlike grids are aligned by `align_maps`.
+        stages: Indices of the stages that are compared and summed; None for all. The second of four by default.
+        reduction: `mean` over all entries, `sum` over all, or `paper`: half the sum of a sample, mean over the samples.
+
+    Raises:
+        UsageError: A parameter has no such value, a stage does not exist in both networks, or channels differ.
+    """
+    if reduction not in _REDUCTIONS:
+        raise unknown("reduction of hint", reduction, _REDUCTIONS)
+    terms = []
+    for maps in stage_pairs(student, teacher, stages):
+        own, target = align_maps(*maps)
+        check_channels("hint", own, target)
+        term = F.mse_loss(own, target, reduction="mean" if reduction == "mean" else "sum")
+        terms.append(term / (2 * len(own)) if reduction == "paper" else term)
+    return torch.stack(terms).sum()
