@@ -1,0 +1,55 @@
+"""What losses on scores and on samples check of their two sides."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from kdbench.errors import UsageError
+
+
+def check_scores(name: str, student: Tensor, teacher: Tensor) -> None:
+    """Checks that both networks score the same classes of the same trials.
+
+    Args:
+        name: The loss, for the message.
+        student: Logits `(B, K)`.
+        teacher: Logits `(B, K)`.
+
+    Raises:
+        UsageError: The shapes differ or are not of two axes.
+    """
+    if student.dim() != 2 or student.shape != teacher.shape:
+        raise UsageError(
+            f"{name}: the student's logits are {tuple(student.shape)}, the teacher's {tuple(teacher.shape)}; "
+            "expected (batch, classes), the same classes of the same trials"
+        )
+
+
+def check_samples(name: str, student: Tensor, teacher: Tensor) -> None:
+    """Checks that both networks saw equally many samples.
+
+    Args:
+        name: The loss, for the message.
+        student: Features `(B, ...)`.
+        teacher: Features `(B, ...)`.
+
+    Raises:
+        UsageError: The numbers of samples differ.
+    """
+    if len(student) != len(teacher):
+        raise UsageError(f"{name}: the student has {len(student)} samples, the teacher {len(teacher)}")
+
+
+def check_positive(name: str, **values: float) -> None:
+    """Checks that parameters are positive.
+
+    Args:
+        name: The loss, for the message.
+        **values: The parameters by name.
+
+    Raises:
+        UsageError: One is zero or negative.
+    """
+    for parameter, value in values.items():
+        if not value > 0:
+            raise UsageError(f"{name}: {parameter} is {value}, expected a positive number")

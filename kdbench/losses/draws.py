@@ -1,0 +1,35 @@
+"""Random choices of a loss that touch no global random state: a hash of a counter and of the trials' positions."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_BITS = 0xFFFFFFFF
+_FACTOR = 0x45D9F3B
+
+
+def priorities(counter: Tensor, rows: Tensor, columns: int) -> Tensor:
+    """Pseudo-random whole numbers, one for each row and column.
+
+    The largest of a row are a random choice of its columns. They depend on the counter and on the row's own number,
+    not on its place in the batch, and are the same on every device.
+
+    Args:
+        counter: How often was drawn so far, int64 scalar on the device.
+        rows: A number for each row `(B,)`, int64: the position of the anchor in the training part.
+        columns: M, the number of columns.
+
+    Returns:
+        `(B, M)`, int64 in [0, 2^32).
+    """
+    keys = _mixed(_mixed(counter) + rows)
+    return _mixed(keys[:, None] ^ _mixed(torch.arange(columns, device=rows.device)))
+
+
+def _mixed(values: Tensor) -> Tensor:
+    """A 32-bit hash: products stay below 2^63, so that nothing wraps around."""
+    values = (values + 0x9E3779B9) & _BITS
+    for _ in range(2):
+        values = ((values ^ (values >> 16)) * _FACTOR) & _BITS
+    return values ^ (values >> 16)

@@ -1,0 +1,109 @@
+"""Adaptive choice among teachers: each sample follows the teacher that is surest of its label, or the label."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from kdbench.errors import UsageError, unknown
+from kdbench.losses.checks import check_positive, check_scores
+from kdbench.losses.numerics import at_least_float32
+from kdbench.losses.se import label_vectors_of
+from kdbench.registry import loss
+from kdbench.types import Batch, Context, Features
+
+
+@loss("pskd", project=False, all_teachers=True, needs=("semantic", "label_vectors"), reads=("logits", "semantic"))
+class AdaptiveTeacher(nn.Module):
+    """Soft targets and semantic feature of the teacher that gives the label the highest probability.
+
+    `L = 1/B sum_b [r_b T^2 KL(p_k(b) || p_s) + mu MSE(f_s,b, g_b)]`, `k(b) = argmax_k softmax(t_k,b)[y_b]`, with p the
+    softened probabilities, `r_b = 1` where teacher k(b) predicts the label and 0 else, and `g_b` the semantic feature of
+    teacher k(b) where `r_b = 1`, else the vector of the label's name. A sample that no teacher knows thus follows the
+    ground truth; its cross-entropy is the loss `ce` beside this one. In the style of the adaptive-confidence semantic
+    loss of Ni et al., ACM MM 2022 (arXiv 2208.08090), whose formulas were not available: the choice follows their
+    description, T and mu are ours, and the teachers are there from the start instead of one after the other.
+
+    Args:
+        context: Gives the label vectors `(K, S)` and the widths of the teachers.
+        temperature: T > 0.
+        semantic_weight: mu; 0 leaves the semantic term out.
+        scale: `t2` or `none`, whether the factor `T^2` is there.
+
+    Raises:
+        UsageError: A parameter has no such value, there are no label vectors or teachers, or the semantic term is
+            asked for and a teacher has no semantic feature.
+    """
+
+    label_vectors: Tensor
+
+    def __init__(
+        self,
+        context: Context,
+        *,
+        temperature: float = 4.0,
+        semantic_weight: float = 1.0,
+        scale: Literal["t2", "none"] = "t2",
+    ) -> None:
+        super().__init__()
+        check_positive("pskd", temperature=temperature)
+        if scale not in ("t2", "none"):
+            raise unknown("scale of pskd", scale, ("t2", "none"))
+        if not context.teachers:
+            raise UsageError("the loss 'pskd' chooses among teachers, and there is none")
+        if semantic_weight and any(teacher.semantic is None for teacher in context.teachers):
+            raise UsageError(
+                "pskd: the semantic term needs the teacher's semantic feature, and the teacher has none",
+                hint="Train the teacher with se (--set teacher.losses.se.weight=0.5) or leave the term out "
+                "(--set student.losses.pskd.semantic_weight=0).",
+            )
+        self.register_buffer("label_vectors", label_vectors_of(context, "pskd"), persistent=False)
+        self.temperature = temperature
+        self.semantic_weight = semantic_weight
+        self.scale = scale
+        self._followed: Tensor | None = None
+
+    def forward(self, student: Features, teachers: Sequence[Features], batch: Batch) -> Tensor:
+        """The loss against all branches of the teacher."""
+        for teacher in teachers:
+            check_scores("pskd", student.logits, teacher.logits)
+        scores = at_least_float32(torch.stack([teacher.logits for teacher in teachers])).detach()
+        label = batch.label.expand(len(teachers), -1)[:, :, None]
+        chosen = scores.log_softmax(2).gather(2, label)[:, :, 0].argmax(0)
+        followed = _of(chosen, scores)
+        right = followed.argmax(1) == batch.label
+        self._followed = right.to(followed.dtype).mean()
+        own = at_least_float32(student.logits) / self.temperature
+        divergence = F.kl_div(
+            own.log_softmax(1), (followed / self.temperature).log_softmax(1), reduction="none", log_target=True
+        ).sum(1)
+        total = divergence.where(right, 0).mean()
+        if self.scale == "t2":
+            total = total * self.temperature**2
+        if self.semantic_weight:
+            total = total + self.semantic_weight * self._semantic(student, teachers, batch, chosen, right)
+        return total
+
+    def diagnostics(self) -> dict[str, Tensor]:
+        """Readings of the last call: `followed` is the share of samples that followed a teacher."""
+        return {} if self._followed is None else {"followed": self._followed}
+
+    def _semantic(
+        self, student: Features, teachers: Sequence[Features], batch: Batch, chosen: Tensor, right: Tensor
+    ) -> Tensor:
+        held = [teacher.semantic for teacher in teachers if teacher.semantic is not None]
+        if student.semantic is None or len(held) != len(teachers):
+            raise UsageError("the loss 'pskd' needs the semantic feature of student and teacher, and a network gave none")
+        own = at_least_float32(student.semantic)
+        target = _of(chosen, torch.stack(held)).detach().to(own.dtype)
+        vectors = self.label_vectors[batch.label].to(own.dtype)
+        return F.mse_loss(own, torch.where(right[:, None], target, vectors))
+
+
+def _of(chosen: Tensor, values: Tensor) -> Tensor:
+    """Each sample's row of its chosen teacher: `(B,)` and `(M, B, C)` to `(B, C)`."""
+    return values.gather(0, chosen[None, :, None].expand(1, -1, values.shape[2]))[0]
