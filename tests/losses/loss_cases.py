@@ -11,7 +11,7 @@ from kdbench.engine.objective import Term
 from kdbench.recipe import LossTerm
 from kdbench.types import Batch, Context, Features, Widths
 
-CLASSES, SPACE, GROUPS = 6, 12, 3
+CLASSES, SPACE, GROUPS, TRAIN_SIZE = 6, 12, 3, 20
 CLIP = ((4, 8, 8), (4, 4, 4), (2, 2, 2), (2, 1, 1))
 IMAGE = ((6, 6), (3, 3), (2, 2), (1, 1))
 SERIES = ((16,), (8,), (4,), (2,))
@@ -67,7 +67,7 @@ def changed(given: Features, change: Any) -> Features:
 
 
 def batch_of(samples: int = 5) -> Batch:
-    """A batch that holds labels alone."""
+    """A batch that holds labels and places in the training part alone."""
     trials = tuple(f"a1_s1_t{row}" for row in range(samples))
     return Batch(
         sensors={}, video=None, label=torch.arange(samples) % CLASSES, trial=trials, index=torch.arange(samples)
@@ -85,6 +85,7 @@ def context(
         teachers=tuple(Widths(CLASSES, widths, widths[-1], SPACE, GROUPS) for widths in teachers),
         label_vectors=0.5 * torch.randn(CLASSES, SPACE, generator=generator),
         groups=torch.arange(CLASSES) % GROUPS,
+        train_size=TRAIN_SIZE,
     )
 
 
