@@ -52,7 +52,9 @@ def _dist_hunto(params: Params) -> Differs:
         return torch.stack([w * (1 - (dot / (norms + eps)).mean()) for w, dot, norms in terms(inputs)]).sum()
 
     def shrinks_nothing(inputs: Inputs) -> bool:
-        shrunk = [w * (dot.abs() / norms.clamp(min=eps**2) * eps / (norms + eps)).mean() for w, dot, norms in terms(inputs)]
+        shrunk = [
+            w * (dot.abs() / norms.clamp(min=eps**2) * eps / (norms + eps)).mean() for w, dot, norms in terms(inputs)
+        ]
         return bool(torch.stack(shrunk).sum() < 1e-9)
 
     return Differs(
@@ -93,7 +95,8 @@ def _cc_torchdistill_gauss(params: Params) -> Differs:
 
     def kernel(features: Tensor) -> Tensor:
         gram = features @ features.T
-        return sum(exp(-2 * gamma) * (2 * gamma) ** p / factorial(p) * gram**p for p in range(order + 1))
+        terms = [exp(-2 * gamma) * (2 * gamma) ** p / factorial(p) * gram**p for p in range(order + 1)]
+        return torch.stack(terms).sum(0)
 
     return Differs(
         "the features are not normalised, which the series of the Gaussian assumes, and the norm is not squared",

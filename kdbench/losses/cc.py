@@ -10,7 +10,7 @@ from torch import Tensor
 
 from kdbench.errors import UsageError, unknown
 from kdbench.losses.checks import check_positive, check_samples
-from kdbench.losses.numerics import precision_of, unit_rows, widest, without_autocast
+from kdbench.losses.numerics import precision_of, unit, widest, without_autocast
 from kdbench.registry import loss
 
 
@@ -25,8 +25,8 @@ def correlation_congruence(
 ) -> Tensor:
     """Squared difference of the kernel matrices of the batch in both networks.
 
-    `L = 1/B^2 ||C_s - C_t||_F^2`, `C_ij = k(x_i, x_j)` of embeddings x divided by their L2 norm (Peng et al., ICCV 2019).
-    The Gaussian kernel `exp(-gamma ||x_i - x_j||^2)` enters as its Taylor series to the order P,
+    `L = 1/B^2 ||C_s - C_t||_F^2`, `C_ij = k(x_i, x_j)` of embeddings x divided by their L2 norm (Peng et al., ICCV
+    2019). The Gaussian kernel `exp(-gamma ||x_i - x_j||^2)` enters as its Taylor series to the order P,
     `k = exp(-2 gamma) sum_{p=0..P} (2 gamma)^p / p! <x_i, x_j>^p`, which holds for unit vectors; the bilinear one is
     `<x_i, x_j>`. The widths of the networks need not agree. A sample that is all zero has no direction and gets no
     gradient.
@@ -63,7 +63,7 @@ def correlation_congruence(
 
 def _kernel(embedding: Tensor, powers: list[float]) -> Tensor:
     """`sum_p powers[p] <x_i, x_j>^p` of the unit embeddings, `(B, B)`, by Horner's rule."""
-    rows = unit_rows(widest(embedding.flatten(1)))
+    rows = unit(widest(embedding.flatten(1)), 1)
     with without_autocast(rows):
         gram = rows @ rows.T
     total = torch.full_like(gram, powers[-1])

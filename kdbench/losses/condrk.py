@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from kdbench.errors import UsageError
 from kdbench.losses.checks import check_positive, check_scores
 from kdbench.losses.draws import priorities
-from kdbench.losses.numerics import at_least_float32, unit_rows, without_autocast
+from kdbench.losses.numerics import at_least_float32, unit, without_autocast
 from kdbench.registry import loss
 from kdbench.types import Batch, Context
 
@@ -23,10 +23,10 @@ class ContrastiveLogits(nn.Module):
     `L = -1/B sum_b [log s(t+) / (s(t+) + 1/M) + sum_{j of N} log (N/M) / (s(t-_j) + N/M)]`,
     `s(u) = exp(cos(z_b, u) / tau)`, `t+ = beta t_b + (1 - beta) mean_{i of n} t_i`, where t_i are teacher logits of n
     random training trials of b's class, t-_j those of N random trials of other classes and M is the number of training
-    trials (Xu et al. 2023, ConDRK). The cross-entropy of the method is the loss `ce`, at weight 0.9 beside 0.1 here. The
-    released code differs in two ways that look like slips and are not followed: the noise of the positive is C/M, from
-    the logits' width in the place of the number of positives, and its cross-entropy gets probabilities as if they were
-    logits.
+    trials (Xu et al. 2023, ConDRK). The cross-entropy of the method is the loss `ce`, at weight 0.9 beside 0.1 here.
+    The released code differs in two ways that look like slips and are not followed: the noise of the positive is C/M,
+    from the logits' width in the place of the number of positives, and its cross-entropy gets probabilities as if they
+    were logits.
 
     The teacher's logits of all training trials are kept in a memory, filled as the trials pass by and complete after
     one epoch; the choice is made among those that were seen, the batch included. Where a class has fewer than asked
@@ -79,9 +79,9 @@ class ContrastiveLogits(nn.Module):
         with torch.no_grad():
             like, unlike, counts = self._drawn(teacher, batch)
             positive = self.beta * teacher + (1 - self.beta) * like
-        own = unit_rows(student)
+        own = unit(student, 1)
         with without_autocast(own):
-            to_positive = (own * unit_rows(positive)).sum(1) / self.temperature
+            to_positive = (own * unit(positive, 1)).sum(1) / self.temperature
             to_negatives = (unlike @ own[:, :, None])[:, :, 0] / self.temperature
         log_noise = counts.clamp(min=1).log() - math.log(self.trials)
         drawn = torch.arange(unlike.shape[1], device=counts.device) < counts[:, None]
@@ -100,8 +100,7 @@ class ContrastiveLogits(nn.Module):
         unlike, of_others = self._first(order, seen & ~same, self.negatives)
         kept = torch.arange(like.shape[1], device=of_class.device) < of_class[:, None]
         mean = like.where(kept[:, :, None], 0).sum(1) / of_class[:, None]
-        directions = unit_rows(unlike.flatten(0, 1)).view_as(unlike)
-        return mean.to(teacher.dtype), directions.to(teacher.dtype), of_others
+        return mean.to(teacher.dtype), unit(unlike, 2).to(teacher.dtype), of_others
 
     def _first(self, order: Tensor, eligible: Tensor, wanted: int) -> tuple[Tensor, Tensor]:
         """The memorised logits `(B, n, K)` of the eligible trials that come first, and their number `(B,)`."""

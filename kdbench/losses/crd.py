@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from kdbench.errors import UsageError, unknown
 from kdbench.losses.checks import check_positive, check_samples
-from kdbench.losses.numerics import unit_rows, without_autocast
+from kdbench.losses.numerics import unit, without_autocast
 from kdbench.registry import loss
 from kdbench.types import Batch, Context
 
@@ -135,4 +135,4 @@ class ContrastiveRepresentation(nn.Module):
 def _embedded(layer: nn.Linear, embedding: Tensor) -> Tensor:
     embedding = embedding.flatten(1).to(layer.weight.dtype)
     with without_autocast(embedding):
-        return unit_rows(layer(embedding))
+        return unit(layer(embedding), 1)

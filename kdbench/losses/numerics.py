@@ -37,13 +37,6 @@ def unit(values: Tensor, dim: int) -> Tensor:
     return values / norm.where(norm > _SHORTEST, torch.inf)
 
 
-def unit_rows(rows: Tensor) -> Tensor:
-    """Rows `(B, D)` divided by their L2 norm; one shorter than 1e-12 has no direction: zero, without gradient."""
-    norm = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
-    directed = norm > _SHORTEST
-    return torch.where(directed, rows / norm.where(directed, 1), 0)
-
-
 def squared_distances(points: Tensor) -> Tensor:
     """Squared Euclidean distances of all pairs of samples, `(B, D)` to `(B, B)`, in the widest precision.
 

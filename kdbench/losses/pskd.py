@@ -22,9 +22,9 @@ class AdaptiveTeacher(nn.Module):
     """Soft targets and semantic feature of the teacher that gives the label the highest probability.
 
     `L = 1/B sum_b [r_b T^2 KL(p_k(b) || p_s) + mu MSE(f_s,b, g_b)]`, `k(b) = argmax_k softmax(t_k,b)[y_b]`, with p the
-    softened probabilities, `r_b = 1` where teacher k(b) predicts the label and 0 else, and `g_b` the semantic feature of
-    teacher k(b) where `r_b = 1`, else the vector of the label's name. A sample that no teacher knows thus follows the
-    ground truth; its cross-entropy is the loss `ce` beside this one. In the style of the adaptive-confidence semantic
+    softened probabilities, `r_b = 1` where teacher k(b) predicts the label and 0 else, and `g_b` the semantic feature
+    of teacher k(b) where `r_b = 1`, else the vector of the label's name. A sample that no teacher knows thus follows
+    the ground truth; its cross-entropy is the loss `ce` beside this one. In the style of the adaptive-confidence semantic
     loss of Ni et al., ACM MM 2022 (arXiv 2208.08090), whose formulas were not available: the choice follows their
     description, T and mu are ours, and the teachers are there from the start instead of one after the other.
 
@@ -97,7 +97,7 @@ class AdaptiveTeacher(nn.Module):
     ) -> Tensor:
         held = [teacher.semantic for teacher in teachers if teacher.semantic is not None]
         if student.semantic is None or len(held) != len(teachers):
-            raise UsageError("the loss 'pskd' needs the semantic feature of student and teacher, and a network gave none")
+            raise UsageError("pskd needs the semantic feature of student and teacher, and a network gave none")
         own = at_least_float32(student.semantic)
         target = _of(chosen, torch.stack(held)).detach().to(own.dtype)
         vectors = self.label_vectors[batch.label].to(own.dtype)

@@ -26,10 +26,10 @@ def mixed_soft_targets(
 ) -> Tensor:
     """KL divergence of the student's softened probabilities from the mean of the teachers'.
 
-    `L = T^2 / B sum_b KL(1/M sum_m softmax(t_m,b / T) || softmax(s_b / T))`: the uniform mix of single-modality teachers
-    in the MMD baseline of Kong et al., ICCV 2019, whose temperature is not published. With one teacher it is `st`; with
-    several it is at most the mean of their `st`, since the divergence is convex, and the student is not punished for
-    following a majority.
+    `L = T^2 / B sum_b KL(1/M sum_m softmax(t_m,b / T) || softmax(s_b / T))`: the uniform mix of single-modality
+    teachers in the MMD baseline of Kong et al., ICCV 2019, whose temperature is not published. With one teacher it is
+    `st`; with several it is at most the mean of their `st`, since the divergence is convex, and it is zero where the
+    student has found the mix.
 
     Args:
         student: Logits `(B, K)`.
