@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from kdbench.registry import encoder, fusion, loss, representation
+from kdbench.registry import dataset, encoder, fusion, loss, representation
 
 if TYPE_CHECKING:
+    from kdbench.plugins.file import load_plugin
     from kdbench.runner import run
     from kdbench.types import Batch, Context, Features
 
@@ -17,14 +18,22 @@ __all__ = [
     "Context",
     "Features",
     "__version__",
+    "dataset",
     "encoder",
     "fusion",
+    "load_plugin",
     "loss",
     "representation",
     "run",
 ]
 
-_LAZY = {"run": "kdbench.runner", "Batch": "kdbench.types", "Context": "kdbench.types", "Features": "kdbench.types"}
+_LAZY = {
+    "run": "kdbench.runner",
+    "load_plugin": "kdbench.plugins.file",
+    "Batch": "kdbench.types",
+    "Context": "kdbench.types",
+    "Features": "kdbench.types",
+}
 
 
 def __getattr__(name: str) -> Any:

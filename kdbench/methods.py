@@ -9,20 +9,43 @@ from __future__ import annotations
 from pathlib import Path
 
 from kdbench import resources
+from kdbench.errors import UsageError
+from kdbench.plugins.origin import Origin
 from kdbench.registry import registry
 
 BUILTIN = {path.stem: "kdbench.methods" for path in sorted(resources.folder("methods").glob("[!_]*.yaml"))}
 
 
 def path_of(name: str) -> Path | None:
-    """The file of a method, or of a piece that methods extend (`_NAME`); None where there is none."""
+    """The file of a method, or of a piece that methods extend (`_NAME`); None where there is none.
+
+    Raises:
+        UsageError: Two distributions claim the name, or the one that registers it does not bring the file.
+    """
     shipped = resources.folder("methods") / f"{name}.yaml"
     if shipped.is_file():
         return shipped
-    origin = registry("method").origins().get(name)
-    if origin is None or origin.source is None:
-        return None
-    return origin.source.parent / f"{name}.yaml"
+    methods = registry("method")
+    return file_of(methods.origin(name)) if methods.has(name) else None
+
+
+def file_of(origin: Origin) -> Path:
+    """The file of a method.
+
+    Raises:
+        UsageError: Its distribution does not bring it.
+    """
+    if origin.built_in:
+        return resources.folder("methods") / f"{origin.name}.yaml"
+    what, hint = f"the method '{origin.name}' of {origin.owner}", "Mend or uninstall that distribution."
+    if origin.fault:
+        raise UsageError(f"{what} is broken: {origin.fault}", hint=hint)
+    if origin.source is None:
+        raise UsageError(f"{what}: there is no module {origin.target}", hint=hint)
+    path = origin.source.parent / f"{origin.name}.yaml"
+    if not path.is_file():
+        raise UsageError(f"{what} has no file {path}", hint=hint)
+    return path
 
 
 def names() -> list[str]:

@@ -11,7 +11,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from kdbench.encoders.base import Encoder
-from kdbench.errors import KdbenchError, UsageError, unknown
+from kdbench.errors import UsageError, unknown
 from kdbench.fusions.base import Fusion
 from kdbench.recipe import NetworkSpec, PartSpec
 from kdbench.registry import part_of, registry
@@ -259,14 +259,7 @@ def _check_fit(spec: NetworkSpec, represent: Any, encode: Any, role: str) -> Non
 
 
 def _names(kind: str, fits: Any) -> str:
-    names = []
-    for name in registry(kind).names():
-        try:
-            if fits(registry(kind).get(name)):
-                names.append(name)
-        except KdbenchError:
-            continue
-    return ", ".join(names) or "none"
+    return ", ".join(name for name, part in registry(kind).components() if fits(part)) or "none"
 
 
 def _construct(

@@ -10,15 +10,27 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from kdbench import methods, resources
 from kdbench.errors import UsageError, unknown
+from kdbench.registry import registry
 
 PRESETS = ("paper", "small", "smoke")
+WARMUP_END = 0.1
+_NUMBER, _SCHEDULE = "(number)", "(schedule)"
 
 
 class _Strict(BaseModel):
@@ -41,11 +53,59 @@ class PartSpec(BaseModel):
         return dict(self.model_extra or {})
 
 
+class Schedule(_Strict):
+    """A weight that changes while a network is trained; see `kdbench.engine.weights`.
+
+    A recipe writes `weight: {schedule: linear, to: 0.5, end: 0.3}`. Where a recipe that has a plain number is given a
+    schedule (`--set student.losses.st.weight.schedule=linear`), the number is where the schedule ends.
+
+    Attributes:
+        schedule: How it changes between `start` and `end`: `linear`; `cosine` along half a cosine, slow at both ends;
+            `warmup` linearly, over the first tenth of the training by default; `constant` at once, at `start`.
+        first: Weight up to `start`; `from` in a recipe.
+        to: Weight from `end` on.
+        start: Share of the training after which it begins to change.
+        end: Share of the training after which it stays.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, serialize_by_alias=True)
+    schedule: Literal["constant", "linear", "cosine", "warmup"]
+    first: float = Field(default=0.0, allow_inf_nan=False, alias="from")
+    to: float = Field(default=1.0, allow_inf_nan=False)
+    start: float = Field(default=0.0, ge=0, lt=1)
+    end: float = Field(default=1.0, gt=0, le=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _warmup_is_short(cls, given: Any) -> Any:
+        if isinstance(given, Mapping) and given.get("schedule") == "warmup":
+            return {"end": WARMUP_END, **given}
+        return given
+
+    @model_validator(mode="after")
+    def _has_length(self) -> Schedule:
+        if self.start >= self.end:
+            raise ValueError(f"start ({self.start}) must come before end ({self.end}), both shares of the training")
+        if self.schedule == "constant" and self.end != 1:
+            raise ValueError("constant takes no end: it changes once, at start")
+        return self
+
+
+def _kind_of_weight(value: Any) -> str:
+    return _SCHEDULE if isinstance(value, Mapping | Schedule) else _NUMBER
+
+
+Weight = Annotated[
+    Annotated[float, Field(allow_inf_nan=False), Tag(_NUMBER)] | Annotated[Schedule, Tag(_SCHEDULE)],
+    Discriminator(_kind_of_weight),
+]
+
+
 class LossTerm(BaseModel):
-    """One term of an objective: its weight, and the loss's keyword parameters beside it."""
+    """One term of an objective: its weight, a number or a schedule, and the loss's keyword parameters beside it."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
-    weight: float = Field(default=1.0, allow_inf_nan=False)
+    weight: Weight = 1.0
 
     @property
     def params(self) -> dict[str, Any]:
@@ -117,6 +177,8 @@ class NetworkSpec(_Strict):
         encoder: The four-stage backbone; each branch has its own.
         fusion: Joins sensor branches.
         losses: Terms of its objective by name; null removes one that an extended recipe set.
+        balance: What adapts the weights of the losses to each other while it trains (`uncertainty`, `gradnorm`); null
+            leaves them as they are.
         augment: Random changes of its training inputs.
         train: Its training.
     """
@@ -127,6 +189,8 @@ class NetworkSpec(_Strict):
     encoder: PartSpec
     fusion: PartSpec = PartSpec(name="none")
     losses: dict[str, LossTerm]
+    # Left out of what is written where there is none, so that such recipes keep the names of their runs.
+    balance: PartSpec | None = Field(default=None, exclude_if=lambda balance: balance is None)
     augment: Augment = Augment()
     train: Train
 
@@ -196,42 +260,59 @@ class Recipe(_Strict):
         return self
 
 
-def read(name_or_path: str) -> tuple[str, dict[str, Any]]:
-    """Reads one recipe file, without what it extends.
+def locate(name_or_path: str) -> Path:
+    """The file of a recipe.
 
     Args:
-        name_or_path: The name of a shipped recipe, or the path of one's own YAML file.
-
-    Returns:
-        The recipe's name and its settings as written.
+        name_or_path: The name of a recipe, or the path of one's own YAML file.
 
     Raises:
-        UsageError: No such recipe, or the file is not a YAML mapping.
+        UsageError: No such recipe.
     """
     path = methods.path_of(name_or_path)
     if path is None:
         path = Path(name_or_path)
         if path.suffix not in {".yaml", ".yml"} and os.sep not in name_or_path:
-            raise unknown("method", name_or_path, methods.names(), hint="See them all: kdbench list methods")
+            raise registry("method").unknown(name_or_path)
         if not path.is_file():
             raise UsageError(f"there is no recipe file {path}", hint="See the shipped ones: kdbench list methods")
+    return path
+
+
+def read(name_or_path: str) -> tuple[str, dict[str, Any]]:
+    """Reads one recipe file, without what it extends: its name, and its settings as written.
+
+    Raises:
+        UsageError: No such recipe, or the file is not a YAML mapping.
+    """
+    path = locate(name_or_path)
     return path.stem, resources.read_mapping(path, "recipe")
 
 
-def chain(name_or_path: str, *, _above: tuple[str, ...] = ()) -> list[tuple[str, dict[str, Any]]]:
+def files(name_or_path: str, *, _above: tuple[Path, ...] = ()) -> list[Path]:
+    """The files of a recipe and of everything it extends, root first.
+
+    Raises:
+        UsageError: A recipe extends itself, directly or through others.
+    """
+    path = locate(name_or_path).absolute()
+    if path in _above:
+        way = " → ".join(each.stem for each in (*_above, path))
+        raise UsageError(f"the recipe '{path.stem}' extends itself: {way}")
+    extends = resources.read_mapping(path, "recipe").get("extends") or []
+    found: list[Path] = []
+    for parent in [extends] if isinstance(extends, str) else extends:
+        found += [file for file in files(str(parent), _above=(*_above, path)) if file not in found]
+    return [*found, path]
+
+
+def chain(name_or_path: str) -> list[tuple[str, dict[str, Any]]]:
     """The recipe behind everything it extends, root first; of several that it extends, the later one wins.
 
     Raises:
         UsageError: A recipe extends itself, directly or through others.
     """
-    name, settings = read(name_or_path)
-    if name in _above:
-        raise UsageError(f"the recipe '{name}' extends itself: {' → '.join([*_above, name])}")
-    extends = settings.get("extends") or []
-    links: list[tuple[str, dict[str, Any]]] = []
-    for parent in [extends] if isinstance(extends, str) else extends:
-        links += [link for link in chain(parent, _above=(*_above, name)) if link not in links]
-    return [*links, (name, settings)]
+    return [read(str(path)) for path in files(name_or_path)]
 
 
 def resolve(name_or_path: str, preset: str, overrides: Iterable[str] | Mapping[str, Any] = ()) -> Recipe:
@@ -265,7 +346,10 @@ def resolve(name_or_path: str, preset: str, overrides: Iterable[str] | Mapping[s
 
 
 def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Deep merge; a part with another `name` replaces the whole part, since parameters belong to their part."""
+    """Deep merge; a part with another `name` replaces the whole part, since parameters belong to their part.
+
+    A schedule in the place of a number ends at that number, unless it says otherwise.
+    """
     result = dict(base)
     for key, value in changes.items():
         held = result.get(key)
@@ -275,6 +359,8 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
             and value.get("name", held.get("name")) == held.get("name")
         ):
             result[key] = merge(held, value)
+        elif isinstance(value, Mapping) and "schedule" in value and isinstance(held, int | float):
+            result[key] = {"to": held, **value}
         else:
             result[key] = value
     return result
@@ -314,14 +400,13 @@ def _number_or_text(text: str) -> float | str:
 
 def _readable(error: ValidationError, method: str) -> UsageError:
     """Turns pydantic's first complaint into one that names the key, what was expected, and the near misses."""
-    first = error.errors()[0]
-    location = [str(part) for part in first["loc"]]
+    # A misspelt key is also a missing one, and the more telling of the two.
+    first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
+    location = [str(part) for part in first["loc"] if part not in (_NUMBER, _SCHEDULE)]
     path = ".".join(location) or method
     if first["type"] == "extra_forbidden":
-        owner: Any = Recipe
-        for step in location[:-1]:
-            owner = _model_behind(owner, step)
-        known = list(owner.model_fields) if owner is not None else []
+        owner = _model_at(location[:-1])
+        known = [field.alias or name for name, field in owner.model_fields.items()] if owner is not None else []
         place = f"key under {'.'.join(location[:-1])}" if location[:-1] else "recipe key"
         return unknown(place, location[-1], known, hint=_SHOW.format(method))
     if first["type"] == "missing":
@@ -333,9 +418,16 @@ def _readable(error: ValidationError, method: str) -> UsageError:
 _SHOW = "See its keys: kdbench describe {}"
 
 
-def _model_behind(owner: Any, step: str) -> Any:
-    if owner is None or step not in getattr(owner, "model_fields", {}):
-        return None
-    annotation = owner.model_fields[step].annotation
-    candidates = [annotation, *getattr(annotation, "__args__", ())]
-    return next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
+def _model_at(location: Iterable[str]) -> type[BaseModel] | None:
+    """The model that the keys of a recipe lead to; keys of a mapping lead from it to what its values are."""
+    owner: type[BaseModel] | None = Recipe
+    for step in location:
+        if owner is not None and step in owner.model_fields:
+            owner = _model_in(owner.model_fields[step].annotation)
+    return owner
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((model for held in get_args(annotation) if (model := _model_in(held)) is not None), None)

@@ -1,23 +1,55 @@
-"""Names of parts, and where each comes from.
+"""Names of parts, and the component behind each.
 
-A part is built in (a table in its package's `__init__`) or comes from an installed distribution through an entry
-point. Looking up a name imports that one part; listing names imports nothing.
+A part is built in (a table in its package's `__init__`), comes from an installed distribution through an entry point,
+or from a file that the user names. Looking up a name imports that one part; listing names imports nothing.
+
+The plain name of a part that kdbench ships always means that part. What a distribution registers under a name that is
+taken goes by `distribution:name`, which also decides between two distributions that claim one name.
 """
 
 from __future__ import annotations
 
-import ast
-import functools
+import hashlib
 import importlib
-import importlib.util
-import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from importlib.metadata import EntryPoint, entry_points
+import inspect
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from kdbench.errors import UsageError, unknown
+from kdbench.declare import (
+    ATTRIBUTE,
+    Part,
+    dataset,
+    decorated,
+    encoder,
+    fusion,
+    loss,
+    part_of,
+    representation,
+    semantics,
+)
+from kdbench.errors import KdbenchError, UsageError, unknown
+from kdbench.plugins.discovery import VARIABLE, discover
+from kdbench.plugins.importing import load, resolved, said
+from kdbench.plugins.notice import once
+from kdbench.plugins.origin import BUILT_IN, THIS_PROCESS, Origin, normalised
+
+__all__ = [
+    "ATTRIBUTE",
+    "GROUPS",
+    "KINDS",
+    "Part",
+    "Registry",
+    "dataset",
+    "decorated",
+    "encoder",
+    "fusion",
+    "loss",
+    "part_of",
+    "registry",
+    "representation",
+    "semantics",
+]
 
 KINDS = {
     "representation": "representations",
@@ -28,66 +60,12 @@ KINDS = {
     "dataset": "datasets",
     "method": "methods",
 }
+GROUPS = {f"kdbench.{plural}": kind for kind, plural in KINDS.items()}
+"""The kind of each entry-point group."""
 TABLES = {"dataset": "kdbench.data", "method": "kdbench.methods"}
 """Modules with the table of what is built in, where it is not the package of the kind's own name."""
-ATTRIBUTE = "__kdbench_part__"
-
-
-@dataclass(frozen=True)
-class Part:
-    """What a decorator wrote on a component: its kind, its name and what it declares."""
-
-    kind: str
-    name: str
-    declares: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Where a name comes from.
-
-    Attributes:
-        name: The name that recipes use.
-        target: `module:attribute`.
-        distribution: Name of the installed distribution; `kdbench` for what is built in.
-        version: The distribution's version.
-    """
-
-    name: str
-    target: str
-    distribution: str
-    version: str
-
-    @property
-    def owner(self) -> str:
-        """The distribution with its version, as lists show it."""
-        return "built in" if self.distribution == "kdbench" else f"{self.distribution} {self.version}"
-
-    @property
-    def source(self) -> Path | None:
-        """The file of the module, found without importing it; None where it cannot be."""
-        top, *below = self.target.partition(":")[0].split(".")
-        spec = importlib.util.find_spec(top)
-        if spec is None or spec.origin is None:
-            return None
-        path = Path(spec.origin)
-        if below:
-            path = path.parent.joinpath(*below)
-            path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-        return path
-
-    def summary(self) -> str:
-        """First line of the docstring, read from the source without importing it; empty where that cannot be."""
-        attribute = self.target.partition(":")[2]
-        source = self.source
-        try:
-            tree = ast.parse(source.read_text(encoding="utf-8")) if source else ast.Module([], [])
-        except (OSError, SyntaxError, ValueError):
-            return ""
-        for node in tree.body:
-            if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == attribute:
-                return (ast.get_docstring(node) or "").partition("\n")[0]
-        return ""
+LABELS = {"dataset": "data set"}
+"""What messages call a kind, where it is not by its own name."""
 
 
 class Registry:
@@ -101,6 +79,7 @@ class Registry:
         self.kind = kind
         self.group = f"kdbench.{KINDS[kind]}"
         self._added: dict[str, Any] = {}
+        self._added_from: dict[str, Origin] = {}
 
     def _builtin(self) -> dict[str, str]:
         return self._table().BUILTIN
@@ -115,57 +94,121 @@ class Registry:
     def origins(self) -> dict[str, Origin]:
         """Every known name with its origin, sorted; imports no component.
 
-        Raises:
-            UsageError: Two distributions claim one name.
+        What a plugin registers under a name that is taken, or that another plugin claims too, stands there as
+        `distribution:name`.
         """
-        found = {name: Origin(name, target, "kdbench", "") for name, target in self._builtin().items()}
-        for point in _entry_points(tuple(sys.path)).select(group=self.group):
-            origin = _origin(point)
-            held = found.get(point.name)
-            if held is not None and held.distribution == "kdbench":
-                continue
-            if held is not None and held.distribution != origin.distribution:
-                raise UsageError(
-                    f"the {self.kind} '{point.name}' is claimed by {held.owner} and by {origin.owner}",
-                    hint=f"Uninstall one of them: pip uninstall {held.distribution}",
-                )
-            found[point.name] = origin
-        for name, part in self._added.items():
-            found.setdefault(name, Origin(name, f"{part.__module__}:{part.__qualname__}", "this process", ""))
+        found = {name: Origin(self.kind, name, target) for name, target in self._builtin().items()}
+        found |= {name: self._added_from[name] for name in self._added}
+        plain = set(found)
+        for name, claims in self._claims().items():
+            if len(claims) == 1 and name not in plain:
+                found[name] = claims[0]
+            else:
+                found |= {claim.qualified: claim for claim in claims if not self._is_hidden(claim)}
         return dict(sorted(found.items()))
 
     def names(self) -> list[str]:
         """Every known name, sorted."""
         return list(self.origins())
 
+    def clashes(self) -> list[str]:
+        """A line on each name that has more than one owner, with the names to use instead."""
+        held = {name: Origin(self.kind, name, target) for name, target in self._builtin().items()}
+        held |= {name: self._added_from[name] for name in self._added}
+        lines = []
+        for name, claims in self._claims().items():
+            owner = held.get(name)
+            if owner is not None:
+                keeps = "the built-in one" if owner.built_in else owner.owner
+                lines += [f"the {self.kind} '{name}' is {keeps}; {self._way_to(claim)}" for claim in claims]
+            elif len(claims) > 1:
+                lines.append(self._ambiguous(name, claims).message)
+        return lines
+
+    def _way_to(self, claim: Origin) -> str:
+        if self._is_hidden(claim):
+            return f"that of {claim.owner} cannot be named, since '{normalised(claim.distribution)}:' is a family"
+        return f"that of {claim.owner} goes by {claim.qualified}"
+
+    def _is_hidden(self, claim: Origin) -> bool:
+        return normalised(claim.distribution) in self.families()
+
+    def has(self, name: str) -> bool:
+        """Whether a name means something, be it broken or claimed twice; imports no component."""
+        prefix, colon, _ = name.partition(":")
+        if (colon and prefix in self.families()) or name in self._claims():
+            return True
+        try:
+            self.origin(name)
+        except UsageError:
+            return False
+        return True
+
+    def origin(self, name: str) -> Origin:
+        """Where a name comes from; imports no component.
+
+        Raises:
+            UsageError: No such name (the near misses are named), or two distributions claim it.
+        """
+        builtin = self._builtin()
+        if name in self._added:
+            return self._added_from[name]
+        if name in builtin:
+            return Origin(self.kind, name, builtin[name])
+        prefix, colon, rest = name.partition(":")
+        if colon and prefix in self.families():
+            return Origin(self.kind, name, self.families()[prefix])
+        if colon and prefix == BUILT_IN and rest in builtin:
+            return Origin(self.kind, rest, builtin[rest])
+        claims = self._claims().get(rest if colon else name, [])
+        if colon:
+            claims = [claim for claim in claims if normalised(claim.distribution) == normalised(prefix)]
+        if len(claims) > 1:
+            raise self._ambiguous(name, claims)
+        if not claims:
+            raise self.unknown(name)
+        return claims[0]
+
     def get(self, name: str) -> Any:
         """Imports and returns the component with this name.
 
         Raises:
-            UsageError: No such name (the near misses are named), or the component cannot be imported.
+            UsageError: No such name (the near misses are named), two distributions claim it, or the component cannot
+                be imported or is not decorated as what it is registered as.
         """
         if name in self._added:
             return self._added[name]
-        prefix, colon, rest = name.partition(":")
-        if colon and prefix in self.families():
-            return _imported(self.families()[prefix])(rest)
-        origins = self.origins()
-        if name not in origins:
-            raise unknown(self.kind, name, origins, hint=f"See them all: kdbench list {KINDS[self.kind]}")
-        origin = origins[name]
+        origin = self.origin(name)
+        if not origin.built_in:
+            return self.load(origin)
         try:
-            return _imported(origin.target)
-        except Exception as error:
-            if origin.distribution == "kdbench" and not isinstance(error, ImportError):
-                raise
+            found = resolved(origin.target)
+            return found if origin.name in self._builtin() else found(name.partition(":")[2])
+        except ImportError as error:
+            library = (error.name or "").partition(".")[0]
+            hint = f"Install it: pip install {library}" if library else "Install kdbench again: pip install kdbench"
             raise UsageError(
-                f"the {self.kind} '{name}' ({origin.target}, {origin.owner}) cannot be imported: "
-                f"{type(error).__name__}: {error}",
-                hint="Mend or uninstall that distribution.",
+                f"the {self.kind} '{name}' ({origin.target}, built in) cannot be imported: {said(error)}", hint=hint
             ) from error
 
-    def add(self, component: Any) -> None:
+    def load(self, origin: Origin) -> Any:
+        """Imports and returns the component of a plugin's origin; errors as in `get`."""
+        return load(origin, lambda component: self._check(origin, component))
+
+    def components(self) -> Iterator[tuple[str, Any]]:
+        """Every part that can be imported, by name; one that cannot costs a line on the error stream."""
+        for name in self.names():
+            try:
+                yield name, self.get(name)
+            except KdbenchError as error:
+                once(f"warning: {error.message}")
+
+    def add(self, component: Any, origin: Origin | None = None) -> None:
         """Makes a decorated component known in this process, without packaging.
+
+        Args:
+            component: What is decorated.
+            origin: Where it comes from; this process by default.
 
         Raises:
             UsageError: It is not decorated as this kind, or the name is taken.
@@ -173,26 +216,68 @@ class Registry:
         part = getattr(component, ATTRIBUTE, None)
         if part is None or part.kind != self.kind:
             raise UsageError(f"{component!r} is not decorated with @{self.kind}(NAME)")
-        if part.name in self.names():
-            raise UsageError(f"the {self.kind} '{part.name}' exists already", hint="Give yours another name.")
+        if (held := self.origins().get(part.name)) is not None or self.has(part.name):
+            owner = f" ({held.owner})" if held else ""
+            raise UsageError(f"the {self.kind} '{part.name}' exists already{owner}", hint="Give yours another name.")
         self._added[part.name] = component
+        self._added_from[part.name] = origin or _of_this_process(self.kind, part.name, component)
+
+    def drop(self, file: Path) -> list[tuple[Origin, Any]]:
+        """Forgets what was added from a file, and returns it."""
+        found = [self._added_from[name] for name in self._added if self._added_from[name].file == file]
+        return [(origin, self._added.pop(origin.name)) for origin in found]
+
+    def _claims(self) -> dict[str, list[Origin]]:
+        """What the installed distributions register, by the name that they give it."""
+        found: dict[str, list[Origin]] = {}
+        for origin in discover(GROUPS).origins:
+            if origin.kind == self.kind:
+                found.setdefault(origin.name, []).append(origin)
+        return found
+
+    def _ambiguous(self, name: str, claims: list[Origin]) -> UsageError:
+        owners = " and by ".join(claim.owner for claim in claims)
+        ways = " or ".join(claim.qualified for claim in claims if not self._is_hidden(claim))
+        return UsageError(f"the {self.kind} '{name}' is claimed by {owners}", hint=f"Say which one: {ways}")
+
+    def unknown(self, name: str) -> UsageError:
+        """The error for a name that means nothing here: switched off, or misspelt."""
+        what = LABELS.get(self.kind, self.kind)
+        for origin in discover(GROUPS).left_out:
+            if origin.kind == self.kind and name in {origin.name, origin.qualified}:
+                return UsageError(
+                    f"the {what} '{name}' of {origin.owner} is switched off by ${VARIABLE}",
+                    hint=f"Unset {VARIABLE}, or add {normalised(origin.distribution)} to it.",
+                )
+        return unknown(what, name, self.origins(), hint=f"See them all: kdbench list {KINDS[self.kind]}")
+
+    def _check(self, origin: Origin, component: Any) -> None:
+        """Raises a `UsageError` where a plugin's object is not what its entry point says."""
+        what = f"the {self.kind} '{origin.name}' of {origin.owner} ({origin.target})"
+        if self.kind == "dataset":
+            from kdbench.data.reader import Reader
+
+            if not (isinstance(component, type) and issubclass(component, Reader)):
+                raise UsageError(f"{what} is no subclass of kdbench.data.reader.Reader")
+            return
+        part = getattr(component, ATTRIBUTE, None)
+        wanted = f"@{self.kind}('{origin.name}', …)"
+        if not isinstance(part, Part):
+            raise UsageError(f"{what} is not decorated", hint=f"Put {wanted} from kdbench above it.")
+        if (part.kind, part.name) != (self.kind, origin.name):
+            raise UsageError(
+                f"{what} is decorated as the {part.kind} '{part.name}'",
+                hint=f"Put {wanted} above it, or register it as what it is.",
+            )
 
 
-def _imported(target: str) -> Any:
-    module, _, attribute = target.partition(":")
-    return functools.reduce(getattr, attribute.split("."), importlib.import_module(module))
-
-
-@functools.lru_cache(maxsize=1)
-def _entry_points(_path: tuple[str, ...]) -> Any:
-    # Reads the metadata of every installed distribution: once for all kinds, and again where the path has changed.
-    return entry_points()
-
-
-def _origin(point: EntryPoint) -> Origin:
-    distribution = point.dist
-    name = distribution.name if distribution else "unknown distribution"
-    return Origin(point.name, point.value, name, distribution.version if distribution else "")
+def _of_this_process(kind: str, name: str, component: Any) -> Origin:
+    try:
+        sha256 = hashlib.sha256(inspect.getsource(component).encode()).hexdigest()
+    except (OSError, TypeError):
+        sha256 = None
+    target = f"{component.__module__}:{component.__qualname__}"
+    return Origin(kind, name, target, THIS_PROCESS, sha256=sha256)
 
 
 _REGISTRIES: dict[str, Registry] = {kind: Registry(kind) for kind in KINDS}
@@ -203,94 +288,3 @@ def registry(kind: str) -> Registry:
     if kind not in _REGISTRIES:
         raise unknown("kind of part", kind, _REGISTRIES)
     return _REGISTRIES[kind]
-
-
-def part_of(component: Any) -> Part:
-    """What the decorator wrote on a component.
-
-    Raises:
-        UsageError: The component carries no decorator of kdbench.
-    """
-    part = getattr(component, ATTRIBUTE, None)
-    if part is None:
-        raise UsageError(
-            f"{getattr(component, '__name__', component)!r} is not decorated as a part of kdbench",
-            hint="Put @loss(NAME, …), @encoder(NAME), … from kdbench above it.",
-        )
-    return part
-
-
-def _decorator(kind: str, name: str, declares: dict[str, Any]) -> Callable[[Any], Any]:
-    def mark(component: Any) -> Any:
-        setattr(component, ATTRIBUTE, Part(kind, name, declares))
-        return component
-
-    return mark
-
-
-def loss(
-    name: str,
-    *,
-    on: str | None = None,
-    teacher: bool = True,
-    project: bool = True,
-    all_teachers: bool = False,
-    needs: tuple[str, ...] = (),
-    reads: tuple[str, ...] = (),
-    batch_order: Literal["invariant", "sensitive"] = "invariant",
-    compiles: bool = True,
-) -> Callable[[Any], Any]:
-    """Declares a distillation loss: a function of tensors, or an `nn.Module` class where it has parameters or state.
-
-    Args:
-        name: The name in recipes.
-        on: Field of `Features` that the loss is called with (`logits`, `stages`, `embedding`, `semantic`):
-            `loss(student, teacher)` with that field of each. None: it gets the two `Features`.
-        teacher: False for a supervised loss, called as `loss(student, batch=batch)`, which also trains teachers.
-        project: Where the widths of `on` differ, put a learnt linear on the student's side. Relation losses, which
-            compare samples with samples, need none and say False.
-        all_teachers: The loss takes the list of all teacher branches; otherwise it is called for each and averaged.
-        needs: Optional fields of `Features` (`semantic`, `ablated_logits`) or of the `Context` (`label_vectors`) that
-            must be there.
-        reads: Where `on` is None: the fields of `Features` that it reads; none given means that it may read any.
-        batch_order: `invariant` where the value does not depend on the order of the trials in the batch; `kdbench
-            check` holds the loss to it.
-        compiles: Whether it survives `torch.compile(fullgraph=True)`, which a loss with shapes that depend on values,
-            or one that waits for the device, does not.
-
-    A parameter named `batch` receives the `Batch`. A module class receives the `Context` as its parameter `context`
-    where it has one, and is built once for each teacher branch, with a context that holds that branch alone (once for
-    all where it takes all of them), so that what it learns or remembers belongs to one branch. Other keyword
-    parameters come from the recipe.
-    """
-    declares = {
-        "on": on,
-        "teacher": teacher,
-        "project": project,
-        "all_teachers": all_teachers,
-        "needs": tuple(needs),
-        "reads": tuple(reads),
-        "batch_order": batch_order,
-        "compiles": compiles,
-    }
-    return _decorator("loss", name, declares)
-
-
-def representation(name: str, *, modality: str) -> Callable[[Any], Any]:
-    """Declares a representation, an `nn.Module` class: raw `sensors` or `video` to what an encoder eats."""
-    return _decorator("representation", name, {"modality": modality})
-
-
-def encoder(name: str, *, eats: str) -> Callable[[Any], Any]:
-    """Declares a four-stage encoder. `eats`: `series`, `image` or `clip`. See `kdbench.encoders.base.Encoder`."""
-    return _decorator("encoder", name, {"eats": eats})
-
-
-def fusion(name: str) -> Callable[[Any], Any]:
-    """Declares a fusion of sensor branches. See `kdbench.fusions.base.Fusion`."""
-    return _decorator("fusion", name, {})
-
-
-def semantics(name: str) -> Callable[[Any], Any]:
-    """Declares a source of label vectors: a function `(names, *, dataset, **params) -> LabelVectors`."""
-    return _decorator("semantics", name, {})

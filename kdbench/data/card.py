@@ -14,7 +14,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from kdbench import resources
-from kdbench.errors import UsageError, unknown
+from kdbench.errors import UsageError
+from kdbench.plugins.origin import Origin
 from kdbench.registry import registry
 
 Value = int | str
@@ -276,7 +277,8 @@ def load_card(name_or_path: str | Path) -> Card:
     Raises:
         UsageError: No such data set (the near misses are named), or the card is not valid (file and key are named).
     """
-    path = _card_path(str(name_or_path))
+    name = str(name_or_path)
+    path = _card_path(name)
     content = resources.read_mapping(path, "card")
     try:
         card = Card.model_validate(content)
@@ -284,6 +286,9 @@ def load_card(name_or_path: str | Path) -> Card:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "the card"
         raise UsageError(f"the card {path}: {key}: {first['msg'].removeprefix('Value error, ')}") from error
+    prefix, colon, plain = name.partition(":")
+    if colon and prefix and card.reader == plain:
+        card = card.model_copy(update={"reader": name})
     card._folder = path.parent
     return card
 
@@ -294,16 +299,21 @@ def _card_path(name: str) -> Path:
         if not path.is_file():
             raise UsageError(f"there is no card file {path}", hint="See the known data sets: kdbench data list")
         return path
-    origins = registry("dataset").origins()
-    if name not in origins:
-        raise unknown("data set", name, origins, hint="See them all: kdbench data list")
-    origin = origins[name]
-    if origin.distribution == "kdbench":
-        return resources.folder("datasets") / name / "card.yaml"
-    path = (origin.source.parent if origin.source else Path(name)) / "card.yaml"
+    return card_of(registry("dataset").origin(name))
+
+
+def card_of(origin: Origin) -> Path:
+    """The card of a registered data set.
+
+    Raises:
+        UsageError: Its distribution does not bring one.
+    """
+    if origin.built_in:
+        return resources.folder("datasets") / origin.name / "card.yaml"
+    path = (origin.source.parent if origin.source else Path(origin.name)) / "card.yaml"
     if not path.is_file():
         raise UsageError(
-            f"the data set '{name}' of {origin.owner} has no card {path}",
+            f"the data set '{origin.name}' of {origin.owner} has no card {path}",
             hint="A data set's distribution ships card.yaml beside the module of its reader.",
         )
     return path

@@ -20,6 +20,8 @@ import numpy as np
 from kdbench import files, resources
 from kdbench.data.reader import Reader
 from kdbench.errors import DataError
+from kdbench.plugins.importing import imported_sha256
+from kdbench.registry import registry
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -107,6 +109,10 @@ def key_for(reader: Reader, view: str | None, frame_size: int, frames: int) -> K
         "sensors": {name: sensor.model_dump(mode="json") for name, sensor in card.sensors.items()},
         "view": card.views[view].model_dump(mode="json") if view else None,
     }
+    datasets = registry("dataset")
+    if datasets.has(card.reader) and not (origin := datasets.origin(card.reader)).built_in:
+        # Who writes a reader edits it long before raising its version.
+        facts["source"] = imported_sha256(origin)
     video = (frame_size, frames, card.views[view].channels) if view else (0, 0, 0)
     return Key(card.name, view, *video, options=reader.options, facts=_hash(facts))
 

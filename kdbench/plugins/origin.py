@@ -1,0 +1,119 @@
+"""Where a name comes from: who owns it, where its source lies, and the hash of that source."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+BUILT_IN = "kdbench"
+THIS_PROCESS = "this process"
+HASHED = {".py", ".yaml", ".yml", ".json", ".csv"}
+"""Suffixes of the files of a package that its hash covers."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a name comes from.
+
+    Attributes:
+        kind: The kind in the singular.
+        name: The name that its owner gave it.
+        target: `module:attribute`.
+        distribution: Name of the installed distribution; `kdbench` for what is built in.
+        version: The distribution's version.
+        file: The file of a plugin without packaging.
+        fault: What is wrong with its registration, known without importing it; empty where nothing is.
+        sha256: Hash of its source as it was when it was made known in this process; else None.
+    """
+
+    kind: str
+    name: str
+    target: str
+    distribution: str = BUILT_IN
+    version: str = ""
+    file: Path | None = None
+    fault: str = ""
+    sha256: str | None = None
+
+    @property
+    def built_in(self) -> bool:
+        """Whether kdbench ships it."""
+        return self.distribution == BUILT_IN
+
+    @property
+    def owner(self) -> str:
+        """Who provides it, as lists show it: the distribution with its version, or the file."""
+        if self.built_in:
+            return "built in"
+        return str(self.file) if self.file else f"{self.distribution} {self.version}".rstrip()
+
+    @property
+    def qualified(self) -> str:
+        """The name that no other distribution can take: `distribution:name`."""
+        return f"{normalised(self.distribution)}:{self.name}"
+
+    @property
+    def source(self) -> Path | None:
+        """The file of the module, found without importing it; None where it cannot be."""
+        files = self._files()
+        return files[-1] if files else None
+
+    def source_sha256(self) -> str | None:
+        """Hash of the source: of all that the top-level package holds, else of the module's file; None without one."""
+        files = [] if self.sha256 else self._files()
+        if not files:
+            return self.sha256
+        if files[0].name == "__init__.py":
+            return _sha256_of_tree(files[0].parent)
+        return hashlib.sha256(files[-1].read_bytes()).hexdigest()
+
+    def summary(self) -> str:
+        """First line of the docstring, read from the source without importing it; empty where that cannot be."""
+        attribute, source = self.target.partition(":")[2], self.source
+        try:
+            tree = ast.parse(source.read_bytes()) if source else ast.Module([], [])
+        except (OSError, SyntaxError, ValueError):
+            return ""
+        for node in tree.body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == attribute:
+                return (ast.get_docstring(node) or "").partition("\n")[0]
+        return ""
+
+    def _files(self) -> list[Path]:
+        """The `__init__` files of the packages above the module, from the top, then its own; empty where unknown."""
+        if self.file is not None:
+            return [self.file]
+        top, *below = self.target.partition(":")[0].split(".")
+        try:
+            spec = importlib.util.find_spec(top)
+        except (ImportError, AttributeError, ValueError):
+            return []
+        if spec is None:
+            return []
+        found = [Path(spec.origin)] if spec.origin and Path(spec.origin).is_file() else []
+        folders = [Path(folder) for folder in spec.submodule_search_locations or ()]
+        for name in below:
+            folder = next((f for f in folders if (f / name).is_dir() or (f / f"{name}.py").is_file()), None)
+            if folder is None:
+                return []
+            file = folder / name / "__init__.py" if (folder / name).is_dir() else folder / f"{name}.py"
+            found += [file] if file.is_file() else []
+            folders = [folder / name]
+        return found
+
+
+def normalised(distribution: str) -> str:
+    """A distribution's name as package indexes compare it."""
+    return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
+def _sha256_of_tree(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.suffix in HASHED and path.is_file()):
+        digest.update(f"{path.relative_to(folder).as_posix()}\0".encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
