@@ -10,11 +10,14 @@ from kdbench.errors import UsageError
 from kdbench.methods import names
 from kdbench.recipe import PRESETS, chain, merge, parse_overrides, resolve
 
+FUSED = ("mmad", "keyless_style", "hamlet_style", "mumu_style", "sakdn")
 METHODS = {
     *("sgm_ft", "sgm_ft_without_ft", "sgm_ft_without_sgm", "sgm_ft_without_se", "sgm_ft_without_st", "sgm_ft_raw"),
     *("student_only", "teacher_only", "teacher_only_raw"),
     *(f"{name}_sensor" for name in ("student_only", "hinton", "rkd")),
     *(f"{name}{raw}" for name in ("hinton", "rkd", "sp", "at") for raw in ("", "_raw")),
+    *(f"hinton_{fusion}{raw}" for fusion in ("concat", "sum", "hadamard") for raw in ("", "_raw")),
+    *(f"{teacher}{name}" for name in FUSED for teacher in ("", "teacher_only_")),
 }
 
 
@@ -36,6 +39,25 @@ def test_methods_that_differ_in_the_student_share_the_teacher(method: str) -> No
         ours, reference = resolve(method, preset), resolve("sgm_ft", preset)
         assert ours.teacher == reference.teacher
         assert ours.semantics == reference.semantics
+
+
+@pytest.mark.parametrize("method", FUSED)
+def test_a_fused_teacher_is_the_one_that_is_evaluated_alone(method: str) -> None:
+    for preset in PRESETS:
+        ours, alone = resolve(method, preset), resolve(f"teacher_only_{method}", preset)
+        assert ours.teacher == alone.teacher
+        assert alone.student is None
+
+
+@pytest.mark.parametrize("fusion", ["concat", "sum", "hadamard"])
+def test_late_fusions_change_nothing_but_the_fusion(fusion: str) -> None:
+    for raw in ("", "_raw"):
+        ours, reference = resolve(f"hinton_{fusion}{raw}", "small"), resolve(f"hinton{raw}", "small")
+        assert ours.teacher is not None
+        assert reference.teacher is not None
+        assert ours.teacher.fusion.name == fusion
+        assert ours.teacher.model_copy(update={"fusion": reference.teacher.fusion}) == reference.teacher
+        assert ours.student == reference.student
 
 
 @pytest.mark.parametrize("method", ["hinton_raw", "rkd_raw", "sp_raw", "at_raw"])
