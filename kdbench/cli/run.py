@@ -78,6 +78,7 @@ def show(result: RunResult, console: Console) -> None:
     from rich.table import Table
 
     from kdbench.engine.progress import duration
+    from kdbench.results.gain import alone_for
 
     record, metrics = result.result, result.metrics
     table = Table(
@@ -103,10 +104,10 @@ def show(result: RunResult, console: Console) -> None:
                 table.add_row(f"  {label}", *_percent(teacher[key]))
     if record["gain"]:
         gain = record["gain"]
-        table.add_row("gain over student_only", *(f"{100 * gain[k]:+.2f}" for k in ("accuracy", "macro_f1")))
+        table.add_row(f"gain over {alone_for(record)}", *(f"{100 * gain[k]:+.2f}" for k in ("accuracy", "macro_f1")))
     console.print(table)
-    if who == "student" and record["method"] != "student_only" and not record["gain"]:
-        console.print("gain: run student_only with the same options to see it", style="dim", highlight=False)
+    if who == "student" and record["method"] != alone_for(record) and not record["gain"]:
+        console.print(f"gain: run {alone_for(record)} with the same options to see it", style="dim", highlight=False)
     cost = record["cost"]
     console.print(
         f"{part} part, {metrics['n']} trials · {cost['parameters'] / 1e6:.2f} M parameters · "

@@ -9,16 +9,25 @@ from typing import Any
 from kdbench.errors import KdbenchError
 from kdbench.results.files import read_json
 
+ALONE = {"video": "student_only", "sensors": "student_only_sensor"}
+"""The student without a teacher, by what it sees."""
+
+
+def alone_for(result: Mapping[str, Any]) -> str:
+    """The method that trains the student of a result without a teacher."""
+    return ALONE["video" if result["conditions"]["view"] is not None else "sensors"]
+
 
 def gain_over_student_only(root: Path, result: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Accuracy and macro F1 above those of `student_only` under the same conditions at the same seed.
+    """Accuracy and macro F1 above those of the student alone under the same conditions at the same seed.
 
     Returns:
         None where that run is not among the finished ones in `root`.
     """
-    if result["method"] == "student_only":
+    alone = alone_for(result)
+    if result["method"] == alone:
         return None
-    for path in sorted(root.glob(f"student_only-*-s{result['seed']}-*/run.json")):
+    for path in sorted(root.glob(f"{alone}-*-s{result['seed']}-*/run.json")):
         try:
             other = read_json(path)
         except KdbenchError:

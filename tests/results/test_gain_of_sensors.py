@@ -1,0 +1,40 @@
+"""The gain of a sensor student is taken over the sensor student alone; the command names the run that is missing."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from kdbench.cli.run import show
+from kdbench.runner import run
+
+
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("KDBENCH_TRACKING", "off")
+    monkeypatch.setenv("KDBENCH_CACHE", str(tmp_path / "cache"))
+
+
+def shown(method: str, out: Path) -> tuple[str, dict]:
+    result = run(method, "basic_motions", preset="smoke", out=out, device="cpu")
+    text = io.StringIO()
+    show(result, Console(file=text, width=160))
+    return text.getvalue(), result.result
+
+
+def test_the_gain_of_a_sensor_student(tmp_path: Path):
+    text, alone_missing = shown("hinton_sensor", tmp_path / "one")
+    assert alone_missing["gain"] is None
+    assert "gain: run student_only_sensor with the same options" in text
+    text, alone = shown("student_only_sensor", tmp_path / "two")
+    assert "gain over" not in text
+    assert "gain: run" not in text
+    assert alone["conditions"]["test_modalities"] == ["accelerometer"]
+    text, taught = shown("hinton_sensor", tmp_path / "two")
+    assert "gain over student_only_sensor" in text
+    assert taught["gain"]["accuracy"] == pytest.approx(taught["metrics"]["accuracy"] - alone["metrics"]["accuracy"])
+    assert taught["metrics"]["accuracy"] == alone_missing["metrics"]["accuracy"]
+    assert taught["cost"]["flops"] > 0
