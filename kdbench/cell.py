@@ -18,6 +18,7 @@ from kdbench import __version__
 from kdbench.data.protocol import Split
 from kdbench.data.store import Dataset
 from kdbench.engine.objective import declared_needs
+from kdbench.plugins import provenance
 from kdbench.files import sha256_of
 from kdbench.recipe import NetworkSpec, Recipe
 from kdbench.semantics.base import LabelVectors
@@ -38,6 +39,7 @@ class Cell:
         seed: The run's seed.
         split: The trials of each part, as the protocol's rule cut them.
         label_vectors: Vectors of the class names, where a loss needs them.
+        recipe_plugins: The plugins that the method's recipes come from.
     """
 
     recipe: Recipe
@@ -47,6 +49,7 @@ class Cell:
     seed: int
     split: Split
     label_vectors: LabelVectors | None = None
+    recipe_plugins: tuple[provenance.Record, ...] = ()
 
     @property
     def method(self) -> str:
@@ -94,6 +97,23 @@ class Cell:
         names = [name for spec in specs if spec is not None for name in spec.losses]
         return {"groups": self.dataset.card.class_groups} if "group_logits" in declared_needs(names) else {}
 
+    def plugins(self) -> list[provenance.Record]:
+        """Every part, recipe and data set of the run that kdbench does not ship."""
+        specs = [spec for spec in (self.recipe.teacher, self.recipe.student) if spec is not None]
+        parts = [part for spec in specs for part in provenance.parts_of(spec)]
+        semantics = [("semantics", self.recipe.semantics.name)] if self.label_vectors is not None else []
+        return [*self.recipe_plugins, *provenance.of_parts([self._reader, *semantics, *parts])]
+
+    @property
+    def _reader(self) -> tuple[str, str]:
+        return "dataset", self.dataset.card.reader
+
+    def _plugins(self, *specs: NetworkSpec | None) -> dict[str, Any]:
+        """The plugins behind numbers, where there are any: with another source they are another run's."""
+        parts = [part for spec in specs if spec is not None for part in provenance.parts_of(spec)]
+        found = provenance.of_parts([self._reader, *parts])
+        return {"plugins": found} if found else {}
+
     def _key(self) -> dict[str, Any]:
         specs = (self.recipe.teacher, self.recipe.student)
         return self._shared_key() | {
@@ -102,6 +122,7 @@ class Cell:
             "label_vectors": self._vectors(*specs),
             "weights": [_weights(spec) for spec in specs],
             **self._groups(*specs),
+            **self._plugins(*specs),
         }
 
     def _teacher_key(self) -> dict[str, Any]:
@@ -113,6 +134,7 @@ class Cell:
             "label_vectors": self._vectors(teacher),
             "weights": _weights(teacher),
             **self._groups(teacher),
+            **self._plugins(teacher),
         }
         if teacher and teacher.modality == VIDEO:
             key |= {"data": self.recipe.data.model_dump(), "fingerprint": self.dataset.fingerprint}
@@ -123,7 +145,10 @@ class Cell:
         recipe = self.recipe
         reported = recipe.student or recipe.teacher
         assert reported is not None
+        seen = (("representation", reported.representation.name), ("encoder", reported.encoder.name))
+        plugins = provenance.of_parts([self._reader, *seen])
         return {
+            **({"plugins": plugins} if plugins else {}),
             "dataset": self.dataset.card.name,
             "version": self.dataset.card.version,
             "fingerprint": self.dataset.fingerprint,

@@ -177,6 +177,7 @@ class Run:
             "seed": cell.seed,
             "recipe": cell.recipe.model_dump(mode="json"),
             "conditions": cell.conditions(),
+            "plugins": cell.plugins(),
             "environment": environment(device),
             "semantics": self._semantics(),
             "view": {"name": cell.dataset.view, "reason": cell.dataset.view_reason},

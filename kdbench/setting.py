@@ -22,6 +22,7 @@ from kdbench.engine.objective import Objective, declared_needs
 from kdbench.engine.progress import Reporter
 from kdbench.errors import UsageError
 from kdbench.network import Network, build_network
+from kdbench.plugins import provenance
 from kdbench.recipe import NetworkSpec, Recipe, merge, parse_overrides, resolve
 from kdbench.semantics.base import LabelVectors, load
 from kdbench.types import SENSORS, VIDEO, Context
@@ -192,7 +193,8 @@ def settle(
     )
     protocol = protocol or protocol_names(data.card)[0]
     parts = split(data.card, data.index, protocol, validation=recipe.selection.needs_validation, seed=seed)
-    cell = Cell(recipe, data, protocol, preset, seed, parts, _label_vectors(recipe, data.card))
+    vectors, plugins = _label_vectors(recipe, data.card), tuple(provenance.of_method(method))
+    cell = Cell(recipe, data, protocol, preset, seed, parts, vectors, plugins)
     return Setting(cell, accelerator, reporter)
 
 
@@ -202,12 +204,20 @@ def sees_video(recipe: Recipe) -> bool:
 
 
 def _without_video(method: str, dataset: str) -> UsageError:
-    blind = [name for name in methods.names() if not sees_video(resolve(name, "smoke"))]
+    blind = [name for name in methods.names() if _is_blind(name)]
     return UsageError(
         f"'{method}' trains a video network, and '{dataset}' has no video",
         hint=f"Methods that see sensors alone: {', '.join(blind)}\n"
         "Or let the student be a sensor, in a recipe of your own: extends: [METHOD, _sensor_student]",
     )
+
+
+def _is_blind(method: str) -> bool:
+    try:
+        return not sees_video(resolve(method, "smoke"))
+    except UsageError:
+        # A broken recipe of a plugin is no matter here.
+        return False
 
 
 def choose_preset(preset: str, device: str, reporter: Reporter) -> str:
