@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from loss_cases import TEACHER_CHANNELS, batch_of, built, changed, features, learns, teacher_features, tensors
+from torch.profiler import ProfilerActivity, profile
 
 from kdbench.losses import BUILTIN
 from kdbench.registry import part_of, registry
@@ -92,6 +93,17 @@ def test_equal_networks_lose_nothing(name: str) -> None:
     loss = built(name, student=TEACHER_CHANNELS)
     assert loss(student, twin, batch_of()).abs() < 1e-6
     assert loss(student, teacher_features(), batch_of()) > 1e-6
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_no_loss_builds_a_matrix_of_positions_for_every_sample(name: str) -> None:
+    grids = ((64, 64),) * 4
+    student, teacher, batch, loss = features(grids=grids), teacher_features(grids=grids), batch_of(), built(name)
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
+        loss(student, teacher, batch).backward()
+    largest = max((event.cpu_memory_usage for event in record.events()), default=0)
+    # The student's maps and their gradients lie far below this, a (B, N, N) of the float32 positions above it.
+    assert largest < batch.label.numel() * (64 * 64) ** 2 * 4
 
 
 @pytest.mark.parametrize("name", [name for name in DISTILLING if learns(name)])

@@ -7,7 +7,12 @@ import torch
 from loss_cases import CLIP, IMAGE, SERIES, TEACHER_CHANNELS, batch_of, built, features, tensors
 
 from kdbench.errors import UsageError
-from kdbench.losses.maps import align_maps, chosen_stages
+from kdbench.losses import BUILTIN
+from kdbench.losses.maps import align_maps, check_channels, chosen_stages, pooled_to_smaller
+from kdbench.registry import part_of, registry
+
+DECLARED = {name: part_of(registry("loss").get(name)).declares for name in sorted(BUILTIN)}
+ON_STAGES = [name for name, says in DECLARED.items() if says["on"] == "stages" or "stages" in says["reads"]]
 
 
 @pytest.mark.parametrize(
@@ -48,6 +53,19 @@ def test_a_mean_is_kept_where_the_grid_divides() -> None:
     torch.testing.assert_close(ours.mean((2, 3)), image.mean((2, 3)))
 
 
+def test_maps_of_one_network_may_be_pooled_to_their_maxima() -> None:
+    larger, smaller = torch.randn(2, 3, 8, 4), torch.randn(2, 5, 4, 4)
+    pooled, kept = pooled_to_smaller(larger, smaller, pool="max")
+    torch.testing.assert_close(pooled, larger.unflatten(2, (4, 2)).amax(3))
+    assert kept is smaller
+
+
+def test_unlike_channels_are_refused_with_the_way_out() -> None:
+    check_channels("mine", torch.zeros(2, 3, 4), torch.zeros(2, 3, 9))
+    with pytest.raises(UsageError, match=r"mine: the student has 3 channels, the teacher 5(.|\n)*project first"):
+        check_channels("mine", torch.zeros(2, 3, 4), torch.zeros(2, 5, 4))
+
+
 def test_half_precision_is_averaged_in_float32() -> None:
     clip = torch.randn(1, 1, 64, 2, 2).bfloat16()
     ours, theirs = align_maps(clip, torch.zeros(1, 1, 2, 2, dtype=torch.bfloat16))
@@ -57,7 +75,7 @@ def test_half_precision_is_averaged_in_float32() -> None:
 
 @pytest.mark.parametrize("teacher_grids", [CLIP, IMAGE, SERIES])
 @pytest.mark.parametrize("student_grids", [CLIP, IMAGE, SERIES])
-@pytest.mark.parametrize("name", ["at", "sgm", "sp"])
+@pytest.mark.parametrize("name", ON_STAGES)
 def test_losses_on_stages_take_any_pair_of_ranks(name: str, student_grids: tuple, teacher_grids: tuple) -> None:
     student = features(grids=student_grids)
     value = built(name)(student, features(grids=teacher_grids, channels=TEACHER_CHANNELS, seed=1), batch_of())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from kdbench.losses.numerics import at_least_float32, squared_distances
+from kdbench.losses.numerics import at_least_float32, squared_distances, unit
 
 
 @pytest.mark.parametrize("offset", [0.0, 1e3])
@@ -29,3 +29,13 @@ def test_autocast_does_not_take_them_down() -> None:
 )
 def test_half_is_cast_up_and_double_is_kept(given: torch.dtype, expected: torch.dtype) -> None:
     assert at_least_float32(torch.zeros(2, dtype=given)).dtype == expected
+
+
+def test_a_vector_without_length_has_no_direction_and_no_gradient() -> None:
+    values = torch.tensor([[3.0, 4.0], [0.0, 0.0], [1e-20, 0.0]], requires_grad=True)
+    directions = unit(values, 1)
+    torch.testing.assert_close(directions, torch.tensor([[0.6, 0.8], [0.0, 0.0], [0.0, 0.0]]))
+    directions.sum().backward()
+    assert values.grad is not None
+    assert values.grad[0].abs().min() > 0
+    assert (values.grad[1:] == 0).all()
