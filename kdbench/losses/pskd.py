@@ -24,9 +24,9 @@ class AdaptiveTeacher(nn.Module):
     `L = 1/B sum_b [r_b T^2 KL(p_k(b) || p_s) + mu MSE(f_s,b, g_b)]`, `k(b) = argmax_k softmax(t_k,b)[y_b]`, with p the
     softened probabilities, `r_b = 1` where teacher k(b) predicts the label and 0 else, and `g_b` the semantic feature
     of teacher k(b) where `r_b = 1`, else the vector of the label's name. A sample that no teacher knows thus follows
-    the ground truth; its cross-entropy is the loss `ce` beside this one. In the style of the adaptive-confidence semantic
-    loss of Ni et al., ACM MM 2022 (arXiv 2208.08090), whose formulas were not available: the choice follows their
-    description, T and mu are ours, and the teachers are there from the start instead of one after the other.
+    the ground truth; its cross-entropy is the loss `ce` beside this one. In the style of the adaptive-confidence
+    semantic loss of Ni et al., ACM MM 2022 (arXiv 2208.08090), whose formulas were not available: the choice follows
+    their description, T and mu are ours, and the teachers are there from the start instead of one after the other.
 
     Args:
         context: Gives the label vectors `(K, S)` and the widths of the teachers.
