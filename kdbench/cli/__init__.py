@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from kdbench.cli.errors import exit_code_of
-from kdbench.errors import Interrupted
+from kdbench.errors import Interrupted, UsageError
 
 COMMANDS = {
     "run": ("kdbench.cli.run:run", "Train a method on a data set and report it; resumable."),
@@ -74,6 +76,10 @@ def _root(
         bool, typer.Option("--version", help="Show the version and stop.", callback=_version, is_eager=True)
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; may stand anywhere.")] = False,
+    plugin: Annotated[
+        list[Path] | None,
+        typer.Option(help="A Python file with parts of your own; repeatable; may stand anywhere."),
+    ] = None,
 ) -> None:
     """Compare ways of teaching a video network what wearable sensors know, under identical conditions."""
 
@@ -87,10 +93,37 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         arguments: What follows the program's name; the process's own by default.
     """
     given = sys.argv[1:] if arguments is None else arguments
-    # Taken out here, so that every command takes it, before and after its name.
+    # Taken out here, so that every command takes them, before and after its name.
     wanted = [argument for argument in given if argument != "--debug"]
+    debug = len(wanted) < len(given)
     try:
-        typer.main.get_command(app).main(args=wanted, prog_name="kdbench")
+        wanted, plugins = _plugins(wanted)
+        with _loaded(plugins):
+            typer.main.get_command(app).main(args=wanted, prog_name="kdbench")
     except (Exception, KeyboardInterrupt) as error:
-        sys.exit(exit_code_of(error, debug=len(wanted) < len(given)))
+        sys.exit(exit_code_of(error, debug=debug))
     sys.exit(0)
+
+
+def _plugins(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Takes `--plugin FILE` and `--plugin=FILE` out of the arguments."""
+    rest, files = [], []
+    words = iter(arguments)
+    for word in words:
+        option, equals, file = word.partition("=")
+        if option != "--plugin":
+            rest.append(word)
+            continue
+        file = file if equals else next(words, "")
+        if not file or file.startswith("-"):
+            raise UsageError("--plugin needs a Python file", hint="For example: kdbench list losses --plugin my_loss.py")
+        files.append(file)
+    return rest, files
+
+
+def _loaded(plugins: list[str]) -> contextlib.AbstractContextManager[None]:
+    if not plugins:
+        return contextlib.nullcontext()
+    from kdbench.plugins.file import loaded
+
+    return loaded(plugins)
