@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from kdbench.errors import UsageError
+from kdbench.fusions import BUILTIN
 from kdbench.network import Network, build_network
 from kdbench.recipe import NetworkSpec
 from kdbench.types import Batch
@@ -25,6 +26,7 @@ CLIP = {
     "encoder": {"name": "conv2plus1d", "widths": [8, 8, 16, 16]},
 }
 FT = {"fusion": {"name": "ft"}}
+FUSION_NAMES = sorted(BUILTIN)
 
 
 def spec(modality: str = "sensors", **parts: Any) -> NetworkSpec:
@@ -33,11 +35,18 @@ def spec(modality: str = "sensors", **parts: Any) -> NetworkSpec:
 
 
 def build(
-    modality: str = "sensors", *, sources: dict[str, int] | None = None, semantic: int | None = 6, **parts: Any
+    modality: str = "sensors",
+    *,
+    sources: dict[str, int] | None = None,
+    semantic: int | None = 6,
+    groups: int | None = None,
+    **parts: Any,
 ) -> Network:
     torch.manual_seed(0)
     chosen = sources or (SENSORS if modality == "sensors" else {"depth": 1})
-    return build_network(spec(modality, **parts), sources=chosen, classes=CLASSES, semantic=semantic, role="teacher")
+    return build_network(
+        spec(modality, **parts), sources=chosen, classes=CLASSES, semantic=semantic, groups=groups, role="teacher"
+    )
 
 
 def batch(rows: int = ROWS) -> Batch:
@@ -113,6 +122,44 @@ def test_without_label_vectors_there_is_no_semantic_feature():
     assert network(network.represent(batch()))[0].semantic is None
 
 
+@pytest.mark.parametrize("fusion", FUSION_NAMES)
+def test_a_group_head_stands_beside_each_branchs_classifier(fusion):
+    plain, grouped = build(fusion={"name": fusion}).eval(), build(fusion={"name": fusion}, groups=3).eval()
+    inputs = plain.represent(batch())
+    for without, branch, widths in zip(plain(inputs), grouped(inputs), grouped.widths, strict=True):
+        assert without.group_logits is None
+        assert branch.group_logits.shape == (ROWS, widths.group_logits) == (ROWS, 3)
+        assert torch.equal(branch.logits, without.logits)
+
+
+def test_the_group_head_of_a_guided_fusion_sees_what_guides_it():
+    network = build(fusion={"name": "guided"}, groups=3).eval()
+    inputs = network.represent(batch())
+    before = network(inputs)[0]
+    with torch.no_grad():
+        network.fusion.output.weight.add_(1.0)
+    target_moved = network(inputs)[0]
+    assert torch.equal(target_moved.group_logits, before.group_logits)
+    assert not torch.equal(target_moved.logits, before.logits)
+    with torch.no_grad():
+        network.fusion.guide[0].bias.add_(1.0)
+    assert not torch.equal(network(inputs)[0].group_logits, before.group_logits)
+
+
+def test_a_fusion_may_change_the_last_maps_before_they_are_pooled():
+    network = build(fusion={"name": "spamfm"}).eval()
+    features = network(network.represent(batch()))
+    for branch, encoder in zip(features, network.encoders, strict=True):
+        torch.testing.assert_close(branch.embedding, encoder.pool(branch.stages[3]))
+    changed = copy.deepcopy(network)
+    with torch.no_grad():
+        changed.fusion.gates[3].concat[0][2].bias.add_(3.0)
+    first, second = changed(changed.represent(batch()))
+    assert torch.equal(first.stages[2], features[0].stages[2])
+    assert not torch.equal(first.stages[3], features[0].stages[3])
+    assert torch.equal(second.stages[3], features[1].stages[3])
+
+
 def test_represents_with_what_it_learnt_from_the_training_part():
     network = build()
     values = {name: 5 + 3 * x for name, x in batch(50).sensors.items()}
@@ -121,9 +168,10 @@ def test_represents_with_what_it_learnt_from_the_training_part():
     assert all(abs(x.mean()) < 1e-3 and abs(x.std() - 1) < 1e-2 for x in inputs)
 
 
+@pytest.mark.parametrize("fusion", FUSION_NAMES)
 @pytest.mark.parametrize("rows", [1, 2])
-def test_small_batches_work(rows):
-    network = build(**FT).train()
+def test_small_batches_work(rows, fusion):
+    network = build(fusion={"name": fusion}).train()
     features = network(network.represent(batch(rows)))
     assert all(torch.isfinite(branch.logits).all() for branch in features)
 
@@ -131,7 +179,12 @@ def test_small_batches_work(rows):
 # Ablation ------------------------------------------------------------------------------------------------------------
 
 
-FUSIONS = [{"name": "none"}, {"name": "concat"}, {"name": "ft"}, {"name": "ft", "norm": "row"}]
+FUSIONS = [
+    *({"name": name} for name in FUSION_NAMES),
+    {"name": "ft", "norm": "row"},
+    {"name": "spamfm", "norm": "frobenius"},
+    {"name": "attention", "score": "linear"},
+]
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
@@ -195,7 +248,9 @@ def test_the_mean_of_the_softmax_outputs_is_the_prediction():
     torch.testing.assert_close(network.probabilities(features), expected)
 
 
-@pytest.mark.parametrize(("one", "other"), list(itertools.combinations(["none", "concat", "ft"], 2)))
+@pytest.mark.parametrize(
+    ("one", "other"), list(itertools.combinations(["none", "concat", "ft", "guided", "spamfm"], 2))
+)
 def test_the_encoders_start_alike_whatever_joins_them(one, other):
     first, second = build(fusion={"name": one}), build(fusion={"name": other})
     for a, b in zip(first.encoders.parameters(), second.encoders.parameters(), strict=True):

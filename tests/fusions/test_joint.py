@@ -1,0 +1,166 @@
+"""The late fusions of one head: sum, product, and three kinds of attention over the sources."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from kdbench.errors import UsageError
+from kdbench.fusions.attention import Attention
+from kdbench.fusions.guided import Guided
+from kdbench.fusions.hadamard import Hadamard
+from kdbench.fusions.multihead import MultiHead
+from kdbench.fusions.sum import Sum
+
+CHANNELS, WIDTH, ROWS = (2, 3, 4, 5), 5, 6
+Branch = tuple[list[tuple[Tensor, ...]], list[Tensor]]
+
+
+def branches(sources: int, rows: int = ROWS, seed: int = 0) -> Branch:
+    drawn = torch.Generator().manual_seed(seed)
+    stages = [
+        tuple(torch.randn(rows, count, 3, 2, generator=drawn, dtype=torch.float64) for count in CHANNELS)
+        for _ in range(sources)
+    ]
+    embeddings = [torch.randn(rows, WIDTH, generator=drawn, dtype=torch.float64) for _ in range(sources)]
+    return stages, embeddings
+
+
+def linear(layer: torch.nn.Linear, x: Tensor) -> Tensor:
+    result = torch.einsum("oi,bi->bo", layer.weight, x)
+    return result if layer.bias is None else result + layer.bias
+
+
+def normalised(layer: torch.nn.LayerNorm, x: Tensor) -> Tensor:
+    mean = x.mean(1, keepdim=True)
+    variance = (x - mean).square().mean(1, keepdim=True)
+    return (x - mean) / (variance + layer.eps).sqrt() * layer.weight + layer.bias
+
+
+def shares(scores: Tensor) -> Tensor:
+    return scores.exp() / scores.exp().sum(1, keepdim=True)
+
+
+def randomised(module: torch.nn.Module) -> torch.nn.Module:
+    torch.manual_seed(1)
+    for parameter in module.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    return module.double().eval()
+
+
+def mixed(weights: Tensor, values: list[Tensor]) -> Tensor:
+    return sum(torch.einsum("b,b...->b...", weights[:, m], value) for m, value in enumerate(values))
+
+
+@pytest.mark.parametrize("sources", [1, 2, 4])
+def test_sum_adds_and_hadamard_multiplies(sources: int) -> None:
+    stages, embeddings = branches(sources)
+    for fusion, expected in ((Sum(CHANNELS, sources, WIDTH), sum), (Hadamard(CHANNELS, sources, WIDTH), math.prod)):
+        maps, embedding = fusion.after(stages, embeddings)
+        torch.testing.assert_close(embedding, expected(embeddings))
+        for index, joined in enumerate(maps):
+            torch.testing.assert_close(joined, expected([branch[index] for branch in stages]))
+        assert (fusion.out_channels, fusion.out_width) == (CHANNELS, WIDTH)
+
+
+@pytest.mark.parametrize("sources", [1, 2, 4])
+@pytest.mark.parametrize("score", ["tanh", "linear"])
+def test_attention_follows_its_formula(score: str, sources: int) -> None:
+    fusion = randomised(Attention(CHANNELS, sources, WIDTH, score=score, hidden=7 if score == "tanh" else None))
+    stages, embeddings = branches(sources)
+    if score == "tanh":
+        first, _, second = fusion.score
+        scores = [linear(second, linear(first, h).tanh()) for h in embeddings]
+    else:
+        scores = [linear(fusion.score, h) for h in embeddings]
+    alpha = shares(torch.cat(scores, 1))
+    maps, embedding = fusion.after(stages, embeddings)
+    torch.testing.assert_close(embedding, mixed(alpha, embeddings))
+    for index, joined in enumerate(maps):
+        torch.testing.assert_close(joined, mixed(alpha, [branch[index] for branch in stages]))
+
+
+@pytest.mark.parametrize("sources", [1, 2, 4])
+@pytest.mark.parametrize("join", ["concat", "sum"])
+def test_multihead_follows_its_formula(join: str, sources: int) -> None:
+    heads, size = 2, 8
+    fusion = randomised(MultiHead(CHANNELS, sources, WIDTH, hidden=size, heads=heads, join=join))
+    stages, embeddings = branches(sources)
+    x = torch.stack([linear(w, h).clamp_min(0) for w, h in zip(fusion.projections, embeddings, strict=True)], 1)
+    packed = torch.einsum("oi,bmi->bmo", fusion.attention.in_proj_weight, x) + fusion.attention.in_proj_bias
+    q, k, v = (part.unflatten(2, (heads, size // heads)) for part in packed.chunk(3, dim=2))
+    scores = torch.einsum("bqhd,bkhd->bhqk", q, k) / math.sqrt(size // heads)
+    attention = scores.exp() / scores.exp().sum(3, keepdim=True)
+    y = torch.einsum("bhqk,bkhd->bqhd", attention, v).flatten(2)
+    y = torch.einsum("oi,bmi->bmo", fusion.attention.out_proj.weight, y) + fusion.attention.out_proj.bias
+    z = y.flatten(1) if join == "concat" else y.sum(1)
+    expected = linear(fusion.head[3], normalised(fusion.head[0], z).clamp_min(0)).clamp_min(0)
+    maps, embedding = fusion.after(stages, embeddings)
+    torch.testing.assert_close(embedding, expected)
+    received = attention.mean((1, 2))
+    for index, joined in enumerate(maps):
+        torch.testing.assert_close(joined, mixed(received, [branch[index] for branch in stages]))
+    assert fusion.out_width == size
+
+
+@pytest.mark.parametrize("sources", [1, 2, 4])
+def test_guided_follows_its_formulas(sources: int) -> None:
+    size = 6
+    fusion = randomised(Guided(CHANNELS, sources, WIDTH, hidden=size))
+    stages, embeddings = branches(sources)
+    x = [normalised(p[1], linear(p[0], h)).clamp_min(0) for p, h in zip(fusion.projections, embeddings, strict=True)]
+    alpha = shares(torch.cat([linear(fusion.score, one) for one in x], 1))
+    auxiliary = normalised(fusion.guide[0], mixed(alpha, x)).clamp_min(0)
+    query = linear(fusion.query, auxiliary)
+    scores = [torch.einsum("bd,bd->b", query, linear(fusion.key, one)) / math.sqrt(size) for one in x]
+    attention = shares(torch.stack(scores, 1))
+    attended = linear(fusion.output, mixed(attention, [linear(fusion.value, one) for one in x]))
+    expected = linear(fusion.target[0], torch.cat([attended, auxiliary], 1)).clamp_min(0)
+    maps, embedding = fusion.after(stages, embeddings)
+    torch.testing.assert_close(embedding, expected)
+    (seen,) = fusion.auxiliary(embeddings, [embedding])
+    torch.testing.assert_close(seen, auxiliary)
+    assert seen.shape == (ROWS, fusion.auxiliary_width)
+    for index, joined in enumerate(maps):
+        torch.testing.assert_close(joined, mixed(attention, [branch[index] for branch in stages]))
+
+
+def test_the_published_widths_are_the_defaults() -> None:
+    mat = MultiHead((96, 192, 384, 768), 2, 768)
+    assert (mat.out_width, mat.attention.num_heads, mat.head[2].p, mat.attention.dropout) == (128, 2, 0.4, 0.4)
+    assert mat.head[3].in_features == 256
+    mumu = Guided((96, 192, 384, 768), 2, 768)
+    assert (mumu.out_width, mumu.auxiliary_width, mumu.guide[2].p) == (128, 128, 0.4)
+
+
+@pytest.mark.parametrize("score", ["tanh", "linear"])
+def test_attention_gives_a_source_that_scores_high_the_word(score: str) -> None:
+    fusion = Attention(CHANNELS, 2, WIDTH, score=score).double()
+    stages, embeddings = branches(2)
+    with torch.no_grad():
+        for parameter in fusion.parameters():
+            parameter.fill_(5.0)
+    embeddings = [torch.full_like(embeddings[0], -3.0), torch.full_like(embeddings[1], 3.0)]
+    torch.testing.assert_close(fusion.after(stages, embeddings)[1], embeddings[1])
+
+
+@pytest.mark.parametrize(
+    ("build", "said"),
+    [
+        (lambda: Attention(CHANNELS, 2, WIDTH, score="tan"), "did you mean 'tanh'"),
+        (lambda: Attention(CHANNELS, 2, WIDTH, score="linear", hidden=4), "the linear score has no hidden layer"),
+        (lambda: Attention(CHANNELS, 2, WIDTH, hidden=0), "hidden = 0, expected a positive width"),
+        (lambda: MultiHead(CHANNELS, 2, WIDTH, hidden=9), "2 heads do not divide the hidden width 9"),
+        (lambda: MultiHead(CHANNELS, 2, WIDTH, heads=0), "0 heads do not divide"),
+        (lambda: MultiHead(CHANNELS, 2, WIDTH, join="concatenate"), "unknown join of multihead 'concatenate'"),
+        (lambda: MultiHead(CHANNELS, 2, WIDTH, dropout=1.0), r"dropout = 1.0, expected a number in \[0, 1\)"),
+        (lambda: Guided(CHANNELS, 2, WIDTH, hidden=0), "hidden = 0, expected a positive width"),
+        (lambda: Guided(CHANNELS, 2, WIDTH, dropout=-0.1), "dropout = -0.1"),
+    ],
+)
+def test_a_wrong_parameter_is_refused(build, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        build()
