@@ -9,7 +9,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from kdbench import resources
-from kdbench.errors import UsageError
 from kdbench.plugins.origin import Origin
 from kdbench.registry import registry
 
@@ -37,15 +36,7 @@ def file_of(origin: Origin) -> Path:
     """
     if origin.built_in:
         return resources.folder("methods") / f"{origin.name}.yaml"
-    what, hint = f"the method '{origin.name}' of {origin.owner}", "Mend or uninstall that distribution."
-    if origin.fault:
-        raise UsageError(f"{what} is broken: {origin.fault}", hint=hint)
-    if origin.source is None:
-        raise UsageError(f"{what}: there is no module {origin.target}", hint=hint)
-    path = origin.source.parent / f"{origin.name}.yaml"
-    if not path.is_file():
-        raise UsageError(f"{what} has no file {path}", hint=hint)
-    return path
+    return origin.beside(f"{origin.name}.yaml")
 
 
 def names() -> list[str]:

@@ -32,7 +32,7 @@ from kdbench.errors import KdbenchError, UsageError, unknown
 from kdbench.plugins.discovery import VARIABLE, discover
 from kdbench.plugins.importing import load, resolved, said
 from kdbench.plugins.notice import once
-from kdbench.plugins.origin import BUILT_IN, THIS_PROCESS, Origin, normalised
+from kdbench.plugins.origin import BUILT_IN, THIS_PROCESS, Origin, label, normalised
 
 __all__ = [
     "ATTRIBUTE",
@@ -64,8 +64,6 @@ GROUPS = {f"kdbench.{plural}": kind for kind, plural in KINDS.items()}
 """The kind of each entry-point group."""
 TABLES = {"dataset": "kdbench.data", "method": "kdbench.methods"}
 """Modules with the table of what is built in, where it is not the package of the kind's own name."""
-LABELS = {"dataset": "data set"}
-"""What messages call a kind, where it is not by its own name."""
 
 
 class Registry:
@@ -242,7 +240,7 @@ class Registry:
 
     def unknown(self, name: str) -> UsageError:
         """The error for a name that means nothing here: switched off, or misspelt."""
-        what = LABELS.get(self.kind, self.kind)
+        what = label(self.kind)
         for origin in discover(GROUPS).left_out:
             if origin.kind == self.kind and name in {origin.name, origin.qualified}:
                 return UsageError(

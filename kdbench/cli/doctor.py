@@ -20,6 +20,7 @@ from kdbench import resources
 from kdbench.cli.errors import one_line
 from kdbench.cli.listing import ORDER, broken_parts, rows
 from kdbench.errors import KdbenchError
+from kdbench.registry import KINDS
 
 LIBRARIES = (
     *("torchvision", "timm", "transformers", "accelerate", "mlflow", "numpy", "scipy", "scikit-learn"),
@@ -135,10 +136,9 @@ def _parts() -> Iterator[Check]:
     )
     plugins = [f"{row['name']} ({row['origin']})" for found in counts.values() for row in found if _foreign(row)]
     yield Check("ok", "plugins", ", ".join(plugins) or "none")
-    for kind in ORDER:
-        for row, _ in broken_parts(kind):
-            step = "See why: kdbench list --broken"
-            yield Check("warn", "broken plugin", f"{row['name']} of {kind} ({row['origin']})", step)
+    for broken in broken_parts(list(ORDER)):
+        origin, step = broken.origin, "See why: kdbench list --broken"
+        yield Check("warn", "broken plugin", f"{origin.name} of {KINDS[origin.kind]} ({origin.owner})", step)
 
 
 def _foreign(row: dict[str, str]) -> bool:
@@ -155,7 +155,7 @@ def _data(data_dir: Path | None) -> Iterator[Check]:
             card = load_card(name)
             found = source.find(card, data_dir)
         except KdbenchError as error:
-            yield Check("fail", f"data set {name}", error.message, error.hint or "")
+            yield Check("warn" if _foreign(row) else "fail", f"data set {name}", error.message, error.hint or "")
             continue
         if found is None:
             searched = ", ".join(str(folder / card.name) for folder in resources.data_dirs(data_dir))

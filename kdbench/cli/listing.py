@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
-import traceback
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kdbench import methods, resources
 from kdbench.errors import UsageError, unknown
-from kdbench.registry import KINDS, registry
+from kdbench.plugins.discovery import discover
+from kdbench.plugins.notice import once
+from kdbench.plugins.origin import Origin
+from kdbench.registry import GROUPS, KINDS, registry
+
+if TYPE_CHECKING:
+    from kdbench.plugins.probe import Broken
 
 ORDER = ("methods", "datasets", "representations", "encoders", "fusions", "losses", "semantics")
 _KIND_OF = {plural: kind for kind, plural in KINDS.items()}
@@ -26,15 +31,21 @@ def list_parts(
     broken: Annotated[
         bool, typer.Option("--broken", help="Import every plugin, and show the tracebacks of those that fail.")
     ] = False,
+    seconds: Annotated[
+        float, typer.Option("--seconds", help="With --broken: how long the import of a plugin may take.", min=1)
+    ] = 60,
 ) -> None:
     """Lists methods, data sets and parts, with where each comes from."""
     kinds = [_plural(kind)] if kind else list(ORDER)
     if broken:
-        _show_broken(kinds)
+        _show_broken(kinds, seconds, as_json=as_json)
     elif as_json:
         typer.echo(json.dumps({name: rows(name) for name in kinds}, indent=2, ensure_ascii=False))
     else:
         _show(kinds)
+    for name in kinds:
+        for line in registry(_KIND_OF[name]).clashes():
+            once(f"warning: {line}")
 
 
 def rows(kind: str) -> list[Row]:
@@ -43,37 +54,43 @@ def rows(kind: str) -> list[Row]:
     Args:
         kind: In the plural, as in `ORDER`.
     """
-    found = []
-    for name, origin in registry(_KIND_OF[kind]).origins().items():
+    origins = registry(_KIND_OF[kind]).origins()
+    return [
+        {"name": name, "origin": origin.owner, "summary": _summary(kind, origin)} for name, origin in origins.items()
+    ]
+
+
+def _summary(kind: str, origin: Origin) -> str:
+    if origin.fault:
+        return f"broken: {origin.fault}"
+    try:
         if kind == "methods":
-            path = methods.path_of(name)
-            summary = _line_of(path, "summary") if path else ""
-        elif kind == "datasets" and origin.distribution == "kdbench":
-            summary = _line_of(resources.folder("datasets") / name / "card.yaml", "title")
-        else:
-            summary = origin.summary()
-        found.append({"name": name, "origin": origin.owner, "summary": summary})
-    return found
+            return _line_of(methods.file_of(origin), "summary")
+        if kind == "datasets":
+            return _line_of(_card(origin), "title")
+    except UsageError as error:
+        return f"broken: {error.message}"
+    return origin.summary()
 
 
-def broken_parts(kind: str) -> list[tuple[Row, str]]:
-    """The plugins of a kind that cannot be imported, with their tracebacks.
+def _card(origin: Origin) -> Path:
+    if origin.built_in:
+        return resources.folder("datasets") / origin.name / "card.yaml"
+    return origin.beside("card.yaml")
+
+
+def broken_parts(kinds: list[str], seconds: float = 60) -> list[Broken]:
+    """The plugins that cannot be used, with their tracebacks.
 
     Args:
-        kind: In the plural, as in `ORDER`.
+        kinds: In the plural, as in `ORDER`.
+        seconds: How long the import of each may take.
     """
-    found = []
-    parts = {} if kind == "methods" else registry(_KIND_OF[kind]).origins()
-    for name, origin in parts.items():
-        if origin.distribution == "kdbench":
-            continue
-        try:
-            registry(_KIND_OF[kind]).get(name)
-        except UsageError as error:
-            cause = error.__cause__ or error
-            text = "".join(traceback.format_exception(cause)).rstrip()
-            found.append(({"name": name, "origin": origin.owner, "summary": origin.target}, text))
-    return found
+    from kdbench.plugins import probe
+
+    names = [_KIND_OF[kind] for kind in kinds]
+    found = [origin for origin in discover(GROUPS).origins if origin.kind in names]
+    return probe.broken(sorted(found, key=lambda origin: (names.index(origin.kind), origin.name)), seconds=seconds)
 
 
 def _line_of(path: Path, key: str) -> str:
@@ -111,13 +128,28 @@ def _show(kinds: list[str]) -> None:
             console.print()
 
 
-def _show_broken(kinds: list[str]) -> None:
-    count = 0
-    for kind in kinds:
-        for row, text in broken_parts(kind):
-            count += 1
-            typer.echo(f"{_KIND_OF[kind]} {row['name']} ({row['summary']}, {row['origin']})\n{text}\n")
-    typer.echo(f"{count} broken" if count else "every plugin can be imported")
+def _show_broken(kinds: list[str], seconds: float, *, as_json: bool) -> None:
+    found = [
+        {
+            "kind": broken.origin.kind,
+            "name": broken.origin.name,
+            "origin": broken.origin.owner,
+            "target": broken.origin.target,
+            "traceback": broken.text,
+        }
+        for broken in broken_parts(kinds, seconds)
+    ]
+    unreadable = discover(GROUPS).unreadable
+    found += [
+        {"kind": "distribution", "name": owner, "origin": owner, "target": "entry_points.txt", "traceback": reason}
+        for owner, reason in unreadable
+    ]
+    if as_json:
+        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        return
+    for row in found:
+        typer.echo(f"{row['kind']} {row['name']} ({row['target']}, {row['origin']})\n{row['traceback']}\n")
+    typer.echo(f"{len(found)} broken" if found else "every plugin can be imported")
 
 
 def _plural(kind: str) -> str:

@@ -310,10 +310,4 @@ def card_of(origin: Origin) -> Path:
     """
     if origin.built_in:
         return resources.folder("datasets") / origin.name / "card.yaml"
-    path = (origin.source.parent if origin.source else Path(origin.name)) / "card.yaml"
-    if not path.is_file():
-        raise UsageError(
-            f"the data set '{origin.name}' of {origin.owner} has no card {path}",
-            hint="A data set's distribution ships card.yaml beside the module of its reader.",
-        )
-    return path
+    return origin.beside("card.yaml")

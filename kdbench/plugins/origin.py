@@ -9,6 +9,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from kdbench.errors import UsageError
+
 BUILT_IN = "kdbench"
 THIS_PROCESS = "this process"
 HASHED = {".py", ".yaml", ".yml", ".json", ".csv"}
@@ -71,6 +73,23 @@ class Origin:
             return _sha256_of_tree(files[0].parent)
         return hashlib.sha256(files[-1].read_bytes()).hexdigest()
 
+    def beside(self, name: str) -> Path:
+        """A file beside the module.
+
+        Raises:
+            UsageError: The registration is broken, or there is no such module or file.
+        """
+        what = f"the {label(self.kind)} '{self.name}' of {self.owner}"
+        problem, path = self.fault, None
+        if not problem:
+            module, _, _ = self.target.partition(":")
+            path = self.source.parent / name if self.source else None
+            problem = f"there is no module {module}" if path is None else f"there is no file {path}"
+        if path is None or not path.is_file():
+            hint = f"It comes with {name} beside its module. Mend or uninstall that distribution."
+            raise UsageError(f"{what} is broken: {problem}", hint=hint)
+        return path
+
     def summary(self) -> str:
         """First line of the docstring, read from the source without importing it; empty where that cannot be."""
         attribute, source = self.target.partition(":")[2], self.source
@@ -104,6 +123,11 @@ class Origin:
             found += [file] if file.is_file() else []
             folders = [folder / name]
         return found
+
+
+def label(kind: str) -> str:
+    """What messages call a kind."""
+    return "data set" if kind == "dataset" else kind
 
 
 def normalised(distribution: str) -> str:
