@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -48,16 +49,16 @@ def _kinds_of(name: str, kind: str | None) -> list[str]:
     """The kinds in which a name exists; `rkd` is a method and a loss."""
     if name.endswith((".yaml", ".yml")) or os.sep in name:
         return [_kind_of_file(Path(name))]
-    names = {each: set(registry(each).names()) for each in KINDS}
     if kind is not None:
         singular = {plural: each for each, plural in KINDS.items()}.get(kind, kind)
         if singular not in KINDS:
             raise unknown("kind of part", kind, KINDS)
-        names = {singular: names[singular]}
-    order = sorted(names, key=lambda each: ORDER.index(KINDS[each]))
-    found = [each for each in order if name in names[each]]
+        registry(singular).origin(name)
+        return [singular]
+    found = [each for each in sorted(KINDS, key=lambda each: ORDER.index(KINDS[each])) if registry(each).has(name)]
     if not found:
-        raise unknown(kind or "name", name, set().union(*names.values()), hint="See them all: kdbench list")
+        known = {known for each in KINDS for known in registry(each).names()}
+        raise unknown("name", name, known, hint="See them all: kdbench list")
     return found
 
 
@@ -71,7 +72,7 @@ def _kind_of_file(path: Path) -> str:
 
 def _part(kind: str, name: str) -> Iterator[_Line]:
     component = registry(kind).get(name)
-    origin = registry(kind).origins()[name]
+    origin = registry(kind).origin(name)
     yield f"{name} · {kind} · {origin.owner} · {origin.target}", "bold"
     yield f"\n{inspect.getdoc(component) or 'It has no docstring.'}", ""
     declared = part_of(component).declares
@@ -80,7 +81,15 @@ def _part(kind: str, name: str) -> Iterator[_Line]:
         yield f"\nDeclared\n{facts}", ""
     parameters = "\n".join(f"  {line}" for line in _parameters(component))
     yield f"\nParameters in a recipe\n{parameters or '  none'}", ""
-    yield f"\nUse it: {_use(kind, name, declared)}", "cyan"
+    plugin = f" --plugin {shlex.quote(str(origin.file))}" if origin.file else ""
+    yield f"\nUse it: {_use(kind, name, declared)}{plugin}", "cyan"
+
+
+def _owned(kind: str, name: str) -> str:
+    """What a heading says of the owner of a recipe or card; nothing of those that kdbench ships."""
+    if not registry(kind).has(name) or (origin := registry(kind).origin(name)).built_in:
+        return ""
+    return f" · {origin.owner}"
 
 
 def _use(kind: str, name: str, declared: Mapping[str, Any]) -> str:
@@ -108,7 +117,7 @@ def _method(name: str, preset: str) -> Iterator[_Line]:
     from kdbench.recipe import chain, resolve
 
     recipe = resolve(name, preset)
-    yield f"{recipe.name} · method · preset {preset}", "bold"
+    yield f"{recipe.name} · method{_owned('method', name)} · preset {preset}", "bold"
     links = [link for link, _ in chain(name)]
     content = recipe.model_dump(mode="json")
     yield f"\n{content.pop('summary')}\n{content.pop('source')}".rstrip(), ""
@@ -123,7 +132,7 @@ def _dataset(name: str) -> Iterator[_Line]:
     from kdbench.data.card import load_card
 
     card = load_card(name)
-    yield f"{card.name} · data set · {card.title}", "bold"
+    yield f"{card.name} · data set{_owned('dataset', name)} · {card.title}", "bold"
     content = card.model_dump(mode="json", exclude_none=True, exclude={"name", "title"})
     yield f"\n{_yaml({key: value for key, value in content.items() if value not in ('', {}, [])})}", ""
     yield f"\nPrepare it: kdbench data prepare {name}", "cyan"

@@ -123,6 +123,9 @@ def _show(kinds: list[str]) -> None:
             table.add_row(
                 *(escape(text) for text in row.values()), style=None if row["origin"] == "built in" else "cyan"
             )
+        for prefix, target in registry(_KIND_OF[kind]).families().items():
+            family = Origin(_KIND_OF[kind], f"{prefix}:NAME", target)
+            table.add_row(family.name, family.owner, escape(family.summary()), style="dim")
         console.print(table)
         if kind != kinds[-1]:
             console.print()
