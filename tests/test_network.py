@@ -248,9 +248,7 @@ def test_the_mean_of_the_softmax_outputs_is_the_prediction():
     torch.testing.assert_close(network.probabilities(features), expected)
 
 
-@pytest.mark.parametrize(
-    ("one", "other"), list(itertools.combinations(["none", "concat", "ft", "guided", "spamfm"], 2))
-)
+@pytest.mark.parametrize(("one", "other"), list(itertools.combinations(["none", "concat", "ft", "guided"], 2)))
 def test_the_encoders_start_alike_whatever_joins_them(one, other):
     first, second = build(fusion={"name": one}), build(fusion={"name": other})
     for a, b in zip(first.encoders.parameters(), second.encoders.parameters(), strict=True):
