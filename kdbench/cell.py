@@ -18,8 +18,8 @@ from kdbench import __version__
 from kdbench.data.protocol import Split
 from kdbench.data.store import Dataset
 from kdbench.engine.objective import declared_needs
-from kdbench.plugins import provenance
 from kdbench.files import sha256_of
+from kdbench.plugins import provenance
 from kdbench.recipe import NetworkSpec, Recipe
 from kdbench.semantics.base import LabelVectors
 from kdbench.types import VIDEO

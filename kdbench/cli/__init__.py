@@ -116,7 +116,7 @@ def _plugins(arguments: list[str]) -> tuple[list[str], list[str]]:
             continue
         file = file if equals else next(words, "")
         if not file or file.startswith("-"):
-            raise UsageError("--plugin needs a Python file", hint="For example: kdbench list losses --plugin my_loss.py")
+            raise UsageError("--plugin needs a Python file", hint="For example: kdbench list --plugin my_loss.py")
         files.append(file)
     return rest, files
 
