@@ -1,4 +1,4 @@
-"""UTD-MHAD: wrist or thigh accelerometer and gyroscope, depth and colour video of 27 actions.
+"""UTD-MHAD: wrist or thigh accelerometer and gyroscope, depth, skeleton and colour video of 27 actions.
 
 C. Chen, R. Jafari, N. Kehtarnavaz, "UTD-MHAD: a multimodal dataset for human action recognition utilizing a depth
 camera and a wearable inertial sensor", ICIP 2015.
@@ -10,16 +10,17 @@ import io
 
 import numpy as np
 
-from kdbench.data import depth, video_file
+from kdbench.data import depth, skeleton, video_file
 from kdbench.data.reader import Reader, Recording, Trial
 from kdbench.data.timeline import centre_frames
 from kdbench.errors import DataError
 
 
 class UtdMhad(Reader):
-    """UTD-MHAD: 861 trials of 27 actions by 8 subjects, with an inertial sensor, depth and colour video.
+    """UTD-MHAD: 861 trials of 27 actions by 8 subjects, with an inertial sensor, depth, skeleton and colour video.
 
     Depth is cropped to the person over the whole trial and scaled to 8 bits between the trial's own near and far ends.
+    The skeleton's joints are drawn as bones, by `kdbench.data.skeleton`, in the card's height and width.
     The colour camera is not registered with the depth camera, so nothing says where the person is in its frames; the
     centred square of the whole frame is taken, in which the person stands.
     """
@@ -40,6 +41,8 @@ class UtdMhad(Reader):
         path = str(self.card.views[view].file).format(trial=trial.id)
         if view == "depth":
             clip, hashes[path] = self._depth(path, trial.id, frames)
+        elif view == "skeleton":
+            clip, hashes[path] = self._skeleton(path, trial.id, frames)
         else:
             clip, hashes[path] = self._colour(path, trial.id, frames)
         return Recording(series, clip, hashes)
@@ -57,6 +60,16 @@ class UtdMhad(Reader):
         near, far = depth.range_of(person)
         chosen = person[centre_frames(len(person), frames)].transpose(0, 2, 1)
         return depth.to_grey(chosen, near, far)[..., np.newaxis], sha256
+
+    def _skeleton(self, path: str, trial: str, frames: int) -> tuple[np.ndarray, str]:
+        view = self.card.views["skeleton"]
+        array, sha256 = self._array(path, str(view.variable), trial, (skeleton.JOINTS, 3, None))
+        try:
+            joints = skeleton.normalised(array.transpose(2, 0, 1))
+        except ValueError as error:
+            raise DataError(f"trial {trial}: {path}: {error}; expected a tracked person, in metres") from error
+        chosen = joints[centre_frames(len(joints), frames)]
+        return skeleton.draw(chosen, view.height)[..., np.newaxis], sha256
 
     def _colour(self, path: str, trial: str, frames: int) -> tuple[np.ndarray, str]:
         content, sha256 = self.bytes_of(path, trial)

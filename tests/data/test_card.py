@@ -29,7 +29,7 @@ def test_the_card_of_utd_mhad_names_27_different_classes_and_both_sensors():
         ("g", 50, ("x", "y", "z")),
         ("deg/s", 50, ("x", "y", "z")),
     ]
-    assert list(card.views) == ["rgb", "depth"]
+    assert list(card.views) == ["rgb", "depth", "skeleton"]
     assert "cited" in card.licence
     assert card.download is not None
     assert all(archive.url.startswith("http") for archive in card.download.archives)
