@@ -18,15 +18,18 @@ from kdbench.engine.estimate import announce
 from kdbench.engine.evaluate import Predictions, predict
 from kdbench.engine.loop import Record, Training
 from kdbench.engine.objective import Objective
+from kdbench.engine.rehearsal import rehearse
 from kdbench.engine.teacher import FrozenTeacher
 from kdbench.errors import RunFailed
 from kdbench.network import Network
 from kdbench.recipe import NetworkSpec
 from kdbench.results.files import read_json, read_jsonl, read_safetensors, write_json, write_safetensors
+from kdbench.results.metrics import numbers
 from kdbench.setting import Setting
 from kdbench.types import SENSORS
 
 CHANCE_P_VALUE = 1e-3
+REHEARSED_TRIALS = 2
 
 
 @dataclass
@@ -67,9 +70,9 @@ class Teacher:
         own = self.spec.train.batch_size
         report: dict[str, Any] = {"folder": self.folder.name, "batch_size": own, **self.metrics(own)}
         if self.network.couples_batch:
-            report["inductive"] = _short(self.metrics(1))
+            report["inductive"] = numbers(self.metrics(1))
             if student_batch_size is not None:
-                report["at_student_batch_size"] = _short(self.metrics(student_batch_size))
+                report["at_student_batch_size"] = numbers(self.metrics(student_batch_size))
                 lost = report["accuracy"] - report["at_student_batch_size"]["accuracy"]
                 if lost > 0.05:
                     self.setting.warn(
@@ -80,17 +83,22 @@ class Teacher:
 
 
 def check_parts(setting: Setting) -> None:
-    """Builds every network and objective once, so that parts which do not fit are refused before any training.
+    """Builds every network and objective, and evaluates each loss once on a few trials, before any training.
 
     Raises:
-        UsageError: Parts or parameters that do not exist or do not fit together.
+        UsageError: Parts or parameters that do not exist or do not fit together, or a loss that fails.
     """
     recipe = setting.cell.recipe
+    specs = [spec for spec in (recipe.teacher, recipe.student) if spec is not None]
+    loader = setting.loader(setting.split.train[:REHEARSED_TRIALS], *specs)
     teacher = setting.build("teacher", recipe.teacher) if recipe.teacher else None
     if recipe.teacher is not None and teacher is not None:
-        setting.objective("teacher", recipe.teacher, teacher, None)
+        objective = setting.objective("teacher", recipe.teacher, teacher, None)
+        rehearse(objective, teacher, None, loader, setting.accelerator)
     if recipe.student is not None:
-        setting.objective("student", recipe.student, setting.build("student", recipe.student), teacher)
+        student = setting.build("student", recipe.student)
+        objective = setting.objective("student", recipe.student, student, teacher)
+        rehearse(objective, student, teacher, loader, setting.accelerator)
 
 
 def obtain_teacher(setting: Setting, root: Path, *, fresh: bool) -> Teacher:
@@ -227,7 +235,7 @@ def train_student(setting: Setting, spec: NetworkSpec, teacher: Teacher | None, 
     records = training.run()
     if training.teacher is not None:
         training.teacher.check_unchanged()
-    _warn_if_vacuous(setting, spec, records)
+    _warn_if_vacuous(setting, records)
     best = training.best if training.keep_best else None
     return Student(training.network.eval(), training.objective, records, best)
 
@@ -263,11 +271,11 @@ def _training(
     )
 
 
-def _warn_if_vacuous(setting: Setting, spec: NetworkSpec, records: list[Record]) -> None:
+def _warn_if_vacuous(setting: Setting, records: list[Record]) -> None:
     for name in records[-1]["grad_norms"]:
-        norms = [record["grad_norms"][name] for record in records[1:]]
         # A term of weight 0 is watched on purpose; a norm that is None was not finite.
-        if spec.losses[name].weight and norms and all(norm == 0 for norm in norms):
+        norms = [record["grad_norms"][name] for record in records[1:] if record["weights"][name]]
+        if norms and all(norm == 0 for norm in norms):
             setting.warn(f"the loss '{name}' gave the student no gradient after the first epoch")
     for name in records[-1]["diagnostics"]:
         shares = [record["diagnostics"][name] for record in records[1:]]
@@ -295,10 +303,6 @@ def _card(setting: Setting, spec: NetworkSpec) -> dict[str, str]:
         "classes": json.dumps(setting.classes),
         "dataset": setting.cell.dataset.card.name,
     }
-
-
-def _short(metrics: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in metrics.items() if isinstance(value, int | float)}
 
 
 def _forget(folder: Path) -> None:

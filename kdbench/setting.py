@@ -151,7 +151,7 @@ class Setting:
             groups=torch.tensor(groups) if (groups := self.cell.dataset.card.class_groups) else None,
         )
         torch.manual_seed(self.pairing.seed_of("objective", phase))
-        return Objective(spec.losses, context, owner=phase).to(self.accelerator.device)
+        return Objective(spec.losses, context, owner=phase, balance=spec.balance).to(self.accelerator.device)
 
 
 def settle(

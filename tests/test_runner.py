@@ -183,10 +183,11 @@ def test_nan_stops_the_run_with_the_term_the_step_and_the_trials(tmp_path: Path)
         calls.append(batch.trial)
         return student.mean() * (float("nan") if len(calls) == bad else 1.0)
 
-    bad = 6
+    bad = 7
     with known(fragile), pytest.raises(RunFailed) as caught:
         tiny("student_only", tmp_path, "student.losses.fragile.weight=1", "student.train.batch_size=8")
-    # Two calls time the step before the training; then three steps an epoch: call 6 is the first of epoch 2.
+    # One call tries the loss and two time the step before the training; then three steps an epoch: call 7 is the first
+    # of epoch 2.
     assert "fragile became NaN or inf in epoch 2, step 1" in str(caught.value)
     assert all(trial in str(caught.value) for trial in calls[bad - 1])
     (folder,) = tmp_path.glob("student_only-*")

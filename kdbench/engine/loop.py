@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from kdbench.engine.evaluate import predict
 from kdbench.engine.objective import Objective
 from kdbench.engine.optim import build_optimizer, learning_rate
 from kdbench.engine.progress import Reporter
+from kdbench.engine.sums import GRADIENT, Sums
 from kdbench.engine.teacher import FrozenTeacher
 from kdbench.errors import RunFailed
 from kdbench.network import Network
@@ -29,7 +29,6 @@ from kdbench.seeds import seed_for
 from kdbench.types import Batch, Features
 
 Record = dict[str, Any]
-GRADIENT = "the gradient"
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ class Training:
         train = self.spec.train
         self.begin()
         done = self._restore()
-        steps = -(-len(self.loader) // train.batch_size)
+        steps = self.steps
         records = self._records(done)
         self.reporter.start_phase(self.phase, epochs=train.epochs, steps=steps, done=done, trials=len(self.loader))
         try:
@@ -112,9 +111,18 @@ class Training:
             self._restore_best()
         return records
 
+    @property
+    def steps(self) -> int:
+        """Steps an epoch."""
+        return -(-len(self.loader) // self.spec.train.batch_size)
+
     def begin(self) -> None:
         """Builds the optimizer and the augmentation, and puts the networks into training mode."""
-        self.optimizer = build_optimizer([self.network, self.objective], self.spec.train)
+        balance = self.objective.balance
+        self.optimizer = build_optimizer([self.network, self.objective.terms], self.spec.train)
+        if balance.lr is not None:
+            scale = balance.lr / self.spec.train.lr
+            self.optimizer.add_param_group({"params": [*balance.parameters()], "weight_decay": 0.0, "lr_scale": scale})
         # Only what the network sees is changed; the draws for the video then do not depend on the method's sensors.
         seen = [name for name in self.loader.sensors if name in self.network.sources]
         axis_std = {name: self.loader.all_series(name).std(dim=(0, 2)) for name in seen}
@@ -133,14 +141,17 @@ class Training:
         self.network.train()
         self.objective.train()
         norms: Tensor | None = None
+        every = self.objective.balance.every
         started, waited = time.perf_counter(), self.loader.waited_seconds
         for step, batch in enumerate(self.loader.batches(order, train.batch_size)):
             rate = learning_rate(train, (epoch - 1) * steps + step, train.epochs * steps)
             for group in self.optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * group.get("lr_scale", 1.0)
             student, loss, values = self.forward(batch, epoch, step)
-            if step == 0:
-                norms = self._gradient_norms(values)
+            if step == 0 or (every and step % every == 0):
+                measured = self._gradient_norms(values)
+                self.objective.balance.observe(measured, self.objective.weighting.weights)
+                norms = measured if step == 0 else norms
             norm = self.backward(loss)
             sums.add(step, student, values, norm, self.objective.diagnostics(), batch)
             self.reporter.step(len(batch))
@@ -174,8 +185,12 @@ class Training:
                 generator = torch.Generator().manual_seed(self.pairing.seed_of("ablation", epoch, step))
                 logits = self.network.ablated(inputs, mode=self.objective.ablation, generator=generator)
                 student = [b.replace(ablated_logits=x) for b, x in zip(student, logits, strict=True)]
-        loss, values = self.objective(student, teacher, batch)
+        loss, values = self.objective(student, teacher, batch, self.progress(epoch, step))
         return student, loss, values
+
+    def progress(self, epoch: int, step: int) -> float:
+        """Share of the training's steps that lie before a step of an epoch."""
+        return max(0.0, ((epoch - 1) * self.steps + step) / (self.spec.train.epochs * self.steps))
 
     def backward(self, loss: Tensor) -> Tensor:
         """One step of the optimizer; returns the norm of the whole gradient before clipping."""
@@ -189,19 +204,20 @@ class Training:
         return norm
 
     def _parameters(self) -> list[nn.Parameter]:
-        return [*self.network.parameters(), *self.objective.parameters()]
+        """What is clipped together: the network and what its losses learn; a balance keeps to itself."""
+        return [*self.network.parameters(), *self.objective.terms.parameters()]
 
     def _gradient_norms(self, values: Tensor) -> Tensor:
-        """Norm of each weighted term's gradient on the network, so that a vacuous term is seen; `(n_terms,)`."""
+        """Norm of each unweighted term's gradient on the network, so that a vacuous term is seen; `(n_terms,)`."""
         parameters = [p for p in self.network.parameters() if p.requires_grad]
         norms = []
-        for value, weight in zip(values, self.objective.weights, strict=True):
+        for value in values:
             if not value.requires_grad:
                 norms.append(value.new_zeros(()))
                 continue
             gradients = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
             held = [g.float().norm() for g in gradients if g is not None]
-            norms.append(abs(weight) * torch.stack(held).norm() if held else value.new_zeros(()))
+            norms.append(torch.stack(held).norm() if held else value.new_zeros(()))
         return torch.stack(norms).detach()
 
     def _validate(self, epoch: int, record: Record) -> None:
@@ -254,64 +270,3 @@ class Training:
             f"{', '.join(trials)}; the checkpoint of epoch {epoch - 1} is kept",
             hint=f"Lower the rate (--set {self.phase}.train.lr=…) or the weight of that term.",
         )
-
-
-class Sums:
-    """Running sums of an epoch; they stay on the device and are read once."""
-
-    def __init__(self, objective: Objective, device: torch.device) -> None:
-        self.names = objective.names
-        self.weights = objective.weights
-        self.values = torch.zeros(len(self.names), device=device)
-        # A term of weight 0 is watched, not trained on: it may be undefined without harm.
-        self.used = torch.tensor([weight != 0 for weight in objective.weights] + [True], device=device)
-        self.correct = torch.zeros((), device=device)
-        self.bad_step = torch.full((), -1, device=device)
-        self.bad_terms = torch.zeros_like(self.used)
-        self.diagnostics: dict[str, Tensor] = {}
-        self.trials = 0
-        self.steps = 0
-
-    def add(
-        self,
-        step: int,
-        student: list[Features],
-        values: Tensor,
-        norm: Tensor,
-        diagnostics: dict[str, Tensor],
-        batch: Batch,
-    ) -> None:
-        """Adds a step; `values` are the terms before weighting, `norm` is the whole gradient's."""
-        values = values.detach()
-        wrong = ~torch.isfinite(torch.cat([values, norm.reshape(1)])) & self.used
-        first = wrong.any() & (self.bad_step < 0)
-        self.bad_terms = torch.where(first, wrong, self.bad_terms)
-        self.bad_step = torch.where(first, torch.full_like(self.bad_step, step), self.bad_step)
-        self.values += values * len(batch)
-        votes = torch.stack([branch.logits.detach().float().softmax(-1) for branch in student]).mean(0)
-        self.correct += (votes.argmax(-1) == batch.label).sum()
-        for name, value in diagnostics.items():
-            self.diagnostics[name] = self.diagnostics.get(name, torch.zeros_like(value)) + value
-        self.trials += len(batch)
-        self.steps += 1
-
-    def read(self, norms: Tensor | None) -> Record:
-        """The epoch's means, on the host; the one synchronisation of an epoch."""
-        means = [finite(value) for value in (self.values / self.trials).tolist()]
-        bad = int(self.bad_step)
-        return {
-            "loss": sum(w * value for w, value in zip(self.weights, means, strict=True) if w and value is not None),
-            "terms": dict(zip(self.names, means, strict=True)),
-            "grad_norms": {} if norms is None else dict(zip(self.names, map(finite, norms.tolist()), strict=True)),
-            "accuracy": float(self.correct) / self.trials,
-            "diagnostics": {name: finite(float(value) / self.steps) for name, value in self.diagnostics.items()},
-            "bad_step": bad if bad >= 0 else None,
-            "bad_terms": [
-                name for name, wrong in zip([*self.names, GRADIENT], self.bad_terms.tolist(), strict=True) if wrong
-            ],
-        }
-
-
-def finite(value: float) -> float | None:
-    """The value, or None where it is NaN or infinite: what strict JSON can hold."""
-    return value if math.isfinite(value) else None

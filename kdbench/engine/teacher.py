@@ -85,7 +85,7 @@ class FrozenTeacher:
             branches = [
                 b.replace(ablated_logits=x.expand(count, -1)) for b, x in zip(branches, self._ablated, strict=True)
             ]
-        return [_keep(b, self._fields) for b in branches]
+        return [kept_fields(b, self._fields) for b in branches]
 
     def check_unchanged(self) -> None:
         """Asserts that the teacher is bit for bit what it was.
@@ -139,7 +139,7 @@ def fingerprint(network: torch.nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _keep(features: Features, fields: frozenset[str] | None) -> Features:
+def kept_fields(features: Features, fields: frozenset[str] | None) -> Features:
     """Drops what no loss reads; the logits stay, since they are small and named in every message."""
     if fields is None:
         return features

@@ -1,0 +1,65 @@
+"""Every loss once, on features of networks that have not been trained: what does not fit shows before any training."""
+
+from __future__ import annotations
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from kdbench.data.loader import Loader
+from kdbench.engine.objective import Objective
+from kdbench.engine.teacher import kept_fields
+from kdbench.network import Network, evaluating
+from kdbench.types import Batch, Features
+
+
+def rehearse(
+    objective: Objective, student: Network, teacher: Network | None, loader: Loader, accelerator: Accelerator
+) -> None:
+    """Evaluates an objective on the features that its training will give it; trains nothing.
+
+    Args:
+        objective: The losses; what they remember of these trials is not meant to be kept.
+        student: The network that they would train.
+        teacher: The network that it would be compared with, or None.
+        loader: A few trials with what both networks see.
+        accelerator: Device and precision.
+
+    Raises:
+        UsageError: A loss raises an error, or returns no scalar; it is named.
+    """
+    batch = next(iter(loader.batches(range(len(loader)), len(loader))))
+    branches = _features(student, objective, loader, batch, accelerator)
+    targets = [] if teacher is None else _features(teacher, objective, loader, batch, accelerator)
+    objective(
+        [_leaf(branch) for branch in branches],
+        [kept_fields(branch, objective.teacher_fields) for branch in targets],
+        batch,
+    )
+
+
+@torch.no_grad()
+def _features(
+    network: Network, objective: Objective, loader: Loader, batch: Batch, accelerator: Accelerator
+) -> list[Features]:
+    network.fit({name: loader.all_series(name) for name in network.sources if name in loader.sensors})
+    with evaluating(network), accelerator.autocast():
+        inputs = network.represent(batch)
+        branches = network(inputs)
+        if "ablated_logits" in objective.needs:
+            logits = network.ablated(inputs, mode=objective.ablation, generator=torch.Generator())
+            branches = [branch.replace(ablated_logits=x) for branch, x in zip(branches, logits, strict=True)]
+    return branches
+
+
+def _leaf(features: Features) -> Features:
+    def leaf(value: Tensor | None) -> Tensor | None:
+        return None if value is None else value.detach().requires_grad_()
+
+    return features.replace(
+        logits=leaf(features.logits),
+        stages=tuple(leaf(stage) for stage in features.stages),
+        embedding=leaf(features.embedding),
+        semantic=leaf(features.semantic),
+        group_logits=leaf(features.group_logits),
+    )
