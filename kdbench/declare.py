@@ -69,6 +69,7 @@ def loss(
     all_teachers: bool = False,
     needs: tuple[str, ...] = (),
     reads: tuple[str, ...] = (),
+    detaches: tuple[str, ...] = (),
     batch_order: Literal["invariant", "sensitive"] = "invariant",
     compiles: bool = True,
 ) -> Callable[[Any], Any]:
@@ -85,6 +86,8 @@ def loss(
         needs: Optional fields of `Features` (`semantic`, `ablated_logits`) or of the `Context` (`label_vectors`) that
             must be there.
         reads: Where `on` is None: the fields of `Features` that it reads; none given means that it may read any.
+        detaches: Those of the fields from which no gradient, or not all of it, comes back on purpose, for example
+            where they give a weight that is held fixed. Everywhere else `kdbench check` wants the whole gradient.
         batch_order: `invariant` where the value does not depend on the order of the trials in the batch; `kdbench
             check` holds the loss to it.
         compiles: Whether it survives `torch.compile(fullgraph=True)`, which a loss with shapes that depend on values,
@@ -102,6 +105,7 @@ def loss(
         "all_teachers": all_teachers,
         "needs": tuple(needs),
         "reads": tuple(reads),
+        "detaches": tuple(detaches),
         "batch_order": batch_order,
         "compiles": compiles,
     }

@@ -20,7 +20,13 @@ from kdbench.types import Context, Features
 _CONSTANT_SLOPE = 1e-4
 
 
-@loss("gsdm", project=False, needs=("ablated_logits", "label_vectors"), reads=("logits", "stages", "ablated_logits"))
+@loss(
+    "gsdm",
+    project=False,
+    needs=("ablated_logits", "label_vectors"),
+    reads=("logits", "stages", "ablated_logits"),
+    detaches=("logits",),
+)
 class SemanticallyDiscriminativeMapping(nn.Module):
     """Mean squared difference of the networks' evidence maps, mean over the stages.
 

@@ -80,7 +80,13 @@ def semantic_map(slope: Tensor, feature: Tensor) -> Tensor:
     return normalised.transpose(1, 2).reshape(feature.shape)
 
 
-@loss("sgm", project=False, needs=("ablated_logits", "label_vectors"), reads=("logits", "stages", "ablated_logits"))
+@loss(
+    "sgm",
+    project=False,
+    needs=("ablated_logits", "label_vectors"),
+    reads=("logits", "stages", "ablated_logits"),
+    detaches=("logits",),
+)
 class SemanticGraphMapping(nn.Module):
     """Mean squared error between the semantic maps of student and teacher, mean over the stages.
 
