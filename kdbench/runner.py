@@ -26,7 +26,7 @@ from kdbench.recipe import NetworkSpec
 from kdbench.results import cost, plots
 from kdbench.results.files import read_json, write_json, write_parquet, write_safetensors
 from kdbench.results.gain import gain_over_student_only
-from kdbench.results.metrics import confusion
+from kdbench.results.metrics import confusion, numbers
 from kdbench.results.tracking import Tracker
 from kdbench.setting import Setting, settle
 
@@ -241,13 +241,19 @@ class Run:
         return self.result
 
     def _evaluate(self, teacher: Teacher | None, student: Student | None) -> Predictions:
-        """Reads the reported part, for the first and only time."""
+        """Predicts the reported part, after all training; nothing of it selects anything."""
         if student is None:
             assert teacher is not None
             return teacher.predictions(teacher.spec.train.batch_size)
         spec = self._spec()
         loader = self.setting.loader(self.setting.reported_trials(), spec)
         return predict(student.network, loader, batch_size=spec.train.batch_size, accelerator=self.setting.accelerator)
+
+    def _inductive(self, student: Student) -> dict[str, int | float]:
+        """The student's metrics one trial at a time, where batch mates change its predictions."""
+        loader = self.setting.loader(self.setting.reported_trials(), self._spec())
+        alone = predict(student.network, loader, batch_size=1, accelerator=self.setting.accelerator)
+        return numbers(alone.metrics(self.setting.classes))
 
     def _spec(self) -> NetworkSpec:
         recipe = self.setting.cell.recipe
@@ -265,8 +271,8 @@ class Run:
         if teacher is not None:
             batch_size = recipe.student.train.batch_size if recipe.student else None
             self.result["teacher"] = teacher.report(batch_size)
-        if student is None and network.couples_batch:
-            metrics["inductive"] = self.result["teacher"]["inductive"]
+        if network.couples_batch:
+            metrics["inductive"] = self._inductive(student) if student else self.result["teacher"]["inductive"]
         self.result["metrics"] = metrics
         self.result["couples_batch"] = network.couples_batch
         self.result["provenance"] = network.provenance

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -89,3 +89,8 @@ def _checked(logits: np.ndarray, labels: np.ndarray, classes: int) -> tuple[np.n
     if not np.isfinite(logits).all():
         raise ValueError(f"the logits of row {int(np.argwhere(~np.isfinite(logits))[0, 0])} are not finite")
     return logits, labels
+
+
+def numbers(metrics: Mapping[str, Any]) -> dict[str, int | float]:
+    """The metrics that are one number, without those by class."""
+    return {key: value for key, value in metrics.items() if isinstance(value, int | float)}

@@ -35,6 +35,25 @@ def test_the_card_of_utd_mhad_names_27_different_classes_and_both_sensors():
     assert all(archive.url.startswith("http") for archive in card.download.archives)
 
 
+def test_the_groups_of_utd_mhad_are_those_of_mumus_port():
+    card = load_card("utd_mhad")
+    actions = {name: [] for name in card.group_names}
+    for number, group in enumerate(card.class_groups, start=1):
+        actions[card.group_names[group]].append(number)
+    assert list(actions.values()) == [
+        [1, 2, 3, 4, 5, 6],
+        [7, 12, 13, 14, 15, 17],
+        [8, 9, 10, 11],
+        [16, 18, 19, 20, 21],
+        [22, 23, 24, 25, 26, 27],
+    ]
+
+
+def test_a_card_may_do_without_groups(tmp_path: Path):
+    card = load_card(write_card(tmp_path, classes=[{"name": n, "short": n} for n in "abc"]))
+    assert card.group_names == card.class_groups == ()
+
+
 def test_the_manifest_holds_every_inertial_depth_and_skeleton_file():
     card = load_card("utd_mhad")
     listed = manifest.load(card)
@@ -74,6 +93,11 @@ def test_a_missing_card_file_is_named(tmp_path: Path):
         ),
         ({"trials": {"id": "a{action}", "columns": {"action": 3}, "label": "activity"}}, "expected one of the columns"),
         ({"trials": {"id": "a{action}", "columns": {"action": 4}, "label": "action"}}, "3 classes for 4 values"),
+        (
+            {"classes": [{"name": n, "short": n, **({"group": "g"} if n != "b" else {})} for n in "abc"]},
+            "classes without a group: b; give every class one, or none",
+        ),
+        ({"classes": [{"name": n, "short": n, "group": ""} for n in "abc"]}, "classes.0.group: String should have"),
         (
             {"protocols": {"p": {"test": {"subject": [1]}, "validation": {"share": 0.5, "draw": {"subject": 1}}}}},
             "exactly one of where, draw and share",
