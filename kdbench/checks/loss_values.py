@@ -1,0 +1,313 @@
+"""What every loss promises to the training loop: values, gradients, precision, state.
+
+Whatever is random is drawn from generators of the checks' own, with fixed seeds.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kdbench.checks.base import Failed, Skipped
+from kdbench.checks.loss_case import LossCase, draw_for, gradients, is_zero
+from kdbench.checks.samples import CLIP, IMAGE, SERIES, STUDENT, Sample, changed, tensors, with_tensor
+from kdbench.engine.term import Term
+from kdbench.errors import UsageError
+
+STEPS = (1e-6, 1e-3, 1e-1)
+STAGES = 4
+ROUNDING = 1e-9
+"""A gradient below this is what cancelling leaves."""
+
+
+def returns_a_scalar(case: LossCase) -> None:
+    """A call gives a scalar tensor of floating point."""
+    value = case.value(case.build(), draw_for(case))
+    if not value.is_floating_point():
+        raise Failed(f"it returned {value.dtype}, expected a floating-point scalar")
+
+
+def is_finite(case: LossCase) -> None:
+    """Value and gradients are finite on ordinary features."""
+    for seed in range(3):
+        _finite(case, draw_for(case, seed=seed), "on ordinary features")
+
+
+def survives_degenerate_features(case: LossCase) -> None:
+    """Value and gradients are finite where samples coincide, networks agree, or features are zero."""
+    ordinary = draw_for(case)
+    alike = ordinary.reordered(torch.zeros(len(ordinary.batch), dtype=torch.int64, device=case.device))
+    _finite(case, alike.replace(batch=ordinary.batch), "where all samples of a batch are alike")
+    zero = ordinary.replace(
+        student=changed(ordinary.student, _zeros), teachers=tuple(changed(t, _zeros) for t in ordinary.teachers)
+    )
+    _finite(case, zero, "where all features are zero")
+    twins = draw_for(case, grids=(CLIP, CLIP), widths=(STUDENT, STUDENT))
+    same = changed(twins.student, lambda tensor: tensor.detach().clone().requires_grad_())
+    twins = twins.replace(teachers=(same,) * len(twins.teachers))
+    _finite(case, twins, "where the student's features are the teacher's", case.build(STUDENT))
+
+
+def gradient_reaches_the_student(case: LossCase) -> None:
+    """A gradient reaches every input of the student that it declares and that its value depends on."""
+    strange = sorted(set(case.declares["detaches"]) - set(case.fields))
+    if strange:
+        raise Failed(f"it declares detaches={strange[0]!r}, which is none of the fields that it reads")
+    sample = draw_for(case)
+    inputs = case.inputs(sample.student)
+    term = case.build()
+    found = dict(zip(inputs, gradients(case.value(term, sample), list(inputs.values())), strict=True))
+    wanted = [name for name in inputs if _field(name) not in case.cut]
+    moving = [name for name in wanted if _moves(case, sample, name)]
+    lost = [name for name in moving if is_zero(found[name])]
+    if lost:
+        raise Failed(
+            f"its value depends on the student's {', '.join(lost)}, and no gradient gets there: something between "
+            "leaves torch's graph (detach, no_grad, numpy, .item())"
+        )
+    reached = {_field(name) for name in found if not is_zero(found[name])}
+    if not reached:
+        raise Failed(f"no gradient reaches the student, on none of {', '.join(wanted)}")
+    unread = [name for name in (case.on, *case.declares["reads"]) if name and name not in reached | case.cut]
+    if unread:
+        raise Failed(f"it declares that it reads {', '.join(unread)}, and its value does not depend on it")
+    missed = [name for name in _chosen_stages(case) if is_zero(found.get(name))]
+    if missed:
+        raise Failed(f"its parameter 'stages' chooses {', '.join(missed)}, and no gradient gets there")
+
+
+def gradient_is_the_slope(case: LossCase) -> None:
+    """The gradient agrees with finite differences of the value."""
+    sample = draw_for(case).to(torch.float64)
+    inputs = {name: t for name, t in case.inputs(sample.student).items() if _field(name) not in case.cut}
+    found = gradients(case.value(case.build().double(), sample), list(inputs.values()))
+    reached = {name: gradient for name, gradient in zip(inputs, found, strict=True) if not is_zero(gradient)}
+    if not reached:
+        raise Skipped("no gradient reaches the student")
+    for number, (name, gradient) in enumerate(reached.items()):
+        assert gradient is not None
+        size = torch.linalg.vector_norm(gradient)
+        if size < ROUNDING:
+            continue
+        generator = torch.Generator().manual_seed(number)
+        random = torch.randn(gradient.shape, generator=generator, dtype=gradient.dtype).to(case.device)
+        for direction in (gradient / size, random / torch.linalg.vector_norm(random)):
+            slope = (gradient * direction).sum()
+            measured = [_difference(case, sample, name, step * direction) / (2 * step) for step in STEPS]
+            if all((slope - each).abs() > 0.03 * slope.abs() + 0.01 * size for each in measured):
+                nearest = min(measured, key=lambda each: float((slope - each).abs()))
+                raise Failed(
+                    f"the gradient on the student's {name} is {slope:.4g} along a direction in which the value "
+                    f"changes by {nearest:.4g} a unit; if part of it is held fixed on purpose, declare "
+                    f'detaches=("{_field(name)}",)'
+                )
+
+
+def gradient_stays_off_the_teacher(case: LossCase) -> None:
+    """No gradient reaches the teacher."""
+    case.distilling()
+    sample = draw_for(case)
+    value = case.value(case.build(), sample)
+    for teacher in sample.teachers:
+        named = tensors(teacher)
+        reached = [
+            name
+            for (name, tensor), gradient in zip(named.items(), gradients(value, list(named.values())), strict=True)
+            if not is_zero(gradient) or tensor.grad is not None
+        ]
+        if reached:
+            raise Failed(f"a gradient reaches the teacher's {', '.join(reached)}; detach what comes from the teacher")
+
+
+def takes_a_batch_of_one(case: LossCase) -> None:
+    """The last batch may hold one trial: the value is finite, or the error says that more are needed."""
+    try:
+        _finite(case, draw_for(case, samples=1), "on a batch of one")
+    except UsageError as error:
+        if "batch" not in error.message and "sample" not in error.message:
+            raise
+
+
+def takes_unlike_grids(case: LossCase) -> None:
+    """The maps of student and teacher may differ in rank and resolution."""
+    if "stages" not in case.fields:
+        raise Skipped("it reads no maps")
+    pairs = {"clip and series": (CLIP, SERIES), "series and image": (SERIES, IMAGE), "image and clip": (IMAGE, CLIP)}
+    for words, grids in pairs.items():
+        sample = draw_for(case, grids=grids)
+        _finite(case, sample, f"where the maps of student and teacher are {words}")
+        maps = {name: tensor for name, tensor in case.inputs(sample.student).items() if name.startswith("stages")}
+        found = gradients(case.value(case.build(), sample), list(maps.values()))
+        if all(is_zero(gradient) for gradient in found):
+            raise Failed(f"no gradient reaches the student where the maps of student and teacher are {words}")
+
+
+def computes_in_float32(case: LossCase) -> None:
+    """Features in bf16 give a float32 value, near that of the same features in float32, with and without autocast."""
+    half = draw_for(case).to(torch.bfloat16)
+    term = case.build()
+    exact = case.value(copy.deepcopy(term), half.to(torch.float32)).detach()
+    # A linear with weights may be taken down by autocast; nothing else may.
+    tolerance = 0.05 if list(term.parameters()) else 2e-3
+    for autocast in (True, False):
+        words = "inside autocast" if autocast else "outside of autocast"
+        inputs = case.inputs(half.student)
+        with torch.autocast(case.device.type, torch.bfloat16, enabled=autocast):
+            value = case.value(copy.deepcopy(term), half)
+        if value.dtype not in (torch.float32, torch.float64):
+            raise Failed(f"bf16 features give a value in {value.dtype} {words}, expected float32")
+        if not all(
+            gradient is None or gradient.isfinite().all() for gradient in gradients(value, list(inputs.values()))
+        ):
+            raise Failed(f"bf16 features give a gradient that is not finite {words}")
+        error = float((value - exact).abs())
+        if not error <= tolerance * float(exact.abs()) + 1e-5:
+            raise Failed(f"bf16 features give {value:.6g} {words}, and {exact:.6g} in float32")
+
+
+def is_the_same_on_a_gpu(case: LossCase) -> None:
+    """CPU and GPU give the same value and gradients."""
+    if not torch.cuda.is_available():
+        raise Skipped("there is no GPU here")
+    sample, term = draw_for(case).to(device=torch.device("cpu")), case.build().cpu()
+    there, term_there = sample.to(device=torch.device("cuda")), copy.deepcopy(term).cuda()
+    ours, theirs = case.value(term, sample), case.value(term_there, there)
+    _close(theirs.cpu(), ours, "on the GPU", "on the CPU", rtol=1e-3)
+    pairs = zip(
+        gradients(theirs, list(case.inputs(there.student).values())),
+        gradients(ours, list(case.inputs(sample.student).values())),
+        strict=True,
+    )
+    for on_gpu, on_cpu in pairs:
+        if (on_gpu is None) != (on_cpu is None):
+            raise Failed("a gradient is there on one of CPU and GPU alone")
+        if on_gpu is not None and on_cpu is not None:
+            largest = float(on_cpu.abs().max())
+            if float((on_gpu.cpu() - on_cpu).abs().max()) > 1e-2 * largest + 1e-7:
+                raise Failed("the gradient on the GPU is not that on the CPU")
+
+
+def follows_its_declared_order(case: LossCase) -> None:
+    """Its value depends on the order of the trials if, and only if, it declares `batch_order="sensitive"`."""
+    sample = draw_for(case)
+    value = case.value(case.build(), sample).detach()
+    orders = [torch.randperm(len(sample.batch), generator=torch.Generator().manual_seed(n)) for n in range(1, 4)]
+    values = [case.value(case.build(), sample.reordered(order.to(case.device))).detach() for order in orders]
+    moved = [other for other in values if not torch.allclose(other, value, rtol=1e-4, atol=1e-6)]
+    if moved and case.declares["batch_order"] == "invariant":
+        raise Failed(
+            f"its value is {value:.6g}, and {moved[0]:.6g} with the trials in another order; "
+            'if that is meant, declare batch_order="sensitive"'
+        )
+    if not moved and case.declares["batch_order"] == "sensitive":
+        raise Failed('it declares batch_order="sensitive", and three other orders give the same value')
+
+
+def uses_the_teacher(case: LossCase) -> None:
+    """Its value moves when the teacher's features do."""
+    case.distilling()
+    sample = draw_for(case)
+    other = sample.replace(teachers=draw_for(case, seed=5).teachers)
+    if torch.equal(case.value(case.build(), sample), case.value(case.build(), other)):
+        raise Failed("its value is the same whatever the teacher's features are")
+
+
+def three_steps_lower_it(case: LossCase) -> None:
+    """Three steps of an optimiser on one batch make it smaller."""
+    sample, term, before = draw_for(case), case.build(), case.build()
+    leaves = list(case.inputs(sample.student).values())
+    start = case.value(copy.deepcopy(before), sample)
+    if all(is_zero(gradient) for gradient in gradients(start, leaves)):
+        raise Skipped("no gradient reaches the student")
+    optimizer = torch.optim.Adam([*leaves, *term.parameters()], lr=1e-2)
+    for _ in range(3):
+        optimizer.zero_grad()
+        case.value(term, sample).backward()
+        optimizer.step()
+    with torch.no_grad():
+        for parameter, learnt in zip(before.parameters(), term.parameters(), strict=True):
+            parameter.copy_(learnt)
+    end = case.value(before, sample)
+    if not end < start:
+        raise Failed(f"it is {start:.6g} before and {end:.6g} after three steps of Adam on one batch")
+
+
+def equals_the_reference(case: LossCase) -> None:
+    """Its value equals the reference that was given."""
+    if case.reference is None:
+        raise Skipped("no reference was given: check(…, reference=function of the same inputs)")
+    loss = case.build(STUDENT).losses[0]
+    for number, (arguments, expected) in enumerate(_references(case)):
+        value = float(loss(*arguments))
+        if not abs(value - expected) <= case.tolerance * abs(expected) + 1e-9:
+            raise Failed(f"its value is {value:.8g}, and {expected:.8g} by the reference (case {number + 1})")
+
+
+def _references(case: LossCase) -> list[tuple[tuple[Any, ...], float]]:
+    if not callable(case.reference):
+        return [(tuple(map(_tensors, given)), float(value)) for *given, value in case.reference]
+    found = []
+    for seed in range(3):
+        sample = draw_for(case, grids=(CLIP, CLIP), widths=(STUDENT, STUDENT), seed=seed)
+        student, teacher = case.shown(sample.student), case.seen(sample.teachers[0])
+        ours, theirs = (each if case.on is None else getattr(each, case.on) for each in (student, teacher))
+        arguments = (ours, theirs) if case.distils else (ours,)
+        found.append((arguments, float(case.reference(*arguments))))
+    return found
+
+
+def _tensors(given: Any) -> Any:
+    if isinstance(given, list | tuple):
+        return tuple(map(_tensors, given))
+    return torch.as_tensor(given)
+
+
+def _finite(case: LossCase, sample: Sample, words: str, term: Term | None = None) -> None:
+    inputs = case.inputs(sample.student)
+    value = case.value(term or case.build(), sample)
+    if not value.isfinite():
+        raise Failed(f"the value is {value.item()} {words}")
+    for name, gradient in zip(inputs, gradients(value, list(inputs.values())), strict=True):
+        if gradient is not None and not gradient.isfinite().all():
+            raise Failed(f"the gradient on the student's {name} is not finite {words}")
+
+
+def _moves(case: LossCase, sample: Sample, name: str) -> bool:
+    """Whether the value depends on one tensor of the student."""
+    other = case.inputs(draw_for(case, seed=3).student)[name]
+    changed_one = sample.replace(student=with_tensor(sample.student, name, other))
+    return not torch.equal(case.value(case.build(), sample), case.value(case.build(), changed_one))
+
+
+def _difference(case: LossCase, sample: Sample, name: str, change: Tensor) -> Tensor:
+    at = case.inputs(sample.student)[name].detach()
+    values = [
+        case.value(case.build().double(), sample.replace(student=with_tensor(sample.student, name, at + sign * change)))
+        for sign in (1, -1)
+    ]
+    return (values[0] - values[1]).detach()
+
+
+def _chosen_stages(case: LossCase) -> list[str]:
+    """The stages that a parameter named `stages` asks for, as far as it says."""
+    chosen: Sequence[int] | None = case.parameter("stages")
+    if case.on != "stages" or chosen is None:
+        return []
+    return [f"stages[{index % STAGES}]" for index in chosen]
+
+
+def _field(name: str) -> str:
+    return name.partition("[")[0]
+
+
+def _zeros(tensor: Tensor) -> Tensor:
+    return torch.zeros_like(tensor).requires_grad_()
+
+
+def _close(value: Tensor, other: Tensor, words: str, other_words: str, *, rtol: float) -> None:
+    if not torch.allclose(value, other.to(value.dtype), rtol=rtol, atol=1e-6):
+        raise Failed(f"its value is {value.item():.6g} {words} and {other.item():.6g} {other_words}")

@@ -1,0 +1,144 @@
+"""Random features and batches that losses are checked on, drawn from generators of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from kdbench.types import Batch, Features, Widths
+
+CLASSES, GROUPS, SPACE, SAMPLES, TRAIN_SIZE = 5, 3, 12, 6, 24
+CLIP = ((4, 8, 8), (4, 4, 4), (2, 2, 2), (2, 1, 1))
+IMAGE = ((6, 6), (3, 3), (2, 2), (1, 1))
+SERIES = ((16,), (8,), (4,), (2,))
+STUDENT = Widths(CLASSES, (4, 6, 8, 10), 10, SPACE, GROUPS)
+TEACHER = Widths(CLASSES, (5, 6, 8, 7), 12, SPACE, GROUPS)
+"""Widths of which some differ from the student's and some do not."""
+TEACHERS = 2
+LABELS = (0, 1, 2, 0, 3, 1)
+"""Some classes have two trials and others one."""
+
+Grids = tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What one call of a loss gets.
+
+    Attributes:
+        student: The student's features; every tensor is a leaf that asks for its gradient.
+        teachers: The features of each teacher branch; leaves likewise, which must stay without.
+        batch: The trials.
+    """
+
+    student: Features
+    teachers: tuple[Features, ...]
+    batch: Batch
+
+    def replace(self, **changes: object) -> Sample:
+        """Returns a copy with some parts changed."""
+        return replace(self, **changes)  # type: ignore[arg-type]
+
+    def to(self, dtype: torch.dtype | None = None, device: torch.device | None = None) -> Sample:
+        """New leaves of another precision or on another device."""
+
+        def moved(tensor: Tensor) -> Tensor:
+            return tensor.detach().to(device=device, dtype=dtype).clone().requires_grad_()
+
+        batch = self.batch.replace(label=self.batch.label.to(device), index=self.batch.index.to(device))
+        return Sample(changed(self.student, moved), tuple(changed(t, moved) for t in self.teachers), batch)
+
+    def reordered(self, order: Tensor) -> Sample:
+        """The same trials in another order; also for a part of them."""
+
+        def picked(tensor: Tensor) -> Tensor:
+            return tensor.detach()[order].clone().requires_grad_()
+
+        batch = self.batch.replace(
+            label=self.batch.label[order],
+            index=self.batch.index[order],
+            trial=tuple(self.batch.trial[i] for i in order.tolist()),
+        )
+        return Sample(changed(self.student, picked), tuple(changed(t, picked) for t in self.teachers), batch)
+
+
+def draw(
+    samples: int = SAMPLES,
+    *,
+    grids: tuple[Grids, Grids] = (CLIP, IMAGE),
+    widths: tuple[Widths, Widths] = (STUDENT, TEACHER),
+    seed: int = 0,
+) -> Sample:
+    """Draws features of a student and of its teachers.
+
+    Args:
+        samples: B.
+        grids: Grids of the student's four maps and of the teachers'.
+        widths: Widths of the student and of each teacher.
+        seed: Another seed draws other features.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    student = _features(samples, grids[0], widths[0], generator)
+    teachers = tuple(_features(samples, grids[1], widths[1], generator) for _ in range(TEACHERS))
+    return Sample(student, teachers, batch_of(samples, first=seed * samples))
+
+
+def batch_of(samples: int, first: int = 0) -> Batch:
+    """A batch of labels, ids and positions, without recordings."""
+    labels = torch.tensor([LABELS[row % len(LABELS)] for row in range(samples)])
+    index = (first + torch.arange(samples)) % TRAIN_SIZE
+    return Batch({}, None, labels, tuple(f"trial_{i}" for i in index.tolist()), index)
+
+
+def tensors(features: Features) -> dict[str, Tensor]:
+    """Every tensor of some features by the name that messages use: `logits`, `stages[0]`, ….
+
+    The same order for all features with the same fields.
+    """
+    named: dict[str, Tensor | None] = {"logits": features.logits, "embedding": features.embedding}
+    named |= {f"stages[{number}]": stage for number, stage in enumerate(features.stages)}
+    named |= {name: getattr(features, name) for name in ("semantic", "group_logits", "ablated_logits")}
+    return {name: tensor for name, tensor in named.items() if tensor is not None}
+
+
+def changed(features: Features, change: Callable[[Tensor], Tensor]) -> Features:
+    """The features with every tensor put through `change`."""
+
+    def optional(tensor: Tensor | None) -> Tensor | None:
+        return None if tensor is None else change(tensor)
+
+    return Features(
+        logits=change(features.logits),
+        stages=tuple(change(stage) for stage in features.stages),
+        embedding=change(features.embedding),
+        semantic=optional(features.semantic),
+        ablated_logits=optional(features.ablated_logits),
+        group_logits=optional(features.group_logits),
+    )
+
+
+def with_tensor(features: Features, name: str, value: Tensor) -> Features:
+    """The features with the tensor of one name (see `tensors`) replaced."""
+    if not name.startswith("stages"):
+        return features.replace(**{name: value})
+    number = int(name.removeprefix("stages[").removesuffix("]"))
+    stages = (*features.stages[:number], value, *features.stages[number + 1 :])
+    return features.replace(stages=stages)
+
+
+def _features(samples: int, grids: Grids, widths: Widths, generator: torch.Generator) -> Features:
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator).requires_grad_()
+
+    return Features(
+        logits=normal(samples, widths.logits),
+        stages=tuple(normal(samples, width, *grid) for width, grid in zip(widths.stages, grids, strict=True)),
+        embedding=normal(samples, widths.embedding),
+        semantic=normal(samples, SPACE),
+        # Without their input all samples are alike.
+        ablated_logits=normal(1, widths.logits).detach().expand(samples, -1).clone().requires_grad_(),
+        group_logits=normal(samples, GROUPS),
+    )
