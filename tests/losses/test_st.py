@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -71,3 +72,20 @@ def test_a_parameter_that_does_not_exist_is_refused(pair, params: dict, message:
 def test_unlike_classes_are_refused(pair) -> None:
     with pytest.raises(UsageError, match="must score the same classes"):
         soft_targets(pair[0], pair[1][:, :5])
+
+
+def test_standardisation_is_the_z_score_of_each_samples_logits(pair) -> None:
+    student, teacher = pair
+    scores = [(x - np.mean(x, 1, keepdims=True)) / np.std(x, 1, ddof=1, keepdims=True) for x in map(np.asarray, pair)]
+    q, p = (np.exp(z / 2) / np.exp(z / 2).sum(1, keepdims=True) for z in scores)
+    expected = 4 * (p * np.log(p / q)).sum(1).mean()
+    value = soft_targets(student, teacher, temperature=2, standardize=True, eps=1e-12)
+    assert value.item() == pytest.approx(expected, rel=1e-9)
+
+
+def test_logits_without_spread_are_finite_when_standardised(pair) -> None:
+    student = torch.full((4, 6), 2.5, requires_grad=True)
+    value = soft_targets(student, pair[1], standardize=True)
+    value.backward()
+    assert value.isfinite()
+    assert student.grad.isfinite().all()
