@@ -76,6 +76,8 @@ def _part(kind: str, name: str) -> Iterator[_Line]:
     yield f"{name} · {kind} · {origin.owner} · {origin.target}", "bold"
     yield f"\n{inspect.getdoc(component) or 'It has no docstring.'}", ""
     declared = part_of(component).declares
+    if kind == "fusion":
+        declared = {"joint": component.joint, "couples_batch": component.couples_batch}
     if declared:
         facts = "\n".join(f"  {key}: {_plain(value)}" for key, value in declared.items())
         yield f"\nDeclared\n{facts}", ""

@@ -82,14 +82,19 @@ class FusionTuning(nn.Module):
 
 @fusion("ft")
 class FTFusion(Fusion):
-    """Fusion and Tuning after stages 1, 2 and 3; every branch keeps its own head.
+    """Fusion and Tuning after stages 1, 2 and 3; every branch keeps its own head (Yuan et al. 2024).
+
+    `A = GELU(W [S_1 … S_m]) + GELU(W Σ S) + GELU(W Π S)`, `F̂_i = A ⊙ F_i`, where S_i = G_i V_i gathers each source's
+    mean token over the batch, G being the normalised Gram matrix of its maps; see `FusionTuning` for all the equations.
+    A prediction depends on its batch.
 
     Args:
         channels: C_1 … C_4 of a branch.
         sources: m.
         width: D.
-        norm: See `FusionTuning`.
-        residual: See `FusionTuning`.
+        norm: Norm of the Gram matrix: `frobenius` is one norm of all of it; `row` divides each row by its own L2 norm,
+            so that what a sample gathers grows with √B, and a teacher differs from batch size to batch size.
+        residual: `F_i + A ⊙ F_i`; the layers then start at zero, so that FT starts as the identity.
     """
 
     couples_batch = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,21 @@ def test_a_name_that_stands_for_two_things_shows_both(kdbench: Callable[..., Any
     assert "rkd · method · preset small" in out
     assert "rkd · loss · built in" in out
     assert "rkd · loss" not in kdbench("describe", "rkd", "--kind", "method").out
+
+
+@pytest.mark.parametrize("name", registry("fusion").names())
+def test_a_fusion_shows_what_it_does_and_whether_it_couples_the_batch(name: str, kdbench: Callable[..., Any]) -> None:
+    out = kdbench("describe", name, "--kind", "fusion").out
+    component = registry("fusion").get(name)
+    assert (component.__doc__ or "").partition("\n")[0] in out
+    assert f"  joint: {'yes' if component.joint else 'no'}" in out
+    assert f"  couples_batch: {'yes' if component.couples_batch else 'no'}" in out
+    given = out[out.index("Parameters in a recipe") : out.index("Use it:")]
+    own = list(inspect.signature(component).parameters)[3:]
+    assert all(f"  {parameter}: " in given for parameter in own)
+    # Each is explained, not only listed.
+    assert all(f"    {parameter}: " in out[: out.index("Declared")] for parameter in own)
+    assert not {"channels", "sources", "width"} & {line.strip().partition(":")[0] for line in given.splitlines()}
 
 
 @pytest.mark.parametrize("preset", ["paper", "small", "smoke"])
