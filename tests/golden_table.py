@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from golden_features import TABLE as FEATURES
+from golden_images import TABLE as IMAGES
 from golden_kit import Call, Differs, Inputs, Match, Params, batch_of, first, layers, same_pair, summed
 from golden_logits import TABLE as LOGITS
 from torch import Tensor
@@ -27,10 +28,7 @@ from kdbench.losses.st import soft_targets
 from kdbench.representations.gaf import gramian_angular_field
 
 # Families of the index that kdbench does not have yet, with the name that each will be registered under.
-COMING = {
-    "mtf": ("representation", "mtf"),
-    "rp": ("representation", "recurrence"),
-}
+COMING: dict[str, tuple[str, str]] = {}
 
 
 def lookup(vector: Mapping[str, Any]) -> Match | Differs:
@@ -280,4 +278,5 @@ TABLE: tuple[tuple[str, str, Callable[[Params], Match | Differs]], ...] = (
     ("gaf", r"(summation|difference)_.+", _gaf),
     *LOGITS,
     *FEATURES,
+    *IMAGES,
 )

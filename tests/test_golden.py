@@ -90,7 +90,7 @@ def _check_defined(entry: Match | Differs, vector: Vector, arrays: Mapping[str, 
 
 def _check_image(entry: Match | Differs, vector: Vector, arrays: Mapping[str, np.ndarray]) -> None:
     golden = torch.from_numpy(arrays[vector["outputs"]["image"]])
-    series = _inputs(vector, arrays)["x"]
+    series = _inputs(vector, arrays)["x"][:, vector.get("axes", slice(None))]
     for dtype, tolerance in IMAGE_TOLERANCE.items():
         image = entry.call({"x": series.to(dtype)})
         assert image.dtype == dtype

@@ -3,5 +3,8 @@
 BUILTIN = {
     "raw": "kdbench.representations.raw:Raw",
     "gaf": "kdbench.representations.gaf:GramianAngularField",
+    "mtf": "kdbench.representations.mtf:MarkovTransitionField",
+    "recurrence": "kdbench.representations.recurrence:RecurrencePlot",
+    "spectrogram": "kdbench.representations.spectrogram:Spectrogram",
     "clip": "kdbench.representations.clip:Clip",
 }

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from kdbench.errors import UsageError, unknown
 from kdbench.registry import representation
 from kdbench.representations.base import Representation, Statistics, per_channel
+from kdbench.representations.length import Windows, aggregate, resample, samples_of, wide, windows
+from kdbench.representations.memory import chunks, fresh, reusable
 
 METHODS = ("summation", "difference")
 RESIZES = ("image", "series", "paa")
@@ -26,6 +25,7 @@ def gramian_angular_field(
     image_size: int | float | None = None,
     sample_range: tuple[float, float] | None = (-1, 1),
     overlapping: bool = False,
+    out: Tensor | None = None,
 ) -> Tensor:
     """Gramian angular field of every series, as `pyts.image.GramianAngularField` computes it.
 
@@ -43,17 +43,25 @@ def gramian_angular_field(
             (0, 1]); None keeps n.
         sample_range: Range that each series is scaled to, within [−1, 1]; None leaves the values, which must lie there.
         overlapping: Whether the windows of the approximation have one length and overlap, or vary and do not.
+        out: Where to write the field: contiguous, of the result's shape and dtype, and no part of `series`.
 
     Returns:
-        `(…, n, n)` or `(…, image_size, image_size)`, in the dtype of `series`, in [−1, 1].
+        `(…, n, n)` or `(…, image_size, image_size)`, in the dtype of `series`, in [−1, 1]; `out` where it is given.
 
     Raises:
-        UsageError: A parameter out of its range, or `sample_range=None` with values outside [−1, 1].
+        UsageError: A parameter out of its range, `sample_range=None` with values outside [−1, 1], or an `out` that
+            does not fit.
     """
     if method not in METHODS:
         raise unknown("GAF method", str(method), METHODS)
     dtype = series.dtype if series.is_floating_point() else torch.float64
-    values = aggregate(_wide(series), _samples(image_size, series.shape[-1]), overlapping=overlapping)
+    n = series.shape[-1]
+    size = samples_of(image_size, n)
+    if out is not None:
+        reusable(out, (*series.shape[:-1], size, size), dtype=dtype, source=series)
+    values = wide(series)
+    if size < n:
+        values = aggregate(values, windows(n, size, overlapping=overlapping, device=series.device))
     if sample_range is None:
         largest = values.abs().amax()
         if largest > 1:
@@ -64,7 +72,7 @@ def gramian_angular_field(
         cosine = values
     else:
         cosine = rescale(values, values.amin(-1, keepdim=True), values.amax(-1, keepdim=True), sample_range)
-    return angular_products(cosine.to(dtype), sine(cosine).to(dtype), method)
+    return angular_products(cosine.to(dtype), sine(cosine).to(dtype), method, out=out)
 
 
 def rescale(values: Tensor, low: Tensor, high: Tensor, sample_range: tuple[float, float] = (-1, 1)) -> Tensor:
@@ -96,59 +104,43 @@ def sine(cosine: Tensor) -> Tensor:
 
 
 def angular_products(
-    cosine: Tensor, sine: Tensor, method: str, *, scale: Tensor | float = 1.0, offset: Tensor | None = None
+    cosine: Tensor,
+    sine: Tensor,
+    method: str,
+    *,
+    scale: Tensor | float = 1.0,
+    offset: Tensor | None = None,
+    out: Tensor | None = None,
 ) -> Tensor:
-    """`scale` times the field of eq. 3, plus `offset`, in two passes over the image's memory.
+    """`scale` times the field of eq. 3, plus `offset`.
+
+    The image's memory is written once: on a CPU both products meet in the cache.
 
     Args:
         cosine: x̂ `(…, S)`.
         sine: √(1 − x̂²) `(…, S)`.
         method: `summation` or `difference`.
         scale: Broadcastable to `cosine`.
-        offset: Broadcastable to the image `(…, S, S)`.
+        offset: Broadcastable to `cosine`; the same along each row of an image.
+        out: Contiguous memory of the image's shape and dtype; None takes fresh memory.
     """
     first, second = (cosine, sine) if method == "summation" else (sine, cosine)
-    left, right = (scale * first)[..., :, None], cosine[..., None, :]
-    image = left * right if offset is None else torch.addcmul(offset, left, right)
-    return image.addcmul_((scale * second)[..., :, None], sine[..., None, :], value=-1)
-
-
-def aggregate(series: Tensor, size: int, *, overlapping: bool = False) -> Tensor:
-    """Piecewise aggregate approximation `(…, n)` to `(…, size)`: means over windows with the bounds of pyts."""
-    n = series.shape[-1]
-    if size == n:
-        return series
-    window = math.ceil(n / size)
-    if overlapping:
-        start = np.arange(size) * window - np.linspace(0, size * window - n, size).astype(np.int64)
-        end = start + window
-    else:
-        bounds = np.linspace(0, n, size + 1).astype(np.int64)
-        start, end = bounds[:-1], bounds[1:]
-    length = torch.from_numpy(end - start).to(series.device)
-    total = series.new_zeros(*series.shape[:-1], size)
-    # In the order of pyts' sums, so that extremes agree to the last bit: √(1 − x̂²) magnifies what is left to its root.
-    for step in range(window):
-        place = torch.from_numpy(np.minimum(start + step, n - 1)).to(series.device)
-        total = total + torch.where(step < length, series[..., place], 0.0)
-    # A mean of equal values is not always that value; the clamp keeps a constant series constant.
-    return (total / length).clamp(series.amin(-1, keepdim=True), series.amax(-1, keepdim=True))
-
-
-def _wide(series: Tensor) -> Tensor:
-    # float64 costs nothing at the size of a series; Apple's GPUs have none.
-    return series.float() if series.device.type == "mps" else series.double()
-
-
-def _samples(image_size: int | float | None, n: int) -> int:
-    if image_size is None:
-        return n
-    size = math.ceil(image_size * n) if isinstance(image_size, float) else image_size
-    if not 1 <= size <= n or (isinstance(image_size, float) and not 0 < image_size <= 1):
-        raise UsageError(
-            f"image_size = {image_size!r} does not fit a series of {n} samples: expected 1 … {n}, or a share in (0, 1]"
-        )
-    return size
+    shape = (*cosine.shape, cosine.shape[-1])
+    taken = scale * second
+    if torch.is_grad_enabled() and cosine.requires_grad:
+        image = (scale * first)[..., None] * cosine[..., None, :] - taken[..., None] * sine[..., None, :]
+        return image if offset is None else image + offset[..., None]
+    image = fresh(shape, dtype=cosine.dtype, device=cosine.device) if out is None else out
+    factors = [x.reshape(-1, shape[-1], 1) for x in (scale * first, taken)]
+    factors += [x.reshape(-1, 1, shape[-1]) for x in (cosine, sine)]
+    if offset is not None:
+        factors.append(offset.expand_as(cosine[..., :1]).reshape(-1, 1, 1))
+    # Ternary operations with two broadcast operands are not vectorised on a CPU: the offset has its own.
+    for part, left, taken, right, held, *start in chunks(image.view(-1, *shape[-2:]), *factors):
+        torch.mul(left, right, out=part).addcmul_(taken, held, value=-1)
+        for value in start:
+            part.add_(value)
+    return image
 
 
 @representation("gaf", modality="sensors")
@@ -193,7 +185,8 @@ class GramianAngularField(Representation):
         self.register_buffer("high", torch.ones(channels, 1))
         mean, std = (per_channel(values, channels) for values in statistics)
         self.register_buffer("gain", (0.5 / std).view(-1, 1), persistent=False)
-        self.register_buffer("offset", ((0.5 - mean) / std).view(-1, 1, 1), persistent=False)
+        self.register_buffer("offset", ((0.5 - mean) / std).view(-1, 1), persistent=False)
+        self._windows: dict[tuple[int, torch.device], Windows] = {}
 
     def fit(self, values: Tensor) -> None:
         """Takes the extremes of each axis over all of `values` (N, axes, n), for `range: dataset`."""
@@ -202,11 +195,11 @@ class GramianAngularField(Representation):
 
     def forward(self, x: Tensor) -> Tensor:
         """`(B, axes, n)` to `(B, axes, S, S)`, float32."""
-        values = _wide(x)
+        values = wide(x)
         if self.resize == "series":
             values = resample(values, self.image_size)
         elif self.resize == "paa":
-            values = aggregate(values, _samples(self.image_size, values.shape[-1]))
+            values = self._aggregate(values)
         if self.range == "trial":
             low, high = values.amin(-1, keepdim=True), values.amax(-1, keepdim=True)
         else:
@@ -220,9 +213,9 @@ class GramianAngularField(Representation):
         cosine, sines = (part.to(self.gain.dtype) for part in parts)
         return angular_products(cosine, sines, self.method, scale=self.gain, offset=self.offset)
 
-
-def resample(series: Tensor, size: int) -> Tensor:
-    """Linear interpolation `(B, C, n)` to `(B, C, size)`, antialiased where it shrinks."""
-    if series.shape[-1] == size:
-        return series
-    return F.interpolate(series[:, :, None], size=(1, size), mode="bilinear", antialias=True)[:, :, 0]
+    def _aggregate(self, values: Tensor) -> Tensor:
+        n = values.shape[-1]
+        key = n, values.device
+        if key not in self._windows:
+            self._windows[key] = windows(n, samples_of(self.image_size, n), device=values.device)
+        return aggregate(values, self._windows[key])

@@ -9,7 +9,9 @@ import torch.nn.functional as F
 from pyts.image import GramianAngularField as Reference
 
 from kdbench.errors import UsageError
+from kdbench.representations import gaf
 from kdbench.representations.gaf import GramianAngularField, gramian_angular_field
+from kdbench.representations.length import windows
 
 HALF = ((0.5,), (0.5,))
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -196,3 +198,56 @@ def test_rows_do_not_depend_on_one_another():
 def test_bad_settings_are_usage_errors(parameters, message):
     with pytest.raises(UsageError, match=message):
         GramianAngularField(3, statistics=HALF, **parameters)
+
+
+@pytest.mark.parametrize("method", ["summation", "difference"])
+@pytest.mark.parametrize("shape", [(5, 3, 90), (40, 64), (7,)])
+def test_a_reused_buffer_holds_what_fresh_memory_would(shape, method):
+    series = torch.randn(shape)
+    out = torch.full((*shape, shape[-1]), torch.nan)
+    returned = gramian_angular_field(series, method=method, out=out)
+    assert returned is out
+    assert torch.equal(out, gramian_angular_field(series, method=method))
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        (torch.empty(2, 10, 9), r"expected \(2, 10, 10\) torch.float32 cpu, got \(2, 10, 9\)"),
+        (torch.empty(2, 10, 10, dtype=torch.float64), "got .* torch.float64"),
+        (torch.empty(10, 10).expand(2, 10, 10), "expected contiguous memory"),
+        (torch.empty(2, 10, 10, requires_grad=True), "expected a tensor without gradient"),
+    ],
+)
+def test_a_buffer_that_does_not_fit_is_refused(out, message):
+    with pytest.raises(UsageError, match=message):
+        gramian_angular_field(torch.randn(2, 10), out=out)
+
+
+def test_a_buffer_over_the_series_is_refused():
+    memory = torch.randn(300)
+    with pytest.raises(UsageError, match="shares its memory with the series"):
+        gramian_angular_field(memory[190:210].view(2, 10), out=memory[:200].view(2, 10, 10))
+    gramian_angular_field(memory[200:220].view(2, 10), out=memory[:200].view(2, 10, 10))
+
+
+def test_a_gradient_still_reaches_the_series():
+    series = torch.randn(2, 12, dtype=torch.float64, requires_grad=True)
+    field = gramian_angular_field(series)
+    torch.testing.assert_close(field.detach(), gramian_angular_field(series.detach()), rtol=0, atol=1e-12)
+    weights = torch.randn(2, 12, 12, dtype=torch.float64)
+    (gradient,) = torch.autograd.grad((field * weights).sum(), series)
+    assert gradient.isfinite().all()
+    assert gradient.abs().sum() > 0
+
+
+@pytest.mark.parametrize("n", [90, 64, 70])
+def test_windows_are_built_once_for_each_length(n, monkeypatch):
+    built = []
+    monkeypatch.setattr(gaf, "windows", lambda *given, **named: built.append(given) or windows(*given, **named))
+    representation = GramianAngularField(3, statistics=HALF, image_size=64, resize="paa")
+    series = torch.randn(2, 3, n)
+    first = representation(series)
+    assert torch.equal(representation(series), first)
+    representation(torch.randn(2, 3, 100))
+    assert built == [(n, 64), (100, 64)]

@@ -1,0 +1,58 @@
+"""What representations as images share: a size, and the statistics of the encoder's pretraining."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from kdbench.errors import UsageError, unknown
+from kdbench.representations.base import Representation, Statistics, per_channel
+
+
+class ImageOfSeries(Representation):
+    """A representation that makes one image in [0, 1] of each axis, then normalises it for the encoder.
+
+    Args:
+        channels: Axes of the sensor.
+        statistics: See the base class.
+        image_size: S, height and width of the image.
+
+    Attributes:
+        gain: 1 / standard deviation, `(channels, 1, 1)`.
+        offset: −mean / standard deviation, `(channels, 1, 1)`.
+    """
+
+    makes = "image"
+    gain: Tensor
+    offset: Tensor
+
+    def __init__(self, channels: int, *, statistics: Statistics, image_size: int) -> None:
+        super().__init__(channels, statistics=statistics)
+        checked_size(image_size)
+        self.image_size = image_size
+        mean, std = (per_channel(values, channels).view(-1, 1, 1) for values in statistics)
+        self.register_buffer("gain", 1 / std, persistent=False)
+        self.register_buffer("offset", -mean / std, persistent=False)
+
+    def normalise(self, image: Tensor) -> Tensor:
+        """`(B, channels, S, S)` in [0, 1], changed in place, float32."""
+        return image.to(self.gain.dtype).mul_(self.gain).add_(self.offset)
+
+
+def checked_size(image_size: int) -> None:
+    """Raises `UsageError` unless the size is a positive whole number of pixels."""
+    if not isinstance(image_size, int) or image_size < 1:
+        raise UsageError(f"image_size = {image_size!r}: expected a whole number of pixels, at least 1")
+
+
+def checked_choices(owner: str, choices: Mapping[str, tuple[object, tuple[str, ...]]]) -> None:
+    """Raises `UsageError` where a value, by its parameter's name, is not among the known ones."""
+    for key, (value, known) in choices.items():
+        if value not in known:
+            raise unknown(f"value of the {owner}'s {key}", str(value), known)
+
+
+def lerp(low: Tensor, high: Tensor, share: float) -> Tensor:
+    """The point at `share` of the way, from the nearer end as NumPy does it, so that ties are the same."""
+    return low + (high - low) * share if share < 0.5 else high - (high - low) * (1 - share)
