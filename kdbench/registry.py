@@ -118,7 +118,7 @@ class Registry:
             owner = held.get(name)
             if owner is not None:
                 keeps = "the built-in one" if owner.built_in else owner.owner
-                lines += [f"the {self.kind} '{name}' is {keeps}; {self._way_to(claim)}" for claim in claims]
+                lines += [f"the {label(self.kind)} '{name}' is {keeps}; {self._way_to(claim)}" for claim in claims]
             elif len(claims) > 1:
                 lines.append(self._ambiguous(name, claims).message)
         return lines
@@ -216,7 +216,9 @@ class Registry:
             raise UsageError(f"{component!r} is not decorated with @{self.kind}(NAME)")
         if (held := self.origins().get(part.name)) is not None or self.has(part.name):
             owner = f" ({held.owner})" if held else ""
-            raise UsageError(f"the {self.kind} '{part.name}' exists already{owner}", hint="Give yours another name.")
+            raise UsageError(
+                f"the {label(self.kind)} '{part.name}' exists already{owner}", hint="Give yours another name."
+            )
         self._added[part.name] = component
         self._added_from[part.name] = origin or _of_this_process(self.kind, part.name, component)
 
@@ -228,7 +230,7 @@ class Registry:
     def _claims(self) -> dict[str, list[Origin]]:
         """What the installed distributions register, by the name that they give it."""
         found: dict[str, list[Origin]] = {}
-        for origin in discover(GROUPS).origins:
+        for origin in sorted(discover(GROUPS).origins, key=lambda origin: origin.owner):
             if origin.kind == self.kind:
                 found.setdefault(origin.name, []).append(origin)
         return found
@@ -236,7 +238,7 @@ class Registry:
     def _ambiguous(self, name: str, claims: list[Origin]) -> UsageError:
         owners = " and by ".join(claim.owner for claim in claims)
         ways = " or ".join(claim.qualified for claim in claims if not self._is_hidden(claim))
-        return UsageError(f"the {self.kind} '{name}' is claimed by {owners}", hint=f"Say which one: {ways}")
+        return UsageError(f"the {label(self.kind)} '{name}' is claimed by {owners}", hint=f"Say which one: {ways}")
 
     def unknown(self, name: str) -> UsageError:
         """The error for a name that means nothing here: switched off, or misspelt."""
@@ -251,7 +253,7 @@ class Registry:
 
     def _check(self, origin: Origin, component: Any) -> None:
         """Raises a `UsageError` where a plugin's object is not what its entry point says."""
-        what = f"the {self.kind} '{origin.name}' of {origin.owner} ({origin.target})"
+        what = f"the {label(self.kind)} '{origin.name}' of {origin.owner} ({origin.target})"
         if self.kind == "dataset":
             from kdbench.data.reader import Reader
 

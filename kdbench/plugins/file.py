@@ -35,10 +35,10 @@ def load_plugin(path: str | Path) -> tuple[Part, ...]:
     """
     file = Path(path).expanduser().resolve()
     _check_path(file, path)
-    module = types.ModuleType(f"kdbench_plugin_{file.stem}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}")
+    module = types.ModuleType(_module_name(file))
     module.__file__ = str(file)
     before = {kind: registry(kind).drop(file) for kind in KINDS}
-    sys.modules.pop(module.__name__, None)
+    old = sys.modules.pop(module.__name__, None)
     try:
         with guarded(f"the plugin {path}", module.__name__):
             components = _components(module, file, path)
@@ -49,14 +49,18 @@ def load_plugin(path: str | Path) -> tuple[Part, ...]:
         for kind, parts in before.items():
             for origin, component in parts:
                 registry(kind).add(component, origin)
+        if old is not None:
+            sys.modules[module.__name__] = old
         raise
     return tuple(part_of(component) for _, component in components)
 
 
 def unload_plugin(path: str | Path) -> None:
     """Forgets what a file brought."""
+    file = Path(path).expanduser().resolve()
     for kind in KINDS:
-        registry(kind).drop(Path(path).expanduser().resolve())
+        registry(kind).drop(file)
+    sys.modules.pop(_module_name(file), None)
 
 
 @contextlib.contextmanager
@@ -67,6 +71,10 @@ def loaded(paths: Iterable[str | Path]) -> Iterator[None]:
             load_plugin(path)
             stack.callback(unload_plugin, path)
         yield
+
+
+def _module_name(file: Path) -> str:
+    return f"kdbench_plugin_{file.stem}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
 
 
 def _check_path(file: Path, path: str | Path) -> None:

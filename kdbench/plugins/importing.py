@@ -12,7 +12,7 @@ from typing import Any
 
 from kdbench.errors import UsageError
 from kdbench.plugins.notice import once
-from kdbench.plugins.origin import Origin
+from kdbench.plugins.origin import Origin, label
 
 SLOW_SECONDS = 10.0
 """After this long a line says which plugin is being imported."""
@@ -38,7 +38,7 @@ def load(origin: Origin, check: Callable[[Any], None]) -> Any:
         UsageError: It is registered wrongly, cannot be imported, or is not what it is registered as. The next call
             tries again.
     """
-    what = f"the {origin.kind} '{origin.name}' of {origin.owner}"
+    what = f"the {label(origin.kind)} '{origin.name}' of {origin.owner}"
     hint = "See where: kdbench list --broken. Mend or uninstall that distribution."
     if origin.fault:
         raise UsageError(f"{what} is broken: {origin.fault}", hint=hint)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from plugin_site import site_of
 
 from kdbench.cli import main
 
@@ -49,16 +50,12 @@ def kdbench_process() -> Callable[..., Outcome]:
 
 
 @pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
     """Installs a distribution of one module with entry points, for this test."""
 
-    def add(module: str, source: str, entry_points: str) -> None:
-        folder = tmp_path / "site"
-        info = folder / f"{module}-1.5.dist-info"
-        info.mkdir(parents=True)
-        (folder / f"{module}.py").write_text(source)
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.5\n")
-        (info / "entry_points.txt").write_text(entry_points)
-        monkeypatch.syspath_prepend(folder)
+    with site_of(tmp_path / "site", monkeypatch) as site:
 
-    return add
+        def add(module: str, source: str, entry_points: str) -> None:
+            site.add(module, entry_points, {f"{module}.py": source})
+
+        yield add

@@ -7,22 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from plugin_site import COSINE, POINTS, loss_source
 
 from kdbench.methods import names
 from kdbench.registry import KINDS, registry
-
-COSINE = '''
-"""A plugin."""
-import torch.nn.functional as F
-from kdbench import loss
-
-
-@loss("cosine", on="embedding")
-def cosine(student, teacher):
-    """Cosine distance of pooled features [x], (B, D) each."""
-    return 1 - F.cosine_similarity(student, teacher).mean()
-'''
-POINTS = "[kdbench.losses]\ncosine = cosine_kd:cosine\n"
 
 
 def test_everything_registered_is_listed_with_a_line(kdbench: Callable[..., Any]) -> None:
@@ -48,7 +36,8 @@ def test_a_line_a_name_for_grep(kdbench: Callable[..., Any], monkeypatch: pytest
     lines = kdbench("list", "losses").out.splitlines()
     assert lines[0].strip() == "losses"
     assert lines[1].split() == ["name", "origin", "what", "it", "is"]
-    assert [line.split()[0] for line in lines[2:]] == registry("loss").names()
+    families = [f"{prefix}:NAME" for prefix in registry("loss").families()]
+    assert [line.split()[0] for line in lines[2:]] == registry("loss").names() + families
 
 
 def test_an_unknown_kind_gets_the_near_miss(kdbench: Callable[..., Any]) -> None:
@@ -79,6 +68,68 @@ def test_broken_plugins_are_shown_with_their_tracebacks(
     assert "cosine" in kdbench("list", "losses").out
 
 
+def test_broken_plugins_as_json(kdbench: Callable[..., Any], install: Callable[..., None]) -> None:
+    install("cosine_kd", "print('Welcome')\nraise ValueError('no licence')\n", POINTS)
+    (row,) = json.loads(kdbench("list", "losses", "--broken", "--json").out)
+    assert (row["kind"], row["name"]) == ("loss", "cosine")
+    assert row["traceback"].endswith("ValueError: no licence")
+    assert json.loads(kdbench("list", "fusions", "--broken", "--json").out) == []
+
+
+def test_a_hanging_plugin_is_broken_after_the_time_that_is_given(
+    kdbench: Callable[..., Any], install: Callable[..., None]
+) -> None:
+    install("cosine_kd", "import time\ntime.sleep(600)\n", POINTS)
+    done = kdbench("list", "losses", "--broken", "--seconds", "3")
+    assert "it was still being imported after 3 s" in done.out
+    assert 'cosine_kd.py", line 2 in <module>' in done.out
+
+
 def test_working_plugins_are_not_called_broken(kdbench: Callable[..., Any], install: Callable[..., None]) -> None:
     install("cosine_working_kd", COSINE, POINTS.replace("cosine_kd", "cosine_working_kd"))
     assert kdbench("list", "--broken").out == "every plugin can be imported\n"
+
+
+def test_metadata_that_cannot_be_read_are_listed_as_broken(
+    kdbench: Callable[..., Any], install: Callable[..., None]
+) -> None:
+    install("damaged", "", "[kdbench.losses]\nno value here\n")
+    done = kdbench("list", "--broken")
+    assert "distribution damaged 1.5 (entry_points.txt, damaged 1.5)" in done.out
+    assert "1 broken" in done.out
+    assert done.err.count("\n") == 1
+
+
+def test_a_name_that_is_taken_is_listed_by_its_distribution_with_one_warning(
+    kdbench: Callable[..., Any], install: Callable[..., None]
+) -> None:
+    install("zoo_kd", loss_source("rkd"), "[kdbench.losses]\nrkd = zoo_kd:rkd\n")
+    done = kdbench("list", "losses")
+    lines = {line.split()[0]: line for line in done.out.splitlines()}
+    assert "built in" in lines["rkd"]
+    assert "zoo_kd 1.5" in lines["zoo-kd:rkd"]
+    assert "The loss rkd." in lines["zoo-kd:rkd"]
+    assert done.err == "warning: the loss 'rkd' is the built-in one; that of zoo_kd 1.5 goes by zoo-kd:rkd\n"
+    assert kdbench("list", "fusions").err == ""
+
+
+def test_a_registration_that_makes_no_sense_is_listed_as_broken(
+    kdbench: Callable[..., Any], install: Callable[..., None]
+) -> None:
+    install("odd_kd", "", "[kdbench.losses]\nodd = odd_kd\n[kdbench.methods]\nlost = odd_kd\n")
+    found = json.loads(kdbench("list", "--json").out)
+    rows = {row["name"]: row for row in [*found["losses"], *found["methods"]]}
+    assert rows["odd"]["summary"] == "broken: its entry point is 'odd_kd', expected module:attribute"
+    assert rows["lost"]["summary"].startswith("broken: the method 'lost' of odd_kd 1.5 is broken: there is no file")
+
+
+def test_a_family_is_listed_by_its_prefix(kdbench: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kdbench.losses.FAMILIES", {"zoo": "kdbench.losses.sp:similarity_preserving"}, raising=False)
+    (line,) = [line for line in kdbench("list", "losses").out.splitlines() if line.startswith("zoo:NAME")]
+    assert "Squared difference of the similarities" in line
+
+
+def test_json_stays_json_where_a_plugin_prints(kdbench: Callable[..., Any], install: Callable[..., None]) -> None:
+    install("loud_kd", loss_source("loud", head="print('Welcome')"), "[kdbench.losses]\nloud = loud_kd:loud\n")
+    assert kdbench("describe", "loud").out.startswith("loud · loss · loud_kd 1.5")
+    assert "loud" in {row["name"] for row in json.loads(kdbench("list", "losses", "--json").out)["losses"]}
