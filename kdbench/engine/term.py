@@ -245,8 +245,8 @@ def _call_of(loss: Any) -> Callable[..., Any]:
 
 def _origin(name: str) -> str:
     """Where a loss comes from, as messages name it."""
-    component = registry("loss").get(name)
-    return f"{component.__module__}:{getattr(component, '__qualname__', name)}"
+    origin = registry("loss").origin(name)
+    return f"{origin.target}, {origin.owner}"
 
 
 def _line(error: Exception, loss: Any) -> str:

@@ -27,3 +27,5 @@ BUILTIN = {
     "factor": "kdbench.losses.factor:FactorTransfer",
     "gsdm": "kdbench.losses.gsdm:SemanticallyDiscriminativeMapping",
 }
+FAMILIES = {"torchdistill": "kdbench.losses.bridge:component"}
+"""Libraries whose losses go by `PREFIX:NAME`, each with the function that makes one of a name."""
