@@ -1,4 +1,4 @@
-"""`kdbench data`: list, prepare, verify, preview and pack data sets."""
+"""`kdbench data`: list, download, prepare, verify, preview, pack and clean data sets."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from kdbench.errors import DataError, KdbenchError, UsageError
 if TYPE_CHECKING:
     from kdbench.data.dataset import Dataset
 
+SUMMARY = "List, download, prepare, verify, preview, pack and clean data sets."
 PIPE_WIDTH = 200
 """Columns of a table that goes into a file or a pipe."""
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="List, prepare, verify, preview and pack data sets.")
+app = typer.Typer(add_completion=False, no_args_is_help=True, help=SUMMARY)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A name of `kdbench data list`, or a card's YAML file.")]
 DataDir = Annotated[Path | None, typer.Option(help="A folder that holds NAME/; searched first.")]
 Video = Annotated[
-    str | None, typer.Option(help="The view: depth, rgb, none; by default the preferred one that is there.")
+    str | None, typer.Option(help="The view: rgb, depth, skeleton, none; by default the preferred one that is there.")
 ]
 Preset = Annotated[str, typer.Option(help="Sizes of this preset: paper, small or smoke.")]
 FrameSize = Annotated[int | None, typer.Option(help="Height and width of a frame, pixels.", min=8)]
@@ -65,6 +66,34 @@ def list_datasets(data_dir: DataDir = None) -> None:
         table.add_row(Text(name, style="bold"), card.title, place, "\n".join(held) or Text("no", style="dim"))
     console.print(table)
     console.print(f"Prepared data are in {layout.prepared_dir()}", style="dim", highlight=False)
+
+
+@app.command()
+def download(
+    name: Name,
+    only: Annotated[
+        list[str] | None, typer.Option(help="A folder of the data set, such as Inertial; repeatable. All by default.")
+    ] = None,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(help="Where NAME/ is made; where it is already by default, else in the cache folder."),
+    ] = None,
+) -> None:
+    """Gets the recordings, checks them by size and hash, and unpacks them. Interrupted, it goes on where it was."""
+    from kdbench.data.card import load_card
+    from kdbench.data.download import download as get
+
+    card = load_card(name)
+    console = _console()
+    for fetched in get(card, data_dir, only=only or ()):
+        what = f"{fetched.files} files" if fetched.files else "was there already"
+        console.print(f"[bold]{fetched.folder}[/]: {what}")
+        if fetched.differing:
+            console.print(
+                f"[yellow]{len(fetched.differing)} files are not the ones in the manifest[/], though the archive is "
+                f"the right one: kdbench data verify {card.name}"
+            )
+    console.print(card.licence, style="dim")
 
 
 @app.command()

@@ -6,12 +6,13 @@ A card is a YAML file, `datasets/NAME/card.yaml`. It holds facts only; the reade
 from __future__ import annotations
 
 import os
+import re
 import string
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from kdbench import resources
 from kdbench.errors import UsageError
@@ -160,19 +161,27 @@ class ProtocolRule(_Strict):
 
 
 class Archive(_Strict):
-    """One file to download.
+    """One zip archive to download.
 
     Attributes:
-        url: Its address.
-        holds: The folder that it unpacks to.
+        urls: Its addresses, tried in this order.
+        holds: The folder of the data set that its files belong in.
         bytes: Its size.
-        sha256: Its hash.
+        sha256: Its hash. Without it, the manifest has to vouch for each of the files.
     """
 
-    url: str
-    holds: str
-    bytes: int | None = None
-    sha256: str | None = None
+    urls: tuple[str, ...] = Field(min_length=1)
+    holds: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
+    bytes: int | None = Field(default=None, gt=0)
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+
+    @field_validator("urls")
+    @classmethod
+    def _web_addresses(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+        for url in urls:
+            if not re.match(r"https?://[^/\s]+/\S", url):
+                raise ValueError(f"'{url}' is no https or http address of a file")
+        return urls
 
 
 class Download(_Strict):
@@ -182,11 +191,13 @@ class Download(_Strict):
         page: The authors' page.
         note: What one should know before.
         archives: The files.
+        request: How to ask for them, where they are given out on request alone, and where to put them.
     """
 
     page: str
     note: str = ""
     archives: tuple[Archive, ...] = ()
+    request: str = ""
 
 
 class Card(_Strict):

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 
 QUARTERS = 4
+EVERY_SECONDS = 10
+"""Between two lines about a file that arrives, where there is no terminal."""
 
 
 @contextlib.contextmanager
@@ -42,6 +44,49 @@ def progress(title: str, total: int, *, shown: bool) -> Iterator[Callable[[], No
             console.print(f"{title}: {done} of {total}, {time.monotonic() - start:.0f} s", highlight=False)
 
     yield advance
+
+
+@contextlib.contextmanager
+def byte_progress(title: str, total: int | None, *, shown: bool) -> Iterator[Callable[[int, int | None], None]]:
+    """Shows how much of a file has arrived.
+
+    Args:
+        title: The file's name.
+        total: Its bytes, where they are known.
+        shown: False for silence.
+
+    Yields:
+        A function to call with the bytes that are there and the bytes in all, or None.
+    """
+    if not shown:
+        yield lambda _held, _total: None
+        return
+    from rich import progress as rich
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if console.is_terminal:
+        columns = (
+            rich.TextColumn("{task.description}"),
+            rich.BarColumn(),
+            rich.DownloadColumn(binary_units=True),
+            rich.TransferSpeedColumn(),
+            rich.TimeRemainingColumn(),
+        )
+        with rich.Progress(*columns, console=console) as bar:
+            task = bar.add_task(title, total=total)
+            yield lambda held, total: bar.update(task, completed=held, total=total)
+        return
+    told = time.monotonic() - EVERY_SECONDS
+
+    def at(held: int, total: int | None) -> None:
+        nonlocal told
+        if held == total or time.monotonic() - told >= EVERY_SECONDS:
+            told = time.monotonic()
+            of = "" if total is None else f" of {total / 2**20:.1f}"
+            console.print(f"{title}: {held / 2**20:.1f}{of} MiB", highlight=False)
+
+    yield at
 
 
 def _bar(console: object, title: str, total: int) -> Iterator[Callable[[], None]]:

@@ -135,15 +135,19 @@ def where_to_get(card: Card, view: str | None = None) -> str:
     if card.download is None:
         return "The card names no place to get them from."
     templates = [sensor.file for sensor in card.sensors.values()] + [entry.file for entry in card.views.values()]
+    if card.download.request:
+        return f"{card.download.request.strip()}\n{card.licence}"
     if not any(templates):
         return f"{card.download.note} See {card.download.page}"
     wanted = {_folder_of(t) for t in ([card.views[view].file] if view else templates)}
     archives = [archive for archive in card.download.archives if archive.holds in wanted]
-    addresses = "".join(f"\n  {archive.url}  → {card.name}/{archive.holds}/" for archive in archives)
+    addresses = "".join(f"\n  {archive.urls[0]}  → {card.name}/{archive.holds}/" for archive in archives)
+    only = "".join(f" --only {archive.holds}" for archive in archives) if view else ""
+    command = f"Let it be done: kdbench data download {card.name}{only}\nOr get" if archives else "Get"
     example = next(t for t in templates if t is not None and (view is None or _folder_of(t) in wanted))
     trial = grid(card)[0].id if card.trials else "TRIAL"
     return (
-        f"Get them from {card.download.page}{addresses}\n"
+        f"{command} them from {card.download.page}{addresses}\n"
         f"so that DATA/{card.name}/{example.replace('{trial}', trial)} exists. DATA is one of the folders "
         f"that are searched, in this order: --data-dir, $KDBENCH_DATA, ./data, {resources.cache_dir() / 'data'}.\n"
         f"{card.licence}"

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import filelock
-
-from kdbench import files, resources
 from kdbench.data import layout, source
 from kdbench.data.card import Card, load_card
 from kdbench.data.dataset import Dataset, load
-from kdbench.data.layout import Key, Meta
+from kdbench.data.layout import Meta
+from kdbench.data.lock import locked
 from kdbench.data.prepare import SHOWN, prepare, signature
-from kdbench.data.progress import note
 from kdbench.data.reader import Reader
 from kdbench.errors import DataError
 from kdbench.registry import registry
@@ -62,7 +58,7 @@ def open_dataset(
     view, reason = source.choose_view(found.card, found.views, video)
     key = layout.key_for(found.reader, view, frame_size, frames)
     folder = key.folder(found.place)
-    with _locked(folder, key, shown=progress):
+    with locked(folder, f"prepares {key}", shown=progress):
         meta = layout.read_meta(folder)
         if meta is None or meta.signature != signature(found, view) or not _whole(folder, meta):
             meta = prepare(found, key, allow_broken=allow_broken, jobs=jobs, shown=progress)
@@ -91,24 +87,6 @@ def _open_prepared(
         raise source.missing(card, data_dir)
     folder, meta = held[view][0]
     return _opened(reader, folder, meta, reason, allow_broken=allow_broken)
-
-
-@contextlib.contextmanager
-def _locked(folder: Path, key: Key, *, shown: bool) -> Iterator[None]:
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(f"{folder}.lock")
-        try:
-            lock.acquire(timeout=0)
-        except filelock.Timeout:
-            note(f"Another process prepares {key}; waiting for it", shown=shown)
-            lock.acquire()
-    except OSError as error:
-        raise files.unwritable(error, folder, elsewhere=resources.OTHER_CACHE) from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _whole(folder: Path, meta: Meta) -> bool:

@@ -32,7 +32,7 @@ def test_the_card_of_utd_mhad_names_27_different_classes_and_both_sensors():
     assert list(card.views) == ["rgb", "depth", "skeleton"]
     assert "cited" in card.licence
     assert card.download is not None
-    assert all(archive.url.startswith("http") for archive in card.download.archives)
+    assert all(archive.urls[0].startswith("https:") for archive in card.download.archives)
 
 
 def test_the_groups_of_utd_mhad_are_those_of_mumus_port():
