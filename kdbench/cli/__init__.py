@@ -16,7 +16,7 @@ from kdbench.errors import Interrupted, UsageError
 
 COMMANDS = {
     "run": ("kdbench.cli.run:run", "Train a method on a data set and report it; resumable."),
-    "data": ("kdbench.cli.data:app", "List, prepare, verify, preview and pack data sets."),
+    "data": ("kdbench.cli.data:app", "List, download, prepare, verify, preview, pack and clean data sets."),
     "list": ("kdbench.cli.listing:list_parts", "List methods, data sets and parts, with where each comes from."),
     "describe": ("kdbench.cli.describe:describe", "Explain one part, method or data set."),
     "doctor": ("kdbench.cli.doctor:doctor", "Check the set-up, with the next step for whatever is amiss."),
