@@ -132,7 +132,10 @@ def chosen_stages(stages: Sequence[int] | None, student: int, teacher: int) -> t
 
 
 def _mean_over_time(feature: Tensor) -> Tensor:
-    return feature.mean(2, dtype=precision_of(feature)) if feature.dim() - 2 == _CLIP else feature
+    if feature.dim() - 2 != _CLIP:
+        return feature
+    # The gradient of a mean is a tensor as large as the clip, that of a sum a view.
+    return feature.sum(2, dtype=precision_of(feature)) / feature.shape[2]
 
 
 def _pooled(feature: Tensor, grid: list[int], pool: str) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -37,15 +39,45 @@ def unit(values: Tensor, dim: int) -> Tensor:
     return values / norm.where(norm > _SHORTEST, torch.inf)
 
 
+def gram(rows: Tensor) -> Tensor:
+    """Inner products of all pairs of rows, `(B, D)` to `(B, B)`, in the rows' own precision also under autocast.
+
+    Its gradient takes one matrix product, where that of `rows @ rows.T` takes two.
+    """
+    with without_autocast(rows):
+        products = rows @ rows.detach().T
+    return products + products.T - products.detach() if products.requires_grad else products
+
+
 def squared_distances(points: Tensor) -> Tensor:
     """Squared Euclidean distances of all pairs of samples, `(B, D)` to `(B, B)`, in the widest precision.
 
     The samples are centred before their Gram matrix is taken, so that a common offset cancels no digits. Memory is
-    `B * B`; the diagonal is exactly zero.
+    `B * B`; the diagonal is exactly zero. The gradient takes one product, in the precision of the loss.
     """
-    with without_autocast(points):
-        centred = widest(points)
-        centred = centred - centred.mean(0)
-        gram = centred @ centred.T
-        squares = gram.diagonal()
-        return (squares[:, None] + squares - 2 * gram).clamp_min(0)
+    return _SquaredDistances.apply(points)
+
+
+class _SquaredDistances(torch.autograd.Function):
+    """`D_ij = |c_i|^2 + |c_j|^2 - 2 <c_i, c_j>`, whose gradient is `2 sum_j S_ij (c_i - c_j)` with `S = G + G^T`."""
+
+    @staticmethod
+    def forward(ctx: Any, points: Tensor) -> Tensor:
+        ctx.save_for_backward(points)
+        with without_autocast(points):
+            wide = widest(points)
+            centred = wide - wide.mean(0)
+            products = centred @ centred.T
+        squares = products.diagonal().clone()
+        return products.mul_(-2).add_(squares[:, None]).add_(squares).clamp_min_(0)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        (points,) = ctx.saved_tensors
+        with without_autocast(points):
+            precise = at_least_float32(points)
+            # A common offset cancels; to take most of it away saves digits.
+            centred = precise - precise.mean(0)
+            both = (grads[0] + grads[0].T).to(precise.dtype)
+            gradient = both.sum(1, keepdim=True) * centred - both @ centred
+        return (2 * gradient).to(points.dtype)

@@ -60,18 +60,19 @@ def relational(
     total = student.new_zeros((), dtype=precision)
     if distance_weight:
         distance = F.smooth_l1_loss(_distances(*relations, squared), _distances(*targets, squared), reduction=reduction)
-        total = total + distance_weight * distance.to(precision)
+        total = total + distance_weight * distance
     if angle_weight:
-        angle = _AngleLoss.apply(*_scaled(*relations, precision), *_scaled(*targets, precision))
+        angle = _AngleLoss.apply(*_scaled(*relations), *_scaled(*targets))
         total = total + angle_weight * (angle if reduction == "sum" else angle / samples**3)
     return total
 
 
 def _relations(embedding: Tensor, precision: torch.dtype) -> tuple[Tensor, Tensor]:
     """Squared distances `(B, B)`, and which pairs are two distinct samples."""
-    distances = squared_distances(embedding.flatten(1))
+    wide = squared_distances(embedding.flatten(1))
+    rounding = max(32 * torch.finfo(wide.dtype).eps, (100 * torch.finfo(precision).eps) ** 2)
+    distances = wide.to(precision)
     spread = distances.detach().mean(1)
-    rounding = max(32 * torch.finfo(distances.dtype).eps, (100 * torch.finfo(precision).eps) ** 2)
     floor = (rounding * (spread[:, None] + spread)).clamp_min(_EPS)
     return distances, distances.detach() > floor
 
@@ -86,12 +87,12 @@ def _distances(squares: Tensor, distinct: Tensor, squared: bool) -> Tensor:
     return values / mean.clamp_min(torch.finfo(values.dtype).tiny)
 
 
-def _scaled(squares: Tensor, distinct: Tensor, precision: torch.dtype) -> tuple[Tensor, Tensor]:
+def _scaled(squares: Tensor, distinct: Tensor) -> tuple[Tensor, Tensor]:
     """Squared distances in units of their mean, which no angle depends on, and inverse distances."""
     unit = squares.detach().mean().clamp_min(torch.finfo(squares.dtype).tiny)
     squares = squares / unit
     inverse = squares.detach().where(distinct, 1).rsqrt().where(distinct, 0)
-    return squares.to(precision), inverse.to(precision)
+    return squares, inverse
 
 
 class _AngleLoss(torch.autograd.Function):
