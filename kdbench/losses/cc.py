@@ -10,7 +10,7 @@ from torch import Tensor
 
 from kdbench.errors import UsageError, unknown
 from kdbench.losses.checks import check_positive, check_samples
-from kdbench.losses.numerics import precision_of, unit, widest, without_autocast
+from kdbench.losses.numerics import at_least_float32, gram, precision_of, unit, widest
 from kdbench.registry import loss
 
 
@@ -63,10 +63,8 @@ def correlation_congruence(
 
 def _kernel(embedding: Tensor, powers: list[float]) -> Tensor:
     """`sum_p powers[p] <x_i, x_j>^p` of the unit embeddings, `(B, B)`, by Horner's rule."""
-    rows = unit(widest(embedding.flatten(1)), 1)
-    with without_autocast(rows):
-        gram = rows @ rows.T
-    total = torch.full_like(gram, powers[-1])
+    cosines = widest(gram(unit(at_least_float32(embedding.flatten(1)), 1)))
+    total = torch.full_like(cosines, powers[-1])
     for factor in reversed(powers[:-1]):
-        total = total * gram + factor
+        total = total * cosines + factor
     return total

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from kdbench.errors import unknown
 from kdbench.losses.checks import check_positive, check_scores
-from kdbench.losses.numerics import precision_of, widest
+from kdbench.losses.numerics import at_least_float32
 from kdbench.registry import loss
 
 
@@ -31,10 +30,9 @@ def correlated(
     logits over T and r Pearson's correlation (Huang et al., NeurIPS 2022). The rows are the relations
     between classes, the columns those between samples.
 
-    A row or column that is constant has no correlation: r = 0, and no gradient. So has every column of a batch of one
-    sample. Norms below `eps` take this value, as torchdistill's `DISTLoss` has it; the authors' segmentation code
-    adds `eps` to the product of the norms instead, and there as well as in float32 the correlation of columns of tiny
-    probabilities is lost, which is why float64 is used between.
+    A row or column that is constant, up to rounding, has no correlation: r = 0, and no gradient. So has every column
+    of a batch of one sample. Norms below `eps` take this value, as torchdistill's `DISTLoss` has it; the authors' code
+    adds `eps` to the product of the norms instead, which shrinks the correlation of tiny probabilities.
 
     Args:
         student: Logits `(B, K)`.
@@ -52,20 +50,29 @@ def correlated(
     if scale not in ("t2", "none"):
         raise unknown("scale of dist", scale, ("t2", "none"))
     check_scores("dist", student, teacher)
-    ours = (widest(student) / temperature).softmax(1)
-    theirs = (widest(teacher).detach() / temperature).softmax(1)
-    between_classes = 1 - _correlation(ours, theirs, eps).mean()
-    between_samples = 1 - _correlation(ours.T, theirs.T, eps).mean()
+    ours = (at_least_float32(student) / temperature).softmax(1)
+    theirs = (at_least_float32(teacher).detach() / temperature).softmax(1)
+    between_classes = 1 - _correlation(ours, theirs, 1, eps).mean()
+    between_samples = 1 - _correlation(ours, theirs, 0, eps).mean()
     total = beta * between_classes + gamma * between_samples
-    return (total * temperature**2 if scale == "t2" else total).to(precision_of(student))
+    return total * temperature**2 if scale == "t2" else total
 
 
-def _correlation(ours: Tensor, theirs: Tensor, eps: float) -> Tensor:
-    return F.cosine_similarity(_centred(ours), _centred(theirs), dim=1, eps=eps)
+def _correlation(ours: Tensor, theirs: Tensor, dim: int, eps: float) -> Tensor:
+    """Pearson's correlation along a dimension of two matrices of probabilities."""
+    ours, our_norm = _centred(ours, dim, eps)
+    theirs, their_norm = _centred(theirs, dim, eps)
+    return (ours * theirs).sum(dim) / our_norm / their_norm
 
 
-def _centred(rows: Tensor) -> Tensor:
-    centred = rows - rows.mean(1, keepdim=True)
-    # What rounding leaves of a constant row points nowhere, and eps would blow up its gradient.
-    rounding = 8 * torch.finfo(rows.dtype).eps * rows.detach().abs().amax(1, keepdim=True)
-    return centred.where(centred.detach().abs().amax(1, keepdim=True) > rounding, 0)
+def _centred(probabilities: Tensor, dim: int, eps: float) -> tuple[Tensor, Tensor]:
+    """Deviations from the mean, and their norm: at least eps, infinite where they are no more than rounding."""
+    mean = probabilities.mean(dim, keepdim=True)
+    deviations = probabilities - mean
+    norm = torch.linalg.vector_norm(deviations, dim=dim)
+    held = norm.detach()
+    # What rounding leaves of a constant points nowhere, and eps would blow up its gradient.
+    rounding = 8 * torch.finfo(norm.dtype).eps * probabilities.shape[dim] ** 0.5
+    varies = held > rounding * mean.squeeze(dim)
+    # The floor is a constant beside the norm, whose gradient goes on below it as in torch's cosine_similarity.
+    return deviations, (norm + (eps - held).clamp_min(0)).where(varies, torch.inf)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from kdbench.losses.checks import check_positive, check_samples
-from kdbench.losses.numerics import precision_of, widest, without_autocast
+from kdbench.losses.numerics import at_least_float32, gram, precision_of, widest
 from kdbench.registry import loss
 
 
@@ -20,8 +20,8 @@ def probabilistic(student: Tensor, teacher: Tensor, *, eps: float = 1e-7) -> Ten
     unlike samples; RepDistiller, mdistiller and torchdistill agree with the code, Knowledge-Distillation-Zoo takes
     `eps = 1e-6`. The widths of the networks need not agree.
 
-    The divergence of alike batches cancels nearly all digits, hence float64 between. A sample without direction (all
-    zero) is equally similar to all and gets no gradient. One sample has no neighbours: 0.
+    The divergence of alike batches cancels nearly all digits, hence the probabilities are float64. A sample without
+    direction (all zero) is equally similar to all and gets no gradient. One sample has no neighbours: 0.
 
     Args:
         student: Embeddings `(B, ...)`, flattened to `(B, D)`.
@@ -36,15 +36,12 @@ def probabilistic(student: Tensor, teacher: Tensor, *, eps: float = 1e-7) -> Ten
     neighbours = _neighbours(student, eps)
     with torch.no_grad():
         targets = _neighbours(teacher, eps)
-    divergence = targets * ((targets + eps).log() - (neighbours + eps).log())
-    return divergence.mean().to(precision_of(student))
+    return (targets * ((targets + eps) / (neighbours + eps)).log()).mean().to(precision_of(student))
 
 
 def _neighbours(embedding: Tensor, eps: float) -> Tensor:
     """Probabilities `(B, B)`; each row sums to one."""
-    rows = widest(embedding.flatten(1))
+    rows = at_least_float32(embedding.flatten(1))
     norm = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
-    rows = torch.where(norm > 0, rows / (norm + eps), 0)
-    with without_autocast(rows):
-        similarity = (rows @ rows.T + 1) / 2
+    similarity = widest(gram(rows / (norm + eps).where(norm > 0, torch.inf))) + 1
     return similarity / similarity.sum(1, keepdim=True)
