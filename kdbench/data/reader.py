@@ -46,11 +46,13 @@ class Recording:
         clip: Frames `(T, side, side, channels)`, uint8, cropped to a square at the recording's own resolution; None
             where no view was asked for.
         hashes: sha256 of each file that was read, by its path below the data set's folder.
+        recorded: Number of frames that the whole clip has, of which `clip` holds some; None where that is not known.
     """
 
     series: Mapping[str, np.ndarray]
     clip: np.ndarray | None = None
     hashes: Mapping[str, str] = field(default_factory=dict)
+    recorded: int | None = None
 
 
 class Reader(ABC):

@@ -40,14 +40,14 @@ class UtdMhad(Reader):
             return Recording(series, hashes=hashes)
         path = str(self.card.views[view].file).format(trial=trial.id)
         if view == "depth":
-            clip, hashes[path] = self._depth(path, trial.id, frames)
+            clip, hashes[path], recorded = self._depth(path, trial.id, frames)
         elif view == "skeleton":
-            clip, hashes[path] = self._skeleton(path, trial.id, frames)
+            clip, hashes[path], recorded = self._skeleton(path, trial.id, frames)
         else:
-            clip, hashes[path] = self._colour(path, trial.id, frames)
-        return Recording(series, clip, hashes)
+            clip, hashes[path], recorded = self._colour(path, trial.id, frames)
+        return Recording(series, clip, hashes, recorded)
 
-    def _depth(self, path: str, trial: str, frames: int) -> tuple[np.ndarray, str]:
+    def _depth(self, path: str, trial: str, frames: int) -> tuple[np.ndarray, str, int]:
         view = self.card.views["depth"]
         array, sha256 = self._array(path, str(view.variable), trial, (view.height, view.width, None))
         # MATLAB stores columns first: transposed, the array is contiguous.
@@ -59,9 +59,9 @@ class UtdMhad(Reader):
         person = depth.crop(turned, left, top, side)
         near, far = depth.range_of(person)
         chosen = person[centre_frames(len(person), frames)].transpose(0, 2, 1)
-        return depth.to_grey(chosen, near, far)[..., np.newaxis], sha256
+        return depth.to_grey(chosen, near, far)[..., np.newaxis], sha256, len(person)
 
-    def _skeleton(self, path: str, trial: str, frames: int) -> tuple[np.ndarray, str]:
+    def _skeleton(self, path: str, trial: str, frames: int) -> tuple[np.ndarray, str, int]:
         view = self.card.views["skeleton"]
         array, sha256 = self._array(path, str(view.variable), trial, (skeleton.JOINTS, 3, None))
         try:
@@ -69,15 +69,15 @@ class UtdMhad(Reader):
         except ValueError as error:
             raise DataError(f"trial {trial}: {path}: {error}; expected a tracked person, in metres") from error
         chosen = joints[centre_frames(len(joints), frames)]
-        return skeleton.draw(chosen, view.height)[..., np.newaxis], sha256
+        return skeleton.draw(chosen, view.height)[..., np.newaxis], sha256, len(joints)
 
-    def _colour(self, path: str, trial: str, frames: int) -> tuple[np.ndarray, str]:
+    def _colour(self, path: str, trial: str, frames: int) -> tuple[np.ndarray, str, int]:
         content, sha256 = self.bytes_of(path, trial)
         try:
-            decoded = video_file.decode(content, lambda count: centre_frames(count, frames))
+            decoded, recorded = video_file.decode(content, lambda count: centre_frames(count, frames))
         except ValueError as error:
             raise DataError(f"trial {trial}: {path}: {error}; expected a whole colour video") from error
-        return np.ascontiguousarray(video_file.centre_square(decoded)), sha256
+        return np.ascontiguousarray(video_file.centre_square(decoded)), sha256, recorded
 
     def _array(self, path: str, variable: str, trial: str, shape: tuple[int | None, ...]) -> tuple[np.ndarray, str]:
         """One array of a MATLAB file; `shape` has None where any length of at least one will do."""

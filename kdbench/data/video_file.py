@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 
-def decode(content: bytes, pick: Callable[[int], np.ndarray]) -> np.ndarray:
+def decode(content: bytes, pick: Callable[[int], np.ndarray]) -> tuple[np.ndarray, int]:
     """Decodes a video file and returns some of its frames.
 
     Args:
@@ -16,7 +16,7 @@ def decode(content: bytes, pick: Callable[[int], np.ndarray]) -> np.ndarray:
         pick: Maps the number of frames to the indices of the wanted ones.
 
     Returns:
-        Frames `(T, rows, columns, 3)`, uint8, RGB.
+        Frames `(T, rows, columns, 3)`, uint8, RGB; and how many the file has.
 
     Raises:
         ValueError: It is no video, holds no frames, or ends before the number of frames that its header states.
@@ -37,7 +37,7 @@ def decode(content: bytes, pick: Callable[[int], np.ndarray]) -> np.ndarray:
         raise ValueError("it has no frames")
     if len(frames) < stated:
         raise ValueError(f"it is cut off after {len(frames)} of {stated} frames")
-    return np.stack([frames[i].to_ndarray(format="rgb24") for i in pick(len(frames))])
+    return np.stack([frames[i].to_ndarray(format="rgb24") for i in pick(len(frames))]), len(frames)
 
 
 def centre_square(frames: np.ndarray) -> np.ndarray:

@@ -69,11 +69,12 @@ class MotionSim(Reader):
         if view is None:
             return Recording(series)
         shape = self.card.views[view]
-        chosen = centre_frames(max(int(motion.seconds * shape.rate_hz), 1), frames)
+        recorded = max(int(motion.seconds * shape.rate_hz), 1)
+        chosen = centre_frames(recorded, frames)
         pose = forward(motion((chosen + 0.5) / shape.rate_hz), who.body)
         camera = CAMERAS[int(trial.columns.get("camera", 1)) - 1]
         clip = self._grey(render(pose, who.body, shape.height, camera), trial)
-        return Recording(series, clip[..., np.newaxis])
+        return Recording(series, clip[..., np.newaxis], recorded=recorded)
 
     def _grey(self, millimetres: np.ndarray, trial: Trial) -> np.ndarray:
         """Hides a part, adds the camera's errors (depth noise, pixels without a reading) and scales to 8 bits."""
