@@ -72,7 +72,7 @@ def recurrence_plot(
             radius = _percentile(distances.flatten(-2), percentage / 100)[..., None]
         else:
             radius = threshold
-        return (distances < radius).to(dtype)
+        return torch.lt(distances, radius, out=fresh(distances.shape, dtype=dtype, device=series.device))
 
 
 def checked(threshold: Threshold, percentage: float, dimension: int, time_delay: int) -> None:
@@ -120,7 +120,12 @@ def _percentile(values: Tensor, share: float) -> Tensor:
     last = values.shape[-1] - 1
     position = share * last
     below = math.floor(position)
-    low, high = (values.kthvalue(1 + min(place, last), dim=-1, keepdim=True).values for place in (below, below + 1))
+    places = below, min(below + 1, last)
+    if values.device.type == "cpu":  # three times as fast there
+        ordered = np.partition(values.numpy(), places, axis=-1)
+        low, high = (torch.from_numpy(ordered[..., place, None]) for place in places)
+    else:
+        low, high = (values.kthvalue(1 + place, dim=-1, keepdim=True).values for place in places)
     return lerp(low, high, position - below)
 
 
