@@ -1,0 +1,30 @@
+"""`kdbench new`: the packaged, tested start of a part, a method or a data set of one's own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kdbench.registry import KINDS
+
+
+def new(
+    kind: Annotated[str, typer.Argument(help="loss, encoder, fusion, representation, dataset or method.")],
+    name: Annotated[str, typer.Argument(help="The name in recipes: lower case, digits and _.")],
+    out: Annotated[Path | None, typer.Option(help="The folder to write into; ./NAME by default.")] = None,
+) -> None:
+    """Writes a package that works as it is, for you to change: the part, its entry point, its tests, a README."""
+    from kdbench.scaffold import write
+
+    singular = {plural: each for each, plural in KINDS.items()}.get(kind, kind)
+    files = write(singular, name, out)
+    folder = Path(os.path.commonpath(files))
+    for file in files:
+        typer.echo(file)
+    typer.echo(f"\nNext:\n    cd {folder}")
+    for line in (folder / "README.md").read_text(encoding="utf-8").splitlines():
+        if line.startswith("    "):
+            typer.echo(line)

@@ -1,0 +1,1 @@
+"""The part_label `part_name`, for kdbench."""
