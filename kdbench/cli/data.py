@@ -210,6 +210,51 @@ def pack(
     console.print(f"Use it with --data-dir {out}, or KDBENCH_DATA={out}.\n{data.card.licence}", style="dim")
 
 
+@app.command()
+def clean(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Only what is prepared of this data set.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Remove without asking.")] = False,
+) -> None:
+    """Removes prepared arrays, after asking; recordings stay. Runs prepare what they need again."""
+    import sys
+
+    from rich.table import Table
+    from rich.text import Text
+
+    from kdbench.data import clean as cleaning
+
+    console = _console()
+    dataset = None
+    if name is not None:
+        from kdbench.data.card import load_card
+
+        dataset = load_card(name).name
+    stores = cleaning.held(dataset)
+    if not stores:
+        console.print("nothing is prepared" + (f" of {dataset}" if dataset else ""))
+        return
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for heading in ("data set", "prepared", "folder"):
+        table.add_column(heading, overflow="fold")
+    for store in stores:
+        size = f"{store.bytes / 2**20:.0f} MiB"
+        what = _described(store.folder, store.meta) if store.meta else f"interrupted, {size}"
+        gone = "" if store.remakable else " — its recordings are gone: it cannot be made again"
+        table.add_row(Text(store.dataset, style="bold"), Text.assemble(what, (gone, "yellow")), store.folder.name)
+    console.print(table)
+    total = sum(store.bytes for store in stores) / 2**20
+    if not yes:
+        if not sys.stdin.isatty():
+            raise UsageError(f"{total:.0f} MiB would be removed, and nobody can be asked", hint="Say --yes")
+        typer.confirm(f"Remove {len(stores)} folders, {total:.0f} MiB?", abort=True)
+    for store in stores:
+        if not cleaning.remove(store):
+            console.print(f"[yellow]{store.folder.name} is being prepared by another process, and stays[/]")
+    console.print(f"{total:.0f} MiB were in {stores[0].folder.parent}")
+
+
 def _open(
     name: str,
     video: str | None,

@@ -91,7 +91,7 @@ class Key:
         return f"{self.dataset} ({self.view}, {self.frames} frames of {self.frame_size}²)"
 
 
-def key_for(reader: Reader, view: str | None, frame_size: int, frames: int) -> Key:
+def key_for(reader: Reader, view: str | None, frame_size: int, frames: int, *, by: type[Reader] | None = None) -> Key:
     """The key of a request.
 
     Args:
@@ -99,11 +99,12 @@ def key_for(reader: Reader, view: str | None, frame_size: int, frames: int) -> K
         view: Video view, or None.
         frame_size: Height and width of a frame, pixels.
         frames: Frames of a clip.
+        by: The reader that the store was made by, where it is not this one.
     """
-    card = reader.card
+    card, by = reader.card, by or type(reader)
     facts = {
         "format": FORMAT,
-        "reader": [type(reader).__module__, type(reader).__qualname__, reader.version],
+        "reader": [by.__module__, by.__qualname__, by.version],
         "version": card.version,
         "trials": card.trials.model_dump(mode="json") if card.trials else None,
         "sensors": {name: sensor.model_dump(mode="json") for name, sensor in card.sensors.items()},

@@ -11,6 +11,7 @@ from kdbench.data.card import Card, load_card
 from kdbench.data.dataset import Dataset, load
 from kdbench.data.layout import Meta
 from kdbench.data.lock import locked
+from kdbench.data.packed import PackedReader
 from kdbench.data.prepare import SHOWN, prepare, signature
 from kdbench.data.reader import Reader
 from kdbench.errors import DataError
@@ -75,10 +76,15 @@ def _open_prepared(
     *,
     allow_broken: bool,
 ) -> Dataset:
-    """Opens the newest store that fits, although the recordings are gone."""
+    """Opens the newest store that fits, although the recordings, or the packed copy, are gone."""
     reader = registry("dataset").get(card.reader)(card, None, options)
-    keys = {view: layout.key_for(reader, view, frame_size, frames) for view in (*card.views, None)}
-    held = {view: [(f, m) for f, m in layout.stores() if m.key == key.as_dict()] for view, key in keys.items()}
+    stores = layout.stores()
+
+    def fitting(view: str | None) -> list[tuple[Path, Meta]]:
+        keys = [layout.key_for(reader, view, frame_size, frames, by=by).as_dict() for by in (None, PackedReader)]
+        return [(folder, meta) for folder, meta in stores if meta.key in keys]
+
+    held = {view: fitting(view) for view in (*card.views, None)}
     there = tuple(view for view in card.views if held[view])
     if not there and not held[None]:
         raise source.missing(card, data_dir)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -114,6 +115,15 @@ def test_what_cannot_be_packed(dataset: Dataset, copy: Path, card_path: Path, re
     with pytest.raises(UsageError, match="exists and is no packed copy"):
         pack(dataset, tmp_path / "mine", max_mib=1)
     assert (tmp_path / "mine/utd_mhad/thesis.tex").exists()
+
+
+def test_a_store_of_a_copy_is_opened_when_the_copy_is_gone(copy: Path, card_path: Path):
+    before = reopened(card_path, copy)
+    shutil.rmtree(copy / "utd_mhad")
+    again = open_dataset(str(card_path), frame_size=32, frames=8, progress=False)
+    assert again.fingerprint == before.fingerprint
+    assert again.packed == before.packed
+    assert again.packed is not None
 
 
 def test_a_copy_of_another_dataset_is_refused(copy: Path, tmp_path: Path):

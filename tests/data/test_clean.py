@@ -1,0 +1,73 @@
+"""`kdbench data clean`, and what is still open or being made meanwhile."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import filelock
+import numpy as np
+import pytest
+
+from kdbench.data import clean
+from kdbench.data.store import open_dataset
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-m", "kdbench", "data", "clean", *arguments]
+    return subprocess.run(line, capture_output=True, text=True, check=False, timeout=120, stdin=subprocess.DEVNULL)
+
+
+@pytest.fixture
+def stores(card_path: Path, recordings: Path, own_recordings: Path) -> dict[str, Path]:
+    """A store of UTD-MHAD, one whose recordings are gone, one of BasicMotions, and half a one."""
+    made = {
+        "utd": open_dataset(str(card_path), data_dir=recordings, frame_size=16, frames=4, progress=False).folder,
+        "gone": open_dataset(str(card_path), data_dir=own_recordings, frame_size=16, frames=4, progress=False).folder,
+        "basic": open_dataset("basic_motions", progress=False).folder,
+    }
+    (own_recordings / "utd_mhad").rename(own_recordings / "moved")
+    made["half"] = made["utd"].with_name("utd_mhad-depth-64x16-0123456789")
+    (made["half"] / "parts").mkdir(parents=True)
+    (made["half"] / "parts/a1_s1_t1.npz").write_bytes(bytes(1000))
+    return made
+
+
+def test_what_is_held_and_whether_it_can_be_made_again(stores: dict[str, Path]):
+    held = {store.folder: store for store in clean.held()}
+    assert set(held) == set(stores.values())
+    assert held[stores["half"]].meta is None
+    assert held[stores["half"]].bytes == 1000
+    assert {name for name, folder in stores.items() if not held[folder].remakable} == {"gone"}
+    assert [store.dataset for store in clean.held("basic_motions")] == ["basic_motions"]
+
+
+def test_an_open_data_set_keeps_its_data_and_one_that_is_being_made_stays(
+    stores: dict[str, Path], card_path: Path, recordings: Path
+):
+    data = open_dataset(str(card_path), data_dir=recordings, frame_size=16, frames=4, progress=False)
+    before = np.array(data.clip("a1_s1_t1"))
+    held = {store.folder: store for store in clean.held()}
+    with filelock.FileLock(f"{stores['half']}.lock"):
+        assert not clean.remove(held[stores["half"]])
+    assert clean.remove(held[stores["utd"]])
+    assert not stores["utd"].exists()
+    assert stores["half"].exists()
+    assert np.array_equal(data.clip("a1_s1_t1"), before)
+
+
+def test_the_command_asks_first(stores: dict[str, Path]):
+    unasked = command()
+    assert unasked.returncode == 2
+    assert "nobody can be asked" in unasked.stderr
+    assert all(folder.exists() for folder in stores.values())
+    assert "its recordings are gone" in unasked.stdout
+    assert "interrupted" in unasked.stdout
+    one = command("basic_motions", "--yes")
+    assert one.returncode == 0, one.stderr
+    assert {name for name, folder in stores.items() if folder.exists()} == {"utd", "gone", "half"}
+    assert command("--yes").returncode == 0
+    assert not any(folder.exists() for folder in stores.values())
+    assert "nothing is prepared" in command().stdout
+    assert command("utd_mahd").returncode == 2
