@@ -203,7 +203,7 @@ class _Session:
             if held.outcome == FAILED:
                 return self._result(name, SKIPPED, f"not checked, since {gate} failed")
             if held.outcome == SKIPPED:
-                return self._result(name, SKIPPED, held.message)
+                return self._result(name, SKIPPED, f"not checked, since {gate} was skipped")
         started = time.perf_counter()
         outcome, message = PASSED, ""
         try:
@@ -219,12 +219,12 @@ class _Session:
         return self._result(name, outcome, message, time.perf_counter() - started)
 
     def _was_checked(self, chosen: Sequence[str]) -> Result:
-        held = None
-        for name in chosen:
-            held = held or self._outcome(name)
-            if self._outcome(name).outcome != SKIPPED:
-                return self._result(WAS_CHECKED, PASSED)
-        why = f": {held.message}" if held else ""
+        # That it loads says nothing of what it does.
+        outcomes = [self._outcome(name) for name in chosen if name != LOADS or len(chosen) == 1]
+        if any(held.outcome != SKIPPED for held in outcomes) or self._outcome(LOADS).outcome == FAILED:
+            return self._result(WAS_CHECKED, PASSED)
+        first = next((held for held in (self._outcome(LOADS), *outcomes) if held.outcome == SKIPPED), None)
+        why = f": {first.message}" if first else ""
         return self._result(WAS_CHECKED, FAILED, f"every check was skipped, so nothing is known{why}")
 
     def _result(self, name: str, outcome: Outcome, message: str = "", seconds: float = 0.0) -> Result:

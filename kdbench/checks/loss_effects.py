@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,8 +11,8 @@ from kdbench.checks.base import Failed, Skipped
 from kdbench.checks.explain import explained
 from kdbench.checks.isolation import RandomStates, seed_everything
 from kdbench.checks.loss_case import LossCase, draw_for, gradients, is_zero
-from kdbench.checks.samples import Sample, tensors
-from kdbench.checks.watch import Watch, synchronising_is_an_error, watched
+from kdbench.checks.samples import tensors
+from kdbench.checks.watch import Watch, hidden_reads, synchronising_is_an_error, watched
 from kdbench.engine.objective import Objective
 from kdbench.engine.term import Term
 from kdbench.recipe import LossTerm
@@ -166,14 +165,11 @@ def _watch(case: LossCase) -> Watch:
     case.value(term, sample)
     leaves = list(case.inputs(sample.student).values())
     with watched() as seen:
-        _backward(case, term, sample, leaves)
+        value = case.value(term, sample)
+        if value.requires_grad:
+            torch.autograd.grad(value, leaves, allow_unused=True, retain_graph=True)
+    seen.reads += hidden_reads(value)
     return seen
-
-
-def _backward(case: LossCase, term: Any, sample: Sample, leaves: list[Tensor]) -> None:
-    value = case.value(term, sample)
-    if value.requires_grad:
-        torch.autograd.grad(value, leaves, allow_unused=True)
 
 
 def _listed(places: list[str]) -> str:

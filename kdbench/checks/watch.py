@@ -32,6 +32,12 @@ _SHAPES = {
     "aten::repeat_interleave": "torch.repeat_interleave without output_size",
 }
 _INDEXING = {"aten::index", "aten::index_put", "aten::index_put_", "aten::_index_put_impl_"}
+_HIDDEN = {
+    "ProdBackward0": "the gradient of torch.prod",
+    "ProdBackward1": "the gradient of torch.prod",
+    "CumprodBackward0": "the gradient of torch.cumprod",
+}
+"""Autograd's own formulas that look for zeros on the host."""
 # Looks at the values on a CPU alone, to refuse classes that do not exist.
 _CHECKED_ON_CPU = {"one_hot"}
 
@@ -56,6 +62,21 @@ def watched() -> Iterator[Watch]:
     functions = _Functions(seen)
     with functions, _Operations(seen, functions):
         yield seen
+
+
+def hidden_reads(value: Tensor) -> list[str]:
+    """Functions in the graph of a value whose gradient reads the device where no watch can see it."""
+    found: dict[str, None] = {}
+    waiting, seen = [value.grad_fn], set()
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if node.name() in _HIDDEN:
+            found[_HIDDEN[node.name()]] = None
+        waiting += [following for following, _ in node.next_functions]
+    return list(found)
 
 
 @contextmanager

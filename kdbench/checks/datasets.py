@@ -1,0 +1,305 @@
+"""What every data set promises: parts that share nothing, a label for every trial, streams of one performance."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import re
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from kdbench.checks.base import Failed, Skipped, Suite
+from kdbench.checks.isolation import RandomStates
+from kdbench.data import part, source
+from kdbench.data.card import load_card
+from kdbench.data.protocol import Split, protocol_names, split
+from kdbench.data.reader import Reader, Recording, Trial, check
+from kdbench.data.source import Source
+from kdbench.data.verify import verify
+from kdbench.registry import registry
+from kdbench.semantics.table import read_table
+
+FRAMES = 4
+SEEDS = (0, 1)
+LARGEST_RATIO = 2.0
+"""By which a trial's video may be longer or shorter than its sensors, beside the data set's own median."""
+LEAST_CORRELATION = 0.5
+STEADY = 0.02
+"""Trials whose lengths differ by less than this share tell nothing."""
+VOUCHED_TRIALS = 24
+SHOWN = 3
+
+
+class DatasetCase:
+    """One data set.
+
+    Args:
+        name: Its registered name, or the path of its card.
+        component: Not used: a data set goes by its card.
+        data_dir: A folder that holds the data set's folder; searched first.
+        options: Changes of a generated data set's options.
+        trials: How many recordings are read with their video, spread over all of them. By default all where only that
+            tells whether the files are whole, and some where they are in a manifest, packed or generated.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        component: Any = None,  # noqa: ARG002
+        *,
+        data_dir: Path | str | None = None,
+        options: Mapping[str, Any] | None = None,
+        trials: int | None = None,
+    ) -> None:
+        self.name = name
+        self.data_dir = None if data_dir is None else Path(data_dir)
+        self.options = options
+        card = load_card(name)
+        self._reader: Reader = registry("dataset").get(card.reader)(card, None, options)
+        # A generated data set has the card of its sizes.
+        self.card = self._reader.card
+        self.count = trials
+
+    @functools.cached_property
+    def source(self) -> Source:
+        """Where the recordings are.
+
+        Raises:
+            Skipped: They are not there.
+        """
+        found = source.find(load_card(self.name), self.data_dir, self.options)
+        if found is None:
+            hint = source.missing(self.card, self.data_dir).hint or ""
+            raise Skipped(f"the recordings of '{self.card.name}' are not there\n{hint.partition(chr(10))[0]}")
+        return found
+
+    @functools.cached_property
+    def trials(self) -> list[Trial]:
+        """Every trial; of the recordings where the card does not say."""
+        return self._reader.trials() if self.card.trials is not None else self.source.reader.trials()
+
+    @functools.cached_property
+    def index(self) -> pd.DataFrame:
+        """One row a trial: id, label and columns."""
+        return pd.DataFrame([{"trial": trial.id, "label": trial.label, **trial.columns} for trial in self.trials])
+
+    @property
+    def some(self) -> list[Trial]:
+        """The trials that are read with their video, spread over all of them."""
+        vouched = self.card.manifest is not None or self.source.root is None or self.source.packed is not None
+        count = self.count or (VOUCHED_TRIALS if vouched else len(self.trials))
+        chosen = np.linspace(0, len(self.trials) - 1, min(count, len(self.trials))).astype(int)
+        return [self.trials[position] for position in chosen]
+
+    def splits(self) -> Iterator[tuple[str, Split]]:
+        """Every protocol, with and without a validation part, at several seeds; with words for messages."""
+        for name in protocol_names(self.card):
+            for validation, seed in ((False, 0), *((True, seed) for seed in SEEDS)):
+                words = f"protocol '{name}'" + (f" with a validation part (seed {seed})" if validation else "")
+                yield words, split(self.card, self.index, name, validation=validation, seed=seed)
+
+    @functools.cached_property
+    def recordings(self) -> dict[str, dict[str, Recording]]:
+        """The chosen trials as read, by view and id; sensors alone where there is no view."""
+        views = self.source.views or (None,)
+        return {str(view): {trial.id: self.read(trial, view) for trial in self.some} for view in views}
+
+    @functools.cached_property
+    def series(self) -> dict[str, str]:
+        """Hash of every trial's series, by id; every trial is read."""
+        with ThreadPoolExecutor() as pool:
+            hashes = pool.map(lambda trial: part.series_sha256(self.read(trial, None).series), self.trials)
+            return {trial.id: sha256 for trial, sha256 in zip(self.trials, hashes, strict=True)}
+
+    def read(self, trial: Trial, view: str | None) -> Recording:
+        """One trial as read, held against the card."""
+        recording = self.source.reader.read(trial, view, FRAMES)
+        check(recording, self.source.card, trial.id, view, FRAMES)
+        return recording
+
+
+def labels_every_trial(case: DatasetCase) -> None:
+    """Trials have ids of their own and a label of the card; every class has trials and a name of its own."""
+    ids, names = [trial.id for trial in case.trials], case.card.class_names
+    if not ids:
+        raise Failed("it has no trials")
+    if repeated := _repeated(ids):
+        raise Failed(f"several trials are called {_some(repeated)}")
+    if repeated := _repeated(names):
+        raise Failed(f"several classes are called {_some(repeated)}")
+    wrong = [trial.id for trial in case.trials if not 0 <= trial.label < len(names)]
+    if wrong:
+        raise Failed(f"the label of {_some(wrong)} is none of 0 … {len(names) - 1}")
+    empty = [name for label, name in enumerate(names) if label not in set(case.index["label"])]
+    if empty:
+        raise Failed(f"no trial shows {_some(empty)}")
+
+
+def protocols_do_not_leak(case: DatasetCase) -> None:
+    """No trial, and no value that a protocol keeps apart, is in two parts of it."""
+    for words, parts in case.splits():
+        rule = words.split("'")[1]
+        apart = _kept_apart(case, rule)
+        by_trial = case.index.set_index("trial")
+        for (first, a), (second, b) in itertools.combinations(parts.parts().items(), 2):
+            if shared := sorted(set(a) & set(b)):
+                raise Failed(f"{words}: {_some(shared)} is in {first} and in {second}")
+            for column in apart:
+                common = set(by_trial.loc[list(a), column]) & set(by_trial.loc[list(b), column])
+                if common:
+                    raise Failed(f"{words}: {column} {_some(sorted(common))} is in {first} and in {second}")
+
+
+def parts_share_no_recording(case: DatasetCase) -> None:
+    """No recording of the sensors is in two parts under two names, as where several cameras see one performance."""
+    same: dict[str, list[str]] = {}
+    for trial, sha256 in case.series.items():
+        same.setdefault(sha256, []).append(trial)
+    several = [trials for trials in same.values() if len(trials) > 1]
+    for words, parts in case.splits() if several else ():
+        where = {trial: name for name, trials in parts.parts().items() for trial in trials}
+        for trials in several:
+            held = {where[trial] for trial in trials if trial in where}
+            if len(held) > 1:
+                raise Failed(f"{words}: {_some(trials)} are one recording, and are in {' and in '.join(sorted(held))}")
+
+
+def parts_know_every_class(case: DatasetCase) -> None:
+    """Every part of every protocol shows every class."""
+    labels = case.index.set_index("trial")["label"]
+    for words, parts in case.splits():
+        for name, trials in parts.parts().items():
+            held = set(labels.loc[list(trials)])
+            lacking = [text for label, text in enumerate(case.card.class_names) if label not in held]
+            if lacking:
+                raise Failed(f"{words}: its {name} part never shows {_some(lacking)}")
+
+
+def label_vectors_cover_the_classes(case: DatasetCase) -> None:
+    """The table of label vectors that the card names has every class."""
+    if case.card.label_vectors is None:
+        raise Skipped("the card names no table of label vectors")
+    table = read_table(case.card.folder / f"label_vectors_{case.card.label_vectors}.csv")
+    lacking = [name for name in case.card.class_names if name not in table]
+    if lacking:
+        raise Failed(f"the label vectors '{case.card.label_vectors}' lack {_some(lacking)}")
+
+
+def files_are_sound(case: DatasetCase) -> None:
+    """No file is missing, and every file is the one in the manifest."""
+    if case.source.root is None:
+        raise Skipped("it is generated: it has no files")
+    report = verify(case.card, case.source, [], shown=False)
+    wrong = [f"{path}: {problem}" for path, problem in report.differing.items()]
+    wrong += [f"{path} is missing" for path in report.missing]
+    if wrong:
+        raise Failed(f"{len(wrong)} files are not sound: {_some(wrong)}\nSee them all: kdbench data verify {case.name}")
+
+
+def recordings_can_be_read(case: DatasetCase) -> None:
+    """Sensors of every trial, and videos of some, can be read and are what the card says."""
+    if not case.series:
+        raise Failed("no recording can be read")
+    for view, recordings in case.recordings.items():
+        for trial, recording in recordings.items():
+            if recording.clip is not None and recording.clip.std() == 0:
+                raise Failed(f"trial {trial}: every pixel of the {view} video is the same")
+
+
+def trials_are_paired_in_time(case: DatasetCase) -> None:
+    """The streams of a trial last equally long, as those of one performance do."""
+    lengths = _lengths(case)
+    if not lengths:
+        raise Skipped("no two streams of a trial have a known length")
+    for (first, second), pairs in lengths.items():
+        trials, a, b = zip(*pairs, strict=True)
+        ratios = np.log(np.array(b) / np.array(a))
+        off = np.abs(ratios - np.median(ratios))
+        if np.max(off) > np.log(LARGEST_RATIO):
+            worst = int(np.argmax(off))
+            raise Failed(
+                f"trial {trials[worst]}: {first} lasts {a[worst]:.1f} s and {second} {b[worst]:.1f} s, "
+                f"where {second} lasts {np.exp(np.median(ratios)):.2f} times as long elsewhere"
+            )
+        if len(trials) < 8 or min(np.std(np.log(a)), np.std(np.log(b))) < STEADY:
+            continue
+        correlation = float(np.corrcoef(np.log(a), np.log(b))[0, 1])
+        if correlation < LEAST_CORRELATION:
+            raise Failed(
+                f"the lengths of {first} and {second} have a correlation of {correlation:.2f} over {len(trials)} "
+                "trials: they seem to be of unlike performances"
+            )
+
+
+def reading_is_deterministic(case: DatasetCase) -> None:
+    """A trial read twice is the same, and no global source of random numbers is drawn from."""
+    view = case.source.views[0] if case.source.views else None
+    before = RandomStates.now()
+    first, second = (case.read(case.trials[0], view) for _ in range(2))
+    drawn = before.changed(RandomStates.now())
+    if drawn:
+        raise Failed(f"reading draws from a global source of random numbers, {' and '.join(drawn)}")
+    same = part.series_sha256(first.series) == part.series_sha256(second.series)
+    if not same or part.clip_sha256(first.clip) != part.clip_sha256(second.clip):
+        raise Failed(f"trial {case.trials[0].id}, read twice, is not the same")
+
+
+SUITE = Suite(
+    DatasetCase,
+    gates=(labels_every_trial,),
+    checks=(
+        protocols_do_not_leak,
+        parts_know_every_class,
+        label_vectors_cover_the_classes,
+        files_are_sound,
+        recordings_can_be_read,
+        parts_share_no_recording,
+        trials_are_paired_in_time,
+        reading_is_deterministic,
+    ),
+)
+
+
+def _kept_apart(case: DatasetCase, protocol: str) -> list[str]:
+    """Columns that a protocol keeps apart: by its rule, and by a name like `cross_subject` or `loso_3`."""
+    declared: list[str] = []
+    for template, rule in case.card.protocols.items():
+        pattern = re.escape(template).replace(r"\{", "{").replace(r"\}", "}")
+        if re.fullmatch(re.sub(r"{\w+}", ".+", pattern), protocol):
+            declared += rule.disjoint
+    by_name = re.match(r"cross_(\w+)", protocol)
+    named = "subject" if protocol.startswith("loso") else by_name.group(1) if by_name else None
+    return list(dict.fromkeys([*declared, *([named] if named in case.index.columns else [])]))
+
+
+def _lengths(case: DatasetCase) -> dict[tuple[str, str], list[tuple[str, float, float]]]:
+    """Trial and seconds of the first sensor and of each other stream, by the pair's names."""
+    found: dict[tuple[str, str], list[tuple[str, float, float]]] = {}
+    sensors = case.card.sensors
+    first, *others = sensors
+    for view, recordings in case.recordings.items():
+        for trial, recording in recordings.items():
+            seconds = {name: len(values) / sensors[name].rate_hz for name, values in recording.series.items()}
+            for other in others:
+                pairs = found.setdefault((f"the {first}", f"the {other}"), [])
+                pairs.append((trial, seconds[first], seconds[other]))
+            if recording.recorded is not None:
+                lasts = recording.recorded / case.card.views[view].rate_hz
+                found.setdefault((f"the {first}", f"the {view} video"), []).append((trial, seconds[first], lasts))
+    return found
+
+
+def _repeated(values: Any) -> list[Any]:
+    seen: set[Any] = set()
+    return [value for value in values if value in seen or seen.add(value)]
+
+
+def _some(values: Any) -> str:
+    held = [str(value) for value in values]
+    more = f" and {len(held) - SHOWN} more" if len(held) > SHOWN else ""
+    return f"{', '.join(held[:SHOWN])}{more}"
