@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from torch import Tensor, nn
 
@@ -18,7 +19,8 @@ class Fusion(nn.Module):
         width: D, the width of a branch's embedding.
 
     Attributes:
-        couples_batch: A row's output depends on the other rows of the batch, be it in training alone (BatchNorm).
+        couples_batch: A row's output depends on the other rows of the batch, in eval mode too.
+        normalisation: As of an encoder: `batch` where BatchNorm ties a row to its batch while the network trains.
         constant_batch_invariant: In a batch of equal rows each gets what it would get alone.
         joint: The branches end in one head over joined embeddings, as one branch.
         out_channels: Channels of the four maps that a branch hands out.
@@ -26,6 +28,7 @@ class Fusion(nn.Module):
     """
 
     couples_batch: bool = False
+    normalisation: Literal["batch", "sample"] = "sample"
     constant_batch_invariant: bool = True
     joint: bool = False
 

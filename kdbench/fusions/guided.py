@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from kdbench.errors import UsageError
 from kdbench.fusions.base import Fusion
+from kdbench.fusions.normalise import activated
 from kdbench.fusions.weighing import weighted, weighted_stages
 from kdbench.registry import fusion
 
@@ -18,9 +20,9 @@ from kdbench.registry import fusion
 class Guided(Fusion):
     """Fuses the sources for an auxiliary task, and by that result once more for the target task; one head.
 
-    With the embedding of each source brought to d entries, `x_m = dropout(ReLU(LayerNorm(W_m h_m + b_m)))`:
+    With the embedding of each source brought to d entries, `x_m = dropout(ReLU(norm(W_m h_m + b_m)))`:
 
-        α = softmax over m of wᵀ x_m,  x_aux = dropout(ReLU(LayerNorm(Σ_m α_m x_m)))        SM-Fusion
+        α = softmax over m of wᵀ x_m,  x_aux = dropout(ReLU(norm(Σ_m α_m x_m)))             SM-Fusion
         A = softmax over m of (W_Q x_aux)ᵀ (W_K x_m) / √d,  x_c = W_O Σ_m A_m W_V x_m       GM-Fusion
         h = ReLU(W [x_c, x_aux] + b)
 
@@ -29,25 +31,32 @@ class Guided(Fusion):
     β = 0.5). Without that loss, the fusion guides itself.
 
     Of the published system these are both fusions and both heads. Not here: its encoders with keyless attention over
-    time, and the video branch, which a teacher of sensors has not. LayerNorm stands where third parties' code has
-    BatchNorm, which would couple the batch; where two such codes differ in GM-Fusion, this is the one that sums the
-    attended sources. The maps are weighed by A. The defaults are that code's.
+    time, and the video branch, which a teacher of sensors has not. The defaults are those of third parties' codes;
+    where two of them differ in GM-Fusion, this is the one that sums the attended sources. The maps are weighed by A.
 
     Args:
         channels: C_1 … C_4 of a branch.
         sources: m.
         width: D.
         hidden: d, also the width of the embedding.
+        norm: `batch` is BatchNorm; `layer` normalises each sample on its own, so that it never depends on its batch.
         dropout: Share of x_m and of x_aux that training drops.
 
     Raises:
-        UsageError: A hidden width below 1, or a dropout outside [0, 1).
+        UsageError: A hidden width below 1, an unknown norm, or a dropout outside [0, 1).
     """
 
     joint = True
 
     def __init__(
-        self, channels: Sequence[int], sources: int, width: int, *, hidden: int = 128, dropout: float = 0.4
+        self,
+        channels: Sequence[int],
+        sources: int,
+        width: int,
+        *,
+        hidden: int = 128,
+        norm: Literal["batch", "layer"] = "batch",
+        dropout: float = 0.4,
     ) -> None:
         super().__init__(channels, sources, width)
         if hidden < 1:
@@ -55,13 +64,12 @@ class Guided(Fusion):
         if not 0 <= dropout < 1:
             raise UsageError(f"guided: dropout = {dropout}, expected a number in [0, 1)")
         self.out_width = hidden
-
-        def normalised() -> list[nn.Module]:
-            return [nn.LayerNorm(hidden), nn.ReLU(), nn.Dropout(dropout)]
-
-        self.projections = nn.ModuleList(nn.Sequential(nn.Linear(width, hidden), *normalised()) for _ in range(sources))
+        self.normalisation = "batch" if norm == "batch" else "sample"
+        self.projections = nn.ModuleList(
+            nn.Sequential(nn.Linear(width, hidden), *activated(hidden, norm, dropout, "guided")) for _ in range(sources)
+        )
         self.score = nn.Linear(hidden, 1, bias=False)
-        self.guide = nn.Sequential(*normalised())
+        self.guide = activated(hidden, norm, dropout, "guided")
         self.query, self.key, self.value, self.output = (nn.Linear(hidden, hidden) for _ in range(4))
         self.target = nn.Sequential(nn.Linear(2 * hidden, hidden), nn.ReLU())
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from kdbench.errors import UsageError, unknown
 from kdbench.fusions.base import Fusion
+from kdbench.fusions.normalise import activated
 from kdbench.fusions.weighing import weighted_stages
 from kdbench.registry import fusion
 
@@ -23,12 +24,11 @@ class MultiHead(Fusion):
     With the embedding of each source brought to d entries, `X = ReLU(W_m h_m + b_m)` `(B, m, d)`:
 
         Y = MultiHead(X, X, X),  Z = [Y_1 … Y_m]  or  Σ_m Y_m
-        h = ReLU(W dropout(ReLU(LayerNorm(Z))) + b)
+        h = ReLU(W dropout(ReLU(norm(Z))) + b)
 
     Of the published system this is the fusion across modalities and the first layer of its classifier. Not here: its
     temporal self-attention (LSTM and attention over time inside each branch), its encoders, and the video branch,
-    which a teacher of sensors has not. LayerNorm stands where a third party's code has BatchNorm, which would couple
-    the batch. That code's widths are the defaults.
+    which a teacher of sensors has not. The defaults are those of a third party's code.
 
     The maps are weighed by the attention that each source receives, averaged over heads and over the sources that
     attend, so that losses on maps see the fused teacher.
@@ -40,10 +40,11 @@ class MultiHead(Fusion):
         hidden: d, which the heads divide; also the width of the embedding.
         heads: Attention heads.
         join: `concat` or `sum` of the attended sources; the paper compares both.
+        norm: `batch` is BatchNorm; `layer` normalises each sample on its own, so that it never depends on its batch.
         dropout: Share of the attention weights, and of Z, that training drops.
 
     Raises:
-        UsageError: Heads that do not divide the hidden width, an unknown join, or a dropout outside [0, 1).
+        UsageError: Heads that do not divide the hidden width, an unknown join or norm, or a dropout outside [0, 1).
     """
 
     joint = True
@@ -57,6 +58,7 @@ class MultiHead(Fusion):
         hidden: int = 128,
         heads: int = 2,
         join: Literal["concat", "sum"] = "concat",
+        norm: Literal["batch", "layer"] = "batch",
         dropout: float = 0.4,
     ) -> None:
         super().__init__(channels, sources, width)
@@ -71,9 +73,8 @@ class MultiHead(Fusion):
         self.projections = nn.ModuleList(nn.Linear(width, hidden) for _ in range(sources))
         self.attention = nn.MultiheadAttention(hidden, heads, dropout=dropout, batch_first=True)
         joined = hidden * (sources if join == "concat" else 1)
-        self.head = nn.Sequential(
-            nn.LayerNorm(joined), nn.ReLU(), nn.Dropout(dropout), nn.Linear(joined, hidden), nn.ReLU()
-        )
+        self.head = nn.Sequential(*activated(joined, norm, dropout, "multihead"), nn.Linear(joined, hidden), nn.ReLU())
+        self.normalisation = "batch" if norm == "batch" else "sample"
 
     def after(self, stages: list[tuple[Tensor, ...]], embeddings: list[Tensor]) -> tuple[tuple[Tensor, ...], Tensor]:
         """Attends across the sources; see the base class."""

@@ -34,9 +34,10 @@ def linear(layer: torch.nn.Linear, x: Tensor) -> Tensor:
     return result if layer.bias is None else result + layer.bias
 
 
-def normalised(layer: torch.nn.LayerNorm, x: Tensor) -> Tensor:
-    mean = x.mean(1, keepdim=True)
-    variance = (x - mean).square().mean(1, keepdim=True)
+def normalised(layer: torch.nn.Module, x: Tensor) -> Tensor:
+    dim = 1 if isinstance(layer, torch.nn.LayerNorm) else 0
+    mean = x.mean(dim, keepdim=True)
+    variance = (x - mean).square().mean(dim, keepdim=True)
     return (x - mean) / (variance + layer.eps).sqrt() * layer.weight + layer.bias
 
 
@@ -48,7 +49,13 @@ def randomised(module: torch.nn.Module) -> torch.nn.Module:
     torch.manual_seed(1)
     for parameter in module.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
-    return module.double().eval()
+    # In training mode, so that BatchNorm takes the statistics of the rows; nothing may be dropped then.
+    for part in module.modules():
+        if isinstance(part, torch.nn.Dropout):
+            part.p = 0.0
+        if isinstance(part, torch.nn.MultiheadAttention):
+            part.dropout = 0.0
+    return module.double().train()
 
 
 def mixed(weights: Tensor, values: list[Tensor]) -> Tensor:
@@ -85,9 +92,10 @@ def test_attention_follows_its_formula(score: str, sources: int) -> None:
 
 @pytest.mark.parametrize("sources", [1, 2, 4])
 @pytest.mark.parametrize("join", ["concat", "sum"])
-def test_multihead_follows_its_formula(join: str, sources: int) -> None:
+@pytest.mark.parametrize("norm", ["batch", "layer"])
+def test_multihead_follows_its_formula(norm: str, join: str, sources: int) -> None:
     heads, size = 2, 8
-    fusion = randomised(MultiHead(CHANNELS, sources, WIDTH, hidden=size, heads=heads, join=join))
+    fusion = randomised(MultiHead(CHANNELS, sources, WIDTH, hidden=size, heads=heads, join=join, norm=norm))
     stages, embeddings = branches(sources)
     x = torch.stack([linear(w, h).clamp_min(0) for w, h in zip(fusion.projections, embeddings, strict=True)], 1)
     packed = torch.einsum("oi,bmi->bmo", fusion.attention.in_proj_weight, x) + fusion.attention.in_proj_bias
@@ -107,9 +115,10 @@ def test_multihead_follows_its_formula(join: str, sources: int) -> None:
 
 
 @pytest.mark.parametrize("sources", [1, 2, 4])
-def test_guided_follows_its_formulas(sources: int) -> None:
+@pytest.mark.parametrize("norm", ["batch", "layer"])
+def test_guided_follows_its_formulas(norm: str, sources: int) -> None:
     size = 6
-    fusion = randomised(Guided(CHANNELS, sources, WIDTH, hidden=size))
+    fusion = randomised(Guided(CHANNELS, sources, WIDTH, hidden=size, norm=norm))
     stages, embeddings = branches(sources)
     x = [normalised(p[1], linear(p[0], h)).clamp_min(0) for p, h in zip(fusion.projections, embeddings, strict=True)]
     alpha = shares(torch.cat([linear(fusion.score, one) for one in x], 1))
@@ -126,6 +135,19 @@ def test_guided_follows_its_formulas(sources: int) -> None:
     assert seen.shape == (ROWS, fusion.auxiliary_width)
     for index, joined in enumerate(maps):
         torch.testing.assert_close(joined, mixed(attention, [branch[index] for branch in stages]))
+
+
+@pytest.mark.parametrize("kind", [MultiHead, Guided])
+def test_batchnorm_says_so_and_takes_a_batch_of_one(kind) -> None:
+    stages, embeddings = branches(2)
+    one = [tuple(m[:1] for m in branch) for branch in stages], [h[:1] for h in embeddings]
+    for norm, declared in (("batch", "batch"), ("layer", "sample")):
+        fusion = kind(CHANNELS, 2, WIDTH, norm=norm, dropout=0.0).double()
+        assert fusion.normalisation == declared
+        fusion.train().after(stages, embeddings)
+        alone = fusion.after(*one)[1]
+        torch.testing.assert_close(alone, fusion.eval().after(*one)[1])
+        assert alone.isfinite().all()
 
 
 def test_the_published_widths_are_the_defaults() -> None:
@@ -157,6 +179,11 @@ def test_attention_gives_a_source_that_scores_high_the_word(score: str) -> None:
         (lambda: MultiHead(CHANNELS, 2, WIDTH, heads=0), "0 heads do not divide"),
         (lambda: MultiHead(CHANNELS, 2, WIDTH, join="concatenate"), "unknown join of multihead 'concatenate'"),
         (lambda: MultiHead(CHANNELS, 2, WIDTH, dropout=1.0), r"dropout = 1.0, expected a number in \[0, 1\)"),
+        (
+            lambda: MultiHead(CHANNELS, 2, WIDTH, norm="bacth"),
+            "unknown norm of multihead 'bacth'; did you mean 'batch'",
+        ),
+        (lambda: Guided(CHANNELS, 2, WIDTH, norm="group"), "unknown norm of guided 'group'"),
         (lambda: Guided(CHANNELS, 2, WIDTH, hidden=0), "hidden = 0, expected a positive width"),
         (lambda: Guided(CHANNELS, 2, WIDTH, dropout=-0.1), "dropout = -0.1"),
     ],
