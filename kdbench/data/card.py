@@ -127,14 +127,18 @@ class Validation(_Strict):
         where: Fixed values of columns.
         draw: This many values of each column, drawn by a seed (`{subject: 1}`).
         share: This share of each class's trials, drawn by a seed.
+        whole: With `share`: the column whose values are drawn instead of trials, so that none of them is divided.
     """
 
     where: dict[str, tuple[Value, ...]] | None = None
     draw: dict[str, int] | None = None
     share: float | None = Field(default=None, gt=0, lt=1)
+    whole: str | None = None
 
     @model_validator(mode="after")
     def _one_way(self) -> Validation:
+        if self.whole is not None and self.share is None:
+            raise ValueError("whole goes with share alone")
         if sum(way is not None for way in (self.where, self.draw, self.share)) != 1:
             raise ValueError("give exactly one of where, draw and share")
         return self

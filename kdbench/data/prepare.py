@@ -37,7 +37,7 @@ from kdbench.errors import DataError, RunFailed
 
 MAX_JOBS = 8
 SHOWN = 20
-"""How many trials an error names when files are missing by the hundred."""
+"""How many trials an error names when files are missing or broken by the hundred."""
 
 
 def prepare(
@@ -157,7 +157,8 @@ def _incomplete(source: Source, lacking: Mapping[str, list[str]], total: int) ->
 
 
 def _broken(source: Source, broken: Mapping[str, str]) -> DataError:
-    lines = "".join(f"\n  {reason}" for reason in broken.values())
+    shown = list(broken.values())[:SHOWN] + [f"… ({len(broken) - SHOWN} more)"] * (len(broken) > SHOWN)
+    lines = "".join(f"\n  {reason}" for reason in shown)
     name = source.card.name
     return DataError(
         f"{len(broken)} {'trial is' if len(broken) == 1 else 'trials are'} broken in {source.place}:{lines}",

@@ -130,11 +130,13 @@ def _held_out(train: pd.DataFrame, rule: Validation, where: str, seed: int) -> s
             values = sorted(set(train[column]))
             rows &= train[column].isin(draw.sample(values, min(count, len(values))))
         return set(train.loc[rows, "trial"])
+    unit = rule.whole or "trial"
+    _matching(train, {unit: ()}, where)
     held: set[str] = set()
     for _, group in train.groupby("label", sort=True):
-        count = math.ceil(float(rule.share or 0) * len(group))
-        held.update(draw.sample(sorted(group["trial"]), count))
-    return held
+        units = sorted(set(group[unit]))
+        held.update(draw.sample(units, math.ceil(float(rule.share or 0) * len(units))))
+    return set(train.loc[train[unit].isin(held), "trial"])
 
 
 def _check_classes(split: Split, index: pd.DataFrame, where: str, name: str, *, validation: bool) -> None:

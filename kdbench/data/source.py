@@ -136,7 +136,7 @@ def where_to_get(card: Card, view: str | None = None) -> str:
         return "The card names no place to get them from."
     templates = [sensor.file for sensor in card.sensors.values()] + [entry.file for entry in card.views.values()]
     if card.download.request:
-        return f"{card.download.request.strip()}\n{card.licence}"
+        return f"{card.download.request.strip()}\n{_searched()}\n{card.licence}"
     if not any(templates):
         return f"{card.download.note} See {card.download.page}"
     wanted = {_folder_of(t) for t in ([card.views[view].file] if view else templates)}
@@ -148,9 +148,15 @@ def where_to_get(card: Card, view: str | None = None) -> str:
     trial = grid(card)[0].id if card.trials else "TRIAL"
     return (
         f"{command} them from {card.download.page}{addresses}\n"
-        f"so that DATA/{card.name}/{example.replace('{trial}', trial)} exists. DATA is one of the folders "
-        f"that are searched, in this order: --data-dir, $KDBENCH_DATA, ./data, {resources.cache_dir() / 'data'}.\n"
+        f"so that DATA/{card.name}/{example.replace('{trial}', trial)} exists. {_searched()}\n"
         f"{card.licence}"
+    )
+
+
+def _searched() -> str:
+    return (
+        "DATA is one of the folders that are searched, in this order: --data-dir, $KDBENCH_DATA, ./data, "
+        f"{resources.cache_dir() / 'data'}."
     )
 
 

@@ -8,12 +8,15 @@ from collections.abc import Callable
 import numpy as np
 
 
-def decode(content: bytes, pick: Callable[[int], np.ndarray]) -> tuple[np.ndarray, int]:
+def decode(content: bytes, pick: Callable[[int], np.ndarray], *, side: int | None = None) -> tuple[np.ndarray, int]:
     """Decodes a video file and returns some of its frames.
+
+    Of a file whose header states the number of frames, only the wanted ones are held in memory.
 
     Args:
         content: The whole file.
         pick: Maps the number of frames to the indices of the wanted ones.
+        side: Squeeze the frames to a square of this side, pixels; None keeps their size.
 
     Returns:
         Frames `(T, rows, columns, 3)`, uint8, RGB; and how many the file has.
@@ -29,15 +32,23 @@ def decode(content: bytes, pick: Callable[[int], np.ndarray]) -> tuple[np.ndarra
                 raise ValueError("the file has no video stream")
             stream = container.streams.video[0]
             stated = stream.frames
+            wanted = set(pick(stated).tolist()) if stated else None
             # Frames stay in the coded colour space, half the size, until it is known which ones are wanted.
-            frames = list(container.decode(stream))
+            frames, count = {}, 0
+            for frame in container.decode(stream):
+                if wanted is None or count in wanted:
+                    frames[count] = frame
+                count += 1
     except av.error.FFmpegError as error:
         raise ValueError(f"it cannot be decoded ({error})") from error
-    if not frames:
+    if not count:
         raise ValueError("it has no frames")
-    if len(frames) < stated:
-        raise ValueError(f"it is cut off after {len(frames)} of {stated} frames")
-    return np.stack([frames[i].to_ndarray(format="rgb24") for i in pick(len(frames))]), len(frames)
+    if count < stated:
+        raise ValueError(f"it is cut off after {count} of {stated} frames")
+    chosen = pick(stated or count).tolist()
+    size = {} if side is None else {"width": side, "height": side}
+    made = {index: frames[index].to_ndarray(format="rgb24", **size) for index in set(chosen)}
+    return np.stack([made[index] for index in chosen]), count
 
 
 def centre_square(frames: np.ndarray) -> np.ndarray:

@@ -102,6 +102,14 @@ def test_a_missing_card_file_is_named(tmp_path: Path):
             {"protocols": {"p": {"test": {"subject": [1]}, "validation": {"share": 0.5, "draw": {"subject": 1}}}}},
             "exactly one of where, draw and share",
         ),
+        (
+            {
+                "protocols": {
+                    "p": {"test": {"subject": [1]}, "validation": {"draw": {"subject": 1}, "whole": "subject"}}
+                }
+            },
+            "whole goes with share alone",
+        ),
     ],
 )
 def test_a_wrong_card_is_an_error_that_names_file_and_key(tmp_path: Path, changes: dict, message: str):
