@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torchdistill.losses import mid_level
 from torchdistill.models import wrapper
@@ -150,22 +151,21 @@ def _variational() -> tuple[Forward, nn.Module]:
 
 
 def _factors() -> tuple[Forward, nn.Module]:
-    """The paraphraser's encoder is frozen, as after its own training; convolutions of width 1, as ours."""
+    """A step of both stages, which ours takes as one; convolutions of width 1, as ours."""
     module = mid_level.FTLoss(p=1)
     channels = MAPS[-1][1]
-    paraphraser = wrapper.Paraphraser4FactorTransfer(
-        RATE, channels, kernel_size=1, padding=0, uses_bn=False, uses_decoder=False
-    )
+    paraphraser = wrapper.Paraphraser4FactorTransfer(RATE, channels, kernel_size=1, padding=0, uses_bn=False)
     translator = wrapper.Translator4FactorTransfer(
         channels, int(RATE * channels), kernel_size=1, padding=0, uses_bn=False
     )
 
     def forward(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
-        with torch.no_grad():
-            target = paraphraser(teacher[0])
-        return module({"translator": {"output": translator(student[0])}}, {"paraphraser": {"output": target}})
+        factors = paraphraser.encoder(teacher[0])
+        error = F.mse_loss(paraphraser.decoder(factors), teacher[0])
+        said = {"paraphraser": {"output": factors.detach()}}
+        return module({"translator": {"output": translator(student[0])}}, said) + error
 
-    return forward, translator
+    return forward, nn.ModuleList([paraphraser, translator])
 
 
 def _contrast() -> tuple[Forward, nn.Module]:

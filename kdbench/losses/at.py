@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from kdbench.errors import UsageError, unknown
 from kdbench.losses.maps import align_maps, stage_pairs
-from kdbench.losses.numerics import at_least_float32
+from kdbench.losses.numerics import at_least_float32, precision_of
 from kdbench.registry import loss
 
 
@@ -64,6 +64,20 @@ def attention_transfer(
 
 
 def _attention(feature: Tensor, p: float) -> Tensor:
-    feature = at_least_float32(feature)
-    energy = feature.square() if p == 2 else feature.abs().pow(p)
-    return energy.mean(1, keepdim=True)
+    if p == 2:
+        return _Energy.apply(feature) / feature.shape[1]
+    return at_least_float32(feature).abs().pow(p).mean(1, keepdim=True)
+
+
+class _Energy(torch.autograd.Function):
+    """Sum of squares over the channels: what autograd does, without tensors of the map's size but the gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, feature: Tensor) -> Tensor:
+        ctx.save_for_backward(feature)
+        return torch.linalg.vector_norm(feature, dim=1, keepdim=True, dtype=precision_of(feature)).square_()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        (feature,) = ctx.saved_tensors
+        return feature * (2 * grads[0]).to(feature.dtype)

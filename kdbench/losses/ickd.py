@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 from kdbench.losses.maps import check_channels, stage_pairs, without_time
-from kdbench.losses.numerics import at_least_float32, unit, without_autocast
+from kdbench.losses.numerics import at_least_float32, without_autocast
 from kdbench.registry import loss
+
+_SILENT = 1e-24
 
 
 @loss("ickd", on="stages")
@@ -34,14 +36,35 @@ def inter_channel_correlation(
     """
     terms = []
     for maps in stage_pairs(student, teacher, stages):
-        own, target = without_time(*maps)
+        own, target = (at_least_float32(feature).flatten(2) for feature in without_time(*maps))
         check_channels("ickd", own, target)
-        terms.append((_correlation(own) - _correlation(target)).square().sum((1, 2)).mean() / own.shape[1])
+        with without_autocast(own):
+            terms.append(_difference(_scaled(own), _scaled(target)).mean())
     return torch.stack(terms).sum()
 
 
-def _correlation(feature: Tensor) -> Tensor:
-    rows = at_least_float32(feature).flatten(2)
-    with without_autocast(rows):
-        # A row's scale cancels below; the mean in place of the sum keeps large maps in range.
-        return unit(rows @ rows.mT / rows.shape[2], 2)
+def _scaled(rows: Tensor) -> Tensor:
+    """A sample's scale has no effect: its largest entry becomes 1, which keeps the products below in range."""
+    largest = rows.detach().abs().amax((1, 2), keepdim=True)
+    return rows / largest.where(largest > 0, 1)
+
+
+def _difference(own: Tensor, target: Tensor) -> Tensor:
+    """Squared difference of the rows `(B, C)`, `|g_s|^2 + |g_t|^2 - 2 <g_s, g_t>` of rows of length 1 or 0."""
+    if max(own.shape[2], target.shape[2]) < own.shape[1]:
+        # F (F^T F) F^T holds the products of the rows of F F^T, and no matrix of the channels is made.
+        within, of_target, between = (
+            ((a @ (a.mT @ b)) * b).sum(2) for a, b in ((own, own), (target, target), (own, target))
+        )
+    else:
+        ours, theirs = own @ own.mT, target @ target.mT
+        within, of_target, between = ((a * b).sum(2) for a, b in ((ours, ours), (theirs, theirs), (ours, theirs)))
+    inverse, inverse_of_target = _inverse_root(within), _inverse_root(of_target)
+    lengths = (inverse.detach() > 0).to(own.dtype) + (inverse_of_target > 0).to(own.dtype)
+    return lengths - 2 * between * inverse * inverse_of_target
+
+
+def _inverse_root(squares: Tensor) -> Tensor:
+    """`1/sqrt`, and 0 for the row of a silent channel, which has no direction."""
+    heard = squares > _SILENT
+    return squares.where(heard, 1).rsqrt().where(heard, 0)

@@ -59,8 +59,10 @@ def _polynomial(own: Tensor, target: Tensor) -> Tensor:
         # The mean of (x . y)^2 is the inner product of the positions' second moments.
         moments, targets = (x.mT @ x / x.shape[1] for x in (own, target))
         return (moments - targets).square().sum((1, 2)).mean()
-    within, of_target, between = (a @ b.mT for a, b in ((own, own), (target, target), (own, target)))
-    return within.square().mean() + of_target.square().mean() - 2 * between.square().mean()
+    products = (a @ b.mT for a, b in ((own, own.detach()), (target, target), (own, target)))
+    within, of_target, between = (product.square().mean() for product in products)
+    # Both factors of the first product are the student's: twice the gradient of one of them.
+    return 2 * within - within.detach() + of_target - 2 * between
 
 
 def _linear(own: Tensor, target: Tensor) -> Tensor:

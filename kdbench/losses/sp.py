@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from kdbench.losses.maps import stage_pairs
-from kdbench.losses.numerics import at_least_float32, without_autocast
+from kdbench.losses.numerics import at_least_float32, gram
 from kdbench.registry import loss
 
 
@@ -38,9 +38,7 @@ def similarity_preserving(
 
 
 def _similarity(feature: Tensor) -> Tensor:
-    rows = at_least_float32(feature).flatten(1)
-    with without_autocast(rows):
-        gram = rows @ rows.T
+    products = gram(at_least_float32(feature).flatten(1))
     # A sample whose map is zero has no direction: its row stays zero and gets no gradient.
-    norm = torch.linalg.vector_norm(gram, dim=1, keepdim=True)
-    return torch.where(norm > 0, gram / norm.where(norm > 0, 1), 0)
+    norm = torch.linalg.vector_norm(products, dim=1, keepdim=True)
+    return torch.where(norm > 0, products / norm.where(norm > 0, 1), 0)

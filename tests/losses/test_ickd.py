@@ -14,12 +14,13 @@ def _map(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def test_it_compares_the_rows_of_the_channels_gram_matrices() -> None:
-    student, teacher = _map(3, 4, 5, 5), _map(3, 4, 5, 5, seed=1)
+@pytest.mark.parametrize("shape", [(3, 4, 5, 5), (3, 40, 2, 3), (3, 40, 7)])
+def test_it_compares_the_rows_of_the_channels_gram_matrices(shape: tuple[int, ...]) -> None:
+    student, teacher = _map(*shape), _map(*shape, seed=1)
     terms = []
     for s, t in zip(student.flatten(2), teacher.flatten(2), strict=True):
         rows = [torch.stack([row / row.norm() for row in x @ x.T]) for x in (s, t)]
-        terms.append((rows[0] - rows[1]).square().sum() / 4)
+        terms.append((rows[0] - rows[1]).square().sum() / shape[1])
     torch.testing.assert_close(inter_channel_correlation([student], [teacher]), torch.stack(terms).mean())
 
 
@@ -44,11 +45,15 @@ def test_the_last_stage_is_compared_by_default_and_chosen_stages_are_summed() ->
     torch.testing.assert_close(inter_channel_correlation(student, teacher, stages=None), first + last)
 
 
-def test_a_silent_channel_has_no_correlation_and_no_gradient() -> None:
-    student, teacher = _map(2, 4, 5), _map(2, 4, 5, seed=1)
+@pytest.mark.parametrize("positions", [3, 9])
+def test_a_silent_channel_has_no_correlation_and_no_gradient(positions: int) -> None:
+    student, teacher = _map(2, 4, positions), _map(2, 4, positions, seed=1)
     student[0, 1] = 0
     student.requires_grad_()
-    inter_channel_correlation([student], [teacher]).backward()
+    value = inter_channel_correlation([student], [teacher])
+    rows = [torch.nn.functional.normalize(x @ x.mT, dim=2) for x in (student, teacher)]
+    torch.testing.assert_close(value, (rows[0] - rows[1]).square().sum((1, 2)).mean() / 4)
+    value.backward()
     assert student.grad is not None
     assert student.grad.isfinite().all()
     assert student.grad.abs().max() < 1e2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 from loss_cases import CLIP, IMAGE, SERIES, TEACHER_CHANNELS, batch_of, built, features, tensors
 
 from kdbench.errors import UsageError
@@ -58,6 +59,18 @@ def test_maps_of_one_network_may_be_pooled_to_their_maxima() -> None:
     pooled, kept = pooled_to_smaller(larger, smaller, pool="max")
     torch.testing.assert_close(pooled, larger.unflatten(2, (4, 2)).amax(3))
     assert kept is smaller
+
+
+@pytest.mark.parametrize(("grid", "pooled"), [((8,), (4,)), ((6, 4), (2, 2)), ((2, 4, 4), (2, 2, 2)), ((5, 7), (3, 2))])
+def test_maxima_and_their_gradient_are_those_of_torch_also_where_values_tie(grid: tuple, pooled: tuple) -> None:
+    feature = torch.randn(3, 4, *grid).relu().requires_grad_()
+    other = torch.zeros(3, 4, *pooled)
+    pool = (F.adaptive_max_pool1d, F.adaptive_max_pool2d, F.adaptive_max_pool3d)[len(grid) - 1]
+    weights = torch.randn(3, 4, *pooled)
+    values = [pooled_to_smaller(feature, other, pool="max")[0], pool(feature, pooled)]
+    gradients = [torch.autograd.grad((value * weights).sum(), feature)[0] for value in values]
+    assert values[0].equal(values[1])
+    torch.testing.assert_close(*gradients)
 
 
 def test_unlike_channels_are_refused_with_the_way_out() -> None:
