@@ -17,6 +17,10 @@ METHODS = {
     *("hinton_warmup", "sgm_ft_uncertainty", "sgm_ft_gradnorm", "torchdistill_pkt"),
     *(f"{name}_sensor" for name in ("student_only", "hinton", "rkd")),
     *(f"{name}{raw}" for name in ("hinton", "rkd", "sp", "at") for raw in ("", "_raw")),
+    *(f"{name}{raw}" for name in ("logits", "logit_standardisation", "dkd", "dist") for raw in ("", "_raw")),
+    *(f"{name}{raw}" for name in ("pkt", "cc", "crd", "crd_batch", "condrk") for raw in ("", "_raw")),
+    *(f"{name}{raw}" for name in ("hint", "nst", "fsp", "mars", "ickd", "vid", "factor", "gsdm") for raw in ("", "_raw")),
+    *(f"{name}{raw}" for name in ("mmd", "pskd") for raw in ("", "_raw")),
     *(f"hinton_{fusion}{raw}" for fusion in ("concat", "sum", "hadamard") for raw in ("", "_raw")),
     *(f"{teacher}{name}" for name in FUSED for teacher in ("", "teacher_only_")),
 }
