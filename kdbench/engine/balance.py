@@ -18,7 +18,7 @@ from kdbench.engine.weights import weight_at
 from kdbench.errors import UsageError, unknown
 from kdbench.recipe import PartSpec, Schedule
 
-LARGEST_FACTOR = 1e4
+LARGEST_FACTOR = 1e6
 _LARGEST_LOG_VARIANCE = 10.0
 
 
@@ -103,7 +103,7 @@ class GradNorm(Balance):
     rest without its term for unlike training speeds (alpha = 0). It is reached at once instead of by descent with a
     rate of its own, and the average over steps takes the place of that descent's slowness. The whole network stands
     for the last shared layer, because distillation losses end at different stages and share no other. A term without
-    a gradient keeps the factor 1, and factors stay within 1e-4 … 1e4.
+    a gradient keeps the factor 1, and factors stay within 1e-6 … 1e6.
 
     Args:
         terms: Number of terms.

@@ -139,4 +139,4 @@ class Objective(nn.Module):
 def _key(name: str) -> str:
     """A name that a module may have: without dots, and none that a dictionary of modules has for itself."""
     key = name.replace("%", "%25").replace(".", "%2E")
-    return f"{key}%" if hasattr(nn.ModuleDict, key) else key
+    return f"{key}%" if hasattr(nn.ModuleDict(), key) else key

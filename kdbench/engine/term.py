@@ -185,13 +185,11 @@ class Term(nn.Module):
         return type(error)(f"{self.where}: {error.message}", hint=error.hint)
 
     def _broken(self, error: Exception, student: Sequence[Features], teacher: Sequence[Features]) -> KdbenchError:
-        shown = [f"student {_shapes(self._read(student[0]))}"] if student else []
-        shown += [f"teacher {_shapes(self._read(teacher[0]))}"] if self.with_teacher and teacher else []
+        what = self.on or "features"
+        shown = [f"the student's {what}: {_shapes(self._read(student[0]))}"] if student else []
+        shown += [f"the teacher's: {_shapes(self._read(teacher[0]))}"] if self.with_teacher and teacher else []
         raised = f"{type(error).__name__}{_line(error, self.losses[0])}"
-        text = (
-            f"{self.where} ({_origin(self.name)}) raised {raised}: {error}; "
-            f"it was called with {self.on or 'features'} of the {', of the '.join(shown)}"
-        )
+        text = f"{self.where} ({_origin(self.name)}) raised {raised}: {error}; {'; '.join(shown)}"
         if self._has_worked:
             return RunFailed(text)
         return UsageError(text, hint=f"See what it takes: kdbench describe {self.name}")

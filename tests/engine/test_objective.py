@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +12,7 @@ from torch import Tensor, nn
 
 from kdbench import loss
 from kdbench.engine.objective import Objective, declared_needs
-from kdbench.errors import UsageError
+from kdbench.errors import RunFailed, UsageError
 from kdbench.recipe import LossTerm
 from kdbench.registry import registry
 from kdbench.types import Batch, Context, Features, Widths
@@ -153,6 +155,185 @@ def test_a_loss_that_returns_a_vector_is_refused(added: list[str]) -> None:
     added.append("vector")
     with pytest.raises(UsageError, match=r"returned \(4,\), expected a scalar"):
         objective({"vector": LossTerm()})([features(STUDENT, 0)], [features(TEACHER, 1)], batch())
+
+
+@pytest.mark.parametrize("name", ["wear:cosine", "my.dist:cosine", "my_dist:cosine", "keys", "training"])
+def test_a_loss_may_have_any_name(name: str, added: list[str]) -> None:
+    @loss(name, on="embedding", project=False)
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(()))
+
+        def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
+            return self.scale * (student.mean() - teacher.mean()).square()
+
+    registry("loss").add(Scaled)
+    added.append(name)
+    assert declared_needs([name]) == frozenset()
+    built = objective({"ce": LossTerm(), name: LossTerm()})
+    assert built.names == ["ce", name]
+    built([features(STUDENT, 0)], [features(TEACHER, 1)], batch())[0].backward()
+    assert len(list(built.parameters())) == 1
+    built.load_state_dict({key: value + 1 for key, value in built.state_dict().items()})
+
+
+def test_names_that_differ_in_a_dot_do_not_share_a_place(added: list[str]) -> None:
+    for name in ("a.b", "a_b", "a%2Eb"):
+        registry("loss").add(loss(name, on="logits")(lambda student, teacher: (student - teacher).mean()))
+        added.append(name)
+    assert objective({name: LossTerm() for name in added}).names == ["a.b", "a_b", "a%2Eb"]
+
+
+def test_a_watched_term_that_is_undefined_leaves_every_gradient_alone(added: list[str]) -> None:
+    @loss("broken", on="logits")
+    def broken(student: Tensor, teacher: Tensor) -> Tensor:
+        return (student - teacher).sum() * float("nan")
+
+    registry("loss").add(broken)
+    added.append("broken")
+    student, teacher = features(STUDENT, 0), features(TEACHER, 1)
+    objective({"ce": LossTerm(), "broken": LossTerm(weight=0)})([student], [teacher], batch())[0].backward()
+    assert student.logits.grad is not None
+    assert student.logits.grad.isfinite().all()
+
+
+def test_every_weight_zero_is_refused_at_once() -> None:
+    with pytest.raises(UsageError, match=r"student\.losses: every loss has weight 0"):
+        objective({"ce": LossTerm(weight=0), "st": LossTerm(weight=0)})
+    falling = {"schedule": "linear", "from": 1, "to": 0, "end": 0.4}
+    with pytest.raises(UsageError, match="every loss has weight 0 after 40% of the training"):
+        objective({"ce": LossTerm.model_validate({"weight": falling})})
+
+
+@pytest.mark.parametrize(
+    ("declared", "said"),
+    [
+        ({"on": "embeddings"}, "unknown field in 'on' of the loss 'odd': 'embeddings'; did you mean 'embedding'"),
+        ({"on": "ablated_logits"}, "unknown field in 'on' of the loss 'odd': 'ablated_logits'"),
+        ({"reads": ("logit",)}, "unknown field in 'reads' of the loss 'odd': 'logit'; did you mean 'logits'"),
+        ({"needs": ("semantics",)}, "unknown field in 'needs' of the loss 'odd': 'semantics'; did you mean 'semantic'"),
+    ],
+)
+def test_a_field_that_does_not_exist_is_refused(declared: dict[str, Any], said: str, added: list[str]) -> None:
+    registry("loss").add(loss("odd", **declared)(lambda student, teacher: (student.logits - teacher.logits).mean()))
+    added.append("odd")
+    for ask in (lambda: declared_needs(["odd"]), lambda: objective({"odd": LossTerm()})):
+        with pytest.raises(UsageError) as caught:
+            ask()
+        assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("declared", [{"on": "semantic"}, {"reads": ("semantic",), "needs": ("semantic",)}])
+def test_a_field_that_a_network_lacks_is_refused(declared: dict[str, Any], added: list[str]) -> None:
+    registry("loss").add(loss("meaning", **declared)(lambda student, teacher: (student - teacher).mean()))
+    added.append("meaning")
+    knows = replace(STUDENT, semantic=7)
+    with pytest.raises(UsageError, match="the teacher has none") as caught:
+        Objective({"meaning": LossTerm()}, Context(K, knows, (TEACHER,)), owner="student")
+    assert "--set teacher.losses.se.weight=0.5" in str(caught.value)
+    with pytest.raises(
+        UsageError, match=r"student\.losses\.meaning reads 'semantic', and the network in training has no"
+    ):
+        objective({"meaning": LossTerm()})
+
+
+def test_an_error_inside_a_loss_names_the_loss_its_line_and_its_input(added: list[str]) -> None:
+    @loss("slips", on="stages")
+    def slips(student: tuple[Tensor, ...], teacher: tuple[Tensor, ...]) -> Tensor:
+        return (student[4] - teacher[4]).mean()
+
+    registry("loss").add(slips)
+    added.append("slips")
+    built = objective({"slips": LossTerm()})
+    with pytest.raises(UsageError) as caught:
+        built([features(STUDENT, 0)], [features(TEACHER, 1)], batch())
+    text = str(caught.value)
+    assert isinstance(caught.value.__cause__, IndexError)
+    assert "student.losses.slips (" in text
+    assert "this process) raised IndexError in line " in text
+    assert "tuple index out of range" in text
+    assert "the student's stages: [(4, 4, 3, 3), (4, 6, 3, 3)" in text
+    assert "the teacher's: [(4, 4, 3, 3), (4, 5, 3, 3)" in text
+    assert "kdbench describe slips" in text
+
+
+def test_an_error_of_a_loss_that_has_worked_is_a_failed_run(added: list[str]) -> None:
+    @loss("tires", on="logits")
+    class Tires(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.left = 1
+
+        def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
+            self.left -= 1
+            if self.left < 0:
+                raise ValueError("no more")
+            return (student - teacher).mean()
+
+    registry("loss").add(Tires)
+    added.append("tires")
+    built = objective({"tires": LossTerm()})
+    built([features(STUDENT, 0)], [features(TEACHER, 1)], batch())
+    with pytest.raises(RunFailed, match=r"student\.losses\.tires .* raised ValueError in line \d+: no more"):
+        built([features(STUDENT, 0)], [features(TEACHER, 1)], batch())
+
+
+def test_maps_of_the_wrong_rank_name_the_loss_and_what_was_expected() -> None:
+    flat = features(TEACHER, 1)
+    flat = flat.replace(stages=tuple(stage.mean((2, 3)) for stage in flat.stages))
+    with pytest.raises(UsageError) as caught:
+        objective({"at": LossTerm.model_validate({"align": "features"})})([features(STUDENT, 0)], [flat], batch())
+    assert "student.losses.at: the teacher's map has shape (4, 4)" in str(caught.value)
+    assert "expected (batch, channels) and one to three axes" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("declared", "function", "said"),
+    [
+        ({}, lambda student: student.mean(), "is called as loss(student, teacher), and does not take that"),
+        (
+            {"teacher": False},
+            lambda student, other: (student - other).mean(),
+            "is called as loss(student), and does not",
+        ),
+    ],
+)
+def test_a_loss_that_takes_other_arguments_is_refused(
+    declared: dict[str, Any], function: Any, said: str, added: list[str]
+) -> None:
+    registry("loss").add(loss("shy", on="logits", **declared)(function))
+    added.append("shy")
+    with pytest.raises(UsageError) as caught:
+        objective({"shy": LossTerm()})
+    assert said in str(caught.value)
+
+
+def test_parameters_are_checked_by_name_and_by_presence(added: list[str]) -> None:
+    @loss("strict", on="logits")
+    def strict(student: Tensor, teacher: Tensor, *, power: float) -> Tensor:
+        return (student - teacher).abs().pow(power).mean()
+
+    @loss("open", on="logits")
+    def opened(student: Tensor, teacher: Tensor, **given: float) -> Tensor:
+        return given["power"] * (student - teacher).mean()
+
+    for component in (strict, opened):
+        registry("loss").add(component)
+        added.append(component.__kdbench_part__.name)
+
+    def built(name: str, **given: Any) -> Objective:
+        return objective({name: LossTerm.model_validate(given)})
+
+    with pytest.raises(UsageError, match=r"student\.losses\.strict needs power, which has no default"):
+        built("strict")
+    with pytest.raises(
+        UsageError, match=r"unknown parameter of student\.losses\.strict 'weigth'; did you mean 'weight'"
+    ):
+        built("strict", power=2, weigth=1)
+    with pytest.raises(UsageError, match=r"unknown parameter of student\.losses\.open 'student'"):
+        built("open", student=1)
+    assert built("open", power=2)([features(STUDENT, 0)], [features(TEACHER, 1)], batch())[0].isfinite()
 
 
 def test_needs_are_known_before_anything_is_built() -> None:
