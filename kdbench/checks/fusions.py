@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from kdbench.checks import modules
-from kdbench.checks.base import Failed, Suite
+from kdbench.checks.base import Failed, Skipped, Suite
 from kdbench.checks.modules import Named
 from kdbench.encoders.conv import Conv1d
 from kdbench.fusions.base import Fusion
@@ -138,23 +138,27 @@ def gradient_reaches_every_source(case: FusionCase) -> None:
 
 
 def couples_the_batch_as_declared(case: FusionCase) -> None:
-    """A row depends on the rest of its batch if, and only if, it declares `couples_batch = True`."""
-    differing, coupled = None, False
-    for sources in SOURCES:
-        for training in (False, True):
-            network, inputs = case.network(sources).train(training), case.input(sources)
-            with torch.no_grad():
-                together = modules.rows(_outputs(network, inputs), slice(3))
-                differing = modules.difference(together, _outputs(network, [x[:3] for x in inputs]))
-            coupled = coupled or differing is not None
-            if differing and not network.fusion.couples_batch:
-                mode = "training" if training else "eval"
-                raise Failed(
-                    f"it declares couples_batch = False, and when the batch is split {differing} "
-                    f"({mode} mode, {sources} sources): its evaluation would leak what its batch mates are"
-                )
-    if not coupled and case.network(2).fusion.couples_batch:
+    """In eval mode a row depends on the rest of its batch if, and only if, it declares `couples_batch = True`."""
+    differing = _difference_when_split(case, training=False)
+    if differing and not case.network().fusion.couples_batch:
+        raise Failed(
+            f"it declares couples_batch = False, and when the batch is split {differing}: predictions would depend on "
+            "their batch mates"
+        )
+    if not differing and case.network().fusion.couples_batch:
         raise Failed("it declares couples_batch = True, and splitting the batch changes nothing")
+
+
+def normalises_as_declared(case: FusionCase) -> None:
+    """In training, a row depends on the rest of its batch if, and only if, it declares `normalisation = "batch"`."""
+    fusion = case.network().fusion
+    if fusion.couples_batch:
+        raise Skipped("it couples the batch in any mode")
+    differing = _difference_when_split(case, training=True)
+    if differing and fusion.normalisation != "batch":
+        raise Failed(f"it declares normalisation = {fusion.normalisation!r}, and when the batch is split {differing}")
+    if not differing and fusion.normalisation == "batch":
+        raise Failed("it declares normalisation = 'batch', and splitting the batch changes nothing in training")
 
 
 def follows_the_order_of_the_batch(case: FusionCase) -> None:
@@ -241,6 +245,7 @@ SUITE = Suite(
     checks=(
         gradient_reaches_every_source,
         couples_the_batch_as_declared,
+        normalises_as_declared,
         follows_the_order_of_the_batch,
         treats_equal_rows_as_declared,
         takes_a_batch_of_one,
@@ -251,6 +256,22 @@ SUITE = Suite(
         never_waits_for_the_device,
     ),
 )
+
+
+def _has_batchnorm(fusion: Fusion) -> bool:
+    return fusion.normalisation == "batch"
+
+
+def _difference_when_split(case: FusionCase, *, training: bool) -> str | None:
+    """What differs for the first rows of a batch when the others are taken away; None where nothing does."""
+    for sources in SOURCES:
+        network, inputs = case.network(sources).train(training), case.input(sources)
+        with torch.no_grad():
+            together = modules.rows(_outputs(network, inputs), slice(3))
+            differing = modules.difference(together, _outputs(network, [x[:3] for x in inputs]))
+        if differing:
+            return f"{differing} ({sources} sources)"
+    return None
 
 
 def _outputs(network: Any, inputs: list[Tensor]) -> Named:
