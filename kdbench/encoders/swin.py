@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import timm
-from huggingface_hub import constants, hf_hub_download, hf_hub_url, try_to_load_from_cache
 from timm.models.swin_transformer import checkpoint_filter_fn
 from torch import Tensor
 
@@ -44,7 +43,9 @@ class SwinT(Encoder):
             MODEL, pretrained=False, num_classes=0, in_chans=in_channels, img_size=image_size, drop_path_rate=drop_path
         )
         if weights != "random":
-            path = pretrained_file() if weights == "pretrained" else Path(weights)
+            path = (
+                pretraining.hub_file(REPOSITORY, FILE, encoder="swin_t") if weights == "pretrained" else Path(weights)
+            )
             state = checkpoint_filter_fn(pretraining.read(path), self.backbone)
             pretraining.load(self.backbone, state, origin=str(path), input_weight="patch_embed.proj.weight")
             self.pretrained = f"{REPOSITORY} (ImageNet-1k)" if weights == "pretrained" else pretraining.provenance(path)
@@ -69,19 +70,3 @@ class SwinT(Encoder):
     def pool(self, last: Tensor) -> Tensor:
         """LayerNorm, then the mean over the grid: `(B, 768)`."""
         return self.backbone.norm(last.permute(0, 2, 3, 1)).mean((1, 2))
-
-
-def pretrained_file() -> Path:
-    """The ImageNet-1k weights, from the hub's cache or from the hub.
-
-    Raises:
-        UsageError: They are in neither.
-    """
-    cached = try_to_load_from_cache(REPOSITORY, FILE)
-    if isinstance(cached, str):
-        return Path(cached)
-    url = hf_hub_url(REPOSITORY, FILE)
-    if constants.HF_HUB_OFFLINE or not pretraining.reachable(url):
-        place = f"the cache {constants.HF_HUB_CACHE} (hf download {REPOSITORY} {FILE})"
-        raise pretraining.unavailable("swin_t", FILE, REPOSITORY, place)
-    return Path(hf_hub_download(REPOSITORY, FILE))

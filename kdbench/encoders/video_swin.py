@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from urllib.error import URLError
 
-import torch
 from torch import Tensor, nn
 from torchvision.models.video import Swin3D_T_Weights
 from torchvision.models.video.swin_transformer import PatchEmbed3d, SwinTransformer3d
 
 from kdbench.encoders import weights as pretraining
 from kdbench.encoders.base import Encoder
-from kdbench.errors import UsageError
 from kdbench.registry import encoder
 
 KINETICS = Swin3D_T_Weights.KINETICS400_V1
@@ -51,7 +48,10 @@ class VideoSwinT(Encoder):
         self.backbone.head = nn.Identity()
         if weights != "random":
             path = Path(weights)
-            state = pretrained_state() if weights == "pretrained" else pretraining.read(path)
+            if weights == "pretrained":
+                state = pretraining.torchvision_state(KINETICS, encoder="video_swin_t")
+            else:
+                state = pretraining.read(path)
             origin = KINETICS.url if weights == "pretrained" else str(path)
             pretraining.load(self.backbone, state, origin=origin, input_weight="patch_embed.proj.weight")
             self.pretrained = f"{KINETICS} (Kinetics-400)" if weights == "pretrained" else pretraining.provenance(path)
@@ -70,23 +70,3 @@ class VideoSwinT(Encoder):
     def pool(self, last: Tensor) -> Tensor:
         """LayerNorm, then the mean over time and space: `(B, 768)`."""
         return self.backbone.norm(last.permute(0, 2, 3, 4, 1)).mean((1, 2, 3))
-
-
-def pretrained_state() -> dict[str, Tensor]:
-    """The Kinetics-400 weights, from torch's hub folder or from the network.
-
-    Raises:
-        UsageError: They are in neither, or the cached file is broken.
-    """
-    place = Path(torch.hub.get_dir()) / "checkpoints" / KINETICS.url.rpartition("/")[2]
-    if not place.is_file() and not pretraining.reachable(KINETICS.url):
-        raise pretraining.unavailable("video_swin_t", place.name, KINETICS.url, place)
-    try:
-        return dict(KINETICS.get_state_dict(progress=False, check_hash=True, weights_only=True))
-    except URLError as error:
-        raise pretraining.unavailable("video_swin_t", place.name, KINETICS.url, place) from error
-    except Exception as error:
-        raise UsageError(
-            f"the weights at {place} cannot be read: {type(error).__name__}: {error}",
-            hint=f"Delete that file and fetch it again from {KINETICS.url}",
-        ) from error

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+from urllib.error import URLError
 
+import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from kdbench.errors import Unavailable, UsageError
+
+if TYPE_CHECKING:
+    from torchvision.models import WeightsEnum
 
 IMAGENET_STATISTICS = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 REACH_SECONDS = 10
@@ -31,6 +38,44 @@ def unavailable(encoder: str, file: str, url: str, place: Path | str) -> UsageEr
         hint=f"Put that file at {place}; or name a safetensors file with weights: PATH; "
         "or train from scratch with weights: random.",
     )
+
+
+def hub_file(repository: str, file: str, *, encoder: str) -> Path:
+    """A file of a model hub's repository, from the hub's cache or from the hub.
+
+    Raises:
+        UsageError: It is in neither.
+    """
+    from huggingface_hub import constants, hf_hub_download, hf_hub_url, try_to_load_from_cache
+
+    cached = try_to_load_from_cache(repository, file)
+    if isinstance(cached, str):
+        return Path(cached)
+    url = hf_hub_url(repository, file)
+    if constants.HF_HUB_OFFLINE or not reachable(url):
+        place = f"the cache {constants.HF_HUB_CACHE} (hf download {repository} {file})"
+        raise unavailable(encoder, file, repository, place)
+    return Path(hf_hub_download(repository, file))
+
+
+def torchvision_state(entry: WeightsEnum, *, encoder: str) -> dict[str, Tensor]:
+    """Weights of torchvision, from torch's hub folder or from the network.
+
+    Raises:
+        UsageError: They are in neither, or the cached file is broken.
+    """
+    place = Path(torch.hub.get_dir()) / "checkpoints" / entry.url.rpartition("/")[2]
+    if not place.is_file() and not reachable(entry.url):
+        raise unavailable(encoder, place.name, entry.url, place)
+    try:
+        return dict(entry.get_state_dict(progress=False, check_hash=True, weights_only=True))
+    except URLError as error:
+        raise unavailable(encoder, place.name, entry.url, place) from error
+    except Exception as error:
+        raise UsageError(
+            f"the weights at {place} cannot be read: {type(error).__name__}: {error}",
+            hint=f"Delete that file and fetch it again from {entry.url}",
+        ) from error
 
 
 def read(path: Path) -> dict[str, Tensor]:
@@ -61,18 +106,32 @@ def provenance(path: Path) -> str:
         return f"{path.name} sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()[:16]}"
 
 
-def load(model: nn.Module, state: Mapping[str, Tensor], *, origin: str, input_weight: str) -> None:
+def load(
+    model: nn.Module,
+    state: Mapping[str, Tensor],
+    *,
+    origin: str,
+    input_weight: str | Sequence[str],
+    head: str | Sequence[str] = ("head",),
+) -> None:
     """Loads a backbone's weights; a classification head among them is left out.
 
-    The kernel named `input_weight` is fitted to the model's number of input channels.
+    Args:
+        model: The backbone.
+        state: Its weights by name.
+        origin: Where they come from, for messages.
+        input_weight: Names of the kernels that see the input; they are fitted to the model's number of channels.
+        head: Modules that classify: what they hold and the model does not is left out.
 
     Raises:
         UsageError: Keys or shapes are not the model's.
     """
     wanted = model.state_dict()
-    state = {key: value for key, value in state.items() if not key.startswith("head.")}
-    if input_weight in state:
-        state[input_weight] = fit_input_channels(state[input_weight], wanted[input_weight].shape[1])
+    heads = tuple(f"{name}." for name in ([head] if isinstance(head, str) else head))
+    state = {key: value for key, value in state.items() if key in wanted or not key.startswith(heads)}
+    for name in [input_weight] if isinstance(input_weight, str) else input_weight:
+        if name in state and name in wanted:
+            state[name] = fit_input_channels(state[name], wanted[name].shape[1])
     wrong = [f"{key} is missing" for key in wanted if key not in state]
     wrong += [f"{key} is unknown" for key in state if key not in wanted]
     wrong += [
@@ -84,6 +143,11 @@ def load(model: nn.Module, state: Mapping[str, Tensor], *, origin: str, input_we
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise UsageError(f"weights: {origin} does not fit the encoder: {'; '.join(wrong[:3])}{more}")
     model.load_state_dict(state)
+
+
+def normalisation_of(model: nn.Module) -> Literal["batch", "sample"]:
+    """`batch` where the model holds a BatchNorm of any kind, else `sample`."""
+    return "batch" if any(isinstance(part, _BatchNorm) for part in model.modules()) else "sample"
 
 
 def fit_input_channels(weight: Tensor, channels: int) -> Tensor:

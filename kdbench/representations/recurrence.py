@@ -72,7 +72,7 @@ def recurrence_plot(
             radius = _percentile(distances.flatten(-2), percentage / 100)[..., None]
         else:
             radius = threshold
-        return torch.lt(distances, radius, out=fresh(distances.shape, dtype=dtype, device=series.device))
+        return fresh(distances.shape, dtype=dtype, device=series.device).copy_(distances < radius)
 
 
 def checked(threshold: Threshold, percentage: float, dimension: int, time_delay: int) -> None:

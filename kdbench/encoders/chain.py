@@ -1,0 +1,149 @@
+"""A model as a chain of its modules, cut into four stages."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+CONTAINERS = (nn.Sequential, nn.ModuleList)
+POSITIONS = "_pos_embed"
+"""timm's method that adds position embeddings and prefix tokens to the patches; it applies `pos_drop` itself."""
+
+
+class NotAChain(Exception):
+    """The model does not run as a chain of its modules; the message says why."""
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Which modules run in which stage.
+
+    Attributes:
+        stem: Steps before the first stage: paths of modules below the model, or names of its methods.
+        stages: Steps of each of the four stages.
+        tail: Steps that follow the last stage, as the last norm.
+        layouts: How the model lays out what leaves the stem and each stage: `nchw`, `nhwc` or `tokens`.
+    """
+
+    stem: tuple[str, ...]
+    stages: tuple[tuple[str, ...], ...]
+    tail: tuple[str, ...]
+    layouts: tuple[str, ...]
+
+    @staticmethod
+    def run(model: nn.Module, steps: Sequence[str], x: Tensor) -> Tensor:
+        """Runs steps in turn."""
+        for step in steps:
+            x = _step(model, step)(x)
+        return x
+
+
+def chain_of(model: Any, image: Tensor) -> tuple[Chain, tuple[int, ...]]:
+    """Finds the chain of a timm model in eval mode, and proves it on an image.
+
+    Args:
+        model: With `feature_info`, `forward_features` and children in the order in which they run.
+        image: `(1, C, S, S)`.
+
+    Returns:
+        The chain, and the channels of the four maps.
+
+    Raises:
+        NotAChain: There are not four stages, or the chain does not give exactly what `forward_features` gives.
+    """
+    cuts, widths = _cuts(model)
+    steps = list(_steps(model, cuts))
+    missing = [cut for cut in cuts if cut not in steps]
+    if missing:
+        raise NotAChain(f"its {missing[0]} is no module of a sequence")
+    ends = [steps.index(cut) + 1 for cut in cuts]
+    container = cuts[0].rpartition(".")[0]
+    first = max(1, next(i for i, step in enumerate(steps) if step == cuts[0] or _lies_in(container, step)))
+    if sorted({first, *ends}) != [first, *ends]:
+        raise NotAChain("its stages do not follow one another")
+    parts = [tuple(steps[start:end]) for start, end in zip([first, *ends], [*ends, len(steps)], strict=True)]
+    stem, stages, rest = tuple(steps[:first]), tuple(parts[:4]), parts[4]
+    x, layouts = image, []
+    for part, width in zip((stem, *stages), (None, *widths), strict=True):
+        x = _tried(model, part, x)
+        layouts.append(_layout(model, x))
+        found = x.shape[1 if layouts[-1] == "nchw" else -1]
+        if width not in (None, found):
+            raise NotAChain(f"its {part[-1]} gives {found} channels, and timm names {width}")
+    tail = _tail(model, rest, x, model.forward_features(image))
+    return Chain(stem, stages, tail, tuple(layouts)), widths
+
+
+def _cuts(model: Any) -> tuple[list[str], tuple[int, ...]]:
+    """The last modules of the four stages, and the widths of their maps."""
+    info = list(getattr(model, "feature_info", None) or [])
+    if len(info) < 4:
+        raise NotAChain(f"timm names {len(info)} resolutions of it, and four are needed")
+    if len({entry["reduction"] for entry in info}) == 1:
+        chosen = [info[(part + 1) * len(info) // 4 - 1] for part in range(4)]
+    else:
+        chosen = info[-4:]
+    return [entry["module"] for entry in chosen], tuple(int(entry["num_chs"]) for entry in chosen)
+
+
+def _steps(model: nn.Module, cuts: Sequence[str], prefix: str = "") -> Iterator[str]:
+    """Paths of the modules in order; containers that hold a cut are opened."""
+    positioned = not prefix and hasattr(model, POSITIONS)
+    for name, child in model.named_children():
+        path = prefix + name
+        if positioned and name == "pos_drop":
+            continue
+        if any(cut.startswith(f"{path}.") for cut in cuts) and isinstance(child, CONTAINERS):
+            yield from _steps(child, cuts, f"{path}.")
+        else:
+            yield path
+        if positioned and name == "patch_embed":
+            yield POSITIONS
+
+
+def _lies_in(container: str, step: str) -> bool:
+    return bool(container) and step.startswith(f"{container}.")
+
+
+def _step(model: nn.Module, step: str) -> Any:
+    return getattr(model, step) if step == POSITIONS else model.get_submodule(step)
+
+
+def _tried(model: nn.Module, steps: Sequence[str], x: Tensor) -> Tensor:
+    for step in steps:
+        try:
+            x = _step(model, step)(x)
+        except Exception as error:
+            raise NotAChain(f"its {step} does not take what the module before it gives ({error})") from error
+        if not isinstance(x, Tensor):
+            raise NotAChain(f"its {step} gives {type(x).__name__} instead of a tensor")
+    return x
+
+
+def _layout(model: Any, x: Tensor) -> str:
+    if x.dim() == 3:
+        patches = x.shape[1] - getattr(model, "num_prefix_tokens", 0)
+        if math.isqrt(patches) ** 2 != patches:
+            raise NotAChain(f"its {x.shape[1]} tokens are no square of patches")
+        return "tokens"
+    if x.dim() != 4:
+        raise NotAChain(f"its maps have {x.dim()} axes")
+    return "nhwc" if str(getattr(model, "output_fmt", "NCHW")).upper().endswith("NHWC") else "nchw"
+
+
+def _tail(model: nn.Module, rest: Sequence[str], x: Tensor, wanted: Any) -> tuple[str, ...]:
+    """The fewest further modules after which the chain has given exactly what the model gives."""
+    for count in range(len(rest) + 1):
+        if count:
+            try:
+                x = _tried(model, rest[count - 1 : count], x)
+            except NotAChain:
+                break
+        if isinstance(wanted, Tensor) and x.shape == wanted.shape and torch.equal(x, wanted):
+            return tuple(rest[:count])
+    raise NotAChain("run as a chain of its modules it gives other features than it does itself")
