@@ -1,0 +1,1 @@
+"""Cosine distillation of pooled features, for kdbench."""
