@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.linear_model import RidgeClassifierCV
 from sklearn.pipeline import make_pipeline
@@ -14,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from kdbench.data.card import load_card
 from kdbench.data.motionsim.actions import ACTIONS
 from kdbench.data.motionsim.reader import MotionSim
-from kdbench.data.protocol import protocol_names
+from kdbench.data.protocol import protocol_names, split
 from kdbench.data.reader import check
 from kdbench.data.store import open_dataset
 from kdbench.data.timeline import resample
@@ -158,7 +159,17 @@ def test_cameras_share_the_sensors_of_a_performance(card):
         assert not np.array_equal(view.clip, views[0].clip)
     first = alone.read(trial_of(alone, "a1_s2_t1"), "depth", FRAMES)
     assert all(np.array_equal(views[0].series[name], series) for name, series in first.series.items())
-    assert several.card.protocols["cross_view"].test == {"camera": (3,)}
+
+
+@pytest.mark.parametrize("protocol", ["cross_view", "subject_specific"])
+def test_a_validation_part_takes_a_performance_with_all_its_cameras(card, protocol):
+    reader = MotionSim(card, None, SMALL | {"cameras": 3, "trials": 4})
+    index = pd.DataFrame([{"trial": t.id, "label": t.label, **t.columns} for t in reader.trials()])
+    parts = split(reader.card, index, protocol, validation=True, seed=0)
+    performances = {part: {trial.partition("_c")[0] for trial in trials} for part, trials in parts.parts().items()}
+    assert performances["validation"]
+    assert performances["train"].isdisjoint(performances["validation"])
+    assert ("c3" in {trial[-2:] for trial in parts.train}) == (protocol == "subject_specific")
 
 
 def test_occlusion_hides_a_part_of_the_same_picture(card):

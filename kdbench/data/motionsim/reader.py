@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,13 @@ class MotionSim(Reader):
         check_options(self.options)
         self.card = sized(card, self.options)
 
+    def trials(self) -> list[Trial]:
+        """See `Reader.trials`; with several cameras, the column `performance` names what they all saw."""
+        found = super().trials()
+        if self.options["cameras"] == 1:
+            return found
+        return [replace(trial, columns={**trial.columns, "performance": _performance(trial)}) for trial in found]
+
     def motion(self, trial: Trial) -> tuple[Motion, Performer]:
         """The movement behind a trial, exact and continuous in time, and who performs it."""
         action, subject, repetition = (int(trial.columns[name]) for name in ("action", "subject", "repetition"))
@@ -60,10 +68,9 @@ class MotionSim(Reader):
     def read(self, trial: Trial, view: str | None, frames: int) -> Recording:
         """See `Reader.read`."""
         motion, who = self.motion(trial)
-        performance = trial.id.partition("_c")[0]
 
         def errors(device: str) -> np.random.Generator:
-            return self._generator(device, performance)
+            return self._generator(device, _performance(trial))
 
         series = readings(WORN[self.options["sensors"]], motion, who, self.options["noise"], errors)
         if view is None:
@@ -88,3 +95,7 @@ class MotionSim(Reader):
 
     def _generator(self, part: str, name: str) -> np.random.Generator:
         return np.random.default_rng(seed_for("motionsim", self.options["seed"], part, name))
+
+
+def _performance(trial: Trial) -> str:
+    return trial.id.partition("_c")[0]

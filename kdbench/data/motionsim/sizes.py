@@ -20,6 +20,9 @@ _COUNTS: dict[str, tuple[int, float]] = {
     "cameras": (1, len(CAMERAS)),
 }
 
+# All cameras share a performance's sensors: a validation part takes it whole or not at all.
+_WHOLE = Validation(share=0.25, whole="performance")
+
 
 def check_options(options: Mapping[str, Any]) -> None:
     """Checks every knob.
@@ -65,9 +68,12 @@ def sized(card: Card, options: Mapping[str, Any]) -> Card:
         protocols["cross_view"] = ProtocolRule(
             title="The last camera tests, the others train: the same performances, so the sensors leak entirely",
             test={"camera": cameras[-1:]},
-            validation=Validation(where={"camera": cameras[-2:-1]}),
+            validation=_WHOLE,
             disjoint=("camera",),
         )
+        specific = protocols.get("subject_specific")
+        if specific is not None:
+            protocols["subject_specific"] = specific.model_copy(update={"validation": _WHOLE})
     changes = {
         "classes": card.classes[: options["actions"]],
         "trials": Trials(id=name, columns=columns, label="action"),
