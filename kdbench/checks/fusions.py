@@ -115,10 +115,10 @@ def _demand_shapes(
                 f"{fusion.out_width}; separate branches keep {CHANNELS} and {WIDTH}"
             )
         return
-    maps, embedding = fusion.after(list(zip(*stages, strict=True)), embeddings)
-    channels = tuple(x.shape[1] for x in maps)
-    if channels != tuple(fusion.out_channels):
-        raise Failed(f"its joint maps have {channels} channels {words}, and it declares {tuple(fusion.out_channels)}")
+    joined, embedding = fusion.after(list(zip(*stages, strict=True)), embeddings)
+    widths = tuple(x.shape[1] for x in joined)
+    if widths != tuple(fusion.out_channels):
+        raise Failed(f"its joint maps have {widths} channels {words}, and it declares {tuple(fusion.out_channels)}")
     if tuple(embedding.shape) != (SAMPLES, fusion.out_width):
         raise Failed(
             f"its joint embedding is {tuple(embedding.shape)} {words}, and it declares out_width = {fusion.out_width}"
@@ -256,10 +256,6 @@ SUITE = Suite(
         never_waits_for_the_device,
     ),
 )
-
-
-def _has_batchnorm(fusion: Fusion) -> bool:
-    return fusion.normalisation == "batch"
 
 
 def _difference_when_split(case: FusionCase, *, training: bool) -> str | None:

@@ -41,7 +41,8 @@ class MultiHead(Fusion):
         heads: Attention heads.
         join: `concat` or `sum` of the attended sources; the paper compares both.
         norm: `batch` is BatchNorm; `layer` normalises each sample on its own, so that it never depends on its batch.
-        dropout: Share of the attention weights, and of Z, that training drops.
+        dropout: Share of Z that training drops.
+        attention_dropout: Share of the attention weights that training drops; of two sources it takes one away often.
 
     Raises:
         UsageError: Heads that do not divide the hidden width, an unknown join or norm, or a dropout outside [0, 1).
@@ -60,18 +61,20 @@ class MultiHead(Fusion):
         join: Literal["concat", "sum"] = "concat",
         norm: Literal["batch", "layer"] = "batch",
         dropout: float = 0.4,
+        attention_dropout: float = 0.4,
     ) -> None:
         super().__init__(channels, sources, width)
         if hidden < 1 or heads < 1 or hidden % heads:
             raise UsageError(f"multihead: {heads} heads do not divide the hidden width {hidden}")
         if join not in JOINS:
             raise unknown("join of multihead", str(join), JOINS)
-        if not 0 <= dropout < 1:
-            raise UsageError(f"multihead: dropout = {dropout}, expected a number in [0, 1)")
+        for key, share in (("dropout", dropout), ("attention_dropout", attention_dropout)):
+            if not 0 <= share < 1:
+                raise UsageError(f"multihead: {key} = {share}, expected a number in [0, 1)")
         self.join = join
         self.out_width = hidden
         self.projections = nn.ModuleList(nn.Linear(width, hidden) for _ in range(sources))
-        self.attention = nn.MultiheadAttention(hidden, heads, dropout=dropout, batch_first=True)
+        self.attention = nn.MultiheadAttention(hidden, heads, dropout=attention_dropout, batch_first=True)
         joined = hidden * (sources if join == "concat" else 1)
         self.head = nn.Sequential(*activated(joined, norm, dropout, "multihead"), nn.Linear(joined, hidden), nn.ReLU())
         self.normalisation = "batch" if norm == "batch" else "sample"
