@@ -69,7 +69,6 @@ def sized(card: Card, options: Mapping[str, Any]) -> Card:
             title="The last camera tests, the others train: the same performances, so the sensors leak entirely",
             test={"camera": cameras[-1:]},
             validation=_WHOLE,
-            disjoint=("camera",),
         )
         specific = protocols.get("subject_specific")
         if specific is not None:
