@@ -142,7 +142,8 @@ def test_batchnorm_says_so_and_takes_a_batch_of_one(kind) -> None:
     stages, embeddings = branches(2)
     one = [tuple(m[:1] for m in branch) for branch in stages], [h[:1] for h in embeddings]
     for norm, declared in (("batch", "batch"), ("layer", "sample")):
-        fusion = kind(CHANNELS, 2, WIDTH, norm=norm, dropout=0.0).double()
+        still = {"dropout": 0.0, "attention_dropout": 0.0} if kind is MultiHead else {"dropout": 0.0}
+        fusion = kind(CHANNELS, 2, WIDTH, norm=norm, **still).double()
         assert fusion.normalisation == declared
         fusion.train().after(stages, embeddings)
         alone = fusion.after(*one)[1]
@@ -183,6 +184,7 @@ def test_attention_gives_a_source_that_scores_high_the_word(score: str) -> None:
             lambda: MultiHead(CHANNELS, 2, WIDTH, norm="bacth"),
             "unknown norm of multihead 'bacth'; did you mean 'batch'",
         ),
+        (lambda: MultiHead(CHANNELS, 2, WIDTH, attention_dropout=-1), "attention_dropout = -1, expected a number"),
         (lambda: Guided(CHANNELS, 2, WIDTH, norm="group"), "unknown norm of guided 'group'"),
         (lambda: Guided(CHANNELS, 2, WIDTH, hidden=0), "hidden = 0, expected a positive width"),
         (lambda: Guided(CHANNELS, 2, WIDTH, dropout=-0.1), "dropout = -0.1"),
