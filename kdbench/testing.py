@@ -16,23 +16,23 @@ Options of `check` and `parametrize`, by kind; a check that an option does not c
   `(student, teacher, value)`.
 - encoder, fusion, representation: `params`, `device`.
 - semantics: `params`, `dataset` (whose class names).
-- dataset: `data_dir`, `options`, `trials` (how many recordings are read).
-- method: `dataset`, `preset`, `overrides`, `data_dir`.
+- dataset: `data_dir`, `options`, `trials` (how many recordings are read with their video).
+- method: `dataset`, `preset`, `overrides`, `data_dir`, and `make`, a function like `kdbench.phases.student_training`,
+  by which a loop, a teacher or a loader of one's own is held to what the framework's guarantees.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from kdbench.checks.base import Check, Report, Result
 from kdbench.checks.find import checks_of, report_of, targets
-from kdbench.errors import unknown
 
-__all__ = ["Report", "Result", "check", "checks", "parametrize"]
+__all__ = ["Check", "Report", "Result", "check", "checks", "parametrize"]
 
 
-def check(kind: str | None, name_or_component: Any, *, only: tuple[str, ...] = (), **options: Any) -> Report:
+def check(kind: str | None, name_or_component: Any, *, only: Sequence[str] = (), **options: Any) -> Report:
     """Runs the conformance checks of a part.
 
     Args:
@@ -41,7 +41,7 @@ def check(kind: str | None, name_or_component: Any, *, only: tuple[str, ...] = (
         name_or_component: A registered name, a decorated component that need not be registered, or the path of a
             recipe's or a data set's YAML file.
         only: Names of the checks that are wanted; all by default.
-        options: See the module.
+        options: See the module. Where a name stands for parts of several kinds, each gets those that its kind takes.
 
     Returns:
         One result a check. A component that raises has failed the check; nothing is raised for it.
@@ -52,24 +52,9 @@ def check(kind: str | None, name_or_component: Any, *, only: tuple[str, ...] = (
     return report_of(checks(kind, name_or_component, only=only, **options))
 
 
-def checks(kind: str | None, name_or_component: Any, *, only: tuple[str, ...] = (), **options: Any) -> list[Check]:
-    """The checks of a part, not yet run; arguments and errors as in `check`.
-
-    Where a name stands for parts of several kinds, each gets the options that its kind takes.
-    """
-    found = targets(kind, name_or_component)
-    for option in options:
-        if not any(option in target.suite.options for target in found):
-            known = sorted({name for target in found for name in target.suite.options})
-            raise unknown("option", option, known)
-    fitting = [{name: value for name, value in options.items() if name in target.suite.options} for target in found]
-    wanted = [tuple(name for name in only if len(found) == 1 or name in target.suite.names) for target in found]
-    return [
-        each
-        for target, given, names in zip(found, fitting, wanted, strict=True)
-        if names or not only
-        for each in checks_of(target, given, names)
-    ]
+def checks(kind: str | None, name_or_component: Any, *, only: Sequence[str] = (), **options: Any) -> list[Check]:
+    """The checks of a part, not yet run; arguments and errors as in `check`."""
+    return checks_of(targets(kind, name_or_component), options, only)
 
 
 def parametrize(kind: str | None, name_or_component: Any, **options: Any) -> Callable[[Any], Any]:

@@ -16,7 +16,6 @@ from typing import Any, Literal
 
 from kdbench.checks.explain import explained, missing
 from kdbench.checks.isolation import isolated
-from kdbench.errors import unknown
 
 Outcome = Literal["passed", "failed", "skipped"]
 PASSED: Outcome = "passed"
@@ -155,16 +154,7 @@ class Suite:
             options: Keyword arguments of the case.
             only: Names of the checks that are wanted; all where there are none.
             present: A context in which the framework finds the component by its name.
-
-        Raises:
-            UsageError: An option or a check that does not exist.
         """
-        for option in options:
-            if option not in self.options:
-                raise unknown(f"option of the checks of a {kind}", option, self.options)
-        for wanted in only:
-            if wanted not in self.names:
-                raise unknown(f"check of a {kind}", wanted, self.names)
         chosen = [step for step in self.steps if not only or step in only]
         return _Session(self, kind, name, lambda: self.case(name, load(), **options), present).checks(chosen)
 

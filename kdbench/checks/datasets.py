@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -96,12 +97,12 @@ class DatasetCase:
         chosen = np.linspace(0, len(self.trials) - 1, min(count, len(self.trials))).astype(int)
         return [self.trials[position] for position in chosen]
 
-    def splits(self) -> Iterator[tuple[str, Split]]:
-        """Every protocol, with and without a validation part, at several seeds; with words for messages."""
+    def splits(self) -> Iterator[tuple[str, str, Split]]:
+        """Every protocol by name, with and without a validation part, at several seeds; with words for messages."""
         for name in protocol_names(self.card):
             for validation, seed in ((False, 0), *((True, seed) for seed in SEEDS)):
                 words = f"protocol '{name}'" + (f" with a validation part (seed {seed})" if validation else "")
-                yield words, split(self.card, self.index, name, validation=validation, seed=seed)
+                yield name, words, split(self.card, self.index, name, validation=validation, seed=seed)
 
     @functools.cached_property
     def recordings(self) -> dict[str, dict[str, Recording]]:
@@ -142,10 +143,9 @@ def labels_every_trial(case: DatasetCase) -> None:
 
 def protocols_do_not_leak(case: DatasetCase) -> None:
     """No trial, and no value that a protocol keeps apart, is in two parts of it."""
-    for words, parts in case.splits():
-        rule = words.split("'")[1]
-        apart = _kept_apart(case, rule)
-        by_trial = case.index.set_index("trial")
+    by_trial = case.index.set_index("trial")
+    for protocol, words, parts in case.splits():
+        apart = _kept_apart(case, protocol)
         for (first, a), (second, b) in itertools.combinations(parts.parts().items(), 2):
             if shared := sorted(set(a) & set(b)):
                 raise Failed(f"{words}: {_some(shared)} is in {first} and in {second}")
@@ -161,7 +161,7 @@ def parts_share_no_recording(case: DatasetCase) -> None:
     for trial, sha256 in case.series.items():
         same.setdefault(sha256, []).append(trial)
     several = [trials for trials in same.values() if len(trials) > 1]
-    for words, parts in case.splits() if several else ():
+    for _, words, parts in case.splits() if several else ():
         where = {trial: name for name, trials in parts.parts().items() for trial in trials}
         for trials in several:
             held = {where[trial] for trial in trials if trial in where}
@@ -172,7 +172,7 @@ def parts_share_no_recording(case: DatasetCase) -> None:
 def parts_know_every_class(case: DatasetCase) -> None:
     """Every part of every protocol shows every class."""
     labels = case.index.set_index("trial")["label"]
-    for words, parts in case.splits():
+    for _, words, parts in case.splits():
         for name, trials in parts.parts().items():
             held = set(labels.loc[list(trials)])
             lacking = [text for label, text in enumerate(case.card.class_names) if label not in held]
@@ -272,9 +272,10 @@ def _kept_apart(case: DatasetCase, protocol: str) -> list[str]:
         pattern = re.escape(template).replace(r"\{", "{").replace(r"\}", "}")
         if re.fullmatch(re.sub(r"{\w+}", ".+", pattern), protocol):
             declared += rule.disjoint
-    by_name = re.match(r"cross_(\w+)", protocol)
-    named = "subject" if protocol.startswith("loso") else by_name.group(1) if by_name else None
-    return list(dict.fromkeys([*declared, *([named] if named in case.index.columns else [])]))
+    named = "subject" if protocol.startswith("loso") else protocol.removeprefix("cross_")
+    if protocol.startswith(("loso", "cross_")) and named in case.index.columns:
+        declared.append(named)
+    return list(dict.fromkeys(declared))
 
 
 def _lengths(case: DatasetCase) -> dict[tuple[str, str], list[tuple[str, float, float]]]:
@@ -295,8 +296,7 @@ def _lengths(case: DatasetCase) -> dict[tuple[str, str], list[tuple[str, float, 
 
 
 def _repeated(values: Any) -> list[Any]:
-    seen: set[Any] = set()
-    return [value for value in values if value in seen or seen.add(value)]
+    return [value for value, count in Counter(values).items() if count > 1]
 
 
 def _some(values: Any) -> str:

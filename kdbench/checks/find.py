@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,13 +121,34 @@ def everything(kind: str) -> list[Target]:
     return [Target(singular, name) for name in registry(singular).names()]
 
 
-def checks_of(target: Target, options: Mapping[str, Any], only: tuple[str, ...] = ()) -> list[Check]:
-    """The checks of one target; nothing is loaded or run yet.
+def checks_of(found: Sequence[Target], options: Mapping[str, Any], only: Sequence[str] = ()) -> list[Check]:
+    """The checks of some targets; nothing is loaded or run yet.
+
+    Args:
+        found: The targets. Each gets the options and is asked for the checks that its kind has.
+        options: Options of the cases.
+        only: Names of the checks that are wanted; all where there are none.
 
     Raises:
-        UsageError: An option or a check that its kind does not have.
+        UsageError: An option or a check that none of them has.
     """
-    return target.suite.checks(target.kind, target.name, target.load, options, only=only, present=target.present)
+    kinds = " or ".join(dict.fromkeys(target.kind for target in found))
+    known_options = {name for target in found for name in target.suite.options}
+    known_checks = {name for target in found for name in target.suite.names}
+    for option in options:
+        if option not in known_options:
+            raise unknown(f"option of the checks of a {kinds}", option, known_options)
+    for name in only:
+        if name not in known_checks:
+            raise unknown(f"check of a {kinds}", name, known_checks)
+    checks: list[Check] = []
+    for target in found:
+        suite = target.suite
+        given = {name: value for name, value in options.items() if name in suite.options}
+        wanted = [name for name in only if name in suite.names]
+        if wanted or not only:
+            checks += suite.checks(target.kind, target.name, target.load, given, only=wanted, present=target.present)
+    return checks
 
 
 def report_of(checks: Iterable[Check], on_result: Callable[[Any], None] | None = None) -> Report:

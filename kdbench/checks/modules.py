@@ -51,7 +51,7 @@ def moved_off(module: nn.Module) -> nn.Module:
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in module.parameters():
-            parameter += 0.3 * torch.randn(parameter.shape, generator=generator).to(parameter)
+            parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator).to(parameter))
     return module
 
 

@@ -19,6 +19,7 @@ COMMANDS = {
     "data": ("kdbench.cli.data:app", "List, download, prepare, verify, preview, pack and clean data sets."),
     "list": ("kdbench.cli.listing:list_parts", "List methods, data sets and parts, with where each comes from."),
     "describe": ("kdbench.cli.describe:describe", "Explain one part, method or data set."),
+    "check": ("kdbench.cli.check:check", "Hold a part, a method or a data set to what it promises."),
     "new": ("kdbench.cli.new:new", "Start a part, a method or a data set of your own, packaged and tested."),
     "doctor": ("kdbench.cli.doctor:doctor", "Check the set-up, with the next step for whatever is amiss."),
 }

@@ -1,0 +1,158 @@
+"""`kdbench check`: the conformance checks of parts, methods and data sets, as tables or as JSON."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
+
+import typer
+
+from kdbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from kdbench.checks.base import Check, Report, Result
+    from kdbench.checks.find import Target
+
+_PIPE_WIDTH = 200
+_MARKS = {"passed": ("✓", "green"), "failed": ("✗", "bold red"), "skipped": ("–", "yellow")}
+
+
+def check(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME]...",
+            help="Parts, methods and data sets; a kind, such as losses; or the path of a recipe or card.",
+        ),
+    ] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(help="Where a name stands for several things: method, dataset, loss, …; all by default."),
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Check all that is known.")] = False,
+    only: Annotated[list[str] | None, typer.Option("--only", help="One check by its name; repeatable.")] = None,
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", help="A parameter of the part, or a key of the recipe: KEY=VALUE.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="Where parts are checked: cpu (default) or cuda.")] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(help="The data set that a method is tried on, or whose class names are turned to vectors."),
+    ] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="A folder that holds recordings; searched first.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Checks that parts, methods and data sets hold what they promise; exit code 1 where one does not."""
+    # What a component prints must not get between the lines of the report.
+    out = sys.stdout
+    with contextlib.redirect_stdout(sys.stderr):
+        found = _targets(names or [], kind, everything=everything)
+        groups = _groups(found, _options(found, assignments, device, dataset, data_dir), only or [])
+        report = _run(groups, None if as_json else out)
+    if as_json:
+        typer.echo(json.dumps(report.as_dict(), indent=2, ensure_ascii=False))
+    if not report.passed:
+        raise typer.Exit(1)
+
+
+def _targets(names: list[str], kind: str | None, *, everything: bool) -> list[Target]:
+    from kdbench.checks import find
+    from kdbench.registry import KINDS
+
+    if everything == bool(names):
+        raise UsageError("name what is to be checked, or give --all", hint="See what there is: kdbench list")
+    if everything:
+        return [target for each in ([kind] if kind else KINDS) for target in find.everything(each)]
+    found: list[Target] = []
+    for name in names:
+        whole = kind is None and name in KINDS.values()
+        found += find.everything(name) if whole else find.targets(kind, name)
+    return found
+
+
+def _options(
+    found: list[Target], assignments: list[str] | None, device: str | None, dataset: str | None, data_dir: Path | None
+) -> dict[str, Any]:
+    """The options that were given, by the names that the cases know them by."""
+    from kdbench.recipe import parse_overrides
+
+    options: dict[str, Any] = {"device": device, "dataset": dataset, "data_dir": data_dir}
+    options = {name: value for name, value in options.items() if value is not None}
+    if assignments:
+        values = parse_overrides(assignments)
+        taken = {name for target in found for name in target.suite.options}
+        options |= {name: values for name in ("params", "overrides", "options") if name in taken}
+    if device == "cuda":
+        _demand_gpu()
+    elif device not in (None, "cpu"):
+        raise UsageError(f"unknown device '{device}', expected cpu or cuda")
+    return options
+
+
+def _demand_gpu() -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        raise UsageError(
+            "there is no CUDA device here", hint="Check the driver with `kdbench doctor`, or use --device cpu"
+        )
+
+
+def _groups(found: list[Target], options: dict[str, Any], only: list[str]) -> list[list[Check]]:
+    """The checks of each component."""
+    from kdbench.checks.find import checks_of
+
+    groups: dict[tuple[str, str], list[Check]] = {}
+    for each in checks_of(found, options, only):
+        groups.setdefault((each.kind, each.component), []).append(each)
+    return list(groups.values())
+
+
+def _run(groups: list[list[Check]], out: TextIO | None) -> Report:
+    """Runs the checks, and shows each component's when they are done; nothing is shown without `out`."""
+    from rich.console import Console
+
+    from kdbench.checks.base import Report
+    from kdbench.checks.find import report_of
+
+    console = Console(file=out, quiet=out is None, highlight=False)
+    if not console.is_terminal:
+        console = Console(file=out, quiet=out is None, highlight=False, width=_PIPE_WIDTH)
+    results: list[Result] = []
+    for checks in groups:
+        report = report_of(checks)
+        results += report.results
+        _show(console, report, whole=len(groups) == 1)
+    if len(groups) > 1:
+        failed = len({(result.kind, result.component) for result in results if result.outcome == "failed"})
+        console.print(f"\n{len(groups)} checked, {f'{failed} failed' if failed else 'all hold what they promise'}")
+    return Report(tuple(results))
+
+
+def _show(console: Any, report: Report, *, whole: bool) -> None:
+    """One component: all of its checks, or a line with what failed below it."""
+    from rich.table import Table
+    from rich.text import Text
+
+    first = report.results[0]
+    counts = {outcome: sum(r.outcome == outcome for r in report.results) for outcome in _MARKS}
+    seconds = sum(result.seconds for result in report.results)
+    said = ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count)
+    mark, style = _MARKS["passed" if report.passed else "failed"]
+    console.print(
+        Text.assemble((f"{mark} ", style), (f"{first.kind} {first.component}", "bold"), f": {said} in {seconds:.1f} s")
+    )
+    table = Table(box=None, pad_edge=False, header_style="dim", show_header=whole)
+    table.add_column("check", no_wrap=True)
+    table.add_column("outcome", no_wrap=True)
+    table.add_column("message", overflow="fold")
+    for result in report.results:
+        if whole or result.outcome == "failed":
+            table.add_row(
+                f"  {result.name}", Text(result.outcome, style=_MARKS[result.outcome][1]), Text(result.message)
+            )
+    if table.row_count:
+        console.print(table)
