@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kdbench.errors import UsageError, unknown
-from kdbench.losses.numerics import precision_of, squared_distances
+from kdbench.losses.numerics import precision_of, squared_distances, widest
 from kdbench.registry import loss
 
 _EPS = 1e-12
@@ -69,9 +69,9 @@ def relational(
 
 def _relations(embedding: Tensor, precision: torch.dtype) -> tuple[Tensor, Tensor]:
     """Squared distances `(B, B)`, and which pairs are two distinct samples."""
-    wide = squared_distances(embedding.flatten(1))
-    rounding = max(32 * torch.finfo(wide.dtype).eps, (100 * torch.finfo(precision).eps) ** 2)
-    distances = wide.to(precision)
+    distances = squared_distances(embedding.flatten(1), precision)
+    between = widest(embedding.new_empty(0)).dtype
+    rounding = max(32 * torch.finfo(between).eps, (100 * torch.finfo(precision).eps) ** 2)
     spread = distances.detach().mean(1)
     floor = (rounding * (spread[:, None] + spread)).clamp_min(_EPS)
     return distances, distances.detach() > floor
@@ -81,8 +81,8 @@ def _distances(squares: Tensor, distinct: Tensor, squared: bool) -> Tensor:
     """Distances over their mean off the diagonal; coinciding samples are `sqrt(_EPS)` apart."""
     values = squares.where(distinct, _EPS)
     values = values if squared else values.sqrt()
-    values = values - values.diagonal().diag()
     samples = len(values)
+    values = values.masked_fill(torch.eye(samples, dtype=torch.bool, device=values.device), 0)
     mean = values.sum() / max(samples * (samples - 1), 1)
     return values / mean.clamp_min(torch.finfo(values.dtype).tiny)
 

@@ -8,12 +8,29 @@ import torch
 from kdbench.losses.numerics import at_least_float32, squared_distances, unit
 
 
+@pytest.mark.parametrize("samples", [7, 131])
 @pytest.mark.parametrize("offset", [0.0, 1e3])
-def test_distances_keep_their_digits_under_a_common_offset(offset: float) -> None:
-    points = torch.randn(7, 5, generator=torch.Generator().manual_seed(0)) + offset
+def test_distances_keep_their_digits_under_a_common_offset(offset: float, samples: int) -> None:
+    points = torch.randn(samples, 5, generator=torch.Generator().manual_seed(0)) + offset
     exact = (points.double()[:, None] - points.double()).square().sum(2)
     torch.testing.assert_close(squared_distances(points), exact, rtol=1e-9, atol=1e-9)
     assert (squared_distances(points).diagonal() == 0).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("offset", [0.0, 1e3])
+def test_the_gradient_of_distances_is_that_of_the_differences(offset: float, dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(0)
+    points = (torch.randn(131, 5, generator=generator) + offset).to(dtype).requires_grad_()
+    weights = torch.randn(131, 131, generator=generator)
+    exact = points.detach().double().requires_grad_()
+    (weights * squared_distances(points)).sum().backward()
+    (weights * (exact[:, None] - exact).square().sum(2)).sum().backward()
+    assert points.grad is not None
+    assert points.grad.dtype == dtype
+    assert exact.grad is not None
+    error = (points.grad - exact.grad).abs().max() / exact.grad.abs().max()
+    assert error < (1e-12 if dtype == torch.float64 else 1e-5)
 
 
 def test_autocast_does_not_take_them_down() -> None:
