@@ -65,13 +65,16 @@ class Origin:
         return files[-1] if files else None
 
     def source_sha256(self) -> str | None:
-        """Hash of the source: of all that the top-level package holds, else of the module's file; None without one."""
+        """Hash of the source: of all that the top-level package holds, else of the file; None where it is not there."""
         files = [] if self.sha256 else self._files()
         if not files:
             return self.sha256
-        if files[0].name == "__init__.py":
-            return _sha256_of_tree(files[0].parent)
-        return hashlib.sha256(files[-1].read_bytes()).hexdigest()
+        try:
+            if self.file is None and files[0].name == "__init__.py":
+                return _sha256_of_tree(files[0].parent)
+            return hashlib.sha256(files[-1].read_bytes()).hexdigest()
+        except (OSError, ValueError):
+            return None
 
     def beside(self, name: str) -> Path:
         """A file beside the module.
