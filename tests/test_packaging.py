@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from kdbench.methods import names
+from kdbench.scaffold import TEMPLATES
 
 ROOT = Path(__file__).parent.parent
 
@@ -32,6 +33,8 @@ def test_the_wheel_brings_recipes_cards_and_tables(wheel: Path) -> None:
         assert f"kdbench/_datasets/{dataset}/card.yaml" in files
         assert any(name.startswith(f"kdbench/_datasets/{dataset}/label_vectors") for name in files)
     assert not any(name.startswith(("tests/", "benchmarks/")) for name in files)
+    templates = {str(path.relative_to(ROOT)) for path in TEMPLATES.rglob("*") if path.is_file()}
+    assert {name for name in files if name.startswith("kdbench/templates/")} == templates
 
 
 @pytest.mark.slow
