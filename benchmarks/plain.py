@@ -21,7 +21,11 @@ def plain_step(training: Training) -> Callable[[Batch, int], None]:
         A function of a batch and a number to seed its augmentation with.
     """
     network, teacher, objective = training.network, training.teacher, training.objective
-    terms = [(term.weight, term.loss, term.with_teacher, term.on) for term in objective.terms.values()]
+    weights = objective.weights_at(0.0)
+    terms = [
+        (weight, term.losses, term.with_teacher, term.on)
+        for weight, term in zip(weights, objective.terms.values(), strict=True)
+    ]
     parameters = [*network.parameters(), *objective.parameters()]
     ablates = "ablated_logits" in objective.needs
 
@@ -53,14 +57,14 @@ def plain_step(training: Training) -> Callable[[Batch, int], None]:
             expanded = [z.logits.expand(len(batch), -1) for z in zero]
             branches = [b.replace(ablated_logits=x) for b, x in zip(branches, expanded, strict=True)]
         total = torch.zeros((), device=batch.label.device)
-        for weight, loss, with_teacher, on in terms:
+        for weight, losses, with_teacher, on in terms:
             for branch in branches:
                 ours = branch if on is None else getattr(branch, on)
                 if with_teacher:
                     theirs = [t if on is None else getattr(t, on) for t in teachers]
-                    value = torch.stack([loss(ours, target) for target in theirs]).mean()
+                    value = torch.stack([loss(ours, t) for loss, t in zip(losses, theirs, strict=True)]).mean()
                 else:
-                    value = loss(ours, batch=batch)
+                    value = losses[0](ours, batch=batch)
                 total = total + weight * value / len(branches)
         training.optimizer.zero_grad(set_to_none=True)
         total.backward()
