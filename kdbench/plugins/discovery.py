@@ -143,9 +143,12 @@ def _hint(name: str, present: Collection[str]) -> str:
 
 def _name_and_version(distribution: Distribution) -> tuple[str, str]:
     name, version = _of_folder(distribution)
-    metadata = distribution.metadata
-    held = (metadata["Name"], metadata["Version"]) if metadata is not None else (None, None)
-    return held[0] or name, held[1] or version or "of unknown version"
+    try:
+        # Without the file, versions of the library give None, raise, or give an empty message.
+        metadata = dict(distribution.metadata.items())
+    except (AttributeError, OSError):
+        metadata = {}
+    return metadata.get("Name") or name, metadata.get("Version") or version or "of unknown version"
 
 
 def _of_folder(distribution: Distribution) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 
 import pytest
@@ -133,7 +134,12 @@ def test_a_line_without_a_value_is_unreadable_too(site: Site, capsys: pytest.Cap
         ("Metadata-Version: 2.1\nName: Other\nVersion: 3\n", "Other 3"),
     ],
 )
-def test_metadata_without_a_version_or_missing_are_no_hindrance(metadata: str, owner: str, site: Site) -> None:
+@pytest.mark.parametrize("library", ["importlib.metadata", "importlib_metadata"])
+def test_metadata_without_a_version_or_missing_are_no_hindrance(
+    library: str, metadata: str, owner: str, site: Site
+) -> None:
+    # The backport, which mlflow brings, takes over the search as soon as it is imported.
+    importlib.import_module(library)
     site.add("bare", "[kdbench.losses]\nmine = bare_kd:mine\n", {"bare_kd.py": loss_source("mine")}, metadata=metadata)
     assert LOSSES.origin("mine").owner == owner
     assert LOSSES.get("mine").__module__ == "bare_kd"
