@@ -145,10 +145,10 @@ def _name_and_version(distribution: Distribution) -> tuple[str, str]:
     name, version = _of_folder(distribution)
     try:
         # Without the file, versions of the library give None, raise, or give an empty message.
-        metadata = dict(distribution.metadata.items())
+        names, versions = (distribution.metadata.get_all(key) for key in ("Name", "Version"))
     except (AttributeError, OSError):
-        metadata = {}
-    return metadata.get("Name") or name, metadata.get("Version") or version or "of unknown version"
+        names = versions = None
+    return (names or [name])[0], (versions or [version or "of unknown version"])[0]
 
 
 def _of_folder(distribution: Distribution) -> tuple[str, str]:
