@@ -57,9 +57,10 @@ def main() -> None:
     parser.add_argument("--dataset", default="utd_mhad")
     parser.add_argument("--preset", default="small")
     parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--set", action="append", default=[], metavar="A.B=VALUE", help="change a key of the recipe")
     arguments = parser.parse_args()
     quick = ["teacher.train.epochs=3"] if arguments.method != "student_only" else []
-    setting = settle(arguments.method, arguments.dataset, preset=arguments.preset, overrides=quick)
+    setting = settle(arguments.method, arguments.dataset, preset=arguments.preset, overrides=[*quick, *arguments.set])
     spec = setting.cell.recipe.student
     with tempfile.TemporaryDirectory() as folder:
         teacher = obtain_teacher(setting, Path(folder), fresh=True) if setting.cell.recipe.teacher else None

@@ -31,12 +31,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in set(dropped)]
 
 
-def _has_gpu() -> bool:
-    import torch
-
-    return torch.cuda.is_available()
-
-
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Counts how our values stand to the reference values, from what the golden tests recorded."""
     passed = [report for report in terminalreporter.stats.get("passed", ()) if report.when == "call"]
