@@ -1,7 +1,7 @@
 """What a check is, and how the checks of one component become results, tests and lines of a table.
 
 A suite is a list of functions of a case; a case is one component, ready to be looked at. A function that returns has
-passed; it raises `Failed` or `Skipped`, or whatever the component raises.
+passed, with a note where it returns one; it raises `Failed` or `Skipped`, or whatever the component raises.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Outcome = Literal["passed", "failed", "skipped"]
 PASSED: Outcome = "passed"
 FAILED: Outcome = "failed"
 SKIPPED: Outcome = "skipped"
-Step = Callable[[Any], None]
+Step = Callable[[Any], str | None]
 LOADS = "loads"
 WAS_CHECKED = "was_checked"
 
@@ -41,7 +41,7 @@ class Result:
     Attributes:
         name: The check.
         outcome: `passed`, `failed` or `skipped`.
-        message: Why it failed or was skipped; empty where it passed.
+        message: Why it failed or was skipped; where it passed, what is worth knowing, if anything.
         seconds: How long it took.
         kind: Kind of the component: `loss`, `encoder`, ….
         component: Name of the component.
@@ -198,7 +198,7 @@ class _Session:
         outcome, message = PASSED, ""
         try:
             with isolated(), self._present():
-                self._suite.steps[name](self._made())
+                message = self._suite.steps[name](self._made()) or ""
         except Skipped as reason:
             outcome, message = SKIPPED, str(reason)
         except Failed as reason:

@@ -9,16 +9,15 @@ from kdbench.checks.loss_case import LossCase
 
 SUITE = Suite(
     LossCase,
-    gates=(values.returns_a_scalar,),
+    gates=(values.returns_a_scalar, values.is_finite),
     checks=(
-        values.is_finite,
         values.survives_degenerate_features,
         values.gradient_reaches_the_student,
         values.gradient_is_the_slope,
         values.gradient_stays_off_the_teacher,
         values.takes_a_batch_of_one,
         values.takes_unlike_grids,
-        values.computes_in_float32,
+        values.holds_in_bf16,
         values.is_the_same_on_a_gpu,
         values.follows_its_declared_order,
         values.uses_the_teacher,

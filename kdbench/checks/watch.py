@@ -158,7 +158,7 @@ def _place() -> str:
         path = Path(frame.f_code.co_filename)
         if is_components(str(path)):
             return f" ({path.name}:{frame.f_lineno})"
-        if path.parent == _CHECKS:
+        if path.parent == _CHECKS and path != Path(__file__):
             break
         frame = frame.f_back
     return ""
