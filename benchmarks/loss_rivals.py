@@ -205,6 +205,11 @@ RIVALS = (
         _on_one("RKDLoss", dist_factor=0, angle_factor=1.0, reduction="mean"),
         {"distance_weight": 0, "angle_weight": 1},
     ),
+    Rival(
+        "rkd, both",
+        "rkd",
+        _on_one("RKDLoss", dist_factor=25.0, angle_factor=50.0, reduction="mean"),
+    ),
     Rival("pkt", "pkt", _on_one("PKTLoss")),
     Rival("cc", "cc", _on_one("CCKDLoss", kernel_config=_GAUSSIAN, reduction="batchmean")),
     Rival("crd, memory", "crd", _contrast, {"negatives": "memory"}),

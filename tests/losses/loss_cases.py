@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kdbench.engine.objective import Term
+from kdbench.engine.term import Term
 from kdbench.recipe import LossTerm
 from kdbench.types import Batch, Context, Features, Widths
 
