@@ -16,11 +16,11 @@ from kdbench.errors import Interrupted, UsageError
 
 COMMANDS = {
     "run": ("kdbench.cli.run:run", "Train a method on a data set and report it; resumable."),
-    "data": ("kdbench.cli.data:app", "List, download, prepare, verify, preview, pack and clean data sets."),
+    "data": ("kdbench.cli.data:app", "List, download, prepare, verify, preview, pack, clean data sets."),
     "list": ("kdbench.cli.listing:list_parts", "List methods, data sets and parts, with where each comes from."),
     "describe": ("kdbench.cli.describe:describe", "Explain one part, method or data set."),
     "check": ("kdbench.cli.check:check", "Hold a part, a method or a data set to what it promises."),
-    "new": ("kdbench.cli.new:new", "Start a part, a method or a data set of your own, packaged and tested."),
+    "new": ("kdbench.cli.new:new", "Start a part, method or data set of your own, with tests."),
     "doctor": ("kdbench.cli.doctor:doctor", "Check the set-up, with the next step for whatever is amiss."),
 }
 
