@@ -161,12 +161,27 @@ def ignores_the_teacher(student: Tensor, teacher: Tensor) -> Tensor:
     return student.float().square().mean()
 
 
+class _Reversed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:  # noqa: ARG004
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:  # noqa: ARG004
+        return -grads[0]
+
+
 @fails("three_steps_lower_it")
-@loss("sawtooth", on="logits")
-def sawtooth(student: Tensor, teacher: Tensor) -> Tensor:
-    """The slope is right, and no step is short enough to follow it."""
-    wide = student.to(torch.promote_types(student.dtype, torch.float32))
-    return torch.sin(1e4 * wide).mean() + teacher.detach().float().square().mean()
+@loss("runs_away", on="logits", project=False)
+class RunsAway(nn.Module):
+    """The student follows, and what the loss itself learns goes uphill."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.zeros(()))
+
+    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
+        return distance(student, teacher) * torch.exp(20 * _Reversed.apply(self.log_scale))
 
 
 @fails("is_deterministic")
