@@ -22,6 +22,7 @@ class Encoder(nn.Module, ABC):
         statistics: Mean and standard deviation of the input in [0, 1] that the encoder expects, a value a channel or
             one for all. Known before construction: the representation is built first.
         normalisation: `sample` where every row is normalised on its own (GroupNorm, LayerNorm), `batch` for BatchNorm.
+        isotropic: Whether all four maps have one grid, as in a ViT; otherwise each stage shrinks the one before.
         channels: C_1 … C_4.
         width: D, the width of the embedding.
         pretrained: False, or where the weights come from.
@@ -29,6 +30,7 @@ class Encoder(nn.Module, ABC):
 
     statistics: ClassVar[tuple[Sequence[float], Sequence[float]]] = ((0.5,), (0.5,))
     normalisation: Literal["batch", "sample"] = "sample"
+    isotropic: bool = False
     channels: tuple[int, int, int, int]
     width: int
     pretrained: bool | str = False
@@ -43,7 +45,7 @@ class Encoder(nn.Module, ABC):
 
     @abstractmethod
     def stage(self, index: int, x: Tensor) -> Tensor:
-        """Runs one stage, which starts with the merging that halves the grid of the stage before.
+        """Runs one stage, which starts with the merging, if there is one, that shrinks the grid of the stage before.
 
         Args:
             index: 0 … 3.

@@ -28,12 +28,14 @@ class Chain:
         stages: Steps of each of the four stages.
         tail: Steps that follow the last stage, as the last norm.
         layouts: How the model lays out what leaves the stem and each stage: `nchw`, `nhwc` or `tokens`.
+        isotropic: Whether all stages have one grid.
     """
 
     stem: tuple[str, ...]
     stages: tuple[tuple[str, ...], ...]
     tail: tuple[str, ...]
     layouts: tuple[str, ...]
+    isotropic: bool
 
     @staticmethod
     def run(model: nn.Module, steps: Sequence[str], x: Tensor) -> Tensor:
@@ -56,7 +58,7 @@ def chain_of(model: Any, image: Tensor) -> tuple[Chain, tuple[int, ...]]:
     Raises:
         NotAChain: There are not four stages, or the chain does not give exactly what `forward_features` gives.
     """
-    cuts, widths = _cuts(model)
+    cuts, widths, isotropic = _cuts(model)
     steps = list(_steps(model, cuts))
     missing = [cut for cut in cuts if cut not in steps]
     if missing:
@@ -76,19 +78,17 @@ def chain_of(model: Any, image: Tensor) -> tuple[Chain, tuple[int, ...]]:
         if width not in (None, found):
             raise NotAChain(f"its {part[-1]} gives {found} channels, and timm names {width}")
     tail = _tail(model, rest, x, model.forward_features(image))
-    return Chain(stem, stages, tail, tuple(layouts)), widths
+    return Chain(stem, stages, tail, tuple(layouts), isotropic), widths
 
 
-def _cuts(model: Any) -> tuple[list[str], tuple[int, ...]]:
-    """The last modules of the four stages, and the widths of their maps."""
+def _cuts(model: Any) -> tuple[list[str], tuple[int, ...], bool]:
+    """The last modules of the four stages, the widths of their maps, and whether they have one grid."""
     info = list(getattr(model, "feature_info", None) or [])
     if len(info) < 4:
         raise NotAChain(f"timm names {len(info)} resolutions of it, and four are needed")
-    if len({entry["reduction"] for entry in info}) == 1:
-        chosen = [info[(part + 1) * len(info) // 4 - 1] for part in range(4)]
-    else:
-        chosen = info[-4:]
-    return [entry["module"] for entry in chosen], tuple(int(entry["num_chs"]) for entry in chosen)
+    isotropic = len({entry["reduction"] for entry in info}) == 1
+    chosen = [info[(part + 1) * len(info) // 4 - 1] for part in range(4)] if isotropic else info[-4:]
+    return [entry["module"] for entry in chosen], tuple(int(entry["num_chs"]) for entry in chosen), isotropic
 
 
 def _steps(model: nn.Module, cuts: Sequence[str], prefix: str = "") -> Iterator[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from kdbench.encoders import weights as pretraining
 from kdbench.encoders.base import Encoder
@@ -64,7 +64,7 @@ class TimmEncoder(Encoder):
             safetensors file.
         image_size: S. Models of a fixed size are built for it, others are tried with it; null takes the size that the
             model was made for.
-        drop_path: Largest rate of stochastic depth in training, for models that have it.
+        drop_path: Largest rate of stochastic depth in training; models without it refuse any but zero.
 
     Raises:
         UsageError: The model is no chain of four stages, does not take the size, or the weights cannot be had.
@@ -83,15 +83,9 @@ class TimmEncoder(Encoder):
         self.image_size = image_size or given
         self.fixed_size = bool(config and config.fixed_input_size)
         options: dict[str, Any] = {"img_size": self.image_size} if self.fixed_size else {}
-        if drop_path:
-            options["drop_path_rate"] = drop_path
-        try:
-            self.backbone: Any = timm.create_model(
-                self.model_name.partition(".")[0], pretrained=False, num_classes=0, in_chans=in_channels, **options
-            )
-        except (TypeError, ValueError, AssertionError, RuntimeError) as error:
-            raise self._refused(f"timm cannot build it with {options or 'its defaults'}: {error}") from error
+        self.backbone: Any = self._built(in_channels, drop_path, options)
         self.chain, self.channels, self.width = self._checked_chain()
+        self.isotropic = self.chain.isotropic
         self.prefix = int(getattr(self.backbone, "num_prefix_tokens", 0)) if "tokens" in self.chain.layouts else 0
         self.normalisation = pretraining.normalisation_of(self.backbone)
         if weights != "random":
@@ -143,6 +137,22 @@ class TimmEncoder(Encoder):
             x = x.flatten(2).mT
             return x if self._beside is None else torch.cat([self._beside, x], 1)
         return x.permute(0, 2, 3, 1) if layout == "nhwc" else x
+
+    def _built(self, in_channels: int, drop_path: float, options: dict[str, Any]) -> nn.Module:
+        import timm
+
+        name = self.model_name.partition(".")[0]
+        build = functools.partial(timm.create_model, name, pretrained=False, num_classes=0, in_chans=in_channels)
+        try:
+            try:
+                return build(drop_path_rate=drop_path, **options)
+            except TypeError:
+                if drop_path:
+                    raise
+                return build(**options)  # a model without stochastic depth
+        except (TypeError, ValueError, AssertionError, RuntimeError) as error:
+            given = {**options, "drop_path_rate": drop_path}
+            raise self._refused(f"timm cannot build it with {given}: {error}") from error
 
     def _checked_chain(self) -> tuple[Chain, tuple[int, int, int, int], int]:
         """Finds the chain and tries it on one image; the widths come from what it gives."""
