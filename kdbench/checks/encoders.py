@@ -80,7 +80,9 @@ def has_four_stages(case: EncoderCase) -> None:
                 f"the map of stage {number} is {tuple(feature.shape)}, expected ({len(x)}, {channels}) and {axes} axes"
             )
     grids = [tuple(feature.shape[2:]) for feature in maps]
-    for before, after in itertools.pairwise(grids):
+    if encoder.isotropic and len(set(grids)) > 1:
+        raise Failed(f"it declares one grid for all stages and gives {', '.join(map(str, grids))}")
+    for before, after in () if encoder.isotropic else itertools.pairwise(grids):
         if any(b > a for a, b in zip(before, after, strict=True)) or before == after:
             raise Failed(f"the grids are {', '.join(map(str, grids))}, expected each stage to shrink the one before")
     if tuple(embedding.shape) != (len(x), encoder.width):
