@@ -30,7 +30,7 @@ class Sample:
 
     Attributes:
         student: The student's features; every tensor is a leaf that asks for its gradient.
-        teachers: The features of each teacher branch; leaves likewise, which must stay without.
+        teachers: The features of each teacher branch, without gradient, as those of a frozen teacher.
         batch: The trials.
     """
 
@@ -46,23 +46,27 @@ class Sample:
         """New leaves of another precision or on another device."""
 
         def moved(tensor: Tensor) -> Tensor:
-            return tensor.detach().to(device=device, dtype=dtype).clone().requires_grad_()
+            return tensor.detach().to(device=device, dtype=dtype).clone()
 
         batch = self.batch.replace(label=self.batch.label.to(device), index=self.batch.index.to(device))
-        return Sample(changed(self.student, moved), tuple(changed(t, moved) for t in self.teachers), batch)
+        return self._through(moved, batch)
 
     def reordered(self, order: Tensor) -> Sample:
         """The same trials in another order; also for a part of them."""
 
         def picked(tensor: Tensor) -> Tensor:
-            return tensor.detach()[order].clone().requires_grad_()
+            return tensor.detach()[order].clone()
 
         batch = self.batch.replace(
             label=self.batch.label[order],
             index=self.batch.index[order],
             trial=tuple(self.batch.trial[i] for i in order.tolist()),
         )
-        return Sample(changed(self.student, picked), tuple(changed(t, picked) for t in self.teachers), batch)
+        return self._through(picked, batch)
+
+    def _through(self, change: Callable[[Tensor], Tensor], batch: Batch) -> Sample:
+        student = changed(self.student, lambda tensor: change(tensor).requires_grad_())
+        return Sample(student, tuple(changed(teacher, change) for teacher in self.teachers), batch)
 
 
 def draw(
@@ -82,7 +86,9 @@ def draw(
     """
     generator = torch.Generator().manual_seed(seed)
     student = _features(samples, grids[0], widths[0], generator)
-    teachers = tuple(_features(samples, grids[1], widths[1], generator) for _ in range(TEACHERS))
+    teachers = tuple(
+        changed(_features(samples, grids[1], widths[1], generator), Tensor.detach) for _ in range(TEACHERS)
+    )
     return Sample(student, teachers, batch_of(samples, first=seed * samples))
 
 
