@@ -11,8 +11,9 @@ from torch import Tensor
 
 from kdbench.errors import UsageError
 
-CHUNK_BYTES = 2 << 20
-"""About a core's second-level cache: what one pass has written there, the next reads there."""
+CHUNK_BYTES = 8 << 20
+"""A share of a processor's last cache: what one pass has written there, the next finds there. Less gains nothing, and
+makes threads wait for one another more often."""
 
 
 def fresh(shape: Sequence[int], *, dtype: torch.dtype, device: torch.device) -> Tensor:
@@ -55,7 +56,7 @@ def reusable(out: Tensor, shape: Sequence[int], *, dtype: torch.dtype, source: T
 
 
 def chunks(images: Tensor, *factors: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Cuts images `(N, S, S)` and what they are computed from, N rows each, to fit a core's cache; whole on a GPU."""
+    """Cuts images `(N, S, S)` and what they are computed from, N rows each, to fit a cache; whole on a GPU."""
     rows = len(images)
     if images.device.type == "cpu" and images.numel():
         rows = max(1, CHUNK_BYTES // (images[0].numel() * images.element_size()))
