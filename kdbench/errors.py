@@ -53,6 +53,9 @@ class Interrupted(KdbenchError):
     exit_code = 130
 
 
+_READABLE = 30
+
+
 def unknown(kind: str, name: str, known: Iterable[str], *, hint: str | None = None) -> UsageError:
     """Builds the error for a name that does not exist, with the near misses first.
 
@@ -68,6 +71,8 @@ def unknown(kind: str, name: str, known: Iterable[str], *, hint: str | None = No
         message = f"unknown {kind} '{name}'; did you mean {' or '.join(repr(n) for n in near)}?"
     else:
         message = f"unknown {kind} '{name}'"
-    if options:
+    if hint and len(options) > _READABLE:
+        message += f" ({len(options)} are known)"
+    elif options:
         message += f" (known: {', '.join(options)})"
     return UsageError(message, hint=hint)
