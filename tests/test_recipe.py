@@ -24,6 +24,8 @@ METHODS = {
     *(f"{name}{raw}" for name in ("mmd", "pskd") for raw in ("", "_raw")),
     *(f"hinton_{fusion}{raw}" for fusion in ("concat", "sum", "hadamard") for raw in ("", "_raw")),
     *(f"{teacher}{name}" for name in FUSED for teacher in ("", "teacher_only_")),
+    *(f"{kind}_{image}" for image in ("mtf", "recurrence", "spectrogram") for kind in ("sgm_ft", "teacher_only")),
+    *("sgm_ft_resnet", "hinton_r2plus1d", "hinton_transformer1d"),
 }
 
 
