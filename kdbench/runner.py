@@ -27,10 +27,9 @@ from kdbench.results import cost, plots
 from kdbench.results.files import read_json, write_json, write_parquet, write_safetensors
 from kdbench.results.gain import gain_over_student_only
 from kdbench.results.metrics import confusion, numbers
+from kdbench.results.store import SCHEMA_VERSION
 from kdbench.results.tracking import Tracker
 from kdbench.setting import Setting, settle
-
-SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True)
