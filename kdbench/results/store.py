@@ -1,4 +1,4 @@
-"""The runs in a folder, as everything that reads many of them sees them: comparison, explanation, leaderboard, grids."""
+"""The runs in a folder, for everything that reads many of them: comparison, explanation, leaderboard, grids."""
 
 from __future__ import annotations
 
