@@ -1,0 +1,42 @@
+"""Statistics of paired results: estimates, intervals, tests, and what it would take to tell two methods apart.
+
+Arrays and names in, frozen dataclasses out; nothing here knows of runs, folders or the command line. The usual way in
+is `from_predictions` or `paired_scores`, then `compare_scores`; `compare_ranks` answers for many methods at once.
+Every number is a share in [0, 1] (a difference in [-1, 1]); points are for whoever prints them.
+
+What is offered, and to whom its statement applies, was decided by measured coverage: see
+`benchmarks/interval_coverage.py`.
+"""
+
+from kdbench.statistics.comparison import Comparison, MethodSummary, PairSummary, Verdict, compare_scores
+from kdbench.statistics.holm import holm
+from kdbench.statistics.intervals import Interval
+from kdbench.statistics.mcnemar import McNemar, SeedTable, mcnemar
+from kdbench.statistics.power import Needed
+from kdbench.statistics.ranks import MIN_BLOCKS, RankComparison, compare_ranks
+from kdbench.statistics.scope import Scope, offered, statement
+from kdbench.statistics.scores import Scores, from_predictions, macro_f1_scores, paired_scores
+
+__all__ = [
+    "MIN_BLOCKS",
+    "Comparison",
+    "Interval",
+    "McNemar",
+    "MethodSummary",
+    "Needed",
+    "PairSummary",
+    "RankComparison",
+    "Scope",
+    "Scores",
+    "SeedTable",
+    "Verdict",
+    "compare_ranks",
+    "compare_scores",
+    "from_predictions",
+    "holm",
+    "macro_f1_scores",
+    "mcnemar",
+    "offered",
+    "paired_scores",
+    "statement",
+]

@@ -1,0 +1,223 @@
+"""Compares methods pairwise: what a table of results may say, and what it may not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from kdbench.errors import UsageError
+from kdbench.statistics.holm import holm
+from kdbench.statistics.intervals import Inference, Interval, infer_bootstrap, infer_t
+from kdbench.statistics.margins import LEVEL
+from kdbench.statistics.mcnemar import McNemar, mcnemar
+from kdbench.statistics.power import Needed, needed
+from kdbench.statistics.scope import Scope, scope_named, statement, way_named
+from kdbench.statistics.scores import Scores
+
+DRAWS = 2000
+DRAWS_A_PAIR = 200
+"""At 200 a pair, the smallest p that the bootstrap can give is a fifth of Holm's strictest level of 0.05."""
+
+
+class Verdict(StrEnum):
+    """What may be said about a pair, after Holm's correction."""
+
+    FIRST = "the first is better"
+    SECOND = "the second is better"
+    NEITHER = "cannot be told apart with this data"
+
+
+@dataclass(frozen=True)
+class MethodSummary:
+    """One method.
+
+    Attributes:
+        method: Its name.
+        mean: The metric, over trials and then over seeds.
+        sd: Sample standard deviation over the seeds (n − 1); None with one seed.
+        by_seed: The metric at each seed.
+        interval: Of `mean`, within [0, 1]; always by `t`, as the bootstrap's covers too often.
+    """
+
+    method: str
+    mean: float
+    sd: float | None
+    by_seed: tuple[float, ...]
+    interval: Interval
+
+
+@dataclass(frozen=True)
+class PairSummary:
+    """Two methods, on the same trials at the same seeds.
+
+    Attributes:
+        first: A method.
+        second: Another.
+        difference: The effect size: the first's mean minus the second's, as a share (times 100: points).
+        sd: Sample standard deviation of the difference over the seeds; None with one seed.
+        interval: Of `difference`, not corrected for the number of pairs.
+        p: Two-sided p-value by the same way as the interval.
+        p_holm: After Holm's correction over all pairs.
+        verdict: What may be said, at a family-wise error of 5 %.
+        needed: What would tell them apart; None where they are.
+        mcnemar: About these trials only; None for a metric that is not right or wrong.
+    """
+
+    first: str
+    second: str
+    difference: float
+    sd: float | None
+    interval: Interval
+    p: float
+    p_holm: float
+    verdict: Verdict
+    needed: Needed | None
+    mcnemar: McNemar | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All methods and all pairs of them.
+
+    Attributes:
+        scope: The population that intervals and verdicts are about.
+        about: The same for a caption.
+        metric: What was compared.
+        way: How the differences' intervals and p-values were made.
+        subjects: Who was tested.
+        seeds: Which were run.
+        trials: How many each method was tested on.
+        methods: One summary each, in the order given.
+        pairs: M(M − 1)/2, in the order of `itertools.combinations`.
+        notes: What a reader has to know besides.
+    """
+
+    scope: Scope
+    about: str
+    metric: str
+    way: str
+    subjects: tuple[str, ...]
+    seeds: tuple[int, ...]
+    trials: int
+    methods: tuple[MethodSummary, ...]
+    pairs: tuple[PairSummary, ...]
+    notes: tuple[str, ...]
+
+    def pair(self, first: str, second: str) -> PairSummary:
+        """Finds a pair, in either order of its names.
+
+        Raises:
+            UsageError: There is none.
+        """
+        for found in self.pairs:
+            if {found.first, found.second} == {first, second}:
+                return found
+        raise UsageError(f"'{first}' and '{second}' are not a pair of this comparison")
+
+
+def compare_scores(
+    scores: Scores,
+    *,
+    scope: Scope | str = Scope.THESE_SUBJECTS,
+    way: str | None = None,
+    power: float = 0.8,
+    draws: int | None = None,
+    seed: int = 0,
+) -> Comparison:
+    """Compares every method with every other.
+
+    Args:
+        scores: What each method scores on each trial at each seed.
+        scope: Whom the statement is about.
+        way: How the differences' intervals and p-values are made, one of `offered(scope)`; by default the first.
+        power: With which a second study should tell a pair apart.
+        draws: B of the bootstrap; by default as many as the number of pairs asks for, at least 2000.
+        seed: Of the bootstrap; the same gives the same numbers.
+
+    Raises:
+        UsageError: An unknown scope or way, a way that is not offered in the scope, too few subjects or trials, a
+            power outside (0, 1), or fewer than 100 draws.
+    """
+    scope = scope_named(scope)
+    way = way_named(scope, way)
+    if not 0 < power < 1:
+        raise UsageError(f"power is {power}, expected a share between 0 and 1")
+    first, second = np.triu_indices(len(scores.methods), 1)
+    draws = max(DRAWS, DRAWS_A_PAIR * len(first)) if draws is None else draws
+    if draws < 100:
+        raise UsageError(f"{draws} draws give no interval, expected at least 100")
+    unit = np.eye(len(scores.methods))
+    alone = infer_t(scores, unit, scope)
+    gaps = unit[first] - unit[second]
+    found = infer_t(scores, gaps, scope) if way == "t" else infer_bootstrap(scores, gaps, scope, draws=draws, seed=seed)
+    return Comparison(
+        scope=scope,
+        about=statement(scope, subjects=len(scores.subject_names), seeds=len(scores.seeds)),
+        metric=scores.metric,
+        way=way,
+        subjects=scores.subject_names,
+        seeds=scores.seeds,
+        trials=len(scores.subjects),
+        methods=_method_summaries(scores, alone),
+        pairs=_pair_summaries(scores, found, first, second, scope, way, power),
+        notes=_notes(scores, alone),
+    )
+
+
+def _method_summaries(scores: Scores, found: Inference) -> tuple[MethodSummary, ...]:
+    return tuple(
+        MethodSummary(
+            method,
+            float(by_seed.mean()),
+            _deviation(by_seed),
+            tuple(map(float, by_seed)),
+            Interval(max(float(low), 0.0), min(float(high), 1.0), "t"),
+        )
+        for method, by_seed, low, high in zip(scores.methods, scores.by_seed, found.low, found.high, strict=True)
+    )
+
+
+def _pair_summaries(
+    scores: Scores, found: Inference, first: np.ndarray, second: np.ndarray, scope: Scope, way: str, power: float
+) -> tuple[PairSummary, ...]:
+    alpha = 1 - LEVEL
+    adjusted = holm(found.p)
+    plans = needed(found.spread, scope=scope, alpha=alpha / max(len(first), 1), power=power)
+    tests = mcnemar(scores, first, second) if scores.binary else [None] * len(first)
+    by_seed = scores.by_seed[first] - scores.by_seed[second]
+    summaries = []
+    for pair, (a, b) in enumerate(zip(first, second, strict=True)):
+        difference = float(by_seed[pair].mean())
+        apart = adjusted[pair] <= alpha
+        better = Verdict.FIRST if difference > 0 else Verdict.SECOND
+        summaries.append(
+            PairSummary(
+                scores.methods[a],
+                scores.methods[b],
+                difference,
+                _deviation(by_seed[pair]),
+                Interval(max(float(found.low[pair]), -1.0), min(float(found.high[pair]), 1.0), way),
+                float(found.p[pair]),
+                float(adjusted[pair]),
+                better if apart else Verdict.NEITHER,
+                None if apart else plans[pair],
+                tests[pair],
+            )
+        )
+    return tuple(summaries)
+
+
+def _deviation(by_seed: np.ndarray) -> float | None:
+    return float(by_seed.std(ddof=1)) if len(by_seed) > 1 else None
+
+
+def _notes(scores: Scores, found: Inference) -> tuple[str, ...]:
+    notes = []
+    if len(scores.seeds) == 1:
+        notes.append("one seed was run: how much the seed matters is not known, and no interval here allows for it")
+    still = [m for m, variance in zip(scores.methods, found.spread.variance, strict=True) if variance == 0]
+    if still:
+        notes.append(f"nothing varies in the results of {', '.join(still)}: an interval without width proves nothing")
+    return tuple(notes)

@@ -1,0 +1,177 @@
+"""The paired input: what each method scores on each trial at each seed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from kdbench.errors import DataError, UsageError, unknown
+
+METRICS = ("accuracy", "macro_f1")
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of M methods at R seeds on N trials, paired by construction; the mean over the trials is the metric.
+
+    Attributes:
+        methods: M names.
+        seeds: R seeds, the same for every method.
+        values: `(M, R, N)`: 1 or 0 for accuracy; for another metric the value that the trial contributes.
+        subjects: `(N,)`: who performed each trial.
+        metric: What the mean over the trials is.
+
+    Raises:
+        UsageError: No method, no seed, no trial, two methods of one name, or shapes that do not fit.
+        DataError: A score is not finite.
+    """
+
+    methods: tuple[str, ...]
+    seeds: tuple[int, ...]
+    values: np.ndarray
+    subjects: np.ndarray
+    metric: str = "accuracy"
+
+    def __post_init__(self) -> None:
+        expected = (len(self.methods), len(self.seeds), len(self.subjects))
+        if self.values.shape != expected:
+            raise UsageError(f"scores are {self.values.shape}, expected {expected}: (methods, seeds, trials)")
+        if 0 in expected:
+            raise UsageError(f"there is nothing to compare: {expected} methods, seeds and trials")
+        for kind, names in (("method", self.methods), ("seed", self.seeds)):
+            if len(set(names)) < len(names):
+                raise UsageError(f"one {kind} is given twice: {', '.join(map(str, names))}")
+        if not np.isfinite(self.values).all():
+            method, seed, trial = np.argwhere(~np.isfinite(self.values))[0]
+            raise DataError(
+                f"the {self.metric} of '{self.methods[method]}', seed {self.seeds[seed]}, trial {trial} is not finite",
+                hint="Run that seed again, or leave the method out.",
+            )
+
+    @property
+    def binary(self) -> bool:
+        """Whether each score says right or wrong, as McNemar's test needs it."""
+        return bool(np.isin(self.values, (0, 1)).all())
+
+    @cached_property
+    def subject_names(self) -> tuple[str, ...]:
+        """The subjects, sorted."""
+        return tuple(str(name) for name in np.unique(self.subjects))
+
+    @cached_property
+    def by_seed(self) -> np.ndarray:
+        """The metric of every method at every seed, `(M, R)`."""
+        return self.values.mean(axis=2)
+
+    @cached_property
+    def by_subject(self) -> np.ndarray:
+        """The mean score of every method on every subject, over the seeds, `(M, subjects)`."""
+        _, code = np.unique(self.subjects, return_inverse=True)
+        over_seeds = self.values.mean(axis=1)
+        sums = np.stack([np.bincount(code, weights=row) for row in over_seeds])
+        return sums / np.bincount(code)
+
+
+def paired_scores(
+    results: Mapping[str, Mapping[int, Any]], subjects: Sequence[Any] | np.ndarray, *, metric: str = "accuracy"
+) -> Scores:
+    """Lines the methods up, and refuses what is not paired.
+
+    Args:
+        results: Method → seed → scores `(N,)`, the trials in one order for all.
+        subjects: `(N,)`: who performed each trial.
+        metric: What the mean of the scores is.
+
+    Raises:
+        UsageError: A method lacks a seed that another has, or has another number of trials; nothing is given.
+        DataError: A score is not finite.
+    """
+    if not results:
+        raise UsageError("there is nothing to compare: no method was given")
+    who = np.asarray(subjects)
+    seeds = sorted({seed for by_seed in results.values() for seed in by_seed})
+    for method, by_seed in results.items():
+        missing = [str(seed) for seed in seeds if seed not in by_seed]
+        if missing:
+            raise UsageError(
+                f"'{method}' lacks seed {', '.join(missing)}, which another method has; a comparison is paired by seed",
+                hint="Run the missing seeds, or compare the seeds that all methods have.",
+            )
+        for seed, scores in by_seed.items():
+            if np.shape(scores) != who.shape:
+                raise UsageError(
+                    f"'{method}', seed {seed}, has scores of shape {np.shape(scores)}, expected {who.shape}: "
+                    "one for each trial, the same trials for every method"
+                )
+    values = np.array([[by_seed[seed] for seed in seeds] for by_seed in results.values()], dtype=np.float64)
+    return Scores(tuple(results), tuple(seeds), values, who, metric)
+
+
+def from_predictions(
+    predictions: Mapping[str, Mapping[int, Any]],
+    labels: Sequence[int] | np.ndarray,
+    subjects: Sequence[Any] | np.ndarray,
+    *,
+    metric: str = "accuracy",
+) -> Scores:
+    """Scores predicted classes.
+
+    Args:
+        predictions: Method → seed → predicted class indices `(N,)`, the trials in one order for all.
+        labels: True class indices `(N,)`.
+        subjects: `(N,)`: who performed each trial.
+        metric: `accuracy`, or `macro_f1` (over the classes present in the labels).
+
+    Raises:
+        UsageError: An unknown metric; otherwise as `paired_scores`.
+    """
+    if metric not in METRICS:
+        raise unknown("metric", metric, METRICS)
+    paired = paired_scores(predictions, subjects, metric=metric)
+    truth, predicted = np.asarray(labels), paired.values.astype(np.int64)
+    if truth.shape != paired.subjects.shape:
+        raise UsageError(f"labels are {truth.shape}, expected {paired.subjects.shape}: one for each trial")
+    values = (predicted == truth).astype(np.float64) if metric == "accuracy" else macro_f1_scores(predicted, truth)
+    return Scores(paired.methods, paired.seeds, values, paired.subjects, metric)
+
+
+def macro_f1_scores(predictions: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """What each trial contributes to the macro F1 over the classes present in the labels.
+
+    Macro F1 is not a mean over trials, but near the data it is one to first order. With F_c = 2 TP_c / (N_c + P_c),
+    where N_c trials are of class c and P_c are predicted as c, trial i of class y predicted as p contributes
+
+        F + N/C · ([2·1(p = y) − F_y] / (N_y + P_y) − F_p / (N_p + P_p)),
+
+    the macro F1 F over the C present classes plus N times the trial's empirical influence on it (the infinitesimal
+    jackknife: Efron, The Jackknife, the Bootstrap and Other Resampling Plans, 1982, ch. 6). The last term is absent
+    where the labels lack p. The mean over the trials is F itself.
+
+    Args:
+        predictions: Class indices `(…, N)`.
+        labels: Class indices `(N,)`.
+
+    Returns:
+        `(…, N)`; single values may lie outside [0, 1].
+    """
+    present = np.unique(labels)
+    classes = int(max(labels.max(), predictions.max())) + 1
+    here = np.zeros(classes)
+    here[present] = 1
+    flat = predictions.reshape(-1, len(labels))
+    rows = np.arange(len(flat))[:, None]
+    right = flat == labels
+
+    def counted(of: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+        cells = (rows * classes + of).ravel()
+        return np.bincount(cells, weights=weights, minlength=len(flat) * classes).reshape(len(flat), classes)
+
+    either = np.maximum(counted(flat) + np.bincount(labels, minlength=classes), 1)
+    f1 = 2 * counted(flat, right.ravel().astype(np.float64)) / either * here
+    mean = f1[:, present].mean(axis=1, keepdims=True)
+    influence = (2 * right - f1[:, labels]) / either[:, labels] - f1[rows, flat] / either[rows, flat]
+    return (mean + len(labels) / len(present) * influence).reshape(predictions.shape)

@@ -1,0 +1,136 @@
+"""How far an estimate would move with other units and other seeds: two crossed sources of variation.
+
+Every seed is tested on the same trials, so seeds and trials (or subjects) cross, and neither is nested in the other.
+With x_ri the score at seed r on unit i,
+
+    x_ri = θ + unit_i + seed_r + rest_ri,      Var(mean) = σ²_unit/n + σ²_seed/R + σ²_rest/(nR).
+
+The spread of the R means over units estimates σ²_seed + σ²_rest/n, so divided by R it is the share of the seeds, W;
+the spread of the units' means over seeds estimates σ²_unit + σ²_rest/R, which holds σ²_rest a second time. W and
+U = (that spread − σ²_rest/R)/n, not below zero, then add up to the variance.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from kdbench.errors import UsageError
+from kdbench.statistics.scope import MIN_SUBJECTS, Scope
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Estimates of C contrasts, and where their variance comes from.
+
+    Attributes:
+        estimate: `(C,)`.
+        units: `(C,)`: U, the variance owed to the units: trials within subjects, or subjects.
+        unit_df: Degrees of freedom of `units`.
+        seeds: `(C,)`: W, the variance owed to the seeds; 0 with one seed.
+        seed_df: Degrees of freedom of `seeds`, R − 1; 0 with one seed.
+        rest: `(C,)`: the part of `seeds` that more units would shrink, σ²_rest/(nR).
+        mixed: `(C,)`: the variance of the units' means over these seeds, U + σ²_rest/(nR) before U is kept from
+            falling below zero; what drawing units anew reproduces.
+    """
+
+    estimate: np.ndarray
+    units: np.ndarray
+    unit_df: int
+    seeds: np.ndarray
+    seed_df: int
+    rest: np.ndarray
+    mixed: np.ndarray
+
+    @property
+    def variance(self) -> np.ndarray:
+        """`(C,)`: of the estimates."""
+        return self.units + self.seeds
+
+
+@dataclass(frozen=True)
+class Subjects:
+    """Which trials belong together.
+
+    Attributes:
+        order: `(N,)`: sorts the trials by subject.
+        starts: Where each subject begins in that order.
+        sizes: Trials of each subject.
+        names: The subjects, sorted.
+    """
+
+    order: np.ndarray
+    starts: np.ndarray
+    sizes: np.ndarray
+    names: tuple[str, ...]
+
+    @classmethod
+    def of(cls, subjects: np.ndarray) -> Subjects:
+        """Groups trials by subject."""
+        names, code, sizes = np.unique(subjects, return_inverse=True, return_counts=True)
+        starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+        return cls(np.argsort(code, kind="stable"), starts, sizes, tuple(map(str, names)))
+
+    def sums(self, ordered: np.ndarray) -> np.ndarray:
+        """Sums `(…, N)`, sorted by subject, to `(…, S)`."""
+        return np.add.reduceat(ordered, self.starts, axis=-1)
+
+    def spread_out(self, by_subject: np.ndarray) -> np.ndarray:
+        """Repeats `(…, S)` for each trial, `(…, N)`."""
+        return np.repeat(by_subject, self.sizes, axis=-1)
+
+
+def spread_of(values: np.ndarray, subjects: Subjects, scope: Scope) -> Spread:
+    """Estimates contrasts and their variance.
+
+    Args:
+        values: `(C, R, N)`, the trials in the order of `subjects.order`.
+        subjects: Which trials belong together.
+        scope: Whether trials within subjects vary (`these_subjects`), or the subjects (`new_subjects`; their variance
+            is the cluster-robust one of a mean, with the factor S/(S − 1)).
+
+    Raises:
+        UsageError: Too few subjects, or a subject with one trial.
+    """
+    _refuse_too_few(subjects, scope)
+    runs, trials = values.shape[1:]
+    by_seed, over_seeds = values.mean(axis=2), values.mean(axis=1)
+    estimate = by_seed.mean(axis=1)
+    squares = _within_subjects if scope is Scope.THESE_SUBJECTS else _between_subjects
+    mixed = squares(over_seeds, subjects)
+    unit_df = trials - len(subjects.names) if scope is Scope.THESE_SUBJECTS else len(subjects.names) - 1
+    nothing = np.zeros_like(estimate)
+    if runs == 1:
+        return Spread(estimate, mixed, unit_df, nothing, 0, nothing, mixed)
+    rest = squares(values - over_seeds[:, None], subjects).sum(axis=1) / ((runs - 1) * runs)
+    seeds = by_seed.var(axis=1, ddof=1) / runs
+    return Spread(estimate, np.maximum(mixed - rest, 0), unit_df, seeds, runs - 1, np.minimum(rest, seeds), mixed)
+
+
+def _within_subjects(values: np.ndarray, subjects: Subjects) -> np.ndarray:
+    """Variance of the mean of `(…, N)` when each subject's trials are drawn anew: Σ_s n_s s²_s / N²."""
+    centred = values - subjects.spread_out(subjects.sums(values) / subjects.sizes)
+    squared = subjects.sums(centred**2) * subjects.sizes / (subjects.sizes - 1)
+    return squared.sum(axis=-1) / values.shape[-1] ** 2
+
+
+def _between_subjects(values: np.ndarray, subjects: Subjects) -> np.ndarray:
+    """Variance of the mean of `(…, N)` when subjects are drawn anew: S/(S − 1) Σ_s (Σ_{i∈s} (x_i − mean)/N)²."""
+    count = len(subjects.names)
+    totals = subjects.sums(values - values.mean(axis=-1, keepdims=True)) / values.shape[-1]
+    return count / (count - 1) * (totals**2).sum(axis=-1)
+
+
+def _refuse_too_few(subjects: Subjects, scope: Scope) -> None:
+    if scope is Scope.NEW_SUBJECTS and len(subjects.names) < MIN_SUBJECTS:
+        raise UsageError(
+            f"{len(subjects.names)} subjects say too little about new ones; at least {MIN_SUBJECTS} are needed",
+            hint=f"Ask about {Scope.THESE_SUBJECTS}, or test more subjects (leave-one-subject-out).",
+        )
+    if scope is Scope.THESE_SUBJECTS and subjects.sizes.min() < 2:
+        alone = subjects.names[int(subjects.sizes.argmin())]
+        raise UsageError(
+            f"subject '{alone}' has one trial; how trials vary within a subject needs two",
+            hint=f"Ask about {Scope.NEW_SUBJECTS}, or leave the subject out.",
+        )
