@@ -11,7 +11,7 @@ from accelerate import Accelerator
 
 from kdbench.data.loader import Loader
 from kdbench.network import Network
-from kdbench.results.metrics import classification
+from kdbench.results.metrics import over_shuffles
 from kdbench.seeds import seed_for
 
 SHUFFLES = 5
@@ -35,20 +35,7 @@ class Predictions:
 
     def metrics(self, classes: Sequence[str]) -> dict[str, object]:
         """The metrics, averaged over shuffles; per-class values too."""
-        rows = [classification(scores, self.labels, classes) for scores in self.logits]
-        if len(rows) == 1:
-            return rows[0]
-        mean: dict[str, object] = dict(rows[0])
-        for key, value in rows[0].items():
-            if isinstance(value, float):
-                mean[key] = float(np.mean([row[key] for row in rows]))
-        recalls = [row["per_class_recall"] for row in rows]
-        mean["per_class_recall"] = {
-            name: None if recalls[0][name] is None else float(np.mean([recall[name] for recall in recalls]))
-            for name in recalls[0]
-        }
-        mean["shuffles"] = len(rows)
-        return mean
+        return over_shuffles(self.logits, self.labels, classes)
 
     @property
     def accuracy(self) -> float:

@@ -25,21 +25,47 @@ def classification(logits: np.ndarray, labels: np.ndarray, classes: Sequence[str
     Raises:
         ValueError: Shapes that do not fit, no trial, a label outside 0 … K−1, or a logit that is not finite.
     """
-    from sklearn.metrics import f1_score, recall_score
+    from sklearn.metrics import precision_recall_fscore_support
 
     logits, labels = _checked(logits, labels, len(classes))
     predictions = logits.argmax(axis=1)
     present = np.unique(labels)
-    recall = recall_score(labels, predictions, labels=present, average=None, zero_division=0.0)
+    _, recall, f1, support = precision_recall_fscore_support(labels, predictions, labels=present, zero_division=0.0)
     by_class = dict(zip(present.tolist(), recall.tolist(), strict=True))
     return {
         "n": len(labels),
         "accuracy": float((predictions == labels).mean()),
-        "macro_f1": float(f1_score(labels, predictions, labels=present, average="macro", zero_division=0.0)),
-        "weighted_f1": float(f1_score(labels, predictions, labels=present, average="weighted", zero_division=0.0)),
+        "macro_f1": float(np.average(f1)),
+        "weighted_f1": float(np.average(f1, weights=support)),
         "ece": calibration_error(logits, labels),
         "per_class_recall": {name: by_class.get(index) for index, name in enumerate(classes)},
     }
+
+
+def over_shuffles(logits: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
+    """Every reported metric, averaged over the shuffles that a network which couples a batch is evaluated in.
+
+    Args:
+        logits: `(R, N, K)`, one row a shuffle; R = 1 where there is none.
+        labels: Class indices `(N,)`.
+        classes: The K class names.
+
+    Returns:
+        As `classification`; with `shuffles`, their number, where there are several.
+
+    Raises:
+        ValueError: As `classification`.
+    """
+    rows = [classification(scores, labels, classes) for scores in logits]
+    if len(rows) == 1:
+        return rows[0]
+    mean = {k: float(np.mean([row[k] for row in rows])) if isinstance(v, float) else v for k, v in rows[0].items()}
+    recalls = [row["per_class_recall"] for row in rows]
+    mean["per_class_recall"] = {
+        name: None if first is None else float(np.mean([recall[name] for recall in recalls]))
+        for name, first in recalls[0].items()
+    }
+    return mean | {"shuffles": len(rows)}
 
 
 def calibration_error(logits: np.ndarray, labels: np.ndarray, bins: int = ECE_BINS) -> float:
