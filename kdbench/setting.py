@@ -95,24 +95,30 @@ class Setting:
         """The part that the result is about."""
         return self.split.test if self.cell.recipe.selection.part == "test" else self.split.validation
 
-    def build(self, phase: str, spec: NetworkSpec) -> Network:
-        """Builds a network whose initial weights depend on the seed and its own parts alone."""
+    def sources(self, phase: str, spec: NetworkSpec) -> dict[str, int]:
+        """What a network of the phase sees: raw channels by source.
+
+        Raises:
+            UsageError: The data set lacks one of its sensors.
+        """
         dataset = self.cell.dataset
         if spec.modality == VIDEO:
-            sources = {str(dataset.view): dataset.video_channels}
-        else:
-            for name in spec.sensors or ():
-                if name not in dataset.sensors:
-                    known = ", ".join(dataset.sensors)
-                    raise UsageError(f"{phase}.sensors: {dataset.card.name} has no sensor '{name}', expected {known}")
-            sources = {name: dataset.sensors[name] for name in spec.sensors or dataset.sensors}
+            return {str(dataset.view): dataset.video_channels}
+        for name in spec.sensors or ():
+            if name not in dataset.sensors:
+                known = ", ".join(dataset.sensors)
+                raise UsageError(f"{phase}.sensors: {dataset.card.name} has no sensor '{name}', expected {known}")
+        return {name: dataset.sensors[name] for name in spec.sensors or dataset.sensors}
+
+    def build(self, phase: str, spec: NetworkSpec) -> Network:
+        """Builds a network whose initial weights depend on the seed and its own parts alone."""
         semantic = None
         if "semantic" in declared_needs(spec.losses) and self.label_vectors is not None:
             semantic = self.label_vectors.vectors.shape[1]
         torch.manual_seed(self.pairing.seed_of("initialisation", phase))
         network = build_network(
             spec,
-            sources=sources,
+            sources=self.sources(phase, spec),
             classes=len(self.classes),
             semantic=semantic,
             groups=self._groups_for(phase, spec),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from kdbench.data.loader import Loader
 from kdbench.network import Network
 from kdbench.results.metrics import over_shuffles
 from kdbench.seeds import seed_for
+from kdbench.types import Batch
 
 SHUFFLES = 5
 
@@ -44,12 +45,26 @@ class Predictions:
 
 
 @torch.no_grad()
-def predict(network: Network, loader: Loader, *, batch_size: int, accelerator: Accelerator) -> Predictions:
+def predict(
+    network: Network,
+    loader: Loader,
+    *,
+    batch_size: int,
+    accelerator: Accelerator,
+    change: Callable[[Batch], Batch] = lambda batch: batch,
+) -> Predictions:
     """Predicts every trial of a loader's part.
 
     A network that couples the samples of a batch is evaluated in seeded, label-independent shuffles, the partial batch
     kept: in name order the trials are sorted by class, and batch mates would tell the label. A network of several
     branches predicts by the mean of their softmax outputs; its logits are the logarithm of that mean.
+
+    Args:
+        network: The network.
+        loader: The part.
+        batch_size: Trials in a batch.
+        accelerator: Device and precision.
+        change: Applied to each batch before the network sees it, to measure what a change of the inputs costs.
     """
     was_training = network.training
     network.eval()
@@ -63,7 +78,7 @@ def predict(network: Network, loader: Loader, *, batch_size: int, accelerator: A
         scores = []
         for batch in loader.batches(order, batch_size):
             with accelerator.autocast():
-                branches = network(network.represent(batch))
+                branches = network(network.represent(change(batch)))
             scores.append(
                 branches[0].logits.float()
                 if len(branches) == 1
