@@ -26,6 +26,7 @@ from pydantic import (
 
 from kdbench import methods, resources
 from kdbench.errors import UsageError, unknown
+from kdbench.ranges import Range
 from kdbench.registry import registry
 
 PRESETS = ("paper", "small", "smoke")
@@ -35,6 +36,13 @@ _NUMBER, _SCHEDULE = "(number)", "(schedule)"
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _kept(mapping: Any) -> Any:
+    """Without the keys that a recipe removed from what it extends."""
+    if isinstance(mapping, Mapping):
+        return {key: value for key, value in mapping.items() if value is not None}
+    return mapping
 
 
 class PartSpec(BaseModel):
@@ -197,9 +205,7 @@ class NetworkSpec(_Strict):
     @field_validator("losses", mode="before")
     @classmethod
     def _without_removed(cls, losses: Any) -> Any:
-        if isinstance(losses, Mapping):
-            return {name: term for name, term in losses.items() if term is not None}
-        return losses
+        return _kept(losses)
 
     @model_validator(mode="after")
     def _has_loss(self) -> NetworkSpec:
@@ -240,6 +246,8 @@ class Recipe(_Strict):
         selection: Which weights are reported.
         precision: `fp32`, or `bf16` autocast.
         compile: Whether the networks go through `torch.compile`.
+        search: What `kdbench search` may try, by dotted key; no part of what is written, since it changes no run. Null
+            removes a key that an extended recipe set.
     """
 
     name: str
@@ -252,6 +260,12 @@ class Recipe(_Strict):
     selection: Selection = Selection()
     precision: Literal["fp32", "bf16"] = "fp32"
     compile: bool = False
+    search: dict[str, Range] = Field(default_factory=dict, exclude=True)
+
+    @field_validator("search", mode="before")
+    @classmethod
+    def _without_removed(cls, search: Any) -> Any:
+        return _kept(search)
 
     @model_validator(mode="after")
     def _has_network(self) -> Recipe:
