@@ -114,7 +114,7 @@ def never_waits_for_the_device(case: LossCase) -> None:
     reads = _watch(case).reads
     if reads:
         raise Failed(f"it reads a value on the host: {_listed(reads)}; keep it on the device")
-    if torch.cuda.is_available():
+    if torch.cuda.is_available() and case.declares["compiles"]:
         sample = draw_for(case).to(device=torch.device("cuda"))
         term = case.build().cuda()
         case.value(copy.deepcopy(term), sample).backward()

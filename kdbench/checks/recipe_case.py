@@ -139,9 +139,9 @@ class RecipeCase:
 
     @functools.cached_property
     def teacher_training(self) -> Training | None:
-        """The teacher's own training, ready to run."""
+        """The teacher's own training, ready to run; None where a control leaves it untrained."""
         spec = self.setting.cell.recipe.teacher
-        if spec is None:
+        if spec is None or spec.weights is not None:
             return None
         network = self.setting.build("teacher", spec)
         return teacher_training(self.setting, spec, network, self.folder("teacher"))

@@ -14,11 +14,11 @@ from torch import Tensor
 from kdbench.checks.base import Failed, Skipped, Suite
 from kdbench.checks.recipe_case import RecipeCase, StudentSetup
 from kdbench.engine.loop import Training
-from kdbench.engine.teacher import fingerprint
+from kdbench.engine.teacher import fingerprint, mispaired
 from kdbench.engine.weights import weight_at
 from kdbench.network import evaluating
 from kdbench.phases import check_parts
-from kdbench.recipe import PRESETS, Recipe
+from kdbench.recipe import CONTROLS, PRESETS, Recipe
 from kdbench.registry import registry
 from kdbench.types import Batch
 
@@ -34,9 +34,11 @@ def resolves_at_every_preset(case: RecipeCase) -> None:
                 raise registry(kind).unknown(name)
 
 
-def needs_are_met(case: RecipeCase) -> None:
+def needs_are_met(case: RecipeCase) -> str | None:
     """The networks give every loss what it needs, before any training."""
     check_parts(case.setting)
+    controls = " and ".join(CONTROLS[name] for name in case.recipe.controls)
+    return f"this is a control and no method: {controls}" if controls else None
 
 
 def selects_nothing_on_what_it_reports(case: RecipeCase) -> None:
@@ -86,24 +88,29 @@ def batches_hold_their_trials(case: RecipeCase) -> None:
                     raise Failed(f"{training.phase}: the {words} of trial {wrong[0]} is another trial's")
 
 
-def teacher_sees_the_students_trials(case: RecipeCase) -> None:
-    """The teacher's features of a batch are those of the student's trials, in their order."""
+def teacher_sees_the_students_trials(case: RecipeCase) -> str | None:
+    """The teacher's features of a batch are those of the student's trials, in their order; a control's are not."""
     setup = _taught(case)
     training, teacher = setup.training, setup.teacher
     assert training.teacher is not None
     assert teacher is not None
-    network = teacher.network
+    network, shuffled = teacher.network, training.spec.pairing is not None
     for batch in training.loader.batches(range(len(training.loader)), training.spec.train.batch_size):
         given = training.teacher(batch, seed=0)
+        seen = mispaired(batch, 0) if shuffled else batch
+        right = [trial for trial, other in zip(batch.trial, seen.trial, strict=True) if trial == other]
+        if shuffled and right and len(batch) > 1:
+            raise Failed(f"student.pairing is shuffled, and the teacher sees the student's own trial {right[0]}")
         with torch.no_grad(), evaluating(network):
-            expected = network(network.represent(_truth(case, batch)))
+            expected = network(network.represent(_truth(case, seen)))
         for branch, truth in zip(given, expected, strict=True):
             wrong = [t for t, a, b in zip(batch.trial, branch.logits, truth.logits, strict=True) if not _near(a, b)]
             if wrong:
                 raise Failed(
                     f"for the student's trial {wrong[0]} the teacher gives features of something else: "
-                    "it does not see the same trials in the same order"
+                    "it does not see the same trials in the same order" + " as the shuffled pairing" * shuffled
                 )
+    return f"as wanted, {CONTROLS['wrong_trials']}: the recipe is a control" if shuffled else None
 
 
 def teacher_stays_in_eval_mode(case: RecipeCase) -> None:

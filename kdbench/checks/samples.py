@@ -11,9 +11,9 @@ from torch import Tensor
 from kdbench.types import Batch, Features, Widths
 
 CLASSES, GROUPS, SPACE, SAMPLES, TRAIN_SIZE = 5, 3, 12, 6, 24
-CLIP = ((4, 8, 8), (4, 4, 4), (2, 2, 2), (2, 1, 1))
-IMAGE = ((6, 6), (3, 3), (2, 2), (1, 1))
-SERIES = ((16,), (8,), (4,), (2,))
+CLIP = ((4, 8, 8), (4, 4, 4), (2, 3, 3), (2, 2, 2))
+IMAGE = ((6, 6), (4, 4), (3, 3), (2, 2))
+SERIES = ((16,), (8,), (4,), (3,))
 STUDENT = Widths(CLASSES, (4, 6, 8, 10), 10, SPACE, GROUPS)
 TEACHER = Widths(CLASSES, (5, 6, 8, 7), 12, SPACE, GROUPS)
 """Widths of which some differ from the student's and some do not."""

@@ -71,6 +71,14 @@ def test_a_shipped_encoder_passes(name: str) -> None:
     demand(check("encoder", name))
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize(
+    ("kind", "name"), [(kind, name) for kind in ("loss", "fusion", "representation") for name in shipped(kind)]
+)
+def test_a_shipped_part_passes_on_a_gpu(kind: str, name: str) -> None:
+    demand(check(kind, name, device="cuda"))
+
+
 @pytest.mark.parametrize("name", shipped("semantics"))
 def test_a_shipped_source_of_label_vectors_passes(name: str, bert: str) -> None:
     demand(check("semantics", name, params={"model": bert} if name == "transformer" else {}))
