@@ -10,6 +10,7 @@ import os
 import platform
 import re
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,40 @@ from kdbench.recipe import NetworkSpec, Recipe
 from kdbench.semantics.base import LabelVectors
 from kdbench.types import VIDEO
 
-LIBRARIES = ("torch", "torchvision", "timm", "transformers", "accelerate", "numpy", "scipy", "scikit-learn")
+_PASSWORD = re.compile(r"(://[^:/@]*:)[^@/]*@")
+LIBRARIES = (
+    "torch",
+    "torchvision",
+    "timm",
+    "torchdistill",
+    "transformers",
+    "accelerate",
+    "pyts",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+)
+
+
+DEFAULTS = "defaults"
+SEARCHED = "searched"
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """The search that chose a run's settings.
+
+    Attributes:
+        budget: What it was allowed (`trials`, `sampler`, …): equal for methods that may be compared, so a condition.
+        study: Name of the study.
+        space: What it tried, by dotted key.
+        best: What it chose, by dotted key.
+    """
+
+    budget: Mapping[str, Any]
+    study: str
+    space: Mapping[str, Any]
+    best: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -40,6 +74,7 @@ class Cell:
         split: The trials of each part, as the protocol's rule cut them.
         label_vectors: Vectors of the class names, where a loss needs them.
         recipe_plugins: The plugins that the method's recipes come from.
+        tuning: The search that chose its settings; None where they are the recipe's own.
     """
 
     recipe: Recipe
@@ -50,6 +85,7 @@ class Cell:
     split: Split
     label_vectors: LabelVectors | None = None
     recipe_plugins: tuple[provenance.Record, ...] = ()
+    tuning: Tuning | None = None
 
     @property
     def method(self) -> str:
@@ -123,6 +159,7 @@ class Cell:
             "weights": [_weights(spec) for spec in specs],
             **self._groups(*specs),
             **self._plugins(*specs),
+            **({"tuning": dataclasses.asdict(self.tuning)} if self.tuning else {}),
         }
 
     def _teacher_key(self) -> dict[str, Any]:
@@ -147,6 +184,7 @@ class Cell:
         assert reported is not None
         seen = (("representation", reported.representation.name), ("encoder", reported.encoder.name))
         plugins = provenance.of_parts([self._reader, *seen])
+        role = "student" if recipe.student else "teacher"
         return {
             **({"plugins": plugins} if plugins else {}),
             "dataset": self.dataset.card.name,
@@ -162,15 +200,21 @@ class Cell:
             "data": recipe.data.model_dump(),
             "representation": reported.representation.model_dump(),
             "encoder": reported.encoder.model_dump(),
+            "fusion": reported.fusion.model_dump(),
             "weights": _weights(reported),
-            "train": reported.train.model_dump(),
-            "augment": reported.augment.model_dump(),
+            "train": self._unless_searched(f"{role}.train", reported.train.model_dump()),
+            "augment": self._unless_searched(f"{role}.augment", reported.augment.model_dump()),
             "precision": recipe.precision,
             "compile": recipe.compile,
             "test_modalities": test_modalities(reported, self.dataset),
-            "tuning": "defaults",
+            "tuning": dict(self.tuning.budget) if self.tuning else DEFAULTS,
             "libraries": library_versions(),
         }
+
+    def _unless_searched(self, path: str, settings: dict[str, Any]) -> dict[str, Any]:
+        """Settings without the values that each method chose for itself, under one budget."""
+        searched = self.tuning.space if self.tuning else {}
+        return {key: SEARCHED if f"{path}.{key}" in searched else value for key, value in settings.items()}
 
 
 def test_modalities(spec: NetworkSpec, dataset: Dataset) -> list[str]:
@@ -203,7 +247,7 @@ def environment(device: Any) -> dict[str, Any]:
         "gpu": gpu,
         "cpus": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "command": ["kdbench", *sys.argv[1:]],
+        "command": ["kdbench", *(_PASSWORD.sub(r"\1***@", word) for word in sys.argv[1:])],
     }
 
 

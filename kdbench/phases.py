@@ -121,7 +121,8 @@ def obtain_teacher(setting: Setting, root: Path, *, fresh: bool) -> Teacher:
         if not all((folder / name).is_file() for name in ("teacher.json", "teacher.safetensors")):
             if fresh:
                 _forget(folder)
-            _train_teacher(setting, spec, network, folder)
+            make = _train_teacher if spec.weights is None else _leave_untrained
+            make(setting, spec, network, folder)
     network.load_state_dict(read_safetensors(folder / "teacher.safetensors"))
     if setting.cell.recipe.compile:
         network.compile()
@@ -169,6 +170,24 @@ def _train_teacher(setting: Setting, spec: NetworkSpec, network: Network, folder
     }
     write_json(folder / "teacher.json", record)
     _forget_checkpoint(folder)
+
+
+def _leave_untrained(setting: Setting, spec: NetworkSpec, network: Network, folder: Path) -> None:
+    """The control's teacher: its representation knows the training part, its weights know nothing."""
+    loader = setting.loader(setting.split.train, spec)
+    network.fit({name: loader.all_series(name) for name in loader.sensors})
+    predictions = predict(network, loader, batch_size=spec.train.batch_size, accelerator=setting.accelerator)
+    export(network, folder / "teacher.safetensors", setting, spec)
+    record = {
+        "recipe": spec.model_dump(mode="json"),
+        "train_accuracy": predictions.accuracy,
+        "epochs": 0,
+        "best": None,
+        "seconds": 0.0,
+        "provenance": network.provenance,
+        "couples_batch": network.couples_batch,
+    }
+    write_json(folder / "teacher.json", record)
 
 
 def _check_above_chance(
@@ -224,6 +243,7 @@ def student_training(setting: Setting, spec: NetworkSpec, teacher: Teacher | Non
             ablation=objective.ablation if "ablated_logits" in objective.needs else None,
             batch_size=teacher.spec.train.batch_size,
             accelerator=setting.accelerator,
+            wrong_trials=spec.pairing is not None,
         )
     return training
 
@@ -250,6 +270,7 @@ def _training(
     folder: Path,
 ) -> Training:
     selection = setting.cell.recipe.selection
+    validates = selection.rule == "best-val" or (selection.part == "validation" and setting.validates)
     if setting.cell.recipe.compile:
         # The norm of every term's gradient goes through one graph again and again: its buffers must outlive a pass.
         functorch_config.donated_buffer = False
@@ -265,7 +286,7 @@ def _training(
         folder=folder,
         reporter=setting.reporter,
         classes=setting.classes,
-        validation=setting.loader(setting.split.validation, spec) if selection.needs_validation else None,
+        validation=setting.loader(setting.split.validation, spec) if validates else None,
         keep_best=selection.rule == "best-val",
         on_epoch=setting.on_epoch,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime
 import os
 import shutil
@@ -16,13 +17,13 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from kdbench.cell import environment
+from kdbench.cell import Tuning, environment
 from kdbench.engine.evaluate import Predictions, predict
 from kdbench.engine.loop import Record
 from kdbench.engine.progress import Reporter
 from kdbench.errors import Interrupted, KdbenchError, UsageError
 from kdbench.phases import Student, Teacher, check_parts, export, obtain_teacher, records_of, train_student
-from kdbench.recipe import NetworkSpec
+from kdbench.recipe import CONTROLS, NetworkSpec
 from kdbench.results import cost, plots
 from kdbench.results.files import read_json, write_json, write_parquet, write_safetensors
 from kdbench.results.gain import gain_over_student_only
@@ -71,6 +72,7 @@ def run(
     allow_broken: bool = False,
     out: Path | None = None,
     fresh: bool = False,
+    tuning: Tuning | None = None,
     reporter: Reporter | None = None,
 ) -> RunResult:
     """Trains and evaluates a method on a data set; what `kdbench run` does.
@@ -91,6 +93,7 @@ def run(
         allow_broken: Leave out trials whose files are missing or broken; the result names them.
         out: Folder of the runs; by default `$KDBENCH_HOME`, else `./runs`.
         fresh: Start anew even where the run is finished or half done.
+        tuning: The search that chose the overrides; it stands in the result's conditions.
         reporter: Shows the progress; silent by default.
 
     Raises:
@@ -111,10 +114,22 @@ def run(
         precision=precision,
         data_dir=data_dir,
         allow_broken=allow_broken,
+        tuning=tuning,
         reporter=reporter,
     )
-    root = runs_folder(out)
-    folder = root / setting.cell.folder
+    return run_setting(setting, runs_folder(out), fresh=fresh)
+
+
+def run_setting(setting: Setting, root: Path, *, within: str = "", fresh: bool = False) -> RunResult:
+    """Makes a run that is settled already; errors as in `run`.
+
+    Args:
+        setting: The run.
+        root: Folder of all runs, with their teachers and their mirror.
+        within: Folder below `root` that holds the run's own folder.
+        fresh: Start anew even where the run is finished or half done.
+    """
+    folder = root / within / setting.cell.folder
     with _locked(folder):
         if fresh:
             _clear(folder)
@@ -189,6 +204,8 @@ class Run:
             },
             "started": previous.get("started") or _now(),
             "resumed": previous.get("resumed", 0) + bool(previous),
+            **({"tuning": dataclasses.asdict(cell.tuning)} if cell.tuning else {}),
+            **({"controls": list(cell.recipe.controls)} if cell.recipe.controls else {}),
             "tracking": {"run_id": previous.get("tracking", {}).get("run_id")},
             "metrics": None,
             "teacher": None,
@@ -209,7 +226,7 @@ class Run:
             experiment=f"{cell.dataset.card.name}/{cell.protocol}/{cell.preset}",
             run_name=f"{cell.method} seed {cell.seed}",
             params=self.result["recipe"] | {"seed": cell.seed},
-            tags={"method": cell.method, "folder": self.folder.name},
+            tags={"method": cell.method, "folder": self.folder.name, **self.setting.tags},
             run_id=self.result["tracking"]["run_id"],
         )
         self.setting.on_epoch = self._epoch
@@ -224,6 +241,8 @@ class Run:
         recipe, setting = self.setting.cell.recipe, self.setting
         if setting.label_vectors is not None and not setting.label_vectors.meaningful:
             setting.warn("the label vectors are hashes: the semantic losses run, and mean nothing")
+        for name in recipe.controls:
+            setting.warn(f"this is a control and no method: {CONTROLS[name]}")
         check_parts(setting)
         with cost.PeakMemory(setting.accelerator.device) as memory:
             teacher = student = None

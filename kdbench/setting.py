@@ -11,7 +11,7 @@ import torch
 from accelerate import Accelerator
 
 from kdbench import methods
-from kdbench.cell import Cell
+from kdbench.cell import Cell, Tuning
 from kdbench.data.card import Card, load_card
 from kdbench.data.loader import Loader
 from kdbench.data.protocol import Split, protocol_names, split
@@ -41,6 +41,8 @@ class Setting:
         reporter: Shows the progress.
         on_epoch: Called with each epoch's record.
         warnings: Lines that the result repeats.
+        validates: Whether a run that reports the validation part is also measured on it after each epoch.
+        tags: Further labels of the run's mirror in MLflow.
     """
 
     cell: Cell
@@ -48,6 +50,8 @@ class Setting:
     reporter: Reporter
     on_epoch: Callable[[Record], None] = lambda _record: None
     warnings: list[str] = field(default_factory=list)
+    validates: bool = True
+    tags: dict[str, str] = field(default_factory=dict)
 
     @property
     def split(self) -> Split:
@@ -173,6 +177,7 @@ def settle(
     precision: str | None = None,
     data_dir: Path | None = None,
     allow_broken: bool = False,
+    tuning: Tuning | None = None,
     reporter: Reporter | None = None,
 ) -> Setting:
     """Resolves the recipe, opens the data and cuts the parts; trains nothing. Arguments as in `kdbench.run`."""
@@ -200,7 +205,7 @@ def settle(
     protocol = protocol or protocol_names(data.card)[0]
     parts = split(data.card, data.index, protocol, validation=recipe.selection.needs_validation, seed=seed)
     vectors, plugins = _label_vectors(recipe, data.card), tuple(provenance.of_method(method))
-    cell = Cell(recipe, data, protocol, preset, seed, parts, vectors, plugins)
+    cell = Cell(recipe, data, protocol, preset, seed, parts, vectors, plugins, tuning)
     return Setting(cell, accelerator, reporter)
 
 
