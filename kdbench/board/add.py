@@ -1,0 +1,226 @@
+"""Makes a submission of finished runs: one method under one set of conditions, at every seed."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from pydantic import ValidationError
+
+from kdbench.board import private
+from kdbench.board.entry import COLUMNS, ENVIRONMENT, PICTURES, PREDICTIONS, RECIPE, RESULT, content_id, place
+from kdbench.board.schema import SCHEMA_VERSION, Submission
+from kdbench.board.trials import expected
+from kdbench.board.verify import MIN_SEEDS, problems_of
+from kdbench.data.card import load_card
+from kdbench.errors import DataError, UsageError
+from kdbench.results.files import read_jsonl, write_bytes, write_json
+from kdbench.results.store import FINISHED, StoredRun, stored_run
+
+_LISTED = 4
+_PICTURE_BYTES = 4 * 2**20
+
+
+def add(runs: Sequence[Path], board: Path, *, picture: Path | None = None) -> Path:
+    """Writes a submission.
+
+    Args:
+        runs: Folders of finished runs: one method, one set of conditions, the seeds 0 … N−1.
+        board: The board.
+        picture: A Grad-CAM picture, PNG or GIF, for the method's page.
+
+    Returns:
+        The submission's folder. The same runs give the same one.
+
+    Raises:
+        UsageError: Unlike methods or conditions (the difference is named), a seed that is missing or given twice, an
+            unfinished run, a run on a validation part, a path or the name of a machine or user in what would be
+            published.
+        DataError: A run that cannot be read, or whose predictions do not prove its metrics.
+    """
+    stored = sorted((stored_run(Path(folder)) for folder in runs), key=lambda run: run.seed)
+    _check_alike(stored)
+    files = _files(stored, picture)
+    content = _content(stored, files)
+    _check_private(content, files)
+    try:
+        result = Submission.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise DataError(f"these runs do not make a submission: {where}: {first['msg']}") from error
+    folder = board / "submissions" / place(result)
+    if (folder / RESULT).is_file():
+        return folder
+    for name, data in files.items():
+        write_bytes(folder / name, data)
+    write_json(folder / RESULT, content)
+    problems = problems_of(folder)
+    if problems:
+        for path in folder.iterdir():
+            path.unlink()
+        folder.rmdir()
+        raise DataError("these runs do not make a submission that verifies:\n" + "\n".join(f"- {p}" for p in problems))
+    return folder
+
+
+def _check_alike(runs: Sequence[StoredRun]) -> None:
+    if not runs:
+        raise UsageError("no run was given", hint="kdbench leaderboard add RUN RUN RUN")
+    for run in runs:
+        if run.status != FINISHED:
+            raise UsageError(f"{run.folder} is {run.status}, expected a finished run", hint="Repeat its command.")
+        if run.result.get("excluded"):
+            raise UsageError(
+                f"{run.folder} left out {len(run.result['excluded'])} broken recordings; a submission needs them all",
+                hint=f"See which: kdbench data verify {run.result['dataset']}",
+            )
+        if run.conditions.get("part") != "test":
+            raise UsageError(f"{run.folder} reports the {run.conditions.get('part')} part, expected the test part")
+    first = runs[0]
+    for run in runs[1:]:
+        for key, one, other in (
+            ("method", first.method, run.method),
+            ("recipe", first.result["recipe"], run.result["recipe"]),
+            ("conditions", _without_drawn(first.conditions), _without_drawn(run.conditions)),
+            ("plugins", first.result.get("plugins"), run.result.get("plugins")),
+        ):
+            if one != other:
+                raise UsageError(
+                    f"{first.folder} and {run.folder} have unlike {key}: {'; '.join(differences(one, other))}",
+                    hint="A submission holds one method under one set of conditions.",
+                )
+    _check_seeds([run.seed for run in runs])
+
+
+def _check_seeds(seeds: Sequence[int]) -> None:
+    twice = sorted({seed for seed in seeds if seeds.count(seed) > 1})
+    if twice:
+        raise UsageError(f"seed {', '.join(map(str, twice))} is given twice: two runs claim the same cell")
+    needed = range(max(MIN_SEEDS, max(seeds) + 1))
+    missing = [seed for seed in needed if seed not in seeds]
+    if missing:
+        raise UsageError(
+            f"seed {', '.join(map(str, missing))} is missing; all seeds from 0 on are needed, at least {MIN_SEEDS}",
+            hint=f"Run them: kdbench run … --seeds {len(needed)}",
+        )
+
+
+def _without_drawn(conditions: Mapping[str, Any]) -> dict[str, Any]:
+    """Conditions without the split where a validation part, drawn by the seed, makes it another at every seed."""
+    drawn = {"split"} if conditions.get("selection") != "last" else set()
+    return {key: value for key, value in conditions.items() if key not in drawn}
+
+
+def differences(one: Any, other: Any, key: str = "") -> list[str]:
+    """Where two values of plain data differ, as `key: this, that`."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        keys = list(dict.fromkeys([*one, *other]))
+        found = [differences(one.get(k), other.get(k), f"{key}.{k}" if key else str(k)) for k in keys]
+        return [line for lines in found for line in lines][:_LISTED]
+    if one == other:
+        return []
+    shown = [text if len(text := json.dumps(value, default=str)) < 60 else f"{text[:57]}…" for value in (one, other)]
+    return [f"{key or 'value'}: {shown[0]}, {shown[1]}"]
+
+
+def _files(runs: Sequence[StoredRun], picture: Path | None) -> dict[str, bytes]:
+    environments = [
+        {"seed": run.seed, **{k: v for k, v in run.result["environment"].items() if k != "command"}} for run in runs
+    ]
+    files = {
+        PREDICTIONS: _predictions(runs),
+        RECIPE: yaml.safe_dump(runs[0].result["recipe"], sort_keys=False, allow_unicode=True).encode(),
+        ENVIRONMENT: (json.dumps(environments, indent=2) + "\n").encode(),
+    }
+    if picture is not None:
+        data = picture.read_bytes()
+        name = f"grad_cam{picture.suffix.lower()}"
+        if name not in PICTURES or len(data) > _PICTURE_BYTES:
+            raise UsageError(f"{picture} cannot be shown: expected a PNG or GIF of at most 4 MiB")
+        files[name] = data
+    return files
+
+
+def _predictions(runs: Sequence[StoredRun]) -> bytes:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    tables = []
+    for run in runs:
+        held = run.predictions()
+        logits = held[[f"logit_{k}" for k in range(sum(c.startswith("logit_") for c in held.columns))]].to_numpy()
+        values = pa.array(np.ascontiguousarray(logits, dtype=np.float32).ravel())
+        columns = [
+            pa.array(np.full(len(held), run.seed, dtype=np.int32)),
+            pa.array(held["trial"].astype(str).tolist(), type=pa.string()),
+            pa.array(held["label"].to_numpy(dtype=np.int32)),
+            pa.array(held["shuffle"].to_numpy(dtype=np.int32)),
+            pa.ListArray.from_arrays(np.arange(len(held) + 1, dtype=np.int32) * logits.shape[1], values),
+        ]
+        tables.append(pa.table(columns, names=list(COLUMNS)))
+    buffer = io.BytesIO()
+    pq.write_table(pa.concat_tables(tables), buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def _content(runs: Sequence[StoredRun], files: Mapping[str, bytes]) -> dict[str, Any]:
+    first = runs[0].result
+    options = first["conditions"].get("data", {}).get("options") or {}
+    known = expected(first["dataset"], first["protocol"], options)
+    classes = known.classes if known is not None else load_card(first["dataset"]).class_names
+    content = {
+        "schema_version": SCHEMA_VERSION,
+        "method": first["method"],
+        "summary": first["recipe"].get("summary") or "",
+        "source": first["recipe"].get("source") or "",
+        **{key: first[key] for key in ("dataset", "protocol", "preset", "conditions")},
+        "classes": list(classes),
+        "plugins": list(first.get("plugins") or ()),
+        "seeds": [_seed(run) for run in runs],
+        "files": {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())},
+    }
+    return {"id": content_id(content), **content}
+
+
+def _seed(run: StoredRun) -> dict[str, Any]:
+    metrics, teacher = dict(run.metrics), run.result.get("teacher")
+    inductive = metrics.pop("inductive", None)
+    claims = {
+        "teacher": teacher
+        and {"identity": teacher["folder"], "accuracy": teacher["accuracy"], "macro_f1": teacher["macro_f1"]},
+        "inductive": inductive["accuracy"] if inductive else None,
+        "cost": run.result.get("cost") or {},
+        "best_epoch": run.result.get("best_epoch"),
+        "curves": _curves(run),
+    }
+    return {"seed": run.seed, "metrics": {"shuffles": 1, **metrics}, "claims": claims}
+
+
+def _curves(run: StoredRun) -> list[dict[str, Any]]:
+    teacher = (run.result.get("teacher") or {}).get("folder")
+    paths = [run.folder / "metrics.jsonl"]
+    if teacher:
+        paths.insert(0, run.folder.parent / "teachers" / teacher / "metrics.jsonl")
+    records = [record for path in paths for record in read_jsonl(path)]
+    return [{key: record.get(key) for key in ("phase", "epoch", "loss", "accuracy")} for record in records]
+
+
+def _check_private(content: Mapping[str, Any], files: Mapping[str, bytes]) -> None:
+    published = {
+        RESULT: content,
+        RECIPE: yaml.safe_load(files[RECIPE]),
+        ENVIRONMENT: json.loads(files[ENVIRONMENT]),
+    }
+    told = [*private.paths_in(published), *private.names_in(published)]
+    if told:
+        raise UsageError(
+            f"this would publish what belongs to one machine: {'; '.join(told[:_LISTED])}",
+            hint="Run the method with names instead of paths, and add those runs.",
+        )

@@ -1,0 +1,84 @@
+"""How far a submission is proven."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from kdbench.board.entry import VERIFICATION, Entry
+from kdbench.errors import DataError, KdbenchError
+from kdbench.results.files import read_json
+
+
+class Tier(StrEnum):
+    """The three tiers, weakest first."""
+
+    REPORTED = "reported"
+    """Its metrics follow from its predictions at most; which trials and labels are right, nobody could check."""
+    RESCORED = "re-scored"
+    """Its metrics follow from its predictions, on the very trials and labels that the data set's card names."""
+    RERUN = "re-run"
+    """Somebody else trained it again and came to the same accuracy."""
+
+
+class Verification(BaseModel):
+    """What was found when a submission was trained again: `verification.json`.
+
+    It counts for as much as the person who commits it; the board's history names them.
+
+    Attributes:
+        schema_version: Of this file.
+        id: The submission's.
+        tier: Always `re-run`.
+        tolerance: The largest difference of accuracy at a seed that was accepted.
+        seeds: By seed: accuracy then and now, and the share of test trials with the same predicted class.
+        environment: Where it was trained again.
+        date: When, in UTC.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    schema_version: Literal[1] = 1
+    id: str
+    tier: Literal["re-run"] = "re-run"
+    tolerance: float
+    seeds: dict[int, dict[str, float]]
+    environment: dict[str, Any]
+    date: str
+
+
+def verification(entry: Entry) -> Verification | None:
+    """The record of a submission that was trained again; None where there is none.
+
+    Raises:
+        DataError: It is broken, or belongs to another content.
+    """
+    path = entry.folder / VERIFICATION
+    if not path.is_file():
+        return None
+    try:
+        held = Verification.model_validate(read_json(path))
+    except ValidationError as error:
+        raise DataError(f"{VERIFICATION} is not what its schema says: {error.errors()[0]['msg']}") from error
+    if held.id != entry.result.id:
+        raise DataError(f"{VERIFICATION} belongs to the submission {held.id}, not to {entry.result.id}")
+    wanted = {each.seed for each in entry.result.seeds}
+    if set(held.seeds) != wanted or any(abs(s["then"] - s["now"]) > held.tolerance for s in held.seeds.values()):
+        raise DataError(f"{VERIFICATION} does not cover every seed within its tolerance")
+    return held
+
+
+def tier_of(entry: Entry, scored: bool) -> Tier:
+    """The tier of a submission.
+
+    Args:
+        entry: The submission.
+        scored: Whether it was scored again on the card's trials without a complaint.
+    """
+    if not scored:
+        return Tier.REPORTED
+    try:
+        return Tier.RERUN if verification(entry) is not None else Tier.RESCORED
+    except KdbenchError:
+        return Tier.RESCORED

@@ -1,0 +1,84 @@
+"""Which trials a submission has to predict, with which labels: what the data set's card says, without recordings."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from kdbench.data.card import Card, load_card
+from kdbench.data.protocol import split
+from kdbench.data.reader import Reader
+from kdbench.registry import registry
+
+SUBJECT = "subject"
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What the card says of one protocol.
+
+    Attributes:
+        classes: The class names in the order of their labels.
+        train: The training trials.
+        test: The label of each test trial.
+        subjects: Who performed each test trial; where the card does not tell, each trial stands for itself.
+        split: Hash of the parts, as conditions carry it, where no validation part is cut.
+    """
+
+    classes: tuple[str, ...]
+    train: frozenset[str]
+    test: Mapping[str, int]
+    subjects: Mapping[str, str]
+    split: str
+
+
+def expected(dataset: str, protocol: str, options: Mapping[str, Any]) -> Expected | None:
+    """The test trials of a protocol.
+
+    Args:
+        dataset: Name of a data set.
+        protocol: Name of one of its protocols.
+        options: Knobs of a generated data set.
+
+    Returns:
+        None where the data set's files decide which trials there are, so that nobody can tell without them.
+
+    Raises:
+        UsageError: No such data set, option or protocol.
+    """
+    return _expected(dataset, protocol, json.dumps(options, sort_keys=True, default=str))
+
+
+@lru_cache(maxsize=64)
+def _expected(dataset: str, protocol: str, options: str) -> Expected | None:
+    import pandas as pd
+
+    reader = _reader(load_card(dataset), json.loads(options))
+    if reader is None:
+        return None
+    card, trials = reader.card, reader.trials()
+    index = pd.DataFrame([{"trial": t.id, "label": t.label, **t.columns} for t in trials])
+    parts = split(card, index, protocol, validation=False, seed=0)
+    test = index.set_index("trial").loc[list(parts.test)]
+    who = test[SUBJECT] if SUBJECT in test.columns else test.index.to_series()
+    return Expected(
+        card.class_names,
+        frozenset(parts.train),
+        {str(trial): int(label) for trial, label in test["label"].items()},
+        {str(trial): str(name) for trial, name in who.items()},
+        hashlib.sha256(json.dumps(dataclasses.asdict(parts), sort_keys=True, default=str).encode()).hexdigest()[:10],
+    )
+
+
+def _reader(card: Card, options: Mapping[str, Any]) -> Reader | None:
+    """A reader that can name the trials without recordings from elsewhere."""
+    reader = registry("dataset").get(card.reader)
+    shipped = reader.shipped()
+    if reader.generated or card.trials is not None or shipped is not None:
+        return reader(card, shipped, options)
+    return None
