@@ -20,7 +20,9 @@ def run(
     dataset: Annotated[str, typer.Option(help="Data set: a name of `kdbench list datasets`.")],
     protocol: Annotated[str | None, typer.Option(help="Which trials train and test; the first of the card.")] = None,
     preset: Annotated[str, typer.Option(help="paper, small, smoke; auto takes paper with a GPU, else small.")] = "auto",
-    video: Annotated[str | None, typer.Option(help="The student's view, rgb or depth; rgb where it is.")] = None,
+    video: Annotated[
+        str | None, typer.Option(help="The student's view: rgb, depth or skeleton; rgb where it is.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Run this one seed (0 by default).", min=0)] = None,
     seeds: Annotated[int | None, typer.Option(help="Run the seeds 0 … N-1.", min=1)] = None,
     overrides: Annotated[

@@ -12,7 +12,9 @@ import pytest
 
 from kdbench import __version__
 from kdbench.cli import COMMANDS
+from kdbench.data.card import load_card
 from kdbench.errors import DataError, Interrupted, RunFailed, UsageError
+from kdbench.registry import registry
 
 HEAVY = ("torch", "numpy", "pandas", "mlflow", "transformers", "sklearn", "matplotlib", "scipy", "timm")
 
@@ -149,3 +151,11 @@ def test_a_closed_pipe_is_no_error() -> None:
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "methods"
     assert done.stderr == ""
+
+
+def test_the_help_of_run_names_every_view_of_the_shipped_data_sets(kdbench: Callable[..., Any]) -> None:
+    text = " ".join(kdbench("run", "--help").out.replace("│", " ").split())
+    said = text.partition("--video")[2].partition("--seed")[0]
+    views = {view for name in registry("dataset").names() for view in load_card(name).views}
+    assert views >= {"rgb", "depth", "skeleton"}
+    assert [view for view in sorted(views) if view not in said] == []
