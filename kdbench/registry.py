@@ -49,6 +49,7 @@ __all__ = [
     "registry",
     "representation",
     "semantics",
+    "unknown_anywhere",
 ]
 
 KINDS = {
@@ -242,14 +243,18 @@ class Registry:
 
     def unknown(self, name: str) -> UsageError:
         """The error for a name that means nothing here: switched off, or misspelt."""
-        what = label(self.kind)
+        hint = f"See them all: kdbench list {KINDS[self.kind]}"
+        return self.switched_off(name) or unknown(label(self.kind), name, self.origins(), hint=hint)
+
+    def switched_off(self, name: str) -> UsageError | None:
+        """The error for a name that `$KDBENCH_PLUGINS` leaves out; None for any other."""
         for origin in discover(GROUPS).left_out:
             if origin.kind == self.kind and name in {origin.name, origin.qualified}:
                 return UsageError(
-                    f"the {what} '{name}' of {origin.owner} is switched off by ${VARIABLE}",
+                    f"the {label(self.kind)} '{name}' of {origin.owner} is switched off by ${VARIABLE}",
                     hint=f"Unset {VARIABLE}, or add {normalised(origin.distribution)} to it.",
                 )
-        return unknown(what, name, self.origins(), hint=f"See them all: kdbench list {KINDS[self.kind]}")
+        return None
 
     def _check(self, origin: Origin, component: Any) -> None:
         """Raises a `UsageError` where a plugin's object is not what its entry point says."""
@@ -288,3 +293,11 @@ def registry(kind: str) -> Registry:
     if kind not in _REGISTRIES:
         raise unknown("kind of part", kind, _REGISTRIES)
     return _REGISTRIES[kind]
+
+
+def unknown_anywhere(name: str) -> UsageError:
+    """The error for a name that means nothing in any kind: switched off, or misspelt."""
+    registries = [registry(kind) for kind in KINDS]
+    off = next((error for each in registries if (error := each.switched_off(name))), None)
+    known = {known for each in registries for known in each.names()}
+    return off or unknown("name", name, known, hint="See them all: kdbench list")

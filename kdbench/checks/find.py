@@ -14,7 +14,7 @@ from kdbench.checks import SUITES
 from kdbench.checks.base import Check, Report, Suite
 from kdbench.errors import UsageError, unknown
 from kdbench.plugins.origin import THIS_PROCESS, Origin
-from kdbench.registry import KINDS, Part, part_of, registry
+from kdbench.registry import KINDS, Part, part_of, registry, unknown_anywhere
 from kdbench.resources import read_mapping
 
 NAMED = ("dataset", "method")
@@ -106,8 +106,7 @@ def targets(kind: str | None, what: Any) -> list[Target]:
     kinds = [wanted] if wanted else list(KINDS)
     found = [Target(each, name) for each in kinds if registry(each).has(name)]
     if not found:
-        known = {each for kind in kinds for each in registry(kind).names()}
-        raise unknown(wanted or "name", name, known, hint="See them all: kdbench list")
+        raise registry(wanted).unknown(name) if wanted else unknown_anywhere(name)
     return found
 
 

@@ -14,7 +14,7 @@ import yaml
 
 from kdbench.cli.listing import ORDER
 from kdbench.errors import UsageError, unknown
-from kdbench.registry import KINDS, part_of, registry
+from kdbench.registry import KINDS, part_of, registry, unknown_anywhere
 
 _GIVEN = {"batch", "context", "dataset", "statistics"}
 _Line = tuple[str, str]
@@ -57,8 +57,7 @@ def _kinds_of(name: str, kind: str | None) -> list[str]:
         return [singular]
     found = [each for each in sorted(KINDS, key=lambda each: ORDER.index(KINDS[each])) if registry(each).has(name)]
     if not found:
-        known = {known for each in KINDS for known in registry(each).names()}
-        raise unknown("name", name, known, hint="See them all: kdbench list")
+        raise unknown_anywhere(name)
     return found
 
 

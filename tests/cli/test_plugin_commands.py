@@ -100,6 +100,24 @@ def test_a_variable_that_means_nothing_is_explained(
     assert kdbench("--help").code == 0
 
 
+@pytest.mark.parametrize(
+    "command", [["describe"], ["check"], ["check", "--kind", "loss"], ["describe", "--kind", "loss"]]
+)
+def test_a_part_that_is_switched_off_is_said_to_be(
+    command: list[str], kdbench: Kdbench, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.add("first", "[kdbench.losses]\none = one_kd:one\n", {"one_kd.py": loss_source("one")})
+    monkeypatch.setenv("KDBENCH_PLUGINS", "off")
+    for name in ("one", "first:one"):
+        done = kdbench(*command, name)
+        assert (done.code, done.out) == (2, "")
+        assert done.err == (
+            f"error: the loss '{name}' of first 1.5 is switched off by $KDBENCH_PLUGINS\n"
+            "Unset KDBENCH_PLUGINS, or add first to it.\n"
+        )
+    assert kdbench("describe", "onne").err.startswith("error: unknown name 'onne'")
+
+
 def test_a_recipe_of_a_plugin_may_extend_the_shipped_one_of_its_name(kdbench: Kdbench, site: Site) -> None:
     files = {
         "zoo_kd/__init__.py": "",
