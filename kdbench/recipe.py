@@ -30,6 +30,11 @@ from kdbench.ranges import Range
 from kdbench.registry import registry
 
 PRESETS = ("paper", "small", "smoke")
+CONTROLS = {
+    "random_teacher": "its teacher has random weights and is not trained",
+    "wrong_trials": "its teacher sees other trials than the student",
+}
+"""Recipes that must not help: what they gain is regularisation, not knowledge."""
 WARMUP_END = 0.1
 _NUMBER, _SCHEDULE = "(number)", "(schedule)"
 
@@ -189,6 +194,8 @@ class NetworkSpec(_Strict):
             leaves them as they are.
         augment: Random changes of its training inputs.
         train: Its training.
+        weights: `random` leaves a teacher as it was initialised: a control, which teaches nothing that it learnt.
+        pairing: `shuffled` shows the teacher other trials of the student's batch: a control, without a trial in common.
     """
 
     modality: Literal["sensors", "video"]
@@ -201,6 +208,8 @@ class NetworkSpec(_Strict):
     balance: PartSpec | None = Field(default=None, exclude_if=lambda balance: balance is None)
     augment: Augment = Augment()
     train: Train
+    weights: Literal["random"] | None = Field(default=None, exclude_if=lambda weights: weights is None)
+    pairing: Literal["shuffled"] | None = Field(default=None, exclude_if=lambda pairing: pairing is None)
 
     @field_validator("losses", mode="before")
     @classmethod
@@ -273,6 +282,31 @@ class Recipe(_Strict):
             raise ValueError("a recipe needs a teacher, a student, or both")
         return self
 
+    @model_validator(mode="after")
+    def _controls_are_whole(self) -> Recipe:
+        teacher, student = self.teacher, self.student
+        if student is not None and student.weights is not None:
+            raise ValueError("student.weights: the student is what is trained; teacher.weights takes random")
+        if teacher is not None and teacher.pairing is not None:
+            raise ValueError(
+                "teacher.pairing: the teacher has nobody to be paired with; student.pairing takes shuffled"
+            )
+        if student is not None and student.pairing is not None and teacher is None:
+            raise ValueError("student.pairing needs a teacher")
+        if teacher is not None and teacher.weights is not None:
+            if student is None:
+                raise ValueError("teacher.weights = random leaves nothing to train without a student")
+            if teacher.encoder.params.get("weights", "random") != "random":
+                raise ValueError("teacher.weights = random needs teacher.encoder.weights = random")
+        return self
+
+    @property
+    def controls(self) -> tuple[str, ...]:
+        """What makes the recipe a control instead of a method, by the names of `CONTROLS`; nothing for a method."""
+        wrong = self.student is not None and self.student.pairing is not None
+        untrained = self.teacher is not None and self.teacher.weights is not None
+        return ("random_teacher",) * untrained + ("wrong_trials",) * wrong
+
 
 def locate(name_or_path: str) -> Path:
     """The file of a recipe.
@@ -316,8 +350,14 @@ def files(name_or_path: str, *, _above: tuple[Path, ...] = ()) -> list[Path]:
     extends = resources.read_mapping(path, "recipe").get("extends") or []
     found: list[Path] = []
     for parent in [extends] if isinstance(extends, str) else extends:
-        found += [file for file in files(str(parent), _above=(*_above, path)) if file not in found]
+        found += [file for file in files(_beside(path, str(parent)), _above=(*_above, path)) if file not in found]
     return [*found, path]
+
+
+def _beside(path: Path, parent: str) -> str:
+    """What a recipe extends: a name as it is, a relative path below the folder of the recipe."""
+    is_path = parent.endswith((".yaml", ".yml")) or os.sep in parent
+    return str(path.parent / parent) if is_path else parent
 
 
 def chain(name_or_path: str) -> list[tuple[str, dict[str, Any]]]:

@@ -22,6 +22,7 @@ METHODS = {
     *(f"{name}{raw}" for name in ("hint", "nst", "fsp", "mars", "ickd") for raw in ("", "_raw")),
     *(f"{name}{raw}" for name in ("vid", "factor", "gsdm") for raw in ("", "_raw")),
     *(f"{name}{raw}" for name in ("mmd", "pskd") for raw in ("", "_raw")),
+    *(f"hinton_{control}{raw}" for control in ("random_teacher", "wrong_trials") for raw in ("", "_raw")),
     *(f"hinton_{fusion}{raw}" for fusion in ("concat", "sum", "hadamard") for raw in ("", "_raw")),
     *(f"{teacher}{name}" for name in FUSED for teacher in ("", "teacher_only_")),
     *(f"{kind}_{image}" for image in ("mtf", "recurrence", "spectrogram") for kind in ("sgm_ft", "teacher_only")),
@@ -156,6 +157,16 @@ def test_a_recipe_of_ones_own_extends_a_shipped_one(tmp_path: Path) -> None:
     assert recipe.name == "mine"
     assert recipe.student is not None
     assert recipe.student.losses["st"].weight == 3
+
+
+def test_a_path_in_extends_is_looked_up_beside_the_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "base.yaml").write_text("extends: hinton\nstudent: {losses: {st: {weight: 7}}}\n")
+    (tmp_path / "deep" / "kid.yaml").write_text("extends: base.yaml\n")
+    monkeypatch.chdir(tmp_path)
+    recipe = resolve("deep/kid.yaml", "smoke")
+    assert recipe.student is not None
+    assert recipe.student.losses["st"].weight == 7
 
 
 def test_a_recipe_that_extends_itself_is_refused(tmp_path: Path) -> None:

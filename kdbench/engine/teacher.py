@@ -11,6 +11,7 @@ from torch import Tensor
 from kdbench.data.loader import Loader
 from kdbench.errors import RunFailed
 from kdbench.network import Network
+from kdbench.seeds import seed_for
 from kdbench.types import Batch, Features
 
 # A teacher's outputs over the training part are kept while they fit; the paper's stage maps may not.
@@ -30,6 +31,7 @@ class FrozenTeacher:
         ablation: Which ablated input the losses need (`all`, `channel`), or None.
         batch_size: Trials in a batch while the cache is filled.
         accelerator: Device and precision.
+        wrong_trials: Give each trial the features of another one of its batch: a control.
     """
 
     def __init__(
@@ -41,12 +43,14 @@ class FrozenTeacher:
         ablation: str | None,
         batch_size: int,
         accelerator: Accelerator,
+        wrong_trials: bool = False,
     ) -> None:
         self.network = network.eval().requires_grad_(False)
         self.fingerprint = fingerprint(network)
         self._accelerator = accelerator
         self._fields = fields
         self._ablation = ablation
+        self._wrong_trials = wrong_trials
         self._position = {trial: number for number, trial in enumerate(loader.trials)}
         # Only where each of several equal rows gets what one alone would get.
         once = ablation == "all" and network.fusion.constant_batch_invariant
@@ -60,14 +64,17 @@ class FrozenTeacher:
         """What is kept: `features`, `inputs` or `nothing`."""
         return "features" if self._features is not None else "inputs" if self._inputs is not None else "nothing"
 
-    @torch.no_grad()
     def __call__(self, batch: Batch, *, seed: int = 0) -> list[Features]:
         """Features of each branch for the batch's trials, in its order.
 
         Args:
             batch: The student's batch; its ids decide which trials the teacher is asked about.
-            seed: Seed of the ablated channels, where those are drawn.
+            seed: Seed of the ablated channels, and of the pairing, where those are drawn.
         """
+        return self._answer(mispaired(batch, seed) if self._wrong_trials else batch, seed=seed)
+
+    @torch.no_grad()
+    def _answer(self, batch: Batch, *, seed: int = 0) -> list[Features]:
         rows = self._rows(batch)
         if self._features is not None:
             return [_select(features, rows) for features in self._features]
@@ -119,15 +126,37 @@ class FrozenTeacher:
         fixed = not self.network.couples_batch and self._ablation != "channel"
         first = next(iter(loader.batches(everything[:1], 1)))
         inputs = self.network.represent(first)
-        kept = [tensor for branch in self(first) for tensor in _tensors(branch)] if fixed else inputs
+        kept = [tensor for branch in self._answer(first) for tensor in _tensors(branch)] if fixed else inputs
         if sum(tensor.numel() * 4 for tensor in kept) * len(loader) > CACHE_BYTES:
             return
         if fixed:
-            parts = [self(batch) for batch in loader.batches(everything, batch_size)]
+            parts = [self._answer(batch) for batch in loader.batches(everything, batch_size)]
             self._features = [_concatenate([part[b] for part in parts]) for b in range(len(parts[0]))]
         else:
             shown = [self.network.represent(batch) for batch in loader.batches(everything, batch_size)]
             self._inputs = [torch.cat([part[source] for part in shown]) for source in range(len(inputs))]
+
+
+def mispaired(batch: Batch, seed: int) -> Batch:
+    """The batch with every trial in another one's place; a batch of one trial stays as it is.
+
+    The permutation is a single cycle through all of its trials, drawn from the seed alone.
+    """
+    count = len(batch)
+    way = torch.randperm(count, generator=torch.Generator().manual_seed(seed_for("wrong trials", seed)))
+    order = torch.empty_like(way)
+    order[way] = way.roll(1)
+    device = batch.index.device
+    rows = order.pin_memory().to(device, non_blocking=True) if batch.index.is_cuda else order
+    chosen = order.tolist()
+    return Batch(
+        sensors={name: series.index_select(0, rows) for name, series in batch.sensors.items()},
+        video=None if batch.video is None else batch.video.index_select(0, rows),
+        label=batch.label.index_select(0, rows),
+        trial=tuple(batch.trial[row] for row in chosen),
+        index=batch.index.index_select(0, rows),
+        metadata={name: [values[row] for row in chosen] for name, values in batch.metadata.items()},
+    )
 
 
 def fingerprint(network: torch.nn.Module) -> str:

@@ -1,0 +1,157 @@
+"""The two controls: what they change, what they leave, and where they are named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import tiny
+
+from kdbench.engine.teacher import mispaired
+from kdbench.errors import UsageError
+from kdbench.phases import obtain_teacher, student_training
+from kdbench.recipe import PRESETS, resolve
+from kdbench.results.files import read_json
+from kdbench.setting import settle
+from kdbench.testing import check
+from kdbench.types import Batch
+
+WORLD = {"data": {"options": {"actions": 3, "subjects": 4, "trials": 2}}}
+CONTROLS = {
+    "hinton_random_teacher": "random_teacher",
+    "hinton_random_teacher_raw": "random_teacher",
+    "hinton_wrong_trials": "wrong_trials",
+    "hinton_wrong_trials_raw": "wrong_trials",
+}
+
+
+def batch(count: int) -> Batch:
+    rows = torch.arange(count)
+    return Batch(
+        sensors={"wrist": rows[:, None, None].float().expand(count, 3, 4)},
+        video=rows[:, None, None, None, None].to(torch.uint8),
+        label=rows + 100,
+        trial=tuple(f"t{row}" for row in range(count)),
+        index=rows,
+        metadata={"subject": list(range(count))},
+    )
+
+
+@pytest.mark.parametrize("count", [2, 3, 16])
+def test_no_trial_keeps_its_place_and_all_of_it_moves_together(count: int) -> None:
+    for seed in range(50):
+        moved = mispaired(batch(count), seed)
+        rows = moved.index.tolist()
+        assert sorted(rows) == list(range(count))
+        assert all(row != place for place, row in enumerate(rows))
+        assert moved.trial == tuple(f"t{row}" for row in rows)
+        assert moved.sensors["wrist"][:, 0, 0].tolist() == rows
+        assert moved.label.tolist() == [row + 100 for row in rows]
+        assert moved.metadata["subject"] == rows
+
+
+def test_the_pairing_depends_on_the_seed_alone() -> None:
+    state = torch.get_rng_state()
+    assert mispaired(batch(16), 3).trial == mispaired(batch(16), 3).trial
+    assert mispaired(batch(16), 3).trial != mispaired(batch(16), 4).trial
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_batch_of_one_trial_stays() -> None:
+    assert mispaired(batch(1), 0).trial == ("t0",)
+
+
+@pytest.mark.parametrize("name", CONTROLS)
+def test_a_control_differs_from_its_method_in_nothing_else(name: str) -> None:
+    method = "hinton_raw" if name.endswith("_raw") else "hinton"
+    for preset in PRESETS:
+        control, plain = (resolve(each, preset).model_dump(exclude={"name", "summary"}) for each in (name, method))
+        if CONTROLS[name] == "random_teacher":
+            assert control["teacher"].pop("weights") == "random"
+            if preset == "paper":
+                # Pretrained weights would know something.
+                control["teacher"]["encoder"].pop("weights", None)
+                plain["teacher"]["encoder"].pop("weights", None)
+        else:
+            assert control["student"].pop("pairing") == "shuffled"
+        assert control == plain
+        assert resolve(name, preset).controls == (CONTROLS[name],)
+        assert resolve(method, preset).controls == ()
+
+
+def test_the_teacher_of_the_wrong_trials_answers_for_other_trials(tmp_path: Path) -> None:
+    changes = {**WORLD, "teacher": {"train": {"epochs": 8, "batch_size": 4}}}
+    setting = settle("hinton_wrong_trials_raw", "motionsim", preset="smoke", device="cpu", overrides=changes)
+    recipe = setting.cell.recipe
+    assert recipe.student is not None
+    teacher = obtain_teacher(setting, tmp_path / "teachers", fresh=False)
+    training = student_training(setting, recipe.student, teacher, tmp_path)
+    assert training.teacher is not None
+    assert training.teacher.cached == "features"
+    shown = next(iter(training.loader.batches(range(8), 8)))
+    given, other = training.teacher(shown, seed=1)[0].logits, training.teacher(shown, seed=2)[0].logits
+    with torch.no_grad():
+        own = teacher.network(teacher.network.represent(shown))[0].logits
+        paired = teacher.network(teacher.network.represent(mispaired(shown, 1)))[0].logits
+    assert torch.allclose(given, paired, atol=1e-4)
+    assert not torch.isclose(given, own, atol=1e-4).all(1).any()
+    assert not torch.equal(given, other)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("runs")
+
+
+def test_the_random_teacher_is_the_initial_network_and_no_failure(runs: Path) -> None:
+    done = tiny("hinton_random_teacher_raw", runs)
+    record = read_json(runs / "teachers" / done.result["teacher"]["folder"] / "teacher.json")
+    assert record["epochs"] == 0
+    assert record["recipe"]["weights"] == "random"
+    assert done.result["controls"] == ["random_teacher"]
+    assert any("this is a control" in line for line in done.result["warnings"])
+    assert done.result["teacher"]["accuracy"] < 0.6
+
+
+def test_a_control_stands_beside_its_method_under_equal_conditions(runs: Path) -> None:
+    alone, plain, wrong = (tiny(name, runs) for name in ("student_only", "hinton_raw", "hinton_wrong_trials_raw"))
+    assert plain.result["teacher"]["folder"] == wrong.result["teacher"]["folder"]
+    assert alone.result["conditions"] == plain.result["conditions"] == wrong.result["conditions"]
+    assert wrong.result["controls"] == ["wrong_trials"]
+    assert "controls" not in plain.result
+    assert wrong.result["gain"] is not None
+    assert not (wrong.predictions().filter(like="logit") == plain.predictions().filter(like="logit")).all(axis=None)
+
+
+@pytest.mark.parametrize("name", ["hinton_random_teacher_raw", "hinton_wrong_trials_raw"])
+def test_the_check_knows_that_a_control_is_wanted(name: str) -> None:
+    report = check("method", name)
+    assert report.passed
+    assert "this is a control" in report.result("needs_are_met").message
+
+
+def test_a_control_that_sees_its_own_trials_is_caught() -> None:
+    def honest(setting, spec, teacher, folder):  # type: ignore[no-untyped-def]
+        training = student_training(setting, spec, teacher, folder)
+        training.teacher._wrong_trials = False
+        return training
+
+    report = check("method", "hinton_wrong_trials_raw", make=honest)
+    assert report.failed == ("teacher_sees_the_students_trials",)
+
+
+@pytest.mark.parametrize(
+    ("method", "changes", "words"),
+    [
+        ("student_only", {"student": {"pairing": "shuffled"}}, "needs a teacher"),
+        ("hinton", {"teacher": {"pairing": "shuffled"}}, "student.pairing takes shuffled"),
+        ("hinton", {"student": {"weights": "random"}}, "teacher.weights takes random"),
+        ("hinton", {"teacher": {"weights": "random"}}, "needs teacher.encoder.weights = random"),
+        ("teacher_only_raw", {"teacher": {"weights": "random"}}, "nothing to train"),
+        ("hinton", {"student": {"pairing": "shufled"}}, "student.pairing"),
+    ],
+)
+def test_half_a_control_is_refused(method: str, changes: dict, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        resolve(method, "paper", changes)
