@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
 from kdbench.errors import UsageError
+from kdbench.plugins.streams import own_stdout, stdout_to_stderr
 
 if TYPE_CHECKING:
     from kdbench.checks.base import Check, Report, Result
@@ -47,8 +46,7 @@ def check(
 ) -> None:
     """Checks that parts, methods and data sets hold what they promise; exit code 1 where one does not."""
     # What a component prints must not get between the lines of the report.
-    out = sys.stdout
-    with contextlib.redirect_stdout(sys.stderr):
+    with own_stdout() as out, stdout_to_stderr():
         found = _targets(names or [], kind, everything=everything)
         groups = _groups(found, _options(found, assignments, device, dataset, data_dir), only or [])
         report = _run(groups, None if as_json else out)
@@ -70,7 +68,7 @@ def _targets(names: list[str], kind: str | None, *, everything: bool) -> list[Ta
     for name in names:
         whole = kind is None and name in KINDS.values()
         found += find.everything(name) if whole else find.targets(kind, name)
-    return found
+    return list(dict.fromkeys(found))
 
 
 def _options(

@@ -13,6 +13,7 @@ from typing import Any
 from kdbench.errors import UsageError
 from kdbench.plugins.notice import once
 from kdbench.plugins.origin import Origin, label
+from kdbench.plugins.streams import stdout_to_stderr
 
 SLOW_SECONDS = 10.0
 """After this long a line says which plugin is being imported."""
@@ -84,7 +85,7 @@ def guarded(what: str, top: str) -> Iterator[None]:
     timer.daemon = True
     timer.start()
     try:
-        with contextlib.redirect_stdout(sys.stderr):
+        with stdout_to_stderr():
             yield
     except BaseException:
         for name in set(sys.modules) - before:

@@ -11,17 +11,24 @@ import pytest
 
 LEAKY = '''
 """A plugin that prints, and whose gradient stops."""
+import ctypes
+import os
+
 import numpy as np
 import torch
 from kdbench import loss
 
 print("hello from the plugin")
+os.write(1, b"past Python's stream\\n")
+ctypes.CDLL(None).printf(b"from C\\n")
+os.system("echo from a child")
 
 
 @loss("leaky", on="embedding", compiles=False)
 def leaky(student, teacher):
     """A detour through numpy."""
     print("called")
+    os.write(1, b"called past Python's stream\\n")
     return torch.tensor(np.square(student.detach().float().numpy() - teacher.float().numpy()).mean())
 '''
 COSINE = '''
@@ -62,10 +69,23 @@ def test_json_is_all_that_standard_output_holds_though_the_component_prints(
     done = kdbench_process("check", "leaky", "--json")
     assert done.code == 1
     report = json.loads(done.out)
+    for line in ("hello from the plugin", "past Python's stream", "from C", "from a child", "called"):
+        assert f"\n{line}\n" in f"\n{done.err}"
     assert report["passed"] is False
     failed = {row["name"] for row in report["results"] if row["outcome"] == "failed"}
     assert failed == {"gradient_reaches_the_student", "never_waits_for_the_device"}
     assert {"name", "outcome", "message", "seconds", "kind", "component"} == set(report["results"][0])
+
+
+def test_a_table_goes_to_standard_output_alone_though_the_component_prints(
+    kdbench_process: Callable[..., Any], install: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install("leaky_kd", LEAKY, "[kdbench.losses]\nleaky = leaky_kd:leaky\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+    done = kdbench_process("check", "leaky", "--only", "is_finite")
+    assert done.code == 0
+    assert done.out.startswith("✓ loss leaky: ")
+    assert "called" not in done.out
 
 
 def test_the_documented_plugin_passes(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from plugin_site import Site, loss_source
 
 from kdbench.errors import UsageError
+from kdbench.plugins.streams import stdout_to_stderr
 from kdbench.registry import registry
 
 LOSSES = registry("loss")
@@ -103,6 +107,36 @@ def test_what_it_prints_goes_to_the_error_stream(site: Site, capsys: pytest.Capt
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err == "Welcome to my plugin\n"
+
+
+def test_what_it_writes_past_python_goes_to_the_error_stream_too(site: Site, capfd: pytest.CaptureFixture[str]) -> None:
+    site.add("odd", POINT, {"mine_kd.py": loss_source("mine", head="import os\nos.write(1, b'raw')")})
+    os.write(1, b"before ")
+    LOSSES.get("mine")
+    os.write(1, b"after")
+    assert capfd.readouterr() == ("before after", "raw")
+
+
+def test_standard_output_is_put_back_after_an_import_that_raises(site: Site, capfd: pytest.CaptureFixture[str]) -> None:
+    site.add("odd", POINT, {"mine_kd.py": "import os\nos.write(1, b'raw')\nraise ValueError\n"})
+    _error()
+    print("after", end="")
+    assert capfd.readouterr() == ("after", "raw")
+
+
+def test_standard_output_is_put_back_when_the_last_of_several_threads_is_done(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    first, second = stdout_to_stderr(), stdout_to_stderr()
+    with ThreadPoolExecutor(1) as thread:
+        with contextlib.ExitStack() as outer:
+            outer.enter_context(first)
+            thread.submit(second.__enter__).result()
+        os.write(1, b"still ")
+        print("inside", end="")
+        thread.submit(second.__exit__, None, None, None).result()
+    print("outside", end="")
+    assert capfd.readouterr() == ("outside", "still inside")
 
 
 def test_an_import_that_takes_long_says_which(

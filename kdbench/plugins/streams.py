@@ -1,0 +1,90 @@
+"""Keeps standard output for what kdbench itself says, whatever foreign code writes and by whichever way."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from typing import TextIO
+
+_OUT, _ERR = 1, 2
+_lock = threading.Lock()
+_inside = 0
+_kept: int | None = None
+_stream: TextIO = sys.stdout
+
+
+@contextlib.contextmanager
+def stdout_to_stderr() -> Iterator[None]:
+    """Sends to the error stream what the block writes to standard output: `print`, `os.write`, C code and children.
+
+    Blocks may be nested and may run in several threads; all is put back when the last one ends.
+    """
+    _redirect()
+    try:
+        yield
+    finally:
+        _restore()
+
+
+@contextlib.contextmanager
+def own_stdout() -> Iterator[TextIO]:
+    """A stream to standard output as it is now, which `stdout_to_stderr` leaves alone."""
+    out = sys.stdout
+    try:
+        is_descriptor = out.fileno() == _OUT
+        kept = os.dup(_OUT) if is_descriptor else None
+    except (AttributeError, OSError, ValueError):
+        # Replaced by an object without a descriptor, as in notebooks and tests; or closed.
+        kept = None
+    if kept is None:
+        yield out
+        return
+    out.flush()
+    with open(kept, "w", encoding=out.encoding, errors=out.errors, buffering=1) as stream:  # noqa: PTH123
+        yield stream
+
+
+def _redirect() -> None:
+    global _inside, _kept, _stream
+    with _lock:
+        _inside += 1
+        if _inside > 1:
+            return
+        _flush()
+        _stream, sys.stdout = sys.stdout, sys.stderr
+        with contextlib.suppress(OSError):
+            kept = os.dup(_OUT)
+            try:
+                os.dup2(_ERR, _OUT)
+            except OSError:
+                # There is no error stream: what is written stays where it goes.
+                os.close(kept)
+            else:
+                _kept = kept
+
+
+def _restore() -> None:
+    global _inside, _kept
+    with _lock:
+        _inside -= 1
+        if _inside:
+            return
+        _flush()
+        sys.stdout = _stream
+        if _kept is None:
+            return
+        os.dup2(_kept, _OUT)
+        os.close(_kept)
+        _kept = None
+
+
+def _flush() -> None:
+    """Empties the buffers of Python and of C, so that nothing lands on the wrong side."""
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        sys.stdout.flush()
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).fflush(None)
