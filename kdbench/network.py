@@ -121,16 +121,16 @@ class Network(nn.Module):
         outputs = list(zip(zip(*stages, strict=True), embeddings, strict=True))
         if self.fusion.joint:
             outputs = [self.fusion.after([branch for branch, _ in outputs], embeddings)]
-        features = [self._features(index, *output) for index, output in enumerate(outputs)]
-        if self.group_heads is None:
-            return features
-        seen = self.fusion.auxiliary(embeddings, [branch.embedding for branch in features])
-        heads = zip(features, self.group_heads, seen, strict=True)
-        return [branch.replace(group_logits=head(auxiliary)) for branch, head, auxiliary in heads]
+        return [self._features(index, *output) for index, output in enumerate(outputs)]
 
-    def _features(self, branch: int, stages: tuple[Tensor, ...], embedding: Tensor) -> Features:
+    def _features(
+        self, branch: int, stages: tuple[Tensor, ...], embedding: Tensor, auxiliary: Tensor | None = None
+    ) -> Features:
         semantic = None if self.projections is None else self.projections[branch](embedding)
-        return Features(self.classifiers[branch](embedding), stages, embedding, semantic)
+        groups = None
+        if self.group_heads is not None:
+            groups = self.group_heads[branch](embedding if auxiliary is None else auxiliary)
+        return Features(self.classifiers[branch](embedding), stages, embedding, semantic, group_logits=groups)
 
     @staticmethod
     def probabilities(features: Sequence[Features]) -> Tensor:

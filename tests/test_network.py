@@ -146,6 +146,16 @@ def test_the_group_head_of_a_guided_fusion_sees_what_guides_it():
     assert not torch.equal(network(inputs)[0].group_logits, before.group_logits)
 
 
+def test_the_group_head_of_a_guided_fusion_does_not_run_it_again():
+    network = build(fusion={"name": "guided"}, groups=3).train()
+    network(network.represent(batch()))
+    counted = [
+        module.num_batches_tracked.item() for module in network.fusion.modules() if hasattr(module, "running_var")
+    ]
+    assert len(counted) > 1
+    assert set(counted) == {1}
+
+
 def test_a_fusion_may_change_the_last_maps_before_they_are_pooled():
     network = build(fusion={"name": "spamfm"}).eval()
     features = network(network.represent(batch()))

@@ -103,9 +103,9 @@ def _demand_shapes(
             for number in range(sources)
         ]
         fused = fusion.between(stage, list(maps)) if stage < 3 else fusion.last(list(maps))
-        shapes, expected = [tuple(x.shape) for x in fused], [tuple(x.shape) for x in maps]
-        if shapes != expected:
-            raise Failed(f"after stage {stage + 1} it gives maps {shapes} for {expected} {words}")
+        shapes, given = [tuple(x.shape) for x in fused], [tuple(x.shape) for x in maps]
+        if shapes != given:
+            raise Failed(f"after stage {stage + 1} it gives maps {shapes} for {given} {words}")
         stages.append(fused)
     embeddings = [x.flatten(2).mean(2) for x in stages[-1]]
     if not fusion.joint:
@@ -115,14 +115,15 @@ def _demand_shapes(
                 f"{fusion.out_width}; separate branches keep {CHANNELS} and {WIDTH}"
             )
         return
-    joined, embedding = fusion.after(list(zip(*stages, strict=True)), embeddings)
+    joined, embedding, *seen = fusion.after(list(zip(*stages, strict=True)), embeddings)
     widths = tuple(x.shape[1] for x in joined)
     if widths != tuple(fusion.out_channels):
         raise Failed(f"its joint maps have {widths} channels {words}, and it declares {tuple(fusion.out_channels)}")
-    if tuple(embedding.shape) != (SAMPLES, fusion.out_width):
-        raise Failed(
-            f"its joint embedding is {tuple(embedding.shape)} {words}, and it declares out_width = {fusion.out_width}"
-        )
+    expected = [("embedding", embedding, fusion.out_width)]
+    expected += [("feature for the groups", feature, fusion.auxiliary_width) for feature in seen]
+    for name, feature, width in expected:
+        if tuple(feature.shape) != (SAMPLES, width):
+            raise Failed(f"its joint {name} is {tuple(feature.shape)} {words}, and it declares a width of {width}")
 
 
 def gradient_reaches_every_source(case: FusionCase) -> None:

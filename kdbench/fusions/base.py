@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 from typing import Literal
 
 from torch import Tensor, nn
+
+Maps: TypeAlias = tuple[Tensor, ...]
+Joined: TypeAlias = tuple[Maps, Tensor] | tuple[Maps, Tensor, Tensor]
+"""What a joint fusion hands out: maps, an embedding, and what the group heads see if that is another feature."""
 
 
 class Fusion(nn.Module):
@@ -63,7 +68,7 @@ class Fusion(nn.Module):
         """
         return maps
 
-    def after(self, stages: list[tuple[Tensor, ...]], embeddings: list[Tensor]) -> tuple[tuple[Tensor, ...], Tensor]:
+    def after(self, stages: list[tuple[Tensor, ...]], embeddings: list[Tensor]) -> Joined:
         """Called once after the last stage, only where `joint` is true.
 
         Args:
@@ -71,23 +76,12 @@ class Fusion(nn.Module):
             embeddings: The pooled last map `(B, D)` of each branch.
 
         Returns:
-            Four maps `(B, out_channels, *grid)` and an embedding `(B, out_width)`.
+            Four maps `(B, out_channels, *grid)`, an embedding `(B, out_width)` and, where the heads that tell groups of
+            classes apart see another feature than the embedding, that one `(B, auxiliary_width)`.
         """
         raise NotImplementedError(f"{type(self).__name__} declares joint = True and does not define after()")
 
     @property
     def auxiliary_width(self) -> int:
-        """Width of what `auxiliary` hands to the group heads."""
+        """Width of what the group heads see."""
         return self.out_width
-
-    def auxiliary(self, embeddings: list[Tensor], fused: list[Tensor]) -> list[Tensor]:  # noqa: ARG002
-        """What the heads that tell groups of classes apart see, where a loss needs them: by default `fused`.
-
-        Args:
-            embeddings: The pooled last map `(B, D)` of each source.
-            fused: The embedding `(B, out_width)` that each branch hands out.
-
-        Returns:
-            One feature `(B, auxiliary_width)` for each of `fused`.
-        """
-        return fused

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from kdbench.errors import UsageError
-from kdbench.fusions.base import Fusion
+from kdbench.fusions.base import Fusion, Maps
 from kdbench.fusions.normalise import activated
 from kdbench.fusions.weighing import weighted, weighted_stages
 from kdbench.registry import fusion
@@ -78,26 +78,16 @@ class Guided(Fusion):
         """d; see the base class."""
         return self.out_width
 
-    def auxiliary(self, embeddings: list[Tensor], fused: list[Tensor]) -> list[Tensor]:  # noqa: ARG002
-        """x_aux, under dropout of its own; see the base class."""
-        return [self._auxiliary(self._projected(embeddings))]
-
-    def after(self, stages: list[tuple[Tensor, ...]], embeddings: list[Tensor]) -> tuple[tuple[Tensor, ...], Tensor]:
-        """Fuses under the guidance of x_aux; see the base class."""
-        sources = self._projected(embeddings)
-        auxiliary = self._auxiliary(sources)
+    def after(self, stages: list[tuple[Tensor, ...]], embeddings: list[Tensor]) -> tuple[Maps, Tensor, Tensor]:
+        """Fuses under the guidance of x_aux, which the group head sees; see the base class."""
+        sources = [layer(x) for layer, x in zip(self.projections, embeddings, strict=True)]
+        shares = _softmax(torch.cat([self.score(x) for x in sources], dim=1))
+        auxiliary = self.guide(weighted(shares, sources))
         query = self.query(auxiliary)
         scores = torch.stack([(query * self.key(x)).sum(1) for x in sources], dim=1) / math.sqrt(self.out_width)
         weights = _softmax(scores)
         attended = self.output(weighted(weights, [self.value(x) for x in sources]))
-        return weighted_stages(weights, stages), self.target(torch.cat([attended, auxiliary], dim=1))
-
-    def _projected(self, embeddings: list[Tensor]) -> list[Tensor]:
-        return [layer(x) for layer, x in zip(self.projections, embeddings, strict=True)]
-
-    def _auxiliary(self, sources: list[Tensor]) -> Tensor:
-        weights = _softmax(torch.cat([self.score(x) for x in sources], dim=1))
-        return self.guide(weighted(weights, sources))
+        return weighted_stages(weights, stages), self.target(torch.cat([attended, auxiliary], dim=1)), auxiliary
 
 
 def _softmax(scores: Tensor) -> Tensor:

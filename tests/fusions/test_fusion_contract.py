@@ -44,8 +44,8 @@ def outputs(fusion: Fusion, maps: list[list[Tensor]]) -> list[Tensor]:
     embeddings = [last.flatten(2).mean(2) for last in passed[3]]
     if not fusion.joint:
         return [*(m for stage in passed for m in stage), *embeddings]
-    stages, embedding = fusion.after(list(zip(*passed, strict=True)), embeddings)
-    return [*stages, embedding]
+    stages, *features = fusion.after(list(zip(*passed, strict=True)), embeddings)
+    return [*stages, *features]
 
 
 @every
@@ -56,7 +56,9 @@ def test_shapes_are_as_declared(variant: str, sources: int, grid: tuple[int, ...
     branches = 1 if fusion.joint else sources
     found = outputs(fusion, inputs(sources, grid=grid))
     expected = [(5, count, *grid) for count in fusion.out_channels for _ in range(branches)]
-    assert [tuple(x.shape) for x in found] == [*expected, *[(5, fusion.out_width)] * branches]
+    expected += [(5, fusion.out_width)] * branches
+    assert [tuple(x.shape) for x in found[: len(expected)]] == expected
+    assert all(tuple(x.shape) == (5, fusion.auxiliary_width) for x in found[len(expected) :])
 
 
 @every

@@ -128,9 +128,8 @@ def test_guided_follows_its_formulas(norm: str, sources: int) -> None:
     attention = shares(torch.stack(scores, 1))
     attended = linear(fusion.output, mixed(attention, [linear(fusion.value, one) for one in x]))
     expected = linear(fusion.target[0], torch.cat([attended, auxiliary], 1)).clamp_min(0)
-    maps, embedding = fusion.after(stages, embeddings)
+    maps, embedding, seen = fusion.after(stages, embeddings)
     torch.testing.assert_close(embedding, expected)
-    (seen,) = fusion.auxiliary(embeddings, [embedding])
     torch.testing.assert_close(seen, auxiliary)
     assert seen.shape == (ROWS, fusion.auxiliary_width)
     for index, joined in enumerate(maps):
