@@ -60,6 +60,13 @@ class Objective(nn.Module):
         self.terms = nn.ModuleDict(
             {_key(name): Term(name, term, context, where=f"{owner}.losses.{name}") for name, term in terms.items()}
         )
+        asked = self._ablations()
+        if len(asked) > 1:
+            (one, first), (other, second) = list(asked.items())[:2]
+            raise UsageError(
+                f"{first} wants the ablation '{one}' and {second} '{other}'; a network is ablated in one way",
+                hint=f"Make them agree: --set {second}.ablation={one}",
+            )
         self.balance = build_balance(balance, [term.weight for term in terms.values()], where=f"{owner}.balance")
         self.fixed = balance is None and not any(isinstance(term.weight, Schedule) for term in terms.values())
         self.weighting = Weighting(self.weights_at(0.0))
@@ -102,7 +109,15 @@ class Objective(nn.Module):
     @property
     def ablation(self) -> str:
         """Which input the losses that need one ablate: `all` or `channel`."""
-        return next((term.ablation for term in self._terms() if "ablated_logits" in term.needs), "all")
+        return next(iter(self._ablations()), "all")
+
+    def _ablations(self) -> dict[str, str]:
+        """What the ablated input lacks, with the first loss that asks for it."""
+        asked: dict[str, str] = {}
+        for term in self._terms():
+            if "ablated_logits" in term.needs:
+                asked.setdefault(term.ablation, term.where)
+        return asked
 
     def _terms(self) -> list[Term]:
         return [term for term in self.terms.values() if isinstance(term, Term)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -144,6 +145,14 @@ def test_what_does_not_fit_is_said_before_any_training(
     with pytest.raises(UsageError) as caught:
         objective(terms, teachers)
     assert said in str(caught.value)
+
+
+def test_losses_that_want_unlike_ablations_are_refused() -> None:
+    context = Context(3, STUDENT, (TEACHER,), label_vectors=torch.randn(3, 4))
+    terms = {"sgm": LossTerm(), "gsdm": LossTerm.model_validate({"ablation": "channel"})}
+    said = "student.losses.sgm wants the ablation 'all' and student.losses.gsdm 'channel'"
+    with pytest.raises(UsageError, match=re.escape(said)):
+        Objective(terms, context, owner="student")
 
 
 def test_a_loss_that_returns_a_vector_is_refused(added: list[str]) -> None:
