@@ -84,15 +84,14 @@ class Uncertainty(Balance):
 
     def factors(self) -> Tensor:
         """`exp(-s)`."""
-        return (-self._bounded.detach()).exp()
+        return (-self.log_variances.detach()).exp()
 
     def balanced(self, values: Sequence[Tensor]) -> Sequence[Tensor]:
         """`exp(-s_i) L_i + s_i / 2`."""
-        return [(-s).exp() * value + s / 2 for s, value in zip(self._bounded, values, strict=True)]
-
-    @property
-    def _bounded(self) -> Tensor:
-        return self.log_variances.clamp(-_LARGEST_LOG_VARIANCE, _LARGEST_LOG_VARIANCE)
+        # The parameter itself is bounded: a clamp in the graph has no gradient beyond its ends, and would keep it there.
+        with torch.no_grad():
+            self.log_variances.clamp_(-_LARGEST_LOG_VARIANCE, _LARGEST_LOG_VARIANCE)
+        return [(-s).exp() * value + s / 2 for s, value in zip(self.log_variances, values, strict=True)]
 
 
 class GradNorm(Balance):

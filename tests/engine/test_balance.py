@@ -61,6 +61,21 @@ def test_uncertainty_comes_to_rest_where_the_term_says() -> None:
     assert balance.factors().tolist() == pytest.approx([1 / 8, 5.0], rel=1e-2)
 
 
+def test_uncertainty_comes_back_from_its_bound() -> None:
+    balance = Uncertainty(2)
+    optimizer = torch.optim.SGD(balance.parameters(), lr=0.5)
+    with torch.no_grad():
+        balance.log_variances.copy_(torch.tensor([-10.4, 10.4]))
+    first = balance([1.0, 1.0], scalars(1e-6, 1e6))
+    assert first.item() == pytest.approx(np.exp(10) * 1e-6 - 5 + np.exp(-10) * 1e6 + 5, rel=1e-5)
+    for _ in range(3):
+        optimizer.zero_grad()
+        balance([1.0, 1.0], scalars(1.0, 1e-6)).backward()
+        optimizer.step()
+    assert balance.log_variances[0] > 0
+    assert balance.log_variances[1] < 10
+
+
 def test_gradnorm_makes_terms_of_unlike_scale_pull_as_their_weights_say() -> None:
     shared = torch.randn(8, generator=torch.Generator().manual_seed(0)).requires_grad_()
     balance, weights = GradNorm(2), [1.0, 0.5]
