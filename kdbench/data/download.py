@@ -109,7 +109,7 @@ def _got(card: Card, archive: Archive, root: Path, *, shown: bool) -> Fetched:
     try:
         with progress(f"Unpacking {path.name}", count_of(path), shown=shown) as advance:
             unpacked = unpack(path, staging, advance=advance)
-        places = {placed(name, archive.holds): staging / name for name in unpacked}
+        places = _places(unpacked, archive, staging)
         differing = _checked(card, archive, places, shown=shown)
         for place, file in places.items():
             (root / place).parent.mkdir(parents=True, exist_ok=True)
@@ -128,11 +128,14 @@ def _got(card: Card, archive: Archive, root: Path, *, shown: bool) -> Fetched:
 
 
 def is_there(card: Card, archive: Archive, root: Path) -> bool:
-    """Whether every file of an archive that the manifest or the reader names is in its place."""
+    """Whether every file of an archive that the reader opens is in its place; without a grid, that the manifest names.
+
+    The manifest of a data set may list more than its readers need, such as a description beside the recordings.
+    """
     reader = registry("dataset").get(card.reader)(card, root)
     named = set(manifest.load(card))
     if card.trials is not None:
-        named |= {p for view in (None, *card.views) for trial in reader.trials() for p in reader.files(trial, view)}
+        named = {p for view in (None, *card.views) for trial in reader.trials() for p in reader.files(trial, view)}
     wanted = [path for path in named if PurePosixPath(path).parts[0] == archive.holds]
     return bool(wanted) and all((root / path).is_file() for path in wanted)
 
@@ -142,6 +145,18 @@ def placed(name: str, holds: str) -> str:
     parts = PurePosixPath(name).parts
     below = parts[parts.index(holds) + 1 :] if holds in parts[:-1] else parts
     return str(PurePosixPath(holds, *below))
+
+
+def _places(unpacked: Sequence[str], archive: Archive, staging: Path) -> dict[str, Path]:
+    places: dict[str, Path] = {}
+    for name in unpacked:
+        place = placed(name, archive.holds)
+        if place in places:
+            raise DataError(
+                f"{archive.urls[0]} holds two files for {place}: {places[place].relative_to(staging)}, {name}"
+            )
+        places[place] = staging / name
+    return places
 
 
 def _checked(card: Card, archive: Archive, places: dict[str, Path], *, shown: bool) -> dict[str, str]:

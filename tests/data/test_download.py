@@ -132,6 +132,26 @@ def test_the_manifest_vouches_for_an_archive_without_a_hash(
     assert download(card, shown=False)[0].files == 24
 
 
+def test_what_no_reader_opens_is_not_missed(
+    tmp_path: Path, server: Server, archives: dict[str, bytes], recordings: Path, cache: Path
+):
+    listed = manifest_of(recordings / "utd_mhad") + f"{'0' * 64}  Depth/readme.txt\n"
+    card = card_for(tmp_path, [{"urls": [f"{server.address}/Depth.zip"], "holds": "Depth"}], manifest=listed)
+    assert [download(card, shown=False)[0].files for _ in range(2)] == [24, 0]
+
+
+def test_two_files_of_an_archive_for_one_place_are_refused(
+    tmp_path: Path, server: Server, archives: dict[str, bytes], recordings: Path, cache: Path
+):
+    name = sorted((recordings / "utd_mhad" / "Depth").iterdir())[0].name
+    content = archive_of(recordings / "utd_mhad" / "Depth", extra={f"again/Depth/{name}": b"another"})
+    server.pages["/Depth.zip"] = Page(content)
+    entry = {"urls": [f"{server.address}/Depth.zip"], "holds": "Depth", "sha256": hashlib.sha256(content).hexdigest()}
+    with pytest.raises(DataError, match=f"two files for Depth/{name}"):
+        download(card_for(tmp_path, [entry]), shown=False)
+    assert not (cache / "data/utd_mhad/Depth").exists()
+
+
 def test_what_nothing_vouches_for_is_not_even_asked_for(tmp_path: Path, server: Server, archives: dict[str, bytes]):
     card = card_for(tmp_path, [{"urls": [f"{server.address}/Depth.zip"], "holds": "Depth"}])
     with pytest.raises(DataError, match="nothing vouches for https://localhost"):
