@@ -81,6 +81,13 @@ def test_the_gain_is_taken_over_student_only_at_the_same_seed(sgm_ft: RunResult,
     assert sgm_ft.result["gain"]["run"] == baseline.folder.name
 
 
+def test_a_student_alone_with_other_losses_gives_no_gain(tmp_path: Path) -> None:
+    smoothed = tiny("student_only", tmp_path, "student.losses.ce.label_smoothing=0.5")
+    taught = tiny("hinton_raw", tmp_path)
+    assert smoothed.result["conditions"] == taught.result["conditions"]
+    assert taught.result["gain"] is None
+
+
 def test_unlike_conditions_give_no_gain(runs: Path, baseline: RunResult) -> None:
     longer = tiny("hinton_raw", runs, "student.train.lr=0.004")
     assert longer.result["gain"] is None

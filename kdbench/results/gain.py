@@ -12,6 +12,9 @@ from kdbench.results.files import read_json
 ALONE = {"video": "student_only", "sensors": "student_only_sensor"}
 """The student without a teacher, by what it sees."""
 
+PLAIN = {"ce": {"weight": 1.0}}
+"""Its losses."""
+
 
 def alone_for(result: Mapping[str, Any]) -> str:
     """The method that trains the student of a result without a teacher."""
@@ -20,6 +23,8 @@ def alone_for(result: Mapping[str, Any]) -> str:
 
 def gain_over_student_only(root: Path, result: Mapping[str, Any]) -> dict[str, Any] | None:
     """Accuracy and macro F1 above those of the student alone under the same conditions at the same seed.
+
+    The student alone learns by plain cross-entropy; a run whose losses were changed does not stand for it.
 
     Returns:
         None where that run is not among the finished ones in `root`.
@@ -32,7 +37,11 @@ def gain_over_student_only(root: Path, result: Mapping[str, Any]) -> dict[str, A
             other = read_json(path)
         except KdbenchError:
             continue
-        if other["status"] == "finished" and other["conditions"] == result["conditions"]:
+        if (
+            other["status"] == "finished"
+            and other["conditions"] == result["conditions"]
+            and other["recipe"]["student"]["losses"] == PLAIN
+        ):
             return {
                 "run": path.parent.name,
                 **{key: result["metrics"][key] - other["metrics"][key] for key in ("accuracy", "macro_f1")},
