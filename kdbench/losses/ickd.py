@@ -24,7 +24,8 @@ def inter_channel_correlation(
     `L = sum_l 1/(B C) sum_b ||G_s^l - G_t^l||_F^2` (Liu et al., ICCV 2021; rows and divisor as the released code has
     them, another power of C belongs to the weight). The grids need not agree; a clip against an image is averaged over
     its time. The released code puts a linear and a BatchNorm before the student's map; here the learnt
-    linear stands there only where the widths differ, so that no sample depends on the others.
+    linear stands there only where the widths differ, so that no sample depends on the others. In float32, values below
+    1e-7 are rounding and may be negative.
 
     Args:
         student: The student's maps `(B, C, *grid)`, one a stage.
