@@ -210,10 +210,14 @@ class _Session:
 
     def _was_checked(self, chosen: Sequence[str]) -> Result:
         # That it loads says nothing of what it does.
-        outcomes = [self._outcome(name) for name in chosen if name != LOADS or len(chosen) == 1]
-        if any(held.outcome != SKIPPED for held in outcomes) or self._outcome(LOADS).outcome == FAILED:
+        found = [self._outcome(name) for name in chosen if name != LOADS or len(chosen) == 1]
+        if any(held.outcome != SKIPPED for held in found) or (
+            LOADS in chosen and self._outcome(LOADS).outcome == FAILED
+        ):
             return self._result(WAS_CHECKED, PASSED)
-        first = next((held for held in (self._outcome(LOADS), *outcomes) if held.outcome == SKIPPED), None)
+        # A gate that was not asked for may be the cause.
+        causes = [self._outcome(gate) for gate in self._suite.gates]
+        first = next((held for held in [*causes, *found] if held.outcome != PASSED), None)
         why = f": {first.message}" if first else ""
         return self._result(WAS_CHECKED, FAILED, f"every check was skipped, so nothing is known{why}")
 

@@ -58,6 +58,13 @@ def test_behind_a_gate_that_failed_nothing_is_checked() -> None:
     assert found["was_checked"].outcome == "passed"
 
 
+def test_where_all_that_was_asked_for_was_skipped_the_cause_is_said() -> None:
+    found = {each.name: each.run() for each in SMALL.checks("loss", "x", lambda: None, {}, only=["is_large"])}
+    assert list(found) == ["is_large", "was_checked"]
+    assert found["was_checked"].outcome == "failed"
+    assert found["was_checked"].message == "every check was skipped, so nothing is known: nothing there"
+
+
 def test_what_cannot_be_loaded_has_failed_with_its_error() -> None:
     def load() -> Any:
         raise RuntimeError("out of paper\nand ink")
