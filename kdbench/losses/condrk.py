@@ -29,8 +29,8 @@ class ContrastiveLogits(nn.Module):
     were logits.
 
     The teacher's logits of all training trials are kept in a memory, filled as the trials pass by and complete after
-    one epoch; the choice is made among those that were seen, the batch and the sample itself included. Where a class has fewer than asked
-    for, all are taken. The choice is a hash of a counter that is kept with the run.
+    one epoch; the choice is made among those that were seen, the batch and the sample itself included. Where a class
+    has fewer than asked for, all are taken. The choice is a hash of a counter that is kept with the run.
 
     Args:
         context: Gives K and the number of training trials.
