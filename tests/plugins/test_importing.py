@@ -120,7 +120,7 @@ def test_what_it_writes_past_python_goes_to_the_error_stream_too(site: Site, cap
 def test_standard_output_is_put_back_after_an_import_that_raises(site: Site, capfd: pytest.CaptureFixture[str]) -> None:
     site.add("odd", POINT, {"mine_kd.py": "import os\nos.write(1, b'raw')\nraise ValueError\n"})
     _error()
-    print("after", end="")
+    sys.stdout.write("after")
     assert capfd.readouterr() == ("after", "raw")
 
 
@@ -133,9 +133,9 @@ def test_standard_output_is_put_back_when_the_last_of_several_threads_is_done(
             outer.enter_context(first)
             thread.submit(second.__enter__).result()
         os.write(1, b"still ")
-        print("inside", end="")
+        sys.stdout.write("inside")
         thread.submit(second.__exit__, None, None, None).result()
-    print("outside", end="")
+    sys.stdout.write("outside")
     assert capfd.readouterr() == ("outside", "still inside")
 
 
