@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib
 import sys
 import traceback
 import types
@@ -13,9 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from kdbench.errors import UsageError
+from kdbench.plugins import source as source_of
 from kdbench.plugins.importing import guarded, said
 from kdbench.plugins.origin import Origin
 from kdbench.registry import KINDS, Part, decorated, part_of, registry
+
+_HELPERS = "__kdbench_helpers__"
+"""Attribute of a file's module that names the modules of its folder which it was the first to import."""
 
 
 def load_plugin(path: str | Path) -> tuple[Part, ...]:
@@ -39,6 +44,7 @@ def load_plugin(path: str | Path) -> tuple[Part, ...]:
     module.__file__ = str(file)
     before = {kind: registry(kind).drop(file) for kind in KINDS}
     old = sys.modules.pop(module.__name__, None)
+    _forget(getattr(old, _HELPERS, ()))
     try:
         with guarded(f"the plugin {path}", module.__name__):
             components = _components(module, file, path)
@@ -60,7 +66,7 @@ def unload_plugin(path: str | Path) -> None:
     file = Path(path).expanduser().resolve()
     for kind in KINDS:
         registry(kind).drop(file)
-    sys.modules.pop(_module_name(file), None)
+    _forget(getattr(sys.modules.pop(_module_name(file), None), _HELPERS, ()))
 
 
 @contextlib.contextmanager
@@ -93,6 +99,7 @@ def _check_path(file: Path, path: str | Path) -> None:
 def _components(module: types.ModuleType, file: Path, path: str | Path) -> list[tuple[Origin, Any]]:
     """Runs the file; what it imports may be decorated elsewhere, and does not count."""
     sys.modules[module.__name__] = module
+    known = set(sys.modules)
     try:
         # Not through the import system, whose bytecode cache misses an edit within the same second.
         source = file.read_bytes()
@@ -102,7 +109,10 @@ def _components(module: types.ModuleType, file: Path, path: str | Path) -> list[
     except KeyboardInterrupt:
         raise
     except BaseException as error:
+        _forget(_helpers(file, known))
         raise UsageError(f"the plugin {path} cannot be imported: {said(error)}{_line(error, file)}") from error
+    helpers = _helpers(file, known)
+    setattr(module, _HELPERS, helpers)
     own = [component for component in found if getattr(component, "__module__", None) == module.__name__]
     if not own:
         raise UsageError(
@@ -112,8 +122,28 @@ def _components(module: types.ModuleType, file: Path, path: str | Path) -> list[
     (kind, name), count = counts.most_common(1)[0]
     if count > 1:
         raise UsageError(f"the plugin {path} registers the {kind} '{name}' {count} times", hint="Rename all but one.")
+    beside = source_of.beside(file, {name.partition(".")[0] for name in helpers})
     sha256 = hashlib.sha256(source).hexdigest()
+    if beside:
+        sha256 = hashlib.sha256(f"{sha256} {source_of.sha256_of(beside)}".encode()).hexdigest()
     return [(_origin(component, file, sha256), component) for component in own]
+
+
+def _helpers(file: Path, known: set[str]) -> list[str]:
+    """The modules that are new, and lie where an import from the file's folder finds them."""
+    found = []
+    for name in set(sys.modules) - known:
+        place, held = file.parent.joinpath(*name.split(".")), getattr(sys.modules[name], "__file__", None)
+        if held and Path(held).resolve() in {place.with_name(f"{place.name}.py"), place / "__init__.py"}:
+            found.append(name)
+    return found
+
+
+def _forget(names: Iterable[str]) -> None:
+    """Lets the next import read these modules again."""
+    for name in names:
+        sys.modules.pop(name, None)
+    importlib.invalidate_caches()
 
 
 def _origin(component: Any, file: Path, sha256: str) -> Origin:

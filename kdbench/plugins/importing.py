@@ -53,7 +53,8 @@ def load(origin: Origin, check: Callable[[Any], None]) -> Any:
             raise UsageError(f"{what} ({origin.target}) cannot be imported: {said(error)}", hint=hint) from error
         check(component)
         # Of what was imported: the file may be edited while this process lives.
-        _hashes.setdefault(origin, origin.source_sha256())
+        if origin not in _hashes:
+            _hashes[origin] = origin.source_sha256()
         return component
 
 

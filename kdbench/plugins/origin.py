@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import ast
-import hashlib
 import importlib.util
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from kdbench.errors import UsageError
+from kdbench.plugins import source
 
 BUILT_IN = "kdbench"
 THIS_PROCESS = "this process"
-HASHED = {".py", ".yaml", ".yml", ".json", ".csv"}
-"""Suffixes of the files of a package that its hash covers."""
 
 
 @dataclass(frozen=True)
@@ -65,15 +63,15 @@ class Origin:
         return files[-1] if files else None
 
     def source_sha256(self) -> str | None:
-        """Hash of the source: of all that the top-level package holds, else of the file; None where it is not there."""
-        files = [] if self.sha256 else self._files()
-        if not files:
+        """Hash of all that its distribution brings, or of the file; None where the source is not there."""
+        chain = [] if self.sha256 else self._files()
+        if not chain:
             return self.sha256
         try:
-            if self.file is None and files[0].name == "__init__.py":
-                return _sha256_of_tree(files[0].parent)
-            return hashlib.sha256(files[-1].read_bytes()).hexdigest()
-        except (OSError, ValueError):
+            module = self.target.partition(":")[0]
+            files = {"": self.file} if self.file else source.files_of(self.distribution, module, chain)
+            return source.sha256_of(files)
+        except (OSError, ValueError, IndexError):
             return None
 
     def beside(self, name: str) -> Path:
@@ -136,11 +134,3 @@ def label(kind: str) -> str:
 def normalised(distribution: str) -> str:
     """A distribution's name as package indexes compare it."""
     return re.sub(r"[-_.]+", "-", distribution).lower()
-
-
-def _sha256_of_tree(folder: Path) -> str:
-    digest = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.suffix in HASHED and path.is_file()):
-        digest.update(f"{path.relative_to(folder).as_posix()}\0".encode())
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +99,190 @@ def test_every_file_of_a_package_counts(site: Site) -> None:
     assert before == registry("loss").origin("mine").source_sha256()
     site.write("mine_kd/helper.py", "SCALE = 2\n")
     assert registry("loss").origin("mine").source_sha256() != before
+
+
+def _hash(site: Site, path: str | None = None, text: str = "") -> str:
+    """Hash of the loss `mine` after a file was written."""
+    if path is not None:
+        site.write(path, text)
+    sha256 = registry("loss").origin("mine").source_sha256()
+    assert sha256 is not None
+    return sha256
+
+
+def _record(info: Path, *names: str) -> None:
+    (info / "RECORD").write_text("".join(f"{name},,\n" for name in names))
+
+
+def test_every_file_of_a_namespace_package_counts(site: Site) -> None:
+    site.add("mine-kd", "[kdbench.losses]\nmine = nsx.loss:mine\n", {"nsx/loss.py": loss_source("mine")})
+    site.write("nsx/helper.py", "SCALE = 1\n")
+    before = _hash(site)
+    assert _hash(site, "nsx/helper.py", "SCALE = 2\n") != before
+    assert _hash(site, "nsx/helper.py", "SCALE = 1\n") == before
+
+
+def test_a_plugin_that_was_imported_in_another_process_is_another_after_its_helper_was_edited(
+    site: Site, tmp_path: Path
+) -> None:
+    site.add("mine-kd", "[kdbench.losses]\nmine = nsx.loss:mine\n", {"nsx/loss.py": loss_source("mine")})
+    program = "from kdbench.registry import registry; print(registry('loss').origin('mine').source_sha256())"
+    hashes = []
+    for value in (1, 2, 1):
+        site.write("nsx/helper.py", f"SCALE = {value}\n")
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            env=os.environ | {"PYTHONPATH": str(site.folder)},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        hashes.append(done.stdout)
+    assert hashes[0] == hashes[2] != hashes[1]
+
+
+def test_a_module_beside_the_plugins_module_counts(site: Site) -> None:
+    site.add("mine-kd", "[kdbench.losses]\nmine = onemod:mine\n", {"onemod.py": loss_source("mine")})
+    before = _hash(site, "onemod_util.py", "SCALE = 1\n")
+    assert _hash(site, "onemod_util.py", "SCALE = 2\n") != before
+
+
+@pytest.mark.parametrize("name", ["scale.txt", "weights.bin", "deep/labels"])
+def test_a_file_of_any_suffix_in_a_package_counts(name: str, site: Site) -> None:
+    site.add("mine-kd", "[kdbench.losses]\nmine = pk.loss:mine\n", {"pk/__init__.py": "", "pk/loss.py": "x = 1"})
+    before = _hash(site, f"pk/{name}", "1")
+    assert _hash(site, f"pk/{name}", "2") != before
+
+
+def test_what_running_leaves_behind_does_not_count(site: Site) -> None:
+    site.add("mine-kd", "[kdbench.losses]\nmine = pk.loss:mine\n", {"pk/__init__.py": "", "pk/loss.py": "x = 1"})
+    before = _hash(site)
+    for path in (
+        "pk/__pycache__/loss.cpython-312.pyc",
+        "pk/.hidden/notes.txt",
+        "runs/hinton/run.json",
+        "run.log",
+        "tests/test_mine.py",
+        ".venv/pyvenv.cfg",
+        "env/pyvenv.cfg",
+        "env/lib/module.py",
+    ):
+        assert _hash(site, path, "x = 1\n") == before, path
+
+
+def test_of_an_installed_distribution_its_recorded_files_count_and_no_others(site: Site) -> None:
+    info = site.add("mine", "[kdbench.losses]\nmine = onemod:mine\n", {"onemod.py": loss_source("mine")})
+    _record(info, "onemod.py", "onemod_util.py", "data/scale.bin", "../bin/mine", "mine-1.5.dist-info/RECORD")
+    for name in ("onemod_util.py", "data/scale.bin", "other.py", "../bin/mine"):
+        site.write(name, "1")
+    before = _hash(site)
+    assert _hash(site, "other.py", "2") == before
+    assert _hash(site, "../bin/mine", "#!/another/python") == before
+    first = _hash(site, "onemod_util.py", "2")
+    assert first != before
+    assert _hash(site, "data/scale.bin", "2") != first
+
+
+def test_among_several_distributions_without_a_record_only_its_own_modules_count(site: Site) -> None:
+    info = site.add("mine", "[kdbench.losses]\nmine = onemod:mine\n", {"onemod.py": loss_source("mine")})
+    (info / "top_level.txt").write_text("onemod\nonemod_util\n")
+    site.add("other", "", {"other.py": "1"})
+    site.write("onemod_util.py", "1")
+    before = _hash(site)
+    assert _hash(site, "other.py", "2") == before
+    assert _hash(site, "onemod_util.py", "2") != before
+
+
+def test_an_editable_install_counts_what_lies_below_its_source(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "project" / "src"
+    (source / "nsx").mkdir(parents=True)
+    (source / "nsx" / "loss.py").write_text(loss_source("mine"))
+    info = site.add("mine", "[kdbench.losses]\nmine = nsx.loss:mine\n", {"mine.pth": str(source)})
+    _record(info, "mine.pth", "mine-1.5.dist-info/METADATA")
+    monkeypatch.syspath_prepend(source)
+    before = _hash(site)
+    (source / "util_kd").mkdir()
+    (source / "util_kd" / "tools.py").write_text("SCALE = 1\n")
+    second = _hash(site)
+    (source / "util_kd" / "scale.txt").write_text("1")
+    assert len({before, second, _hash(site)}) == 3
+    (tmp_path / "project" / "README.md").write_text("Read me.")
+    assert _hash(site, "other.py", "1") == _hash(site)
+
+
+def test_past_the_bound_only_name_and_size_of_a_file_count(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kdbench.plugins.source.MOST_BYTES", 100)
+    site.add("mine-kd", "[kdbench.losses]\nmine = pk.loss:mine\n", {"pk/__init__.py": "", "pk/loss.py": "x = 1"})
+    before = _hash(site, "pk/weights.bin", "a" * 200)
+    assert _hash(site, "pk/weights.bin", "b" * 200) == before
+    assert _hash(site, "pk/loss.py", "x = 2") != before
+    site.write("pk/loss.py", "x = 1")
+    assert _hash(site, "pk/weights.bin", "a" * 201) != before
+
+
+def _file_hash(file: Path) -> str | None:
+    with loaded([file]):
+        return registry("loss").origin("mine").source_sha256()
+
+
+HELPED = "import {} as helper\nSCALE = helper.SCALE"
+
+
+@pytest.mark.parametrize("name", ["helper_kd", "helpers_kd.deep"])
+def test_what_a_file_imports_from_its_folder_counts_and_is_imported_anew(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    file, helper = tmp_path / "mine.py", tmp_path.joinpath(*name.split(".")).with_suffix(".py")
+    helper.parent.mkdir(exist_ok=True)
+    file.write_text(loss_source("mine", head=HELPED.format(name)))
+    hashes, scales = [], []
+    for value in (1, 22, 1):
+        helper.write_text(f"SCALE = {value}\n")
+        with loaded([file]):
+            hashes.append(registry("loss").origin("mine").source_sha256())
+            scales.append(registry("loss").get("mine").__globals__["SCALE"])
+    assert scales == [1, 22, 1]
+    assert hashes[0] == hashes[2] != hashes[1]
+
+
+def test_what_a_helper_imports_counts_too_whoever_was_the_first_to_import_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    file, other, deep = (tmp_path / name for name in ("mine.py", "other.py", "deep_kd.py"))
+    (tmp_path / "helper_kd.py").write_text("from deep_kd import SCALE\n")
+    deep.write_text("SCALE = 1\n")
+    for path, name in ((file, "mine"), (other, "yours")):
+        path.write_text(loss_source(name, head=HELPED.format("helper_kd")))
+    alone = _file_hash(file)
+    with loaded([other]):
+        assert _file_hash(file) == alone
+    deep.write_text("SCALE = 2\n")
+    assert _file_hash(file) != alone
+
+
+def test_what_a_file_imports_by_name_while_it_runs_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    file, helper = tmp_path / "mine.py", tmp_path / "helper_kd.py"
+    file.write_text(loss_source("mine", head="import importlib\nimportlib.import_module('helper' + '_kd')"))
+    hashes = []
+    for value in (1, 2):
+        helper.write_text(f"SCALE = {value}\n")
+        hashes.append(_file_hash(file))
+    assert hashes[0] != hashes[1]
+
+
+def test_what_else_lies_beside_a_file_does_not_count(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(loss_source("mine"))
+    before = _file_hash(file)
+    (tmp_path / "other.py").write_text("x = 1")
+    (tmp_path / "runs").mkdir()
+    assert _file_hash(file) == before == hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def test_a_run_writes_down_its_plugins(site: Site, tmp_path: Path) -> None:
