@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -52,27 +52,51 @@ def correlated(
     check_scores("dist", student, teacher)
     ours = (at_least_float32(student) / temperature).softmax(1)
     theirs = (at_least_float32(teacher).detach() / temperature).softmax(1)
-    between_classes = 1 - _correlation(ours, theirs, 1, eps).mean()
-    between_samples = 1 - _correlation(ours, theirs, 0, eps).mean()
-    total = beta * between_classes + gamma * between_samples
+    total = _Distance.apply(ours, theirs, beta, gamma, eps)
     return total * temperature**2 if scale == "t2" else total
 
 
-def _correlation(ours: Tensor, theirs: Tensor, dim: int, eps: float) -> Tensor:
-    """Pearson's correlation along a dimension of two matrices of probabilities."""
-    ours, our_norm = _centred(ours, dim, eps)
-    theirs, their_norm = _centred(theirs, dim, eps)
-    return (ours * theirs).sum(dim) / our_norm / their_norm
+class _Distance(torch.autograd.Function):
+    """`beta (1 - mean_b r_b) + gamma (1 - mean_k r_k)` of two matrices of probabilities.
+
+    The gradient is formed together with the value: on matrices as small as a batch's, the time goes into the number of
+    operations and not into their size.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, ours: Tensor, theirs: Tensor, beta: float, gamma: float, eps: float) -> Tensor:
+        by_sample, of_sample = _correlation(ours, theirs, 1, eps)
+        by_class, of_class = _correlation(ours, theirs, 0, eps)
+        ctx.save_for_backward(of_sample.mul_(-beta).sub_(of_class, alpha=gamma))
+        return beta * (1 - by_sample) + gamma * (1 - by_class)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,) = ctx.saved_tensors
+        return grads[0] * gradient, None, None, None, None
 
 
-def _centred(probabilities: Tensor, dim: int, eps: float) -> tuple[Tensor, Tensor]:
-    """Deviations from the mean, and their norm: at least eps, infinite where they are no more than rounding."""
+def _correlation(ours: Tensor, theirs: Tensor, dim: int, eps: float) -> tuple[Tensor, Tensor]:
+    """The mean of Pearson's correlations along a dimension, and its gradient in the first matrix.
+
+    With a and b the deviations and |a| = max(norm of a, eps): `dr/da = b / (|a| |b|) - r a / (|a| norm of a)`. Its mean
+    along the dimension is zero, as that of a and b, so it is the gradient in the probabilities too.
+    """
+    first, inverse_norm = _centred(ours, dim)
+    second, inverse_of_theirs = _centred(theirs, dim)
+    inverse = inverse_norm.clamp_max(1 / eps)
+    both = inverse * inverse_of_theirs.clamp_max(1 / eps)
+    correlations = (first * second).sum(dim, keepdim=True).mul_(both)
+    count = correlations.numel()
+    gradient = second.mul_(both).sub_(first.mul_(correlations * inverse * inverse_norm))
+    return correlations.mean(), gradient.div_(count)
+
+
+def _centred(probabilities: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    """Deviations from the mean, and their inverse norm: zero where they are no more than rounding."""
     mean = probabilities.mean(dim, keepdim=True)
     deviations = probabilities - mean
-    norm = torch.linalg.vector_norm(deviations, dim=dim)
-    held = norm.detach()
-    # What rounding leaves of a constant points nowhere, and eps would blow up its gradient.
+    norm = torch.linalg.vector_norm(deviations, dim=dim, keepdim=True)
+    # What rounding leaves of a constant points nowhere, and 1/eps would blow up its gradient.
     rounding = 8 * torch.finfo(norm.dtype).eps * probabilities.shape[dim] ** 0.5
-    varies = held > rounding * mean.squeeze(dim)
-    # The floor is a constant beside the norm, whose gradient goes on below it as in torch's cosine_similarity.
-    return deviations, (norm + (eps - held).clamp_min(0)).where(varies, torch.inf)
+    return deviations, norm.reciprocal().where(norm > rounding * mean, 0)
