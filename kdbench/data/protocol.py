@@ -36,6 +36,18 @@ def protocol_names(card: Card) -> list[str]:
     return list(_rules(card))
 
 
+def rule_of(card: Card, protocol: str) -> ProtocolRule:
+    """The rule of a protocol, its template filled in.
+
+    Raises:
+        UsageError: No such protocol.
+    """
+    rules = _rules(card)
+    if protocol not in rules:
+        raise unknown("protocol", protocol, rules, hint=f"See them: kdbench describe {card.name}")
+    return rules[protocol]
+
+
 def split(card: Card, index: pd.DataFrame, protocol: str, *, validation: bool, seed: int) -> Split:
     """Applies a protocol of the card to a trial index.
 
@@ -51,10 +63,7 @@ def split(card: Card, index: pd.DataFrame, protocol: str, *, validation: bool, s
         UsageError: No such protocol, a rule names a column or value that is not there, a part is empty or has a single
             class, or a trial or a value of a `disjoint` column is in two parts.
     """
-    rules = _rules(card)
-    if protocol not in rules:
-        raise unknown("protocol", protocol, rules, hint=f"See them: kdbench describe {card.name}")
-    rule = rules[protocol]
+    rule = rule_of(card, protocol)
     where = f"protocol '{protocol}' of '{card.name}'"
     test = _matching(index, rule.test, where)
     train = ~test if rule.train is None else _matching(index, rule.train, where)
