@@ -3,9 +3,10 @@
     OMP_NUM_THREADS=1 python benchmarks/interval_coverage.py            # the whole table
     OMP_NUM_THREADS=1 python benchmarks/interval_coverage.py --draws 200
 
-Eight equally good methods are drawn with subjects, seeds and trials that vary (see `World`); each draw goes through
-the public functions. Coverage: the share of 95 % intervals that hold the truth, over all methods or all pairs.
-Family-wise error: the share of draws in which any of the 28 pairs is told apart after Holm's correction.
+Eight equally good methods are drawn with subjects, seeds and trials that vary (see `World`), and compared in one
+family of all eight where the row does not say otherwise. Coverage: the share of 95 % intervals that hold the truth,
+over all methods or all pairs. Family-wise error: the share of draws in which any pair is told apart after Holm's
+correction. A quarter of the draws go to the worlds that are not `typical`.
 """
 
 from __future__ import annotations
@@ -13,14 +14,16 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import ndtr, ndtri, stdtrit
 from scipy.stats import rankdata
 
-from kdbench.statistics import Scope, compare_ranks, compare_scores, from_predictions, offered
+from kdbench.statistics import Scope, compare_ranks, from_predictions, holm, mcnemar, offered
 from kdbench.statistics.bootstrap import resampled_deviations
+from kdbench.statistics.comparison import DRAWS_A_PAIR
+from kdbench.statistics.intervals import Inference, infer_bootstrap, infer_t
 from kdbench.statistics.scores import Scores
 from kdbench.statistics.spread import Subjects, spread_of
 
@@ -42,7 +45,7 @@ class World:
     subjects: int
     trials: int
     scope: str
-    seed: float = 0.05
+    seed: float | tuple[float, ...] = 0.05
     seeds: int = 3
     subject: float = 0.36
     subject_method: float = 0.14
@@ -64,18 +67,19 @@ class World:
     def draws(self, count: int, generator: np.random.Generator) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Predicted classes `(M, R, N)`, and what the truth is for each class, `(M, K)`: the chance of being right."""
         ease = self.klass * ndtri((np.arange(CLASSES) + 0.5) / CLASSES)
-        noise = 1 + self.trial**2 + self.trial_method**2
-        from_seeds = self.seed**2 + self.subject_seed**2
+        noise = np.full((1, 1, 1), 1 + self.trial**2 + self.trial_method**2)
+        of_seed = np.reshape(self.seed, (-1, 1, 1)).astype(np.float32)
+        from_seeds = of_seed**2 + self.subject_seed**2
         from_subjects = self.subject**2 + self.subject_method**2
         share = np.bincount(self.labels, minlength=CLASSES) / len(self.labels)
         shape, single = (METHODS, self.seeds, self.subjects), np.float32
         for _ in range(count):
 
-            def normal(sd: float, *size: int) -> np.ndarray:
+            def normal(sd: float | np.ndarray, *size: int) -> np.ndarray:
                 return sd * generator.standard_normal(size, dtype=single)
 
             subject = normal(self.subject, 1, 1, shape[2]) + normal(self.subject_method, METHODS, 1, shape[2])
-            seed = normal(self.seed, METHODS, self.seeds, 1) + normal(self.subject_seed, *shape)
+            seed = normal(of_seed, METHODS, self.seeds, 1) + normal(self.subject_seed, *shape)
             if self.scope == NETWORKS:  # What is given is held equal; the rest is left to chance, as `hidden`.
                 given, hidden = subject + seed, noise
             elif self.scope == Scope.THESE_SUBJECTS:
@@ -83,24 +87,24 @@ class World:
             else:
                 given, hidden = np.zeros((METHODS, 1, 1)), noise + from_seeds + from_subjects
             level = _level(given, ease, share, np.sqrt(hidden))
-            truth = ndtr((level + given[..., None] + ease) / np.sqrt(hidden)).mean(axis=(1, 2))
-            trial = (level[..., 0] + subject + seed)[..., None].repeat(self.trials, axis=3)
-            trial += ease[self.labels].reshape(self.subjects, self.trials)
-            trial += normal(self.trial, 1, 1, self.subjects, self.trials)
-            trial += normal(self.trial_method, METHODS, 1, self.subjects, self.trials)
+            truth = ndtr((level + given[..., None] + ease) / np.sqrt(hidden)[..., None]).mean(axis=(1, 2))
+            trial = normal(self.trial, 1, 1, self.subjects, self.trials)
+            trial = trial + normal(self.trial_method, METHODS, 1, self.subjects, self.trials)
+            trial += ease[self.labels].reshape(self.subjects, self.trials).astype(single)
+            trial = trial + (level[..., 0] + subject + seed)[..., None].astype(single)
             right = (generator.random(trial.shape, dtype=single) < ndtr(trial)).reshape(METHODS, self.seeds, -1)
             # A wrong prediction is one of the next three classes.
             other = (self.labels + generator.integers(1, 4, right.shape)) % CLASSES
             yield np.where(right, self.labels, other), truth
 
 
-def _level(given: np.ndarray, ease: np.ndarray, share: np.ndarray, spread: float) -> np.ndarray:
+def _level(given: np.ndarray, ease: np.ndarray, share: np.ndarray, spread: np.ndarray) -> np.ndarray:
     """What to add so that each method (or network) is right with probability `ACCURACY`; Newton's method."""
-    level = np.full((*given.shape[:2], 1, 1), ndtri(ACCURACY) * spread)
+    level = ndtri(ACCURACY) * spread[..., None] * np.ones((*given.shape[:2], 1, 1))
     for _ in range(6):
-        z = (level + given[..., None] + ease) / spread
+        z = (level + given[..., None] + ease) / spread[..., None]
         missing = ACCURACY - (ndtr(z) @ share).mean(axis=2)
-        slope = (np.exp(-(z**2) / 2) @ share).mean(axis=2) / np.sqrt(2 * np.pi) / spread
+        slope = (np.exp(-(z**2) / 2) @ share).mean(axis=2) / np.sqrt(2 * np.pi) / spread[..., 0]
         level = level + (missing / slope)[..., None, None]
     return level
 
@@ -145,42 +149,57 @@ class Tally:
         return "yes" if all(covers + errs) else "**no**"
 
 
-def measure_offered(world: World, way: str, metric: str, count: int, draws: int | None) -> Tally:
-    tally = Tally()
-    for predictions, chance in world.draws(count, np.random.default_rng(20240)):
-        truth = true_metric(chance, world.labels, metric)
-        found = compare_scores(_scores(predictions, world, metric), scope=world.scope, way=way, draws=draws)
-        gap = truth[FIRST] - truth[SECOND]
-        tally.add(
-            pairs=np.mean([p.interval.low <= t <= p.interval.high for p, t in zip(found.pairs, gap, strict=True)])
-        )
-        if way == "t":  # A method's own interval is always made this way.
-            held = [s.interval.low <= t <= s.interval.high for s, t in zip(found.methods, truth, strict=True)]
-            tally.add(methods=float(np.mean(held)))
-        if metric == "accuracy" and (way == "t" or draws is None):
-            tally.add(family=any(p.p_holm <= ERROR for p in found.pairs))
-    return tally
+Job = Callable[[np.ndarray, np.ndarray], dict[str, float]]
+"""Of the predictions of one draw and the classes' true chances: what is added to the row's tally."""
 
 
-def measure_mcnemar(world: World, count: int) -> Tally:
-    tally = Tally()
-    for predictions, _ in world.draws(count, np.random.default_rng(20241)):
-        found = compare_scores(_scores(predictions, world, "accuracy"), way="t")
-        tally.add(family=any(p.mcnemar.p_holm <= ERROR for p in found.pairs))
-    return tally
+def offered_job(world: World, way: str, metric: str, draws: int, methods: int = METHODS) -> Job:
+    """Coverage and family-wise error of what is offered, in comparisons of the first methods."""
+    first, second = np.triu_indices(methods, 1)
+    alone = np.eye(methods)
+    gaps, scope = alone[first] - alone[second], Scope(world.scope)
+
+    def held(found: Inference, truth: np.ndarray) -> float:
+        return float(np.mean((found.low <= truth) & (truth <= found.high)))
+
+    def job(predictions: np.ndarray, chance: np.ndarray) -> dict[str, float]:
+        truth = true_metric(chance, world.labels, metric)[:methods]
+        scores = _scores(predictions[:methods], world, metric)
+        if way == "bootstrap":
+            found = infer_bootstrap(scores, gaps, scope, draws=draws, seed=0)
+            values = {}
+        else:  # A method's own interval is always made this way.
+            found = infer_t(scores, gaps, scope)
+            values = {"methods": held(infer_t(scores, alone, scope), truth)}
+        values["pairs"] = held(found, gaps @ truth)
+        if metric == "accuracy":
+            values["family"] = float((holm(found.p) <= ERROR).any())
+        return values
+
+    return job
 
 
-def measure_ranks(world: World, count: int) -> Tally:
-    tally = Tally()
+def mcnemar_job(world: World) -> Job:
+    """Family-wise error of McNemar's test."""
+
+    def job(predictions: np.ndarray, _chance: np.ndarray) -> dict[str, float]:
+        tests = mcnemar(_scores(predictions, world, "accuracy"), FIRST, SECOND)
+        return {"family": float(any(test.p_holm <= ERROR for test in tests))}
+
+    return job
+
+
+def ranks_job(world: World) -> Job:
+    """Family-wise error of Nemenyi's critical difference."""
+    # It depends on the numbers of methods and blocks alone, and its quantile takes a while.
     names = [str(m) for m in range(METHODS)]
-    critical = None
-    for predictions, _ in world.draws(count, np.random.default_rng(20242)):
-        by_subject = _scores(predictions, world, "accuracy").by_subject
-        if critical is None:  # Its quantile takes a while, and depends on the numbers of methods and blocks alone.
-            critical = compare_ranks(names, by_subject).critical_difference
-        ranks = rankdata(-by_subject, axis=0).mean(axis=1)
-        tally.add(family=np.ptp(ranks) > critical)
-    return tally
+    critical = compare_ranks(names, np.zeros((METHODS, world.subjects))).critical_difference
+
+    def job(predictions: np.ndarray, _chance: np.ndarray) -> dict[str, float]:
+        ranks = rankdata(-_scores(predictions, world, "accuracy").by_subject, axis=0).mean(axis=1)
+        return {"family": float(np.ptp(ranks) > critical)}
+
+    return job
 
 
 def _scores(predictions: np.ndarray, world: World, metric: str) -> Scores:
@@ -194,24 +213,10 @@ CONTRASTS = np.concatenate([np.eye(METHODS), np.eye(METHODS)[FIRST] - np.eye(MET
 Rejected = Callable[[np.ndarray, Subjects, Scope, np.ndarray], np.ndarray]
 
 
-def _spread(values: np.ndarray, subjects: Subjects, scope: Scope):
-    flat = CONTRASTS @ values.reshape(METHODS, -1)
-    return spread_of(flat.reshape(len(CONTRASTS), *values.shape[1:]), subjects, scope)
-
-
 def t_without_seeds(values: np.ndarray, subjects: Subjects, scope: Scope, truth: np.ndarray) -> np.ndarray:
-    """Student's t over the subjects alone."""
-    spread = _spread(values, subjects, scope)
+    """Student's t over the trials (or the subjects) alone."""
+    spread = spread_of(values, CONTRASTS, subjects, scope)
     return np.abs(spread.estimate - truth) <= stdtrit(spread.unit_df, 0.975) * np.sqrt(spread.mixed)
-
-
-def satterthwaite(values: np.ndarray, subjects: Subjects, scope: Scope, truth: np.ndarray) -> np.ndarray:
-    """The unbiased sum of the components, with Satterthwaite's degrees of freedom."""
-    spread = _spread(values, subjects, scope)
-    extra = np.maximum(spread.seeds - spread.rest, 0)
-    variance = spread.mixed + extra
-    freedom = variance**2 / (spread.mixed**2 / spread.unit_df + extra**2 / spread.seed_df)
-    return np.abs(spread.estimate - truth) <= stdtrit(freedom, 0.975) * np.sqrt(variance)
 
 
 def crossed_percentiles(values: np.ndarray, subjects: Subjects, scope: Scope, truth: np.ndarray) -> np.ndarray:
@@ -249,73 +254,85 @@ def wild_cluster(values: np.ndarray, subjects: Subjects, _scope: Scope, truth: n
 REJECTED: dict[Scope, dict[str, Rejected]] = {
     Scope.THESE_SUBJECTS: {
         "percentile bootstrap of trials and seeds": crossed_percentiles,
-        "Satterthwaite t": satterthwaite,
         "t, seeds ignored": t_without_seeds,
     },
     Scope.NEW_SUBJECTS: {
         "percentile bootstrap of subjects and seeds": crossed_percentiles,
-        "Satterthwaite t": satterthwaite,
         "t over subjects, seeds ignored": t_without_seeds,
         "wild cluster (Webb), seeds ignored": wild_cluster,
     },
 }
 
 
-def measure_rejected(world: World, count: int) -> dict[str, Tally]:
-    scope = Scope(world.scope)
-    tallies = {name: Tally() for name in REJECTED[scope]}
-    for predictions, chance in world.draws(count, np.random.default_rng(20240)):
+def rejected_job(world: World, way: Rejected) -> Job:
+    """Coverage of what is not offered."""
+    subjects, scope = Subjects.of(world.who), Scope(world.scope)
+
+    def job(predictions: np.ndarray, chance: np.ndarray) -> dict[str, float]:
         truth = CONTRASTS @ true_metric(chance, world.labels, "accuracy")
-        subjects = Subjects.of(world.who)
-        values = (predictions == world.labels).astype(np.float64)
-        for name, way in REJECTED[scope].items():
-            held = way(values, subjects, scope, truth)
-            tallies[name].add(methods=held[:METHODS].mean(), pairs=held[METHODS:].mean())
-    return tallies
+        held = way((predictions == world.labels).astype(np.float64), subjects, scope, truth)
+        return {"methods": float(held[:METHODS].mean()), "pairs": float(held[METHODS:].mean())}
+
+    return job
 
 
-def rows(count: int) -> Iterator[tuple[str, ...]]:
-    """The table's rows: whom about, design, seeds' spread, way, coverage of methods and pairs, family-wise error."""
-    kinds = {"alike": 0.0, "typical": 0.05, "unlike": 0.08}
-    for scope in Scope:
-        for subjects, trials in ((4, 107), (20, 93)):
-            world = World(subjects, trials, scope)
-            design = f"{subjects} × {trials} × {world.seeds}"
-            for way in offered(scope):
-                for metric in ("accuracy", "macro_f1"):
-                    tally = measure_offered(world, way, metric, count, None if metric == "accuracy" else 1000)
-                    yield _row(scope, design, "typical", f"{way}, {metric}", tally, tally.verdict)
-                for kind in ("alike", "unlike"):
-                    tally = measure_offered(replace(world, seed=kinds[kind]), way, "accuracy", count, 1000)
-                    yield _row(scope, design, kind, f"{way}, accuracy", tally, tally.verdict)
-            for kind in ("typical", "unlike"):
-                for name, tally in measure_rejected(replace(world, seed=kinds[kind]), count).items():
-                    yield _row(scope, design, kind, f"(not offered) {name}", tally, tally.verdict)
-    for subjects, trials in ((4, 107), (20, 93)):
-        world = World(subjects, trials, NETWORKS)
-        tally = measure_mcnemar(world, count)
-        yield _row("these trials", f"{subjects} × {trials} × 3", "given", "exact McNemar, Rüger", tally, tally.verdict)
+KINDS: dict[str, float | tuple[float, ...]] = {
+    "typical": 0.05,
+    "alike": 0.0,
+    "unlike": 0.08,
+    "one unstable": (0.15, *[0.03] * (METHODS - 1)),
+}
+
+
+def jobs(world: World, kind: str) -> dict[str, Job]:
+    """The rows of a world."""
+    found = {}
+    for way in offered(world.scope):
+        found[f"{way}, accuracy"] = offered_job(world, way, "accuracy", DRAWS_A_PAIR * len(FIRST))
+        if kind == "typical":
+            found[f"{way}, macro F1"] = offered_job(world, way, "macro_f1", 1000)
+            for methods in (3, 2):
+                found[f"{way}, accuracy, {methods} methods"] = offered_job(world, way, "accuracy", 1000, methods)
+    if kind == "typical":
+        for name, way in REJECTED[Scope(world.scope)].items():
+            found[f"not offered: {name}"] = rejected_job(world, way)
+    return found
+
+
+def worlds(count: int) -> Iterator[tuple[str, str, World, int, dict[str, Job]]]:
+    """Whom a world's rows are about, what its seeds are like, the world, its number of draws, and its rows."""
+    designs = ((4, 107), (20, 93))
+    for kind, seed in KINDS.items():
+        for scope in Scope:
+            for design in designs:
+                world = World(*design, scope, seed)
+                yield str(scope), kind, world, count if kind == "typical" else count // 4, jobs(world, kind)
+    for design in designs:
+        world = World(*design, NETWORKS)
+        yield "these trials, these networks", "given", world, count, {"exact McNemar": mcnemar_job(world)}
     for kind in ("alike", "typical"):
-        world = World(20, 93, Scope.NEW_SUBJECTS, seed=kinds[kind])
-        tally = measure_ranks(world, count)
-        yield _row("new_subjects, these networks", "20 × 93 × 3", kind, "Nemenyi", tally, tally.verdict)
-
-
-def _row(scope: str, design: str, kind: str, way: str, tally: Tally, verdict: str) -> tuple[str, ...]:
-    return (str(scope), design, kind, way, *(tally.cell(name) for name in ("methods", "pairs", "family")), verdict)
+        world = World(*designs[1], Scope.NEW_SUBJECTS, KINDS[kind])
+        yield "new subjects, these networks", kind, world, count, {"Nemenyi": ranks_job(world)}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--draws", type=int, default=2000, help="simulated results in each row")
     count = parser.parse_args().draws
-    began = time.perf_counter()
-    head = ("about", "subjects × trials × seeds", "seeds", "way", "coverage, methods %", "coverage, pairs %")
+    began = time.process_time()
+    head = ("about", "subjects × trials × seeds", "seeds", "way", "draws", "coverage, methods %", "coverage, pairs %")
     print("| " + " | ".join((*head, "family-wise error %", "within 93–97, ≤ 5")) + " |")
-    print("|" + "---|" * 8)
-    for row in rows(count):
-        print("| " + " | ".join(row) + " |", flush=True)
-    print(f"\n{count} draws a row; ± is the Monte-Carlo standard error; {time.perf_counter() - began:.0f} s.")
+    print("|" + "---|" * 9)
+    for about, kind, world, draws, rows in worlds(count):
+        tallies = {name: Tally() for name in rows}
+        for predictions, chance in world.draws(draws, np.random.default_rng(2024)):
+            for name, job in rows.items():
+                tallies[name].add(**job(predictions, chance))
+        design = f"{world.subjects} × {world.trials} × {world.seeds}"
+        for name, tally in tallies.items():
+            cells = (tally.cell("methods"), tally.cell("pairs"), tally.cell("family"), tally.verdict)
+            print("| " + " | ".join((about, design, kind, name, str(draws), *cells)) + " |", flush=True)
+    print(f"\n± is the Monte-Carlo standard error; {time.process_time() - began:.0f} s of one core.")
 
 
 if __name__ == "__main__":

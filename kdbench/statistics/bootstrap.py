@@ -51,10 +51,9 @@ def with_seeds(deviations: np.ndarray, spread: Spread, generator: np.random.Gene
     """Adds to each draw how far other seeds would move the estimate.
 
     Two or three seeds cannot be resampled: with three, one draw in nine holds a single seed, the spread comes out at
-    (R − 1)/R of what it is, and has none of the tails that 2 degrees of freedom ask for; on the other hand, a draw of
-    both seeds and trials counts what is left of each (seed, trial) twice. So the trials' draws are scaled to the share
-    U that the seeds do not hold already, and the seeds' part is √W times a draw of Student's t with R − 1 degrees of
-    freedom, as the seeds' means support it.
+    (R − 1)/R of what it is, and has none of the tails that few degrees of freedom ask for; on the other hand, a draw
+    of both seeds and trials counts what is left of each (seed, trial) twice. So the trials' draws are scaled to their
+    own share U, and the seeds' part is √W times a draw of Student's t.
 
     Args:
         deviations: `(C, B)`, of variance `spread.mixed`.

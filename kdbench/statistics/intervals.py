@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kdbench.statistics.bootstrap import resampled_deviations, with_seeds
-from kdbench.statistics.margins import LEVEL, interval_margin, p_value
+from kdbench.statistics.margins import LEVEL, margin, p_value
 from kdbench.statistics.scope import Scope
 from kdbench.statistics.scores import Scores
 from kdbench.statistics.spread import Spread, Subjects, spread_of
@@ -36,8 +36,7 @@ class Inference:
         spread: Estimates and variances.
         low: `(C,)`: of the 95 % interval.
         high: `(C,)`.
-        p: `(C,)`: two-sided, of the contrast being 0. It has to hold at Holm's small levels too, and is cautious: it
-            may exceed 0.05 where the interval of the way `t` leaves 0 out by a little.
+        p: `(C,)`: two-sided, of the contrast being 0; at most 0.05 where the interval leaves 0 out.
     """
 
     spread: Spread
@@ -55,8 +54,8 @@ def infer_t(scores: Scores, contrasts: np.ndarray, scope: Scope) -> Inference:
         scope: Whom the statement is about.
     """
     subjects = Subjects.of(scores.subjects)
-    spread = _spread(scores.values[:, :, subjects.order], contrasts, subjects, scope)
-    half = interval_margin(spread)
+    spread = spread_of(scores.values[:, :, subjects.order], contrasts, subjects, scope)
+    half = margin(spread)
     return Inference(spread, spread.estimate - half, spread.estimate + half, p_value(spread))
 
 
@@ -72,7 +71,7 @@ def infer_bootstrap(scores: Scores, contrasts: np.ndarray, scope: Scope, *, draw
     """
     subjects = Subjects.of(scores.subjects)
     values = scores.values[:, :, subjects.order]
-    spread = _spread(values, contrasts, subjects, scope)
+    spread = spread_of(values, contrasts, subjects, scope)
     generator = np.random.default_rng(seed)
     deviations = contrasts @ resampled_deviations(values.mean(axis=1), subjects, draws, generator).T
     drawn = with_seeds(deviations, spread, generator) + spread.estimate[:, None]
@@ -81,8 +80,3 @@ def infer_bootstrap(scores: Scores, contrasts: np.ndarray, scope: Scope, *, draw
     drawn.partition((cut - 1, draws - cut), axis=1)
     p = np.minimum(2 * (1 + beyond) / (draws + 1), 1)
     return Inference(spread, drawn[:, cut - 1], drawn[:, draws - cut], p)
-
-
-def _spread(values: np.ndarray, contrasts: np.ndarray, subjects: Subjects, scope: Scope) -> Spread:
-    flat = contrasts @ values.reshape(len(values), -1)
-    return spread_of(flat.reshape(len(contrasts), *values.shape[1:]), subjects, scope)

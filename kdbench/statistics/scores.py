@@ -93,6 +93,8 @@ def paired_scores(
     if not results:
         raise UsageError("there is nothing to compare: no method was given")
     who = np.asarray(subjects)
+    if not any(results.values()):
+        raise UsageError(f"there is nothing to compare: no seed of {', '.join(results)} was given")
     seeds = sorted({seed for by_seed in results.values() for seed in by_seed})
     for method, by_seed in results.items():
         missing = [str(seed) for seed in seeds if seed not in by_seed]

@@ -5,9 +5,9 @@ With x_ri the score at seed r on unit i,
 
     x_ri = θ + unit_i + seed_r + rest_ri,      Var(mean) = σ²_unit/n + σ²_seed/R + σ²_rest/(nR).
 
-The spread of the R means over units estimates σ²_seed + σ²_rest/n, so divided by R it is the share of the seeds, W;
-the spread of the units' means over seeds estimates σ²_unit + σ²_rest/R, which holds σ²_rest a second time. W and
-U = (that spread − σ²_rest/R)/n, not below zero, then add up to the variance.
+The spread of the units' means over seeds estimates σ²_unit + σ²_rest/R, that of the seeds' means over units
+σ²_seed + σ²_rest/n: their sum holds the rest twice. It is taken from the one that is known better. Trials are many,
+so it leaves theirs; subjects are few, so it leaves the seeds', which all methods share in (`pooling`).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kdbench.errors import UsageError
+from kdbench.statistics.pooling import moderated
 from kdbench.statistics.scope import MIN_SUBJECTS, Scope
 
 
@@ -29,18 +30,15 @@ class Spread:
         units: `(C,)`: U, the variance owed to the units: trials within subjects, or subjects.
         unit_df: Degrees of freedom of `units`.
         seeds: `(C,)`: W, the variance owed to the seeds; 0 with one seed.
-        seed_df: Degrees of freedom of `seeds`, R − 1; 0 with one seed.
-        rest: `(C,)`: the part of `seeds` that more units would shrink, σ²_rest/(nR).
-        mixed: `(C,)`: the variance of the units' means over these seeds, U + σ²_rest/(nR) before U is kept from
-            falling below zero; what drawing units anew reproduces.
+        seed_df: Degrees of freedom of `seeds`; 0 with one seed.
+        mixed: `(C,)`: the variance of the units' means over these seeds, which drawing units anew reproduces.
     """
 
     estimate: np.ndarray
     units: np.ndarray
     unit_df: int
     seeds: np.ndarray
-    seed_df: int
-    rest: np.ndarray
+    seed_df: float
     mixed: np.ndarray
 
     @property
@@ -81,11 +79,12 @@ class Subjects:
         return np.repeat(by_subject, self.sizes, axis=-1)
 
 
-def spread_of(values: np.ndarray, subjects: Subjects, scope: Scope) -> Spread:
-    """Estimates contrasts and their variance.
+def spread_of(values: np.ndarray, contrasts: np.ndarray, subjects: Subjects, scope: Scope) -> Spread:
+    """Estimates contrasts of methods, and their variance.
 
     Args:
-        values: `(C, R, N)`, the trials in the order of `subjects.order`.
+        values: `(M, R, N)`, the trials in the order of `subjects.order`.
+        contrasts: `(C, M)`: weights of the methods: one 1 for a method, 1 and −1 for a difference.
         subjects: Which trials belong together.
         scope: Whether trials within subjects vary (`these_subjects`), or the subjects (`new_subjects`; their variance
             is the cluster-robust one of a mean, with the factor S/(S − 1)).
@@ -95,17 +94,24 @@ def spread_of(values: np.ndarray, subjects: Subjects, scope: Scope) -> Spread:
     """
     _refuse_too_few(subjects, scope)
     runs, trials = values.shape[1:]
-    by_seed, over_seeds = values.mean(axis=2), values.mean(axis=1)
+    x = (contrasts @ values.reshape(len(values), -1)).reshape(len(contrasts), runs, trials)
+    over_seeds, by_seed = x.mean(axis=1), x.mean(axis=2)
     estimate = by_seed.mean(axis=1)
-    squares = _within_subjects if scope is Scope.THESE_SUBJECTS else _between_subjects
-    mixed = squares(over_seeds, subjects)
-    unit_df = trials - len(subjects.names) if scope is Scope.THESE_SUBJECTS else len(subjects.names) - 1
-    nothing = np.zeros_like(estimate)
+    within = scope is Scope.THESE_SUBJECTS
+    variance_of = _within_subjects if within else _between_subjects
+    mixed = variance_of(over_seeds, subjects)
+    unit_df = trials - len(subjects.names) if within else len(subjects.names) - 1
     if runs == 1:
-        return Spread(estimate, mixed, unit_df, nothing, 0, nothing, mixed)
-    rest = squares(values - over_seeds[:, None], subjects).sum(axis=1) / ((runs - 1) * runs)
-    seeds = by_seed.var(axis=1, ddof=1) / runs
-    return Spread(estimate, np.maximum(mixed - rest, 0), unit_df, seeds, runs - 1, np.minimum(rest, seeds), mixed)
+        return Spread(estimate, mixed, unit_df, np.zeros_like(mixed), 0, mixed)
+    rest = variance_of(x - over_seeds[:, None], subjects).sum(axis=1) / ((runs - 1) * runs)
+    of_methods = values.mean(axis=2)
+    if not contrasts.sum(axis=1).any():  # A difference does not see what a seed does to all methods.
+        of_methods = of_methods - of_methods.mean(axis=0)
+    seeds, seed_df = moderated(by_seed.var(axis=1, ddof=1) / runs, of_methods.var(axis=1, ddof=1), runs - 1)
+    if within:
+        return Spread(estimate, np.maximum(mixed - rest, 0), unit_df, seeds, seed_df, mixed)
+    pooled_rest = rest.mean() if len(rest) else 0.0
+    return Spread(estimate, mixed, unit_df, np.maximum(seeds - pooled_rest, 0), seed_df, mixed)
 
 
 def _within_subjects(values: np.ndarray, subjects: Subjects) -> np.ndarray:

@@ -1,0 +1,88 @@
+"""Per-trial scores against scikit-learn, and what is refused as unpaired."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score
+
+from kdbench.errors import DataError, UsageError
+from kdbench.statistics import Scores, from_predictions, macro_f1_scores, paired_scores
+
+SUBJECTS = np.repeat(["s2", "s4"], 3)
+
+
+def _predicted(seed: int, classes: int = 5, trials: int = 60) -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(0, classes - 1, trials)  # The last class is predicted and absent.
+    guesses = generator.integers(0, classes, (2, 3, trials))
+    return np.where(generator.random(guesses.shape) < 0.6, labels, guesses), labels
+
+
+def _sklearn(labels: np.ndarray, predicted: np.ndarray, weights: np.ndarray | None = None) -> float:
+    return f1_score(
+        labels, predicted, labels=np.unique(labels), average="macro", sample_weight=weights, zero_division=0.0
+    )
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_mean_of_macro_f1_scores_is_macro_f1(seed: int) -> None:
+    predictions, labels = _predicted(seed)
+    means = macro_f1_scores(predictions, labels).mean(axis=-1)
+    for method in range(2):
+        for run in range(3):
+            assert means[method, run] == pytest.approx(_sklearn(labels, predictions[method, run]), abs=1e-12)
+
+
+def test_a_trial_s_macro_f1_score_is_how_macro_f1_moves_with_its_weight() -> None:
+    predictions, labels = _predicted(7)
+    predicted = predictions[0, 0]
+    scores = macro_f1_scores(predicted, labels)
+    step = 1e-6
+    for trial in range(len(labels)):
+        weights = np.ones(len(labels))
+        weights[trial] += step
+        slope = (_sklearn(labels, predicted, weights) - _sklearn(labels, predicted)) / step
+        assert scores[trial] - scores.mean() == pytest.approx(slope * len(labels), abs=1e-4)
+
+
+def test_accuracy_of_predictions() -> None:
+    labels = [0, 1, 2, 0, 1, 2]
+    scores = from_predictions({"a": {1: [0, 1, 2, 0, 0, 0], 0: labels}}, labels, SUBJECTS)
+    assert scores.seeds == (0, 1)
+    np.testing.assert_allclose(scores.by_seed, [[1, 4 / 6]])
+    np.testing.assert_allclose(scores.by_subject, [[1, 2 / 3]])
+    assert scores.binary
+    assert not from_predictions({"a": {0: [0] * 6}}, labels, SUBJECTS, metric="macro_f1").binary
+
+
+def test_a_missing_seed_is_refused_by_name() -> None:
+    with pytest.raises(UsageError, match="'sp' lacks seed 2, which another method has"):
+        paired_scores({"rkd": {1: [1] * 6, 2: [1] * 6}, "sp": {1: [1] * 6}}, SUBJECTS)
+
+
+def test_another_number_of_trials_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"'sp', seed 1, has scores of shape \(5,\), expected \(6,\)"):
+        paired_scores({"rkd": {1: [1] * 6}, "sp": {1: [1] * 5}}, SUBJECTS)
+
+
+def test_a_score_that_is_not_finite_is_named() -> None:
+    with pytest.raises(DataError, match="accuracy of 'rkd', seed 4, trial 2 is not finite"):
+        paired_scores({"rkd": {4: [1, 0, np.nan, 1, 0, 1]}}, SUBJECTS)
+
+
+def test_nothing_is_refused() -> None:
+    with pytest.raises(UsageError, match="no method"):
+        paired_scores({}, SUBJECTS)
+    with pytest.raises(UsageError, match="no seed"):
+        paired_scores({"rkd": {}}, SUBJECTS)
+
+
+def test_one_name_for_two_methods_is_refused() -> None:
+    with pytest.raises(UsageError, match="one method is given twice: a, a"):
+        Scores(("a", "a"), (0,), np.ones((2, 1, 6)), SUBJECTS)
+
+
+def test_an_unknown_metric_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(UsageError, match="did you mean 'macro_f1'"):
+        from_predictions({"a": {0: [0] * 6}}, [0] * 6, SUBJECTS, metric="macro_f2")
