@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from browser import path_of_chromium
 
 # Test processes share the cores; threads that wait for one another would take all of the time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -20,12 +21,16 @@ def _has_gpu() -> bool:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselects tests of the recordings and the reference values where their folder is not named, of a GPU without."""
+    """Deselects tests of the recordings and the reference values where their folder is not named; of a GPU or a browser
+    where there is none.
+    """
     missing = {fixture for fixture, variable in NEEDS.items() if not os.environ.get(variable)}
     dropped = [item for item in items if missing & set(getattr(item, "fixturenames", ()))]
     on_gpu = [item for item in items if item.get_closest_marker("gpu")]
     if on_gpu and not _has_gpu():
         dropped += [item for item in on_gpu if item not in dropped]
+    if not path_of_chromium():
+        dropped += [item for item in items if item.get_closest_marker("browser") and item not in dropped]
     if dropped:
         config.hook.pytest_deselected(items=dropped)
         items[:] = [item for item in items if item not in set(dropped)]
