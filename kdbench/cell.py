@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from kdbench import __version__
-from kdbench.data.protocol import Split
+from kdbench.data.protocol import Split, split
 from kdbench.data.store import Dataset
 from kdbench.engine.objective import declared_needs
 from kdbench.files import sha256_of
@@ -91,6 +91,12 @@ class Cell:
     def method(self) -> str:
         """The recipe's name."""
         return self.recipe.name
+
+    def at_seed(self, seed: int) -> Cell:
+        """The same with another seed, on which the validation part may depend."""
+        validates = self.recipe.selection.needs_validation
+        parts = split(self.dataset.card, self.dataset.index, self.protocol, validation=validates, seed=seed)
+        return dataclasses.replace(self, seed=seed, split=parts)
 
     @property
     def folder(self) -> str:

@@ -12,11 +12,19 @@ OTHER_CACHE = "KDBENCH_CACHE=FOLDER puts prepared data elsewhere."
 """What one may do where the cache folder is full or read-only."""
 
 
+_PLACES = {"reference": "leaderboard/reference"}
+
+
 def folder(name: str) -> Path:
-    """The shipped folder `methods` or `datasets`: inside an installed wheel, else at the root of the checkout."""
+    """The shipped folder `methods`, `datasets` or `reference`: inside an installed wheel, else in the checkout."""
     package = Path(__file__).parent
     installed = package / f"_{name}"
-    return installed if installed.is_dir() else package.parent / name
+    return installed if installed.is_dir() else package.parent / _PLACES.get(name, name)
+
+
+def runs_folder(out: Path | None) -> Path:
+    """Folder of all runs: the argument, `$KDBENCH_HOME`, or `./runs`; it may not exist yet."""
+    return Path(out or os.environ.get("KDBENCH_HOME") or "runs")
 
 
 def read_mapping(path: Path, what: str) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
-import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +23,7 @@ from kdbench.engine.progress import Reporter
 from kdbench.errors import Interrupted, KdbenchError, UsageError
 from kdbench.phases import Student, Teacher, check_parts, export, obtain_teacher, records_of, train_student
 from kdbench.recipe import CONTROLS, NetworkSpec
+from kdbench.resources import runs_folder
 from kdbench.results import cost, plots
 from kdbench.results.files import read_json, write_json, write_parquet, write_safetensors
 from kdbench.results.gain import gain_over_student_only
@@ -353,11 +353,6 @@ class Run:
         with contextlib.suppress(KdbenchError, OSError):
             self._write(status)
         self.tracker.finish(status, {}, [])
-
-
-def runs_folder(out: Path | None) -> Path:
-    """Folder of all runs: the argument, `$KDBENCH_HOME`, or `./runs`."""
-    return Path(out or os.environ.get("KDBENCH_HOME") or "runs")
 
 
 def table(predictions: Predictions) -> pd.DataFrame:

@@ -183,11 +183,43 @@ def settle(
     """Resolves the recipe, opens the data and cuts the parts; trains nothing. Arguments as in `kdbench.run`."""
     reporter = reporter or Reporter()
     preset = choose_preset(preset, device, reporter)
-    changes = dict(overrides) if isinstance(overrides, Mapping) else parse_overrides(overrides)
-    if precision is not None:
-        changes = merge(changes, {"precision": precision})
-    recipe = resolve(method, preset, changes)
+    recipe = _recipe(method, preset, overrides, precision)
     accelerator = build_accelerator(device, recipe.precision)
+    cell = cell_for(
+        method,
+        dataset,
+        protocol=protocol,
+        preset=preset,
+        video=video,
+        seed=seed,
+        overrides=overrides,
+        precision=precision,
+        data_dir=data_dir,
+        allow_broken=allow_broken,
+        tuning=tuning,
+        reporter=reporter,
+    )
+    return Setting(cell, accelerator, reporter)
+
+
+def cell_for(
+    method: str,
+    dataset: str,
+    *,
+    preset: str,
+    protocol: str | None = None,
+    video: str | None = None,
+    seed: int = 0,
+    overrides: Sequence[str] | Mapping[str, Any] = (),
+    precision: str | None = None,
+    data_dir: Path | None = None,
+    allow_broken: bool = False,
+    tuning: Tuning | None = None,
+    reporter: Reporter | None = None,
+) -> Cell:
+    """What a run would be a run of; opens the data and no device. Arguments as in `kdbench.run`, without `auto`."""
+    reporter = reporter or Reporter()
+    recipe = _recipe(method, preset, overrides, precision)
     wants_video = sees_video(recipe)
     if wants_video and not load_card(dataset).views:
         raise _without_video(method, dataset)
@@ -205,8 +237,14 @@ def settle(
     protocol = protocol or protocol_names(data.card)[0]
     parts = split(data.card, data.index, protocol, validation=recipe.selection.needs_validation, seed=seed)
     vectors, plugins = _label_vectors(recipe, data.card), tuple(provenance.of_method(method))
-    cell = Cell(recipe, data, protocol, preset, seed, parts, vectors, plugins, tuning)
-    return Setting(cell, accelerator, reporter)
+    return Cell(recipe, data, protocol, preset, seed, parts, vectors, plugins, tuning)
+
+
+def _recipe(method: str, preset: str, overrides: Sequence[str] | Mapping[str, Any], precision: str | None) -> Recipe:
+    changes = dict(overrides) if isinstance(overrides, Mapping) else parse_overrides(overrides)
+    if precision is not None:
+        changes = merge(changes, {"precision": precision})
+    return resolve(method, preset, changes)
 
 
 def sees_video(recipe: Recipe) -> bool:

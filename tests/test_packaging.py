@@ -29,6 +29,8 @@ def test_the_wheel_brings_recipes_cards_and_tables(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         files = set(archive.namelist())
     assert {f"kdbench/_methods/{name}.yaml" for name in names()} <= files
+    suites = {f"kdbench/_benchmarks/{path.name}" for path in (ROOT / "benchmarks").glob("*.yaml")}
+    assert {name for name in files if name.startswith("kdbench/_benchmarks/")} == suites
     for dataset in ("utd_mhad", "motionsim"):
         assert f"kdbench/_datasets/{dataset}/card.yaml" in files
         assert any(name.startswith(f"kdbench/_datasets/{dataset}/label_vectors") for name in files)

@@ -16,10 +16,19 @@ if TYPE_CHECKING:
 
 
 def run(
-    method: Annotated[str, typer.Option(help="Recipe: a name of `kdbench list methods`, or a YAML file.")],
-    dataset: Annotated[str, typer.Option(help="Data set: a name of `kdbench list datasets`.")],
-    protocol: Annotated[str | None, typer.Option(help="Which trials train and test; the first of the card.")] = None,
-    preset: Annotated[str, typer.Option(help="paper, small, smoke; auto takes paper with a GPU, else small.")] = "auto",
+    method: Annotated[
+        list[str] | None,
+        typer.Option(help="Recipe: a name of `kdbench list methods`, or a YAML file; repeatable."),
+    ] = None,
+    dataset: Annotated[
+        list[str] | None, typer.Option(help="Data set: a name of `kdbench list datasets`; repeatable.")
+    ] = None,
+    protocol: Annotated[
+        list[str] | None, typer.Option(help="Which trials train and test; the first of the card; repeatable.")
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="paper, small, smoke; auto (default) takes paper with a GPU, else small.")
+    ] = None,
     video: Annotated[
         str | None, typer.Option(help="The student's view: rgb, depth or skeleton; rgb where it is.")
     ] = None,
@@ -36,13 +45,49 @@ def run(
         bool, typer.Option("--exclude-broken", help="Go on without trials whose files are missing or broken.")
     ] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Train again what is finished or half done.")] = False,
+    suite: Annotated[
+        str | None, typer.Option(help="A grid by name (smoke, losses, …) or as a YAML file; other options change it.")
+    ] = None,
+    jobs: Annotated[int | None, typer.Option(help="Runs at a time, each in a process of its own.", min=1)] = None,
+    timeout: Annotated[str | None, typer.Option(help="Longest time of a run: 90s, 45m, 2h; it can go on.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run, how long, and stop.")] = False,
+    launcher: Annotated[str, typer.Option(help="Where the runs of a grid run.")] = "local",
 ) -> None:
-    """Trains a method on a data set and reports it.
+    """Trains methods on data sets and reports them.
 
     A finished run is shown, not repeated; an interrupted one goes on where it was.
     """
     if seed is not None and seeds is not None:
         raise UsageError("--seed and --seeds exclude each other", hint="--seeds 3 runs the seeds 0, 1 and 2.")
+    methods, datasets, protocols = method or [], dataset or [], protocol or []
+    several = max(map(len, (methods, datasets, protocols))) > 1
+    if several or suite or jobs or timeout or dry_run:
+        from kdbench.cli import grid
+
+        grid.run(
+            suite=suite,
+            methods=methods,
+            datasets=datasets,
+            protocols=protocols,
+            seeds=seeds if seed is None else (seed,),
+            preset=preset,
+            video=video,
+            overrides=overrides or [],
+            device=device,
+            precision=precision,
+            data_dir=data_dir,
+            out=out,
+            exclude_broken=exclude_broken,
+            fresh=fresh,
+            jobs=jobs or 1,
+            timeout=timeout,
+            dry_run=dry_run,
+            launcher=launcher,
+        )
+        return
+    for option, given in (("--method", methods), ("--dataset", datasets)):
+        if not given:
+            raise UsageError(f"{option} is missing", hint="For example: kdbench run --method sgm_ft --dataset utd_mhad")
     from rich.console import Console
 
     from kdbench.engine.progress import reporter_for
@@ -52,12 +97,12 @@ def run(
     results = []
     for number in range(seeds) if seeds else [seed or 0]:
         if seeds:
-            console.rule(f"{method} · seed {number}")
+            console.rule(f"{methods[0]} · seed {number}")
         result = run_once(
-            method,
-            dataset,
-            protocol=protocol,
-            preset=preset,
+            methods[0],
+            datasets[0],
+            protocol=protocols[0] if protocols else None,
+            preset=preset or "auto",
             video=video,
             seed=number,
             overrides=overrides or (),

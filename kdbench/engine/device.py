@@ -11,6 +11,20 @@ from kdbench.errors import UsageError
 DEVICES = ("auto", "cpu", "cuda")
 
 
+def check_device(device: str) -> None:
+    """Checks a device's name, without opening the device.
+
+    Raises:
+        UsageError: There is no such device here.
+    """
+    if device not in DEVICES:
+        raise UsageError(f"unknown device '{device}', expected one of {', '.join(DEVICES)}")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UsageError(
+            "there is no CUDA device here", hint="Check the driver with `kdbench doctor`, or use --device cpu"
+        )
+
+
 def build_accelerator(device: str, precision: str) -> Accelerator:
     """Builds the accelerator of one run.
 
@@ -22,12 +36,7 @@ def build_accelerator(device: str, precision: str) -> Accelerator:
         UsageError: The device is not there; bf16 is asked for on a CPU; or the process is one of several: losses
             between samples would see only their process's share of a batch.
     """
-    if device not in DEVICES:
-        raise UsageError(f"unknown device '{device}', expected one of {', '.join(DEVICES)}")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UsageError(
-            "there is no CUDA device here", hint="Check the driver with `kdbench doctor`, or use --device cpu"
-        )
+    check_device(device)
     # accelerate keeps one state a process; a second run in it may want another device or precision.
     AcceleratorState._reset_state(reset_partial_state=True)
     use_cpu = device == "cpu" or not torch.cuda.is_available()

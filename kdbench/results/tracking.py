@@ -37,6 +37,31 @@ def tracking_uri(store: Path) -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path(store).absolute() / DATABASE}"
 
 
+def create_store(store: Path, warn: Callable[[str], None]) -> None:
+    """Makes the tables of a sqlite store that is not there yet, before several processes open it.
+
+    Args:
+        store: Folder of the runs.
+        warn: Takes a line on a store that cannot be made, which costs no run.
+    """
+    uri = tracking_uri(store)
+    path = Path(uri.removeprefix("sqlite:///"))
+    if os.environ.get(OFF, "").lower() == "off" or not uri.startswith("sqlite:///"):
+        return
+    try:
+        store.mkdir(parents=True, exist_ok=True)
+        with FileLock(store / f".{DATABASE}.lock", timeout=_OPEN_SECONDS):
+            if path.is_file() and path.stat().st_size:
+                return
+            _import_mlflow()
+            from mlflow import MlflowClient
+
+            MlflowClient(tracking_uri=uri).search_experiments(max_results=1)
+    except Exception as error:
+        first = str(error).strip().partition("\n")[0]
+        warn(f"MLflow's store is not made: {type(error).__name__}: {first[:200]}")
+
+
 class Tracker:
     """Mirrors one run: parameters and tags at the start, metrics an epoch, result and files at the end.
 
@@ -84,6 +109,11 @@ class Tracker:
         labels = {key: str(value) for key, value in (tags or {}).items()}
         self._run_id = run_id
         self._tasks.put(lambda: self._open(Path(store), experiment, run_name, settings, labels))
+
+    @property
+    def is_working(self) -> bool:
+        """Whether something is mirrored: it was started, and nothing has failed."""
+        return self._thread is not None and not self._failed
 
     @property
     def run_id(self) -> str | None:

@@ -1,0 +1,112 @@
+"""The half of `kdbench run` that makes several runs: `--suite`, several methods, `--jobs`, `--dry-run`."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+
+from kdbench.errors import UsageError, unknown
+
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
+
+
+def run(
+    *,
+    suite: str | None,
+    methods: Sequence[str],
+    datasets: Sequence[str],
+    protocols: Sequence[str],
+    seeds: int | tuple[int, ...] | None,
+    preset: str | None,
+    video: str | None,
+    overrides: Sequence[str],
+    device: str,
+    precision: str | None,
+    data_dir: Path | None,
+    out: Path | None,
+    exclude_broken: bool,
+    fresh: bool,
+    jobs: int,
+    timeout: str | None,
+    dry_run: bool,
+    launcher: str,
+) -> None:
+    """Plans the runs, shows the plan, and makes them; exit code 1 where one is not done at the end.
+
+    What is given beside a suite stands in place of what the suite says.
+    """
+    from rich.console import Console
+
+    from kdbench.engine.progress import reporter_for
+    from kdbench.grid.estimate import estimate
+    from kdbench.grid.execute import execute
+    from kdbench.grid.launch import launcher as launcher_named
+    from kdbench.grid.plan import Options, make_plan
+    from kdbench.grid.show import show_end, show_plan, view_for
+    from kdbench.grid.suite import Suite, SuiteMethod, load_suite
+    from kdbench.recipe import PRESETS
+    from kdbench.resources import runs_folder
+
+    limit = seconds_of(timeout) if timeout else None
+    place = launcher_named(launcher, jobs=jobs, device=device)
+    if preset not in (None, "auto", *PRESETS):
+        raise unknown("preset", str(preset), ("auto", *PRESETS))
+    if suite:
+        wanted = load_suite(suite)
+    else:
+        for option, given in (("--method", methods), ("--dataset", datasets)):
+            if not given:
+                raise UsageError(f"{option} is missing", hint="Or name a suite: kdbench run --suite smoke")
+        wanted = Suite(methods=tuple(SuiteMethod(name=name) for name in methods), datasets=tuple(datasets))
+    wanted = wanted.with_methods(list(dict.fromkeys(methods))) if methods else wanted
+    changes = {"datasets": tuple(datasets), "protocols": tuple(protocols), "seeds": seeds, "preset": preset}
+    wanted = wanted.model_copy(update={key: value for key, value in (changes | {"video": video}).items() if value})
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=_PIPE_WIDTH)
+    options = Options(runs_folder(out), tuple(overrides), device, precision, data_dir, exclude_broken, fresh)
+    plan = make_plan(wanted, options, reporter_for(console))
+    show_plan(plan, estimate(plan), jobs=jobs, console=console)
+    if dry_run or not plan.to_make():
+        return
+    ended = execute(plan, place, timeout=limit, view=view_for(console, plan))
+    words: list[object] = ["--suite", suite] if suite else []
+    for option, values in (("--method", methods), ("--dataset", datasets), ("--protocol", protocols)):
+        words += [word for value in values for word in (option, value)]
+    if seeds is not None:
+        words += ["--seeds", seeds] if isinstance(seeds, int) else ["--seed", seeds[0]]
+    words += [word for change in overrides for word in ("--set", change)]
+    single: dict[str, object] = {
+        "--preset": preset,
+        "--video": video,
+        "--precision": precision,
+        "--data-dir": data_dir,
+        "--out": out,
+    }
+    single |= {"--jobs": jobs if jobs > 1 else None, "--timeout": timeout}
+    single |= {"--device": device if device != "auto" else None}
+    words += [word for option, value in single.items() if value is not None for word in (option, value)]
+    words += ["--exclude-broken"] * exclude_broken
+    show_end(ended, shlex.join(map(str, ["kdbench", "run", *words])), console)
+    if ended.to_make():
+        raise typer.Exit(1)
+
+
+_PIPE_WIDTH = 200
+
+
+def seconds_of(text: str) -> float:
+    """Seconds of a time such as `90s`, `45m` or `2h`; a plain number is seconds.
+
+    Raises:
+        UsageError: It is no such time, or not above zero.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip())
+    seconds = float(found[1]) * _UNITS[found[2]] if found else 0.0
+    if not seconds:
+        raise UsageError(f"cannot read the time '{text}'", hint="Write --timeout 90s, 45m or 2h.")
+    return seconds

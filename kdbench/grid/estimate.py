@@ -1,0 +1,130 @@
+"""What a plan costs, from the runs of the same folder that are finished."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from kdbench.grid.plan import Plan, PlannedCell
+from kdbench.results.store import FINISHED, StoredRun, stored_runs
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Time and disk of the cells that are not done.
+
+    Attributes:
+        seconds: Work of the students, of everything around them, and of the teachers that are missing; one after the
+            other, without the start of the processes. None where no earlier run tells.
+        disk_bytes: Runs and teachers. None where no earlier run tells.
+        from_others: Methods whose own cost is not known, so that other methods' at the same size stands for it.
+        unknown: Labels of cells of which nothing is known.
+        runs: Number of finished runs behind it.
+    """
+
+    seconds: float | None
+    disk_bytes: int | None
+    from_others: tuple[str, ...]
+    unknown: tuple[str, ...]
+    runs: int
+
+
+def estimate(plan: Plan) -> Estimate:
+    """Estimates a plan: medians of the earlier runs of the method, else of any method, at the same preset and data."""
+    finished = [run for run in stored_runs(plan.options.root)[0] if run.status == FINISHED and run.result.get("cost")]
+    known = _Known(finished, plan.options.root)
+    seconds, disk, used = 0.0, 0, 0
+    others: list[str] = []
+    unknown: list[str] = []
+    for cell in plan.to_make():
+        found = known.run(cell)
+        if found is None:
+            unknown.append(cell.label)
+            continue
+        if not found.own and cell.cell.method not in others:
+            others.append(cell.cell.method)
+        seconds, disk, used = seconds + found.seconds, disk + found.disk_bytes, used + 1
+    for cells in plan.teachers_to_make().values():
+        teacher = known.teacher(cells[0])
+        if teacher is not None:
+            seconds, disk = seconds + teacher.seconds, disk + teacher.disk_bytes
+        else:
+            unknown.append(f"the teacher of {cells[0].label}")
+    if not used:
+        return Estimate(None, None, tuple(others), tuple(unknown), len(finished))
+    return Estimate(seconds, disk, tuple(others), tuple(unknown), len(finished))
+
+
+@dataclass(frozen=True)
+class _Cost:
+    seconds: float
+    disk_bytes: int
+    own: bool = True
+
+
+class _Known:
+    """Costs of finished runs, by what a new one may have in common with them."""
+
+    def __init__(self, runs: Iterable[StoredRun], root: Path) -> None:
+        self._runs: dict[tuple[str, ...], list[_Cost]] = defaultdict(list)
+        self._teachers: dict[tuple[str, ...], list[_Cost]] = defaultdict(list)
+        for run in runs:
+            size = (str(run.result["dataset"]), str(run.result["preset"]))
+            recipe = run.result["recipe"]
+            kind = "student" if recipe["student"] else "teacher"
+            made = _Cost(_seconds(run.result), _bytes(run.folder))
+            self._runs[(*size, run.method)].append(made)
+            self._runs[(*size, kind, "")].append(made)
+            teacher = run.result.get("teacher")
+            if recipe["teacher"] and teacher:
+                trained = _Cost(
+                    float(run.result["cost"]["teacher_seconds"]), _bytes(root / "teachers" / teacher["folder"])
+                )
+                self._teachers[(*size, _key(recipe["teacher"]))].append(trained)
+                self._teachers[(*size, "")].append(trained)
+
+    def run(self, planned: PlannedCell) -> _Cost | None:
+        """Cost of a cell without its teacher."""
+        cell = planned.cell
+        size = (cell.dataset.card.name, cell.preset)
+        if held := self._runs.get((*size, cell.method)):
+            return _middle(held)
+        held = self._runs.get((*size, "student" if cell.recipe.student else "teacher", ""))
+        return _middle(held, own=False) if held else None
+
+    def teacher(self, planned: PlannedCell) -> _Cost | None:
+        """Cost of a cell's teacher."""
+        cell = planned.cell
+        assert cell.recipe.teacher is not None
+        size = (cell.dataset.card.name, cell.preset)
+        same = self._teachers.get((*size, _key(cell.recipe.teacher.model_dump(mode="json"))))
+        held = same or self._teachers.get((*size, ""))
+        return _middle(held) if held else None
+
+
+def _seconds(result: Mapping[str, Any]) -> float:
+    """Time of a run without its teacher's training, which may have been another run's."""
+    cost = result["cost"]
+    teacher = float(cost["teacher_seconds"] or 0)
+    student = float(cost["train_seconds"]) if result["recipe"]["student"] else 0.0
+    whole = float(cost["seconds_this_process"])
+    # A resumed run's process was shorter than its training; who trained the teacher is told by the time alone.
+    around = whole - student - (teacher if whole >= student + teacher else 0.0)
+    return student + max(0.0, around)
+
+
+def _middle(costs: list[_Cost], *, own: bool = True) -> _Cost:
+    return _Cost(median(cost.seconds for cost in costs), int(median(cost.disk_bytes for cost in costs)), own)
+
+
+def _bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.glob("*") if path.is_file())
+
+
+def _key(spec: Mapping[str, Any]) -> str:
+    return json.dumps(spec, sort_keys=True)

@@ -1,0 +1,214 @@
+"""Making the cells of a plan: which one is next, how long it may take, and how it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from kdbench.errors import Interrupted, KdbenchError
+from kdbench.grid.launch import Job, Launcher
+from kdbench.grid.plan import Plan, PlannedCell, refreshed
+from kdbench.grid.show import View
+from kdbench.grid.state import (
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    OOM,
+    RUNNING,
+    TIMEOUT,
+    State,
+    is_locked,
+    note_attempt,
+    read_state,
+    set_broken_aside,
+)
+from kdbench.results.tracking import create_store
+
+TICK_SECONDS = 0.2
+GRACE_SECONDS = 45.0
+"""How long an interrupted cell may take to end; its mirror in MLflow alone may take half a minute."""
+_OUT_OF_MEMORY = re.compile(
+    r"OutOfMemoryError|^error: MemoryError|DefaultCPUAllocator: .*allocate memory", re.MULTILINE
+)
+_KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
+_STOPPED = (-signal.SIGINT, -signal.SIGTERM, Interrupted.exit_code)
+
+
+@dataclass
+class Running:
+    """A cell on its way.
+
+    Attributes:
+        planned: The cell.
+        job: Its process.
+        started: When it started, seconds of the monotonic clock.
+        ending: When it was asked to end.
+        late: Whether that was since its time was up.
+    """
+
+    planned: PlannedCell
+    job: Job
+    started: float = field(default_factory=time.monotonic)
+    ending: float | None = None
+    late: bool = False
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been running."""
+        return time.monotonic() - self.started
+
+    def stop(self, *, late: bool = False) -> None:
+        """Asks it to end; what does not do so in time is killed."""
+        if self.ending is None:
+            self.ending, self.late = time.monotonic(), late
+            self.job.interrupt()
+        elif time.monotonic() - self.ending > GRACE_SECONDS:
+            self.job.kill()
+
+
+def execute(plan: Plan, launcher: Launcher, *, timeout: float | None = None, view: View | None = None) -> Plan:
+    """Makes every cell that is not done; a cell that fails costs itself alone.
+
+    Args:
+        plan: The cells.
+        launcher: Where they run.
+        timeout: Seconds that a cell may take; what it has by then is kept, and gone on with the next time.
+        view: Is told what happens.
+
+    Returns:
+        The plan as it stands afterwards.
+
+    Raises:
+        Interrupted: Ctrl-C, or a request to end; every cell has ended, and can be gone on with.
+    """
+    view = view or View()
+    if plan.to_make():
+        create_store(plan.options.root, view.warn)
+    grid = _Grid(plan, launcher, timeout, view)
+    with _signals() as signals, view:
+        try:
+            while grid.step(signals):
+                time.sleep(TICK_SECONDS)
+        finally:
+            grid.kill()
+    if signals:
+        raise Interrupted(
+            "interrupted; every finished epoch of every cell is kept", hint="Repeat the same command to go on."
+        )
+    return Plan(tuple(grid.ended.get(cell.folder, cell) for cell in plan.cells), plan.options)
+
+
+class _Grid:
+    def __init__(self, plan: Plan, launcher: Launcher, timeout: float | None, view: View) -> None:
+        self._launcher, self._timeout, self._view = launcher, timeout, view
+        self._logs = plan.options.root / "logs"
+        self._fresh = plan.options.fresh
+        self._pending = plan.to_make()
+        self._running: dict[int, Running] = {}
+        self.ended: dict[Path, PlannedCell] = {}
+
+    def step(self, signals: Sequence[int]) -> bool:
+        """Looks after what runs, and starts what can be started; whether there is more to do."""
+        for slot, running in list(self._running.items()):
+            code = running.job.poll()
+            if code is not None:
+                del self._running[slot]
+                self._conclude(running, code, interrupted=bool(signals))
+            elif len(signals) > 1:
+                running.job.kill()
+            elif signals or self._is_late(running):
+                running.stop(late=not signals)
+        if signals:
+            self._pending.clear()
+        self._start()
+        self._view.tick(list(self._running.values()), len(self._pending))
+        return bool(self._running or self._pending)
+
+    def kill(self) -> None:
+        """Leaves no process behind, whatever happened."""
+        for running in self._running.values():
+            running.job.kill()
+
+    def _is_late(self, running: Running) -> bool:
+        return running.ending is not None or (self._timeout is not None and running.seconds > self._timeout)
+
+    def _start(self) -> None:
+        for slot in range(self._launcher.slots):
+            if slot in self._running:
+                continue
+            planned = self._next()
+            if planned is None:
+                return
+            self._pending.remove(planned)
+            if not self._fresh and (now := refreshed(planned)).state.status == DONE:
+                self._end(now, 0.0)
+                continue
+            log = self._logs / f"{planned.folder.name}.log"
+            try:
+                set_broken_aside(planned.folder)
+                self._running[slot] = Running(planned, self._launcher.start(planned.arguments, log, slot))
+            except (KdbenchError, OSError) as error:
+                self._end(replace(planned, state=State(FAILED, str(error).partition("\n")[0])), 0.0)
+                continue
+            self._view.started(planned)
+
+    def _next(self) -> PlannedCell | None:
+        """The first cell that would not wait: for a teacher that another one trains, or for another process."""
+        trained = {running.planned.teacher for running in self._running.values()}
+        for planned in self._pending:
+            waits = planned.needs_teacher and (planned.teacher in trained or is_locked(planned.teacher or Path()))
+            if not waits and not is_locked(planned.folder):
+                return planned
+        return None
+
+    def _conclude(self, running: Running, code: int, *, interrupted: bool) -> None:
+        planned, said = running.planned, running.job.said()
+        state = _state(read_state(planned.folder), code, said, late=running.late, interrupted=interrupted)
+        note_attempt(planned.folder, state, code=code, seconds=running.seconds, log=running.job.log)
+        self._end(replace(planned, state=state), running.seconds)
+
+    def _end(self, planned: PlannedCell, seconds: float) -> None:
+        self.ended[planned.folder] = planned
+        self._view.ended(planned, seconds, self._logs / f"{planned.folder.name}.log")
+
+
+def _state(found: State, code: int, said: str, *, late: bool, interrupted: bool) -> State:
+    """How an attempt ended, from the run's own result, its exit code, and what it said."""
+    if code == 0 and found.status == DONE:
+        return found
+    if late:
+        return State(TIMEOUT, "its time was up; it goes on from its last epoch")
+    if interrupted or code in _STOPPED:
+        return State(INTERRUPTED, "interrupted; it goes on from its last epoch")
+    errors = re.findall(r"^error: (.*)$", said, re.MULTILINE)
+    if code in _KILLED:
+        return State(OOM, "killed, as the system does where memory runs out")
+    if _OUT_OF_MEMORY.search(said):
+        return State(OOM, errors[-1] if errors else "out of memory")
+    if errors:
+        return State(FAILED, errors[-1])
+    ended = f"exit code {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
+    message = found.message if found.status not in (DONE, RUNNING) else ""
+    return State(FAILED, message or f"it ended with {ended}")
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Collects the requests to end, instead of being torn out of the middle of something."""
+    caught: list[int] = []
+    held = {}
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # What was started under nohup stays deaf to the end of its terminal.
+        if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
+            continue
+        held[number] = signal.signal(number, lambda got, _frame: caught.append(got))
+    try:
+        yield caught
+    finally:
+        for number, handler in held.items():
+            signal.signal(number, handler)

@@ -1,0 +1,186 @@
+"""Where cells run: launchers by name. `local` starts a process of this machine for each."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from kdbench.errors import unknown
+from kdbench.files import unwritable
+from kdbench.registry import KINDS, registry
+
+LAUNCHERS = {"local": "kdbench.grid.launch:Local"}
+"""Class of each launcher by its name, `module:class`; it is built with `jobs` and `device`."""
+
+
+class Job(Protocol):
+    """A cell on its way."""
+
+    log: Path
+
+    def poll(self) -> int | None:
+        """Its exit code, negative for a signal; None while it runs."""
+
+    def said(self) -> str:
+        """What it has written so far."""
+
+    def interrupt(self) -> None:
+        """Asks it to keep what it has and to end."""
+
+    def kill(self) -> None:
+        """Ends it at once."""
+
+
+class Launcher(Protocol):
+    """Starts cells, each in one of `slots` places."""
+
+    slots: int
+
+    def start(self, arguments: Sequence[str], log: Path, slot: int) -> Job:
+        """Starts `kdbench run` with these arguments; what it prints is appended to the log.
+
+        Raises:
+            RunFailed: The log cannot be written.
+        """
+
+
+def launcher(name: str, *, jobs: int, device: str) -> Launcher:
+    """Builds a launcher.
+
+    Args:
+        name: A name of `LAUNCHERS`.
+        jobs: Cells at a time.
+        device: `auto`, `cpu` or `cuda`.
+
+    Raises:
+        UsageError: No such launcher.
+    """
+    if name not in LAUNCHERS:
+        raise unknown("launcher", name, LAUNCHERS)
+    module, _, attribute = LAUNCHERS[name].partition(":")
+    built: Launcher = getattr(importlib.import_module(module), attribute)(jobs=jobs, device=device)
+    return built
+
+
+class Local:
+    """Processes of this machine, each with its share of the cores, and a GPU of its own where there are several.
+
+    Args:
+        jobs: Processes at a time.
+        device: `auto`, `cpu` or `cuda`.
+    """
+
+    def __init__(self, *, jobs: int, device: str) -> None:
+        self.slots = jobs
+        self._gpus = [] if device == "cpu" else gpus()
+
+    def start(self, arguments: Sequence[str], log: Path, slot: int) -> LocalJob:
+        """See `Launcher`."""
+        environment = environment_of(slot, jobs=self.slots, gpus=self._gpus, cores=_cores(), base=os.environ)
+        # -P, since folders of the current directory may have the names of libraries.
+        command = [sys.executable, "-P", "-m", "kdbench", "run", *arguments, *_plugins()]
+        return LocalJob(command, log, environment)
+
+
+class LocalJob:
+    """One process, apart from the terminal's group, so that Ctrl-C reaches it through the grid alone."""
+
+    def __init__(self, command: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
+        self.log = log
+        try:
+            log.parent.mkdir(parents=True, exist_ok=True)
+            self._offset = log.stat().st_size if log.is_file() else 0
+            with log.open("ab") as file:
+                self._process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=file,
+                    stderr=subprocess.STDOUT,
+                    env=dict(environment),
+                    start_new_session=True,
+                )
+        except OSError as error:
+            raise unwritable(error, log) from error
+        self.pid = self._process.pid
+
+    def poll(self) -> int | None:
+        """See `Job`."""
+        return self._process.poll()
+
+    def said(self) -> str:
+        """See `Job`; of long logs, the end."""
+        try:
+            with self.log.open("rb") as file:
+                end = file.seek(0, os.SEEK_END)
+                file.seek(max(self._offset, end - _TAIL))
+                return file.read().decode(errors="replace")
+        except OSError:
+            return ""
+
+    def interrupt(self) -> None:
+        """See `Job`."""
+        self._send(signal.SIGINT)
+
+    def kill(self) -> None:
+        """See `Job`; with it go the processes that it started."""
+        self._send(signal.SIGKILL)
+        self._process.wait()
+
+    def _send(self, number: int) -> None:
+        if self._process.poll() is not None:
+            return
+        try:
+            if number == signal.SIGKILL:
+                os.killpg(self.pid, number)
+            else:
+                self._process.send_signal(number)
+        except ProcessLookupError:
+            time.sleep(0)
+
+
+_TAIL = 64 << 10
+
+
+def environment_of(slot: int, *, jobs: int, gpus: Sequence[str], cores: int, base: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a process.
+
+    Args:
+        slot: Its place among `jobs`.
+        jobs: Processes at a time; one alone keeps all threads.
+        gpus: Ids of the GPUs; with several, places take turns.
+        cores: Cores that are there.
+        base: What is set already, and stays.
+    """
+    environment = {**base, "PYTHONUNBUFFERED": "1"}
+    if jobs > 1:
+        environment.setdefault("OMP_NUM_THREADS", str(max(1, cores // jobs)))
+    if len(gpus) > 1:
+        environment["CUDA_VISIBLE_DEVICES"] = gpus[slot % len(gpus)]
+    return environment
+
+
+def gpus() -> list[str]:
+    """Ids of the GPUs that this process may use."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return [each.strip() for each in named.split(",") if each.strip()]
+    import torch
+
+    return [str(number) for number in range(torch.cuda.device_count())]
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _plugins() -> list[str]:
+    """`--plugin FILE` of every file that this process was given."""
+    files = {origin.file for kind in KINDS for origin in registry(kind).origins().values() if origin.file}
+    return [word for file in sorted(files) for word in ("--plugin", str(file))]

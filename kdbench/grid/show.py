@@ -1,0 +1,209 @@
+"""What a person sees of a grid: its plan, a live table while it runs (lines where there is no terminal), its end."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from statistics import mean, stdev
+from typing import TYPE_CHECKING, Any, Self
+
+from kdbench.engine.progress import duration
+from kdbench.grid.state import DONE, FAILED, INTERRUPTED, OOM, ORDER, TIMEOUT, TO_DO
+
+if TYPE_CHECKING:
+    from rich.console import Console, Group
+    from rich.table import Table
+
+    from kdbench.grid.estimate import Estimate
+    from kdbench.grid.execute import Running
+    from kdbench.grid.plan import Plan, PlannedCell
+
+STYLES = {DONE: "green", TO_DO: "", INTERRUPTED: "yellow", FAILED: "bold red", OOM: "bold red", TIMEOUT: "yellow"}
+_MIB = 2**20
+
+
+class View:
+    """Receives the events of a grid and shows nothing; what shows them overrides these."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """The grid has ended."""
+
+    def warn(self, text: str) -> None:
+        """One line of warning."""
+
+    def started(self, planned: PlannedCell) -> None:
+        """A cell has started."""
+
+    def ended(self, planned: PlannedCell, seconds: float, log: Path) -> None:
+        """A cell has ended; its state says how."""
+
+    def tick(self, running: Sequence[Running], pending: int) -> None:
+        """Some time has passed."""
+
+
+class LineView(View):
+    """A line where a cell starts, and one where it ends."""
+
+    def __init__(self, console: Console, plan: Plan) -> None:
+        self.console = console
+        self._total = len(plan.cells)
+        self._ended = self._total - len(plan.to_make())
+        self._began = time.monotonic()
+
+    def warn(self, text: str) -> None:
+        """Prints the line."""
+        self._print(f"warning: {text}", "yellow")
+
+    def started(self, planned: PlannedCell) -> None:
+        """Prints the line."""
+        going_on = "" if planned.state.status == TO_DO else f" (again: {planned.state.status})"
+        self._print(f"started: {planned.label}{going_on}")
+
+    def ended(self, planned: PlannedCell, seconds: float, log: Path) -> None:
+        """Prints the line, with the accuracy, or the reason and the log."""
+        self._ended += 1
+        state = planned.state
+        said = f"accuracy {100 * state.accuracy:.2f} %" if state.accuracy is not None else f"{state.message} ({log})"
+        text = f"{state.status}: {planned.label} in {duration(seconds)} · {said} · {self._ended} of {self._total}"
+        self._print(text, STYLES.get(state.status, ""))
+
+    def _print(self, text: str, style: str = "") -> None:
+        self.console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+class LiveView(LineView):
+    """A table of what runs, below the lines of what has ended."""
+
+    def __init__(self, console: Console, plan: Plan) -> None:
+        super().__init__(console, plan)
+        from rich.live import Live
+
+        self._live = Live(console=console, refresh_per_second=4, transient=True)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+    def started(self, planned: PlannedCell) -> None:
+        """The table tells."""
+
+    def tick(self, running: Sequence[Running], pending: int) -> None:
+        """Draws the table."""
+        self._live.update(self.drawn(running, pending))
+
+    def drawn(self, running: Sequence[Running], pending: int) -> Group:
+        """What runs: each cell with its time and the last line of its log."""
+        from rich.console import Group
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=None, pad_edge=False, show_header=False)
+        table.add_column(no_wrap=True)
+        table.add_column(no_wrap=True, justify="right")
+        table.add_column(no_wrap=True, overflow="ellipsis", style="dim")
+        for each in running:
+            table.add_row(Text(each.planned.label), duration(each.seconds), Text(_last(each.job.said())))
+        passed = duration(time.monotonic() - self._began)
+        summary = f"{self._ended} of {self._total} ended, {len(running)} running, {pending} waiting · {passed}"
+        return Group(table, Text(summary, style="bold"))
+
+
+def view_for(console: Console, plan: Plan) -> View:
+    """A live table where the console is a terminal, plain lines where it is not."""
+    return LiveView(console, plan) if console.is_terminal else LineView(console, plan)
+
+
+def show_plan(plan: Plan, cost: Estimate, *, jobs: int, console: Console) -> None:
+    """Prints what a grid would do: how its cells stand, which teachers they share, and what it costs."""
+
+    def say(text: str, style: str = "") -> None:
+        console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+    console.print(table_of(plan))
+    counts = ", ".join(f"{count} {status}" for status, count in plan.counts().items())
+    say(f"{len(plan.cells)} cells: {counts}", "bold")
+    shared, missing = plan.teachers(), plan.teachers_to_make()
+    if shared:
+        users = sum(map(len, shared.values()))
+        there = len(shared) - len(missing)
+        say(f"{len(shared)} teachers, shared by {users} cells: {len(missing)} to train, {there} there or not needed")
+    if plan.to_make():
+        say(_cost_line(cost, jobs))
+        if cost.from_others:
+            say(f"taken from other methods: {', '.join(cost.from_others)}", "dim")
+        if cost.unknown and cost.seconds is not None:
+            say(f"without these, of which no earlier run tells: {', '.join(cost.unknown)}", "dim")
+    _show_trouble(plan, say)
+
+
+def _cost_line(cost: Estimate, jobs: int) -> str:
+    if cost.seconds is None or cost.disk_bytes is None:
+        return "time and disk: unknown, since no finished run of this folder has this data set and preset"
+    text = f"time: about {duration(cost.seconds)} of work"
+    if jobs > 1:
+        text += f", at best {duration(cost.seconds / jobs)} with --jobs {jobs}"
+    return f"{text} · disk: about {max(1, round(cost.disk_bytes / _MIB))} MiB (from {cost.runs} finished runs)"
+
+
+def show_end(plan: Plan, command: str, console: Console) -> None:
+    """Prints how every cell stands, what went wrong, and the command that tries that again."""
+
+    def say(text: str, style: str = "") -> None:
+        console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+    console.print(table_of(plan))
+    say(f"{len(plan.cells)} cells: " + ", ".join(f"{n} {status}" for status, n in plan.counts().items()), "bold")
+    say(f"folder: {plan.options.root}")
+    _show_trouble(plan, say)
+    if plan.to_make():
+        say(f"Try again what is not done: {command}", "cyan")
+
+
+def _show_trouble(plan: Plan, say: Any) -> None:
+    for cell in plan.cells:
+        if cell.state.status not in (DONE, TO_DO):
+            say(f"{cell.state.status}: {cell.label}: {cell.state.message}", STYLES.get(cell.state.status, ""))
+
+
+def table_of(plan: Plan) -> Table:
+    """A row for each method on a data set under a protocol: its seeds by how they stand, and their accuracy."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    rows: dict[tuple[str, str, str, str], list[PlannedCell]] = {}
+    for each in plan.cells:
+        cell = each.cell
+        rows.setdefault((cell.method, cell.dataset.card.name, cell.protocol, cell.preset), []).append(each)
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in ("method", "data set", "protocol", "preset", "seeds", "accuracy"):
+        table.add_column(column, no_wrap=column != "seeds", justify="right" if column == "accuracy" else "left")
+    for names, cells in rows.items():
+        table.add_row(*map(escape, names), escape(_seeds(cells)), _spread(cells))
+    return table
+
+
+def _seeds(cells: Iterable[PlannedCell]) -> str:
+    held: dict[str, list[str]] = {}
+    for each in cells:
+        held.setdefault(each.state.status, []).append(str(each.cell.seed))
+    return " · ".join(f"{status} {', '.join(held[status])}" for status in ORDER if status in held)
+
+
+def _spread(cells: Iterable[PlannedCell]) -> str:
+    values = [100 * cell.state.accuracy for cell in cells if cell.state.accuracy is not None]
+    with contextlib.suppress(ValueError):
+        return f"{mean(values):.2f}" + (f" ± {stdev(values):.2f}" if len(values) > 1 else "")
+    return ""
+
+
+def _last(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "starting"

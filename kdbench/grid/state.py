@@ -1,0 +1,113 @@
+"""How a cell stands, from what lies in its folder: the run's own `run.json`, and how the last attempt ended."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from kdbench.errors import KdbenchError
+from kdbench.results.files import read_json, write_json
+
+DONE, FAILED, OOM, TIMEOUT, INTERRUPTED, RUNNING, TO_DO = (
+    "done",
+    "failed",
+    "oom",
+    "timeout",
+    "interrupted",
+    "running",
+    "to do",
+)
+ORDER = (DONE, TO_DO, RUNNING, INTERRUPTED, FAILED, OOM, TIMEOUT)
+ATTEMPT = "attempt.json"
+"""How the last attempt of a grid ended, beside the `run.json` of a run that is not finished."""
+_OF_RUN = {"finished": DONE, "failed": FAILED, "interrupted": INTERRUPTED, "running": INTERRUPTED}
+
+
+@dataclass(frozen=True)
+class State:
+    """How a cell stands.
+
+    Attributes:
+        status: `done`, `failed`, `oom`, `timeout`, `interrupted`, `running` (in another process), or `to do`.
+        message: Why it is not done; empty where there is nothing to say.
+        accuracy: The accuracy of a cell that is done.
+    """
+
+    status: str
+    message: str = ""
+    accuracy: float | None = None
+
+
+def read_state(folder: Path) -> State:
+    """How the cell of a run's folder stands; a folder that is not there is to do."""
+    if not folder.is_dir():
+        return State(TO_DO)
+    run, attempt = folder / "run.json", folder / ATTEMPT
+    found = State(TO_DO)
+    if run.is_file():
+        found = _of_run(run)
+        if found.status == DONE:
+            return found
+    if is_locked(folder):
+        return State(RUNNING, "another process makes it")
+    if attempt.is_file() and (not run.is_file() or attempt.stat().st_mtime_ns >= run.stat().st_mtime_ns):
+        # A run that was gone on with by hand since then knows better.
+        with contextlib.suppress(KdbenchError, KeyError, TypeError):
+            held = read_json(attempt)
+            return State(str(held["status"]), str(held["message"]))
+    return found
+
+
+def _of_run(path: Path) -> State:
+    try:
+        result: Any = read_json(path)
+        status = _OF_RUN[result["status"]]
+        accuracy = float(result["metrics"]["accuracy"]) if status == DONE else None
+    except KdbenchError as error:
+        return State(FAILED, error.message)
+    except (KeyError, TypeError):
+        return State(FAILED, f"{path} is no result of a run")
+    return State(status, str(result.get("message") or ""), accuracy)
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a process holds the lock of a run's or a teacher's folder."""
+    path = folder / ".lock"
+    if not path.is_file():
+        return False
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    except OSError:
+        return False
+    lock.release()
+    return False
+
+
+def note_attempt(folder: Path, state: State, *, code: int | None, seconds: float, log: Path) -> None:
+    """Writes down how an attempt ended; a cell that is done needs no note. A disk that is full costs the note alone."""
+    with contextlib.suppress(KdbenchError, OSError):
+        if state.status == DONE:
+            (folder / ATTEMPT).unlink(missing_ok=True)
+            return
+        note = {"status": state.status, "message": state.message, "exit": code, "seconds": seconds, "log": log.name}
+        write_json(folder / ATTEMPT, note)
+
+
+def set_broken_aside(folder: Path) -> None:
+    """Renames a `run.json` that cannot be read, so that the run can go on from its checkpoint."""
+    path = folder / "run.json"
+    if not path.is_file():
+        return
+    try:
+        held = read_json(path)
+    except KdbenchError:
+        held = None
+    if not isinstance(held, dict) or "status" not in held:
+        path.replace(folder / "run.json.broken")

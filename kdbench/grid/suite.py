@@ -1,0 +1,132 @@
+"""Suites: YAML files that name methods, data sets, protocols and seeds, all of which `kdbench run --suite` runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from kdbench import resources
+from kdbench.errors import UsageError, unknown
+
+SUFFIXES = (".yaml", ".yml")
+
+
+class SuiteMethod(BaseModel):
+    """A method of a suite.
+
+    Attributes:
+        name: Name of a recipe, or path of a YAML file.
+        set: What is changed of the recipe, nested as in a recipe.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: str
+    set: dict[str, Any] = Field(default_factory=dict)
+
+
+class Suite(BaseModel):
+    """What a grid is made of; every combination is a run.
+
+    Attributes:
+        summary: One line on what it is for.
+        methods: The methods, each with its own changes.
+        datasets: Names of data sets, or paths of cards.
+        protocols: Names of protocols; none means the first of each data set's card.
+        seeds: How many seeds (0 … n − 1), or which ones.
+        preset: The size.
+        video: The student's view.
+        set: What is changed of every recipe, nested as in a recipe.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    summary: str = ""
+    methods: tuple[SuiteMethod, ...] = Field(min_length=1)
+    datasets: tuple[str, ...] = Field(min_length=1)
+    protocols: tuple[str, ...] = ()
+    seeds: int | tuple[int, ...] = 1
+    preset: Literal["auto", "paper", "small", "smoke"] = "auto"
+    video: str | None = None
+    set: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("methods", mode="before")
+    @classmethod
+    def _plain_names(cls, methods: Any) -> Any:
+        if isinstance(methods, list | tuple):
+            return [{"name": each} if isinstance(each, str) else each for each in methods]
+        return methods
+
+    @field_validator("seeds")
+    @classmethod
+    def _some_seeds(cls, seeds: int | tuple[int, ...]) -> int | tuple[int, ...]:
+        if isinstance(seeds, int) and seeds < 1:
+            raise ValueError("at least one seed is needed")
+        if not isinstance(seeds, int) and (not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds)):
+            raise ValueError("expected different numbers from 0 on")
+        return seeds
+
+    @property
+    def seed_numbers(self) -> tuple[int, ...]:
+        """The seeds."""
+        return tuple(range(self.seeds)) if isinstance(self.seeds, int) else self.seeds
+
+    def with_methods(self, names: list[str]) -> Suite:
+        """The suite with these methods alone; those that it has keep their changes."""
+        held = {method.name: method for method in self.methods}
+        return self.model_copy(update={"methods": tuple(held.get(name, SuiteMethod(name=name)) for name in names)})
+
+
+def shipped() -> list[str]:
+    """Names of the suites that kdbench ships."""
+    return sorted(path.stem for path in resources.folder("benchmarks").glob("*.yaml"))
+
+
+def load_suite(name_or_path: str) -> Suite:
+    """Reads a suite and checks every key.
+
+    Args:
+        name_or_path: Name of a shipped suite, or path of a YAML file.
+
+    Raises:
+        UsageError: No such suite, no YAML, an unknown key (with the near misses), or a value of the wrong type.
+    """
+    path = Path(name_or_path)
+    if path.suffix not in SUFFIXES and os.sep not in name_or_path:
+        path = resources.folder("benchmarks") / f"{name_or_path}.yaml"
+        if not path.is_file():
+            raise unknown("suite", name_or_path, shipped(), hint="Or give the path of a YAML file: --suite mine.yaml")
+    if not path.is_file():
+        raise UsageError(f"there is no suite file {path}", hint=f"Shipped by name: {', '.join(shipped())}")
+    try:
+        return Suite.model_validate(resources.read_mapping(path, "suite"))
+    except ValidationError as error:
+        raise _readable(error, path) from error
+
+
+def _readable(error: ValidationError, path: Path) -> UsageError:
+    """Pydantic's first complaint, with the key and its near misses."""
+    first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
+    place = [str(part) for part in first["loc"]]
+    if first["type"] == "extra_forbidden":
+        owner = SuiteMethod if len(place) > 1 else Suite
+        where = f" of {'.'.join(place[:-1])}" if len(place) > 1 else ""
+        return unknown(f"key{where} in suite {path}", place[-1], owner.model_fields)
+    key = ".".join(part for part in place if part not in {"int", "tuple[int, ...]"})
+    if first["type"] == "missing":
+        return UsageError(f"suite {path}: {key} is missing")
+    return UsageError(f"suite {path}: {key} = {first['input']!r}: {first['msg'].removeprefix('Value error, ')}")
+
+
+def assignments(changes: Mapping[str, Any]) -> list[str]:
+    """Nested changes of a recipe as `--set` takes them, one a top-level key; read back, they are the same."""
+    import yaml
+
+    def flow(value: Any) -> str:
+        # In a list, since a plain scalar of its own would be ended by a marker.
+        text = yaml.safe_dump([value], default_flow_style=True, width=float("inf"), allow_unicode=True)
+        return text.strip()[1:-1]
+
+    return [f"{key}={flow(value)}" for key, value in changes.items()]

@@ -1,0 +1,190 @@
+"""A plan: the same folders as the runs, how they stand, and what they share."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from filelock import FileLock
+
+from kdbench.errors import UsageError
+from kdbench.grid.estimate import estimate
+from kdbench.grid.launch import Local, environment_of, gpus, launcher
+from kdbench.grid.plan import Options, Plan, make_plan
+from kdbench.grid.state import State, note_attempt, read_state, set_broken_aside
+from kdbench.grid.suite import Suite
+from kdbench.setting import settle
+
+WORLD = {"data": {"options": {"actions": 3, "subjects": 4, "trials": 2}}}
+
+
+def plan(root: Path, *methods: Any, **changes: Any) -> Plan:
+    given = {"methods": methods, "datasets": ["motionsim"], "preset": "smoke", "set": WORLD}
+    return make_plan(Suite.model_validate(given | changes), Options(root, device="cpu"))
+
+
+def test_a_cell_has_the_folder_that_its_run_would_have(tmp_path: Path) -> None:
+    selecting = {"selection": {"rule": "best-val", "part": "test"}}
+    for cell in plan(tmp_path, "sgm_ft", "student_only", seeds=2, set=WORLD | selecting).cells:
+        of_run = settle(
+            cell.cell.method,
+            "motionsim",
+            preset="smoke",
+            seed=cell.cell.seed,
+            device="cpu",
+            overrides=WORLD | selecting,
+            protocol=cell.cell.protocol,
+        ).cell
+        assert cell.folder == tmp_path / of_run.folder
+        if cell.teacher is not None:
+            assert cell.teacher.name == of_run.teacher_folder
+
+
+def test_the_student_alone_comes_first_and_seeds_come_together(tmp_path: Path) -> None:
+    made = plan(tmp_path, "hinton_raw", "student_only", seeds=2)
+    order = [(cell.cell.seed, cell.cell.method) for cell in made.cells]
+    assert order == [(0, "student_only"), (0, "hinton_raw"), (1, "student_only"), (1, "hinton_raw")]
+
+
+def test_a_shared_teacher_counts_once(tmp_path: Path) -> None:
+    made = plan(tmp_path, "hinton_raw", "rkd_raw", "hinton_wrong_trials_raw", "hinton_random_teacher_raw", seeds=2)
+    assert sorted(map(len, made.teachers().values())) == [1, 1, 3, 3]
+    assert len(made.teachers_to_make()) == 4
+
+
+def test_one_cell_that_two_lines_mean_is_planned_once(tmp_path: Path) -> None:
+    assert len(plan(tmp_path, "student_only", "student_only").cells) == 1
+
+
+def test_changes_of_a_method_and_of_the_command_meet(tmp_path: Path) -> None:
+    suite = Suite.model_validate(
+        {
+            "methods": [{"name": "hinton_raw", "set": {"student": {"losses": {"st": {"weight": 3}}}}}],
+            "datasets": ["motionsim"],
+            "preset": "smoke",
+            "set": WORLD,
+        }
+    )
+    made = make_plan(suite, Options(tmp_path, overrides=("student.train.epochs=5",), device="cpu"))
+    student = made.cells[0].cell.recipe.student
+    assert student is not None
+    assert (student.losses["st"].weight, student.train.epochs) == (3, 5)
+
+
+def test_a_protocol_or_key_that_does_not_exist_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cross_subject"):
+        plan(tmp_path, "student_only", protocols=["cross_subjects"])
+    with pytest.raises(UsageError, match="did you mean 'epochs'"):
+        plan(tmp_path, {"name": "student_only", "set": {"student": {"train": {"epoch": 3}}}})
+    with pytest.raises(UsageError, match="unknown device"):
+        make_plan(Suite.model_validate({"methods": ["rkd"], "datasets": ["motionsim"]}), Options(tmp_path, device="x"))
+
+
+def written(folder: Path, **result: Any) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "run.json").write_text(json.dumps(result))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("result", "status"),
+    [
+        ({"status": "finished", "metrics": {"accuracy": 0.5}}, "done"),
+        ({"status": "failed", "message": "a loss became NaN"}, "failed"),
+        ({"status": "interrupted", "message": "by the user"}, "interrupted"),
+        ({"status": "running"}, "interrupted"),
+        ({"status": "finished", "metrics": None}, "failed"),
+        ({"status": "melted"}, "failed"),
+        ({}, "failed"),
+    ],
+)
+def test_the_status_follows_from_what_the_run_left(tmp_path: Path, result: dict[str, Any], status: str) -> None:
+    state = read_state(written(tmp_path / "run", **result))
+    assert state.status == status
+    assert state.message == result.get("message", state.message)
+
+
+def test_a_folder_without_a_run_is_to_do(tmp_path: Path) -> None:
+    assert read_state(tmp_path / "none").status == "to do"
+    assert read_state(tmp_path).status == "to do"
+
+
+def test_a_run_whose_lock_is_held_is_running(tmp_path: Path) -> None:
+    folder = written(tmp_path / "run", status="running")
+    with FileLock(folder / ".lock"):
+        assert read_state(folder).status == "running"
+    assert read_state(folder).status == "interrupted"
+
+
+def test_how_an_attempt_ended_is_remembered_until_the_run_is_gone_on_with(tmp_path: Path) -> None:
+    folder = written(tmp_path / "run", status="running")
+    note_attempt(folder, State("timeout", "its time was up"), code=130, seconds=3.0, log=tmp_path / "x.log")
+    assert read_state(folder) == State("timeout", "its time was up")
+    later = (folder / "attempt.json").stat().st_mtime_ns + 10**9
+    written(folder, status="interrupted", message="by hand")
+    os.utime(folder / "run.json", ns=(later, later))
+    assert read_state(folder).status == "interrupted"
+    note_attempt(folder, State("done"), code=0, seconds=3.0, log=tmp_path / "x.log")
+    assert not (folder / "attempt.json").exists()
+
+
+def test_a_half_written_result_is_named_and_set_aside(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "run.json").write_text('{"status": "finis')
+    assert read_state(folder).status == "failed"
+    assert "not whole" in read_state(folder).message
+    set_broken_aside(folder)
+    assert read_state(folder).status == "to do"
+    assert (folder / "run.json.broken").is_file()
+    written(folder, status="failed", message="why")
+    set_broken_aside(folder)
+    assert read_state(folder).status == "failed"
+
+
+def test_without_earlier_runs_the_cost_is_unknown(tmp_path: Path) -> None:
+    cost = estimate(plan(tmp_path, "hinton_raw"))
+    assert cost.seconds is None
+    assert cost.disk_bytes is None
+
+
+def test_the_cost_is_that_of_earlier_runs_and_a_teacher_counts_once(tmp_path: Path) -> None:
+    made = plan(tmp_path, "hinton_raw", "rkd_raw", "student_only", seeds=[0, 1])
+    for cell in made.cells[1:3]:
+        recipe = cell.cell.recipe.model_dump(mode="json")
+        spent = {"train_seconds": 10.0, "teacher_seconds": 100.0, "seconds_this_process": 12.0}
+        result = {"schema_version": 1, "method": cell.cell.method, "dataset": "motionsim", "protocol": "x", "seed": 0}
+        result |= {"preset": "smoke", "conditions": {}, "recipe": recipe, "cost": spent, "teacher": {"folder": "t"}}
+        written(cell.folder, status="finished", metrics={"accuracy": 0.5}, **result)
+    made = plan(tmp_path, "hinton_raw", "rkd_raw", "student_only", seeds=[0, 1])
+    assert made.counts() == {"done": 2, "to do": 4}
+    cost = estimate(made)
+    # Two runs of 12 s, two of the student alone after the others', and the second seed's teacher.
+    assert cost.seconds == pytest.approx(4 * 12 + 100)
+    assert cost.from_others == ("student_only",)
+    assert cost.runs == 2
+
+
+def test_jobs_share_the_cores_and_take_turns_on_the_gpus() -> None:
+    shared = environment_of(1, jobs=2, gpus=["0", "1"], cores=8, base={})
+    assert shared["OMP_NUM_THREADS"] == "4"
+    assert shared["CUDA_VISIBLE_DEVICES"] == "1"
+    assert environment_of(3, jobs=4, gpus=["a", "b"], cores=2, base={})["CUDA_VISIBLE_DEVICES"] == "b"
+    kept = environment_of(0, jobs=2, gpus=["0"], cores=8, base={"OMP_NUM_THREADS": "3"})
+    assert kept["OMP_NUM_THREADS"] == "3"
+    assert "CUDA_VISIBLE_DEVICES" not in kept
+    assert "OMP_NUM_THREADS" not in environment_of(0, jobs=1, gpus=[], cores=8, base={})
+
+
+def test_gpus_are_those_that_are_visible(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, 5")
+    assert gpus() == ["2", "5"]
+
+
+def test_a_launcher_goes_by_its_name() -> None:
+    assert isinstance(launcher("local", jobs=2, device="cpu"), Local)
+    with pytest.raises(UsageError, match="unknown launcher 'slurm'"):
+        launcher("slurm", jobs=2, device="cpu")

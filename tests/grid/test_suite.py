@@ -1,0 +1,105 @@
+"""Suites: what they say, what is refused, and that the shipped ones mean runs that exist."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kdbench.data.card import load_card
+from kdbench.data.protocol import protocol_names
+from kdbench.errors import UsageError
+from kdbench.grid.suite import Suite, assignments, load_suite, shipped
+from kdbench.recipe import parse_overrides, resolve
+
+
+def test_the_promised_suites_are_shipped() -> None:
+    leaderboard = {"leaderboard_cross_subject", "leaderboard_subject_specific"}
+    assert set(shipped()) == {"smoke", "losses", "ablation", "table1"} | leaderboard
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_every_cell_of_a_shipped_suite_resolves(name: str) -> None:
+    suite = load_suite(name)
+    assert suite.summary
+    for method in suite.methods:
+        for preset in ("paper", "small", "smoke") if suite.preset == "auto" else (suite.preset,):
+            assert resolve(method.name, preset, {**suite.set, **method.set}).name == method.name
+    for dataset in suite.datasets:
+        assert set(suite.protocols) <= set(protocol_names(load_card(dataset)))
+
+
+def test_the_suite_of_losses_holds_every_loss_with_a_teacher() -> None:
+    from kdbench.losses import BUILTIN
+    from kdbench.registry import part_of, registry
+
+    used = set()
+    for method in load_suite("losses").methods:
+        recipe = resolve(method.name, "small")
+        used |= set(recipe.student.losses) if recipe.student else set()
+    taught = {name for name in BUILTIN if part_of(registry("loss").get(name)).declares["teacher"]}
+    assert taught - used == set()
+
+
+def test_both_controls_stand_in_the_suites_that_make_a_table() -> None:
+    for name in ("losses", "leaderboard_cross_subject"):
+        controls = [resolve(method.name, "small").controls for method in load_suite(name).methods]
+        assert {each for held in controls for each in held} == {"random_teacher", "wrong_trials"}
+
+
+def test_a_suite_of_ones_own(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("methods: [rkd, {name: sp, set: {precision: bf16}}]\ndatasets: [motionsim]\nseeds: [0, 4]\n")
+    suite = load_suite(str(path))
+    assert [method.name for method in suite.methods] == ["rkd", "sp"]
+    assert suite.methods[1].set == {"precision": "bf16"}
+    assert suite.seed_numbers == (0, 4)
+    assert [method.set for method in suite.with_methods(["sp", "at"]).methods] == [{"precision": "bf16"}, {}]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("method: [rkd]\ndatasets: [motionsim]\n", r"unknown key .* 'method'; did you mean 'methods'"),
+        ("methods: [{name: rkd, sets: {}}]\ndatasets: [motionsim]\n", r"'sets'; did you mean 'set'"),
+        ("methods: []\ndatasets: [motionsim]\n", "methods"),
+        ("methods: [rkd]\n", "datasets is missing"),
+        ("methods: [rkd]\ndatasets: [motionsim]\nseeds: 0\n", "seeds = 0: at least one seed"),
+        ("methods: [rkd]\ndatasets: [motionsim]\nseeds: [1, 1]\n", "different numbers"),
+        ("methods: [rkd]\ndatasets: [motionsim]\npreset: tiny\n", "preset = 'tiny'"),
+        ("- rkd\n", "expected a mapping"),
+        ("methods: [rkd\n", "not valid YAML"),
+    ],
+)
+def test_a_broken_suite_is_refused_with_its_place(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=words):
+        load_suite(str(path))
+
+
+def test_an_unknown_suite_names_those_that_exist(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="did you mean 'ablation'"):
+        load_suite("ablations")
+    with pytest.raises(UsageError, match="there is no suite file"):
+        load_suite(str(tmp_path / "none.yaml"))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"student": {"encoder": {"widths": [8, 16], "name": "conv2plus1d"}, "losses": {"st": None}}},
+        {"student": {"train": {"lr": 1e-5, "epochs": 3}}, "compile": True},
+        {"precision": "bf16", "data": {"options": {"sensors": "wrist, ankle: [both]", "noise": 0.5}}},
+        {},
+    ],
+)
+def test_changes_survive_the_command_line(changes: dict[str, Any]) -> None:
+    assert parse_overrides(assignments(changes)) == changes
+
+
+def test_a_suite_needs_no_defaults_of_its_own() -> None:
+    suite = Suite.model_validate({"methods": ["rkd"], "datasets": ["motionsim"]})
+    assert suite.seed_numbers == (0,)
+    assert suite.preset == "auto"
