@@ -7,7 +7,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from kdbench.errors import UsageError
+from kdbench.errors import UsageError, unknown
 from kdbench.statistics.holm import holm
 from kdbench.statistics.intervals import Inference, Interval, infer_bootstrap, infer_t
 from kdbench.statistics.margins import LEVEL
@@ -17,8 +17,9 @@ from kdbench.statistics.scope import Scope, scope_named, statement, way_named
 from kdbench.statistics.scores import Scores
 
 DRAWS = 2000
-DRAWS_A_PAIR = 100
-"""At 100 a pair, the smallest p that the bootstrap can give is two fifths of Holm's strictest level of 0.05."""
+DRAWS_A_PAIR, MOST_PAIRS = 100, 200
+"""At 100 draws a pair, the smallest p that the bootstrap can give is two fifths of the strictest of Holm's levels of
+0.05; beyond 200 pairs that would be more draws than they are worth."""
 
 
 class Verdict(StrEnum):
@@ -90,7 +91,7 @@ class Comparison:
         seeds: Which were run.
         trials: How many each method was tested on.
         methods: One summary each, in the order given.
-        pairs: M(M − 1)/2, in the order of `itertools.combinations`.
+        pairs: All M(M − 1)/2, in the order of `itertools.combinations`, or the M − 1 against one method.
         notes: What a reader has to know besides.
     """
 
@@ -125,26 +126,35 @@ def compare_scores(
     power: float = 0.8,
     draws: int | None = None,
     seed: int = 0,
+    against: str | None = None,
 ) -> Comparison:
-    """Compares every method with every other.
+    """Compares every method with every other, or all with one.
 
     Args:
         scores: What each method scores on each trial at each seed.
         scope: Whom the statement is about.
-        way: How the differences' intervals and p-values are made, one of `offered(scope)`; by default the first.
+        way: How the differences' intervals and p-values are made, one of `offered(scope)`; by default the first,
+            and `t` for more than 200 pairs.
         power: With which a second study should tell a pair apart.
         draws: B of the bootstrap; by default as many as the number of pairs asks for, at least 2000.
         seed: Of the bootstrap; the same gives the same numbers.
+        against: A method; only its pairs are formed, itself second, and Holm's correction is over these: fewer
+            questions, sharper answers. All methods still tell how much seeds matter.
 
     Raises:
-        UsageError: An unknown scope or way, a way that is not offered in the scope, too few subjects or trials, a
-            power outside (0, 1), or fewer than 100 draws.
+        UsageError: An unknown scope, way or method, a way that is not offered in the scope, too few subjects or trials,
+            a power outside (0, 1), fewer than 100 draws, or the bootstrap for more than 200 pairs.
     """
     scope = scope_named(scope)
-    way = way_named(scope, way)
+    first, second = _pairs(scores.methods, against)
+    way = way_named(scope, "t" if way is None and len(first) > MOST_PAIRS else way)
+    if way == "bootstrap" and len(first) > MOST_PAIRS:
+        raise UsageError(
+            f"{len(first)} pairs are too many for the bootstrap, which takes at most {MOST_PAIRS}",
+            hint="Take the way 't', or compare against one method.",
+        )
     if not 0 < power < 1:
         raise UsageError(f"power is {power}, expected a share between 0 and 1")
-    first, second = np.triu_indices(len(scores.methods), 1)
     draws = max(DRAWS, DRAWS_A_PAIR * len(first)) if draws is None else draws
     if draws < 100:
         raise UsageError(f"{draws} draws give no interval, expected at least 100")
@@ -164,6 +174,15 @@ def compare_scores(
         pairs=_pair_summaries(scores, found, first, second, scope, way, power),
         notes=_notes(scores, alone),
     )
+
+
+def _pairs(methods: tuple[str, ...], against: str | None) -> tuple[np.ndarray, np.ndarray]:
+    if against is None:
+        return np.triu_indices(len(methods), 1)
+    if against not in methods:
+        raise unknown("method", against, methods)
+    other = np.array([i for i, method in enumerate(methods) if method != against], dtype=int)
+    return other, np.full(len(other), methods.index(against))
 
 
 def _method_summaries(scores: Scores, found: Inference) -> tuple[MethodSummary, ...]:
@@ -219,6 +238,5 @@ def _notes(scores: Scores, found: Inference) -> tuple[str, ...]:
         notes.append("one seed was run: how much the seed matters is not known, and no interval here allows for it")
     still = [m for m, variance in zip(scores.methods, found.spread.mixed, strict=True) if variance == 0]
     if still:
-        names = ", ".join(still)
-        notes.append(f"the results of {names} do not vary between trials: its own interval proves nothing")
+        notes.append(f"no result of {', '.join(still)} varies between trials: an interval of its mean proves nothing")
     return tuple(notes)

@@ -28,7 +28,7 @@ class Interval:
     way: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Inference:
     """What is inferred about C contrasts of M methods.
 

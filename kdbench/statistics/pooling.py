@@ -23,8 +23,9 @@ def moderated(variances: np.ndarray, by_method: np.ndarray, df: int) -> tuple[np
     methods have nothing to lend.
 
     Args:
-        variances: `(C,)`: s², of the methods or of their differences; s_0² is the mean.
-        by_method: `(M,)`: variances of the M methods, by which d_0 is judged.
+        variances: `(C,)`: s², of methods or of their differences.
+        by_method: `(M,)`: variances of the M methods, by which d_0 is judged, scaled so that their mean is s_0², what
+            the variances are expected to be if the methods are alike.
         df: d, the degrees of freedom of each.
 
     Returns:
@@ -35,7 +36,7 @@ def moderated(variances: np.ndarray, by_method: np.ndarray, df: int) -> tuple[np
         return variances, float(df)
     logs = np.log(np.maximum(by_method, FLOOR * mean)) - digamma(df / 2) + np.log(df / 2)
     prior = min(_prior_df(logs.var(ddof=1) - polygamma(1, df / 2)), (len(by_method) - 2) * df)
-    return (prior * variances.mean() + df * variances) / (prior + df), float(prior + df)
+    return (prior * mean + df * variances) / (prior + df), float(prior + df)
 
 
 def _prior_df(excess: float) -> float:

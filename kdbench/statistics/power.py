@@ -11,7 +11,8 @@ from kdbench.statistics.margins import margin_of
 from kdbench.statistics.scope import Scope
 from kdbench.statistics.spread import Spread
 
-LARGEST = 1000
+LARGEST, PLANS = 1000, 200
+"""The largest number that is looked at, and about how many: all of the small ones, every hundredth of the large."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def needed(spread: Spread, *, scope: Scope, seeds: int, alpha: float, power: flo
         alpha: Significance level of each test.
         power: Wanted chance of telling them apart.
     """
-    counts = np.arange(2, LARGEST + 1)
+    counts = np.unique(np.geomspace(2, LARGEST, PLANS).round())
     many = np.ones(len(counts))
     if scope is Scope.THESE_SUBJECTS:
         of, of_units, of_seeds = "seeds", many, seeds / counts

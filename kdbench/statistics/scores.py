@@ -14,7 +14,7 @@ from kdbench.errors import DataError, UsageError, unknown
 METRICS = ("accuracy", "macro_f1")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scores:
     """Scores of M methods at R seeds on N trials, paired by construction; the mean over the trials is the metric.
 
@@ -129,7 +129,8 @@ def from_predictions(
         metric: `accuracy`, or `macro_f1` (over the classes present in the labels).
 
     Raises:
-        UsageError: An unknown metric; otherwise as `paired_scores`.
+        UsageError: An unknown metric, labels of another shape; otherwise as `paired_scores`.
+        DataError: A class index is negative; otherwise as `paired_scores`.
     """
     if metric not in METRICS:
         raise unknown("metric", metric, METRICS)
@@ -137,6 +138,8 @@ def from_predictions(
     truth, predicted = np.asarray(labels), paired.values.astype(np.int64)
     if truth.shape != paired.subjects.shape:
         raise UsageError(f"labels are {truth.shape}, expected {paired.subjects.shape}: one for each trial")
+    if min(truth.min(), predicted.min()) < 0:
+        raise DataError("a label or a prediction is negative, expected class indices from 0 on")
     values = (predicted == truth).astype(np.float64) if metric == "accuracy" else macro_f1_scores(predicted, truth)
     return Scores(paired.methods, paired.seeds, values, paired.subjects, metric)
 

@@ -20,8 +20,11 @@ from kdbench.errors import UsageError
 from kdbench.statistics.pooling import moderated
 from kdbench.statistics.scope import MIN_SUBJECTS, Scope
 
+CHUNK = 1 << 21
+"""Scores at a time, so that thousands of pairs need no gigabytes."""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Spread:
     """Estimates of C contrasts, and where their variance comes from.
 
@@ -47,7 +50,7 @@ class Spread:
         return self.units + self.seeds
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Subjects:
     """Which trials belong together.
 
@@ -94,24 +97,48 @@ def spread_of(values: np.ndarray, contrasts: np.ndarray, subjects: Subjects, sco
     """
     _refuse_too_few(subjects, scope)
     runs, trials = values.shape[1:]
-    x = (contrasts @ values.reshape(len(values), -1)).reshape(len(contrasts), runs, trials)
-    over_seeds, by_seed = x.mean(axis=1), x.mean(axis=2)
+    chunks = np.array_split(contrasts, max(1, round(len(contrasts) * runs * trials / CHUNK)))
+    parts = [_components(values, chunk, subjects, scope) for chunk in chunks]
+    by_seed, mixed, rest = (np.concatenate(part) for part in zip(*parts, strict=True))
     estimate = by_seed.mean(axis=1)
     within = scope is Scope.THESE_SUBJECTS
-    variance_of = _within_subjects if within else _between_subjects
-    mixed = variance_of(over_seeds, subjects)
     unit_df = trials - len(subjects.names) if within else len(subjects.names) - 1
     if runs == 1:
         return Spread(estimate, mixed, unit_df, np.zeros_like(mixed), 0, mixed)
-    rest = variance_of(x - over_seeds[:, None], subjects).sum(axis=1) / ((runs - 1) * runs)
-    of_methods = values.mean(axis=2)
-    if not contrasts.sum(axis=1).any():  # A difference does not see what a seed does to all methods.
-        of_methods = of_methods - of_methods.mean(axis=0)
-    seeds, seed_df = moderated(by_seed.var(axis=1, ddof=1) / runs, of_methods.var(axis=1, ddof=1), runs - 1)
+    of_methods = _seed_variances(values, differences=not contrasts.sum(axis=1).any())
+    seeds, seed_df = moderated(by_seed.var(axis=1, ddof=1) / runs, of_methods / runs, runs - 1)
     if within:
         return Spread(estimate, np.maximum(mixed - rest, 0), unit_df, seeds, seed_df, mixed)
     pooled_rest = rest.mean() if len(rest) else 0.0
     return Spread(estimate, mixed, unit_df, np.maximum(seeds - pooled_rest, 0), seed_df, mixed)
+
+
+def _components(
+    values: np.ndarray, contrasts: np.ndarray, subjects: Subjects, scope: Scope
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each contrast the estimate at every seed `(C, R)`, the variance over units, and σ²_rest/(nR) in it."""
+    runs, trials = values.shape[1:]
+    x = (contrasts @ values.reshape(len(values), -1)).reshape(len(contrasts), runs, trials)
+    over_seeds = x.mean(axis=1)
+    variance_of = _within_subjects if scope is Scope.THESE_SUBJECTS else _between_subjects
+    mixed = variance_of(over_seeds, subjects)
+    if runs == 1:
+        return x.mean(axis=2), mixed, np.zeros_like(mixed)
+    rest = variance_of(x - over_seeds[:, None], subjects).sum(axis=1) / ((runs - 1) * runs)
+    return x.mean(axis=2), mixed, rest
+
+
+def _seed_variances(values: np.ndarray, *, differences: bool) -> np.ndarray:
+    """How the methods vary over the seeds, `(M,)`, with the mean that a method's or a difference's variance has.
+
+    A difference does not see what a seed does to all methods, so that is taken out; the mean over all differences is
+    then twice the interaction of methods and seeds.
+    """
+    by_seed = values.mean(axis=2)
+    if not differences or len(by_seed) < 2:
+        return by_seed.var(axis=1, ddof=1)
+    own = (by_seed - by_seed.mean(axis=0)).var(axis=1, ddof=1)
+    return 2 * own * len(own) / (len(own) - 1)
 
 
 def _within_subjects(values: np.ndarray, subjects: Subjects) -> np.ndarray:

@@ -96,7 +96,7 @@ def test_a_result_without_any_spread_is_noted() -> None:
     scores = _scores([1.0, 0.5])
     values = np.concatenate([scores.values, np.ones((1, *scores.values.shape[1:]))])
     found = compare_scores(Scores(("a", "b", "perfect"), scores.seeds, values, SUBJECTS))
-    assert found.notes == ("the results of perfect do not vary between trials: its own interval proves nothing",)
+    assert found.notes == ("no result of perfect varies between trials: an interval of its mean proves nothing",)
 
 
 def test_one_method_alone_has_an_interval_and_no_pair() -> None:
@@ -137,6 +137,30 @@ def test_what_covers_too_rarely_is_refused() -> None:
 def test_what_is_wrong_is_named(wrong: dict, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         compare_scores(_scores([1.0, 0.5]), **wrong)
+
+
+def test_against_one_method_only_its_pairs_are_tested() -> None:
+    scores = _scores([1.0, 0.8, 0.7, 0.5])
+    every, some = compare_scores(scores, way="t"), compare_scores(scores, way="t", against="m1")
+    assert [(p.first, p.second) for p in some.pairs] == [("m0", "m1"), ("m2", "m1"), ("m3", "m1")]
+    for pair in some.pairs:
+        other = every.pair(pair.first, pair.second)
+        assert pair.p == pytest.approx(other.p)
+        assert pair.p_holm <= other.p_holm
+        assert abs(pair.difference) == pytest.approx(abs(other.difference))
+    with pytest.raises(UsageError, match="unknown method 'm9'"):
+        compare_scores(scores, against="m9")
+
+
+def test_hundreds_of_methods_take_seconds_and_no_bootstrap() -> None:
+    scores = _scores([0.0] * 60)
+    began = time.process_time()
+    found = compare_scores(scores)
+    assert time.process_time() - began < 3
+    assert found.way == "t"
+    assert len(found.pairs) == 1770
+    with pytest.raises(UsageError, match="1770 pairs are too many for the bootstrap, which takes at most 200"):
+        compare_scores(scores, way="bootstrap")
 
 
 def test_a_pair_that_is_none_is_refused() -> None:

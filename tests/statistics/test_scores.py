@@ -86,3 +86,10 @@ def test_one_name_for_two_methods_is_refused() -> None:
 def test_an_unknown_metric_is_refused_with_the_known_ones() -> None:
     with pytest.raises(UsageError, match="did you mean 'macro_f1'"):
         from_predictions({"a": {0: [0] * 6}}, [0] * 6, SUBJECTS, metric="macro_f2")
+
+
+def test_a_negative_class_is_refused() -> None:
+    with pytest.raises(DataError, match="class indices from 0 on"):
+        from_predictions({"a": {0: [0, -1, 0, 0, 0, 0]}}, [0] * 6, SUBJECTS)
+    with pytest.raises(UsageError, match=r"labels are \(5,\), expected \(6,\)"):
+        from_predictions({"a": {0: [0] * 6}}, [0] * 5, SUBJECTS)
