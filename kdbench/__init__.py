@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kdbench.registry import dataset, encoder, fusion, loss, representation
 
 if TYPE_CHECKING:
+    from kdbench.comparison import compare
     from kdbench.plugins.file import load_plugin
     from kdbench.runner import run
     from kdbench.types import Batch, Context, Features
@@ -18,6 +19,7 @@ __all__ = [
     "Context",
     "Features",
     "__version__",
+    "compare",
     "dataset",
     "encoder",
     "fusion",
@@ -29,6 +31,7 @@ __all__ = [
 
 _LAZY = {
     "run": "kdbench.runner",
+    "compare": "kdbench.comparison",
     "load_plugin": "kdbench.plugins.file",
     "Batch": "kdbench.types",
     "Context": "kdbench.types",

@@ -12,14 +12,11 @@ OTHER_CACHE = "KDBENCH_CACHE=FOLDER puts prepared data elsewhere."
 """What one may do where the cache folder is full or read-only."""
 
 
-_PLACES = {"reference": "leaderboard/reference"}
-
-
 def folder(name: str) -> Path:
-    """The shipped folder `methods`, `datasets` or `reference`: inside an installed wheel, else in the checkout."""
+    """A shipped folder (`methods`, `datasets`, `leaderboard`): inside an installed wheel, else in the checkout."""
     package = Path(__file__).parent
     installed = package / f"_{name}"
-    return installed if installed.is_dir() else package.parent / _PLACES.get(name, name)
+    return installed if installed.is_dir() else package.parent / name
 
 
 def runs_folder(out: Path | None) -> Path:

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 PHASES = ("teacher", "student")
 _TOTAL = "#222222"
-# Okabe and Ito's colours, told apart by colour-blind readers.
-_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#7F7F7F", "#B8A200")
-_STYLE: dict[Any, Any] = {
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#7F7F7F", "#B8A200")
+"""Okabe and Ito's colours, told apart by colour-blind readers."""
+STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.titlesize": 10,
     "axes.spines.top": False,
@@ -31,6 +31,7 @@ _STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "lines.linewidth": 1.5,
 }
+"""What all pictures have in common, for `matplotlib.rc_context`."""
 _NUMBERS_UP_TO = 40
 
 
@@ -53,8 +54,8 @@ def learning_curves(records: Sequence[Mapping[str, Any]], path: Path, *, title: 
     if not phases:
         raise ValueError("there is no epoch to draw")
     names = list(dict.fromkeys(name for record in records for name in record["terms"]))
-    colour = {name: _COLOURS[i % len(_COLOURS)] for i, name in enumerate(names)}
-    with mpl.rc_context(_STYLE):
+    colour = {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(names)}
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(10.5, 0.6 + 2.9 * len(phases)), layout="constrained")
         figure.suptitle(title, fontsize=12, fontweight="bold")
         rows = figure.subplots(len(phases), 3, squeeze=False)
@@ -91,7 +92,7 @@ def confusion_matrix(matrix: np.ndarray, classes: Sequence[str], path: Path, *, 
     side = max(3.0, 0.3 * count)
     margin = 0.075 * max(len(name) for name in classes)
     width = side + margin + 1.3
-    with mpl.rc_context(_STYLE | {"axes.grid": False}):
+    with mpl.rc_context(STYLE | {"axes.grid": False}):
         figure = Figure(figsize=(width, side + margin + 0.9), layout="constrained")
         figure.suptitle(textwrap.fill(title, int(8 * width)), fontsize=12, fontweight="bold")
         axes = figure.subplots()
@@ -140,9 +141,9 @@ def _curves(
 
 def _accuracy(axes: Axes, epochs: list[int], records: Sequence[Mapping[str, Any]], title: str) -> None:
     validation = [record.get("validation") or {} for record in records]
-    _line(axes, epochs, [record.get("accuracy") for record in records], "training", _COLOURS[0])
-    _line(axes, epochs, [held.get("accuracy") for held in validation], "validation", _COLOURS[3])
-    _line(axes, epochs, [held.get("macro_f1") for held in validation], "validation F1", _COLOURS[3], ":")
+    _line(axes, epochs, [record.get("accuracy") for record in records], "training", COLOURS[0])
+    _line(axes, epochs, [held.get("accuracy") for held in validation], "validation", COLOURS[3])
+    _line(axes, epochs, [held.get("macro_f1") for held in validation], "validation F1", COLOURS[3], ":")
     axes.set_ylim(0, 1.02)
     axes.yaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f} %")
     axes.set_title(title, loc="left")

@@ -1,0 +1,77 @@
+"""Conditions of runs as flat, dotted keys: which are equal, and which are not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+NOT_RECORDED = "not recorded"
+"""The value of a condition that a run does not name, as runs of an earlier version may not."""
+
+Flat = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One condition that is not equal.
+
+    Attributes:
+        key: Its dotted name, such as `train.epochs`.
+        first: Its value on one side.
+        second: On the other.
+    """
+
+    key: str
+    first: Any
+    second: Any
+
+    def __str__(self) -> str:
+        return f"{self.key} ({shown(self.first)} against {shown(self.second)})"
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> Flat:
+    """Nested mappings as one mapping with dotted keys; lists become tuples.
+
+    Example:
+        `{"train": {"epochs": 30}}` gives `{"train.epochs": 30}`; an empty mapping stays a value of its own.
+    """
+    found: Flat = {}
+    for name, value in values.items():
+        key = f"{prefix}{name}"
+        if isinstance(value, Mapping) and value:
+            found |= flat(value, f"{key}.")
+        else:
+            found[key] = _hashable(value)
+    return found
+
+
+def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> tuple[Difference, ...]:
+    """The keys of two flat mappings whose values differ, in the order in which they are named."""
+    keys = dict.fromkeys([*first, *second])
+    pairs = ((key, first.get(key, NOT_RECORDED), second.get(key, NOT_RECORDED)) for key in keys)
+    return tuple(Difference(key, a, b) for key, a, b in pairs if a != b)
+
+
+def without(conditions: Mapping[str, Any], keys: Sequence[str]) -> Flat:
+    """A flat mapping less the given keys and all that lies below them (`train` drops `train.epochs`)."""
+    return {key: value for key, value in conditions.items() if not is_below(key, keys)}
+
+
+def is_below(key: str, keys: Sequence[str]) -> bool:
+    """Whether a dotted key is one of `keys`, or lies below one."""
+    return any(key == other or key.startswith(f"{other}.") for other in keys)
+
+
+def shown(value: Any) -> str:
+    """A value for a person: short, and whole where that is short."""
+    text = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return text if len(text) <= 40 else f"{text[:12]}…"
+
+
+def _hashable(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return tuple(sorted((str(key), _hashable(item)) for key, item in value.items()))
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return tuple(_hashable(item) for item in value)
+    return value

@@ -1,0 +1,74 @@
+"""Controls: teachers that know nothing, and what it means when a method gains no more than with one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from typing import Any
+
+from kdbench.statistics import Comparison, PairSummary, Verdict
+
+
+class Reading(StrEnum):
+    """What a method's gain over the student alone may be called."""
+
+    CONTROL = "a control"
+    LOSS = "worse than alone"
+    NONE = "no gain shown"
+    REGULARISATION = "regularisation, not knowledge"
+    OPEN = "not told apart from a control"
+    KNOWLEDGE = "more than the controls"
+    UNTESTED = "a gain; no control was run"
+
+
+def control_of(recipe: Mapping[str, Any]) -> str | None:
+    """Which control a resolved recipe is, whatever its name; None where it is none.
+
+    Args:
+        recipe: A recipe as `run.json` holds it.
+    """
+    teacher, student = recipe.get("teacher") or {}, recipe.get("student") or {}
+    found = []
+    if student and teacher.get("weights") == "random":
+        found.append("teacher with random weights")
+    if teacher and student.get("pairing") == "shuffled":
+        found.append("teacher paired with the wrong trials")
+    return ", ".join(found) or None
+
+
+def read_gain(comparison: Comparison, method: str, alone: str, controls: Iterable[str]) -> Reading:
+    """What a method's gain over the student alone means beside what the controls gain.
+
+    A control that reaches the gain does so with a teacher that has nothing to tell; one that reaches less, but cannot
+    be told apart from the method, leaves it open.
+
+    Args:
+        comparison: All pairs, after Holm's correction.
+        method: The method.
+        alone: The student alone.
+        controls: The controls under the same conditions.
+    """
+    controls = tuple(controls)
+    if method in controls:
+        return Reading.CONTROL
+    gain = comparison.pair(method, alone)
+    against = [comparison.pair(method, control) for control in controls]
+    if lead(gain, method) <= 0:
+        return Reading.LOSS if better(gain) == alone else Reading.NONE
+    if any(lead(pair, method) <= 0 for pair in against):
+        return Reading.REGULARISATION
+    if better(gain) != method:
+        return Reading.NONE
+    if not against:
+        return Reading.UNTESTED
+    return Reading.KNOWLEDGE if all(better(pair) == method for pair in against) else Reading.OPEN
+
+
+def better(pair: PairSummary) -> str | None:
+    """The method of a pair that is shown to be better; None where they cannot be told apart."""
+    return {Verdict.FIRST: pair.first, Verdict.SECOND: pair.second}.get(pair.verdict)
+
+
+def lead(pair: PairSummary, method: str) -> float:
+    """By how much a method of a pair lies above the other."""
+    return pair.difference if pair.first == method else -pair.difference

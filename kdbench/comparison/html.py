@@ -1,0 +1,69 @@
+"""A comparison as one HTML page that needs nothing else: no script, no other origin, everything escaped."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from html import escape
+
+from kdbench.comparison.pictures import Picture, pictures
+from kdbench.comparison.result import Comparison
+from kdbench.comparison.sheets import Sheet, left_out, sheets
+
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; color: #222; margin: 2rem auto; max-width: 78rem; padding: 0 1rem; }
+h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
+.wide { overflow-x: auto; } table { border-collapse: collapse; font-size: .87rem; }
+th, td { padding: .3rem .7rem; text-align: right; white-space: nowrap; border-bottom: 1px solid #e3e3e3; }
+th { border-bottom: 2px solid #222; } th.word, td.word { text-align: left; }
+p.about, ul { color: #555; font-size: .87rem; } img { max-width: 100%; height: auto; margin: .8rem 0; }
+"""
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+
+def html(comparison: Comparison, drawn: Sequence[Picture] | None = None) -> str:
+    """The page, with its pictures inside.
+
+    Args:
+        comparison: What was compared.
+        drawn: Its pictures, where they are drawn already.
+    """
+    drawn = pictures(comparison) if drawn is None else drawn
+    body = [_section(sheet) for sheet in sheets(comparison)]
+    body += [_image(picture.title, picture.svg()) for picture in drawn]
+    if lines := left_out(comparison):
+        body.append(_list(lines))
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>kdbench: comparison</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
+        "<h1>Comparison of methods</h1>\n" + "\n".join(body) + "\n</body>\n</html>\n"
+    )
+
+
+def _section(sheet: Sheet) -> str:
+    head = "".join(_cell("th", text, place in sheet.words) for place, text in enumerate(sheet.headers))
+    rows = "\n".join(
+        f"<tr>{''.join(_cell('td', text, place in sheet.words) for place, text in enumerate(row))}</tr>"
+        for row in sheet.rows
+    )
+    caption = f'<p class="about">{escape(sheet.caption)}</p>\n' if sheet.caption else ""
+    return (
+        f'<h2>{escape(sheet.title)}</h2>\n{caption}<div class="wide"><table>\n<thead><tr>{head}</tr></thead>\n'
+        f"<tbody>\n{rows}\n</tbody>\n</table></div>\n{_list(sheet.notes)}"
+    )
+
+
+def _cell(tag: str, text: str, word: bool) -> str:
+    return f"<{tag}{' class=word' if word else ''}>{escape(text)}</{tag}>"
+
+
+def _list(lines: Sequence[str]) -> str:
+    return f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>" if lines else ""
+
+
+def _image(title: str, svg: bytes) -> str:
+    # An SVG behind <img> runs no script, whatever its labels say.
+    data = base64.b64encode(svg).decode()
+    return f'<h2>{escape(title)}</h2>\n<img alt="{escape(title)}" src="data:image/svg+xml;base64,{data}">'

@@ -1,0 +1,301 @@
+"""Pictures of a comparison, as PNG and SVG; no display is needed."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kdbench.comparison.result import Comparison, recalls
+from kdbench.comparison.sheets import about, label, metric_name
+from kdbench.comparison.table import GroupTable, Row
+from kdbench.errors import KdbenchError
+from kdbench.results.plots import COLOURS, STYLE
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK = "#222222"
+MOST_ROWS = 30
+"""Methods that a picture shows at most, the best ones."""
+NAME_LENGTH = 34
+_MARKERS = "os^Dv<>Pph*X"
+_RC: dict[Any, Any] = STYLE | {"text.parse_math": False, "svg.fonttype": "path", "svg.hashsalt": "kdbench"}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture.
+
+    Attributes:
+        name: Its file's name, without an ending.
+        title: Its heading.
+        figure: What matplotlib draws.
+    """
+
+    name: str
+    title: str
+    figure: Figure
+
+    def png(self) -> bytes:
+        """As PNG, 150 dots an inch."""
+        return self._saved("png")
+
+    def svg(self) -> bytes:
+        """As SVG, without a date, so that the same numbers give the same file."""
+        return self._saved("svg")
+
+    def _saved(self, form: str) -> bytes:
+        import matplotlib as mpl
+
+        buffer = io.BytesIO()
+        with mpl.rc_context(_RC):
+            extra = {"metadata": {"Date": None}} if form == "svg" else {"dpi": 150}
+            self.figure.savefig(buffer, format=form, **extra)
+        return buffer.getvalue()
+
+
+def pictures(comparison: Comparison) -> list[Picture]:
+    """Every picture that the data allow, table by table."""
+    import matplotlib as mpl
+
+    from kdbench.comparison.curves import curves
+    from kdbench.comparison.ranks import rank_diagram
+
+    drawn: tuple[tuple[str, Callable[[GroupTable], Figure | None]], ...] = (
+        ("accuracy", bars),
+        ("cost", cost),
+        ("per_class_gain", class_gain),
+        ("confusion_difference", confusion_difference),
+        ("learning_curves", curves),
+        ("critical_difference", rank_diagram),
+    )
+    found = []
+    with mpl.rc_context(_RC):
+        for number, table in enumerate(comparison.tables, 1):
+            for name, draw in drawn:
+                figure = draw(table)
+                if figure is not None:
+                    place = re.sub(r"[^A-Za-z0-9]+", "_", table.group.title).strip("_")
+                    heading = f"{name.replace('_', ' ').capitalize()}: {table.group.title}"
+                    found.append(Picture(f"table{number}_{place}_{name}", heading, figure))
+    return found
+
+
+def bars(table: GroupTable) -> Figure | None:
+    """Accuracy with intervals and seeds on the left; on the right what each method gains over the student alone."""
+    rows = table.ranked[:MOST_ROWS][::-1]
+    if not rows:
+        return None
+    figure = new_figure(10.5, 1.9 + 0.34 * len(rows))
+    head(figure, f"Accuracy and gain · {table.group.title}", about(table))
+    overs = {row.gain.over for row in rows if row.gain}
+    panels = figure.subplots(
+        1, 2 if overs else 1, sharey=True, squeeze=False, width_ratios=(1.25, 1) if overs else None
+    )
+    left, right = panels[0][0], panels[0][-1]
+    places = np.arange(len(rows))
+    for place, row in zip(places, rows, strict=True):
+        of, colour = row.measures["accuracy"], colour_of(row)
+        left.barh(place, 100 * of.mean, height=0.62, color=colour, alpha=0.35, hatch="//" if row.control else None)
+        left.plot([100 * of.low, 100 * of.high], [place, place], color=INK, lw=1.4, solid_capstyle="butt")
+        values = [100 * value["accuracy"] for value in row.seeds.values()]
+        left.plot(values, [place] * len(values), "o", ms=3.2, color=colour, mec="white", mew=0.4, zorder=3)
+        if row.gain:
+            gain = row.gain
+            right.plot([100 * gain.low, 100 * gain.high], [place, place], color=colour, lw=1.8)
+            right.plot(100 * gain.difference, place, "o", ms=5, color=colour)
+    left.set_yticks(places, [short(label(row)) for row in rows])
+    left.set_xlim(0, 100)
+    left.set_ylim(-0.7, len(rows) - 0.3)
+    left.set_xlabel("accuracy, % (bar: mean; line: 95 % interval; dots: seeds)")
+    left.grid(axis="y", visible=False)
+    if overs:
+        name = next(iter(overs)) if len(overs) == 1 else "the student alone"
+        right.grid(axis="y", visible=False)
+        right.axvline(0, color=INK, lw=0.8)
+        right.set_xlabel(f"gain over {name}, points of {metric_name(table)} (95 % interval)")
+        right.tick_params(left=False)
+    note_hidden(figure, table)
+    return figure
+
+
+def cost(table: GroupTable) -> Figure | None:
+    """Accuracy against training time and against peak memory; a mark and a colour a method."""
+    rows = [row for row in table.ranked[:MOST_ROWS] if row.cost.get("train_seconds") is not None]
+    if not rows:
+        return None
+    figure = new_figure(10.5, max(4.4, 1.4 + 0.22 * len(rows)))
+    head(figure, f"Accuracy against cost · {table.group.title}", about(table))
+    time, memory = figure.subplots(1, 2, sharey=True)
+    largest = np.zeros(2)
+    for number, row in enumerate(rows):
+        of = row.measures["accuracy"]
+        taught = (row.cost["teacher_seconds"] or 0) if row.teacher else 0
+        minutes = ((row.cost["train_seconds"] or 0) + taught) / 60
+        gib = (row.cost["peak_memory_bytes"] or 0) / 2**30
+        largest = np.maximum(largest, (minutes, gib))
+        for axes, x in ((time, minutes), (memory, gib)):
+            axes.errorbar(
+                x,
+                100 * of.mean,
+                yerr=[[100 * (of.mean - of.low)], [100 * (of.high - of.mean)]],
+                fmt=_MARKERS[number % len(_MARKERS)],
+                ms=7,
+                color=COLOURS[number % len(COLOURS)],
+                ecolor="#BBBBBB",
+                elinewidth=1,
+                mfc="none" if row.control else None,
+                label=short(label(row)),
+            )
+    time.set_ylabel("accuracy, % (95 % interval)")
+    time.set_xlabel("training of student and teacher, minutes, mean over seeds")
+    memory.set_xlabel("peak memory, GiB, largest of the seeds")
+    for axes, most in zip((time, memory), largest, strict=True):
+        axes.set_xlim(0, 1.08 * most or 1)
+    figure.legend(*time.get_legend_handles_labels(), loc="outside right upper", fontsize=8)
+    note_hidden(figure, table)
+    return figure
+
+
+def class_gain(table: GroupTable) -> Figure | None:
+    """Recall of each class above the student alone's, a row a method, points."""
+    rows = [row for row in table.ranked[:MOST_ROWS] if row.gain]
+    if not rows:
+        return None
+    held = {row.method: recalls(row, table) for row in table.ranked}
+    classes = list(held[rows[0].method])
+    names = _class_names(table, rows[0])
+    matrix = np.array(
+        [[100 * (held[row.method][name] - held[row.gain.over][name]) for name in classes] for row in rows if row.gain]
+    )
+    bound = max(5.0, float(np.abs(matrix).max()))
+    width = 3.6 + 0.36 * len(classes)
+    figure = new_figure(max(width, 7.5), 3.4 + 0.36 * len(rows))
+    head(
+        figure, f"Recall by class above the student alone · {table.group.title}", "points, mean over seeds, as measured"
+    )
+    axes = figure.subplots()
+    image = axes.imshow(matrix, cmap="RdBu", vmin=-bound, vmax=bound, aspect="auto")
+    axes.set_xticks(range(len(classes)), [names[name] for name in classes], rotation=90)
+    axes.set_yticks(range(len(rows)), [short(label(row)) for row in rows])
+    for (row_at, column), value in np.ndenumerate(matrix):
+        if round(value):
+            colour = "white" if abs(value) > 0.6 * bound else INK
+            axes.text(column, row_at, f"{value:+.0f}", ha="center", va="center", fontsize=6.5, color=colour)
+    finish_grid(axes, matrix.shape)
+    bar = figure.colorbar(image, ax=axes, shrink=0.8, aspect=18, pad=0.02)
+    bar.set_label("recall above the student alone, points")
+    bar.outline.set_visible(False)
+    note_hidden(figure, table)
+    return figure
+
+
+def confusion_difference(table: GroupTable) -> Figure | None:
+    """Confusion matrix of the best method less that of the student alone, points of each true class."""
+    row = next((row for row in table.ranked if row.gain and not row.control), None)
+    if row is None or row.gain is None:
+        return None
+    classes = list(next(iter(table.group.runs[row.method].values())).metrics["per_class_recall"])
+    difference = 100 * (_confusion(table, row.method, len(classes)) - _confusion(table, row.gain.over, len(classes)))
+    bound = max(5.0, float(np.abs(difference).max()))
+    side = 0.3 * len(classes)
+    figure = new_figure(max(7.5, side + 4.2), max(5.0, side + 3.4))
+    head(
+        figure,
+        f"Confusion: {short(row.method)} less {row.gain.over} · {table.group.title}",
+        "points of the true class, mean over seeds, as measured",
+    )
+    axes = figure.subplots()
+    image = axes.imshow(difference, cmap="RdBu", vmin=-bound, vmax=bound)
+    shown = _class_names(table, row)
+    names = [shown[name] for name in classes]
+    axes.set_xticks(range(len(classes)), names, rotation=90)
+    axes.set_yticks(range(len(classes)), names)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    for (true, predicted), value in np.ndenumerate(difference):
+        if round(value):
+            colour = "white" if abs(value) > 0.6 * bound else INK
+            axes.text(predicted, true, f"{value:+.0f}", ha="center", va="center", fontsize=6, color=colour)
+    finish_grid(axes, difference.shape)
+    bar = figure.colorbar(image, ax=axes, shrink=0.6, aspect=24, pad=0.02)
+    bar.set_label("more often (blue) or less often (red), points")
+    bar.outline.set_visible(False)
+    return figure
+
+
+def _class_names(table: GroupTable, row: Row) -> dict[str, str]:
+    """A short name for each class: the card's where it is known, else the beginning of the name."""
+    from kdbench.data.card import load_card
+
+    full = list(next(iter(table.group.runs[row.method].values())).metrics["per_class_recall"])
+    try:
+        card = load_card(str(table.group.conditions["dataset"]))
+    except KdbenchError:
+        return {name: short(name, 26) for name in full}
+    known = dict(zip(card.class_names, card.short_names, strict=True))
+    return {name: short(known.get(name, name), 26) for name in full}
+
+
+def _confusion(table: GroupTable, method: str, classes: int) -> np.ndarray:
+    from kdbench.results.metrics import confusion
+
+    runs = table.results[method].values()
+    each = [confusion(np.tile(one.labels, len(one.predicted)), one.predicted.ravel(), classes) for one in runs]
+    return np.mean(each, axis=0)
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """A figure of its own, of no window and no global state."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def head(figure: Figure, title: str, line: str) -> None:
+    """A title and, below it, whom the picture is about; both wrapped to the figure's width."""
+    import textwrap
+
+    characters = int(figure.get_figwidth() * 11)
+    wrapped = textwrap.fill(title, int(figure.get_figwidth() * 9))
+    figure.suptitle(f"{wrapped}\n{textwrap.fill(line, characters)}", fontsize=10.5)
+
+
+def short(name: str, length: int = NAME_LENGTH) -> str:
+    """A name that fits beside an axis."""
+    return name if len(name) <= length else f"{name[: length - 1]}…"
+
+
+def colour_of(row: Row) -> str:
+    """Grey for the student alone, orange for a control, blue for a method."""
+    if row.control:
+        return COLOURS[1]
+    return COLOURS[0] if row.gain else COLOURS[6]
+
+
+def finish_grid(axes: Axes, shape: Sequence[int]) -> None:
+    """White lines between the cells of a matrix."""
+    axes.set_xticks(np.arange(0.5, shape[1] - 1), minor=True)
+    axes.set_yticks(np.arange(0.5, shape[0] - 1), minor=True)
+    axes.grid(visible=False)
+    axes.grid(which="minor", color="white", linewidth=0.8)
+    axes.tick_params(which="both", length=0)
+    axes.spines[:].set_visible(False)
+
+
+def nothing(axes: Axes, text: str) -> None:
+    """Says why a panel is empty."""
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", color="#777777")
+
+
+def note_hidden(figure: Figure, table: GroupTable) -> None:
+    """Says how many methods a picture leaves out."""
+    hidden = len(table.ranked) - MOST_ROWS
+    if hidden > 0:
+        figure.supxlabel(f"the best {MOST_ROWS} methods; {hidden} more are in the table", fontsize=8, color="#777777")

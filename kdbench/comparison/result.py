@@ -1,0 +1,185 @@
+"""What `kdbench.compare` returns: tables, and the same as data frames."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kdbench.comparison.conditions import Difference
+from kdbench.comparison.controls import better
+from kdbench.comparison.groups import between
+from kdbench.comparison.reference import Reference
+from kdbench.comparison.scores import METRICS
+from kdbench.comparison.table import GroupTable, Row
+from kdbench.results.store import FINISHED, Unreadable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Methods compared, a table for each set of equal conditions.
+
+    Attributes:
+        about: Whom intervals and tests speak of: `these-subjects` or `new-subjects`.
+        metric: What pairs were compared by.
+        tables: One a group, the largest first.
+        left_out: Folders that look like runs and could not be read, and why.
+        references: Published numbers to stand beside, never in a ranking; empty unless asked for.
+    """
+
+    about: str
+    metric: str
+    tables: tuple[GroupTable, ...]
+    left_out: tuple[Unreadable, ...]
+    references: tuple[Reference, ...] = ()
+
+    def apart(self, table: GroupTable) -> tuple[Difference, ...]:
+        """What keeps a table apart from the first one."""
+        return between(self.tables[0].group, table.group)
+
+    @property
+    def methods(self) -> pd.DataFrame:
+        """One row a method and table: metrics with intervals, gain, teacher, conditions and cost; shares in [0, 1]."""
+        return self._frame(_method_record(table, row) for table in self.tables for row in table.rows)
+
+    @property
+    def seeds(self) -> pd.DataFrame:
+        """One row a cell, method × seed, with its state; a missing one has no metrics."""
+        return self._frame(record for table in self.tables for row in table.rows for record in _cells(table, row))
+
+    @property
+    def pairs(self) -> pd.DataFrame:
+        """One row a pair: difference with its interval, p-values, verdict, and what would tell it apart."""
+        return self._frame(record for table in self.tables for record in _pairs(table))
+
+    @property
+    def per_class(self) -> pd.DataFrame:
+        """One row a method and class: recall, mean over the seeds, and its gain over the student alone."""
+        return self._frame(record for table in self.tables for record in _recalls(table))
+
+    def save(self, folder: Path) -> list[Path]:
+        """Writes every table, format and picture into a folder.
+
+        Raises:
+            RunFailed: The folder cannot be written.
+        """
+        from kdbench.comparison.saving import save
+
+        return save(self, folder)
+
+    def _frame(self, records: Any) -> pd.DataFrame:
+        import pandas as pd
+
+        place = {id(table): number for number, table in enumerate(self.tables, 1)}
+        rows = [{"table": place[id(table)], **_head(table), **record, "about": self.about} for table, record in records]
+        return pd.DataFrame(rows)
+
+
+def recalls(row: Row, table: GroupTable) -> dict[str, float]:
+    """Recall of each class that the labels hold, mean over the method's seeds."""
+    runs = table.group.runs.get(row.method, {})
+    found: dict[str, float] = {}
+    for run in runs.values():
+        for name, value in run.metrics["per_class_recall"].items():
+            if value is not None:
+                found[name] = found.get(name, 0) + value / len(runs)
+    return found
+
+
+def _head(table: GroupTable) -> dict[str, Any]:
+    return {key: table.group.conditions.get(key) for key in ("dataset", "protocol", "preset")}
+
+
+def _method_record(table: GroupTable, row: Row) -> tuple[GroupTable, dict[str, Any]]:
+    record: dict[str, Any] = {
+        "method": row.method,
+        "rank": table.rows.index(row) + 1 if row.measures else None,
+        "seeds": len(row.seeds),
+        "missing_seeds": len(row.missing),
+    }
+    for name in METRICS:
+        measure = row.measures.get(name)
+        record |= {
+            name: measure.mean if measure else None,
+            f"{name}_low": measure.low if measure else None,
+            f"{name}_high": measure.high if measure else None,
+            f"{name}_sd": measure.sd if measure else None,
+        }
+    gain = row.gain
+    record |= {
+        "gain_over": gain.over if gain else None,
+        "gain": gain.difference if gain else None,
+        "gain_low": gain.low if gain else None,
+        "gain_high": gain.high if gain else None,
+        "gain_p_holm": gain.p_holm if gain else None,
+        "reading": str(gain.reading) if gain else None,
+        "control": row.control,
+        "teacher": row.teacher,
+        "teacher_accuracy": row.teacher_accuracy,
+        "test_modalities": row.test_modalities,
+        "tuning": row.tuning,
+        "selection": row.selection,
+        **row.cost,
+    }
+    unlike = {key: values.get(row.method) for key, values in table.group.across.items()}
+    return table, record | {f"condition:{key}": str(value) for key, value in unlike.items()}
+
+
+def _cells(table: GroupTable, row: Row) -> list[tuple[GroupTable, dict[str, Any]]]:
+    found = []
+    for seed in table.group.seeds:
+        state = table.group.state(row.method, seed)
+        run = table.group.runs.get(row.method, {}).get(seed)
+        teacher: Mapping[str, Any] = (run.result.get("teacher") if run else None) or {}
+        metrics = row.seeds.get(seed, {})
+        record = {
+            "method": row.method,
+            "seed": seed,
+            "state": state,
+            **{name: metrics.get(name) for name in METRICS},
+            "teacher_accuracy": teacher.get("accuracy"),
+            "folder": run.folder.name if run and state == FINISHED else None,
+        }
+        found.append((table, record))
+    return found
+
+
+def _pairs(table: GroupTable) -> list[tuple[GroupTable, dict[str, Any]]]:
+    found = []
+    for pair in table.pairs:
+        plan = pair.needed
+        record = {
+            "first": pair.first,
+            "second": pair.second,
+            "difference": pair.difference,
+            "low": pair.interval.low,
+            "high": pair.interval.high,
+            "interval": pair.interval.way,
+            "sd": pair.sd,
+            "p": pair.p,
+            "p_holm": pair.p_holm,
+            "better": better(pair),
+            "verdict": str(pair.verdict),
+            "needed": plan.number if plan else None,
+            "needed_of": plan.of if plan else None,
+            "detectable": plan.detectable if plan else None,
+            "mcnemar_p_these_trials_only": pair.mcnemar.p if pair.mcnemar else None,
+            "mcnemar_p_holm_these_trials_only": pair.mcnemar.p_holm if pair.mcnemar else None,
+        }
+        found.append((table, record))
+    return found
+
+
+def _recalls(table: GroupTable) -> list[tuple[GroupTable, dict[str, Any]]]:
+    by_row = {row.method: recalls(row, table) for row in table.ranked}
+    found = []
+    for row in table.ranked:
+        base = by_row[row.gain.over] if row.gain else {}
+        for name, value in by_row[row.method].items():
+            gain = value - base[name] if name in base else None
+            found.append((table, {"method": row.method, "class": name, "recall": value, "gain": gain}))
+    return found

@@ -1,0 +1,174 @@
+"""What each run scores on each trial, from its stored predictions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from kdbench.comparison.groups import Group
+from kdbench.errors import DataError, UsageError
+from kdbench.results.store import StoredRun
+from kdbench.statistics import Scores, macro_f1_scores, paired_scores
+
+METRICS = ("accuracy", "macro_f1", "weighted_f1")
+TOLERANCE = 1e-6
+_READERS = 4
+
+
+@dataclass(frozen=True)
+class Tested:
+    """A run's predictions.
+
+    Attributes:
+        trials: Trial ids, sorted, `(N,)`.
+        labels: True classes `(N,)`.
+        predicted: Predicted classes `(S, N)`; S > 1 shuffles where batch mates change a prediction.
+    """
+
+    trials: np.ndarray
+    labels: np.ndarray
+    predicted: np.ndarray
+
+    @cached_property
+    def scores(self) -> dict[str, np.ndarray]:
+        """Metric → what each trial contributes to it, `(N,)`, averaged over shuffles; its mean is the metric."""
+        return {
+            "accuracy": (self.predicted == self.labels).mean(axis=0),
+            "macro_f1": macro_f1_scores(self.predicted, self.labels).mean(axis=0),
+            "weighted_f1": weighted_f1_scores(self.predicted, self.labels).mean(axis=0),
+        }
+
+
+def tested(run: StoredRun) -> Tested:
+    """Reads a run's predictions and holds them to its metrics.
+
+    Raises:
+        DataError: They are missing, broken or not finite, or they give other metrics than `run.json` says.
+    """
+    found = _read(run)
+    for metric in METRICS:
+        said = run.metrics.get(metric)
+        if not isinstance(said, int | float) or not math.isfinite(said):
+            raise DataError(f"its {metric} is {said}, expected a number")
+        given = float(found.scores[metric].mean())
+        if abs(given - said) > TOLERANCE:
+            raise DataError(f"run.json says {metric} {said:.6f}, its predictions give {given:.6f}")
+    return found
+
+
+def read_group(group: Group) -> dict[str, dict[int, Tested]]:
+    """Reads every run of a group; one that cannot be used is set aside with the reason in its cell.
+
+    Raises:
+        UsageError: Two runs were tested on other trials, or on other labels of the same ones.
+    """
+    cells = [(row, seed, run) for row, by_seed in group.runs.items() for seed, run in by_seed.items()]
+    with ThreadPoolExecutor(_READERS) as pool:
+        found = list(pool.map(_attempt, (run for _, _, run in cells)))
+    results: dict[str, dict[int, Tested]] = {}
+    for (row, seed, _), result in zip(cells, found, strict=True):
+        if isinstance(result, Tested):
+            results.setdefault(row, {})[seed] = result
+        else:
+            group.set_aside(row, seed, result)
+    group.runs = {row: by_seed for row, by_seed in group.runs.items() if by_seed}
+    _check_same_trials((f"'{row}', seed {seed}", one) for row, cell in results.items() for seed, one in cell.items())
+    return results
+
+
+def paired(results: dict[str, dict[int, Tested]], rows: Iterable[str], subjects: np.ndarray, metric: str) -> Scores:
+    """Lines up the methods of a group that have a result at every seed."""
+    return paired_scores(
+        {row: {seed: one.scores[metric] for seed, one in results[row].items()} for row in rows},
+        subjects,
+        metric=metric,
+    )
+
+
+def weighted_f1_scores(predictions: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """What each trial contributes to the weighted F1, so that the mean over the trials is the weighted F1 itself.
+
+    With shares n_c of true, p_c of predicted and t_c of rightly predicted trials, the weighted F1 is
+    Σ_c g_c, g_c = 2 n_c t_c / (n_c + p_c), homogeneous of degree one in the shares. By Euler's theorem it is the mean
+    of its derivative along each trial, which is its value plus the trial's empirical influence (as in
+    `kdbench.statistics.macro_f1_scores`): for class y predicted as p,
+
+        2 t_y p_y / (n_y + p_y)² − 2 n_p t_p / (n_p + p_p)² + 1(p = y) · 2 n_y / (n_y + p_y).
+
+    Args:
+        predictions: Class indices `(S, N)`.
+        labels: Class indices `(N,)`.
+
+    Returns:
+        `(S, N)`; single values may lie outside [0, 1].
+    """
+    classes = int(max(labels.max(), predictions.max())) + 1
+    true = np.bincount(labels, minlength=classes)
+    values = np.empty(predictions.shape)
+    for row, predicted in enumerate(predictions):
+        given = np.bincount(predicted, minlength=classes)
+        right = predicted == labels
+        hit = np.bincount(labels[right], minlength=classes)
+        either = np.maximum(true + given, 1)
+        of_true = 2 * hit * given / either**2
+        of_given = 2 * true * hit / either**2
+        of_hit = 2 * true / either
+        values[row] = of_true[labels] - of_given[predicted] + right * of_hit[labels]
+    return values
+
+
+def _attempt(run: StoredRun) -> Tested | str:
+    try:
+        return tested(run)
+    except DataError as error:
+        return error.message
+
+
+def _read(run: StoredRun) -> Tested:
+    import pyarrow.parquet as pq
+
+    path = run.folder / "predictions.parquet"
+    try:
+        # Four times as fast as a data frame; a comparison may read hundreds.
+        with pq.ParquetFile(path) as file:
+            table = file.read(use_threads=False)
+        trials = np.asarray(table["trial"].to_pylist(), dtype=str)
+        labels, shuffle = (table[name].to_numpy() for name in ("label", "shuffle"))
+        logits = np.stack([table[name].to_numpy() for name in table.column_names if name.startswith("logit_")], axis=1)
+    except Exception as error:
+        raise DataError(f"{path.name} cannot be read: {type(error).__name__}: {error}") from error
+    if not len(trials):
+        raise DataError(f"{path.name} holds no trial")
+    if not np.isfinite(logits).all():
+        raise DataError(f"{path.name} has logits that are not finite")
+    shuffles = len(np.unique(shuffle))
+    order = np.lexsort((trials, shuffle))
+    names = trials[order].reshape(shuffles, -1) if len(trials) % shuffles == 0 else None
+    if names is None or (names != names[0]).any() or len(np.unique(names[0])) < names.shape[1]:
+        raise DataError(f"{path.name} does not hold each trial once a shuffle")
+    predicted = logits.argmax(axis=1)[order].reshape(shuffles, -1)
+    return Tested(names[0], labels[order].reshape(shuffles, -1)[0], predicted)
+
+
+def _check_same_trials(runs: Iterable[tuple[str, Tested]]) -> None:
+    named = iter(runs)
+    first = next(named, None)
+    if first is None:
+        return
+    name, one = first
+    for other_name, other in named:
+        if not np.array_equal(one.trials, other.trials):
+            unlike = sorted(set(one.trials.tolist()) ^ set(other.trials.tolist()))
+            raise UsageError(
+                f"{name} and {other_name} were tested on other trials: {len(unlike)} are in one of them alone, "
+                f"such as {unlike[0]}",
+                hint="Train one of them again, on the same data.",
+            )
+        if not np.array_equal(one.labels, other.labels):
+            trial = one.trials[int(np.argmax(one.labels != other.labels))]
+            raise UsageError(f"{name} and {other_name} disagree on the label of trial {trial}")

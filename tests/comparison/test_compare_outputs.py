@@ -1,0 +1,197 @@
+"""What a comparison is written as: text, pages, frames and pictures."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from made_runs import make_run, make_study
+from typer.testing import CliRunner
+
+import kdbench
+from kdbench.cli import app, main
+from kdbench.comparison import Comparison, references
+from kdbench.comparison.formats import FORMATS, render
+from kdbench.comparison.pictures import pictures
+from kdbench.comparison.sheets import sheets
+from kdbench.errors import UsageError
+
+HOSTILE = "<script>alert(1)</script>|`x`[red]$\\frac{a}{b}$&%_#"
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    root = tmp_path / "runs"
+    make_study(root, {"student_only": 20, "hinton": 8, "rkd": 12})
+    make_run(root, "late", 0)
+    return root
+
+
+@pytest.fixture
+def hostile(tmp_path: Path) -> Comparison:
+    root = tmp_path / "runs"
+    make_study(root, {"student_only": 20, "hinton": 8}, seeds=2)
+    for seed in range(2):
+        make_run(root, HOSTILE, seed, folder=f"hostile-{seed}")
+    return kdbench.compare(root)
+
+
+def test_every_output_says_whom_it_is_about(study: Path) -> None:
+    found = kdbench.compare(study, about="new-subjects")
+    for name in FORMATS:
+        assert "new-subjects" in render(found, name)
+    for frame in (found.methods, found.pairs, found.seeds, found.per_class):
+        assert set(frame["about"]) == {"new-subjects"}
+
+
+def test_markdown_keeps_a_row_a_row(hostile: Comparison) -> None:
+    text = render(hostile, "md")
+    table = [line for line in text.splitlines() if line.startswith("|")]
+    bars = {len(re.findall(r"(?<!\\)\|", line)) for line in table[:5]}
+    assert len(bars) == 1
+    assert "<script>" not in text
+
+
+def test_latex_is_booktabs_with_every_sign_escaped(hostile: Comparison) -> None:
+    text = render(hostile, "latex")
+    assert text.count(r"\toprule") == text.count(r"\bottomrule") == len(sheets(hostile))
+    row = next(line for line in text.splitlines() if "script" in line)
+    assert r"\textbackslash{}frac\{a\}\{b\}\$\&\%\_\#" in row
+    assert len(re.findall(r"(?<!\\)&", row)) == len(sheets(hostile)[0].headers) - 1
+
+
+def test_csv_reads_back(study: Path) -> None:
+    rows = list(csv.DictReader(io.StringIO(render(kdbench.compare(study), "csv"))))
+    assert [row["method"] for row in rows] == ["hinton", "rkd", "student_only", "late"]
+    assert float(rows[0]["accuracy"]) == pytest.approx(1 - 9 / 80)
+    assert rows[3]["accuracy"] == ""
+
+
+def test_json_is_strict_and_whole(study: Path) -> None:
+    def refuse(name: str) -> None:
+        raise AssertionError(name)
+
+    content = json.loads(render(kdbench.compare(study, reference=True), "json"), parse_constant=refuse)
+    assert content["tables"][0]["conditions"]["train.epochs"] == 30
+    assert content["methods"][3]["accuracy"] is None
+    assert len(content["pairs"]) == 3
+    assert {one["protocol"] for one in content["references"]} >= {"unknown"}
+
+
+class _Page(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.addresses: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.addresses += [value or "" for key, value in attrs if key in ("src", "href")]
+
+
+def test_the_page_is_whole_and_runs_no_script(hostile: Comparison) -> None:
+    text = render(hostile, "html")
+    page = _Page()
+    page.feed(text)
+    assert "script" not in page.tags
+    assert page.addresses
+    assert all(address.startswith("data:image/svg+xml;base64,") for address in page.addresses)
+    assert "default-src 'none'" in text
+    assert "&lt;script&gt;" in text
+
+
+def test_pictures_are_drawn_without_a_display(study: Path, tmp_path: Path) -> None:
+    environment = {key: value for key, value in os.environ.items() if key not in ("DISPLAY", "MPLBACKEND")}
+    program = "import sys, kdbench; kdbench.compare(sys.argv[1]).save(sys.argv[2]); print('torch' in sys.modules)"
+    command = [sys.executable, "-c", program, str(study), str(tmp_path / "saved")]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+    assert done.stdout.strip() == "False"
+    names = {path.name for path in (tmp_path / "saved").iterdir()}
+    kinds = ("accuracy", "cost", "per_class_gain", "confusion_difference", "learning_curves")
+    stem = "table1_utd_mhad_cross_subject_small"
+    assert {f"{stem}_{kind}.{ending}" for kind in kinds for ending in ("png", "svg")} <= names
+    assert {"comparison.md", "comparison.tex", "comparison.html", "comparison.json"} <= names
+    assert {"methods.csv", "pairs.csv", "seeds.csv", "per_class.csv"} <= names
+    for path in (tmp_path / "saved").glob("*.png"):
+        assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_same_numbers_give_the_same_picture(study: Path) -> None:
+    first, second = (pictures(kdbench.compare(study))[0].svg() for _ in range(2))
+    assert first == second
+
+
+def test_saving_over_a_file_is_refused(study: Path, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(UsageError, match="is a file, expected a folder"):
+        kdbench.compare(study).save(tmp_path / "taken")
+
+
+def test_the_command_prints_names_as_they_are(hostile: Comparison, tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["compare", "--out", str(tmp_path / "runs")])
+    assert done.exit_code == 0
+    assert HOSTILE in done.output
+    assert "95 % intervals and tests are about these-subjects" in done.output
+    assert "Holm's correction is over all 3 pairs" in done.output
+
+
+def test_the_command_writes_a_format_and_saves(study: Path, tmp_path: Path) -> None:
+    arguments = ["compare", "--out", str(study), "--method", "hinton", "--method", "student_only", "--format", "json"]
+    done = CliRunner().invoke(app, [*arguments, "--save", str(tmp_path / "saved")])
+    assert done.exit_code == 0
+    assert [one["method"] for one in json.loads(done.stdout)["methods"]] == ["hinton", "student_only"]
+    assert (tmp_path / "saved" / "comparison.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--format", "pdf"], 2, "unknown format 'pdf'"),
+        (["--method", "hintn"], 2, "did you mean 'hinton'"),
+        (["--dataset", "mmact"], 2, "unknown dataset"),
+        (["--out", "nowhere"], 3, "there is no folder of runs"),
+    ],
+)
+def test_the_command_explains_bad_input(
+    study: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, message: str
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["compare", "--out", str(study), *arguments])
+    assert caught.value.code == code
+    shown = capsys.readouterr().err
+    assert message in " ".join(shown.split())
+    assert "Traceback" not in shown
+
+
+def test_published_numbers_stand_beside_and_in_no_ranking(study: Path) -> None:
+    plain, beside = kdbench.compare(study), kdbench.compare(study, reference=True, dataset="utd_mhad")
+    assert plain.references == ()
+    assert beside.methods.equals(plain.methods)
+    sheet = sheets(beside)[-1]
+    assert sheet.title == "Published numbers, beside and in no ranking"
+    assert ("SAKDN", "utd_mhad", "98.60") in {(row[0], row[1], row[4]) for row in sheet.rows}
+
+
+def test_reference_numbers_carry_protocol_and_source() -> None:
+    found = references()
+    # Nine systems at three protocols of MMAct, nine on UTD-MHAD, six rows of the ablation.
+    assert len(found) == 9 * 3 + 9 + 6
+    by_key = {(one.method, one.dataset, one.protocol): one.value for one in found}
+    assert by_key["SGM+FT", "mmact", "cross_subject"] == 79.52
+    assert by_key["HAMLET", "utd_mhad", "cross_subject (inferred: 409/430)"] == 95.12
+    assert by_key["SGM+FT", "utd_mhad", "unknown"] == 98.89
+    assert all(one.source and one.protocol and one.metric and one.selection == "unknown" for one in found)
+
+
+def test_a_broken_reference_table_is_named(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("title: mine\nrows: [{method: A}]\n")
+    with pytest.raises(UsageError, match=r"mine\.yaml is not valid: KeyError: 'metrics'"):
+        references(folder=tmp_path)

@@ -1,0 +1,292 @@
+"""Tables of finished runs with known numbers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_runs import CLASSES, LABELS, make_run, make_study, network
+from sklearn.metrics import f1_score
+
+import kdbench
+from kdbench.comparison.scores import weighted_f1_scores
+from kdbench.comparison.sheets import sheets
+from kdbench.errors import DataError, UsageError
+
+
+def test_a_table_holds_the_known_numbers(tmp_path: Path) -> None:
+    make_study(tmp_path, {"student_only": 20, "hinton": 8})
+    found = kdbench.compare(tmp_path)
+    methods = found.methods.set_index("method")
+    assert list(methods.index) == ["hinton", "student_only"]
+    # 8, 9 and 10 of 80 trials are wrong; 20, 21 and 22.
+    assert methods.loc["hinton", "accuracy"] == pytest.approx(1 - 9 / 80)
+    assert methods.loc["hinton", "accuracy_sd"] == pytest.approx(np.std([8 / 80, 9 / 80, 10 / 80], ddof=1))
+    assert methods.loc["hinton", "gain"] == pytest.approx(12 / 80)
+    assert methods.loc["hinton", "gain_over"] == "student_only"
+    assert methods.loc["hinton", "gain_low"] < 12 / 80 < methods.loc["hinton", "gain_high"]
+    assert methods.loc["hinton", "accuracy_low"] < 1 - 9 / 80 < methods.loc["hinton", "accuracy_high"]
+    assert methods.loc["hinton", "teacher_accuracy"] == 0.75
+    assert methods.loc["hinton", "peak_memory_bytes"] == 3 * 2**30
+    assert methods.loc["hinton", "seconds_per_epoch"] == 9
+    assert methods.loc["hinton", "test_modalities"] == "video:depth"
+    assert methods.loc["hinton", "tuning"] == "defaults"
+    (pair,) = found.pairs.to_dict("records")
+    assert (pair["first"], pair["second"], pair["difference"]) == ("hinton", "student_only", pytest.approx(12 / 80))
+    assert set(found.methods["about"]) == {"these-subjects"}
+    gains = found.per_class[found.per_class["method"] == "hinton"]
+    assert gains["gain"].mean() == pytest.approx(12 / 80)
+
+
+def test_metrics_of_stored_predictions_are_those_of_scikit_learn(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    predicted = np.where(generator.random((3, 80)) < 0.6, LABELS, generator.integers(0, 4, (3, 80)))
+    means = weighted_f1_scores(predicted, LABELS).mean(axis=1)
+    assert means == pytest.approx([f1_score(LABELS, row, average="weighted") for row in predicted])
+
+
+def test_the_interval_of_weighted_f1_follows_from_its_influence() -> None:
+    generator = np.random.default_rng(1)
+    predicted = np.where(generator.random(80) < 0.7, LABELS, generator.integers(0, 4, 80))
+    values = weighted_f1_scores(predicted[None], LABELS)[0]
+    whole = f1_score(LABELS, predicted, average="weighted")
+    for trial in (0, 17, 55):
+        rest = np.delete(np.arange(80), trial)
+        # Leaving one trial out moves the metric by its influence over N − 1, to first order.
+        moved = whole - f1_score(LABELS[rest], predicted[rest], average="weighted")
+        assert moved == pytest.approx((values[trial] - whole) / 79, abs=2e-3)
+
+
+def test_a_missing_cell_is_shown_and_never_averaged_away(tmp_path: Path) -> None:
+    make_study(tmp_path, {"student_only": 20, "hinton": 8, "rkd": 10})
+    (tmp_path / next(p.name for p in tmp_path.glob("rkd-s2-*")) / "run.json").unlink()
+    make_run(tmp_path, "rkd", 2, status="running", folder="rkd-s2-killed")
+    found = kdbench.compare(tmp_path)
+    methods = found.methods.set_index("method")
+    assert methods.loc["rkd", ["accuracy", "gain", "rank"]].isna().all()
+    assert methods.loc["rkd", "missing_seeds"] == 1
+    cells = found.seeds.set_index(["method", "seed"])
+    assert cells.loc[("rkd", 2), "state"] == "running"
+    assert cells.loc[("rkd", 1), "accuracy"] == pytest.approx(1 - 11 / 80)
+    assert "rkd" not in set(found.pairs["first"]) | set(found.pairs["second"])
+    notes = " ".join(sheets(found)[0].notes)
+    assert "rkd: seed 2 running" in notes
+    assert "--seed 0 --seed 1 compares the seeds that all" in notes
+    fewer = kdbench.compare(tmp_path, seeds=[0, 1]).methods.set_index("method")
+    assert fewer.loc["rkd", "accuracy"] == pytest.approx(1 - 10.5 / 80)
+
+
+def test_unlike_conditions_make_two_tables_with_the_difference_named(tmp_path: Path) -> None:
+    make_study(tmp_path, {"student_only": 20, "hinton": 8})
+    make_study(tmp_path, {"rkd": 8}, train__epochs=60)
+    found = kdbench.compare(tmp_path)
+    assert [len(table.rows) for table in found.tables] == [2, 1]
+    assert [str(one) for one in found.apart(found.tables[1])] == ["train.epochs (30 against 60)"]
+    with pytest.raises(UsageError, match=r"'rkd' was not run under.*train\.epochs \(30 against 60\)") as caught:
+        kdbench.compare(tmp_path, methods=["hinton", "rkd"])
+    assert "--across train" in str(caught.value.hint)
+
+
+def test_across_ranks_unlike_conditions_and_says_so(tmp_path: Path) -> None:
+    make_study(tmp_path, {"student_only": 20, "hinton": 8})
+    make_study(tmp_path, {"rkd": 4}, train__epochs=60)
+    found = kdbench.compare(tmp_path, across=["train"])
+    methods = found.methods.set_index("method")
+    assert list(methods["rank"]) == [1, 2, 3]
+    assert methods.loc["rkd", "condition:train.epochs"] == "60"
+    # The student alone was not run for 60 epochs, so there is nothing to gain over.
+    assert np.isnan(methods.loc["rkd", "gain"])
+    assert any("ranked across unlike conditions" in note and "train.epochs" in note for note in sheets(found)[0].notes)
+
+
+def test_one_method_under_two_crossed_conditions_is_two_rows(tmp_path: Path) -> None:
+    make_study(tmp_path, {"student_only": 20, "hinton": 8})
+    make_study(tmp_path, {"student_only": 20, "hinton": 10}, precision="bf16")
+    methods = kdbench.compare(tmp_path, across=["precision"]).methods.set_index("method")
+    assert methods.loc["hinton (precision=bf16)", "gain"] == pytest.approx(10 / 80)
+    assert methods.loc["hinton (precision=bf16)", "gain_over"] == "student_only (precision=bf16)"
+
+
+@pytest.mark.parametrize("key", ["tuning", "protocol", "split"])
+def test_no_ranking_goes_across_other_trials_or_another_budget(tmp_path: Path, key: str) -> None:
+    make_study(tmp_path, {"student_only": 20})
+    with pytest.raises(UsageError, match=f"no ranking goes across {key}"):
+        kdbench.compare(tmp_path, across=[key])
+
+
+def test_unequal_budgets_are_refused(tmp_path: Path) -> None:
+    make_study(tmp_path, {"hinton": 8}, tuning={"trials": 30, "sampler": "tpe"})
+    make_study(tmp_path, {"rkd": 8}, tuning={"trials": 10, "sampler": "tpe"})
+    with pytest.raises(UsageError, match=r"tuning\.trials \(30 against 10\)") as caught:
+        kdbench.compare(tmp_path, methods=["hinton", "rkd"])
+    assert "--across" not in str(caught.value.hint)
+    assert set(kdbench.compare(tmp_path).methods["tuning"]) == {"searched, 30 trials", "searched, 10 trials"}
+
+
+def test_an_unknown_condition_names_the_near_ones(tmp_path: Path) -> None:
+    make_study(tmp_path, {"student_only": 20})
+    with pytest.raises(UsageError, match=r"unknown condition 'precison'; did you mean 'precision'"):
+        kdbench.compare(tmp_path, across=["precison"])
+
+
+def test_a_split_that_is_drawn_by_the_seed_parts_nothing(tmp_path: Path) -> None:
+    for method in ("student_only", "hinton"):
+        for seed in range(3):
+            make_run(tmp_path, method, seed, split=f"drawn-{seed}")
+    assert len(kdbench.compare(tmp_path).tables) == 1
+    make_run(tmp_path, "rkd", 0, split="another")
+    assert len(kdbench.compare(tmp_path).tables) > 1
+
+
+def test_two_runs_that_claim_one_cell_are_named_with_what_differs(tmp_path: Path) -> None:
+    make_study(tmp_path, {"student_only": 20, "hinton": 8})
+    changed = network({"ce": {"weight": 1.0}, "st": {"weight": 3.0}})
+    make_run(tmp_path, "hinton", 1, folder="hinton-again", student=changed)
+    with pytest.raises(UsageError, match=r"two runs claim 'hinton', seed 1") as caught:
+        kdbench.compare(tmp_path)
+    assert "hinton-again" in caught.value.message
+    assert "hinton-s1-" in caught.value.message
+    assert "student.losses.st.weight" in caught.value.message
+
+
+def test_one_row_is_of_one_recipe(tmp_path: Path) -> None:
+    make_study(tmp_path, {"student_only": 20})
+    make_run(tmp_path, "hinton", 0)
+    make_run(tmp_path, "hinton", 1, student=network({"ce": {"weight": 1.0}, "st": {"weight": 3.0}}))
+    with pytest.raises(UsageError, match=r"of unlike recipes.*student\.losses\.st\.weight \(1\.0 against 3\.0\)"):
+        kdbench.compare(tmp_path)
+
+
+def test_an_unfinished_run_beside_a_finished_one_claims_nothing(tmp_path: Path) -> None:
+    make_study(tmp_path, {"student_only": 20})
+    make_run(tmp_path, "student_only", 0, status="failed", folder="student_only-s0-failed")
+    assert kdbench.compare(tmp_path).methods["missing_seeds"].tolist() == [0]
+
+
+def test_one_seed_says_that_nothing_is_known_of_others(tmp_path: Path) -> None:
+    make_study(tmp_path, {"student_only": 20, "hinton": 8}, seeds=1)
+    found = kdbench.compare(tmp_path)
+    assert found.methods["accuracy_sd"].isna().all()
+    assert any("one seed was run" in note for note in sheets(found)[0].notes)
+
+
+def test_a_single_method_is_a_table_without_pairs(tmp_path: Path) -> None:
+    make_study(tmp_path, {"hinton": 8})
+    found = kdbench.compare(tmp_path)
+    assert len(found.methods) == 1
+    assert found.pairs.empty
+
+
+def test_broken_results_are_shown_in_their_cells(tmp_path: Path) -> None:
+    make_study(tmp_path, {"student_only": 20, "hinton": 8})
+    make_study(tmp_path, {"nan": 8, "edited": 8, "lost": 8, "torn": 8}, seeds=1)
+    for name, key, value in (("nan", "accuracy", float("nan")), ("edited", "macro_f1", 0.99)):
+        path = next(tmp_path.glob(f"{name}-*")) / "run.json"
+        result = json.loads(path.read_text())
+        result["metrics"][key] = value
+        path.write_text(json.dumps(result))
+    (next(tmp_path.glob("lost-*")) / "predictions.parquet").unlink()
+    path = next(tmp_path.glob("torn-*")) / "predictions.parquet"
+    path.write_bytes(path.read_bytes()[:200])
+    cells = kdbench.compare(tmp_path).seeds.set_index(["method", "seed"])["state"]
+    assert cells["nan", 0] == "unusable: its accuracy is nan, expected a number"
+    assert "macro_f1 0.99" in cells["edited", 0]
+    assert "predictions give" in cells["edited", 0]
+    assert "predictions.parquet cannot be read" in cells["lost", 0]
+    assert "predictions.parquet cannot be read" in cells["torn", 0]
+    assert cells["hinton", 0] == "finished"
+
+
+def test_half_written_runs_and_other_versions_are_left_out_with_the_reason(tmp_path: Path) -> None:
+    make_study(tmp_path, {"student_only": 20})
+    (tmp_path / "half").mkdir()
+    (tmp_path / "half" / "run.json").write_text('{"schema_version": 1, "status"')
+    make_run(tmp_path, "old", folder="old", change={"schema_version": 0})
+    found = kdbench.compare(tmp_path)
+    why = {one.folder.name: one.why for one in found.left_out}
+    assert "valid JSON" in why["half"]
+    assert "schema version 0" in why["old"]
+
+
+def test_other_trials_are_refused(tmp_path: Path) -> None:
+    from made_runs import TRIALS
+
+    make_study(tmp_path, {"student_only": 20}, seeds=1)
+    make_run(tmp_path, "hinton", 0, trials=TRIALS[:-1])
+    with pytest.raises(UsageError, match=r"other trials: 1 are in one of them alone, such as a4_s8_t5"):
+        kdbench.compare(tmp_path)
+
+
+def test_an_empty_store_says_how_to_fill_it(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no finished run to compare"):
+        kdbench.compare(tmp_path)
+    with pytest.raises(DataError, match="no folder of runs"):
+        kdbench.compare(tmp_path / "nowhere")
+    make_run(tmp_path, "hinton", status="interrupted", folder="begun")
+    with pytest.raises(DataError, match=r"no finished run.*begun \(interrupted\)"):
+        kdbench.compare(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ({"dataset": "utd_mhda"}, "did you mean 'utd_mhad'"),
+        ({"protocol": "cross_scene"}, "unknown protocol"),
+        ({"methods": ["hintn"]}, "did you mean 'hinton'"),
+        ({"seeds": [7]}, "no run has seed 7"),
+        ({"about": "subjects"}, "known: new-subjects, these-subjects"),
+        ({"metric": "f1"}, "unknown metric"),
+    ],
+)
+def test_names_that_do_not_exist_are_refused_with_the_near_ones(
+    tmp_path: Path, wanted: dict[str, str], message: str
+) -> None:
+    make_study(tmp_path, {"student_only": 20, "hinton": 8}, seeds=1)
+    with pytest.raises(UsageError, match=message):
+        kdbench.compare(tmp_path, **wanted)
+
+
+def test_new_subjects_widen_the_intervals_and_are_named(tmp_path: Path) -> None:
+    make_study(tmp_path, {"student_only": 20, "hinton": 8})
+    new = kdbench.compare(tmp_path, about="new-subjects")
+    assert "new subjects like these 4" in sheets(new)[0].caption
+    assert set(new.pairs["interval"]) == {"t"}
+    assert set(kdbench.compare(tmp_path).pairs["interval"]) == {"bootstrap"}
+
+
+def test_nothing_is_said_of_new_subjects_where_subjects_are_not_told_apart(tmp_path: Path) -> None:
+    make_study(tmp_path, {"hinton": 8}, dataset="basic_motions")
+    with pytest.raises(UsageError, match="does not tell its subjects apart"):
+        kdbench.compare(tmp_path, about="new-subjects")
+    assert len(kdbench.compare(tmp_path).methods) == 1
+
+
+def test_six_subjects_are_ranked_by_friedman(tmp_path: Path) -> None:
+    from made_runs import TRIALS
+
+    everybody = TRIALS + [name.replace("_s2_", "_s3_") for name in TRIALS if "_s2_" in name]
+    everybody += [name.replace("_s2_", "_s5_") for name in TRIALS if "_s2_" in name]
+    for method, wrong in {"student_only": 40, "hinton": 20, "rkd": 1}.items():
+        for seed in range(2):
+            make_run(tmp_path, method, seed, wrong=wrong, trials=everybody)
+    found = kdbench.compare(tmp_path)
+    ranks = found.tables[0].ranks
+    assert ranks is not None
+    assert ranks.blocks == 6
+    assert ranks.methods[0] == "rkd"
+    assert any("Friedman over 6 subjects" in note for note in sheets(found)[0].notes)
+
+
+def test_shuffles_of_a_coupled_network_are_averaged(tmp_path: Path) -> None:
+    make_run(tmp_path, "teacher_only", shuffles=5, wrong=8)
+    assert kdbench.compare(tmp_path).methods["accuracy"].tolist() == [pytest.approx(0.9)]
+    assert len(CLASSES) == 4
+
+
+def test_selection_on_the_test_part_is_marked(tmp_path: Path) -> None:
+    make_study(tmp_path, {"student_only": 20}, selection="best-test")
+    found = kdbench.compare(tmp_path)
+    assert found.methods["selection"].tolist() == ["best-test (oracle)"]
+    assert any(note.startswith("(oracle)") for note in sheets(found)[0].notes)
