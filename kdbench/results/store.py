@@ -82,6 +82,21 @@ class Unreadable:
     why: str
 
 
+def stored_run(folder: Path) -> StoredRun:
+    """The run of one folder.
+
+    Raises:
+        DataError: Its `run.json` is missing, broken, or of another version.
+    """
+    path = Path(folder) / "run.json"
+    try:
+        return StoredRun(Path(folder), _checked(read_json(path)))
+    except DataError as error:
+        if str(path) in error.message:
+            raise
+        raise DataError(f"{path}: {error.message}", hint=error.hint) from error
+
+
 def stored_runs(root: Path) -> tuple[list[StoredRun], list[Unreadable]]:
     """Every run in a folder of runs, sorted by name, and the folders that hold a broken one.
 
