@@ -17,7 +17,7 @@ from kdbench.board import private
 from kdbench.board.entry import COLUMNS, ENVIRONMENT, PICTURES, PREDICTIONS, RECIPE, RESULT, content_id, place
 from kdbench.board.schema import SCHEMA_VERSION, Submission
 from kdbench.board.trials import expected
-from kdbench.board.verify import MIN_SEEDS, problems_of
+from kdbench.board.verify import MIN_SEEDS, differences, problems_of
 from kdbench.data.card import load_card
 from kdbench.errors import DataError, UsageError
 from kdbench.results.files import read_jsonl, write_bytes, write_json
@@ -116,18 +116,6 @@ def _without_drawn(conditions: Mapping[str, Any]) -> dict[str, Any]:
     """Conditions without the split where a validation part, drawn by the seed, makes it another at every seed."""
     drawn = {"split"} if conditions.get("selection") != "last" else set()
     return {key: value for key, value in conditions.items() if key not in drawn}
-
-
-def differences(one: Any, other: Any, key: str = "") -> list[str]:
-    """Where two values of plain data differ, as `key: this, that`."""
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
-        keys = list(dict.fromkeys([*one, *other]))
-        found = [differences(one.get(k), other.get(k), f"{key}.{k}" if key else str(k)) for k in keys]
-        return [line for lines in found for line in lines][:_LISTED]
-    if one == other:
-        return []
-    shown = [text if len(text := json.dumps(value, default=str)) < 60 else f"{text[:57]}…" for value in (one, other)]
-    return [f"{key or 'value'}: {shown[0]}, {shown[1]}"]
 
 
 def _files(runs: Sequence[StoredRun], picture: Path | None) -> dict[str, bytes]:

@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
-from pydantic import ValidationError
 
 from kdbench.board import private
 from kdbench.board.entry import (
@@ -29,17 +27,19 @@ from kdbench.board.entry import (
     place,
 )
 from kdbench.board.schema import Metrics
-from kdbench.board.tier import Tier, tier_of
+from kdbench.board.tier import Tier, tier_of, verification
 from kdbench.board.trials import Expected, expected
 from kdbench.errors import KdbenchError
-from kdbench.recipe import Recipe
 from kdbench.results.files import read_json
 from kdbench.results.metrics import over_shuffles
 
 TOLERANCE = 1e-6
 """The largest difference between a claimed metric and the one that the predictions give."""
 MIN_SEEDS = 3
+SEARCHED = "searched"
+"""What conditions say in the place of a setting that a search chose."""
 _LISTED = 3
+_DIFFERENCES = 4
 _SCORES = ("accuracy", "macro_f1", "weighted_f1", "ece")
 
 
@@ -83,7 +83,7 @@ def check(folder: Path) -> Checked:
         return Checked(folder, None, (error.message,), Tier.REPORTED)
     problems: list[str] = []
     known: Expected | None = None
-    for part in (_identity, _files, _private, _recipe, _seeds):
+    for part in (_identity, _files, _private, _recipe, _seeds, _record):
         problems += _caught(part, entry)
     try:
         result = entry.result
@@ -98,6 +98,18 @@ def check(folder: Path) -> Checked:
 def problems_of(folder: Path) -> tuple[str, ...]:
     """Everything that is wrong with one submission."""
     return check(folder).problems
+
+
+def differences(one: Any, other: Any, key: str = "") -> list[str]:
+    """Where two values of plain data differ, as `key: this, that`."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        keys = list(dict.fromkeys([*one, *other]))
+        found = [differences(one.get(k), other.get(k), f"{key}.{k}" if key else str(k)) for k in keys]
+        return [line for lines in found for line in lines][:_DIFFERENCES]
+    if one == other:
+        return []
+    shown = [text if len(text := json.dumps(value, default=str)) < 60 else f"{text[:57]}…" for value in (one, other)]
+    return [f"{key}: {shown[0]}, {shown[1]}" if key else f"{shown[0]}, {shown[1]}"]
 
 
 def _caught(part: Callable[[Entry], Iterable[str]], entry: Entry) -> list[str]:
@@ -154,7 +166,11 @@ def _files(entry: Entry) -> Iterator[str]:
 
 def _private(entry: Entry) -> Iterator[str]:
     environment = read_json(entry.folder / ENVIRONMENT)
-    held = {RESULT: entry.result.model_dump(mode="json"), RECIPE: _yaml(entry), ENVIRONMENT: environment}
+    held = {
+        RESULT: entry.result.model_dump(mode="json"),
+        RECIPE: entry.recipe.model_dump(mode="json"),
+        ENVIRONMENT: environment,
+    }
     for found in private.paths_in(held):
         yield f"it tells a path of a machine: {found}"
     seeds = [each.get("seed") for each in environment] if isinstance(environment, list) else None
@@ -166,21 +182,8 @@ def _private(entry: Entry) -> Iterator[str]:
             yield f"seed {each['seed']} ran with other libraries than its conditions say"
 
 
-def _yaml(entry: Entry) -> Any:
-    try:
-        return yaml.safe_load(entry.recipe_text)
-    except yaml.YAMLError:
-        return None
-
-
 def _recipe(entry: Entry) -> Iterator[str]:
-    result = entry.result
-    try:
-        recipe = Recipe.model_validate(_yaml(entry))
-    except ValidationError as error:
-        first = error.errors()[0]
-        yield f"{RECIPE} is no resolved recipe: {'.'.join(map(str, first['loc'])) or 'its content'}: {first['msg']}"
-        return
+    result, recipe = entry.result, entry.recipe
     for key, said in (("method", recipe.name), ("summary", recipe.summary), ("source", recipe.source)):
         if said != getattr(result, key):
             yield f"{RECIPE} has the {key} {said!r}, and {RESULT} says {getattr(result, key)!r}"
@@ -192,14 +195,27 @@ def _recipe(entry: Entry) -> Iterator[str]:
         "data": recipe.data.model_dump(mode="json"),
         "representation": reported.representation.model_dump(mode="json"),
         "encoder": reported.encoder.model_dump(mode="json"),
+        "fusion": reported.fusion.model_dump(mode="json"),
         "train": reported.train.model_dump(mode="json"),
         "augment": reported.augment.model_dump(mode="json"),
         "precision": recipe.precision,
         "compile": recipe.compile,
     }
     for key, value in wanted.items():
-        if result.conditions.get(key) != value:
+        if not _agree(value, result.conditions.get(key), searched=isinstance(result.conditions.get("tuning"), Mapping)):
             yield f"{RECIPE} and the conditions disagree on '{key}': {value}, {result.conditions.get(key)}"
+
+
+def _record(entry: Entry) -> Iterator[str]:
+    verification(entry)
+    yield from ()
+
+
+def _agree(value: Any, condition: Any, *, searched: bool) -> bool:
+    """Whether a condition is the recipe's value; under a search, a setting may say that each method chose its own."""
+    if searched and isinstance(value, Mapping) and isinstance(condition, Mapping) and set(value) == set(condition):
+        return all(condition[key] in (value[key], SEARCHED) for key in value)
+    return condition == value
 
 
 def _seeds(entry: Entry) -> Iterator[str]:

@@ -1,0 +1,166 @@
+"""Pictures of the site as plain shapes, which the templates draw as SVG: no script, and no picture file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from kdbench.board.entry import Entry
+from kdbench.board.tables import Row
+from kdbench.results.metrics import confusion
+
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 520, 260, 56, 40, 12, 14
+_LABEL, _LETTER, _LINE = 28, 6.5, 13
+"""A label's most letters, and the width of a letter and the height of a line in pixels."""
+_STEPS = (1, 2, 3, 5, 10, 15, 20, 30, 40, 50, 100, 200, 500, 1000)
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A mark on an axis, with its place in pixels."""
+
+    at: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Point:
+    """A row of a table in a chart; `label` is empty where it would cover another."""
+
+    x: float
+    y: float
+    low: float
+    high: float
+    row: Row
+    label: str
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """Accuracy against cost."""
+
+    points: Sequence[Point]
+    x_ticks: Sequence[Tick]
+    y_ticks: Sequence[Tick]
+    without: int
+
+
+@dataclass(frozen=True)
+class Curves:
+    """One quantity over the epochs of a phase, a line a seed."""
+
+    title: str
+    lines: Sequence[tuple[int, str]]
+    x_ticks: Sequence[Tick]
+    y_ticks: Sequence[Tick]
+
+
+@dataclass(frozen=True)
+class Square:
+    """A cell of a confusion matrix that is not empty."""
+
+    row: int
+    column: int
+    share: float
+
+
+def scatter(rows: Sequence[Row], intervals: Sequence[tuple[float, float] | None]) -> Scatter | None:
+    """Accuracy, with its interval, against the seconds of one seed's training, on a logarithmic scale.
+
+    Returns:
+        None where fewer than two rows tell their cost.
+    """
+    costs = [(row.training_seconds, row, interval) for row, interval in zip(rows, intervals, strict=True)]
+    known = [(cost, row, interval or (row.accuracy, row.accuracy)) for cost, row, interval in costs if cost]
+    if len(known) < 2:
+        return None
+    x = _Axis([math.log10(cost) for cost, _, _ in known], LEFT, WIDTH - RIGHT)
+    y = _Axis([end for _, _, interval in known for end in interval], HEIGHT - BOTTOM, TOP)
+    points: list[Point] = []
+    for cost, row, (low, high) in known:
+        at = x(math.log10(cost)), y(row.accuracy)
+        points.append(Point(*at, y(low), y(high), row, _label(row, *at, points)))
+    return Scatter(points, x.at(_round_durations(known), _duration), y.ticks(_per_cent), len(rows) - len(known))
+
+
+def _label(row: Row, x: float, y: float, before: Sequence[Point]) -> str:
+    """The label of a point, where it has room: to its right, above no earlier point or label."""
+    text = row.label if len(row.label) <= _LABEL else f"{row.label[: _LABEL - 1]}…"
+    end = x + 10 + _LETTER * len(text)
+    covered = any(abs(p.y - y) < _LINE and p.x < end and p.x + 10 + _LETTER * len(p.label) > x for p in before)
+    return "" if covered or end > WIDTH else text
+
+
+def _round_durations(known: Sequence[tuple[float, Row, tuple[float, float]]]) -> list[float]:
+    """Round numbers of seconds, minutes and hours between the cheapest and the dearest row."""
+    low, high = min(cost for cost, _, _ in known), max(cost for cost, _, _ in known)
+    inside = [unit * n for unit, most in ((1, 60), (60, 60), (3600, 1e9)) for n in _STEPS if n < most]
+    return [seconds for seconds in inside if low <= seconds <= high] or [low, high]
+
+
+def curves(entry: Entry) -> list[Curves]:
+    """Loss and training accuracy of each phase."""
+    found = []
+    for phase in ("teacher", "student"):
+        for quantity in ("loss", "accuracy"):
+            lines = []
+            for each in entry.result.seeds:
+                own = [e for e in each.claims.curves if e.phase == phase and getattr(e, quantity) is not None]
+                if own:
+                    lines.append((each.seed, [(e.epoch, float(getattr(e, quantity))) for e in own]))
+            if lines:
+                found.append(_curves(f"{phase}: {quantity}", lines, _per_cent if quantity == "accuracy" else _short))
+    return found
+
+
+def _curves(title: str, lines: Sequence[tuple[int, list[tuple[int, float]]]], text: Callable[[float], str]) -> Curves:
+    x = _Axis([epoch for _, line in lines for epoch, _ in line], LEFT, WIDTH - RIGHT, pad=0)
+    y = _Axis([value for _, line in lines for _, value in line], HEIGHT - BOTTOM, TOP)
+    drawn = [(seed, " ".join(f"{x(epoch):.1f},{y(value):.1f}" for epoch, value in line)) for seed, line in lines]
+    return Curves(title, drawn, x.ticks(lambda value: f"{value:.0f}"), y.ticks(text))
+
+
+def squares(entry: Entry) -> list[Square]:
+    """The cells of the confusion matrix over all seeds: the share of a true class (row) predicted as each class."""
+    held = entry.predictions
+    matrix = confusion(held.label, held.logits.argmax(axis=1), len(entry.result.classes))
+    return [Square(int(row), int(column), float(matrix[row, column])) for row, column in np.argwhere(matrix > 0)]
+
+
+class _Axis:
+    """Maps values onto pixels, with a margin and round marks."""
+
+    def __init__(self, values: Sequence[float], start: float, end: float, pad: float = 0.06) -> None:
+        low, high = min(values), max(values)
+        margin = (high - low) * pad or (0.05 if high == low else 0.0)
+        self.low, self.high, self.start, self.end = low - margin, high + margin, start, end
+
+    def __call__(self, value: float) -> float:
+        return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
+
+    def ticks(self, text: Callable[[float], str], count: int = 5) -> list[Tick]:
+        from matplotlib.ticker import MaxNLocator
+
+        marks = MaxNLocator(count).tick_values(self.low, self.high)
+        return [Tick(self(float(v)), text(float(v))) for v in marks if self.low <= v <= self.high]
+
+    def at(self, values: Sequence[float], text: Callable[[float], str]) -> list[Tick]:
+        """Marks at given values of a logarithmic axis."""
+        return [Tick(self(math.log10(value)), text(value)) for value in values]
+
+
+def _per_cent(share: float) -> str:
+    return f"{100 * share:.3g} %"
+
+
+def _short(value: float) -> str:
+    return f"{value:.3g}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.3g} s"
+    return f"{seconds / 60:.3g} min" if seconds < 7200 else f"{seconds / 3600:.3g} h"

@@ -1,0 +1,51 @@
+"""What the site writes about pairs: a cell of the matrix, and what a gain means beside the controls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kdbench.board.tables import Row, Table
+from kdbench.comparison.controls import read_gain
+from kdbench.statistics import Comparison, Verdict
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A cell of the matrix: `kind` is `better`, `worse` or `alike`."""
+
+    text: str
+    kind: str
+    about: str
+
+
+def difference(pairs: Comparison, row: str, column: str) -> Difference:
+    """How far the row's method lies above the column's, in points.
+
+    Args:
+        pairs: The comparison of a table.
+        row: A method of it.
+        column: Another.
+    """
+    pair = pairs.pair(row, column)
+    swapped = pair.first != row
+    sign = -1 if swapped else 1
+    ends = sorted((sign * pair.interval.low, sign * pair.interval.high))
+    wins = Verdict.SECOND if swapped else Verdict.FIRST
+    kind = "alike" if pair.verdict is Verdict.NEITHER else "better" if pair.verdict is wins else "worse"
+    said = "cannot be told apart" if kind == "alike" else kind
+    return Difference(
+        f"{100 * sign * pair.difference:+.1f}",
+        kind,
+        f"{row} against {column}: 95 % interval {100 * ends[0]:+.1f} to {100 * ends[1]:+.1f}, "
+        f"p = {pair.p_holm:.2g} after Holm; {said}",
+    )
+
+
+def reading(table: Table, row: Row) -> str:
+    """What a row's gain over the student alone may be called; empty where it was not compared."""
+    pairs, alone = table.statements.pairs, table.alone
+    compared = {method.method for method in pairs.methods} if pairs else set()
+    if pairs is None or alone is None or row is alone or not {row.label, alone.label} <= compared:
+        return ""
+    controls = [each.label for each in table.rows if each.control and each.label in compared]
+    return str(read_gain(pairs, row.label, alone.label, controls))

@@ -1,0 +1,205 @@
+"""What may be ranked together: one table for each set of conditions, and its rows."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kdbench.board.entry import Entry, place
+from kdbench.board.statements import Statements, stated
+from kdbench.board.tier import Tier
+from kdbench.board.verify import Checked, differences
+from kdbench.comparison.controls import control_of
+from kdbench.comparison.table import tuning_label
+from kdbench.errors import DataError
+from kdbench.results.gain import ALONE, PLAIN
+
+
+@dataclass(frozen=True)
+class Row:
+    """One submission in a table.
+
+    Attributes:
+        entry: The submission.
+        tier: How far it is proven.
+        label: The method's name; with the id where the table has it twice.
+    """
+
+    entry: Entry
+    tier: Tier
+    label: str
+
+    @cached_property
+    def href(self) -> str:
+        """Folder of its page below the site's root."""
+        return place(self.entry.result).as_posix()
+
+    @cached_property
+    def accuracy(self) -> float:
+        """Mean over the seeds."""
+        return float(np.mean(self.entry.result.accuracies))
+
+    @cached_property
+    def sd(self) -> float:
+        """Sample standard deviation of the accuracy over the seeds (n − 1)."""
+        return float(np.std(self.entry.result.accuracies, ddof=1))
+
+    def metric(self, name: str) -> float:
+        """Mean of a metric over the seeds."""
+        return float(np.mean([getattr(each.metrics, name) for each in self.entry.result.seeds]))
+
+    def cost(self, name: str) -> float | None:
+        """Median of a cost over the seeds; None where a run does not tell."""
+        found = [each.claims.cost.get(name) for each in self.entry.result.seeds]
+        known = [value for value in found if value is not None]
+        return float(np.median(known)) if len(known) == len(found) else None
+
+    @cached_property
+    def training_seconds(self) -> float | None:
+        """Seconds of one seed's training, the teacher's included."""
+        own = self.cost("train_seconds")
+        teacher = self.cost("teacher_seconds") if any(e.claims.teacher for e in self.entry.result.seeds) else 0.0
+        # A network that is a teacher itself reports the same seconds under both keys.
+        if own is None or self.is_teacher:
+            return own
+        return own + (teacher or 0.0)
+
+    @cached_property
+    def is_teacher(self) -> bool:
+        """Whether the reported network is the teacher itself."""
+        return all(epoch.phase == "teacher" for each in self.entry.result.seeds for epoch in each.claims.curves)
+
+    @cached_property
+    def recipe(self) -> str:
+        """The resolved recipe as comparable text."""
+        return json.dumps(self.entry.recipe.model_dump(mode="json"), sort_keys=True)
+
+    @cached_property
+    def control(self) -> str | None:
+        """Which control the recipe is; None for a method."""
+        return control_of(self.entry.recipe.model_dump(mode="json"))
+
+    @cached_property
+    def is_alone(self) -> bool:
+        """Whether it is the student without a teacher, which learns by plain cross-entropy."""
+        student = self.entry.recipe.student
+        losses = {name: term.model_dump() for name, term in student.losses.items()} if student else None
+        return self.entry.result.method in ALONE.values() and losses == PLAIN
+
+    @property
+    def tuning(self) -> str:
+        """How the recipe's settings were found."""
+        return tuning_label(self.entry.result.conditions.get("tuning"))
+
+    @cached_property
+    def teacher(self) -> float | None:
+        """The teacher's own accuracy, mean over the seeds; None where there is none."""
+        found = [each.claims.teacher.accuracy for each in self.entry.result.seeds if each.claims.teacher]
+        return float(np.mean(found)) if found and not self.is_teacher else None
+
+    def gain(self, alone: Row | None) -> float | None:
+        """Accuracy above the student alone, at the seeds that both have."""
+        if alone is None or alone is self:
+            return None
+        pairs = zip(self.entry.result.accuracies, alone.entry.result.accuracies, strict=False)
+        return float(np.mean([own - other for own, other in pairs]))
+
+
+@dataclass(frozen=True)
+class Table:
+    """Submissions under one set of conditions, the most accurate first.
+
+    Attributes:
+        conditions: What they share.
+        rows: The submissions.
+        differs: How the conditions differ from those of the protocol's first table.
+    """
+
+    conditions: Mapping[str, Any]
+    rows: Sequence[Row]
+    differs: Sequence[str] = field(default=())
+
+    @property
+    def title(self) -> str:
+        """Preset and what the networks see at test time."""
+        seen = ", ".join(map(str, self.conditions.get("test_modalities") or ["unknown"]))
+        return f"{self.conditions.get('preset')} · {seen}"
+
+    @cached_property
+    def alone(self) -> Row | None:
+        """The student without a teacher, which gains are above."""
+        return next((row for row in self.rows if row.is_alone), None)
+
+    @cached_property
+    def statements(self) -> Statements:
+        """Intervals and paired differences."""
+        return stated([row.entry for row in self.rows], [row.label for row in self.rows])
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """All tables of one protocol of a data set."""
+
+    dataset: str
+    name: str
+    tables: Sequence[Table]
+
+    @property
+    def folder(self) -> Path:
+        """Its folder below the site's root."""
+        return place(self.tables[0].rows[0].entry.result).parent.parent
+
+    @property
+    def rows(self) -> list[Row]:
+        """Every submission."""
+        return [row for table in self.tables for row in table.rows]
+
+
+def protocols(checked: Sequence[Checked]) -> list[Protocol]:
+    """Groups verified submissions by data set and protocol, then by everything that must be equal in one ranking.
+
+    Raises:
+        DataError: A submission does not verify.
+    """
+    by_protocol: dict[tuple[str, str], dict[str, list[Checked]]] = defaultdict(lambda: defaultdict(list))
+    for each in checked:
+        if each.entry is None or each.problems:
+            raise DataError(f"{each.folder} does not verify: {'; '.join(each.problems)}")
+        result = each.entry.result
+        conditions = json.dumps([result.conditions, result.classes], sort_keys=True)
+        by_protocol[result.dataset, result.protocol][conditions].append(each)
+    found = []
+    for (dataset, name), groups in sorted(by_protocol.items()):
+        ordered = sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))
+        made = [table(group) for _, group in ordered]
+        first = made[0].conditions
+        others = [Table(t.conditions, t.rows, differences(first, t.conditions)) for t in made[1:]]
+        found.append(Protocol(dataset, name, [made[0], *others]))
+    return found
+
+
+def table(group: Sequence[Checked]) -> Table:
+    """Ranks submissions.
+
+    Raises:
+        DataError: Their conditions are unlike; the difference is named.
+    """
+    held = [(each.entry, each.tier) for each in group if each.entry is not None]
+    first = held[0][0].result
+    for entry, _ in held[1:]:
+        if entry.result.conditions != first.conditions:
+            unlike = "; ".join(differences(first.conditions, entry.result.conditions))
+            raise DataError(f"{held[0][0].folder} and {entry.folder} cannot stand in one table: {unlike}")
+    names = [entry.result.method for entry, _ in held]
+    rows = [
+        Row(entry, tier, name if names.count(name) == 1 else f"{name} ({entry.result.id})")
+        for name, (entry, tier) in zip(names, held, strict=True)
+    ]
+    return Table(first.conditions, sorted(rows, key=lambda row: (-row.accuracy, row.label)))

@@ -1,0 +1,61 @@
+// Sorts and filters the tables. Reads and moves what the page holds; makes no markup and asks nobody for anything.
+"use strict";
+
+function valueOf(row, column) {
+  const cell = row.cells[column];
+  return cell.dataset.value !== undefined ? cell.dataset.value : cell.textContent.trim();
+}
+
+function compare(a, b) {
+  // What is not known comes last, whichever way the column is sorted.
+  if (a === "" || b === "") return { fixed: (a === "") - (b === "") };
+  const x = Number(a), y = Number(b);
+  return { order: Number.isNaN(x) || Number.isNaN(y) ? a.localeCompare(b, "en", { numeric: true }) : x - y };
+}
+
+function sort(table, heading) {
+  const column = heading.cellIndex;
+  const first = heading.dataset.first || "ascending";
+  const other = first === "ascending" ? "descending" : "ascending";
+  const direction = heading.getAttribute("aria-sort") === first ? other : first;
+  const sign = direction === "ascending" ? 1 : -1;
+  const body = table.tBodies[0];
+  const rows = Array.from(body.rows, (row, place) => ({ row, place, value: valueOf(row, column) }));
+  rows.sort((a, b) => {
+    const { fixed, order } = compare(a.value, b.value);
+    return fixed || sign * (order || 0) || a.place - b.place;
+  });
+  for (const each of table.tHead.rows[0].cells) each.removeAttribute("aria-sort");
+  heading.setAttribute("aria-sort", direction);
+  body.append(...rows.map((each) => each.row));
+}
+
+function filter(box) {
+  const words = box.querySelector("input").value.toLowerCase().split(/\s+/).filter(Boolean);
+  const choices = Array.from(box.querySelectorAll("select")).filter((select) => select.value);
+  let shown = 0, all = 0;
+  for (const table of document.querySelectorAll("table[data-filtered]")) {
+    for (const row of table.tBodies[0].rows) {
+      const text = row.textContent.toLowerCase();
+      const fits = words.every((word) => text.includes(word))
+        && choices.every((select) => row.getAttribute("data-" + select.name) === select.value);
+      row.hidden = !fits;
+      shown += fits;
+      all += 1;
+    }
+  }
+  box.querySelector("output").textContent = shown + " of " + all + " rows";
+}
+
+for (const table of document.querySelectorAll("table[data-sortable]")) {
+  for (const heading of table.tHead.rows[0].cells) {
+    const button = heading.querySelector("button");
+    if (button) button.addEventListener("click", () => sort(table, heading));
+  }
+}
+for (const box of document.querySelectorAll("form[data-filter]")) {
+  box.addEventListener("input", () => filter(box));
+  box.addEventListener("submit", (event) => event.preventDefault());
+  box.hidden = false;
+  filter(box);
+}

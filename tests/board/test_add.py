@@ -1,0 +1,109 @@
+"""Submissions of finished runs: what they hold, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import board_runs
+import pytest
+import yaml
+
+from kdbench.board.add import add
+from kdbench.board.entry import load
+from kdbench.errors import DataError, UsageError
+from kdbench.recipe import Recipe
+
+
+def test_a_submission_holds_every_seed_and_lies_where_its_content_says(submission: Path, board: Path) -> None:
+    entry = load(submission)
+    assert submission == board / "submissions/utd_mhad/cross_subject/hinton" / entry.result.id
+    assert [each.seed for each in entry.result.seeds] == [0, 1, 2]
+    assert entry.predictions.logits.shape == (3 * 430, 27)
+    assert Recipe.model_validate(yaml.safe_load(entry.recipe_text)).name == "hinton"
+    assert [each["seed"] for each in json.loads((submission / "environment.json").read_text())] == [0, 1, 2]
+
+
+def test_no_path_of_the_command_line_is_published(submission: Path) -> None:
+    text = b"".join(path.read_bytes() for path in submission.iterdir())
+    assert b"/home/me" not in text
+    assert b"command" not in (submission / "environment.json").read_bytes()
+
+
+def test_the_same_runs_give_the_same_submission(tmp_path: Path, board: Path) -> None:
+    made = board_runs.runs(tmp_path / "runs", "hinton")
+    assert add(made, board) == add(made[::-1], board)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"conditions": {"precision": "bf16"}}, 'unlike conditions: precision: "fp32", "bf16"'),
+        ({"method": "other"}, 'unlike method: "hinton", "other"'),
+        ({"status": "interrupted"}, "is interrupted, expected a finished run"),
+        ({"conditions": {"part": "validation"}}, "reports the validation part"),
+        ({"excluded": {"a1_s2_t1": "cut off"}}, "left out 1 broken recordings"),
+        ({"recipe": {"summary": "mine: /home/me/notes.txt"}}, "unlike recipe"),
+    ],
+)
+def test_a_run_that_does_not_fit_is_refused(tmp_path: Path, board: Path, change: dict, said: str) -> None:
+    odd = board_runs.run(tmp_path / "odd", "hinton", 2, **change)
+    with pytest.raises(UsageError) as refused:
+        add([*board_runs.runs(tmp_path / "runs", "hinton", seeds=2), odd], board)
+    assert said in str(refused.value)
+    assert not list(board.rglob("result.json"))
+
+
+@pytest.mark.parametrize(
+    ("seeds", "said"),
+    [
+        ([0, 1], "seed 2 is missing"),
+        ([0, 2, 3], "seed 1 is missing"),
+        ([0, 1, 1, 2], "seed 1 is given twice"),
+        ([], "no run"),
+    ],
+)
+def test_seeds_have_to_be_whole(tmp_path: Path, board: Path, seeds: list[int], said: str) -> None:
+    made = [board_runs.run(tmp_path / str(place), "hinton", seed) for place, seed in enumerate(seeds)]
+    with pytest.raises(UsageError, match=said):
+        add(made, board)
+
+
+@pytest.mark.parametrize("value", ["/home/me/data", "see ~/notes", r"C:\Users\me\x", "../weights.safetensors"])
+def test_a_path_in_a_recipe_is_refused(tmp_path: Path, board: Path, value: str) -> None:
+    recipe = {"summary": value}
+    with pytest.raises(UsageError, match="belongs to one machine"):
+        add(board_runs.runs(tmp_path / "runs", "hinton", recipe=recipe), board)
+
+
+def test_text_with_a_slash_is_no_path(tmp_path: Path, board: Path) -> None:
+    recipe = {"summary": "m/s and/or 1/2, https://doi.org/10.1/x, a / b"}
+    assert add(board_runs.runs(tmp_path / "runs", "hinton", recipe=recipe), board).is_dir()
+
+
+def test_metrics_that_the_predictions_do_not_give_are_refused_and_leave_nothing(tmp_path: Path, board: Path) -> None:
+    made = board_runs.runs(tmp_path / "runs", "hinton")
+    path = made[1] / "run.json"
+    result = json.loads(path.read_text())
+    result["metrics"]["accuracy"] += 0.01
+    path.write_text(json.dumps(result))
+    with pytest.raises(DataError, match="seed 1: accuracy is"):
+        add(made, board)
+    assert not list(board.rglob("*.json"))
+
+
+def test_a_half_written_run_is_named(tmp_path: Path, board: Path) -> None:
+    made = board_runs.runs(tmp_path / "runs", "hinton")
+    (made[2] / "run.json").write_text('{"schema_version": 1, "sta')
+    with pytest.raises(DataError, match=made[2].name):
+        add(made, board)
+
+
+def test_a_picture_comes_along(tmp_path: Path, board: Path) -> None:
+    from PIL import Image
+
+    Image.new("RGB", (4, 4)).save(tmp_path / "cam.png")
+    folder = add(board_runs.runs(tmp_path / "runs", "hinton"), board, picture=tmp_path / "cam.png")
+    assert (folder / "grad_cam.png").read_bytes() == (tmp_path / "cam.png").read_bytes()
+    with pytest.raises(UsageError, match="PNG or GIF"):
+        add(board_runs.runs(tmp_path / "more", "rkd"), board, picture=folder / "recipe.yaml")

@@ -1,0 +1,265 @@
+"""The built site in a headless Chromium: it loads without a word on the console, sorts, filters, and runs no guest."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import board_runs
+import pytest
+import yaml
+from browser import chromium
+
+from kdbench.board.add import add
+from kdbench.board.build import build, command
+from kdbench.board.entry import found
+from kdbench.board.serve import server
+from kdbench.board.tables import protocols
+from kdbench.board.verify import verify
+from kdbench.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+HOSTILE = "\"><img src=x onerror=alert(1)><script>alert(2)</script>{{7*7}}=cmd|'x'!A0\\input{x}"
+PAGE = "utd_mhad/cross_subject/index.html"
+METHODS = {"student_only": 0.70, "hinton": 0.80, "rkd": 0.78, HOSTILE: 0.60}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("board")
+    (root / "leaderboard").mkdir()
+    for place, (method, right) in enumerate(METHODS.items()):
+        base = method if method != HOSTILE else "hinton"
+        own = {"recipe": {"summary": HOSTILE, "source": HOSTILE}} if method == HOSTILE else {}
+        add(board_runs.runs(root / str(place), method, right=right, base=base, **own), root / "leaderboard")
+    return build(root / "leaderboard", root / "site").folder
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A page that fails the test for any word on the console, any error, dialog or request beyond the site."""
+    with browser.new_context() as context:
+        page = context.new_page()
+        heard: list[str] = []
+        page.on("console", lambda message: heard.append(message.text))
+        page.on("pageerror", lambda error: heard.append(str(error)))
+        page.on("dialog", lambda dialog: heard.append(f"dialog: {dialog.message}"))
+        page.on("request", lambda request: heard.append(request.url) if not _own(request.url) else None)
+        yield page
+        assert heard == []
+
+
+def _own(url: str) -> bool:
+    return url.startswith(("file:", "data:", "http://127.0.0.1:"))
+
+
+def column(page: Page, number: int) -> list[str]:
+    return (
+        page.locator("#table-1 table[data-sortable] tbody tr:visible")
+        .locator(f"td:nth-child({number})")
+        .all_inner_texts()
+    )
+
+
+@pytest.mark.browser
+def test_every_page_opens_from_the_disk(site: Path, page: Page) -> None:
+    pages = sorted(site.rglob("*.html"))
+    assert len(pages) == 2 + len(METHODS)
+    for path in pages:
+        page.goto(path.as_uri())
+        assert page.locator("h1").count() == 1
+        script = "links => links.map(link => new URL(link.getAttribute('href'), location).href)"
+        for link in page.locator("a[href]").evaluate_all(script):
+            assert Path(urllib.request.url2pathname(link.removeprefix("file://")).partition("#")[0]).is_file(), link
+
+
+@pytest.mark.browser
+def test_a_column_sorts_both_ways_and_says_so(site: Path, page: Page) -> None:
+    page.goto((site / PAGE).as_uri())
+    accuracy = page.locator("#table-1 th", has_text="accuracy, %")
+    ranked = column(page, 2)
+    assert ranked == sorted(ranked, reverse=True)
+    assert accuracy.get_attribute("aria-sort") == "descending"
+    accuracy.get_by_role("button").click()
+    assert column(page, 2) == ranked[::-1]
+    assert accuracy.get_attribute("aria-sort") == "ascending"
+    gain = page.locator("#table-1 th", has_text=re.compile("^gain ?$"))
+    gain.get_by_role("button").click()
+    assert column(page, 4)[-1] == "–"
+    gain.get_by_role("button").click()
+    assert column(page, 4)[-1] == "–"
+    assert accuracy.get_attribute("aria-sort") is None
+
+
+@pytest.mark.browser
+def test_rows_are_filtered_by_words_and_choices(site: Path, page: Page) -> None:
+    page.goto((site / PAGE).as_uri())
+    assert page.locator("output").inner_text() == "4 of 4 rows"
+    page.get_by_role("searchbox").fill("HINTON re-scored")
+    assert column(page, 1) == ["hinton"]
+    assert page.locator("output").inner_text() == "1 of 4 rows"
+    page.get_by_label("Tier").select_option("reported")
+    assert column(page, 1) == []
+    page.get_by_role("searchbox").fill("")
+    page.get_by_label("Tier").select_option("")
+    assert len(column(page, 1)) == 4
+
+
+@pytest.mark.browser
+def test_a_hostile_submission_is_shown_and_does_nothing(site: Path, page: Page) -> None:
+    page.goto((site / PAGE).as_uri())
+    page.get_by_role("link", name=HOSTILE).first.click()
+    assert HOSTILE in page.locator("h1").inner_text()
+    assert yaml.safe_load(page.locator("pre").nth(1).inner_text())["source"] == HOSTILE
+    assert page.locator("img").count() == 0
+    assert page.locator("script").count() == 1
+    page.wait_for_timeout(100)
+
+
+@pytest.mark.browser
+def test_the_policy_stops_what_slips_in(site: Path, browser: Browser, tmp_path: Path) -> None:
+    text = (site / "index.html").read_text()
+    (tmp_path / "index.html").write_text(text.replace("<main>", "<main><script>document.title = 'taken'</script>"))
+    page = browser.new_page()
+    page.goto((tmp_path / "index.html").as_uri())
+    assert page.title() == "kdbench leaderboard"
+
+
+@pytest.mark.browser
+def test_a_phone_shows_everything_without_scrolling_the_page_sideways(site: Path, browser: Browser) -> None:
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    for path in sorted(site.rglob("*.html")):
+        page.goto(path.as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, path
+
+
+@pytest.mark.browser
+def test_five_hundred_rows_are_painted_within_a_second(site: Path, browser: Browser, tmp_path: Path) -> None:
+    text = (site / PAGE).read_text()
+    (row,) = re.findall(
+        r'<tr data-preset="small" data-tier="re-scored">\n<td><a [^>]*>hinton</a>.*?</tr>', text, re.DOTALL
+    )
+    (tmp_path / "many.html").write_text(text.replace(row, row * 500))
+    page = browser.new_page()
+    page.goto((tmp_path / "many.html").as_uri())
+    assert page.locator("output").inner_text() == "503 of 503 rows"
+    painted = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
+    assert painted < 1000
+    script = "th => { const start = performance.now(); th.querySelector('button').click(); return performance.now() - start }"
+    assert page.locator("#table-1 th", has_text="accuracy, %").evaluate(script) < 1000
+
+
+@pytest.mark.browser
+def test_the_server_shows_it_with_its_headers(site: Path, page: Page) -> None:
+    with server(site) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{running.server_address[1]}"
+        page.goto(f"{address}/{PAGE}")
+        assert len(column(page, 1)) == 4
+        with urllib.request.urlopen(f"{address}/index.html") as reply:
+            assert reply.headers["X-Content-Type-Options"] == "nosniff"
+            assert reply.headers["Content-Security-Policy"] == "frame-ancestors 'none'"
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            urllib.request.urlopen(f"{address}/utd_mhad/")
+        running.shutdown()
+
+
+def test_no_page_names_another_origin(site: Path) -> None:
+    for path in site.rglob("*.html"):
+        text = path.read_text()
+        assert not re.search(r"""(?:src|href|action|url\()\s*=?\s*["']?(?:https?:)?//""", text), path
+        assert "default-src 'none'; script-src 'sha256-" in html.unescape(text)
+        assert HOSTILE not in text
+
+
+def test_downloads_hold_every_row_and_escape_names(site: Path) -> None:
+    folder = (site / PAGE).parent
+    rows = json.loads((folder / "table.json").read_text())["rows"]
+    assert [row["method"] for row in rows] == ["hinton", "rkd", "student_only", HOSTILE]
+    assert rows[2]["gain"] is None
+    assert rows[0]["gain"] == pytest.approx(rows[0]["accuracy"] - rows[2]["accuracy"])
+    assert (folder / "table.csv").read_text().count("\n") == 5
+    latex = (folder / "table.tex").read_text()
+    assert r"\toprule" in latex
+    assert r"\textbackslash{}input\{x\}" in latex
+    assert r"\input{x}" not in latex + (site / "kdbench.bib").read_text()
+
+
+def test_a_name_that_a_spreadsheet_would_run_is_quoted(tmp_path: Path, board: Path) -> None:
+    add(board_runs.runs(tmp_path / "runs", "=HYPERLINK(1)"), board)
+    folder = build(board, tmp_path / "site").folder / "utd_mhad/cross_subject"
+    assert "'=HYPERLINK(1)" in (folder / "table.csv").read_text()
+
+
+def test_unlike_conditions_stand_in_tables_of_their_own(tmp_path: Path, board: Path) -> None:
+    add(board_runs.runs(tmp_path / "a", "hinton"), board)
+    other = {"libraries": board_runs.LIBRARIES | {"torch": "3.0.0"}}
+    add(board_runs.runs(tmp_path / "b", "rkd", base="rkd", conditions=other, environment=other), board)
+    (protocol,) = protocols(verify(found(board)))
+    assert [len(table.rows) for table in protocol.tables] == [1, 1]
+    (difference,) = protocol.tables[1].differs
+    assert difference.startswith("libraries.torch: ")
+    text = (build(board, tmp_path / "site").folder / PAGE).read_text()
+    assert "libraries.torch: &#34;" in text
+
+
+def test_the_command_runs_it_again(tmp_path: Path, board: Path) -> None:
+    add(board_runs.runs(tmp_path / "a", "hinton"), board)
+    add(board_runs.runs(tmp_path / "b", "mine $(x)"), board)
+    rows = {row.label: row for row in protocols(verify(found(board)))[0].rows}
+    expected = (
+        "kdbench run --method {} --dataset utd_mhad --protocol cross_subject --preset small --video depth --seeds 3"
+    )
+    assert command(rows["hinton"], "hinton") == expected.format("hinton")
+    folder = build(board, tmp_path / "site").folder
+    assert expected.format("hinton") in (folder / rows["hinton"].href / "index.html").read_text()
+    mine = folder / rows["mine $(x)"].href
+    assert expected.format("./mine___x_.yaml") in (mine / "index.html").read_text()
+    assert (mine / "mine___x_.yaml").is_file()
+
+
+def test_a_control_is_marked(tmp_path: Path, board: Path) -> None:
+    recipe = board_runs.resolve("hinton", "small").model_dump(mode="json")
+    student = {"student": recipe["student"] | {"pairing": "shuffled"}}
+    add(board_runs.runs(tmp_path / "a", "wrong", recipe=student), board)
+    text = (build(board, tmp_path / "site").folder / PAGE).read_text()
+    assert '<span class="tag control" title="teacher paired with the wrong trials">control</span>' in text
+
+
+def test_a_board_that_does_not_verify_is_not_built(submission: Path, board: Path, tmp_path: Path) -> None:
+    (submission / "recipe.yaml").unlink()
+    with pytest.raises(DataError, match=r"recipe\.yaml is missing"):
+        build(board, tmp_path / "site")
+    assert not (tmp_path / "site").exists()
+
+
+def test_an_empty_board_says_how_to_begin(board: Path, tmp_path: Path) -> None:
+    site = build(board, tmp_path / "site")
+    assert (site.submissions, site.tables) == (0, 0)
+    assert "kdbench leaderboard add RUN RUN RUN" in (site.folder / "index.html").read_text()
+
+
+def test_a_site_replaces_a_site_and_nothing_else(board: Path, tmp_path: Path) -> None:
+    build(board, tmp_path / "site")
+    (tmp_path / "site/old.html").touch()
+    assert not (build(board, tmp_path / "site").folder / "old.html").exists()
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis/chapter.tex").touch()
+    with pytest.raises(UsageError, match="is no site"):
+        build(board, tmp_path / "thesis")
+    assert (tmp_path / "thesis/chapter.tex").exists()

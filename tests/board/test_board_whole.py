@@ -1,0 +1,148 @@
+"""From trained runs to a board, by the commands; trained again; and what the commands say when something is wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import board_runs
+import pytest
+from helpers import tiny
+
+from kdbench.board.entry import load
+from kdbench.board.rerun import rerun
+from kdbench.board.schema import json_schema
+from kdbench.board.tier import Tier
+from kdbench.board.verify import check
+from kdbench.cli import main
+from kdbench.errors import DataError
+
+ROOT = Path(__file__).parents[2]
+
+
+def kdbench(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as stopped:
+        main(["leaderboard", *map(str, arguments)])
+    return int(stopped.value.code or 0)
+
+
+def test_the_published_schema_is_the_one_that_is_checked() -> None:
+    published = json.loads((ROOT / "leaderboard/schema/submission-1.json").read_text())
+    assert published == json_schema()
+
+
+def test_the_shipped_board_verifies(capsys: pytest.CaptureFixture[str]) -> None:
+    assert kdbench("verify", "--board", ROOT / "leaderboard") == 0
+    assert "submissions stand" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_trained_runs_are_submitted_shown_and_trained_again(
+    tmp_path: Path, board: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = [tiny("hinton", tmp_path / "runs", seed=seed).folder for seed in range(3)]
+    assert kdbench("add", *made, "--board", board) == 0
+    folder = Path(capsys.readouterr().out.strip())
+    assert check(folder).tier is Tier.RESCORED
+    assert {epoch.phase for epoch in load(folder).result.seeds[0].claims.curves} == {"teacher", "student"}
+    assert kdbench("build", "--board", board, "--out", tmp_path / "site") == 0
+    assert kdbench("verify", folder, "--rerun", "--tolerance", 0, "--out", tmp_path / "again") == 0
+    out = capsys.readouterr().out
+    assert out.count("100.0 % of the predictions alike") == 3
+    assert out.splitlines()[-2].startswith("re-run")
+    assert check(folder).tier is Tier.RERUN
+
+
+@pytest.mark.slow
+def test_a_second_training_that_comes_to_something_else_gives_no_tier(tmp_path: Path, board: Path) -> None:
+    made = [tiny("student_only", tmp_path / "runs", seed=seed).folder for seed in range(3)]
+    # What was trained at other settings, submitted under these ones.
+    other = tiny("student_only", tmp_path / "other", "student.train.lr=0.5", seed=1).folder
+    for name in ("predictions.parquet",):
+        (made[1] / name).write_bytes((other / name).read_bytes())
+    result = json.loads((made[1] / "run.json").read_text())
+    result["metrics"] = json.loads((other / "run.json").read_text())["metrics"]
+    (made[1] / "run.json").write_text(json.dumps(result))
+    assert kdbench("add", *made, "--board", board) == 0
+    (folder,) = (path.parent for path in board.rglob("result.json"))
+    with pytest.raises(DataError, match="seed 1 comes to an accuracy of"):
+        rerun(folder, tmp_path / "again", tolerance=0)
+    assert check(folder).tier is Tier.RESCORED
+
+
+def test_a_record_of_another_content_gives_no_tier(submission: Path) -> None:
+    record = {
+        "id": submission.name,
+        "tolerance": 0.02,
+        "seeds": {seed: {"then": 0.8, "now": 0.8, "same": 1.0} for seed in range(3)},
+        "environment": {},
+        "date": "2026-11-23",
+    }
+    (submission / "verification.json").write_text(json.dumps(record))
+    assert check(submission).tier is Tier.RERUN
+    for wrong in ({"id": "0" * 12}, {"seeds": {0: record["seeds"][0]}}, {"tier": "gold"}):
+        (submission / "verification.json").write_text(json.dumps(record | wrong))
+        assert check(submission).tier is not Tier.RERUN
+        assert any("verification.json" in problem for problem in check(submission).problems)
+
+
+def test_problems_are_all_listed_with_exit_code_3(
+    tmp_path: Path, board: Path, submission: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (submission / "recipe.yaml").write_text("name: other\n")
+    (submission / "more.txt").touch()
+    assert kdbench("verify", "--board", board) == 3
+    said = capsys.readouterr()
+    assert "recipe.yaml was edited" in said.out
+    assert "'more.txt' is no file of this submission" in said.out
+    assert "in 1 of 1 submissions" in said.err
+    assert kdbench("build", "--board", board, "--out", tmp_path / "site") == 3
+    assert "does not verify" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["add", "nowhere"], "nowhere"),
+        (["verify", "--board", "nowhere"], "there is no board in nowhere"),
+        (["verify", "."], "there is no submission in ."),
+        (["verify", "--rerun"], "Name the submissions"),
+        (["serve", "--site", "nowhere"], "there is no site in nowhere"),
+    ],
+)
+def test_bad_requests_say_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    (tmp_path / "leaderboard").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert kdbench(*arguments) in {2, 3}
+    assert said in capsys.readouterr().err
+
+
+def test_a_data_set_whose_files_decide_its_trials_stays_reported(tmp_path: Path, board: Path) -> None:
+    from kdbench.board.add import add
+    from kdbench.data.card import load_card
+    from kdbench.results.metrics import over_shuffles
+
+    classes = load_card("mmact").class_names
+    changes = {"dataset": "mmact", "protocol": "cross_subject"}
+    made = board_runs.runs(tmp_path / "runs", "hinton", **changes, conditions=changes)
+    for folder in made:
+        _with_classes(folder, classes, over_shuffles)
+    held = check(add(made, board))
+    assert held.problems == ()
+    assert held.tier is Tier.REPORTED
+
+
+def _with_classes(folder: Path, classes: tuple[str, ...], scored) -> None:
+    import numpy as np
+    import pandas as pd
+
+    table = pd.read_parquet(folder / "predictions.parquet")
+    for extra in range(27, len(classes)):
+        table[f"logit_{extra}"] = np.float32(-9)
+    table.to_parquet(folder / "predictions.parquet", index=False)
+    logits = table[[f"logit_{k}" for k in range(len(classes))]].to_numpy()
+    result = json.loads((folder / "run.json").read_text())
+    result["metrics"] = scored(logits[None], table["label"].to_numpy(), classes)
+    (folder / "run.json").write_text(json.dumps(result))
