@@ -9,6 +9,7 @@ from kdbench.registry import dataset, encoder, fusion, loss, representation
 
 if TYPE_CHECKING:
     from kdbench.comparison import compare
+    from kdbench.explanation.make import explain
     from kdbench.plugins.file import load_plugin
     from kdbench.runner import run
     from kdbench.types import Batch, Context, Features
@@ -22,6 +23,7 @@ __all__ = [
     "compare",
     "dataset",
     "encoder",
+    "explain",
     "fusion",
     "load_plugin",
     "loss",
@@ -32,6 +34,7 @@ __all__ = [
 _LAZY = {
     "run": "kdbench.runner",
     "compare": "kdbench.comparison",
+    "explain": "kdbench.explanation.make",
     "load_plugin": "kdbench.plugins.file",
     "Batch": "kdbench.types",
     "Context": "kdbench.types",

@@ -22,6 +22,7 @@ COMMANDS = {
     "list": ("kdbench.cli.listing:list_parts", "List methods, data sets and parts, with where each comes from."),
     "describe": ("kdbench.cli.describe:describe", "Explain one part, method or data set."),
     "check": ("kdbench.cli.check:check", "Hold a part, a method or a data set to what it promises."),
+    "explain": ("kdbench.cli.explain:explain", "Show what a run has learnt, in pictures and numbers."),
     "new": ("kdbench.cli.new:new", "Start a part, method or data set of your own, with tests."),
     "doctor": ("kdbench.cli.doctor:doctor", "Check the set-up, with the next step for whatever is amiss."),
 }

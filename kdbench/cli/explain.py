@@ -1,0 +1,60 @@
+"""`kdbench explain`: what a finished run has learnt, in pictures and numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kdbench.explanation import PARTS
+
+
+def explain(
+    run: Annotated[str, typer.Argument(help="A run's folder, or a beginning of its name that no other run has.")],
+    against: Annotated[
+        str | None, typer.Option(help="Another run of the same trials: which trials it gains and loses.")
+    ] = None,
+    only: Annotated[list[str] | None, typer.Option(help=f"One of {', '.join(PARTS)}; repeatable.")] = None,
+    trials: Annotated[
+        list[str] | None, typer.Option("--trial", help="A trial to look at besides the best and the worst; repeatable.")
+    ] = None,
+    draws: Annotated[int, typer.Option(help="Random draws of each corruption.", min=1)] = 3,
+    dataset: Annotated[
+        str | None, typer.Option(help="The data set's card, where the run's name of it does not lead there.")
+    ] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Where the data sets lie.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    out: Annotated[Path | None, typer.Option(help="Folder of the runs; ./runs by default.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Make again what is there.")] = False,
+) -> None:
+    """Shows what a finished run has learnt: a page of pictures, and explain.json with the numbers.
+
+    Nothing is trained. What is there already and still true is kept.
+    """
+    from rich.console import Console
+
+    from kdbench.engine.progress import duration, reporter_for
+    from kdbench.explanation.make import explain as explain_run
+
+    console = Console()
+    found = explain_run(
+        run,
+        against=against,
+        only=only or (),
+        trials=trials or (),
+        draws=draws,
+        dataset=dataset,
+        data_dir=data_dir,
+        device=device,
+        out=out,
+        fresh=fresh,
+        reporter=reporter_for(console),
+    )
+    seconds = sum(found.record["parts"][name]["seconds"] for name in found.made)
+    said = [f"made {', '.join(found.made)} in {duration(seconds)}"] if found.made else []
+    said += [f"kept {', '.join(found.kept)} (--fresh makes them again)"] if found.kept else []
+    console.print("; ".join(said), markup=False, highlight=False, soft_wrap=True)
+    for name, why in found.missing.items():
+        console.print(f"{name}: {why}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"page: {found.page}", markup=False, highlight=False, soft_wrap=True)

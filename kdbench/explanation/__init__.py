@@ -1,0 +1,34 @@
+"""What a finished run has learnt, in pictures and numbers: `kdbench explain`.
+
+A part is a function that takes a `Study` and returns a `Section`; the table says where each lies and which of the
+options its result depends on.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Part(NamedTuple):
+    """One part of an explanation.
+
+    Attributes:
+        title: Its heading.
+        target: Where its function is, `module:function`.
+        reads: The options that its result depends on, by their names in `Study`.
+    """
+
+    title: str
+    target: str
+    reads: tuple[str, ...] = ()
+
+
+PARTS = {
+    "classes": Part("Classes", "kdbench.explanation.classes:classes"),
+    "trials": Part("Trials", "kdbench.explanation.trials:trials", ("against",)),
+    "gradcam": Part("Where the network looks", "kdbench.explanation.cams:cams", ("chosen",)),
+    "inputs": Part("What the teacher sees", "kdbench.explanation.inputs:inputs"),
+    "embeddings": Part("Embeddings of student and teacher", "kdbench.explanation.embeddings:embeddings"),
+    "robustness": Part("Robustness", "kdbench.explanation.robustness:robustness", ("draws",)),
+}
+"""The parts by the names that `--only` takes, in the order of the page."""

@@ -1,0 +1,139 @@
+"""Grad-CAM of chosen trials: the most confident errors and successes, and whatever was asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kdbench.explanation.cam_pictures import Look, draw_clip, draw_images, draw_series
+from kdbench.explanation.gradcam import agreement, enlarged, grad_cam
+from kdbench.explanation.reopen import untrained
+from kdbench.explanation.section import Section
+from kdbench.explanation.study import Study
+from kdbench.network import Network
+from kdbench.types import VIDEO
+
+WORST = BEST = 4
+
+
+def cams(study: Study) -> Section:
+    """Draws the evidence for the predicted and for the true class, averaged over time and per frame."""
+    opened, setting = study.reported, study.setting
+    network, loader = opened.network, study.loader(opened)
+    fresh = untrained(setting, opened.role, network, opened.spec)
+    place = {trial: row for row, trial in enumerate(loader.trials)}
+    section = Section(notes=_notes(study))
+    found = []
+    for trial, why in _chosen(study).items():
+        batch = next(iter(loader.batches([place[trial]], 1)))
+        with torch.no_grad():
+            inputs = network.represent(batch)
+        targets = _targets(study, trial)
+        maps = [grad_cam(network, inputs, target, setting.accelerator) for target in targets.values()]
+        look = _look(study, trial, why, targets, inputs, maps)
+        if opened.spec.modality == VIDEO:
+            section.pictures += draw_clip(look, setting.cell.dataset.clip(trial), study.folder)
+        elif inputs[0].dim() == 3:
+            section.pictures += draw_series(look, network.sources, study.folder)
+        else:
+            section.pictures += draw_images(look, network.sources, study.folder)
+        random = grad_cam(fresh, inputs, next(iter(targets.values())), setting.accelerator)
+        found.append(_numbers(study, look, maps[0], random, network))
+    section.numbers = {
+        "grid": {source: list(cam.shape) for source, cam in zip(network.sources, maps[0], strict=True)},
+        "trials": found,
+    }
+    section.notes += _sanity(found, section.numbers["grid"])
+    return section
+
+
+def _chosen(study: Study) -> dict[str, str]:
+    """Trials and why each is shown; what was asked for comes first."""
+    scores = study.scores
+    chosen = {scores.trials[study.row(trial)]: "asked for" for trial in study.chosen}
+    for row in scores.worst()[:WORST]:
+        chosen.setdefault(scores.trials[row], "confidently wrong")
+    for row in scores.best()[:BEST]:
+        chosen.setdefault(scores.trials[row], "confidently right")
+    return chosen
+
+
+def _targets(study: Study, trial: str) -> dict[str, int]:
+    row = study.row(trial)
+    predicted, true = int(study.scores.predicted[row]), int(study.scores.labels[row])
+    return {"predicted": predicted} if predicted == true else {"predicted": predicted, "true": true}
+
+
+def _look(
+    study: Study, trial: str, why: str, targets: dict[str, int], inputs: list[Tensor], maps: list[list[Tensor]]
+) -> Look:
+    row, names = study.row(trial), study.card.short_names
+    said = [f"{role} {names[k]} ({100 * study.scores.probabilities[row, k]:.0f} %)" for role, k in targets.items()]
+    if len(targets) == 1:
+        said = [f"{said[0]}, which is true"]
+    return Look(
+        trial=trial,
+        why=why,
+        name="gradcam_" + "".join(c if c.isalnum() or c in "_-." else "_" for c in trial),
+        title=f"{trial} · {why} · {' · '.join(said)}",
+        targets=targets,
+        names={role: names[k] for role, k in targets.items()},
+        inputs=[x[0].float().cpu().numpy() for x in inputs],
+        heat=[[enlarged(cam, x.shape[2:]) for cam, x in zip(row, inputs, strict=True)] for row in maps],
+        seconds=study.seconds(trial),
+    )
+
+
+def _numbers(study: Study, look: Look, maps: list[Tensor], random: list[Tensor], network: Network) -> dict[str, Any]:
+    row = study.row(look.trial)
+    sources = {}
+    for source, cam, other, heat in zip(network.sources, maps, random, look.heat[0], strict=True):
+        over_time = heat.reshape(heat.shape[0], -1).mean(1) if heat.ndim != 2 else heat.mean(0)
+        sources[source] = {
+            "empty": bool(cam.max() == 0),
+            "heat_over_time": [round(float(value), 4) for value in over_time],
+            "agreement_with_random_weights": agreement(cam, other),
+        }
+    return {
+        "trial": look.trial,
+        "why": look.why,
+        "true": study.classes[study.scores.labels[row]],
+        "predicted": study.classes[study.scores.predicted[row]],
+        "probability_of_predicted": float(study.scores.probabilities[row].max()),
+        "probability_of_true": float(study.scores.truth[row]),
+        "sources": sources,
+    }
+
+
+def _notes(study: Study) -> list[str]:
+    notes = [
+        "Grad-CAM of the last stage (Selvaraju et al., 2017): where the last maps speak for a class. Each trial has a "
+        "scale of its own, one for all of its frames, so colours are compared within a trial and not between trials."
+    ]
+    if study.reported.network.couples_batch:
+        notes.append(
+            "This network couples the trials of a batch. The maps are of each trial alone, so its prediction may be "
+            "another one than the stored one."
+        )
+    return notes
+
+
+def _sanity(found: list[dict[str, Any]], grids: dict[str, list[int]]) -> list[str]:
+    values = [
+        source["agreement_with_random_weights"]
+        for each in found
+        for source in each["sources"].values()
+        if source["agreement_with_random_weights"] is not None
+    ]
+    size = ", ".join(f"{'×'.join(map(str, grid))} cells ({source})" for source, grid in grids.items())
+    notes = [f"The last maps have {size}: nothing finer than a cell is meant by the smooth colours."]
+    if values:
+        notes.append(
+            "Sanity check (Adebayo et al., 2018): the mean rank correlation of these maps with those of the same "
+            f"network with random weights is {np.mean(values):+.2f}; near 1 they would say nothing about what was "
+            "learnt."
+        )
+    return notes

@@ -1,0 +1,144 @@
+"""How student and teacher arrange the trials: their embeddings in two dimensions, side by side, and in numbers."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from kdbench.explanation.reopen import Opened
+from kdbench.explanation.section import NotShown, Picture, Section
+from kdbench.explanation.study import Study
+from kdbench.explanation.style import FAINT, STYLE, save_png
+from kdbench.seeds import seed_for
+
+PERPLEXITY = 30
+
+
+def embeddings(study: Study) -> Section:
+    """Draws t-SNE of the embeddings, UMAP too where it is installed, and says how far the classes are apart."""
+    notes = [
+        "Each point is a trial of the reported part, its colour and number the class. t-SNE keeps neighbours, not "
+        "distances or densities: only which trials lie together may be read from it."
+    ]
+    shown = {opened.role: _embeddings(study, opened) for opened in _networks(study, notes)}
+    section = Section(notes, numbers={role: _numbers(values, study.scores.labels) for role, values in shown.items()})
+    if len(shown) == 2:
+        alike = section.numbers["linear_cka"] = linear_cka(*shown.values())
+        notes.append(f"Linear CKA of the two, which is 1 where they are equal up to rotation and scale: {alike:.2f}.")
+    section.pictures.append(_draw(study, shown, "t-SNE", _tsne))
+    if importlib.util.find_spec("umap") is not None:
+        section.pictures.append(_draw(study, shown, "UMAP", _umap))
+    else:
+        section.notes.append(
+            "UMAP is not installed: pip install umap-learn, and repeat with --only embeddings --fresh."
+        )
+    return section
+
+
+def _networks(study: Study, notes: list[str]) -> list[Opened]:
+    """The reported network, and its teacher; where that cannot be had, the notes say why."""
+    networks = [study.reported]
+    if study.reported.role != "student":
+        return networks
+    try:
+        teacher = study.teacher
+    except NotShown as error:
+        notes.append(str(error))
+        return networks
+    if teacher is None:
+        notes.append("The student was trained without a teacher.")
+        return networks
+    return [*networks, teacher]
+
+
+@torch.no_grad()
+def _embeddings(study: Study, opened: Opened) -> np.ndarray:
+    """Embeddings `(N, D)` in the order of the scores; those of several branches one after another."""
+    loader = study.loader(opened)
+    rows = []
+    for batch in loader.batches(list(range(len(loader))), opened.spec.train.batch_size):
+        with study.setting.accelerator.autocast():
+            branches = opened.network(opened.network.represent(batch))
+        rows.append(torch.cat([branch.embedding.float() for branch in branches], dim=1).cpu())
+    place = {trial: row for row, trial in enumerate(loader.trials)}
+    return torch.cat(rows).numpy()[[place[trial] for trial in study.scores.trials]]
+
+
+def _numbers(values: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    from sklearn.metrics import silhouette_score
+
+    possible = 2 <= len(np.unique(labels)) < len(labels)
+    return {"width": values.shape[1], "silhouette": float(silhouette_score(values, labels)) if possible else None}
+
+
+def linear_cka(first: np.ndarray, second: np.ndarray) -> float:
+    """Linear centred kernel alignment of two embeddings of the same trials (Kornblith et al., ICML 2019, eq. 3).
+
+    Args:
+        first: `(N, D₁)`.
+        second: `(N, D₂)`.
+
+    Returns:
+        In [0, 1]; 0 where one of them is constant.
+    """
+    a, b = (values.astype(np.float64) - values.mean(0) for values in (first, second))
+    size = np.linalg.norm(a.T @ a) * np.linalg.norm(b.T @ b)
+    return float(np.linalg.norm(a.T @ b) ** 2 / size) if size > 0 else 0.0
+
+
+def _tsne(values: np.ndarray, seed: int) -> np.ndarray:
+    from sklearn.manifold import TSNE
+
+    perplexity = min(PERPLEXITY, (len(values) - 1) / 3)
+    return TSNE(init="pca", perplexity=perplexity, random_state=seed).fit_transform(values)
+
+
+def _umap(values: np.ndarray, seed: int) -> np.ndarray:
+    umap = importlib.import_module("umap")
+    return umap.UMAP(random_state=seed, n_jobs=1).fit_transform(values)
+
+
+def _draw(
+    study: Study, shown: dict[str, np.ndarray], name: str, layout: Callable[[np.ndarray, int], np.ndarray]
+) -> Picture:
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    labels, names = study.scores.labels, study.card.short_names
+    colours = mpl.colormaps["turbo"](np.linspace(0.03, 0.97, len(names)))
+    file = f"embeddings_{name.lower().replace('-', '')}.png"
+    lines = -(-len(names) // 6)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(6 * len(shown) + 0.2, 6.1 + 0.2 * lines), layout="constrained")
+        for axes, (role, values) in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown.items(), strict=True):
+            points = layout(values, seed_for("explanation", name, role) % 2**32)
+            wrong = role == study.reported.role
+            for k in np.unique(labels):
+                own = points[labels == k]
+                axes.scatter(*own.T, s=14, color=colours[k], alpha=0.8, linewidth=0, label=f"{k + 1} {names[k]}")
+                middle = own[np.argmin(((own - np.median(own, 0)) ** 2).sum(1))]
+                axes.annotate(
+                    str(k + 1),
+                    middle,
+                    ha="center",
+                    va="center",
+                    fontsize=8,
+                    fontweight="bold",
+                    bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.75},
+                )
+            if wrong:
+                missed = points[study.scores.predicted != labels]
+                axes.scatter(*missed.T, s=42, facecolor="none", edgecolor="black", linewidth=0.8)
+            axes.set_title(f"{role}: {name}" + (" (rings: wrong predictions)" if wrong else ""), loc="left")
+            axes.set_xticks([])
+            axes.set_yticks([])
+            axes.spines[:].set_visible(True)
+            axes.spines[:].set_color(FAINT)
+        handles, texts = axes.get_legend_handles_labels()
+        figure.legend(handles, texts, loc="outside lower center", ncols=3 * len(shown), fontsize=7, handletextpad=0.1)
+        save_png(figure, study.folder / file)
+    return Picture(file, f"{name} of the embeddings of {' and '.join(shown)}, on the same trials.")

@@ -1,0 +1,102 @@
+"""Grad-CAM of a network's last maps, by captum.
+
+For class c with score y and the K channels A_k of the last map (Selvaraju et al., Grad-CAM, ICCV 2017, eq. 1 and 2):
+
+    α_k = mean over the grid of ∂y/∂A_k,    L = ReLU(Σ_k α_k A_k)
+
+The grid may have any number of axes: time for a series, two for an image, time first and two more for a clip.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from kdbench.network import Network
+
+_MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
+
+
+class ClassScores(nn.Module):
+    """A network as the image classifier that captum expects: from its inputs to class scores `(B, K)`.
+
+    The score of several branches is the logarithm of the mean of their softmax outputs, as in a prediction.
+    """
+
+    def __init__(self, network: Network, accelerator: Accelerator) -> None:
+        super().__init__()
+        self.network = network
+        self._accelerator = accelerator
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Class scores of represented inputs, float32."""
+        with self._accelerator.autocast():
+            branches = self.network(inputs)
+        if len(branches) == 1:
+            return branches[0].logits.float()
+        return self.network.probabilities(branches).clamp_min(1e-12).log()
+
+
+def grad_cam(network: Network, inputs: Sequence[Tensor], target: int, accelerator: Accelerator) -> list[Tensor]:
+    """Where the last maps speak for a class.
+
+    Args:
+        network: In eval mode.
+        inputs: One trial as `Network.represent` returns it, one tensor `(1, C, *size)` a source.
+        target: The class.
+        accelerator: Device and precision.
+
+    Returns:
+        For each source the map `(*grid)` on the grid of its last stage, not negative, float32, on the CPU. It is zero
+        where no channel speaks for the class.
+    """
+    from captum.attr import LayerGradCam
+
+    model = ClassScores(network, accelerator)
+    given = tuple(x.detach().clone() for x in inputs)
+    maps = []
+    for last in network.last_maps:
+        with warnings.catch_warnings(), torch.enable_grad():
+            # captum says each time that it switches gradients of the inputs on.
+            warnings.filterwarnings("ignore", message=".*required_grads.*")
+            found = LayerGradCam(model, last).attribute(given, target=target, relu_attributions=True)
+        assert isinstance(found, Tensor)
+        maps.append(found.detach()[0, 0].float().cpu())
+    return maps
+
+
+def enlarged(cam: Tensor, size: Sequence[int]) -> np.ndarray:
+    """A map at the size of its input, divided by its largest value, so that one scale holds for all of its frames.
+
+    Args:
+        cam: `(*grid)`.
+        size: As many lengths as the grid has axes.
+
+    Returns:
+        `(*size)`, in [0, 1]; a map that is zero stays zero.
+    """
+    fine = resized(cam.numpy(), size)
+    highest = fine.max()
+    return fine / highest if highest > 0 else fine
+
+
+def resized(values: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """Values at another size, linearly interpolated between the centres of their cells."""
+    x = torch.from_numpy(values)[None, None]
+    return F.interpolate(x, size=tuple(size), mode=_MODES[values.ndim], align_corners=False)[0, 0].numpy()
+
+
+def agreement(first: Tensor, second: Tensor) -> float | None:
+    """Spearman's rank correlation of two maps of one grid; None where one is constant."""
+    from scipy.stats import spearmanr
+
+    a, b = first.flatten().numpy(), second.flatten().numpy()
+    if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
+        return None
+    return float(spearmanr(a, b).statistic)

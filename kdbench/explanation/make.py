@@ -1,0 +1,190 @@
+"""Explaining a run: its parts one by one, each kept until what it depends on changes."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kdbench.engine.progress import Reporter
+from kdbench.errors import DataError, UsageError, unknown
+from kdbench.explanation import PARTS, Part
+from kdbench.explanation.page import write_page
+from kdbench.explanation.reopen import teacher_weights
+from kdbench.explanation.section import NotShown, Section
+from kdbench.explanation.study import Study
+from kdbench.files import sha256_of
+from kdbench.resources import runs_folder
+from kdbench.results.files import read_json, write_json
+from kdbench.results.find import find_run
+from kdbench.results.store import StoredRun
+
+FORMAT = 1
+"""Version of `explain.json`, and of what the parts draw; raised whenever one of them changes."""
+FOLDER = "explain"
+DRAWS = 3
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """An explained run.
+
+    Attributes:
+        folder: `explain` in the run's folder.
+        record: What its `explain.json` says.
+        made: The parts that were made now.
+        kept: The parts that were there.
+        missing: The parts that this run cannot have, with the reasons.
+    """
+
+    folder: Path
+    record: dict[str, Any]
+    made: tuple[str, ...]
+    kept: tuple[str, ...]
+    missing: dict[str, str]
+
+    @property
+    def page(self) -> Path:
+        """The page to look at."""
+        return self.folder / "index.html"
+
+
+def explain(
+    run: str | Path,
+    *,
+    against: str | Path | None = None,
+    only: Sequence[str] = (),
+    trials: Sequence[str] = (),
+    draws: int = DRAWS,
+    dataset: str | None = None,
+    data_dir: Path | None = None,
+    device: str = "auto",
+    out: Path | None = None,
+    fresh: bool = False,
+    reporter: Reporter | None = None,
+) -> Explanation:
+    """Shows what a finished run has learnt; what `kdbench explain` does. Nothing is trained.
+
+    What is there and still true is kept, so an interrupted call goes on and a repeated one is quick.
+
+    Args:
+        run: Its folder, or a beginning of its name that no other run has.
+        against: Another run of the same trials and conditions, for the trials that differ.
+        only: Names of the parts (`kdbench.explanation.PARTS`); all by default.
+        trials: Trials that are looked at besides the best and the worst.
+        draws: Random draws of each corruption.
+        dataset: Path of the data set's card, where its name does not lead to it.
+        data_dir: Where the data sets lie.
+        device: `auto`, `cpu` or `cuda`.
+        out: Folder of the runs; by default `$KDBENCH_HOME`, else `./runs`.
+        fresh: Make the parts again even where they are there.
+        reporter: Shows the progress; silent by default.
+
+    Raises:
+        UsageError: No such run, part or trial, or a run that cannot be set against this one.
+        DataError: The data, or files of the run, are missing, broken, or not the run's.
+        RunFailed: The pictures cannot be written.
+    """
+    if draws < 1:
+        raise UsageError(f"{draws} draws of each corruption, expected at least 1")
+    for name in only:
+        if name not in PARTS:
+            raise unknown("part of an explanation", name, PARTS)
+    root, reporter = runs_folder(out), reporter or Reporter()
+    found = find_run(run, root)
+    other = find_run(against, root) if against is not None else None
+    folder = found.folder / FOLDER
+    study = Study(
+        run=found,
+        folder=folder,
+        against=other,
+        chosen=tuple(dict.fromkeys(trials)),
+        draws=draws,
+        dataset=dataset,
+        data_dir=data_dir,
+        device=device,
+        reporter=reporter,
+    )
+    _check(study)
+    record = _record(folder, found)
+    made, kept = [], []
+    for name in [name for name in PARTS if not only or name in only]:
+        key = _key(study, PARTS[name])
+        if not fresh and _is_there(record["parts"].get(name), key, folder):
+            kept.append(name)
+            continue
+        reporter.message(f"{name}: {PARTS[name].title.lower()}")
+        record["parts"][name] = _make(study, PARTS[name], key)
+        made.append(name)
+        # Written after each part, so that an interrupted call goes on behind it.
+        record["parts"] = {name: record["parts"][name] for name in PARTS if name in record["parts"]}
+        write_json(folder / "explain.json", record)
+        record = read_json(folder / "explain.json")
+    write_page(folder / "index.html", record)
+    missing = {name: part["missing"] for name, part in record["parts"].items() if part["missing"]}
+    return Explanation(folder, record, tuple(made), tuple(kept), missing)
+
+
+def _check(study: Study) -> None:
+    """What is wrong with the request is said before anything is made."""
+    for trial in study.chosen:
+        study.row(trial)
+    if study.against is not None:
+        study.other_scores()
+
+
+def _make(study: Study, part: Part, key: str) -> dict[str, Any]:
+    module, _, function = part.target.partition(":")
+    began, missing = time.perf_counter(), None
+    try:
+        section: Section = getattr(importlib.import_module(module), function)(study)
+    except NotShown as error:
+        section, missing = Section(), str(error)
+    seconds = round(time.perf_counter() - began, 2)
+    head = {"title": part.title, "key": key, "seconds": seconds, "missing": missing}
+    return head | dataclasses.asdict(section)
+
+
+def _record(folder: Path, run: StoredRun) -> dict[str, Any]:
+    held: dict[str, Any] = {}
+    if (folder / "explain.json").is_file():
+        try:
+            held = read_json(folder / "explain.json")
+        except DataError:
+            # A damaged one is made again.
+            held = {}
+    parts = held.get("parts", {}) if held.get("format") == FORMAT else {}
+    facts = {key: run.result[key] for key in ("method", "dataset", "protocol", "preset", "seed")}
+    facts |= {
+        "part": run.conditions["part"],
+        "sees": ", ".join(run.conditions["test_modalities"]),
+        "accuracy": f"{100 * run.metrics['accuracy']:.2f} %",
+    }
+    return {"format": FORMAT, "run": run.folder.name, "facts": facts, "parts": parts}
+
+
+def _is_there(held: dict[str, Any] | None, key: str, folder: Path) -> bool:
+    if held is None or held["key"] != key or held["missing"]:
+        return False
+    return all((folder / picture["file"]).is_file() for picture in held["pictures"])
+
+
+def _key(study: Study, part: Part) -> str:
+    """Hash of what a part depends on: the run's predictions and weights, and the options that it reads."""
+    values: dict[str, Any] = {"format": FORMAT, "part": part.target}
+    values["files"] = _files(study.run)
+    for name in part.reads:
+        value = getattr(study, name)
+        values[name] = [value.folder.name, _files(value)] if isinstance(value, StoredRun) else value
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _files(run: StoredRun) -> list[str | None]:
+    paths = [run.folder / "predictions.parquet", run.folder / "student.safetensors", teacher_weights(run)]
+    return [sha256_of(path) if path is not None and path.is_file() else None for path in paths]

@@ -1,0 +1,31 @@
+"""The page of an explanation: one file that opens from the disk, without scripts, everything escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from kdbench.results.files import write_bytes
+
+TEMPLATE = "page.html"
+
+
+def write_page(path: Path, record: Mapping[str, Any]) -> None:
+    """Writes the page of what `explain.json` says.
+
+    Args:
+        path: The file; pictures lie beside it.
+        record: The contents of `explain.json`.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    text = environment.get_template(TEMPLATE).render(record=record)
+    write_bytes(path, text.encode())

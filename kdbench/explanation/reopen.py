@@ -1,0 +1,196 @@
+"""A finished run, opened again from its folder: its data, its parts and its networks. Nothing is trained."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from kdbench.cell import Cell
+from kdbench.data.protocol import split
+from kdbench.data.store import Dataset, open_dataset
+from kdbench.engine.device import build_accelerator
+from kdbench.engine.progress import Reporter
+from kdbench.errors import DataError
+from kdbench.network import Network, build_network
+from kdbench.recipe import NetworkSpec, PartSpec, Recipe
+from kdbench.registry import registry
+from kdbench.results.files import read_safetensors
+from kdbench.results.store import StoredRun
+from kdbench.setting import Setting
+
+
+def open_setting(run: StoredRun, *, dataset: str | None, data_dir: Path | None, device: str) -> Setting:
+    """Opens a run's data and cuts its parts again.
+
+    Args:
+        run: The run.
+        dataset: Its data set where the name in the run does not lead to it: the path of a card.
+        data_dir: Where the data sets lie.
+        device: `auto`, `cpu` or `cuda`.
+
+    Raises:
+        DataError: The data, the parts or the recipe are not those that the run was made with.
+    """
+    result = run.result
+    recipe = _recipe(run)
+    data = open_dataset(
+        dataset or result["dataset"],
+        data_dir=data_dir,
+        allow_broken=bool(result.get("excluded")),
+        video=result["view"]["name"],
+        frame_size=recipe.data.frame_size,
+        frames=recipe.data.frames,
+        options=recipe.data.options,
+    )
+    _check_fingerprint(run, data)
+    parts = split(
+        data.card,
+        data.index,
+        result["protocol"],
+        validation=recipe.selection.needs_validation,
+        seed=run.seed,
+    )
+    cell = Cell(recipe, data, result["protocol"], result["preset"], run.seed, parts)
+    then, now = run.conditions.get("split"), cell.conditions()["split"]
+    if then not in (None, now):
+        raise DataError(
+            f"the rule of the protocol '{result['protocol']}' has changed since {run.folder.name} was made: "
+            "it cuts other parts",
+            hint="Train the run again, or explain it with the card that it was made with.",
+        )
+    on_gpu = device != "cpu" and torch.cuda.is_available()
+    return Setting(cell, build_accelerator(device, recipe.precision if on_gpu else "fp32"), Reporter())
+
+
+def _recipe(run: StoredRun) -> Recipe:
+    try:
+        return Recipe.model_validate(run.result["recipe"])
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise DataError(
+            f"{run.folder / 'run.json'} holds a recipe that this kdbench cannot read: {key}: {first['msg']}",
+            hint="Open it with the version that made it (conditions.libraries.kdbench), or train it again.",
+        ) from error
+
+
+def _check_fingerprint(run: StoredRun, data: Dataset) -> None:
+    then = run.conditions["fingerprint"]
+    if data.fingerprint != then:
+        raise DataError(
+            f"{run.folder.name} was made with other data: fingerprint {then[:12]}, and '{data.card.name}' from "
+            f"{data.place} has {data.fingerprint[:12]}",
+            hint="Point to the recordings of that run with --data-dir or KDBENCH_DATA, or train the run again.",
+        )
+
+
+def open_network(setting: Setting, role: str, spec: NetworkSpec, path: Path) -> Network:
+    """Builds a network and loads its weights; in eval mode, on the setting's device.
+
+    Args:
+        setting: The run.
+        role: `student` or `teacher`.
+        spec: Its recipe.
+        path: Its safetensors file.
+
+    Raises:
+        DataError: The file is missing or broken, or holds another network.
+    """
+    state = read_safetensors(path)
+    network = _built(setting, role, spec, state)
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        first = str(error).strip().splitlines()[1 if "\n" in str(error) else 0].strip()
+        raise DataError(
+            f"{path} does not fit the {role} as this kdbench builds it from the run's recipe: {first}",
+            hint="Open the run with the version that made it (conditions.libraries.kdbench), or train it again.",
+        ) from error
+    return network.to(setting.accelerator.device).eval()
+
+
+def untrained(setting: Setting, role: str, network: Network, spec: NetworkSpec) -> Network:
+    """The same network with random weights; in eval mode."""
+    torch.manual_seed(setting.pairing.seed_of("explanation", role))
+    return _built(setting, role, spec, network.state_dict()).to(setting.accelerator.device).eval()
+
+
+def _built(setting: Setting, role: str, spec: NetworkSpec, state: Mapping[str, Tensor]) -> Network:
+    # Widths that depended on label vectors and groups stand in the weights, so neither is needed again.
+    semantic, groups = state.get("projections.0.weight"), state.get("group_heads.0.2.weight")
+    return build_network(
+        _without_pretraining(spec),
+        sources=setting.sources(role, spec),
+        classes=len(setting.classes),
+        semantic=None if semantic is None else len(semantic),
+        groups=None if groups is None else len(groups),
+        role=role,
+    )
+
+
+def _without_pretraining(spec: NetworkSpec) -> NetworkSpec:
+    """All weights are about to be replaced, so none is fetched."""
+    component = registry("encoder").get(spec.encoder.name)
+    if "weights" not in inspect.signature(component).parameters:
+        return spec
+    encoder = PartSpec(name=spec.encoder.name, **(spec.encoder.params | {"weights": "random"}))
+    return spec.model_copy(update={"encoder": encoder})
+
+
+@dataclasses.dataclass(frozen=True)
+class Opened:
+    """A network with its recipe, and what it is in the run.
+
+    Attributes:
+        role: `student` or `teacher`.
+        spec: Its recipe.
+        network: With the run's weights, in eval mode.
+    """
+
+    role: str
+    spec: NetworkSpec
+    network: Network
+
+
+def open_reported(run: StoredRun, setting: Setting) -> Opened:
+    """The network that the run's numbers are about: its student, or the teacher of a run without one.
+
+    Raises:
+        DataError: Its weights are missing or broken.
+    """
+    recipe = setting.cell.recipe
+    if recipe.student is None:
+        found = open_teacher(run, setting)
+        assert found is not None
+        return found
+    return Opened(
+        "student",
+        recipe.student,
+        open_network(setting, "student", recipe.student, run.folder / "student.safetensors"),
+    )
+
+
+def open_teacher(run: StoredRun, setting: Setting) -> Opened | None:
+    """The run's teacher; None where it had none.
+
+    Raises:
+        DataError: Its file is missing, broken, or holds another network.
+    """
+    spec, held = setting.cell.recipe.teacher, run.result.get("teacher")
+    if spec is None or not held:
+        return None
+    path = teacher_weights(run)
+    assert path is not None
+    return Opened("teacher", spec, open_network(setting, "teacher", spec, path))
+
+
+def teacher_weights(run: StoredRun) -> Path | None:
+    """Where the weights of the run's teacher should lie; None where it had none."""
+    held = run.result.get("teacher")
+    return run.folder.parent / "teachers" / held["folder"] / "teacher.safetensors" if held else None

@@ -1,0 +1,106 @@
+"""Which trials the network gets wrong, and which of them another run gets right."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from kdbench.explanation.scores import Scores
+from kdbench.explanation.section import Section, Table
+from kdbench.explanation.study import Study
+
+SHOWN = 15
+
+
+def trials(study: Study) -> Section:
+    """Lists the most confident errors, and the trials that gain and lose most against the other run."""
+    wrong = [_entry(study, int(row)) for row in study.scores.worst()]
+    section = Section(
+        notes=[f"{len(wrong)} of {len(study.scores.trials)} trials are wrong."],
+        tables=[
+            Table(
+                "The most confident errors",
+                ("trial", "true", "predicted", "probability of predicted %", "of true %"),
+                [
+                    (
+                        entry["trial"],
+                        entry["true"],
+                        entry["predicted"],
+                        _shown(entry["probability_of_predicted"]),
+                        _shown(entry["probability_of_true"]),
+                    )
+                    for entry in wrong[:SHOWN]
+                ],
+            )
+        ],
+        numbers={"wrong": wrong},
+    )
+    if study.against is not None:
+        _compare(study, study.other_scores(), section)
+    return section
+
+
+def _entry(study: Study, row: int) -> dict[str, Any]:
+    scores, names = study.scores, study.classes
+    return {
+        "trial": scores.trials[row],
+        "true": names[scores.labels[row]],
+        "predicted": names[scores.predicted[row]],
+        "probability_of_predicted": float(scores.probabilities[row].max()),
+        "probability_of_true": float(scores.truth[row]),
+    }
+
+
+def _compare(study: Study, other: Scores, section: Section) -> None:
+    """Adds the trials that change most, by the probability of their true class."""
+    assert study.against is not None
+    scores, name = study.scores, study.against.folder.name
+    change = scores.truth - other.truth
+    right, before = scores.predicted == scores.labels, other.predicted == other.labels
+    counts = {
+        "both_right": int((right & before).sum()),
+        "only_this": int((right & ~before).sum()),
+        "only_other": int((~right & before).sum()),
+        "both_wrong": int((~right & ~before).sum()),
+    }
+    section.notes.append(
+        f"Against {name}: {counts['both_right']} trials are right in both runs, {counts['only_this']} in this one "
+        f"alone, {counts['only_other']} in the other alone, {counts['both_wrong']} in neither. These are trials of one "
+        "seed: whether a method is better is for `kdbench compare` to say."
+    )
+    order = np.argsort(-change, kind="stable")
+    entries = {
+        "improved": [_change(study, other, row) for row in order if change[row] > 0],
+        "worsened": [_change(study, other, row) for row in order[::-1] if change[row] < 0],
+    }
+    for kind, found in entries.items():
+        section.tables.append(
+            Table(
+                f"The most {kind} against {name}",
+                ("trial", "true", "predicted here", "predicted there", "of true here %", "of true there %"),
+                [
+                    (
+                        entry["trial"],
+                        entry["true"],
+                        entry["predicted"],
+                        entry["predicted_there"],
+                        _shown(entry["probability_of_true"]),
+                        _shown(entry["probability_of_true_there"]),
+                    )
+                    for entry in found[:SHOWN]
+                ],
+            )
+        )
+    section.numbers["against"] = {"run": name, **counts, **{kind: found[:SHOWN] for kind, found in entries.items()}}
+
+
+def _change(study: Study, other: Scores, row: int) -> dict[str, Any]:
+    return _entry(study, row) | {
+        "predicted_there": study.classes[other.predicted[row]],
+        "probability_of_true_there": float(other.truth[row]),
+    }
+
+
+def _shown(share: float) -> str:
+    return f"{100 * share:.1f}"

@@ -1,0 +1,287 @@
+"""Explaining whole runs: what lies in the folder, what is made again, and what is refused."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from helpers import WORLD, tiny
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+import kdbench
+from kdbench.errors import DataError, UsageError
+from kdbench.explanation import PARTS
+from kdbench.explanation.corruptions import CORRUPTIONS
+from kdbench.explanation.gradcam import agreement, grad_cam
+from kdbench.explanation.make import Explanation
+from kdbench.explanation.page import write_page
+from kdbench.explanation.reopen import open_reported, open_setting, untrained
+from kdbench.results.files import read_json, write_json
+from kdbench.results.store import stored_run
+from kdbench.runner import RunResult, run
+from kdbench.types import SENSORS
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def alone(runs: Path) -> RunResult:
+    return tiny("student_only", runs)
+
+
+@pytest.fixture(scope="module")
+def hinton(runs: Path) -> RunResult:
+    return tiny("hinton", runs)
+
+
+@pytest.fixture(scope="module")
+def explained(hinton: RunResult, alone: RunResult, runs: Path) -> Explanation:
+    return kdbench.explain("hinton", against="student_only", draws=1, out=runs, device="cpu")
+
+
+@pytest.fixture
+def copied(hinton: RunResult, tmp_path: Path) -> Path:
+    """The run alone, without its teacher's folder, to be spoilt."""
+    folder = tmp_path / "runs" / hinton.folder.name
+    shutil.copytree(hinton.folder, folder, ignore=shutil.ignore_patterns("explain"))
+    return folder
+
+
+def changed(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    record = read_json(folder / "run.json")
+    change(record)
+    write_json(folder / "run.json", record)
+
+
+def test_every_part_is_made(explained: Explanation) -> None:
+    assert explained.made == tuple(PARTS)
+    assert explained.missing == {}
+    for part in explained.record["parts"].values():
+        assert part["notes"]
+        for picture in part["pictures"]:
+            with Image.open(explained.folder / picture["file"]) as image:
+                image.verify()
+    assert read_json(explained.folder / "explain.json") == explained.record
+
+
+def test_the_page_shows_every_picture_and_runs_nothing(explained: Explanation) -> None:
+    page = explained.page.read_text()
+    shown = set(re.findall(r'<img src="([^"]+)"', page))
+    assert shown == {picture["file"] for part in explained.record["parts"].values() for picture in part["pictures"]}
+    assert "<script" not in page
+    assert "http" not in page.replace("http-equiv", "")
+    assert "default-src &#39;none&#39;" in page or "default-src 'none'" in page
+
+
+def test_the_clip_is_shown_whole_and_at_its_speed(explained: Explanation) -> None:
+    part = explained.record["parts"]["gradcam"]
+    gifs = [picture["file"] for picture in part["pictures"] if picture["file"].endswith(".gif")]
+    assert len(gifs) == len(part["numbers"]["trials"])
+    with Image.open(explained.folder / gifs[0]) as image:
+        assert image.n_frames > 1
+        assert image.info["duration"] >= 20
+        assert image.info["loop"] == 0
+
+
+def test_undamaged_inputs_give_exactly_the_accuracy_of_the_run(explained: Explanation, hinton: RunResult) -> None:
+    numbers = explained.record["parts"]["robustness"]["numbers"]
+    assert numbers["clean"] == hinton.metrics["accuracy"]
+    for points in numbers["curves"].values():
+        assert points[0]["mean"] == hinton.metrics["accuracy"]
+        assert all(0 <= point["mean"] <= 1 for point in points)
+    assert any("For reporting alone" in note for note in explained.record["parts"]["robustness"]["notes"])
+
+
+def test_the_table_of_classes_agrees_with_the_run(explained: Explanation, hinton: RunResult) -> None:
+    table = explained.record["parts"]["classes"]["numbers"]["per_class"]
+    assert {row["class"]: row["recall"] for row in table} == pytest.approx(hinton.metrics["per_class_recall"])
+    assert sum(row["support"] for row in table) == hinton.metrics["n"]
+    assert np.mean([row["f1"] for row in table]) == pytest.approx(hinton.metrics["macro_f1"])
+
+
+def test_the_trials_add_up_against_the_other_run(explained: Explanation, hinton: RunResult, alone: RunResult) -> None:
+    numbers = explained.record["parts"]["trials"]["numbers"]
+    counts = numbers["against"]
+    n = hinton.metrics["n"]
+    assert len(numbers["wrong"]) == round(n * (1 - hinton.metrics["accuracy"]))
+    assert counts["both_right"] + counts["only_this"] == round(n * hinton.metrics["accuracy"])
+    assert counts["both_right"] + counts["only_other"] == round(n * alone.metrics["accuracy"])
+    margins = [each["probability_of_predicted"] - each["probability_of_true"] for each in numbers["wrong"]]
+    assert margins == sorted(margins, reverse=True)
+    gains = [each["probability_of_true"] - each["probability_of_true_there"] for each in counts["improved"]]
+    assert gains == sorted(gains, reverse=True)
+    assert all(gain > 0 for gain in gains)
+
+
+def test_student_and_teacher_stand_side_by_side(explained: Explanation) -> None:
+    numbers = explained.record["parts"]["embeddings"]["numbers"]
+    assert set(numbers) == {"student", "teacher", "linear_cka"}
+    assert 0 <= numbers["linear_cka"] <= 1
+
+
+def test_a_repeated_call_makes_nothing(explained: Explanation, runs: Path) -> None:
+    again = kdbench.explain("hinton", against="student_only", draws=1, out=runs, device="cpu")
+    assert again.made == ()
+    assert again.kept == tuple(PARTS)
+    assert again.record == explained.record
+
+
+def test_only_what_an_option_changes_or_what_is_gone_is_made_again(explained: Explanation, runs: Path) -> None:
+    (explained.folder / "confusion_matrix.png").unlink()
+    chosen = explained.record["parts"]["trials"]["numbers"]["wrong"] or [{"trial": hinton_trial(explained)}]
+    trial = chosen[-1]["trial"]
+    again = kdbench.explain("hinton", against="student_only", draws=1, trials=[trial], out=runs, device="cpu")
+    assert again.made == ("classes", "gradcam")
+    first = again.record["parts"]["gradcam"]["numbers"]["trials"][0]
+    assert (first["trial"], first["why"]) == (trial, "asked for")
+    fresh = kdbench.explain("hinton", against="student_only", only=["trials"], fresh=True, out=runs, device="cpu")
+    assert fresh.made == ("trials",)
+
+
+def hinton_trial(explained: Explanation) -> str:
+    return explained.record["parts"]["gradcam"]["numbers"]["trials"][0]["trial"]
+
+
+def test_the_map_of_a_trained_network_is_not_that_of_random_weights(hinton: RunResult, explained: Explanation) -> None:
+    stored = stored_run(hinton.folder)
+    setting = open_setting(stored, dataset=None, data_dir=None, device="cpu")
+    opened = open_reported(stored, setting)
+    random = untrained(setting, opened.role, opened.network, opened.spec)
+    loader = setting.loader(setting.reported_trials(), opened.spec)
+    found = []
+    for batch in loader.batches(range(6), 1):
+        with torch.no_grad():
+            inputs = opened.network.represent(batch)
+        pair = [grad_cam(net, inputs, int(batch.label), setting.accelerator)[0] for net in (opened.network, random)]
+        assert not torch.allclose(*pair)
+        found.append(agreement(*pair))
+    assert all(value is None or value < 0.95 for value in found)
+
+
+def test_a_run_that_was_copied_without_its_teacher_says_what_is_missing(copied: Path) -> None:
+    found = kdbench.explain(copied, only=["inputs", "embeddings"], device="cpu")
+    assert "copy teachers/" in found.missing["inputs"]
+    assert set(found.record["parts"]["embeddings"]["numbers"]) == {"student"}
+    assert any("copy teachers/" in note for note in found.record["parts"]["embeddings"]["notes"])
+
+
+def test_an_older_run_of_the_same_schema_opens(copied: Path) -> None:
+    def older(record: dict[str, Any]) -> None:
+        for key in ("split", "version", "representation", "weights", "packed"):
+            record["conditions"].pop(key)
+        record.pop("plugins")
+
+    changed(copied, older)
+    assert kdbench.explain(copied, only=["classes", "gradcam"], device="cpu").made == ("classes", "gradcam")
+
+
+def test_other_data_are_refused(copied: Path) -> None:
+    changed(copied, lambda record: record["conditions"].update(fingerprint="0" * 64))
+    with pytest.raises(DataError, match="made with other data: fingerprint 000000000000") as caught:
+        kdbench.explain(copied, only=["gradcam"], device="cpu")
+    assert "--data-dir" in str(caught.value)
+
+
+def test_another_split_is_refused(copied: Path) -> None:
+    changed(copied, lambda record: record["conditions"].update(split="0" * 10))
+    with pytest.raises(DataError, match="has changed since"):
+        kdbench.explain(copied, only=["gradcam"], device="cpu")
+
+
+def test_weights_of_another_training_are_refused(copied: Path) -> None:
+    path = copied / "student.safetensors"
+    weights = load_file(path)
+    weights["classifiers.0.bias"] = torch.tensor([0.0, 0.0, 0.0, 1e6])
+    save_file(weights, path)
+    with pytest.raises(DataError, match="are not of one run"):
+        kdbench.explain(copied, only=["gradcam"], device="cpu")
+
+
+def test_weights_of_another_network_are_refused(copied: Path) -> None:
+    path = copied / "student.safetensors"
+    save_file({"classifiers.0.weight": torch.zeros(4, 3)}, path)
+    with pytest.raises(DataError, match="does not fit the student"):
+        kdbench.explain(copied, only=["gradcam"], device="cpu")
+
+
+@pytest.mark.parametrize("name", ["student.safetensors", "predictions.parquet"])
+def test_a_missing_or_truncated_file_is_named(copied: Path, name: str) -> None:
+    path = copied / name
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(DataError, match=name):
+        kdbench.explain(copied, only=["gradcam"], device="cpu")
+    path.unlink()
+    with pytest.raises(DataError, match=name):
+        kdbench.explain(copied, only=["gradcam"], device="cpu")
+
+
+def test_a_damaged_explanation_is_made_again(copied: Path) -> None:
+    (copied / "explain").mkdir()
+    (copied / "explain" / "explain.json").write_text('{"format": ')
+    assert kdbench.explain(copied, only=["classes"], device="cpu").made == ("classes",)
+
+
+def test_another_run_under_other_conditions_is_refused(copied: Path, alone: RunResult) -> None:
+    changed(copied, lambda record: record["conditions"].update(preset="small"))
+    with pytest.raises(UsageError, match=r"other conditions .*\n  preset: small here, smoke there"):
+        kdbench.explain(copied, against=alone.folder, device="cpu")
+    assert not (copied / "explain").exists()
+
+
+def test_misspelt_parts_and_trials_get_the_near_misses(hinton: RunResult) -> None:
+    with pytest.raises(UsageError, match="did you mean 'gradcam'"):
+        kdbench.explain(hinton.folder, only=["gradcams"])
+    with pytest.raises(UsageError, match="unknown trial of the test part") as caught:
+        kdbench.explain(hinton.folder, trials=["a1_s1"])
+    assert "Trials are named like" in str(caught.value)
+    with pytest.raises(UsageError, match="0 draws"):
+        kdbench.explain(hinton.folder, draws=0)
+
+
+def test_a_sensor_student_is_explained_over_its_series(tmp_path: Path) -> None:
+    sees = ["student.sensors=[accelerometer, gyroscope]", "student.fusion={name: spamfm}", "student.train.batch_size=8"]
+    changes = [*WORLD, *sees]
+    done = run("student_only_sensor", "motionsim", preset="smoke", device="cpu", out=tmp_path, overrides=changes)
+    found = kdbench.explain(done.folder, only=["gradcam", "inputs", "robustness"], draws=1, device="cpu")
+    parts = found.record["parts"]
+    assert found.missing == {"inputs": "This run has no teacher."}
+    assert set(parts["gradcam"]["numbers"]["grid"]) == {"accelerometer", "gyroscope"}
+    assert all(len(grid) == 1 for grid in parts["gradcam"]["numbers"]["grid"].values())
+    assert set(parts["robustness"]["numbers"]["curves"]) == set(CORRUPTIONS[SENSORS])
+    assert parts["robustness"]["numbers"]["clean"] == pytest.approx(done.metrics["accuracy"], abs=1e-12)
+    assert any("couples the trials" in note for note in parts["gradcam"]["notes"])
+
+
+def test_a_run_of_a_teacher_alone_is_explained_over_its_images(tmp_path: Path) -> None:
+    done = tiny("teacher_only", tmp_path)
+    found = kdbench.explain(done.folder, only=["gradcam", "inputs", "embeddings"], device="cpu")
+    parts = found.record["parts"]
+    assert found.missing == {}
+    assert all(len(grid) == 2 for grid in parts["gradcam"]["numbers"]["grid"].values())
+    assert set(parts["embeddings"]["numbers"]) == {"teacher"}
+
+
+def test_hostile_names_stay_text(tmp_path: Path) -> None:
+    hostile = "<script>alert(1)</script>\"'&"
+    part = {
+        "title": hostile,
+        "missing": hostile,
+        "notes": [hostile],
+        "pictures": [{"file": 'x" onerror="alert(1).png', "caption": hostile}],
+        "tables": [{"title": hostile, "columns": [hostile], "rows": [[hostile]]}],
+    }
+    write_page(tmp_path / "index.html", {"run": hostile, "facts": {hostile: hostile}, "parts": {hostile: part}})
+    page = (tmp_path / "index.html").read_text()
+    assert "<script" not in page
+    assert 'onerror="' not in page
+    assert page.count("&lt;script&gt;") >= 8

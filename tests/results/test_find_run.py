@@ -1,0 +1,98 @@
+"""A run by its folder or by the beginning of its name, and what is said where that names none."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kdbench.errors import DataError, UsageError
+from kdbench.results.find import find_run
+
+RECORD: dict[str, Any] = {
+    "schema_version": 1,
+    "method": "rkd",
+    "dataset": "motionsim",
+    "protocol": "p",
+    "preset": "smoke",
+    "seed": 0,
+    "status": "finished",
+    "conditions": {},
+    "recipe": {},
+    "metrics": {"accuracy": 0.5},
+}
+
+
+def made(root: Path, name: str, **changes: Any) -> Path:
+    folder = root / name
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text(json.dumps(RECORD | changes))
+    return folder
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for name in ("rkd-motionsim-s0-aa", "rkd-motionsim-s1-bb", "rkd_raw-motionsim-s0-cc"):
+        made(tmp_path, name)
+    return tmp_path
+
+
+def test_a_folder_is_found_wherever_it_lies(root: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    elsewhere = made(tmp_path_factory.mktemp("elsewhere"), "sp-x")
+    assert find_run(elsewhere, root).folder == elsewhere
+    assert find_run(str(elsewhere), root).method == "rkd"
+
+
+def test_a_beginning_is_enough_where_it_is_unique(root: Path) -> None:
+    assert find_run("rkd-motionsim-s1", root).folder.name == "rkd-motionsim-s1-bb"
+    assert find_run("rkd_", root).folder.name == "rkd_raw-motionsim-s0-cc"
+
+
+def test_a_whole_name_wins_over_those_that_go_on_behind_it(root: Path) -> None:
+    made(root, "rkd-motionsim-s0-aab")
+    assert find_run("rkd-motionsim-s0-aa", root).folder.name == "rkd-motionsim-s0-aa"
+
+
+def test_an_ambiguous_beginning_lists_what_it_may_mean(root: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        find_run("rkd-", root)
+    assert "2 runs" in str(caught.value)
+    assert "rkd-motionsim-s0-aa" in str(caught.value)
+    assert "rkd-motionsim-s1-bb" in str(caught.value)
+    assert "rkd_raw" not in str(caught.value)
+
+
+def test_a_misspelt_name_gets_the_near_misses(root: Path) -> None:
+    with pytest.raises(UsageError, match=r"did you mean\n(.*\n)*  rkd-motionsim-s0-aa"):
+        find_run("rdk-motionsim-s0-aa", root)
+
+
+def test_a_name_like_no_other_gets_all_of_them(root: Path) -> None:
+    with pytest.raises(UsageError, match=r"There are 3:\n(.*\n)*  rkd_raw-motionsim-s0-cc"):
+        find_run("zzz", root)
+
+
+def test_an_empty_store_says_how_to_name_another(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="holds none") as caught:
+        find_run("rkd", tmp_path / "nothing")
+    assert "--out FOLDER" in str(caught.value)
+
+
+def test_a_half_written_run_is_refused(root: Path) -> None:
+    made(root, "half", status="running", metrics=None)
+    with pytest.raises(UsageError, match="status is 'running'"):
+        find_run("half", root)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [('{"schema_version": 99}', "schema version 99"), ("{", "not whole, valid JSON"), ("[]", "holds list")],
+)
+def test_a_broken_run_names_its_file(root: Path, text: str, said: str) -> None:
+    folder = made(root, "broken")
+    (folder / "run.json").write_text(text)
+    with pytest.raises(DataError, match=said) as caught:
+        find_run("broken", root)
+    assert str(folder / "run.json") in str(caught.value)
