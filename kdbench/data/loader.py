@@ -96,17 +96,18 @@ class Loader:
             raise unknown("sensor of this loader", sensor, self._series)
         return self._series[sensor]
 
-    def batches(self, order: Tensor | Sequence[int], batch_size: int) -> Iterator[Batch]:
+    def batches(self, order: Tensor | Sequence[int], batch_size: int, *, join_single: bool = False) -> Iterator[Batch]:
         """Yields the trials in a given order, the last and possibly smaller batch included.
 
         Args:
             order: Positions in `trials`, on the host; repeats and subsets are allowed.
             batch_size: Trials a batch.
+            join_single: As in `batch_slices`.
         """
         positions = torch.as_tensor(order, dtype=torch.int64, device="cpu")
         chosen = positions.numpy()
         on_device = self._sent(positions)
-        slices = [slice(i, i + batch_size) for i in range(0, len(chosen), batch_size)]
+        slices = batch_slices(len(chosen), batch_size, join_single=join_single)
         clips = self._streamed([chosen[part] for part in slices]) if self._streams else None
         for part in slices:
             began = time.perf_counter()
@@ -160,3 +161,23 @@ class Loader:
                     yield clips
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
+
+
+def batch_count(count: int, batch_size: int, *, join_single: bool = False) -> int:
+    """How many batches trials make; arguments as in `batch_slices`."""
+    whole, left = divmod(count, batch_size)
+    return whole if join_single and left == 1 and whole else whole + (left > 0)
+
+
+def batch_slices(count: int, batch_size: int, *, join_single: bool = False) -> list[slice]:
+    """Which places of an order make each batch.
+
+    Args:
+        count: Trials in all.
+        batch_size: Trials a batch; the last one holds what is left.
+        join_single: Let a single trial that is left join the batch before: relations between trials, and batch
+            statistics of a map of one position, are not defined for one.
+    """
+    batches = batch_count(count, batch_size, join_single=join_single)
+    ends = [*(number * batch_size for number in range(1, batches)), count] if count else []
+    return [slice(number * batch_size, end) for number, end in enumerate(ends)]

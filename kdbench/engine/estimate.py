@@ -46,7 +46,7 @@ def announce(training: Training, *, done: int) -> None:
         done: Epochs that lie behind it.
     """
     train = training.spec.train
-    steps = -(-len(training.loader) // train.batch_size) * (train.epochs - done)
+    steps = training.steps * (train.epochs - done)
     if steps:
         expected = duration(steps * seconds_per_step(training))
         training.reporter.message(

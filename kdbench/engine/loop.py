@@ -12,7 +12,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from kdbench.data.loader import Loader
+from kdbench.data.loader import Loader, batch_count, batch_slices
 from kdbench.engine import checkpoint
 from kdbench.engine.augment import Augmenter
 from kdbench.engine.evaluate import predict
@@ -113,8 +113,8 @@ class Training:
 
     @property
     def steps(self) -> int:
-        """Steps an epoch."""
-        return -(-len(self.loader) // self.spec.train.batch_size)
+        """Steps an epoch; a single trial that is left over joins the last one."""
+        return batch_count(len(self.loader), self.spec.train.batch_size, join_single=True)
 
     def begin(self) -> None:
         """Builds the optimizer and the augmentation, and puts the networks into training mode."""
@@ -143,7 +143,7 @@ class Training:
         norms: Tensor | None = None
         every = self.objective.balance.every
         started, waited = time.perf_counter(), self.loader.waited_seconds
-        for step, batch in enumerate(self.loader.batches(order, train.batch_size)):
+        for step, batch in enumerate(self.loader.batches(order, train.batch_size, join_single=True)):
             rate = learning_rate(train, (epoch - 1) * steps + step, train.epochs * steps)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate * group.get("lr_scale", 1.0)
@@ -261,8 +261,9 @@ class Training:
         return [r for r in kept if r["phase"] == self.phase]
 
     def _not_finite(self, record: Record, epoch: int, order: Tensor) -> RunFailed:
-        step, size = record["bad_step"], self.spec.train.batch_size
-        trials = [self.loader.trials[i] for i in order[step * size : (step + 1) * size].tolist()]
+        step = record["bad_step"]
+        places = batch_slices(len(order), self.spec.train.batch_size, join_single=True)[step]
+        trials = [self.loader.trials[i] for i in order[places].tolist()]
         # A term that is NaN makes the gradient NaN too; the term is the cause.
         terms = ", ".join([name for name in record["bad_terms"] if name != GRADIENT] or [GRADIENT])
         return RunFailed(

@@ -96,8 +96,8 @@ class OfItsOwnOrder(Standing):
 class Zipped(Loader):
     """As in released code: sensors and video of a batch come from loaders that are zipped."""
 
-    def batches(self, order: Tensor | Sequence[int], batch_size: int) -> Iterator[Batch]:
-        for batch in super().batches(order, batch_size):
+    def batches(self, order: Tensor | Sequence[int], batch_size: int, *, join_single: bool = False) -> Iterator[Batch]:
+        for batch in super().batches(order, batch_size, join_single=join_single):
             yield batch.replace(sensors={name: series.roll(1, 0) for name, series in batch.sensors.items()})
 
 
