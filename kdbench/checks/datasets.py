@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +17,7 @@ from kdbench.checks.base import Failed, Skipped, Suite
 from kdbench.checks.isolation import RandomStates
 from kdbench.data import part, source
 from kdbench.data.card import load_card
-from kdbench.data.protocol import Split, protocol_names, split
+from kdbench.data.protocol import Split, protocol_names, rule_of, split
 from kdbench.data.reader import Reader, Recording, Trial, check
 from kdbench.data.source import Source
 from kdbench.data.verify import verify
@@ -34,6 +33,7 @@ STEADY = 0.02
 """Trials whose lengths differ by less than this share tell nothing."""
 VOUCHED_TRIALS = 24
 SHOWN = 3
+TEST = "test"
 
 
 class DatasetCase:
@@ -145,24 +145,31 @@ def protocols_do_not_leak(case: DatasetCase) -> None:
     """No trial, and no value that a protocol keeps apart, is in two parts of it."""
     by_trial = case.index.set_index("trial")
     for protocol, words, parts in case.splits():
-        apart = _kept_apart(case, protocol)
+        declared = rule_of(case.card, protocol).disjoint
+        named = [column for column in _named_apart(case, protocol) if column not in declared]
         for (first, a), (second, b) in itertools.combinations(parts.parts().items(), 2):
             if shared := sorted(set(a) & set(b)):
                 raise Failed(f"{words}: {_some(shared)} is in {first} and in {second}")
-            for column in apart:
+            # A name such as cross_scene speaks of the test part; what training holds out of itself, the rule says.
+            for column in (*declared, *(named if TEST in {first, second} else ())):
                 common = set(by_trial.loc[list(a), column]) & set(by_trial.loc[list(b), column])
                 if common:
                     raise Failed(f"{words}: {column} {_some(sorted(common))} is in {first} and in {second}")
 
 
 def parts_share_no_recording(case: DatasetCase) -> None:
-    """No recording of the sensors is in two parts under two names, as where several cameras see one performance."""
+    """No recording of the sensors is in two parts under two names, as where several cameras see one performance.
+
+    A protocol that declares `sensors_leak` may test on recordings that train.
+    """
     same: dict[str, list[str]] = {}
     for trial, sha256 in case.series.items():
         same.setdefault(sha256, []).append(trial)
     several = [trials for trials in same.values() if len(trials) > 1]
-    for _, words, parts in case.splits() if several else ():
+    for protocol, words, parts in case.splits() if several else ():
         where = {trial: name for name, trials in parts.parts().items() for trial in trials}
+        if rule_of(case.card, protocol).sensors_leak:
+            where = {trial: name for trial, name in where.items() if name != TEST}
         for trials in several:
             held = {where[trial] for trial in trials if trial in where}
             if len(held) > 1:
@@ -170,14 +177,20 @@ def parts_share_no_recording(case: DatasetCase) -> None:
 
 
 def parts_know_every_class(case: DatasetCase) -> None:
-    """Every part of every protocol shows every class."""
+    """Every part of every protocol shows every class; its test part, all but exactly those declared absent from it."""
     labels = case.index.set_index("trial")["label"]
-    for _, words, parts in case.splits():
+    for protocol, words, parts in case.splits():
+        absent = case.card.absent_labels(rule_of(case.card, protocol))
         for name, trials in parts.parts().items():
-            held = set(labels.loc[list(trials)])
-            lacking = [text for label, text in enumerate(case.card.class_names) if label not in held]
+            held, excused = set(labels.loc[list(trials)]), absent if name == TEST else frozenset()
+            lacking = [
+                text for label, text in enumerate(case.card.class_names) if label not in held and label not in excused
+            ]
             if lacking:
                 raise Failed(f"{words}: its {name} part never shows {_some(lacking)}")
+            if shown := sorted(held & excused):
+                names = _some(case.card.class_names[label] for label in shown)
+                raise Failed(f"{words}: its {name} part shows {names}, which it declares absent")
 
 
 def label_vectors_cover_the_classes(case: DatasetCase) -> None:
@@ -265,17 +278,10 @@ SUITE = Suite(
 )
 
 
-def _kept_apart(case: DatasetCase, protocol: str) -> list[str]:
-    """Columns that a protocol keeps apart: by its rule, and by a name like `cross_subject` or `loso_3`."""
-    declared: list[str] = []
-    for template, rule in case.card.protocols.items():
-        pattern = re.escape(template).replace(r"\{", "{").replace(r"\}", "}")
-        if re.fullmatch(re.sub(r"{\w+}", ".+", pattern), protocol):
-            declared += rule.disjoint
+def _named_apart(case: DatasetCase, protocol: str) -> list[str]:
+    """The column that a protocol keeps apart by its name, like `cross_subject` or `loso_3`."""
     named = "subject" if protocol.startswith("loso") else protocol.removeprefix("cross_")
-    if protocol.startswith(("loso", "cross_")) and named in case.index.columns:
-        declared.append(named)
-    return list(dict.fromkeys(declared))
+    return [named] if protocol.startswith(("loso", "cross_")) and named in case.index.columns else []
 
 
 def _lengths(case: DatasetCase) -> dict[tuple[str, str], list[tuple[str, float, float]]]:

@@ -153,6 +153,9 @@ class ProtocolRule(_Strict):
         train: Values of columns that make a training trial; None: all other trials.
         validation: How a validation part is cut from the training part when a run asks for one.
         disjoint: Columns of which no value may be in two parts.
+        sensors_leak: Whether performances that test also train, as seen by other cameras: their sensors are then the
+            same recordings in both parts, and say nothing of a network that sees them.
+        absent: Classes that the test part never shows, by name, short name, or position in the card's classes from 0.
         each: For a template: the values that fill a field of the protocol's name, such as `loso_{subject}`.
     """
 
@@ -161,6 +164,8 @@ class ProtocolRule(_Strict):
     train: dict[str, tuple[Value, ...]] | None = None
     validation: Validation
     disjoint: tuple[str, ...] = ()
+    sensors_leak: bool = False
+    absent: tuple[Value, ...] = ()
     each: dict[str, tuple[Value, ...]] = Field(default_factory=dict, max_length=1)
 
 
@@ -255,6 +260,24 @@ class Card(_Strict):
         if without and len(without) < len(self.classes):
             raise ValueError(f"classes without a group: {', '.join(without)}; give every class one, or none")
         return self
+
+    @model_validator(mode="after")
+    def _absent_classes_exist(self) -> Card:
+        for name, rule in self.protocols.items():
+            for wanted in rule.absent:
+                if self._label_of(wanted) is None:
+                    raise ValueError(f"protocols.{name}.absent: {wanted!r} is none of the {len(self.classes)} classes")
+        return self
+
+    def _label_of(self, wanted: Value) -> int | None:
+        if isinstance(wanted, int):
+            return wanted if 0 <= wanted < len(self.classes) else None
+        named = (label for label, entry in enumerate(self.classes) if wanted in {entry.name, entry.short})
+        return next(named, None)
+
+    def absent_labels(self, rule: ProtocolRule) -> frozenset[int]:
+        """Labels of the classes that a protocol declares its test part never to show."""
+        return frozenset(label for wanted in rule.absent if (label := self._label_of(wanted)) is not None)
 
     @property
     def folder(self) -> Path:

@@ -11,7 +11,9 @@ import pytest
 from helpers import known
 from recordings import TRIALS, depth_of, inertial_of, save, write_card, write_trial
 
-from kdbench.checks.datasets import SUITE
+from kdbench.checks.base import Failed
+from kdbench.checks.datasets import SUITE, DatasetCase, parts_share_no_recording
+from kdbench.data.card import Card, ProtocolRule, load_card
 from kdbench.data.motionsim.reader import MotionSim
 from kdbench.data.reader import Recording, Trial
 from kdbench.registry import dataset
@@ -86,6 +88,82 @@ def test_a_trial_in_two_parts_is_a_leak(recordings: Path, tmp_path: Path) -> Non
 def test_a_part_without_a_class_is_found(recordings: Path, tmp_path: Path) -> None:
     rule = SPLIT | {"test": {"subject": [2, 4], "action": [1, 2]}}
     assert failed(card(tmp_path, protocols={"cross_subject": rule}), recordings) == {"parts_know_every_class"}
+
+
+@pytest.mark.parametrize("absent", ["{name}", "{short}", 2])
+def test_a_class_that_is_declared_absent_may_lack_in_the_test_part(
+    absent: str | int, recordings: Path, tmp_path: Path
+) -> None:
+    third = load_card(card(tmp_path)).classes[2]
+    named = absent.format(name=third.name, short=third.short) if isinstance(absent, str) else absent
+    rule = SPLIT | {"test": {"subject": [2, 4], "action": [1, 2]}, "absent": [named]}
+    assert failed(card(tmp_path, protocols={"cross_subject": rule}), recordings) == set()
+
+
+def test_a_class_that_is_declared_absent_and_is_there_is_found(recordings: Path, tmp_path: Path) -> None:
+    name = card(tmp_path, protocols={"cross_subject": SPLIT | {"absent": [0]}})
+    report = check("dataset", name, data_dir=recordings)
+    assert report.failed == ("parts_know_every_class",)
+    message = report.result("parts_know_every_class").message
+    assert message == f"protocol 'cross_subject': its test part shows {load_card(name).class_names[0]}, which it " + (
+        "declares absent"
+    )
+
+
+def test_a_class_that_is_absent_from_training_is_found_though_it_is_declared(recordings: Path, tmp_path: Path) -> None:
+    rule = SPLIT | {"train": {"subject": [1, 3], "action": [1, 2]}, "absent": [2]}
+    rule |= {"test": {"subject": [2, 4], "action": [1, 2]}}
+    assert failed(card(tmp_path, protocols={"cross_subject": rule}), recordings) == {"parts_know_every_class"}
+
+
+def test_training_may_hold_out_what_the_protocol_keeps_apart_from_its_test_alone(
+    recordings: Path, tmp_path: Path
+) -> None:
+    rule = SPLIT | {"validation": {"share": 0.25}}
+    assert failed(card(tmp_path, protocols={"cross_subject": rule}), recordings) == set()
+    declared = check("dataset", card(tmp_path, protocols={"cross_subject": rule | {"disjoint": ["subject"]}}))
+    assert "leaks: subject" in declared.result("protocols_do_not_leak").message
+
+
+@pytest.mark.parametrize(("leak", "expected"), [(True, set()), (False, {"parts_share_no_recording"})])
+def test_sensors_of_performances_that_train_may_test_only_where_that_is_declared(
+    leak: bool, expected: set[str], tmp_path: Path
+) -> None:
+    whole = {"share": 0.25, "whole": "performance"}
+    rule = {"test": {"camera": [2]}, "validation": whole, "sensors_leak": leak}
+    options = {"actions": 3, "subjects": 4, "trials": 2, "cameras": 2}
+    shipped = load_card("motionsim")
+
+    @dataset("two_cameras")
+    class TwoCameras(MotionSim):
+        """Generated motion, whose card has its own rule for the cameras."""
+
+        def __init__(self, card: Card, root: Path | None = None, options: Any = None) -> None:
+            super().__init__(card, root, options)
+            self.card = self.card.model_copy(update={"protocols": {"views": ProtocolRule.model_validate(rule)}})
+
+    changes = {"name: motionsim": "name: two_cameras", "reader: motionsim": "reader: two_cameras"}
+    text = (shipped.folder / "card.yaml").read_text()
+    for old, new in {**changes, "label_vectors": "# label_vectors"}.items():
+        text = text.replace(old, new)
+    (tmp_path / "card.yaml").write_text(text)
+    with known(TwoCameras):
+        report = check("dataset", str(tmp_path / "card.yaml"), options=options, trials=4)
+    assert set(report.failed) == expected, str(report)
+
+
+def test_a_validation_part_must_not_share_recordings_though_the_test_part_may(tmp_path: Path) -> None:
+    rule = {"test": {"camera": [3]}, "validation": {"where": {"camera": [2]}}, "sensors_leak": True}
+    case = DatasetCase("motionsim", options={"actions": 2, "subjects": 2, "trials": 2, "cameras": 3})
+    case.card = case.card.model_copy(update={"protocols": {"views": ProtocolRule.model_validate(rule)}})
+    with pytest.raises(Failed, match="are one recording, and are in train and validation"):
+        parts_share_no_recording(case)
+
+
+def test_generated_recordings_of_several_cameras_hold_what_they_promise() -> None:
+    options = {"actions": 3, "subjects": 4, "trials": 2, "cameras": 2}
+    report = check("dataset", "motionsim", options=options, trials=4)
+    assert report.passed, str(report)
 
 
 def test_label_vectors_that_lack_a_class_are_found(recordings: Path, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from kdbench.data.store import open_dataset
 from kdbench.data.timeline import centre_frames
 from kdbench.data.verify import verify
 from kdbench.errors import DataError, UsageError
+from kdbench.testing import check
 
 SENSORS = {"acc_phone_clip": 100, "acc_watch_clip": 100, "gyro_clip": 50, "orientation_clip": 40}
 ACTIONS = ("carrying_light", "waving_hand")
@@ -234,3 +235,24 @@ def test_the_reader_is_registered():
     from kdbench.registry import registry
 
     assert registry("dataset").get("mmact") is MMAct
+
+
+def test_a_tree_of_every_class_holds_what_the_card_promises(tmp_path: Path):
+    card = load_card("mmact")
+    desk = card.absent_labels(card.protocols["cross_scene"])
+    assert len(desk) == 7
+    data = tmp_path / "data"
+    write_mp4(tmp_path / "clip.mp4", 15, 1)
+    for subject, session in ((1, 1), (1, 2), (14, 1), (17, 5)):
+        for label, name in enumerate(card.class_names):
+            for scene in (3,) if label in desk else (1, 2):
+                where, action = f"scene{scene}/session{session}", name.replace(" ", "_")
+                for folder in SENSORS:
+                    rows = rows_of(folder, subject, scene, session, name)
+                    write_csv(data / f"mmact/{folder}/subject{subject}/{where}/{action}.csv", rows)
+                for camera in (1, 4):
+                    clip = data / f"mmact/trimmed/subject{subject}/cam{camera}/{where}/{action}.mp4"
+                    clip.parent.mkdir(parents=True, exist_ok=True)
+                    clip.symlink_to(tmp_path / "clip.mp4")
+    report = check("dataset", "mmact", data_dir=data, trials=4)
+    assert report.passed, str(report)

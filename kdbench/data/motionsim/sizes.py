@@ -69,6 +69,7 @@ def sized(card: Card, options: Mapping[str, Any]) -> Card:
             title="The last camera tests, the others train: the same performances, so the sensors leak entirely",
             test={"camera": cameras[-1:]},
             validation=_WHOLE,
+            sensors_leak=True,
         )
         specific = protocols.get("subject_specific")
         if specific is not None:
