@@ -1,0 +1,113 @@
+"""A search as every worker of it needs to know it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict
+
+from kdbench.ranges import Range
+from kdbench.recipe import merge
+from kdbench.tuning.space import flat, nested
+
+SEARCHES = "searches"
+
+
+class Plan(BaseModel):
+    """A search, settled.
+
+    Attributes:
+        method: Recipe.
+        dataset: Data set.
+        protocol: Split.
+        preset: Size.
+        video: The student's view, or null for the best.
+        overrides: What all trials have in common, nested.
+        device: `auto`, `cpu` or `cuda`.
+        precision: As the run takes it.
+        data_dir: Where the data lie.
+        allow_broken: Whether broken trials are left out.
+        out: Folder of the runs.
+        study: Name of the study.
+        space: What is tried.
+        integers: Keys whose values are whole numbers.
+        trials: Trials in all.
+        trial_seeds: Seeds that a trial's value is the mean over.
+        sampler: Who proposes.
+        pruner: Who stops.
+        metric: What is maximised on the validation part.
+        role: The network that is measured: `student`, or `teacher` where the recipe has no student.
+        steps: Epochs of a whole trial.
+        heartbeat_seconds: How often a worker says that it lives.
+        identity: What two commands must have in common to go on with one study.
+    """
+
+    model_config = ConfigDict(frozen=True)
+    method: str
+    dataset: str
+    protocol: str
+    preset: str
+    video: str | None
+    overrides: dict[str, Any]
+    device: str
+    precision: str | None
+    data_dir: str | None
+    allow_broken: bool
+    out: str
+    study: str
+    space: dict[str, Range]
+    integers: tuple[str, ...]
+    trials: int
+    trial_seeds: tuple[int, ...]
+    sampler: str
+    pruner: str
+    metric: str
+    role: str
+    steps: int
+    heartbeat_seconds: int
+    identity: dict[str, Any]
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the search."""
+        return Path(self.out) / SEARCHES / self.study
+
+    def within(self, number: int) -> str:
+        """Folder of a trial's runs, below the folder of all runs."""
+        return f"{SEARCHES}/{self.study}/trials/{number:04d}"
+
+    def settings(self, values: Mapping[str, Any], *, validation: bool) -> dict[str, Any]:
+        """Overrides of a run with these values, on the validation part or as the recipe says."""
+        changes = merge(self.overrides, nested(values))
+        return merge(changes, {"selection": {"part": "validation"}}) if validation else changes
+
+    def arguments(self) -> dict[str, Any]:
+        """Arguments that every run of the search has in common, as `settle` takes them."""
+        return {
+            "protocol": self.protocol,
+            "preset": self.preset,
+            "video": self.video,
+            "device": self.device,
+            "precision": self.precision,
+            "data_dir": Path(self.data_dir) if self.data_dir else None,
+            "allow_broken": self.allow_broken,
+        }
+
+    def command(self, method: str, values: Mapping[str, Any] | None) -> str:
+        """The command of a run, to be pasted.
+
+        Args:
+            method: Recipe.
+            values: Settings to give with it, beside those that all trials have in common; None for a recipe that has
+                them all.
+        """
+        words = ["kdbench", "run", "--method", method, "--dataset", self.dataset, "--protocol", self.protocol]
+        words += ["--preset", self.preset, *(["--video", self.video] if self.video else [])]
+        for key, value in {} if values is None else flat(self.settings(values, validation=False)).items():
+            text = yaml.safe_dump(value, default_flow_style=True, width=10**6).removesuffix("\n...\n").strip()
+            words += ["--set", f"{key}={text}"]
+        return shlex.join(words)

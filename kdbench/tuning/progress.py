@@ -1,0 +1,78 @@
+"""What a person reads while a search goes on: a line for each trial that ends."""
+
+from __future__ import annotations
+
+import time
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from kdbench.engine.progress import Reporter, duration
+from kdbench.tuning.plan import Plan
+from kdbench.tuning.studies import WHY, slots
+
+STATES = {
+    TrialState.COMPLETE: "finished",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+    TrialState.RUNNING: "running",
+    TrialState.WAITING: "waiting",
+}
+
+
+class Told:
+    """Tells each trial's end once.
+
+    Args:
+        plan: The search.
+        jobs: Workers, for the time that is left.
+        reporter: Takes the lines.
+    """
+
+    def __init__(self, plan: Plan, jobs: int, reporter: Reporter) -> None:
+        self._plan, self._jobs, self._reporter = plan, jobs, reporter
+        self._known: set[int] = set()
+        self._before = 0
+        self._started = time.monotonic()
+        self._waits = False
+
+    def start(self, study: optuna.Study) -> None:
+        """Takes the trials that are there already for told."""
+        self._known = {trial.number for trial in slots(study) if trial.state.is_finished()}
+        self._before = len(self._known)
+        self._started = time.monotonic()
+        if self._known:
+            self._reporter.message(f"going on: {self._before} of {self._plan.trials} trials are there already")
+
+    def tell(self, study: optuna.Study) -> None:
+        """Tells what has ended since."""
+        held = slots(study)
+        for place, trial in enumerate(held):
+            if trial.state.is_finished() and trial.number not in self._known:
+                self._known.add(trial.number)
+                self._reporter.message(self._line(place, trial, held))
+
+    def waiting(self) -> None:
+        """Says, once, that the trials of others are waited for."""
+        if not self._waits:
+            self._waits = True
+            self._reporter.message("waiting for the trials that other processes run, or ran until they were stopped")
+
+    def _line(self, place: int, trial: FrozenTrial, held: list[FrozenTrial]) -> str:
+        complete = [each for each in held if each.state == TrialState.COMPLETE and each.value is not None]
+        text = f"trial {place + 1}/{self._plan.trials}: {outcome(trial, self._plan.metric)}"
+        if complete:
+            text += f" · best {100 * max(each.value or 0 for each in complete):.2f} %"
+        done = len(self._known) - self._before
+        left = max(0, self._plan.trials - len(self._known))
+        if left and done:
+            text += f" · {duration((time.monotonic() - self._started) / done * left)} left"
+        return text
+
+
+def outcome(trial: FrozenTrial, metric: str) -> str:
+    """How a trial ended, in a few words."""
+    if trial.state == TrialState.COMPLETE and trial.value is not None:
+        return f"{metric.replace('_', ' ')} {100 * trial.value:.2f} %"
+    why = trial.user_attrs.get(WHY)
+    return f"{STATES[trial.state]}: {why}" if why else STATES[trial.state]

@@ -1,0 +1,130 @@
+"""What a search leaves behind: `search.json`, `best.yaml`, and the runs of the winner."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import optuna
+import yaml
+from optuna.trial import FrozenTrial, TrialState
+
+from kdbench import methods
+from kdbench.cell import Tuning
+from kdbench.errors import RunFailed
+from kdbench.recipe import merge
+from kdbench.results.files import write_bytes
+from kdbench.runner import RunResult
+from kdbench.tuning.plan import Plan
+from kdbench.tuning.progress import STATES
+from kdbench.tuning.space import nested
+from kdbench.tuning.studies import VALUES, WHY, shown, slots
+
+SCHEMA_VERSION = 1
+
+
+def winner(study: optuna.Study) -> FrozenTrial:
+    """The finished trial with the highest value, the earliest of equals.
+
+    Raises:
+        RunFailed: No trial was finished.
+    """
+    complete = [trial for trial in slots(study) if trial.state == TrialState.COMPLETE]
+    if not complete:
+        raise RunFailed(
+            "no trial was finished, so there is no winner",
+            hint="See why they failed with kdbench run on one of them, and search a smaller space as --study NAME.",
+        )
+    return max(complete, key=lambda trial: (trial.value or 0.0, -trial.number))
+
+
+def tuning(plan: Plan, study: optuna.Study) -> Tuning:
+    """The record of the search that its winner's runs carry."""
+    budget = {
+        "trials": sum(trial.state.is_finished() for trial in slots(study)),
+        "trial_seeds": len(plan.trial_seeds),
+        "sampler": plan.sampler,
+        "pruner": plan.pruner,
+        "metric": plan.metric,
+    }
+    space = {key: values.plain() for key, values in plan.space.items()}
+    return Tuning(budget, plan.study, space, dict(winner(study).params))
+
+
+def report(
+    plan: Plan, study: optuna.Study, url: str, final: Sequence[RunResult], teachers: Sequence[str]
+) -> dict[str, Any]:
+    """Everything about a search as plain data: what was tried, what came out, and both spreads apart."""
+    held, best, record = slots(study), winner(study), tuning(plan, study)
+    trials = [_trial(place, trial) for place, trial in enumerate(held)]
+    scores = [trial.value for trial in held if trial.state == TrialState.COMPLETE and trial.value is not None]
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "study": plan.study,
+        "storage": shown(url),
+        "method": plan.method,
+        "dataset": plan.dataset,
+        "protocol": plan.protocol,
+        "preset": plan.preset,
+        "part": "validation",
+        "metric": plan.metric,
+        "budget": dict(record.budget),
+        "space": dict(record.space),
+        "seconds": sum(trial["seconds"] or 0.0 for trial in trials),
+        "states": {state: sum(trial["state"] == state for trial in trials) for state in sorted(set(STATES.values()))},
+        "teachers": list(teachers),
+        "best": {"trial": held.index(best) + 1, "value": best.value, "settings": dict(best.params)},
+        "spread": {
+            "over_trials": spread(scores),
+            "over_tuning_seeds": spread(best.user_attrs.get(VALUES, [])),
+            "over_seeds": {
+                key: spread([run.metrics[key] for run in final]) for key in ("accuracy", "macro_f1") if final
+            },
+        },
+        "final": [{"seed": run.result["seed"], "folder": run.folder.name} for run in final],
+        "trials": trials,
+    }
+
+
+def _trial(place: int, trial: FrozenTrial) -> dict[str, Any]:
+    return {
+        "trial": place + 1,
+        "number": trial.number,
+        "state": STATES[trial.state],
+        "value": trial.value if trial.state == TrialState.COMPLETE else None,
+        "values": trial.user_attrs.get(VALUES),
+        "last": list(trial.intermediate_values.values())[-1] if trial.intermediate_values else None,
+        "settings": dict(trial.params),
+        "seconds": trial.user_attrs.get("seconds") or (trial.duration.total_seconds() if trial.duration else None),
+        "folder": trial.user_attrs.get("folder"),
+        "message": trial.user_attrs.get(WHY),
+    }
+
+
+def spread(values: Sequence[float]) -> dict[str, Any] | None:
+    """Count, mean, sample standard deviation (of two and more), extremes and median; None of nothing."""
+    if not values:
+        return None
+    return {
+        "n": len(values),
+        "mean": statistics.fmean(values),
+        "std": statistics.stdev(values) if len(values) > 1 else None,
+        "min": min(values),
+        "median": statistics.median(values),
+        "max": max(values),
+        "each": list(values),
+    }
+
+
+def write_recipe(plan: Plan, best: Mapping[str, Any]) -> Path:
+    """Writes `best.yaml`, a recipe that extends the method by what the search chose."""
+    shipped = methods.path_of(plan.method) is not None
+    extends = plan.method if shipped else str(Path(plan.method).absolute())
+    settings = merge({key: value for key, value in plan.overrides.items() if key != "name"}, nested(best))
+    summary = f"{Path(plan.method).stem} with what a search of {plan.trials} trials on {plan.dataset} chose"
+    text = yaml.safe_dump({"summary": summary, "extends": extends, **settings}, sort_keys=False, allow_unicode=True)
+    path = plan.folder / "best.yaml"
+    write_bytes(path, text.encode())
+    return path

@@ -1,0 +1,204 @@
+"""What a search tries: the space that a recipe declares, that the user gives, or one that suits any recipe."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from kdbench.errors import UsageError, unknown
+from kdbench.ranges import Range
+from kdbench.recipe import NetworkSpec, Recipe, Schedule
+from kdbench.registry import registry
+
+WEIGHT_FACTOR = 30.0
+TEMPERATURE_FACTOR = 4.0
+RATE_FACTOR = 10.0
+_SYNTAX = "Write --space KEY=LOW..HIGH, --space KEY=LOW..HIGH:log, or --space KEY=A,B,C"
+_ROLES = ("student", "teacher")
+
+Space = dict[str, Range]
+
+
+def space_of(recipe: Recipe, given: Sequence[str] = ()) -> Space:
+    """The space of a search: `given` over what the recipe declares, over a default where both are empty.
+
+    The default is each weight of the student's losses but `ce` (a thirtieth to thirty times its value), the temperature
+    of `st`, and the learning rate; of a recipe without a student, the teacher's rate.
+
+    Args:
+        recipe: The method as resolved.
+        given: `KEY=LOW..HIGH[:log]` or `KEY=A,B,C`.
+
+    Raises:
+        UsageError: An unknown key, a range of a setting that is no number, an empty range, or nothing to search.
+    """
+    chosen = {**recipe.search, **parse(given)} or default_space(recipe)
+    for key, values in chosen.items():
+        _check(recipe, key, values)
+    return dict(sorted(chosen.items()))
+
+
+def parse(given: Sequence[str]) -> Space:
+    """Reads `KEY=LOW..HIGH[:log]` and `KEY=A,B,C`.
+
+    Raises:
+        UsageError: It is neither, or the range is empty.
+    """
+    space: Space = {}
+    for item in given:
+        key, equals, text = item.partition("=")
+        if not equals or not key or not text:
+            raise UsageError(f"cannot read the search space '{item}'", hint=_SYNTAX)
+        try:
+            space[key] = Range.model_validate(_values(text))
+        except (ValueError, yaml.YAMLError) as error:
+            said = error.errors()[0]["msg"].removeprefix("Value error, ") if isinstance(error, ValidationError) else ""
+            raise UsageError(f"--space {item}: {said or 'expected numbers around ..'}", hint=_SYNTAX) from error
+    return space
+
+
+def _values(text: str) -> dict[str, Any]:
+    low, dots, rest = text.partition("..")
+    if not dots:
+        choices = [_scalar(word) for word in text.split(",")]
+        return {"choices": choices}
+    high, colon, kind = rest.partition(":")
+    if colon and kind != "log":
+        raise ValueError(kind)
+    return {"low": float(low), "high": float(high), "log": bool(colon)}
+
+
+def _scalar(word: str) -> Any:
+    value = yaml.safe_load(word)
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+def default_space(recipe: Recipe) -> Space:
+    """A space that suits any recipe; see `space_of`."""
+    role = "student" if recipe.student is not None else "teacher"
+    spec = recipe.student or recipe.teacher
+    assert spec is not None
+    space: Space = {}
+    for name, term in spec.losses.items() if role == "student" else ():
+        path = f"{role}.losses.{name}"
+        weight, at = (term.weight.to, f"{path}.weight.to") if isinstance(term.weight, Schedule) else (term.weight, "")
+        if name != "ce" and weight > 0:
+            space[at or f"{path}.weight"] = _around(weight, WEIGHT_FACTOR)
+        if name == "st" and (temperature := value_at(recipe, f"{path}.temperature")):
+            space[f"{path}.temperature"] = _around(temperature, TEMPERATURE_FACTOR)
+    space[f"{role}.train.lr"] = _around(spec.train.lr, RATE_FACTOR)
+    return space
+
+
+def _around(value: float, factor: float) -> Range:
+    return Range(low=float(f"{value / factor:.6g}"), high=float(f"{value * factor:.6g}"), log=True)
+
+
+def value_at(recipe: Recipe, key: str) -> Any:
+    """The value that a recipe has at a dotted key, or that a loss has by default; None where there is none."""
+    return _settings(recipe).get(key)
+
+
+def is_integer(recipe: Recipe, key: str, values: Range) -> bool:
+    """Whether a range is one of whole numbers: the setting is one, and so are its ends."""
+    held = value_at(recipe, key)
+    ends = (values.low, values.high, values.step or 1.0)
+    return isinstance(held, int) and all(end is not None and float(end).is_integer() for end in ends)
+
+
+def points(space: Mapping[str, Range]) -> int | None:
+    """Number of points of a space, or None where there is no end to them."""
+    total = 1
+    for values in space.values():
+        if values.count is None:
+            return None
+        total *= values.count
+    return total
+
+
+def suggest(trial: Any, space: Mapping[str, Range], integers: Sequence[str]) -> dict[str, Any]:
+    """Asks an Optuna trial for a value of each key."""
+    drawn: dict[str, Any] = {}
+    for key, values in space.items():
+        if values.choices is not None:
+            drawn[key] = trial.suggest_categorical(key, list(values.choices))
+        elif key in integers:
+            step = int(values.step or 1)
+            drawn[key] = trial.suggest_int(key, int(values.low or 0), int(values.high or 0), step=step, log=values.log)
+        else:
+            drawn[key] = trial.suggest_float(key, values.low, values.high, step=values.step, log=values.log)
+    return drawn
+
+
+def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted keys as the nested mapping that overrides a recipe."""
+    result: dict[str, Any] = {}
+    for key, value in values.items():
+        *path, last = key.split(".")
+        held = result
+        for step in path:
+            held = held.setdefault(step, {})
+        held[last] = value
+    return result
+
+
+def flat(values: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """A nested mapping by dotted keys; the way back from `nested`."""
+    result: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{path}.{key}" if path else str(key)
+        result |= flat(value, name) if isinstance(value, Mapping) else {name: value}
+    return result
+
+
+def _check(recipe: Recipe, key: str, values: Range) -> None:
+    known = _settings(recipe)
+    if key not in known:
+        hint = f"See the keys: kdbench describe {recipe.name}. A recipe drops one that it inherits by KEY: null."
+        raise unknown("key of the search space", key, known, hint=hint)
+    if key.endswith(".train.epochs"):
+        raise UsageError(
+            f"{key} cannot be searched: every trial gets the same budget, and the epochs are part of it",
+            hint=f"Fix it for all trials: --set {key}=…",
+        )
+    held = known[key]
+    if values.choices is None and (isinstance(held, bool) or not isinstance(held, int | float)):
+        raise UsageError(
+            f"{key} = {held!r} is not a number, so it has no range {values.describe()}",
+            hint=f"Name its values instead: --space {key}=A,B,C",
+        )
+
+
+def _settings(recipe: Recipe) -> dict[str, Any]:
+    """Everything that can be searched, by dotted key: the settings of the networks that are single values."""
+    found: dict[str, Any] = {}
+    for role in _ROLES:
+        spec: NetworkSpec | None = getattr(recipe, role)
+        if spec is None:
+            continue
+        for name in spec.losses:
+            found.update({f"{role}.losses.{name}.{key}": value for key, value in _defaults(name)})
+        found.update(_leaves(spec.model_dump(), role))
+    return found
+
+
+def _defaults(loss: str) -> Iterator[tuple[str, Any]]:
+    """Parameters of a loss that have a plain default."""
+    for name, parameter in inspect.signature(registry("loss").get(loss)).parameters.items():
+        if isinstance(parameter.default, bool | int | float | str):
+            yield name, parameter.default
+
+
+def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for key, held in value.items():
+            yield from _leaves(held, f"{path}.{key}")
+    elif not isinstance(value, list | tuple):
+        yield path, value

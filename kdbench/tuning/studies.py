@@ -1,0 +1,194 @@
+"""The database that the workers of a search share: its studies, their trials, and what happens where it fails."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import optuna
+import sqlalchemy
+from filelock import FileLock
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
+from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback, fail_stale_trials
+from optuna.trial import FrozenTrial, TrialState
+
+from kdbench.errors import RunFailed, UsageError
+from kdbench.tuning.choosers import PRUNERS, SlotSampler
+
+if TYPE_CHECKING:
+    from kdbench.tuning.plan import Plan
+
+DATABASE = "optuna.db"
+BEATS_MISSED = 3
+RETRIES = 3
+DATABASE_ERRORS = (StorageInternalError, sqlalchemy.exc.SQLAlchemyError)
+SURPLUS, WHY, VALUES, IDENTITY, PARENT = "surplus", "why", "values", "identity", "mlflow_run"
+_OPEN_SECONDS = 60
+
+
+class _Storage(RDBStorage):
+    """Optuna's storage, whose heart may skip a beat: a database that is busy for a moment must not end the beating."""
+
+    def record_heartbeat(self, trial_id: int) -> None:
+        with contextlib.suppress(*DATABASE_ERRORS):
+            super().record_heartbeat(trial_id)
+
+
+def storage_url(root: Path, given: str | None) -> str:
+    """Address of the database: the given one, else a sqlite file in the folder of the runs."""
+    return given or f"sqlite:///{root.absolute() / DATABASE}"
+
+
+def shown(url: str) -> str:
+    """An address without its password."""
+    try:
+        return sqlalchemy.engine.make_url(url).render_as_string(hide_password=True)
+    except sqlalchemy.exc.ArgumentError:
+        return url
+
+
+@contextlib.contextmanager
+def reachable(url: str) -> Iterator[None]:
+    """Says so where the database of the block goes away.
+
+    Raises:
+        RunFailed: It did.
+    """
+    try:
+        yield
+    except DATABASE_ERRORS as error:
+        cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+        first = str(getattr(cause, "orig", None) or cause or error).strip().partition("\n")[0]
+        raise RunFailed(
+            f"the database of the search cannot be used any more: {shown(url)}: {first}",
+            hint="Bring it back and repeat the same command: finished trials are kept in it, the others come back.",
+        ) from error
+
+
+def open_study(plan: Plan, url: str, *, first: bool) -> optuna.Study:
+    """Opens the study of a plan.
+
+    Args:
+        plan: The search.
+        url: Address of the database.
+        first: Whether this process may make the tables and the study; under a lock, since two that make the tables of
+            one file at once would break each other.
+
+    Raises:
+        UsageError: The address is no database, or the study is of another search.
+        RunFailed: The database cannot be reached.
+    """
+    _quiet()
+    if not first:
+        with reachable(url):
+            return _study(plan, _storage(plan, url, tables=False))
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(Path(plan.out) / f".{DATABASE}.lock", timeout=_OPEN_SECONDS):
+        try:
+            study = _study(plan, _storage(plan, url, tables=True))
+            held = study.user_attrs.get(IDENTITY)
+            if held is None:
+                study.set_user_attr(IDENTITY, plan.identity)
+        except (ImportError, sqlalchemy.exc.ArgumentError) as error:
+            raise UsageError(
+                f"--storage {shown(url)} cannot be opened: {error}",
+                hint="For example sqlite:////folder/file.db or postgresql+psycopg://user:password@host/name",
+            ) from error
+        except DATABASE_ERRORS as error:
+            first_line = str(error.__cause__ or error).strip().partition("\n")[0]
+            raise RunFailed(
+                f"the database of the search cannot be opened: {shown(url)}: {first_line}",
+                hint="Start it, or take the sqlite file below the folder of the runs: leave --storage out.",
+            ) from error
+    if held is not None and held != plan.identity:
+        differing = ", ".join(key for key in plan.identity if held.get(key) != plan.identity[key])
+        raise UsageError(
+            f"the study '{plan.study}' is that of another search: {differing} differ",
+            hint="Give this one another name: --study NAME",
+        )
+    return study
+
+
+def _storage(plan: Plan, url: str, *, tables: bool) -> _Storage:
+    beat = plan.heartbeat_seconds
+    wait = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {"pool_pre_ping": True}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        return _Storage(
+            url,
+            engine_kwargs=wait,
+            heartbeat_interval=beat,
+            grace_period=BEATS_MISSED * beat,
+            heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=RETRIES),
+            skip_table_creation=not tables,
+        )
+
+
+def _study(plan: Plan, storage: _Storage) -> optuna.Study:
+    study = optuna.create_study(
+        storage=storage,
+        study_name=plan.study,
+        direction="maximize",
+        pruner=PRUNERS[plan.pruner](plan.steps),
+        load_if_exists=True,
+    )
+    study.sampler = SlotSampler(plan.sampler, plan.study, lambda trial: place(study, trial.number))
+    return study
+
+
+def slots(study: optuna.Study) -> list[FrozenTrial]:
+    """The trials that count, in order: without those that another took over, and those beyond the budget."""
+    trials = study.get_trials(deepcopy=False)
+    replaced = _replaced(trials)
+    return [trial for trial in trials if trial.number not in replaced and SURPLUS not in trial.user_attrs]
+
+
+def _replaced(trials: list[FrozenTrial]) -> set[int]:
+    return {number for trial in trials for number in trial.system_attrs.get("retry_history", ())}
+
+
+def is_replaced(study: optuna.Study, number: int) -> bool:
+    """Whether another trial goes on with this one."""
+    return number in _replaced(study.get_trials(deepcopy=False))
+
+
+def place(study: optuna.Study, number: int) -> int:
+    """A trial's place among those that count."""
+    return sum(trial.number < number for trial in slots(study))
+
+
+def origin(trial: FrozenTrial) -> int:
+    """Number of the trial that this one goes on with; its own where it is no second attempt."""
+    return int(trial.system_attrs.get("failed_trial", trial.number))
+
+
+def put_back(study: optuna.Study, number: int) -> None:
+    """Queues a trial that was stopped again, with the same values."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        again = RetryHeartbeatStaleTrialCallback()
+    again(study, study.get_trials(deepcopy=False)[number])
+
+
+def revive(study: optuna.Study) -> None:
+    """Queues the trials of workers that stopped beating."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        fail_stale_trials(study)
+
+
+def await_others(study: optuna.Study, plan: Plan, told: Any) -> None:
+    """Waits until no trial is running any more: those of other processes end, those of dead ones come back."""
+    while any(trial.state == TrialState.RUNNING for trial in slots(study)):
+        told.waiting()
+        time.sleep(min(1.0, plan.heartbeat_seconds / 2))
+        revive(study)
+        told.tell(study)
+
+
+def _quiet() -> None:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)

@@ -1,0 +1,220 @@
+"""The loop that works off a search's trials, in this process or in several that share its study."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import optuna
+from optuna.trial import TrialState
+
+from kdbench.engine.progress import Reporter
+from kdbench.errors import Interrupted, KdbenchError, RunFailed
+from kdbench.registry import KINDS, registry
+from kdbench.tuning.plan import Plan
+from kdbench.tuning.progress import Told
+from kdbench.tuning.studies import WHY, await_others, is_replaced, open_study, put_back, reachable, revive, slots
+from kdbench.tuning.trial import Trial, TrialFailed
+
+FAILURES = 5
+_POLL_SECONDS = 0.5
+_STOP_SECONDS = 60
+_KILLS = 3
+
+
+def work_off(plan: Plan, study: optuna.Study, url: str, jobs: int, reporter: Reporter) -> None:
+    """Runs trials until the budget is spent, those of dead workers included.
+
+    Raises:
+        RunFailed: Nothing but failures, or the database or the disk gave out.
+        Interrupted: Ctrl-C; unfinished trials come back when the command is repeated.
+    """
+    told = Told(plan, jobs, reporter)
+    with reachable(url):
+        told.start(study)
+        revive(study)
+        while _is_open(study, plan):
+            if jobs == 1:
+                work(plan, study, reporter, told)
+            else:
+                _Pool(plan, study, url, jobs, reporter, told).run()
+            await_others(study, plan, told)
+        told.tell(study)
+
+
+def work(plan: Plan, study: optuna.Study, reporter: Reporter, told: Told, *, parent: int | None = None) -> None:
+    """Runs trials, one after the other, until all of the budget is done or in other hands."""
+    trial = Trial(plan, study, reporter)
+    while _has_work(study, plan) and parent in (None, os.getppid()):
+        _check_failures(study)
+        trial.number = None
+        try:
+            study.optimize(trial, n_trials=1, catch=(TrialFailed,))
+        except (Exception, KeyboardInterrupt) as error:
+            if trial.number is not None and not isinstance(error, KeyboardInterrupt | KdbenchError):
+                with contextlib.suppress(Exception):
+                    if is_replaced(study, trial.number):
+                        # This process was slow to beat and taken for dead; what it found, its successor finds too.
+                        continue
+            if trial.number is not None:
+                # The database may be what failed; a trial that cannot be put back now comes back as a dead worker's.
+                with contextlib.suppress(Exception):
+                    put_back(study, trial.number)
+            if isinstance(error, KeyboardInterrupt):
+                raise Interrupted("interrupted", hint="Repeat the same command to go on.") from error
+            raise
+        told.tell(study)
+
+
+def _is_open(study: optuna.Study, plan: Plan) -> bool:
+    return sum(trial.state.is_finished() for trial in slots(study)) < plan.trials
+
+
+def _has_work(study: optuna.Study, plan: Plan) -> bool:
+    held = slots(study)
+    return len(held) < plan.trials or any(trial.state == TrialState.WAITING for trial in held)
+
+
+def _check_failures(study: optuna.Study) -> None:
+    """A search in which nothing works is stopped; single failures are part of any search.
+
+    Raises:
+        RunFailed: The first trials have all failed.
+    """
+    finished = [trial for trial in slots(study) if trial.state.is_finished()]
+    failed = [trial for trial in finished if trial.state == TrialState.FAIL]
+    if len(failed) == len(finished) >= FAILURES:
+        raise RunFailed(
+            f"all of the first {len(failed)} trials failed; the last one: {failed[-1].user_attrs.get(WHY, 'killed')}",
+            hint="Try one of them with kdbench run, then search a smaller space (--space KEY=LOW..HIGH) as another "
+            "study (--study NAME).",
+        )
+
+
+@dataclass
+class _Worker:
+    process: subprocess.Popen[str]
+    number: int
+    log: Path
+
+
+class _Pool:
+    """Worker processes of one search; one that is killed is replaced, and its trial comes back."""
+
+    def __init__(self, plan: Plan, study: optuna.Study, url: str, jobs: int, reporter: Reporter, told: Told) -> None:
+        self.plan, self.study, self.url, self.jobs = plan, study, url, jobs
+        self.reporter, self.told = reporter, told
+        self.killed = 0
+
+    def run(self) -> None:
+        """Works until every worker has found nothing left to do."""
+        workers = [self._start(number) for number in range(self.jobs)]
+        try:
+            while workers:
+                time.sleep(_POLL_SECONDS)
+                self.told.tell(self.study)
+                workers = [kept for worker in workers if (kept := self._kept(worker)) is not None]
+        except KeyboardInterrupt as error:
+            raise Interrupted("interrupted", hint="Repeat the same command to go on.") from error
+        finally:
+            _stop(workers)
+
+    def _kept(self, worker: _Worker) -> _Worker | None:
+        """The worker while it works, its successor where it was killed, None where it is done."""
+        code = worker.process.poll()
+        if code is None:
+            return worker
+        if code == 0:
+            return None
+        if code > 0:
+            raise _said(worker)
+        self.killed += 1
+        if self.killed > _KILLS * self.jobs:
+            raise RunFailed(
+                f"{self.killed} workers were killed, the last one by signal {-code}",
+                hint="Often memory is short: take fewer workers, --jobs 1. Repeat the same command to go on.",
+            )
+        self.reporter.warn(f"worker {worker.number} was killed (signal {-code}); its trial comes back")
+        return self._start(worker.number)
+
+    def _start(self, number: int) -> _Worker:
+        log = self.plan.folder / f"worker-{number}.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("a", encoding="utf-8") as file:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "kdbench.tuning.worker"],
+                stdin=subprocess.PIPE,
+                stdout=file,
+                stderr=file,
+                text=True,
+                env=os.environ | _share(number, self.jobs, self.plan.device),
+            )
+        given = {"plan": self.plan.model_dump(mode="json"), "url": self.url, "plugins": _plugins()}
+        with contextlib.suppress(BrokenPipeError), process.stdin or contextlib.nullcontext():
+            _write(process.stdin, json.dumps(given | {"parent": os.getpid()}))
+        return _Worker(process, number, log)
+
+
+def _write(pipe: IO[str] | None, text: str) -> None:
+    assert pipe is not None
+    pipe.write(text)
+
+
+def _share(number: int, jobs: int, device: str) -> dict[str, str]:
+    """A worker's share of the machine: a GPU of its own where there are several, its part of the cores."""
+    import torch
+
+    share = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // jobs))}
+    if device != "cpu" and (count := torch.cuda.device_count()) > 1:
+        visible = (os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(count)))).split(",")
+        share["CUDA_VISIBLE_DEVICES"] = visible[number % len(visible)]
+    return share
+
+
+def _plugins() -> list[str]:
+    """Files whose parts are known in this process, for processes that have to know them too."""
+    return sorted({str(origin.file) for kind in KINDS for origin in registry(kind).origins().values() if origin.file})
+
+
+def _said(worker: _Worker) -> KdbenchError:
+    """What a worker said before it gave up."""
+    lines = worker.log.read_text(encoding="utf-8").strip().splitlines()
+    place = max((i for i, line in enumerate(lines) if line.startswith("error: ")), default=len(lines) - 1)
+    told = lines[place:] or ["it said nothing"]
+    code = worker.process.returncode
+    kind: Any = next((kind for kind in KdbenchError.__subclasses__() if kind.exit_code == code), RunFailed)
+    hint = "\n".join(told[1:]) or f"All that it said: {worker.log}"
+    return kind(f"worker {worker.number} stopped: {told[0].removeprefix('error: ')}", hint=hint)
+
+
+def _stop(workers: list[_Worker]) -> None:
+    """Interrupts what still works, so that it puts its trial back; kills what does not listen."""
+    for worker in workers:
+        if worker.process.poll() is None:
+            worker.process.send_signal(signal.SIGINT)
+    end = time.monotonic() + _STOP_SECONDS
+    for worker in workers:
+        try:
+            worker.process.wait(max(0.1, end - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            worker.process.kill()
+            worker.process.wait()
+
+
+@contextlib.contextmanager
+def joined(given: dict[str, Any]) -> Iterator[tuple[Plan, optuna.Study]]:
+    """A worker's plan and study, from what it was started with."""
+    from kdbench.plugins.file import loaded
+
+    with loaded(given["plugins"]), reachable(given["url"]):
+        plan = Plan.model_validate(given["plan"])
+        yield plan, open_study(plan, given["url"], first=False)
