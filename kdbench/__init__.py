@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from kdbench.explanation.make import explain
     from kdbench.plugins.file import load_plugin
     from kdbench.runner import run
+    from kdbench.tuning.searching import search
     from kdbench.types import Batch, Context, Features
 
 __version__ = "0.1.0"
@@ -29,12 +30,14 @@ __all__ = [
     "loss",
     "representation",
     "run",
+    "search",
 ]
 
 _LAZY = {
     "run": "kdbench.runner",
     "compare": "kdbench.comparison",
     "explain": "kdbench.explanation.make",
+    "search": "kdbench.tuning.searching",
     "load_plugin": "kdbench.plugins.file",
     "Batch": "kdbench.types",
     "Context": "kdbench.types",

@@ -17,6 +17,7 @@ from kdbench.errors import Interrupted, UsageError
 COMMANDS = {
     "run": ("kdbench.cli.run:run", "Train a method on a data set and report it; resumable."),
     "compare": ("kdbench.cli.compare:compare", "Compare finished runs: intervals, paired tests, cost, pictures."),
+    "search": ("kdbench.cli.search:search", "Find a method's settings on a validation part; resumable."),
     "leaderboard": ("kdbench.cli.leaderboard:app", "Submit results, verify them, and build the site that shows them."),
     "data": ("kdbench.cli.data:app", "List, download, prepare, verify, preview, pack, clean data sets."),
     "list": ("kdbench.cli.listing:list_parts", "List methods, data sets and parts, with where each comes from."),
