@@ -66,9 +66,15 @@ class Teacher:
         return metrics
 
     def report(self, student_batch_size: int | None) -> dict[str, Any]:
-        """Its metrics at its own batch size, at the student's, and one trial at a time."""
+        """Its metrics at its own batch size, at the student's, and one trial at a time; and whether they leak."""
         own = self.spec.train.batch_size
         report: dict[str, Any] = {"folder": self.folder.name, "batch_size": own, **self.metrics(own)}
+        if self.setting.leaks(self.spec):
+            report["leaks"] = True
+            self.setting.warn(
+                f"under protocol '{self.setting.cell.protocol}' the teacher's sensors of the test part are those that "
+                "it was trained on: its metrics say nothing of unseen performances"
+            )
         if self.network.couples_batch:
             report["inductive"] = numbers(self.metrics(1))
             if student_batch_size is not None:

@@ -14,7 +14,7 @@ from kdbench import methods
 from kdbench.cell import Cell, Tuning
 from kdbench.data.card import Card, load_card
 from kdbench.data.loader import Loader
-from kdbench.data.protocol import Split, protocol_names, split
+from kdbench.data.protocol import Split, protocol_names, rule_of, split
 from kdbench.data.store import open_dataset
 from kdbench.engine.device import build_accelerator
 from kdbench.engine.loop import Pairing, Record
@@ -98,6 +98,11 @@ class Setting:
     def reported_trials(self) -> tuple[str, ...]:
         """The part that the result is about."""
         return self.split.test if self.cell.recipe.selection.part == "test" else self.split.validation
+
+    def leaks(self, spec: NetworkSpec) -> bool:
+        """Whether a network has seen in training what it is reported on: sensors, where the protocol lets them leak."""
+        rule = rule_of(self.cell.dataset.card, self.cell.protocol)
+        return spec.modality == SENSORS and rule.sensors_leak and self.cell.recipe.selection.part == "test"
 
     def sources(self, phase: str, spec: NetworkSpec) -> dict[str, int]:
         """What a network of the phase sees: raw channels by source.
@@ -235,9 +240,22 @@ def cell_for(
         options=recipe.data.options,
     )
     protocol = protocol or protocol_names(data.card)[0]
+    _refuse_leaking_sensors(recipe, data.card, protocol)
     parts = split(data.card, data.index, protocol, validation=recipe.selection.needs_validation, seed=seed)
     vectors, plugins = _label_vectors(recipe, data.card), tuple(provenance.of_method(method))
     return Cell(recipe, data, protocol, preset, seed, parts, vectors, plugins, tuning)
+
+
+def _refuse_leaking_sensors(recipe: Recipe, card: Card, protocol: str) -> None:
+    reported = recipe.student or recipe.teacher
+    if reported is None or reported.modality != SENSORS or not rule_of(card, protocol).sensors_leak:
+        return
+    others = [name for name in protocol_names(card) if not rule_of(card, name).sensors_leak]
+    raise UsageError(
+        f"protocol '{protocol}' of '{card.name}' tests on performances that also train, as other cameras saw them: "
+        f"the sensors are the same recordings in both parts, and '{recipe.name}' reports a network that sees sensors",
+        hint=f"Choose another protocol (--protocol {' or '.join(others)}), or a method with a video student.",
+    )
 
 
 def _recipe(method: str, preset: str, overrides: Sequence[str] | Mapping[str, Any], precision: str | None) -> Recipe:

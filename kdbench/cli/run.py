@@ -144,7 +144,8 @@ def show(result: RunResult, console: Console) -> None:
         table.add_row("  one trial at a time", *_percent(metrics["inductive"]))
     teacher = record["teacher"]
     if teacher and who == "student":
-        table.add_row("teacher", *_percent(teacher))
+        leak = " (leaks: trained on these sensor recordings)" if teacher.get("leaks") else ""
+        table.add_row(f"teacher{leak}", *_percent(teacher))
         variants = {"at_student_batch_size": "at the student's batch size", "inductive": "one trial at a time"}
         for key, label in variants.items():
             if key in teacher:
