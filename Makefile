@@ -3,7 +3,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: setup demo test lint types unit gpu-check constraints clean
+.PHONY: setup demo test lint types unit board gpu-check constraints clean
 
 setup: .venv/.installed
 
@@ -17,7 +17,7 @@ setup: .venv/.installed
 demo: setup
 	$(BIN)/kdbench run --method sgm_ft --dataset motionsim --preset smoke
 
-test: lint types unit
+test: lint types unit board
 
 lint: setup
 	$(BIN)/ruff check .
@@ -28,6 +28,9 @@ types: setup
 
 unit: setup
 	$(BIN)/pytest --numprocesses 2 --dist worksteal
+
+board: setup
+	$(BIN)/kdbench leaderboard verify
 
 # Every check that needs a GPU, and one report: gpu_report.md. With a packed copy of recordings:
 # make gpu-check ARGS="--dataset utd_mhad --data-dir packed"
