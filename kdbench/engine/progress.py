@@ -153,7 +153,8 @@ class BarReporter(Reporter):
 
 def describe(record: dict[str, Any], epochs: int, *, short: bool = False) -> str:
     """One line on an epoch: its terms, accuracy, and rate."""
-    terms = " ".join(f"{name} {value:.3g}" for name, value in record["terms"].items())
+    # A term of weight 0 that is not finite has no value.
+    terms = " ".join(f"{name} {'–' if value is None else f'{value:.3g}'}" for name, value in record["terms"].items())
     text = f"{terms} · train {100 * record['accuracy']:.1f} %"
     if record["validation"]:
         text += f" · validation {100 * record['validation']['accuracy']:.1f} %"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import signal
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -202,7 +203,9 @@ def _signals() -> Iterator[list[int]]:
     """Collects the requests to end, instead of being torn out of the middle of something."""
     caught: list[int] = []
     held = {}
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    # Only the main thread is told of signals.
+    heard = threading.current_thread() is threading.main_thread()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if heard else ():
         # What was started under nohup stays deaf to the end of its terminal.
         if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
             continue

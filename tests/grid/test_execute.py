@@ -1,0 +1,234 @@
+"""Grids for real: processes that end well, fail, run out of memory or time, are killed, and are gone on with."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from kdbench.grid.execute import execute
+from kdbench.grid.launch import Local
+from kdbench.grid.plan import Options, Plan, make_plan
+from kdbench.grid.state import read_state
+from kdbench.grid.suite import Suite, load_suite
+from kdbench.plugins.file import loaded
+from kdbench.results.files import read_json
+
+TROUBLE = '''
+"""A loss that makes the trouble that it is asked for, until FOLDER/well is there."""
+import os
+import signal
+import time
+from pathlib import Path
+
+import torch
+from kdbench import loss
+
+FOLDER = Path(__file__).parent
+
+
+@loss("trouble", on="logits", teacher=False)
+def trouble(student, batch, *, kind="none"):
+    """Nothing, or trouble; the rehearsal before a run holds two trials, and is spared."""
+    if len(batch) > 2 and not (FOLDER / "well").exists():
+        if kind == "oom":
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+        if kind == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if kind == "nan":
+            return student.sum() * float("nan")
+        if kind == "wait":
+            (FOLDER / "waiting").touch()
+            while not (FOLDER / "well").exists():
+                time.sleep(0.05)
+    return 0 * student.sum()
+'''
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KDBENCH_TRACKING", "off")
+
+
+@pytest.fixture
+def plugin(tmp_path: Path) -> Iterator[Path]:
+    path = tmp_path / "trouble.py"
+    path.write_text(TROUBLE)
+    with loaded([path]):
+        yield path
+
+
+def troubles(root: Path, *kinds: str) -> Plan:
+    """A run of the student alone for each kind of trouble."""
+    methods = [
+        {"name": "student_only", "set": {"student": {"losses": {"trouble": {"weight": 1.0, "kind": kind}}}}}
+        for kind in kinds
+    ]
+    world = {"data": {"options": {"actions": 3, "subjects": 4, "trials": 2}}}
+    suite = {"methods": methods, "datasets": ["motionsim"], "preset": "smoke", "set": world}
+    return make_plan(Suite.model_validate(suite), Options(root, device="cpu"))
+
+
+def statuses(plan: Plan) -> list[str]:
+    return [cell.state.status for cell in plan.cells]
+
+
+def until(holds: Callable[[], bool], seconds: float = 200) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.1)
+
+
+def alive(root: Path) -> list[int]:
+    """Processes that make a run in this folder."""
+    found = []
+    for process in psutil.process_iter(["cmdline", "status"]):
+        words = process.info["cmdline"] or []
+        if str(root) in words and process.info["status"] != psutil.STATUS_ZOMBIE:
+            found.append(process.pid)
+    return found
+
+
+@pytest.mark.slow
+def test_every_ending_has_its_status_and_only_what_failed_is_tried_again(tmp_path: Path, plugin: Path) -> None:
+    root = tmp_path / "runs"
+    ended = execute(troubles(root, "none", "oom", "killed", "nan"), Local(jobs=2, device="cpu"))
+    assert statuses(ended) == ["done", "oom", "oom", "failed"]
+    assert "Tried to allocate" in ended.cells[1].state.message
+    assert "killed" in ended.cells[2].state.message
+    assert "trouble became NaN" in ended.cells[3].state.message
+    assert statuses(troubles(root, "none", "oom", "killed", "nan")) == statuses(ended)
+    first = (ended.cells[0].folder / "run.json").stat().st_mtime_ns
+    (ended.cells[3].folder / "run.json").write_text('{"status": "runn')
+    (tmp_path / "well").touch()
+    again = execute(troubles(root, "none", "oom", "killed", "nan"), Local(jobs=2, device="cpu"))
+    assert statuses(again) == ["done"] * 4
+    assert (ended.cells[0].folder / "run.json").stat().st_mtime_ns == first
+    assert (ended.cells[3].folder / "run.json.broken").is_file()
+    assert not list(root.glob("*/attempt.json"))
+    log = (root / "logs" / f"{ended.cells[1].folder.name}.log").read_text()
+    assert "OutOfMemoryError" in log
+    assert "accuracy" in log
+
+
+@pytest.mark.slow
+def test_a_cell_whose_time_is_up_goes_on_the_next_time(tmp_path: Path, plugin: Path) -> None:
+    root = tmp_path / "runs"
+    ended = execute(troubles(root, "wait"), Local(jobs=1, device="cpu"), timeout=25)
+    assert statuses(ended) == ["timeout"]
+    assert not alive(root)
+    (tmp_path / "well").touch()
+    assert statuses(execute(troubles(root, "wait"), Local(jobs=1, device="cpu"))) == ["done"]
+
+
+def command(plugin: Path, root: Path) -> list[str]:
+    world = "data={options: {actions: 3, subjects: 4, trials: 2}}"
+    given = ["--dataset", "motionsim", "--preset", "smoke", "--device", "cpu", "--out", str(root), "--set", world]
+    given += ["--set", "student.losses.trouble={weight: 0, kind: wait}", "--plugin", str(plugin)]
+    return [sys.executable, "-m", "kdbench", "run", "--method", "student_only", "--jobs", "2", "--seeds", "2", *given]
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_the_children_and_a_killed_grid_is_gone_on_with(tmp_path: Path, plugin: Path) -> None:
+    root = tmp_path / "runs"
+    # Interrupted
+    grid = subprocess.Popen(command(plugin, root), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    until((tmp_path / "waiting").exists)
+    grid.send_signal(signal.SIGINT)
+    out, _ = grid.communicate(timeout=120)
+    assert grid.returncode == 130, out
+    assert "Repeat the same command" in out
+    assert not alive(root)
+    assert {read_state(path.parent).status for path in root.glob("*/attempt.json")} == {"interrupted"}
+    # Killed: its children finish what they are at
+    (tmp_path / "waiting").unlink()
+    grid = subprocess.Popen(command(plugin, root), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    until(lambda: (tmp_path / "waiting").exists() and len(list(root.glob("*/run.json"))) == 2)
+    grid.kill()
+    grid.wait()
+    orphans = [pid for pid in alive(root) if pid != grid.pid]
+    assert orphans
+    # Gone on with: what the orphans make is waited for, not made twice
+    again = subprocess.Popen(command(plugin, root), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    (tmp_path / "well").touch()
+    out, _ = again.communicate(timeout=300)
+    assert again.returncode == 0, out
+    assert "2 done" in out
+    until(lambda: not alive(root), 60)
+    assert all(read_json(path)["status"] == "finished" for path in root.glob("*/run.json"))
+
+
+@pytest.mark.slow
+def test_the_smoke_suite_runs_two_at_a_time_on_a_fresh_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kdbench_main: Callable[..., tuple[int, str]]
+) -> None:
+    monkeypatch.delenv("KDBENCH_TRACKING")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    given = ["--suite", "smoke", "--device", "cpu", "--out", str(tmp_path)]
+    code, out = kdbench_main("run", *given, "--dry-run")
+    count = len(load_suite("smoke").methods)
+    assert code == 0
+    assert f"{count} cells: {count} to do" in out
+    assert "3 teachers, shared by 4 cells: 3 to train" in out
+    assert "unknown" in out
+    assert not list(tmp_path.iterdir())
+    code, out = kdbench_main("run", *given, "--jobs", "2")
+    assert code == 0, out
+    assert f"{count} cells: {count} done" in out
+    logs = [path.read_text() for path in (tmp_path / "logs").iterdir()]
+    assert len(logs) == count
+    assert not [log for log in logs if "MLflow" in log]
+    # Nobody waited for a teacher that another one trained.
+    assert not [log for log in logs if "trains this teacher" in log]
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
+    experiments = [each.experiment_id for each in client.search_experiments()]
+    assert len(client.search_runs(experiments)) == count
+    code, out = kdbench_main("run", *given, "--jobs", "2", "--seeds", "2", "--dry-run")
+    assert code == 0
+    assert f"{2 * count} cells: {count} done, {count} to do" in out
+    assert f"from {count} finished runs" in out
+
+
+@pytest.mark.slow
+def test_a_grid_with_a_failure_ends_with_code_1_and_the_command_to_retry(
+    tmp_path: Path, plugin: Path, kdbench_main: Callable[..., tuple[int, str]]
+) -> None:
+    given = ["--method", "student_only", "--dataset", "motionsim", "--preset", "smoke", "--jobs", "1"]
+    given += ["--device", "cpu", "--out", str(tmp_path / "runs"), "--set", "student.losses.trouble.kind=nan"]
+    given += ["--set", "data.options={actions: 3, subjects: 4, trials: 2}"]
+    code, out = kdbench_main("run", *given)
+    assert code == 1
+    assert "failed: student_only" in out
+    assert "Try again what is not done: kdbench run --method student_only" in out
+    assert "'data.options={actions: 3, subjects: 4, trials: 2}'" in out
+
+
+def test_what_a_grid_cannot_read_is_refused(kdbench_main: Callable[..., tuple[int, str]]) -> None:
+    assert kdbench_main("run", "--suite", "smokes")[0] == 2
+    assert kdbench_main("run", "--method", "rkd", "--jobs", "2")[0] == 2
+    assert kdbench_main("run", "--suite", "smoke", "--timeout", "soon")[0] == 2
+    assert kdbench_main("run", "--suite", "smoke", "--preset", "tiny", "--device", "cpu")[0] == 2
+    assert kdbench_main("run", "--suite", "smoke", "--launcher", "slurm")[0] == 2
+
+
+@pytest.fixture
+def kdbench_main(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
+    """A command in this process: its exit code and what it printed."""
+    from kdbench.cli import main
+
+    def call(*arguments: str) -> tuple[int, str]:
+        with pytest.raises(SystemExit) as caught:
+            main(list(arguments))
+        captured = capsys.readouterr()
+        return int(caught.value.code or 0), captured.out + captured.err
+
+    return call
