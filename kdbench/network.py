@@ -12,7 +12,7 @@ from torch import Generator, Tensor, nn
 
 from kdbench.encoders.base import Encoder
 from kdbench.errors import UsageError, unknown
-from kdbench.fusions.base import Fusion
+from kdbench.fusions.base import Fusion, Joined
 from kdbench.recipe import NetworkSpec, PartSpec
 from kdbench.registry import part_of, registry
 from kdbench.representations.base import Representation
@@ -118,9 +118,9 @@ class Network(nn.Module):
                 maps = [seen(x) for seen, x in zip(self.last_maps, maps, strict=True)]
             stages.append(maps)
         embeddings = [encoder.pool(last) for encoder, last in zip(encoders, maps, strict=True)]
-        outputs = list(zip(zip(*stages, strict=True), embeddings, strict=True))
+        outputs: list[Joined] = list(zip(zip(*stages, strict=True), embeddings, strict=True))
         if self.fusion.joint:
-            outputs = [self.fusion.after([branch for branch, _ in outputs], embeddings)]
+            outputs = [self.fusion.after([output[0] for output in outputs], embeddings)]
         return [self._features(index, *output) for index, output in enumerate(outputs)]
 
     def _features(
