@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kdbench.comparison.pictures import head, new_figure, nothing, short
+from kdbench.comparison.pictures import head, new_figure, nothing, short, shown_rows
 from kdbench.comparison.sheets import label
 from kdbench.comparison.table import GroupTable
 from kdbench.errors import DataError
@@ -27,9 +27,11 @@ def curves(table: GroupTable) -> Figure | None:
     The validation part's accuracy has a panel where one was cut. Losses other than the cross-entropy are no panel:
     every method has its own.
     """
+    from matplotlib.ticker import MaxNLocator
+
     held = {
         row.method: [_records(run.folder) for run in table.group.runs[row.method].values()]
-        for row in table.ranked[:MOST_CURVES]
+        for row in shown_rows(table, MOST_CURVES)
     }
     held = {method: runs for method, runs in held.items() if runs and all(runs)}
     if not held:
@@ -65,7 +67,8 @@ def curves(table: GroupTable) -> Figure | None:
             axes.set_ylim(0, 102)
         elif axes.get_lines():
             axes.set_ylim(bottom=0)
-    figure.legend(*all_axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
+    figure.legend(*all_axes[0].get_legend_handles_labels(), loc="outside right center", fontsize=8)
     return figure
 
 

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 INK = "#222222"
 MOST_ROWS = 30
-"""Methods that a picture shows at most, the best ones."""
+"""Methods that a picture shows at most: the best ones, the student alone and the controls."""
+MOST_MARKS = 16
+"""The same where methods are told apart by their marks."""
 NAME_LENGTH = 34
 _MARKERS = "os^Dv<>Pph*X"
 _RC: dict[Any, Any] = STYLE | {"text.parse_math": False, "svg.fonttype": "path", "svg.hashsalt": "kdbench"}
@@ -89,10 +91,10 @@ def pictures(comparison: Comparison) -> list[Picture]:
 
 def bars(table: GroupTable) -> Figure | None:
     """Accuracy with intervals and seeds on the left; on the right what each method gains over the student alone."""
-    rows = table.ranked[:MOST_ROWS][::-1]
+    rows = shown_rows(table, MOST_ROWS)[::-1]
     if not rows:
         return None
-    figure = new_figure(10.5, 1.9 + 0.34 * len(rows))
+    figure = new_figure(9.5 + 0.08 * max(len(short(label(row))) for row in rows), 2.0 + 0.34 * len(rows))
     head(figure, f"Accuracy and gain · {table.group.title}", about(table))
     overs = {row.gain.over for row in rows if row.gain}
     panels = figure.subplots(
@@ -113,24 +115,24 @@ def bars(table: GroupTable) -> Figure | None:
     left.set_yticks(places, [short(label(row)) for row in rows])
     left.set_xlim(0, 100)
     left.set_ylim(-0.7, len(rows) - 0.3)
-    left.set_xlabel("accuracy, % (bar: mean; line: 95 % interval; dots: seeds)")
+    left.set_xlabel("accuracy, %\n(bar: mean; line: 95 % interval; dots: seeds)")
     left.grid(axis="y", visible=False)
     if overs:
         name = next(iter(overs)) if len(overs) == 1 else "the student alone"
         right.grid(axis="y", visible=False)
         right.axvline(0, color=INK, lw=0.8)
-        right.set_xlabel(f"gain over {name}, points of {metric_name(table)} (95 % interval)")
+        right.set_xlabel(f"gain over {short(name)},\npoints of {metric_name(table)} (95 % interval)")
         right.tick_params(left=False)
-    note_hidden(figure, table)
+    note_hidden(figure, table, MOST_ROWS)
     return figure
 
 
 def cost(table: GroupTable) -> Figure | None:
     """Accuracy against training time and against peak memory; a mark and a colour a method."""
-    rows = [row for row in table.ranked[:MOST_ROWS] if row.cost.get("train_seconds") is not None]
+    rows = [row for row in shown_rows(table, MOST_MARKS) if row.cost.get("train_seconds") is not None]
     if not rows:
         return None
-    figure = new_figure(10.5, max(4.4, 1.4 + 0.22 * len(rows)))
+    figure = new_figure(10.5, max(4.6, 1.6 + 0.22 * len(rows)))
     head(figure, f"Accuracy against cost · {table.group.title}", about(table))
     time, memory = figure.subplots(1, 2, sharey=True)
     largest = np.zeros(2)
@@ -154,18 +156,18 @@ def cost(table: GroupTable) -> Figure | None:
                 label=short(label(row)),
             )
     time.set_ylabel("accuracy, % (95 % interval)")
-    time.set_xlabel("training of student and teacher, minutes, mean over seeds")
-    memory.set_xlabel("peak memory, GiB, largest of the seeds")
+    time.set_xlabel("training of student and teacher,\nminutes, mean over seeds")
+    memory.set_xlabel("peak memory, GiB,\nlargest of the seeds")
     for axes, most in zip((time, memory), largest, strict=True):
         axes.set_xlim(0, 1.08 * most or 1)
-    figure.legend(*time.get_legend_handles_labels(), loc="outside right upper", fontsize=8)
-    note_hidden(figure, table)
+    figure.legend(*time.get_legend_handles_labels(), loc="outside right center", fontsize=8)
+    note_hidden(figure, table, MOST_MARKS)
     return figure
 
 
 def class_gain(table: GroupTable) -> Figure | None:
     """Recall of each class above the student alone's, a row a method, points."""
-    rows = [row for row in table.ranked[:MOST_ROWS] if row.gain]
+    rows = [row for row in shown_rows(table, MOST_ROWS) if row.gain]
     if not rows:
         return None
     held = {row.method: recalls(row, table) for row in table.ranked}
@@ -192,7 +194,7 @@ def class_gain(table: GroupTable) -> Figure | None:
     bar = figure.colorbar(image, ax=axes, shrink=0.8, aspect=18, pad=0.02)
     bar.set_label("recall above the student alone, points")
     bar.outline.set_visible(False)
-    note_hidden(figure, table)
+    note_hidden(figure, table, MOST_ROWS)
     return figure
 
 
@@ -263,7 +265,7 @@ def head(figure: Figure, title: str, line: str) -> None:
     import textwrap
 
     characters = int(figure.get_figwidth() * 11)
-    wrapped = textwrap.fill(title, int(figure.get_figwidth() * 9))
+    wrapped = textwrap.fill(title, characters)
     figure.suptitle(f"{wrapped}\n{textwrap.fill(line, characters)}", fontsize=10.5)
 
 
@@ -294,8 +296,17 @@ def nothing(axes: Axes, text: str) -> None:
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", color="#777777")
 
 
-def note_hidden(figure: Figure, table: GroupTable) -> None:
+def shown_rows(table: GroupTable, most: int) -> list[Row]:
+    """The best methods, with the student alone and the controls wherever they rank; in the table's order."""
+    ranked = table.ranked
+    kept = {row.method for row in ranked if row.control or row.gain is None}
+    others = [row.method for row in ranked if row.method not in kept]
+    kept.update(others[: max(most - len(kept), 1)])
+    return [row for row in ranked if row.method in kept][: 2 * most]
+
+
+def note_hidden(figure: Figure, table: GroupTable, most: int) -> None:
     """Says how many methods a picture leaves out."""
-    hidden = len(table.ranked) - MOST_ROWS
+    hidden = len(table.ranked) - len(shown_rows(table, most))
     if hidden > 0:
-        figure.supxlabel(f"the best {MOST_ROWS} methods; {hidden} more are in the table", fontsize=8, color="#777777")
+        figure.supxlabel(f"the best methods; {hidden} more are in the table", fontsize=8, color="#777777")

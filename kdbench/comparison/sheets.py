@@ -119,7 +119,14 @@ def _results(comparison: Comparison, table: GroupTable, number: int) -> Sheet:
         )
         for row in table.rows
     )
-    notes = [*_apart(comparison, table, number), *_across(table), *_missing(table), *_oracle(table), *table.notes]
+    notes = [
+        *_apart(comparison, table, number),
+        *_across(table),
+        *_missing(table),
+        *_oracle(table),
+        *_controls(table),
+        *table.notes,
+    ]
     if table.comparison:
         notes.append(
             "SD is the sample standard deviation over seeds (n − 1); a gain is at equal seeds and trials, in points of "
@@ -171,6 +178,22 @@ def _oracle(table: GroupTable) -> list[str]:
     if any("(oracle)" in row.selection for row in table.rows):
         return ["(oracle): the test part chose what is reported, which nobody can do in use"]
     return []
+
+
+def _controls(table: GroupTable) -> list[str]:
+    """What the controls are and mean; what to run where they, or the student alone, are not there."""
+    rows = [row for row in table.ranked if row.teacher]
+    if not rows:
+        return []
+    if not any(row.gain for row in rows):
+        return ["there is no gain: the student alone was not run under these conditions at these seeds"]
+    controls = [f"{row.method}: {row.control}" for row in rows if row.control]
+    if not controls:
+        return [
+            "no control was run: hinton_random_teacher and hinton_wrong_trials would tell whether a gain is knowledge "
+            "or regularisation"
+        ]
+    return [f"controls ({'; '.join(controls)}): a gain that they reach too is regularisation, not knowledge"]
 
 
 def _conditions(table: GroupTable) -> Sheet:

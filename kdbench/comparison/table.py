@@ -85,11 +85,11 @@ class Row:
         gain: Over the student alone; None where that is not in the table, or is the row itself.
         control: Which control it is, if any.
         teacher: What taught it; None without a teacher.
-        teacher_accuracy: The teacher's own, mean over the seeds.
+        teacher_accuracy: The teacher's own, mean over the seeds; None where one is missing.
         test_modalities: What the reported network sees at test time.
         tuning: How its hyper-parameters were chosen.
         selection: Which epoch is reported; `(oracle)` where the test part chose it.
-        cost: Means over the seeds; the largest for peak memory.
+        cost: Means over the seeds, the largest for peak memory; None where a seed is missing.
     """
 
     method: str
@@ -232,11 +232,11 @@ def _row(
         gain=_gain(group, row, compared, alike) if measures else None,
         control=control_of(first.result["recipe"]) if first else None,
         teacher=_teacher(first.result["recipe"]) if first and student else None,
-        teacher_accuracy=plain.fmean(one["accuracy"] for one in taught) if taught and student else None,
+        teacher_accuracy=plain.fmean(one["accuracy"] for one in taught) if taught and student and measures else None,
         test_modalities=", ".join(first.conditions["test_modalities"]) if first else "",
         tuning=tuning_label(first.conditions.get("tuning")) if first else "",
         selection=selection_label(first.conditions) if first else "",
-        cost=_cost(list(runs.values())),
+        cost=_cost(list(runs.values()) if measures else []),
     )
 
 
@@ -263,6 +263,7 @@ def _teacher(recipe: Mapping[str, Any]) -> str | None:
     sensors = teacher.get("sensors")
     parts = [teacher["representation"]["name"], teacher["encoder"]["name"], teacher["fusion"]["name"]]
     seen = f" ({', '.join(sensors)})" if sensors else ""
+    seen += ", random weights" if teacher.get("weights") == "random" else ""
     digest = hashlib.sha256(json.dumps(teacher, sort_keys=True).encode()).hexdigest()[:6]
     return f"{' · '.join(part for part in parts if part != 'none')}{seen} [{digest}]"
 

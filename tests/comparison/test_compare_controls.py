@@ -8,6 +8,7 @@ from made_runs import make_run, make_study, network
 
 import kdbench
 from kdbench.comparison.controls import Reading, control_of
+from kdbench.comparison.sheets import sheets
 
 RANDOM = network({"ce": {"weight": 1.0}}, "sensors", weights="random")
 MISPAIRED = network({"ce": {"weight": 1.0}, "st": {"weight": 1.0}}, pairing="shuffled")
@@ -38,6 +39,9 @@ def test_a_gain_that_a_control_reaches_is_regularisation(tmp_path: Path) -> None
     found = readings(tmp_path)
     assert found["hinton"] == Reading.REGULARISATION == "regularisation, not knowledge"
     assert found["any_name"] == Reading.CONTROL
+    notes = " ".join(sheets(kdbench.compare(tmp_path))[0].notes)
+    assert "any_name: teacher with random weights" in notes
+    assert "a gain that they reach too is regularisation, not knowledge" in notes
 
 
 def test_a_gain_above_the_controls_is_more(tmp_path: Path) -> None:
@@ -55,6 +59,13 @@ def test_a_control_that_cannot_be_told_apart_leaves_it_open(tmp_path: Path) -> N
 def test_without_a_control_a_gain_is_untested(tmp_path: Path) -> None:
     make_study(tmp_path, {"student_only": 40, "hinton": 2}, seeds=5)
     assert readings(tmp_path)["hinton"] == Reading.UNTESTED
+    assert any("no control was run" in note for note in sheets(kdbench.compare(tmp_path))[0].notes)
+
+
+def test_without_the_student_alone_there_is_no_gain(tmp_path: Path) -> None:
+    make_study(tmp_path, {"hinton": 2, "rkd": 4})
+    assert set(readings(tmp_path).values()) == {None}
+    assert any("the student alone was not run" in note for note in sheets(kdbench.compare(tmp_path))[0].notes)
 
 
 def test_a_loss_is_called_one_and_no_difference_none(tmp_path: Path) -> None:
