@@ -9,7 +9,7 @@ import typer
 
 from kdbench.errors import DataError, UsageError
 
-SUMMARY = "Submit results, verify them, and build the site that shows them."
+SUMMARY = "Submit results, verify them, build the site of all."
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=SUMMARY)
 
