@@ -35,6 +35,7 @@ def test_the_wheel_brings_recipes_cards_and_tables(wheel: Path) -> None:
         assert f"kdbench/_datasets/{dataset}/card.yaml" in files
         assert any(name.startswith(f"kdbench/_datasets/{dataset}/label_vectors") for name in files)
     assert {f"kdbench/_leaderboard/reference/yuan2024_table{n}.yaml" for n in (1, 2)} <= files
+    assert {f"kdbench/_leaderboard/site/{path.name}" for path in (ROOT / "leaderboard/site").iterdir()} <= files
     assert not any(name.startswith(("tests/", "benchmarks/")) for name in files)
     templates = {str(path.relative_to(ROOT)) for path in TEMPLATES.rglob("*.*") if path.suffix != ".pyc"}
     assert {name for name in files if name.startswith("kdbench/templates/")} == templates
