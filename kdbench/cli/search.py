@@ -99,7 +99,8 @@ def show(result: SearchResult, console: Console) -> None:
     finished = [trial for trial in told["trials"] if trial["state"] == "finished"]
     best = sorted(finished, key=lambda trial: (-trial["value"], trial["trial"]))[:SHOWN]
     title = ", ".join(str(told[key]) for key in ("method", "dataset", "protocol", "preset"))
-    table = Table(title=f"{title}: the best of {told['budget']['trials']} trials", title_justify="left")
+    _say(console, f"{title}: the best of {told['budget']['trials']} trials")
+    table = Table()
     table.add_column("trial", justify="right")
     table.add_column(f"validation {metric}", justify="right")
     for key in told["space"]:

@@ -248,7 +248,7 @@ class _Search:
         setting = settle(
             plan.method, plan.dataset, seed=seed, overrides=overrides, reporter=self.reporter, **plan.arguments()
         )
-        setting.validates = plan.pruner != NO_PRUNER
+        setting.validates = False
         return setting
 
     def _track(self, study: optuna.Study) -> Tracker:
