@@ -41,7 +41,7 @@ def trouble(student, batch, *, kind="none"):
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
         if kind == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
-        if kind == "nan":
+        if kind == "undefined":
             return student.sum() * float("nan")
         if kind == "wait":
             (FOLDER / "waiting").touch()
@@ -99,16 +99,16 @@ def alive(root: Path) -> list[int]:
 @pytest.mark.slow
 def test_every_ending_has_its_status_and_only_what_failed_is_tried_again(tmp_path: Path, plugin: Path) -> None:
     root = tmp_path / "runs"
-    ended = execute(troubles(root, "none", "oom", "killed", "nan"), Local(jobs=2, device="cpu"))
+    ended = execute(troubles(root, "none", "oom", "killed", "undefined"), Local(jobs=2, device="cpu"))
     assert statuses(ended) == ["done", "oom", "oom", "failed"]
     assert "Tried to allocate" in ended.cells[1].state.message
     assert "killed" in ended.cells[2].state.message
     assert "trouble became NaN" in ended.cells[3].state.message
-    assert statuses(troubles(root, "none", "oom", "killed", "nan")) == statuses(ended)
+    assert statuses(troubles(root, "none", "oom", "killed", "undefined")) == statuses(ended)
     first = (ended.cells[0].folder / "run.json").stat().st_mtime_ns
     (ended.cells[3].folder / "run.json").write_text('{"status": "runn')
     (tmp_path / "well").touch()
-    again = execute(troubles(root, "none", "oom", "killed", "nan"), Local(jobs=2, device="cpu"))
+    again = execute(troubles(root, "none", "oom", "killed", "undefined"), Local(jobs=2, device="cpu"))
     assert statuses(again) == ["done"] * 4
     assert (ended.cells[0].folder / "run.json").stat().st_mtime_ns == first
     assert (ended.cells[3].folder / "run.json.broken").is_file()
@@ -203,7 +203,7 @@ def test_a_grid_with_a_failure_ends_with_code_1_and_the_command_to_retry(
     tmp_path: Path, plugin: Path, kdbench_main: Callable[..., tuple[int, str]]
 ) -> None:
     given = ["--method", "student_only", "--dataset", "motionsim", "--preset", "smoke", "--jobs", "1"]
-    given += ["--device", "cpu", "--out", str(tmp_path / "runs"), "--set", "student.losses.trouble.kind=nan"]
+    given += ["--device", "cpu", "--out", str(tmp_path / "runs"), "--set", "student.losses.trouble.kind=undefined"]
     given += ["--set", "data.options={actions: 3, subjects: 4, trials: 2}"]
     code, out = kdbench_main("run", *given)
     assert code == 1
