@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,13 +118,15 @@ def draw_series(look: Look, sources: Sequence[str], folder: Path) -> list[Pictur
         low, high = float(values.min()), float(values.max())
         margin = 0.08 * (high - low or 1)
         extent = (0, look.seconds, low - margin, high + margin)
-        axes.imshow(heat[None], aspect="auto", extent=extent, cmap="Oranges", vmin=0, vmax=1, interpolation="bilinear")
+        # Pale greys, on which the curves' colours stay legible.
+        shade = heat[None] / 2.2
+        axes.imshow(shade, aspect="auto", extent=extent, cmap="Greys", vmin=0, vmax=1, interpolation="bilinear")
         for channel, colour in zip(values, COLOURS, strict=False):
             axes.plot(at, channel, color=colour, linewidth=1.2)
         axes.set_xlabel("seconds")
 
     _grid(look, sources, folder, panel, (5.2, 1.6))
-    return [Picture(f"{look.name}.png", f"{look.title}. What the network eats, over the evidence for a class.")]
+    return [Picture(f"{look.name}.png", f"{look.title}. What the network eats; the darker, the more evidence.")]
 
 
 def draw_images(look: Look, sources: Sequence[str], folder: Path) -> list[Picture]:
@@ -159,7 +162,8 @@ def _grid(look: Look, sources: Sequence[str], folder: Path, panel: Any, size: tu
     columns, rows = len(look.targets), len(sources)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(size[0] * columns + 0.6, (size[1] + 0.4) * rows + 0.6), layout="constrained")
-        figure.suptitle(look.title, fontsize=10.5, fontweight="bold", x=0.01, ha="left")
+        title = textwrap.fill(look.title, int(10 * figure.get_figwidth()))
+        figure.suptitle(title, fontsize=10.5, fontweight="bold", x=0.01, ha="left")
         for row, line in enumerate(figure.subplots(rows, columns, squeeze=False)):
             for column, (axes, role) in enumerate(zip(line, look.targets, strict=True)):
                 panel(axes, look.inputs[row], look.heat[column][row])

@@ -113,6 +113,8 @@ def _notes(study: Study) -> list[str]:
         "Grad-CAM of the last stage (Selvaraju et al., 2017): where the last maps speak for a class. Each trial has a "
         "scale of its own, one for all of its frames, so colours are compared within a trial and not between trials."
     ]
+    if len(study.reported.network.sources) > 1:
+        notes.append("Each sensor has a scale of its own too: colours do not say which sensor weighs more.")
     if study.reported.network.couples_batch:
         notes.append(
             "This network couples the trials of a batch. The maps are of each trial alone, so its prediction may be "
