@@ -171,9 +171,10 @@ def parts_share_no_recording(case: DatasetCase) -> None:
         if rule_of(case.card, protocol).sensors_leak:
             where = {trial: name for trial, name in where.items() if name != TEST}
         for trials in several:
-            held = {where[trial] for trial in trials if trial in where}
+            placed = [trial for trial in trials if trial in where]
+            held = {where[trial] for trial in placed}
             if len(held) > 1:
-                raise Failed(f"{words}: {_some(trials)} are one recording, and are in {' and in '.join(sorted(held))}")
+                raise Failed(f"{words}: {_some(placed)} are one recording, and are in {' and in '.join(sorted(held))}")
 
 
 def parts_know_every_class(case: DatasetCase) -> None:

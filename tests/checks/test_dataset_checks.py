@@ -156,7 +156,7 @@ def test_a_validation_part_must_not_share_recordings_though_the_test_part_may(tm
     rule = {"test": {"camera": [3]}, "validation": {"where": {"camera": [2]}}, "sensors_leak": True}
     case = DatasetCase("motionsim", options={"actions": 2, "subjects": 2, "trials": 2, "cameras": 3})
     case.card = case.card.model_copy(update={"protocols": {"views": ProtocolRule.model_validate(rule)}})
-    with pytest.raises(Failed, match="are one recording, and are in train and validation"):
+    with pytest.raises(Failed, match="_c1, a1_s1_t1_c2 are one recording, and are in train and in validation"):
         parts_share_no_recording(case)
 
 
