@@ -88,7 +88,7 @@ class Uncertainty(Balance):
 
     def balanced(self, values: Sequence[Tensor]) -> Sequence[Tensor]:
         """`exp(-s_i) L_i + s_i / 2`."""
-        # The parameter itself is bounded: a clamp in the graph has no gradient beyond its ends, and would keep it there.
+        # The parameter itself is bounded: a clamp in the graph has no gradient beyond its ends and would hold it there.
         with torch.no_grad():
             self.log_variances.clamp_(-_LARGEST_LOG_VARIANCE, _LARGEST_LOG_VARIANCE)
         return [(-s).exp() * value + s / 2 for s, value in zip(self.log_variances, values, strict=True)]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from torch import Tensor, nn
 
