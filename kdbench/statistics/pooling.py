@@ -9,7 +9,7 @@ FLOOR = 1e-3
 """Of the mean variance: what a variance of 0 (an accuracy that two seeds share) counts as in the logarithm."""
 
 
-def moderated(variances: np.ndarray, by_method: np.ndarray, df: int) -> tuple[np.ndarray, float]:
+def moderated(variances: np.ndarray, by_method: np.ndarray, df: int, most: int) -> tuple[np.ndarray, float]:
     """Shrinks C variances of `df` degrees of freedom towards their mean, as far as the methods' are alike.
 
     A t of 2 degrees of freedom would have to exceed 23 after Holm's correction over 28 pairs: three seeds of two
@@ -19,23 +19,23 @@ def moderated(variances: np.ndarray, by_method: np.ndarray, df: int) -> tuple[np
         s̃² = (d_0 s_0² + d s²) / (d_0 + d), with d_0 + d degrees of freedom
 
     (Smyth, Linear Models and Empirical Bayes Methods, Stat. Appl. Genet. Mol. Biol. 2004, § 6). Where all are alike,
-    d_0 is as large as the other methods' seeds warrant; where one is unlike the others, it is small. Fewer than three
-    methods have nothing to lend.
+    d_0 is as large as the other methods' seeds warrant; where one is unlike the others, it is small.
 
     Args:
         variances: `(C,)`: s², of methods or of their differences.
         by_method: `(M,)`: variances of the M methods, by which d_0 is judged, scaled so that their mean is s_0², what
             the variances are expected to be if the methods are alike.
         df: d, the degrees of freedom of each.
+        most: Degrees of freedom of all methods together, which d_0 + d does not exceed.
 
     Returns:
         s̃² `(C,)` and its degrees of freedom.
     """
     mean = by_method.mean()
-    if len(by_method) < 3 or mean == 0:
+    if most <= df or mean == 0:
         return variances, float(df)
     logs = np.log(np.maximum(by_method, FLOOR * mean)) - digamma(df / 2) + np.log(df / 2)
-    prior = min(_prior_df(logs.var(ddof=1) - polygamma(1, df / 2)), (len(by_method) - 2) * df)
+    prior = min(_prior_df(logs.var(ddof=1) - polygamma(1, df / 2)), most - df)
     return (prior * mean + df * variances) / (prior + df), float(prior + df)
 
 

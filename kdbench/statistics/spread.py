@@ -105,8 +105,10 @@ def spread_of(values: np.ndarray, contrasts: np.ndarray, subjects: Subjects, sco
     unit_df = trials - len(subjects.names) if within else len(subjects.names) - 1
     if runs == 1:
         return Spread(estimate, mixed, unit_df, np.zeros_like(mixed), 0, mixed)
-    of_methods = _seed_variances(values, differences=not contrasts.sum(axis=1).any())
-    seeds, seed_df = moderated(by_seed.var(axis=1, ddof=1) / runs, of_methods / runs, runs - 1)
+    differences = not contrasts.sum(axis=1).any()
+    of_methods = _seed_variances(values, differences=differences)
+    most = (len(values) - differences) * (runs - 1)
+    seeds, seed_df = moderated(by_seed.var(axis=1, ddof=1) / runs, of_methods / runs, runs - 1, most)
     if within:
         return Spread(estimate, np.maximum(mixed - rest, 0), unit_df, seeds, seed_df, mixed)
     pooled_rest = rest.mean() if len(rest) else 0.0

@@ -106,10 +106,10 @@ def _variances(methods: int, ratio: float, seed: int = 0) -> np.ndarray:
 
 def test_seeds_of_like_methods_are_pooled_and_of_unlike_ones_are_not() -> None:
     alike, unlike = _variances(400, 1), _variances(400, 1e4)
-    pooled, df = moderated(alike, alike, 2)
+    pooled, df = moderated(alike, alike, 2, 800)
     assert df > 10
     assert pooled.std() < 0.15 * alike.std()
-    own, few = moderated(unlike, unlike, 2)
+    own, few = moderated(unlike, unlike, 2, 800)
     assert few < 3
     assert np.corrcoef(np.log(own), np.log(unlike))[0, 1] > 0.7
 
@@ -119,19 +119,31 @@ def test_how_far_variances_are_pooled_is_found_from_their_spread(true_df: float)
     """Drawn from the model: the prior's degrees of freedom come back."""
     generator = np.random.default_rng(1)
     variances = generator.chisquare(4, 4000) / 4 * true_df / generator.chisquare(true_df, 4000)
-    assert moderated(variances, variances, 4)[1] - 4 == pytest.approx(true_df, rel=0.15)
+    assert moderated(variances, variances, 4, 16000)[1] - 4 == pytest.approx(true_df, rel=0.15)
 
 
 def test_moderation_gives_no_more_freedom_than_the_methods_have() -> None:
     for seed in range(20):
         variances = _variances(5, 1, seed)
-        assert 2 <= moderated(variances, variances, 2)[1] <= (5 - 1) * 2
+        assert 2 <= moderated(variances, variances, 2, 8)[1] <= 8
 
 
-def test_two_methods_lend_nothing_and_constant_ones_nothing_either() -> None:
+def test_where_nothing_is_to_be_lent_variances_stay_as_they_are() -> None:
     two = np.array([1.0, 4.0])
-    np.testing.assert_array_equal(moderated(two, two, 2)[0], two)
-    assert moderated(two, two, 2)[1] == 2
-    assert moderated(np.zeros(4), np.zeros(4), 2)[1] == 2
+    np.testing.assert_array_equal(moderated(two, two, 2, 2)[0], two)
+    assert moderated(two, two, 2, 2)[1] == 2
+    assert moderated(np.zeros(4), np.zeros(4), 2, 8)[1] == 2
     some = np.array([0.0, 1.0, 1.5, 0.7])
-    assert np.isfinite(moderated(some, some, 1)[0]).all()
+    assert np.isfinite(moderated(some, some, 1, 3)[0]).all()
+
+
+def test_two_methods_share_their_seeds_for_their_means_and_not_for_their_difference() -> None:
+    generator = np.random.default_rng(5)
+    values = generator.normal(size=(2, 3, 40)) + generator.normal(size=(2, 3, 1))
+    alone, gap = (
+        spread_of(values, weights, Subjects.of(np.zeros(40)), Scope.THESE_SUBJECTS)
+        for weights in (np.eye(2), np.array([[1.0, -1.0]]))
+    )
+    assert 2 < alone.seed_df <= 4
+    assert gap.seed_df == 2
+    assert gap.seeds[0] == pytest.approx((values[0] - values[1]).mean(axis=1).var(ddof=1) / 3)
