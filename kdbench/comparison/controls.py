@@ -39,8 +39,8 @@ def control_of(recipe: Mapping[str, Any]) -> str | None:
 def read_gain(comparison: Comparison, method: str, alone: str, controls: Iterable[str]) -> Reading:
     """What a method's gain over the student alone means beside what the controls gain.
 
-    A control that reaches the gain does so with a teacher that has nothing to tell; one that reaches less, but cannot
-    be told apart from the method, leaves it open.
+    A gain has to be shown before it can be called anything. A control that reaches it does so with a teacher that has
+    nothing to tell; one that reaches less, but cannot be told apart from the method, leaves it open.
 
     Args:
         comparison: All pairs, after Holm's correction.
@@ -55,10 +55,10 @@ def read_gain(comparison: Comparison, method: str, alone: str, controls: Iterabl
     against = [comparison.pair(method, control) for control in controls]
     if lead(gain, method) <= 0:
         return Reading.LOSS if better(gain) == alone else Reading.NONE
-    if any(lead(pair, method) <= 0 for pair in against):
-        return Reading.REGULARISATION
     if better(gain) != method:
         return Reading.NONE
+    if any(lead(pair, method) <= 0 for pair in against):
+        return Reading.REGULARISATION
     if not against:
         return Reading.UNTESTED
     return Reading.KNOWLEDGE if all(better(pair) == method for pair in against) else Reading.OPEN

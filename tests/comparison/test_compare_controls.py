@@ -73,3 +73,9 @@ def test_a_loss_is_called_one_and_no_difference_none(tmp_path: Path) -> None:
     found = readings(tmp_path)
     assert found["hinton"] == Reading.LOSS
     assert found["rkd"] == Reading.NONE
+
+
+def test_a_gain_that_is_not_shown_is_none_even_where_a_control_has_more(tmp_path: Path) -> None:
+    make_study(tmp_path, {"student_only": 12, "hinton": 11}, seeds=5)
+    with_control(tmp_path, wrong=10)
+    assert readings(tmp_path)["hinton"] == Reading.NONE
