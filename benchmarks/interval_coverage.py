@@ -291,11 +291,13 @@ def jobs(world: World, kind: str) -> dict[str, Job]:
         found[f"{way}, accuracy"] = offered_job(world, way, "accuracy", DRAWS_A_PAIR * len(FIRST))
         if kind == "typical":
             found[f"{way}, macro F1"] = offered_job(world, way, "macro_f1", 1000)
-            for methods in (3, 2):
+            for methods in (3, 2) if way == "t" else (3,):
                 found[f"{way}, accuracy, {methods} methods"] = offered_job(world, way, "accuracy", 1000, methods)
     if kind == "typical":
         for name, way in REJECTED[Scope(world.scope)].items():
             found[f"not offered: {name}"] = rejected_job(world, way)
+        if world.scope == Scope.THESE_SUBJECTS:
+            found["not offered: bootstrap, accuracy, 2 methods"] = offered_job(world, "bootstrap", "accuracy", 1000, 2)
     return found
 
 

@@ -17,9 +17,9 @@ from kdbench.statistics.scope import Scope, scope_named, statement, way_named
 from kdbench.statistics.scores import Scores
 
 DRAWS = 2000
-DRAWS_A_PAIR, MOST_PAIRS = 100, 200
+DRAWS_A_PAIR, MOST_PAIRS, FEWEST_METHODS = 100, 200, 3
 """At 100 draws a pair, the smallest p that the bootstrap can give is two fifths of the strictest of Holm's levels of
-0.05; beyond 200 pairs that would be more draws than they are worth."""
+0.05; beyond 200 pairs that would be more draws than they are worth. With two methods its intervals are too wide."""
 
 
 class Verdict(StrEnum):
@@ -134,7 +134,7 @@ def compare_scores(
         scores: What each method scores on each trial at each seed.
         scope: Whom the statement is about.
         way: How the differences' intervals and p-values are made, one of `offered(scope)`; by default the first,
-            and `t` for more than 200 pairs.
+            and `t` for two methods or more than 200 pairs.
         power: With which a second study should tell a pair apart.
         draws: B of the bootstrap; by default as many as the number of pairs asks for, at least 2000.
         seed: Of the bootstrap; the same gives the same numbers.
@@ -143,15 +143,17 @@ def compare_scores(
 
     Raises:
         UsageError: An unknown scope, way or method, a way that is not offered in the scope, too few subjects or trials,
-            a power outside (0, 1), fewer than 100 draws, or the bootstrap for more than 200 pairs.
+            a power outside (0, 1), fewer than 100 draws, or the bootstrap for two methods or more than 200 pairs.
     """
     scope = scope_named(scope)
     first, second = _pairs(scores.methods, against)
-    way = way_named(scope, "t" if way is None and len(first) > MOST_PAIRS else way)
-    if way == "bootstrap" and len(first) > MOST_PAIRS:
+    unfit = len(scores.methods) < FEWEST_METHODS or len(first) > MOST_PAIRS
+    way = way_named(scope, "t" if way is None and unfit else way)
+    if way == "bootstrap" and unfit:
         raise UsageError(
-            f"{len(first)} pairs are too many for the bootstrap, which takes at most {MOST_PAIRS}",
-            hint="Take the way 't', or compare against one method.",
+            f"the bootstrap compares {FEWEST_METHODS} methods or more in at most {MOST_PAIRS} pairs, not "
+            f"{len(scores.methods)} in {len(first)}",
+            hint="Take the way 't'.",
         )
     if not 0 < power < 1:
         raise UsageError(f"power is {power}, expected a share between 0 and 1")

@@ -78,5 +78,5 @@ def infer_bootstrap(scores: Scores, contrasts: np.ndarray, scope: Scope, *, draw
     beyond = np.minimum((drawn <= 0).sum(axis=1), (drawn >= 0).sum(axis=1))
     cut = max(int((draws + 1) * (1 - LEVEL) / 2), 1)
     drawn.partition((cut - 1, draws - cut), axis=1)
-    p = np.minimum(2 * (1 + beyond) / (draws + 1), 1)
+    p = np.where(spread.estimate == 0, 1, np.minimum(2 * (1 + beyond) / (draws + 1), 1))
     return Inference(spread, drawn[:, cut - 1], drawn[:, draws - cut], p)

@@ -83,10 +83,10 @@ def test_one_seed_is_said_to_be_one() -> None:
 
 def test_identical_methods_cannot_be_told_apart() -> None:
     scores = _scores([1.0])
-    twins = Scores(("a", "b"), scores.seeds, np.concatenate([scores.values] * 2), SUBJECTS)
+    twins = Scores(("a", "b", "c"), scores.seeds, np.concatenate([scores.values] * 3), SUBJECTS)
     for scope in Scope:
         for way in offered(scope):
-            (pair,) = compare_scores(twins, scope=scope, way=way).pairs
+            pair = compare_scores(twins, scope=scope, way=way).pairs[0]
             assert (pair.difference, pair.p, pair.verdict) == (0, 1, Verdict.NEITHER)
             assert pair.mcnemar is not None
             assert pair.mcnemar.p == 1
@@ -159,8 +159,15 @@ def test_hundreds_of_methods_take_seconds_and_no_bootstrap() -> None:
     assert time.process_time() - began < 3
     assert found.way == "t"
     assert len(found.pairs) == 1770
-    with pytest.raises(UsageError, match="1770 pairs are too many for the bootstrap, which takes at most 200"):
+    with pytest.raises(UsageError, match="3 methods or more in at most 200 pairs, not 60 in 1770"):
         compare_scores(scores, way="bootstrap")
+
+
+def test_two_methods_are_compared_by_t() -> None:
+    assert compare_scores(_scores([1.0, 0.5])).way == "t"
+    assert compare_scores(_scores([1.0, 0.5, 0.5])).way == "bootstrap"
+    with pytest.raises(UsageError, match="not 2 in 1"):
+        compare_scores(_scores([1.0, 0.5]), way="bootstrap")
 
 
 def test_a_pair_that_is_none_is_refused() -> None:
