@@ -249,7 +249,7 @@ def test_names_that_do_not_exist_are_refused_with_the_near_ones(
 
 
 def test_new_subjects_widen_the_intervals_and_are_named(tmp_path: Path) -> None:
-    make_study(tmp_path, {"student_only": 20, "hinton": 8})
+    make_study(tmp_path, {"student_only": 20, "hinton": 8, "rkd": 12})
     new = kdbench.compare(tmp_path, about="new-subjects")
     assert "new subjects like these 4" in sheets(new)[0].caption
     assert set(new.pairs["interval"]) == {"t"}
