@@ -115,18 +115,13 @@ class Cell:
         return {
             "dataset": self.dataset.card.name,
             "protocol": self.protocol,
-            "split": self._split,
+            "split": self.split.fingerprint,
             "preset": self.preset,
             "seed": self.seed,
             "rule": recipe.selection.rule,
             "precision": recipe.precision,
             "compile": recipe.compile,
         }
-
-    @property
-    def _split(self) -> str:
-        # The rule behind a protocol's name may be edited; the trials tell.
-        return _hash(dataclasses.asdict(self.split))
 
     def _vectors(self, *specs: NetworkSpec | None) -> str | None:
         names = [name for spec in specs if spec is not None for name in spec.losses]
@@ -199,7 +194,7 @@ class Cell:
             "packed": self.dataset.packed,
             "view": self.dataset.view if reported.modality == "video" else None,
             "protocol": self.protocol,
-            "split": self._split,
+            "split": self.split.fingerprint,
             "preset": self.preset,
             "part": recipe.selection.part,
             "selection": recipe.selection.rule,

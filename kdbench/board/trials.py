@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -71,7 +69,7 @@ def _expected(dataset: str, protocol: str, options: str) -> Expected | None:
         frozenset(parts.train),
         {str(trial): int(label) for trial, label in test["label"].items()},
         {str(trial): str(name) for trial, name in who.items()},
-        hashlib.sha256(json.dumps(dataclasses.asdict(parts), sort_keys=True, default=str).encode()).hexdigest()[:10],
+        parts.fingerprint,
     )
 
 

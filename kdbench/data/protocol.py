@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import json
 import math
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from kdbench.data.card import Card, ProtocolRule, Validation, Value
@@ -24,6 +26,11 @@ class Split:
     train: tuple[str, ...]
     validation: tuple[str, ...]
     test: tuple[str, ...]
+
+    @property
+    def fingerprint(self) -> str:
+        """A short hash of which trials are in which part: a rule behind a protocol's name may be edited."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:10]
 
     def parts(self) -> dict[str, tuple[str, ...]]:
         """The parts that hold trials, by name."""
