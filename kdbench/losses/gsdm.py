@@ -9,15 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdbench.errors import UsageError, unknown
+from kdbench.errors import unknown
 from kdbench.losses.maps import align_maps, chosen_stages
 from kdbench.losses.numerics import at_least_float32, precision_of, unit, without_autocast
 from kdbench.losses.se import label_vectors_of
-from kdbench.losses.sgm import semantic_slope
+from kdbench.losses.sgm import check_slope, constant_share, semantic_slope, slope_logits
 from kdbench.registry import loss
 from kdbench.types import Context, Features
-
-_CONSTANT_SLOPE = 1e-4
 
 
 @loss(
@@ -70,10 +68,7 @@ class SemanticallyDiscriminativeMapping(nn.Module):
         super().__init__()
         if slope not in ("sample", "channel"):
             raise unknown("slope of gsdm", slope, ("sample", "channel"))
-        if ablation not in ("all", "channel"):
-            raise unknown("ablation of gsdm", ablation, ("all", "channel"))
-        if eps <= 0 or (slope_clip is not None and slope_clip <= 0):
-            raise UsageError(f"gsdm: eps is {eps} and slope_clip {slope_clip}; expected positive numbers")
+        check_slope("gsdm", eps=eps, slope_clip=slope_clip, ablation=ablation)
         self.register_buffer("label_vectors", label_vectors_of(context, "gsdm"), persistent=False)
         self.slope = slope
         self.clamp = clamp
@@ -86,7 +81,7 @@ class SemanticallyDiscriminativeMapping(nn.Module):
     def forward(self, student: Features, teacher: Features) -> Tensor:
         """The loss against one branch of the teacher."""
         slope, target_slope = self._slope(student), self._slope(teacher)
-        self._constant_share = (slope.abs().amax(1) < _CONSTANT_SLOPE).to(slope.dtype).mean()
+        self._constant_share = constant_share(slope)
         terms = []
         for stage in self.stages:
             own = _evidence(slope, student.stages[stage])
@@ -106,10 +101,8 @@ class SemanticallyDiscriminativeMapping(nn.Module):
     @torch.no_grad()
     def _slope(self, features: Features) -> Tensor:
         """k, `(B, 1)` or `(B, S)`."""
-        if features.ablated_logits is None:
-            raise UsageError("the loss 'gsdm' needs the logits of the ablated input, and the network gave none")
         root = features.logits.shape[1] ** 0.5
-        scores, ablated = (at_least_float32(x) / root for x in (features.logits, features.ablated_logits))
+        scores, ablated = (x / root for x in slope_logits("gsdm", features))
         slope = semantic_slope(scores, ablated, self.label_vectors, eps=self.eps, clip=self.slope_clip)
         slope = slope.clamp_min(0) if self.clamp else slope
         return slope.mean(1, keepdim=True) if self.slope == "sample" else slope

@@ -80,6 +80,34 @@ def semantic_map(slope: Tensor, feature: Tensor) -> Tensor:
     return normalised.transpose(1, 2).reshape(feature.shape)
 
 
+def check_slope(owner: str, *, eps: float, slope_clip: float | None, ablation: str) -> None:
+    """Checks the parameters of a loss that takes a slope.
+
+    Raises:
+        UsageError: One has no such value; the message names the loss, `owner`.
+    """
+    if ablation not in ("all", "channel"):
+        raise unknown(f"ablation of {owner}", ablation, ("all", "channel"))
+    if eps <= 0 or (slope_clip is not None and slope_clip <= 0):
+        raise UsageError(f"{owner}: eps is {eps} and slope_clip {slope_clip}; expected positive numbers")
+
+
+def slope_logits(owner: str, features: Features) -> tuple[Tensor, Tensor]:
+    """The logits, and those of the ablated input, detached; `(B, K)` each, float32 or wider.
+
+    Raises:
+        UsageError: The network gave no logits of an ablated input.
+    """
+    if features.ablated_logits is None:
+        raise UsageError(f"the loss '{owner}' needs the logits of the ablated input, and the network gave none")
+    return at_least_float32(features.logits), at_least_float32(features.ablated_logits).detach()
+
+
+def constant_share(slope: Tensor) -> Tensor:
+    """The share of samples whose slope `(B, S)` is below 1e-4 in every entry; a scalar."""
+    return (slope.abs().amax(1) < _CONSTANT_SLOPE).to(slope.dtype).mean()
+
+
 @loss(
     "sgm",
     project=False,
@@ -124,10 +152,7 @@ class SemanticGraphMapping(nn.Module):
         super().__init__()
         if scores not in ("softmax", "logits"):
             raise unknown("scores of sgm", scores, ("softmax", "logits"))
-        if ablation not in ("all", "channel"):
-            raise unknown("ablation of sgm", ablation, ("all", "channel"))
-        if eps <= 0 or (slope_clip is not None and slope_clip <= 0):
-            raise UsageError(f"sgm: eps is {eps} and slope_clip {slope_clip}; expected positive numbers")
+        check_slope("sgm", eps=eps, slope_clip=slope_clip, ablation=ablation)
         if not context.teachers:
             raise UsageError("the loss 'sgm' compares with a teacher, and there is none")
         self.register_buffer("label_vectors", label_vectors_of(context, "sgm"), persistent=False)
@@ -155,7 +180,7 @@ class SemanticGraphMapping(nn.Module):
             slope = self._slope(student)
         with torch.no_grad():
             target_slope = self._slope(teacher)
-            self._constant_share = (slope.abs().amax(1) < _CONSTANT_SLOPE).to(slope.dtype).mean()
+            self._constant_share = constant_share(slope)
         terms = []
         for stage in self.stages:
             own, target = align_maps(student.stages[stage], teacher.stages[stage].detach())
@@ -172,10 +197,7 @@ class SemanticGraphMapping(nn.Module):
         return {} if self._constant_share is None else {"constant_share": self._constant_share}
 
     def _slope(self, features: Features) -> Tensor:
-        if features.ablated_logits is None:
-            raise UsageError("the loss 'sgm' needs the logits of the ablated input, and the network gave none")
-        scores = at_least_float32(features.logits)
-        ablated = at_least_float32(features.ablated_logits).detach()
+        scores, ablated = slope_logits("sgm", features)
         if self.scores == "softmax":
             scores, ablated = scores.softmax(1), ablated.softmax(1)
         return semantic_slope(scores, ablated, self.label_vectors, eps=self.eps, clip=self.slope_clip)
