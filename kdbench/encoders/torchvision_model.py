@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import functools
-from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -107,14 +106,14 @@ class TorchvisionVideo(Encoder):
         from torchvision import models
 
         entry: Any = models.get_model_weights(self.model_name).DEFAULT
-        if weights == "pretrained":
-            state = pretraining.torchvision_state(entry, encoder=f"torchvision:{self.model_name}")
-            origin, self.pretrained = entry.url, f"{entry} (Kinetics-400)"
-        else:
-            path = Path(weights)
-            state, origin, self.pretrained = pretraining.read(path), str(path), pretraining.provenance(path)
-        head = ("head", "fc", "classifier")
-        pretraining.load(self.backbone, state, origin=origin, input_weight=self.first_kernel, head=head)
+        self.pretrained = pretraining.load_torchvision(
+            self.backbone,
+            entry,
+            weights,
+            encoder=f"torchvision:{self.model_name}",
+            input_weight=self.first_kernel,
+            head=("head", "fc", "classifier"),
+        )
 
 
 class VideoResNet(TorchvisionVideo):
@@ -175,7 +174,28 @@ class S3D(TorchvisionVideo):
         return last.mean((2, 3, 4))
 
 
-class Swin3d(TorchvisionVideo):
+class SwinStages(Encoder):
+    """A Swin transformer of torchvision over clips, as its four stages are driven."""
+
+    backbone: Any
+
+    def stem(self, x: Tensor) -> Tensor:
+        """Patches of 2 × 4 × 4, embedded: `(B, C, T, H, W)` to `(B, C_1, T/2, H/4, W/4)`."""
+        return self.backbone.pos_drop(self.backbone.patch_embed(x)).permute(0, 4, 1, 2, 3)
+
+    def stage(self, index: int, x: Tensor) -> Tensor:
+        """See the base class; torchvision lists stages and mergings in turn."""
+        x = x.permute(0, 2, 3, 4, 1)
+        if index > 0:
+            x = self.backbone.features[2 * index - 1](x)
+        return self.backbone.features[2 * index](x).permute(0, 4, 1, 2, 3)
+
+    def pool(self, last: Tensor) -> Tensor:
+        """LayerNorm, then the mean over time and space: `(B, C_4)`."""
+        return self.backbone.norm(last.permute(0, 2, 3, 4, 1)).mean((1, 2, 3))
+
+
+class Swin3d(SwinStages, TorchvisionVideo):
     """Video Swin over clips (Liu et al., 2022): `swin3d_t`, `swin3d_s`, `swin3d_b`.
 
     Args:
@@ -190,21 +210,6 @@ class Swin3d(TorchvisionVideo):
         width = self.backbone.num_features
         self.channels = (width // 8, width // 4, width // 2, width)
         self.width = width
-
-    def stem(self, x: Tensor) -> Tensor:
-        """Patches of 2 × 4 × 4, embedded: `(B, C, T, H, W)` to `(B, C_1, T/2, H/4, W/4)`."""
-        return self.backbone.pos_drop(self.backbone.patch_embed(x)).permute(0, 4, 1, 2, 3)
-
-    def stage(self, index: int, x: Tensor) -> Tensor:
-        """See the base class; torchvision lists stages and mergings in turn."""
-        x = x.permute(0, 2, 3, 4, 1)
-        if index > 0:
-            x = self.backbone.features[2 * index - 1](x)
-        return self.backbone.features[2 * index](x).permute(0, 4, 1, 2, 3)
-
-    def pool(self, last: Tensor) -> Tensor:
-        """LayerNorm, then the mean over time and space."""
-        return self.backbone.norm(last.permute(0, 2, 3, 4, 1)).mean((1, 2, 3))
 
 
 class MViT(TorchvisionVideo):

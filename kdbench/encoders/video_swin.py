@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 
-from torch import Tensor, nn
+from torch import nn
 from torchvision.models.video import Swin3D_T_Weights
 from torchvision.models.video.swin_transformer import PatchEmbed3d, SwinTransformer3d
 
 from kdbench.encoders import weights as pretraining
-from kdbench.encoders.base import Encoder
+from kdbench.encoders.torchvision_model import SwinStages
 from kdbench.registry import encoder
 
 KINETICS = Swin3D_T_Weights.KINETICS400_V1
 
 
 @encoder("video_swin_t", eats="clip")
-class VideoSwinT(Encoder):
+class VideoSwinT(SwinStages):
     """Video Swin-T over a clip `(B, C, T, H, W)`.
 
     At 32 × 224² the maps are 16×56²×96, 16×28²×192, 16×14²×384 and 16×7²×768.
@@ -47,26 +46,6 @@ class VideoSwinT(Encoder):
         )
         self.backbone.head = nn.Identity()
         if weights != "random":
-            path = Path(weights)
-            if weights == "pretrained":
-                state = pretraining.torchvision_state(KINETICS, encoder="video_swin_t")
-            else:
-                state = pretraining.read(path)
-            origin = KINETICS.url if weights == "pretrained" else str(path)
-            pretraining.load(self.backbone, state, origin=origin, input_weight="patch_embed.proj.weight")
-            self.pretrained = f"{KINETICS} (Kinetics-400)" if weights == "pretrained" else pretraining.provenance(path)
-
-    def stem(self, x: Tensor) -> Tensor:
-        """Patches of 2 × 4 × 4, embedded: `(B, C, T, H, W)` to `(B, 96, T/2, H/4, W/4)`."""
-        return self.backbone.pos_drop(self.backbone.patch_embed(x)).permute(0, 4, 1, 2, 3)
-
-    def stage(self, index: int, x: Tensor) -> Tensor:
-        """See the base class; torchvision lists stages and mergings in turn."""
-        x = x.permute(0, 2, 3, 4, 1)
-        if index > 0:
-            x = self.backbone.features[2 * index - 1](x)
-        return self.backbone.features[2 * index](x).permute(0, 4, 1, 2, 3)
-
-    def pool(self, last: Tensor) -> Tensor:
-        """LayerNorm, then the mean over time and space: `(B, 768)`."""
-        return self.backbone.norm(last.permute(0, 2, 3, 4, 1)).mean((1, 2, 3))
+            self.pretrained = pretraining.load_torchvision(
+                self.backbone, KINETICS, weights, encoder="video_swin_t", input_weight="patch_embed.proj.weight"
+            )

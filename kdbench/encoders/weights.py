@@ -145,6 +145,39 @@ def load(
     model.load_state_dict(state)
 
 
+def load_torchvision(
+    model: nn.Module,
+    entry: WeightsEnum,
+    weights: str,
+    *,
+    encoder: str,
+    input_weight: str,
+    head: str | Sequence[str] = ("head",),
+) -> str:
+    """Loads a video model of torchvision: its weights of Kinetics-400, or those of a safetensors file.
+
+    Args:
+        model: The backbone.
+        entry: torchvision's weights.
+        weights: `pretrained`, or the path of the file.
+        encoder: The encoder's name, for messages.
+        input_weight: As for `load`.
+        head: As for `load`.
+
+    Returns:
+        Where they come from, as results name it.
+
+    Raises:
+        UsageError: They cannot be had or do not fit.
+    """
+    if weights == "pretrained":
+        load(model, torchvision_state(entry, encoder=encoder), origin=entry.url, input_weight=input_weight, head=head)
+        return f"{entry} (Kinetics-400)"
+    path = Path(weights)
+    load(model, read(path), origin=str(path), input_weight=input_weight, head=head)
+    return provenance(path)
+
+
 def normalisation_of(model: nn.Module) -> Literal["batch", "sample"]:
     """`batch` where the model holds a BatchNorm of any kind, else `sample`."""
     return "batch" if any(isinstance(part, _BatchNorm) for part in model.modules()) else "sample"
