@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from kdbench.children import cores, environment_of, gpus, plugin_files
 from kdbench.errors import unknown
 from kdbench.files import unwritable
-from kdbench.registry import KINDS, registry
 
 LAUNCHERS = {"local": "kdbench.grid.launch:Local"}
 """Class of each launcher by its name, `module:class`; it is built with `jobs` and `device`."""
@@ -83,9 +83,10 @@ class Local:
 
     def start(self, arguments: Sequence[str], log: Path, slot: int) -> LocalJob:
         """See `Launcher`."""
-        environment = environment_of(slot, jobs=self.slots, gpus=self._gpus, cores=_cores(), base=os.environ)
+        environment = environment_of(slot, jobs=self.slots, gpus=self._gpus, cores=cores(), base=os.environ)
         # -P, since folders of the current directory may have the names of libraries.
-        command = [sys.executable, "-P", "-m", "kdbench", "run", *arguments, *_plugins()]
+        plugins = [word for file in plugin_files() for word in ("--plugin", file)]
+        command = [sys.executable, "-P", "-m", "kdbench", "run", *arguments, *plugins]
         return LocalJob(command, log, environment)
 
 
@@ -146,41 +147,3 @@ class LocalJob:
 
 
 _TAIL = 64 << 10
-
-
-def environment_of(slot: int, *, jobs: int, gpus: Sequence[str], cores: int, base: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a process.
-
-    Args:
-        slot: Its place among `jobs`.
-        jobs: Processes at a time; one alone keeps all threads.
-        gpus: Ids of the GPUs; with several, places take turns.
-        cores: Cores that are there.
-        base: What is set already, and stays.
-    """
-    environment = {**base, "PYTHONUNBUFFERED": "1"}
-    if jobs > 1:
-        environment.setdefault("OMP_NUM_THREADS", str(max(1, cores // jobs)))
-    if len(gpus) > 1:
-        environment["CUDA_VISIBLE_DEVICES"] = gpus[slot % len(gpus)]
-    return environment
-
-
-def gpus() -> list[str]:
-    """Ids of the GPUs that this process may use."""
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if named is not None:
-        return [each.strip() for each in named.split(",") if each.strip()]
-    import torch
-
-    return [str(number) for number in range(torch.cuda.device_count())]
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _plugins() -> list[str]:
-    """`--plugin FILE` of every file that this process was given."""
-    files = {origin.file for kind in KINDS for origin in registry(kind).origins().values() if origin.file}
-    return [word for file in sorted(files) for word in ("--plugin", str(file))]

@@ -17,9 +17,9 @@ from typing import IO, Any
 import optuna
 from optuna.trial import TrialState
 
+from kdbench.children import cores, environment_of, gpus, plugin_files
 from kdbench.engine.progress import Reporter
 from kdbench.errors import Interrupted, KdbenchError, RunFailed
-from kdbench.registry import KINDS, registry
 from kdbench.tuning.plan import Plan
 from kdbench.tuning.progress import Told
 from kdbench.tuning.studies import WHY, await_others, is_replaced, open_study, put_back, reachable, revive, slots
@@ -113,6 +113,7 @@ class _Pool:
     def __init__(self, plan: Plan, study: optuna.Study, url: str, jobs: int, reporter: Reporter, told: Told) -> None:
         self.plan, self.study, self.url, self.jobs = plan, study, url, jobs
         self.reporter, self.told = reporter, told
+        self.gpus = [] if plan.device == "cpu" else gpus()
         self.killed = 0
 
     def run(self) -> None:
@@ -156,9 +157,9 @@ class _Pool:
                 stdout=file,
                 stderr=file,
                 text=True,
-                env=os.environ | _share(number, self.jobs, self.plan.device),
+                env=environment_of(number, jobs=self.jobs, gpus=self.gpus, cores=cores(), base=os.environ),
             )
-        given = {"plan": self.plan.model_dump(mode="json"), "url": self.url, "plugins": _plugins()}
+        given = {"plan": self.plan.model_dump(mode="json"), "url": self.url, "plugins": plugin_files()}
         with contextlib.suppress(BrokenPipeError), process.stdin or contextlib.nullcontext():
             _write(process.stdin, json.dumps(given | {"parent": os.getpid()}))
         return _Worker(process, number, log)
@@ -167,22 +168,6 @@ class _Pool:
 def _write(pipe: IO[str] | None, text: str) -> None:
     assert pipe is not None
     pipe.write(text)
-
-
-def _share(number: int, jobs: int, device: str) -> dict[str, str]:
-    """A worker's share of the machine: a GPU of its own where there are several, its part of the cores."""
-    import torch
-
-    share = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // jobs))}
-    if device != "cpu" and (count := torch.cuda.device_count()) > 1:
-        visible = (os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(count)))).split(",")
-        share["CUDA_VISIBLE_DEVICES"] = visible[number % len(visible)]
-    return share
-
-
-def _plugins() -> list[str]:
-    """Files whose parts are known in this process, for processes that have to know them too."""
-    return sorted({str(origin.file) for kind in KINDS for origin in registry(kind).origins().values() if origin.file})
 
 
 def _said(worker: _Worker) -> KdbenchError:

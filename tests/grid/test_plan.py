@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
+from kdbench.children import environment_of, gpus
 from kdbench.errors import UsageError
 from kdbench.grid.estimate import estimate
-from kdbench.grid.launch import Local, environment_of, gpus, launcher
+from kdbench.grid.launch import Local, launcher
 from kdbench.grid.plan import Options, Plan, make_plan
 from kdbench.grid.state import State, note_attempt, read_state, set_broken_aside
 from kdbench.grid.suite import Suite

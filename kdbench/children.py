@@ -1,0 +1,46 @@
+"""What processes that work for this one get of it: their share of the machine, and the plugins that it was given."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+
+from kdbench.registry import KINDS, registry
+
+
+def environment_of(slot: int, *, jobs: int, gpus: Sequence[str], cores: int, base: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a process.
+
+    Args:
+        slot: Its place among `jobs`.
+        jobs: Processes at a time; one alone keeps all threads.
+        gpus: Ids of the GPUs; with several, places take turns.
+        cores: Cores that are there.
+        base: What is set already, and stays.
+    """
+    environment = {**base, "PYTHONUNBUFFERED": "1"}
+    if jobs > 1:
+        environment.setdefault("OMP_NUM_THREADS", str(max(1, cores // jobs)))
+    if len(gpus) > 1:
+        environment["CUDA_VISIBLE_DEVICES"] = gpus[slot % len(gpus)]
+    return environment
+
+
+def gpus() -> list[str]:
+    """Ids of the GPUs that this process may use."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return [each.strip() for each in named.split(",") if each.strip()]
+    import torch
+
+    return [str(number) for number in range(torch.cuda.device_count())]
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def plugin_files() -> list[str]:
+    """Files whose parts this process was given by their path, for processes that have to know them too."""
+    return sorted({str(origin.file) for kind in KINDS for origin in registry(kind).origins().values() if origin.file})
