@@ -164,17 +164,8 @@ def _train_teacher(setting: Setting, spec: NetworkSpec, network: Network, folder
     announce(training, done=len(records_of(folder)))
     records = training.run()
     train_accuracy = _check_above_chance(setting, spec, network, training.loader, records)
-    export(network, folder / "teacher.safetensors", setting, spec)
-    record = {
-        "recipe": spec.model_dump(mode="json"),
-        "train_accuracy": train_accuracy,
-        "epochs": len(records),
-        "best": training.best if training.keep_best else None,
-        "seconds": sum(r["seconds"] for r in records),
-        "provenance": network.provenance,
-        "couples_batch": network.couples_batch,
-    }
-    write_json(folder / "teacher.json", record)
+    best = training.best if training.keep_best else None
+    _keep_teacher(setting, spec, network, folder, train_accuracy, records, best)
     _forget_checkpoint(folder)
 
 
@@ -183,13 +174,25 @@ def _leave_untrained(setting: Setting, spec: NetworkSpec, network: Network, fold
     loader = setting.loader(setting.split.train, spec)
     network.fit({name: loader.all_series(name) for name in loader.sensors})
     predictions = predict(network, loader, batch_size=spec.train.batch_size, accelerator=setting.accelerator)
+    _keep_teacher(setting, spec, network, folder, predictions.accuracy, [], None)
+
+
+def _keep_teacher(
+    setting: Setting,
+    spec: NetworkSpec,
+    network: Network,
+    folder: Path,
+    train_accuracy: float,
+    records: list[Record],
+    best: dict[str, Any] | None,
+) -> None:
     export(network, folder / "teacher.safetensors", setting, spec)
     record = {
         "recipe": spec.model_dump(mode="json"),
-        "train_accuracy": predictions.accuracy,
-        "epochs": 0,
-        "best": None,
-        "seconds": 0.0,
+        "train_accuracy": train_accuracy,
+        "epochs": len(records),
+        "best": best,
+        "seconds": sum((r["seconds"] for r in records), 0.0),
         "provenance": network.provenance,
         "couples_batch": network.couples_batch,
     }
