@@ -20,7 +20,7 @@ COMMANDS = {
     "search": ("kdbench.cli.search:search", "Find a method's settings on a validation part; resumable."),
     "leaderboard": ("kdbench.cli.leaderboard:app", "Submit results, verify them, build the site of all."),
     "data": ("kdbench.cli.data:app", "List, download, prepare, verify, preview, pack, clean up data."),
-    "list": ("kdbench.cli.listing:list_parts", "List methods, data sets and parts, with where each comes from."),
+    "list": ("kdbench.cli.listing:list_parts", "List methods, data sets, parts, suites; where each comes from."),
     "describe": ("kdbench.cli.describe:describe", "Explain one part, method or data set."),
     "check": ("kdbench.cli.check:check", "Hold a part, a method or a data set to what it promises."),
     "explain": ("kdbench.cli.explain:explain", "Show what a run has learnt, in pictures and numbers."),

@@ -41,6 +41,7 @@ def run(
     """
     from rich.console import Console
 
+    from kdbench.children import plugin_files
     from kdbench.engine.progress import reporter_for
     from kdbench.grid.estimate import estimate
     from kdbench.grid.execute import execute
@@ -73,7 +74,7 @@ def run(
     show_plan(plan, estimate(plan), jobs=jobs, console=console)
     if dry_run or not plan.to_make():
         return
-    ended = execute(plan, place, timeout=limit, view=view_for(console, plan))
+    ended = execute(plan, place, timeout=limit, view=view_for(console, plan, place.slots))
     words: list[object] = ["--suite", suite] if suite else []
     for option, values in (("--method", methods), ("--dataset", datasets), ("--protocol", protocols)):
         words += [word for value in values for word in (option, value)]
@@ -89,8 +90,10 @@ def run(
     }
     single |= {"--jobs": jobs if jobs > 1 else None, "--timeout": timeout}
     single |= {"--device": device if device != "auto" else None}
+    single |= {"--launcher": launcher if launcher != "local" else None}
     words += [word for option, value in single.items() if value is not None for word in (option, value)]
     words += ["--exclude-broken"] * exclude_broken
+    words += [word for file in plugin_files() for word in ("--plugin", file)]
     show_end(ended, shlex.join(map(str, ["kdbench", "run", *words])), console)
     if ended.to_make():
         raise typer.Exit(1)

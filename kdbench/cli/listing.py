@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,14 +19,18 @@ if TYPE_CHECKING:
     from kdbench.plugins.probe import Broken
 
 ORDER = ("methods", "datasets", "representations", "encoders", "fusions", "losses", "semantics")
+SUITES = "suites"
+_LISTED = (*ORDER, SUITES)
+_HEADINGS = {"summary": "what it is"}
+_BUILT_IN = "built in"
 _KIND_OF = {plural: kind for kind, plural in KINDS.items()}
 _PIPE_WIDTH = 200
 
-Row = dict[str, str]
+Row = dict[str, Any]
 
 
 def list_parts(
-    kind: Annotated[str | None, typer.Argument(help=f"One of {', '.join(ORDER)}; all by default.")] = None,
+    kind: Annotated[str | None, typer.Argument(help=f"One of {', '.join(_LISTED)}; all by default.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     broken: Annotated[
         bool, typer.Option("--broken", help="Import every plugin, and show the tracebacks of those that fail.")
@@ -35,29 +39,46 @@ def list_parts(
         float, typer.Option("--seconds", help="With --broken: how long the import of a plugin may take.", min=1)
     ] = 60,
 ) -> None:
-    """Lists methods, data sets and parts, with where each comes from."""
-    kinds = [_plural(kind)] if kind else list(ORDER)
+    """Lists methods, data sets, parts and suites, with where each comes from."""
+    kinds = [_plural(kind)] if kind else list(_LISTED)
     if broken:
         _show_broken(kinds, seconds, as_json=as_json)
     elif as_json:
         typer.echo(json.dumps({name: rows(name) for name in kinds}, indent=2, ensure_ascii=False))
     else:
         _show(kinds)
-    for name in kinds:
+    for name in _registered(kinds):
         for line in registry(_KIND_OF[name]).clashes():
             once(f"warning: {line}")
 
 
 def rows(kind: str) -> list[Row]:
-    """Name, origin and one line on each part of a kind, sorted by name.
+    """Name, origin and one line on each part of a kind, sorted by name; of a suite, the number of its runs as well.
 
     Args:
-        kind: In the plural, as in `ORDER`.
+        kind: In the plural, as in `ORDER`, or `suites`.
     """
+    if kind == SUITES:
+        return _suites()
     origins = registry(_KIND_OF[kind]).origins()
     return [
         {"name": name, "origin": origin.owner, "summary": _summary(kind, origin)} for name, origin in origins.items()
     ]
+
+
+def _suites() -> list[Row]:
+    from kdbench.grid.suite import load_suite, shipped
+
+    suites = {name: load_suite(name) for name in shipped()}
+    return [
+        {"name": name, "origin": _BUILT_IN, "cells": suite.cell_count, "summary": suite.summary}
+        for name, suite in suites.items()
+    ]
+
+
+def _registered(kinds: list[str]) -> list[str]:
+    """Those that plugins can add to."""
+    return [kind for kind in kinds if kind != SUITES]
 
 
 def _summary(kind: str, origin: Origin) -> str:
@@ -88,7 +109,7 @@ def broken_parts(kinds: list[str], seconds: float = 60) -> list[Broken]:
     """
     from kdbench.plugins import probe
 
-    names = [_KIND_OF[kind] for kind in kinds]
+    names = [_KIND_OF[kind] for kind in _registered(kinds)]
     found = [origin for origin in discover(GROUPS).origins if origin.kind in names]
     return probe.broken(sorted(found, key=lambda origin: (names.index(origin.kind), origin.name)), seconds=seconds)
 
@@ -117,13 +138,17 @@ def _show(kinds: list[str]) -> None:
         table = Table(
             box=None, pad_edge=False, title=kind, title_justify="left", title_style="bold", header_style="dim"
         )
-        for column in ("name", "origin", "what it is"):
-            table.add_column(column, no_wrap=column != "what it is")
-        for row in rows(kind):
-            table.add_row(
-                *(escape(text) for text in row.values()), style=None if row["origin"] == "built in" else "cyan"
+        held = rows(kind)
+        for key in held[0]:
+            table.add_column(
+                _HEADINGS.get(key, key), no_wrap=key != "summary", justify="right" if key == "cells" else "left"
             )
-        for prefix, target in registry(_KIND_OF[kind]).families().items():
+        for row in held:
+            table.add_row(
+                *(escape(str(value)) for value in row.values()), style=None if row["origin"] == _BUILT_IN else "cyan"
+            )
+        families = registry(_KIND_OF[kind]).families() if kind in _KIND_OF else {}
+        for prefix, target in families.items():
             family = Origin(_KIND_OF[kind], f"{prefix}:NAME", target)
             table.add_row(family.name, family.owner, escape(family.summary()), style="dim")
         console.print(table)
@@ -156,7 +181,7 @@ def _show_broken(kinds: list[str], seconds: float, *, as_json: bool) -> None:
 
 
 def _plural(kind: str) -> str:
-    plural = KINDS.get(kind, kind)
-    if plural not in ORDER:
-        raise unknown("kind of part", kind, ORDER)
+    plural = SUITES if kind == "suite" else KINDS.get(kind, kind)
+    if plural not in _LISTED:
+        raise unknown("kind of part", kind, _LISTED)
     return plural

@@ -46,7 +46,7 @@ def run(
     ] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Train again what is finished or half done.")] = False,
     suite: Annotated[
-        str | None, typer.Option(help="A grid by name (smoke, losses, …) or as a YAML file; other options change it.")
+        str | None, typer.Option(help="A grid of `kdbench list suites`, or a YAML file; other options change it.")
     ] = None,
     jobs: Annotated[int | None, typer.Option(help="Runs at a time, each in a process of its own.", min=1)] = None,
     timeout: Annotated[str | None, typer.Option(help="Longest time of a run: 90s, 45m, 2h; it can go on.")] = None,

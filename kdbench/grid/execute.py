@@ -19,6 +19,7 @@ from kdbench.grid.state import (
     DONE,
     FAILED,
     INTERRUPTED,
+    LOGS,
     OOM,
     RUNNING,
     TIMEOUT,
@@ -107,7 +108,7 @@ def execute(plan: Plan, launcher: Launcher, *, timeout: float | None = None, vie
 class _Grid:
     def __init__(self, plan: Plan, launcher: Launcher, timeout: float | None, view: View) -> None:
         self._launcher, self._timeout, self._view = launcher, timeout, view
-        self._logs = plan.options.root / "logs"
+        self._logs = plan.options.root / LOGS
         self._fresh = plan.options.fresh
         self._pending = plan.to_make()
         self._running: dict[int, Running] = {}
@@ -168,8 +169,13 @@ class _Grid:
         return None
 
     def _conclude(self, running: Running, code: int, *, interrupted: bool) -> None:
-        planned, said = running.planned, running.job.said()
-        state = _state(read_state(planned.folder), code, said, late=running.late, interrupted=interrupted)
+        planned, said, found = running.planned, running.job.said(), read_state(running.planned.folder)
+        if found.status == RUNNING and not interrupted:
+            # Its own lock ended with it, so another process came first, and may end well.
+            self._pending.insert(0, planned)
+            self._view.waits(planned)
+            return
+        state = _state(found, code, said, late=running.late, interrupted=interrupted)
         note_attempt(planned.folder, state, code=code, seconds=running.seconds, log=running.job.log)
         self._end(replace(planned, state=state), running.seconds)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -137,13 +137,11 @@ class LocalJob:
     def _send(self, number: int) -> None:
         if self._process.poll() is not None:
             return
-        try:
+        with contextlib.suppress(ProcessLookupError):
             if number == signal.SIGKILL:
                 os.killpg(self.pid, number)
             else:
                 self._process.send_signal(number)
-        except ProcessLookupError:
-            time.sleep(0)
 
 
 _TAIL = 64 << 10

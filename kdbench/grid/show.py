@@ -10,7 +10,8 @@ from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any, Self
 
 from kdbench.engine.progress import duration
-from kdbench.grid.state import DONE, FAILED, INTERRUPTED, OOM, ORDER, TIMEOUT, TO_DO
+from kdbench.grid.left import TimeLeft
+from kdbench.grid.state import DONE, FAILED, INTERRUPTED, LOGS, OOM, ORDER, TIMEOUT, TO_DO
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
@@ -42,18 +43,33 @@ class View:
     def ended(self, planned: PlannedCell, seconds: float, log: Path) -> None:
         """A cell has ended; its state says how."""
 
+    def waits(self, planned: PlannedCell) -> None:
+        """A cell that had started turned out to be made by another process, which is waited for."""
+
     def tick(self, running: Sequence[Running], pending: int) -> None:
         """Some time has passed."""
 
 
 class LineView(View):
-    """A line where a cell starts, and one where it ends."""
+    """A line where a cell starts, and one where it ends.
 
-    def __init__(self, console: Console, plan: Plan) -> None:
+    Args:
+        console: Where they go.
+        plan: The grid.
+        jobs: Cells at a time, for the time that is left.
+    """
+
+    def __init__(self, console: Console, plan: Plan, jobs: int) -> None:
         self.console = console
         self._total = len(plan.cells)
         self._ended = self._total - len(plan.to_make())
         self._began = time.monotonic()
+        self._left = TimeLeft(plan, jobs)
+        self._logs = plan.options.root / LOGS
+
+    def __enter__(self) -> Self:
+        self._print(f"logs: {self._logs}", "dim")
+        return self
 
     def warn(self, text: str) -> None:
         """Prints the line."""
@@ -61,16 +77,28 @@ class LineView(View):
 
     def started(self, planned: PlannedCell) -> None:
         """Prints the line."""
+        self._left.started(planned)
         going_on = "" if planned.state.status == TO_DO else f" (again: {planned.state.status})"
         self._print(f"started: {planned.label}{going_on}")
 
     def ended(self, planned: PlannedCell, seconds: float, log: Path) -> None:
         """Prints the line, with the accuracy, or the reason and the log."""
         self._ended += 1
+        self._left.ended(planned, seconds)
         state = planned.state
         said = f"accuracy {100 * state.accuracy:.2f} %" if state.accuracy is not None else f"{state.message} ({log})"
-        text = f"{state.status}: {planned.label} in {duration(seconds)} · {said} · {self._ended} of {self._total}"
-        self._print(text, STYLES.get(state.status, ""))
+        text = f"{state.status}: {planned.label} in {duration(seconds)} · {said} · {self._ended} of {self._total} · "
+        self._print(text + self._clock(), STYLES.get(state.status, ""))
+
+    def waits(self, planned: PlannedCell) -> None:
+        """Prints the line."""
+        self._left.waits(planned)
+        self._print(f"waiting: {planned.label}: another process makes it")
+
+    def _clock(self) -> str:
+        """How long the grid has been under way, and how long it still takes."""
+        passed, left = duration(time.monotonic() - self._began), self._left.seconds
+        return f"{passed} elapsed" + (f", about {duration(left)} left" if left else "")
 
     def _print(self, text: str, style: str = "") -> None:
         self.console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
@@ -79,13 +107,14 @@ class LineView(View):
 class LiveView(LineView):
     """A table of what runs, below the lines of what has ended."""
 
-    def __init__(self, console: Console, plan: Plan) -> None:
-        super().__init__(console, plan)
+    def __init__(self, console: Console, plan: Plan, jobs: int) -> None:
+        super().__init__(console, plan, jobs)
         from rich.live import Live
 
         self._live = Live(console=console, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> Self:
+        super().__enter__()
         self._live.start()
         return self
 
@@ -94,6 +123,7 @@ class LiveView(LineView):
 
     def started(self, planned: PlannedCell) -> None:
         """The table tells."""
+        self._left.started(planned)
 
     def tick(self, running: Sequence[Running], pending: int) -> None:
         """Draws the table."""
@@ -105,20 +135,20 @@ class LiveView(LineView):
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(box=None, pad_edge=False, show_header=False)
+        table = Table(box=None, pad_edge=False, show_header=False, expand=True)
         table.add_column(no_wrap=True)
         table.add_column(no_wrap=True, justify="right")
-        table.add_column(no_wrap=True, overflow="ellipsis", style="dim")
+        # What the log says takes the room that is left.
+        table.add_column(no_wrap=True, ratio=1, style="dim")
         for each in running:
             table.add_row(Text(each.planned.label), duration(each.seconds), Text(_last(each.job.said())))
-        passed = duration(time.monotonic() - self._began)
-        summary = f"{self._ended} of {self._total} ended, {len(running)} running, {pending} waiting · {passed}"
+        summary = f"{self._ended} of {self._total} ended, {len(running)} running, {pending} waiting · {self._clock()}"
         return Group(table, Text(summary, style="bold"))
 
 
-def view_for(console: Console, plan: Plan) -> View:
+def view_for(console: Console, plan: Plan, jobs: int) -> View:
     """A live table where the console is a terminal, plain lines where it is not."""
-    return LiveView(console, plan) if console.is_terminal else LineView(console, plan)
+    return (LiveView if console.is_terminal else LineView)(console, plan, jobs)
 
 
 def show_plan(plan: Plan, cost: Estimate, *, jobs: int, console: Console) -> None:

@@ -22,6 +22,8 @@ DONE, FAILED, OOM, TIMEOUT, INTERRUPTED, RUNNING, TO_DO = (
     "to do",
 )
 ORDER = (DONE, TO_DO, RUNNING, INTERRUPTED, FAILED, OOM, TIMEOUT)
+LOGS = "logs"
+"""Folder of the cells' logs, below that of all runs."""
 ATTEMPT = "attempt.json"
 """How the last attempt of a grid ended, beside the `run.json` of a run that is not finished."""
 _OF_RUN = {"finished": DONE, "failed": FAILED, "interrupted": INTERRUPTED, "running": INTERRUPTED}

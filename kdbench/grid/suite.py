@@ -73,6 +73,11 @@ class Suite(BaseModel):
         """The seeds."""
         return tuple(range(self.seeds)) if isinstance(self.seeds, int) else self.seeds
 
+    @property
+    def cell_count(self) -> int:
+        """Number of runs; without protocols, each data set brings its first one."""
+        return len(self.methods) * len(self.datasets) * max(1, len(self.protocols)) * len(self.seed_numbers)
+
     def with_methods(self, names: list[str]) -> Suite:
         """The suite with these methods alone; those that it has keep their changes."""
         held = {method.name: method for method in self.methods}

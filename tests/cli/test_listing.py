@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 from plugin_site import COSINE, POINTS, loss_source
 
+from kdbench.grid.suite import load_suite, shipped
 from kdbench.methods import names
 from kdbench.registry import KINDS, registry
 
 
 def test_everything_registered_is_listed_with_a_line(kdbench: Callable[..., Any]) -> None:
     found = json.loads(kdbench("list", "--json").out)
-    assert set(found) == set(KINDS.values())
+    assert set(found) == {*KINDS.values(), "suites"}
     assert [row["name"] for row in found["methods"]] == names()
     for kind, plural in KINDS.items():
         if kind != "method":
@@ -24,6 +25,20 @@ def test_everything_registered_is_listed_with_a_line(kdbench: Callable[..., Any]
         for row in rows:
             assert row["summary"], f"{row['name']} has no summary"
             assert row["origin"] == "built in"
+
+
+def test_the_suites_are_listed_with_the_number_of_their_runs(kdbench: Callable[..., Any]) -> None:
+    (suites,) = json.loads(kdbench("list", "suite", "--json").out).values()
+    assert {row["name"] for row in suites} == set(shipped())
+    for row in suites:
+        suite = load_suite(row["name"])
+        assert (row["summary"], row["origin"]) == (suite.summary, "built in")
+        assert row["cells"] == len(suite.methods) * suite.seeds
+    heading, *lines = kdbench("list", "suites").out.splitlines()[1:]
+    assert heading.split() == ["name", "origin", "cells", "what", "it", "is"]
+    assert [line.split()[0] for line in lines] == shipped()
+    assert lines[-2].split()[:4] == ["smoke", "built", "in", "5"]
+    assert kdbench("list", "suites", "--broken").out == "every plugin can be imported\n"
 
 
 @pytest.mark.parametrize("word", ["loss", "losses"])

@@ -1,0 +1,63 @@
+"""How long a grid that is under way still takes."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from pathlib import Path
+from statistics import median
+
+from kdbench.errors import KdbenchError
+from kdbench.grid.estimate import estimate
+from kdbench.grid.plan import Plan, PlannedCell
+from kdbench.grid.state import DONE
+from kdbench.results.store import stored_run
+
+
+class TimeLeft:
+    """The time that is left, from the finished runs of the folder, those that the grid has made itself included.
+
+    Args:
+        plan: The grid as it stood at the start.
+        jobs: Cells at a time.
+    """
+
+    def __init__(self, plan: Plan, jobs: int) -> None:
+        self._options, self._jobs = plan.options, jobs
+        self._left = {cell.folder: cell for cell in plan.to_make()}
+        self._running: dict[Path, float] = {}
+        self._starts: list[float] = []
+        self._until = self._end()
+
+    def started(self, planned: PlannedCell) -> None:
+        """A cell has started."""
+        self._running[planned.folder] = time.monotonic()
+
+    def ended(self, planned: PlannedCell, seconds: float) -> None:
+        """A cell has ended after so many seconds; a failed one is not tried again by this grid."""
+        self._left.pop(planned.folder, None)
+        self._running.pop(planned.folder, None)
+        if planned.state.status == DONE and seconds:
+            # A run does not know how long its process took to start.
+            with contextlib.suppress(KdbenchError, KeyError, TypeError):
+                known = stored_run(planned.folder).result["cost"]["seconds_this_process"]
+                self._starts.append(max(0.0, seconds - known))
+        self._until = self._end()
+
+    def waits(self, planned: PlannedCell) -> None:
+        """A cell that had started is to be made later."""
+        self._running.pop(planned.folder, None)
+
+    @property
+    def seconds(self) -> float | None:
+        """Seconds that are left; None where nothing is, or where the cost of a cell is not known yet."""
+        return None if self._until is None else max(0.0, self._until - time.monotonic())
+
+    def _end(self) -> float | None:
+        cost = estimate(Plan(tuple(self._left.values()), self._options))
+        if cost.seconds is None or cost.unknown:
+            return None
+        now = time.monotonic()
+        work = cost.seconds + len(self._left) * (median(self._starts) if self._starts else 0.0)
+        spent = sum(now - began for began in self._running.values())
+        return now + max(0.0, work - spent) / max(1, min(self._jobs, len(self._left)))

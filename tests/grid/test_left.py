@@ -1,0 +1,101 @@
+"""What a grid says of the time that it takes, and how its live table fits into a terminal."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from kdbench.grid.left import TimeLeft
+from kdbench.grid.plan import Options, Plan, PlannedCell, make_plan
+from kdbench.grid.show import LineView, LiveView
+from kdbench.grid.state import State
+from kdbench.grid.suite import Suite
+
+WORLD = {"data": {"options": {"actions": 3, "subjects": 4, "trials": 2}}}
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """A clock that the test sets."""
+    held = SimpleNamespace(now=1000.0)
+    monkeypatch.setattr("time.monotonic", lambda: held.now)
+    return held
+
+
+def plan(root: Path, *methods: str, seeds: int = 1) -> Plan:
+    given = {"methods": methods, "datasets": ["motionsim"], "preset": "smoke", "set": WORLD, "seeds": seeds}
+    return make_plan(Suite.model_validate(given), Options(root, device="cpu"))
+
+
+def finished(cell: PlannedCell, seconds: float) -> PlannedCell:
+    """The cell with the result of a run that took so long, the start of its process apart."""
+    cost = {"train_seconds": seconds, "teacher_seconds": None, "seconds_this_process": seconds}
+    result: dict[str, Any] = {"schema_version": 1, "status": "finished", "metrics": {"accuracy": 0.5}, "cost": cost}
+    result |= {"method": cell.cell.method, "dataset": "motionsim", "protocol": "x", "preset": "smoke", "seed": 0}
+    result |= {"conditions": {}, "recipe": cell.cell.recipe.model_dump(mode="json"), "teacher": None}
+    cell.folder.mkdir(parents=True)
+    (cell.folder / "run.json").write_text(json.dumps(result))
+    return replace(cell, state=State("done", accuracy=0.5))
+
+
+def test_the_time_that_is_left_follows_from_what_the_grid_has_made(tmp_path: Path, clock: SimpleNamespace) -> None:
+    cells = plan(tmp_path, "student_only", seeds=5).cells
+    left = TimeLeft(plan(tmp_path, "student_only", seeds=5), jobs=2)
+    assert left.seconds is None
+    left.started(cells[0])
+    left.started(cells[1])
+    clock.now += 30
+    left.ended(finished(cells[0], seconds=20), 30)
+    # Four of 20 s and 10 s of start each, of which one has run for 30 s; two at a time.
+    assert left.seconds == pytest.approx((4 * 30 - 30) / 2)
+    clock.now += 7
+    assert left.seconds == pytest.approx(45 - 7)
+    left.ended(replace(cells[1], state=State("failed", "why")), 37)
+    assert left.seconds == pytest.approx(3 * 30 / 2)
+    for cell in cells[2:]:
+        left.ended(replace(cell, state=State("failed", "why")), 30)
+    assert left.seconds is None
+
+
+def test_nothing_is_promised_while_a_cost_is_unknown(tmp_path: Path) -> None:
+    made = plan(tmp_path, "student_only", "hinton_raw")
+    left = TimeLeft(made, jobs=1)
+    left.ended(finished(made.cells[0], seconds=20), 30)
+    # No teacher has been trained yet.
+    assert left.seconds is None
+
+
+def test_each_end_in_a_pipe_tells_the_accuracy_and_both_times(tmp_path: Path, clock: SimpleNamespace) -> None:
+    made = plan(tmp_path, "student_only", seeds=3)
+    out = io.StringIO()
+    with LineView(Console(file=out, width=200), made, jobs=1) as view:
+        view.started(made.cells[0])
+        clock.now += 65
+        view.ended(finished(made.cells[0], seconds=60), 65, tmp_path / "log")
+        view.waits(made.cells[1])
+    said = out.getvalue().splitlines()
+    assert said[0] == f"logs: {tmp_path / 'logs'}"
+    assert said[1] == "started: student_only · motionsim · cross_subject · seed 0"
+    assert said[2].endswith("in 1 min 5 s · accuracy 50.00 % · 1 of 3 · 1 min 5 s elapsed, about 2 min 10 s left")
+    assert said[3] == "waiting: student_only · motionsim · cross_subject · seed 1: another process makes it"
+
+
+@pytest.mark.parametrize("width", [80, 120, 200])
+def test_the_live_table_keeps_seed_and_time_where_a_log_line_is_long(tmp_path: Path, width: int) -> None:
+    made = plan(tmp_path, "hinton_random_teacher_raw")
+    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
+    job = SimpleNamespace(said=lambda: "epoch 1\n" + "warning: this is a control and no method " * 9)
+    console.print(
+        LiveView(console, made, jobs=1).drawn([SimpleNamespace(planned=made.cells[0], seconds=312.0, job=job)], 0)  # type: ignore[list-item]
+    )
+    line = console.file.getvalue().splitlines()[0]  # type: ignore[attr-defined]
+    assert "hinton_random_teacher_raw · motionsim · cross_subject · seed 0" in line
+    assert "5 min 12 s" in line
+    assert len(line) <= width
