@@ -165,7 +165,10 @@ class Cell:
 
     def _teacher_key(self) -> dict[str, Any]:
         teacher = self.recipe.teacher
+        # An oracle chooses the epoch of the reported network; a student's teacher is the one of every other run.
+        shared = {"rule": "last"} if self.recipe.selection.is_oracle and self.recipe.student else {}
         key = self._shared_key() | {
+            **shared,
             "teacher": teacher.model_dump() if teacher else None,
             "series_length": self.recipe.data.series_length,
             "fingerprint": self.dataset.series_fingerprint,
@@ -181,8 +184,7 @@ class Cell:
     def conditions(self) -> dict[str, Any]:
         """All that must be equal for two results to stand in one ranking."""
         recipe = self.recipe
-        reported = recipe.student or recipe.teacher
-        assert reported is not None
+        reported = recipe.reported
         seen = (("representation", reported.representation.name), ("encoder", reported.encoder.name))
         plugins = provenance.of_parts([self._reader, *seen])
         role = "student" if recipe.student else "teacher"

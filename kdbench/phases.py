@@ -280,6 +280,9 @@ def _training(
 ) -> Training:
     selection = setting.cell.recipe.selection
     validates = selection.rule == "best-val" or (selection.part == "validation" and setting.validates)
+    # Only what is reported is chosen so: the teacher is the one that all other runs share.
+    oracle = selection.is_oracle and spec is setting.cell.recipe.reported
+    watched = setting.split.test if oracle else setting.split.validation
     if setting.cell.recipe.compile:
         # The norm of every term's gradient goes through one graph again and again: its buffers must outlive a pass.
         functorch_config.donated_buffer = False
@@ -295,8 +298,9 @@ def _training(
         folder=folder,
         reporter=setting.reporter,
         classes=setting.classes,
-        validation=setting.loader(setting.split.validation, spec) if validates else None,
-        keep_best=selection.rule == "best-val",
+        watched=setting.loader(watched, spec) if oracle or validates else None,
+        watched_part="test" if oracle else "validation",
+        keep_best=oracle or selection.rule == "best-val",
         on_epoch=setting.on_epoch,
     )
 

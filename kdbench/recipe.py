@@ -228,12 +228,25 @@ class Selection(_Strict):
 
     Attributes:
         rule: `last` reports the last epoch, trained on the whole training part. `best-val` cuts a validation part from
-            it (by subject where the protocol is) and reports the epoch that is best there.
+            it (by subject where the protocol is) and reports the epoch that is best there. `best-test` reports the
+            epoch of the reported network that is best on the test part: nobody can do that in use, so it serves to
+            measure how much it flatters, is marked `(oracle)` wherever it is shown, and is refused by the leaderboard.
         part: `test`, read once at the end; or `validation`, for choosing hyper-parameters: the test part is not loaded.
     """
 
-    rule: Literal["last", "best-val"] = "last"
+    rule: Literal["last", "best-val", "best-test"] = "last"
     part: Literal["test", "validation"] = "test"
+
+    @model_validator(mode="after")
+    def _test_part_for_its_own_rule(self) -> Selection:
+        if self.is_oracle and self.part != "test":
+            raise ValueError("rule best-test chooses by the test part, and part is validation: choose one of the two")
+        return self
+
+    @property
+    def is_oracle(self) -> bool:
+        """Whether the test part chooses what is reported on it."""
+        return self.rule == "best-test"
 
     @property
     def needs_validation(self) -> bool:
@@ -299,6 +312,13 @@ class Recipe(_Strict):
             if teacher.encoder.params.get("weights", "random") != "random":
                 raise ValueError("teacher.weights = random needs teacher.encoder.weights = random")
         return self
+
+    @property
+    def reported(self) -> NetworkSpec:
+        """The network that the result is about: the student, or the teacher where there is no student."""
+        spec = self.student or self.teacher
+        assert spec is not None
+        return spec
 
     @property
     def controls(self) -> tuple[str, ...]:

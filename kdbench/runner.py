@@ -22,7 +22,7 @@ from kdbench.engine.loop import Record
 from kdbench.engine.progress import Reporter
 from kdbench.errors import Interrupted, KdbenchError, UsageError
 from kdbench.phases import Student, Teacher, check_parts, export, obtain_teacher, records_of, train_student
-from kdbench.recipe import CONTROLS, NetworkSpec
+from kdbench.recipe import CONTROLS
 from kdbench.resources import runs_folder
 from kdbench.results import cost, plots
 from kdbench.results.files import read_json, write_json, write_parquet, write_safetensors
@@ -243,6 +243,8 @@ class Run:
             setting.warn("the label vectors are hashes: the semantic losses run, and mean nothing")
         for name in recipe.controls:
             setting.warn(f"this is a control and no method: {CONTROLS[name]}")
+        if recipe.selection.is_oracle:
+            setting.warn("(oracle): the test part chooses the epoch that is reported on it, which nobody can do in use")
         check_parts(setting)
         with cost.PeakMemory(setting.accelerator.device) as memory:
             teacher = student = None
@@ -263,21 +265,15 @@ class Run:
         if student is None:
             assert teacher is not None
             return teacher.predictions(teacher.spec.train.batch_size)
-        spec = self._spec()
+        spec = self.setting.cell.recipe.reported
         loader = self.setting.loader(self.setting.reported_trials(), spec)
         return predict(student.network, loader, batch_size=spec.train.batch_size, accelerator=self.setting.accelerator)
 
     def _inductive(self, student: Student) -> dict[str, int | float]:
         """The student's metrics one trial at a time, where batch mates change its predictions."""
-        loader = self.setting.loader(self.setting.reported_trials(), self._spec())
+        loader = self.setting.loader(self.setting.reported_trials(), self.setting.cell.recipe.reported)
         alone = predict(student.network, loader, batch_size=1, accelerator=self.setting.accelerator)
         return numbers(alone.metrics(self.setting.classes))
-
-    def _spec(self) -> NetworkSpec:
-        recipe = self.setting.cell.recipe
-        spec = recipe.student or recipe.teacher
-        assert spec is not None
-        return spec
 
     def _result(
         self, teacher: Teacher | None, student: Student | None, predictions: Predictions, peak_bytes: int
@@ -299,7 +295,7 @@ class Run:
         self.result["gain"] = gain_over_student_only(self.root, self.result) if student else None
 
     def _cost(self, teacher: Teacher | None, student: Student | None, peak_bytes: int) -> dict[str, Any]:
-        spec = self._spec()
+        spec = self.setting.cell.recipe.reported
         network = student.network if student else teacher.network if teacher else None
         assert network is not None
         device = self.setting.accelerator.device
@@ -334,7 +330,9 @@ class Run:
         )
         plots.confusion_matrix(matrix, cell.dataset.card.short_names, self.folder / "confusion_matrix.png", title=title)
         if student is not None:
-            export(student.network, self.folder / "student.safetensors", self.setting, self._spec())
+            export(
+                student.network, self.folder / "student.safetensors", self.setting, self.setting.cell.recipe.reported
+            )
             if learnt := student.objective.state_dict():
                 write_safetensors(self.folder / "losses.safetensors", learnt)
 

@@ -247,8 +247,7 @@ def cell_for(
 
 
 def _refuse_leaking_sensors(recipe: Recipe, card: Card, protocol: str) -> None:
-    reported = recipe.student or recipe.teacher
-    if reported is None or reported.modality != SENSORS or not rule_of(card, protocol).sensors_leak:
+    if recipe.reported.modality != SENSORS or not rule_of(card, protocol).sensors_leak:
         return
     others = [name for name in protocol_names(card) if not rule_of(card, name).sensors_leak]
     raise UsageError(

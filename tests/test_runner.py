@@ -265,6 +265,23 @@ def test_best_val_reports_the_epoch_that_was_best_on_the_validation_part(tmp_pat
     assert result.metrics["accuracy"] == best["accuracy"]
 
 
+def test_an_oracle_reports_the_epoch_that_was_best_on_the_test_part_and_says_so(tmp_path: Path) -> None:
+    changes = ["student.train.epochs=5", "student.train.schedule=constant"]
+    last = tiny("hinton_raw", tmp_path, *changes)
+    oracle = tiny("hinton_raw", tmp_path, *changes, "selection.rule=best-test")
+    accuracies = [record["test"]["accuracy"] for record in read_jsonl(oracle.folder / "metrics.jsonl")]
+    # It is the run that reports the last epoch, watched, with the same teacher.
+    assert accuracies[-1] == last.metrics["accuracy"]
+    assert oracle.metrics["accuracy"] == oracle.result["best_epoch"]["accuracy"] == max(accuracies)
+    assert accuracies[-1] < max(accuracies)
+    assert oracle.result["teacher"]["folder"] == last.result["teacher"]["folder"]
+    assert any(warning.startswith("(oracle)") for warning in oracle.result["warnings"])
+    assert oracle.result["conditions"]["selection"] == "best-test"
+    assert oracle.folder != last.folder
+    with pytest.raises(UsageError, match="best-test chooses by the test part, and part is validation"):
+        tiny("hinton_raw", tmp_path, "selection={rule: best-test, part: validation}")
+
+
 def test_two_processes_cannot_make_one_run(sgm_ft: RunResult, runs: Path) -> None:
     with FileLock(sgm_ft.folder / ".lock"), pytest.raises(UsageError, match="another process is making this very run"):
         tiny("sgm_ft", runs)

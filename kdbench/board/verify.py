@@ -13,31 +13,26 @@ from typing import Any
 import numpy as np
 
 from kdbench.board import private
-from kdbench.board.entry import (
-    ENVIRONMENT,
-    PICTURES,
-    PREDICTIONS,
-    RECIPE,
-    RESULT,
-    VERIFICATION,
-    Entry,
-    Predictions,
-    content_id,
-    load,
-    place,
-)
-from kdbench.board.schema import Metrics
+from kdbench.board.entry import VERIFICATION, Entry, Predictions, content_id, load, place, read_bytes, read_json
+from kdbench.board.picture import check_picture
+from kdbench.board.schema import ENVIRONMENT, PICTURE, PREDICTIONS, RECIPE, RESULT, Metrics, Submission
 from kdbench.board.tier import Tier, tier_of, verification
-from kdbench.board.trials import Expected, expected
-from kdbench.errors import KdbenchError
-from kdbench.results.files import read_json
+from kdbench.board.trials import Expected, card_of, expected
+from kdbench.data.card import Card
+from kdbench.data.protocol import rule_of
+from kdbench.errors import DataError, KdbenchError
 from kdbench.results.metrics import over_shuffles
+from kdbench.types import SENSORS
 
 TOLERANCE = 1e-6
 """The largest difference between a claimed metric and the one that the predictions give."""
 MIN_SEEDS = 3
 SEARCHED = "searched"
 """What conditions say in the place of a setting that a search chose."""
+HONEST = ("last", "best-val")
+"""The rules that choose an epoch without a look at the test part."""
+_MOST_SHUFFLES = 100
+_LONGEST = 400
 _LISTED = 3
 _DIFFERENCES = 4
 _SCORES = ("accuracy", "macro_f1", "weighted_f1", "ece")
@@ -70,7 +65,7 @@ def verify(folders: Iterable[Path]) -> list[Checked]:
     claimed: dict[str, list[Path]] = defaultdict(list)
     for each in checked:
         if each.entry is not None:
-            claimed[_cell(each.entry)].append(each.folder)
+            claimed[cell_of(each.entry.result)].append(each.folder)
     shared = {path: paths for paths in claimed.values() if len(paths) > 1 for path in paths}
     return [_also_claimed(each, shared[each.folder]) if each.folder in shared else each for each in checked]
 
@@ -80,19 +75,27 @@ def check(folder: Path) -> Checked:
     try:
         entry = load(folder)
     except KdbenchError as error:
-        return Checked(folder, None, (error.message,), Tier.REPORTED)
-    problems: list[str] = []
+        return Checked(folder, None, (_printable(error.message),), Tier.REPORTED)
+    problems = [line for part in _OF_THE_FILES for line in _caught(part, entry)]
     known: Expected | None = None
-    for part in (_identity, _files, _private, _recipe, _seeds, _record):
-        problems += _caught(part, entry)
     try:
         result = entry.result
-        options = (result.conditions.get("data") or {}).get("options") or {}
-        known = expected(result.dataset, result.protocol, options)
-    except (KdbenchError, AttributeError) as error:
-        problems.append(str(error))
-    problems += _caught(lambda each: _scores(each, known), entry)
-    return Checked(folder, entry, tuple(problems), tier_of(entry, known is not None and not problems))
+        card = card_of(result.dataset, entry.options)
+        known = expected(result.dataset, result.protocol, entry.options)
+        problems += _caught(lambda each: _card(each, card), entry)
+        problems += _caught(lambda each: _scores(each, known), entry)
+    except KdbenchError as error:
+        problems.append(error.message)
+    scored = known is not None and not problems
+    # Several parts read the same file, and say the same of one that is missing.
+    return Checked(folder, entry, tuple(map(_printable, dict.fromkeys(problems))), tier_of(entry, scored))
+
+
+def cell_of(result: Submission) -> str:
+    """What no two submissions may both claim: method, recipe and conditions, as comparable text."""
+    recipe = result.files.get(RECIPE)
+    plugins = [plugin.model_dump() for plugin in result.plugins]
+    return json.dumps([result.method, result.conditions, plugins, recipe], sort_keys=True)
 
 
 def problems_of(folder: Path) -> tuple[str, ...]:
@@ -119,31 +122,33 @@ def _caught(part: Callable[[Entry], Iterable[str]], entry: Entry) -> list[str]:
         return [error.message]
 
 
-def _cell(entry: Entry) -> str:
-    result = entry.result
-    recipe = result.files.get(RECIPE)
-    return json.dumps([result.method, result.conditions, result.plugins, recipe], sort_keys=True)
-
-
 def _also_claimed(checked: Checked, paths: list[Path]) -> Checked:
     others = ", ".join(path.name for path in paths if path != checked.folder)
     problem = f"another submission claims the same cell (method, recipe and conditions): {others}; keep one"
     return Checked(checked.folder, checked.entry, (*checked.problems, problem), Tier.REPORTED)
 
 
+def _printable(problem: str) -> str:
+    """A problem as a terminal may show it, whatever names of the submission it repeats."""
+    plain = "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in problem)
+    return plain if len(plain) <= _LONGEST else f"{plain[: _LONGEST - 1]}…"
+
+
 def _identity(entry: Entry) -> Iterator[str]:
     result = entry.result
-    true = content_id(read_json(entry.folder / RESULT))
+    true = content_id(read_json(entry.folder, RESULT))
     if true != result.id:
         yield f"{RESULT} was edited: its content has the id {true}, and it says {result.id}"
     wanted = place(result).parts
     if tuple(entry.folder.absolute().parts[-4:]) != wanted:
         yield f"it lies in the wrong folder, expected …/{'/'.join(wanted)}"
     for key in ("dataset", "protocol", "preset"):
-        if result.conditions.get(key) != getattr(result, key):
-            yield f"{key} is {getattr(result, key)!r}, and its conditions say {result.conditions.get(key)!r}"
-    if result.conditions.get("part") != "test":
-        yield f"its conditions report the part {result.conditions.get('part')!r}, expected 'test'"
+        if result.conditions[key] != getattr(result, key):
+            yield f"{key} is {getattr(result, key)!r}, and its conditions say {result.conditions[key]!r}"
+    if result.conditions["part"] != "test":
+        yield f"its conditions report the part {result.conditions['part']!r}, expected 'test'"
+    if result.conditions["selection"] not in HONEST:
+        yield f"its epochs were chosen by {result.conditions['selection']!r}, expected {' or '.join(HONEST)}"
 
 
 def _files(entry: Entry) -> Iterator[str]:
@@ -152,34 +157,36 @@ def _files(entry: Entry) -> Iterator[str]:
         if name not in listed:
             yield f"{RESULT} does not list {name}"
     for name, sha256 in listed.items():
-        path = entry.folder / name
-        if name not in (PREDICTIONS, RECIPE, ENVIRONMENT, *PICTURES):
-            yield f"{RESULT} lists {name!r}, which is no file of a submission"
-        elif path.is_symlink() or not path.is_file():
-            yield f"{name} is missing"
-        elif hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
-            yield f"{name} was edited: its hash is not the one in {RESULT}"
+        try:
+            data = read_bytes(entry.folder, name)
+            if hashlib.sha256(data).hexdigest() != sha256:
+                yield f"{name} was edited: its hash is not the one in {RESULT}"
+            if name == PICTURE:
+                check_picture(data)
+        except DataError as error:
+            yield error.message
     present = {path.name for path in entry.folder.iterdir()}
     for name in sorted(present - {RESULT, VERIFICATION, *listed}):
         yield f"{name!r} is no file of this submission"
 
 
 def _private(entry: Entry) -> Iterator[str]:
-    environment = read_json(entry.folder / ENVIRONMENT)
     held = {
         RESULT: entry.result.model_dump(mode="json"),
         RECIPE: entry.recipe.model_dump(mode="json"),
-        ENVIRONMENT: environment,
+        ENVIRONMENT: read_json(entry.folder, ENVIRONMENT),
     }
     for found in private.paths_in(held):
         yield f"it tells a path of a machine: {found}"
-    seeds = [each.get("seed") for each in environment] if isinstance(environment, list) else None
-    if seeds != [each.seed for each in entry.result.seeds]:
+
+
+def _environment(entry: Entry) -> Iterator[str]:
+    if [each.seed for each in entry.environments] != [each.seed for each in entry.result.seeds]:
         yield f"{ENVIRONMENT} has not one entry for each seed"
         return
-    for each in environment:
-        if each.get("libraries") != entry.result.conditions.get("libraries"):
-            yield f"seed {each['seed']} ran with other libraries than its conditions say"
+    for each in entry.environments:
+        if each.libraries != entry.result.conditions["libraries"]:
+            yield f"seed {each.seed} ran with other libraries than its conditions say"
 
 
 def _recipe(entry: Entry) -> Iterator[str]:
@@ -187,8 +194,7 @@ def _recipe(entry: Entry) -> Iterator[str]:
     for key, said in (("method", recipe.name), ("summary", recipe.summary), ("source", recipe.source)):
         if said != getattr(result, key):
             yield f"{RECIPE} has the {key} {said!r}, and {RESULT} says {getattr(result, key)!r}"
-    reported = recipe.student or recipe.teacher
-    assert reported is not None
+    reported = recipe.reported
     wanted: Mapping[str, Any] = {
         "selection": recipe.selection.rule,
         "part": recipe.selection.part,
@@ -206,6 +212,19 @@ def _recipe(entry: Entry) -> Iterator[str]:
             yield f"{RECIPE} and the conditions disagree on '{key}': {value}, {result.conditions.get(key)}"
 
 
+def _card(entry: Entry, card: Card) -> Iterator[str]:
+    """What the card knows of the conditions, whether it can name the trials or not."""
+    result, reported = entry.result, entry.recipe.reported
+    if card.class_names != result.classes:
+        yield f"its classes are not those of the card of '{result.dataset}'"
+    sensors, view = reported.modality == SENSORS, result.conditions["view"]
+    if sensors and rule_of(card, result.protocol).sensors_leak:
+        yield f"under protocol '{result.protocol}' the sensors of the test part are recordings that train: they leak"
+    seen = list(reported.sensors or card.sensors) if sensors else [f"video:{view}"]
+    if result.conditions["test_modalities"] != seen or (sensors and view is not None):
+        yield f"its conditions say that it sees {result.conditions['test_modalities']}, and its recipe {seen}"
+
+
 def _record(entry: Entry) -> Iterator[str]:
     verification(entry)
     yield from ()
@@ -220,27 +239,28 @@ def _agree(value: Any, condition: Any, *, searched: bool) -> bool:
 
 def _seeds(entry: Entry) -> Iterator[str]:
     seeds = [each.seed for each in entry.result.seeds]
-    needed = range(max(MIN_SEEDS, max(seeds) + 1))
-    missing = [str(seed) for seed in needed if seed not in seeds]
+    needed = max(MIN_SEEDS, len(seeds))
+    missing = [str(seed) for seed in range(needed) if seed not in seeds]
     if missing:
         yield f"seed {', '.join(missing)} is missing: every seed from 0 on is needed, at least {MIN_SEEDS}"
-    if len(set(seeds)) < len(seeds):
-        yield "a seed is there twice"
+    elif seeds != list(range(needed)):
+        yield f"its seeds are {seeds}, expected 0 to {needed - 1} in their order"
+
+
+_OF_THE_FILES = (_identity, _files, _private, _environment, _recipe, _seeds, _record)
 
 
 def _scores(entry: Entry, known: Expected | None) -> Iterator[str]:
     result, predictions = entry.result, entry.predictions
-    if known is not None and known.classes != result.classes:
-        yield f"its classes are not those of the card of '{result.dataset}'"
-    said, whole = result.conditions.get("split"), result.conditions.get("selection") == "last"
+    said, whole = result.conditions.get("split"), result.conditions["selection"] == "last"
     if known is not None and whole and said != known.split:
         yield f"its trials were split otherwise than the card says: {said!r}, expected {known.split!r}"
     if predictions.logits.shape[1] != len(result.classes):
         yield f"{predictions.logits.shape[1]} logits a trial, expected one for each of {len(result.classes)} classes"
         return
-    stray = sorted({int(seed) for seed in np.unique(predictions.seed)} - {each.seed for each in result.seeds})
+    stray = set(np.unique(predictions.seed).tolist()) - {each.seed for each in result.seeds}
     if stray:
-        yield f"{PREDICTIONS} has predictions of seed {', '.join(map(str, stray))}, which has no result"
+        yield f"{PREDICTIONS} has predictions of seed {_some(stray)}, which has no result"
     reference: dict[str, int] | None = dict(known.test) if known is not None else None
     for each in result.seeds:
         own = predictions.at(predictions.seed == each.seed)
@@ -257,7 +277,13 @@ def _trials(own: Predictions, test: Mapping[str, int], known: Expected | None) -
     bad = ~np.isfinite(own.logits).all(axis=1)
     if bad.any():
         yield f"a logit is not finite: {_some(own.trial[bad])}"
-    for shuffle in np.unique(own.shuffle):
+    if ((own.label < 0) | (own.label >= own.logits.shape[1])).any():
+        yield "a label is of no class"
+    shuffles = np.unique(own.shuffle)
+    if len(shuffles) > _MOST_SHUFFLES:
+        yield f"the test part was seen in {len(shuffles)} orders, expected at most {_MOST_SHUFFLES}"
+        return
+    for shuffle in shuffles:
         rows = own.shuffle == shuffle
         trials, count = np.unique(own.trial[rows], return_counts=True)
         if (count > 1).any():
@@ -276,8 +302,8 @@ def _trials(own: Predictions, test: Mapping[str, int], known: Expected | None) -
         yield f"labels differ from the card's: {_some(wrong)}"
 
 
-def _some(trials: Iterable[str]) -> str:
-    names = sorted(set(map(str, trials)))
+def _some(found: Iterable[Any]) -> str:
+    names = sorted(set(map(str, found)))
     return ", ".join(names[:_LISTED]) + (f" and {len(names) - _LISTED} more" if len(names) > _LISTED else "")
 
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator
@@ -58,10 +58,11 @@ class Training:
         accelerator: Device and precision.
         folder: Where `checkpoint/` and `metrics.jsonl` go.
         reporter: Shows the progress.
-        classes: Class names, for the validation metrics.
+        classes: Class names, for the metrics of the watched part.
         teacher: The frozen teacher, or None.
-        validation: The validation part, or None.
-        keep_best: Whether the weights of the best validation epoch are kept, and restored at the end.
+        watched: The part that is measured after each epoch, or None.
+        watched_part: `validation`, or `test` where the recipe asks for that oracle; its key in each record.
+        keep_best: Whether the weights of the epoch that is best on it are kept, and restored at the end.
         on_epoch: Called with each epoch's record.
     """
 
@@ -76,7 +77,8 @@ class Training:
     reporter: Reporter
     classes: tuple[str, ...]
     teacher: FrozenTeacher | None = None
-    validation: Loader | None = None
+    watched: Loader | None = None
+    watched_part: Literal["validation", "test"] = "validation"
     keep_best: bool = False
     on_epoch: Callable[[Record], None] = lambda _record: None
     best: dict[str, Any] = field(default_factory=lambda: {"epoch": 0, "accuracy": -1.0})
@@ -221,12 +223,12 @@ class Training:
         return torch.stack(norms).detach()
 
     def _validate(self, epoch: int, record: Record) -> None:
-        if self.validation is None:
+        if self.watched is None:
             return
         batch_size = self.spec.train.batch_size
-        predictions = predict(self.network, self.validation, batch_size=batch_size, accelerator=self.accelerator)
+        predictions = predict(self.network, self.watched, batch_size=batch_size, accelerator=self.accelerator)
         metrics = predictions.metrics(self.classes)
-        record["validation"] = {"accuracy": metrics["accuracy"], "macro_f1": metrics["macro_f1"]}
+        record[self.watched_part] = {"accuracy": metrics["accuracy"], "macro_f1": metrics["macro_f1"]}
         if self.keep_best and predictions.accuracy > self.best["accuracy"]:
             self.best = {"epoch": epoch, "accuracy": predictions.accuracy}
             checkpoint.save(self.folder / "checkpoint" / "best", {"network": self.network}, self.optimizer, self.best)

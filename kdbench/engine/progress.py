@@ -158,6 +158,8 @@ def describe(record: dict[str, Any], epochs: int, *, short: bool = False) -> str
     text = f"{terms} · train {100 * record['accuracy']:.1f} %"
     if record["validation"]:
         text += f" · validation {100 * record['validation']['accuracy']:.1f} %"
+    if record.get("test"):
+        text += f" · test (oracle) {100 * record['test']['accuracy']:.1f} %"
     if short:
         return text
     return f"{record['phase']} {record['epoch']}/{epochs} · {text} · {record['samples_per_second']:.0f} trials/s"

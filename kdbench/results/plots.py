@@ -30,6 +30,8 @@ STYLE: dict[Any, Any] = {
     "grid.linewidth": 0.6,
     "legend.frameon": False,
     "lines.linewidth": 1.5,
+    # Names of classes, trials and losses may hold a dollar sign.
+    "text.parse_math": False,
 }
 """What all pictures have in common, for `matplotlib.rc_context`."""
 _NUMBERS_UP_TO = 40
@@ -70,7 +72,7 @@ def learning_curves(records: Sequence[Mapping[str, Any]], path: Path, *, title: 
                 _log_where_possible(panel)
             for panel in (losses, gradients, accuracy):
                 _finish(panel, epochs)
-        _save(figure, path)
+        save_png(figure, path)
 
 
 def confusion_matrix(matrix: np.ndarray, classes: Sequence[str], path: Path, *, title: str) -> None:
@@ -112,7 +114,7 @@ def confusion_matrix(matrix: np.ndarray, classes: Sequence[str], path: Path, *, 
         bar.set_ticks([0, 0.5, 1], labels=["0 %", "50 %", "100 %"])
         bar.set_label("share of the true class")
         bar.outline.set_visible(False)
-        _save(figure, path)
+        save_png(figure, path)
 
 
 def _write_shares(axes: Axes, matrix: np.ndarray) -> None:
@@ -144,6 +146,8 @@ def _accuracy(axes: Axes, epochs: list[int], records: Sequence[Mapping[str, Any]
     _line(axes, epochs, [record.get("accuracy") for record in records], "training", COLOURS[0])
     _line(axes, epochs, [held.get("accuracy") for held in validation], "validation", COLOURS[3])
     _line(axes, epochs, [held.get("macro_f1") for held in validation], "validation F1", COLOURS[3], ":")
+    oracle = [(record.get("test") or {}).get("accuracy") for record in records]
+    _line(axes, epochs, oracle, "test (oracle)", COLOURS[3])
     axes.set_ylim(0, 1.02)
     axes.yaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f} %")
     axes.set_title(title, loc="left")
@@ -187,7 +191,12 @@ def _finish(axes: Axes, epochs: list[int]) -> None:
         axes.text(0.5, 0.5, "not recorded", transform=axes.transAxes, ha="center", color="#999999")
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_png(figure: Figure, path: Path) -> None:
+    """Writes a figure as PNG, whole or not at all.
+
+    Raises:
+        RunFailed: The file cannot be written.
+    """
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=150)
     write_bytes(path, buffer.getvalue())

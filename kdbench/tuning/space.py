@@ -83,8 +83,7 @@ def _scalar(word: str) -> Any:
 def default_space(recipe: Recipe) -> Space:
     """A space that suits any recipe; see `space_of`."""
     role = "student" if recipe.student is not None else "teacher"
-    spec = recipe.student or recipe.teacher
-    assert spec is not None
+    spec = recipe.reported
     space: Space = {}
     for name, term in spec.losses.items() if role == "student" else ():
         path = f"{role}.losses.{name}"
