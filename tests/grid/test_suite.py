@@ -16,7 +16,7 @@ from kdbench.recipe import parse_overrides, resolve
 
 def test_the_promised_suites_are_shipped() -> None:
     leaderboard = {"leaderboard_cross_subject", "leaderboard_subject_specific"}
-    assert set(shipped()) == {"smoke", "losses", "ablation", "table1"} | leaderboard
+    assert set(shipped()) == {"smoke", "losses", "ablation", "table1", "oracle"} | leaderboard
 
 
 @pytest.mark.parametrize("name", shipped())
