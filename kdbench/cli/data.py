@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kdbench.errors import DataError, KdbenchError, UsageError
+from kdbench.errors import DataError, Interrupted, KdbenchError, UsageError
 
 if TYPE_CHECKING:
     from kdbench.data.dataset import Dataset
@@ -248,11 +248,19 @@ def clean(
     if not yes:
         if not sys.stdin.isatty():
             raise UsageError(f"{total:.0f} MiB would be removed, and nobody can be asked", hint="Say --yes")
-        typer.confirm(f"Remove {len(stores)} folders, {total:.0f} MiB?", abort=True)
+        try:
+            agreed = typer.confirm(f"Remove {len(stores)} folders, {total:.0f} MiB?")
+        except typer.Abort as error:
+            raise Interrupted("interrupted; nothing is removed") from error
+        if not agreed:
+            console.print("nothing is removed")
+            return
+    removed = [store for store in stores if cleaning.remove(store)]
     for store in stores:
-        if not cleaning.remove(store):
+        if store not in removed:
             console.print(f"[yellow]{store.folder.name} is being prepared by another process, and stays[/]")
-    console.print(f"{total:.0f} MiB were in {stores[0].folder.parent}")
+    gone = sum(store.bytes for store in removed) / 2**20
+    console.print(f"removed {len(removed)} folders, {gone:.0f} MiB, from {stores[0].folder.parent}")
 
 
 def _open(

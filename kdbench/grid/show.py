@@ -98,7 +98,7 @@ class LineView(View):
     def _clock(self) -> str:
         """How long the grid has been under way, and how long it still takes."""
         passed, left = duration(time.monotonic() - self._began), self._left.seconds
-        return f"{passed} elapsed" + (f", about {duration(left)} left" if left else "")
+        return f"{passed} elapsed" + (f", about {duration(left)} left" if left and left >= 1 else "")
 
     def _print(self, text: str, style: str = "") -> None:
         self.console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)

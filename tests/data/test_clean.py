@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import os
+import pty
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import filelock
@@ -17,6 +22,35 @@ from kdbench.data.store import open_dataset
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     line = [sys.executable, "-m", "kdbench", "data", "clean", *arguments]
     return subprocess.run(line, capture_output=True, text=True, check=False, timeout=120, stdin=subprocess.DEVNULL)
+
+
+def answered(answer: bytes, *arguments: str) -> tuple[int, str]:
+    """The command in a terminal of its own, in which somebody answers its question: the exit code and what it shows."""
+    terminal, inside = pty.openpty()
+
+    def own_the_terminal() -> None:
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+    process = subprocess.Popen(
+        [sys.executable, "-m", "kdbench", "data", "clean", *arguments],
+        stdin=inside,
+        stdout=inside,
+        stderr=inside,
+        start_new_session=True,
+        preexec_fn=own_the_terminal,
+    )
+    os.close(inside)
+    said, asked = b"", False
+    # Reading fails where the command has left the terminal.
+    with contextlib.suppress(OSError):
+        while part := os.read(terminal, 4096):
+            said += part
+            if b"[y/N]" in said and not asked:
+                asked = True
+                os.write(terminal, answer)
+    os.close(terminal)
+    assert asked
+    return process.wait(60), said.decode()
 
 
 @pytest.fixture
@@ -66,8 +100,35 @@ def test_the_command_asks_first(stores: dict[str, Path]):
     assert "interrupted" in unasked.stdout
     one = command("basic_motions", "--yes")
     assert one.returncode == 0, one.stderr
+    assert "removed 1 folders" in one.stdout
     assert {name for name, folder in stores.items() if folder.exists()} == {"utd", "gone", "half"}
     assert command("--yes").returncode == 0
     assert not any(folder.exists() for folder in stores.values())
     assert "nothing is prepared" in command().stdout
     assert command("utd_mahd").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "words"),
+    [
+        (b"n\n", 0, "nothing is removed"),
+        (b"\n", 0, "nothing is removed"),
+        (b"\x03", 130, "interrupted; nothing is removed"),
+        (b"\x04", 130, "interrupted; nothing is removed"),
+    ],
+    ids=["no", "return", "ctrl-c", "end of input"],
+)
+def test_whoever_does_not_agree_keeps_everything(stores: dict[str, Path], answer: bytes, code: int, words: str):
+    ended, said = answered(answer)
+    assert (ended, words in said) == (code, True), said
+    assert "Remove 4 folders" in said
+    assert all(folder.exists() for folder in stores.values())
+
+
+def test_whoever_agrees_is_told_what_was_removed_and_what_stayed(stores: dict[str, Path]):
+    with filelock.FileLock(f"{stores['half']}.lock"):
+        code, said = answered(b"perhaps\ny\n")
+    assert code == 0, said
+    assert f"{stores['half'].name} is being prepared by another process, and stays" in said
+    assert "removed 3 folders" in said
+    assert {name for name, folder in stores.items() if folder.exists()} == {"half"}
