@@ -11,14 +11,27 @@ import numpy as np
 import pandas as pd
 
 from kdbench.board.entry import content_id
-from kdbench.board.trials import expected
+from kdbench.board.trials import card_of, expected
 from kdbench.recipe import resolve
 from kdbench.results.metrics import over_shuffles
 
 LIBRARIES = {"python": "3.11.7", "kdbench": "0.1.0", "torch": "2.14.1"}
 
 
-def run(root: Path, method: str, seed: int, /, *, right: float = 0.8, base: str = "hinton", **changes: Any) -> Path:
+UTD_MHAD: tuple[str, str, dict[str, Any]] = ("utd_mhad", "cross_subject", {})
+
+
+def run(
+    root: Path,
+    method: str,
+    seed: int,
+    /,
+    *,
+    right: float = 0.8,
+    base: str = "hinton",
+    on: tuple[str, str, dict[str, Any]] = UTD_MHAD,
+    **changes: Any,
+) -> Path:
     """One finished run.
 
     Args:
@@ -27,11 +40,15 @@ def run(root: Path, method: str, seed: int, /, *, right: float = 0.8, base: str 
         seed: The run's.
         right: How likely a trial is predicted right.
         base: The shipped recipe that it has the settings of.
+        on: Data set, protocol, and the data set's knobs.
         changes: Replace keys of `run.json`; a mapping is merged into the one that is there.
     """
-    known = expected("utd_mhad", "cross_subject", {})
+    dataset, protocol, options = on
+    known, card = expected(*on), card_of(dataset, options)
     assert known is not None
+    view = "depth" if "depth" in card.views else next(iter(card.views))
     recipe = {**resolve(base, "small").model_dump(mode="json"), "name": method}
+    recipe["data"] = {**recipe["data"], "options": options}
     reported = recipe["student"]
     trials, labels = list(known.test), np.array(list(known.test.values()))
     draw = np.random.default_rng([seed, *method.encode()])
@@ -42,18 +59,18 @@ def run(root: Path, method: str, seed: int, /, *, right: float = 0.8, base: str 
         "schema_version": 1,
         "status": "finished",
         "method": method,
-        "dataset": "utd_mhad",
-        "protocol": "cross_subject",
+        "dataset": dataset,
+        "protocol": protocol,
         "preset": "small",
         "seed": seed,
         "recipe": recipe,
         "conditions": {
-            "dataset": "utd_mhad",
-            "version": "2015",
+            "dataset": dataset,
+            "version": card.version,
             "fingerprint": "f" * 64,
             "packed": None,
-            "view": "depth",
-            "protocol": "cross_subject",
+            "view": view,
+            "protocol": protocol,
             "split": known.split,
             "preset": "small",
             "part": "test",
@@ -61,14 +78,16 @@ def run(root: Path, method: str, seed: int, /, *, right: float = 0.8, base: str 
             **{key: recipe[key] for key in ("data", "precision", "compile")},
             **{key: reported[key] for key in ("representation", "encoder", "fusion", "train", "augment")},
             "weights": None,
-            "test_modalities": ["video:depth"],
+            "test_modalities": [f"video:{view}"],
             "tuning": "defaults",
             "libraries": LIBRARIES,
         },
         "plugins": [],
         "environment": {
             "libraries": LIBRARIES,
+            "platform": "Linux x86_64",
             "device": "cpu",
+            "threads": 1,
             "command": ["kdbench", "run", "--out", "/home/me/runs"],
         },
         "excluded": {},
@@ -87,6 +106,27 @@ def run(root: Path, method: str, seed: int, /, *, right: float = 0.8, base: str 
     table = pd.DataFrame({"trial": trials, "label": labels, "shuffle": 0, "batch_size": 16})
     scores = pd.DataFrame(logits, columns=[f"logit_{k}" for k in range(logits.shape[1])])
     table.join(scores).to_parquet(folder / "predictions.parquet", index=False)
+    return folder
+
+
+def explained(folder: Path, picture: bytes, *, probability: float | None = None) -> Path:
+    """Puts an explanation of its first trial into a run, as `kdbench explain` leaves it.
+
+    Args:
+        folder: The run.
+        picture: The Grad-CAM picture.
+        probability: What the explanation says of the predicted class; by default what the run predicts.
+    """
+    first = pd.read_parquet(folder / "predictions.parquet").iloc[0]
+    logits = first[[name for name in first.index if name.startswith("logit_")]].to_numpy(dtype=np.float64)
+    own = float(np.exp(logits - logits.max()).max() / np.exp(logits - logits.max()).sum())
+    name = f"gradcam_{first['trial']}"
+    trial = {"trial": first["trial"], "probability_of_predicted": own if probability is None else probability}
+    pictures = [{"file": f"{name}.png", "caption": "a clip"}, {"file": f"{name}.gif", "caption": "moving"}]
+    part = {"pictures": pictures, "numbers": {"trials": [trial]}}
+    (folder / "explain").mkdir()
+    (folder / "explain" / f"{name}.png").write_bytes(picture)
+    (folder / "explain" / "explain.json").write_text(json.dumps({"format": 1, "parts": {"gradcam": part}}))
     return folder
 
 

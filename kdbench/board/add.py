@@ -14,50 +14,48 @@ import yaml
 from pydantic import ValidationError
 
 from kdbench.board import private
-from kdbench.board.entry import COLUMNS, ENVIRONMENT, PICTURES, PREDICTIONS, RECIPE, RESULT, content_id, place
-from kdbench.board.schema import SCHEMA_VERSION, Submission
-from kdbench.board.trials import expected
-from kdbench.board.verify import MIN_SEEDS, differences, problems_of
-from kdbench.data.card import load_card
+from kdbench.board.entry import COLUMNS, content_id, faults, load, place
+from kdbench.board.picture import picture_of
+from kdbench.board.schema import ENVIRONMENT, PICTURE, PREDICTIONS, RECIPE, RESULT, SCHEMA_VERSION, Submission
+from kdbench.board.trials import card_of
+from kdbench.board.verify import HONEST, MIN_SEEDS, cell_of, differences, problems_of
 from kdbench.errors import DataError, UsageError
 from kdbench.results.files import read_jsonl, write_bytes, write_json
 from kdbench.results.store import FINISHED, StoredRun, stored_run
 
 _LISTED = 4
-_PICTURE_BYTES = 4 * 2**20
 
 
-def add(runs: Sequence[Path], board: Path, *, picture: Path | None = None) -> Path:
+def add(runs: Sequence[Path], board: Path) -> Path:
     """Writes a submission.
 
     Args:
         runs: Folders of finished runs: one method, one set of conditions, the seeds 0 … N−1.
         board: The board.
-        picture: A Grad-CAM picture, PNG or GIF, for the method's page.
 
     Returns:
-        The submission's folder. The same runs give the same one.
+        The submission's folder. The same runs give the same one. A Grad-CAM picture comes along where a run was
+        explained.
 
     Raises:
         UsageError: Unlike methods or conditions (the difference is named), a seed that is missing or given twice, an
-            unfinished run, a run on a validation part, a path or the name of a machine or user in what would be
-            published.
+            unfinished run, a run on a validation part, epochs that the test part chose, a path or the name of a
+            machine or user in what would be published, or a board that holds other results of the same cell.
         DataError: A run that cannot be read, or whose predictions do not prove its metrics.
     """
     stored = sorted((stored_run(Path(folder)) for folder in runs), key=lambda run: run.seed)
     _check_alike(stored)
-    files = _files(stored, picture)
+    files = _files(stored)
     content = _content(stored, files)
     _check_private(content, files)
     try:
         result = Submission.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise DataError(f"these runs do not make a submission: {where}: {first['msg']}") from error
+        raise DataError(f"these runs do not make a submission: {faults(error)}") from error
     folder = board / "submissions" / place(result)
     if (folder / RESULT).is_file():
         return folder
+    _check_free(result, folder.parent)
     for name, data in files.items():
         write_bytes(folder / name, data)
     write_json(folder / RESULT, content)
@@ -83,6 +81,11 @@ def _check_alike(runs: Sequence[StoredRun]) -> None:
             )
         if run.conditions.get("part") != "test":
             raise UsageError(f"{run.folder} reports the {run.conditions.get('part')} part, expected the test part")
+        if run.conditions.get("selection") not in HONEST:
+            raise UsageError(
+                f"{run.folder} chose its epoch by '{run.conditions.get('selection')}': "
+                f"a leaderboard takes {' and '.join(HONEST)}, which never look at the test part"
+            )
     first = runs[0]
     for run in runs[1:]:
         for key, one, other in (
@@ -118,7 +121,22 @@ def _without_drawn(conditions: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in conditions.items() if key not in drawn}
 
 
-def _files(runs: Sequence[StoredRun], picture: Path | None) -> dict[str, bytes]:
+def _check_free(result: Submission, folder: Path) -> None:
+    """Two results of the same cell cannot both stand; which of them to keep is for people to choose."""
+    for path in sorted(folder.glob(f"*/{RESULT}")):
+        try:
+            taken = cell_of(load(path.parent).result) == cell_of(result)
+        except DataError:
+            # A broken one is named when the board is verified.
+            continue
+        if taken:
+            raise UsageError(
+                f"{path.parent} claims the same cell: the same method, recipe and conditions, with another content",
+                hint=f"Keep one. To replace that one: rm -r {path.parent}",
+            )
+
+
+def _files(runs: Sequence[StoredRun]) -> dict[str, bytes]:
     environments = [
         {"seed": run.seed, **{k: v for k, v in run.result["environment"].items() if k != "command"}} for run in runs
     ]
@@ -127,13 +145,8 @@ def _files(runs: Sequence[StoredRun], picture: Path | None) -> dict[str, bytes]:
         RECIPE: yaml.safe_dump(runs[0].result["recipe"], sort_keys=False, allow_unicode=True).encode(),
         ENVIRONMENT: (json.dumps(environments, indent=2) + "\n").encode(),
     }
-    if picture is not None:
-        data = picture.read_bytes()
-        name = f"grad_cam{picture.suffix.lower()}"
-        if name not in PICTURES or len(data) > _PICTURE_BYTES:
-            raise UsageError(f"{picture} cannot be shown: expected a PNG or GIF of at most 4 MiB")
-        files[name] = data
-    return files
+    picture = next((drawn for drawn in map(picture_of, runs) if drawn is not None), None)
+    return files if picture is None else files | {PICTURE: picture}
 
 
 def _predictions(runs: Sequence[StoredRun]) -> bytes:
@@ -161,8 +174,7 @@ def _predictions(runs: Sequence[StoredRun]) -> bytes:
 def _content(runs: Sequence[StoredRun], files: Mapping[str, bytes]) -> dict[str, Any]:
     first = runs[0].result
     options = first["conditions"].get("data", {}).get("options") or {}
-    known = expected(first["dataset"], first["protocol"], options)
-    classes = known.classes if known is not None else load_card(first["dataset"]).class_names
+    classes = card_of(first["dataset"], options).class_names
     content = {
         "schema_version": SCHEMA_VERSION,
         "method": first["method"],

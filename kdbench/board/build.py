@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 from kdbench import __version__, resources
 from kdbench.board import charts, downloads
-from kdbench.board.entry import PICTURES, found, slug
-from kdbench.board.readings import difference, reading
-from kdbench.board.tables import Protocol, Row, Table, protocols
+from kdbench.board.entry import found, read_bytes, slug
+from kdbench.board.readings import difference, reading, signed
+from kdbench.board.schema import PICTURE
+from kdbench.board.tables import Protocol, Row, Table, protocols, sees
 from kdbench.board.tier import Tier
+from kdbench.board.trials import card_of
 from kdbench.board.verify import verify
 from kdbench.comparison.reference import references
-from kdbench.data.card import load_card
+from kdbench.data.card import Card
 from kdbench.data.protocol import rule_of
 from kdbench.errors import DataError, KdbenchError, UsageError
 from kdbench.files import unwritable
@@ -68,12 +70,13 @@ def build(board: Path, out: Path) -> Site:
             hint=f"See everything: kdbench leaderboard verify --board {board}",
         )
     groups = protocols(checked)
-    fresh = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.tmp")
+    place = out.absolute()
+    fresh = place.with_name(f".{place.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         _write(groups, fresh)
-        if out.exists():
-            shutil.rmtree(out)
-        fresh.replace(out)
+        if place.exists():
+            shutil.rmtree(place)
+        fresh.replace(place)
     except OSError as error:
         raise unwritable(error, out) from error
     finally:
@@ -119,6 +122,8 @@ def _environment() -> Environment:
         "scatter": charts.scatter,
         "difference": difference,
         "reading": reading,
+        "sees": sees,
+        "signed": signed,
         "tiers": [tier.value for tier in Tier],
     }
     return environment
@@ -129,7 +134,7 @@ def _write(groups: Sequence[Protocol], out: Path) -> None:
     out.mkdir(parents=True)
     (out / MARK).touch()
     _page(environment, "index.html.j2", out / "index.html", root="", protocols=groups)
-    cards = [load_card(name) for name in dict.fromkeys(group.dataset for group in groups)]
+    cards = list({group.dataset: _card(group) for group in groups}.values())
     rows = [row for group in groups for row in group.rows]
     _text(out / "kdbench.bib", downloads.bibtex(rows, cards))
     for group in groups:
@@ -138,7 +143,7 @@ def _write(groups: Sequence[Protocol], out: Path) -> None:
 
 def _protocol(environment: Environment, group: Protocol, out: Path) -> None:
     folder, root = out / group.folder, "../" * len(group.folder.parts)
-    card = load_card(group.dataset)
+    card = _card(group)
     _page(
         environment,
         "protocol.html.j2",
@@ -156,6 +161,10 @@ def _protocol(environment: Environment, group: Protocol, out: Path) -> None:
     for table in group.tables:
         for row in table.rows:
             _method(environment, row, table, out)
+
+
+def _card(group: Protocol) -> Card:
+    return card_of(group.dataset, group.rows[0].entry.options)
 
 
 def _method(environment: Environment, row: Row, table: Table, out: Path) -> None:
@@ -211,11 +220,10 @@ def _shipped(method: str, preset: str) -> str | None:
 
 def _picture(row: Row) -> str | None:
     """The Grad-CAM picture as a data address; None where the submission brings none."""
-    for name in PICTURES:
-        if name in row.entry.result.files:
-            kind = name.rpartition(".")[2]
-            return f"data:image/{kind};base64,{base64.b64encode((row.entry.folder / name).read_bytes()).decode()}"
-    return None
+    if PICTURE not in row.entry.result.files:
+        return None
+    data = read_bytes(row.entry.folder, PICTURE)
+    return f"data:image/png;base64,{base64.b64encode(data).decode()}"
 
 
 def _page(environment: Environment, template: str, path: Path, **values: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,9 +12,21 @@ from kdbench.board.entry import Entry
 from kdbench.board.tables import Row
 from kdbench.results.metrics import confusion
 
-WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 520, 260, 56, 40, 12, 14
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 520, 260, 62, 40, 12, 14
 _LABEL, _LETTER, _LINE = 28, 6.5, 13
 """A label's most letters, and the width of a letter and the height of a line in pixels."""
+_PLACES = (
+    ("start", 8, 4),
+    ("end", -8, 4),
+    ("start", 7, -7),
+    ("end", -7, -7),
+    ("start", 7, 15),
+    ("end", -7, 15),
+    ("middle", 0, -22),
+    ("middle", 0, 30),
+)
+"""Where a label may stand beside its point, the best place first."""
+_Box = tuple[float, float, float, float]
 _STEPS = (1, 2, 3, 5, 10, 15, 20, 30, 40, 50, 100, 200, 500, 1000)
 
 
@@ -35,16 +47,20 @@ class Point:
     low: float
     high: float
     row: Row
-    label: str
+    label: str = ""
+    label_x: float = 0.0
+    label_y: float = 0.0
+    anchor: str = "start"
 
 
 @dataclass(frozen=True)
 class Scatter:
-    """Accuracy against cost."""
+    """Accuracy against cost; `alone` is the height of the student alone, `without` counts rows of unknown cost."""
 
     points: Sequence[Point]
     x_ticks: Sequence[Tick]
     y_ticks: Sequence[Tick]
+    alone: float | None
     without: int
 
 
@@ -67,7 +83,7 @@ class Square:
     share: float
 
 
-def scatter(rows: Sequence[Row], intervals: Sequence[tuple[float, float] | None]) -> Scatter | None:
+def scatter(rows: Sequence[Row], intervals: Sequence[tuple[float, float] | None], alone: Row | None) -> Scatter | None:
     """Accuracy, with its interval, against the seconds of one seed's training, on a logarithmic scale.
 
     Returns:
@@ -79,19 +95,34 @@ def scatter(rows: Sequence[Row], intervals: Sequence[tuple[float, float] | None]
         return None
     x = _Axis([math.log10(cost) for cost, _, _ in known], LEFT, WIDTH - RIGHT)
     y = _Axis([end for _, _, interval in known for end in interval], HEIGHT - BOTTOM, TOP)
-    points: list[Point] = []
-    for cost, row, (low, high) in known:
-        at = x(math.log10(cost)), y(row.accuracy)
-        points.append(Point(*at, y(low), y(high), row, _label(row, *at, points)))
-    return Scatter(points, x.at(_round_durations(known), _duration), y.ticks(_per_cent), len(rows) - len(known))
+    bare = [Point(x(math.log10(cost)), y(row.accuracy), y(low), y(high), row) for cost, row, (low, high) in known]
+    base = y(alone.accuracy) if any(row is alone for _, row, _ in known) and alone is not None else None
+    return Scatter(
+        _labelled(bare), x.at(_round_durations(known), _duration), y.ticks(_per_cent), base, len(rows) - len(known)
+    )
 
 
-def _label(row: Row, x: float, y: float, before: Sequence[Point]) -> str:
-    """The label of a point, where it has room: to its right, above no earlier point or label."""
-    text = row.label if len(row.label) <= _LABEL else f"{row.label[: _LABEL - 1]}…"
-    end = x + 10 + _LETTER * len(text)
-    covered = any(abs(p.y - y) < _LINE and p.x < end and p.x + 10 + _LETTER * len(p.label) > x for p in before)
-    return "" if covered or end > WIDTH else text
+def _labelled(points: Sequence[Point]) -> list[Point]:
+    """Gives each point its label where there is room: beside it, above or below, covering no point and no label."""
+    taken = [(p.x - 5, p.y - 5, p.x + 5, p.y + 5) for p in points]
+    found = []
+    for point in points:
+        text = point.row.label if len(point.row.label) <= _LABEL else f"{point.row.label[: _LABEL - 1]}…"
+        width = _LETTER * len(text)
+        for anchor, dx, dy in _PLACES:
+            left = point.x + dx - {"start": 0.0, "end": width, "middle": width / 2}[anchor]
+            box = (left, point.y + dy - _LINE + 4, left + width, point.y + dy + 2)
+            inside = box[0] > LEFT and box[2] < WIDTH and box[1] > 0 and box[3] < HEIGHT - BOTTOM
+            if inside and not any(_overlap(box, other) for other in taken):
+                taken.append(box)
+                point = replace(point, label=text, label_x=point.x + dx, label_y=point.y + dy, anchor=anchor)
+                break
+        found.append(point)
+    return found
+
+
+def _overlap(one: _Box, other: _Box) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 def _round_durations(known: Sequence[tuple[float, Row, tuple[float, float]]]) -> list[float]:

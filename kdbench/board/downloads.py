@@ -50,7 +50,7 @@ def _record(number: int, table: Table, row: Row, interval: tuple[float, float] |
         "dataset": result.dataset,
         "protocol": result.protocol,
         "preset": result.preset,
-        "test_modalities": " ".join(map(str, table.conditions.get("test_modalities") or [])),
+        "test_modalities": " ".join(table.conditions["test_modalities"]),
         "selection": table.conditions.get("selection"),
         "tuning": row.tuning,
         "seeds": len(result.seeds),
@@ -60,7 +60,9 @@ def _record(number: int, table: Table, row: Row, interval: tuple[float, float] |
         "accuracy_high": high,
         "gain": row.gain(table.alone),
         **{name: row.metric(name) for name in ("macro_f1", "weighted_f1", "ece")},
+        "accuracy_one_by_one": row.one_by_one,
         "teacher_accuracy": row.teacher,
+        "teacher_leaks": row.teacher_leaks,
         "training_seconds": row.training_seconds,
         **{name: row.cost(name) for name in ("parameters", "flops", "latency_ms", "peak_memory_bytes")},
     }
@@ -87,7 +89,7 @@ def latex(protocol: Protocol) -> str:
     for table in protocol.tables:
         shown = _frame(
             {
-                "Method": tex(row.label),
+                "Method": tex(row.label) + (" (control)" if row.control else ""),
                 "Accuracy (\\%)": f"${100 * row.accuracy:.1f} \\pm {100 * row.sd:.1f}$",
                 "Gain": "--" if (gain := row.gain(table.alone)) is None else f"${100 * gain:+.1f}$",
                 "Macro F1 (\\%)": f"{100 * row.metric('macro_f1'):.1f}",

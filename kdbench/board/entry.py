@@ -13,23 +13,44 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
-from kdbench.board.schema import SCHEMA_VERSION, Submission
+from kdbench.board.schema import (
+    ENVIRONMENT,
+    PICTURE,
+    PREDICTIONS,
+    RECIPE,
+    RESULT,
+    SCHEMA_VERSION,
+    Environment,
+    Submission,
+)
 from kdbench.errors import DataError, UsageError
 from kdbench.recipe import Recipe
-from kdbench.results.files import read_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-RESULT, PREDICTIONS, RECIPE, ENVIRONMENT = "result.json", "predictions.parquet", "recipe.yaml", "environment.json"
-PICTURES = ("grad_cam.png", "grad_cam.gif")
 VERIFICATION = "verification.json"
 """Written after a submission was trained again; no part of its content."""
+MOST_BYTES = {
+    RESULT: 16 * 2**20,
+    PREDICTIONS: 256 * 2**20,
+    RECIPE: 64 * 2**10,
+    ENVIRONMENT: 2**20,
+    PICTURE: 512 * 2**10,
+    VERIFICATION: 2**20,
+}
+"""The largest size of each file; an honest one has a small part of it."""
 COLUMNS = ("seed", "trial", "label", "shuffle", "logits")
+_MOST_UNPACKED = 2**31
+_LONGEST_TRIAL = 200
+_DEEPEST = 20
 _LISTED = 8
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_OPENS = (yaml.MappingStartEvent, yaml.SequenceStartEvent)
+_CLOSES = (yaml.MappingEndEvent, yaml.SequenceEndEvent)
+_ENVIRONMENTS = TypeAdapter(tuple[Environment, ...])
 
 
 @dataclass(frozen=True)
@@ -62,6 +83,12 @@ class Entry:
     folder: Path
     result: Submission
 
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """Knobs of a generated data set."""
+        found = self.result.conditions["data"].get("options")
+        return found if isinstance(found, Mapping) else {}
+
     @cached_property
     def predictions(self) -> Predictions:
         """Every seed's predictions.
@@ -69,7 +96,19 @@ class Entry:
         Raises:
             DataError: The file is missing, broken, or has other columns.
         """
-        return read_predictions(self.folder / PREDICTIONS)
+        return read_predictions(self.folder)
+
+    @cached_property
+    def environments(self) -> tuple[Environment, ...]:
+        """What the seeds ran on.
+
+        Raises:
+            DataError: The file is missing, or not what its schema says.
+        """
+        try:
+            return _ENVIRONMENTS.validate_python(read_json(self.folder, ENVIRONMENT))
+        except ValidationError as error:
+            raise DataError(f"{ENVIRONMENT} is not what its schema says: {faults(error)}") from error
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -79,14 +118,13 @@ class Entry:
             DataError: It is missing, or no resolved recipe.
         """
         try:
+            _check_plain(self.recipe_text)
             # The C loader is the same safe loader, ten times as fast.
             return Recipe.model_validate(yaml.load(self.recipe_text, Loader=_LOADER))
         except yaml.YAMLError as error:
             raise DataError(f"{RECIPE} is not YAML: {error}") from error
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"])) or "its content"
-            raise DataError(f"{RECIPE} is no resolved recipe: {where}: {first['msg']}") from error
+            raise DataError(f"{RECIPE} is no resolved recipe: {faults(error)}") from error
 
     @cached_property
     def recipe_text(self) -> str:
@@ -96,9 +134,65 @@ class Entry:
             DataError: It is missing or no text.
         """
         try:
-            return (self.folder / RECIPE).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{self.folder / RECIPE} cannot be read: {error}") from error
+            return read_bytes(self.folder, RECIPE).decode()
+        except UnicodeDecodeError as error:
+            raise DataError(f"{RECIPE} is no text: {error}") from error
+
+
+def _check_plain(text: str) -> None:
+    """Before a loader, written in C, follows how deep a hostile file is nested, or multiplies what it refers to."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_LOADER):
+        depth += isinstance(event, _OPENS) - isinstance(event, _CLOSES)
+        if depth > _DEEPEST or isinstance(event, yaml.AliasEvent):
+            raise DataError(f"{RECIPE} is no resolved recipe: it refers to itself, or is nested too deep")
+
+
+def faults(error: ValidationError) -> str:
+    """What is wrong with plain data, as `key: why`, in a line."""
+    found = [f"{'.'.join(map(str, each['loc'])) or 'it'}: {_why(each)}" for each in error.errors()]
+    return "; ".join(found[:_LISTED]) + (f"; and {len(found) - _LISTED} more" if len(found) > _LISTED else "")
+
+
+def _why(fault: Any) -> str:
+    if fault["type"] == "string_pattern_mismatch" and "x1f" in fault["ctx"]["pattern"]:
+        return "it holds a control character"
+    return str(fault["msg"])
+
+
+def read_bytes(folder: Path, name: str) -> bytes:
+    """Reads a file of a submission.
+
+    Raises:
+        DataError: It is missing, a link, or larger than any honest one.
+    """
+    path = folder / name
+    if path.is_symlink():
+        raise DataError(f"{name} is a link, expected a file")
+    if not path.is_file():
+        raise DataError(f"{name} is missing")
+    most, size = MOST_BYTES[name], path.stat().st_size
+    if size > most:
+        raise DataError(f"{name} has {size} bytes, expected at most {most}")
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{name} cannot be read: {error.strerror}") from error
+
+
+def read_json(folder: Path, name: str) -> Any:
+    """Reads a JSON file of a submission.
+
+    Raises:
+        DataError: As `read_bytes`; or it is not JSON, or holds a number that is not finite or half a character.
+    """
+    try:
+        content = json.loads(read_bytes(folder, name))
+        # Python's reader takes NaN, 1e999 and lone surrogates, which nobody could write down again.
+        json.dumps(content, allow_nan=False, ensure_ascii=False).encode()
+        return content
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{name} is not valid JSON: {error}") from error
 
 
 def place(result: Submission) -> Path:
@@ -152,47 +246,64 @@ def load(folder: Path) -> Entry:
     """Reads a submission's `result.json`.
 
     Raises:
-        DataError: It is missing, of another version, or not what the schema says; every fault is listed.
+        DataError: It is missing, of another version, or not what the schema says; every fault is listed. Or its folder
+            is a link.
     """
-    content = read_json(folder / RESULT)
+    if any(path.is_symlink() for path in (folder, *folder.parents[:3])):
+        raise DataError("its folder is a link, or lies in one")
+    content = read_json(folder, RESULT)
     version = content.get("schema_version") if isinstance(content, dict) else None
     if version != SCHEMA_VERSION:
         raise DataError(f"{RESULT} has schema version {version!r}, and this kdbench reads {SCHEMA_VERSION}")
     try:
         return Entry(folder, Submission.model_validate(content))
     except ValidationError as error:
-        faults = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-        more = f"; and {len(faults) - _LISTED} more" if len(faults) > _LISTED else ""
-        raise DataError(f"{RESULT} is not what its schema says: {'; '.join(faults[:_LISTED])}{more}") from error
+        raise DataError(f"{RESULT} is not what its schema says: {faults(error)}") from error
 
 
-def read_predictions(path: Path) -> Predictions:
-    """Reads `predictions.parquet`.
+def read_predictions(folder: Path) -> Predictions:
+    """Reads a submission's `predictions.parquet`.
 
     Raises:
-        DataError: It is missing, broken, or has other columns, a null, or rows of unlike numbers of logits.
+        DataError: It is missing, broken or too large, or has other columns, a null, or rows of unlike numbers of
+            logits.
     """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
+        file = pq.ParquetFile(pa.BufferReader(read_bytes(folder, PREDICTIONS)))
+        groups = (file.metadata.row_group(number) for number in range(file.num_row_groups))
+        if sum(group.total_byte_size for group in groups) > _MOST_UNPACKED:
+            raise DataError(f"{PREDICTIONS} is too large when it is unpacked")
         # Single-threaded: the files are small, and a pool costs more than it saves.
-        held: pa.Table = pq.read_table(path, columns=None, use_threads=False)
-    except Exception as error:
-        raise DataError(f"{path.name} cannot be read: {type(error).__name__}: {error}") from error
-    if set(held.column_names) != set(COLUMNS):
-        raise DataError(f"{path.name} has the columns {', '.join(held.column_names)}; expected {', '.join(COLUMNS)}")
+        held: pa.Table = file.read(use_threads=False)
+    except (OSError, ValueError, NotImplementedError, pa.ArrowException) as error:
+        raise DataError(f"{PREDICTIONS} cannot be read: {type(error).__name__}: {error}") from error
+    if sorted(held.column_names) != sorted(COLUMNS):
+        raise DataError(f"{PREDICTIONS} has the columns {', '.join(held.column_names)}; expected {', '.join(COLUMNS)}")
     try:
-        plain = [held[name].combine_chunks() for name in COLUMNS]
-        if any(column.null_count for column in plain):
-            raise ValueError("a value is missing")
-        lengths = np.asarray(plain[4].value_lengths())
-        if len(lengths) == 0 or (lengths != lengths[0]).any():
-            raise ValueError("the rows have unlike numbers of logits, or there is none")
-        logits = plain[4].flatten().to_numpy(zero_copy_only=False).reshape(len(lengths), -1)
-        integers = [np.asarray(plain[k]).astype(np.int64, casting="safe") for k in (0, 2, 3)]
-        trials = np.array(plain[1].to_pylist(), dtype=str)
-        return Predictions(
-            integers[0], trials, integers[1], integers[2], logits.astype(np.float32, casting="same_kind")
-        )
-    except (ValueError, TypeError, AttributeError) as error:
-        raise DataError(f"{path.name} is not a table of predictions: {error}") from error
+        return _plain(held)
+    except (ValueError, TypeError, AttributeError, NotImplementedError, pa.ArrowException) as error:
+        raise DataError(f"{PREDICTIONS} is not a table of predictions: {error}") from error
+
+
+def _plain(held: pa.Table) -> Predictions:
+    seed, trial, label, shuffle, logits = (held[name].combine_chunks() for name in COLUMNS)
+    if any(column.null_count for column in (seed, trial, label, shuffle, logits)):
+        raise ValueError("a value is missing")
+    names = trial.to_pylist()
+    if not all(isinstance(name, str) and len(name) <= _LONGEST_TRIAL for name in names):
+        raise ValueError(f"the trials are not names of at most {_LONGEST_TRIAL} letters")
+    lengths = np.asarray(logits.value_lengths())
+    if len(lengths) == 0 or (lengths != lengths[0]).any():
+        raise ValueError("the rows have unlike numbers of logits, or there is none")
+    values = logits.flatten().to_numpy(zero_copy_only=False).reshape(len(lengths), -1)
+    integers = [np.asarray(column).astype(np.int64, casting="safe") for column in (seed, label, shuffle)]
+    return Predictions(
+        integers[0],
+        np.array(names, dtype=str),
+        integers[1],
+        integers[2],
+        values.astype(np.float32, casting="same_kind"),
+    )

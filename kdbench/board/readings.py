@@ -34,11 +34,17 @@ def difference(pairs: Comparison, row: str, column: str) -> Difference:
     kind = "alike" if pair.verdict is Verdict.NEITHER else "better" if pair.verdict is wins else "worse"
     said = "cannot be told apart" if kind == "alike" else kind
     return Difference(
-        f"{100 * sign * pair.difference:+.1f}",
+        signed(sign * pair.difference),
         kind,
-        f"{row} against {column}: 95 % interval {100 * ends[0]:+.1f} to {100 * ends[1]:+.1f}, "
+        f"{row} against {column}: 95 % interval {signed(ends[0])} to {signed(ends[1])}, "
         f"p = {pair.p_holm:.2g} after Holm; {said}",
     )
+
+
+def signed(share: float) -> str:
+    """A difference of shares in points, with its sign."""
+    points = f"{100 * share:+.1f}"
+    return "0.0" if float(points) == 0 else points.replace("-", "−")
 
 
 def reading(table: Table, row: Row) -> str:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kdbench.board.entry import RECIPE, VERIFICATION, Entry, load, slug
-from kdbench.board.tier import Verification
+from kdbench.board.entry import VERIFICATION, Entry, load, slug
+from kdbench.board.schema import RECIPE, Environment
+from kdbench.board.tier import Again, Verification
 from kdbench.board.verify import differences, problems_of
 from kdbench.errors import DataError
 from kdbench.results.files import write_json
@@ -71,19 +72,20 @@ def rerun(
             _check_alike(entry, made.result["conditions"])
             now = float(made.metrics["accuracy"])
             same = _same(entry, each.seed, made.folder)
-            seeds[each.seed] = {"then": each.metrics.accuracy, "now": now, "same": same}
+            seeds[each.seed] = Again(then=each.metrics.accuracy, now=now, same=same)
             if abs(now - each.metrics.accuracy) > tolerance:
                 raise DataError(
                     f"{folder}: seed {each.seed} comes to an accuracy of {now:.4f}, and the submission says "
                     f"{each.metrics.accuracy:.4f}; at most {tolerance:g} apart is accepted"
                 )
-            environment = {k: v for k, v in made.result["environment"].items() if k != "command"}
+            there = {k: v for k, v in made.result["environment"].items() if k != "command"}
+            environment = Environment(seed=each.seed, **there)
     held = Verification(
         id=result.id,
         tolerance=tolerance,
         seeds=seeds,
         environment=environment,
-        date=datetime.datetime.now(datetime.UTC).date().isoformat(),
+        date=datetime.datetime.now(datetime.UTC).date(),
     )
     write_json(folder / VERIFICATION, held.model_dump(mode="json"))
     return held

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
 SCHEMA_VERSION = 1
 """Version of `result.json`; raised whenever a key changes its meaning."""
+RESULT: Final = "result.json"
+PREDICTIONS: Final = "predictions.parquet"
+RECIPE: Final = "recipe.yaml"
+ENVIRONMENT: Final = "environment.json"
+PICTURE: Final = "grad_cam.png"
+
+# Without control characters, and without those that turn the direction of the text around them.
+_LINE = r"^[^\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]*$"
+_LARGE = 1e18
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
+Finite = Annotated[float, Field(ge=-_LARGE, le=_LARGE)]
+Amount = Annotated[float, Field(ge=0, le=_LARGE)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Name = Annotated[str, Field(min_length=1, max_length=200)]
+Name = Annotated[str, Field(min_length=1, max_length=200, pattern=_LINE)]
+Sentence = Annotated[str, Field(max_length=1000, pattern=_LINE)]
+File = Literal["predictions.parquet", "recipe.yaml", "environment.json", "grad_cam.png"]
 
 
 class _Strict(BaseModel):
@@ -37,7 +49,7 @@ class Metrics(_Strict):
     macro_f1: Share
     weighted_f1: Share
     ece: Share
-    per_class_recall: dict[str, Share | None]
+    per_class_recall: dict[Name, Share | None]
     shuffles: int = Field(default=1, ge=1)
 
 
@@ -45,7 +57,7 @@ class Epoch(_Strict):
     """One point of the learning curves; accuracy is on the training part."""
 
     phase: Literal["teacher", "student"]
-    epoch: int = Field(ge=0)
+    epoch: int = Field(ge=0, le=10**9)
     loss: Finite
     accuracy: Share | None = None
 
@@ -71,7 +83,7 @@ class Claims(_Strict):
 
     teacher: TeacherClaim | None = None
     inductive: Share | None = None
-    cost: dict[str, Finite | None] = Field(default_factory=dict)
+    cost: dict[Name, Amount | None] = Field(default_factory=dict)
     best_epoch: int | None = None
     curves: tuple[Epoch, ...] = Field(default=(), max_length=10_000)
 
@@ -82,6 +94,74 @@ class SeedResult(_Strict):
     seed: int = Field(ge=0)
     metrics: Metrics
     claims: Claims
+
+
+class Plugin(_Strict):
+    """A part, recipe or reader that kdbench does not ship, and the hash of its source where it is known."""
+
+    kind: Name
+    name: Name
+    distribution: Name | None
+    version: Name | None
+    source_sha256: Sha256 | None
+
+
+class Conditions(BaseModel):
+    """The conditions that the board reads; there are more, and all of them have to be equal in one ranking.
+
+    Attributes:
+        dataset: As in the submission.
+        protocol: As in the submission.
+        preset: As in the submission.
+        part: Which part is reported.
+        selection: The rule that chose the epoch.
+        view: The video that the network sees; null for sensors.
+        test_modalities: What the network sees at test time.
+        data: Input sizes; `options` are the knobs of a generated data set.
+        tuning: `defaults`, or the budget of a search.
+        libraries: Versions by name.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    dataset: Name
+    protocol: Name
+    preset: Name
+    part: Name
+    selection: Name
+    view: Name | None
+    test_modalities: tuple[Name, ...] = Field(min_length=1)
+    data: dict[str, Any]
+    tuning: Name | dict[str, Any]
+    libraries: dict[Name, Name]
+
+
+def _conditions(value: dict[str, Any]) -> dict[str, Any]:
+    # Kept as they are, since they are compared and hashed as a whole.
+    Conditions.model_validate(value)
+    return value
+
+
+class Environment(BaseModel):
+    """What one seed ran on, as far as it explains a cost: an entry of `environment.json`."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    seed: int
+    libraries: dict[Name, Name]
+    platform: Name
+    device: Name
+    gpu: Name | None = None
+    cpus: int | None = None
+    threads: int | None = None
+
+    @property
+    def machine(self) -> str:
+        """The hardware in a few words."""
+        if self.gpu is not None:
+            return self.gpu
+        threads = "" if self.threads is None else f", {self.threads} thread{'s' * (self.threads != 1)}"
+        return f"{self.device} ({self.platform}{threads})"
 
 
 class Submission(_Strict):
@@ -106,16 +186,16 @@ class Submission(_Strict):
     schema_version: Literal[1]
     id: str = Field(pattern=r"^[0-9a-f]{12}$")
     method: Name
-    summary: str = Field(default="", max_length=1000)
-    source: str = Field(default="", max_length=1000)
+    summary: Sentence = ""
+    source: Sentence = ""
     dataset: str = Field(pattern=r"^[a-z0-9_]{1,100}$")
     protocol: Name
     preset: Name
-    classes: tuple[Name, ...] = Field(min_length=2)
-    conditions: dict[str, Any]
-    plugins: tuple[dict[str, Any], ...] = ()
-    seeds: tuple[SeedResult, ...] = Field(min_length=1)
-    files: dict[str, Sha256]
+    classes: tuple[Name, ...] = Field(min_length=2, max_length=10_000)
+    conditions: Annotated[dict[str, Any], AfterValidator(_conditions), WithJsonSchema(Conditions.model_json_schema())]
+    plugins: tuple[Plugin, ...] = ()
+    seeds: tuple[SeedResult, ...] = Field(min_length=1, max_length=1000)
+    files: dict[File, Sha256]
 
     @property
     def accuracies(self) -> list[float]:

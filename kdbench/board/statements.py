@@ -42,7 +42,7 @@ def stated(entries: Sequence[Entry], labels: Sequence[str]) -> Statements:
         labels: A name for each, no two alike.
     """
     result = entries[0].result
-    known = expected(result.dataset, result.protocol, (result.conditions.get("data") or {}).get("options") or {})
+    known = expected(result.dataset, result.protocol, entries[0].options)
     if known is None:
         return Statements([None] * len(entries), None, "", ["Who performed which trial is not known without the data."])
     seeds = min(len(entry.result.seeds) for entry in entries)

@@ -14,12 +14,15 @@ import numpy as np
 
 from kdbench.board.entry import Entry, place
 from kdbench.board.statements import Statements, stated
-from kdbench.board.tier import Tier
+from kdbench.board.tier import Tier, Verification, verification
+from kdbench.board.trials import card_of
 from kdbench.board.verify import Checked, differences
 from kdbench.comparison.controls import control_of
 from kdbench.comparison.table import tuning_label
+from kdbench.data.protocol import rule_of
 from kdbench.errors import DataError
 from kdbench.results.gain import ALONE, PLAIN
+from kdbench.types import SENSORS
 
 
 @dataclass(frozen=True)
@@ -71,10 +74,10 @@ class Row:
             return own
         return own + (teacher or 0.0)
 
-    @cached_property
+    @property
     def is_teacher(self) -> bool:
         """Whether the reported network is the teacher itself."""
-        return all(epoch.phase == "teacher" for each in self.entry.result.seeds for epoch in each.claims.curves)
+        return self.entry.recipe.student is None
 
     @cached_property
     def recipe(self) -> str:
@@ -104,6 +107,30 @@ class Row:
         found = [each.claims.teacher.accuracy for each in self.entry.result.seeds if each.claims.teacher]
         return float(np.mean(found)) if found and not self.is_teacher else None
 
+    @cached_property
+    def teacher_leaks(self) -> bool:
+        """Whether the teacher's accuracy is one on recordings that it was trained on, by card and recipe."""
+        result, teacher = self.entry.result, self.entry.recipe.teacher
+        rule = rule_of(card_of(result.dataset, self.entry.options), result.protocol)
+        return teacher is not None and teacher.modality == SENSORS and rule.sensors_leak
+
+    @cached_property
+    def one_by_one(self) -> float | None:
+        """Accuracy one trial at a time, mean over the seeds; None where batch mates do not change the predictions."""
+        found = [each.claims.inductive for each in self.entry.result.seeds]
+        known = [accuracy for accuracy in found if accuracy is not None]
+        return float(np.mean(known)) if len(known) == len(found) else None
+
+    @cached_property
+    def machines(self) -> list[str]:
+        """What the seeds ran on."""
+        return list(dict.fromkeys(each.machine for each in self.entry.environments))
+
+    @cached_property
+    def verification(self) -> Verification | None:
+        """What was found when it was trained again."""
+        return verification(self.entry) if self.tier is Tier.RERUN else None
+
     def gain(self, alone: Row | None) -> float | None:
         """Accuracy above the student alone, at the seeds that both have."""
         if alone is None or alone is self:
@@ -120,17 +147,29 @@ class Table:
         conditions: What they share.
         rows: The submissions.
         differs: How the conditions differ from those of the protocol's first table.
+        number: Which one it is of the tables that see the same, where there are several.
     """
 
     conditions: Mapping[str, Any]
     rows: Sequence[Row]
     differs: Sequence[str] = field(default=())
+    number: int | None = None
 
     @property
     def title(self) -> str:
-        """Preset and what the networks see at test time."""
-        seen = ", ".join(map(str, self.conditions.get("test_modalities") or ["unknown"]))
-        return f"{self.conditions.get('preset')} · {seen}"
+        """Preset, and what the networks see at test time and as what."""
+        parts = [self.conditions["preset"], sees(self.conditions)]
+        return " · ".join(parts if self.number is None else [*parts, f"conditions {self.number}"])
+
+    @cached_property
+    def machines(self) -> list[str]:
+        """What the submissions were trained on."""
+        return list(dict.fromkeys(machine for row in self.rows for machine in row.machines))
+
+    @property
+    def has_control(self) -> bool:
+        """Whether a control stands in it."""
+        return any(row.control for row in self.rows)
 
     @cached_property
     def alone(self) -> Row | None:
@@ -179,10 +218,23 @@ def protocols(checked: Sequence[Checked]) -> list[Protocol]:
     for (dataset, name), groups in sorted(by_protocol.items()):
         ordered = sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))
         made = [table(group) for _, group in ordered]
-        first = made[0].conditions
-        others = [Table(t.conditions, t.rows, differences(first, t.conditions)) for t in made[1:]]
-        found.append(Protocol(dataset, name, [made[0], *others]))
+        found.append(Protocol(dataset, name, [_placed(table, number, made) for number, table in enumerate(made)]))
     return found
+
+
+def sees(conditions: Mapping[str, Any]) -> str:
+    """What a network is shown at test time, and as what."""
+    name = conditions.get("representation", {}).get("name")
+    shown = ", ".join(conditions["test_modalities"])
+    return f"{shown} as {name}" if name else shown
+
+
+def _placed(table: Table, number: int, tables: Sequence[Table]) -> Table:
+    """A table that says how it differs from the first one, under a title of its own."""
+    alike = [other for other in tables if other.title == table.title]
+    own = 1 + alike.index(table) if len(alike) > 1 else None
+    differs = differences(tables[0].conditions, table.conditions, most=None) if number else []
+    return Table(table.conditions, table.rows, differs, own)
 
 
 def table(group: Sequence[Checked]) -> Table:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import datetime
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from kdbench.board.entry import VERIFICATION, Entry
+from kdbench.board.entry import VERIFICATION, Entry, faults, read_json
+from kdbench.board.schema import Environment, Share
 from kdbench.errors import DataError, KdbenchError
-from kdbench.results.files import read_json
 
 
 class Tier(StrEnum):
@@ -23,6 +24,15 @@ class Tier(StrEnum):
     """Somebody else trained it again and came to the same accuracy."""
 
 
+class Again(BaseModel):
+    """One seed: its accuracy then and now, and the share of test trials with the same predicted class."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    then: Share
+    now: Share
+    same: Share
+
+
 class Verification(BaseModel):
     """What was found when a submission was trained again: `verification.json`.
 
@@ -33,8 +43,8 @@ class Verification(BaseModel):
         id: The submission's.
         tier: Always `re-run`.
         tolerance: The largest difference of accuracy at a seed that was accepted.
-        seeds: By seed: accuracy then and now, and the share of test trials with the same predicted class.
-        environment: Where it was trained again.
+        seeds: What each seed came to.
+        environment: Where the last seed was trained again.
         date: When, in UTC.
     """
 
@@ -42,10 +52,15 @@ class Verification(BaseModel):
     schema_version: Literal[1] = 1
     id: str
     tier: Literal["re-run"] = "re-run"
-    tolerance: float
-    seeds: dict[int, dict[str, float]]
-    environment: dict[str, Any]
-    date: str
+    tolerance: Share
+    seeds: dict[int, Again]
+    environment: Environment
+    date: datetime.date
+
+    @property
+    def largest(self) -> float:
+        """The largest difference of accuracy at a seed."""
+        return max(abs(each.now - each.then) for each in self.seeds.values())
 
 
 def verification(entry: Entry) -> Verification | None:
@@ -55,16 +70,16 @@ def verification(entry: Entry) -> Verification | None:
         DataError: It is broken, or belongs to another content.
     """
     path = entry.folder / VERIFICATION
-    if not path.is_file():
+    if not path.is_file() and not path.is_symlink():
         return None
     try:
-        held = Verification.model_validate(read_json(path))
+        held = Verification.model_validate(read_json(entry.folder, VERIFICATION))
     except ValidationError as error:
-        raise DataError(f"{VERIFICATION} is not what its schema says: {error.errors()[0]['msg']}") from error
+        raise DataError(f"{VERIFICATION} is not what its schema says: {faults(error)}") from error
     if held.id != entry.result.id:
-        raise DataError(f"{VERIFICATION} belongs to the submission {held.id}, not to {entry.result.id}")
-    wanted = {each.seed for each in entry.result.seeds}
-    if set(held.seeds) != wanted or any(abs(s["then"] - s["now"]) > held.tolerance for s in held.seeds.values()):
+        raise DataError(f"{VERIFICATION} belongs to the submission {held.id!r}, not to {entry.result.id}")
+    then = {each.seed: each.metrics.accuracy for each in entry.result.seeds}
+    if {seed: each.then for seed, each in held.seeds.items()} != then or held.largest > held.tolerance:
         raise DataError(f"{VERIFICATION} does not cover every seed within its tolerance")
     return held
 

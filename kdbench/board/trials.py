@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,9 +12,12 @@ from typing import Any
 from kdbench.data.card import Card, load_card
 from kdbench.data.protocol import split
 from kdbench.data.reader import Reader
+from kdbench.errors import UsageError
 from kdbench.registry import registry
 
 SUBJECT = "subject"
+_LARGEST_OPTION = 10**5
+_MOST_TRIALS = 10**6
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ def expected(dataset: str, protocol: str, options: Mapping[str, Any]) -> Expecte
 def _expected(dataset: str, protocol: str, options: str) -> Expected | None:
     import pandas as pd
 
-    reader = _reader(load_card(dataset), json.loads(options))
+    reader = _reader(dataset, options)
     if reader is None:
         return None
     card, trials = reader.card, reader.trials()
@@ -73,10 +77,28 @@ def _expected(dataset: str, protocol: str, options: str) -> Expected | None:
     )
 
 
-def _reader(card: Card, options: Mapping[str, Any]) -> Reader | None:
+def card_of(dataset: str, options: Mapping[str, Any]) -> Card:
+    """A data set's card, for the knobs of a generated one.
+
+    Raises:
+        UsageError: No such data set or option.
+    """
+    reader = _reader(dataset, json.dumps(options, sort_keys=True, default=str))
+    return load_card(dataset) if reader is None else reader.card
+
+
+@lru_cache(maxsize=64)
+def _reader(dataset: str, options: str) -> Reader | None:
     """A reader that can name the trials without recordings from elsewhere."""
+    card, knobs = load_card(dataset), json.loads(options)
+    if any(isinstance(value, int | float) and not abs(value) <= _LARGEST_OPTION for value in knobs.values()):
+        raise UsageError(f"an option of data set '{dataset}' is larger than any that was ever generated: {options}")
     reader = registry("dataset").get(card.reader)
     shipped = reader.shipped()
-    if reader.generated or card.trials is not None or shipped is not None:
-        return reader(card, shipped, options)
-    return None
+    if not reader.generated and card.trials is None and shipped is None:
+        return None
+    made: Reader = reader(card, shipped, knobs)
+    columns = made.card.trials.columns.values() if made.card.trials is not None else ()
+    if math.prod(len(values) for values in columns) > _MOST_TRIALS:
+        raise UsageError(f"data set '{dataset}' has more than {_MOST_TRIALS} trials with the options {options}")
+    return made

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ HONEST = ("last", "best-val")
 """The rules that choose an epoch without a look at the test part."""
 _MOST_SHUFFLES = 100
 _LONGEST = 400
+_HASH = re.compile(r"[0-9a-f]{40,}")
 _LISTED = 3
 _DIFFERENCES = 4
 _SCORES = ("accuracy", "macro_f1", "weighted_f1", "ece")
@@ -103,16 +105,22 @@ def problems_of(folder: Path) -> tuple[str, ...]:
     return check(folder).problems
 
 
-def differences(one: Any, other: Any, key: str = "") -> list[str]:
-    """Where two values of plain data differ, as `key: this, that`."""
+def differences(one: Any, other: Any, key: str = "", *, most: int | None = _DIFFERENCES) -> list[str]:
+    """Where two values of plain data differ, as `key: this, that`, or with `most` the first few of them."""
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         keys = list(dict.fromkeys([*one, *other]))
-        found = [differences(one.get(k), other.get(k), f"{key}.{k}" if key else str(k)) for k in keys]
-        return [line for lines in found for line in lines][:_DIFFERENCES]
+        found = [differences(one.get(k), other.get(k), f"{key}.{k}" if key else str(k), most=most) for k in keys]
+        return [line for lines in found for line in lines][:most]
     if one == other:
         return []
-    shown = [text if len(text := json.dumps(value, default=str)) < 60 else f"{text[:57]}…" for value in (one, other)]
-    return [f"{key}: {shown[0]}, {shown[1]}" if key else f"{shown[0]}, {shown[1]}"]
+    return [f"{key}: {_short(one)}, {_short(other)}" if key else f"{_short(one)}, {_short(other)}"]
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, default=str, ensure_ascii=False)
+    if isinstance(value, str) and _HASH.fullmatch(value):
+        return f"{value[:8]}…"
+    return text if len(text) < 60 else f"{text[:57]}…"
 
 
 def _caught(part: Callable[[Entry], Iterable[str]], entry: Entry) -> list[str]:

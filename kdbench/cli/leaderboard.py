@@ -21,13 +21,19 @@ Site = Annotated[Path, typer.Option("--site", help="The site's folder.")]
 def add(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of finished runs, one for each seed.")],
     board: Board = None,
-    picture: Annotated[Path | None, typer.Option(help="A Grad-CAM picture for the method's page: PNG or GIF.")] = None,
 ) -> None:
-    """Makes a submission of finished runs: one method, one set of conditions, every seed from 0 on."""
+    """Makes a submission of finished runs: one method, one set of conditions, every seed from 0 on.
+
+    A Grad-CAM picture comes along where `kdbench explain` made one of a run.
+    """
     from kdbench.board.add import add as submit
     from kdbench.board.entry import board_folder
+    from kdbench.board.schema import PICTURE
 
-    typer.echo(f"{submit(runs, board_folder(board), picture=picture)}")
+    folder = submit(runs, board_folder(board))
+    typer.echo(f"{folder}")
+    if not (folder / PICTURE).is_file():
+        typer.echo(f"without a Grad-CAM picture, since no run was explained: kdbench explain {runs[0]}", err=True)
 
 
 @app.command()
@@ -79,10 +85,10 @@ def _rerun(folders: list[Path], tolerance: float, out: Path | None, data_dir: Pa
 
     for folder in folders:
         held = rerun(folder, runs_folder(out), tolerance=tolerance, data_dir=data_dir, reporter=reporter_for(Console()))
-        for seed, values in held.seeds.items():
+        for seed, again in held.seeds.items():
             typer.echo(
-                f"seed {seed}: {100 * values['then']:.2f} % then, {100 * values['now']:.2f} % now, "
-                f"{100 * values['same']:.1f} % of the predictions alike"
+                f"seed {seed}: {100 * again.then:.2f} % then, {100 * again.now:.2f} % now, "
+                f"{100 * again.same:.1f} % of the predictions alike"
             )
 
 

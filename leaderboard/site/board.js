@@ -47,6 +47,7 @@ function filter(box) {
   box.querySelector("output").textContent = shown + " of " + all + " rows";
 }
 
+document.documentElement.classList.add("js");
 for (const table of document.querySelectorAll("table[data-sortable]")) {
   for (const heading of table.tHead.rows[0].cells) {
     const button = heading.querySelector("button");

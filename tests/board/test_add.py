@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 from pathlib import Path
 
@@ -42,6 +44,7 @@ def test_the_same_runs_give_the_same_submission(tmp_path: Path, board: Path) -> 
         ({"method": "other"}, 'unlike method: "hinton", "other"'),
         ({"status": "interrupted"}, "is interrupted, expected a finished run"),
         ({"conditions": {"part": "validation"}}, "reports the validation part"),
+        ({"conditions": {"selection": "best-test"}}, "chose its epoch by 'best-test'"),
         ({"excluded": {"a1_s2_t1": "cut off"}}, "left out 1 broken recordings"),
         ({"recipe": {"summary": "mine: /home/me/notes.txt"}}, "unlike recipe"),
     ],
@@ -99,11 +102,67 @@ def test_a_half_written_run_is_named(tmp_path: Path, board: Path) -> None:
         add(made, board)
 
 
-def test_a_picture_comes_along(tmp_path: Path, board: Path) -> None:
+def png(side: int = 4, note: str = "") -> bytes:
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
+
+    info, buffer = PngInfo(), io.BytesIO()
+    info.add_text("Comment", note)
+    Image.new("RGB", (side, side), "red").save(buffer, "PNG", pnginfo=info)
+    return buffer.getvalue()
+
+
+def test_the_picture_of_an_explained_run_comes_along_as_pixels_alone(tmp_path: Path, board: Path) -> None:
     from PIL import Image
 
-    Image.new("RGB", (4, 4)).save(tmp_path / "cam.png")
-    folder = add(board_runs.runs(tmp_path / "runs", "hinton"), board, picture=tmp_path / "cam.png")
-    assert (folder / "grad_cam.png").read_bytes() == (tmp_path / "cam.png").read_bytes()
-    with pytest.raises(UsageError, match="PNG or GIF"):
-        add(board_runs.runs(tmp_path / "more", "rkd"), board, picture=folder / "recipe.yaml")
+    made = board_runs.runs(tmp_path / "runs", "hinton")
+    board_runs.explained(made[1], png(note="<script>secret</script>") + b"<script>tail</script>")
+    folder = add(made, board)
+    data = (folder / "grad_cam.png").read_bytes()
+    assert b"script" not in data
+    assert Image.open(io.BytesIO(data)).getpixel((0, 0)) == (255, 0, 0)
+    assert load(folder).result.files["grad_cam.png"] == hashlib.sha256(data).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("picture", "probability", "said"),
+    [
+        (b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>", None, "is no whole PNG"),
+        (png()[:-20], None, "is no whole PNG"),
+        (png(5000), None, "at most 4000 a side"),
+        (png(), 0.123, "explains other predictions than those of the run"),
+    ],
+)
+def test_a_picture_that_cannot_be_published_is_refused(
+    tmp_path: Path, board: Path, picture: bytes, probability: float | None, said: str
+) -> None:
+    made = board_runs.runs(tmp_path / "runs", "hinton")
+    board_runs.explained(made[0], picture, probability=probability)
+    with pytest.raises(DataError, match=said):
+        add(made, board)
+    assert not list(board.rglob("*.*"))
+
+
+def test_a_picture_larger_than_a_page_bears_is_refused(tmp_path: Path, board: Path) -> None:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.effect_noise((1200, 1200), 90).save(buffer, "PNG")
+    made = board_runs.runs(tmp_path / "runs", "hinton")
+    board_runs.explained(made[0], buffer.getvalue())
+    with pytest.raises(DataError, match="expected at most 524288"):
+        add(made, board)
+
+
+def test_other_results_of_the_same_cell_are_refused_and_leave_the_board_as_it_is(tmp_path: Path, board: Path) -> None:
+    first = add(board_runs.runs(tmp_path / "a", "hinton"), board)
+    with pytest.raises(UsageError, match="claims the same cell") as refused:
+        add(board_runs.runs(tmp_path / "b", "hinton", right=0.95), board)
+    assert str(first) in str(refused.value)
+    assert [path.parent for path in board.rglob("result.json")] == [first]
+
+
+@pytest.mark.parametrize("name", ["a\nb", "\u202egnp.exe", "x" * 201, "bell\x07"])
+def test_a_name_that_a_page_or_a_terminal_would_misread_is_refused(tmp_path: Path, board: Path, name: str) -> None:
+    with pytest.raises(DataError, match="method: "):
+        add(board_runs.runs(tmp_path / "runs", name), board)

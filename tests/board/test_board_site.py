@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import html
+import io
 import json
 import re
 import threading
@@ -21,7 +23,7 @@ from kdbench.board.add import add
 from kdbench.board.build import build, command
 from kdbench.board.entry import found
 from kdbench.board.serve import server
-from kdbench.board.tables import protocols
+from kdbench.board.tables import protocols, table
 from kdbench.board.verify import verify
 from kdbench.errors import DataError, UsageError
 
@@ -98,7 +100,7 @@ def test_a_column_sorts_both_ways_and_says_so(site: Path, page: Page) -> None:
     accuracy.get_by_role("button").click()
     assert column(page, 2) == ranked[::-1]
     assert accuracy.get_attribute("aria-sort") == "ascending"
-    gain = page.locator("#table-1 th", has_text=re.compile("^gain ?$"))
+    gain = page.locator("#table-1 th", has_text="gain, points")
     gain.get_by_role("button").click()
     assert column(page, 4)[-1] == "–"
     gain.get_by_role("button").click()
@@ -118,6 +120,32 @@ def test_rows_are_filtered_by_words_and_choices(site: Path, page: Page) -> None:
     page.get_by_role("searchbox").fill("")
     page.get_by_label("Tier").select_option("")
     assert len(column(page, 1)) == 4
+
+
+@pytest.mark.browser
+def test_sorting_and_filtering_take_keys_alone(site: Path, page: Page) -> None:
+    page.goto((site / PAGE).as_uri())
+    ranked = column(page, 2)
+    heading = page.locator("#table-1 th", has_text="accuracy, %").get_by_role("button")
+    heading.focus()
+    page.keyboard.press("Enter")
+    assert column(page, 2) == ranked[::-1]
+    assert heading.evaluate("button => getComputedStyle(button).outlineStyle") == "solid"
+    page.get_by_role("searchbox").focus()
+    page.keyboard.type("rkd")
+    assert column(page, 1) == ["rkd"]
+    page.keyboard.press("Enter")
+    assert column(page, 1) == ["rkd"]
+
+
+@pytest.mark.browser
+def test_without_scripts_every_row_is_readable_and_no_control_pretends(site: Path, browser: Browser) -> None:
+    with browser.new_context(java_script_enabled=False) as context:
+        page = context.new_page()
+        page.goto((site / PAGE).as_uri())
+        assert page.locator("#table-1 tbody tr:visible").count() >= len(METHODS)
+        assert not page.locator("form").is_visible()
+        assert page.get_by_role("link", name="CSV").is_visible()
 
 
 @pytest.mark.browser
@@ -152,7 +180,7 @@ def test_a_phone_shows_everything_without_scrolling_the_page_sideways(site: Path
 def test_five_hundred_rows_are_painted_within_a_second(site: Path, browser: Browser, tmp_path: Path) -> None:
     text = (site / PAGE).read_text()
     (row,) = re.findall(
-        r'<tr data-preset="small" data-tier="re-scored">\n<td><a [^>]*>hinton</a>.*?</tr>', text, re.DOTALL
+        r'<tr data-preset="small" data-tier="re-scored">\n<td><a [^>]*><bdi>hinton</bdi></a>.*?</tr>', text, re.DOTALL
     )
     (tmp_path / "many.html").write_text(text.replace(row, row * 500))
     page = browser.new_page()
@@ -239,6 +267,69 @@ def test_a_control_is_marked(tmp_path: Path, board: Path) -> None:
     add(board_runs.runs(tmp_path / "a", "wrong", recipe=student), board)
     text = (build(board, tmp_path / "site").folder / PAGE).read_text()
     assert '<span class="tag control" title="teacher paired with the wrong trials">control</span>' in text
+
+
+def test_a_table_without_a_control_says_what_it_cannot_tell(tmp_path: Path, board: Path) -> None:
+    add(board_runs.runs(tmp_path / "a", "hinton"), board)
+    said = "No control was submitted under these conditions"
+    assert said in (build(board, tmp_path / "site").folder / PAGE).read_text()
+    add(board_runs.runs(tmp_path / "b", "hinton_wrong_trials", base="hinton_wrong_trials"), board)
+    assert said not in (build(board, tmp_path / "site").folder / PAGE).read_text()
+
+
+@pytest.mark.parametrize(("protocol", "leaks"), [("cross_view", True), ("cross_subject", False)])
+def test_a_teacher_whose_sensors_leak_is_marked_beside_its_number(
+    tmp_path: Path, board: Path, protocol: str, leaks: bool
+) -> None:
+    options = {"actions": 3, "subjects": 4, "trials": 2, "cameras": 2}
+    add(board_runs.runs(tmp_path / "a", "hinton", on=("motionsim", protocol, options)), board)
+    add(
+        board_runs.runs(tmp_path / "b", "student_only", base="student_only", on=("motionsim", protocol, options)), board
+    )
+    folder = build(board, tmp_path / "site").folder / "motionsim" / protocol
+    (method,) = (folder / "hinton").glob("*/index.html")
+    for path in (folder / "index.html", method):
+        assert bool(re.search(r'>\s*60\.0[^<]*<span class="tag leak"', path.read_text())) is leaks, path
+    rows = {row["method"]: row["teacher_leaks"] for row in json.loads((folder / "table.json").read_text())["rows"]}
+    assert rows == {"hinton": leaks, "student_only": False}
+
+
+def test_the_picture_of_an_explained_run_is_shown_on_its_page(tmp_path: Path, board: Path) -> None:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.new("RGB", (4, 4)).save(buffer, "PNG")
+    made = board_runs.runs(tmp_path / "a", "hinton")
+    board_runs.explained(made[0], buffer.getvalue())
+    submitted = add(made, board)
+    add(board_runs.runs(tmp_path / "b", "rkd"), board)
+    folder = build(board, tmp_path / "site").folder / "utd_mhad/cross_subject"
+    pages = {path.parent.parent.name: path.read_text() for path in folder.glob("*/*/index.html")}
+    data = base64.b64encode((submitted / "grad_cam.png").read_bytes()).decode()
+    assert html.unescape(pages["hinton"]).count(f'<img src="data:image/png;base64,{data}"') == 1
+    assert "<img" not in pages["rkd"]
+    assert "kdbench explain RUN --only gradcam" in pages["rkd"]
+
+
+def test_what_depends_on_batch_mates_says_what_it_reaches_one_by_one(tmp_path: Path, board: Path) -> None:
+    made = board_runs.runs(tmp_path / "a", "hinton")
+    for folder in made:
+        result = json.loads((folder / "run.json").read_text())
+        result["metrics"]["inductive"] = {"accuracy": 0.1234}
+        (folder / "run.json").write_text(json.dumps(result))
+    add(made, board)
+    folder = build(board, tmp_path / "site").folder / "utd_mhad/cross_subject"
+    assert "one trial at a time: 12.3 %" in (folder / "index.html").read_text()
+    (method,) = folder.glob("hinton/*/index.html")
+    assert "12.3 %: its predictions depend on the other trials of a batch" in method.read_text()
+
+
+def test_unlike_conditions_are_never_ranked_together(tmp_path: Path, board: Path) -> None:
+    add(board_runs.runs(tmp_path / "a", "hinton"), board)
+    other = {"libraries": board_runs.LIBRARIES | {"torch": "3.0.0"}}
+    add(board_runs.runs(tmp_path / "b", "rkd", base="rkd", conditions=other, environment=other), board)
+    with pytest.raises(DataError, match=r"cannot stand in one table: libraries\.torch"):
+        table(verify(found(board)))
 
 
 def test_a_board_that_does_not_verify_is_not_built(submission: Path, board: Path, tmp_path: Path) -> None:

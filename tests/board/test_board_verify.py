@@ -16,9 +16,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from kdbench.board.add import add
-from kdbench.board.entry import content_id, found
+from kdbench.board.entry import Entry, content_id, found, load
 from kdbench.board.tier import Tier
-from kdbench.board.verify import check, verify
+from kdbench.board.trials import card_of
+from kdbench.board.verify import _card, check, verify
 
 Edit = Callable[[dict[str, Any]], None]
 
@@ -105,6 +106,13 @@ def test_an_edited_recall_is_found(submission: Path) -> None:
         (lambda table: table.drop_columns(["label"]), "has the columns seed, trial, shuffle, logits"),
         (replaced("logits", lambda rows: [row[:26] for row in rows]), "26 logits a trial, expected one for each of 27"),
         (replaced("logits", first(None)), "a value is missing"),
+        (replaced("label", first(99)), "a label is of no class"),
+        (replaced("shuffle", lambda rows: range(len(rows))), "was seen in 430 orders, expected at most 100"),
+        (replaced("trial", first("x" * 201)), "the trials are not names of at most 200 letters"),
+        (lambda table: table.append_column("seed", table["seed"]), "has the columns seed, trial, label, shuffle"),
+        (lambda table: table.set_column(1, "trial", pa.array([{"a": 1}] * len(table))), "the trials are not names"),
+        (lambda table: table.set_column(2, "label", pa.array([0.5] * len(table))), "is not a table of predictions"),
+        (lambda table: table.set_column(4, "logits", pa.array([b"\x80\x04N."] * len(table))), "is not a table of"),
     ],
 )
 def test_edited_predictions_are_found(submission: Path, table: Callable[[pa.Table], pa.Table], said: str) -> None:
@@ -138,12 +146,34 @@ def without_seed_one(result: dict[str, Any]) -> None:
     del result["seeds"][1]
 
 
+def in_another_order(result: dict[str, Any]) -> None:
+    result["seeds"] = [result["seeds"][place] for place in (0, 2, 1)]
+
+
+def cost(**values: float) -> Edit:
+    def edit(result: dict[str, Any]) -> None:
+        result["seeds"][0]["claims"]["cost"].update(values)
+
+    return edit
+
+
 @pytest.mark.parametrize(
     ("edit", "said"),
     [
         (without_seed_one, "seed 1 is missing"),
         (change(schema_version=2), "schema version 2, and this kdbench reads 1"),
         (change(extra=1), "extra: Extra inputs are not permitted"),
+        (change(method="a\x1b[31m"), "method: it holds a control character"),
+        (change(files={"../../x.html": "0" * 64}), "files.../../x.html"),
+        (change(plugins=[{"kind": "loss"}]), "plugins.0.name: Field required"),
+        (cost(train_seconds=-5.0), "cost.train_seconds: Input should be greater than or equal to 0"),
+        (cost(train_seconds=1e999), "not valid JSON: Out of range float values"),
+        (change(protocol="\ud800"), "not valid JSON: 'utf-8' codec"),
+        (in_another_order, "its seeds are [0, 2, 1], expected 0 to 2"),
+        (condition(selection="best-test"), "its epochs were chosen by 'best-test'"),
+        (condition(test_modalities="video"), "conditions.test_modalities"),
+        (condition(test_modalities=["accelerometer"]), "say that it sees ['accelerometer'], and its recipe ['video:"),
+        (condition(data={"options": {"subjects": 10**12}}), "larger than any that was ever generated"),
         (change(method="better"), "recipe.yaml has the method 'hinton', and result.json says 'better'"),
         (change(preset="paper"), "preset is 'paper', and its conditions say 'small'"),
         (change(classes=["a", "b"]), "its classes are not those of the card"),
@@ -186,12 +216,76 @@ def test_files_that_do_not_belong_and_other_folders_are_found(submission: Path) 
 
 
 def test_two_claims_of_one_cell_are_found(tmp_path: Path, board: Path, submission: Path) -> None:
-    other = add(board_runs.runs(tmp_path / "better", "hinton", right=0.95), board)
-    assert other != submission
+    elsewhere = tmp_path / "elsewhere"
+    other = add(board_runs.runs(tmp_path / "better", "hinton", right=0.95), elsewhere)
+    shutil.copytree(other, submission.with_name(other.name))
     assert all("another submission claims the same cell" in held.problems[0] for held in verify(found(board)))
 
 
 def test_a_folder_without_a_result_is_found(submission: Path, board: Path) -> None:
     (submission / "result.json").unlink()
     (held,) = verify(found(board))
-    assert "there is no file" in held.problems[0]
+    assert held.problems == ("result.json is missing",)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 30_000, "- " * 20_000, "{a: " * 10_000, "a: &a [1]\nb: *a\n"],
+    ids=["sequences", "lines", "mappings", "references"],
+)
+def test_a_recipe_that_no_parser_bears_is_named(submission: Path, text: str) -> None:
+    (submission / "recipe.yaml").write_text(text)
+    held = check(forge(submission))
+    assert any("refers to itself, or is nested too deep" in problem for problem in held.problems), held.problems
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("environment.json", b"[1, 2, 3]", "environment.json is not what its schema says"),
+        ("environment.json", b"[" * 200_000, "environment.json is not valid JSON"),
+        ("recipe.yaml", b"#" * 70_000, "recipe.yaml has 70000 bytes, expected at most 65536"),
+        ("recipe.yaml", b"\xff\xfe", "recipe.yaml is no text"),
+        ("predictions.parquet", b"PAR1 and no more PAR1", "predictions.parquet cannot be read"),
+        ("verification.json", b'{"seeds": {"0": {}}}', "verification.json is not what its schema says"),
+    ],
+)
+def test_a_file_that_is_something_else_is_named(submission: Path, name: str, content: bytes, said: str) -> None:
+    (submission / name).write_bytes(content)
+    held = check(forge(submission))
+    assert any(said in problem for problem in held.problems), held.problems
+
+
+@pytest.mark.parametrize("name", ["result.json", "predictions.parquet", "verification.json"])
+def test_links_are_refused(tmp_path: Path, submission: Path, name: str) -> None:
+    if (submission / name).is_file():
+        (submission / name).rename(tmp_path / name)
+    (submission / name).symlink_to(tmp_path / name)
+    assert any(f"{name} is a link" in problem for problem in check(submission).problems)
+
+
+def test_a_folder_that_is_a_link_is_refused(tmp_path: Path, board: Path, submission: Path) -> None:
+    method = submission.parent
+    method.rename(tmp_path / "elsewhere")
+    method.symlink_to(tmp_path / "elsewhere")
+    (held,) = verify(found(board))
+    assert held.problems == ("its folder is a link, or lies in one",)
+
+
+def test_a_sensor_network_where_the_sensors_leak_is_refused(tmp_path: Path, submission: Path) -> None:
+    card = card_of("motionsim", {"cameras": 2})
+    entry = load(submission)
+    recipe = entry.recipe.model_copy(update={"student": None})
+    seen = entry.result.conditions | {"view": None, "test_modalities": list(card.sensors)}
+    changes = {"protocol": "cross_view", "classes": card.class_names, "conditions": seen}
+    leaking = Entry(submission, entry.result.model_copy(update=changes))
+    leaking.__dict__["recipe"] = recipe
+    (problem,) = _card(leaking, card)
+    assert problem.startswith("under protocol 'cross_view' the sensors of the test part are recordings that train")
+
+
+def test_problems_are_fit_for_a_terminal(submission: Path) -> None:
+    (submission / "\x1b[2J.txt").touch()
+    (problem,) = check(submission).problems
+    assert problem.isprintable()
+    assert "x1b[2J.txt" in problem

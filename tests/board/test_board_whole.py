@@ -71,16 +71,23 @@ def test_a_second_training_that_comes_to_something_else_gives_no_tier(tmp_path: 
 
 
 def test_a_record_of_another_content_gives_no_tier(submission: Path) -> None:
+    seeds = load(submission).result.seeds
     record = {
         "id": submission.name,
-        "tolerance": 0.02,
-        "seeds": {seed: {"then": 0.8, "now": 0.8, "same": 1.0} for seed in range(3)},
-        "environment": {},
+        "tolerance": 0.1,
+        "seeds": {seed: {"then": each.metrics.accuracy, "now": 0.8, "same": 1.0} for seed, each in enumerate(seeds)},
+        "environment": {"seed": 2, "libraries": {}, "platform": "Linux x86_64", "device": "cpu"},
         "date": "2026-11-23",
     }
     (submission / "verification.json").write_text(json.dumps(record))
     assert check(submission).tier is Tier.RERUN
-    for wrong in ({"id": "0" * 12}, {"seeds": {0: record["seeds"][0]}}, {"tier": "gold"}):
+    for wrong in (
+        {"id": "0" * 12},
+        {"seeds": {0: record["seeds"][0]}},
+        {"seeds": record["seeds"] | {0: {"then": 0.5, "now": 0.5, "same": 1.0}}},
+        {"tolerance": 0.0001},
+        {"tier": "gold"},
+    ):
         (submission / "verification.json").write_text(json.dumps(record | wrong))
         assert check(submission).tier is not Tier.RERUN
         assert any("verification.json" in problem for problem in check(submission).problems)

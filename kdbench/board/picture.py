@@ -1,0 +1,83 @@
+"""The Grad-CAM picture of a submission: the pixels that `kdbench explain` drew, and nothing else."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import TYPE_CHECKING
+
+from kdbench.board.entry import MOST_BYTES
+from kdbench.board.schema import PICTURE
+from kdbench.errors import DataError
+from kdbench.explanation.scores import read_scores
+from kdbench.results.store import StoredRun
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+_LONGEST_SIDE = 4000
+
+
+def picture_of(run: StoredRun) -> bytes | None:
+    """The first Grad-CAM picture of a run's explanation, drawn anew; None where the run was not explained.
+
+    The first is the trial that was asked for, or else the most confident error.
+
+    Raises:
+        DataError: The explanation is of other predictions than the run's, or its picture cannot be published.
+    """
+    folder = run.folder / "explain"
+    try:
+        part = json.loads((folder / "explain.json").read_bytes())["parts"]["gradcam"]
+        shown = part["numbers"]["trials"][0]
+        name = next(each["file"] for each in part["pictures"] if each["file"].endswith(".png"))
+        trial, probability = str(shown["trial"]), float(shown["probability_of_predicted"])
+    except (OSError, ValueError, LookupError, TypeError, StopIteration):
+        # Not explained, or only in part.
+        return None
+    scores = read_scores(run, tuple(run.metrics["per_class_recall"]))
+    if trial not in scores.trials or abs(scores.probabilities[scores.trials.index(trial)].max() - probability) > 1e-6:
+        raise DataError(
+            f"{folder} explains other predictions than those of the run",
+            hint=f"Explain it again: kdbench explain {run.folder} --fresh",
+        )
+    path = folder / name
+    return plain(path.read_bytes()) if path.parent == folder and path.is_file() else None
+
+
+def plain(data: bytes) -> bytes:
+    """A PNG drawn anew from its pixels, so that whatever else the file holds stays behind.
+
+    Args:
+        data: A file's content.
+
+    Raises:
+        DataError: It is no whole PNG, or it is larger than what a submission may hold.
+    """
+    buffer = io.BytesIO()
+    _decoded(data).save(buffer, "PNG", optimize=True)
+    made = buffer.getvalue()
+    if len(made) > MOST_BYTES[PICTURE]:
+        raise DataError(f"{PICTURE} has {len(made)} bytes, expected at most {MOST_BYTES[PICTURE]}")
+    return made
+
+
+def check_picture(data: bytes) -> None:
+    """Checks that a file is a picture.
+
+    Raises:
+        DataError: As `plain`.
+    """
+    _decoded(data)
+
+
+def _decoded(data: bytes) -> Image.Image:
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
+            if max(picture.size) > _LONGEST_SIDE:
+                raise DataError(f"{PICTURE} has {picture.size} pixels, expected at most {_LONGEST_SIDE} a side")
+            return picture.convert("RGB")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"{PICTURE} is no whole PNG: {error}") from error
