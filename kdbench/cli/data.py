@@ -259,8 +259,8 @@ def clean(
     for store in stores:
         if store not in removed:
             console.print(f"[yellow]{store.folder.name} is being prepared by another process, and stays[/]")
-    gone = sum(store.bytes for store in removed) / 2**20
-    console.print(f"removed {len(removed)} folders, {gone:.0f} MiB, from {stores[0].folder.parent}")
+    freed = sum(store.bytes for store in removed) / 2**20
+    console.print(f"removed {len(removed)} folders, {freed:.0f} MiB, from {stores[0].folder.parent}")
 
 
 def _open(

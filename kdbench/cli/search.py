@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -120,9 +121,13 @@ def show(result: SearchResult, console: Console) -> None:
     pictures = sorted(path.name for path in result.folder.glob("*.png"))
     _say(console, f"pictures: {', '.join(pictures) or 'none'}")
     _say(console, f"folder:   {result.folder}")
-    _say(console, "next:")
-    _say(console, f"  {result.plan.command(str(result.folder / 'best.yaml'), None)}")
-    _say(console, f"  {result.plan.command(result.plan.method, result.best)}")
+    _say(console, f"recipe:   {result.folder / 'best.yaml'}")
+    if not result.final:
+        _say(console, "next: the same command without --no-final trains the winner, whose runs tell the budget")
+        return
+    names = {"--dataset": told["dataset"], "--protocol": told["protocol"], "--preset": told["preset"]}
+    words = [word for pair in (names | {"--out": result.plan.out}).items() for word in pair]
+    _say(console, f"next: {shlex.join(['kdbench', 'compare', *words])}")
 
 
 def _spread(console: Console, what: str, spread: dict[str, Any] | None) -> None:

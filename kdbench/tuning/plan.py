@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict
 
 from kdbench.ranges import Range
 from kdbench.recipe import merge
-from kdbench.tuning.space import flat, nested
+from kdbench.tuning.space import nested
 
 SEARCHES = "searches"
 
@@ -96,18 +94,3 @@ class Plan(BaseModel):
             "data_dir": Path(self.data_dir) if self.data_dir else None,
             "allow_broken": self.allow_broken,
         }
-
-    def command(self, method: str, values: Mapping[str, Any] | None) -> str:
-        """The command of a run, to be pasted.
-
-        Args:
-            method: Recipe.
-            values: Settings to give with it, beside those that all trials have in common; None for a recipe that has
-                them all.
-        """
-        words = ["kdbench", "run", "--method", method, "--dataset", self.dataset, "--protocol", self.protocol]
-        words += ["--preset", self.preset, *(["--video", self.video] if self.video else [])]
-        for key, value in {} if values is None else flat(self.settings(values, validation=False)).items():
-            text = yaml.safe_dump(value, default_flow_style=True, width=10**6).removesuffix("\n...\n").strip()
-            words += ["--set", f"{key}={text}"]
-        return shlex.join(words)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from statistics import fmean
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -32,17 +32,14 @@ class Told:
     def __init__(self, plan: Plan, jobs: int, reporter: Reporter) -> None:
         self._plan, self._jobs, self._reporter = plan, jobs, reporter
         self._known: set[int] = set()
-        self._before = 0
-        self._started = time.monotonic()
+        self._seconds: list[float] = []
         self._waits = False
 
     def start(self, study: optuna.Study) -> None:
         """Takes the trials that are there already for told."""
         self._known = {trial.number for trial in slots(study) if trial.state.is_finished()}
-        self._before = len(self._known)
-        self._started = time.monotonic()
         if self._known:
-            self._reporter.message(f"going on: {self._before} of {self._plan.trials} trials are there already")
+            self._reporter.message(f"going on: {len(self._known)} of {self._plan.trials} trials are there already")
 
     def tell(self, study: optuna.Study) -> None:
         """Tells what has ended since."""
@@ -63,10 +60,10 @@ class Told:
         text = f"trial {place + 1}/{self._plan.trials}: {outcome(trial, self._plan.metric)}"
         if complete:
             text += f" · best {100 * max(each.value or 0 for each in complete):.2f} %"
-        done = len(self._known) - self._before
-        left = max(0, self._plan.trials - len(self._known))
-        if left and done:
-            text += f" · {duration((time.monotonic() - self._started) / done * left)} left"
+        left = self._plan.trials - len(self._known)
+        if left > 0 and trial.duration is not None:
+            self._seconds.append(trial.duration.total_seconds())
+            text += f" · about {duration(fmean(self._seconds) * left / min(self._jobs, left))} left"
         return text
 
 

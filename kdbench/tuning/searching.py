@@ -20,7 +20,7 @@ from kdbench.phases import check_parts, obtain_teacher
 from kdbench.recipe import Recipe, merge, parse_overrides, resolve
 from kdbench.resources import runs_folder
 from kdbench.results.files import write_json
-from kdbench.results.tracking import Tracker
+from kdbench.results.tracking import Tracker, create_store
 from kdbench.runner import RunResult, run_setting
 from kdbench.setting import Setting, settle
 from kdbench.tuning import pictures
@@ -32,7 +32,8 @@ from kdbench.tuning.studies import PARENT, open_study, slots, storage_url
 from kdbench.tuning.work import work_off
 
 METRICS = ("accuracy", "macro_f1", "weighted_f1")
-_NAME_SECONDS = 20
+_NAME_SECONDS = 120
+"""How long MLflow may take to name the search's run; what fails is told at once, so this is for what is slow."""
 
 
 @dataclass(frozen=True)
@@ -196,6 +197,7 @@ class _Search:
         status = "failed"
         try:
             teachers = self._teachers()
+            self._name_parent(study, tracker)
             work_off(self.plan, study, self.url, self.jobs, self.reporter)
             result = self._finish(study, seeds, teachers)
             status = "finished"
@@ -255,7 +257,7 @@ class _Search:
         """Opens the search's run in MLflow, under which its trials stand."""
         plan, cell = self.plan, self.setting.cell
         tracker = Tracker(self.reporter.warn)
-        held = study.user_attrs.get(PARENT)
+        create_store(Path(plan.out), self.reporter.warn)
         tracker.start(
             Path(plan.out),
             experiment=f"{cell.dataset.card.name}/{cell.protocol}/{cell.preset}",
@@ -268,14 +270,17 @@ class _Search:
                 "space": {key: values.describe() for key, values in plan.space.items()},
             },
             tags={"search": plan.study},
-            run_id=held,
+            run_id=study.user_attrs.get(PARENT),
         )
+        return tracker
+
+    def _name_parent(self, study: optuna.Study, tracker: Tracker) -> None:
+        """Tells the workers, through the study, under which run of MLflow their trials stand."""
         end = time.monotonic() + _NAME_SECONDS
         while tracker.is_working and tracker.run_id is None and time.monotonic() < end:
             time.sleep(0.05)
-        if tracker.run_id not in (None, held):
+        if tracker.run_id not in (None, study.user_attrs.get(PARENT)):
             study.set_user_attr(PARENT, tracker.run_id)
-        return tracker
 
     def _finish(self, study: optuna.Study, seeds: int, teachers: list[str]) -> SearchResult:
         plan, best = self.plan, dict(winner(study).params)

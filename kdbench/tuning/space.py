@@ -148,15 +148,6 @@ def nested(values: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def flat(values: Mapping[str, Any], path: str = "") -> dict[str, Any]:
-    """A nested mapping by dotted keys; the way back from `nested`."""
-    result: dict[str, Any] = {}
-    for key, value in values.items():
-        name = f"{path}.{key}" if path else str(key)
-        result |= flat(value, name) if isinstance(value, Mapping) else {name: value}
-    return result
-
-
 def _check(recipe: Recipe, key: str, values: Range) -> None:
     known = _settings(recipe)
     if key not in known:

@@ -105,6 +105,7 @@ class _Worker:
     process: subprocess.Popen[str]
     number: int
     log: Path
+    offset: int
 
 
 class _Pool:
@@ -150,7 +151,8 @@ class _Pool:
     def _start(self, number: int) -> _Worker:
         log = self.plan.folder / f"worker-{number}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("a", encoding="utf-8") as file:
+        with log.open("ab") as file:
+            offset = file.tell()
             process = subprocess.Popen(
                 [sys.executable, "-m", "kdbench.tuning.worker"],
                 stdin=subprocess.PIPE,
@@ -162,7 +164,7 @@ class _Pool:
         given = {"plan": self.plan.model_dump(mode="json"), "url": self.url, "plugins": plugin_files()}
         with contextlib.suppress(BrokenPipeError), process.stdin or contextlib.nullcontext():
             _write(process.stdin, json.dumps(given | {"parent": os.getpid()}))
-        return _Worker(process, number, log)
+        return _Worker(process, number, log, offset)
 
 
 def _write(pipe: IO[str] | None, text: str) -> None:
@@ -171,8 +173,8 @@ def _write(pipe: IO[str] | None, text: str) -> None:
 
 
 def _said(worker: _Worker) -> KdbenchError:
-    """What a worker said before it gave up."""
-    lines = worker.log.read_text(encoding="utf-8").strip().splitlines()
+    """What a worker said before it gave up; its log also holds what earlier ones said."""
+    lines = worker.log.read_bytes()[worker.offset :].decode(errors="replace").strip().splitlines()
     place = max((i for i, line in enumerate(lines) if line.startswith("error: ")), default=len(lines) - 1)
     told = lines[place:] or ["it said nothing"]
     code = worker.process.returncode

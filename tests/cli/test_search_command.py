@@ -25,20 +25,20 @@ def test_a_search_prints_its_winner_and_the_next_command(
     assert done.code == 0, done.err
     assert "the best of 1 trials" in done.out
     assert "over trials, validation accuracy" in done.out
-    commands = [line.strip() for line in done.out.splitlines() if line.startswith("  kdbench run")]
-    assert len(commands) == 2
-    for command in commands:
-        # Both hand on the whole recipe, that of the trials with what they found.
-        run = kdbench(*shlex.split(command)[1:], "--out", str(tmp_path), "--set", "student.train.epochs=0")
-        assert run.code == 2
-        assert "student.train.epochs = 0" in run.err
-    assert "data.options.actions=4" in commands[1]
+    assert "without --no-final trains the winner" in done.out
+    (recipe,) = [line.split(maxsplit=1)[1] for line in done.out.splitlines() if line.startswith("recipe:")]
+    assert "actions: 4" in Path(recipe).read_text()
     with sqlite3.connect(tmp_path / "mlflow.db") as store:
         names = dict(store.execute("SELECT name, run_uuid FROM runs").fetchall())
         parents = store.execute("SELECT run_uuid, value FROM tags WHERE key = 'mlflow.parentRunId'").fetchall()
     assert parents == [(names["student_only seed 0"], names["search student_only"])]
-    again = kdbench(*given)
+    given.remove("--no-final")
+    again = kdbench(*given, "--seeds", "2")
     assert "going on: 1 of 1 trials are there already" in again.out
+    (command,) = [line.partition(" ")[2] for line in again.out.splitlines() if line.startswith("next:")]
+    compared = kdbench(*shlex.split(command)[1:])
+    assert compared.code == 0, compared.err
+    assert "searched, 1 trials" in compared.out
 
 
 @pytest.mark.parametrize(

@@ -6,19 +6,22 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
+from filelock import FileLock
 
 from kdbench.grid.execute import execute
 from kdbench.grid.launch import Local
-from kdbench.grid.plan import Options, Plan, make_plan
+from kdbench.grid.plan import Options, Plan, PlannedCell, make_plan
+from kdbench.grid.show import View
 from kdbench.grid.state import read_state
 from kdbench.grid.suite import Suite, load_suite
 from kdbench.plugins.file import loaded
-from kdbench.results.files import read_json
+from kdbench.results.files import read_json, write_json
 
 TROUBLE = '''
 """A loss that makes the trouble that it is asked for, until FOLDER/well is there."""
@@ -118,6 +121,50 @@ def test_every_ending_has_its_status_and_only_what_failed_is_tried_again(tmp_pat
     assert "accuracy" in log
 
 
+class Late:
+    """Starts processes that find, when they come to their run, that another process makes it already."""
+
+    slots = 1
+
+    def __init__(self) -> None:
+        self.others: list[FileLock] = []
+        self.log = Path("late.log")
+
+    def start(self, arguments: Sequence[str], log: Path, slot: int) -> Late:
+        out = Path(arguments[arguments.index("--out") + 1])
+        (out / "run").mkdir(parents=True, exist_ok=True)
+        self.others.append(FileLock(out / "run" / ".lock"))
+        self.others[-1].acquire()
+        return self
+
+    def poll(self) -> int:
+        return 2
+
+    def said(self) -> str:
+        return "error: another process is making this very run"
+
+    def interrupt(self) -> None:
+        raise AssertionError
+
+    kill = interrupt
+
+
+def test_a_cell_that_another_process_came_first_to_is_waited_for(tmp_path: Path, plugin: Path) -> None:
+    launcher, waited = Late(), []
+
+    class Watched(View):
+        def waits(self, planned: PlannedCell) -> None:
+            waited.append(planned.label)
+            write_json(planned.folder / "run.json", {"status": "finished", "metrics": {"accuracy": 0.5}})
+            launcher.others[-1].release()
+
+    plan = troubles(tmp_path, "none")
+    plan = replace(plan, cells=(replace(plan.cells[0], folder=tmp_path / "run"),))
+    ended = execute(plan, launcher, view=Watched())
+    assert waited == [plan.cells[0].label]
+    assert statuses(ended) == ["done"]
+
+
 @pytest.mark.slow
 def test_a_cell_whose_time_is_up_goes_on_the_next_time(tmp_path: Path, plugin: Path) -> None:
     root = tmp_path / "runs"
@@ -205,11 +252,13 @@ def test_a_grid_with_a_failure_ends_with_code_1_and_the_command_to_retry(
     given = ["--method", "student_only", "--dataset", "motionsim", "--preset", "smoke", "--jobs", "1"]
     given += ["--device", "cpu", "--out", str(tmp_path / "runs"), "--set", "student.losses.trouble.kind=undefined"]
     given += ["--set", "data.options={actions: 3, subjects: 4, trials: 2}"]
+    given += ["--plugin", str(plugin)]
     code, out = kdbench_main("run", *given)
     assert code == 1
     assert "failed: student_only" in out
     assert "Try again what is not done: kdbench run --method student_only" in out
     assert "'data.options={actions: 3, subjects: 4, trials: 2}'" in out
+    assert f"--plugin {plugin}" in out
 
 
 def test_what_a_grid_cannot_read_is_refused(kdbench_main: Callable[..., tuple[int, str]]) -> None:

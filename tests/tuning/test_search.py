@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import optuna
 import pytest
 import yaml
+from filelock import FileLock
 from helpers import WORLD, known
 
 import kdbench
@@ -25,7 +30,9 @@ from kdbench.recipe import Recipe, resolve
 from kdbench.results.files import read_json
 from kdbench.results.store import stored_runs
 from kdbench.setting import settle
+from kdbench.tuning.progress import Told
 from kdbench.tuning.searching import SearchResult
+from kdbench.tuning.work import _said, _Worker
 
 TEACHER = ["teacher.train.epochs=8", "teacher.train.batch_size=8"]
 RATE = ["student.train.lr=0.001..0.01:log"]
@@ -231,6 +238,45 @@ def _children() -> list[str]:
 
 def _command(pid: str) -> str:
     return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+
+
+def test_what_an_earlier_worker_said_is_not_taken_for_what_stopped_a_later_one(tmp_path: Path) -> None:
+    log = tmp_path / "worker-0.log"
+    log.write_text("error: of yesterday\n")
+    offset = log.stat().st_size
+    process = subprocess.Popen(
+        [sys.executable, "-c", "raise ImportError('of today')"], stderr=log.open("ab"), stdout=subprocess.DEVNULL
+    )
+    process.wait()
+    assert _said(_Worker(process, 0, log, offset)).message == "worker 0 stopped: ImportError: of today"
+
+
+def test_the_time_that_is_left_is_shared_by_the_workers() -> None:
+    study, told = optuna.create_study(direction="maximize"), Lines()
+    each = Told(SimpleNamespace(trials=4, metric="accuracy"), 2, told)  # type: ignore[arg-type]
+    each.start(study)
+    trial = optuna.trial.create_trial(value=0.5)
+    assert trial.datetime_start is not None
+    trial.datetime_complete = trial.datetime_start + datetime.timedelta(seconds=60)
+    study.add_trial(trial)
+    each.tell(study)
+    assert told.lines == ["trial 1/4: accuracy 50.00 % · best 50.00 % · about 1 min 30 s left"]
+
+
+@pytest.mark.slow
+def test_trials_stand_under_their_search_in_a_mirror_that_is_slow_to_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("KDBENCH_TRACKING")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    busy = FileLock(tmp_path / ".mlflow.db.lock", thread_local=False)
+    busy.acquire()
+    threading.Timer(25, busy.release).start()
+    searched(tmp_path, trials=1)
+    with sqlite3.connect(tmp_path / "mlflow.db") as store:
+        names = dict(store.execute("SELECT name, run_uuid FROM runs").fetchall())
+        parents = store.execute("SELECT run_uuid, value FROM tags WHERE key = 'mlflow.parentRunId'").fetchall()
+    assert parents == [(names["student_only seed 0"], names["search student_only"])]
 
 
 def test_a_worker_says_what_stopped_it(tmp_path: Path) -> None:
