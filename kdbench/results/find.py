@@ -33,6 +33,10 @@ def find_run(name: str | Path, root: Path) -> StoredRun:
 
 
 def _by_beginning(name: str, root: Path) -> Path:
+    if Path(name).is_dir() and Path(name).name != name:
+        raise UsageError(
+            f"{name} is not the folder of a run: it holds no run.json", hint=f"See what is there: ls {name}"
+        )
     names = [path.parent.name for path in sorted(Path(root).glob("*/run.json"))]
     if not names:
         raise UsageError(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kdbench.errors import KdbenchError
-from kdbench.results.files import read_json
+from kdbench.results.store import FINISHED, stored_run
 
 ALONE = {"video": "student_only", "sensors": "student_only_sensor"}
 """The student without a teacher, by what it sees."""
@@ -34,11 +34,11 @@ def gain_over_student_only(root: Path, result: Mapping[str, Any]) -> dict[str, A
         return None
     for path in sorted(root.glob(f"{alone}-*-s{result['seed']}-*/run.json")):
         try:
-            other = read_json(path)
+            other = stored_run(path.parent).result
         except KdbenchError:
             continue
         if (
-            other["status"] == "finished"
+            other["status"] == FINISHED
             and other["conditions"] == result["conditions"]
             and other["recipe"]["student"]["losses"] == PLAIN
         ):

@@ -191,12 +191,17 @@ def _finish(axes: Axes, epochs: list[int]) -> None:
         axes.text(0.5, 0.5, "not recorded", transform=axes.transAxes, ha="center", color="#999999")
 
 
-def save_png(figure: Figure, path: Path) -> None:
+def save_png(figure: Figure, path: Path, *, dpi: int = 150) -> None:
     """Writes a figure as PNG, whole or not at all.
+
+    Args:
+        figure: The figure.
+        path: The file.
+        dpi: Pixels an inch.
 
     Raises:
         RunFailed: The file cannot be written.
     """
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150)
+    figure.savefig(buffer, format="png", dpi=dpi)
     write_bytes(path, buffer.getvalue())

@@ -92,9 +92,11 @@ def stored_run(folder: Path) -> StoredRun:
     try:
         return StoredRun(Path(folder), _checked(read_json(path)))
     except DataError as error:
-        if str(path) in error.message:
-            raise
-        raise DataError(f"{path}: {error.message}", hint=error.hint) from error
+        if str(path) not in error.message:
+            raise DataError(f"{path}: {error.message}", hint=error.hint) from error
+        raise DataError(
+            error.message, hint="Train it again: delete that file, and repeat its `kdbench run` command."
+        ) from error
 
 
 def stored_runs(root: Path) -> tuple[list[StoredRun], list[Unreadable]]:
@@ -118,10 +120,16 @@ def _checked(result: Any) -> Mapping[str, Any]:
         raise DataError(f"run.json holds {type(result).__name__}, expected an object")
     version = result.get("schema_version")
     if version != SCHEMA_VERSION:
-        raise DataError(f"run.json has schema version {version}, and this kdbench reads {SCHEMA_VERSION}")
+        raise DataError(
+            f"run.json has schema version {version}, and this kdbench reads {SCHEMA_VERSION}",
+            hint="Open it with the kdbench that made it, or train it again.",
+        )
     missing = [key for key in _KEYS if key not in result]
     if missing:
         raise DataError(f"run.json lacks {', '.join(missing)}")
+    for key in ("conditions", "recipe"):
+        if not isinstance(result[key], dict):
+            raise DataError(f"run.json has {type(result[key]).__name__} as {key}, expected an object")
     if result["status"] == FINISHED and not isinstance(result.get("metrics"), dict):
         raise DataError("run.json says finished and has no metrics")
     return result

@@ -80,6 +80,12 @@ def test_an_empty_store_says_how_to_name_another(tmp_path: Path) -> None:
     assert "--out FOLDER" in str(caught.value)
 
 
+def test_a_folder_that_is_no_run_is_named(root: Path) -> None:
+    (root / "teachers" / "rkd-t").mkdir(parents=True)
+    with pytest.raises(UsageError, match=r"rkd-t is not the folder of a run: it holds no run\.json"):
+        find_run(str(root / "teachers" / "rkd-t"), root)
+
+
 def test_a_half_written_run_is_refused(root: Path) -> None:
     made(root, "half", status="running", metrics=None)
     with pytest.raises(UsageError, match="status is 'running'"):

@@ -33,6 +33,10 @@ def test_the_gain_of_a_sensor_student(tmp_path: Path):
     assert "gain over" not in text
     assert "gain: run" not in text
     assert alone["conditions"]["test_modalities"] == ["accelerometer"]
+    for number, torn in enumerate(("[]", '{"schema_version": 1}')):
+        other = tmp_path / "two" / f"student_only_sensor-a-s0-{number}"
+        other.mkdir()
+        (other / "run.json").write_text(torn)
     text, taught = shown("hinton_sensor", tmp_path / "two")
     assert "gain over student_only_sensor" in text
     assert taught["gain"]["accuracy"] == pytest.approx(taught["metrics"]["accuracy"] - alone["metrics"]["accuracy"])

@@ -70,6 +70,11 @@ def test_the_confusion_matrix_grows_with_the_classes(tmp_path: Path) -> None:
     assert sizes == sorted(set(sizes))
 
 
+def test_names_may_look_like_formulas(tmp_path: Path) -> None:
+    plots.confusion_matrix(np.eye(2), ["$\\frac$", "$_$"], tmp_path / "x.png", title="$^$")
+    _size(tmp_path / "x.png")
+
+
 def test_the_users_settings_of_matplotlib_stay(tmp_path: Path) -> None:
     before = dict(mpl.rcParams)
     plots.learning_curves([_record("student", 1)], tmp_path / "x.png", title="x")

@@ -55,6 +55,7 @@ def test_runs_are_read_in_the_order_of_their_names(tmp_path: Path) -> None:
         (RUN | {"schema_version": 99}, "version 99"),
         ({key: value for key, value in RUN.items() if key != "seed"}, "lacks seed"),
         (RUN | {"metrics": None}, "no metrics"),
+        (RUN | {"conditions": []}, "list as conditions"),
     ],
 )
 def test_a_broken_run_is_set_aside_with_the_reason(tmp_path: Path, content: Any, why: str) -> None:
