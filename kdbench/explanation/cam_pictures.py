@@ -13,14 +13,21 @@ import numpy as np
 from kdbench.data.timeline import centre_frames, centres
 from kdbench.explanation.gradcam import resized
 from kdbench.explanation.section import Picture
-from kdbench.explanation.style import COLOURS, DPI, FAINT, STYLE, as_pictures, heated, save_gif, save_png
+from kdbench.explanation.style import FAINT, STYLE, as_pictures, heated, save_gif
+from kdbench.results.plots import COLOURS, save_png
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FRAMES = 8
 """Frames that are shown of a clip."""
-_LEFT, _CELL, _GAP = 1.0, 1.3, 0.05
+AXES = "The axes of a sensor are blue, orange, green, …, in their order."
+"""How curves are to be read."""
+_IMAGES = "Left what the network eats, right the evidence over it, from black where there is none to yellow."
+_LEFT, _CELL, _GAP = 1.25, 1.3, 0.05
+_LABEL = 15
+# A sheet may go into a submission, which is to stay small.
+_DPI = 120
 
 
 @dataclass(frozen=True)
@@ -67,27 +74,29 @@ def draw_clip(look: Look, clip: np.ndarray, folder: Path) -> list[Picture]:
         mean = values.mean(0, keepdims=True)
         mean = mean / mean.max() if mean.max() > 0 else mean
         average = heated(rows["frames"][-1:], mean)
-        label = f"for {role}:\n{look.names[role]}" + ("" if values.max() > 0 else "\n(nothing)")
+        name = textwrap.fill(look.names[role], _LABEL)
+        label = f"for {role}:\n{name}" + ("" if values.max() > 0 else "\n(nothing)")
         rows[label] = np.concatenate([heated(frames[shown], values[shown]), average])
-    figure = _sheet(rows, shown, len(frames), look.title)
-    save_png(figure, folder / f"{look.name}.png")
+    figure = _sheet(rows, centres(len(frames))[shown] * look.seconds, look.title)
+    save_png(figure, folder / f"{look.name}.png", dpi=_DPI)
     sides = [frames, *(heated(frames, values) for values in heat.values())]
     save_gif(list(np.concatenate(sides, axis=2)), folder / f"{look.name}.gif", seconds=look.seconds)
     order = ", ".join(["the clip", *(f"the evidence for {look.names[role]} ({role})" for role in heat)])
     return [
-        Picture(f"{look.name}.png", f"{look.title}. The last column is the average over time."),
+        Picture(f"{look.name}.png", f"{look.title}. The last column is the average over time, on a scale of its own."),
         Picture(f"{look.name}.gif", f"{look.trial}, in real time: {order}."),
     ]
 
 
-def _sheet(rows: dict[str, np.ndarray], shown: np.ndarray, count: int, title: str) -> Figure:
+def _sheet(rows: dict[str, np.ndarray], seconds: np.ndarray, title: str) -> Figure:
+    """Rows of pictures, the last column being their average, over a scale of the heat; sizes are in inches."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    columns = len(shown) + 1
-    width, height = _LEFT + columns * (_CELL + _GAP) + 3 * _GAP, 0.65 + len(rows) * (_CELL + _GAP)
+    columns = len(seconds) + 1
+    width, height = _LEFT + columns * (_CELL + _GAP) + 3 * _GAP, 0.95 + len(rows) * (_CELL + _GAP)
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(width, height), dpi=DPI)
+        figure = Figure(figsize=(width, height))
         figure.text(0.06 / width, 1 - 0.2 / height, title, fontsize=10.5, fontweight="bold", va="center")
         for number, (label, pictures) in enumerate(rows.items()):
             top = height - 0.6 - number * (_CELL + _GAP)
@@ -99,8 +108,13 @@ def _sheet(rows: dict[str, np.ndarray], shown: np.ndarray, count: int, title: st
                 axes.imshow(picture, interpolation="lanczos")
                 axes.set_axis_off()
                 if number == 0:
-                    name = "average" if apart else f"{100 * centres(count)[shown[column]]:.0f} %"
+                    name = "average" if apart else f"{seconds[column]:.1f} s"
                     axes.set_title(name, fontsize=8, color=FAINT, pad=3)
+        axes = figure.add_axes((_LEFT / width, 0.12 / height, _CELL / width, 0.1 / height))
+        axes.imshow(heated(np.zeros((1, 256, 3), np.uint8), np.linspace(0, 1, 256)[None]), aspect="auto")
+        axes.set_axis_off()
+        for at, text, side in ((_LEFT - 0.1, "no evidence", "right"), (_LEFT + _CELL + 0.1, "most in the row", "left")):
+            figure.text(at / width, 0.17 / height, text, fontsize=8, color=FAINT, ha=side, va="center")
     return figure
 
 
@@ -126,7 +140,7 @@ def draw_series(look: Look, sources: Sequence[str], folder: Path) -> list[Pictur
         axes.set_xlabel("seconds")
 
     _grid(look, sources, folder, panel, (5.2, 1.6))
-    return [Picture(f"{look.name}.png", f"{look.title}. What the network eats; the darker, the more evidence.")]
+    return [Picture(f"{look.name}.png", f"{look.title}. {AXES} The darker the ground, the more evidence.")]
 
 
 def draw_images(look: Look, sources: Sequence[str], folder: Path) -> list[Picture]:
@@ -145,7 +159,7 @@ def draw_images(look: Look, sources: Sequence[str], folder: Path) -> list[Pictur
         axes.set_yticks([])
 
     _grid(look, sources, folder, panel, (4.4, 2.2))
-    return [Picture(f"{look.name}.png", f"{look.title}. Left what the network eats, right the evidence over it.")]
+    return [Picture(f"{look.name}.png", f"{look.title}. {_IMAGES}")]
 
 
 def image_of(values: np.ndarray) -> np.ndarray:

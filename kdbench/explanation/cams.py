@@ -110,8 +110,9 @@ def _numbers(study: Study, look: Look, maps: list[Tensor], random: list[Tensor],
 
 def _notes(study: Study) -> list[str]:
     notes = [
-        "Grad-CAM of the last stage (Selvaraju et al., 2017): where the last maps speak for a class. Each trial has a "
-        "scale of its own, one for all of its frames, so colours are compared within a trial and not between trials."
+        "Grad-CAM of the last stage (Selvaraju et al., 2017): where the last maps speak for a class. Each trial and "
+        "class has a scale of its own, one for all frames: colours are compared over place and time, and not between "
+        "trials or classes."
     ]
     if len(study.reported.network.sources) > 1:
         notes.append("Each sensor has a scale of its own too: colours do not say which sensor weighs more.")
@@ -135,7 +136,7 @@ def _sanity(found: list[dict[str, Any]], grids: dict[str, list[int]]) -> list[st
     if values:
         notes.append(
             "Sanity check (Adebayo et al., 2018): the mean rank correlation of these maps with those of the same "
-            f"network with random weights is {np.mean(values):+.2f}; near 1 they would say nothing about what was "
+            f"network with random weights is {np.mean(values):+z.2f}; near 1 they would say nothing about what was "
             "learnt."
         )
     return notes

@@ -12,7 +12,8 @@ import torch
 from kdbench.explanation.reopen import Opened
 from kdbench.explanation.section import NotShown, Picture, Section
 from kdbench.explanation.study import Study
-from kdbench.explanation.style import FAINT, STYLE, save_png
+from kdbench.explanation.style import FAINT, STYLE
+from kdbench.results.plots import save_png
 from kdbench.seeds import seed_for
 
 PERPLEXITY = 30
@@ -26,6 +27,12 @@ def embeddings(study: Study) -> Section:
     ]
     shown = {opened.role: _embeddings(study, opened) for opened in _networks(study, notes)}
     section = Section(notes, numbers={role: _numbers(values, study.scores.labels) for role, values in shown.items()})
+    apart = [f"{role} {each['silhouette']:+z.2f}" for role, each in section.numbers.items() if each["silhouette"]]
+    if apart:
+        notes.append(
+            "How far the classes are apart in the embedding itself, by the silhouette, which is 1 where they are and "
+            f"below 0 where they mix: {', '.join(apart)}."
+        )
     if len(shown) == 2:
         alike = section.numbers["linear_cka"] = linear_cka(*shown.values())
         notes.append(f"Linear CKA of the two, which is 1 where they are equal up to rotation and scale: {alike:.2f}.")

@@ -8,11 +8,12 @@ import numpy as np
 import torch
 
 from kdbench.data.timeline import centres
-from kdbench.explanation.cam_pictures import image_of
+from kdbench.explanation.cam_pictures import AXES, image_of
 from kdbench.explanation.reopen import Opened
 from kdbench.explanation.section import NotShown, Picture, Section
 from kdbench.explanation.study import Study
-from kdbench.explanation.style import COLOURS, STYLE, save_png
+from kdbench.explanation.style import STYLE
+from kdbench.results.plots import COLOURS, save_png
 
 CLASSES, REPEATS = 6, 2
 FILE = "teacher_inputs.png"
@@ -37,7 +38,7 @@ def inputs(study: Study) -> Section:
             f"What the representation '{kind}' makes of each sensor, as the teacher's encoders get it: the first three "
             "channels as red, green and blue, stretched to full contrast."
             if teacher.network.representations[0].makes == "image"
-            else f"What the representation '{kind}' makes of each sensor, as the teacher's encoders get it."
+            else f"What the representation '{kind}' makes of each sensor, as the teacher's encoders get it. {AXES}"
         ],
         pictures=[Picture(FILE, f"{len(chosen)} trials of the {study.run.conditions['part']} part, a column a trial.")],
         numbers={"trials": chosen, "representation": kind, "sources": list(teacher.network.sources)},

@@ -17,6 +17,7 @@ from kdbench.errors import DataError, UsageError, unknown
 from kdbench.explanation import PARTS, Part
 from kdbench.explanation.page import write_page
 from kdbench.explanation.reopen import teacher_weights
+from kdbench.explanation.scores import AGAIN
 from kdbench.explanation.section import NotShown, Section
 from kdbench.explanation.study import Study
 from kdbench.files import sha256_of
@@ -25,9 +26,14 @@ from kdbench.results.files import read_json, write_json
 from kdbench.results.find import find_run
 from kdbench.results.store import StoredRun
 
-FORMAT = 1
+FORMAT = 2
 """Version of `explain.json`, and of what the parts draw; raised whenever one of them changes."""
 FOLDER = "explain"
+_READ = {
+    "conditions": ("part", "test_modalities", "fingerprint"),
+    "metrics": ("accuracy", "macro_f1", "per_class_recall", "n"),
+    "view": ("name",),
+}
 DRAWS = 3
 
 
@@ -119,7 +125,7 @@ def explain(
         if not fresh and _is_there(record["parts"].get(name), key, folder):
             kept.append(name)
             continue
-        reporter.message(f"{name}: {PARTS[name].title.lower()}")
+        reporter.message(PARTS[name].title)
         record["parts"][name] = _make(study, PARTS[name], key)
         made.append(name)
         # Written after each part, so that an interrupted call goes on behind it.
@@ -132,10 +138,21 @@ def explain(
 
 
 def _check(study: Study) -> None:
-    """What is wrong with the request is said before anything is made."""
+    """What is wrong with the run or the request is said before anything is made."""
+    lacking = [
+        f"{group}.{key}"
+        for group, keys in _READ.items()
+        for key in keys
+        if key not in (study.run.result.get(group) or {})
+    ]
+    if lacking:
+        raise DataError(f"{study.run.folder / 'run.json'} lacks {', '.join(lacking)}", hint=AGAIN)
+    _ = study.scores
     for trial in study.chosen:
         study.row(trial)
     if study.against is not None:
+        if study.against.folder.resolve() == study.run.folder.resolve():
+            raise UsageError(f"{study.run.folder.name} is set against itself", hint="Name another run with --against.")
         study.other_scores()
 
 
@@ -152,14 +169,14 @@ def _make(study: Study, part: Part, key: str) -> dict[str, Any]:
 
 
 def _record(folder: Path, run: StoredRun) -> dict[str, Any]:
-    held: dict[str, Any] = {}
+    held = None
     if (folder / "explain.json").is_file():
         try:
             held = read_json(folder / "explain.json")
         except DataError:
             # A damaged one is made again.
-            held = {}
-    parts = held.get("parts", {}) if held.get("format") == FORMAT else {}
+            held = None
+    parts = _whole_parts(held)
     facts = {key: run.result[key] for key in ("method", "dataset", "protocol", "preset", "seed")}
     facts |= {
         "part": run.conditions["part"],
@@ -167,6 +184,14 @@ def _record(folder: Path, run: StoredRun) -> dict[str, Any]:
         "accuracy": f"{100 * run.metrics['accuracy']:.2f} %",
     }
     return {"format": FORMAT, "run": run.folder.name, "facts": facts, "parts": parts}
+
+
+def _whole_parts(held: Any) -> dict[str, Any]:
+    """The parts of an earlier `explain.json` that can be shown; a damaged or an older one holds none."""
+    if not isinstance(held, dict) or held.get("format") != FORMAT or not isinstance(held.get("parts"), dict):
+        return {}
+    keys = {"title", "key", "seconds", "missing", *(field.name for field in dataclasses.fields(Section))}
+    return {name: part for name, part in held["parts"].items() if isinstance(part, dict) and set(part) == keys}
 
 
 def _is_there(held: dict[str, Any] | None, key: str, folder: Path) -> bool:

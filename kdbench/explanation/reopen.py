@@ -17,7 +17,9 @@ from kdbench.data.store import Dataset, open_dataset
 from kdbench.engine.device import build_accelerator
 from kdbench.engine.progress import Reporter
 from kdbench.errors import DataError
+from kdbench.explanation.scores import AGAIN
 from kdbench.network import Network, build_network
+from kdbench.plugins import provenance
 from kdbench.recipe import NetworkSpec, PartSpec, Recipe
 from kdbench.registry import registry
 from kdbench.results.files import read_safetensors
@@ -56,14 +58,13 @@ def open_setting(run: StoredRun, *, dataset: str | None, data_dir: Path | None, 
         validation=recipe.selection.needs_validation,
         seed=run.seed,
     )
-    cell = Cell(recipe, data, result["protocol"], result["preset"], run.seed, parts)
-    then, now = run.conditions.get("split"), cell.conditions()["split"]
-    if then not in (None, now):
+    if run.conditions.get("split") not in (None, parts.fingerprint):
         raise DataError(
             f"the rule of the protocol '{result['protocol']}' has changed since {run.folder.name} was made: "
             "it cuts other parts",
             hint="Train the run again, or explain it with the card that it was made with.",
         )
+    cell = Cell(recipe, data, result["protocol"], result["preset"], run.seed, parts)
     on_gpu = device != "cpu" and torch.cuda.is_available()
     return Setting(cell, build_accelerator(device, recipe.precision if on_gpu else "fp32"), Reporter())
 
@@ -78,6 +79,19 @@ def _recipe(run: StoredRun) -> Recipe:
             f"{run.folder / 'run.json'} holds a recipe that this kdbench cannot read: {key}: {first['msg']}",
             hint="Open it with the version that made it (conditions.libraries.kdbench), or train it again.",
         ) from error
+
+
+def _check_parts(run: StoredRun, spec: NetworkSpec) -> None:
+    """Losses may be gone: nothing is trained."""
+    for kind, name in provenance.parts_of(spec):
+        if kind != "loss" and not registry(kind).has(name):
+            records = run.result.get("plugins") or []
+            origin = [each for each in records if (each["kind"], each["name"]) == (kind, name)]
+            known = f" of {origin[0]['distribution']} {origin[0]['version']}" if origin else ""
+            raise DataError(
+                f"{run.folder.name} was made with the {kind} '{name}'{known}, which is not there",
+                hint="Install what brings it, or name its file: kdbench explain RUN --plugin FILE",
+            )
 
 
 def _check_fingerprint(run: StoredRun, data: Dataset) -> None:
@@ -102,7 +116,10 @@ def open_network(setting: Setting, role: str, spec: NetworkSpec, path: Path) -> 
     Raises:
         DataError: The file is missing or broken, or holds another network.
     """
-    state = read_safetensors(path)
+    try:
+        state = read_safetensors(path)
+    except DataError as error:
+        raise DataError(f"the weights of the {role} cannot be read: {error.message}", hint=AGAIN) from error
     network = _built(setting, role, spec, state)
     try:
         network.load_state_dict(state)
@@ -169,6 +186,7 @@ def open_reported(run: StoredRun, setting: Setting) -> Opened:
         found = open_teacher(run, setting)
         assert found is not None
         return found
+    _check_parts(run, recipe.student)
     return Opened(
         "student",
         recipe.student,
@@ -185,6 +203,7 @@ def open_teacher(run: StoredRun, setting: Setting) -> Opened | None:
     spec, held = setting.cell.recipe.teacher, run.result.get("teacher")
     if spec is None or not held:
         return None
+    _check_parts(run, spec)
     path = teacher_weights(run)
     assert path is not None
     return Opened("teacher", spec, open_network(setting, "teacher", spec, path))

@@ -11,7 +11,8 @@ from kdbench.engine.progress import Reporter
 from kdbench.explanation.corruptions import CORRUPTIONS, corrupted
 from kdbench.explanation.section import Picture, Section, Table
 from kdbench.explanation.study import Study
-from kdbench.explanation.style import COLOURS, INK, RULE, STYLE, save_png
+from kdbench.explanation.style import INK, RULE, STYLE
+from kdbench.results.plots import COLOURS, save_png
 from kdbench.types import Batch
 
 FILE = "robustness.png"
@@ -52,13 +53,13 @@ def robustness(study: Study) -> Section:
         tables=[
             Table(
                 f"{name}: {kinds[name].unit}",
-                ("severity", "accuracy %", "standard deviation", "lost"),
+                ("severity", "accuracy %", "standard deviation, points", "change, points"),
                 [
                     (
                         f"{point['severity']:g}",
                         f"{100 * point['mean']:.1f}",
                         "–" if point["sd"] is None else f"{100 * point['sd']:.1f}",
-                        f"{100 * (point['mean'] - clean):+.1f}",
+                        f"{100 * (point['mean'] - clean):+z.1f}",
                     )
                     for point in points
                 ],

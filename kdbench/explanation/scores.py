@@ -7,8 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kdbench.comparison.scores import tested
 from kdbench.errors import DataError
 from kdbench.results.store import StoredRun
+
+AGAIN = "Train that run again: repeat its `kdbench run` command with --fresh."
 
 
 @dataclass(frozen=True)
@@ -62,32 +65,29 @@ class Scores:
 
 
 def read_scores(run: StoredRun, classes: Sequence[str]) -> Scores:
-    """Reads `predictions.parquet`.
+    """Reads `predictions.parquet`, and holds it to the metrics of `run.json`.
 
     Args:
         run: The run.
         classes: Its K classes.
 
     Raises:
-        DataError: The table is missing, broken, or not of these classes.
+        DataError: The table is missing, broken, or not of these classes, or gives other metrics.
     """
     from scipy.special import softmax
 
+    try:
+        tested(run)
+    except DataError as error:
+        raise DataError(f"{run.folder}: {error.message}", hint=AGAIN) from error
     table = run.predictions()
     columns = [f"logit_{k}" for k in range(len(classes))]
     missing = [name for name in ("trial", "label", "shuffle", *columns) if name not in table.columns]
     if missing:
-        raise DataError(
-            f"{run.folder / 'predictions.parquet'} lacks {', '.join(missing)}",
-            hint="Train that run again: repeat its command with --fresh.",
-        )
+        raise DataError(f"{run.folder / 'predictions.parquet'} lacks {', '.join(missing)}", hint=AGAIN)
+    table = table.sort_values(["shuffle", "trial"])
     shuffles = [rows for _, rows in table.groupby("shuffle", sort=True)]
     first = shuffles[0]
-    if any(list(rows["trial"]) != list(first["trial"]) for rows in shuffles):
-        raise DataError(
-            f"{run.folder / 'predictions.parquet'} holds other trials in each shuffle",
-            hint="Train that run again: repeat its command with --fresh.",
-        )
     logits = np.stack([rows[columns].to_numpy() for rows in shuffles])
     probabilities = softmax(logits.astype(np.float64), axis=-1).mean(0)
     return Scores(tuple(first["trial"]), first["label"].to_numpy(), logits, probabilities)

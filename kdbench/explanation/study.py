@@ -15,7 +15,7 @@ from kdbench.engine.evaluate import Predictions, predict
 from kdbench.engine.progress import Reporter
 from kdbench.errors import DataError, UsageError, unknown
 from kdbench.explanation.reopen import Opened, open_reported, open_setting, open_teacher, teacher_weights
-from kdbench.explanation.scores import Scores, read_scores
+from kdbench.explanation.scores import AGAIN, Scores, read_scores
 from kdbench.explanation.section import NotShown
 from kdbench.registry import registry
 from kdbench.results.store import StoredRun
@@ -84,7 +84,7 @@ class Study:
         if held != cut:
             raise DataError(
                 f"{self.run.folder.name} predicts {len(held)} trials, and its protocol reports {len(cut)} others now",
-                hint="Train the run again.",
+                hint=AGAIN,
             )
         return setting
 
@@ -107,14 +107,17 @@ class Study:
         """
         found = self.predict(self._reported)
         place = {trial: row for row, trial in enumerate(found.trials)}
-        logits = found.logits[:, [place[trial] for trial in self.scores.trials]]
+        rows = [place[trial] for trial in self.scores.trials]
+        if (found.labels[rows] != self.scores.labels).any():
+            raise DataError(f"{self.run.folder / 'predictions.parquet'} has other labels than the data set", hint=AGAIN)
+        logits = found.logits[:, rows]
         fits = logits.shape == self.scores.logits.shape
         same = float((logits.argmax(-1) == self.scores.logits.argmax(-1)).mean()) if fits else 0.0
         if same < SAME_SHARE:
             raise DataError(
                 f"the {self._reported.role} of {self.run.folder.name} gives {100 * same:.1f} % of the stored "
                 "predictions: its weights and its predictions.parquet are not of one run",
-                hint="Train the run again: repeat its command with --fresh.",
+                hint=AGAIN,
             )
         if same < 1:
             self.reporter.warn(f"{100 * (1 - same):.2f} % of the predictions are not the stored ones on this machine")

@@ -1,46 +1,28 @@
-"""How the pictures of an explanation look, and how they are written."""
+"""How the pictures of an explanation look, and how a clip is written."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from kdbench.results import plots
 from kdbench.results.files import write_bytes
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-# Okabe and Ito's colours, told apart by colour-blind readers.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9")
 INK, FAINT, RULE = "#1A1A1A", "#6B6B6B", "#E2E2E2"
-STYLE: dict[Any, Any] = {
-    "font.size": 9,
+STYLE: dict[Any, Any] = plots.STYLE | {
     "text.color": INK,
-    "axes.titlesize": 10,
+    "axes.grid": False,
     "axes.edgecolor": "#B0B0B0",
     "axes.labelcolor": FAINT,
     "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
     "xtick.color": FAINT,
     "ytick.color": FAINT,
-    "legend.frameon": False,
-    # Names of classes and trials may hold a dollar sign.
-    "text.parse_math": False,
 }
-DPI = 120
 GIF_SIDE = 224
-
-
-def save_png(figure: Figure, path: Path) -> None:
-    """Writes a figure."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI, facecolor="white")
-    write_bytes(path, buffer.getvalue())
 
 
 def save_gif(frames: Sequence[np.ndarray], path: Path, *, seconds: float) -> None:
@@ -78,6 +60,8 @@ def as_pictures(clip: np.ndarray) -> np.ndarray:
 def heated(picture: np.ndarray, heat: np.ndarray) -> np.ndarray:
     """Lays heat over a picture: dark where there is none, from violet over red to yellow where there is most.
 
+    The picture is shown in grey, so that all colour is heat.
+
     Args:
         picture: `(…, 3)`, uint8.
         heat: `(…)` in [0, 1].
@@ -88,4 +72,5 @@ def heated(picture: np.ndarray, heat: np.ndarray) -> np.ndarray:
     import matplotlib as mpl
 
     colour = 255 * mpl.colormaps["inferno"](0.95 * heat)[..., :3]
-    return (0.45 * picture + 0.55 * colour).round().astype(np.uint8)
+    grey = picture.mean(-1, keepdims=True)
+    return (0.45 * grey + 0.55 * colour).round().astype(np.uint8)

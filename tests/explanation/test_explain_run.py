@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from helpers import WORLD, tiny
@@ -18,11 +19,13 @@ from safetensors.torch import load_file, save_file
 import kdbench
 from kdbench.errors import DataError, UsageError
 from kdbench.explanation import PARTS
+from kdbench.explanation.cam_pictures import Look, draw_clip
 from kdbench.explanation.corruptions import CORRUPTIONS
 from kdbench.explanation.gradcam import agreement, grad_cam
 from kdbench.explanation.make import Explanation
 from kdbench.explanation.page import write_page
 from kdbench.explanation.reopen import open_reported, open_setting, untrained
+from kdbench.explanation.style import heated
 from kdbench.results.files import read_json, write_json
 from kdbench.results.store import stored_run
 from kdbench.runner import RunResult, run
@@ -229,6 +232,82 @@ def test_a_damaged_explanation_is_made_again(copied: Path) -> None:
     (copied / "explain").mkdir()
     (copied / "explain" / "explain.json").write_text('{"format": ')
     assert kdbench.explain(copied, only=["classes"], device="cpu").made == ("classes",)
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", '{"format": 2, "parts": []}', '{"format": 2, "parts": {"classes": {}, "trials": {"key": "x"}}}']
+)
+def test_an_explanation_of_another_shape_is_made_again(copied: Path, text: str) -> None:
+    (copied / "explain").mkdir()
+    (copied / "explain" / "explain.json").write_text(text)
+    found = kdbench.explain(copied, only=["classes"], device="cpu")
+    assert (found.made, set(found.record["parts"])) == (("classes",), {"classes"})
+
+
+def test_metrics_that_the_predictions_do_not_give_are_refused(copied: Path) -> None:
+    changed(copied, lambda record: record["metrics"].update(accuracy=0.987))
+    with pytest.raises(DataError, match=r"run.json says accuracy 0.987000, its predictions give") as caught:
+        kdbench.explain(copied, only=["classes"], device="cpu")
+    assert copied.name in str(caught.value)
+    assert not (copied / "explain").exists()
+
+
+def test_labels_that_are_not_those_of_the_data_are_refused(copied: Path) -> None:
+    path = copied / "predictions.parquet"
+    table = pd.read_parquet(path)
+    swapped = table.assign(label=(table["label"] + 1) % 4)
+    logits = [f"logit_{k}" for k in range(4)]
+    swapped[logits] = table[[logits[k - 1] for k in range(4)]].to_numpy()
+    swapped.to_parquet(path)
+    with pytest.raises(DataError, match="has other labels than the data set"):
+        kdbench.explain(copied, only=["gradcam"], device="cpu")
+
+
+@pytest.mark.parametrize(("group", "key"), [("conditions", "part"), ("metrics", "per_class_recall"), ("view", "name")])
+def test_what_a_run_lacks_is_named(copied: Path, group: str, key: str) -> None:
+    changed(copied, lambda record: record[group].pop(key))
+    with pytest.raises(DataError, match=f"run.json lacks {group}.{key}"):
+        kdbench.explain(copied, only=["classes"], device="cpu")
+
+
+def test_an_encoder_that_is_gone_is_named_with_what_brought_it(copied: Path) -> None:
+    plugin = {"kind": "encoder", "name": "my_net", "distribution": "my-nets", "version": "1.2"}
+
+    def change(record: dict[str, Any]) -> None:
+        record["recipe"]["student"]["encoder"]["name"] = "my_net"
+        record["plugins"] = [plugin]
+
+    changed(copied, change)
+    with pytest.raises(DataError, match=r"the encoder 'my_net' of my-nets 1\.2, which is not there") as caught:
+        kdbench.explain(copied, only=["gradcam"], device="cpu")
+    assert "--plugin FILE" in str(caught.value.hint)
+
+
+def test_a_loss_that_is_gone_is_not_needed(copied: Path) -> None:
+    changed(copied, lambda record: record["recipe"]["student"]["losses"].update(my_loss={"weight": 1.0}))
+    assert kdbench.explain(copied, only=["gradcam"], device="cpu").made == ("gradcam",)
+
+
+def test_a_run_is_not_set_against_itself(hinton: RunResult) -> None:
+    with pytest.raises(UsageError, match="against itself"):
+        kdbench.explain(hinton.folder, against=hinton.folder, device="cpu")
+
+
+def test_heat_is_the_only_colour_over_a_colour_picture() -> None:
+    picture = np.array([[[255, 0, 0], [0, 255, 0]]], np.uint8)
+    cold, hot = heated(picture, np.zeros((1, 2))), heated(picture, np.ones((1, 2)))
+    assert np.ptp(cold.astype(int), axis=-1).max() <= 3
+    assert np.ptp(hot.astype(int), axis=-1).min() > 60
+
+
+@pytest.mark.parametrize("name", ["tennis forehand", "a class with a name that is much longer than the others"])
+def test_the_names_of_the_rows_lie_inside_the_sheet(tmp_path: Path, name: str) -> None:
+    clip = np.full((1, 4, 8, 8), 200, np.uint8)
+    heat = np.ones((1, 4, 8, 8), np.float32)
+    look = Look("t", "asked for", "t", "t", {"predicted": 0}, {"predicted": name}, [heat], [[heat[0]]], 2.0)
+    draw_clip(look, clip, tmp_path)
+    with Image.open(tmp_path / "t.png") as image:
+        assert (np.asarray(image.convert("L"))[:, :2] > 250).all()
 
 
 def test_another_run_under_other_conditions_is_refused(copied: Path, alone: RunResult) -> None:
