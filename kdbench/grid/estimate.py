@@ -22,9 +22,10 @@ class Estimate:
         seconds: Work of the students, of everything around them, and of the teachers that are missing; one after the
             other, without the start of the processes. None where no earlier run tells.
         disk_bytes: Runs and teachers. None where no earlier run tells.
-        from_others: Methods whose own cost is not known, so that other methods' at the same size stands for it.
+        from_others: Methods whose own cost is not known with these settings, so that what other settings, else other
+            methods, took at the same size stands for it.
         unknown: Labels of cells of which nothing is known.
-        runs: Number of finished runs behind it.
+        runs: Number of finished runs on the data sets and at the presets of the plan, from which it is taken.
     """
 
     seconds: float | None
@@ -35,8 +36,16 @@ class Estimate:
 
 
 def estimate(plan: Plan) -> Estimate:
-    """Estimates a plan: medians of the earlier runs of the method, else of any method, at the same preset and data."""
-    finished = [run for run in stored_runs(plan.options.root)[0] if run.status == FINISHED and run.result.get("cost")]
+    """Estimates a plan: medians of earlier runs on the same data set at the same preset.
+
+    Of the runs of a cell's own recipe, else of its method, else of any method that trains as much.
+    """
+    sizes = {_size_of(cell) for cell in plan.to_make()}
+    finished = [
+        run
+        for run in stored_runs(plan.options.root)[0]
+        if run.status == FINISHED and run.result.get("cost") and _size(run.result) in sizes
+    ]
     known = _Known(finished, plan.options.root)
     seconds, disk, used = 0.0, 0, 0
     others: list[str] = []
@@ -74,12 +83,13 @@ class _Known:
         self._runs: dict[tuple[str, ...], list[_Cost]] = defaultdict(list)
         self._teachers: dict[tuple[str, ...], list[_Cost]] = defaultdict(list)
         for run in runs:
-            size = (str(run.result["dataset"]), str(run.result["preset"]))
+            size = _size(run.result)
             recipe = run.result["recipe"]
             kind = "student" if recipe["student"] else "teacher"
             made = _Cost(_seconds(run.result), _bytes(run.folder))
-            self._runs[(*size, run.method)].append(made)
-            self._runs[(*size, kind, "")].append(made)
+            self._runs[(*size, run.method, _key(recipe))].append(made)
+            self._runs[(*size, run.method, "")].append(made)
+            self._runs[(*size, "", kind)].append(made)
             teacher = run.result.get("teacher")
             if recipe["teacher"] and teacher:
                 trained = _Cost(
@@ -90,21 +100,29 @@ class _Known:
 
     def run(self, planned: PlannedCell) -> _Cost | None:
         """Cost of a cell without its teacher."""
-        cell = planned.cell
-        size = (cell.dataset.card.name, cell.preset)
-        if held := self._runs.get((*size, cell.method)):
-            return _middle(held)
-        held = self._runs.get((*size, "student" if cell.recipe.student else "teacher", ""))
+        cell, size = planned.cell, _size_of(planned)
+        if own := self._runs.get((*size, cell.method, _key(cell.recipe.model_dump(mode="json")))):
+            return _middle(own)
+        kind = "student" if cell.recipe.student else "teacher"
+        held = self._runs.get((*size, cell.method, "")) or self._runs.get((*size, "", kind))
         return _middle(held, own=False) if held else None
 
     def teacher(self, planned: PlannedCell) -> _Cost | None:
         """Cost of a cell's teacher."""
         cell = planned.cell
         assert cell.recipe.teacher is not None
-        size = (cell.dataset.card.name, cell.preset)
+        size = _size_of(planned)
         same = self._teachers.get((*size, _key(cell.recipe.teacher.model_dump(mode="json"))))
         held = same or self._teachers.get((*size, ""))
         return _middle(held) if held else None
+
+
+def _size(result: Mapping[str, Any]) -> tuple[str, str]:
+    return str(result["dataset"]), str(result["preset"])
+
+
+def _size_of(planned: PlannedCell) -> tuple[str, str]:
+    return planned.cell.dataset.card.name, planned.cell.preset
 
 
 def _seconds(result: Mapping[str, Any]) -> float:

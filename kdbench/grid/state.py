@@ -11,6 +11,7 @@ from filelock import FileLock, Timeout
 
 from kdbench.errors import KdbenchError
 from kdbench.results.files import read_json, write_json
+from kdbench.results.store import SCHEMA_VERSION
 
 DONE, FAILED, OOM, TIMEOUT, INTERRUPTED, RUNNING, TO_DO = (
     "done",
@@ -69,10 +70,14 @@ def _of_run(path: Path) -> State:
         result: Any = read_json(path)
         status = _OF_RUN[result["status"]]
         accuracy = float(result["metrics"]["accuracy"]) if status == DONE else None
+        version = result.get("schema_version", SCHEMA_VERSION)
     except KdbenchError as error:
         return State(FAILED, error.message)
     except (KeyError, TypeError):
         return State(FAILED, f"{path} is no result of a run")
+    if version != SCHEMA_VERSION:
+        why = f"its result has version {version}, and this kdbench reads {SCHEMA_VERSION}: remove {path.parent}"
+        return State(FAILED, f"{why} to train it again")
     return State(status, str(result.get("message") or ""), accuracy)
 
 

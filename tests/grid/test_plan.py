@@ -99,6 +99,7 @@ def written(folder: Path, **result: Any) -> Path:
         ({"status": "running"}, "interrupted"),
         ({"status": "finished", "metrics": None}, "failed"),
         ({"status": "melted"}, "failed"),
+        ({"status": "finished", "metrics": {"accuracy": 0.5}, "schema_version": 99}, "failed"),
         ({}, "failed"),
     ],
 )
@@ -167,6 +168,22 @@ def test_the_cost_is_that_of_earlier_runs_and_a_teacher_counts_once(tmp_path: Pa
     assert cost.seconds == pytest.approx(4 * 12 + 100)
     assert cost.from_others == ("student_only",)
     assert cost.runs == 2
+    other = {"conditions": {}, "seed": 0, "method": "rkd", "protocol": "x", "recipe": recipe, "cost": spent}
+    other |= {"schema_version": 1, "dataset": "utd_mhad", "preset": "small"}
+    written(tmp_path / "other", status="finished", metrics={"accuracy": 0.5}, **other)
+    assert estimate(made).runs == 2
+
+
+def test_a_cost_that_other_settings_had_is_said_to_be_theirs(tmp_path: Path) -> None:
+    earlier = plan(tmp_path, "student_only")
+    recipe = earlier.cells[0].cell.recipe.model_dump(mode="json")
+    spent = {"train_seconds": 10.0, "teacher_seconds": None, "seconds_this_process": 12.0}
+    result = {"schema_version": 1, "method": "student_only", "dataset": "motionsim", "protocol": "x", "seed": 0}
+    result |= {"preset": "smoke", "conditions": {}, "recipe": recipe, "cost": spent, "teacher": None}
+    written(earlier.cells[0].folder, status="finished", metrics={"accuracy": 0.5}, **result)
+    assert estimate(plan(tmp_path, "student_only", seeds=2)).from_others == ()
+    longer = plan(tmp_path, "student_only", set=WORLD | {"student": {"train": {"epochs": 50}}})
+    assert estimate(longer).from_others == ("student_only",)
 
 
 def test_jobs_share_the_cores_and_take_turns_on_the_gpus() -> None:
