@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +11,13 @@ from kdbench.comparison.groups import NEVER_ACROSS, Group, between, grouped
 from kdbench.comparison.reference import references
 from kdbench.comparison.result import Comparison
 from kdbench.comparison.scores import read_group
-from kdbench.comparison.subjects import subject_pattern, subjects_of
+from kdbench.comparison.subjects import subject_pattern, subjects_of, subjects_train
 from kdbench.comparison.table import ABOUT, GroupTable, build_table
 from kdbench.errors import DataError, UsageError, unknown
 from kdbench.resources import runs_folder
 from kdbench.results.store import StoredRun, Unreadable, stored_runs
 from kdbench.statistics import Scope
+from kdbench.statistics.scope import way_named
 
 PAIRED_BY = ("accuracy", "macro_f1")
 
@@ -59,6 +59,7 @@ def compare(
     """
     if about not in ABOUT:
         raise unknown("population", about, ABOUT)
+    way_named(ABOUT[about], way)
     if metric not in PAIRED_BY:
         raise unknown("metric to compare pairs by", metric, PAIRED_BY)
     root = runs_folder(Path(out) if out is not None else None)
@@ -70,8 +71,7 @@ def compare(
         raise _nothing_finished(root, wanted, broken)
     if methods:
         _check_comparable(groups, methods)
-    patterns = {name: subject_pattern(name) for name in {str(group.conditions["dataset"]) for group in groups}}
-    tables = tuple(_table(group, patterns, about, metric, way) for group in groups)
+    tables = tuple(_table(group, about, metric, way) for group in groups)
     shown = references(dataset) if reference else ()
     return Comparison(about, metric, tables, tuple(broken), tuple(shown))
 
@@ -143,19 +143,33 @@ def _check_comparable(groups: Sequence[Group], methods: Iterable[str]) -> None:
         )
 
 
-def _table(
-    group: Group, patterns: Mapping[str, re.Pattern[str] | None], about: str, metric: str, way: str | None
-) -> GroupTable:
+def _table(group: Group, about: str, metric: str, way: str | None) -> GroupTable:
+    """The table of a group.
+
+    Raises:
+        UsageError: It cannot be made; the message names it, since the others could be.
+    """
+    try:
+        return _built(group, about, metric, way)
+    except UsageError as error:
+        narrow = "Other tables can be had by --dataset, --protocol, --preset and --method."
+        hint = f"{error.hint} {narrow}" if error.hint else narrow
+        raise UsageError(f"{group.title}: {error.message}", hint=hint) from error
+
+
+def _built(group: Group, about: str, metric: str, way: str | None) -> GroupTable:
     results = read_group(group)
+    dataset, protocol = str(group.conditions["dataset"]), str(group.conditions["protocol"])
     one = next((one for cells in results.values() for one in cells.values()), None)
     if one is None:
         return build_table(group, results, np.array([]), about=about, metric=metric, way=way)
-    subjects = subjects_of(patterns[str(group.conditions["dataset"])], one.trials.tolist())
+    subjects = subjects_of(subject_pattern(dataset), one.trials.tolist())
     if subjects is None:
         if ABOUT[about] is Scope.NEW_SUBJECTS:
             raise UsageError(
-                f"{group.conditions['dataset']} does not tell its subjects apart, so nothing can be said of new ones",
+                f"{dataset} does not tell its subjects apart, so nothing can be said of new ones",
                 hint="Ask about these: --about these-subjects",
             )
         subjects = np.full(len(one.trials), "all")
-    return build_table(group, results, subjects, about=about, metric=metric, way=way)
+    trained = subjects_train(dataset, protocol)
+    return build_table(group, results, subjects, about=about, metric=metric, way=way, trained=trained)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kdbench.comparison.pictures import head, new_figure, nothing, short, shown_rows
+from kdbench.comparison.pictures import MOST_MARKS, head, new_figure, note_hidden, nothing, short, shown_rows
 from kdbench.comparison.sheets import label
 from kdbench.comparison.table import GroupTable
 from kdbench.errors import DataError
@@ -17,7 +17,6 @@ from kdbench.results.plots import COLOURS
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MOST_CURVES = 12
 _LINES = ("-", "--")
 
 
@@ -29,17 +28,15 @@ def curves(table: GroupTable) -> Figure | None:
     """
     from matplotlib.ticker import MaxNLocator
 
-    held = {
-        row.method: [_records(run.folder) for run in table.group.runs[row.method].values()]
-        for row in shown_rows(table, MOST_CURVES)
-    }
+    chosen = shown_rows(table, MOST_MARKS)
+    held = {row.method: [_records(run.folder) for run in table.group.runs[row.method].values()] for row in chosen}
     held = {method: runs for method, runs in held.items() if runs and all(runs)}
     if not held:
         return None
     panels = ["accuracy", "ce"] + (["validation"] if any(_has(runs, "validation") for runs in held.values()) else [])
     figure = new_figure(3.2 + 3.8 * len(panels), 4.4)
-    hidden = len(table.ranked) - len(held)
-    rest = f"; {hidden} methods without curves of their own are left out" if hidden > 0 else ""
+    without = len(chosen) - len(held)
+    rest = f"; {without} methods have no curves" if without else ""
     head(figure, f"Learning curves · {table.group.title}", f"mean over seeds; band: lowest to highest seed{rest}")
     names = {row.method: short(label(row)) for row in table.ranked}
     all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
@@ -69,6 +66,7 @@ def curves(table: GroupTable) -> Figure | None:
             axes.set_ylim(bottom=0)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
     figure.legend(*all_axes[0].get_legend_handles_labels(), loc="outside right center", fontsize=8)
+    note_hidden(figure, table, MOST_MARKS)
     return figure
 
 

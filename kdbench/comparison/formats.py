@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Callable
@@ -75,6 +76,10 @@ def as_json(comparison: Comparison) -> str:
             for number, table in enumerate(comparison.tables, 1)
         ],
         "left_out": [{"folder": one.folder.name, "why": one.why} for one in comparison.left_out],
+        "rankings": [
+            {"tables": [number for number, _ in one.blocks], **dataclasses.asdict(one.ranks)}
+            for one in comparison.rankings
+        ],
         "references": [vars(one) for one in comparison.references],
     }
     for name in ("methods", "pairs", "seeds", "per_class"):

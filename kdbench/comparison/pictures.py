@@ -25,7 +25,7 @@ MOST_ROWS = 30
 """Methods that a picture shows at most: the best ones, the student alone and the controls."""
 MOST_MARKS = 16
 """The same where methods are told apart by their marks."""
-NAME_LENGTH = 34
+NAME_LENGTH = 40
 _MARKERS = "os^Dv<>Pph*X"
 _RC: dict[Any, Any] = STYLE | {"text.parse_math": False, "svg.fonttype": "path", "svg.hashsalt": "kdbench"}
 
@@ -75,7 +75,6 @@ def pictures(comparison: Comparison) -> list[Picture]:
         ("per_class_gain", class_gain),
         ("confusion_difference", confusion_difference),
         ("learning_curves", curves),
-        ("critical_difference", rank_diagram),
     )
     found = []
     with mpl.rc_context(_RC):
@@ -86,6 +85,9 @@ def pictures(comparison: Comparison) -> list[Picture]:
                     place = re.sub(r"[^A-Za-z0-9]+", "_", table.group.title).strip("_")
                     heading = f"{name.replace('_', ' ').capitalize()}: {table.group.title}"
                     found.append(Picture(f"table{number}_{place}_{name}", heading, figure))
+        for number, ranking in enumerate(comparison.rankings, 1):
+            heading = f"Mean ranks over {ranking.ranks.blocks} blocks that share no subject"
+            found.append(Picture(f"critical_difference{number}", heading, rank_diagram(ranking)))
     return found
 
 
@@ -270,8 +272,9 @@ def head(figure: Figure, title: str, line: str) -> None:
 
 
 def short(name: str, length: int = NAME_LENGTH) -> str:
-    """A name that fits beside an axis."""
-    return name if len(name) <= length else f"{name[: length - 1]}…"
+    """A name that fits beside an axis, shortened in its middle: variants of a method differ at their ends."""
+    head, tail = length // 2, (length - 1) // 2
+    return name if len(name) <= length else f"{name[:head]}…{name[-tail:]}"
 
 
 def colour_of(row: Row) -> str:

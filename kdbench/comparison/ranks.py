@@ -4,34 +4,33 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kdbench.comparison.blocks import Ranking
 from kdbench.comparison.pictures import INK, head, new_figure, short
 from kdbench.comparison.sheets import p_text
-from kdbench.comparison.table import GroupTable
 from kdbench.results.plots import COLOURS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def rank_diagram(table: GroupTable) -> Figure | None:
-    """Mean ranks on a line; bars join methods that cannot be told apart. None where the subjects are too few."""
-    ranks = table.ranks
-    if ranks is None:
-        return None
+def rank_diagram(ranking: Ranking) -> Figure:
+    """Mean ranks on a line; bars join methods that cannot be told apart."""
+    ranks = ranking.ranks
     count = len(ranks.methods)
     half = (count + 1) // 2
     bars = 0.28 * len(ranks.groups)
     figure = new_figure(10, 2.2 + 0.3 * half + 0.25 * bars)
     head(
         figure,
-        f"Mean ranks over {ranks.blocks} subjects · {table.group.title}",
+        f"Mean ranks over {ranks.blocks} blocks that share no subject",
         f"Friedman p {p_text(ranks.p)}; critical difference {ranks.critical_difference:.2f} (Nemenyi, 5 %); "
         f"about {ranks.about}",
     )
     axes = figure.subplots()
     axes.axis("off")
     depth = 0.6 + bars
-    axes.set_xlim(1 - 0.45 * (count - 1) - 0.3, count + 0.45 * (count - 1) + 0.3)
+    # Names lie beside these limits: the layout then leaves them the room that they need.
+    axes.set_xlim(1 - 0.12 * (count - 1), count + 0.12 * (count - 1))
     axes.set_ylim(-(depth + 0.5 * half), 1.5)
     axes.plot([1, count], [0, 0], color=INK, lw=1.2)
     for tick in range(1, count + 1):

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kdbench.comparison.blocks import Ranking, rankings
 from kdbench.comparison.conditions import Difference
 from kdbench.comparison.controls import better
 from kdbench.comparison.groups import between
 from kdbench.comparison.reference import Reference
-from kdbench.comparison.scores import METRICS
 from kdbench.comparison.table import GroupTable, Row
 from kdbench.results.store import FINISHED, Unreadable
+from kdbench.statistics import METRICS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,6 +38,11 @@ class Comparison:
     tables: tuple[GroupTable, ...]
     left_out: tuple[Unreadable, ...]
     references: tuple[Reference, ...] = ()
+
+    @cached_property
+    def rankings(self) -> tuple[Ranking, ...]:
+        """Friedman's test and critical differences over tables that share no subject; empty below six of them."""
+        return rankings(self.tables)
 
     def apart(self, table: GroupTable) -> tuple[Difference, ...]:
         """What keeps a table apart from the first one."""
@@ -120,6 +127,7 @@ def _method_record(table: GroupTable, row: Row) -> tuple[GroupTable, dict[str, A
         "control": row.control,
         "teacher": row.teacher,
         "teacher_accuracy": row.teacher_accuracy,
+        "teacher_leaks": row.teacher_leaks,
         "test_modalities": row.test_modalities,
         "tuning": row.tuning,
         "selection": row.selection,
@@ -142,6 +150,7 @@ def _cells(table: GroupTable, row: Row) -> list[tuple[GroupTable, dict[str, Any]
             "state": state,
             **{name: metrics.get(name) for name in METRICS},
             "teacher_accuracy": teacher.get("accuracy"),
+            "teacher_leaks": bool(teacher.get("leaks")),
             "folder": run.folder.name if run and state == FINISHED else None,
         }
         found.append((table, record))

@@ -13,9 +13,8 @@ import numpy as np
 from kdbench.comparison.groups import Group
 from kdbench.errors import DataError, UsageError
 from kdbench.results.store import StoredRun
-from kdbench.statistics import Scores, macro_f1_scores, paired_scores
+from kdbench.statistics import METRICS, Scores, contributions, paired_scores
 
-METRICS = ("accuracy", "macro_f1", "weighted_f1")
 TOLERANCE = 1e-6
 _READERS = 4
 
@@ -37,11 +36,7 @@ class Tested:
     @cached_property
     def scores(self) -> dict[str, np.ndarray]:
         """Metric → what each trial contributes to it, `(N,)`, averaged over shuffles; its mean is the metric."""
-        return {
-            "accuracy": (self.predicted == self.labels).mean(axis=0),
-            "macro_f1": macro_f1_scores(self.predicted, self.labels).mean(axis=0),
-            "weighted_f1": weighted_f1_scores(self.predicted, self.labels).mean(axis=0),
-        }
+        return {metric: contributions(self.predicted, self.labels, metric).mean(axis=0) for metric in METRICS}
 
 
 def tested(run: StoredRun) -> Tested:
@@ -88,38 +83,6 @@ def paired(results: dict[str, dict[int, Tested]], rows: Iterable[str], subjects:
         subjects,
         metric=metric,
     )
-
-
-def weighted_f1_scores(predictions: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """What each trial contributes to the weighted F1, so that the mean over the trials is the weighted F1 itself.
-
-    With shares n_c of true, p_c of predicted and t_c of rightly predicted trials, the weighted F1 is
-    Σ_c g_c, g_c = 2 n_c t_c / (n_c + p_c), homogeneous of degree one in the shares. By Euler's theorem it is the mean
-    of its derivative along each trial, which is its value plus the trial's empirical influence (as in
-    `kdbench.statistics.macro_f1_scores`): for class y predicted as p,
-
-        2 t_y p_y / (n_y + p_y)² − 2 n_p t_p / (n_p + p_p)² + 1(p = y) · 2 n_y / (n_y + p_y).
-
-    Args:
-        predictions: Class indices `(S, N)`.
-        labels: Class indices `(N,)`.
-
-    Returns:
-        `(S, N)`; single values may lie outside [0, 1].
-    """
-    classes = int(max(labels.max(), predictions.max())) + 1
-    true = np.bincount(labels, minlength=classes)
-    values = np.empty(predictions.shape)
-    for row, predicted in enumerate(predictions):
-        given = np.bincount(predicted, minlength=classes)
-        right = predicted == labels
-        hit = np.bincount(labels[right], minlength=classes)
-        either = np.maximum(true + given, 1)
-        of_true = 2 * hit * given / either**2
-        of_given = 2 * true * hit / either**2
-        of_hit = 2 * true / either
-        values[row] = of_true[labels] - of_given[predicted] + right * of_hit[labels]
-    return values
 
 
 def _attempt(run: StoredRun) -> Tested | str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kdbench.comparison.blocks import Ranking
 from kdbench.comparison.conditions import shown
 from kdbench.comparison.controls import better
 from kdbench.comparison.result import Comparison
@@ -38,12 +39,13 @@ class Sheet:
 
 
 def sheets(comparison: Comparison) -> list[Sheet]:
-    """Every sheet: results, conditions, cost and pairs of each table, then published numbers."""
+    """Every sheet: results, conditions, cost and pairs of each table, then mean ranks, then published numbers."""
     found: list[Sheet] = []
     for number, table in enumerate(comparison.tables, 1):
         found += [_results(comparison, table, number), _conditions(table), _cost(table)]
         if table.pairs:
             found.append(_pairs(table))
+    found += [_ranks(ranking) for ranking in comparison.rankings]
     if comparison.references:
         found.append(_references(comparison))
     return found
@@ -85,11 +87,7 @@ def p_text(p: float | None) -> str:
 
 def needed_text(pair: PairSummary) -> str:
     """How many seeds or subjects would tell a pair apart."""
-    if pair.needed is None:
-        return NONE
-    if pair.needed.number is None:
-        return f"more {pair.needed.of} would not do"
-    return f"{pair.needed.number} {pair.needed.of}"
+    return pair.needed.sentence if pair.needed else NONE
 
 
 def _results(comparison: Comparison, table: GroupTable, number: int) -> Sheet:
@@ -124,6 +122,7 @@ def _results(comparison: Comparison, table: GroupTable, number: int) -> Sheet:
         *_across(table),
         *_missing(table),
         *_oracle(table),
+        *_leaks(table),
         *_controls(table),
         *table.notes,
     ]
@@ -132,11 +131,11 @@ def _results(comparison: Comparison, table: GroupTable, number: int) -> Sheet:
             "SD is the sample standard deviation over seeds (n − 1); a gain is at equal seeds and trials, in points of "
             f"{metric_name(table)}, its interval by {table.comparison.way}; a reading holds after Holm's correction"
         )
-    if table.ranks:
-        notes.append(
-            f"Friedman over {table.ranks.blocks} subjects: p {p_text(table.ranks.p)}; mean ranks further apart than "
-            f"{table.ranks.critical_difference:.2f} differ (Nemenyi); about {table.ranks.about}"
-        )
+        if len(table.ranked) > 2 and len(table.group.seeds) > 1:
+            notes.append(
+                "how much seeds matter is learnt from all methods together: intervals of one far less stable than the "
+                "others are too short"
+            )
     return Sheet(f"Table {number}: {table.group.title}", about(table), headers, rows, tuple(notes), frozenset({0, 7}))
 
 
@@ -180,6 +179,16 @@ def _oracle(table: GroupTable) -> list[str]:
     return []
 
 
+def _leaks(table: GroupTable) -> list[str]:
+    named = ", ".join(row.method for row in table.rows if row.teacher_leaks)
+    if not named:
+        return []
+    return [
+        f"(leaks), {named}: the teacher was trained on the sensor recordings of the test trials, so its accuracy says "
+        "nothing of unseen performances"
+    ]
+
+
 def _controls(table: GroupTable) -> list[str]:
     """What the controls are and mean; what to run where they, or the student alone, are not there."""
     rows = [row for row in table.ranked if row.teacher]
@@ -203,7 +212,7 @@ def _conditions(table: GroupTable) -> Sheet:
         (
             label(row),
             row.teacher or NONE,
-            percent(row.teacher_accuracy),
+            percent(row.teacher_accuracy) + (" (leaks)" if row.teacher_leaks else ""),
             row.test_modalities or NONE,
             row.tuning or NONE,
             row.selection or NONE,
@@ -280,6 +289,28 @@ def _pairs(table: GroupTable) -> Sheet:
         rows,
         tuple(notes),
         frozenset({0, 1, 5, 6}),
+    )
+
+
+def _ranks(ranking: Ranking) -> Sheet:
+    ranks = ranking.ranks
+    rows = tuple(
+        (method, f"{rank:.2f}", ", ".join(f"{place}" for place, group in enumerate(ranks.groups, 1) if method in group))
+        for method, rank in zip(ranks.methods, ranks.mean_ranks, strict=True)
+    )
+    notes = (
+        f"blocks: {'; '.join(f'table {number}, {title}' for number, title in ranking.blocks)}",
+        f"mean ranks further apart than {ranks.critical_difference:.2f} differ (Nemenyi, 5 % over all pairs); methods "
+        "of a common set cannot be told apart",
+        "folds of one data set train on common subjects, which the test does not allow for",
+    )
+    return Sheet(
+        f"Mean ranks over {ranks.blocks} blocks that share no subject",
+        f"Friedman's test: p {p_text(ranks.p)}; about {ranks.about}",
+        ("Method", "Mean rank", "Not told apart (set)"),
+        tuple((method, rank, sets or NONE) for method, rank, sets in rows),
+        notes,
+        frozenset({0, 2}),
     )
 
 

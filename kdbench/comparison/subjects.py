@@ -49,3 +49,14 @@ def subject_pattern(dataset: str) -> re.Pattern[str] | None:
         if name:
             parts.append(f"(?P<{name}>.+?)")
     return re.compile(f"^{''.join(parts)}$")
+
+
+def subjects_train(dataset: str, protocol: str) -> bool:
+    """Whether a protocol lets subjects that test train as well; False where its card is not known any more."""
+    from kdbench.data.card import load_card
+    from kdbench.data.protocol import rule_of
+
+    try:
+        return COLUMN not in rule_of(load_card(dataset), protocol).disjoint
+    except KdbenchError:
+        return False

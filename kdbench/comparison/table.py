@@ -13,19 +13,10 @@ import numpy as np
 
 from kdbench.comparison.controls import Reading, control_of, lead, read_gain
 from kdbench.comparison.groups import Group
-from kdbench.comparison.scores import METRICS, Tested, paired
-from kdbench.results.gain import alone_for
+from kdbench.comparison.scores import Tested, paired
+from kdbench.results.gain import PLAIN, alone_for
 from kdbench.results.store import StoredRun
-from kdbench.statistics import (
-    MIN_BLOCKS,
-    Comparison,
-    PairSummary,
-    RankComparison,
-    Scope,
-    Scores,
-    compare_ranks,
-    compare_scores,
-)
+from kdbench.statistics import METRICS, Comparison, PairSummary, Scope, Scores, compare_scores
 from kdbench.statistics.intervals import infer_t
 
 ABOUT = {"these-subjects": Scope.THESE_SUBJECTS, "new-subjects": Scope.NEW_SUBJECTS}
@@ -86,6 +77,7 @@ class Row:
         control: Which control it is, if any.
         teacher: What taught it; None without a teacher.
         teacher_accuracy: The teacher's own, mean over the seeds; None where one is missing.
+        teacher_leaks: Whether the teacher was trained on the sensor recordings of the test trials.
         test_modalities: What the reported network sees at test time.
         tuning: How its hyper-parameters were chosen.
         selection: Which epoch is reported; `(oracle)` where the test part chose it.
@@ -100,6 +92,7 @@ class Row:
     control: str | None
     teacher: str | None
     teacher_accuracy: float | None
+    teacher_leaks: bool
     test_modalities: str
     tuning: str
     selection: str
@@ -115,7 +108,6 @@ class GroupTable:
         rows: Complete methods, the best first, then those with a missing cell.
         comparison: All pairs of the complete methods, by the chosen metric; None where no method is complete.
         results: Row → seed → predictions.
-        ranks: Friedman's test over the subjects; None where they, or the methods, are too few.
         notes: What a reader has to know besides.
         about: Whom intervals and tests speak of: `these-subjects` or `new-subjects`.
         metric: What pairs were compared by.
@@ -124,7 +116,6 @@ class GroupTable:
     group: Group
     rows: tuple[Row, ...]
     comparison: Comparison | None
-    ranks: RankComparison | None
     results: Mapping[str, Mapping[int, Tested]] = field(repr=False)
     notes: tuple[str, ...]
     about: str
@@ -149,6 +140,7 @@ def build_table(
     about: str,
     metric: str,
     way: str | None,
+    trained: bool = False,
 ) -> GroupTable:
     """Compares the methods of a group.
 
@@ -159,6 +151,7 @@ def build_table(
         about: Whom the statement is about, a name of `ABOUT`.
         metric: What pairs are compared by.
         way: How intervals of differences are made; by default the scope's first, or `t` for many pairs.
+        trained: Whether the subjects that test also train.
 
     Raises:
         UsageError: The scope or the way cannot be had with this data.
@@ -166,15 +159,14 @@ def build_table(
     complete = list(group.complete)
     scope = ABOUT[about]
     compared: Comparison | None = None
-    ranks = None
     measures: dict[str, dict[str, Measure]] = {row: {} for row in complete}
     if complete:
         many = len(complete) * (len(complete) - 1) // 2 > BOOTSTRAP_UP_TO
         complete.sort(key=lambda row: -np.mean([one.scores[metric].mean() for one in results[row].values()]))
         scores = paired(results, complete, subjects, metric)
-        compared = compare_scores(scores, scope=scope, way=way or ("t" if many else None))
-        if len(complete) > 2 and len(scores.subject_names) >= MIN_BLOCKS:
-            ranks = compare_ranks(complete, scores.by_subject, about="new subjects, with these trained networks")
+        # One method has no pairs, whatever way they would be compared in.
+        wanted = way if len(complete) > 1 else None
+        compared = compare_scores(scores, scope=scope, way=wanted or ("t" if many else None))
         for name in METRICS:
             of = scores if name == metric else paired(results, complete, subjects, name)
             for row, measure in zip(complete, _measures(of, scope), strict=True):
@@ -182,7 +174,10 @@ def build_table(
     alike = _alike(group, complete)
     rows = [_row(group, row, measures.get(row, {}), compared, alike.get(row, ())) for row in group.rows]
     rows.sort(key=lambda row: (not row.measures, -row.measures[metric].mean if row.measures else 0, row.method))
-    return GroupTable(group, tuple(rows), compared, ranks, results, _notes(group, compared), about, metric)
+    notes = list(_notes(group, compared))
+    if trained and scope is Scope.NEW_SUBJECTS:
+        notes.insert(0, "the subjects that test also train here: new subjects are ones that would train as well")
+    return GroupTable(group, tuple(rows), compared, results, tuple(notes), about, metric)
 
 
 def _measures(scores: Scores, scope: Scope) -> list[Measure]:
@@ -233,6 +228,7 @@ def _row(
         control=control_of(first.result["recipe"]) if first else None,
         teacher=_teacher(first.result["recipe"]) if first and student else None,
         teacher_accuracy=plain.fmean(one["accuracy"] for one in taught) if taught and student and measures else None,
+        teacher_leaks=student and any(one.get("leaks") for one in taught),
         test_modalities=", ".join(first.conditions["test_modalities"]) if first else "",
         tuning=tuning_label(first.conditions.get("tuning")) if first else "",
         selection=selection_label(first.conditions) if first else "",
@@ -246,7 +242,7 @@ def _gain(group: Group, row: str, compared: Comparison | None, alike: Sequence[s
     if compared is None or first[row].result["recipe"].get("student") is None:
         return None
     name = alone_for(first[row].result)
-    alone = next((other for other in alike if first[other].method == name), None)
+    alone = next((other for other in alike if first[other].method == name and _plain(first[other])), None)
     if alone is None or alone == row:
         return None
     controls = [other for other in alike if control_of(first[other].result["recipe"])]
@@ -254,6 +250,11 @@ def _gain(group: Group, row: str, compared: Comparison | None, alike: Sequence[s
     sign = 1 if pair.first == row else -1
     low, high = sorted((sign * pair.interval.low, sign * pair.interval.high))
     return Gain(alone, lead(pair, row), low, high, pair.p_holm, read_gain(compared, row, alone, controls))
+
+
+def _plain(run: StoredRun) -> bool:
+    """Whether a student alone learns by plain cross-entropy; one whose losses were changed does not stand for it."""
+    return bool(run.result["recipe"]["student"]["losses"] == PLAIN)
 
 
 def _teacher(recipe: Mapping[str, Any]) -> str | None:

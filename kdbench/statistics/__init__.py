@@ -1,7 +1,8 @@
 """Statistics of paired results: estimates, intervals, tests, and what it would take to tell two methods apart.
 
 Arrays and names in, frozen dataclasses out; nothing here knows of runs, folders or the command line. The usual way in
-is `from_predictions` or `paired_scores`, then `compare_scores`; `compare_ranks` answers for many methods at once.
+is `from_predictions` or `paired_scores`, then `compare_scores`; `compare_ranks` answers for many methods over many data
+sets or folds.
 Every number is a share in [0, 1] (a difference in [-1, 1]); points are for whoever prints them.
 
 What is offered, and to whom its statement applies, was decided by measured coverage: see
@@ -15,9 +16,10 @@ from kdbench.statistics.mcnemar import McNemar, SeedTable, mcnemar
 from kdbench.statistics.power import Needed
 from kdbench.statistics.ranks import MIN_BLOCKS, RankComparison, compare_ranks
 from kdbench.statistics.scope import Scope, offered, statement
-from kdbench.statistics.scores import Scores, from_predictions, macro_f1_scores, paired_scores
+from kdbench.statistics.scores import METRICS, Scores, contributions, from_predictions, paired_scores
 
 __all__ = [
+    "METRICS",
     "MIN_BLOCKS",
     "Comparison",
     "Interval",
@@ -32,9 +34,9 @@ __all__ = [
     "Verdict",
     "compare_ranks",
     "compare_scores",
+    "contributions",
     "from_predictions",
     "holm",
-    "macro_f1_scores",
     "mcnemar",
     "offered",
     "paired_scores",

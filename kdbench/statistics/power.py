@@ -26,7 +26,7 @@ class Needed:
             be large enough.
         power: The chance of showing it.
         level: Confidence of the test, stricter than the intervals' where many pairs are tested.
-        sentence: The same for a person.
+        sentence: How many, for a person.
     """
 
     of: str
@@ -79,19 +79,19 @@ def needed(spread: Spread, *, scope: Scope, seeds: int, alpha: float, power: flo
             float(difference) if difference < 1 else None,
             power,
             1 - alpha,
-            _sentence(of, int(number), seeds, power),
+            _sentence(of, int(number), seeds),
         )
         for number, difference in zip(first, detectable, strict=True)
     ]
 
 
-def _sentence(of: str, number: int, seeds: int, power: float) -> str:
+def _sentence(of: str, number: int, seeds: int) -> str:
     if number:
-        return f"about {number} {of} would be needed if the difference is as measured ({power:.0%} power)"
+        return f"about {number} {of}"
     if of == "seeds" and seeds == 1:
-        return "one seed does not say how many would be needed; run two more"
+        return "one seed does not say"
     other = {"seeds": "trials", "subjects": "seeds"}[of]
-    return f"no number of {of} up to {LARGEST} would tell them apart at these variances; more {other} might"
+    return f"no number of {of}; more {other} might"
 
 
 def _critical(

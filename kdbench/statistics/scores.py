@@ -11,7 +11,7 @@ import numpy as np
 
 from kdbench.errors import DataError, UsageError, unknown
 
-METRICS = ("accuracy", "macro_f1")
+METRICS = ("accuracy", "macro_f1", "weighted_f1")
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,14 +67,6 @@ class Scores:
         """The metric of every method at every seed, `(M, R)`."""
         return self.values.mean(axis=2)
 
-    @cached_property
-    def by_subject(self) -> np.ndarray:
-        """The mean score of every method on every subject, over the seeds, `(M, subjects)`."""
-        _, code = np.unique(self.subjects, return_inverse=True)
-        over_seeds = self.values.mean(axis=1)
-        sums = np.stack([np.bincount(code, weights=row) for row in over_seeds])
-        return sums / np.bincount(code)
-
 
 def paired_scores(
     results: Mapping[str, Mapping[int, Any]], subjects: Sequence[Any] | np.ndarray, *, metric: str = "accuracy"
@@ -126,7 +118,7 @@ def from_predictions(
         predictions: Method → seed → predicted class indices `(N,)`, the trials in one order for all.
         labels: True class indices `(N,)`.
         subjects: `(N,)`: who performed each trial.
-        metric: `accuracy`, or `macro_f1` (over the classes present in the labels).
+        metric: `accuracy`, `macro_f1` (over the classes present in the labels) or `weighted_f1`.
 
     Raises:
         UsageError: An unknown metric, labels of another shape; otherwise as `paired_scores`.
@@ -140,8 +132,21 @@ def from_predictions(
         raise UsageError(f"labels are {truth.shape}, expected {paired.subjects.shape}: one for each trial")
     if min(truth.min(), predicted.min()) < 0:
         raise DataError("a label or a prediction is negative, expected class indices from 0 on")
-    values = (predicted == truth).astype(np.float64) if metric == "accuracy" else macro_f1_scores(predicted, truth)
+    values = contributions(predicted, truth, metric)
     return Scores(paired.methods, paired.seeds, values, paired.subjects, metric)
+
+
+def contributions(predictions: np.ndarray, labels: np.ndarray, metric: str) -> np.ndarray:
+    """What each trial contributes to a metric of `METRICS`, so that the mean over the trials is the metric.
+
+    Args:
+        predictions: Class indices `(…, N)`.
+        labels: Class indices `(N,)`.
+        metric: Its name.
+    """
+    if metric == "accuracy":
+        return (predictions == labels).astype(np.float64)
+    return {"macro_f1": macro_f1_scores, "weighted_f1": weighted_f1_scores}[metric](predictions, labels)
 
 
 def macro_f1_scores(predictions: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -180,3 +185,36 @@ def macro_f1_scores(predictions: np.ndarray, labels: np.ndarray) -> np.ndarray:
     mean = f1[:, present].mean(axis=1, keepdims=True)
     influence = (2 * right - f1[:, labels]) / either[:, labels] - f1[rows, flat] / either[rows, flat]
     return (mean + len(labels) / len(present) * influence).reshape(predictions.shape)
+
+
+def weighted_f1_scores(predictions: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """What each trial contributes to the weighted F1, so that the mean over the trials is the weighted F1 itself.
+
+    With shares n_c of true, p_c of predicted and t_c of rightly predicted trials, the weighted F1 is
+    Σ_c g_c, g_c = 2 n_c t_c / (n_c + p_c), homogeneous of degree one in the shares. By Euler's theorem it is the mean
+    of its derivative along each trial, which is its value plus the trial's empirical influence (as in
+    `macro_f1_scores`): for class y predicted as p,
+
+        2 t_y p_y / (n_y + p_y)² − 2 n_p t_p / (n_p + p_p)² + 1(p = y) · 2 n_y / (n_y + p_y).
+
+    Args:
+        predictions: Class indices `(…, N)`.
+        labels: Class indices `(N,)`.
+
+    Returns:
+        `(…, N)`; single values may lie outside [0, 1].
+    """
+    classes = int(max(labels.max(), predictions.max())) + 1
+    true = np.bincount(labels, minlength=classes)
+    values = np.empty(predictions.shape)
+    for place in np.ndindex(predictions.shape[:-1]):
+        predicted = predictions[place]
+        given = np.bincount(predicted, minlength=classes)
+        right = predicted == labels
+        hit = np.bincount(labels[right], minlength=classes)
+        either = np.maximum(true + given, 1)
+        of_true = 2 * hit * given / either**2
+        of_given = 2 * true * hit / either**2
+        of_hit = 2 * true / either
+        values[place] = of_true[labels] - of_given[predicted] + right * of_hit[labels]
+    return values

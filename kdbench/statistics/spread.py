@@ -161,7 +161,7 @@ def _refuse_too_few(subjects: Subjects, scope: Scope) -> None:
     if scope is Scope.NEW_SUBJECTS and len(subjects.names) < MIN_SUBJECTS:
         raise UsageError(
             f"{len(subjects.names)} subjects say too little about new ones; at least {MIN_SUBJECTS} are needed",
-            hint=f"Ask about {Scope.THESE_SUBJECTS}, or test more subjects (leave-one-subject-out).",
+            hint=f"Ask about {Scope.THESE_SUBJECTS}, or take a protocol that tests more subjects.",
         )
     if scope is Scope.THESE_SUBJECTS and subjects.sizes.min() < 2:
         alone = subjects.names[int(subjects.sizes.argmin())]

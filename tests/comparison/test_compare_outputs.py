@@ -20,7 +20,7 @@ import kdbench
 from kdbench.cli import app, main
 from kdbench.comparison import Comparison, references
 from kdbench.comparison.formats import FORMATS, render
-from kdbench.comparison.pictures import pictures
+from kdbench.comparison.pictures import pictures, short
 from kdbench.comparison.sheets import sheets
 from kdbench.errors import UsageError
 
@@ -127,6 +127,36 @@ def test_pictures_are_drawn_without_a_display(study: Path, tmp_path: Path) -> No
 def test_the_same_numbers_give_the_same_picture(study: Path) -> None:
     first, second = (pictures(kdbench.compare(study))[0].svg() for _ in range(2))
     assert first == second
+
+
+def test_a_leaking_teacher_is_named_in_every_format(tmp_path: Path) -> None:
+    root = tmp_path / "runs"
+    make_study(root, {"student_only": 20})
+    for seed in range(3):
+        make_run(root, "hinton", seed, change={"teacher": {"accuracy": 0.99, "folder": "t", "leaks": True}})
+        make_run(root, "rkd", seed)
+    found = kdbench.compare(root)
+    leaks = dict(zip(found.methods["method"], found.methods["teacher_leaks"], strict=True))
+    assert leaks == {"hinton": True, "rkd": False, "student_only": False}
+    assert set(found.seeds[found.seeds["teacher_leaks"]]["method"]) == {"hinton"}
+    shown = CliRunner().invoke(app, ["compare", "--out", str(root)]).output
+    texts = {name: render(found, name) for name in FORMATS} | {"terminal": shown}
+    for name in ("md", "latex", "html", "terminal"):
+        row = next(line for line in texts[name].splitlines() if "99.00" in line)
+        assert "hinton" in row
+        assert "(leaks)" in row
+        assert texts[name].count("(leaks)") == 2
+        assert "trained on the sensor recordings of the test trials" in texts[name]
+    assert next(csv.DictReader(io.StringIO(texts["csv"])))["teacher_leaks"] == "True"
+    assert json.loads(texts["json"])["methods"][0]["teacher_leaks"] is True
+
+
+def test_long_names_are_shortened_where_they_do_not_differ() -> None:
+    first, second = (short(f"{'very_' * 10}long_method_{end}", 30) for end in ("raw", "gaf"))
+    assert len(first) == 30
+    assert first.endswith("_method_raw")
+    assert first != second
+    assert short("hinton_random_teacher_raw (control)") == "hinton_random_teacher_raw (control)"
 
 
 def test_saving_over_a_file_is_refused(study: Path, tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ from made_runs import CLASSES, LABELS, make_run, make_study, network
 from sklearn.metrics import f1_score
 
 import kdbench
-from kdbench.comparison.scores import weighted_f1_scores
 from kdbench.comparison.sheets import sheets
 from kdbench.errors import DataError, UsageError
+from kdbench.statistics.scores import weighted_f1_scores
 
 
 def test_a_table_holds_the_known_numbers(tmp_path: Path) -> None:
@@ -166,10 +166,11 @@ def test_an_unfinished_run_beside_a_finished_one_claims_nothing(tmp_path: Path) 
 
 
 def test_one_seed_says_that_nothing_is_known_of_others(tmp_path: Path) -> None:
-    make_study(tmp_path, {"student_only": 20, "hinton": 8}, seeds=1)
+    make_study(tmp_path, {"student_only": 9, "hinton": 8}, seeds=1)
     found = kdbench.compare(tmp_path)
     assert found.methods["accuracy_sd"].isna().all()
     assert any("one seed was run" in note for note in sheets(found)[0].notes)
+    assert [row[6] for row in sheets(found)[3].rows] == ["one seed does not say"]
 
 
 def test_a_single_method_is_a_table_without_pairs(tmp_path: Path) -> None:
@@ -263,20 +264,33 @@ def test_nothing_is_said_of_new_subjects_where_subjects_are_not_told_apart(tmp_p
     assert len(kdbench.compare(tmp_path).methods) == 1
 
 
-def test_six_subjects_are_ranked_by_friedman(tmp_path: Path) -> None:
-    from made_runs import TRIALS
+def test_one_way_is_asked_of_all_tables_and_the_one_that_cannot_have_it_is_named(tmp_path: Path) -> None:
+    make_study(tmp_path, {"student_only": 20, "hinton": 8, "rkd": 12})
+    make_study(tmp_path, {"teacher_only": 8}, view=None)
+    assert set(kdbench.compare(tmp_path, way="bootstrap").pairs["interval"]) == {"bootstrap"}
+    make_study(tmp_path, {"student_only": 20, "hinton": 8}, protocol="subject_specific")
+    with pytest.raises(
+        UsageError, match="utd_mhad · subject_specific · small: the bootstrap compares 3 methods"
+    ) as caught:
+        kdbench.compare(tmp_path, way="bootstrap")
+    assert "--protocol" in str(caught.value.hint)
 
-    everybody = TRIALS + [name.replace("_s2_", "_s3_") for name in TRIALS if "_s2_" in name]
-    everybody += [name.replace("_s2_", "_s5_") for name in TRIALS if "_s2_" in name]
-    for method, wrong in {"student_only": 40, "hinton": 20, "rkd": 1}.items():
-        for seed in range(2):
-            make_run(tmp_path, method, seed, wrong=wrong, trials=everybody)
-    found = kdbench.compare(tmp_path)
-    ranks = found.tables[0].ranks
-    assert ranks is not None
-    assert ranks.blocks == 6
-    assert ranks.methods[0] == "rkd"
-    assert any("Friedman over 6 subjects" in note for note in sheets(found)[0].notes)
+
+def test_new_subjects_under_a_protocol_that_trains_on_them_are_said_to_train(tmp_path: Path) -> None:
+    make_study(tmp_path, {"student_only": 20, "hinton": 8}, protocol="subject_specific")
+    line = "the subjects that test also train here: new subjects are ones that would train as well"
+    assert line in sheets(kdbench.compare(tmp_path, about="new-subjects"))[0].notes
+    assert line not in sheets(kdbench.compare(tmp_path))[0].notes
+    make_study(tmp_path / "apart", {"student_only": 20, "hinton": 8})
+    assert line not in sheets(kdbench.compare(tmp_path / "apart", about="new-subjects"))[0].notes
+
+
+def test_a_student_alone_of_other_losses_is_no_student_alone(tmp_path: Path) -> None:
+    make_study(tmp_path, {"hinton": 8})
+    for seed in range(3):
+        changed = network({"ce": {"weight": 1.0}, "rkd": {"weight": 1.0}})
+        make_run(tmp_path, "student_only", seed, wrong=20, student=changed)
+    assert kdbench.compare(tmp_path).methods["gain"].isna().all()
 
 
 def test_shuffles_of_a_coupled_network_are_averaged(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def test_one_seed_and_one_subject_is_a_paired_t_test_over_trials(seed: int) -> N
 @pytest.mark.parametrize("seed", range(3))
 def test_one_seed_is_a_t_test_over_the_subjects(seed: int) -> None:
     scores = _scores(seed, 1, 8, 25)
-    reference = stats.ttest_rel(*scores.by_subject)
+    reference = stats.ttest_rel(*scores.values.reshape(2, 8, 25).mean(axis=2))
     found = infer_t(scores, GAP, Scope.NEW_SUBJECTS)
     assert found.p[0] == pytest.approx(reference.pvalue, rel=1e-9)
     np.testing.assert_allclose([found.low[0], found.high[0]], reference.confidence_interval(0.95))

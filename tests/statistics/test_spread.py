@@ -10,7 +10,7 @@ from scipy import stats
 from statsmodels.formula.api import ols
 
 from kdbench.errors import UsageError
-from kdbench.statistics.pooling import moderated
+from kdbench.statistics.pooling import MOST_LENT, moderated
 from kdbench.statistics.scope import Scope
 from kdbench.statistics.spread import Spread, Subjects, spread_of
 
@@ -107,8 +107,8 @@ def _variances(methods: int, ratio: float, seed: int = 0) -> np.ndarray:
 def test_seeds_of_like_methods_are_pooled_and_of_unlike_ones_are_not() -> None:
     alike, unlike = _variances(400, 1), _variances(400, 1e4)
     pooled, df = moderated(alike, alike, 2, 800)
-    assert df > 10
-    assert pooled.std() < 0.15 * alike.std()
+    assert df == 2 + MOST_LENT * 2
+    assert pooled.std() < 0.3 * alike.std()
     own, few = moderated(unlike, unlike, 2, 800)
     assert few < 3
     assert np.corrcoef(np.log(own), np.log(unlike))[0, 1] > 0.7
@@ -120,6 +120,14 @@ def test_how_far_variances_are_pooled_is_found_from_their_spread(true_df: float)
     generator = np.random.default_rng(1)
     variances = generator.chisquare(4, 4000) / 4 * true_df / generator.chisquare(true_df, 4000)
     assert moderated(variances, variances, 4, 16000)[1] - 4 == pytest.approx(true_df, rel=0.15)
+
+
+def test_one_unstable_method_among_many_calm_ones_keeps_a_quarter_of_its_variance() -> None:
+    calm = np.random.default_rng(0).chisquare(2, 14) / 2
+    by_method = np.append(calm, 30.0)
+    moderate, df = moderated(by_method, by_method, 2, 28)
+    assert df <= 8
+    assert moderate[-1] >= 30 / 4
 
 
 def test_moderation_gives_no_more_freedom_than_the_methods_have() -> None:

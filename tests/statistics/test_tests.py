@@ -88,7 +88,7 @@ def test_needed_subjects_are_those_of_statsmodels(standardised: float, alpha: fl
     reference = np.ceil(TTestPower().solve_power(standardised, alpha=alpha, power=0.8))
     assert found.of == "subjects"
     assert found.number == pytest.approx(reference, abs=1, rel=0.03)
-    assert f"about {found.number} subjects" in found.sentence
+    assert found.sentence == f"about {found.number} subjects"
 
 
 def test_the_detectable_difference_has_that_power() -> None:
@@ -100,7 +100,7 @@ def test_the_detectable_difference_has_that_power() -> None:
 def test_no_difference_needs_more_than_any_number() -> None:
     (found,) = needed(_over_subjects(0.0, 0.05, 20), scope=Scope.NEW_SUBJECTS, seeds=1, alpha=0.05, power=0.8)
     assert found.number is None
-    assert "no number of subjects up to 1000" in found.sentence
+    assert found.sentence == "no number of subjects; more seeds might"
 
 
 def test_more_seeds_do_not_help_where_the_trials_are_the_limit() -> None:
@@ -130,7 +130,7 @@ def test_one_seed_does_not_say_how_many_are_needed() -> None:
     spread = Spread(0.02 * one, 1e-6 * one, 424, 0 * one, 0, 1e-6 * one)
     (found,) = needed(spread, scope=Scope.THESE_SUBJECTS, seeds=1, alpha=0.05, power=0.8)
     assert found.number is None
-    assert "one seed does not say" in found.sentence
+    assert found.sentence == "one seed does not say"
 
 
 def _blocks(seed: int, methods: int = 6, blocks: int = 12) -> np.ndarray:
