@@ -166,7 +166,7 @@ def show_plan(plan: Plan, cost: Estimate, *, jobs: int, console: Console) -> Non
         there = len(shared) - len(missing)
         say(f"{len(shared)} teachers, shared by {users} cells: {len(missing)} to train, {there} there or not needed")
     if plan.to_make():
-        say(_cost_line(cost, jobs, len(plan.to_make())))
+        say(_cost_line(cost, jobs))
         if cost.from_others:
             say(f"taken from other settings or methods: {', '.join(cost.from_others)}", "dim")
         if cost.unknown and cost.seconds is not None:
@@ -174,14 +174,14 @@ def show_plan(plan: Plan, cost: Estimate, *, jobs: int, console: Console) -> Non
     _show_trouble(plan, say)
 
 
-def _cost_line(cost: Estimate, jobs: int, processes: int) -> str:
+def _cost_line(cost: Estimate, jobs: int) -> str:
     if cost.seconds is None or cost.disk_bytes is None:
         return "time and disk: unknown, since no finished run of this folder has this data set and preset"
     text = f"time: about {duration(cost.seconds)} of work"
     if jobs > 1:
         text += f", at best {duration(cost.seconds / jobs)} with --jobs {jobs}"
-    text += f", beside the start of {processes} processes"
-    return f"{text} · disk: about {max(1, round(cost.disk_bytes / _MIB))} MiB (from {cost.runs} finished runs)"
+    disk = f"disk: about {max(1, round(cost.disk_bytes / _MIB))} MiB"
+    return f"{text}, beside the start of each process · {disk} (from {cost.runs} finished runs)"
 
 
 def show_end(plan: Plan, command: str, console: Console) -> None:

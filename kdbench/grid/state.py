@@ -78,7 +78,8 @@ def _of_run(path: Path) -> State:
     if version != SCHEMA_VERSION:
         why = f"its result has version {version}, and this kdbench reads {SCHEMA_VERSION}: remove {path.parent}"
         return State(FAILED, f"{why} to train it again")
-    return State(status, str(result.get("message") or ""), accuracy)
+    killed = "it was killed; it goes on from its last epoch" if result["status"] == "running" else ""
+    return State(status, str(result.get("message") or killed), accuracy)
 
 
 def is_locked(folder: Path) -> bool:

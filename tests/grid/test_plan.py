@@ -118,7 +118,7 @@ def test_a_run_whose_lock_is_held_is_running(tmp_path: Path) -> None:
     folder = written(tmp_path / "run", status="running")
     with FileLock(folder / ".lock"):
         assert read_state(folder).status == "running"
-    assert read_state(folder).status == "interrupted"
+    assert read_state(folder) == State("interrupted", "it was killed; it goes on from its last epoch")
 
 
 def test_how_an_attempt_ended_is_remembered_until_the_run_is_gone_on_with(tmp_path: Path) -> None:
