@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from kdbench.board.build import build
-from kdbench.board.entry import content_id, found, load, place, read_predictions
+from kdbench.board.entry import content_id, found, load, place
 from kdbench.board.schema import Submission
 from kdbench.board.verify import verify
 from kdbench.results.metrics import over_shuffles
@@ -30,7 +30,7 @@ from kdbench.results.metrics import over_shuffles
 def copy(source: Path, board: Path, number: int) -> None:
     """One more submission: the same, with its logits shifted and under another name."""
     entry, draw = load(source), np.random.default_rng(number)
-    held = read_predictions(source / "predictions.parquet")
+    held = entry.predictions
     logits = held.logits + draw.normal(scale=draw.uniform(0.5, 4), size=held.logits.shape).astype(np.float32)
     content = entry.result.model_dump(mode="json") | {"method": f"{entry.result.method}_{number:03}"}
     recipe = yaml.safe_load(entry.recipe_text) | {"name": content["method"]}

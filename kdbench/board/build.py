@@ -29,6 +29,7 @@ from kdbench.data.protocol import rule_of
 from kdbench.errors import DataError, KdbenchError, UsageError
 from kdbench.files import unwritable
 from kdbench.recipe import resolve
+from kdbench.registry import registry
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -212,6 +213,8 @@ def command(row: Row, method: str) -> str:
 @lru_cache(maxsize=256)
 def _shipped(method: str, preset: str) -> str | None:
     """The shipped recipe of that name, resolved, as comparable text; None where none is shipped."""
+    if method not in registry("method").names():
+        return None
     try:
         return json.dumps(resolve(method, preset).model_dump(mode="json"), sort_keys=True)
     except KdbenchError:

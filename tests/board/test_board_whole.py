@@ -70,6 +70,16 @@ def test_a_second_training_that_comes_to_something_else_gives_no_tier(tmp_path: 
     assert check(folder).tier is Tier.RESCORED
 
 
+def test_adding_prints_the_folder_and_says_how_a_picture_comes_along(
+    tmp_path: Path, board: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = board_runs.runs(tmp_path / "runs", "hinton")
+    assert kdbench("add", *made, "--board", board) == 0
+    said = capsys.readouterr()
+    assert check(Path(said.out.strip())).problems == ()
+    assert said.err == f"without a Grad-CAM picture, since no run was explained: kdbench explain {made[0]}\n"
+
+
 def test_a_record_of_another_content_gives_no_tier(submission: Path) -> None:
     seeds = load(submission).result.seeds
     record = {
