@@ -33,7 +33,7 @@ def run(
         str | None, typer.Option(help="The student's view: rgb, depth or skeleton; rgb where it is.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Run this one seed (0 by default).", min=0)] = None,
-    seeds: Annotated[int | None, typer.Option(help="Run the seeds 0 … N-1.", min=1)] = None,
+    seeds: Annotated[int | None, typer.Option(help="Run the seeds 0 … N-1, a process each.", min=1)] = None,
     overrides: Annotated[
         list[str] | None, typer.Option("--set", help="Change a recipe's key: a.b.c=value; repeatable.")
     ] = None,
@@ -60,7 +60,7 @@ def run(
     if seed is not None and seeds is not None:
         raise UsageError("--seed and --seeds exclude each other", hint="--seeds 3 runs the seeds 0, 1 and 2.")
     methods, datasets, protocols = method or [], dataset or [], protocol or []
-    several = max(map(len, (methods, datasets, protocols))) > 1
+    several = max(*map(len, (methods, datasets, protocols)), seeds or 1) > 1
     if several or suite or jobs or timeout or dry_run:
         from kdbench.cli import grid
 
@@ -94,30 +94,23 @@ def run(
     from kdbench.runner import run as run_once
 
     console = Console()
-    results = []
-    for number in range(seeds) if seeds else [seed or 0]:
-        if seeds:
-            console.rule(f"{methods[0]} · seed {number}")
-        result = run_once(
-            methods[0],
-            datasets[0],
-            protocol=protocols[0] if protocols else None,
-            preset=preset or "auto",
-            video=video,
-            seed=number,
-            overrides=overrides or (),
-            device=device,
-            precision=precision,
-            data_dir=data_dir,
-            allow_broken=exclude_broken,
-            out=out,
-            fresh=fresh,
-            reporter=reporter_for(console),
-        )
-        show(result, console)
-        results.append(result)
-    if len(results) > 1:
-        _show_spread(results, console)
+    result = run_once(
+        methods[0],
+        datasets[0],
+        protocol=protocols[0] if protocols else None,
+        preset=preset or "auto",
+        video=video,
+        seed=seed or 0,
+        overrides=overrides or (),
+        device=device,
+        precision=precision,
+        data_dir=data_dir,
+        allow_broken=exclude_broken,
+        out=out,
+        fresh=fresh,
+        reporter=reporter_for(console),
+    )
+    show(result, console)
 
 
 def show(result: RunResult, console: Console) -> None:
@@ -170,19 +163,6 @@ def show(result: RunResult, console: Console) -> None:
         console.print(f"warning: {warning}", style="yellow", highlight=False, soft_wrap=True)
     console.print(f"pictures: {result.folder / 'learning_curves.png'}", highlight=False, soft_wrap=True)
     console.print(f"folder:   {result.folder}", highlight=False, soft_wrap=True)
-
-
-def _show_spread(results: list[RunResult], console: Console) -> None:
-    import statistics
-
-    for key, label in (("accuracy", "accuracy"), ("macro_f1", "macro F1")):
-        values = [100 * result.metrics[key] for result in results]
-        each = ", ".join(f"{value:.2f}" for value in values)
-        console.print(
-            f"{label}: {statistics.mean(values):.2f} ± {statistics.stdev(values):.2f} (sample standard deviation) "
-            f"over {len(values)} seeds: {each}",
-            highlight=False,
-        )
 
 
 def _operations(flops: int) -> str:

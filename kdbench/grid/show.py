@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -171,6 +172,8 @@ def show_plan(plan: Plan, cost: Estimate, *, jobs: int, console: Console) -> Non
             say(f"taken from other settings or methods: {', '.join(cost.from_others)}", "dim")
         if cost.unknown and cost.seconds is not None:
             say(f"without these, of which no earlier run tells: {', '.join(cost.unknown)}", "dim")
+    else:
+        say(_next(plan), "cyan")
     _show_trouble(plan, say)
 
 
@@ -196,6 +199,12 @@ def show_end(plan: Plan, command: str, console: Console) -> None:
     _show_trouble(plan, say)
     if plan.to_make():
         say(f"Try again what is not done: {command}", "cyan")
+    else:
+        say(_next(plan), "cyan")
+
+
+def _next(plan: Plan) -> str:
+    return f"Compare them: kdbench compare --out {shlex.quote(str(plan.options.root))}"
 
 
 def _show_trouble(plan: Plan, say: Any) -> None:

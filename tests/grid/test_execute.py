@@ -229,6 +229,7 @@ def test_the_smoke_suite_runs_two_at_a_time_on_a_fresh_store(
     code, out = kdbench_main("run", *given, "--jobs", "2")
     assert code == 0, out
     assert f"{count} cells: {count} done" in out
+    assert f"Compare them: kdbench compare --out {tmp_path}" in out
     logs = [path.read_text() for path in (tmp_path / "logs").iterdir()]
     assert len(logs) == count
     assert not [log for log in logs if "MLflow" in log]
@@ -246,16 +247,16 @@ def test_the_smoke_suite_runs_two_at_a_time_on_a_fresh_store(
 
 
 @pytest.mark.slow
-def test_a_grid_with_a_failure_ends_with_code_1_and_the_command_to_retry(
+def test_several_seeds_fail_one_by_one_and_end_with_code_1_and_the_command_to_retry(
     tmp_path: Path, plugin: Path, kdbench_main: Callable[..., tuple[int, str]]
 ) -> None:
-    given = ["--method", "student_only", "--dataset", "motionsim", "--preset", "smoke", "--jobs", "1"]
+    given = ["--method", "student_only", "--dataset", "motionsim", "--preset", "smoke", "--seeds", "2"]
     given += ["--device", "cpu", "--out", str(tmp_path / "runs"), "--set", "student.losses.trouble.kind=undefined"]
     given += ["--set", "data.options={actions: 3, subjects: 4, trials: 2}"]
     given += ["--plugin", str(plugin)]
     code, out = kdbench_main("run", *given)
     assert code == 1
-    assert "failed: student_only" in out
+    assert "2 cells: 2 failed" in out
     assert "Try again what is not done: kdbench run --method student_only" in out
     assert "'data.options={actions: 3, subjects: 4, trials: 2}'" in out
     assert f"--plugin {plugin}" in out
