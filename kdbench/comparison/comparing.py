@@ -11,6 +11,7 @@ from kdbench.comparison.groups import NEVER_ACROSS, Group, between, grouped
 from kdbench.comparison.reference import references
 from kdbench.comparison.result import Comparison
 from kdbench.comparison.scores import read_group
+from kdbench.comparison.shape import well_formed
 from kdbench.comparison.subjects import subject_pattern, subjects_of, subjects_train
 from kdbench.comparison.table import ABOUT, GroupTable, build_table
 from kdbench.errors import DataError, UsageError, unknown
@@ -63,7 +64,9 @@ def compare(
     if metric not in PAIRED_BY:
         raise unknown("metric to compare pairs by", metric, PAIRED_BY)
     root = runs_folder(Path(out) if out is not None else None)
-    runs, broken = stored_runs(root)
+    found, broken = stored_runs(root)
+    runs, malformed = well_formed(found)
+    broken += malformed
     wanted = _chosen(runs, root, broken, dataset=dataset, protocol=protocol, preset=preset)
     wanted = _named(wanted, methods, seeds)
     groups = grouped(wanted, across)

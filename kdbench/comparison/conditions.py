@@ -65,7 +65,7 @@ def is_below(key: str, keys: Sequence[str]) -> bool:
 
 def shown(value: Any) -> str:
     """A value for a person: short, and whole where that is short."""
-    text = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    text = (", ".join(map(str, value)) or "nothing") if isinstance(value, tuple) else str(value)
     return text if len(text) <= 40 else f"{text[:12]}…"
 
 

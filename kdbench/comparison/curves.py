@@ -17,6 +17,11 @@ from kdbench.results.plots import COLOURS
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+PANELS = {
+    "accuracy": "Accuracy on the training part, %",
+    "ce": "Cross-entropy on the training part, nats",
+    "validation": "Accuracy on the validation part, %",
+}
 _LINES = ("-", "--")
 
 
@@ -29,37 +34,36 @@ def curves(table: GroupTable) -> Figure | None:
     from matplotlib.ticker import MaxNLocator
 
     chosen = shown_rows(table, MOST_MARKS)
-    held = {row.method: [_records(run.folder) for run in table.group.runs[row.method].values()] for row in chosen}
-    held = {method: runs for method, runs in held.items() if runs and all(runs)}
+    held: dict[str, np.ndarray] = {}
+    for row in chosen:
+        found = [log for run in table.group.runs[row.method].values() if (log := _log(run.folder)) is not None]
+        if len(found) == len(row.seeds):
+            shortest = min(map(len, found))
+            held[row.method] = np.stack([log[:shortest] for log in found])
     if not held:
         return None
-    panels = ["accuracy", "ce"] + (["validation"] if any(_has(runs, "validation") for runs in held.values()) else [])
+    validated = any(np.isfinite(logs[..., -1]).any() for logs in held.values())
+    panels = list(PANELS)[: 3 if validated else 2]
     figure = new_figure(3.2 + 3.8 * len(panels), 4.4)
     without = len(chosen) - len(held)
-    rest = f"; {without} methods have no curves" if without else ""
+    rest = f"; methods without curves: {without}" if without else ""
     head(figure, f"Learning curves · {table.group.title}", f"mean over seeds; band: lowest to highest seed{rest}")
     names = {row.method: short(label(row)) for row in table.ranked}
     all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
-    for axes, panel in zip(all_axes, panels, strict=True):
-        for number, (method, runs) in enumerate(held.items()):
-            style = _LINES[number // len(COLOURS) % len(_LINES)]
-            values = _values(runs, panel)
+    for place, axes in enumerate(all_axes):
+        for number, (method, logs) in enumerate(held.items()):
+            values = logs[..., place]
             if not np.isfinite(values).any():
                 continue
+            style, colour = _LINES[number // len(COLOURS) % len(_LINES)], COLOURS[number % len(COLOURS)]
             epochs = np.arange(1, values.shape[1] + 1)
-            colour = COLOURS[number % len(COLOURS)]
             axes.plot(epochs, values.mean(axis=0), style, color=colour, label=names[method])
             axes.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.12, lw=0)
         axes.set_xlabel("epoch")
         if not axes.get_lines():
             nothing(axes, "not recorded")
-    titles = {
-        "accuracy": "Accuracy on the training part, %",
-        "ce": "Cross-entropy on the training part, nats",
-        "validation": "Accuracy on the validation part, %",
-    }
     for axes, panel in zip(all_axes, panels, strict=True):
-        axes.set_title(titles[panel], loc="left")
+        axes.set_title(PANELS[panel], loc="left")
         if panel != "ce":
             axes.set_ylim(0, 102)
         elif axes.get_lines():
@@ -70,32 +74,19 @@ def curves(table: GroupTable) -> Figure | None:
     return figure
 
 
-def _records(folder: Path) -> list[dict[str, Any]]:
+def _log(folder: Path) -> np.ndarray | None:
+    """The student's records of a run, `(epochs, panels)`, NaN where a value is missing; None where there are none."""
     try:
-        records = read_jsonl(folder / "metrics.jsonl")
-    except DataError:
+        records = [one for one in read_jsonl(folder / "metrics.jsonl") if one.get("phase") == "student"]
+        rows = [_values(record) for record in sorted(records, key=lambda one: int(one["epoch"]))]
+    except (DataError, AttributeError, KeyError, TypeError, ValueError):
         # A broken log costs its curve, not the comparison.
-        return []
-    return sorted((one for one in records if one.get("phase") == "student"), key=lambda one: one["epoch"])
+        return None
+    return np.array(rows) if rows else None
 
 
-def _value(record: dict[str, Any], panel: str) -> float | None:
-    if panel == "accuracy":
-        return _scaled(record.get("accuracy"))
-    if panel == "validation":
-        return _scaled((record.get("validation") or {}).get("accuracy"))
-    return (record.get("terms") or {}).get("ce")
-
-
-def _scaled(share: float | None) -> float | None:
-    return None if share is None else 100 * share
-
-
-def _has(runs: list[list[dict[str, Any]]], panel: str) -> bool:
-    return any(_value(record, panel) is not None for run in runs for record in run)
-
-
-def _values(runs: list[list[dict[str, Any]]], panel: str) -> np.ndarray:
-    length = min(len(run) for run in runs)
-    rows = [[_value(record, panel) for record in run[:length]] for run in runs]
-    return np.array([[np.nan if value is None else value for value in row] for row in rows], dtype=float)
+def _values(record: dict[str, Any]) -> list[float]:
+    validation, terms = record.get("validation") or {}, record.get("terms") or {}
+    shares = (record.get("accuracy"), validation.get("accuracy"))
+    accuracy, validated = (np.nan if share is None else 100 * float(share) for share in shares)
+    return [accuracy, float(terms.get("ce", np.nan)), validated]

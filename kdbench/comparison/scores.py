@@ -103,10 +103,13 @@ def _read(run: StoredRun) -> Tested:
         trials = np.asarray(table["trial"].to_pylist(), dtype=str)
         labels, shuffle = (table[name].to_numpy() for name in ("label", "shuffle"))
         logits = np.stack([table[name].to_numpy() for name in table.column_names if name.startswith("logit_")], axis=1)
+        logits = logits.astype(np.float64)
     except Exception as error:
         raise DataError(f"{path.name} cannot be read: {type(error).__name__}: {error}") from error
     if not len(trials):
         raise DataError(f"{path.name} holds no trial")
+    if labels.dtype.kind not in "iu" or labels.min() < 0:
+        raise DataError(f"{path.name} has labels that are no class indices")
     if not np.isfinite(logits).all():
         raise DataError(f"{path.name} has logits that are not finite")
     shuffles = len(np.unique(shuffle))

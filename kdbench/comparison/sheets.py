@@ -64,8 +64,8 @@ def about(table: GroupTable) -> str:
 
 
 def label(row: Row) -> str:
-    """A row's name, marked where it is a control."""
-    return f"{row.method} (control)" if row.control else row.method
+    """A row's name, marked where it is a control, and where the test part chose what it reports."""
+    return row.method + (" (control)" if row.control else "") + (" (oracle)" if row.oracle else "")
 
 
 def percent(share: float | None) -> str:
@@ -174,7 +174,7 @@ def _missing(table: GroupTable) -> list[str]:
 
 
 def _oracle(table: GroupTable) -> list[str]:
-    if any("(oracle)" in row.selection for row in table.rows):
+    if any(row.oracle for row in table.rows):
         return ["(oracle): the test part chose what is reported, which nobody can do in use"]
     return []
 

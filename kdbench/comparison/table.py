@@ -24,6 +24,7 @@ BOOTSTRAP_UP_TO = 66
 """Pairs (twelve methods) up to which the bootstrap is the default; its draws grow with their number."""
 COSTS = ("seconds_per_epoch", "train_seconds", "teacher_seconds", "peak_memory_bytes", "parameters", "flops")
 LATENCY = "latency_ms"
+ORACLE = "(oracle)"
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,11 @@ class Row:
     tuning: str
     selection: str
     cost: Mapping[str, float | None]
+
+    @property
+    def oracle(self) -> bool:
+        """Whether the test part chose which epoch is reported."""
+        return ORACLE in self.selection
 
 
 @dataclass(frozen=True)
@@ -279,7 +285,7 @@ def tuning_label(tuning: Any) -> str:
 def selection_label(conditions: Mapping[str, Any]) -> str:
     """Which epoch is reported, marked where the test part chose it, or where another part is reported."""
     rule = str(conditions.get("selection"))
-    label = f"{rule} (oracle)" if rule.endswith("test") else rule
+    label = f"{rule} {ORACLE}" if rule.endswith("test") else rule
     part = conditions.get("part")
     return label if part == "test" else f"{label}, on the {part} part"
 

@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 import kdbench
 from kdbench.cli import app, main
 from kdbench.comparison import Comparison, references
+from kdbench.comparison.curves import curves
 from kdbench.comparison.formats import FORMATS, render
 from kdbench.comparison.pictures import pictures, short
 from kdbench.comparison.sheets import sheets
@@ -157,6 +158,17 @@ def test_long_names_are_shortened_where_they_do_not_differ() -> None:
     assert first.endswith("_method_raw")
     assert first != second
     assert short("hinton_random_teacher_raw (control)") == "hinton_random_teacher_raw (control)"
+
+
+@pytest.mark.parametrize("line", ["[1]", '{"phase": "student"}', '{"phase": "student", "epoch": 1, "accuracy": "x"}'])
+def test_a_broken_log_costs_its_curve_alone(study: Path, line: str) -> None:
+    log = next(study.glob("hinton-s0-*")) / "metrics.jsonl"
+    log.write_text(f"{line}\n")
+    (table,) = kdbench.compare(study).tables
+    figure = curves(table)
+    assert figure is not None
+    assert "methods without curves: 1" in figure.get_suptitle()
+    assert [text.get_text() for text in figure.legends[0].texts] == ["rkd", "student_only"]
 
 
 def test_saving_over_a_file_is_refused(study: Path, tmp_path: Path) -> None:

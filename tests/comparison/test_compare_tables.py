@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from made_runs import CLASSES, LABELS, make_run, make_study, network
 from sklearn.metrics import f1_score
@@ -211,6 +212,44 @@ def test_half_written_runs_and_other_versions_are_left_out_with_the_reason(tmp_p
     assert "schema version 0" in why["old"]
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("seed", "zero"),
+        ("teacher.accuracy", "0.9"),
+        ("cost.train_seconds", [1]),
+        ("environment", "cpu"),
+        ("conditions.test_modalities", None),
+        ("conditions.protocol", 3),
+        ("recipe.teacher.fusion", {}),
+        ("metrics.per_class_recall", None),
+    ],
+)
+def test_an_edited_result_is_left_out_with_the_key(tmp_path: Path, key: str, value: object) -> None:
+    make_study(tmp_path, {"student_only": 20, "hinton": 8}, seeds=1)
+    path = next(tmp_path.glob("hinton-*")) / "run.json"
+    result = json.loads(path.read_text())
+    *above, last = key.split(".")
+    place = result
+    for name in above:
+        place = place[name]
+    place[last] = value
+    path.write_text(json.dumps(result))
+    found = kdbench.compare(tmp_path)
+    assert found.methods["method"].tolist() == ["student_only"]
+    (left,) = found.left_out
+    assert left.why.startswith(f"run.json: {key}")
+
+
+@pytest.mark.parametrize("labels", [-1, 0.5, "wave"])
+def test_labels_that_are_none_set_a_run_aside(tmp_path: Path, labels: object) -> None:
+    make_study(tmp_path, {"student_only": 20, "hinton": 8}, seeds=1)
+    path = next(tmp_path.glob("hinton-*")) / "predictions.parquet"
+    pd.read_parquet(path).assign(label=labels).to_parquet(path)
+    cells = kdbench.compare(tmp_path).seeds.set_index("method")["state"]
+    assert cells["hinton"] == "unusable: predictions.parquet has labels that are no class indices"
+
+
 def test_other_trials_are_refused(tmp_path: Path) -> None:
     from made_runs import TRIALS
 
@@ -299,8 +338,14 @@ def test_shuffles_of_a_coupled_network_are_averaged(tmp_path: Path) -> None:
     assert len(CLASSES) == 4
 
 
-def test_selection_on_the_test_part_is_marked(tmp_path: Path) -> None:
+def test_selection_on_the_test_part_is_marked_at_its_row(tmp_path: Path) -> None:
     make_study(tmp_path, {"student_only": 20}, selection="best-test")
-    found = kdbench.compare(tmp_path)
-    assert found.methods["selection"].tolist() == ["best-test (oracle)"]
-    assert any(note.startswith("(oracle)") for note in sheets(found)[0].notes)
+    make_study(tmp_path, {"hinton": 8})
+    found = kdbench.compare(tmp_path, across=["selection"])
+    assert dict(zip(found.methods["method"], found.methods["selection"], strict=True)) == {
+        "hinton": "last",
+        "student_only": "best-test (oracle)",
+    }
+    results = sheets(found)[0]
+    assert [row[0] for row in results.rows] == ["hinton", "student_only (oracle)"]
+    assert any(note.startswith("(oracle)") for note in results.notes)
