@@ -1,15 +1,17 @@
-"""What processes that work for this one get of it: their share of the machine, and the plugins that it was given."""
+"""What processes that work for this one get of it: its code, their share of the machine, and its plugins."""
 
 from __future__ import annotations
 
 import os
+import sysconfig
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from kdbench.registry import KINDS, registry
 
 
 def environment_of(slot: int, *, jobs: int, gpus: Sequence[str], cores: int, base: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a process.
+    """The environment of a process; it imports the kdbench that this one runs, also where another one is installed.
 
     Args:
         slot: Its place among `jobs`.
@@ -19,6 +21,9 @@ def environment_of(slot: int, *, jobs: int, gpus: Sequence[str], cores: int, bas
         base: What is set already, and stays.
     """
     environment = {**base, "PYTHONUNBUFFERED": "1"}
+    root = str(Path(__file__).parents[1])
+    if root not in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}:
+        environment["PYTHONPATH"] = os.pathsep.join([root, *filter(None, [base.get("PYTHONPATH")])])
     if jobs > 1:
         environment.setdefault("OMP_NUM_THREADS", str(max(1, cores // jobs)))
     if len(gpus) > 1:

@@ -20,9 +20,7 @@ _MIB = 2**20
 
 
 @contextlib.contextmanager
-def whole(
-    path: Path, *, durable: bool = True, size: int | None = None, resumes: str = "", elsewhere: str = ""
-) -> Iterator[BinaryIO]:
+def whole(path: Path, *, durable: bool = True, size: int | None = None, elsewhere: str = "") -> Iterator[BinaryIO]:
     """Opens a file that appears under its name only when the block ends without an error.
 
     Until then it is a temporary file beside it, so a killed writer leaves the earlier file.
@@ -32,7 +30,6 @@ def whole(
         durable: Flush it to the disk before it gets its name. False for the many small files that are made again where
             one is damaged.
         size: Bytes that will be written, where it is known; for the message.
-        resumes: As for `unwritable`.
         elsewhere: As for `unwritable`.
 
     Raises:
@@ -48,29 +45,26 @@ def whole(
                 os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        raise unwritable(error, path, size=size, resumes=resumes, elsewhere=elsewhere) from error
+        raise unwritable(error, path, size=size, elsewhere=elsewhere) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
-def unwritable(
-    error: OSError, path: Path, *, size: int | None = None, resumes: str = "", elsewhere: str = ""
-) -> RunFailed:
+def unwritable(error: OSError, path: Path, *, size: int | None = None, elsewhere: str = "") -> RunFailed:
     """The error for a file that cannot be written.
 
     Args:
         error: What the system said.
         path: The file or folder.
         size: Bytes that it would take, where it is known.
-        resumes: Where the command goes on when it is repeated; by default where it was.
         elsewhere: How to choose another folder, as a sentence.
     """
     other = elsewhere or "Choose a folder that you may write."
     if error.errno not in _FULL:
         return RunFailed(f"cannot write {path}: {error.strerror or error}", hint=other)
     needs = "" if size is None else f"; it needs {math.ceil(size / _MIB)} MiB"
-    again = f"Free some space and repeat the same command: it goes on {resumes or 'where it was'}."
+    again = "Free some space and repeat the same command: it goes on where it was."
     return RunFailed(
         f"the disk is full while writing {path}{needs}", hint=f"{again} {elsewhere}" if elsewhere else again
     )

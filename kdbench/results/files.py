@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from torch import Tensor
 
-_RESUMES = "from the last checkpoint"
 _ELSEWHERE = "--out FOLDER or KDBENCH_HOME=FOLDER puts runs elsewhere."
 
 
@@ -30,7 +29,7 @@ def write_bytes(path: Path, data: bytes) -> None:
     Raises:
         RunFailed: The disk is full, or the folder cannot be written; the earlier file is as it was.
     """
-    with whole(Path(path), size=len(data), resumes=_RESUMES, elsewhere=_ELSEWHERE) as file:
+    with whole(Path(path), size=len(data), elsewhere=_ELSEWHERE) as file:
         file.write(data)
 
 
@@ -80,7 +79,7 @@ def append_jsonl(path: Path, obj: Any) -> None:
                 file.truncate(end)
                 raise
     except OSError as error:
-        raise unwritable(error, path, size=len(line), resumes=_RESUMES, elsewhere=_ELSEWHERE) from error
+        raise unwritable(error, path, size=len(line), elsewhere=_ELSEWHERE) from error
 
 
 def write_jsonl(path: Path, records: Iterable[Any]) -> None:

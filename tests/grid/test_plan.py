@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from filelock import FileLock
 
+import kdbench
 from kdbench.children import environment_of, gpus
 from kdbench.errors import UsageError
 from kdbench.grid.estimate import estimate
@@ -206,3 +210,18 @@ def test_a_launcher_goes_by_its_name() -> None:
     assert isinstance(launcher("local", jobs=2, device="cpu"), Local)
     with pytest.raises(UsageError, match="unknown launcher 'slurm'"):
         launcher("slurm", jobs=2, device="cpu")
+
+
+def test_a_child_runs_the_code_of_its_parent_where_another_one_is_installed(tmp_path: Path) -> None:
+    shutil.copytree(Path(kdbench.__file__).parent, tmp_path / "kdbench", ignore=shutil.ignore_patterns("__pycache__"))
+    ask = "import json, os; from kdbench.children import environment_of as of; "
+    ask += "print(json.dumps(of(0, jobs=1, gpus=[], cores=1, base=dict(os.environ))))"
+
+    def said(*arguments: str, **more: Any) -> str:
+        return subprocess.run(
+            [sys.executable, *arguments], cwd=tmp_path, capture_output=True, text=True, check=True, **more
+        ).stdout
+
+    environment = json.loads(said("-c", ask))
+    where = said("-P", "-c", "import kdbench; print(kdbench.__file__)", env=environment)
+    assert Path(where.strip()) == tmp_path / "kdbench" / "__init__.py"

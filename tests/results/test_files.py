@@ -42,7 +42,7 @@ def test_a_full_disk_keeps_the_old_file_and_says_what_to_do(kind: str, tmp_path:
     with pytest.raises(RunFailed) as caught:
         WRITERS[kind](path)
     assert caught.value.message == f"the disk is full while writing {path}; it needs 1 MiB"
-    assert "it goes on from the last checkpoint" in str(caught.value.hint)
+    assert "it goes on where it was" in str(caught.value.hint)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 
