@@ -10,7 +10,6 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,25 +39,7 @@ LIBRARIES = (
 )
 
 
-DEFAULTS = "defaults"
 SEARCHED = "searched"
-
-
-@dataclass(frozen=True)
-class Tuning:
-    """The search that chose a run's settings.
-
-    Attributes:
-        budget: What it was allowed (`trials`, `sampler`, …): equal for methods that may be compared, so a condition.
-        study: Name of the study.
-        space: What it tried, by dotted key.
-        best: What it chose, by dotted key.
-    """
-
-    budget: Mapping[str, Any]
-    study: str
-    space: Mapping[str, Any]
-    best: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -74,7 +55,6 @@ class Cell:
         split: The trials of each part, as the protocol's rule cut them.
         label_vectors: Vectors of the class names, where a loss needs them.
         recipe_plugins: The plugins that the method's recipes come from.
-        tuning: The search that chose its settings; None where they are the recipe's own.
     """
 
     recipe: Recipe
@@ -85,7 +65,6 @@ class Cell:
     split: Split
     label_vectors: LabelVectors | None = None
     recipe_plugins: tuple[provenance.Record, ...] = ()
-    tuning: Tuning | None = None
 
     @property
     def method(self) -> str:
@@ -160,7 +139,7 @@ class Cell:
             "weights": [_weights(spec) for spec in specs],
             **self._groups(*specs),
             **self._plugins(*specs),
-            **({"tuning": dataclasses.asdict(self.tuning)} if self.tuning else {}),
+            **({"tuning": self.recipe.tuning.model_dump()} if self.recipe.tuning else {}),
         }
 
     def _teacher_key(self) -> dict[str, Any]:
@@ -210,13 +189,13 @@ class Cell:
             "precision": recipe.precision,
             "compile": recipe.compile,
             "test_modalities": test_modalities(reported, self.dataset),
-            "tuning": dict(self.tuning.budget) if self.tuning else DEFAULTS,
+            "tuning": recipe.tuning_budget,
             "libraries": library_versions(),
         }
 
     def _unless_searched(self, path: str, settings: dict[str, Any]) -> dict[str, Any]:
         """Settings without the values that each method chose for itself, under one budget."""
-        searched = self.tuning.space if self.tuning else {}
+        searched = self.recipe.tuning.space if self.recipe.tuning else {}
         return {key: SEARCHED if f"{path}.{key}" in searched else value for key, value in settings.items()}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import datetime
 import shutil
 import time
@@ -16,7 +15,7 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from kdbench.cell import Tuning, environment
+from kdbench.cell import environment
 from kdbench.engine.evaluate import Predictions, predict
 from kdbench.engine.loop import Record
 from kdbench.engine.progress import Reporter
@@ -72,7 +71,6 @@ def run(
     allow_broken: bool = False,
     out: Path | None = None,
     fresh: bool = False,
-    tuning: Tuning | None = None,
     reporter: Reporter | None = None,
 ) -> RunResult:
     """Trains and evaluates a method on a data set; what `kdbench run` does.
@@ -93,7 +91,6 @@ def run(
         allow_broken: Leave out trials whose files are missing or broken; the result names them.
         out: Folder of the runs; by default `$KDBENCH_HOME`, else `./runs`.
         fresh: Start anew even where the run is finished or half done.
-        tuning: The search that chose the overrides; it stands in the result's conditions.
         reporter: Shows the progress; silent by default.
 
     Raises:
@@ -114,7 +111,6 @@ def run(
         precision=precision,
         data_dir=data_dir,
         allow_broken=allow_broken,
-        tuning=tuning,
         reporter=reporter,
     )
     return run_setting(setting, runs_folder(out), fresh=fresh)
@@ -204,7 +200,7 @@ class Run:
             },
             "started": previous.get("started") or _now(),
             "resumed": previous.get("resumed", 0) + bool(previous),
-            **({"tuning": dataclasses.asdict(cell.tuning)} if cell.tuning else {}),
+            **({"tuning": cell.recipe.tuning.model_dump()} if cell.recipe.tuning else {}),
             **({"controls": list(cell.recipe.controls)} if cell.recipe.controls else {}),
             "tracking": {"run_id": previous.get("tracking", {}).get("run_id")},
             "metrics": None,

@@ -11,7 +11,7 @@ import torch
 from accelerate import Accelerator
 
 from kdbench import methods
-from kdbench.cell import Cell, Tuning
+from kdbench.cell import Cell
 from kdbench.data.card import Card, load_card
 from kdbench.data.loader import Loader
 from kdbench.data.protocol import Split, protocol_names, rule_of, split
@@ -23,7 +23,8 @@ from kdbench.engine.progress import Reporter
 from kdbench.errors import UsageError
 from kdbench.network import Network, build_network
 from kdbench.plugins import provenance
-from kdbench.recipe import NetworkSpec, Recipe, merge, parse_overrides, resolve
+from kdbench.recipe import NetworkSpec, Recipe
+from kdbench.resolution import merge, parse_overrides, resolve
 from kdbench.semantics.base import LabelVectors, load
 from kdbench.types import SENSORS, VIDEO, Context
 
@@ -182,7 +183,6 @@ def settle(
     precision: str | None = None,
     data_dir: Path | None = None,
     allow_broken: bool = False,
-    tuning: Tuning | None = None,
     reporter: Reporter | None = None,
 ) -> Setting:
     """Resolves the recipe, opens the data and cuts the parts; trains nothing. Arguments as in `kdbench.run`."""
@@ -201,7 +201,6 @@ def settle(
         precision=precision,
         data_dir=data_dir,
         allow_broken=allow_broken,
-        tuning=tuning,
         reporter=reporter,
     )
     return Setting(cell, accelerator, reporter)
@@ -219,7 +218,6 @@ def cell_for(
     precision: str | None = None,
     data_dir: Path | None = None,
     allow_broken: bool = False,
-    tuning: Tuning | None = None,
     reporter: Reporter | None = None,
 ) -> Cell:
     """What a run would be a run of; opens the data and no device. Arguments as in `kdbench.run`, without `auto`."""
@@ -243,7 +241,7 @@ def cell_for(
     _refuse_leaking_sensors(recipe, data.card, protocol)
     parts = split(data.card, data.index, protocol, validation=recipe.selection.needs_validation, seed=seed)
     vectors, plugins = _label_vectors(recipe, data.card), tuple(provenance.of_method(method))
-    return Cell(recipe, data, protocol, preset, seed, parts, vectors, plugins, tuning)
+    return Cell(recipe, data, protocol, preset, seed, parts, vectors, plugins)
 
 
 def _refuse_leaking_sensors(recipe: Recipe, card: Card, protocol: str) -> None:

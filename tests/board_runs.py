@@ -12,7 +12,7 @@ import pandas as pd
 
 from kdbench.board.entry import content_id
 from kdbench.board.trials import card_of, expected
-from kdbench.recipe import resolve
+from kdbench.resolution import resolve
 from kdbench.results.metrics import over_shuffles
 
 LIBRARIES = {"python": "3.11.7", "kdbench": "0.1.0", "torch": "2.14.1"}
@@ -97,7 +97,7 @@ def run(
         "best_epoch": None,
     }
     for key, value in changes.items():
-        result[key] = {**result[key], **value} if isinstance(value, Mapping) else value
+        result[key] = {**result.get(key, {}), **value} if isinstance(value, Mapping) else value
     folder = root / f"{content_id(result)}-s{seed}"
     folder.mkdir(parents=True)
     (folder / "run.json").write_text(json.dumps(result))

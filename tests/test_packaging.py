@@ -46,7 +46,7 @@ def test_the_installed_package_finds_them(wheel: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path)
     program = (
-        "import sys; sys.path.insert(0, sys.argv[1]); import kdbench; from kdbench.recipe import resolve;"
+        "import sys; sys.path.insert(0, sys.argv[1]); import kdbench; from kdbench.resolution import resolve;"
         "from kdbench.data.card import load_card; assert kdbench.__file__.startswith(sys.argv[1]), kdbench.__file__;"
         "print(resolve('sgm_ft', 'small').name, len(load_card('utd_mhad').classes))"
     )

@@ -8,7 +8,8 @@ import pytest
 
 from kdbench.errors import UsageError
 from kdbench.methods import names
-from kdbench.recipe import PRESETS, chain, merge, parse_overrides, resolve
+from kdbench.recipe import PRESETS
+from kdbench.resolution import chain, merge, parse_overrides, resolve
 
 FUSED = ("mmad", "keyless_style", "hamlet_style", "mumu_style", "sakdn")
 METHODS = {

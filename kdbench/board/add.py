@@ -140,9 +140,11 @@ def _files(runs: Sequence[StoredRun]) -> dict[str, bytes]:
     environments = [
         {"seed": run.seed, **{k: v for k, v in run.result["environment"].items() if k != "command"}} for run in runs
     ]
+    first = runs[0].result
+    recipe = first["recipe"] | ({"tuning": first["tuning"]} if first.get("tuning") else {})
     files = {
         PREDICTIONS: _predictions(runs),
-        RECIPE: yaml.safe_dump(runs[0].result["recipe"], sort_keys=False, allow_unicode=True).encode(),
+        RECIPE: yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True).encode(),
         ENVIRONMENT: (json.dumps(environments, indent=2) + "\n").encode(),
     }
     picture = next((drawn for drawn in map(picture_of, runs) if drawn is not None), None)

@@ -28,8 +28,8 @@ from kdbench.data.card import Card
 from kdbench.data.protocol import rule_of
 from kdbench.errors import DataError, KdbenchError, UsageError
 from kdbench.files import unwritable
-from kdbench.recipe import resolve
 from kdbench.registry import registry
+from kdbench.resolution import resolve
 
 if TYPE_CHECKING:
     from jinja2 import Environment

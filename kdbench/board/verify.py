@@ -186,7 +186,7 @@ def _private(entry: Entry) -> Iterator[str]:
     held = {
         # But for the curves, which hold numbers alone, and most of the file.
         RESULT: entry.result.model_dump(mode="json", exclude={"seeds": {"__all__": {"claims": {"curves"}}}}),
-        RECIPE: entry.recipe.model_dump(mode="json"),
+        RECIPE: [entry.recipe.model_dump(mode="json"), entry.recipe.tuning and entry.recipe.tuning.model_dump()],
         ENVIRONMENT: read_json(entry.folder, ENVIRONMENT),
     }
     for found in private.paths_in(held):
@@ -219,6 +219,7 @@ def _recipe(entry: Entry) -> Iterator[str]:
         "augment": reported.augment.model_dump(mode="json"),
         "precision": recipe.precision,
         "compile": recipe.compile,
+        "tuning": recipe.tuning_budget,
     }
     for key, value in wanted.items():
         if not _agree(value, result.conditions.get(key), searched=isinstance(result.conditions.get("tuning"), Mapping)):

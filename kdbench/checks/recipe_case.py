@@ -16,7 +16,8 @@ from kdbench.data.dataset import Dataset
 from kdbench.engine.loop import Training
 from kdbench.network import Network
 from kdbench.phases import Teacher, student_training, teacher_training
-from kdbench.recipe import NetworkSpec, Recipe, merge, parse_overrides, resolve
+from kdbench.recipe import NetworkSpec, Recipe
+from kdbench.resolution import merge, parse_overrides, resolve
 from kdbench.setting import Setting, settle
 
 Make = Callable[[Setting, NetworkSpec, Teacher | None, Path], Training]

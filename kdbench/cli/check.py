@@ -75,7 +75,7 @@ def _options(
     found: list[Target], assignments: list[str] | None, device: str | None, dataset: str | None, data_dir: Path | None
 ) -> dict[str, Any]:
     """The options that were given, by the names that the cases know them by."""
-    from kdbench.recipe import parse_overrides
+    from kdbench.resolution import parse_overrides
 
     options: dict[str, Any] = {"device": device, "dataset": dataset, "data_dir": data_dir}
     options = {name: value for name, value in options.items() if value is not None}

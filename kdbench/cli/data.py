@@ -277,7 +277,7 @@ def _open(
 ) -> Dataset:
     from kdbench.data.source import AUTO
     from kdbench.data.store import open_dataset
-    from kdbench.recipe import parse_overrides, resolve
+    from kdbench.resolution import parse_overrides, resolve
 
     sizes = resolve("student_only", preset).data
     return open_dataset(

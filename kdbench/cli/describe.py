@@ -115,7 +115,7 @@ def _parameters(component: Any) -> Iterator[str]:
 
 
 def _method(name: str, preset: str) -> Iterator[_Line]:
-    from kdbench.recipe import chain, resolve
+    from kdbench.resolution import chain, resolve
 
     recipe = resolve(name, preset)
     yield f"{recipe.name} · method{_owned('method', name)} · preset {preset}", "bold"

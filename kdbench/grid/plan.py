@@ -15,7 +15,7 @@ from kdbench.engine.device import check_device
 from kdbench.engine.progress import Reporter
 from kdbench.grid.state import DONE, ORDER, TO_DO, State, read_state
 from kdbench.grid.suite import Suite, SuiteMethod, assignments
-from kdbench.recipe import merge, parse_overrides
+from kdbench.resolution import merge, parse_overrides
 from kdbench.results.gain import ALONE
 from kdbench.setting import cell_for, choose_preset
 

@@ -106,8 +106,8 @@ def _text(origin: Origin, seconds: float) -> str:
 def _complaint(origin: Origin) -> str:
     """What using a plugin raises; empty where it raises nothing."""
     from kdbench import methods
-    from kdbench.recipe import resolve
     from kdbench.registry import registry
+    from kdbench.resolution import resolve
 
     try:
         if origin.kind == "method":

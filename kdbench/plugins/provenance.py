@@ -8,8 +8,9 @@ from typing import Any
 
 from kdbench.plugins.importing import imported_sha256
 from kdbench.plugins.origin import Origin
-from kdbench.recipe import NetworkSpec, files
+from kdbench.recipe import NetworkSpec
 from kdbench.registry import registry
+from kdbench.resolution import files
 
 Record = dict[str, Any]
 """`kind`, `name`, `distribution`, `version` and `source_sha256` of a plugin."""

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from kdbench.ranges import Range
-from kdbench.recipe import merge
+from kdbench.resolution import merge
 from kdbench.tuning.space import nested
 
 SEARCHES = "searches"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,9 @@ import yaml
 from optuna.trial import FrozenTrial, TrialState
 
 from kdbench import methods
-from kdbench.cell import Tuning
 from kdbench.errors import RunFailed
-from kdbench.recipe import merge
+from kdbench.recipe import Tuning
+from kdbench.resolution import merge
 from kdbench.results.files import write_bytes
 from kdbench.runner import RunResult
 from kdbench.tuning.plan import Plan
@@ -50,7 +50,7 @@ def tuning(plan: Plan, study: optuna.Study) -> Tuning:
         "metric": plan.metric,
     }
     space = {key: values.plain() for key, values in plan.space.items()}
-    return Tuning(budget, plan.study, space, dict(winner(study).params))
+    return Tuning(budget=budget, study=plan.study, space=space, best=dict(winner(study).params))
 
 
 def report(
@@ -118,13 +118,15 @@ def spread(values: Sequence[float]) -> dict[str, Any] | None:
     }
 
 
-def write_recipe(plan: Plan, best: Mapping[str, Any]) -> Path:
-    """Writes `best.yaml`, a recipe that extends the method by what the search chose."""
+def write_recipe(plan: Plan, study: optuna.Study) -> Path:
+    """Writes `best.yaml`, a recipe that extends the method by what the search chose, and says so."""
+    record = tuning(plan, study)
     shipped = methods.path_of(plan.method) is not None
     extends = plan.method if shipped else str(Path(plan.method).absolute())
-    settings = merge({key: value for key, value in plan.overrides.items() if key != "name"}, nested(best))
+    settings = merge({key: value for key, value in plan.overrides.items() if key != "name"}, nested(record.best))
     summary = f"{Path(plan.method).stem} with what a search of {plan.trials} trials on {plan.dataset} chose"
-    text = yaml.safe_dump({"summary": summary, "extends": extends, **settings}, sort_keys=False, allow_unicode=True)
+    content = {"summary": summary, "extends": extends, **settings, "tuning": record.model_dump()}
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
     path = plan.folder / "best.yaml"
     write_bytes(path, text.encode())
     return path

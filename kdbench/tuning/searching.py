@@ -17,7 +17,8 @@ from filelock import FileLock
 from kdbench.engine.progress import Reporter
 from kdbench.errors import Interrupted, UsageError, unknown
 from kdbench.phases import check_parts, obtain_teacher
-from kdbench.recipe import Recipe, merge, parse_overrides, resolve
+from kdbench.recipe import Recipe
+from kdbench.resolution import merge, parse_overrides, resolve
 from kdbench.resources import runs_folder
 from kdbench.results.files import write_json
 from kdbench.results.tracking import Tracker, create_store
@@ -287,7 +288,7 @@ class _Search:
         final: list[RunResult] = []
         # Another process with the same command comes to its end at the same time.
         with FileLock(plan.folder / ".final.lock"):
-            write_recipe(plan, best)
+            write_recipe(plan, study)
             for seed in range(seeds):
                 self.reporter.message(f"the winner on the whole training part, seed {seed}")
                 final.append(self._final(study, best, seed))
@@ -304,8 +305,7 @@ class _Search:
             plan.method,
             plan.dataset,
             seed=seed,
-            overrides=plan.settings(best, validation=False),
-            tuning=tuning(plan, study),
+            overrides=merge(plan.settings(best, validation=False), {"tuning": tuning(plan, study).model_dump()}),
             reporter=self.reporter,
             **plan.arguments(),
         )

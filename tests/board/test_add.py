@@ -13,8 +13,10 @@ import yaml
 
 from kdbench.board.add import add
 from kdbench.board.entry import load
+from kdbench.board.verify import check
 from kdbench.errors import DataError, UsageError
 from kdbench.recipe import Recipe
+from kdbench.resolution import resolve
 
 
 def test_a_submission_holds_every_seed_and_lies_where_its_content_says(submission: Path, board: Path) -> None:
@@ -93,6 +95,18 @@ def test_metrics_that_the_predictions_do_not_give_are_refused_and_leave_nothing(
     with pytest.raises(DataError, match="seed 1: accuracy is"):
         add(made, board)
     assert not list(board.rglob("*.json"))
+
+
+def test_the_recipe_of_a_searched_method_says_so(tmp_path: Path, board: Path) -> None:
+    budget = {"trials": 3, "sampler": "tpe"}
+    record = {"budget": budget, "study": "mine", "space": {"student.train.lr": {"low": 0.1, "high": 1}}, "best": {}}
+    changes = {"tuning": record, "conditions": {"tuning": budget}}
+    folder = add([board_runs.run(tmp_path, "hinton", seed, **changes) for seed in range(3)], board)
+    assert check(folder).problems == ()
+    path = folder / "recipe.yaml"
+    assert resolve(str(path), "small").tuning_budget == budget
+    path.write_text(path.read_text().replace("trials: 3", "trials: 30"))
+    assert any("disagree on 'tuning'" in problem for problem in check(folder).problems)
 
 
 def test_a_half_written_run_is_named(tmp_path: Path, board: Path) -> None:

@@ -12,8 +12,9 @@ import yaml
 
 from kdbench.data.card import load_card
 from kdbench.methods import names
-from kdbench.recipe import Recipe, resolve
+from kdbench.recipe import Recipe
 from kdbench.registry import KINDS, registry
+from kdbench.resolution import resolve
 
 PARTS = [(kind, name) for kind in KINDS if kind not in {"method", "dataset"} for name in registry(kind).names()]
 

@@ -17,7 +17,7 @@ from kdbench.data.protocol import protocol_names, split
 from kdbench.data.store import open_dataset
 from kdbench.data.verify import verify
 from kdbench.errors import DataError, UsageError
-from kdbench.recipe import resolve
+from kdbench.resolution import resolve
 from kdbench.setting import settle
 
 FINGERPRINT = "6b1b6ba611facdf4a55854e56f4d595be9db0173f8c193775960258f8a99dc2d"

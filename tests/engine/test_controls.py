@@ -11,7 +11,8 @@ from helpers import tiny
 from kdbench.engine.teacher import mispaired
 from kdbench.errors import UsageError
 from kdbench.phases import obtain_teacher, student_training
-from kdbench.recipe import PRESETS, resolve
+from kdbench.recipe import PRESETS
+from kdbench.resolution import resolve
 from kdbench.results.files import read_json
 from kdbench.setting import settle
 from kdbench.testing import check

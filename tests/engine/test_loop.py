@@ -23,7 +23,8 @@ from kdbench.engine.teacher import FrozenTeacher, fingerprint
 from kdbench.errors import RunFailed
 from kdbench.methods import names
 from kdbench.phases import Teacher, obtain_teacher, student_training
-from kdbench.recipe import Augment, Train, resolve
+from kdbench.recipe import Augment, Train
+from kdbench.resolution import resolve
 from kdbench.results.files import read_json
 from kdbench.setting import Setting, settle
 

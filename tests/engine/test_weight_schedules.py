@@ -8,7 +8,8 @@ import pytest
 
 from kdbench.engine.weights import SHAPES, first_without_any, weight_at
 from kdbench.errors import UsageError
-from kdbench.recipe import LossTerm, Schedule, resolve
+from kdbench.recipe import LossTerm, Schedule
+from kdbench.resolution import resolve
 
 
 def schedule(**given: object) -> Schedule:

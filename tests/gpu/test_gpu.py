@@ -12,8 +12,8 @@ import kdbench.setting
 from kdbench.engine.loop import Sums, Training
 from kdbench.methods import names
 from kdbench.phases import obtain_teacher, student_training
-from kdbench.recipe import resolve
 from kdbench.representations.gaf import gramian_angular_field
+from kdbench.resolution import resolve
 from kdbench.runner import run
 from kdbench.setting import settle
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from kdbench.recipe import PRESETS, resolve
+from kdbench.recipe import PRESETS
+from kdbench.resolution import resolve
 
 METHODS = ("logits", "logit_standardisation", "dkd", "dist", "pkt", "cc", "crd", "crd_batch", "condrk", "mmd", "pskd")
 

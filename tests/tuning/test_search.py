@@ -26,7 +26,8 @@ from kdbench import loss
 from kdbench.data.loader import Loader
 from kdbench.engine.progress import Reporter
 from kdbench.errors import Interrupted, RunFailed, UsageError
-from kdbench.recipe import Recipe, resolve
+from kdbench.recipe import Recipe
+from kdbench.resolution import resolve
 from kdbench.results.files import read_json
 from kdbench.results.store import stored_runs
 from kdbench.setting import settle
@@ -152,6 +153,10 @@ def test_the_same_call_goes_on_and_ends_with_the_winners_runs(rkd: SearchResult)
     chosen = resolve(str(more.folder / "best.yaml"), "smoke").model_dump(exclude={"name", "summary"})
     trained = Recipe.model_validate(more.final[0].result["recipe"])
     assert chosen == trained.model_dump(exclude={"name", "summary"})
+    # Whoever runs it by hand cannot pass it off as untuned.
+    by_hand = resolve(str(more.folder / "best.yaml"), "smoke").tuning
+    assert by_hand is not None
+    assert by_hand.model_dump() == more.final[0].result["tuning"]
 
 
 def test_an_interrupted_search_proposes_what_it_would_have_proposed(tmp_path: Path) -> None:

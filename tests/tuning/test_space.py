@@ -8,7 +8,8 @@ import pytest
 
 from kdbench.errors import UsageError
 from kdbench.ranges import Range
-from kdbench.recipe import Recipe, resolve
+from kdbench.recipe import Recipe
+from kdbench.resolution import parse_overrides, resolve
 from kdbench.setting import settle
 from kdbench.tuning.choosers import check_choosers
 from kdbench.tuning.space import default_space, is_integer, nested, points, space_of
@@ -84,12 +85,12 @@ _WORLD = ["data.options={actions: 4, subjects: 4, trials: 3}"]
 
 
 def test_the_conditions_and_the_name_tell_who_chose() -> None:
-    from kdbench.cell import Tuning
-
-    record = Tuning({"trials": 3}, "mine", {"student.train.lr": {"low": 0.1, "high": 1}}, {"student.train.lr": 0.2})
+    path = "student.train.lr"
+    record = {"budget": {"trials": 3}, "study": "mine", "space": {path: {"low": 0.1, "high": 1}}, "best": {path: 0.2}}
+    world = parse_overrides(_WORLD)
     alone, tuned = (
-        settle("student_only", "motionsim", preset="smoke", device="cpu", overrides=_WORLD, tuning=each).cell
-        for each in (None, record)
+        settle("student_only", "motionsim", preset="smoke", device="cpu", overrides=world | more).cell
+        for more in ({}, {"tuning": record})
     )
     assert alone.folder != tuned.folder
     assert alone.conditions()["tuning"] == "defaults"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from kdbench.recipe import resolve
+from kdbench.resolution import resolve
 from kdbench.testing import parametrize
 
 import kdbench_part_name
