@@ -15,6 +15,8 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
+import pandas as pd
+
 import kdbench
 from kdbench.results.files import read_jsonl
 from kdbench.results.store import FINISHED, StoredRun, stored_runs
@@ -34,6 +36,8 @@ def protocols(runs: list[StoredRun]) -> None:
     for run in runs:
         held[run.method, run.result["preset"]][run.result["protocol"]].append(run.metrics["accuracy"])
     several = {key: by_protocol for key, by_protocol in held.items() if len(by_protocol) > 1}
+    if not several:
+        return
     columns = sorted({protocol for by_protocol in several.values() for protocol in by_protocol})
     print("\n| method | preset |", " | ".join(columns), "|\n|---|---|" + "---:|" * len(columns))
     for (method, preset), by_protocol in several.items():
@@ -53,6 +57,8 @@ def oracle(runs: list[StoredRun]) -> None:
         best = run.result["best_epoch"]
         key = (run.method, run.result["protocol"], run.result["preset"])
         held[key].append((records[-1]["test"]["accuracy"], best["accuracy"], best["epoch"]))
+    if not held:
+        return
     print("\n| method | protocol | preset | last epoch | best on test (oracle) | difference | its epochs |")
     print("|---|---|---|---:|---:|---:|---|")
     for (method, protocol, preset), values in held.items():
@@ -68,7 +74,7 @@ def gains(root: Path) -> None:
     known = frame[frame["gain"].notna() & ~frame["selection"].str.contains("oracle")]
     print("\n| method | protocol | gain over | points | 95 % interval | reading |\n|---|---|---|---:|---|---|")
     for _, row in known.iterrows():
-        name = f"`{row['method']}`" + (" (control)" if row["control"] else "")
+        name = f"`{row['method']}`" + (" (control)" if pd.notna(row["control"]) else "")
         points = [100 * row[key] for key in ("gain", "gain_low", "gain_high")]
         interval = f"{points[1]:+.2f} to {points[2]:+.2f}"
         print(
