@@ -20,7 +20,7 @@ from kdbench.data.store import Dataset
 from kdbench.engine.objective import declared_needs
 from kdbench.files import sha256_of
 from kdbench.plugins import provenance
-from kdbench.recipe import NetworkSpec, Recipe
+from kdbench.recipe import SEARCHED, NetworkSpec, Recipe
 from kdbench.semantics.base import LabelVectors
 from kdbench.types import VIDEO
 
@@ -37,9 +37,6 @@ LIBRARIES = (
     "scipy",
     "scikit-learn",
 )
-
-
-SEARCHED = "searched"
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,8 @@ CONTROLS = {
 }
 """Recipes that must not help: what they gain is regularisation, not knowledge."""
 DEFAULTS = "defaults"
+SEARCHED = "searched"
+"""What conditions say in the place of a setting that a search chose."""
 WARMUP_END = 0.1
 NUMBER, SCHEDULE = "(number)", "(schedule)"
 

@@ -22,14 +22,13 @@ from kdbench.board.trials import Expected, card_of, expected
 from kdbench.data.card import Card
 from kdbench.data.protocol import rule_of
 from kdbench.errors import DataError, KdbenchError
+from kdbench.recipe import SEARCHED
 from kdbench.results.metrics import over_shuffles
 from kdbench.types import SENSORS
 
 TOLERANCE = 1e-6
 """The largest difference between a claimed metric and the one that the predictions give."""
 MIN_SEEDS = 3
-SEARCHED = "searched"
-"""What conditions say in the place of a setting that a search chose."""
 HONEST = ("last", "best-val")
 """The rules that choose an epoch without a look at the test part."""
 _MOST_SHUFFLES = 100

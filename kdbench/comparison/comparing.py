@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,13 +13,16 @@ from kdbench.comparison.reference import references
 from kdbench.comparison.result import Comparison
 from kdbench.comparison.scores import read_group
 from kdbench.comparison.shape import well_formed
-from kdbench.comparison.subjects import subject_pattern, subjects_of, subjects_train
+from kdbench.comparison.subjects import known_card, subject_pattern, subjects_of, subjects_train
 from kdbench.comparison.table import ABOUT, GroupTable, build_table
 from kdbench.errors import DataError, UsageError, unknown
 from kdbench.resources import runs_folder
 from kdbench.results.store import StoredRun, Unreadable, stored_runs
 from kdbench.statistics import Scope
 from kdbench.statistics.scope import way_named
+
+if TYPE_CHECKING:
+    from kdbench.data.card import Card
 
 PAIRED_BY = ("accuracy", "macro_f1")
 
@@ -74,7 +78,8 @@ def compare(
         raise _nothing_finished(root, wanted, broken)
     if methods:
         _check_comparable(groups, methods)
-    tables = tuple(_table(group, about, metric, way) for group in groups)
+    cards = {name: known_card(name) for name in {str(group.conditions["dataset"]) for group in groups}}
+    tables = tuple(_table(group, cards, about, metric, way) for group in groups)
     shown = references(dataset) if reference else ()
     return Comparison(about, metric, tables, tuple(broken), tuple(shown))
 
@@ -146,27 +151,27 @@ def _check_comparable(groups: Sequence[Group], methods: Iterable[str]) -> None:
         )
 
 
-def _table(group: Group, about: str, metric: str, way: str | None) -> GroupTable:
+def _table(group: Group, cards: Mapping[str, Card | None], about: str, metric: str, way: str | None) -> GroupTable:
     """The table of a group.
 
     Raises:
         UsageError: It cannot be made; the message names it, since the others could be.
     """
     try:
-        return _built(group, about, metric, way)
+        return _built(group, cards[str(group.conditions["dataset"])], about, metric, way)
     except UsageError as error:
         narrow = "Other tables can be had by --dataset, --protocol, --preset and --method."
         hint = f"{error.hint} {narrow}" if error.hint else narrow
         raise UsageError(f"{group.title}: {error.message}", hint=hint) from error
 
 
-def _built(group: Group, about: str, metric: str, way: str | None) -> GroupTable:
+def _built(group: Group, card: Card | None, about: str, metric: str, way: str | None) -> GroupTable:
     results = read_group(group)
     dataset, protocol = str(group.conditions["dataset"]), str(group.conditions["protocol"])
     one = next((one for cells in results.values() for one in cells.values()), None)
     if one is None:
         return build_table(group, results, np.array([]), about=about, metric=metric, way=way)
-    subjects = subjects_of(subject_pattern(dataset), one.trials.tolist())
+    subjects = subjects_of(subject_pattern(card), one.trials.tolist())
     if subjects is None:
         if ABOUT[about] is Scope.NEW_SUBJECTS:
             raise UsageError(
@@ -174,5 +179,5 @@ def _built(group: Group, about: str, metric: str, way: str | None) -> GroupTable
                 hint="Ask about these: --about these-subjects",
             )
         subjects = np.full(len(one.trials), "all")
-    trained = subjects_train(dataset, protocol)
+    trained = subjects_train(card, protocol)
     return build_table(group, results, subjects, about=about, metric=metric, way=way, trained=trained)

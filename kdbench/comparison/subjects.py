@@ -5,10 +5,14 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kdbench.errors import KdbenchError
+
+if TYPE_CHECKING:
+    from kdbench.data.card import Card
 
 COLUMN = "subject"
 _PLAIN = re.compile(r"(?:^|_)s(?P<subject>\d+)(?:_|$)")
@@ -30,16 +34,19 @@ def subjects_of(pattern: re.Pattern[str] | None, trials: Sequence[str]) -> np.nd
     return np.array([match[COLUMN] for match in found if match])
 
 
-def subject_pattern(dataset: str) -> re.Pattern[str] | None:
-    """How a data set's trial ids name the subject, by its card's template; None where they do not."""
+def known_card(dataset: str) -> Card | None:
+    """A data set's card; None where it is not there any more: results outlive the plugin that brought their data."""
     from kdbench.data.card import load_card
 
     try:
-        card = load_card(dataset)
+        return load_card(dataset)
     except KdbenchError:
-        # Results outlive the plugin that brought their data set.
-        return _PLAIN
-    if card.trials is None:
+        return None
+
+
+def subject_pattern(card: Card | None) -> re.Pattern[str] | None:
+    """How a data set's trial ids name the subject, by its card's template; None where they do not."""
+    if card is None or card.trials is None:
         return _PLAIN
     if COLUMN not in card.trials.columns:
         return None
@@ -51,12 +58,13 @@ def subject_pattern(dataset: str) -> re.Pattern[str] | None:
     return re.compile(f"^{''.join(parts)}$")
 
 
-def subjects_train(dataset: str, protocol: str) -> bool:
-    """Whether a protocol lets subjects that test train as well; False where its card is not known any more."""
-    from kdbench.data.card import load_card
+def subjects_train(card: Card | None, protocol: str) -> bool:
+    """Whether a protocol lets subjects that test train as well; False where its card does not tell any more."""
     from kdbench.data.protocol import rule_of
 
+    if card is None:
+        return False
     try:
-        return COLUMN not in rule_of(load_card(dataset), protocol).disjoint
+        return COLUMN not in rule_of(card, protocol).disjoint
     except KdbenchError:
         return False
