@@ -1,0 +1,64 @@
+"""What a suite costs beyond its runs, and what a second job saves: python benchmarks/suite_time.py --out FOLDER.
+
+Runs eight methods at `small` on UTD-MHAD, depth, as `kdbench run` does, one thread a process, and compares the wall
+time with what the runs say of themselves. They share one teacher a seed. Twice, into two empty folders:
+
+    python benchmarks/suite_time.py --out one --jobs 1 --seeds 1
+    python benchmarks/suite_time.py --out two --jobs 2 --seeds 1
+
+The ratio of the two wall times is the speed-up. The data must be prepared (`kdbench data prepare`), and the machine
+must have nothing else to do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from kdbench.results.store import stored_runs
+
+METHODS = (
+    "student_only",
+    "hinton_raw",
+    "dist_raw",
+    "rkd_raw",
+    "sp_raw",
+    "at_raw",
+    "hinton_random_teacher_raw",
+    "hinton_wrong_trials_raw",
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="an empty folder for the runs")
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--seeds", type=int, default=3)
+    arguments = parser.parse_args()
+    if arguments.out.exists():
+        parser.error(f"{arguments.out} exists; runs that are already done would take no time")
+
+    command = [sys.executable, "-m", "kdbench", "run"]
+    command += [word for method in METHODS for word in ("--method", method)]
+    command += ["--dataset", "utd_mhad", "--protocol", "cross_subject", "--preset", "small", "--video", "depth"]
+    command += ["--seeds", str(arguments.seeds), "--jobs", str(arguments.jobs), "--out", str(arguments.out)]
+    started = time.perf_counter()
+    subprocess.run(command, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    wall = time.perf_counter() - started
+
+    runs = [run.result for run in stored_runs(arguments.out)[0]]
+    trained = {run["teacher"]["folder"]: run["cost"]["teacher_seconds"] for run in runs if run["teacher"]}
+    own = sum(run["cost"]["seconds_this_process"] for run in runs)
+    loops = sum(run["cost"]["train_seconds"] for run in runs) + sum(trained.values())
+    busy = wall * arguments.jobs
+    print(f"{len(runs)} runs, {len(trained)} teachers, jobs {arguments.jobs}: {wall:.0f} s")
+    print(f"the runs' own time, each teacher once: {own:.0f} s; wall x jobs over it: {busy / own:.3f}")
+    print(f"their training loops alone: {loops:.0f} s; wall x jobs over it: {busy / loops:.3f}")
+
+
+if __name__ == "__main__":
+    main()
