@@ -53,7 +53,7 @@ def compare(
         about: Whom intervals and tests speak of: `these-subjects` (other trials of theirs, other seeds) or
             `new-subjects`.
         metric: What pairs are compared by, `accuracy` or `macro_f1`.
-        way: How intervals of differences are made, `bootstrap` or `t`; by default what the scope offers first.
+        way: How intervals of differences are made, `bootstrap` or `t`; by default what suits the table.
         across: Dotted conditions that may differ within a table.
         reference: Take published numbers along, to stand beside the tables.
 

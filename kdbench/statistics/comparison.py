@@ -19,7 +19,8 @@ from kdbench.statistics.scores import Scores
 DRAWS = 2000
 DRAWS_A_PAIR, MOST_PAIRS, FEWEST_METHODS = 100, 200, 3
 """At 100 draws a pair, the smallest p that the bootstrap can give is two fifths of the strictest of Holm's levels of
-0.05; beyond 200 pairs that would be more draws than they are worth. With two methods its intervals are too wide."""
+0.05; beyond 200 pairs that would be more draws than they are worth. With two methods its intervals are too wide, and
+so are those of macro F1."""
 
 
 class Verdict(StrEnum):
@@ -134,7 +135,7 @@ def compare_scores(
         scores: What each method scores on each trial at each seed.
         scope: Whom the statement is about.
         way: How the differences' intervals and p-values are made, one of `offered(scope)`; by default the first,
-            and `t` for two methods or more than 200 pairs.
+            and `t` for two methods, more than 200 pairs, or a metric that is not right or wrong.
         power: With which a second study should tell a pair apart.
         draws: B of the bootstrap; by default as many as the number of pairs asks for, at least 2000.
         seed: Of the bootstrap; the same gives the same numbers.
@@ -143,18 +144,14 @@ def compare_scores(
 
     Raises:
         UsageError: An unknown scope, way or method, a way that is not offered in the scope, too few subjects or trials,
-            a power outside (0, 1), fewer than 100 draws, or the bootstrap for two methods or more than 200 pairs.
+            a power outside (0, 1), fewer than 100 draws, or the bootstrap where it is not the default.
     """
     scope = scope_named(scope)
     first, second = _pairs(scores.methods, against)
-    unfit = len(scores.methods) < FEWEST_METHODS or len(first) > MOST_PAIRS
+    unfit = _against_bootstrap(scores, len(first))
     way = way_named(scope, "t" if way is None and unfit else way)
     if way == "bootstrap" and unfit:
-        raise UsageError(
-            f"the bootstrap compares {FEWEST_METHODS} methods or more in at most {MOST_PAIRS} pairs, not "
-            f"{len(scores.methods)} in {len(first)}",
-            hint="Take the way 't'.",
-        )
+        raise UsageError(unfit, hint="Take the way 't'.")
     if not 0 < power < 1:
         raise UsageError(f"power is {power}, expected a share between 0 and 1")
     draws = max(DRAWS, DRAWS_A_PAIR * len(first)) if draws is None else draws
@@ -176,6 +173,17 @@ def compare_scores(
         pairs=_pair_summaries(scores, found, first, second, scope, way, power),
         notes=_notes(scores, alone),
     )
+
+
+def _against_bootstrap(scores: Scores, pairs: int) -> str | None:
+    if not scores.binary:
+        return f"the bootstrap compares accuracies, not {scores.metric}: its intervals would be too wide"
+    if len(scores.methods) < FEWEST_METHODS or pairs > MOST_PAIRS:
+        return (
+            f"the bootstrap compares {FEWEST_METHODS} methods or more in at most {MOST_PAIRS} pairs, not "
+            f"{len(scores.methods)} in {pairs}"
+        )
+    return None
 
 
 def _pairs(methods: tuple[str, ...], against: str | None) -> tuple[np.ndarray, np.ndarray]:

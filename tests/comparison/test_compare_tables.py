@@ -296,6 +296,13 @@ def test_new_subjects_widen_the_intervals_and_are_named(tmp_path: Path) -> None:
     assert set(kdbench.compare(tmp_path).pairs["interval"]) == {"bootstrap"}
 
 
+def test_macro_f1_is_compared_by_t_as_the_bootstrap_covers_it_too_often(tmp_path: Path) -> None:
+    make_study(tmp_path, {"student_only": 20, "hinton": 8, "rkd": 12})
+    assert set(kdbench.compare(tmp_path, metric="macro_f1").pairs["interval"]) == {"t"}
+    with pytest.raises(UsageError, match="compares accuracies, not macro_f1"):
+        kdbench.compare(tmp_path, metric="macro_f1", way="bootstrap")
+
+
 def test_nothing_is_said_of_new_subjects_where_subjects_are_not_told_apart(tmp_path: Path) -> None:
     make_study(tmp_path, {"hinton": 8}, dataset="basic_motions")
     with pytest.raises(UsageError, match="does not tell its subjects apart"):
