@@ -28,6 +28,7 @@ from kdbench.data.card import Card
 from kdbench.data.protocol import rule_of
 from kdbench.errors import DataError, KdbenchError, UsageError
 from kdbench.files import unwritable
+from kdbench.pages import templates
 from kdbench.registry import registry
 from kdbench.resolution import resolve
 
@@ -101,18 +102,11 @@ def _hashed(text: str) -> str:
 
 
 def _environment() -> Environment:
-    import jinja2
     from markupsafe import Markup
 
     folder = resources.folder("leaderboard") / "site"
     style, script = ((folder / name).read_text(encoding="utf-8") for name in ("board.css", "board.js"))
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(folder),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates(folder)
     environment.globals |= {
         # Our own two files; nothing of a submission is ever marked as safe.
         "style": Markup(style),

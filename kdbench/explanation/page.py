@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from kdbench.pages import templates
 from kdbench.results.files import write_bytes
 
 TEMPLATE = "page.html"
@@ -18,14 +19,5 @@ def write_page(path: Path, record: Mapping[str, Any]) -> None:
         path: The file; pictures lie beside it.
         record: The contents of `explain.json`.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    text = environment.get_template(TEMPLATE).render(record=record)
+    text = templates(Path(__file__).parent).get_template(TEMPLATE).render(record=record)
     write_bytes(path, text.encode())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import textwrap
 import warnings
 from collections.abc import Mapping
@@ -14,8 +13,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from kdbench.ranges import Range
-from kdbench.results.files import write_bytes
-from kdbench.results.plots import COLOURS, STYLE
+from kdbench.results.plots import COLOURS, STYLE, save_png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,7 +52,7 @@ def draw(trials: list[FrozenTrial], space: Mapping[str, Range], folder: Path, *,
         if shares := importance(complete):
             drawn["importance.png"] = _importance(shares, title, len(complete))
         for name, figure in drawn.items():
-            _save(figure, folder / name)
+            save_png(figure, folder / name)
     return [folder / name for name in drawn]
 
 
@@ -170,12 +168,6 @@ def _figure(width: float, height: float, title: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(width, height), layout="constrained")
     figure.suptitle(textwrap.fill(title, int(10 * width)), fontsize=11, fontweight="bold")
     return figure, figure.subplots()
-
-
-def _save(figure: Figure, path: Path) -> None:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150)
-    write_bytes(path, buffer.getvalue())
 
 
 def _place(value: Any, values: Range) -> Any:
