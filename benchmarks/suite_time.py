@@ -1,13 +1,13 @@
 """What a suite costs beyond its runs, and what a second job saves: python benchmarks/suite_time.py --out FOLDER.
 
 Runs eight methods at `small` on UTD-MHAD, depth, as `kdbench run` does, one thread a process, and compares the wall
-time with what the runs say of themselves. They share one teacher a seed. Twice, into two empty folders:
+time with what the runs say of themselves. They share one trained teacher a seed. Twice, into folders of their own:
 
-    python benchmarks/suite_time.py --out one --jobs 1 --seeds 1
-    python benchmarks/suite_time.py --out two --jobs 2 --seeds 1
+    python benchmarks/suite_time.py --out one --jobs 1
+    python benchmarks/suite_time.py --out two --jobs 2
 
-The ratio of the two wall times is the speed-up. The data must be prepared (`kdbench data prepare`), and the machine
-must have nothing else to do.
+The ratio of the two wall times is the speed-up; `--seeds 1` makes both shorter. The data must be prepared
+(`kdbench data prepare`), and the machine must have nothing else to do.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ METHODS = (
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="an empty folder for the runs")
+    parser.add_argument("--out", type=Path, required=True, help="a folder for the runs, which must not exist")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--seeds", type=int, default=3)
     arguments = parser.parse_args()
@@ -51,11 +51,12 @@ def main() -> None:
     wall = time.perf_counter() - started
 
     runs = [run.result for run in stored_runs(arguments.out)[0]]
-    trained = {run["teacher"]["folder"]: run["cost"]["teacher_seconds"] for run in runs if run["teacher"]}
+    teachers = {run["teacher"]["folder"]: run["cost"]["teacher_seconds"] for run in runs if run["teacher"]}
     own = sum(run["cost"]["seconds_this_process"] for run in runs)
-    loops = sum(run["cost"]["train_seconds"] for run in runs) + sum(trained.values())
+    loops = sum(run["cost"]["train_seconds"] for run in runs) + sum(teachers.values())
     busy = wall * arguments.jobs
-    print(f"{len(runs)} runs, {len(trained)} teachers, jobs {arguments.jobs}: {wall:.0f} s")
+    trained = sum(seconds > 0 for seconds in teachers.values())
+    print(f"{len(runs)} runs, {trained} trained teachers, jobs {arguments.jobs}: {wall:.0f} s")
     print(f"the runs' own time, each teacher once: {own:.0f} s; wall x jobs over it: {busy / own:.3f}")
     print(f"their training loops alone: {loops:.0f} s; wall x jobs over it: {busy / loops:.3f}")
 

@@ -156,7 +156,7 @@ def build_table(
         subjects: Who performed each trial.
         about: Whom the statement is about, a name of `ABOUT`.
         metric: What pairs are compared by.
-        way: How intervals of differences are made; by default the scope's first, or `t` for many pairs.
+        way: How intervals of differences are made; by default what suits the table.
         trained: Whether the subjects that test also train.
 
     Raises:

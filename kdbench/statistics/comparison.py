@@ -135,7 +135,7 @@ def compare_scores(
         scores: What each method scores on each trial at each seed.
         scope: Whom the statement is about.
         way: How the differences' intervals and p-values are made, one of `offered(scope)`; by default the first,
-            and `t` for two methods, more than 200 pairs, or a metric that is not right or wrong.
+            and `t` for two methods, more than 200 pairs, or another metric than accuracy.
         power: With which a second study should tell a pair apart.
         draws: B of the bootstrap; by default as many as the number of pairs asks for, at least 2000.
         seed: Of the bootstrap; the same gives the same numbers.
@@ -176,7 +176,7 @@ def compare_scores(
 
 
 def _against_bootstrap(scores: Scores, pairs: int) -> str | None:
-    if not scores.binary:
+    if scores.metric != "accuracy":
         return f"the bootstrap compares accuracies, not {scores.metric}: its intervals would be too wide"
     if len(scores.methods) < FEWEST_METHODS or pairs > MOST_PAIRS:
         return (

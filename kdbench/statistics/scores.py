@@ -21,7 +21,8 @@ class Scores:
     Attributes:
         methods: M names.
         seeds: R seeds, the same for every method.
-        values: `(M, R, N)`: 1 or 0 for accuracy; for another metric the value that the trial contributes.
+        values: `(M, R, N)`: 1 or 0 for accuracy, or the share of the shuffles; for another metric what the
+            trial contributes.
         subjects: `(N,)`: who performed each trial.
         metric: What the mean over the trials is.
 

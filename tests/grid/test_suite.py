@@ -43,7 +43,7 @@ def test_the_suite_of_losses_holds_every_loss_with_a_teacher() -> None:
 
 
 def test_both_controls_stand_in_the_suites_that_make_a_table() -> None:
-    for name in ("losses", "leaderboard_cross_subject"):
+    for name in ("losses", "ablation", "table1", "leaderboard_cross_subject", "leaderboard_subject_specific"):
         controls = [resolve(method.name, "small").controls for method in load_suite(name).methods]
         assert {each for held in controls for each in held} == {"random_teacher", "wrong_trials"}
 

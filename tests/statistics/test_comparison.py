@@ -170,6 +170,14 @@ def test_two_methods_are_compared_by_t() -> None:
         compare_scores(_scores([1.0, 0.5]), way="bootstrap")
 
 
+def test_the_way_depends_on_the_metric_and_not_on_its_values() -> None:
+    scores = _scores([1.0, 0.5, 0.5])
+    of_shuffles = Scores(scores.methods, scores.seeds, 0.9 * scores.values, SUBJECTS)
+    assert compare_scores(of_shuffles).way == "bootstrap"
+    perfect = Scores(scores.methods, scores.seeds, np.ones_like(scores.values), SUBJECTS, metric="macro_f1")
+    assert compare_scores(perfect).way == "t"
+
+
 def test_a_pair_that_is_none_is_refused() -> None:
     with pytest.raises(UsageError, match="'m0' and 'm7' are not a pair"):
         compare_scores(_scores([1.0, 0.5])).pair("m0", "m7")
