@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 
 import numpy as np
 
@@ -113,10 +114,14 @@ class Comparison:
         Raises:
             UsageError: There is none.
         """
-        for found in self.pairs:
-            if {found.first, found.second} == {first, second}:
-                return found
-        raise UsageError(f"'{first}' and '{second}' are not a pair of this comparison")
+        found = self._by_names.get(frozenset((first, second)))
+        if found is None:
+            raise UsageError(f"'{first}' and '{second}' are not a pair of this comparison")
+        return found
+
+    @cached_property
+    def _by_names(self) -> dict[frozenset[str], PairSummary]:
+        return {frozenset((pair.first, pair.second)): pair for pair in self.pairs}
 
 
 def compare_scores(
@@ -200,11 +205,13 @@ def _method_summaries(scores: Scores, found: Inference) -> tuple[MethodSummary, 
         MethodSummary(
             method,
             float(by_seed.mean()),
-            _deviation(by_seed),
+            deviation,
             tuple(map(float, by_seed)),
             Interval(max(float(low), 0.0), min(float(high), 1.0), "t"),
         )
-        for method, by_seed, low, high in zip(scores.methods, scores.by_seed, found.low, found.high, strict=True)
+        for method, by_seed, deviation, low, high in zip(
+            scores.methods, scores.by_seed, _deviations(scores.by_seed), found.low, found.high, strict=True
+        )
     )
 
 
@@ -216,9 +223,10 @@ def _pair_summaries(
     plans = needed(found.spread, scope=scope, seeds=len(scores.seeds), alpha=alpha / max(len(first), 1), power=power)
     tests = mcnemar(scores, first, second) if scores.binary else [None] * len(first)
     by_seed = scores.by_seed[first] - scores.by_seed[second]
+    differences, deviations = by_seed.mean(axis=1).tolist(), _deviations(by_seed)
     summaries = []
     for pair, (a, b) in enumerate(zip(first, second, strict=True)):
-        difference = float(by_seed[pair].mean())
+        difference = differences[pair]
         apart = adjusted[pair] <= alpha
         better = Verdict.FIRST if difference > 0 else Verdict.SECOND
         summaries.append(
@@ -226,7 +234,7 @@ def _pair_summaries(
                 scores.methods[a],
                 scores.methods[b],
                 difference,
-                _deviation(by_seed[pair]),
+                deviations[pair],
                 Interval(max(float(found.low[pair]), -1.0), min(float(found.high[pair]), 1.0), way),
                 float(found.p[pair]),
                 float(adjusted[pair]),
@@ -238,8 +246,8 @@ def _pair_summaries(
     return tuple(summaries)
 
 
-def _deviation(by_seed: np.ndarray) -> float | None:
-    return float(by_seed.std(ddof=1)) if len(by_seed) > 1 else None
+def _deviations(by_seed: np.ndarray) -> list[float] | list[None]:
+    return by_seed.std(axis=1, ddof=1).tolist() if by_seed.shape[1] > 1 else [None] * len(by_seed)
 
 
 def _notes(scores: Scores, found: Inference) -> tuple[str, ...]:

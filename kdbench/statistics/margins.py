@@ -18,7 +18,7 @@ from scipy.special import stdtrit
 from kdbench.statistics.spread import Spread
 
 LEVEL = 0.95
-HALVINGS = 60
+HALVINGS = 40
 
 
 def margin(spread: Spread, alpha: float | np.ndarray = 1 - LEVEL) -> np.ndarray:

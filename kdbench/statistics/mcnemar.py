@@ -87,22 +87,8 @@ def mcnemar(scores: Scores, first: np.ndarray, second: np.ndarray) -> list[McNem
     g = np.where(unlike > 0, only_a / np.maximum(unlike, 1), 0.5) - 0.5
     middle = (len(right) + 1) // 2
     combined = np.minimum(np.sort(p, axis=0)[middle - 1] * len(right) / middle, 1)
+    columns = [column.T.tolist() for column in (only_a, only_b, p, g, low - 0.5, high - 0.5)]
     return [
-        McNemar(
-            tuple(
-                SeedTable(
-                    seed,
-                    int(only_a[r, pair]),
-                    int(only_b[r, pair]),
-                    float(p[r, pair]),
-                    float(g[r, pair]),
-                    float(low[r, pair] - 0.5),
-                    float(high[r, pair] - 0.5),
-                )
-                for r, seed in enumerate(scores.seeds)
-            ),
-            float(combined[pair]),
-            float(adjusted),
-        )
-        for pair, adjusted in enumerate(holm(combined))
+        McNemar(tuple(map(SeedTable, scores.seeds, *of_pair)), whole, adjusted)
+        for whole, adjusted, *of_pair in zip(combined.tolist(), holm(combined).tolist(), *columns, strict=True)
     ]
