@@ -16,7 +16,7 @@ from kdbench.results.store import StoredRun
 from kdbench.statistics import METRICS, Scores, contributions, paired_scores
 
 TOLERANCE = 1e-6
-_READERS = 4
+_READERS = 2
 
 
 @dataclass(frozen=True)
