@@ -29,6 +29,7 @@ from kdbench.grid.state import (
     read_state,
     set_broken_aside,
 )
+from kdbench.results.files import write_bytes
 from kdbench.results.tracking import create_store
 
 TICK_SECONDS = 0.2
@@ -87,9 +88,11 @@ def execute(plan: Plan, launcher: Launcher, *, timeout: float | None = None, vie
 
     Raises:
         Interrupted: Ctrl-C, or a request to end; every cell has ended, and can be gone on with.
+        RunFailed: Nothing can be written where the runs would go.
     """
     view = view or View()
     if plan.to_make():
+        _check_writable(plan.options.root / LOGS)
         create_store(plan.options.root, view.warn)
     grid = _Grid(plan, launcher, timeout, view)
     with _signals() as signals, view:
@@ -103,6 +106,13 @@ def execute(plan: Plan, launcher: Launcher, *, timeout: float | None = None, vie
             "interrupted; every finished epoch of every cell is kept", hint="Repeat the same command to go on."
         )
     return Plan(tuple(grid.ended.get(cell.folder, cell) for cell in plan.cells), plan.options)
+
+
+def _check_writable(folder: Path) -> None:
+    """Fails once, before every cell does."""
+    probe = folder / ".writable"
+    write_bytes(probe, b"")
+    probe.unlink(missing_ok=True)
 
 
 class _Grid:

@@ -14,6 +14,7 @@ import psutil
 import pytest
 from filelock import FileLock
 
+from kdbench.errors import RunFailed
 from kdbench.grid.execute import execute
 from kdbench.grid.launch import Local
 from kdbench.grid.plan import Options, Plan, PlannedCell, make_plan
@@ -166,6 +167,15 @@ def test_a_cell_that_another_process_came_first_to_is_waited_for(tmp_path: Path,
 
 
 @pytest.mark.slow
+def test_a_folder_that_cannot_be_written_is_named_once_and_no_cell_starts(tmp_path: Path, plugin: Path) -> None:
+    taken = tmp_path / "taken"
+    plan = troubles(taken, "none")
+    taken.write_text("")
+    with pytest.raises(RunFailed, match=r"cannot write .*taken") as caught:
+        execute(plan, Local(jobs=1, device="cpu"))
+    assert "--out" in str(caught.value.hint)
+
+
 def test_a_cell_whose_time_is_up_goes_on_the_next_time(tmp_path: Path, plugin: Path) -> None:
     root = tmp_path / "runs"
     ended = execute(troubles(root, "wait"), Local(jobs=1, device="cpu"), timeout=25)
