@@ -2,7 +2,7 @@
 
 A block has subjects and trained networks of its own: a fold that leaves one subject out, or a data set. Subjects that
 one set of networks is tested on are no blocks: what a seed does to a method, it does to all of them, and with three
-seeds the critical difference errs in 12 % of the cases instead of 5 % (`benchmarks/interval_coverage.py`).
+seeds the critical difference errs in 13 % of the cases instead of 5 % (`benchmarks/interval_coverage.py`).
 """
 
 from __future__ import annotations
