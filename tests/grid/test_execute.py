@@ -166,7 +166,6 @@ def test_a_cell_that_another_process_came_first_to_is_waited_for(tmp_path: Path,
     assert statuses(ended) == ["done"]
 
 
-@pytest.mark.slow
 def test_a_folder_that_cannot_be_written_is_named_once_and_no_cell_starts(tmp_path: Path, plugin: Path) -> None:
     taken = tmp_path / "taken"
     plan = troubles(taken, "none")
@@ -176,6 +175,7 @@ def test_a_folder_that_cannot_be_written_is_named_once_and_no_cell_starts(tmp_pa
     assert "--out" in str(caught.value.hint)
 
 
+@pytest.mark.slow
 def test_a_cell_whose_time_is_up_goes_on_the_next_time(tmp_path: Path, plugin: Path) -> None:
     root = tmp_path / "runs"
     ended = execute(troubles(root, "wait"), Local(jobs=1, device="cpu"), timeout=25)
