@@ -12,8 +12,8 @@ import numpy as np
 
 from kdbench.comparison.result import Comparison, recalls
 from kdbench.comparison.sheets import about, label, metric_name
+from kdbench.comparison.subjects import known_card
 from kdbench.comparison.table import GroupTable, Row
-from kdbench.errors import KdbenchError
 from kdbench.results.plots import COLOURS, STYLE
 
 if TYPE_CHECKING:
@@ -236,14 +236,9 @@ def confusion_difference(table: GroupTable) -> Figure | None:
 
 def _class_names(table: GroupTable, row: Row) -> dict[str, str]:
     """A short name for each class: the card's where it is known, else the beginning of the name."""
-    from kdbench.data.card import load_card
-
     full = list(next(iter(table.group.runs[row.method].values())).metrics["per_class_recall"])
-    try:
-        card = load_card(str(table.group.conditions["dataset"]))
-    except KdbenchError:
-        return {name: short(name, 26) for name in full}
-    known = dict(zip(card.class_names, card.short_names, strict=True))
+    card = known_card(str(table.group.conditions["dataset"]))
+    known = dict(zip(card.class_names, card.short_names, strict=True)) if card else {}
     return {name: short(known.get(name, name), 26) for name in full}
 
 
