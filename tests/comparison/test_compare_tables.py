@@ -250,6 +250,17 @@ def test_labels_that_are_none_set_a_run_aside(tmp_path: Path, labels: object) ->
     assert cells["hinton"] == "unusable: predictions.parquet has labels that are no class indices"
 
 
+@pytest.mark.parametrize("logit", [float("nan"), float("inf")])
+def test_a_logit_that_is_missing_or_infinite_sets_a_run_aside(tmp_path: Path, logit: float) -> None:
+    make_study(tmp_path, {"student_only": 20, "hinton": 8}, seeds=1)
+    path = next(tmp_path.glob("hinton-*")) / "predictions.parquet"
+    table = pd.read_parquet(path)
+    table.loc[3, "logit_1"] = logit
+    table.to_parquet(path)
+    cells = kdbench.compare(tmp_path).seeds.set_index("method")["state"]
+    assert cells["hinton"] == "unusable: predictions.parquet has logits that are not finite"
+
+
 def test_other_trials_are_refused(tmp_path: Path) -> None:
     from made_runs import TRIALS
 
