@@ -1,0 +1,156 @@
+"""Kills a command just before one of its file operations: the moments at which a crash can leave something half done.
+
+    operations = survey(["run", "--method", …, "--out", "runs"], below=folder, log=log)   # names of all, in order
+    killed = kill(["run", …], at=7, below=folder, log=log)                                # True: it died before the 7th
+
+A file operation is a file opened for writing, a file or folder made, renamed or removed, below `below`. Commands run in
+processes forked from one that has imported the libraries, so a kill costs what the command itself costs.
+"""
+
+from __future__ import annotations
+
+import functools
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+from typing import Any
+
+_WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+# Positions of the paths among an audit event's arguments, and of the folder's descriptors that they may be relative to.
+_EVENTS: dict[str, tuple[tuple[int, int | None], ...]] = {
+    "os.rename": ((0, 2), (1, 3)),
+    "os.remove": ((0, 1),),
+    "os.mkdir": ((0, 2),),
+    "os.rmdir": ((0, 1),),
+    "os.link": ((1, 3),),
+    "os.symlink": ((1, 2),),
+    "os.truncate": ((0, None),),
+    "sqlite3.connect": ((0, None),),
+}
+
+
+def survey(arguments: Sequence[str], *, below: Path, log: Path, seconds: float = 300) -> list[str]:
+    """Runs a command to its end and lists its file operations, `event path`, in order.
+
+    Args:
+        arguments: What follows `kdbench`.
+        below: Only operations below this folder count.
+        log: Gets what the command prints.
+        seconds: It is an error if the command takes longer.
+    """
+    listing = log.with_suffix(".operations")
+    code = _run(arguments, None, below, log, listing, seconds)
+    assert code == 0, f"exit code {code}: {log.read_text(errors='replace')[-2000:]}"
+    return listing.read_text().splitlines()
+
+
+def kill(arguments: Sequence[str], *, at: int, below: Path, log: Path, seconds: float = 300) -> bool:
+    """Runs a command and kills it just before its file operation number `at`, from 0.
+
+    Returns:
+        True if it was killed, False if it ended before, with exit code 0.
+    """
+    code = _run(arguments, at, below, log, None, seconds)
+    assert code in (0, -signal.SIGKILL), f"exit code {code}: {log.read_text(errors='replace')[-2000:]}"
+    return code == -signal.SIGKILL
+
+
+def sampled(count: int, most: int) -> Iterable[int]:
+    """At most `most` of the numbers 0 … count − 1, evenly spread, with both ends."""
+    return sorted({round(k * (count - 1) / max(1, most - 1)) for k in range(min(count, most))})
+
+
+def _run(
+    arguments: Sequence[str], at: int | None, below: Path, log: Path, listing: Path | None, seconds: float
+) -> int | None:
+    environment = {name: value for name, value in os.environ.items() if name.startswith("KDBENCH_")}
+    process = _server().Process(  # type: ignore[attr-defined]
+        target=_child, args=(list(arguments), at, below, log, listing, os.getcwd(), environment)
+    )
+    process.start()
+    process.join(seconds)
+    if process.is_alive():
+        process.kill()
+        process.join()
+        raise AssertionError(f"not done after {seconds} s: {log.read_text(errors='replace')[-2000:]}")
+    code: int | None = process.exitcode
+    process.close()
+    return code
+
+
+@functools.cache
+def _server() -> ForkServerContext:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(
+        ["kdbench.runner", "kdbench.cli.run", "mlflow", "sklearn.metrics", "matplotlib.pyplot"]
+    )
+    return context
+
+
+def _child(
+    arguments: list[str],
+    at: int | None,
+    below: Path,
+    log: Path,
+    listing: Path | None,
+    working: str,
+    environment: dict[str, str],
+) -> None:
+    os.chdir(working)
+    for name in [name for name in os.environ if name.startswith("KDBENCH_")]:
+        del os.environ[name]
+    os.environ.update(environment)
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    operations = _watch(at, Path(os.path.realpath(below)))
+    from kdbench.cli import main
+
+    try:
+        main(arguments)
+    finally:
+        if listing is not None:
+            listing.write_text("\n".join(operations))
+
+
+def _watch(at: int | None, below: Path) -> list[str]:
+    """Lists the process's file operations from now on, and kills it before number `at`."""
+    operations: list[str] = []
+    home, process = os.fspath(below) + os.sep, os.getpid()
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        # A process that was forked from this one has operations of its own.
+        if os.getpid() != process:
+            return
+        hit = next((path for path in _written(event, arguments) if path.startswith(home)), None)
+        if hit is None:
+            return
+        if len(operations) == at:
+            os.kill(process, signal.SIGKILL)
+        operations.append(f"{event} {hit.removeprefix(home)}")
+
+    sys.addaudithook(hook)
+    return operations
+
+
+def _written(event: str, arguments: tuple[Any, ...]) -> Iterator[str]:
+    if event == "open":
+        path, mode, flags = arguments
+        if isinstance(path, int) or not (flags & _WRITES if isinstance(flags, int) else set(mode or "") & set("wax+")):
+            return
+        yield _absolute(path, None)
+    for position, folder in _EVENTS.get(event, ()):
+        path = arguments[position]
+        if not isinstance(path, int):
+            yield _absolute(path, None if folder is None else arguments[folder])
+
+
+def _absolute(path: Any, folder: Any) -> str:
+    text = os.fsdecode(path)
+    if isinstance(folder, int) and folder >= 0 and not os.path.isabs(text):
+        text = os.path.join(os.readlink(f"/proc/self/fd/{folder}"), text)
+    return os.path.normpath(os.path.join(os.getcwd(), text))
