@@ -19,6 +19,7 @@ from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
+_LIBRARIES = ("kdbench.runner", "kdbench.cli.run", "mlflow", "sklearn.metrics", "matplotlib.pyplot")
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 # Positions of the paths among an audit event's arguments, and of the folder's descriptors that they may be relative to.
 _EVENTS: dict[str, tuple[tuple[int, int | None], ...]] = {
@@ -69,7 +70,7 @@ def _run(
 ) -> int | None:
     environment = {name: value for name, value in os.environ.items() if name.startswith("KDBENCH_")}
     process = _server().Process(  # type: ignore[attr-defined]
-        target=_child, args=(list(arguments), at, below, log, listing, os.getcwd(), environment)
+        target=_child, args=(list(arguments), at, below, log, listing, str(Path.cwd()), environment)
     )
     process.start()
     process.join(seconds)
@@ -85,9 +86,7 @@ def _run(
 @functools.cache
 def _server() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["kdbench.runner", "kdbench.cli.run", "mlflow", "sklearn.metrics", "matplotlib.pyplot"]
-    )
+    context.set_forkserver_preload(list(_LIBRARIES))
     return context
 
 
@@ -150,7 +149,6 @@ def _written(event: str, arguments: tuple[Any, ...]) -> Iterator[str]:
 
 
 def _absolute(path: Any, folder: Any) -> str:
-    text = os.fsdecode(path)
-    if isinstance(folder, int) and folder >= 0 and not os.path.isabs(text):
-        text = os.path.join(os.readlink(f"/proc/self/fd/{folder}"), text)
-    return os.path.normpath(os.path.join(os.getcwd(), text))
+    """A path without `.` and `..`, as text; its links stay, since an operation on a link is one on the link."""
+    base = Path(f"/proc/self/fd/{folder}").readlink() if isinstance(folder, int) and folder >= 0 else Path.cwd()
+    return os.path.normpath(base / os.fsdecode(path))
