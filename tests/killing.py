@@ -14,7 +14,7 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
@@ -60,8 +60,10 @@ def kill(arguments: Sequence[str], *, at: int, below: Path, log: Path, seconds: 
     return code == -signal.SIGKILL
 
 
-def sampled(count: int, most: int) -> Iterable[int]:
-    """At most `most` of the numbers 0 … count − 1, evenly spread, with both ends."""
+def sampled(count: int, most: int) -> Sequence[int]:
+    """At most `most` of the numbers 0 … count − 1, evenly spread, with both ends; all if $KDBENCH_EVERY_KILL is set."""
+    if os.environ.get("KDBENCH_EVERY_KILL"):
+        return range(count)
     return sorted({round(k * (count - 1) / max(1, most - 1)) for k in range(min(count, most))})
 
 
