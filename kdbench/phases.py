@@ -27,6 +27,7 @@ from kdbench.results.files import read_json, read_jsonl, read_safetensors, write
 from kdbench.results.metrics import numbers
 from kdbench.setting import Setting
 from kdbench.types import SENSORS
+from kdbench.wording import counted
 
 CHANCE_P_VALUE = 1e-3
 REHEARSED_TRIALS = 2
@@ -212,7 +213,7 @@ def _check_above_chance(
     if binom.sf(correct - 1, len(labels), share) > CHANCE_P_VALUE:
         raise RunFailed(
             f"the teacher stayed at chance level: {100 * predictions.accuracy:.1f} % of its own training part after "
-            f"{len(records)} epochs, where always naming one class gives {100 * share:.1f} %",
+            f"{counted(len(records), 'epoch')}, where always naming one class gives {100 * share:.1f} %",
             hint="Train it longer (--set teacher.train.epochs=…) or at another rate (--set teacher.train.lr=…).",
         )
     return predictions.accuracy

@@ -22,6 +22,7 @@ from kdbench.board.verify import HONEST, MIN_SEEDS, cell_of, differences, proble
 from kdbench.errors import DataError, UsageError
 from kdbench.results.files import read_jsonl, write_bytes, write_json
 from kdbench.results.store import FINISHED, StoredRun, stored_run
+from kdbench.wording import counted
 
 _LISTED = 4
 
@@ -76,7 +77,8 @@ def _check_alike(runs: Sequence[StoredRun]) -> None:
             raise UsageError(f"{run.folder} is {run.status}, expected a finished run", hint="Repeat its command.")
         if run.result.get("excluded"):
             raise UsageError(
-                f"{run.folder} left out {len(run.result['excluded'])} broken recordings; a submission needs them all",
+                f"{run.folder} left out {counted(len(run.result['excluded']), 'broken recording')}; a "
+                "submission needs them all",
                 hint=f"See which: kdbench data verify {run.result['dataset']}",
             )
         if run.conditions.get("part") != "test":

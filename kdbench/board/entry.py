@@ -27,6 +27,7 @@ from kdbench.board.schema import (
 )
 from kdbench.errors import DataError, UsageError
 from kdbench.recipe import Recipe
+from kdbench.wording import counted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -173,7 +174,7 @@ def read_bytes(folder: Path, name: str) -> bytes:
         raise DataError(f"{name} is missing")
     most, size = MOST_BYTES[name], path.stat().st_size
     if size > most:
-        raise DataError(f"{name} has {size} bytes, expected at most {most}")
+        raise DataError(f"{name} has {counted(size, 'byte')}, expected at most {most}")
     try:
         return path.read_bytes()
     except OSError as error:

@@ -11,6 +11,7 @@ from kdbench.board.schema import PICTURE
 from kdbench.errors import DataError
 from kdbench.explanation.scores import read_scores
 from kdbench.results.store import StoredRun
+from kdbench.wording import counted
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -58,7 +59,7 @@ def plain(data: bytes) -> bytes:
     _decoded(data).save(buffer, "PNG", optimize=True)
     made = buffer.getvalue()
     if len(made) > MOST_BYTES[PICTURE]:
-        raise DataError(f"{PICTURE} has {len(made)} bytes, expected at most {MOST_BYTES[PICTURE]}")
+        raise DataError(f"{PICTURE} has {counted(len(made), 'byte')}, expected at most {MOST_BYTES[PICTURE]}")
     return made
 
 

@@ -6,6 +6,8 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
+from kdbench.wording import counted
+
 SCHEMA_VERSION = 1
 """Version of `result.json`; raised whenever a key changes its meaning."""
 RESULT: Final = "result.json"
@@ -160,7 +162,7 @@ class Environment(BaseModel):
         """The hardware in a few words."""
         if self.gpu is not None:
             return self.gpu
-        threads = "" if self.threads is None else f", {self.threads} thread{'s' * (self.threads != 1)}"
+        threads = "" if self.threads is None else f", {counted(self.threads, 'thread')}"
         return f"{self.device} ({self.platform}{threads})"
 
 

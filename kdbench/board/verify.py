@@ -25,6 +25,7 @@ from kdbench.errors import DataError, KdbenchError
 from kdbench.recipe import SEARCHED
 from kdbench.results.metrics import over_shuffles
 from kdbench.types import SENSORS
+from kdbench.wording import counted
 
 TOLERANCE = 1e-6
 """The largest difference between a claimed metric and the one that the predictions give."""
@@ -269,7 +270,8 @@ def _scores(entry: Entry, known: Expected | None) -> Iterator[str]:
     if known is not None and whole and said != known.split:
         yield f"its trials were split otherwise than the card says: {said!r}, expected {known.split!r}"
     if predictions.logits.shape[1] != len(result.classes):
-        yield f"{predictions.logits.shape[1]} logits a trial, expected one for each of {len(result.classes)} classes"
+        classes = counted(len(result.classes), "class")
+        yield f"{counted(predictions.logits.shape[1], 'logit')} a trial, expected one for each of {classes}"
         return
     stray = set(np.unique(predictions.seed).tolist()) - {each.seed for each in result.seeds}
     if stray:
@@ -294,7 +296,7 @@ def _trials(own: Predictions, test: Mapping[str, int], known: Expected | None) -
         yield "a label is of no class"
     shuffles = np.unique(own.shuffle)
     if len(shuffles) > _MOST_SHUFFLES:
-        yield f"the test part was seen in {len(shuffles)} orders, expected at most {_MOST_SHUFFLES}"
+        yield f"the test part was seen in {counted(len(shuffles), 'order')}, expected at most {_MOST_SHUFFLES}"
         return
     for shuffle in shuffles:
         rows = own.shuffle == shuffle

@@ -23,6 +23,7 @@ from kdbench.data.source import Source
 from kdbench.data.verify import verify
 from kdbench.registry import registry
 from kdbench.semantics.table import read_table
+from kdbench.wording import counted, inflected
 
 FRAMES = 4
 SEEDS = (0, 1)
@@ -212,7 +213,10 @@ def files_are_sound(case: DatasetCase) -> None:
     wrong = [f"{path}: {problem}" for path, problem in report.differing.items()]
     wrong += [f"{path} is missing" for path in report.missing]
     if wrong:
-        raise Failed(f"{len(wrong)} files are not sound: {_some(wrong)}\nSee them all: kdbench data verify {case.name}")
+        raise Failed(
+            f"{counted(len(wrong), 'file')} {inflected(len(wrong), 'is')} not sound: {_some(wrong)}\nSee them "
+            f"all: kdbench data verify {case.name}"
+        )
 
 
 def recordings_can_be_read(case: DatasetCase) -> None:
@@ -245,8 +249,8 @@ def trials_are_paired_in_time(case: DatasetCase) -> None:
         correlation = float(np.corrcoef(np.log(a), np.log(b))[0, 1])
         if correlation < LEAST_CORRELATION:
             raise Failed(
-                f"the lengths of {first} and {second} have a correlation of {correlation:.2f} over {len(trials)} "
-                "trials: they seem to be of unlike performances"
+                f"the lengths of {first} and {second} have a correlation of {correlation:.2f} over "
+                f"{counted(len(trials), 'trial')}: they seem to be of unlike performances"
             )
 
 

@@ -16,6 +16,7 @@ from kdbench.checks.base import Failed, Skipped, Suite
 from kdbench.checks.modules import Named
 from kdbench.encoders.base import Encoder
 from kdbench.registry import part_of
+from kdbench.wording import counted
 
 SIDE = 64
 INPUTS = {"series": (3, SIDE), "image": (3, SIDE, SIDE), "clip": (3, 8, SIDE, SIDE)}
@@ -72,12 +73,16 @@ def has_four_stages(case: EncoderCase) -> None:
     with torch.no_grad():
         maps, embedding = encoder(x)
     if len(maps) != 4 or len(encoder.channels) != 4:
-        raise Failed(f"it gives {len(maps)} maps and declares {len(encoder.channels)} channel counts, expected 4")
+        raise Failed(
+            f"it gives {counted(len(maps), 'map')} and declares "
+            f"{counted(len(encoder.channels), 'channel count')}, expected 4"
+        )
     axes = x.dim() - 2
     for number, (feature, channels) in enumerate(zip(maps, encoder.channels, strict=True), start=1):
         if feature.dim() != x.dim() or tuple(feature.shape[:2]) != (len(x), channels):
             raise Failed(
-                f"the map of stage {number} is {tuple(feature.shape)}, expected ({len(x)}, {channels}) and {axes} axes"
+                f"the map of stage {number} is {tuple(feature.shape)}, expected ({len(x)}, {channels}) and "
+                f"{counted(axes, 'axis', 'axes')}"
             )
     grids = [tuple(feature.shape[2:]) for feature in maps]
     if encoder.isotropic and len(set(grids)) > 1:
@@ -119,7 +124,7 @@ def takes_other_channels(case: EncoderCase) -> None:
     for channels in (1, 6):
         encoder, x = case.build(channels=channels), case.input(2, channels=channels)
         with torch.no_grad():
-            modules.demand_finite(_outputs(encoder, x), f"with {channels} channels")
+            modules.demand_finite(_outputs(encoder, x), f"with {counted(channels, 'channel')}")
 
 
 def takes_a_batch_of_one(case: EncoderCase) -> None:

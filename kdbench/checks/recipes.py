@@ -21,6 +21,7 @@ from kdbench.phases import check_parts
 from kdbench.recipe import CONTROLS, PRESETS, Recipe
 from kdbench.registry import registry
 from kdbench.types import Batch
+from kdbench.wording import counted, inflected
 
 EPOCH, STEP = 1, 0
 
@@ -158,7 +159,10 @@ def the_test_part_selects_nothing(case: RecipeCase) -> None:
         training.run()
     read = sorted(case.seen & set(case.setting.split.test))
     if read:
-        raise Failed(f"trial {read[0]} of the test part is read during training ({len(read)} of its trials are)")
+        raise Failed(
+            f"trial {read[0]} of the test part is read during training (so {inflected(len(read), 'is')} "
+            f"{counted(len(read), 'trial')} of it)"
+        )
 
 
 SUITE = Suite(

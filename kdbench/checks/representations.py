@@ -13,6 +13,7 @@ from kdbench.checks.base import Failed, Skipped, Suite
 from kdbench.registry import part_of
 from kdbench.representations.base import Representation
 from kdbench.types import SENSORS, VIDEO
+from kdbench.wording import counted
 
 AXES = {"series": 1, "image": 2, "clip": 3}
 SAMPLES, LENGTH, FRAMES, SIDE = 4, 64, 6, 32
@@ -76,7 +77,7 @@ def makes_what_it_declares(case: RepresentationCase) -> None:
     if out.dim() != 2 + AXES[made.makes] or len(out) != len(x):
         raise Failed(f"the output is {tuple(out.shape)} for {tuple(x.shape)}; a batch of {made.makes} was declared")
     if out.shape[1] != made.out_channels:
-        raise Failed(f"the output has {out.shape[1]} channels, and out_channels is {made.out_channels}")
+        raise Failed(f"the output has {counted(out.shape[1], 'channel')}, and out_channels is {made.out_channels}")
     if not out.is_floating_point():
         raise Failed(f"the output is {out.dtype}, expected floating point")
     modules.demand_finite({"the output": out}, "on ordinary input")
@@ -131,7 +132,8 @@ def takes_other_channels(case: RepresentationCase) -> None:
             out = made(x)
             if out.shape[1] != made.out_channels:
                 raise Failed(
-                    f"the output has {out.shape[1]} channels for {channels}, and out_channels is {made.out_channels}"
+                    f"the output has {counted(out.shape[1], 'channel')} for {channels}, and out_channels is "
+                    f"{made.out_channels}"
                 )
 
 

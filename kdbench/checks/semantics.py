@@ -12,6 +12,7 @@ from kdbench.checks.isolation import RandomStates
 from kdbench.data.card import Card, load_card
 from kdbench.recipe import PartSpec
 from kdbench.semantics.base import LabelVectors, load
+from kdbench.wording import counted
 
 
 class SemanticsCase:
@@ -45,7 +46,7 @@ def gives_a_vector_a_class(case: SemanticsCase) -> None:
     if held.vectors.dtype != torch.float32:
         raise Failed(f"the vectors are {held.vectors.dtype}, expected float32")
     if tuple(held.vectors.shape[:1]) != (len(names),) or held.vectors.ndim != 2:
-        raise Failed(f"the vectors are {tuple(held.vectors.shape)} for {len(names)} classes")
+        raise Failed(f"the vectors are {tuple(held.vectors.shape)} for {counted(len(names), 'class')}")
     if not held.name or not held.scale:
         raise Failed("name or scale is empty; the result repeats them")
     if not held.vectors.any(1).all():

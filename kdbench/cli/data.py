@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kdbench.errors import DataError, Interrupted, KdbenchError, UsageError
+from kdbench.wording import counted, inflected
 
 if TYPE_CHECKING:
     from kdbench.data.dataset import Dataset
@@ -86,11 +87,13 @@ def download(
     card = load_card(name)
     console = _console()
     for fetched in get(card, data_dir, only=only or ()):
-        what = f"{fetched.files} files" if fetched.files else "was there already"
+        what = f"{counted(fetched.files, 'file')}" if fetched.files else "was there already"
         console.print(f"[bold]{fetched.folder}[/]: {what}")
         if fetched.differing:
             console.print(
-                f"[yellow]{len(fetched.differing)} files are not the ones in the manifest[/], though the archive is "
+                f"[yellow]{counted(len(fetched.differing), 'file')} "
+                f"{inflected(len(fetched.differing), 'differs', 'differ')} from the manifest[/], though "
+                "the archive is "
                 f"the right one: kdbench data verify {card.name}"
             )
     console.print(card.licence, style="dim")
@@ -112,12 +115,13 @@ def prepare(
     data = _open(name, video, preset, frame_size, frames, data_dir, option, exclude_broken=exclude_broken, jobs=jobs)
     console = _console()
     size = sum(path.stat().st_size for path in data.folder.iterdir() if path.is_file())
-    seen = f"{data.view} ({data.view_reason}), {data.frames} frames of {data.frame_size}²" if data.view else "sensors"
-    console.print(f"[bold]{data.card.name}[/]: {len(data)} trials, {seen}, {size / 2**20:.0f} MiB")
+    size_of_frames = f"{counted(data.frames or 0, 'frame')} of {data.frame_size}²"
+    seen = f"{data.view} ({data.view_reason}), {size_of_frames}" if data.view else "sensors"
+    console.print(f"[bold]{data.card.name}[/]: {counted(len(data), 'trial')}, {seen}, {size / 2**20:.0f} MiB")
     if data.packed:
         console.print(f"from a packed copy: {_coding(data.packed)}")
     if data.excluded:
-        console.print(f"[yellow]{len(data.excluded)} trials excluded[/]: {', '.join(data.excluded)}")
+        console.print(f"[yellow]{counted(len(data.excluded), 'trial')} excluded[/]: {', '.join(data.excluded)}")
     console.print(f"fingerprint {data.fingerprint}\n{data.folder}", style="dim")
 
 
@@ -138,12 +142,14 @@ def verify(name: Name, data_dir: DataDir = None) -> None:
     if found is None:
         console.print("recordings: not there")
     elif found.root is not None:
-        console.print(f"recordings in {found.root}: {report.checked} files checked")
+        console.print(f"recordings in {found.root}: {counted(report.checked, 'file')} checked")
         for absent, count in report.absent.items():
-            console.print(f"  {absent}/ is not there ({count} files)", style="dim")
+            console.print(f"  {absent}/ is not there ({counted(count, 'file')})", style="dim")
         if report.unlisted:
             console.print(
-                f"  {report.unlisted} files are not in the manifest, so nothing is known of them", style="dim"
+                f"  {counted(report.unlisted, 'file')} not in the manifest, so nothing is known of "
+                f"{inflected(report.unlisted, 'it', 'them')}",
+                style="dim",
             )
     problems = [f"{path}: {why}" for path, why in report.differing.items()]
     problems += [f"{path}: missing" for path in report.missing]
@@ -152,7 +158,7 @@ def verify(name: Name, data_dir: DataDir = None) -> None:
         problems += [f"{folder.name}: {line}" for line in wrong]
     if not report.sound:
         raise DataError(
-            f"{len(problems)} problems with '{card.name}':\n  " + "\n  ".join(problems),
+            f"{counted(len(problems), 'problem')} with '{card.name}':\n  " + "\n  ".join(problems),
             hint="Get those files again, or go on without their trials: --exclude-broken. "
             "Delete a damaged prepared folder; it is made anew.",
         )
@@ -206,7 +212,9 @@ def pack(
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     coding = PackedReader(data.card, folder).coding
     console = _console()
-    console.print(f"[bold]{folder / FILE}[/]: {len(data)} trials in {size / 2**20:.1f} MiB, {_coding(coding)}")
+    console.print(
+        f"[bold]{folder / FILE}[/]: {counted(len(data), 'trial')} in {size / 2**20:.1f} MiB, {_coding(coding)}"
+    )
     console.print(f"Use it with --data-dir {out}, or KDBENCH_DATA={out}.\n{data.card.licence}", style="dim")
 
 
@@ -249,7 +257,7 @@ def clean(
         if not sys.stdin.isatty():
             raise UsageError(f"{total:.0f} MiB would be removed, and nobody can be asked", hint="Say --yes")
         try:
-            agreed = typer.confirm(f"Remove {len(stores)} folders, {total:.0f} MiB?")
+            agreed = typer.confirm(f"Remove {counted(len(stores), 'folder')}, {total:.0f} MiB?")
         except typer.Abort as error:
             raise Interrupted("interrupted; nothing is removed") from error
         if not agreed:
@@ -260,7 +268,7 @@ def clean(
         if store not in removed:
             console.print(f"[yellow]{store.folder.name} is being prepared by another process, and stays[/]")
     freed = sum(store.bytes for store in removed) / 2**20
-    console.print(f"removed {len(removed)} folders, {freed:.0f} MiB, from {stores[0].folder.parent}")
+    console.print(f"removed {counted(len(removed), 'folder')}, {freed:.0f} MiB, from {stores[0].folder.parent}")
 
 
 def _open(
@@ -295,14 +303,14 @@ def _open(
 def _described(folder: Path, meta: Any) -> str:
     key = meta.key
     size = sum(path.stat().st_size for path in folder.iterdir() if path.is_file()) / 2**20
-    what = f"{key['view']}, {key['frames']} frames of {key['frame_size']}²" if key["view"] else "sensors"
-    without = f", without {len(meta.excluded)} trials" if meta.excluded else ""
+    what = f"{key['view']}, {counted(key['frames'], 'frame')} of {key['frame_size']}²" if key["view"] else "sensors"
+    without = f", without {counted(len(meta.excluded), 'trial')}" if meta.excluded else ""
     return f"{what}{' (packed)' if meta.packed else ''}{without}, {size:.0f} MiB"
 
 
 def _coding(coding: Any) -> str:
     return (
-        f"{coding['view']}, {coding['frames']} frames of {coding['side']}², {coding['format']} quality "
+        f"{coding['view']}, {counted(coding['frames'], 'frame')} of {coding['side']}², {coding['format']} quality "
         f"{coding['quality']}, {coding['psnr_db']} dB"
     )
 

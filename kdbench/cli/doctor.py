@@ -21,6 +21,7 @@ from kdbench.cli.errors import one_line
 from kdbench.cli.listing import ORDER, broken_parts, rows
 from kdbench.errors import KdbenchError
 from kdbench.registry import KINDS
+from kdbench.wording import counted
 
 LIBRARIES = (
     *("torchvision", "timm", "transformers", "accelerate", "mlflow", "numpy", "scipy", "scikit-learn"),
@@ -109,7 +110,7 @@ def _software() -> Iterator[Check]:
         yield Check("ok", "GPU", ", ".join(names))
     else:
         step = "The presets small and smoke need none; paper is meant for one."
-        yield Check("ok", "GPU", f"none; {torch.get_num_threads()} CPU threads", step)
+        yield Check("ok", "GPU", f"none; {counted(torch.get_num_threads(), 'CPU thread')}", step)
     yield from _libraries()
 
 
@@ -173,7 +174,7 @@ def _prepared() -> Iterator[Check]:
     stores = layout.stores()
     for folder, meta in stores:
         size = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
-        left_out = f", without {len(meta.excluded)} broken trials" if meta.excluded else ""
+        left_out = f", without {counted(len(meta.excluded), 'broken trial')}" if meta.excluded else ""
         yield Check("ok", "prepared data", f"{folder.name}, {size / 2**20:.0f} MiB{left_out}")
     if not stores:
         yield Check("ok", "prepared data", "none yet; the first run prepares what it needs")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from kdbench.errors import DataError, UsageError
+from kdbench.wording import counted, inflected
 
 SUMMARY = "Submit results, verify them, build the site of all."
 
@@ -70,10 +71,13 @@ def verify(
         for problem in each.problems:
             typer.echo(f"  - {problem}")
     wrong = [each for each in checked if each.problems]
-    typer.echo(f"{len(checked) - len(wrong)} of {len(checked)} submissions stand")
+    right = len(checked) - len(wrong)
+    typer.echo(f"{right} of {counted(len(checked), 'submission')} {inflected(right, 'stands', 'stand')}")
     if wrong:
         count = sum(len(each.problems) for each in wrong)
-        raise DataError(f"{count} problems in {len(wrong)} of {len(checked)} submissions, listed above")
+        raise DataError(
+            f"{counted(count, 'problem')} in {len(wrong)} of {counted(len(checked), 'submission')}, listed above"
+        )
 
 
 def _rerun(folders: list[Path], tolerance: float, out: Path | None, data_dir: Path | None) -> None:
@@ -102,7 +106,9 @@ def build(
     from kdbench.board.entry import board_folder
 
     site = make(board_folder(board), out)
-    typer.echo(f"{site.submissions} submissions in {site.tables} tables: {site.folder / 'index.html'}")
+    typer.echo(
+        f"{counted(site.submissions, 'submission')} in {counted(site.tables, 'table')}: {site.folder / 'index.html'}"
+    )
 
 
 @app.command()

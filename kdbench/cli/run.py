@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kdbench.errors import UsageError
+from kdbench.wording import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -151,7 +152,7 @@ def show(result: RunResult, console: Console) -> None:
         console.print(f"gain: run {alone_for(record)} with the same options to see it", style="dim", highlight=False)
     cost = record["cost"]
     console.print(
-        f"{part} part, {metrics['n']} trials · {cost['parameters'] / 1e6:.2f} M parameters · "
+        f"{part} part, {counted(metrics['n'], 'trial')} · {cost['parameters'] / 1e6:.2f} M parameters · "
         f"{_operations(cost['flops'])} and {cost['latency_ms']:.1f} ms a trial · "
         f"{duration(cost['train_seconds'])} of training ({cost['seconds_per_epoch']:.2f} s an epoch)"
         + (f" + teacher {duration(cost['teacher_seconds'])}" if cost["teacher_seconds"] and who == "student" else "")

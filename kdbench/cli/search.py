@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kdbench.wording import counted
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -100,7 +102,7 @@ def show(result: SearchResult, console: Console) -> None:
     finished = [trial for trial in told["trials"] if trial["state"] == "finished"]
     best = sorted(finished, key=lambda trial: (-trial["value"], trial["trial"]))[:SHOWN]
     title = ", ".join(str(told[key]) for key in ("method", "dataset", "protocol", "preset"))
-    _say(console, f"{title}: the best of {told['budget']['trials']} trials")
+    _say(console, f"{title}: the best of {counted(told['budget']['trials'], 'trial')}")
     table = Table()
     table.add_column("trial", justify="right")
     table.add_column(f"validation {metric}", justify="right")

@@ -15,6 +15,7 @@ from kdbench.comparison.sheets import about, label, metric_name
 from kdbench.comparison.subjects import known_card
 from kdbench.comparison.table import GroupTable, Row
 from kdbench.results.plots import COLOURS, STYLE
+from kdbench.wording import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -86,7 +87,7 @@ def pictures(comparison: Comparison) -> list[Picture]:
                     heading = f"{name.replace('_', ' ').capitalize()}: {table.group.title}"
                     found.append(Picture(f"table{number}_{place}_{name}", heading, figure))
         for number, ranking in enumerate(comparison.rankings, 1):
-            heading = f"Mean ranks over {ranking.ranks.blocks} blocks that share no subject"
+            heading = f"Mean ranks over {counted(ranking.ranks.blocks, 'block')} that share no subject"
             found.append(Picture(f"critical_difference{number}", heading, rank_diagram(ranking)))
     return found
 

@@ -8,6 +8,7 @@ from kdbench.comparison.blocks import Ranking
 from kdbench.comparison.pictures import INK, head, new_figure, short
 from kdbench.comparison.sheets import p_text
 from kdbench.results.plots import COLOURS
+from kdbench.wording import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,7 +23,7 @@ def rank_diagram(ranking: Ranking) -> Figure:
     figure = new_figure(10, 2.2 + 0.3 * half + 0.25 * bars)
     head(
         figure,
-        f"Mean ranks over {ranks.blocks} blocks that share no subject",
+        f"Mean ranks over {counted(ranks.blocks, 'block')} that share no subject",
         f"Friedman p {p_text(ranks.p)}; critical difference {ranks.critical_difference:.2f} (Nemenyi, 5 %); "
         f"about {ranks.about}",
     )

@@ -10,6 +10,7 @@ from kdbench.comparison.controls import better
 from kdbench.comparison.result import Comparison
 from kdbench.comparison.table import GroupTable, Row
 from kdbench.statistics import PairSummary
+from kdbench.wording import counted, inflected
 
 NONE = "–"
 PAIRS_SHOWN = 66
@@ -279,9 +280,13 @@ def _pairs(table: GroupTable) -> Sheet:
         )
         for pair in chosen
     )
-    notes = [f"Holm's correction is over all {len(table.pairs)} pairs; intervals are not corrected"]
+    every = f"all {counted(len(table.pairs), 'pair')}"
+    notes = [
+        f"Holm's correction is over {inflected(len(table.pairs), 'the one pair', every)}; intervals are not corrected"
+    ]
     if len(table.pairs) > len(chosen):
-        notes.append(f"the {len(chosen)} pairs of the smallest p are shown; CSV, JSON and the data frame hold all")
+        first = f"the {counted(len(chosen), 'pair')} of the smallest p {inflected(len(chosen), 'is')} shown"
+        notes.append(f"{first}; CSV, JSON and the data frame hold all")
     return Sheet(
         f"Pairs, by {metric_name(table)}",
         about(table),
@@ -305,7 +310,7 @@ def _ranks(ranking: Ranking) -> Sheet:
         "folds of one data set train on common subjects, which the test does not allow for",
     )
     return Sheet(
-        f"Mean ranks over {ranks.blocks} blocks that share no subject",
+        f"Mean ranks over {counted(ranks.blocks, 'block')} that share no subject",
         f"Friedman's test: p {p_text(ranks.p)}; about {ranks.about}",
         ("Method", "Mean rank", "Not told apart (set)"),
         tuple((method, rank, sets or NONE) for method, rank, sets in rows),

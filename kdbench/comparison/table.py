@@ -18,6 +18,7 @@ from kdbench.results.gain import PLAIN, alone_for
 from kdbench.results.store import StoredRun
 from kdbench.statistics import METRICS, Comparison, PairSummary, Scope, Scores, compare_scores
 from kdbench.statistics.intervals import infer_t
+from kdbench.wording import counted
 
 ABOUT = {"these-subjects": Scope.THESE_SUBJECTS, "new-subjects": Scope.NEW_SUBJECTS}
 BOOTSTRAP_UP_TO = 66
@@ -278,7 +279,7 @@ def _teacher(recipe: Mapping[str, Any]) -> str | None:
 def tuning_label(tuning: Any) -> str:
     """How hyper-parameters were chosen: `defaults`, or `searched, n trials`."""
     if isinstance(tuning, Mapping) and "trials" in tuning:
-        return f"searched, {tuning['trials']} trials"
+        return f"searched, {counted(tuning['trials'], 'trial')}"
     return str(tuning)
 
 

@@ -18,6 +18,7 @@ from kdbench import resources
 from kdbench.errors import UsageError
 from kdbench.plugins.origin import Origin
 from kdbench.registry import registry
+from kdbench.wording import counted
 
 Value = int | str
 
@@ -251,7 +252,9 @@ class Card(_Strict):
     def _a_class_a_label(self) -> Card:
         if self.trials is not None and len(self.trials.columns[self.trials.label]) != len(self.classes):
             count = len(self.trials.columns[self.trials.label])
-            raise ValueError(f"{len(self.classes)} classes for {count} values of '{self.trials.label}'")
+            raise ValueError(
+                f"{counted(len(self.classes), 'class')} for {counted(count, 'value')} of '{self.trials.label}'"
+            )
         return self
 
     @model_validator(mode="after")
@@ -266,7 +269,9 @@ class Card(_Strict):
         for name, rule in self.protocols.items():
             for wanted in rule.absent:
                 if self._label_of(wanted) is None:
-                    raise ValueError(f"protocols.{name}.absent: {wanted!r} is none of the {len(self.classes)} classes")
+                    raise ValueError(
+                        f"protocols.{name}.absent: {wanted!r} is none of the {counted(len(self.classes), 'class')}"
+                    )
         return self
 
     def _label_of(self, wanted: Value) -> int | None:

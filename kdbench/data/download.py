@@ -18,6 +18,7 @@ from kdbench.data.progress import note, progress
 from kdbench.data.unpack import count_of, unpack
 from kdbench.errors import DataError, UsageError, unknown
 from kdbench.registry import registry
+from kdbench.wording import counted, inflected
 
 SHOWN = 20
 """How many files an error names."""
@@ -180,7 +181,8 @@ def _checked(card: Card, archive: Archive, places: dict[str, Path], *, shown: bo
     if strange:
         lines = "\n  ".join(strange[:SHOWN] + ["…"] * (len(strange) > SHOWN))
         raise DataError(
-            f"{_file_name(archive)} is not what was expected and is removed; {len(strange)} files differ:\n  {lines}",
+            f"{_file_name(archive)} is not what was expected and is removed; "
+            f"{counted(len(strange), 'file')} {inflected(len(strange), 'differs', 'differ')}:\n  {lines}",
             hint=source.where_to_get(card),
         )
     return {}

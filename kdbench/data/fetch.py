@@ -29,6 +29,7 @@ from kdbench import __version__, files
 from kdbench.data.lock import locked
 from kdbench.data.progress import byte_progress
 from kdbench.errors import DataError, RunFailed
+from kdbench.wording import counted
 
 TRIES = 4
 """Attempts at one address in a row that bring nothing new."""
@@ -156,7 +157,7 @@ def _once(url: str, path: Path, size: int | None, sha256: str | None, at: Callab
             if response.status != http.HTTPStatus.PARTIAL_CONTENT:
                 held = 0
             if size is not None and total is not None and total != size:
-                raise _Refused(f"it has {total} bytes there, {size} were expected")
+                raise _Refused(f"it has {counted(total, 'byte')} there, {counted(size, 'byte')} expected")
             total = size if total is None else total
             _check_space(path, (total or 0) - held)
             _write_note(path, url, response.headers)
@@ -203,7 +204,7 @@ def _receive(
                 raise files.unwritable(error, part, size=total, elsewhere=ELSEWHERE) from error
             at(held, total)
     if total is not None and held < total:
-        raise _Cut(f"it was cut off after {held} of {total} bytes")
+        raise _Cut(f"it was cut off after {held} of {counted(total, 'byte')}")
 
 
 def _total(response: Any, held: int) -> int | None:
@@ -254,7 +255,7 @@ def _opener() -> urllib.request.OpenerDirector:
 def _wrong(path: Path, size: int | None, sha256: str | None) -> str | None:
     """What is wrong with a file; None where nothing is."""
     if size is not None and _length(path) != size:
-        return f"it has {_length(path)} bytes, expected {size}"
+        return f"it has {counted(_length(path), 'byte')}, expected {size}"
     if sha256 is not None and (found := files.sha256_of(path)) != sha256:
         return f"its sha256 is {found}, expected {sha256}"
     return None

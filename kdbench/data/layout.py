@@ -22,6 +22,7 @@ from kdbench.data.reader import Reader
 from kdbench.errors import DataError
 from kdbench.plugins.importing import imported_sha256
 from kdbench.registry import registry
+from kdbench.wording import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,7 +89,7 @@ class Key:
     def __str__(self) -> str:
         if self.view is None:
             return f"{self.dataset} (sensors)"
-        return f"{self.dataset} ({self.view}, {self.frames} frames of {self.frame_size}²)"
+        return f"{self.dataset} ({self.view}, {counted(self.frames, 'frame')} of {self.frame_size}²)"
 
 
 def key_for(reader: Reader, view: str | None, frame_size: int, frames: int, *, by: type[Reader] | None = None) -> Key:
@@ -259,7 +260,7 @@ def intact(folder: Path, meta: Meta) -> pd.DataFrame:
     for name, size in meta.sizes.items():
         path = folder / name
         if not path.is_file() or path.stat().st_size != size:
-            raise DataError(f"the prepared {path} is missing or not {size} bytes long", hint=hint)
+            raise DataError(f"the prepared {path} is missing or not {counted(size, 'byte')} long", hint=hint)
     content = (folder / INDEX).read_bytes()
     if hashlib.sha256(content).hexdigest() != meta.index_sha256:
         raise DataError(f"the prepared {folder / INDEX} was changed: its sha256 is not the one in {META}", hint=hint)

@@ -18,6 +18,7 @@ from kdbench.data.card import Card
 from kdbench.data.reader import Reader, Recording, Trial
 from kdbench.data.timeline import centre_frames
 from kdbench.errors import DataError
+from kdbench.wording import counted
 
 FILE = "pack.json"
 SERIES = "series.npz"
@@ -108,7 +109,7 @@ def unsheet(content: bytes, count: int, side: int, channels: int) -> np.ndarray:
         picture = np.asarray(image.convert("RGB" if channels == 3 else "L"))
     columns = sheet_columns(count)
     if picture.shape[:2] != (count // columns * side, columns * side):
-        raise DataError(f"a sheet has {picture.shape[:2]} pixels, expected {count} frames of {side}²")
+        raise DataError(f"a sheet has {picture.shape[:2]} pixels, expected {counted(count, 'frame')} of {side}²")
     tiles = picture.reshape(count // columns, side, columns, side, channels).transpose(0, 2, 1, 3, 4)
     return tiles.reshape(count, side, side, channels)
 

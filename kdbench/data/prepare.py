@@ -34,6 +34,7 @@ from kdbench.data.progress import note, progress
 from kdbench.data.reader import Reader, Trial, check, natural_key
 from kdbench.data.source import Source
 from kdbench.errors import DataError, RunFailed
+from kdbench.wording import counted, inflected
 
 MAX_JOBS = 8
 SHOWN = 20
@@ -68,7 +69,11 @@ def prepare(
     todo = [trial for trial in trials if not part.is_done(_path(parts, trial), stamps[trial.id])]
     _check_space(key, folder, len(todo), len(trials))
     if len(todo) < len(trials):
-        note(f"Going on with {key}: {len(trials) - len(todo)} of {len(trials)} trials are done", shown=shown)
+        note(
+            f"Going on with {key}: {len(trials) - len(todo)} of {counted(len(trials), 'trial')} "
+            f"{inflected(len(trials) - len(todo), 'is')} done",
+            shown=shown,
+        )
     broken = _make_parts(reader, key, todo, stamps, parts, jobs or min(os.cpu_count() or 1, MAX_JOBS), shown=shown)
     if broken and not allow_broken:
         raise _broken(source, broken)
@@ -80,7 +85,8 @@ def prepare(
     meta = _join(source, key, trials, folder, signature_of(stamps), excluded)
     if meta.unverified:
         note(
-            f"Warning: {len(meta.unverified)} files of '{key.dataset}' are not the ones in its manifest. "
+            f"Warning: {counted(len(meta.unverified), 'file')} of '{key.dataset}' "
+            f"{inflected(len(meta.unverified), 'differs', 'differ')} from its manifest. "
             f"See which: kdbench data verify {key.dataset}",
             shown=shown,
         )
@@ -149,7 +155,8 @@ def _incomplete(source: Source, lacking: Mapping[str, list[str]], total: int) ->
     names = ", ".join(list(lacking)[:SHOWN]) + (f", … ({len(lacking) - SHOWN} more)" if len(lacking) > SHOWN else "")
     name = source.card.name
     return DataError(
-        f"{source.place} is incomplete: {len(lacking)} of the {total} trials of '{name}' lack files ({per_folder}): "
+        f"{source.place} is incomplete: {len(lacking)} of the {counted(total, 'trial')} of '{name}' "
+        f"{inflected(len(lacking), 'lacks', 'lack')} files ({per_folder}): "
         f"{names}",
         hint=f"See every missing file: kdbench data verify {name}\n"
         f"Go on without these trials, and let the results say so: kdbench data prepare {name} --exclude-broken",
@@ -161,7 +168,7 @@ def _broken(source: Source, broken: Mapping[str, str]) -> DataError:
     lines = "".join(f"\n  {reason}" for reason in shown)
     name = source.card.name
     return DataError(
-        f"{len(broken)} {'trial is' if len(broken) == 1 else 'trials are'} broken in {source.place}:{lines}",
+        f"{counted(len(broken), 'trial')} {inflected(len(broken), 'is')} broken in {source.place}:{lines}",
         hint=f"Get these files again and repeat the command (the other trials are kept).\n"
         f"Or go on without them, and let the results say so: kdbench data prepare {name} --exclude-broken",
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kdbench.data.timeline import centre_frames, centres
+from kdbench.wording import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -83,8 +84,10 @@ def contact_sheet(dataset: Dataset, trials: Sequence[str]) -> bytes:
 
 def _title(figure: Figure, dataset: Dataset, height: float) -> None:
     y = 1 - 0.38 / height
-    size = f"{dataset.frames} frames of {dataset.frame_size}² · " if dataset.view else ""
-    about = f"{dataset.view or 'sensors'} · {size}{len(dataset)} trials · fingerprint {dataset.fingerprint[:12]}"
+    size = f"{counted(dataset.frames, 'frame')} of {dataset.frame_size}² · " if dataset.view else ""
+    about = (
+        f"{dataset.view or 'sensors'} · {size}{counted(len(dataset), 'trial')} · fingerprint {dataset.fingerprint[:12]}"
+    )
     figure.text(_MARGIN / _WIDTH, y, dataset.card.title, fontsize=14, fontweight="bold", va="center")
     figure.text(1 - _MARGIN / _WIDTH, y, about, fontsize=8.5, color=_FAINT, va="center", ha="right")
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from kdbench.data.card import Card, ProtocolRule, Validation, Value
 from kdbench.errors import UsageError, unknown
 from kdbench.seeds import seed_for
+from kdbench.wording import counted, inflected
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,7 +97,10 @@ def check_disjoint(split: Split, index: pd.DataFrame, columns: Sequence[str], wh
     for (first, a), (second, b) in itertools.combinations(parts.items(), 2):
         shared = set(a) & set(b)
         if shared:
-            raise UsageError(f"{where} leaks: trial {min(shared)} is in {first} and in {second} ({len(shared)} are)")
+            raise UsageError(
+                f"{where} leaks: trial {min(shared)} is in {first} and in {second} (so "
+                f"{inflected(len(shared), 'is')} {counted(len(shared), 'trial')})"
+            )
         for column in columns:
             common = set(by_trial.loc[list(a), column]) & set(by_trial.loc[list(b), column])
             if common:
@@ -162,7 +166,8 @@ def _check_classes(split: Split, index: pd.DataFrame, where: str, name: str, *, 
         classes = set(labels.loc[list(trials)])
         if len(classes) > 1:
             continue
-        problem = f"a single class ({len(trials)} trials of label {classes.pop()})" if classes else "no trials"
+        of_one = f"a single class ({counted(len(trials), 'trial')} of label"
+        problem = f"{of_one} {classes.pop()})" if classes else "no trials"
         raise UsageError(
             f"{where}: the {part} part has {problem}, expected at least two classes",
             hint=f"Check the protocol's rule in the card, and that no trials are missing: kdbench data verify {name}",

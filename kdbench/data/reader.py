@@ -20,6 +20,7 @@ import numpy as np
 
 from kdbench.data.card import Card, Value
 from kdbench.errors import DataError, unknown
+from kdbench.wording import counted, inflected
 
 
 @dataclass(frozen=True)
@@ -166,12 +167,15 @@ def check(recording: Recording, card: Card, trial: str, view: str | None, frames
             expected = f"(n, {len(sensor.axes)}) float32"
             raise DataError(f"trial {trial}: the {name} is {series.shape} {series.dtype}, expected {expected}")
         if len(series) < 2:
-            raise DataError(f"trial {trial}: the {name} has {len(series)} samples, expected at least 2")
+            raise DataError(f"trial {trial}: the {name} has {counted(len(series), 'sample')}, expected at least 2")
         bad = np.argwhere(~np.isfinite(series))
         if len(bad):
             sample, axis = bad[0]
             first = f"{series[sample, axis]} at sample {sample} of axis {sensor.axes[axis]}"
-            raise DataError(f"trial {trial}: the {name} has {len(bad)} values that are not finite, first {first}")
+            raise DataError(
+                f"trial {trial}: the {name} has {counted(len(bad), 'value')} that {inflected(len(bad), 'is')} "
+                f"not finite, first {first}"
+            )
     if view is None:
         return
     clip, channels = recording.clip, card.views[view].channels

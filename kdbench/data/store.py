@@ -16,6 +16,7 @@ from kdbench.data.prepare import SHOWN, prepare, signature
 from kdbench.data.reader import Reader
 from kdbench.errors import DataError
 from kdbench.registry import registry
+from kdbench.wording import counted
 
 __all__ = ["Dataset", "open_dataset"]
 
@@ -106,7 +107,7 @@ def _opened(reader: Reader, folder: Path, meta: Meta, reason: str, *, allow_brok
     if left_out and not allow_broken:
         shown = left_out[:SHOWN] + ["…"] * (len(left_out) > SHOWN)
         raise DataError(
-            f"'{card.name}' was prepared without {len(left_out)} trials:\n  " + "\n  ".join(shown),
+            f"'{card.name}' was prepared without {counted(len(left_out), 'trial')}:\n  " + "\n  ".join(shown),
             hint="Get their files again, or go on without them: --exclude-broken",
         )
     return load(card, folder, meta, reason)

@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from kdbench import files
 from kdbench.data.fetch import ELSEWHERE
 from kdbench.errors import DataError, RunFailed
+from kdbench.wording import counted
 
 MOST_ENTRIES = 200_000
 MOST_RATIO = 200
@@ -74,7 +75,7 @@ def _judged(content: zipfile.ZipFile, archive: Path) -> dict[str, zipfile.ZipInf
     """The files to unpack, by path."""
     entries = content.infolist()
     if len(entries) > MOST_ENTRIES:
-        raise DataError(f"{archive.name} lists {len(entries)} entries, at most {MOST_ENTRIES} are taken")
+        raise DataError(f"{archive.name} lists {counted(len(entries), 'entry')}, at most {MOST_ENTRIES} are taken")
     wanted: dict[str, zipfile.ZipInfo] = {}
     seen: dict[str, str] = {}
     for entry in entries:
@@ -134,7 +135,8 @@ def _write(content: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path) -> None
             target.write(chunk)
     if written != entry.file_size:
         raise DataError(
-            f"the entry {entry.orig_filename!r} has {written} bytes, the archive's list says {entry.file_size}"
+            f"the entry {entry.orig_filename!r} has {counted(written, 'byte')}, the archive's list says "
+            f"{entry.file_size}"
         )
 
 

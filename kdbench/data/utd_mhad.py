@@ -14,6 +14,7 @@ from kdbench.data import depth, skeleton, video_file
 from kdbench.data.reader import Reader, Recording, Trial
 from kdbench.data.timeline import centre_frames
 from kdbench.errors import DataError
+from kdbench.wording import counted
 
 
 class UtdMhad(Reader):
@@ -90,7 +91,8 @@ class UtdMhad(Reader):
         except Exception as error:
             # What a damaged file makes scipy raise depends on where the damage lies.
             reason = (
-                f"it cannot be read as a MATLAB file ({type(error).__name__}: {error}); it holds {len(content)} bytes"
+                f"it cannot be read as a MATLAB file ({type(error).__name__}: {error}); it holds "
+                f"{counted(len(content), 'byte')}"
             )
             raise DataError(f"trial {trial}: {path}: {reason}; expected {expected}") from error
         if variable not in found:
@@ -108,6 +110,7 @@ class UtdMhad(Reader):
         if np.issubdtype(array.dtype, np.inexact) and not np.isfinite(array).all():
             count = int((~np.isfinite(array)).sum())
             raise DataError(
-                f"trial {trial}: {path}: '{variable}' has {count} values of NaN or infinity; expected {expected}"
+                f"trial {trial}: {path}: '{variable}' has {counted(count, 'value')} of NaN or infinity; "
+                f"expected {expected}"
             )
         return array, sha256

@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from kdbench.wording import counted
+
 
 def decode(content: bytes, pick: Callable[[int], np.ndarray], *, side: int | None = None) -> tuple[np.ndarray, int]:
     """Decodes a video file and returns some of its frames.
@@ -44,7 +46,7 @@ def decode(content: bytes, pick: Callable[[int], np.ndarray], *, side: int | Non
     if not count:
         raise ValueError("it has no frames")
     if count < stated:
-        raise ValueError(f"it is cut off after {count} of {stated} frames")
+        raise ValueError(f"it is cut off after {count} of {counted(stated, 'frame')}")
     chosen = pick(stated or count).tolist()
     size = {} if side is None else {"width": side, "height": side}
     made = {index: frames[index].to_ndarray(format="rgb24", **size) for index in set(chosen)}

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from kdbench.wording import counted
+
 CONTAINERS = (nn.Sequential, nn.ModuleList)
 POSITIONS = "_pos_embed"
 """timm's method that adds position embeddings and prefix tokens to the patches; it applies `pos_drop` itself."""
@@ -85,7 +87,7 @@ def _cuts(model: Any) -> tuple[list[str], tuple[int, ...], bool]:
     """The last modules of the four stages, the widths of their maps, and whether they have one grid."""
     info = list(getattr(model, "feature_info", None) or [])
     if len(info) < 4:
-        raise NotAChain(f"timm names {len(info)} resolutions of it, and four are needed")
+        raise NotAChain(f"timm names {counted(len(info), 'resolution')} of it, and four are needed")
     isotropic = len({entry["reduction"] for entry in info}) == 1
     chosen = [info[(part + 1) * len(info) // 4 - 1] for part in range(4)] if isotropic else info[-4:]
     return [entry["module"] for entry in chosen], tuple(int(entry["num_chs"]) for entry in chosen), isotropic
@@ -132,7 +134,7 @@ def _layout(model: Any, x: Tensor) -> str:
             raise NotAChain(f"its {x.shape[1]} tokens are no square of patches")
         return "tokens"
     if x.dim() != 4:
-        raise NotAChain(f"its maps have {x.dim()} axes")
+        raise NotAChain(f"its maps have {counted(x.dim(), 'axis', 'axes')}")
     return "nhwc" if str(getattr(model, "output_fmt", "NCHW")).upper().endswith("NHWC") else "nchw"
 
 

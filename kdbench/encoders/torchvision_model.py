@@ -14,6 +14,7 @@ from kdbench.encoders import weights as pretraining
 from kdbench.encoders.base import Encoder
 from kdbench.errors import UsageError
 from kdbench.registry import encoder
+from kdbench.wording import counted
 
 
 @functools.cache
@@ -232,7 +233,7 @@ class MViT(TorchvisionVideo):
         starts = [place for place, block in enumerate(blocks) if place == 0 or _strided(block)]
         if len(starts) != 4:
             raise UsageError(
-                f"the encoder 'torchvision:{self.model_name}' has {len(starts)} resolutions instead of four"
+                f"the encoder 'torchvision:{self.model_name}' has {counted(len(starts), 'resolution')} instead of four"
             )
         self.bounds = (*starts, len(blocks))
         first, second, third, fourth = (blocks[end - 1].mlp[3].out_features for end in self.bounds[1:])

@@ -10,6 +10,7 @@ import torch
 
 from kdbench.engine.loop import Training
 from kdbench.engine.progress import duration
+from kdbench.wording import counted
 
 SLOW_STEP_SECONDS = 5.0
 
@@ -50,7 +51,7 @@ def announce(training: Training, *, done: int) -> None:
     if steps:
         expected = duration(steps * seconds_per_step(training))
         training.reporter.message(
-            f"{training.phase}: about {expected} for {steps} steps on {training.accelerator.device}"
+            f"{training.phase}: about {expected} for {counted(steps, 'step')} on {training.accelerator.device}"
         )
 
 

@@ -8,6 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
+from kdbench.wording import counted
+
 
 class Reporter:
     """Receives the events of a run and shows nothing; what shows them overrides these."""
@@ -78,7 +80,9 @@ class LineReporter(Reporter):
         """Says what is trained, and from where it goes on."""
         self._epochs, self._clock = epochs, _Clock(epochs, done, trials)
         going_on = f", going on after epoch {done}" if done else ""
-        self.message(f"{phase}: {epochs} epochs of {steps} steps over {trials} trials{going_on}")
+        self.message(
+            f"{phase}: {counted(epochs, 'epoch')} of {counted(steps, 'step')} over {counted(trials, 'trial')}{going_on}"
+        )
 
     def step(self, count: int) -> None:
         """Counts."""

@@ -8,6 +8,7 @@ from kdbench.explanation.section import Picture, Section, Table
 from kdbench.explanation.study import Study
 from kdbench.results.metrics import confusion
 from kdbench.results.plots import confusion_matrix
+from kdbench.wording import counted
 
 CONFUSED = 10
 
@@ -32,7 +33,7 @@ def classes(study: Study) -> Section:
     counts = [int(count) // shuffles for count in support]
     return Section(
         notes=[
-            f"{study.run.metrics['n']} trials of the {study.run.conditions['part']} part"
+            f"{counted(study.run.metrics['n'], 'trial')} of the {study.run.conditions['part']} part"
             + (f", over {shuffles} shuffles" if shuffles > 1 else "")
             + f": accuracy {100 * study.run.metrics['accuracy']:.2f} %, macro F1 "
             f"{100 * study.run.metrics['macro_f1']:.2f} %."

@@ -14,6 +14,7 @@ from kdbench.explanation.section import NotShown, Picture, Section
 from kdbench.explanation.study import Study
 from kdbench.explanation.style import STYLE
 from kdbench.results.plots import COLOURS, save_png
+from kdbench.wording import counted
 
 CLASSES, REPEATS = 6, 2
 FILE = "teacher_inputs.png"
@@ -40,7 +41,11 @@ def inputs(study: Study) -> Section:
             if teacher.network.representations[0].makes == "image"
             else f"What the representation '{kind}' makes of each sensor, as the teacher's encoders get it. {AXES}"
         ],
-        pictures=[Picture(FILE, f"{len(chosen)} trials of the {study.run.conditions['part']} part, a column a trial.")],
+        pictures=[
+            Picture(
+                FILE, f"{counted(len(chosen), 'trial')} of the {study.run.conditions['part']} part, a column a trial."
+            )
+        ],
         numbers={"trials": chosen, "representation": kind, "sources": list(teacher.network.sources)},
     )
 

@@ -25,6 +25,7 @@ from kdbench.resources import runs_folder
 from kdbench.results.files import read_json, write_json
 from kdbench.results.find import find_run
 from kdbench.results.store import StoredRun
+from kdbench.wording import counted
 
 FORMAT = 2
 """Version of `explain.json`, and of what the parts draw; raised whenever one of them changes."""
@@ -98,7 +99,7 @@ def explain(
         RunFailed: The pictures cannot be written.
     """
     if draws < 1:
-        raise UsageError(f"{draws} draws of each corruption, expected at least 1")
+        raise UsageError(f"{counted(draws, 'draw')} of each corruption, expected at least 1")
     for name in only:
         if name not in PARTS:
             raise unknown("part of an explanation", name, PARTS)

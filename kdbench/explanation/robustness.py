@@ -14,6 +14,7 @@ from kdbench.explanation.study import Study
 from kdbench.explanation.style import INK, RULE, STYLE
 from kdbench.results.plots import COLOURS, save_png
 from kdbench.types import Batch
+from kdbench.wording import counted
 
 FILE = "robustness.png"
 
@@ -44,7 +45,8 @@ def robustness(study: Study) -> Section:
     part = study.run.conditions["part"]
     return Section(
         notes=[
-            f"Accuracy of the {study.reported.role} on the {part} part with damaged inputs, {study.draws} random draws "
+            f"Accuracy of the {study.reported.role} on the {part} part with damaged inputs, "
+            f"{counted(study.draws, 'random draw')} "
             "a severity, the same for every network of these trials. It was trained without this damage.",
             f"For reporting alone: a method or a setting that is chosen by these curves has been chosen on the {part} "
             "part.",

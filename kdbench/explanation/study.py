@@ -21,6 +21,7 @@ from kdbench.registry import registry
 from kdbench.results.store import StoredRun
 from kdbench.setting import Setting
 from kdbench.types import Batch
+from kdbench.wording import counted
 
 # The same weights on another machine or another version of torch may turn a prediction that was a draw.
 SAME_SHARE = 0.97
@@ -65,7 +66,8 @@ class Study:
         names = tuple(self.run.metrics["per_class_recall"])
         if names != self.card.class_names:
             raise DataError(
-                f"{self.run.folder.name} has {len(names)} classes, and the card of '{self.card.name}' has others",
+                f"{self.run.folder.name} has {counted(len(names), 'class')}, and the card of "
+                f"'{self.card.name}' has others",
                 hint="Name the card that it was made with: --dataset PATH.",
             )
         return names
@@ -83,7 +85,8 @@ class Study:
         held, cut = set(self.scores.trials), set(setting.reported_trials())
         if held != cut:
             raise DataError(
-                f"{self.run.folder.name} predicts {len(held)} trials, and its protocol reports {len(cut)} others now",
+                f"{self.run.folder.name} predicts {counted(len(held), 'trial')}, and its protocol reports "
+                f"{counted(len(cut), 'other')} now",
                 hint=AGAIN,
             )
         return setting

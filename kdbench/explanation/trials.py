@@ -9,6 +9,7 @@ import numpy as np
 from kdbench.explanation.scores import Scores
 from kdbench.explanation.section import Section, Table
 from kdbench.explanation.study import Study
+from kdbench.wording import counted, inflected
 
 SHOWN = 15
 
@@ -17,7 +18,7 @@ def trials(study: Study) -> Section:
     """Lists the most confident errors, and the trials that gain and lose most against the other run."""
     wrong = [_entry(study, int(row)) for row in study.scores.worst()]
     section = Section(
-        notes=[f"{len(wrong)} of {len(study.scores.trials)} trials are wrong."],
+        notes=[f"{len(wrong)} of {counted(len(study.scores.trials), 'trial')} {inflected(len(wrong), 'is')} wrong."],
         tables=[
             Table(
                 "The most confident errors",
@@ -65,7 +66,8 @@ def _compare(study: Study, other: Scores, section: Section) -> None:
         "both_wrong": int((~right & ~before).sum()),
     }
     section.notes.append(
-        f"Against {name}: {counts['both_right']} trials are right in both runs, {counts['only_this']} in this one "
+        f"Against {name}: {counted(counts['both_right'], 'trial')} {inflected(counts['both_right'], 'is')} "
+        f"right in both runs, {counts['only_this']} in this one "
         f"alone, {counts['only_other']} in the other alone, {counts['both_wrong']} in neither. These are trials of one "
         "seed: whether a method is better is for `kdbench compare` to say."
     )

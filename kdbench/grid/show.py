@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from kdbench.engine.progress import duration
 from kdbench.grid.left import TimeLeft
 from kdbench.grid.state import DONE, FAILED, INTERRUPTED, LOGS, OOM, ORDER, TIMEOUT, TO_DO
+from kdbench.wording import counted
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
@@ -160,12 +161,15 @@ def show_plan(plan: Plan, cost: Estimate, *, jobs: int, console: Console) -> Non
 
     console.print(table_of(plan))
     counts = ", ".join(f"{count} {status}" for status, count in plan.counts().items())
-    say(f"{len(plan.cells)} cells: {counts}", "bold")
+    say(f"{counted(len(plan.cells), 'cell')}: {counts}", "bold")
     shared, missing = plan.teachers(), plan.teachers_to_make()
     if shared:
         users = sum(map(len, shared.values()))
         there = len(shared) - len(missing)
-        say(f"{len(shared)} teachers, shared by {users} cells: {len(missing)} to train, {there} there or not needed")
+        say(
+            f"{counted(len(shared), 'teacher')}, used by {counted(users, 'cell')}: {len(missing)} to train, "
+            f"{there} there or not needed"
+        )
     if plan.to_make():
         say(_cost_line(cost, jobs))
         if cost.from_others:
@@ -184,7 +188,7 @@ def _cost_line(cost: Estimate, jobs: int) -> str:
     if jobs > 1:
         text += f", at best {duration(cost.seconds / jobs)} with --jobs {jobs}"
     disk = f"disk: about {max(1, round(cost.disk_bytes / _MIB))} MiB"
-    return f"{text}, beside the start of each process · {disk} (from {cost.runs} finished runs)"
+    return f"{text}, beside the start of each process · {disk} (from {counted(cost.runs, 'finished run')})"
 
 
 def show_end(plan: Plan, command: str, console: Console) -> None:
@@ -194,7 +198,10 @@ def show_end(plan: Plan, command: str, console: Console) -> None:
         console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
     console.print(table_of(plan))
-    say(f"{len(plan.cells)} cells: " + ", ".join(f"{n} {status}" for status, n in plan.counts().items()), "bold")
+    say(
+        f"{counted(len(plan.cells), 'cell')}: " + ", ".join(f"{n} {status}" for status, n in plan.counts().items()),
+        "bold",
+    )
     say(f"folder: {plan.options.root}")
     _show_trouble(plan, say)
     if plan.to_make():

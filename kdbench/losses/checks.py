@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from kdbench.errors import UsageError
+from kdbench.wording import counted
 
 
 def check_scores(name: str, student: Tensor, teacher: Tensor) -> None:
@@ -37,7 +38,7 @@ def check_samples(name: str, student: Tensor, teacher: Tensor) -> None:
         UsageError: The numbers of samples differ.
     """
     if len(student) != len(teacher):
-        raise UsageError(f"{name}: the student has {len(student)} samples, the teacher {len(teacher)}")
+        raise UsageError(f"{name}: the student has {counted(len(student), 'sample')}, the teacher {len(teacher)}")
 
 
 def check_positive(name: str, **values: float) -> None:

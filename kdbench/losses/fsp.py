@@ -13,6 +13,7 @@ from kdbench.errors import UsageError, unknown
 from kdbench.losses.maps import check_channels, pooled_to_smaller, stage_pairs, without_time
 from kdbench.losses.numerics import without_autocast
 from kdbench.registry import loss
+from kdbench.wording import counted, inflected
 
 _POOLS = ("max", "average")
 _REDUCTIONS = ("sum", "mean")
@@ -55,7 +56,10 @@ def solution_flow(
         raise unknown("reduction of fsp", reduction, _REDUCTIONS)
     maps = [without_time(*pair) for pair in stage_pairs(student, teacher, stages)]
     if len(maps) < 2:
-        raise UsageError(f"fsp: {len(maps)} stage is chosen; a flow leads from one stage to another, expected two")
+        raise UsageError(
+            f"fsp: {counted(len(maps), 'stage')} {inflected(len(maps), 'is')} chosen; a flow leads from one "
+            "stage to another, expected two"
+        )
     terms = []
     for (own, target), (own_next, target_next) in pairwise(maps):
         check_channels("fsp", own, target)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from kdbench.errors import UsageError
 from kdbench.losses.numerics import at_least_float32, precision_of
+from kdbench.wording import counted
 
 _POOLS: dict[str, dict[int, Callable[..., Tensor]]] = {
     "average": {1: F.adaptive_avg_pool1d, 2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d},
@@ -59,7 +60,7 @@ def without_time(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
                 f"the {owner}'s map has shape {tuple(feature.shape)}; expected (batch, channels) and one to three axes"
             )
     if len(student) != len(teacher):
-        raise UsageError(f"the student's map holds {len(student)} samples, the teacher's {len(teacher)}")
+        raise UsageError(f"the student's map holds {counted(len(student), 'sample')}, the teacher's {len(teacher)}")
     if {student.dim() - 2, teacher.dim() - 2} == {_IMAGE, _CLIP}:
         student, teacher = _mean_over_time(student), _mean_over_time(teacher)
     return student, teacher
@@ -86,7 +87,8 @@ def check_channels(name: str, student: Tensor, teacher: Tensor) -> None:
     """
     if student.shape[1] != teacher.shape[1]:
         raise UsageError(
-            f"{name}: the student has {student.shape[1]} channels, the teacher {teacher.shape[1]}; expected as many",
+            f"{name}: the student has {counted(student.shape[1], 'channel')}, the teacher "
+            f"{teacher.shape[1]}; expected as many",
             hint="In a recipe a learnt linear brings the student's to the teacher's; called directly, project first.",
         )
 
@@ -123,7 +125,7 @@ def chosen_stages(stages: Sequence[int] | None, student: int, teacher: int) -> t
     if stages is None:
         if student != teacher:
             raise UsageError(
-                f"the student has {student} stages and the teacher {teacher}",
+                f"the student has {counted(student, 'stage')} and the teacher {teacher}",
                 hint="Choose the stages to compare: --set student.losses.NAME.stages=[-1]",
             )
         return tuple(range(student))
@@ -132,7 +134,9 @@ def chosen_stages(stages: Sequence[int] | None, student: int, teacher: int) -> t
     fewest = min(student, teacher)
     for index in stages:
         if not -fewest <= index < fewest:
-            raise UsageError(f"stage {index} is asked for; the student has {student} stages and the teacher {teacher}")
+            raise UsageError(
+                f"stage {index} is asked for; the student has {counted(student, 'stage')} and the teacher {teacher}"
+            )
     return tuple(stages)
 
 

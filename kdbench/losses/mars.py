@@ -9,6 +9,7 @@ from kdbench.errors import UsageError
 from kdbench.losses.maps import check_channels
 from kdbench.losses.numerics import at_least_float32
 from kdbench.registry import loss
+from kdbench.wording import counted
 
 
 @loss("mars", on="embedding")
@@ -27,6 +28,6 @@ def motion_augmented(student: Tensor, teacher: Tensor) -> Tensor:
         UsageError: The batches or the widths differ.
     """
     if len(student) != len(teacher):
-        raise UsageError(f"mars: the student has {len(student)} samples, the teacher {len(teacher)}")
+        raise UsageError(f"mars: the student has {counted(len(student), 'sample')}, the teacher {len(teacher)}")
     check_channels("mars", student, teacher)
     return F.mse_loss(at_least_float32(student), at_least_float32(teacher).detach())

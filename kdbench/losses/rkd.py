@@ -11,6 +11,7 @@ from torch import Tensor
 from kdbench.errors import UsageError, unknown
 from kdbench.losses.numerics import precision_of, squared_distances, widest
 from kdbench.registry import loss
+from kdbench.wording import counted
 
 _EPS = 1e-12
 _CHUNK = 1 << 18
@@ -51,7 +52,7 @@ def relational(
     if reduction not in ("mean", "sum"):
         raise unknown("reduction of rkd", reduction, ("mean", "sum"))
     if len(student) != len(teacher):
-        raise UsageError(f"rkd: the student has {len(student)} samples, the teacher {len(teacher)}")
+        raise UsageError(f"rkd: the student has {counted(len(student), 'sample')}, the teacher {len(teacher)}")
     precision = precision_of(student)
     relations = _relations(student, precision)
     with torch.no_grad():

@@ -9,6 +9,7 @@ from kdbench.errors import UsageError
 from kdbench.losses.numerics import at_least_float32
 from kdbench.registry import loss
 from kdbench.types import Batch, Context
+from kdbench.wording import counted
 
 
 def label_vectors_of(context: Context, name: str) -> Tensor:
@@ -56,7 +57,9 @@ class SemanticEmbedding(nn.Module):
         vectors = label_vectors_of(context, "se")
         width = context.student.semantic
         if width is not None and width != vectors.shape[1]:
-            raise UsageError(f"se: the semantic feature has {width} entries, the label vectors have {vectors.shape[1]}")
+            raise UsageError(
+                f"se: the semantic feature has {counted(width, 'entry')}, the label vectors have {vectors.shape[1]}"
+            )
         self.register_buffer("label_vectors", vectors, persistent=False)
 
     def forward(self, student: Tensor, *, batch: Batch) -> Tensor:

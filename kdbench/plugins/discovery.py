@@ -117,7 +117,7 @@ def _fault(origin: Origin, value: str) -> str:
 
 def _claimed_twice(claims: list[Origin]) -> Origin:
     first, targets = claims[0], " and ".join(claim.target for claim in claims)
-    return replace(first, fault=f"{first.distribution} registers this name {len(claims)} times: {targets}")
+    return replace(first, fault=f"{first.distribution} registers this name more than once: {targets}")
 
 
 def _allowed(found: Discovery, wanted: str) -> Discovery:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kdbench.errors import UsageError
+from kdbench.wording import counted
 
 
 class Windows(NamedTuple):
@@ -76,7 +77,8 @@ def samples_of(image_size: int | float | None, n: int) -> int:
     size = math.ceil(image_size * n) if isinstance(image_size, float) else image_size
     if not 1 <= size <= n or (isinstance(image_size, float) and not 0 < image_size <= 1):
         raise UsageError(
-            f"image_size = {image_size!r} does not fit a series of {n} samples: expected 1 … {n}, or a share in (0, 1]"
+            f"image_size = {image_size!r} does not fit a series of {counted(n, 'sample')}: expected 1 … "
+            f"{n}, or a share in (0, 1]"
         )
     return size
 

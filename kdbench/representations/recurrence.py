@@ -16,6 +16,7 @@ from kdbench.representations.base import Statistics
 from kdbench.representations.images import ImageOfSeries, lerp
 from kdbench.representations.length import resample, wide
 from kdbench.representations.memory import chunks, fresh
+from kdbench.wording import counted
 
 Threshold = float | Literal["point", "distance"] | None
 
@@ -55,7 +56,8 @@ def recurrence_plot(
     size = series.shape[-1] - (dimension - 1) * time_delay
     if size < 1:
         raise UsageError(
-            f"a series of {series.shape[-1]} samples has no state of dimension {dimension} with a delay of {time_delay}"
+            f"a series of {counted(series.shape[-1], 'sample')} has no state of dimension {dimension} with "
+            f"a delay of {time_delay}"
         )
     dtype = series.dtype if series.is_floating_point() else torch.float64
     # A comparison needs all digits; a distance has those of its dtype.

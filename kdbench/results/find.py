@@ -7,6 +7,7 @@ from pathlib import Path
 
 from kdbench.errors import UsageError
 from kdbench.results.store import FINISHED, StoredRun, stored_run
+from kdbench.wording import counted
 
 _SHOWN = 8
 
@@ -50,7 +51,7 @@ def _by_beginning(name: str, root: Path) -> Path:
         return Path(root) / found[0]
     if found:
         raise UsageError(
-            f"{len(found)} runs in {root} begin with '{name}':\n{_listed(found)}", hint="Write more of it."
+            f"{counted(len(found), 'run')} in {root} begin with '{name}':\n{_listed(found)}", hint="Write more of it."
         )
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     meant = f"; did you mean\n{_listed(near)}" if near else f". There are {len(names)}:\n{_listed(names)}"

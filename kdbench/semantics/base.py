@@ -11,6 +11,7 @@ from torch import Tensor
 
 from kdbench.errors import UsageError, unknown
 from kdbench.registry import registry
+from kdbench.wording import counted
 
 if TYPE_CHECKING:
     from kdbench.data.card import Card
@@ -61,7 +62,8 @@ def load(spec: PartSpec, card: Card) -> LabelVectors:
     vectors, count = held.vectors, len(card.class_names)
     if vectors.ndim != 2 or len(vectors) != count or not vectors.isfinite().all():
         raise UsageError(
-            f"semantics '{spec.name}' gave {tuple(vectors.shape)} for the {count} classes of {card.name}, expected "
+            f"semantics '{spec.name}' gave {tuple(vectors.shape)} for the {counted(count, 'class')} of "
+            f"{card.name}, expected "
             f"({count}, S) finite numbers"
         )
     return held

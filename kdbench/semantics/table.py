@@ -12,6 +12,7 @@ import torch
 from kdbench.errors import UsageError
 from kdbench.registry import semantics
 from kdbench.semantics.base import LabelVectors, scaled
+from kdbench.wording import counted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -70,7 +71,7 @@ def read_table(path: Path) -> dict[str, Tensor]:
         except ValueError as error:
             raise UsageError(f"{path}: the row of '{name}': {error}") from error
         if len(vector) != len(header) - 1 or not vector.isfinite().all():
-            raise UsageError(f"{path}: the row of '{name}' must hold {len(header) - 1} finite numbers")
+            raise UsageError(f"{path}: the row of '{name}' must hold {counted(len(header) - 1, 'finite number')}")
         rows[name] = vector
     return rows
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from kdbench.errors import Unavailable, UsageError, unknown
 from kdbench.registry import semantics
 from kdbench.semantics.base import LabelVectors
+from kdbench.wording import counted
 
 POOLINGS = ("mean", "sentence")
 
@@ -109,7 +110,7 @@ def _read(model: str, *, local: bool) -> tuple[Any, Any]:
     )
     # A pooler is drawn at random where the checkpoint has none, and is not used here; nothing else may be.
     if missing := [key for key in report["missing_keys"] if not key.startswith("pooler.")]:
-        raise ValueError(f"model.safetensors lacks {len(missing)} of its weights, such as {sorted(missing)[0]}")
+        raise ValueError(f"model.safetensors lacks {counted(len(missing), 'weight')}, such as {sorted(missing)[0]}")
     return tokenizer, network.float().eval()
 
 

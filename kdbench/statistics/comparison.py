@@ -16,6 +16,7 @@ from kdbench.statistics.mcnemar import McNemar, mcnemar
 from kdbench.statistics.power import Needed, needed
 from kdbench.statistics.scope import Scope, scope_named, statement, way_named
 from kdbench.statistics.scores import Scores
+from kdbench.wording import counted
 
 DRAWS = 2000
 DRAWS_A_PAIR, MOST_PAIRS, FEWEST_METHODS = 100, 200, 3
@@ -161,7 +162,7 @@ def compare_scores(
         raise UsageError(f"power is {power}, expected a share between 0 and 1")
     draws = max(DRAWS, DRAWS_A_PAIR * len(first)) if draws is None else draws
     if draws < 100:
-        raise UsageError(f"{draws} draws give no interval, expected at least 100")
+        raise UsageError(f"{counted(draws, 'draw')} cannot give an interval, expected at least 100")
     unit = np.eye(len(scores.methods))
     alone = infer_t(scores, unit, scope)
     gaps = unit[first] - unit[second]

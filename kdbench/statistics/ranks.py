@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kdbench.errors import DataError, UsageError
+from kdbench.wording import counted, inflected
 
 MIN_BLOCKS = 6
 """Below it the test's χ² is a poor approximation and the critical difference larger than any ranks can show."""
@@ -77,7 +78,8 @@ def compare_ranks(
         raise UsageError(f"ranks compare three methods or more, not {kinds}", hint="Look at the pair's interval.")
     if blocks < MIN_BLOCKS:
         raise UsageError(
-            f"{blocks} blocks are too few to compare ranks; at least {MIN_BLOCKS} are needed",
+            f"{counted(blocks, 'block')} {inflected(blocks, 'is')} too few to compare ranks; at least "
+            f"{MIN_BLOCKS} are needed",
             hint="Look at the pairs' intervals, or run more folds (leave-one-subject-out) or data sets.",
         )
     if not np.isfinite(scores).all():

@@ -19,6 +19,7 @@ import numpy as np
 from kdbench.errors import UsageError
 from kdbench.statistics.pooling import moderated
 from kdbench.statistics.scope import MIN_SUBJECTS, Scope
+from kdbench.wording import counted, inflected
 
 CHUNK = 1 << 21
 """Scores at a time, so that thousands of pairs need no gigabytes."""
@@ -160,7 +161,8 @@ def _between_subjects(values: np.ndarray, subjects: Subjects) -> np.ndarray:
 def _refuse_too_few(subjects: Subjects, scope: Scope) -> None:
     if scope is Scope.NEW_SUBJECTS and len(subjects.names) < MIN_SUBJECTS:
         raise UsageError(
-            f"{len(subjects.names)} subjects say too little about new ones; at least {MIN_SUBJECTS} are needed",
+            f"{counted(len(subjects.names), 'subject')} {inflected(len(subjects.names), 'says', 'say')} too "
+            f"little about new ones; at least {MIN_SUBJECTS} are needed",
             hint=f"Ask about {Scope.THESE_SUBJECTS}, or take a protocol that tests more subjects.",
         )
     if scope is Scope.THESE_SUBJECTS and subjects.sizes.min() < 2:

@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from kdbench.ranges import Range
 from kdbench.results.plots import COLOURS, STYLE, save_png
+from kdbench.wording import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -110,7 +111,7 @@ def _importance(shares: Mapping[str, float], title: str, count: int) -> Figure:
     bars = axes.barh(names, values, color=_BLUE, height=0.62)
     axes.bar_label(bars, [f"{100 * value:.0f} %" for value in values], padding=3, fontsize=8)
     axes.set_xlim(0, max(values) * 1.12)
-    axes.set_xlabel(f"share of the variance that the setting explains (fANOVA over {count} trials)")
+    axes.set_xlabel(f"share of the variance that the setting explains (fANOVA over {counted(count, 'trial')})")
     axes.xaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f} %")
     axes.grid(visible=False, axis="y")
     axes.set_axisbelow(True)

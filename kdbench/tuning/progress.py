@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 from kdbench.engine.progress import Reporter, duration
 from kdbench.tuning.plan import Plan
 from kdbench.tuning.studies import WHY, slots
+from kdbench.wording import counted, inflected
 
 STATES = {
     TrialState.COMPLETE: "finished",
@@ -39,7 +40,10 @@ class Told:
         """Takes the trials that are there already for told."""
         self._known = {trial.number for trial in slots(study) if trial.state.is_finished()}
         if self._known:
-            self._reporter.message(f"going on: {len(self._known)} of {self._plan.trials} trials are there already")
+            self._reporter.message(
+                f"going on: {len(self._known)} of {counted(self._plan.trials, 'trial')} "
+                f"{inflected(len(self._known), 'is')} there already"
+            )
 
     def tell(self, study: optuna.Study) -> None:
         """Tells what has ended since."""

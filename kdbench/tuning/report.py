@@ -21,6 +21,7 @@ from kdbench.tuning.plan import Plan
 from kdbench.tuning.progress import STATES
 from kdbench.tuning.space import nested
 from kdbench.tuning.studies import VALUES, WHY, shown, slots
+from kdbench.wording import counted
 
 SCHEMA_VERSION = 1
 
@@ -124,7 +125,7 @@ def write_recipe(plan: Plan, study: optuna.Study) -> Path:
     shipped = methods.path_of(plan.method) is not None
     extends = plan.method if shipped else str(Path(plan.method).absolute())
     settings = merge({key: value for key, value in plan.overrides.items() if key != "name"}, nested(record.best))
-    summary = f"{Path(plan.method).stem} with what a search of {plan.trials} trials on {plan.dataset} chose"
+    summary = f"{Path(plan.method).stem} with what a search of {counted(plan.trials, 'trial')} on {plan.dataset} chose"
     content = {"summary": summary, "extends": extends, **settings, "tuning": record.model_dump()}
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
     path = plan.folder / "best.yaml"

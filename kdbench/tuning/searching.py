@@ -31,6 +31,7 @@ from kdbench.tuning.report import report, tuning, winner, write_recipe
 from kdbench.tuning.space import Space, is_integer, points, space_of
 from kdbench.tuning.studies import PARENT, open_study, slots, storage_url
 from kdbench.tuning.work import work_off
+from kdbench.wording import counted, inflected
 
 METRICS = ("accuracy", "macro_f1", "weighted_f1")
 _NAME_SECONDS = 120
@@ -145,7 +146,9 @@ def search(
     chosen = space_of(recipe, space)
     check_choosers(sampler, pruner, chosen)
     if sampler == "grid" and (count := points(chosen) or trials) < trials:
-        reporter.message(f"the grid has {count} points, so there are {count} trials")
+        reporter.message(
+            f"the grid has {counted(count, 'point')}, so there {inflected(count, 'is')} {counted(count, 'trial')}"
+        )
         trials = count
     role = "student" if recipe.student is not None else "teacher"
     epochs = getattr(recipe, role).train.epochs
@@ -189,7 +192,10 @@ class _Search:
     reporter: Reporter
 
     def run(self, seeds: int) -> SearchResult:
-        self.reporter.message(f"search {self.plan.study}: {len(self.plan.space)} settings, {self.plan.trials} trials")
+        self.reporter.message(
+            f"search {self.plan.study}: {counted(len(self.plan.space), 'setting')}, "
+            f"{counted(self.plan.trials, 'trial')}"
+        )
         for key, values in self.plan.space.items():
             self.reporter.message(f"  {key}: {values.describe()}")
         self._check_ends()

@@ -24,6 +24,7 @@ from kdbench.tuning.plan import Plan
 from kdbench.tuning.progress import Told
 from kdbench.tuning.studies import WHY, await_others, is_replaced, open_study, put_back, reachable, revive, slots
 from kdbench.tuning.trial import Trial, TrialFailed
+from kdbench.wording import counted, inflected
 
 FAILURES = 5
 _POLL_SECONDS = 0.5
@@ -94,7 +95,8 @@ def _check_failures(study: optuna.Study) -> None:
     failed = [trial for trial in finished if trial.state == TrialState.FAIL]
     if len(failed) == len(finished) >= FAILURES:
         raise RunFailed(
-            f"all of the first {len(failed)} trials failed; the last one: {failed[-1].user_attrs.get(WHY, 'killed')}",
+            f"the first {counted(len(failed), 'trial')} failed, and no other was finished; the last one: "
+            f"{failed[-1].user_attrs.get(WHY, 'killed')}",
             hint="Try one of them with kdbench run, then search a smaller space (--space KEY=LOW..HIGH) as another "
             "study (--study NAME).",
         )
@@ -142,7 +144,8 @@ class _Pool:
         self.killed += 1
         if self.killed > _KILLS * self.jobs:
             raise RunFailed(
-                f"{self.killed} workers were killed, the last one by signal {-code}",
+                f"{counted(self.killed, 'worker')} {inflected(self.killed, 'was')} killed, the last one by "
+                f"signal {-code}",
                 hint="Often memory is short: take fewer workers, --jobs 1. Repeat the same command to go on.",
             )
         self.reporter.warn(f"worker {worker.number} was killed (signal {-code}); its trial comes back")

@@ -23,7 +23,7 @@ def test_a_search_prints_its_winner_and_the_next_command(
     given = ["search", "--method", "student_only", *TINY, *RATE, "--trials", "1", "--no-final", "--out", str(tmp_path)]
     done = kdbench(*given)
     assert done.code == 0, done.err
-    assert "the best of 1 trials" in done.out
+    assert "the best of 1 trial" in done.out
     assert "over trials, validation accuracy" in done.out
     assert "without --no-final trains the winner" in done.out
     (recipe,) = [line.split(maxsplit=1)[1] for line in done.out.splitlines() if line.startswith("recipe:")]
@@ -34,11 +34,11 @@ def test_a_search_prints_its_winner_and_the_next_command(
     assert parents == [(names["student_only seed 0"], names["search student_only"])]
     given.remove("--no-final")
     again = kdbench(*given, "--seeds", "2")
-    assert "going on: 1 of 1 trials are there already" in again.out
+    assert "going on: 1 of 1 trial is there already" in again.out
     (command,) = [line.partition(" ")[2] for line in again.out.splitlines() if line.startswith("next:")]
     compared = kdbench(*shlex.split(command)[1:])
     assert compared.code == 0, compared.err
-    assert "searched, 1 trials" in compared.out
+    assert "searched, 1 trial" in compared.out
 
 
 @pytest.mark.parametrize(

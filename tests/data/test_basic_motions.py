@@ -73,7 +73,7 @@ def test_other_files_than_the_pinned_ones_are_told(other_files: Path, capsys: py
         file.write("\n")
     data = open_dataset("basic_motions")
     assert list(data.unverified) == ["BasicMotions_TEST.arff"]
-    assert "1 files of 'basic_motions' are not the ones in its manifest" in capsys.readouterr().err
+    assert "1 file of 'basic_motions' differs from its manifest" in capsys.readouterr().err
 
 
 def test_a_missing_file_is_named(other_files: Path):

@@ -100,7 +100,7 @@ def test_the_command_asks_first(stores: dict[str, Path]):
     assert "interrupted" in unasked.stdout
     one = command("basic_motions", "--yes")
     assert one.returncode == 0, one.stderr
-    assert "removed 1 folders" in one.stdout
+    assert "removed 1 folder" in one.stdout
     assert {name for name, folder in stores.items() if folder.exists()} == {"utd", "gone", "half"}
     assert command("--yes").returncode == 0
     assert not any(folder.exists() for folder in stores.values())

@@ -41,7 +41,7 @@ def test_prepare_says_what_it_leaves_out(card_path: Path, own_recordings: Path):
     done = data(*arguments, "--exclude-broken")
     assert done.returncode == 0, done.stderr
     assert "23 trials" in done.stdout
-    assert "1 trials excluded: a1_s1_t1" in done.stdout
+    assert "1 trial excluded: a1_s1_t1" in done.stdout
 
 
 def test_verify_exits_3_where_files_differ(card_path: Path, own_recordings: Path, tmp_path: Path):
@@ -49,7 +49,7 @@ def test_verify_exits_3_where_files_differ(card_path: Path, own_recordings: Path
     sound = data("verify", card_path, "--data-dir", own_recordings)
     assert sound.returncode == 0, sound.stderr
     assert "everything is as it should be" in sound.stdout
-    assert "48 files are not in the manifest" in sound.stdout
+    assert "48 files not in the manifest" in sound.stdout
     (own_recordings / "utd_mhad/Depth/a3_s4_t2_depth.mat").unlink()
     missing = data("verify", card_path, "--data-dir", own_recordings)
     assert missing.returncode == 3

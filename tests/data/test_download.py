@@ -172,7 +172,7 @@ def test_what_the_manifest_does_not_vouch_for_is_removed(
     card = card_for(tmp_path, [{"urls": [f"{server.address}/I.zip"], "holds": "Inertial"}], manifest=known)
     expected = "a2_s2_t2_inertial.mat: sha256" if change == "other" else "setup.exe: not in the manifest"
     with pytest.raises(
-        DataError, match=rf"I\.zip is not what was expected and is removed; 1 files differ:\n.*{expected}"
+        DataError, match=rf"I\.zip is not what was expected and is removed; 1 file differs:\n.*{expected}"
     ):
         download(card, shown=False)
     assert names(cache / "data/utd_mhad") == set()

@@ -113,7 +113,7 @@ def test_a_server_without_ranges_starts_over(server: Server, path: Path):
     ("page", "reason"),
     [
         (Page(CONTENT[:-1] + b"?"), f"its sha256 is .*, expected {SHA256}; what arrived was removed"),
-        (Page(CONTENT[:-1]), "it has 2999999 bytes there, 3000000 were expected"),
+        (Page(CONTENT[:-1]), "it has 2999999 bytes there, 3000000 bytes expected"),
         (Page(CONTENT[:-1], headers={"Content-Length": ""}), "cut off after 2999999 of 3000000 bytes|has 2999999"),
         (Page(CONTENT + b"?", headers={"Content-Length": ""}), "it sent more than the 3000000 bytes"),
         (Page(CONTENT, cut_after=0), r"cut off after 0 of 3000000 bytes \(4 attempts\)"),

@@ -156,8 +156,8 @@ def test_missing_and_empty_sensor_files_are_counted_and_left_out_on_request(data
     [
         ("20181014_15:58:00,1,2\n", "expected rows of a time and three numbers"),
         ("20181014_15:58:00,1,2,x\n", "expected rows of a time and three numbers"),
-        ("20181014_15:58:00,1,2,nan\n20181014_15:58:01,1,2,3\n", "1 values that are not finite"),
-        ("20181014_15:58:00,1,2,3\n", "has 1 samples, expected at least 2"),
+        ("20181014_15:58:00,1,2,nan\n20181014_15:58:01,1,2,3\n", "1 value that is not finite"),
+        ("20181014_15:58:00,1,2,3\n", "has 1 sample, expected at least 2"),
     ],
 )
 def test_a_broken_sensor_file_is_named(data: Path, content: str, message: str):

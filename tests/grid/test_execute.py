@@ -233,7 +233,7 @@ def test_the_smoke_suite_runs_two_at_a_time_on_a_fresh_store(
     count = len(load_suite("smoke").methods)
     assert code == 0
     assert f"{count} cells: {count} to do" in out
-    assert "3 teachers, shared by 4 cells: 3 to train" in out
+    assert "3 teachers, used by 4 cells: 3 to train" in out
     assert "unknown" in out
     assert not list(tmp_path.iterdir())
     code, out = kdbench_main("run", *given, "--jobs", "2")

@@ -1,0 +1,38 @@
+"""Words that messages, tables and pictures have in common."""
+
+from __future__ import annotations
+
+_IRREGULAR = {"is": "are", "has": "have", "was": "were", "this": "these"}
+_VOWELS = "aeiou"
+
+
+def counted(count: int, noun: str, plural: str | None = None) -> str:
+    """A number and what is counted: `1 cell`, `2 cells`, `1 data set`, `3 entries`.
+
+    Args:
+        count: How many.
+        noun: The singular; of several words, the last one is inflected.
+        plural: The plural, where adding an s or turning y into ies is not right.
+    """
+    return f"{count} {inflected(count, noun, plural)}"
+
+
+def inflected(count: int, word: str, plural: str | None = None) -> str:
+    """The word that goes with a number: a noun as in `counted`, or one of the verbs is, has and was.
+
+    Args:
+        count: How many.
+        word: The singular.
+        plural: The plural, where the rule is not right.
+    """
+    if count == 1:
+        return word
+    return plural or _plural(word)
+
+
+def _plural(word: str) -> str:
+    if word in _IRREGULAR:
+        return _IRREGULAR[word]
+    if word.endswith("y") and word[-2:-1] not in _VOWELS:
+        return f"{word[:-1]}ies"
+    return f"{word}es" if word.endswith(("s", "x", "z", "ch", "sh")) else f"{word}s"
