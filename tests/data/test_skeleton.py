@@ -168,7 +168,7 @@ def not_finite(joints: np.ndarray) -> np.ndarray:
     [
         (lost, "the torso has no length in most frames; expected a tracked person"),
         (turned, r"'d_skel' is \(30, 20, 3\) float64; expected 'd_skel' of shape \(20, 3, n\)"),
-        (not_finite, "has 1 values of NaN or infinity"),
+        (not_finite, "has 1 value of NaN or infinity"),
     ],
 )
 def test_a_broken_file_is_named(

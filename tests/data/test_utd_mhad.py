@@ -118,7 +118,7 @@ def gone(root: Path) -> None:
         (truncated, DEPTH, "cannot be read as a MATLAB file"),
         (empty, INERTIAL, "cannot be read as a MATLAB file .* it holds 0 bytes"),
         (no_matlab, INERTIAL, "cannot be read as a MATLAB file"),
-        (not_finite, INERTIAL, "has 1 values of NaN or infinity"),
+        (not_finite, INERTIAL, "has 1 value of NaN or infinity"),
         (wrong_shape, INERTIAL, r"is \(\d+, 5\) float64"),
         (text, INERTIAL, "'d_iner' is .*; expected"),
         (turned, DEPTH, r"is \(34, 240, 320\) uint16"),
