@@ -21,10 +21,10 @@ from kdbench.engine.objective import declared_needs
 from kdbench.files import sha256_of
 from kdbench.plugins import provenance
 from kdbench.recipe import SEARCHED, NetworkSpec, Recipe
+from kdbench.redaction import redacted_words
 from kdbench.semantics.base import LabelVectors
 from kdbench.types import VIDEO
 
-_PASSWORD = re.compile(r"(://[^:/@]*:)[^@/]*@")
 LIBRARIES = (
     "torch",
     "torchvision",
@@ -226,7 +226,7 @@ def environment(device: Any) -> dict[str, Any]:
         "gpu": gpu,
         "cpus": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "command": ["kdbench", *(_PASSWORD.sub(r"\1***@", word) for word in sys.argv[1:])],
+        "command": ["kdbench", *redacted_words(sys.argv[1:])],
     }
 
 

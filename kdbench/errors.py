@@ -5,9 +5,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from kdbench.redaction import redacted
+
 
 class KdbenchError(Exception):
-    """A failure that the user can understand and mend.
+    """A failure that the user can understand and mend; passwords and tokens in it are masked.
 
     Args:
         message: What is wrong and where (file, key, trial), and what was expected.
@@ -17,9 +19,9 @@ class KdbenchError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message = redacted(message)
+        self.hint = redacted(hint) if hint else hint
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         return f"{self.message}\n{self.hint}" if self.hint else self.message

@@ -22,6 +22,7 @@ from kdbench.engine.progress import Reporter
 from kdbench.errors import Interrupted, KdbenchError, UsageError
 from kdbench.phases import Student, Teacher, check_parts, export, obtain_teacher, records_of, train_student
 from kdbench.recipe import CONTROLS
+from kdbench.redaction import redacted
 from kdbench.resources import runs_folder
 from kdbench.results import cost, plots
 from kdbench.results.files import read_json, write_json, write_parquet, write_safetensors
@@ -342,7 +343,7 @@ class Run:
         write_json(self.folder / "run.json", self.result)
 
     def _stop(self, status: str, message: str) -> None:
-        self.result["message"] = message
+        self.result["message"] = redacted(message)
         # The reason of the failure may be that nothing can be written.
         with contextlib.suppress(KdbenchError, OSError):
             self._write(status)

@@ -24,6 +24,7 @@ from kdbench.errors import UsageError
 from kdbench.network import Network, build_network
 from kdbench.plugins import provenance
 from kdbench.recipe import NetworkSpec, Recipe
+from kdbench.redaction import redacted
 from kdbench.resolution import merge, parse_overrides, resolve
 from kdbench.semantics.base import LabelVectors, load
 from kdbench.types import SENSORS, VIDEO, Context
@@ -75,7 +76,8 @@ class Setting:
         return Pairing(self.cell.dataset.card.name, self.cell.protocol, self.cell.seed)
 
     def warn(self, text: str) -> None:
-        """Shows a warning and keeps it for the result."""
+        """Shows a warning and keeps it for the result; passwords and tokens in it are masked."""
+        text = redacted(text)
         if text not in self.warnings:
             self.warnings.append(text)
         self.reporter.warn(text)

@@ -13,6 +13,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from kdbench.cli.errors import exit_code_of
 from kdbench.errors import Interrupted, UsageError
+from kdbench.redaction import redacted
 
 COMMANDS = {
     "run": ("kdbench.cli.run:run", "Train a method on a data set and report it; resumable."),
@@ -48,6 +49,11 @@ class LazyGroup(TyperGroup):
             return super().invoke(ctx)
         except KeyboardInterrupt as error:
             raise Interrupted("interrupted") from error
+        except Exception as error:
+            # Typer's own errors quote the word that cannot be used, which may be an address.
+            if hasattr(error, "format_message"):
+                vars(error)["message"] = redacted(vars(error)["message"])
+            raise
 
 
 app = typer.Typer(

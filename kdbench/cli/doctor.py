@@ -20,6 +20,7 @@ from kdbench import resources
 from kdbench.cli.errors import one_line
 from kdbench.cli.listing import ORDER, broken_parts, rows
 from kdbench.errors import KdbenchError
+from kdbench.redaction import redacted, redacted_words
 from kdbench.registry import KINDS
 from kdbench.wording import counted
 
@@ -214,7 +215,7 @@ def _tracking(runs: Path) -> Iterator[Check]:
         yield Check("ok", "MLflow", f"switched off by ${OFF}")
         return
     # An address may hold a password.
-    shown = re.sub(r"//[^/@]*@", "//", tracking_uri(runs))
+    shown = re.sub(r"//[^/]*\*\*\*@", "//", redacted_words([tracking_uri(runs)])[0])
     problem = _unreachable(shown)
     if problem:
         step = f"Runs go on without it. Start the server, unset MLFLOW_TRACKING_URI, or switch it off: export {OFF}=off"
@@ -239,7 +240,7 @@ def _unreachable(uri: str) -> str:
     except urllib.error.HTTPError:
         return ""
     except (OSError, ValueError, sqlite3.Error) as error:
-        return str(error)
+        return redacted(str(error))
     return ""
 
 

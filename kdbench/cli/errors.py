@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import traceback
 from pathlib import Path
 
 from kdbench.errors import Interrupted, KdbenchError
+from kdbench.redaction import redacted
 
 
 def exit_code_of(error: BaseException, *, debug: bool = False) -> int:
@@ -18,7 +20,7 @@ def exit_code_of(error: BaseException, *, debug: bool = False) -> int:
     if isinstance(error, KeyboardInterrupt):
         error = Interrupted("interrupted")
     if debug:
-        traceback.print_exception(error)
+        sys.stderr.write(redacted("".join(traceback.format_exception(error))))
     if isinstance(error, KdbenchError):
         _say(error.message, error.hint)
         return error.exit_code
@@ -31,7 +33,7 @@ def one_line(error: BaseException) -> str:
     """An unexpected error in one line: its kind, what it says, and the file and line that raised it."""
     place = traceback.extract_tb(error.__traceback__)
     where = f" ({Path(place[-1].filename).name}, line {place[-1].lineno})" if place else ""
-    return f"{type(error).__name__}: {error}{where}"
+    return redacted(f"{type(error).__name__}: {error}{where}")
 
 
 def _say(message: str, hint: str | None) -> None:
@@ -39,6 +41,6 @@ def _say(message: str, hint: str | None) -> None:
     from rich.text import Text
 
     console = Console(stderr=True, soft_wrap=True, highlight=False)
-    console.print(Text.assemble(("error: ", "bold red"), message))
+    console.print(Text.assemble(("error: ", "bold red"), redacted(message)))
     if hint:
-        console.print(Text(hint, style="cyan"))
+        console.print(Text(redacted(hint), style="cyan"))

@@ -15,6 +15,8 @@ from typing import Any
 
 from filelock import FileLock
 
+from kdbench.redaction import redacted
+
 OFF = "KDBENCH_TRACKING"
 DATABASE = "mlflow.db"
 # MLflow's own defaults keep an unreachable server waiting for many minutes.
@@ -58,8 +60,7 @@ def create_store(store: Path, warn: Callable[[str], None]) -> None:
 
             MlflowClient(tracking_uri=uri).search_experiments(max_results=1)
     except Exception as error:
-        first = str(error).strip().partition("\n")[0]
-        warn(f"MLflow's store is not made: {type(error).__name__}: {first[:200]}")
+        warn(f"MLflow's store is not made: {_in_words(error)}")
 
 
 class Tracker:
@@ -155,8 +156,7 @@ class Tracker:
             task()
         except Exception as error:
             self._failed = True
-            first = str(error).strip().partition("\n")[0]
-            self._warn(f"MLflow is off for this run, which goes on: {type(error).__name__}: {first[:200]}")
+            self._warn(f"MLflow is off for this run, which goes on: {_in_words(error)}")
         return not self._failed
 
     def _open(self, store: Path, experiment: str, run_name: str, params: dict[str, str], tags: dict[str, str]) -> None:
@@ -212,6 +212,12 @@ def _import_mlflow() -> None:
     importlib.import_module("mlflow")
     for name in _NOISY:
         logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def _in_words(error: Exception) -> str:
+    """The first line of an error, which may repeat the store's address."""
+    first = redacted(str(error).strip().partition("\n")[0])
+    return f"{type(error).__name__}: {first[:200]}"
 
 
 def _leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

@@ -17,6 +17,7 @@ from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback, fail_s
 from optuna.trial import FrozenTrial, TrialState
 
 from kdbench.errors import RunFailed, UsageError
+from kdbench.redaction import redacted, redacted_words
 from kdbench.tuning.choosers import PRUNERS, SlotSampler
 
 if TYPE_CHECKING:
@@ -44,11 +45,8 @@ def storage_url(root: Path, given: str | None) -> str:
 
 
 def shown(url: str) -> str:
-    """An address without its password."""
-    try:
-        return sqlalchemy.engine.make_url(url).render_as_string(hide_password=True)
-    except sqlalchemy.exc.ArgumentError:
-        return url
+    """An address without its passwords."""
+    return redacted_words([url])[0]
 
 
 @contextlib.contextmanager
@@ -64,7 +62,7 @@ def reachable(url: str) -> Iterator[None]:
         cause = error.__cause__ if isinstance(error, StorageInternalError) else error
         first = str(getattr(cause, "orig", None) or cause or error).strip().partition("\n")[0]
         raise RunFailed(
-            f"the database of the search cannot be used any more: {shown(url)}: {first}",
+            f"the database of the search cannot be used any more: {shown(url)}: {redacted(first, url)}",
             hint="Bring it back and repeat the same command: finished trials are kept in it, the others come back.",
         ) from error
 
@@ -95,13 +93,13 @@ def open_study(plan: Plan, url: str, *, first: bool) -> optuna.Study:
                 study.set_user_attr(IDENTITY, plan.identity)
         except (ImportError, sqlalchemy.exc.ArgumentError) as error:
             raise UsageError(
-                f"--storage {shown(url)} cannot be opened: {error}",
-                hint="For example sqlite:////folder/file.db or postgresql+psycopg://user:password@host/name",
+                f"--storage {shown(url)} cannot be opened: {redacted(str(error), url)}",
+                hint="For example sqlite:////folder/file.db or postgresql+psycopg://user:***@host/name",
             ) from error
         except DATABASE_ERRORS as error:
             first_line = str(error.__cause__ or error).strip().partition("\n")[0]
             raise RunFailed(
-                f"the database of the search cannot be opened: {shown(url)}: {first_line}",
+                f"the database of the search cannot be opened: {shown(url)}: {redacted(first_line, url)}",
                 hint="Start it, or take the sqlite file below the folder of the runs: leave --storage out.",
             ) from error
     if held is not None and held != plan.identity:

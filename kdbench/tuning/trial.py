@@ -14,6 +14,7 @@ from filelock import FileLock
 
 from kdbench.engine.progress import Reporter
 from kdbench.errors import DataError, Interrupted, RunFailed, UsageError
+from kdbench.redaction import redacted
 from kdbench.runner import run_setting
 from kdbench.setting import settle
 from kdbench.tuning.choosers import NO_PRUNER
@@ -138,5 +139,5 @@ class _Watch(Reporter):
 
 
 def _line(error: Exception) -> str:
-    text = str(error).strip().partition("\n")[0]
+    text = redacted(str(error).strip().partition("\n")[0])
     return text if isinstance(error, RunFailed) else f"{type(error).__name__}: {text}"

@@ -159,3 +159,12 @@ def test_the_help_of_run_names_every_view_of_the_shipped_data_sets(kdbench: Call
     views = {view for name in registry("dataset").names() for view in load_card(name).views}
     assert views >= {"rgb", "depth", "skeleton"}
     assert [view for view in sorted(views) if view not in said] == []
+
+
+@pytest.mark.parametrize("arguments", [["run", "{}"], ["{}"], ["compare", "--metric", "{}"]])
+def test_a_command_that_cannot_be_read_is_quoted_without_its_passwords(
+    kdbench: Callable[..., Any], arguments: list[str]
+) -> None:
+    done = kdbench("--debug", *(word.format("postgresql://me:pa/ss@wordy@host/name") for word in arguments))
+    assert done.code == 2
+    assert "wordy" not in done.out + done.err

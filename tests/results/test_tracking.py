@@ -123,6 +123,17 @@ def test_an_unreachable_server_is_said_once_and_costs_seconds(tmp_path: Path, mo
     assert warnings[0].startswith("MLflow is off for this run, which goes on: ")
 
 
+@pytest.mark.parametrize("password", ["wordy", "pa/ss@wordy", "pa%40wordy", "wordy?x"])
+def test_a_failure_is_told_without_the_password_of_the_address(
+    password: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:{password}@127.0.0.1:9")
+    warnings: list[str] = []
+    _start(tmp_path, warnings).finish("finished")
+    assert len(warnings) == 1
+    assert "wordy" not in warnings[0]
+
+
 def test_a_server_that_takes_calls_and_never_answers_costs_seconds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
