@@ -97,10 +97,11 @@ def show(result: SearchResult, console: Console) -> None:
     from rich.table import Table
 
     from kdbench.engine.progress import duration
+    from kdbench.tuning.report import rank
 
     told, metric = result.report, result.report["metric"].replace("_", " ")
     finished = [trial for trial in told["trials"] if trial["state"] == "finished"]
-    best = sorted(finished, key=lambda trial: (-trial["value"], trial["trial"]))[:SHOWN]
+    best = sorted(finished, key=lambda trial: rank(trial["value"], trial["settings"]))[:SHOWN]
     title = ", ".join(str(told[key]) for key in ("method", "dataset", "protocol", "preset"))
     _say(console, f"{title}: the best of {counted(told['budget']['trials'], 'trial')}")
     table = Table()
@@ -123,7 +124,7 @@ def show(result: SearchResult, console: Console) -> None:
     pictures = sorted(path.name for path in result.folder.glob("*.png"))
     _say(console, f"pictures: {', '.join(pictures) or 'none'}")
     _say(console, f"folder:   {result.folder}")
-    _say(console, f"recipe:   {result.folder / 'best.yaml'}")
+    _say(console, f"recipe:   {result.folder / told['recipe']}")
     if not result.final:
         _say(console, "next: the same command without --no-final trains the winner, whose runs tell the budget")
         return

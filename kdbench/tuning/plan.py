@@ -31,6 +31,7 @@ class Plan(BaseModel):
         allow_broken: Whether broken trials are left out.
         out: Folder of the runs.
         study: Name of the study.
+        winner: What the winner and its recipe are called.
         space: What is tried.
         integers: Keys whose values are whole numbers.
         trials: Trials in all.
@@ -57,6 +58,7 @@ class Plan(BaseModel):
     allow_broken: bool
     out: str
     study: str
+    winner: str
     space: dict[str, Range]
     integers: tuple[str, ...]
     trials: int

@@ -1,9 +1,9 @@
-"""What a search leaves behind: `search.json`, `best.yaml`, and the runs of the winner."""
+"""What a search leaves behind: `search.json`, the winner's recipe, and its runs."""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ SCHEMA_VERSION = 1
 
 
 def winner(study: optuna.Study) -> FrozenTrial:
-    """The finished trial with the highest value, the earliest of equals.
+    """The finished trial with the highest value; of equals the one with the smallest settings, whichever came first.
 
     Raises:
         RunFailed: No trial was finished.
@@ -38,7 +38,18 @@ def winner(study: optuna.Study) -> FrozenTrial:
             "no trial was finished, so there is no winner",
             hint="See why they failed with kdbench run on one of them, and search a smaller space as --study NAME.",
         )
-    return max(complete, key=lambda trial: (trial.value or 0.0, -trial.number))
+    return min(complete, key=lambda trial: rank(trial.value or 0.0, trial.params))
+
+
+def rank(value: float, settings: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Sorts trials, the best first: by value, then by settings, so that no order of trials decides."""
+    return -value, [_sortable(settings[key]) for key in sorted(settings)]
+
+
+def _sortable(value: Any) -> tuple[str, Any]:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return "", value
+    return type(value).__name__, str(value)
 
 
 def tuning(plan: Plan, study: optuna.Study) -> Tuning:
@@ -76,6 +87,7 @@ def report(
         "seconds": sum(trial["seconds"] or 0.0 for trial in trials),
         "states": {state: sum(trial["state"] == state for trial in trials) for state in sorted(set(STATES.values()))},
         "teachers": list(teachers),
+        "recipe": recipe_path(plan).name,
         "best": {"trial": held.index(best) + 1, "value": best.value, "settings": dict(best.params)},
         "spread": {
             "over_trials": spread(scores),
@@ -119,8 +131,13 @@ def spread(values: Sequence[float]) -> dict[str, Any] | None:
     }
 
 
+def recipe_path(plan: Plan) -> Path:
+    """Where the winner's recipe lies."""
+    return plan.folder / f"{plan.winner}.yaml"
+
+
 def write_recipe(plan: Plan, study: optuna.Study) -> Path:
-    """Writes `best.yaml`, a recipe that extends the method by what the search chose, and says so."""
+    """Writes a recipe that is named after the winner, extends the method by what the search chose, and says so."""
     record = tuning(plan, study)
     shipped = methods.path_of(plan.method) is not None
     extends = plan.method if shipped else str(Path(plan.method).absolute())
@@ -128,6 +145,6 @@ def write_recipe(plan: Plan, study: optuna.Study) -> Path:
     summary = f"{Path(plan.method).stem} with what a search of {counted(plan.trials, 'trial')} on {plan.dataset} chose"
     content = {"summary": summary, "extends": extends, **settings, "tuning": record.model_dump()}
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-    path = plan.folder / "best.yaml"
+    path = recipe_path(plan)
     write_bytes(path, text.encode())
     return path

@@ -27,7 +27,7 @@ from kdbench.setting import Setting, settle
 from kdbench.tuning import pictures
 from kdbench.tuning.choosers import NO_PRUNER, check_choosers
 from kdbench.tuning.plan import Plan
-from kdbench.tuning.report import report, tuning, winner, write_recipe
+from kdbench.tuning.report import recipe_path, report, tuning, winner, write_recipe
 from kdbench.tuning.space import Space, is_integer, points, space_of
 from kdbench.tuning.studies import PARENT, open_study, slots, storage_url
 from kdbench.tuning.work import work_off
@@ -43,7 +43,7 @@ class SearchResult:
     """A finished search.
 
     Attributes:
-        folder: Where `search.json`, `best.yaml`, the pictures and the trials lie.
+        folder: Where `search.json`, the winner's recipe, the pictures and the trials lie.
         report: What `search.json` says.
         plan: The search, settled.
         final: The winner's runs, one a seed.
@@ -162,6 +162,7 @@ def search(
         **common | {"data_dir": str(data_dir) if data_dir else None},
         out=str(runs_folder(out)),
         study=study or f"{setting.cell.folder.rpartition('-')[0].removesuffix('-s0')}-{_hash(identity)}",
+        winner=f"{setting.cell.method}_searched_{setting.cell.dataset.card.name}",
         space=chosen,
         integers=tuple(key for key, values in chosen.items() if is_integer(recipe, key, values)),
         trials=trials,
@@ -214,7 +215,7 @@ class _Search:
         finally:
             if status != "finished":
                 tracker.finish(status, {}, [])
-        files = [result.folder / "search.json", result.folder / "best.yaml", *result.folder.glob("*.png")]
+        files = [result.folder / "search.json", recipe_path(self.plan), *result.folder.glob("*.png")]
         tracker.finish(status, {"best": result.report["best"]["value"], "spread": result.report["spread"]}, files)
         return result
 

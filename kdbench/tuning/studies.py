@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+import datetime
 import time
 import warnings
 from collections.abc import Iterator
@@ -32,11 +34,37 @@ _OPEN_SECONDS = 60
 
 
 class _Storage(RDBStorage):
-    """Optuna's storage, whose heart may skip a beat: a database that is busy for a moment must not end the beating."""
+    """Optuna's storage, whose heart may skip a beat, and which also knows of trials that never had one."""
+
+    def __init__(self, url: str, **options: Any) -> None:
+        super().__init__(url, **options)
+        self._silent_since: dict[int, float] = {}
 
     def record_heartbeat(self, trial_id: int) -> None:
+        """Beats; a database that is busy for a moment must not end the beating."""
         with contextlib.suppress(*DATABASE_ERRORS):
             super().record_heartbeat(trial_id)
+
+    def _get_stale_trial_ids(self, study_id: int) -> list[int]:
+        """Also the running trials whose worker died before its first heartbeat, which optuna takes for alive."""
+        return [*super()._get_stale_trial_ids(study_id), *self._never_beaten(study_id)]
+
+    def _never_beaten(self, study_id: int) -> list[int]:
+        running = self.get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING,))
+        if not running:
+            return []
+        with self.engine.connect() as connection:
+            beating = set(connection.execute(sqlalchemy.text("SELECT trial_id FROM trial_heartbeats")).scalars())
+        found, now = [], time.monotonic()
+        for trial in running:
+            if trial._trial_id in beating:
+                continue
+            # By the trial's own start, and by this process's watch, since the clocks of two machines may differ.
+            started = trial.datetime_start or datetime.datetime.min
+            watched = now - self._silent_since.setdefault(trial._trial_id, now)
+            if max((datetime.datetime.now() - started).total_seconds(), watched) > (self.grace_period or 0):
+                found.append(trial._trial_id)
+        return found
 
 
 def storage_url(root: Path, given: str | None) -> str:
@@ -121,7 +149,6 @@ def _storage(plan: Plan, url: str, *, tables: bool) -> _Storage:
             engine_kwargs=wait,
             heartbeat_interval=beat,
             grace_period=BEATS_MISSED * beat,
-            heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=RETRIES),
             skip_table_creation=not tables,
         )
 
@@ -164,19 +191,43 @@ def origin(trial: FrozenTrial) -> int:
     return int(trial.system_attrs.get("failed_trial", trial.number))
 
 
-def put_back(study: optuna.Study, number: int) -> None:
+def orphans(study: optuna.Study) -> list[FrozenTrial]:
+    """The trials that died with their worker and are not queued again; one that dies again and again is given up."""
+    return [
+        trial
+        for trial in slots(study)
+        if trial.state == TrialState.FAIL
+        and WHY not in trial.user_attrs
+        and len(trial.system_attrs.get("retry_history", ())) < RETRIES
+    ]
+
+
+def put_back(study: optuna.Study, plan: Plan, number: int) -> None:
     """Queues a trial that was stopped again, with the same values."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        again = RetryHeartbeatStaleTrialCallback()
-    again(study, study.get_trials(deepcopy=False)[number])
+    with _queueing(plan):
+        if not is_replaced(study, number):
+            _queue(study, study.get_trials(deepcopy=False)[number])
 
 
-def revive(study: optuna.Study) -> None:
-    """Queues the trials of workers that stopped beating."""
-    with warnings.catch_warnings():
+def revive(study: optuna.Study, plan: Plan) -> None:
+    """Queues the trials of workers that stopped beating, or that were killed before they could queue them."""
+    with _queueing(plan), warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         fail_stale_trials(study)
+        for trial in orphans(study):
+            _queue(study, trial)
+
+
+def _queueing(plan: Plan) -> FileLock:
+    """One process at a time, so that no trial is queued twice."""
+    return FileLock(plan.folder / ".queue.lock")
+
+
+def _queue(study: optuna.Study, trial: FrozenTrial) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        # The callback writes into the trial that it is given.
+        RetryHeartbeatStaleTrialCallback()(study, copy.deepcopy(trial))
 
 
 def await_others(study: optuna.Study, plan: Plan, told: Any) -> None:
@@ -184,7 +235,7 @@ def await_others(study: optuna.Study, plan: Plan, told: Any) -> None:
     while any(trial.state == TrialState.RUNNING for trial in slots(study)):
         told.waiting()
         time.sleep(min(1.0, plan.heartbeat_seconds / 2))
-        revive(study)
+        revive(study, plan)
         told.tell(study)
 
 

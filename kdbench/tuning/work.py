@@ -22,7 +22,17 @@ from kdbench.engine.progress import Reporter
 from kdbench.errors import Interrupted, KdbenchError, RunFailed
 from kdbench.tuning.plan import Plan
 from kdbench.tuning.progress import Told
-from kdbench.tuning.studies import WHY, await_others, is_replaced, open_study, put_back, reachable, revive, slots
+from kdbench.tuning.studies import (
+    WHY,
+    await_others,
+    is_replaced,
+    open_study,
+    orphans,
+    put_back,
+    reachable,
+    revive,
+    slots,
+)
 from kdbench.tuning.trial import Trial, TrialFailed
 from kdbench.wording import counted, inflected
 
@@ -42,7 +52,7 @@ def work_off(plan: Plan, study: optuna.Study, url: str, jobs: int, reporter: Rep
     told = Told(plan, jobs, reporter)
     with reachable(url):
         told.start(study)
-        revive(study)
+        revive(study, plan)
         while _is_open(study, plan):
             if jobs == 1:
                 work(plan, study, reporter, told)
@@ -57,6 +67,7 @@ def work(plan: Plan, study: optuna.Study, reporter: Reporter, told: Told, *, par
     trial = Trial(plan, study, reporter)
     while _has_work(study, plan) and parent in (None, os.getppid()):
         _check_failures(study)
+        revive(study, plan)
         trial.number = None
         try:
             study.optimize(trial, n_trials=1, catch=(TrialFailed,))
@@ -69,7 +80,7 @@ def work(plan: Plan, study: optuna.Study, reporter: Reporter, told: Told, *, par
             if trial.number is not None:
                 # The database may be what failed; a trial that cannot be put back now comes back as a dead worker's.
                 with contextlib.suppress(Exception):
-                    put_back(study, trial.number)
+                    put_back(study, plan, trial.number)
             if isinstance(error, KeyboardInterrupt):
                 raise Interrupted("interrupted", hint="Repeat the same command to go on.") from error
             raise
@@ -77,12 +88,13 @@ def work(plan: Plan, study: optuna.Study, reporter: Reporter, told: Told, *, par
 
 
 def _is_open(study: optuna.Study, plan: Plan) -> bool:
-    return sum(trial.state.is_finished() for trial in slots(study)) < plan.trials
+    gone = {trial.number for trial in orphans(study)}
+    return sum(trial.state.is_finished() and trial.number not in gone for trial in slots(study)) < plan.trials
 
 
 def _has_work(study: optuna.Study, plan: Plan) -> bool:
     held = slots(study)
-    return len(held) < plan.trials or any(trial.state == TrialState.WAITING for trial in held)
+    return len(held) < plan.trials or any(trial.state == TrialState.WAITING for trial in held) or bool(orphans(study))
 
 
 def _check_failures(study: optuna.Study) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 import json
 import os
 import signal
@@ -32,6 +33,7 @@ from kdbench.results.files import read_json
 from kdbench.results.store import stored_runs
 from kdbench.setting import settle
 from kdbench.tuning.progress import Told
+from kdbench.tuning.report import rank
 from kdbench.tuning.searching import SearchResult
 from kdbench.tuning.work import _said, _Worker
 
@@ -147,14 +149,14 @@ def test_the_same_call_goes_on_and_ends_with_the_winners_runs(rkd: SearchResult)
         assert run.result["recipe"]["student"]["train"]["lr"] == more.best["student.train.lr"]
     assert more.report["spread"]["over_seeds"]["accuracy"]["n"] == 2
     names = {path.name for path in more.folder.iterdir()}
-    assert {"search.json", "best.yaml", "history.png", "slices.png"} <= names
-    recipe = yaml.safe_load((more.folder / "best.yaml").read_text())
+    assert {"search.json", "rkd_searched_motionsim.yaml", "history.png", "slices.png"} <= names
+    recipe = yaml.safe_load((more.folder / "rkd_searched_motionsim.yaml").read_text())
     assert recipe["extends"] == "rkd"
-    chosen = resolve(str(more.folder / "best.yaml"), "smoke").model_dump(exclude={"name", "summary"})
+    chosen = resolve(str(more.folder / "rkd_searched_motionsim.yaml"), "smoke").model_dump(exclude={"name", "summary"})
     trained = Recipe.model_validate(more.final[0].result["recipe"])
     assert chosen == trained.model_dump(exclude={"name", "summary"})
     # Whoever runs it by hand cannot pass it off as untuned.
-    by_hand = resolve(str(more.folder / "best.yaml"), "smoke").tuning
+    by_hand = resolve(str(more.folder / "rkd_searched_motionsim.yaml"), "smoke").tuning
     assert by_hand is not None
     assert by_hand.model_dump() == more.final[0].result["tuning"]
 
@@ -211,6 +213,49 @@ def test_the_trial_of_a_killed_process_comes_back(tmp_path: Path) -> None:
     assert values == [(back[0]["settings"]["student.train.lr"],)]
     resumed = [read_json(path)["resumed"] for path in (tmp_path / back[0]["folder"]).glob("*/run.json")]
     assert resumed == [1]
+
+
+DEADLY = """
+import kdbench, os, signal, sys
+from kdbench.runner import Run
+from kdbench.tuning import studies, work
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+def interrupt(*_):
+    raise KeyboardInterrupt
+{moment}
+kdbench.search("student_only", "motionsim", trials=2, space=["student.train.lr=0.001..0.01:log"], seeds=1, final=False,
+    overrides=["data.options={{actions: 4, subjects: 4, trials: 3}}"], preset="smoke", device="cpu", out=sys.argv[1],
+    heartbeat_seconds=1)
+"""
+MOMENTS = {
+    "before its first heartbeat": "studies._Storage.record_heartbeat = die",
+    "before its trial was queued again": "Run.execute, work.put_back = interrupt, die",
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_search_that_was_killed_ends_as_if_nothing_had_been(moment: str, tmp_path: Path) -> None:
+    script = DEADLY.format(moment=MOMENTS[moment])
+    killed = subprocess.run([sys.executable, "-c", script, str(tmp_path)], env=os.environ, timeout=300, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    with sqlite3.connect(tmp_path / "optuna.db") as database:
+        left = database.execute("SELECT state FROM trials").fetchall()
+        beats = database.execute("SELECT count(*) FROM trial_heartbeats").fetchone()[0]
+    assert (left, beats) == (([("RUNNING",)], 0) if "heartbeat" in moment else ([("FAIL",)], 1))
+    result = searched(tmp_path, heartbeat_seconds=1)
+    whole = searched(tmp_path / "whole", heartbeat_seconds=1)
+    assert result.report["states"]["finished"] == 2
+    for key in ("settings", "value"):
+        assert [trial[key] for trial in result.report["trials"]] == [trial[key] for trial in whole.report["trials"]]
+    assert result.best == whole.best
+
+
+def test_equal_trials_are_ranked_by_their_settings_and_not_by_their_order() -> None:
+    settings = [{"b": 2, "a": None}, {"b": 10.0, "a": "x"}, {"b": 1, "a": "x"}, {"b": True, "a": 3}]
+    ranks = [sorted(order, key=lambda held: rank(0.5, held)) for order in itertools.permutations(settings)]
+    assert all(each == ranks[0] for each in ranks)
+    assert rank(0.6, settings[1]) < rank(0.5, settings[2]) < rank(0.5, settings[1])
 
 
 @pytest.mark.slow
