@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import torch
 from plain import plain_step
 
-from kdbench.cell import library_versions
+from kdbench import libraries
 from kdbench.engine.loop import Training
 from kdbench.phases import Teacher, student_training, teacher_training
 from kdbench.results.cost import flops
@@ -101,7 +101,7 @@ def main() -> int:
 def machine(device: str) -> list[str]:
     """What the figures were measured on."""
     name = torch.cuda.get_device_name() if device == "cuda" else platform.processor() or platform.machine()
-    versions = ", ".join(f"{library} {version}" for library, version in library_versions().items())
+    versions = ", ".join(f"{library} {version}" for library, version in libraries.installed().items())
     return [f"Device: {name}", "", f"Versions: {versions}, CUDA {torch.version.cuda}"]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import importlib.metadata
 import json
 import os
 import platform
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kdbench import __version__
+from kdbench import libraries
 from kdbench.data.protocol import Split, split
 from kdbench.data.store import Dataset
 from kdbench.engine.objective import declared_needs
@@ -24,19 +23,6 @@ from kdbench.recipe import SEARCHED, NetworkSpec, Recipe
 from kdbench.redaction import redacted_words
 from kdbench.semantics.base import LabelVectors
 from kdbench.types import VIDEO
-
-LIBRARIES = (
-    "torch",
-    "torchvision",
-    "timm",
-    "torchdistill",
-    "transformers",
-    "accelerate",
-    "pyts",
-    "numpy",
-    "scipy",
-    "scikit-learn",
-)
 
 
 @dataclass(frozen=True)
@@ -50,6 +36,8 @@ class Cell:
         preset: Name of the size.
         seed: The run's seed.
         split: The trials of each part, as the protocol's rule cut them.
+        device: `cpu` or `cuda`.
+        threads: Threads that it computes in on a CPU; None on a GPU.
         label_vectors: Vectors of the class names, where a loss needs them.
         recipe_plugins: The plugins that the method's recipes come from.
     """
@@ -60,6 +48,8 @@ class Cell:
     preset: str
     seed: int
     split: Split
+    device: str
+    threads: int | None
     label_vectors: LabelVectors | None = None
     recipe_plugins: tuple[provenance.Record, ...] = ()
 
@@ -97,7 +87,18 @@ class Cell:
             "rule": recipe.selection.rule,
             "precision": recipe.precision,
             "compile": recipe.compile,
+            "device": self.device,
+            "threads": self.threads,
         }
+
+    def libraries(self, *specs: NetworkSpec | None) -> dict[str, str]:
+        """Versions of the libraries that the numbers of some networks depend on; by default those of all."""
+        used = [spec for spec in specs or (self.recipe.teacher, self.recipe.student) if spec is not None]
+        parts = [part for spec in used for part in provenance.parts_of(spec)]
+        semantics = [("semantics", self.recipe.semantics.name)] if self._vectors(*used) else []
+        views, view = self.dataset.card.views, self.dataset.view
+        shown = views[view].file if view in views and any(spec.modality == VIDEO for spec in used) else None
+        return libraries.used_by([self._reader, *semantics, *parts], shown)
 
     def _vectors(self, *specs: NetworkSpec | None) -> str | None:
         names = [name for spec in specs if spec is not None for name in spec.losses]
@@ -137,6 +138,7 @@ class Cell:
             **self._groups(*specs),
             **self._plugins(*specs),
             **({"tuning": self.recipe.tuning.model_dump()} if self.recipe.tuning else {}),
+            "libraries": self.libraries(),
         }
 
     def _teacher_key(self) -> dict[str, Any]:
@@ -152,6 +154,7 @@ class Cell:
             "weights": _weights(teacher),
             **self._groups(teacher),
             **self._plugins(teacher),
+            "libraries": self.libraries(teacher),
         }
         if teacher and teacher.modality == VIDEO:
             key |= {"data": self.recipe.data.model_dump(), "fingerprint": self.dataset.fingerprint}
@@ -185,9 +188,11 @@ class Cell:
             "augment": self._unless_searched(f"{role}.augment", reported.augment.model_dump()),
             "precision": recipe.precision,
             "compile": recipe.compile,
+            "device": self.device,
+            "threads": self.threads,
             "test_modalities": test_modalities(reported, self.dataset),
             "tuning": recipe.tuning_budget,
-            "libraries": library_versions(),
+            "libraries": self.libraries(),
         }
 
     def _unless_searched(self, path: str, settings: dict[str, Any]) -> dict[str, Any]:
@@ -203,29 +208,19 @@ def test_modalities(spec: NetworkSpec, dataset: Dataset) -> list[str]:
     return list(spec.sensors or dataset.sensors)
 
 
-def library_versions() -> dict[str, str]:
-    """Versions of the libraries that numbers depend on."""
-    versions = {"python": platform.python_version(), "kdbench": __version__}
-    for name in LIBRARIES:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            versions[name] = "not installed"
-    return versions
-
-
 def environment(device: Any) -> dict[str, Any]:
     """The machine and the software, as far as they explain a figure; no host name, no user, no path."""
     import torch
 
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     return {
-        "libraries": library_versions(),
+        "libraries": libraries.installed(),
         "platform": f"{platform.system()} {platform.machine()}",
         "device": str(device),
         "gpu": gpu,
         "cpus": os.cpu_count(),
         "threads": torch.get_num_threads(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "command": ["kdbench", *redacted_words(sys.argv[1:])],
     }
 

@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 from torch._functorch import config as functorch_config
 
 from kdbench.data.loader import Loader
+from kdbench.engine.device import fixed_threads
 from kdbench.engine.estimate import announce
 from kdbench.engine.evaluate import Predictions, predict
 from kdbench.engine.loop import Record, Training
@@ -124,7 +125,7 @@ def obtain_teacher(setting: Setting, root: Path, *, fresh: bool) -> Teacher:
     folder = root / setting.cell.teacher_folder
     folder.mkdir(parents=True, exist_ok=True)
     network = setting.build("teacher", spec)
-    with _alone(folder, setting):
+    with fixed_threads(setting.cell.threads), _alone(folder, setting):
         if not all((folder / name).is_file() for name in ("teacher.json", "teacher.safetensors")):
             if fresh:
                 _forget(folder)

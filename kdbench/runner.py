@@ -16,6 +16,7 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from kdbench.cell import environment
+from kdbench.engine.device import fixed_threads
 from kdbench.engine.evaluate import Predictions, predict
 from kdbench.engine.loop import Record
 from kdbench.engine.progress import Reporter
@@ -67,6 +68,7 @@ def run(
     seed: int = 0,
     overrides: Sequence[str] | Mapping[str, Any] = (),
     device: str = "auto",
+    threads: int | None = None,
     precision: str | None = None,
     data_dir: Path | None = None,
     allow_broken: bool = False,
@@ -87,6 +89,8 @@ def run(
         seed: The run's seed.
         overrides: Changes of the recipe, `a.b.c=value` or nested.
         device: `auto`, `cpu` or `cuda`.
+        threads: Threads on a CPU, whatever the environment says: 1 by default. Another number rounds otherwise, so it
+            is another run and another condition. On a GPU it is not used.
         precision: `fp32` or `bf16`; by default what the recipe says.
         data_dir: Where the data sets lie; by default `$KDBENCH_DATA`, `./data`, then the cache folder.
         allow_broken: Leave out trials whose files are missing or broken; the result names them.
@@ -109,6 +113,7 @@ def run(
         seed=seed,
         overrides=overrides,
         device=device,
+        threads=threads,
         precision=precision,
         data_dir=data_dir,
         allow_broken=allow_broken,
@@ -127,7 +132,7 @@ def run_setting(setting: Setting, root: Path, *, within: str = "", fresh: bool =
         fresh: Start anew even where the run is finished or half done.
     """
     folder = root / within / setting.cell.folder
-    with _locked(folder):
+    with fixed_threads(setting.cell.threads), _locked(folder):
         if fresh:
             _clear(folder)
         elif (done := _finished(folder)) is not None:

@@ -16,7 +16,7 @@ from kdbench.data.card import Card, load_card
 from kdbench.data.loader import Loader
 from kdbench.data.protocol import Split, protocol_names, rule_of, split
 from kdbench.data.store import open_dataset
-from kdbench.engine.device import build_accelerator
+from kdbench.engine.device import build_accelerator, device_kind, fixed_threads, threads_on
 from kdbench.engine.loop import Pairing, Record
 from kdbench.engine.objective import Objective, declared_needs
 from kdbench.engine.progress import Reporter
@@ -182,6 +182,7 @@ def settle(
     seed: int = 0,
     overrides: Sequence[str] | Mapping[str, Any] = (),
     device: str = "auto",
+    threads: int | None = None,
     precision: str | None = None,
     data_dir: Path | None = None,
     allow_broken: bool = False,
@@ -200,6 +201,8 @@ def settle(
         video=video,
         seed=seed,
         overrides=overrides,
+        device=device,
+        threads=threads,
         precision=precision,
         data_dir=data_dir,
         allow_broken=allow_broken,
@@ -217,13 +220,19 @@ def cell_for(
     video: str | None = None,
     seed: int = 0,
     overrides: Sequence[str] | Mapping[str, Any] = (),
+    device: str = "auto",
+    threads: int | None = None,
     precision: str | None = None,
     data_dir: Path | None = None,
     allow_broken: bool = False,
     reporter: Reporter | None = None,
 ) -> Cell:
-    """What a run would be a run of; opens the data and no device. Arguments as in `kdbench.run`, without `auto`."""
+    """What a run would be a run of; opens the data and no device. Arguments as in `kdbench.run`; no preset `auto`."""
     reporter = reporter or Reporter()
+    kind = device_kind(device)
+    if threads is not None and kind == "cuda":
+        reporter.message(f"--threads {threads} is not used: this run computes on a GPU")
+    threads = threads_on(kind, threads)
     recipe = _recipe(method, preset, overrides, precision)
     wants_video = sees_video(recipe)
     if wants_video and not load_card(dataset).views:
@@ -242,8 +251,10 @@ def cell_for(
     protocol = protocol or protocol_names(data.card)[0]
     _refuse_leaking_sensors(recipe, data.card, protocol)
     parts = split(data.card, data.index, protocol, validation=recipe.selection.needs_validation, seed=seed)
-    vectors, plugins = _label_vectors(recipe, data.card), tuple(provenance.of_method(method))
-    return Cell(recipe, data, protocol, preset, seed, parts, vectors, plugins)
+    with fixed_threads(threads):
+        vectors = _label_vectors(recipe, data.card)
+    plugins = tuple(provenance.of_method(method))
+    return Cell(recipe, data, protocol, preset, seed, parts, kind, threads, vectors, plugins)
 
 
 def _refuse_leaking_sensors(recipe: Recipe, card: Card, protocol: str) -> None:

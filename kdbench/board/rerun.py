@@ -65,6 +65,8 @@ def rerun(
                 preset=result.preset,
                 video=result.conditions.get("view"),
                 seed=each.seed,
+                device=result.conditions.get("device", "auto"),
+                threads=result.conditions.get("threads"),
                 data_dir=data_dir,
                 out=out,
                 reporter=reporter,

@@ -25,6 +25,7 @@ def run(
     video: str | None,
     overrides: Sequence[str],
     device: str,
+    threads: int | None,
     precision: str | None,
     data_dir: Path | None,
     out: Path | None,
@@ -69,7 +70,7 @@ def run(
     console = Console()
     if not console.is_terminal:
         console = Console(width=_PIPE_WIDTH)
-    options = Options(runs_folder(out), tuple(overrides), device, precision, data_dir, exclude_broken, fresh)
+    options = Options(runs_folder(out), tuple(overrides), device, precision, data_dir, exclude_broken, fresh, threads)
     plan = make_plan(wanted, options, reporter_for(console))
     show_plan(plan, estimate(plan), jobs=jobs, console=console)
     if dry_run or not plan.to_make():
@@ -85,6 +86,7 @@ def run(
         "--preset": preset,
         "--video": video,
         "--precision": precision,
+        "--threads": threads,
         "--data-dir": data_dir,
         "--out": out,
     }

@@ -39,6 +39,9 @@ def run(
         list[str] | None, typer.Option("--set", help="Change a recipe's key: a.b.c=value; repeatable.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    threads: Annotated[
+        int | None, typer.Option(help="Threads on a CPU (1 by default); another number is another condition.", min=1)
+    ] = None,
     precision: Annotated[str | None, typer.Option(help="fp32 or bf16; what the recipe says by default.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Where the data sets lie.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the runs; ./runs by default.")] = None,
@@ -75,6 +78,7 @@ def run(
             video=video,
             overrides=overrides or [],
             device=device,
+            threads=threads,
             precision=precision,
             data_dir=data_dir,
             out=out,
@@ -104,6 +108,7 @@ def run(
         seed=seed or 0,
         overrides=overrides or (),
         device=device,
+        threads=threads,
         precision=precision,
         data_dir=data_dir,
         allow_broken=exclude_broken,

@@ -45,6 +45,9 @@ def search(
         list[str] | None, typer.Option("--set", help="Change a recipe's key in all trials: a.b.c=value; repeatable.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    threads: Annotated[
+        int | None, typer.Option(help="Threads on a CPU (1 by default); another number is another condition.", min=1)
+    ] = None,
     precision: Annotated[str | None, typer.Option(help="fp32 or bf16; what the recipe says by default.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Where the data sets lie.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the runs; ./runs by default.")] = None,
@@ -83,6 +86,7 @@ def search(
         video=video,
         overrides=overrides or (),
         device=device,
+        threads=threads,
         precision=precision,
         data_dir=data_dir,
         allow_broken=exclude_broken,

@@ -1,14 +1,22 @@
-"""Where and how precisely a run computes."""
+"""Where a run computes, how precisely, and in how many threads."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from threadpoolctl import threadpool_limits
 
 from kdbench.errors import UsageError
 
 DEVICES = ("auto", "cpu", "cuda")
+CPU_THREADS = 1
+"""Threads of a run on a CPU. Sums are split among them, so their number changes roundings and, after some epochs,
+results; one number for all machines keeps tables comparable."""
+MOST_THREADS = 256
 
 
 def check_device(device: str) -> None:
@@ -25,6 +33,54 @@ def check_device(device: str) -> None:
         )
 
 
+def device_kind(device: str) -> str:
+    """`cpu` or `cuda`: what a device's name comes to on this machine.
+
+    Raises:
+        UsageError: There is no such device here.
+    """
+    check_device(device)
+    return "cpu" if device == "cpu" or not torch.cuda.is_available() else "cuda"
+
+
+def threads_on(kind: str, threads: int | None) -> int | None:
+    """Threads that a run computes in: as asked for, else `CPU_THREADS`; None on a GPU, where none of them matters.
+
+    Args:
+        kind: `cpu` or `cuda`.
+        threads: What the user asks for; None for the default.
+
+    Raises:
+        UsageError: No whole number from 1 on.
+    """
+    if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int)):
+        raise UsageError(f"threads is {threads!r}, expected a whole number from 1 to {MOST_THREADS}")
+    if threads is not None and not 1 <= threads <= MOST_THREADS:
+        raise UsageError(f"threads is {threads}, expected 1 to {MOST_THREADS}")
+    return None if kind == "cuda" else threads or CPU_THREADS
+
+
+@contextmanager
+def fixed_threads(threads: int | None) -> Iterator[None]:
+    """Computes in a fixed number of threads inside the block, whatever the environment asks for.
+
+    It holds for torch and for the linear algebra of numpy and scipy.
+
+    Args:
+        threads: Their number; None leaves everything as it is.
+    """
+    if threads is None:
+        yield
+        return
+    held = torch.get_num_threads()
+    with threadpool_limits(limits=threads):
+        torch.set_num_threads(threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(held)
+
+
 def build_accelerator(device: str, precision: str) -> Accelerator:
     """Builds the accelerator of one run.
 
@@ -36,10 +92,9 @@ def build_accelerator(device: str, precision: str) -> Accelerator:
         UsageError: The device is not there; bf16 is asked for on a CPU; or the process is one of several: losses
             between samples would see only their process's share of a batch.
     """
-    check_device(device)
+    use_cpu = device_kind(device) == "cpu"
     # accelerate keeps one state a process; a second run in it may want another device or precision.
     AcceleratorState._reset_state(reset_partial_state=True)
-    use_cpu = device == "cpu" or not torch.cuda.is_available()
     if use_cpu and precision == "bf16":
         # oneDNN's bf16 weight gradient of a 3×1×1 convolution over a 1×1 grid holds uninitialised values (torch 2.14).
         raise UsageError(

@@ -14,7 +14,7 @@ from torch import Tensor
 from kdbench.cell import Cell
 from kdbench.data.protocol import split
 from kdbench.data.store import Dataset, open_dataset
-from kdbench.engine.device import build_accelerator
+from kdbench.engine.device import build_accelerator, device_kind, threads_on
 from kdbench.engine.progress import Reporter
 from kdbench.errors import DataError
 from kdbench.explanation.scores import AGAIN
@@ -64,9 +64,10 @@ def open_setting(run: StoredRun, *, dataset: str | None, data_dir: Path | None, 
             "it cuts other parts",
             hint="Train the run again, or explain it with the card that it was made with.",
         )
-    cell = Cell(recipe, data, result["protocol"], result["preset"], run.seed, parts)
-    on_gpu = device != "cpu" and torch.cuda.is_available()
-    return Setting(cell, build_accelerator(device, recipe.precision if on_gpu else "fp32"), Reporter())
+    kind = device_kind(device)
+    threads = threads_on(kind, run.conditions.get("threads"))
+    cell = Cell(recipe, data, result["protocol"], result["preset"], run.seed, parts, kind, threads)
+    return Setting(cell, build_accelerator(device, recipe.precision if kind == "cuda" else "fp32"), Reporter())
 
 
 def _recipe(run: StoredRun) -> Recipe:

@@ -32,6 +32,7 @@ class Options:
         data_dir: Where the data sets lie.
         allow_broken: Go on without trials whose files are missing or broken.
         fresh: Train again what is finished or half done.
+        threads: Threads on a CPU; None for the default.
     """
 
     root: Path
@@ -41,6 +42,7 @@ class Options:
     data_dir: Path | None = None
     allow_broken: bool = False
     fresh: bool = False
+    threads: int | None = None
 
 
 @dataclass(frozen=True)
@@ -155,6 +157,8 @@ def _cells(
         video=suite.video,
         seed=first,
         overrides=changes,
+        device=options.device,
+        threads=options.threads,
         precision=options.precision,
         data_dir=options.data_dir,
         allow_broken=options.allow_broken,
@@ -168,6 +172,7 @@ def _cells(
 
 def _planned(cell: Cell, given: list[str], options: Options) -> PlannedCell:
     given += ["--out", str(options.root), "--device", options.device]
+    given += ["--threads", str(options.threads)] if options.threads else []
     given += ["--precision", options.precision] if options.precision else []
     given += ["--data-dir", str(options.data_dir)] if options.data_dir else []
     given += ["--exclude-broken"] * options.allow_broken + ["--fresh"] * options.fresh

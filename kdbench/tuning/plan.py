@@ -26,6 +26,7 @@ class Plan(BaseModel):
         video: The student's view, or null for the best.
         overrides: What all trials have in common, nested.
         device: `auto`, `cpu` or `cuda`.
+        threads: Threads on a CPU; null for the default.
         precision: As the run takes it.
         data_dir: Where the data lie.
         allow_broken: Whether broken trials are left out.
@@ -53,6 +54,7 @@ class Plan(BaseModel):
     video: str | None
     overrides: dict[str, Any]
     device: str
+    threads: int | None = None
     precision: str | None
     data_dir: str | None
     allow_broken: bool
@@ -92,6 +94,7 @@ class Plan(BaseModel):
             "preset": self.preset,
             "video": self.video,
             "device": self.device,
+            "threads": self.threads,
             "precision": self.precision,
             "data_dir": Path(self.data_dir) if self.data_dir else None,
             "allow_broken": self.allow_broken,

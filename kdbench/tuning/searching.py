@@ -81,6 +81,7 @@ def search(
     video: str | None = None,
     overrides: Sequence[str] | Mapping[str, Any] = (),
     device: str = "auto",
+    threads: int | None = None,
     precision: str | None = None,
     data_dir: Path | None = None,
     allow_broken: bool = False,
@@ -112,6 +113,7 @@ def search(
         video: The student's view; by default the best that is there.
         overrides: Changes of the recipe in all trials, `a.b.c=value` or nested.
         device: `auto`, `cpu` or `cuda`.
+        threads: Threads on a CPU, as in `kdbench.run`.
         precision: `fp32` or `bf16`; by default what the recipe says.
         data_dir: Where the data sets lie.
         allow_broken: Leave out trials whose files are missing or broken.
@@ -134,6 +136,7 @@ def search(
     common: dict[str, Any] = {
         "video": video,
         "device": device,
+        "threads": threads,
         "precision": precision,
         "data_dir": data_dir,
         "allow_broken": allow_broken,
