@@ -7,6 +7,10 @@ from collections.abc import Iterable
 
 from kdbench.redaction import redacted
 
+_LONGEST = 8000
+_LONGEST_NAME = 60
+_READABLE = 30
+
 
 class KdbenchError(Exception):
     """A failure that the user can understand and mend; passwords and tokens in it are masked.
@@ -19,7 +23,8 @@ class KdbenchError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        self.message = redacted(message)
+        told = redacted(message)
+        self.message = told if len(told) <= _LONGEST else f"{told[: _LONGEST - 1]}…"
         self.hint = redacted(hint) if hint else hint
         super().__init__(self.message)
 
@@ -55,9 +60,6 @@ class Interrupted(KdbenchError):
     exit_code = 130
 
 
-_READABLE = 30
-
-
 def unknown(kind: str, name: str, known: Iterable[str], *, hint: str | None = None) -> UsageError:
     """Builds the error for a name that does not exist, with the near misses first.
 
@@ -67,14 +69,30 @@ def unknown(kind: str, name: str, known: Iterable[str], *, hint: str | None = No
         known: Every name that exists.
         hint: The command that lists what exists.
     """
+    return UsageError(f"unknown {kind} '{shortened(name)}'{near_misses(name, known, brief=bool(hint))}", hint=hint)
+
+
+def near_misses(name: str, known: Iterable[str], *, brief: bool = False) -> str:
+    """What goes behind an unknown name: `; did you mean 'st'? (known: ce, st)`; empty where nothing is known.
+
+    Args:
+        name: What the user wrote.
+        known: Every name that exists.
+        brief: Whether a long list becomes its length.
+    """
     options = sorted(set(known))
-    near = difflib.get_close_matches(name, options, n=3, cutoff=0.6)
-    if near:
-        message = f"unknown {kind} '{name}'; did you mean {' or '.join(repr(n) for n in near)}?"
-    else:
-        message = f"unknown {kind} '{name}'"
-    if hint and len(options) > _READABLE:
+    near = difflib.get_close_matches(name, options, n=3, cutoff=0.6) if len(name) <= _LONGEST_NAME else []
+    message = f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
+    if brief and len(options) > _READABLE:
         message += f" ({len(options)} are known)"
     elif options:
         message += f" (known: {', '.join(options)})"
-    return UsageError(message, hint=hint)
+    return message
+
+
+def shortened(text: str, most: int = _LONGEST_NAME) -> str:
+    """Text as a message shows it: in one line, without control characters, and cut in its middle where it is long."""
+    if len(text) > most:
+        half = (most - 1) // 2
+        text = f"{text[:half]}…{text[-half:]}"
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)

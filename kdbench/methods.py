@@ -22,7 +22,7 @@ def path_of(name: str) -> Path | None:
         UsageError: Two distributions claim the name, or the one that registers it does not bring the file.
     """
     shipped = resources.folder("methods") / f"{name}.yaml"
-    if shipped.is_file():
+    if resources.is_file(shipped):
         return shipped
     methods = registry("method")
     return file_of(methods.origin(name)) if methods.has(name) else None

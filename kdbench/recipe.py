@@ -31,7 +31,7 @@ NUMBER, SCHEDULE = "(number)", "(schedule)"
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def _kept(mapping: Any) -> Any:
@@ -127,9 +127,9 @@ class Data(_Strict):
         options: Knobs of a generated data set, by the names of its card.
     """
 
-    series_length: int = Field(ge=2)
-    frames: int = Field(ge=1)
-    frame_size: int = Field(ge=8)
+    series_length: int = Field(ge=2, le=1_000_000)
+    frames: int = Field(ge=1, le=100_000)
+    frame_size: int = Field(ge=8, le=8192)
     options: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -162,8 +162,8 @@ class Train(_Strict):
         grad_clip: Largest gradient norm, or null.
     """
 
-    epochs: int = Field(ge=1)
-    batch_size: int = Field(ge=1)
+    epochs: int = Field(ge=1, le=1_000_000)
+    batch_size: int = Field(ge=1, le=1_000_000)
     lr: float = Field(gt=0)
     weight_decay: float = Field(default=0.05, ge=0)
     schedule: Literal["cosine", "constant"] = "cosine"

@@ -10,15 +10,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-import yaml
-from pydantic import BaseModel, ValidationError
-
-from kdbench import methods, resources
-from kdbench.errors import UsageError, unknown
-from kdbench.recipe import NUMBER, PRESETS, SCHEDULE, Recipe
+from kdbench import methods, plain_yaml, resources
+from kdbench.errors import UsageError, shortened, unknown
+from kdbench.recipe import PRESETS, Recipe
 from kdbench.registry import registry
+from kdbench.validation import checked, found
+
+_MOST_FILES = 100
+_SHOW = "See its keys: kdbench describe {}"
 
 
 def locate(name_or_path: str) -> Path:
@@ -35,8 +36,11 @@ def locate(name_or_path: str) -> Path:
         path = Path(name_or_path)
         if path.suffix not in {".yaml", ".yml"} and os.sep not in name_or_path:
             raise registry("method").unknown(name_or_path)
-        if not path.is_file():
-            raise UsageError(f"there is no recipe file {path}", hint="See the shipped ones: kdbench list methods")
+        if not resources.is_file(path):
+            raise UsageError(
+                f"there is no recipe file {shortened(str(path), 200)}",
+                hint="See the shipped ones: kdbench list methods",
+            )
     return path
 
 
@@ -50,21 +54,45 @@ def read(name_or_path: str) -> tuple[str, dict[str, Any]]:
     return path.stem, resources.read_mapping(path, "recipe")
 
 
-def files(name_or_path: str, *, _above: tuple[Path, ...] = ()) -> list[Path]:
+def files(name_or_path: str) -> list[Path]:
     """The files of a recipe and of everything it extends, root first.
 
     Raises:
-        UsageError: A recipe extends itself, directly or through others.
+        UsageError: A recipe extends itself, directly or through others, or more than a hundred others; or `extends`
+            is not a name or a list of names.
     """
+    return list(_visited(name_or_path, (), {}))
+
+
+def _visited(name_or_path: str, above: tuple[Path, ...], seen: dict[Path, None]) -> dict[Path, None]:
     path = locate(name_or_path).absolute()
-    if path in _above:
-        way = " → ".join(each.stem for each in (*_above, path))
-        raise UsageError(f"the recipe '{path.stem}' extends itself: {way}")
+    if path in above:
+        way = " → ".join(each.stem for each in (*above, path))
+        raise UsageError(f"the recipe '{path.stem}' extends itself: {shortened(way, 300)}")
+    if path in seen:
+        return seen
+    if len(above) + len(seen) >= _MOST_FILES:
+        raise UsageError(f"the recipe '{above[0].stem}' extends more than {_MOST_FILES} recipes")
+    for parent in _extended(path):
+        _visited(_beside(path, parent), (*above, path), seen)
+    seen[path] = None
+    return seen
+
+
+def _extended(path: Path) -> list[str]:
+    """What a recipe says that it extends."""
     extends = resources.read_mapping(path, "recipe").get("extends") or []
-    found: list[Path] = []
-    for parent in [extends] if isinstance(extends, str) else extends:
-        found += [file for file in files(_beside(path, str(parent)), _above=(*_above, path)) if file not in found]
-    return [*found, path]
+    named = [extends] if isinstance(extends, str) else extends
+    if not isinstance(named, list):
+        raise _odd(path, "extends", extends, "the name or path of a recipe, or a list of them")
+    for number, each in enumerate(named):
+        if not isinstance(each, str):
+            raise _odd(path, f"extends.{number}", each, "the name or path of a recipe")
+    return named
+
+
+def _odd(path: Path, key: str, value: Any, expected: str) -> UsageError:
+    return UsageError(f"the recipe {path}: {key} = {found(value)}: expected {expected}")
 
 
 def _beside(path: Path, parent: str) -> str:
@@ -95,21 +123,28 @@ def resolve(name_or_path: str, preset: str, overrides: Iterable[str] | Mapping[s
     """
     if preset not in PRESETS:
         raise unknown("preset", preset, PRESETS)
-    links = chain(name_or_path)
+    paths = files(name_or_path)
     merged: dict[str, Any] = {}
-    for name, settings in links:
+    for path in paths:
+        settings = resources.read_mapping(path, "recipe")
         own = {key: value for key, value in settings.items() if key not in {"extends", "presets"}}
-        presets = settings.get("presets") or {}
-        for key in presets:
-            if key not in PRESETS:
-                raise unknown(f"preset in recipe '{name}'", key, PRESETS)
-        merged = merge(merge(merged, own), presets.get(preset) or {})
+        merged = merge(merge(merged, own), _presets(path, settings).get(preset) or {})
     merged = merge(merged, overrides if isinstance(overrides, Mapping) else parse_overrides(overrides))
-    merged["name"] = links[-1][0]
-    try:
-        return Recipe.model_validate(merged)
-    except ValidationError as error:
-        raise _readable(error, links[-1][0]) from error
+    merged["name"] = paths[-1].stem
+    return checked(Recipe, merged, f"recipe '{merged['name']}'", hint=_SHOW.format(name_or_path))
+
+
+def _presets(path: Path, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a recipe says of the presets."""
+    presets = settings.get("presets") or {}
+    if not isinstance(presets, Mapping):
+        raise _odd(path, "presets", presets, f"a mapping with the keys {', '.join(PRESETS)}")
+    for key, changes in presets.items():
+        if key not in PRESETS:
+            raise unknown(f"preset in the recipe {path}", key, PRESETS)
+        if not isinstance(changes, Mapping | None):
+            raise _odd(path, f"presets.{key}", changes, "a mapping of settings")
+    return presets
 
 
 def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -142,59 +177,12 @@ def parse_overrides(items: Iterable[str]) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for item in items:
         key, equals, text = item.partition("=")
-        if not equals or not key.strip("."):
-            raise UsageError(f"cannot read the override '{item}'", hint="Write --set a.b.c=value")
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise UsageError(f"the value of --set {item} is not YAML: {error}") from error
-        if isinstance(value, str):
-            value = _number_or_text(value)
-        nested: Any = value
+        if not equals or not all(key.split(".")):
+            raise UsageError(f"cannot read the override '{shortened(item)}'", hint="Write --set a.b.c=value")
+        if key.count(".") >= plain_yaml.DEEPEST:
+            raise UsageError(f"--set {shortened(key)} names more than {plain_yaml.DEEPEST} keys within one another")
+        nested = plain_yaml.parse(text, f"the value of --set {shortened(key)}")
         for name in reversed(key.split(".")):
             nested = {name: nested}
         result = merge(result, nested)
     return result
-
-
-def _number_or_text(text: str) -> float | str:
-    # YAML 1.1 reads 1e-4 as text.
-    try:
-        return float(text)
-    except ValueError:
-        return text
-
-
-def _readable(error: ValidationError, method: str) -> UsageError:
-    """Turns pydantic's first complaint into one that names the key, what was expected, and the near misses."""
-    # A misspelt key is also a missing one, and the more telling of the two.
-    first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
-    location = [str(part) for part in first["loc"] if part not in (NUMBER, SCHEDULE)]
-    path = ".".join(location) or method
-    if first["type"] == "extra_forbidden":
-        owner = _model_at(location[:-1])
-        known = [field.alias or name for name, field in owner.model_fields.items()] if owner is not None else []
-        place = f"key under {'.'.join(location[:-1])}" if location[:-1] else "recipe key"
-        return unknown(place, location[-1], known, hint=_SHOW.format(method))
-    if first["type"] == "missing":
-        return UsageError(f"recipe '{method}': {path} is missing", hint=_SHOW.format(method))
-    message = first["msg"].removeprefix("Value error, ")
-    return UsageError(f"recipe '{method}': {path} = {first['input']!r}: {message}", hint=_SHOW.format(method))
-
-
-_SHOW = "See its keys: kdbench describe {}"
-
-
-def _model_at(location: Iterable[str]) -> type[BaseModel] | None:
-    """The model that the keys of a recipe lead to; keys of a mapping lead from it to what its values are."""
-    owner: type[BaseModel] | None = Recipe
-    for step in location:
-        if owner is not None and step in owner.model_fields:
-            owner = _model_in(owner.model_fields[step].annotation)
-    return owner
-
-
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((model for held in get_args(annotation) if (model := _model_in(held)) is not None), None)

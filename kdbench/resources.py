@@ -24,24 +24,30 @@ def runs_folder(out: Path | None) -> Path:
     return Path(out or os.environ.get("KDBENCH_HOME") or "runs")
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; what no file system takes as a path names none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def read_mapping(path: Path, what: str) -> dict[str, Any]:
-    """Reads a YAML file whose top level is a mapping, with the safe loader.
+    """Reads a YAML file whose top level is a mapping of plain values.
 
     Args:
         path: The file.
         what: What it should be, for messages: `recipe`, `card`.
 
     Raises:
-        UsageError: It is not YAML, or no mapping.
+        UsageError: It cannot be read, is not YAML of plain values, or no mapping.
     """
-    import yaml
+    from kdbench import plain_yaml
+    from kdbench.validation import found
 
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"the {what} {path} is not valid YAML: {error}") from error
+    content = plain_yaml.read(path, what)
     if not isinstance(content, dict):
-        raise UsageError(f"the {what} {path} holds {type(content).__name__}, expected a mapping")
+        raise UsageError(f"the {what} {path} holds {found(content)}, expected a mapping: lines of the form KEY: VALUE")
     return content
 
 

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
-from pydantic import ValidationError
 
+from kdbench import plain_yaml
 from kdbench.board import private
-from kdbench.board.entry import COLUMNS, content_id, faults, load, place
+from kdbench.board.entry import COLUMNS, content_id, load, place
 from kdbench.board.picture import picture_of
 from kdbench.board.schema import ENVIRONMENT, PICTURE, PREDICTIONS, RECIPE, RESULT, SCHEMA_VERSION, Submission
 from kdbench.board.trials import card_of
@@ -22,6 +21,7 @@ from kdbench.board.verify import HONEST, MIN_SEEDS, cell_of, differences, proble
 from kdbench.errors import DataError, UsageError
 from kdbench.results.files import read_jsonl, write_bytes, write_json
 from kdbench.results.store import FINISHED, StoredRun, stored_run
+from kdbench.validation import checked
 from kdbench.wording import counted
 
 _LISTED = 4
@@ -49,10 +49,7 @@ def add(runs: Sequence[Path], board: Path) -> Path:
     files = _files(stored)
     content = _content(stored, files)
     _check_private(content, files)
-    try:
-        result = Submission.model_validate(content)
-    except ValidationError as error:
-        raise DataError(f"these runs do not make a submission: {faults(error)}") from error
+    result = checked(Submission, content, "these runs do not make a submission", error=DataError)
     folder = board / "submissions" / place(result)
     if (folder / RESULT).is_file():
         return folder
@@ -146,7 +143,7 @@ def _files(runs: Sequence[StoredRun]) -> dict[str, bytes]:
     recipe = first["recipe"] | ({"tuning": first["tuning"]} if first.get("tuning") else {})
     files = {
         PREDICTIONS: _predictions(runs),
-        RECIPE: yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True).encode(),
+        RECIPE: plain_yaml.dump(recipe).encode(),
         ENVIRONMENT: (json.dumps(environments, indent=2) + "\n").encode(),
     }
     picture = next((drawn for drawn in map(picture_of, runs) if drawn is not None), None)
@@ -219,7 +216,7 @@ def _curves(run: StoredRun) -> list[dict[str, Any]]:
 def _check_private(content: Mapping[str, Any], files: Mapping[str, bytes]) -> None:
     published = {
         RESULT: content,
-        RECIPE: yaml.safe_load(files[RECIPE]),
+        RECIPE: plain_yaml.parse(files[RECIPE].decode(), RECIPE),
         ENVIRONMENT: json.loads(files[ENVIRONMENT]),
     }
     told = [*private.paths_in(published), *private.names_in(published)]

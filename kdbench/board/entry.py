@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from kdbench import plain_yaml
 from kdbench.board.schema import (
     ENVIRONMENT,
     PICTURE,
@@ -27,6 +27,7 @@ from kdbench.board.schema import (
 )
 from kdbench.errors import DataError, UsageError
 from kdbench.recipe import Recipe
+from kdbench.validation import in_a_line
 from kdbench.wording import counted
 
 if TYPE_CHECKING:
@@ -46,11 +47,6 @@ MOST_BYTES = {
 COLUMNS = ("seed", "trial", "label", "shuffle", "logits")
 _MOST_UNPACKED = 2**31
 _LONGEST_TRIAL = 200
-_DEEPEST = 20
-_LISTED = 8
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_OPENS = (yaml.MappingStartEvent, yaml.SequenceStartEvent)
-_CLOSES = (yaml.MappingEndEvent, yaml.SequenceEndEvent)
 _ENVIRONMENTS = TypeAdapter(tuple[Environment, ...])
 
 
@@ -106,10 +102,12 @@ class Entry:
         Raises:
             DataError: The file is missing, or not what its schema says.
         """
+        content = read_json(self.folder, ENVIRONMENT)
         try:
-            return _ENVIRONMENTS.validate_python(read_json(self.folder, ENVIRONMENT))
+            return _ENVIRONMENTS.validate_python(content)
         except ValidationError as error:
-            raise DataError(f"{ENVIRONMENT} is not what its schema says: {faults(error)}") from error
+            told = in_a_line(error, tuple[Environment, ...], content)
+            raise DataError(f"{ENVIRONMENT} is not what its schema says: {told}") from error
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -119,13 +117,13 @@ class Entry:
             DataError: It is missing, or no resolved recipe.
         """
         try:
-            _check_plain(self.recipe_text)
-            # The C loader is the same safe loader, ten times as fast.
-            return Recipe.model_validate(yaml.load(self.recipe_text, Loader=_LOADER))
-        except yaml.YAMLError as error:
-            raise DataError(f"{RECIPE} is not YAML: {error}") from error
+            content = plain_yaml.parse(self.recipe_text, RECIPE)
+        except UsageError as error:
+            raise DataError(error.message) from error
+        try:
+            return Recipe.model_validate(content)
         except ValidationError as error:
-            raise DataError(f"{RECIPE} is no resolved recipe: {faults(error)}") from error
+            raise DataError(f"{RECIPE} is no resolved recipe: {in_a_line(error, Recipe, content)}") from error
 
     @cached_property
     def recipe_text(self) -> str:
@@ -138,27 +136,6 @@ class Entry:
             return read_bytes(self.folder, RECIPE).decode()
         except UnicodeDecodeError as error:
             raise DataError(f"{RECIPE} is no text: {error}") from error
-
-
-def _check_plain(text: str) -> None:
-    """Before a loader, written in C, follows how deep a hostile file is nested, or multiplies what it refers to."""
-    depth = 0
-    for event in yaml.parse(text, Loader=_LOADER):
-        depth += isinstance(event, _OPENS) - isinstance(event, _CLOSES)
-        if depth > _DEEPEST or isinstance(event, yaml.AliasEvent):
-            raise DataError(f"{RECIPE} is no resolved recipe: it refers to itself, or is nested too deep")
-
-
-def faults(error: ValidationError) -> str:
-    """What is wrong with plain data, as `key: why`, in a line."""
-    found = [f"{'.'.join(map(str, each['loc'])) or 'it'}: {_why(each)}" for each in error.errors()]
-    return "; ".join(found[:_LISTED]) + (f"; and {len(found) - _LISTED} more" if len(found) > _LISTED else "")
-
-
-def _why(fault: Any) -> str:
-    if fault["type"] == "string_pattern_mismatch" and "x1f" in fault["ctx"]["pattern"]:
-        return "it holds a control character"
-    return str(fault["msg"])
 
 
 def read_bytes(folder: Path, name: str) -> bytes:
@@ -259,7 +236,8 @@ def load(folder: Path) -> Entry:
     try:
         return Entry(folder, Submission.model_validate(content))
     except ValidationError as error:
-        raise DataError(f"{RESULT} is not what its schema says: {faults(error)}") from error
+        told = in_a_line(error, Submission, content)
+        raise DataError(f"{RESULT} is not what its schema says: {told}") from error
 
 
 def read_predictions(folder: Path) -> Predictions:

@@ -6,11 +6,12 @@ import datetime
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from kdbench.board.entry import VERIFICATION, Entry, faults, read_json
+from kdbench.board.entry import VERIFICATION, Entry, read_json
 from kdbench.board.schema import Environment, Share
 from kdbench.errors import DataError, KdbenchError
+from kdbench.validation import checked
 
 
 class Tier(StrEnum):
@@ -72,10 +73,8 @@ def verification(entry: Entry) -> Verification | None:
     path = entry.folder / VERIFICATION
     if not path.is_file() and not path.is_symlink():
         return None
-    try:
-        held = Verification.model_validate(read_json(entry.folder, VERIFICATION))
-    except ValidationError as error:
-        raise DataError(f"{VERIFICATION} is not what its schema says: {faults(error)}") from error
+    content = read_json(entry.folder, VERIFICATION)
+    held = checked(Verification, content, f"{VERIFICATION} is not what its schema says", error=DataError)
     if held.id != entry.result.id:
         raise DataError(f"{VERIFICATION} belongs to the submission {held.id!r}, not to {entry.result.id}")
     then = {each.seed: each.metrics.accuracy for each in entry.result.seeds}

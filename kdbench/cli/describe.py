@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 
+from kdbench import plain_yaml, resources
 from kdbench.cli.listing import ORDER
-from kdbench.errors import UsageError, unknown
+from kdbench.errors import unknown
 from kdbench.registry import KINDS, part_of, registry, unknown_anywhere
 
 _GIVEN = {"batch", "context", "dataset", "statistics"}
@@ -62,11 +62,7 @@ def _kinds_of(name: str, kind: str | None) -> list[str]:
 
 
 def _kind_of_file(path: Path) -> str:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UsageError(f"cannot read {path}: {error}") from error
-    return "dataset" if isinstance(content, dict) and "reader" in content else "method"
+    return "dataset" if "reader" in resources.read_mapping(path, "recipe or card") else "method"
 
 
 def _part(kind: str, name: str) -> Iterator[_Line]:
@@ -146,4 +142,4 @@ def _plain(value: Any) -> str:
 
 
 def _yaml(content: Any) -> str:
-    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None).rstrip()
+    return plain_yaml.dump(content, width=110, default_flow_style=None).rstrip()

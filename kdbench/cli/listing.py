@@ -116,13 +116,12 @@ def broken_parts(kinds: list[str], seconds: float = 60) -> list[Broken]:
 
 def _line_of(path: Path, key: str) -> str:
     """One top-level value of a YAML file; empty where the file is missing or broken, which its use will report."""
-    import yaml
+    from kdbench.resources import read_mapping
 
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return str(read_mapping(path, "file").get(key, ""))
+    except UsageError:
         return ""
-    return str(content.get(key, "")) if isinstance(content, dict) else ""
 
 
 def _show(kinds: list[str]) -> None:

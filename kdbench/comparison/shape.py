@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from kdbench.results.store import StoredRun, Unreadable
+from kdbench.validation import in_a_line
 
 
 class _Strict(BaseModel):
@@ -78,9 +79,7 @@ def well_formed(runs: Sequence[StoredRun]) -> tuple[list[StoredRun], list[Unread
         try:
             _Run.model_validate(dict(run.result))
         except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(map(str, first["loc"]))
-            bad.append(Unreadable(run.folder, f"run.json: {place}: {first['msg']}"))
+            bad.append(Unreadable(run.folder, f"run.json: {in_a_line(error, _Run, run.result)}"))
         else:
             good.append(run)
     return good, bad

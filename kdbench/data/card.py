@@ -12,12 +12,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
 from kdbench import resources
-from kdbench.errors import UsageError
+from kdbench.errors import UsageError, shortened
 from kdbench.plugins.origin import Origin
 from kdbench.registry import registry
+from kdbench.validation import checked
 from kdbench.wording import counted
 
 Value = int | str
@@ -323,12 +324,7 @@ def load_card(name_or_path: str | Path) -> Card:
     name = str(name_or_path)
     path = _card_path(name)
     content = resources.read_mapping(path, "card")
-    try:
-        card = Card.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "the card"
-        raise UsageError(f"the card {path}: {key}: {first['msg'].removeprefix('Value error, ')}") from error
+    card = checked(Card, content, f"the card {path}")
     prefix, colon, plain = name.partition(":")
     if colon and prefix and card.reader == plain:
         card = card.model_copy(update={"reader": name})
@@ -339,8 +335,10 @@ def load_card(name_or_path: str | Path) -> Card:
 def _card_path(name: str) -> Path:
     if name.endswith((".yaml", ".yml")) or os.sep in name:
         path = Path(name).expanduser()
-        if not path.is_file():
-            raise UsageError(f"there is no card file {path}", hint="See the known data sets: kdbench data list")
+        if not resources.is_file(path):
+            raise UsageError(
+                f"there is no card file {shortened(str(path), 200)}", hint="See the known data sets: kdbench data list"
+            )
         return path
     return card_of(registry("dataset").origin(name))
 

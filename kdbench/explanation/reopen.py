@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from pydantic import ValidationError
 from torch import Tensor
 
 from kdbench.cell import Cell
@@ -25,6 +24,7 @@ from kdbench.registry import registry
 from kdbench.results.files import read_safetensors
 from kdbench.results.store import StoredRun
 from kdbench.setting import Setting
+from kdbench.validation import checked
 
 
 def open_setting(run: StoredRun, *, dataset: str | None, data_dir: Path | None, device: str) -> Setting:
@@ -71,15 +71,13 @@ def open_setting(run: StoredRun, *, dataset: str | None, data_dir: Path | None, 
 
 
 def _recipe(run: StoredRun) -> Recipe:
-    try:
-        return Recipe.model_validate(run.result["recipe"])
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise DataError(
-            f"{run.folder / 'run.json'} holds a recipe that this kdbench cannot read: {key}: {first['msg']}",
-            hint="Open it with the version that made it (conditions.libraries.kdbench), or train it again.",
-        ) from error
+    return checked(
+        Recipe,
+        run.result["recipe"],
+        f"{run.folder / 'run.json'} holds a recipe that this kdbench cannot read",
+        error=DataError,
+        hint="Open it with the version that made it (conditions.libraries.kdbench), or train it again.",
+    )
 
 
 def _check_parts(run: StoredRun, spec: NetworkSpec) -> None:

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from kdbench import resources
-from kdbench.errors import UsageError, unknown
+from kdbench import plain_yaml, resources
+from kdbench.errors import UsageError, shortened, unknown
+from kdbench.validation import checked
 
 SUFFIXES = (".yaml", ".yml")
 
@@ -101,37 +102,21 @@ def load_suite(name_or_path: str) -> Suite:
     path = Path(name_or_path)
     if path.suffix not in SUFFIXES and os.sep not in name_or_path:
         path = resources.folder("benchmarks") / f"{name_or_path}.yaml"
-        if not path.is_file():
+        if not resources.is_file(path):
             raise unknown("suite", name_or_path, shipped(), hint="Or give the path of a YAML file: --suite mine.yaml")
-    if not path.is_file():
-        raise UsageError(f"there is no suite file {path}", hint=f"Shipped by name: {', '.join(shipped())}")
-    try:
-        return Suite.model_validate(resources.read_mapping(path, "suite"))
-    except ValidationError as error:
-        raise _readable(error, path) from error
-
-
-def _readable(error: ValidationError, path: Path) -> UsageError:
-    """Pydantic's first complaint, with the key and its near misses."""
-    first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
-    place = [str(part) for part in first["loc"]]
-    if first["type"] == "extra_forbidden":
-        owner = SuiteMethod if len(place) > 1 else Suite
-        where = f" of {'.'.join(place[:-1])}" if len(place) > 1 else ""
-        return unknown(f"key{where} in suite {path}", place[-1], owner.model_fields)
-    key = ".".join(part for part in place if part not in {"int", "tuple[int, ...]"})
-    if first["type"] == "missing":
-        return UsageError(f"suite {path}: {key} is missing")
-    return UsageError(f"suite {path}: {key} = {first['input']!r}: {first['msg'].removeprefix('Value error, ')}")
+    if not resources.is_file(path):
+        raise UsageError(
+            f"there is no suite file {shortened(str(path), 200)}", hint=f"Shipped by name: {', '.join(shipped())}"
+        )
+    return checked(Suite, resources.read_mapping(path, "suite"), f"the suite {path}")
 
 
 def assignments(changes: Mapping[str, Any]) -> list[str]:
     """Nested changes of a recipe as `--set` takes them, one a top-level key; read back, they are the same."""
-    import yaml
 
     def flow(value: Any) -> str:
         # In a list, since a plain scalar of its own would be ended by a marker.
-        text = yaml.safe_dump([value], default_flow_style=True, width=float("inf"), allow_unicode=True)
+        text = plain_yaml.dump([value], default_flow_style=True, width=float("inf"))
         return text.strip()[1:-1]
 
     return [f"{key}={flow(value)}" for key, value in changes.items()]

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-import yaml
 from optuna.trial import FrozenTrial, TrialState
 
-from kdbench import methods
+from kdbench import methods, plain_yaml
 from kdbench.errors import RunFailed
 from kdbench.recipe import Tuning
 from kdbench.resolution import merge
@@ -144,7 +143,7 @@ def write_recipe(plan: Plan, study: optuna.Study) -> Path:
     settings = merge({key: value for key, value in plan.overrides.items() if key != "name"}, nested(record.best))
     summary = f"{Path(plan.method).stem} with what a search of {counted(plan.trials, 'trial')} on {plan.dataset} chose"
     content = {"summary": summary, "extends": extends, **settings, "tuning": record.model_dump()}
-    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    text = plain_yaml.dump(content)
     path = recipe_path(plan)
     write_bytes(path, text.encode())
     return path

@@ -6,13 +6,12 @@ import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import yaml
-from pydantic import ValidationError
-
-from kdbench.errors import UsageError, unknown
+from kdbench import plain_yaml
+from kdbench.errors import UsageError, shortened, unknown
 from kdbench.ranges import Range
 from kdbench.recipe import NetworkSpec, Recipe, Schedule
 from kdbench.registry import registry
+from kdbench.validation import checked
 
 WEIGHT_FACTOR = 30.0
 TEMPERATURE_FACTOR = 4.0
@@ -53,31 +52,22 @@ def parse(given: Sequence[str]) -> Space:
         key, equals, text = item.partition("=")
         if not equals or not key or not text:
             raise UsageError(f"cannot read the search space '{item}'", hint=_SYNTAX)
-        try:
-            space[key] = Range.model_validate(_values(text))
-        except (ValueError, yaml.YAMLError) as error:
-            said = error.errors()[0]["msg"].removeprefix("Value error, ") if isinstance(error, ValidationError) else ""
-            raise UsageError(f"--space {item}: {said or 'expected numbers around ..'}", hint=_SYNTAX) from error
+        place = f"--space {shortened(item)}"
+        space[key] = checked(Range, _values(text, place), place, hint=_SYNTAX)
     return space
 
 
-def _values(text: str) -> dict[str, Any]:
+def _values(text: str, place: str) -> dict[str, Any]:
     low, dots, rest = text.partition("..")
     if not dots:
-        choices = [_scalar(word) for word in text.split(",")]
-        return {"choices": choices}
+        return {"choices": [plain_yaml.parse(word, place) for word in text.split(",")]}
     high, colon, kind = rest.partition(":")
     if colon and kind != "log":
-        raise ValueError(kind)
-    return {"low": float(low), "high": float(high), "log": bool(colon)}
-
-
-def _scalar(word: str) -> Any:
-    value = yaml.safe_load(word)
+        raise UsageError(f"{place}: '{shortened(kind)}' after the colon, expected log", hint=_SYNTAX)
     try:
-        return float(value) if isinstance(value, str) else value
+        return {"low": float(low), "high": float(high), "log": bool(colon)}
     except ValueError:
-        return value
+        raise UsageError(f"{place}: expected numbers around ..", hint=_SYNTAX) from None
 
 
 def default_space(recipe: Recipe) -> Space:

@@ -61,7 +61,7 @@ def test_a_suite_of_ones_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("method: [rkd]\ndatasets: [motionsim]\n", r"unknown key .* 'method'; did you mean 'methods'"),
+        ("method: [rkd]\ndatasets: [motionsim]\n", r"unknown key 'method'; did you mean 'methods'"),
         ("methods: [{name: rkd, sets: {}}]\ndatasets: [motionsim]\n", r"'sets'; did you mean 'set'"),
         ("methods: []\ndatasets: [motionsim]\n", "methods"),
         ("methods: [rkd]\n", "datasets is missing"),

@@ -107,7 +107,7 @@ def test_the_conditions_and_the_name_tell_who_chose() -> None:
         ("student.losses.rkd.weight=1..1", "the range is empty"),
         ("student.losses.rkd.weight=0..1:log", "a logarithmic range starts above zero, and low is 0"),
         ("student.losses.rkd.weight=a..b", "expected numbers around"),
-        ("student.losses.rkd.weight=1..2:cubic", "expected numbers around"),
+        ("student.losses.rkd.weight=1..2:cubic", "'cubic' after the colon, expected log"),
         ("student.losses.rkd.weight=nan..1", "finite number"),
         ("student.losses.rkd.weight=1", "choices need at least two different values"),
         ("student.losses.rkd.weight", "cannot read the search space"),
