@@ -178,5 +178,5 @@ def test_other_results_of_the_same_cell_are_refused_and_leave_the_board_as_it_is
 
 @pytest.mark.parametrize("name", ["a\nb", "\u202egnp.exe", "x" * 201, "bell\x07"])
 def test_a_name_that_a_page_or_a_terminal_would_misread_is_refused(tmp_path: Path, board: Path, name: str) -> None:
-    with pytest.raises(DataError, match="method: "):
+    with pytest.raises(DataError, match="method = "):
         add(board_runs.runs(tmp_path / "runs", name), board)

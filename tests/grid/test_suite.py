@@ -62,7 +62,7 @@ def test_a_suite_of_ones_own(tmp_path: Path) -> None:
     ("text", "words"),
     [
         ("method: [rkd]\ndatasets: [motionsim]\n", r"unknown key 'method'; did you mean 'methods'"),
-        ("methods: [{name: rkd, sets: {}}]\ndatasets: [motionsim]\n", r"'sets'; did you mean 'set'"),
+        ("methods: [{name: rkd, sets: {}}]\ndatasets: [motionsim]\n", r"'sets' under methods.0; did you mean 'set'"),
         ("methods: []\ndatasets: [motionsim]\n", "methods"),
         ("methods: [rkd]\n", "datasets is missing"),
         ("methods: [rkd]\ndatasets: [motionsim]\nseeds: 0\n", "seeds = 0: at least one seed"),
