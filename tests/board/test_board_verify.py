@@ -164,7 +164,10 @@ def cost(**values: float) -> Edit:
         (change(schema_version=2), "schema version 2, and this kdbench reads 1"),
         (change(extra=1), "unknown key 'extra'"),
         (change(method="a\x1b[31m"), "method = 'a\\x1b[31m': expected text without control characters"),
-        (change(files={"../../x.html": "0" * 64}), "the key '../../x.html' under files: expected 'predictions.parquet'"),
+        (
+            change(files={"../../x.html": "0" * 64}),
+            "the key '../../x.html' under files: expected 'predictions.parquet'",
+        ),
         (change(plugins=[{"kind": "loss"}]), "plugins.0.name is missing"),
         (cost(train_seconds=-5.0), "cost.train_seconds = -5.0: expected at least 0"),
         (cost(train_seconds=1e999), "not valid JSON: Out of range float values"),
