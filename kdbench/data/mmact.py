@@ -37,6 +37,8 @@ class MMAct(Reader):
     videos a trial is a performance.
     """
 
+    version = 2
+
     def trials(self) -> list[Trial]:
         """Every clip that is there, or every performance where there are no videos.
 

@@ -26,6 +26,8 @@ class UtdMhad(Reader):
     centred square of the whole frame is taken, in which the person stands.
     """
 
+    version = 2
+
     def read(self, trial: Trial, view: str | None, frames: int) -> Recording:
         """See `Reader.read`."""
         hashes: dict[str, str] = {}

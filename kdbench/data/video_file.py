@@ -1,56 +1,63 @@
-"""Video files through PyAV: the frames at the centres of equal parts of a clip."""
+"""Video files through PyAV: the frames at the centres of equal parts of a clip, as a player shows them.
+
+What counts is what the file shows: the times of its frames where it has any, and the frames that come out of the
+decoder. The number of frames in its header is not relied on. A file that lacks bytes, or that its decoder finds
+damaged, is refused.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
+from kdbench.data import display, whole_file
+from kdbench.data.timeline import Showing, showing
 from kdbench.wording import counted
+
+FORMATS = (
+    *("mov", "matroska", "avi", "mpegts", "mpeg", "mpegvideo", "ogg", "asf", "flv", "gif", "yuv4mpegpipe", "nut"),
+    *("ivf", "h264", "hevc", "m4v", "mjpeg"),
+)
+"""Containers that are read, by FFmpeg's names: recordings alone, none that opens other files or the network."""
+_MAX_PIXELS = 2**26
+_OPENING = {
+    "format_whitelist": ",".join(FORMATS),
+    "protocol_whitelist": "none",
+    "max_pixels": str(_MAX_PIXELS),
+}
+# Without `explode`, a decoder fills what it cannot decode from the neighbourhood, and says nothing.
+_DECODING = {"err_detect": "crccheck+explode", "max_pixels": str(_MAX_PIXELS)}
+_ODD = (MemoryError, OverflowError, UnicodeError, ValueError)
+"""What else PyAV raises on damaged files."""
+_JUMP_SECONDS = 10
+_ROUNDING_SECONDS = Fraction(1, 1000)
 
 
 def decode(content: bytes, pick: Callable[[int], np.ndarray], *, side: int | None = None) -> tuple[np.ndarray, int]:
     """Decodes a video file and returns some of its frames.
 
-    Of a file whose header states the number of frames, only the wanted ones are held in memory.
+    Only the wanted frames are held in memory.
 
     Args:
         content: The whole file.
-        pick: Maps the number of frames to the indices of the wanted ones.
+        pick: Maps a number of equal parts of the clip's duration to the indices of the wanted ones; of each, the frame
+            is taken that is shown when it begins. Where all frames are shown equally long, there are as many parts as
+            frames.
         side: Squeeze the frames to a square of this side, pixels; None keeps their size.
 
     Returns:
-        Frames `(T, rows, columns, 3)`, uint8, RGB; and how many the file has.
+        Frames `(T, rows, columns, 3)`, uint8, RGB; and how many the file shows.
 
     Raises:
-        ValueError: It is no video, holds no frames, or ends before the number of frames that its header states.
+        ValueError: It is no video, shows no frames, is cut off or damaged, or its frames differ in size.
     """
-    import av
-
-    try:
-        with av.open(io.BytesIO(content)) as container:
-            if not container.streams.video:
-                raise ValueError("the file has no video stream")
-            stream = container.streams.video[0]
-            stated = stream.frames
-            wanted = set(pick(stated).tolist()) if stated else None
-            # Frames stay in the coded colour space, half the size, until it is known which ones are wanted.
-            frames, count = {}, 0
-            for frame in container.decode(stream):
-                if wanted is None or count in wanted:
-                    frames[count] = frame
-                count += 1
-    except av.error.FFmpegError as error:
-        raise ValueError(f"it cannot be decoded ({error})") from error
-    if not count:
-        raise ValueError("it has no frames")
-    if count < stated:
-        raise ValueError(f"it is cut off after {count} of {counted(stated, 'frame')}")
-    chosen = pick(stated or count).tolist()
-    size = {} if side is None else {"width": side, "height": side}
-    made = {index: frames[index].to_ndarray(format="rgb24", **size) for index in set(chosen)}
-    return np.stack([made[index] for index in chosen]), count
+    return _decode(content, pick, side)
 
 
 def centre_square(frames: np.ndarray) -> np.ndarray:
@@ -59,3 +66,224 @@ def centre_square(frames: np.ndarray) -> np.ndarray:
     side = min(rows, columns)
     top, left = (rows - side) // 2, (columns - side) // 2
     return frames[:, top : top + side, left : left + side]
+
+
+def _decode(content: bytes, pick: Callable[[int], np.ndarray], side: int | None) -> tuple[np.ndarray, int]:
+    missing = whole_file.missing(content)
+    wanted: set[int] | None = None
+    while True:
+        with _opened(content, missing) as film:
+            if wanted is None:
+                expected = film.expected()
+                wanted = set(expected.frames(pick(expected.parts)).tolist())
+            seen, kept = film.watch(wanted)
+            shown = film.clock.showing(seen)
+            chosen = shown.frames(pick(shown.parts)).tolist()
+            if set(chosen) <= kept.keys():
+                break
+            # The decoder showed other frames than the packets promised: once more, knowing which ones.
+            wanted = set(chosen)
+    pictures = {index: display.picture(kept[index], film.aspect, side) for index in set(chosen)}
+    sizes = {picture.shape[:2] for picture in pictures.values()}
+    if len(sizes) > 1:
+        listed = " and ".join(f"{columns}×{rows}" for rows, columns in sorted(sizes))
+        raise ValueError(f"its frames differ in size ({listed} pixels)")
+    return np.stack([pictures[index] for index in chosen]), len(seen)
+
+
+@contextlib.contextmanager
+def _opened(content: bytes, missing: str | None) -> Iterator[_Film]:
+    """Opens a file.
+
+    Args:
+        content: The file.
+        missing: What is known to be missing of it.
+    """
+    import av
+
+    try:
+        container = av.open(io.BytesIO(content), options=_OPENING, metadata_errors="replace")
+    except (av.error.FFmpegError, *_ODD) as error:
+        if missing is not None:
+            raise ValueError(f"it is cut off: {missing}") from error
+        if isinstance(error, av.error.ArgumentError):
+            reason = f"it is of no kind that is read: {', '.join(FORMATS)}"
+        else:
+            reason = getattr(error, "strerror", None) or str(error)
+        raise ValueError(f"it cannot be decoded ({reason})") from error
+    with container:
+        try:
+            film = _Film(container)
+        except ValueError as error:
+            if missing is None:
+                raise
+            raise ValueError(f"it is cut off: {missing}") from error
+        if missing is not None:
+            raise ValueError(film.cut_off(missing))
+        yield film
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What is known of the time of a decoded frame, in ticks."""
+
+    pts: int | None
+    dts: int | None
+    duration: int
+
+
+@dataclass(frozen=True)
+class _Clock:
+    """How a container counts time.
+
+    Attributes:
+        tick: Seconds.
+        by_order: Whether it stores in which order frames are decoded, and not when they are shown.
+        jumps: Whether its clock may jump.
+    """
+
+    tick: Fraction
+    by_order: bool
+    jumps: bool
+
+    def times(self, frames: Sequence[Any]) -> list[int | None]:
+        """When frames, or packets in the order in which their frames are shown, appear."""
+        shown, decoded = [frame.pts for frame in frames], [frame.dts for frame in frames]
+        # Where no times of showing are stored, what stands for them is out of order.
+        return decoded if self.by_order or _faults(decoded) < _faults(shown) else shown
+
+    def showing(self, frames: Sequence[Any]) -> Showing:
+        """For how long each is shown."""
+        return showing(
+            self.times(frames),
+            [max(frame.duration or 0, 0) for frame in frames],
+            tolerance=max(1, round(_ROUNDING_SECONDS / self.tick)),
+            longest=round(_JUMP_SECONDS / self.tick) if self.jumps else None,
+        )
+
+
+def _faults(times: Sequence[int | None]) -> int:
+    """How many times are unknown or not later than the one before."""
+    pairs = zip(times, times[1:], strict=False)
+    return times.count(None) + sum(a is not None and b is not None and b <= a for a, b in pairs)
+
+
+class _Film:
+    """The video of an opened file, with all its packets.
+
+    Args:
+        container: The opened file.
+
+    Raises:
+        ValueError: There is no video that can be decoded.
+    """
+
+    def __init__(self, container: Any) -> None:
+        import av
+        from av.stream import Disposition
+
+        streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+        packets: dict[int, list[Any]] = {stream.index: [] for stream in streams}
+        self._torn: av.error.FFmpegError | None = None
+        try:
+            for packet in container.demux(streams) if streams else ():
+                # An empty packet would tell the decoder that no more are coming.
+                if packet.size:
+                    packets[packet.stream_index].append(packet)
+        except av.error.FFmpegError as error:
+            self._torn = error
+        if not any(packets.values()):
+            raise ValueError("it has no frames" if streams else "the file has no video stream")
+
+        def rank(stream: Any) -> tuple[bool, bool, int]:
+            return len(packets[stream.index]) < 2, not stream.disposition & Disposition.default, stream.index
+
+        self._stream = min((s for s in streams if packets[s.index]), key=rank)
+        try:
+            self._stream.codec_context.options = _DECODING
+            self._stream.codec_context.open()
+        except (AttributeError, av.error.FFmpegError) as error:
+            raise ValueError("it cannot be decoded (its kind of video is unknown here)") from error
+        self._stated = self._stream.frames
+        self.aspect: Fraction | None = self._stream.sample_aspect_ratio
+        tick = self._stream.time_base or Fraction(1)
+        self.clock = _Clock(tick, container.format.name == "avi", container.format.name in ("mpegts", "mpeg"))
+        self._packets = packets[self._stream.index]
+        first = next((number for number, packet in enumerate(self._packets) if packet.is_keyframe), 0)
+        # What comes before the first whole picture cannot be shown.
+        self._packets = self._packets[first:]
+
+    def expected(self) -> Showing:
+        """What the packets promise to show."""
+        return self.clock.showing([packet for packet in self._in_order() if not packet.is_discard])
+
+    def watch(self, wanted: set[int]) -> tuple[list[_Seen], dict[int, Any]]:
+        """Decodes the whole film.
+
+        Args:
+            wanted: Indices of the frames to keep.
+
+        Returns:
+            All frames' times, and the kept frames by their indices.
+
+        Raises:
+            ValueError: It is damaged or cut off.
+        """
+        seen: list[_Seen] = []
+        kept: dict[int, Any] = {}
+        for frame in self._frames():
+            if len(seen) in wanted:
+                kept[len(seen)] = frame
+            seen.append(_Seen(frame.pts, frame.dts, frame.duration))
+        if not seen:
+            raise ValueError("it has no frames")
+        return seen, kept
+
+    def cut_off(self, missing: str) -> str:
+        """How far a film goes that is known to be cut off."""
+        count = 0
+        with contextlib.suppress(ValueError):
+            for _ in self._frames():
+                count += 1
+        frames = f"{count} of {self._stated} frames" if self._stated > count else counted(count, "frame")
+        return f"it is cut off after {frames}: {missing}"
+
+    def _in_order(self) -> list[Any]:
+        """The packets in the order in which their frames are shown."""
+        times = [packet.dts if self.clock.by_order else packet.pts for packet in self._packets]
+        if None in times:
+            return self._packets
+        return [packet for _, _, packet in sorted(zip(times, range(len(times)), self._packets, strict=True))]
+
+    def _frames(self) -> Iterator[Any]:
+        """Every frame that is shown, in order."""
+        import av
+
+        start = self._packets[0].pts
+        for packet in (*self._packets, None):
+            at = packet or self._packets[-1]
+            if packet is None and self._torn is not None:
+                raise ValueError(self._damage(at, self._torn.strerror))
+            if packet is not None and packet.is_corrupt:
+                raise ValueError(self._damage(at, "bytes are missing"))
+            try:
+                frames = self._stream.codec_context.decode(packet)
+            except av.error.FFmpegError as error:
+                if packet is not None and None not in (start, packet.pts) and packet.pts < start:
+                    # It is shown before the first whole picture, and made from one before that.
+                    continue
+                raise ValueError(self._damage(at, error.strerror)) from error
+            for frame in frames:
+                if frame.is_corrupt:
+                    raise ValueError(self._damage(at, "the decoder fills gaps"))
+                yield frame
+
+    def _damage(self, packet: Any, reason: str) -> str:
+        order = self._in_order()
+        number = order.index(packet)
+        times = self.clock.times(order)
+        begins, now = times[0], times[number]
+        at = f" ({float((now - begins) * self.clock.tick):.2f} s)" if begins is not None and now is not None else ""
+        if packet is self._packets[-1]:
+            return f"it is cut off or damaged in its last frame, {number}{at}: {reason}"
+        return f"it is damaged at frame {number}{at}: {reason}"
