@@ -7,6 +7,7 @@ see `Showing`.
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 from collections.abc import Sequence
@@ -67,7 +68,7 @@ def showing(
     known = [(number, time) for number, time in enumerate(times) if time is not None]
     if len({time for _, time in known}) > 1:
         filled = _filled(known, durations, len(times))
-        steps = [after - before for before, after in zip(filled, filled[1:], strict=False)]
+        steps = [after - before for before, after in itertools.pairwise(filled)]
         usual = round(statistics.median([s for s in steps if s > 0] or [1]))
         tolerance = min(tolerance, usual // 2)
         own = [duration if duration > 0 else usual for duration in durations]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -152,6 +153,13 @@ class _Clock:
         # Where no times of showing are stored, what stands for them is out of order.
         return decoded if self.by_order or _faults(decoded) < _faults(shown) else shown
 
+    def starts_anew(self, packets: Sequence[Any]) -> bool:
+        """Whether another recording begins among some packets."""
+        sent = [packet.dts for packet in packets]
+        if not self.jumps or None in sent:
+            return False
+        return not all(0 <= (b - a) * self.tick <= _JUMP_SECONDS for a, b in itertools.pairwise(sent))
+
     def showing(self, frames: Sequence[Any]) -> Showing:
         """For how long each is shown."""
         return showing(
@@ -164,7 +172,7 @@ class _Clock:
 
 def _faults(times: Sequence[int | None]) -> int:
     """How many times are unknown or not later than the one before."""
-    pairs = zip(times, times[1:], strict=False)
+    pairs = itertools.pairwise(times)
     return times.count(None) + sum(a is not None and b is not None and b <= a for a, b in pairs)
 
 
@@ -260,11 +268,12 @@ class _Film:
         import av
 
         start = self._packets[0].pts
-        for packet in (*self._packets, None):
+        for number, packet in enumerate((*self._packets, None)):
             at = packet or self._packets[-1]
             if packet is None and self._torn is not None:
                 raise ValueError(self._damage(at, self._torn.strerror))
-            if packet is not None and packet.is_corrupt:
+            # Where one recording ends and the next begins, the demuxer misses what would lie between.
+            if packet is not None and packet.is_corrupt and not self.clock.starts_anew(self._packets[number:][:3]):
                 raise ValueError(self._damage(at, "bytes are missing"))
             try:
                 frames = self._stream.codec_context.decode(packet)

@@ -22,7 +22,7 @@ _UNKNOWN_SIZES = (0, 0x7FFFFFFF, 0xFFFFFFFF)
 
 
 def missing(content: bytes) -> str | None:
-    """What a file lacks by its own account, as in `5,000 of at least 9,000 bytes are there`; None where nothing is known.
+    """What a file lacks by its own account: `5,000 of at least 9,000 bytes are there`; None where nothing is known to.
 
     Raises:
         ValueError: A checksum differs.
@@ -75,7 +75,9 @@ def _elements(content: bytes) -> int | None:
         if content[data : data + 2] == bytes((_CRC, 0x84)) and size > 6:
             stated = int.from_bytes(content[data + 2 : data + 6], "little")
             if zlib.crc32(content[data + 6 : data + size]) != stated:
-                raise ValueError(f"it is damaged: a checksum does not fit the bytes from {data + 6:,} to {data + size:,}")
+                raise ValueError(
+                    f"it is damaged between its bytes {data + 6:,} and {data + size:,}: their checksum differs"
+                )
         at = data + size
         if end is not None and at >= end:
             return None
@@ -153,9 +155,7 @@ _TRANSPORT = ((0, 188), (4, 192), (0, 204))
 
 
 def _is_transport(content: bytes) -> bool:
-    return any(
-        len(content) > s + 2 * n and all(content[s + n * k] == 0x47 for k in range(3)) for s, n in _TRANSPORT
-    )
+    return any(len(content) > s + 2 * n and all(content[s + n * k] == 0x47 for k in range(3)) for s, n in _TRANSPORT)
 
 
 def _program(content: bytes) -> int | None:
