@@ -29,6 +29,7 @@ from kdbench.results import cost, plots
 from kdbench.results.files import read_json, write_json, write_parquet, write_safetensors
 from kdbench.results.gain import gain_over_student_only
 from kdbench.results.metrics import confusion, numbers
+from kdbench.results.naming import checked_name, renamed
 from kdbench.results.store import SCHEMA_VERSION
 from kdbench.results.tracking import Tracker
 from kdbench.setting import Setting, settle
@@ -74,6 +75,7 @@ def run(
     allow_broken: bool = False,
     out: Path | None = None,
     fresh: bool = False,
+    name: str | None = None,
     reporter: Reporter | None = None,
 ) -> RunResult:
     """Trains and evaluates a method on a data set; what `kdbench run` does.
@@ -96,6 +98,8 @@ def run(
         allow_broken: Leave out trials whose files are missing or broken; the result names them.
         out: Folder of the runs; by default `$KDBENCH_HOME`, else `./runs`.
         fresh: Start anew even where the run is finished or half done.
+        name: What tables call the run; it changes no number. Another name for a finished run renames it, an empty one
+            takes its name away.
         reporter: Shows the progress; silent by default.
 
     Raises:
@@ -104,6 +108,7 @@ def run(
         RunFailed: A training that cannot go on.
         Interrupted: Ctrl-C; repeating the call resumes.
     """
+    name = checked_name(name)
     setting = settle(
         method,
         dataset,
@@ -119,6 +124,7 @@ def run(
         allow_broken=allow_broken,
         reporter=reporter,
     )
+    setting.name = name
     return run_setting(setting, runs_folder(out), fresh=fresh)
 
 
@@ -137,7 +143,7 @@ def run_setting(setting: Setting, root: Path, *, within: str = "", fresh: bool =
             _clear(folder)
         elif (done := _finished(folder)) is not None:
             setting.reporter.message(f"this run is finished already: {folder} (--fresh trains it again)")
-            return RunResult(folder, done, reused=True)
+            return RunResult(folder, renamed(folder, done, setting.name), reused=True)
         return RunResult(folder, Run(setting, root, folder, fresh).execute(), reused=False)
 
 
@@ -186,6 +192,7 @@ class Run:
         return {
             "schema_version": SCHEMA_VERSION,
             "status": "running",
+            "name": (previous.get("name") if self.setting.name is None else self.setting.name) or None,
             "method": cell.method,
             "dataset": cell.dataset.card.name,
             "protocol": cell.protocol,
@@ -226,7 +233,7 @@ class Run:
         self.tracker.start(
             self.root,
             experiment=f"{cell.dataset.card.name}/{cell.protocol}/{cell.preset}",
-            run_name=f"{cell.method} seed {cell.seed}",
+            run_name=f"{self.result['name'] or cell.method} seed {cell.seed}",
             params=self.result["recipe"] | {"seed": cell.seed},
             tags={"method": cell.method, "folder": self.folder.name, **self.setting.tags},
             run_id=self.result["tracking"]["run_id"],

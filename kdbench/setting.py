@@ -45,6 +45,7 @@ class Setting:
         warnings: Lines that the result repeats.
         validates: Whether a run that reports the validation part is also measured on it after each epoch.
         tags: Further labels of the run's mirror in MLflow.
+        name: What tables call the run, as the user said; None where nothing was said.
     """
 
     cell: Cell
@@ -54,6 +55,7 @@ class Setting:
     warnings: list[str] = field(default_factory=list)
     validates: bool = True
     tags: dict[str, str] = field(default_factory=dict)
+    name: str | None = None
 
     @property
     def split(self) -> Split:

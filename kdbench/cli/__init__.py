@@ -17,6 +17,7 @@ from kdbench.redaction import redacted
 
 COMMANDS = {
     "run": ("kdbench.cli.run:run", "Train a method on a data set and report it; resumable."),
+    "runs": ("kdbench.cli.runs:app", "List, show and remove the runs of a folder."),
     "compare": ("kdbench.cli.compare:compare", "Compare finished runs: intervals, paired tests, cost, pictures."),
     "search": ("kdbench.cli.search:search", "Find a method's settings on a validation part; resumable."),
     "leaderboard": ("kdbench.cli.leaderboard:app", "Submit results, verify them, build the site of all."),
@@ -58,7 +59,6 @@ class LazyGroup(TyperGroup):
 
 app = typer.Typer(
     cls=LazyGroup,
-    add_completion=False,
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

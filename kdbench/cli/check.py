@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
+from kdbench.cli import completion
 from kdbench.errors import UsageError
 from kdbench.plugins.streams import own_stdout, stdout_to_stderr
 
@@ -25,6 +26,7 @@ def check(
         typer.Argument(
             metavar="[NAME]...",
             help="Parts, methods and data sets; a kind, such as losses; or the path of a recipe or card.",
+            autocompletion=completion.parts,
         ),
     ] = None,
     kind: Annotated[

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kdbench.cli import completion
 from kdbench.errors import DataError, Interrupted, KdbenchError, UsageError
 from kdbench.wording import counted, inflected
 
@@ -19,7 +20,12 @@ PIPE_WIDTH = 200
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=SUMMARY)
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="A name of `kdbench data list`, or a card's YAML file.")]
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME", help="A name of `kdbench data list`, or a card's YAML file.", autocompletion=completion.datasets
+    ),
+]
 DataDir = Annotated[Path | None, typer.Option(help="A folder that holds NAME/; searched first.")]
 Video = Annotated[
     str | None, typer.Option(help="The view: rgb, depth, skeleton, none; by default the preferred one that is there.")

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from kdbench import plain_yaml, resources
+from kdbench.cli import completion
 from kdbench.cli.listing import ORDER
 from kdbench.errors import unknown
 from kdbench.registry import KINDS, part_of, registry, unknown_anywhere
@@ -21,7 +22,12 @@ _Line = tuple[str, str]
 
 
 def describe(
-    name: Annotated[str, typer.Argument(help="A part, method or data set; or the path of a recipe or card.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A part, method or data set; or the path of a recipe or card.", autocompletion=completion.parts
+        ),
+    ],
     kind: Annotated[
         str | None, typer.Option(help="Where a name stands for several things: method, dataset, loss, …")
     ] = None,

@@ -7,11 +7,17 @@ from typing import Annotated
 
 import typer
 
+from kdbench.cli import completion
 from kdbench.explanation import PARTS
 
 
 def explain(
-    run: Annotated[str, typer.Argument(help="A run's folder, or a beginning of its name that no other run has.")],
+    run: Annotated[
+        str,
+        typer.Argument(
+            help="A run's folder, or a beginning of its name that no other run has.", autocompletion=completion.runs
+        ),
+    ],
     against: Annotated[
         str | None, typer.Option(help="Another run of the same trials: which trials it gains and loses.")
     ] = None,

@@ -31,6 +31,7 @@ def run(
     out: Path | None,
     exclude_broken: bool,
     fresh: bool,
+    name: str | None,
     jobs: int,
     timeout: str | None,
     dry_run: bool,
@@ -47,7 +48,7 @@ def run(
     from kdbench.grid.estimate import estimate
     from kdbench.grid.execute import execute
     from kdbench.grid.launch import launcher as launcher_named
-    from kdbench.grid.plan import Options, make_plan
+    from kdbench.grid.plan import Options, make_plan, rename_done
     from kdbench.grid.show import show_end, show_plan, view_for
     from kdbench.grid.suite import Suite, SuiteMethod, load_suite
     from kdbench.recipe import PRESETS
@@ -70,10 +71,15 @@ def run(
     console = Console()
     if not console.is_terminal:
         console = Console(width=_PIPE_WIDTH)
-    options = Options(runs_folder(out), tuple(overrides), device, precision, data_dir, exclude_broken, fresh, threads)
+    options = Options(
+        runs_folder(out), tuple(overrides), device, precision, data_dir, exclude_broken, fresh, threads, name
+    )
     plan = make_plan(wanted, options, reporter_for(console))
     show_plan(plan, estimate(plan), jobs=jobs, console=console)
-    if dry_run or not plan.to_make():
+    if dry_run:
+        return
+    rename_done(plan)
+    if not plan.to_make():
         return
     ended = execute(plan, place, timeout=limit, view=view_for(console, plan, place.slots))
     words: list[object] = ["--suite", suite] if suite else []
@@ -89,6 +95,7 @@ def run(
         "--threads": threads,
         "--data-dir": data_dir,
         "--out": out,
+        "--name": name,
     }
     single |= {"--jobs": jobs if jobs > 1 else None, "--timeout": timeout}
     single |= {"--device": device if device != "auto" else None}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kdbench.cli import completion
 from kdbench.errors import UsageError
 from kdbench.wording import counted
 
@@ -19,16 +20,26 @@ if TYPE_CHECKING:
 def run(
     method: Annotated[
         list[str] | None,
-        typer.Option(help="Recipe: a name of `kdbench list methods`, or a YAML file; repeatable."),
+        typer.Option(
+            help="Recipe: a name of `kdbench list methods`, or a YAML file; repeatable.",
+            autocompletion=completion.methods,
+        ),
     ] = None,
     dataset: Annotated[
-        list[str] | None, typer.Option(help="Data set: a name of `kdbench list datasets`; repeatable.")
+        list[str] | None,
+        typer.Option(
+            help="Data set: a name of `kdbench list datasets`; repeatable.", autocompletion=completion.datasets
+        ),
     ] = None,
     protocol: Annotated[
         list[str] | None, typer.Option(help="Which trials train and test; the first of the card; repeatable.")
     ] = None,
     preset: Annotated[
-        str | None, typer.Option(help="paper, small, smoke; auto (default) takes paper with a GPU, else small.")
+        str | None,
+        typer.Option(
+            help="paper, small, smoke; auto (default) takes paper with a GPU, else small.",
+            autocompletion=completion.presets,
+        ),
     ] = None,
     video: Annotated[
         str | None, typer.Option(help="The student's view: rgb, depth or skeleton; rgb where it is.")
@@ -36,7 +47,10 @@ def run(
     seed: Annotated[int | None, typer.Option(help="Run this one seed (0 by default).", min=0)] = None,
     seeds: Annotated[int | None, typer.Option(help="Run the seeds 0 … N-1, a process each.", min=1)] = None,
     overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="Change a recipe's key: a.b.c=value; repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--set", help="Change a recipe's key: a.b.c=value; repeatable.", autocompletion=completion.settings
+        ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     threads: Annotated[
@@ -49,8 +63,15 @@ def run(
         bool, typer.Option("--exclude-broken", help="Go on without trials whose files are missing or broken.")
     ] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Train again what is finished or half done.")] = False,
+    name: Annotated[
+        str | None, typer.Option(help="A name of your own, which tables show; given again, it renames the run.")
+    ] = None,
     suite: Annotated[
-        str | None, typer.Option(help="A grid of `kdbench list suites`, or a YAML file; other options change it.")
+        str | None,
+        typer.Option(
+            help="A grid of `kdbench list suites`, or a YAML file; other options change it.",
+            autocompletion=completion.suites,
+        ),
     ] = None,
     jobs: Annotated[int | None, typer.Option(help="Runs at a time, each in a process of its own.", min=1)] = None,
     timeout: Annotated[str | None, typer.Option(help="Longest time of a run: 90s, 45m, 2h; it can go on.")] = None,
@@ -84,6 +105,7 @@ def run(
             out=out,
             exclude_broken=exclude_broken,
             fresh=fresh,
+            name=name,
             jobs=jobs or 1,
             timeout=timeout,
             dry_run=dry_run,
@@ -114,6 +136,7 @@ def run(
         allow_broken=exclude_broken,
         out=out,
         fresh=fresh,
+        name=name,
         reporter=reporter_for(console),
     )
     show(result, console)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kdbench.cli import completion
 from kdbench.wording import counted
 
 if TYPE_CHECKING:
@@ -19,8 +20,15 @@ SHOWN = 10
 
 
 def search(
-    method: Annotated[str, typer.Option(help="Recipe: a name of `kdbench list methods`, or a YAML file.")],
-    dataset: Annotated[str, typer.Option(help="Data set: a name of `kdbench list datasets`.")],
+    method: Annotated[
+        str,
+        typer.Option(
+            help="Recipe: a name of `kdbench list methods`, or a YAML file.", autocompletion=completion.methods
+        ),
+    ],
+    dataset: Annotated[
+        str, typer.Option(help="Data set: a name of `kdbench list datasets`.", autocompletion=completion.datasets)
+    ],
     trials: Annotated[int, typer.Option(help="Trials in all; those that are there already count.", min=1)] = 30,
     space: Annotated[
         list[str] | None,
@@ -42,7 +50,12 @@ def search(
     preset: Annotated[str, typer.Option(help="paper, small, smoke; auto takes paper with a GPU, else small.")] = "auto",
     video: Annotated[str | None, typer.Option(help="The student's view, rgb or depth; rgb where it is.")] = None,
     overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="Change a recipe's key in all trials: a.b.c=value; repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="Change a recipe's key in all trials: a.b.c=value; repeatable.",
+            autocompletion=completion.settings,
+        ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     threads: Annotated[

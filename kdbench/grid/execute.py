@@ -24,12 +24,12 @@ from kdbench.grid.state import (
     RUNNING,
     TIMEOUT,
     State,
-    is_locked,
     note_attempt,
     read_state,
     set_broken_aside,
 )
 from kdbench.results.files import write_bytes
+from kdbench.results.locks import is_locked
 from kdbench.results.tracking import create_store
 
 TICK_SECONDS = 0.2

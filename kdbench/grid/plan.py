@@ -13,10 +13,12 @@ from kdbench.data.card import load_card
 from kdbench.data.protocol import protocol_names
 from kdbench.engine.device import check_device
 from kdbench.engine.progress import Reporter
+from kdbench.errors import UsageError
 from kdbench.grid.state import DONE, ORDER, TO_DO, State, read_state
 from kdbench.grid.suite import Suite, SuiteMethod, assignments
 from kdbench.resolution import merge, parse_overrides
 from kdbench.results.gain import ALONE
+from kdbench.results.naming import checked_name, rename
 from kdbench.setting import cell_for, choose_preset
 
 
@@ -33,6 +35,7 @@ class Options:
         allow_broken: Go on without trials whose files are missing or broken.
         fresh: Train again what is finished or half done.
         threads: Threads on a CPU; None for the default.
+        name: What tables call the runs of the one method; None leaves that to the suite.
     """
 
     root: Path
@@ -43,6 +46,7 @@ class Options:
     allow_broken: bool = False
     fresh: bool = False
     threads: int | None = None
+    name: str | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,7 @@ class PlannedCell:
         teacher: Where its teacher lies, or will; None without one.
         arguments: What `kdbench run` is given to make it.
         state: How it stands.
+        name: What tables call it; None where nothing was said.
     """
 
     cell: Cell
@@ -62,12 +67,13 @@ class PlannedCell:
     teacher: Path | None
     arguments: tuple[str, ...]
     state: State
+    name: str | None = None
 
     @property
     def label(self) -> str:
         """Method, data set, protocol and seed."""
         cell = self.cell
-        return f"{cell.method} · {cell.dataset.card.name} · {cell.protocol} · seed {cell.seed}"
+        return f"{self.name or cell.method} · {cell.dataset.card.name} · {cell.protocol} · seed {cell.seed}"
 
     @property
     def needs_teacher(self) -> bool:
@@ -131,6 +137,12 @@ def make_plan(suite: Suite, options: Options, reporter: Reporter | None = None) 
         DataError: Data that are missing or broken.
     """
     reporter = reporter or Reporter()
+    if options.name and len(suite.methods) > 1:
+        several = ", ".join(method.name for method in suite.methods)
+        raise UsageError(
+            f"--name would call the runs of several methods the same: {several}",
+            hint="In a suite each method may have its own: {name: sgm_ft, label: mine}",
+        )
     check_device(options.device)
     preset = choose_preset(suite.preset, options.device, reporter)
     methods = sorted(suite.methods, key=lambda method: method.name not in ALONE.values())
@@ -148,6 +160,7 @@ def _cells(
 ) -> Iterator[PlannedCell]:
     """The seeds of a method."""
     changes = merge(merge(suite.set, method.set), parse_overrides(options.overrides))
+    name = checked_name(method.label if options.name is None else options.name)
     first, *more = suite.seed_numbers
     cell = cell_for(
         method.name,
@@ -167,19 +180,27 @@ def _cells(
     given += ["--video", suite.video] if suite.video else []
     given += [word for change in assignments(changes) for word in ("--set", change)]
     for seed in (first, *more):
-        yield _planned(cell.at_seed(seed), [*given, "--seed", str(seed)], options)
+        yield _planned(cell.at_seed(seed), [*given, "--seed", str(seed)], options, name)
 
 
-def _planned(cell: Cell, given: list[str], options: Options) -> PlannedCell:
+def _planned(cell: Cell, given: list[str], options: Options, name: str | None) -> PlannedCell:
     given += ["--out", str(options.root), "--device", options.device]
     given += ["--threads", str(options.threads)] if options.threads else []
     given += ["--precision", options.precision] if options.precision else []
     given += ["--data-dir", str(options.data_dir)] if options.data_dir else []
     given += ["--exclude-broken"] * options.allow_broken + ["--fresh"] * options.fresh
+    given += ["--name", name] if name is not None else []
     folder = options.root / cell.folder
     teacher = options.root / "teachers" / cell.teacher_folder if cell.recipe.teacher else None
     state = State(TO_DO) if options.fresh else read_state(folder)
-    return PlannedCell(cell, folder, teacher, tuple(given), state)
+    return PlannedCell(cell, folder, teacher, tuple(given), state, name)
+
+
+def rename_done(plan: Plan) -> None:
+    """Gives the runs that are done the names that the plan has for them; the others get theirs when they are made."""
+    for cell in plan.cells:
+        if cell.state.status == DONE and cell.name is not None:
+            rename(cell.folder, cell.name)
 
 
 def refreshed(cell: PlannedCell) -> PlannedCell:

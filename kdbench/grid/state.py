@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from kdbench.errors import KdbenchError
 from kdbench.results.files import read_json, write_json
+from kdbench.results.locks import is_locked
 from kdbench.results.store import SCHEMA_VERSION
 
 DONE, FAILED, OOM, TIMEOUT, INTERRUPTED, RUNNING, TO_DO = (
@@ -80,22 +79,6 @@ def _of_run(path: Path) -> State:
         return State(FAILED, f"{why} to train it again")
     killed = "it was killed; it goes on from its last epoch" if result["status"] == "running" else ""
     return State(status, str(result.get("message") or killed), accuracy)
-
-
-def is_locked(folder: Path) -> bool:
-    """Whether a process holds the lock of a run's or a teacher's folder."""
-    path = folder / ".lock"
-    if not path.is_file():
-        return False
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return True
-    except OSError:
-        return False
-    lock.release()
-    return False
 
 
 def note_attempt(folder: Path, state: State, *, code: int | None, seconds: float, log: Path) -> None:

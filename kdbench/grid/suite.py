@@ -21,11 +21,13 @@ class SuiteMethod(BaseModel):
 
     Attributes:
         name: Name of a recipe, or path of a YAML file.
+        label: What tables call its runs; by default the recipe's name.
         set: What is changed of the recipe, nested as in a recipe.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: str
+    label: str | None = None
     set: dict[str, Any] = Field(default_factory=dict)
 
 

@@ -319,7 +319,7 @@ class _Search:
             reporter=self.reporter,
             **plan.arguments(),
         )
-        setting.tags = {"search": plan.study}
+        setting.tags, setting.name = {"search": plan.study}, plan.winner
         return run_setting(setting, Path(plan.out))
 
 

@@ -1,0 +1,259 @@
+"""`kdbench runs`: the runs of a folder, listed, shown one by one, and removed."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import io
+import json
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from kdbench.cli import completion
+from kdbench.cli.console import console_for, printed, say
+from kdbench.errors import UsageError, unknown
+from kdbench.resources import runs_folder
+from kdbench.results.overview import settings_text
+from kdbench.wording import counted
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from kdbench.results.overview import RunRow
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="List, show and remove the runs of a folder.")
+FORMATS = ("text", "json", "csv")
+_ALIKE = ("dataset", "protocol", "preset")
+_RIGHT = ("seed", "accuracy", "size")
+_STYLES = {"finished": "", "running": "cyan", "interrupted": "yellow", "failed": "bold red", "damaged": "bold red"}
+Out = Annotated[Path | None, typer.Option(help="Folder of the runs; $KDBENCH_HOME or ./runs by default.")]
+
+
+@app.command("list")
+def list_runs(
+    dataset: Annotated[
+        str | None, typer.Option(help="Only runs on this data set.", autocompletion=completion.datasets)
+    ] = None,
+    method: Annotated[
+        str | None, typer.Option(help="Only runs of this method.", autocompletion=completion.methods)
+    ] = None,
+    status: Annotated[
+        str | None, typer.Option(help="Only these: finished, running, interrupted, failed or damaged.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Only these: a name, folder or method; * stands for anything.")
+    ] = None,
+    output: Annotated[str, typer.Option("--format", help="text, json or csv.")] = "text",
+    out: Out = None,
+) -> None:
+    """Lists runs with the settings in which they differ from the recipe that kdbench ships."""
+    from kdbench.results.overview import STATUSES, is_meant, overview
+
+    if output not in FORMATS:
+        raise unknown("format", output, FORMATS)
+    if status is not None and status not in STATUSES:
+        raise unknown("status", status, STATUSES)
+    root = runs_folder(out)
+    wanted = {"dataset": dataset, "method": method, "status": status}
+    rows = [
+        row
+        for row in overview(root)
+        if all(value is None or getattr(row, key) == value for key, value in wanted.items())
+        and (name is None or is_meant(row, name))
+    ]
+    if output == "json":
+        typer.echo(json.dumps([row.plain() for row in rows], indent=2, ensure_ascii=False))
+    elif output == "csv":
+        typer.echo(_csv(rows), nl=False)
+    else:
+        _show(rows, root, console_for())
+
+
+@app.command("show")
+def show_run(
+    run: Annotated[
+        str, typer.Argument(help="A run's folder, id, name, or the beginning of these.", autocompletion=completion.runs)
+    ],
+    output: Annotated[str, typer.Option("--format", help="text, or json: what run.json says.")] = "text",
+    out: Out = None,
+) -> None:
+    """Shows one run: its result, its settings, the conditions that it holds under, and its folder."""
+    import yaml
+
+    from kdbench.results.overview import DAMAGED, overview
+    from kdbench.results.removal import meant
+    from kdbench.results.store import stored_run
+
+    if output not in FORMATS[:2]:
+        raise unknown("format", output, FORMATS[:2])
+    root = runs_folder(out)
+    found = meant([run], overview(root), root)
+    if len(found) > 1:
+        listed = "\n".join(f"  {row.folder.name}" for row in found[:8])
+        raise UsageError(f"'{run}' stands for {counted(len(found), 'run')}:\n{listed}", hint="Write more of one.")
+    row = found[0]
+    if row.status == DAMAGED and not (row.folder / "run.json").is_file():
+        raise UsageError(f"{row.folder} holds no result: {row.message}", hint=f"Remove it: kdbench runs rm {row.id}")
+    result = stored_run(row.folder).result
+    if output == "json":
+        typer.echo(json.dumps(result, indent=2, ensure_ascii=False))
+        return
+    console = console_for()
+    if row.name:
+        say(console, f"name: {row.name}", "bold")
+    if row.status == "finished":
+        from kdbench.cli.run import show
+        from kdbench.runner import RunResult
+
+        show(RunResult(row.folder, dict(result), reused=True), console)
+    else:
+        say(console, f"{row.method} on {row.dataset}, {row.protocol}, {row.preset}, seed {row.seed}", "bold")
+        say(console, f"{row.status}{f': {row.message}' if row.message else ''}", _STYLES[row.status])
+        for warning in result.get("warnings") or []:
+            say(console, f"warning: {warning}", "yellow")
+        say(console, f"folder:   {row.folder}")
+    say(console, f"\nsettings: {_settings(row)}")
+    said = yaml.safe_dump(dict(result["conditions"]), sort_keys=False, allow_unicode=True, default_flow_style=None)
+    say(console, f"\nconditions:\n{said.rstrip()}")
+
+
+@app.command("rm")
+def remove_runs(
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(help="Folders, ids or names of runs; * stands for anything.", autocompletion=completion.runs),
+    ] = None,
+    teachers: Annotated[
+        bool, typer.Option("--teachers", help="Remove the teachers that no run uses, then, too.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    out: Out = None,
+) -> None:
+    """Removes runs, and says what that frees. What another process is making stays, and so does what is no run."""
+    from rich.filesize import decimal
+
+    from kdbench.results.overview import overview
+    from kdbench.results.removal import meant, remove, unused_teachers
+
+    if not runs and not teachers:
+        raise UsageError("which runs? none is named", hint="See them: kdbench runs list; unused teachers: --teachers")
+    root = runs_folder(out)
+    console = console_for()
+    doomed = meant(runs or [], overview(root), root)
+    going = [row.folder for row in doomed]
+    unused = unused_teachers(root, going) if teachers else []
+    if not doomed and not unused:
+        say(console, "nothing to remove: every teacher is used")
+        return
+    for folder in [*going, *(each.folder for each in unused)]:
+        say(console, str(folder.relative_to(root)))
+    what = " and ".join([counted(len(doomed), "run")] * bool(doomed) + [counted(len(unused), "teacher")] * bool(unused))
+    size = decimal(sum(row.size_bytes for row in doomed) + sum(each.size_bytes for each in unused))
+    if not yes:
+        try:
+            agreed = typer.confirm(f"Remove {what}, {size}?")
+        except typer.Abort:
+            raise UsageError(
+                "nothing is removed without an answer", hint="Add --yes to remove without asking."
+            ) from None
+        if not agreed:
+            say(console, "nothing is removed")
+            return
+    gone = list(remove([*going, *(each.folder for each in unused)], root))
+    say(console, f"removed {what}, {size}, from {root}" if gone else "nothing is removed")
+
+
+def _csv(rows: Sequence[RunRow]) -> str:
+    held = [row.plain() for row in rows]
+    file = io.StringIO()
+    keys = list(held[0]) if held else ["folder"]
+    writer = csv.DictWriter(file, keys, lineterminator="\n")
+    writer.writeheader()
+    for row in held:
+        settings = row["settings"]
+        writer.writerow(row | {"settings": "" if settings is None else json.dumps(settings, ensure_ascii=False)})
+    return file.getvalue()
+
+
+def _show(rows: Sequence[RunRow], root: Path, console: Console) -> None:
+    """A line a run; what all have in common stands above, and settings below, so that a terminal's width is enough."""
+    from rich.filesize import decimal
+
+    if not rows:
+        say(console, f"no such run in {root}")
+        return
+    sound = [row for row in rows if row.method]
+    if sound:
+        common = [key for key in _ALIKE if len({getattr(row, key) for row in sound}) == 1]
+        shared = _shared(sound)
+        say(console, " · ".join([str(root), *(str(getattr(sound[0], key)) for key in common)]), "bold")
+        if shared:
+            say(console, f"all with {settings_text(shared)}", "dim")
+        own = [key for key in _ALIKE if key not in common]
+        _show_table(sound, own, shared, console)
+    for row in rows:
+        if not row.method:
+            say(console, f"{row.status}: {row.folder.name}: {row.message}", _STYLES[row.status])
+    whole = decimal(sum(row.size_bytes for row in rows))
+    say(console, f"{counted(len(rows), 'run')}, {whole}; one of them: kdbench runs show ID", "dim")
+
+
+def _show_table(rows: Sequence[RunRow], own: Sequence[str], shared: Mapping[str, Any], console: Console) -> None:
+    from rich.filesize import decimal
+
+    now = datetime.datetime.now(datetime.UTC)
+    columns = {
+        "id": [row.id for row in rows],
+        "name": [row.name for row in rows],
+        "method": [row.method for row in rows],
+        **{"data set" if key == "dataset" else key: [str(getattr(row, key)) for row in rows] for key in own},
+        "seed": [str(row.seed) for row in rows],
+        "status": [row.status for row in rows],
+        "accuracy": ["" if row.accuracy is None else f"{100 * row.accuracy:.2f}" for row in rows],
+        "age": [_age(now - row.made) for row in rows],
+        "size": [decimal(row.size_bytes) for row in rows],
+    }
+    held = {title: list(map(printed, cells)) for title, cells in columns.items() if any(cells)}
+    widths = {title: max(map(len, (title, *cells))) for title, cells in held.items()}
+
+    def line(cells: Mapping[str, str]) -> str:
+        padded = (cells[key].rjust(widths[key]) if key in _RIGHT else cells[key].ljust(widths[key]) for key in held)
+        return "  ".join(padded).rstrip()
+
+    say(console, line({title: title for title in held}), "dim")
+    for place, row in enumerate(rows):
+        text = line({title: cells[place] for title, cells in held.items()})
+        settings = settings_text({key: each for key, each in (row.settings or {}).items() if key not in shared})
+        if settings and not console.is_terminal:
+            text += f"  [{settings}]"
+        say(console, text, _STYLES[row.status])
+        if settings and console.is_terminal:
+            indent = " " * (widths["id"] + 2)
+            wrapped = textwrap.wrap(
+                f"[{printed(settings)}]", console.width, initial_indent=indent, subsequent_indent=f"{indent} "
+            )
+            say(console, "\n".join(wrapped), "dim")
+
+
+def _shared(rows: Sequence[RunRow]) -> dict[str, Any]:
+    """The settings in which all runs differ alike from their recipes."""
+    first, *rest = (row.settings or {} for row in rows)
+    return {key: value for key, value in first.items() if rest and all(each.get(key) == value for each in rest)}
+
+
+def _settings(row: RunRow) -> str:
+    if row.settings is None:
+        return "this kdbench ships no such recipe to compare them with"
+    return settings_text(row.settings) or "those of the recipe"
+
+
+def _age(passed: datetime.timedelta) -> str:
+    seconds = max(0, int(passed.total_seconds()))
+    for length, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= length:
+            return f"{seconds // length} {unit}"
+    return f"{seconds} s"

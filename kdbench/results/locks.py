@@ -1,0 +1,25 @@
+"""Whether another process is at a run's or a teacher's folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+LOCK = ".lock"
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a process holds the lock of a run's or a teacher's folder."""
+    path = folder / LOCK
+    if not path.is_file():
+        return False
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    except OSError:
+        return False
+    lock.release()
+    return False

@@ -1,0 +1,70 @@
+"""What a shell offers after Tab, asked for as a shell asks."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from made_runs import make_run
+
+from kdbench.results.naming import rename
+
+
+def offered(words: str, **environment: str) -> set[str]:
+    """What bash is offered for the last word of a command line."""
+    asked = {
+        "_KDBENCH_COMPLETE": "complete_bash",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split(" ")) - 1),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", "from kdbench.cli import main; main()"],
+        env={**os.environ, **asked, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stderr == ""
+    return set(done.stdout.split("\n")) - {""}
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("kdbench ru", {"run", "runs"}),
+        ("kdbench runs ", {"list", "show", "rm"}),
+        ("kdbench run --method student_on", {"student_only", "student_only_sensor"}),
+        ("kdbench run --dataset utd", {"utd_mhad"}),
+        ("kdbench run --suite los", {"losses"}),
+        ("kdbench run --set student.losses.rk", {"student.losses.rkd.weight="}),
+        ("kdbench search --method hinton_random_teacher_", {"hinton_random_teacher_raw"}),
+        ("kdbench describe pk", {"pkt", "pkt_raw"}),
+        ("kdbench data prepare motion", {"motionsim"}),
+    ],
+)
+def test_names_are_completed(words: str, expected: set[str]) -> None:
+    assert offered(words) == expected
+
+
+def test_runs_are_completed_by_folder_and_by_name(tmp_path: Path) -> None:
+    make_run(tmp_path, "rkd", folder="rkd-x-s0-0123456789")
+    rename(make_run(tmp_path, "pkt", folder="pkt-x-s0-aaaaaaaaaa"), "regular")
+    assert offered("kdbench runs show r", KDBENCH_HOME=str(tmp_path)) == {"rkd-x-s0-0123456789", "regular"}
+    assert offered(f"kdbench runs rm --out {tmp_path} pk") == {"pkt-x-s0-aaaaaaaaaa"}
+
+
+def test_a_script_can_be_shown_and_installed(tmp_path: Path) -> None:
+    environment = {**os.environ, "HOME": str(tmp_path), "SHELL": "/bin/bash"}
+    shown = subprocess.run(
+        [sys.executable, "-c", "from kdbench.cli import main; main()", "--show-completion", "bash"],
+        env=environment | {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert "_KDBENCH_COMPLETE=complete_bash" in shown.stdout
