@@ -8,6 +8,7 @@ import timm
 from timm.models.swin_transformer import checkpoint_filter_fn
 from torch import Tensor
 
+from kdbench.encoders import checkpoint_file
 from kdbench.encoders import weights as pretraining
 from kdbench.encoders.base import Encoder
 from kdbench.errors import UsageError
@@ -24,7 +25,7 @@ class SwinT(Encoder):
 
     Args:
         in_channels: Channels of the image; pretrained kernels are fitted where it is not three.
-        weights: `pretrained` (ImageNet-1k), `random`, or the path of a safetensors file.
+        weights: `pretrained` (ImageNet-1k), `random`, or the path of a file of weights.
         image_size: S.
         drop_path: Largest rate of stochastic depth in training.
     """
@@ -46,7 +47,8 @@ class SwinT(Encoder):
             path = (
                 pretraining.hub_file(REPOSITORY, FILE, encoder="swin_t") if weights == "pretrained" else Path(weights)
             )
-            state = checkpoint_filter_fn(pretraining.read(path), self.backbone)
+            held = checkpoint_file.read(path)
+            state = checkpoint_filter_fn(checkpoint_file.unwrapped(held, self.backbone, str(path)), self.backbone)
             pretraining.load(self.backbone, state, origin=str(path), input_weight="patch_embed.proj.weight")
             self.pretrained = f"{REPOSITORY} (ImageNet-1k)" if weights == "pretrained" else pretraining.provenance(path)
 

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from kdbench.encoders import checkpoint_file
 from kdbench.encoders import weights as pretraining
 from kdbench.encoders.base import Encoder
 from kdbench.encoders.chain import Chain, NotAChain, chain_of
@@ -60,8 +61,8 @@ class TimmEncoder(Encoder):
 
     Args:
         in_channels: Channels of the image; pretrained kernels are fitted where it is not three.
-        weights: `pretrained` (timm's, for the tag in the name or the model's first), `random`, or the path of a
-            safetensors file.
+        weights: `pretrained` (timm's, for the tag in the name or the model's first), `random`, or the path of a file
+            of weights (safetensors, or .pth of torch.save).
         image_size: S. Models of a fixed size are built for it, others are tried with it; null takes the size that the
             model was made for.
         drop_path: Largest rate of stochastic depth in training; models without it refuse any but zero.
@@ -188,10 +189,10 @@ class TimmEncoder(Encoder):
             if config is None or not config.hf_hub_id:
                 raise UsageError(
                     f"timm has no pretrained weights for '{name}'",
-                    hint="Train it from scratch with weights: random, or name a safetensors file with weights: PATH.",
+                    hint="Train it from scratch with weights: random, or name a file with weights: PATH.",
                 )
             path = pretraining.hub_file(config.hf_hub_id, FILE, encoder=name)
-        state = pretraining.read(path)
+        state = checkpoint_file.unwrapped(checkpoint_file.read(path), self.backbone, str(path))
         module = sys.modules[type(self.backbone).__module__]
         adapt = getattr(module, "checkpoint_filter_fn", None) or getattr(module, "_filter_fn", None)
         if adapt is not None:

@@ -59,7 +59,7 @@ class TorchvisionVideo(Encoder):
 
     Args:
         in_channels: Channels of a frame; pretrained kernels are fitted where it is not three.
-        weights: `pretrained` (Kinetics-400), `random`, or the path of a safetensors file.
+        weights: `pretrained` (Kinetics-400), `random`, or the path of a file of weights.
     """
 
     model_name: ClassVar[str]
@@ -122,7 +122,7 @@ class VideoResNet(TorchvisionVideo):
 
     Args:
         in_channels: Channels of a frame; pretrained kernels are fitted where it is not three.
-        weights: `pretrained` (Kinetics-400), `random`, or the path of a safetensors file.
+        weights: `pretrained` (Kinetics-400), `random`, or the path of a file of weights.
     """
 
     first_kernel = "stem.0.weight"
@@ -154,7 +154,7 @@ class S3D(TorchvisionVideo):
 
     Args:
         in_channels: Channels of a frame; pretrained kernels are fitted where it is not three.
-        weights: `pretrained` (Kinetics-400), `random`, or the path of a safetensors file.
+        weights: `pretrained` (Kinetics-400), `random`, or the path of a file of weights.
     """
 
     first_kernel = "features.0.0.0.weight"
@@ -201,7 +201,7 @@ class Swin3d(SwinStages, TorchvisionVideo):
 
     Args:
         in_channels: Channels of a frame; pretrained kernels are fitted where it is not three.
-        weights: `pretrained` (Kinetics-400), `random`, or the path of a safetensors file.
+        weights: `pretrained` (Kinetics-400), `random`, or the path of a file of weights.
     """
 
     first_kernel = "patch_embed.proj.weight"
@@ -221,7 +221,7 @@ class MViT(TorchvisionVideo):
 
     Args:
         in_channels: Channels of a frame; pretrained kernels are fitted where it is not three.
-        weights: `pretrained` (Kinetics-400), `random`, or the path of a safetensors file.
+        weights: `pretrained` (Kinetics-400), `random`, or the path of a file of weights.
     """
 
     first_kernel = "conv_proj.weight"

@@ -23,7 +23,7 @@ class VideoSwinT(SwinStages):
 
     Args:
         in_channels: Channels of a frame; pretrained kernels are fitted where it is not three.
-        weights: `pretrained` (Kinetics-400), `random`, or the path of a safetensors file.
+        weights: `pretrained` (Kinetics-400), `random`, or the path of a file of weights.
         drop_path: Largest rate of stochastic depth in training.
     """
 

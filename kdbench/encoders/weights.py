@@ -13,11 +13,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from kdbench.errors import Unavailable, UsageError
+from kdbench.encoders import checkpoint_file
+from kdbench.errors import Unavailable, UsageError, shortened
 
 if TYPE_CHECKING:
     from torchvision.models import WeightsEnum
 
+_DERIVED = {
+    *("num_batches_tracked", "relative_position_index", "relative_coords_table", "attn_mask", "position_ids"),
+    *("inv_freq", "total_ops", "total_params"),
+}
+"""Buffers that files of other versions and tools hold or leave out: they count, or follow from a model's sizes."""
 IMAGENET_STATISTICS = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 REACH_SECONDS = 10
 
@@ -35,7 +41,7 @@ def unavailable(encoder: str, file: str, url: str, place: Path | str) -> UsageEr
     """The error for pretrained weights that are neither cached nor reachable."""
     return Unavailable(
         f"the pretrained weights of '{encoder}' are neither cached nor reachable: {file} of {url}",
-        hint=f"Put that file at {place}; or name a safetensors file with weights: PATH; "
+        hint=f"Put that file at {place}; or name a file of weights with weights: PATH; "
         "or train from scratch with weights: random.",
     )
 
@@ -78,28 +84,6 @@ def torchvision_state(entry: WeightsEnum, *, encoder: str) -> dict[str, Tensor]:
         ) from error
 
 
-def read(path: Path) -> dict[str, Tensor]:
-    """Reads a safetensors file.
-
-    Raises:
-        UsageError: There is no such file, or it is not in that format.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    if not path.is_file():
-        raise UsageError(
-            f"weights: there is no file {path}", hint="Expected random, pretrained, or the path of a safetensors file."
-        )
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise UsageError(
-            f"weights: {path} cannot be read as safetensors: {error}",
-            hint="Save them so: safetensors.torch.save_file(model.state_dict(), PATH). Pickled files are never loaded.",
-        ) from error
-
-
 def provenance(path: Path) -> str:
     """Names a weight file by its name and the start of its sha256."""
     with path.open("rb") as stream:
@@ -116,6 +100,8 @@ def load(
 ) -> None:
     """Loads a backbone's weights; a classification head among them is left out.
 
+    Buffers that the model derives from its own sizes need not be there, and may be there though the model keeps none.
+
     Args:
         model: The backbone.
         state: Its weights by name.
@@ -124,25 +110,52 @@ def load(
         head: Modules that classify: what they hold and the model does not is left out.
 
     Raises:
-        UsageError: Keys or shapes are not the model's.
+        UsageError: Keys or shapes are not the model's, or a value is not finite.
     """
-    wanted = model.state_dict()
+    wanted, derived = model.state_dict(), _derived(model)
     heads = tuple(f"{name}." for name in ([head] if isinstance(head, str) else head))
     state = {key: value for key, value in state.items() if key in wanted or not key.startswith(heads)}
+    state = {key: value for key, value in state.items() if key in wanted or key.rpartition(".")[2] not in _DERIVED}
+    state = {key: value for key, value in state.items() if key not in derived or value.shape == wanted[key].shape}
+    if not any(key in wanted for key in state):
+        first, own = next(iter(state), "nothing"), next(iter(wanted))
+        raise UsageError(
+            f"weights: {origin} is not of this encoder: none of its {len(state)} names is known; the first is "
+            f"'{shortened(first)}', and names like '{own}' were expected"
+        )
     for name in [input_weight] if isinstance(input_weight, str) else input_weight:
         if name in state and name in wanted:
             state[name] = fit_input_channels(state[name], wanted[name].shape[1])
-    wrong = [f"{key} is missing" for key in wanted if key not in state]
+    wrong = [f"{key} is missing" for key in wanted if key not in state and key not in derived]
     wrong += [f"{key} is unknown" for key in state if key not in wanted]
     wrong += [
         f"{key} is {tuple(value.shape)}, expected {tuple(wanted[key].shape)}"
         for key, value in state.items()
         if key in wanted and value.shape != wanted[key].shape
     ]
+    wrong += [f"{key} {why}" for key, value in state.items() if key in wanted and (why := _unfit(value, wanted[key]))]
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise UsageError(f"weights: {origin} does not fit the encoder: {'; '.join(wrong[:3])}{more}")
-    model.load_state_dict(state)
+    model.load_state_dict({**{key: wanted[key] for key in derived}, **state})
+
+
+def _derived(model: nn.Module) -> set[str]:
+    """Buffers that follow from a model's sizes, or only count: all whole numbers, and some by their names."""
+    return {
+        name
+        for name, buffer in model.named_buffers()
+        if not buffer.is_floating_point() or name.rpartition(".")[2] in _DERIVED
+    } & set(model.state_dict())
+
+
+def _unfit(value: Tensor, wanted: Tensor) -> str:
+    """Why a tensor cannot be taken, beside its shape; empty where it can."""
+    if wanted.is_floating_point() and (value.layout != torch.strided or not value.is_floating_point()):
+        return f"is {str(value.dtype).removeprefix('torch.')}, expected floating-point numbers"
+    if value.is_floating_point() and value.shape == wanted.shape and not bool(value.isfinite().all()):
+        return "holds values that are not finite"
+    return ""
 
 
 def load_torchvision(
@@ -154,7 +167,7 @@ def load_torchvision(
     input_weight: str,
     head: str | Sequence[str] = ("head",),
 ) -> str:
-    """Loads a video model of torchvision: its weights of Kinetics-400, or those of a safetensors file.
+    """Loads a video model of torchvision: its weights of Kinetics-400, or those of a file.
 
     Args:
         model: The backbone.
@@ -174,7 +187,8 @@ def load_torchvision(
         load(model, torchvision_state(entry, encoder=encoder), origin=entry.url, input_weight=input_weight, head=head)
         return f"{entry} (Kinetics-400)"
     path = Path(weights)
-    load(model, read(path), origin=str(path), input_weight=input_weight, head=head)
+    state = checkpoint_file.unwrapped(checkpoint_file.read(path), model, str(path))
+    load(model, state, origin=str(path), input_weight=input_weight, head=head)
     return provenance(path)
 
 

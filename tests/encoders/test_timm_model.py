@@ -146,7 +146,7 @@ def test_a_file_with_a_head_is_loaded_without_it(name, tmp_path):
 def test_a_file_of_another_model_is_refused(tmp_path):
     path = tmp_path / "other.safetensors"
     save_file(made("regnetx_002").backbone.state_dict(), path)
-    with pytest.raises(UsageError, match="does not fit the encoder"):
+    with pytest.raises(UsageError, match="is not of this encoder"):
         made("resnet10t", weights=str(path))
 
 
