@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -13,13 +14,18 @@ import numpy as np
 
 from kdbench import plain_yaml
 from kdbench.board import private
-from kdbench.board.entry import COLUMNS, content_id, load, place
+from kdbench.board.consistency import HONEST, MIN_SEEDS
+from kdbench.board.entry import Entry, content_id, load, place
+from kdbench.board.files import VERIFICATION, read_bytes
 from kdbench.board.picture import picture_of
+from kdbench.board.predictions import COLUMNS
 from kdbench.board.schema import ENVIRONMENT, PICTURE, PREDICTIONS, RECIPE, RESULT, SCHEMA_VERSION, Submission
+from kdbench.board.staging import move_in, staged
 from kdbench.board.trials import card_of
-from kdbench.board.verify import HONEST, MIN_SEEDS, cell_of, differences, problems_of
-from kdbench.errors import DataError, UsageError
-from kdbench.results.files import read_jsonl, write_bytes, write_json
+from kdbench.board.verify import cell_of, differences, problems_of
+from kdbench.errors import DataError, KdbenchError, UsageError
+from kdbench.files import unwritable
+from kdbench.results.files import read_jsonl, write_bytes
 from kdbench.results.store import FINISHED, StoredRun, stored_run
 from kdbench.validation import checked
 from kdbench.wording import counted
@@ -27,12 +33,13 @@ from kdbench.wording import counted
 _LISTED = 4
 
 
-def add(runs: Sequence[Path], board: Path) -> Path:
+def add(runs: Sequence[Path], board: Path, *, by: str | None = None) -> Path:
     """Writes a submission.
 
     Args:
         runs: Folders of finished runs: one method, one set of conditions, the seeds 0 … N−1.
-        board: The board.
+        board: The board; its folder is made where it is not there.
+        by: Who submits it; nobody is named by default.
 
     Returns:
         The submission's folder. The same runs give the same one. A Grad-CAM picture comes along where a run was
@@ -47,22 +54,36 @@ def add(runs: Sequence[Path], board: Path) -> Path:
     stored = sorted((stored_run(Path(folder)) for folder in runs), key=lambda run: run.seed)
     _check_alike(stored)
     files = _files(stored)
-    content = _content(stored, files)
+    content = _content(stored, files, by)
     _check_private(content, files)
     result = checked(Submission, content, "these runs do not make a submission", error=DataError)
-    folder = board / "submissions" / place(result)
-    if (folder / RESULT).is_file():
-        return folder
-    _check_free(result, folder.parent)
-    for name, data in files.items():
-        write_bytes(folder / name, data)
-    write_json(folder / RESULT, content)
-    problems = problems_of(folder)
-    if problems:
-        for path in folder.iterdir():
-            path.unlink()
-        folder.rmdir()
-        raise DataError("these runs do not make a submission that verifies:\n" + "\n".join(f"- {p}" for p in problems))
+    root = board / "submissions"
+    try:
+        return _put(root, result, files | {RESULT: (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()})
+    except OSError as error:
+        raise unwritable(error, root, elsewhere="--to FOLDER puts submissions elsewhere.") from error
+
+
+def _put(root: Path, result: Submission, files: Mapping[str, bytes]) -> Path:
+    """Writes a submission aside, checks it there, and gives it its place when it is whole."""
+    folder = root / place(result)
+    with staged(root, "add") as aside:
+        made = aside / place(result)
+        for name, data in files.items():
+            write_bytes(made / name, data)
+        problems = problems_of(made)
+        if problems:
+            lines = "\n".join(f"- {problem}" for problem in problems)
+            raise DataError(f"these runs do not make a submission that verifies:\n{lines}")
+        _check_free(load(made), folder.parent)
+        if folder.is_dir() and not folder.is_symlink():
+            if not problems_of(folder):
+                return folder
+            # The same content, damaged or never finished: only the record of a training again is kept.
+            with contextlib.suppress(KdbenchError):
+                write_bytes(made / VERIFICATION, read_bytes(folder, VERIFICATION))
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        move_in(made, folder, left=aside)
     return folder
 
 
@@ -120,11 +141,13 @@ def _without_drawn(conditions: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in conditions.items() if key not in drawn}
 
 
-def _check_free(result: Submission, folder: Path) -> None:
+def _check_free(entry: Entry, folder: Path) -> None:
     """Two results of the same cell cannot both stand; which of them to keep is for people to choose."""
     for path in sorted(folder.glob(f"*/{RESULT}")):
+        if path.parent.name == entry.result.id:
+            continue
         try:
-            taken = cell_of(load(path.parent).result) == cell_of(result)
+            taken = cell_of(load(path.parent)) == cell_of(entry)
         except DataError:
             # A broken one is named when the board is verified.
             continue
@@ -172,7 +195,7 @@ def _predictions(runs: Sequence[StoredRun]) -> bytes:
     return buffer.getvalue()
 
 
-def _content(runs: Sequence[StoredRun], files: Mapping[str, bytes]) -> dict[str, Any]:
+def _content(runs: Sequence[StoredRun], files: Mapping[str, bytes], by: str | None) -> dict[str, Any]:
     first = runs[0].result
     options = first["conditions"].get("data", {}).get("options") or {}
     classes = card_of(first["dataset"], options).class_names
@@ -184,6 +207,8 @@ def _content(runs: Sequence[StoredRun], files: Mapping[str, bytes]) -> dict[str,
         **{key: first[key] for key in ("dataset", "protocol", "preset", "conditions")},
         "classes": list(classes),
         "plugins": list(first.get("plugins") or ()),
+        # Left out where nobody is named, so that such submissions keep their ids.
+        **({"submitted_by": by} if by else {}),
         "seeds": [_seed(run) for run in runs],
         "files": {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())},
     }

@@ -6,8 +6,6 @@ import base64
 import hashlib
 import json
 import shlex
-import shutil
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,9 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from kdbench import __version__, resources
 from kdbench.board import charts, downloads
-from kdbench.board.entry import found, read_bytes, slug
+from kdbench.board.entry import found, slug
+from kdbench.board.files import read_bytes
+from kdbench.board.picture import plain
 from kdbench.board.readings import difference, reading, signed
 from kdbench.board.schema import PICTURE
+from kdbench.board.staging import move_in, staged
 from kdbench.board.tables import Protocol, Row, Table, protocols, sees
 from kdbench.board.tier import Tier
 from kdbench.board.trials import card_of
@@ -73,16 +74,12 @@ def build(board: Path, out: Path) -> Site:
         )
     groups = protocols(checked)
     place = out.absolute()
-    fresh = place.with_name(f".{place.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
-        _write(groups, fresh)
-        if place.exists():
-            shutil.rmtree(place)
-        fresh.replace(place)
+        with staged(place.parent, place.name) as aside:
+            _write(groups, aside / "site")
+            move_in(aside / "site", place, left=aside)
     except OSError as error:
         raise unwritable(error, out) from error
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
     return Site(out, len(checked), sum(len(group.tables) for group in groups))
 
 
@@ -219,7 +216,7 @@ def _picture(row: Row) -> str | None:
     """The Grad-CAM picture as a data address; None where the submission brings none."""
     if PICTURE not in row.entry.result.files:
         return None
-    data = read_bytes(row.entry.folder, PICTURE)
+    data = plain(read_bytes(row.entry.folder, PICTURE))
     return f"data:image/png;base64,{base64.b64encode(data).decode()}"
 
 

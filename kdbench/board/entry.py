@@ -1,76 +1,32 @@
-"""Where a submission lies, how it is named by its content, and how its files are read."""
+"""Where a submission lies, how it is named by its content, and what it holds."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from kdbench import plain_yaml
-from kdbench.board.schema import (
-    ENVIRONMENT,
-    PICTURE,
-    PREDICTIONS,
-    RECIPE,
-    RESULT,
-    SCHEMA_VERSION,
-    Environment,
-    Submission,
-)
+from kdbench.board.files import check_depth, read_bytes, read_json
+from kdbench.board.predictions import Predictions, read_predictions
+from kdbench.board.schema import ENVIRONMENT, RECIPE, RESULT, SCHEMA_VERSION, Environment, Submission
 from kdbench.errors import DataError, UsageError
 from kdbench.recipe import Recipe
 from kdbench.validation import in_a_line
-from kdbench.wording import counted
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-VERIFICATION = "verification.json"
-"""Written after a submission was trained again; no part of its content."""
-MOST_BYTES = {
-    RESULT: 16 * 2**20,
-    PREDICTIONS: 256 * 2**20,
-    RECIPE: 64 * 2**10,
-    ENVIRONMENT: 2**20,
-    PICTURE: 512 * 2**10,
-    VERIFICATION: 2**20,
-}
-"""The largest size of each file; an honest one has a small part of it."""
-COLUMNS = ("seed", "trial", "label", "shuffle", "logits")
-_MOST_UNPACKED = 2**31
-_LONGEST_TRIAL = 200
+_LEVELS = 4
+"""Folders below `submissions/`: data set, protocol, method, id."""
+_DEEPEST_FOLDER = 8
+_MOST_FOLDERS = 100_000
 _ENVIRONMENTS = TypeAdapter(tuple[Environment, ...])
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """The rows of `predictions.parquet`.
-
-    Attributes:
-        seed: `(N,)`.
-        trial: `(N,)`, strings.
-        label: `(N,)`.
-        shuffle: `(N,)`: number of the order in which the test part was seen; 0 where that does not matter.
-        logits: `(N, K)`.
-    """
-
-    seed: np.ndarray
-    trial: np.ndarray
-    label: np.ndarray
-    shuffle: np.ndarray
-    logits: np.ndarray
-
-    def at(self, rows: np.ndarray) -> Predictions:
-        """Some of the rows, by a mask or by positions."""
-        return Predictions(*(values[rows] for values in (self.seed, self.trial, self.label, self.shuffle, self.logits)))
 
 
 @dataclass(frozen=True)
@@ -93,7 +49,7 @@ class Entry:
         Raises:
             DataError: The file is missing, broken, or has other columns.
         """
-        return read_predictions(self.folder)
+        return read_predictions(self.folder, len(self.result.classes))
 
     @cached_property
     def environments(self) -> tuple[Environment, ...]:
@@ -120,10 +76,20 @@ class Entry:
             content = plain_yaml.parse(self.recipe_text, RECIPE)
         except UsageError as error:
             raise DataError(error.message) from error
+        check_depth(content, RECIPE)
         try:
             return Recipe.model_validate(content)
         except ValidationError as error:
             raise DataError(f"{RECIPE} is no resolved recipe: {in_a_line(error, Recipe, content)}") from error
+
+    @cached_property
+    def settings(self) -> str:
+        """What a recipe sets, as comparable text, without its name and what it says of itself.
+
+        Raises:
+            DataError: As `recipe`.
+        """
+        return json.dumps(self.recipe.model_dump(mode="json", exclude={"name", "summary", "source"}), sort_keys=True)
 
     @cached_property
     def recipe_text(self) -> str:
@@ -138,41 +104,6 @@ class Entry:
             raise DataError(f"{RECIPE} is no text: {error}") from error
 
 
-def read_bytes(folder: Path, name: str) -> bytes:
-    """Reads a file of a submission.
-
-    Raises:
-        DataError: It is missing, a link, or larger than any honest one.
-    """
-    path = folder / name
-    if path.is_symlink():
-        raise DataError(f"{name} is a link, expected a file")
-    if not path.is_file():
-        raise DataError(f"{name} is missing")
-    most, size = MOST_BYTES[name], path.stat().st_size
-    if size > most:
-        raise DataError(f"{name} has {counted(size, 'byte')}, expected at most {most}")
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{name} cannot be read: {error.strerror}") from error
-
-
-def read_json(folder: Path, name: str) -> Any:
-    """Reads a JSON file of a submission.
-
-    Raises:
-        DataError: As `read_bytes`; or it is not JSON, or holds a number that is not finite or half a character.
-    """
-    try:
-        content = json.loads(read_bytes(folder, name))
-        # Python's reader takes NaN, 1e999 and lone surrogates, which nobody could write down again.
-        json.dumps(content, allow_nan=False, ensure_ascii=False).encode()
-        return content
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{name} is not valid JSON: {error}") from error
-
-
 def place(result: Submission) -> Path:
     """Folder of a submission below `submissions/`."""
     return Path(slug(result.dataset), slug(result.protocol), slug(result.method), result.id)
@@ -185,8 +116,13 @@ def slug(text: str) -> str:
 
 def content_id(content: Mapping[str, Any]) -> str:
     """The id of a `result.json`: a hash of everything in it but the id."""
+    return content_sha256(content)[:12]
+
+
+def content_sha256(content: Mapping[str, Any]) -> str:
+    """The whole hash of which an id is the start: two contents with one id can be made, with one hash they cannot."""
     rest = {key: value for key, value in content.items() if key != "id"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:12]
+    return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def board_folder(given: Path | None) -> Path:
@@ -197,14 +133,45 @@ def board_folder(given: Path | None) -> Path:
     """
     folder = given or Path("leaderboard")
     if not folder.is_dir():
-        raise UsageError(f"there is no board in {folder}", hint="Name its folder: --board DIR")
+        raise UsageError(f"there is no board in {folder}", hint="Name its folder: --board FOLDER")
     return folder
 
 
 def found(board: Path) -> list[Path]:
-    """Folders of all submissions of a board, sorted: whatever holds a file below `submissions/` at its depth."""
-    root = board / "submissions"
-    return sorted({path.parent for path in root.glob("*/*/*/*/*")} | {path.parent for path in root.rglob(RESULT)})
+    """Folders of all submissions of a board, sorted.
+
+    One is whatever holds a `result.json`, whatever lies at the depth of a submission, and every link, which is
+    followed nowhere. Names that begin with a dot are what an unfinished `add` left.
+
+    Raises:
+        UsageError: There are more folders than any board has.
+    """
+    return sorted(_walk(board / "submissions", everything=True))
+
+
+def _walk(top: Path, *, everything: bool) -> Iterator[Path]:
+    """Folders that hold a `result.json`; with `everything`, whatever else may be meant as a submission too."""
+    folders, seen = [(top, 0)], 0
+    while folders:
+        here, depth = folders.pop()
+        seen += 1
+        if seen > _MOST_FOLDERS:
+            raise UsageError(f"{top} holds more than {_MOST_FOLDERS} folders, which no board does")
+        try:
+            held = [each for each in os.scandir(here) if not each.name.startswith(".")]
+        except OSError:
+            # One that is not there holds nothing; one that may not be read is named when it is loaded.
+            if depth and everything:
+                yield here
+            continue
+        if any(each.name == RESULT for each in held) or (everything and held and depth == _LEVELS):
+            yield here
+        for each in held:
+            if each.is_symlink():
+                if everything and depth < _LEVELS:
+                    yield Path(each.path)
+            elif each.is_dir(follow_symlinks=False) and depth < _DEEPEST_FOLDER:
+                folders.append((Path(each.path), depth + 1))
 
 
 def below(paths: list[Path]) -> Iterator[Path]:
@@ -214,7 +181,7 @@ def below(paths: list[Path]) -> Iterator[Path]:
         UsageError: A path holds none.
     """
     for path in paths:
-        folders = [path] if (path / RESULT).is_file() else sorted(p.parent for p in path.rglob(RESULT))
+        folders = [path] if os.path.lexists(path / RESULT) else sorted(_walk(path, everything=False))
         if not folders:
             raise UsageError(f"there is no submission in {path}: none of its folders holds a {RESULT}")
         yield from folders
@@ -238,51 +205,3 @@ def load(folder: Path) -> Entry:
     except ValidationError as error:
         told = in_a_line(error, Submission, content)
         raise DataError(f"{RESULT} is not what its schema says: {told}") from error
-
-
-def read_predictions(folder: Path) -> Predictions:
-    """Reads a submission's `predictions.parquet`.
-
-    Raises:
-        DataError: It is missing, broken or too large, or has other columns, a null, or rows of unlike numbers of
-            logits.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        file = pq.ParquetFile(pa.BufferReader(read_bytes(folder, PREDICTIONS)))
-        groups = (file.metadata.row_group(number) for number in range(file.num_row_groups))
-        if sum(group.total_byte_size for group in groups) > _MOST_UNPACKED:
-            raise DataError(f"{PREDICTIONS} is too large when it is unpacked")
-        # Single-threaded: the files are small, and a pool costs more than it saves.
-        held: pa.Table = file.read(use_threads=False)
-    except (OSError, ValueError, NotImplementedError, pa.ArrowException) as error:
-        raise DataError(f"{PREDICTIONS} cannot be read: {type(error).__name__}: {error}") from error
-    if sorted(held.column_names) != sorted(COLUMNS):
-        raise DataError(f"{PREDICTIONS} has the columns {', '.join(held.column_names)}; expected {', '.join(COLUMNS)}")
-    try:
-        return _plain(held)
-    except (ValueError, TypeError, AttributeError, NotImplementedError, pa.ArrowException) as error:
-        raise DataError(f"{PREDICTIONS} is not a table of predictions: {error}") from error
-
-
-def _plain(held: pa.Table) -> Predictions:
-    seed, trial, label, shuffle, logits = (held[name].combine_chunks() for name in COLUMNS)
-    if any(column.null_count for column in (seed, trial, label, shuffle, logits)):
-        raise ValueError("a value is missing")
-    names = trial.to_pylist()
-    if not all(isinstance(name, str) and len(name) <= _LONGEST_TRIAL for name in names):
-        raise ValueError(f"the trials are not names of at most {_LONGEST_TRIAL} letters")
-    lengths = np.asarray(logits.value_lengths())
-    if len(lengths) == 0 or (lengths != lengths[0]).any():
-        raise ValueError("the rows have unlike numbers of logits, or there is none")
-    values = logits.flatten().to_numpy(zero_copy_only=False).reshape(len(lengths), -1)
-    integers = [np.asarray(column).astype(np.int64, casting="safe") for column in (seed, label, shuffle)]
-    return Predictions(
-        integers[0],
-        np.array(names, dtype=str),
-        integers[1],
-        integers[2],
-        values.astype(np.float32, casting="same_kind"),
-    )

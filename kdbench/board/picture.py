@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import struct
 from typing import TYPE_CHECKING
 
-from kdbench.board.entry import MOST_BYTES
+from kdbench.board.files import MOST_BYTES
+from kdbench.board.reading import arrays
 from kdbench.board.schema import PICTURE
 from kdbench.errors import DataError
 from kdbench.explanation.scores import read_scores
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
 _LONGEST_SIDE = 4000
+_MOST_PIXELS = 8 * 10**6
+_EXPECTED = f"expected at most {_LONGEST_SIDE} a side and {_MOST_PIXELS} in all"
 
 
 def picture_of(run: StoredRun) -> bytes | None:
@@ -55,6 +59,12 @@ def plain(data: bytes) -> bytes:
     Raises:
         DataError: It is no whole PNG, or it is larger than what a submission may hold.
     """
+    (pixels,) = arrays(PICTURE, data)
+    return pixels.tobytes()
+
+
+def redrawn(data: bytes) -> bytes:
+    """A PNG drawn anew, in the process that calls; as `plain`."""
     buffer = io.BytesIO()
     _decoded(data).save(buffer, "PNG", optimize=True)
     made = buffer.getvalue()
@@ -69,16 +79,19 @@ def check_picture(data: bytes) -> None:
     Raises:
         DataError: As `plain`.
     """
-    _decoded(data)
+    plain(data)
 
 
 def _decoded(data: bytes) -> Image.Image:
     from PIL import Image
 
     try:
+        # What the header says is read first, and no pixel is unpacked where it says too much.
         with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
-            if max(picture.size) > _LONGEST_SIDE:
-                raise DataError(f"{PICTURE} has {picture.size} pixels, expected at most {_LONGEST_SIDE} a side")
+            if max(picture.size) > _LONGEST_SIDE or picture.size[0] * picture.size[1] > _MOST_PIXELS:
+                raise DataError(f"{PICTURE} has {picture.size[0]} x {picture.size[1]} pixels, {_EXPECTED}")
+            if (frames := getattr(picture, "n_frames", 1)) > 1:
+                raise DataError(f"{PICTURE} has {frames} frames, expected one")
             return picture.convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, OverflowError, struct.error) as error:
         raise DataError(f"{PICTURE} is no whole PNG: {error}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
@@ -19,6 +20,7 @@ PICTURE: Final = "grad_cam.png"
 # Without control characters, and without those that turn the direction of the text around them.
 _LINE = r"^[^\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]*$"
 _LARGE = 1e18
+_MOST_CONDITIONS = 32 * 2**10
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Finite = Annotated[float, Field(ge=-_LARGE, le=_LARGE)]
@@ -26,6 +28,7 @@ Amount = Annotated[float, Field(ge=0, le=_LARGE)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=_LINE)]
 Sentence = Annotated[str, Field(max_length=1000, pattern=_LINE)]
+Person = Annotated[str, Field(min_length=1, max_length=100, pattern=_LINE)]
 File = Literal["predictions.parquet", "recipe.yaml", "environment.json", "grad_cam.png"]
 
 
@@ -46,13 +49,13 @@ class Metrics(_Strict):
         shuffles: How many orders of the test part the metrics are averaged over; 1 where batch mates do not matter.
     """
 
-    n: int = Field(ge=1)
+    n: int = Field(ge=1, le=10**7)
     accuracy: Share
     macro_f1: Share
     weighted_f1: Share
     ece: Share
     per_class_recall: dict[Name, Share | None]
-    shuffles: int = Field(default=1, ge=1)
+    shuffles: int = Field(default=1, ge=1, le=1000)
 
 
 class Epoch(_Strict):
@@ -93,7 +96,7 @@ class Claims(_Strict):
 class SeedResult(_Strict):
     """One seed."""
 
-    seed: int = Field(ge=0)
+    seed: int = Field(ge=0, le=10**6)
     metrics: Metrics
     claims: Claims
 
@@ -139,8 +142,11 @@ class Conditions(BaseModel):
 
 
 def _conditions(value: dict[str, Any]) -> dict[str, Any]:
-    # Kept as they are, since they are compared and hashed as a whole.
+    # Kept as they are, since they are compared and hashed as a whole; and shown on every page.
     Conditions.model_validate(value)
+    size = len(json.dumps(value))
+    if size > _MOST_CONDITIONS:
+        raise ValueError(f"they take {counted(size, 'byte')}, expected at most {_MOST_CONDITIONS}")
     return value
 
 
@@ -181,6 +187,7 @@ class Submission(_Strict):
         classes: Class names in the order of the labels and of the logits.
         conditions: All that must be equal for two results to stand in one ranking.
         plugins: Parts, recipes and readers that kdbench does not ship, with the hash of their source.
+        submitted_by: Who submits it, where they say so: their own training again is not one by others.
         seeds: One result a seed, from seed 0 on.
         files: sha256 of every other file of the submission, by name.
     """
@@ -195,8 +202,9 @@ class Submission(_Strict):
     preset: Name
     classes: tuple[Name, ...] = Field(min_length=2, max_length=10_000)
     conditions: Annotated[dict[str, Any], AfterValidator(_conditions), WithJsonSchema(Conditions.model_json_schema())]
-    plugins: tuple[Plugin, ...] = ()
-    seeds: tuple[SeedResult, ...] = Field(min_length=1, max_length=1000)
+    plugins: Annotated[tuple[Plugin, ...], Field(max_length=100)] = ()
+    submitted_by: Person | None = None
+    seeds: tuple[SeedResult, ...] = Field(min_length=1, max_length=100)
     files: dict[File, Sha256]
 
     @property

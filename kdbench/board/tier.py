@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import datetime
+import unicodedata
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
-from kdbench.board.entry import VERIFICATION, Entry, read_json
-from kdbench.board.schema import Environment, Share
+from kdbench.board.entry import Entry, content_sha256
+from kdbench.board.files import VERIFICATION, read_json
+from kdbench.board.schema import RESULT, Environment, Person, Sha256, Share
 from kdbench.errors import DataError, KdbenchError
 from kdbench.validation import checked
 
+LARGEST_TOLERANCE = 0.1
+"""A difference of accuracy at a seed above which nothing was confirmed."""
+
 
 class Tier(StrEnum):
-    """The three tiers, weakest first."""
+    """How a submission was verified, weakest first."""
 
     REPORTED = "reported"
     """Its metrics follow from its predictions at most; which trials and labels are right, nobody could check."""
     RESCORED = "re-scored"
     """Its metrics follow from its predictions, on the very trials and labels that the data set's card names."""
     RERUN = "re-run"
-    """Somebody else trained it again and came to the same accuracy."""
+    """Somebody else trained it again, from nothing, and came to the same accuracy."""
+
+    @property
+    def label(self) -> str:
+        """The same for a reader."""
+        return {"reported": "unverified", "re-scored": "re-scored from predictions"}.get(self, "retrained by others")
 
 
 class Again(BaseModel):
@@ -37,25 +47,31 @@ class Again(BaseModel):
 class Verification(BaseModel):
     """What was found when a submission was trained again: `verification.json`.
 
-    It counts for as much as the person who commits it; the board's history names them.
+    It counts for as much as the person that it names; the board's history says who committed it.
 
     Attributes:
         schema_version: Of this file.
         id: The submission's.
+        content_sha256: Hash of the submission's whole content, of which the id is the start.
+        by: Who trained it again.
         tier: Always `re-run`.
         tolerance: The largest difference of accuracy at a seed that was accepted.
         seeds: What each seed came to.
-        environment: Where the last seed was trained again.
-        date: When, in UTC.
+        environment: Where the last seed was trained again: platform, device, threads, and the versions of libraries.
+        started: When the first training began, in UTC.
+        date: When the last one ended, in UTC.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     id: str
+    content_sha256: Sha256
+    by: Person
     tier: Literal["re-run"] = "re-run"
-    tolerance: Share
+    tolerance: Annotated[float, Field(ge=0, le=LARGEST_TOLERANCE)]
     seeds: dict[int, Again]
     environment: Environment
+    started: datetime.datetime
     date: datetime.date
 
     @property
@@ -75,12 +91,27 @@ def verification(entry: Entry) -> Verification | None:
         return None
     content = read_json(entry.folder, VERIFICATION)
     held = checked(Verification, content, f"{VERIFICATION} is not what its schema says", error=DataError)
-    if held.id != entry.result.id:
-        raise DataError(f"{VERIFICATION} belongs to the submission {held.id!r}, not to {entry.result.id}")
+    own = content_sha256(read_json(entry.folder, RESULT))
+    if held.id != entry.result.id or held.content_sha256 != own:
+        raise DataError(f"{VERIFICATION} belongs to the submission {held.id!r} with another content than this one's")
+    now = datetime.datetime.now(datetime.UTC)
+    if held.date > now.date() + datetime.timedelta(days=1) or held.date < held.started.date():
+        raise DataError(f"{VERIFICATION} has a date that cannot be: begun {held.started.date()}, ended {held.date}")
     then = {each.seed: each.metrics.accuracy for each in entry.result.seeds}
     if {seed: each.then for seed, each in held.seeds.items()} != then or held.largest > held.tolerance:
         raise DataError(f"{VERIFICATION} does not cover every seed within its tolerance")
     return held
+
+
+def own_rerun(entry: Entry, record: Verification) -> bool:
+    """Whether the submitter trained it again: that shows that it can be repeated, not that anybody else checked it."""
+    return entry.result.submitted_by is not None and same_person(entry.result.submitted_by, record.by)
+
+
+def same_person(one: str, other: str) -> bool:
+    """Whether two names are one, whatever their spaces and capitals."""
+    first, second = (" ".join(unicodedata.normalize("NFKC", name).casefold().split()) for name in (one, other))
+    return first == second
 
 
 def tier_of(entry: Entry, scored: bool) -> Tier:
@@ -93,6 +124,7 @@ def tier_of(entry: Entry, scored: bool) -> Tier:
     if not scored:
         return Tier.REPORTED
     try:
-        return Tier.RERUN if verification(entry) is not None else Tier.RESCORED
+        record = verification(entry)
+        return Tier.RERUN if record is not None and not own_rerun(entry, record) else Tier.RESCORED
     except KdbenchError:
         return Tier.RESCORED

@@ -7,13 +7,16 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kdbench.data.card import Card, load_card
 from kdbench.data.protocol import split
 from kdbench.data.reader import Reader
 from kdbench.errors import UsageError
 from kdbench.registry import registry
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SUBJECT = "subject"
 _LARGEST_OPTION = 10**5
@@ -30,6 +33,7 @@ class Expected:
         test: The label of each test trial.
         subjects: Who performed each test trial; where the card does not tell, each trial stands for itself.
         split: Hash of the parts, as conditions carry it, where no validation part is cut.
+        split_at_seed_0: The same where one is cut, which may be drawn; None where none can be cut.
     """
 
     classes: tuple[str, ...]
@@ -37,6 +41,7 @@ class Expected:
     test: Mapping[str, int]
     subjects: Mapping[str, str]
     split: str
+    split_at_seed_0: str | None
 
 
 def expected(dataset: str, protocol: str, options: Mapping[str, Any]) -> Expected | None:
@@ -74,7 +79,15 @@ def _expected(dataset: str, protocol: str, options: str) -> Expected | None:
         {str(trial): int(label) for trial, label in test["label"].items()},
         {str(trial): str(name) for trial, name in who.items()},
         parts.fingerprint,
+        _validated(card, index, protocol),
     )
+
+
+def _validated(card: Card, index: pd.DataFrame, protocol: str) -> str | None:
+    try:
+        return split(card, index, protocol, validation=True, seed=0).fingerprint
+    except UsageError:
+        return None
 
 
 def card_of(dataset: str, options: Mapping[str, Any]) -> Card:

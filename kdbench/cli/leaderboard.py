@@ -14,25 +14,37 @@ SUMMARY = "Submit results, verify them, build the site of all."
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=SUMMARY)
 
-Board = Annotated[Path | None, typer.Option(help="The board's folder; ./leaderboard by default.")]
+Board = Annotated[Path | None, typer.Option(help="The board's folder (default: ./leaderboard).")]
 Site = Annotated[Path, typer.Option("--site", help="The site's folder.")]
 
 
 @app.command()
 def add(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of finished runs, one for each seed.")],
-    board: Board = None,
+    board: Annotated[
+        Path | None,
+        typer.Option(
+            "--to", "--board", metavar="FOLDER", help="The board's folder, made if needed (default: ./leaderboard)."
+        ),
+    ] = None,
+    by: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Who submits it, shown on the board (default: nobody).")
+    ] = None,
 ) -> None:
-    """Makes a submission of finished runs: one method, one set of conditions, every seed from 0 on.
+    """Make a submission of finished runs: one method, one set of conditions, every seed from 0 on.
 
-    A Grad-CAM picture comes along where `kdbench explain` made one of a run.
+    It lies in FOLDER/submissions, and its folder is printed. A Grad-CAM picture comes along where `kdbench explain`
+    made one of a run.
     """
     from kdbench.board.add import add as submit
-    from kdbench.board.entry import board_folder
     from kdbench.board.schema import PICTURE
 
-    folder = submit(runs, board_folder(board))
+    place = board or Path("leaderboard")
+    new = not place.is_dir()
+    folder = submit(runs, place, by=by)
     typer.echo(f"{folder}")
+    if new:
+        typer.echo(f"{place.absolute()} is a new board. See it: kdbench leaderboard build --board {place}", err=True)
     if not (folder / PICTURE).is_file():
         typer.echo(f"without a Grad-CAM picture, since no run was explained: kdbench explain {runs[0]}", err=True)
 
@@ -40,30 +52,47 @@ def add(
 @app.command()
 def verify(
     paths: Annotated[
-        list[Path] | None, typer.Argument(metavar="[PATH...]", help="Submissions, or folders of some; all by default.")
+        list[Path] | None, typer.Argument(metavar="[PATH...]", help="Submissions, or folders of some (default: all).")
     ] = None,
     board: Board = None,
-    rerun: Annotated[bool, typer.Option("--rerun", help="Train the named submissions again, and compare.")] = False,
+    rerun: Annotated[
+        bool, typer.Option("--rerun", help="Train the named submissions again, from nothing, and compare.")
+    ] = False,
+    by: Annotated[
+        str | None, typer.Option(metavar="NAME", help="With --rerun: who trains them again; kept in the record.")
+    ] = None,
     tolerance: Annotated[
-        float, typer.Option(help="With --rerun: the largest difference of accuracy at a seed.", min=0, max=1)
+        float, typer.Option(help="With --rerun: the largest difference of accuracy at a seed.", min=0, max=0.1)
     ] = 0.02,
-    out: Annotated[Path | None, typer.Option(help="With --rerun: folder of the runs; ./runs by default.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="With --rerun: an empty folder that keeps the runs (default: they are removed).")
+    ] = None,
     data_dir: Annotated[Path | None, typer.Option(help="With --rerun: where the data sets lie.")] = None,
 ) -> None:
-    """Scores submissions again from their predictions, on the trials that the data set's card names.
+    """Score submissions again from their predictions, on the trials that the data set's card names.
 
-    Says everything that is wrong, with exit code 3.
+    Says everything that is wrong, with exit code 3. Copies of other submissions are found among those that are checked
+    together, so check a whole board before you trust one.
     """
     from kdbench.board.entry import below, board_folder, found
     from kdbench.board.verify import verify as check_all
 
     if rerun and not paths:
         raise UsageError(
-            "--rerun trains for hours", hint="Name the submissions: kdbench leaderboard verify PATH --rerun"
+            "--rerun trains for hours", hint="Name the submissions: kdbench leaderboard verify PATH --rerun --by NAME"
         )
+    if rerun and by is None:
+        raise UsageError("--rerun needs the name of whoever trains again", hint='Add it: --by "YOUR NAME"')
+    given = {"--by": by, "--out": out, "--data-dir": data_dir}
+    if not rerun and (unused := [name for name, value in given.items() if value is not None]):
+        raise UsageError(f"{' and '.join(unused)} need --rerun", hint="Without it nothing is trained.")
     folders = list(below(paths)) if paths else found(board_folder(board))
-    if rerun:
-        _rerun(folders, tolerance, out, data_dir)
+    if rerun and by is not None:
+        if out is not None and len(folders) > 1:
+            raise UsageError(
+                f"--out keeps the runs of one submission, and these are {len(folders)}", hint="Name one, or leave it."
+            )
+        _rerun(folders, by, tolerance, out, data_dir)
     checked = check_all(folders)
     for each in checked:
         state = "refused" if each.problems else str(each.tier)
@@ -80,20 +109,23 @@ def verify(
         )
 
 
-def _rerun(folders: list[Path], tolerance: float, out: Path | None, data_dir: Path | None) -> None:
+def _rerun(folders: list[Path], by: str, tolerance: float, out: Path | None, data_dir: Path | None) -> None:
     from rich.console import Console
 
+    from kdbench.board.entry import load
     from kdbench.board.rerun import rerun
+    from kdbench.board.tier import own_rerun
     from kdbench.engine.progress import reporter_for
-    from kdbench.resources import runs_folder
 
     for folder in folders:
-        held = rerun(folder, runs_folder(out), tolerance=tolerance, data_dir=data_dir, reporter=reporter_for(Console()))
+        held = rerun(folder, out, by=by, tolerance=tolerance, data_dir=data_dir, reporter=reporter_for(Console()))
         for seed, again in held.seeds.items():
             typer.echo(
                 f"seed {seed}: {100 * again.then:.2f} % then, {100 * again.now:.2f} % now, "
                 f"{100 * again.same:.1f} % of the predictions alike"
             )
+        if own_rerun(load(folder), held):
+            typer.echo(f"{by} submitted it too: recorded, and no verification by others")
 
 
 @app.command()
@@ -101,7 +133,7 @@ def build(
     board: Board = None,
     out: Annotated[Path, typer.Option(help="The site's folder; an earlier site there is replaced.")] = Path("site"),
 ) -> None:
-    """Verifies the board and makes one static site of it, which opens from the disk."""
+    """Verify the board and make a static site of it, which opens from the disk."""
     from kdbench.board.build import build as make
     from kdbench.board.entry import board_folder
 
@@ -116,7 +148,7 @@ def serve(
     site: Site = Path("site"),
     port: Annotated[int, typer.Option(help="Where it listens; 0 takes any free port.", min=0, max=65535)] = 8000,
 ) -> None:
-    """Shows a built site at an address of this machine, until Ctrl-C."""
+    """Show a built site at an address of this machine, until Ctrl-C."""
     from kdbench.board.serve import HOST, server
 
     with server(site, port) as running:

@@ -9,10 +9,11 @@ import board_runs
 import pytest
 from helpers import tiny
 
-from kdbench.board.entry import load
+from kdbench.board.add import add
+from kdbench.board.entry import content_sha256, load
 from kdbench.board.rerun import rerun
 from kdbench.board.schema import json_schema
-from kdbench.board.tier import Tier
+from kdbench.board.tier import Tier, Verification
 from kdbench.board.verify import check
 from kdbench.cli import main
 from kdbench.errors import DataError
@@ -46,11 +47,19 @@ def test_trained_runs_are_submitted_shown_and_trained_again(
     assert check(folder).tier is Tier.RESCORED
     assert {epoch.phase for epoch in load(folder).result.seeds[0].claims.curves} == {"teacher", "student"}
     assert kdbench("build", "--board", board, "--out", tmp_path / "site") == 0
-    assert kdbench("verify", folder, "--rerun", "--tolerance", 0, "--out", tmp_path / "again") == 0
+    assert kdbench("verify", folder, "--rerun", "--by", "Ada", "--tolerance", 0) == 0
     out = capsys.readouterr().out
     assert out.count("100.0 % of the predictions alike") == 3
     assert out.splitlines()[-2].startswith("re-run")
     assert check(folder).tier is Tier.RERUN
+    record = json.loads((folder / "verification.json").read_text())
+    assert record["by"] == "Ada"
+    assert record["environment"]["device"] == "cpu"
+    assert record["environment"]["threads"] >= 1
+    assert record["environment"]["libraries"]["torch"]
+    # The submitter's own folder, with everything trained, is taken for nothing.
+    assert kdbench("verify", folder, "--rerun", "--by", "Ada", "--out", tmp_path / "runs") == 2
+    assert "is not an empty folder" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -66,7 +75,7 @@ def test_a_second_training_that_comes_to_something_else_gives_no_tier(tmp_path: 
     assert kdbench("add", *made, "--board", board) == 0
     (folder,) = (path.parent for path in board.rglob("result.json"))
     with pytest.raises(DataError, match="seed 1 comes to an accuracy of"):
-        rerun(folder, tmp_path / "again", tolerance=0)
+        rerun(folder, tmp_path / "again", by="Ada", tolerance=0)
     assert check(folder).tier is Tier.RESCORED
 
 
@@ -83,13 +92,17 @@ def test_adding_prints_the_folder_and_says_how_a_picture_comes_along(
 def test_a_record_of_another_content_gives_no_tier(submission: Path) -> None:
     seeds = load(submission).result.seeds
     record = {
+        "schema_version": 2,
         "id": submission.name,
+        "content_sha256": content_sha256(json.loads((submission / "result.json").read_text())),
+        "by": "Ada Lovelace",
+        "started": "2026-11-22T08:00:00Z",
         "tolerance": 0.1,
         "seeds": {seed: {"then": each.metrics.accuracy, "now": 0.8, "same": 1.0} for seed, each in enumerate(seeds)},
         "environment": {"seed": 2, "libraries": {}, "platform": "Linux x86_64", "device": "cpu"},
         "date": "2026-11-23",
     }
-    (submission / "verification.json").write_text(json.dumps(record))
+    (submission / "verification.json").write_text(json.dumps(record, default=str))
     assert check(submission).tier is Tier.RERUN
     for wrong in (
         {"id": "0" * 12},
@@ -97,10 +110,42 @@ def test_a_record_of_another_content_gives_no_tier(submission: Path) -> None:
         {"seeds": record["seeds"] | {0: {"then": 0.5, "now": 0.5, "same": 1.0}}},
         {"tolerance": 0.0001},
         {"tier": "gold"},
+        {"content_sha256": "0" * 64},
+        {"by": ""},
+        {"by": "Ada\nLovelace"},
+        {"date": "2126-01-01"},
+        {"date": "2026-11-01"},
+        {"schema_version": 1},
+        {"seeds": {**record["seeds"], 3: record["seeds"][0]}},
+        {"tolerance": 0.9},
     ):
         (submission / "verification.json").write_text(json.dumps(record | wrong))
         assert check(submission).tier is not Tier.RERUN
         assert any("verification.json" in problem for problem in check(submission).problems)
+
+
+def test_the_submitters_own_training_again_is_no_verification_by_others(tmp_path: Path, board: Path) -> None:
+    folder = add(board_runs.runs(tmp_path / "runs", "hinton"), board, by="Ada  Lovelace")
+    seeds = {
+        seed: {"then": each.metrics.accuracy, "now": 0.8, "same": 1.0}
+        for seed, each in enumerate(load(folder).result.seeds)
+    }
+    record = Verification(
+        id=folder.name,
+        content_sha256=content_sha256(json.loads((folder / "result.json").read_text())),
+        by="ada lovelace",
+        tolerance=0.1,
+        seeds=seeds,
+        environment=load(folder).environments[0],
+        started="2026-11-22T08:00:00Z",
+        date="2026-11-23",
+    )
+    path = folder / "verification.json"
+    path.write_text(record.model_dump_json())
+    assert check(folder).problems == ()
+    assert check(folder).tier is Tier.RESCORED
+    path.write_text(record.model_copy(update={"by": "Charles Babbage"}).model_dump_json())
+    assert check(folder).tier is Tier.RERUN
 
 
 def test_problems_are_all_listed_with_exit_code_3(
@@ -137,7 +182,6 @@ def test_bad_requests_say_what_to_do(
 
 
 def test_a_data_set_whose_files_decide_its_trials_stays_reported(tmp_path: Path, board: Path) -> None:
-    from kdbench.board.add import add
     from kdbench.data.card import load_card
     from kdbench.results.metrics import over_shuffles
 
