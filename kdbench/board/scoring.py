@@ -79,8 +79,8 @@ def _trials(
     shuffles = np.unique(own.shuffle)
     if len(shuffles) not in orders or shuffles.tolist() != list(range(len(shuffles))):
         wanted = " or ".join(map(str, orders))
-        numbers = _some(shuffles)
-        yield f"the test part was seen in {counted(len(shuffles), 'order')} ({numbers}), expected {wanted}, numbered from 0"
+        seen = f"{counted(len(shuffles), 'order')} ({_some(shuffles)})"
+        yield f"the test part was seen in {seen}, expected {wanted}, numbered from 0"
         if len(shuffles) > _MOST_ORDERS:
             return
     for shuffle in shuffles:
