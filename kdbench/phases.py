@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
 from filelock import FileLock, Timeout
 from torch._functorch import config as functorch_config
 
 from kdbench.data.loader import Loader
+from kdbench.engine.chance import above_chance
 from kdbench.engine.device import fixed_threads
 from kdbench.engine.estimate import announce
 from kdbench.engine.evaluate import Predictions, predict
@@ -30,7 +31,6 @@ from kdbench.setting import Setting
 from kdbench.types import SENSORS
 from kdbench.wording import counted
 
-CHANCE_P_VALUE = 1e-3
 REHEARSED_TRIALS = 2
 
 
@@ -205,17 +205,20 @@ def _check_above_chance(
     setting: Setting, spec: NetworkSpec, network: Network, loader: Loader, records: list[Record]
 ) -> float:
     """A teacher that knows nothing would make every distillation loss noise; judged on the training part alone."""
-    from scipy.stats import binom
-
     predictions = predict(network, loader, batch_size=spec.train.batch_size, accelerator=setting.accelerator)
-    labels = torch.from_numpy(predictions.labels)
-    share = torch.bincount(labels).max().item() / len(labels)
-    correct = predictions.accuracy * len(labels)
-    if binom.sf(correct - 1, len(labels), share) > CHANCE_P_VALUE:
+    count, most = len(predictions.labels), int(np.bincount(predictions.labels).max())
+    verdict = above_chance(round(predictions.accuracy * count), count, most)
+    found = f"{100 * predictions.accuracy:.1f} % of its own training part"
+    always = f"always naming one class gives {100 * most / count:.1f} %"
+    if verdict == "no":
         raise RunFailed(
-            f"the teacher stayed at chance level: {100 * predictions.accuracy:.1f} % of its own training part after "
-            f"{counted(len(records), 'epoch')}, where always naming one class gives {100 * share:.1f} %",
+            f"the teacher stayed at chance level: {found} after {counted(len(records), 'epoch')}, where {always}",
             hint="Train it longer (--set teacher.train.epochs=…) or at another rate (--set teacher.train.lr=…).",
+        )
+    if verdict == "unclear":
+        setting.warn(
+            f"{counted(count, 'trial')} cannot tell whether the teacher has learnt anything: it names {found} right, "
+            f"and {always}"
         )
     return predictions.accuracy
 

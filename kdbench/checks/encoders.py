@@ -119,6 +119,20 @@ def gradient_reaches_every_parameter(case: EncoderCase) -> None:
         raise Failed("no gradient reaches the input")
 
 
+def prediction_depends_on_every_stage(case: EncoderCase) -> None:
+    """The embedding depends on all four maps: on others a loss would train, and Grad-CAM show, what nothing reads."""
+    x = case.input(2)
+    # Branches may be closed until training opens them.
+    opened: Any = modules.moved_off(case.build())
+    missed = set(case.build().unread(x)) & set(opened.unread(x))
+    if missed:
+        raise Failed(
+            f"the embedding does not depend on the map of stage {' and '.join(map(str, sorted(missed)))}: the gradient "
+            "on it is zero. Where a class token is read, end the last stage before the last block, and run that block "
+            "in pool"
+        )
+
+
 def takes_other_channels(case: EncoderCase) -> None:
     """It can be built for any number of input channels, as representations and data sets differ."""
     for channels in (1, 6):
@@ -213,6 +227,7 @@ SUITE = Suite(
         stages_agree_with_forward,
         statistics_are_valid,
         gradient_reaches_every_parameter,
+        prediction_depends_on_every_stage,
         takes_other_channels,
         takes_a_batch_of_one,
         train_and_eval_agree,

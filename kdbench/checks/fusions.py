@@ -13,6 +13,7 @@ from torch import Tensor
 from kdbench.checks import modules
 from kdbench.checks.base import Failed, Skipped, Suite
 from kdbench.checks.modules import Named
+from kdbench.encoders.base import unread
 from kdbench.encoders.conv import Conv1d
 from kdbench.fusions.base import Fusion
 from kdbench.network import Network
@@ -138,6 +139,30 @@ def gradient_reaches_every_source(case: FusionCase) -> None:
         modules.demand_gradients(network.fusion, modules.weighted_sum(found))
 
 
+def prediction_depends_on_every_map(case: FusionCase) -> None:
+    """The class scores depend on what it returns after each stage, for every source."""
+    for sources in SOURCES:
+        network, inputs = case.network(sources), case.input(sources)
+        fusion = network.fusion
+        fused: list[Tensor] = []
+
+        def recorded(maps: list[Tensor], fused: list[Tensor] = fused) -> list[Tensor]:
+            fused += maps
+            return maps
+
+        between, last = fusion.between, fusion.last
+        fusion.between = lambda stage, maps: recorded(between(stage, maps))  # type: ignore[method-assign]  # noqa: B023
+        fusion.last = lambda maps: recorded(last(maps))  # type: ignore[method-assign]  # noqa: B023
+        logits = torch.stack([features.logits for features in network([x.requires_grad_() for x in inputs])])
+        missed = unread(logits, fused)
+        if missed:
+            stage, source = divmod(missed[0] - 1, sources)
+            raise Failed(
+                f"the class scores do not depend on the map of source {source + 1} of {sources} that it returns after "
+                f"stage {stage + 1}: the gradient on it is zero"
+            )
+
+
 def couples_the_batch_as_declared(case: FusionCase) -> None:
     """In eval mode a row depends on the rest of its batch if, and only if, it declares `couples_batch = True`."""
     differing = _difference_when_split(case, training=False)
@@ -245,6 +270,7 @@ SUITE = Suite(
     gates=(takes_any_number_of_sources,),
     checks=(
         gradient_reaches_every_source,
+        prediction_depends_on_every_map,
         couples_the_batch_as_declared,
         normalises_as_declared,
         follows_the_order_of_the_batch,

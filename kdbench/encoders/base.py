@@ -6,11 +6,32 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
+
+
+def unread(result: Tensor, maps: Sequence[Tensor]) -> tuple[int, ...]:
+    """The maps, counted from one, on which the gradient of a result is zero everywhere.
+
+    Args:
+        result: Any tensor that was computed from the maps.
+        maps: In the order of the stages.
+    """
+    # Each entry has a weight of its own: the plain sum of what a norm gives does not depend on anything.
+    weights = torch.arange(1, result.numel() + 1, device=result.device).cos().view_as(result)
+    watched = [x for x in maps if x.requires_grad]
+    found = iter(torch.autograd.grad((weights * result).sum(), watched, allow_unused=True)) if watched else iter(())
+    gradients = [next(found) if x.requires_grad else None for x in maps]
+    return tuple(
+        number for number, gradient in enumerate(gradients, start=1) if gradient is None or not bool(gradient.any())
+    )
 
 
 class Encoder(nn.Module, ABC):
     """A four-stage backbone without a head.
+
+    The embedding depends on all four maps. Where a class token is what is read, the last map is therefore that of the
+    patches which it still looks at: the input of the last block, which is then a part of `pool`.
 
     Subclasses take `in_channels` and their own keyword parameters, which recipes set. They are driven as `stem`,
     `stage(0)` … `stage(3)`, `pool`; a fusion may replace the map between two stages.
@@ -58,6 +79,19 @@ class Encoder(nn.Module, ABC):
     @abstractmethod
     def pool(self, last: Tensor) -> Tensor:
         """The last map `(B, C_4, *grid)` to the embedding `(B, D)`."""
+
+    def unread(self, x: Tensor) -> tuple[int, ...]:
+        """The stages, counted from one, whose maps the embedding does not depend on; they should be none.
+
+        Args:
+            x: A batch of what the encoder takes.
+        """
+        with torch.enable_grad():
+            maps, held = [], self.stem(x.detach().requires_grad_())
+            for index in range(4):
+                held = self.stage(index, held)
+                maps.append(held)
+            return unread(self.pool(held), maps)
 
     def forward(self, x: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
         """Runs everything.

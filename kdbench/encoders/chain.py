@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
+import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
+from kdbench.encoders.base import unread
 from kdbench.wording import counted
 
+Embed: TypeAlias = Callable[[Any, Tensor], Tensor]
 CONTAINERS = (nn.Sequential, nn.ModuleList)
 POSITIONS = "_pos_embed"
 """timm's method that adds position embeddings and prefix tokens to the patches; it applies `pos_drop` itself."""
@@ -24,6 +29,9 @@ class NotAChain(Exception):
 @dataclass(frozen=True)
 class Chain:
     """Which modules run in which stage.
+
+    What a model makes of its last map may not depend on that map, as where it reads its class token: then the last
+    stage ends before the blocks through which the token looks at the patches for the last time, and these are the tail.
 
     Attributes:
         stem: Steps before the first stage: paths of modules below the model, or names of its methods.
@@ -47,18 +55,20 @@ class Chain:
         return x
 
 
-def chain_of(model: Any, image: Tensor) -> tuple[Chain, tuple[int, ...]]:
+def chain_of(model: Any, image: Tensor, embed: Embed = lambda _, features: features) -> tuple[Chain, tuple[int, ...]]:
     """Finds the chain of a timm model in eval mode, and proves it on an image.
 
     Args:
         model: With `feature_info`, `forward_features` and children in the order in which they run.
         image: `(1, C, S, S)`.
+        embed: What a model makes of its features.
 
     Returns:
         The chain, and the channels of the four maps.
 
     Raises:
-        NotAChain: There are not four stages, or the chain does not give exactly what `forward_features` gives.
+        NotAChain: There are not four stages, the chain does not give exactly what `forward_features` gives, or what the
+            model makes of its features does not depend on the last map.
     """
     cuts, widths, isotropic = _cuts(model)
     steps = list(_steps(model, cuts))
@@ -80,7 +90,47 @@ def chain_of(model: Any, image: Tensor) -> tuple[Chain, tuple[int, ...]]:
         if width not in (None, found):
             raise NotAChain(f"its {part[-1]} gives {found} channels, and timm names {width}")
     tail = _tail(model, rest, x, model.forward_features(image))
-    return Chain(stem, stages, tail, tuple(layouts), isotropic), widths
+    chain = Chain(stem, stages, tail, tuple(layouts), isotropic)
+    return _read(model, chain, image, embed, widths[3]), widths
+
+
+def _read(model: Any, chain: Chain, image: Tensor, embed: Embed, width: int) -> Chain:
+    """The chain with its last stage ended where what the model makes of its features still depends on the map."""
+    before = chain.run(model, (*chain.stem, *itertools.chain(*chain.stages[:3])), image)
+    last, tail = chain.stages[3], chain.tail
+    while last:
+        x = chain.run(model, last, before)
+        if x.shape[1 if chain.layouts[4] == "nchw" else -1] == width and not _is_unread(model, tail, x, embed):
+            return dataclasses.replace(chain, stages=(*chain.stages[:3], last), tail=tail)
+        last, tail = last[:-1], (*last[-1:], *tail)
+    raise NotAChain(
+        f"what it predicts does not depend on the map that its {chain.stages[3][-1]} gives, as where a class token is "
+        "read, and the last stage cannot end earlier"
+    )
+
+
+def _is_unread(model: Any, tail: Sequence[str], x: Tensor, embed: Embed) -> bool:
+    prefix = getattr(model, "num_prefix_tokens", 0) if x.dim() == 3 else 0
+
+    def dependent(tried: Any) -> bool:
+        with torch.enable_grad():
+            patches = x[:, prefix:].detach().requires_grad_()
+            given = torch.cat([x[:, :prefix], patches], 1) if prefix else patches
+            return not unread(embed(tried, Chain.run(tried, tail, given)), [patches])
+
+    # Some models start with branches that are closed, and open them in training.
+    return not (dependent(model) or dependent(_opened(model)))
+
+
+def _opened(model: nn.Module) -> nn.Module:
+    """A copy in which no parameter is zero."""
+    other = copy.deepcopy(model)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.add_(
+                torch.arange(1.0, parameter.numel() + 1, device=parameter.device).cos().view_as(parameter) / 10
+            )
+    return other
 
 
 def _cuts(model: Any) -> tuple[list[str], tuple[int, ...], bool]:
@@ -131,6 +181,8 @@ def _layout(model: Any, x: Tensor) -> str:
     if x.dim() == 3:
         patches = x.shape[1] - getattr(model, "num_prefix_tokens", 0)
         if math.isqrt(patches) ** 2 != patches:
+            if patches < x.shape[1] and math.isqrt(x.shape[1]) ** 2 == x.shape[1]:
+                raise NotAChain("its own forward_features adds its class token between two modules")
             raise NotAChain(f"its {x.shape[1]} tokens are no square of patches")
         return "tokens"
     if x.dim() != 4:

@@ -57,7 +57,8 @@ class TimmEncoder(Encoder):
     have one resolution, as in a ViT, into four equal groups. On construction it is run once both ways on one image, and
     refused unless driving it gives exactly its `forward_features`. Class and register tokens are no part of a map: they
     pass from stage to stage beside it, and a fusion between stages does not touch them. The embedding is what the
-    model's own head makes before its classifier.
+    model's own head makes before its classifier. Where that is a class token, it looks at the patches for the last time
+    in the last block, which therefore follows the last map: the last map is what that block takes.
 
     Args:
         in_channels: Channels of the image; pretrained kernels are fitted where it is not three.
@@ -116,7 +117,7 @@ class TimmEncoder(Encoder):
 
     def pool(self, last: Tensor) -> Tensor:
         """What the model's head makes of its features before the classifier: `(B, D)`."""
-        embedding = self.backbone.forward_head(self.features(last), pre_logits=True)
+        embedding = _embedding(self.backbone, self.features(last))
         self._beside = None
         return embedding
 
@@ -163,8 +164,8 @@ class TimmEncoder(Encoder):
         image = image.sin().view(1, self.in_channels, self.image_size, self.image_size)
         try:
             with torch.no_grad():
-                chain, maps = chain_of(self.backbone, image)
-                embedding = self.backbone.forward_head(self.backbone.forward_features(image), pre_logits=True)
+                chain, maps = chain_of(self.backbone, image, _embedding)
+                embedding = _embedding(self.backbone, self.backbone.forward_features(image))
         except NotAChain as error:
             raise self._refused(str(error)) from error
         except (RuntimeError, ValueError, AssertionError, AttributeError) as error:
@@ -205,6 +206,11 @@ class TimmEncoder(Encoder):
             head=_names(config.classifier if config else None),
         )
         self.pretrained = f"{config.hf_hub_id} (timm)" if weights == "pretrained" else pretraining.provenance(path)
+
+
+def _embedding(model: Any, features: Tensor) -> Tensor:
+    """What a model's head makes of its features before the classifier."""
+    return model.forward_head(features, pre_logits=True)
 
 
 def _names(given: str | Sequence[str] | None) -> tuple[str, ...]:

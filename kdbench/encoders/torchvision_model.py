@@ -217,7 +217,8 @@ class MViT(TorchvisionVideo):
     """Multiscale vision transformer over clips (Fan et al., 2021; Li et al., 2022): `mvit_v1_b`, `mvit_v2_s`.
 
     torchvision builds it for 16 frames of 224². The class token is no part of a map: it passes from stage to stage
-    beside it, a fusion between stages does not touch it, and it is the embedding.
+    beside it, a fusion between stages does not touch it, and it is the embedding. It looks at the patches for the last
+    time in the last block, which therefore follows the last map: the last map is what that block takes.
 
     Args:
         in_channels: Channels of a frame; pretrained kernels are fitted where it is not three.
@@ -235,7 +236,7 @@ class MViT(TorchvisionVideo):
             raise UsageError(
                 f"the encoder 'torchvision:{self.model_name}' has {counted(len(starts), 'resolution')} instead of four"
             )
-        self.bounds = (*starts, len(blocks))
+        self.bounds = (*starts, len(blocks) - 1)
         first, second, third, fourth = (blocks[end - 1].mlp[3].out_features for end in self.bounds[1:])
         self.channels = (first, second, third, fourth)
         self.width = fourth
@@ -266,10 +267,10 @@ class MViT(TorchvisionVideo):
         return self._map(tokens, grid)
 
     def pool(self, last: Tensor) -> Tensor:
-        """The class token after the last norm."""
-        tokens = self.backbone.norm(self._tokens(last))
+        """The class token after the last block and norm."""
+        tokens, _ = self.backbone.blocks[-1](self._tokens(last), tuple(last.shape[2:]))
         self._beside = None
-        return tokens[:, 0]
+        return self.backbone.norm(tokens)[:, 0]
 
     def _tokens(self, x: Tensor) -> Tensor:
         patches = x.flatten(2).mT

@@ -133,6 +133,12 @@ def _sanity(found: list[dict[str, Any]], grids: dict[str, list[int]]) -> list[st
     ]
     size = ", ".join(f"{'×'.join(map(str, grid))} cells ({source})" for source, grid in grids.items())
     notes = [f"The last maps have {size}: nothing finer than a cell is meant by the smooth colours."]
+    empty = [
+        f"{each['trial']} ({name})" for each in found for name, source in each["sources"].items() if source["empty"]
+    ]
+    if empty:
+        shown = ", ".join(empty)
+        notes.append(f"Empty, since no channel of the last map supports the predicted class: {shown}.")
     if values:
         notes.append(
             "Sanity check (Adebayo et al., 2018): the mean rank correlation of these maps with those of the same "

@@ -73,6 +73,32 @@ class IdleLayer(Conv1d):
         self.idle = nn.Linear(2, 2)
 
 
+@fails("prediction_depends_on_every_stage")
+@encoder("reads_what_it_kept", eats="series")
+class ReadsWhatItKept(Conv1d):
+    """As a class token that has seen the patches before they become the last map."""
+
+    def stage(self, index: int, x: Tensor) -> Tensor:
+        out = super().stage(index, x)
+        if index == 3:
+            self._kept = out.mean(2)
+        return 1 * out
+
+    def pool(self, last: Tensor) -> Tensor:
+        return self._kept
+
+
+@fails("prediction_depends_on_every_stage")
+@encoder("shows_a_copy", eats="series")
+class ShowsACopy(Conv1d):
+    """Its third map is a view of what it goes on with itself."""
+
+    def stage(self, index: int, x: Tensor) -> Tensor:
+        out = super().stage(index, self._own if index == 3 else x)
+        self._own = out
+        return out * 2 if index == 2 else out
+
+
 @fails("takes_other_channels")
 @encoder("three_axes", eats="series")
 class ThreeAxes(Conv1d):
@@ -194,7 +220,15 @@ class PairsOnly(Mean):
         return super().after(stages, embeddings)
 
 
-@fails("gradient_reaches_every_source")
+@fails("prediction_depends_on_every_map")
+@fusion("reads_the_third_maps")
+class ReadsTheThirdMaps(Mean):
+    def after(self, stages: list[tuple[Tensor, ...]], embeddings: list[Tensor]) -> tuple[tuple[Tensor, ...], Tensor]:
+        maps, embedding = super().after(stages, embeddings)
+        return maps, nn.functional.adaptive_avg_pool1d(maps[2].flatten(2).mean(2)[:, None], embedding.shape[1])[:, 0]
+
+
+@fails("gradient_reaches_every_source", "prediction_depends_on_every_map")
 @fusion("forgets_a_source")
 class ForgetsASource(Mean):
     def after(self, stages: list[tuple[Tensor, ...]], embeddings: list[Tensor]) -> tuple[tuple[Tensor, ...], Tensor]:

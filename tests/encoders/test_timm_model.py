@@ -35,7 +35,7 @@ REFUSED = {
     "eva02_tiny_patch14_224": "its _pos_embed gives tuple instead of a tensor",
     "xcit_nano_12_p16_224": "its patch_embed gives tuple instead of a tensor",
     "hiera_tiny_224": "its reroll does not take what the module before it gives",
-    "beit_base_patch16_224": "its 16 tokens are no square of patches",
+    "beit_base_patch16_224": "its own forward_features adds its class token between two modules",
 }
 
 
@@ -74,14 +74,46 @@ def test_driven_by_stages_it_gives_exactly_the_models_own_features(name):
     assert encoder.chain.layouts[-1] == layout
 
 
+# A class token, with distillation, without positions, beside registers, and the mean instead of one.
+TRANSFORMERS = (
+    "vit_tiny_patch16_224",
+    "deit_tiny_distilled_patch16_224",
+    "deit3_small_patch16_224",
+    "vit_little_patch16_reg4_gap_256",
+    "vit_small_patch14_reg4_dinov2",
+    "test_vit",
+    "test_vit2",
+    "test_vit3",
+)
+
+
+@pytest.mark.parametrize("name", [*MODELS, *TRANSFORMERS])
+def test_what_is_predicted_depends_on_every_map(name):
+    encoder = made(name, image_size=70 if "patch14" in name else SIZE).eval()
+    x = torch.randn(1, 3, encoder.image_size, encoder.image_size)
+    assert encoder.unread(x) == ()
+    with torch.no_grad():
+        assert torch.equal(encoder(x)[1], encoder.backbone(x))
+
+
+def test_the_last_map_of_a_class_token_is_what_its_last_block_takes():
+    encoder = made("vit_tiny_patch16_224").eval()
+    seen = []
+    encoder.backbone.blocks[-1].register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    with torch.no_grad():
+        maps, _ = encoder(torch.randn(1, 3, SIZE, SIZE))
+    assert torch.equal(maps[3].flatten(2).mT, seen[-1][:, 1:])
+    # What is read evenly keeps its last map.
+    assert made("vit_little_patch16_reg4_gap_256").chain.stages[3][-1] == "blocks.13"
+
+
 @pytest.mark.parametrize("name", ["resnet10t", "swin_tiny_patch4_window7_224", "vit_tiny_patch16_224"])
 def test_a_map_that_is_replaced_between_stages_changes_the_outcome(name):
     encoder = made(name).eval()
     x = torch.randn(2, 3, SIZE, SIZE)
     with torch.no_grad():
         expected = encoder(x)[1]
-        # A ViT's embedding is its class token, which sees a map in the blocks that follow it: after the last are none.
-        for at in range(3 if encoder.prefix else 4):
+        for at in range(4):
             maps = encoder.stem(x)
             for index in range(4):
                 maps = encoder.stage(index, maps)

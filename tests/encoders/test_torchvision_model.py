@@ -40,6 +40,11 @@ def test_driven_by_stages_it_gives_exactly_the_models_own_features(name, channel
     assert encoder.pretrained is False
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_what_is_predicted_depends_on_every_map(name):
+    assert made(name).eval().unread(torch.randn(1, 3, 8, 64, 64)) == ()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["mvit_v1_b", "mvit_v2_s"])
 @torch.no_grad()
@@ -47,6 +52,7 @@ def test_a_multiscale_transformer_passes_its_class_token_beside_the_maps(name):
     encoder = made(name).eval()
     x = torch.randn(1, 3, 16, 224, 224)
     maps, embedding = encoder(x)
+    assert encoder.unread(x) == ()
     assert torch.equal(embedding, own(encoder, x))
     assert [tuple(feature.shape[2:]) for feature in maps] == [(8, side, side) for side in (56, 28, 14, 7)]
     assert [feature.shape[1] for feature in maps] == list(encoder.channels)

@@ -74,6 +74,19 @@ def test_each_sensor_of_a_joined_network_has_a_map(accelerator: Accelerator, fus
     assert any(cam.max() > 0 for cam in maps)
 
 
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224", "test_vit"])
+def test_the_map_of_a_class_token_is_not_empty(accelerator: Accelerator, name: str) -> None:
+    side = 64
+    parts = {
+        "representation": {"name": "gaf", "image_size": side},
+        "encoder": {"name": f"timm:{name}", "weights": "random", "image_size": side},
+    }
+    built = network("sensors", parts, {"a": 3})
+    found = [grad_cam(built, inputs_of(built), target, accelerator)[0] for target in range(5)]
+    assert all(cam.shape == (4, 4) for cam in found)
+    assert all(cam.max() > 0 for cam in found)
+
+
 def test_a_network_is_left_as_it_was(accelerator: Accelerator) -> None:
     built = network("video", CLIP, {"depth": 1})
     before = {name: value.clone() for name, value in built.state_dict().items()}
