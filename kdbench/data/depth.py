@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+FARTHEST_MM = 2**16 - 1
+"""The largest depth that a depth camera writes."""
 MARGIN = 0.05
 """Border around the person, as a share of the box's side."""
 FARTHEST = 40

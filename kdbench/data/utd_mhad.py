@@ -6,15 +6,12 @@ camera and a wearable inertial sensor", ICIP 2015.
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
 
-from kdbench.data import depth, skeleton, video_file
+from kdbench.data import depth, mat_file, skeleton, video_file
 from kdbench.data.reader import Reader, Recording, Trial
 from kdbench.data.timeline import centre_frames
 from kdbench.errors import DataError
-from kdbench.wording import counted
 
 
 class UtdMhad(Reader):
@@ -53,6 +50,10 @@ class UtdMhad(Reader):
     def _depth(self, path: str, trial: str, frames: int) -> tuple[np.ndarray, str, int]:
         view = self.card.views["depth"]
         array, sha256 = self._array(path, str(view.variable), trial, (view.height, view.width, None))
+        least, most = array.min(), array.max()
+        if least < 0 or most > depth.FARTHEST_MM:
+            reason = f"depths lie between {least:g} and {most:g}"
+            raise DataError(f"trial {trial}: {path}: {reason}; expected millimetres up to {depth.FARTHEST_MM}")
         # MATLAB stores columns first: transposed, the array is contiguous.
         turned = array.transpose(2, 1, 0)
         try:
@@ -84,35 +85,10 @@ class UtdMhad(Reader):
 
     def _array(self, path: str, variable: str, trial: str, shape: tuple[int | None, ...]) -> tuple[np.ndarray, str]:
         """One array of a MATLAB file; `shape` has None where any length of at least one will do."""
-        import scipy.io
-
-        expected = f"'{variable}' of shape ({', '.join('n' if n is None else str(n) for n in shape)}), finite numbers"
         content, sha256 = self.bytes_of(path, trial)
         try:
-            found = scipy.io.loadmat(io.BytesIO(content), variable_names=[variable])
-        except Exception as error:
-            # What a damaged file makes scipy raise depends on where the damage lies.
-            reason = (
-                f"it cannot be read as a MATLAB file ({type(error).__name__}: {error}); it holds "
-                f"{counted(len(content), 'byte')}"
-            )
-            raise DataError(f"trial {trial}: {path}: {reason}; expected {expected}") from error
-        if variable not in found:
-            present = ", ".join(repr(name) for name, *_ in scipy.io.whosmat(io.BytesIO(content))) or "nothing"
-            raise DataError(
-                f"trial {trial}: {path} has no variable '{variable}' (it holds {present}); expected {expected}"
-            )
-        array = found[variable]
-        if (
-            not np.issubdtype(array.dtype, np.number)
-            or array.ndim != len(shape)
-            or any(n == 0 or (want is not None and n != want) for n, want in zip(array.shape, shape, strict=True))
-        ):
-            raise DataError(f"trial {trial}: {path}: '{variable}' is {array.shape} {array.dtype}; expected {expected}")
-        if np.issubdtype(array.dtype, np.inexact) and not np.isfinite(array).all():
-            count = int((~np.isfinite(array)).sum())
-            raise DataError(
-                f"trial {trial}: {path}: '{variable}' has {counted(count, 'value')} of NaN or infinity; "
-                f"expected {expected}"
-            )
-        return array, sha256
+            return mat_file.read(content, variable, shape), sha256
+        except ValueError as error:
+            lengths = ", ".join("n" if n is None else str(n) for n in shape)
+            expected = f"'{variable}' of shape ({lengths}), finite numbers"
+            raise DataError(f"trial {trial}: {path}: {error}; expected {expected}") from error

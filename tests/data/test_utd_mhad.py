@@ -4,9 +4,11 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import scipy.io
+import scipy.sparse
 from recordings import depth_of, inertial_of, save, write_video
 
 from kdbench.data.card import Card, load_card
@@ -64,6 +66,20 @@ def test_real_recordings(data_dir: Path, card: Card):
         assert recording.clip[recording.clip > 0].mean() > 60
 
 
+def test_sparse_and_7_3_files_are_read_as_any(own_recordings: Path, card: Card):
+    root = own_recordings / "utd_mhad"
+    usual = reader_of(own_recordings, card).read(TRIAL, "depth", 4)
+    save(root / INERTIAL, d_iner=scipy.sparse.csc_matrix(inertial_of("a1_s1_t1")))
+    with h5py.File(root / DEPTH, "w", userblock_size=512) as file:
+        file["d_depth"] = depth_of("a1_s1_t1").T
+        file["d_depth"].attrs["MATLAB_class"] = np.bytes_("uint16")
+    found = reader_of(own_recordings, card).read(TRIAL, "depth", 4)
+    assert usual.clip is not None
+    assert found.clip is not None
+    assert np.array_equal(found.clip, usual.clip)
+    assert all(np.array_equal(found.series[name], usual.series[name]) for name in usual.series)
+
+
 def without_variable(root: Path) -> None:
     save(root / INERTIAL, something=inertial_of("a1_s1_t1"))
 
@@ -107,6 +123,20 @@ def nobody(root: Path) -> None:
     save(root / DEPTH, d_depth=np.zeros((240, 320, 40), np.uint16))
 
 
+def complex_numbers(root: Path) -> None:
+    save(root / INERTIAL, d_iner=inertial_of("a1_s1_t1") * 1j)
+
+
+def too_far(root: Path) -> None:
+    far = depth_of("a1_s1_t1").astype(np.float64)
+    far[100, 150, 3] = 1e38
+    save(root / DEPTH, d_depth=far)
+
+
+def negative(root: Path) -> None:
+    save(root / DEPTH, d_depth=depth_of("a1_s1_t1").astype(np.int32) - 5)
+
+
 def gone(root: Path) -> None:
     (root / DEPTH).unlink()
 
@@ -124,6 +154,9 @@ def gone(root: Path) -> None:
         (turned, DEPTH, r"is \(34, 240, 320\) uint16"),
         (no_frames, DEPTH, r"is \(240, 320, 0\) uint16"),
         (nobody, DEPTH, "no person in any frame"),
+        (complex_numbers, INERTIAL, "'d_iner' is complex"),
+        (too_far, DEPTH, r"depths lie between 0 and 1e\+38; expected millimetres up to 65535"),
+        (negative, DEPTH, "depths lie between -5 and 2994; expected millimetres"),
         (gone, DEPTH, "cannot be read: No such file"),
     ],
 )
