@@ -120,7 +120,7 @@ def _environment(entry: Entry) -> Iterator[str]:
     for each in entry.environments:
         said = conditions["libraries"]
         # An environment also names what the run did not use.
-        if not _NAMED <= set(said) or {name: each.libraries.get(name) for name in said} != said:
+        if not set(said) >= _NAMED or {name: each.libraries.get(name) for name in said} != said:
             yield f"seed {each.seed} ran with other libraries than its conditions say"
     kinds = {each.seed: each.device.partition(":")[0] for each in entry.environments}
     yield from _one_value("on the device", kinds, conditions.get("device"))

@@ -147,10 +147,13 @@ def build(
 def serve(
     site: Site = Path("site"),
     port: Annotated[int, typer.Option(help="Where it listens; 0 takes any free port.", min=0, max=65535)] = 8000,
+    host: Annotated[
+        str, typer.Option(help="The address that it is bound to; another than this machine's shows it to others.")
+    ] = "127.0.0.1",
 ) -> None:
     """Show a built site at an address of this machine, until Ctrl-C."""
-    from kdbench.board.serve import HOST, server
+    from kdbench.board.serve import server
 
-    with server(site, port) as running:
-        typer.echo(f"http://{HOST}:{running.server_address[1]}/index.html (Ctrl-C stops it)")
+    with server(site, port, host) as running:
+        typer.echo(f"http://{host}:{running.server_address[1]}/index.html (Ctrl-C stops it)")
         running.serve_forever()
