@@ -1,4 +1,4 @@
-"""`leaderboard add` and `build`, killed at their file operations: whole or not there, repeatable, nothing left behind."""
+"""`leaderboard add` and `build`, killed at their file operations: whole or not there, repeatable, nothing left over."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kdbench.board.staging import staged
 from kdbench.board.verify import verify
 from kdbench.cli import main
 
-POINTS = 6
+POINTS = 4
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
@@ -72,9 +72,9 @@ def test_many_builds_at_once_all_end_well(tmp_path: Path) -> None:
     board, site = tmp_path / "board", tmp_path / "out" / "site"
     add(board_runs.runs(tmp_path / "a", "hinton"), board)
     command = [sys.executable, "-m", "kdbench", "leaderboard", "build", "--board", str(board), "--out", str(site)]
-    builds = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) for _ in range(4)]
+    builds = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) for _ in range(3)]
     said = [build.communicate()[0] for build in builds]
-    assert [build.returncode for build in builds] == [0] * 4, said
+    assert [build.returncode for build in builds] == [0] * 3, said
     assert [path.name for path in site.parent.iterdir()] == ["site"]
 
 
