@@ -53,18 +53,16 @@ def with_seeds(deviations: np.ndarray, spread: Spread, generator: np.random.Gene
     Two or three seeds cannot be resampled: with three, one draw in nine holds a single seed, the spread comes out at
     (R − 1)/R of what it is, and has none of the tails that few degrees of freedom ask for; on the other hand, a draw
     of both seeds and trials counts what is left of each (seed, trial) twice. So the trials' draws are scaled to their
-    own share U, and the seeds' part is √W times a draw of Student's t.
+    own share U − E, and the seeds' part is √W times a draw of Student's t.
 
     Args:
-        deviations: `(C, B)`, of variance `spread.mixed`.
+        deviations: `(C, B)`, of variance `spread.units`.
         spread: The C contrasts.
         generator: Where the chance comes from; one draw is shared by all contrasts.
 
     Returns:
         `(C, B)`.
     """
-    scale = np.sqrt(spread.units / np.where(spread.mixed > 0, spread.mixed, 1))
-    moved = deviations * scale[:, None]
-    if spread.seed_df:
-        moved += np.sqrt(spread.seeds)[:, None] * generator.standard_t(spread.seed_df, deviations.shape[1])
-    return moved
+    own = np.sqrt(np.maximum(spread.units - spread.rest, 0) / spread.units)
+    of_seeds = generator.standard_t(spread.seed_df, deviations.shape[1])
+    return deviations * own[:, None] + np.sqrt(spread.seeds)[:, None] * of_seeds

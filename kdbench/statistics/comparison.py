@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -15,7 +16,7 @@ from kdbench.statistics.margins import LEVEL
 from kdbench.statistics.mcnemar import McNemar, mcnemar
 from kdbench.statistics.power import Needed, needed
 from kdbench.statistics.scope import Scope, scope_named, statement, way_named
-from kdbench.statistics.scores import Scores
+from kdbench.statistics.scores import UNTOLD, Scores
 from kdbench.wording import counted
 
 DRAWS = 2000
@@ -26,7 +27,7 @@ so are those of macro F1."""
 
 
 class Verdict(StrEnum):
-    """What may be said about a pair, after Holm's correction."""
+    """What may be said about a pair, after Holm's correction over the family of pairs."""
 
     FIRST = "the first is better"
     SECOND = "the second is better"
@@ -63,7 +64,7 @@ class PairSummary:
         sd: Sample standard deviation of the difference over the seeds; None with one seed.
         interval: Of `difference`, not corrected for the number of pairs.
         p: Two-sided p-value by the same way as the interval.
-        p_holm: After Holm's correction over all pairs.
+        p_holm: After Holm's correction over all pairs of the comparison.
         verdict: What may be said, at a family-wise error of 5 %.
         needed: What would tell them apart; None where they are.
         mcnemar: About these trials only; None for a metric that is not right or wrong.
@@ -94,7 +95,7 @@ class Comparison:
         seeds: Which were run.
         trials: How many each method was tested on.
         methods: One summary each, in the order given.
-        pairs: All M(M − 1)/2, in the order of `itertools.combinations`, or the M − 1 against one method.
+        pairs: The family: all M(M − 1)/2 in the order of `itertools.combinations`, or those that were asked for.
         notes: What a reader has to know besides.
     """
 
@@ -134,29 +135,30 @@ def compare_scores(
     draws: int | None = None,
     seed: int = 0,
     against: str | None = None,
+    pairs: Sequence[tuple[str, str]] | None = None,
 ) -> Comparison:
-    """Compares every method with every other, or all with one.
+    """Compares every method with every other, all with one, or chosen pairs.
 
     Args:
         scores: What each method scores on each trial at each seed.
         scope: Whom the statement is about.
-        way: How the differences' intervals and p-values are made, one of `offered(scope)`; by default the first,
-            and `t` for two methods, more than 200 pairs, or another metric than accuracy.
+        way: How the differences' intervals and p-values are made, one of `offered(scope)`; `t` by default.
         power: With which a second study should tell a pair apart.
         draws: B of the bootstrap; by default as many as the number of pairs asks for, at least 2000.
         seed: Of the bootstrap; the same gives the same numbers.
         against: A method; only its pairs are formed, itself second, and Holm's correction is over these: fewer
             questions, sharper answers. All methods still tell how much seeds matter.
+        pairs: Names of both methods of each pair, instead of `against`; the correction is over these.
 
     Raises:
         UsageError: An unknown scope, way or method, a way that is not offered in the scope, too few subjects or trials,
-            a power outside (0, 1), fewer than 100 draws, or the bootstrap where it is not the default.
+            a power outside (0, 1), fewer than 100 draws, or a bootstrap of two methods, of more than 200 pairs or of
+            another metric than accuracy.
     """
     scope = scope_named(scope)
-    first, second = _pairs(scores.methods, against)
-    unfit = _against_bootstrap(scores, len(first))
-    way = way_named(scope, "t" if way is None and unfit else way)
-    if way == "bootstrap" and unfit:
+    first, second = _pairs(scores.methods, against) if pairs is None else _chosen(scores.methods, pairs)
+    way = way_named(scope, way)
+    if way == "bootstrap" and (unfit := _against_bootstrap(scores, len(first))):
         raise UsageError(unfit, hint="Take the way 't'.")
     if not 0 < power < 1:
         raise UsageError(f"power is {power}, expected a share between 0 and 1")
@@ -164,12 +166,13 @@ def compare_scores(
     if draws < 100:
         raise UsageError(f"{counted(draws, 'draw')} cannot give an interval, expected at least 100")
     unit = np.eye(len(scores.methods))
+    subjects = len(scores.subject_names) if scores.subject_names != (UNTOLD,) else 0
     alone = infer_t(scores, unit, scope)
     gaps = unit[first] - unit[second]
     found = infer_t(scores, gaps, scope) if way == "t" else infer_bootstrap(scores, gaps, scope, draws=draws, seed=seed)
     return Comparison(
         scope=scope,
-        about=statement(scope, subjects=len(scores.subject_names), seeds=len(scores.seeds)),
+        about=statement(scope, subjects=subjects, seeds=len(scores.seeds)),
         metric=scores.metric,
         way=way,
         subjects=scores.subject_names,
@@ -177,7 +180,7 @@ def compare_scores(
         trials=len(scores.subjects),
         methods=_method_summaries(scores, alone),
         pairs=_pair_summaries(scores, found, first, second, scope, way, power),
-        notes=_notes(scores, alone),
+        notes=_notes(scores),
     )
 
 
@@ -199,6 +202,15 @@ def _pairs(methods: tuple[str, ...], against: str | None) -> tuple[np.ndarray, n
         raise unknown("method", against, methods)
     other = np.array([i for i, method in enumerate(methods) if method != against], dtype=int)
     return other, np.full(len(other), methods.index(against))
+
+
+def _chosen(methods: tuple[str, ...], pairs: Sequence[tuple[str, str]]) -> tuple[np.ndarray, np.ndarray]:
+    place = {method: number for number, method in enumerate(methods)}
+    for name in (name for pair in pairs for name in pair):
+        if name not in place:
+            raise unknown("method", name, methods)
+    first, second = (np.array([place[pair[side]] for pair in pairs], dtype=int) for side in (0, 1))
+    return first, second
 
 
 def _method_summaries(scores: Scores, found: Inference) -> tuple[MethodSummary, ...]:
@@ -251,11 +263,7 @@ def _deviations(by_seed: np.ndarray) -> list[float] | list[None]:
     return by_seed.std(axis=1, ddof=1).tolist() if by_seed.shape[1] > 1 else [None] * len(by_seed)
 
 
-def _notes(scores: Scores, found: Inference) -> tuple[str, ...]:
-    notes = []
+def _notes(scores: Scores) -> tuple[str, ...]:
     if len(scores.seeds) == 1:
-        notes.append("one seed was run: how much the seed matters is not known, and no interval here allows for it")
-    still = [m for m, variance in zip(scores.methods, found.spread.mixed, strict=True) if variance == 0]
-    if still:
-        notes.append(f"no result of {', '.join(still)} varies between trials: an interval of its mean proves nothing")
-    return tuple(notes)
+        return ("one seed was run: how much the seed matters is not known, and no interval here allows for it",)
+    return ()

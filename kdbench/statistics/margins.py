@@ -4,10 +4,11 @@ A few seeds give a few degrees of freedom, hundreds of trials hundreds: the Behr
 t_s(α) the two-sided quantiles of both, the margins add in quadrature (Howe, JASA 1974; Zou and Donner, Statistics in
 Medicine 2008),
 
-    m(α) = √(U t_u(α)² + W t_s(α)²),
+    m(α) = √(U t_u(α)² + max(W t_s(α)² − E t_u(α)², 0)),
 
-which is never too short, at any α. Satterthwaite's degrees of freedom are too many when few seeds happen to agree:
-at the levels that Holm's correction asks for, their margin errs ten times as often as it should.
+where E is what U and W both hold (`spread`). So no margin is shorter than that of the trials alone. Satterthwaite's
+degrees of freedom are too many when few seeds happen to agree: at the levels that Holm's correction asks for, their
+margin errs ten times as often as it should.
 """
 
 from __future__ import annotations
@@ -22,15 +23,17 @@ HALVINGS = 40
 
 
 def margin(spread: Spread, alpha: float | np.ndarray = 1 - LEVEL) -> np.ndarray:
-    """Half the width of the 1 − α interval, `(C,)`; 0 where nothing varies."""
-    return margin_of(spread.units, spread.seeds, spread.unit_df, spread.seed_df, alpha)
+    """Half the width of the 1 − α interval, `(C,)`; never 0."""
+    own = margin_of(spread.units, spread.seeds, spread.rest, spread.unit_df, spread.seed_df, alpha)
+    return own if spread.floor is None else np.maximum(own, margin(spread.floor, alpha))
 
 
 def margin_of(
     units: np.ndarray,
     seeds: np.ndarray,
+    rest: np.ndarray,
     unit_df: int | np.ndarray,
-    seed_df: float | np.ndarray,
+    seed_df: int | np.ndarray,
     alpha: float | np.ndarray,
 ) -> np.ndarray:
     """The same from its parts.
@@ -38,13 +41,14 @@ def margin_of(
     Args:
         units: U.
         seeds: W; 0 with one seed.
+        rest: E, what both hold.
         unit_df: Degrees of freedom of U.
         seed_df: Of W; 0 with one seed.
         alpha: In (0, 1).
     """
     tail = np.asarray(alpha) / 2
     of_units, of_seeds = stdtrit(unit_df, tail), stdtrit(np.maximum(seed_df, 1), tail)
-    return np.sqrt(units * of_units**2 + seeds * of_seeds**2)
+    return np.sqrt(units * of_units**2 + np.maximum(seeds * of_seeds**2 - rest * of_units**2, 0))
 
 
 def p_value(spread: Spread) -> np.ndarray:

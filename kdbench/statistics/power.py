@@ -54,22 +54,28 @@ def needed(spread: Spread, *, scope: Scope, seeds: int, alpha: float, power: flo
     """
     counts = np.unique(np.geomspace(2, LARGEST, PLANS).round())
     many = np.ones(len(counts))
+    units, spent, rest = spread.units[:, None], spread.seeds[:, None], spread.rest[:, None]
     if scope is Scope.THESE_SUBJECTS:
-        of, of_units, of_seeds = "seeds", many, seeds / counts
-        unit_df, seed_df = spread.unit_df * many, spread.seed_df * (counts - 1) / max(seeds - 1, 1)
+        of, tried, fewer = "seeds", seeds, seeds / counts
+        parts = np.maximum(units - rest, 0) + rest * fewer, spent * fewer, rest * fewer
+        freedoms = spread.unit_df * many, spread.seed_df * (counts - 1) / max(seeds - 1, 1)
     else:
-        of, of_units, of_seeds = "subjects", (spread.unit_df + 1) / counts, many
-        unit_df, seed_df = counts - many, spread.seed_df * many
-    error, critical, freedom = _critical(
-        spread.units[:, None] * of_units, spread.seeds[:, None] * of_seeds, unit_df, seed_df, alpha
-    )
+        of, tried = "subjects", spread.unit_df + 1
+        parts = units * tried / counts, spent * many, rest * many
+        freedoms = counts - many, spread.seed_df * many
+    error, critical, freedom = _critical(*parts, *freedoms, alpha)
     size = np.abs(spread.estimate)[:, None] / error
-    enough = ndtr((size - critical) / np.sqrt(1 + critical**2 / (2 * freedom))) >= power
+    enough = (ndtr((size - critical) / np.sqrt(1 + critical**2 / (2 * freedom))) >= power) & (counts > tried)
     first = np.where(enough.any(axis=1), counts[enough.argmax(axis=1)], 0)
     if of == "seeds" and seeds == 1:
         first[:] = 0
     error, critical, freedom = _critical(
-        spread.units, spread.seeds, np.asarray(spread.unit_df), np.asarray(spread.seed_df), alpha
+        spread.units,
+        spread.seeds,
+        spread.rest,
+        np.asarray(spread.unit_df),
+        np.asarray(spread.seed_df),
+        alpha,
     )
     detectable = error * (critical + ndtri(power) * np.sqrt(1 + critical**2 / (2 * freedom)))
     return [
@@ -87,19 +93,24 @@ def needed(spread: Spread, *, scope: Scope, seeds: int, alpha: float, power: flo
 
 def _sentence(of: str, number: int, seeds: int) -> str:
     if number:
-        return f"about {number} {of}"
+        return f"about {number} {of} in all"
     if of == "seeds" and seeds == 1:
-        return "one seed does not say"
+        return "one seed cannot say"
     other = {"seeds": "trials", "subjects": "seeds"}[of]
-    return f"no number of {of}; more {other} might"
+    return f"more {other}; more {of} would not"
 
 
 def _critical(
-    units: np.ndarray, seeds: np.ndarray, unit_df: np.ndarray, seed_df: np.ndarray, alpha: float
+    units: np.ndarray,
+    seeds: np.ndarray,
+    rest: np.ndarray,
+    unit_df: np.ndarray,
+    seed_df: np.ndarray,
+    alpha: float,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Standard error, margin in standard errors, and Satterthwaite's degrees of freedom."""
-    tiny = np.finfo(float).tiny
-    error = np.sqrt(np.maximum(units + seeds, tiny))
-    critical = margin_of(units, seeds, unit_df, seed_df, alpha) / error
-    freedom = error**4 / np.maximum(units**2 / unit_df + seeds**2 / np.maximum(seed_df, 1), tiny)
+    error = np.sqrt(units + np.maximum(seeds - rest, 0))
+    critical = margin_of(units, seeds, rest, unit_df, seed_df, alpha) / error
+    shares = np.maximum(units - rest, 0) ** 2 / unit_df + seeds**2 / np.maximum(seed_df, 1)
+    freedom = error**4 / np.maximum(shares, np.finfo(float).tiny)
     return error, critical, np.maximum(freedom, 1)

@@ -5,22 +5,27 @@ from __future__ import annotations
 from enum import StrEnum
 
 from kdbench.errors import UsageError, unknown
+from kdbench.wording import counted
 
 MIN_SUBJECTS = 4
 """The fewest subjects from which new ones are spoken of: the fewest that coverage was measured with."""
 
 
+OPTION = "--population"
+"""The option of the command line by which a population is asked for."""
+
+
 class Scope(StrEnum):
     """The population that an interval or a test generalises to."""
 
-    THESE_SUBJECTS = "these_subjects"
+    THESE_SUBJECTS = "these-subjects"
     """Further trials of the tested subjects, and further seeds."""
-    NEW_SUBJECTS = "new_subjects"
+    NEW_SUBJECTS = "new-subjects"
     """Further subjects, with their trials, and further seeds."""
 
 
 _OFFERED: dict[Scope, tuple[str, ...]] = {
-    Scope.THESE_SUBJECTS: ("bootstrap", "t"),
+    Scope.THESE_SUBJECTS: ("t", "bootstrap"),
     Scope.NEW_SUBJECTS: ("t",),
 }
 
@@ -41,9 +46,9 @@ def scope_named(name: Scope | str) -> Scope:
         UsageError: It does not exist.
     """
     try:
-        return Scope(name)
+        return Scope(str(name).replace("_", "-"))
     except ValueError:
-        raise unknown("scope", str(name), [str(s) for s in Scope]) from None
+        raise unknown("population", str(name), [str(s) for s in Scope]) from None
 
 
 def way_named(scope: Scope, name: str | None) -> str:
@@ -59,24 +64,27 @@ def way_named(scope: Scope, name: str | None) -> str:
         raise unknown("interval", name, everywhere)
     if name not in _OFFERED[scope]:
         raise UsageError(
-            f"the interval '{name}' is not offered for {scope}: it covers too rarely there",
+            f"intervals by '{name}' are not offered for {scope}: they would miss the truth too often there",
             hint=f"Take {' or '.join(repr(n) for n in _OFFERED[scope])}.",
         )
     return name
 
 
 def statement(scope: Scope | str, *, subjects: int, seeds: int) -> str:
-    """One phrase for a table's caption: whom its intervals and tests are about.
+    """One sentence for a table's caption: whom its intervals and tests are about.
 
     Args:
         scope: The population.
-        subjects: How many subjects were tested.
+        subjects: How many subjects were tested; 0 where the data set does not tell them apart.
         seeds: How many seeds each method has; with one, nothing can be said about others.
     """
-    who = {
-        Scope.THESE_SUBJECTS: f"new trials of these {subjects} subjects",
-        Scope.NEW_SUBJECTS: f"new subjects like these {subjects}",
-    }[scope_named(scope)]
+    these = scope_named(scope) is Scope.THESE_SUBJECTS
+    if these:
+        who = f"same {counted(subjects, 'test subject')}, new trials" if subjects else "same test subjects, new trials"
+    else:
+        who = f"new subjects like these {subjects},"
+    what = f" and {'' if these else 'new '}seeds ({seeds} seeds run)"
     if seeds == 1:
-        return f"{who}, for the networks of this one seed (other seeds may differ)"
-    return f"{who}, and new seeds ({seeds} were run)"
+        who, what = who.removesuffix(","), "; one seed run, so other seeds may differ"
+    other = f". For unseen subjects: {OPTION} {Scope.NEW_SUBJECTS}" if these and subjects >= MIN_SUBJECTS else ""
+    return f"95 % CIs and tests: {who}{what}{other}."

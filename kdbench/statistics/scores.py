@@ -12,6 +12,8 @@ import numpy as np
 from kdbench.errors import DataError, UsageError, unknown
 
 METRICS = ("accuracy", "macro_f1", "weighted_f1")
+UNTOLD = "all"
+"""The subject of every trial where a data set does not tell its subjects apart."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,24 +5,31 @@ With x_ri the score at seed r on unit i,
 
     x_ri = θ + unit_i + seed_r + rest_ri,      Var(mean) = σ²_unit/n + σ²_seed/R + σ²_rest/(nR).
 
-The spread of the units' means over seeds estimates σ²_unit + σ²_rest/R, that of the seeds' means over units
-σ²_seed + σ²_rest/n: their sum holds the rest twice. It is taken from the one that is known better. Trials are many,
-so it leaves theirs; subjects are few, so it leaves the seeds', which all methods share in (`pooling`).
+The spread of the units' means over seeds estimates σ²_unit/n + σ²_rest/(nR), that of the seeds' means over units
+σ²_seed/R + σ²_rest/(nR): their sum holds the rest twice, so it is taken off once.
+
+Two or three seeds say little of σ²_seed. So what seeds add beyond the rest, σ²_seed/R, is the mean over all methods
+(`_pooled`), or the contrast's own estimate where that is larger: one unstable method widens its own intervals, and no
+method narrows those of another below what their own trials and seeds say. What trials add is each contrast's own.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
 
 from kdbench.errors import UsageError
-from kdbench.statistics.pooling import moderated
-from kdbench.statistics.scope import MIN_SUBJECTS, Scope
+from kdbench.statistics.scope import MIN_SUBJECTS, OPTION, Scope
 from kdbench.wording import counted, inflected
 
 CHUNK = 1 << 21
 """Scores at a time, so that thousands of pairs need no gigabytes."""
+
+IMAGINED = 2
+"""Trials that are imagined to have come out the other way, so that no variance is 0: near the ceiling, a handful of
+trials that all favour one method would otherwise prove too much (Bonett and Price, Statistics in Medicine 2012)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,24 +38,28 @@ class Spread:
 
     Attributes:
         estimate: `(C,)`.
-        units: `(C,)`: U, the variance owed to the units: trials within subjects, or subjects.
+        units: `(C,)`: U, the variance over the units (trials within subjects, or subjects), seeds as they are. Never 0.
         unit_df: Degrees of freedom of `units`.
-        seeds: `(C,)`: W, the variance owed to the seeds; 0 with one seed.
+        seeds: `(C,)`: W, the variance over the seeds, trials as they are; 0 with one seed.
         seed_df: Degrees of freedom of `seeds`; 0 with one seed.
-        mixed: `(C,)`: the variance of the units' means over these seeds, which drawing units anew reproduces.
+        rest: `(C,)`: what U and W both hold.
+        mixed: `(C,)`: the variance over the units that drawing units anew reproduces; `units` without what is imagined.
+        floor: A spread that knows less of the world, below whose margin this one's cannot be; None without one.
     """
 
     estimate: np.ndarray
     units: np.ndarray
     unit_df: int
     seeds: np.ndarray
-    seed_df: float
+    seed_df: int
+    rest: np.ndarray
     mixed: np.ndarray
+    floor: Spread | None = None
 
     @property
     def variance(self) -> np.ndarray:
         """`(C,)`: of the estimates."""
-        return self.units + self.seeds
+        return self.units + np.maximum(self.seeds - self.rest, 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,23 +108,30 @@ def spread_of(values: np.ndarray, contrasts: np.ndarray, subjects: Subjects, sco
         UsageError: Too few subjects, or a subject with one trial.
     """
     _refuse_too_few(subjects, scope)
+    here = _spread(values, contrasts, subjects, Scope.THESE_SUBJECTS) if subjects.sizes.min() > 1 else None
+    if scope is Scope.THESE_SUBJECTS and here is not None:
+        return here
+    return dataclasses.replace(_spread(values, contrasts, subjects, Scope.NEW_SUBJECTS), floor=here)
+
+
+def _spread(values: np.ndarray, contrasts: np.ndarray, subjects: Subjects, scope: Scope) -> Spread:
     runs, trials = values.shape[1:]
     chunks = np.array_split(contrasts, max(1, round(len(contrasts) * runs * trials / CHUNK)))
     parts = [_components(values, chunk, subjects, scope) for chunk in chunks]
     by_seed, mixed, rest = (np.concatenate(part) for part in zip(*parts, strict=True))
-    estimate = by_seed.mean(axis=1)
+    estimate, nothing = by_seed.mean(axis=1), np.zeros_like(mixed)
     within = scope is Scope.THESE_SUBJECTS
     unit_df = trials - len(subjects.names) if within else len(subjects.names) - 1
+    units = mixed + IMAGINED / trials**2
     if runs == 1:
-        return Spread(estimate, mixed, unit_df, np.zeros_like(mixed), 0, mixed)
+        return Spread(estimate, units, unit_df, nothing, 0, nothing, mixed)
     differences = not contrasts.sum(axis=1).any()
-    of_methods = _seed_variances(values, differences=differences)
-    most = (len(values) - differences) * (runs - 1)
-    seeds, seed_df = moderated(by_seed.var(axis=1, ddof=1) / runs, of_methods / runs, runs - 1, most)
+    pooled, seed_df = _pooled(values, subjects, scope, differences=differences)
+    added = np.maximum(by_seed.var(axis=1, ddof=1) / runs - rest, pooled)
     if within:
-        return Spread(estimate, np.maximum(mixed - rest, 0), unit_df, seeds, seed_df, mixed)
-    pooled_rest = rest.mean() if len(rest) else 0.0
-    return Spread(estimate, mixed, unit_df, np.maximum(seeds - pooled_rest, 0), seed_df, mixed)
+        return Spread(estimate, units, unit_df, np.maximum(rest + added, 0), seed_df, rest, mixed)
+    # A few subjects know the rest too badly for it to be taken off at the quantiles of theirs.
+    return Spread(estimate, units, unit_df, np.maximum(added, 0), seed_df, nothing, mixed)
 
 
 def _components(
@@ -131,17 +149,22 @@ def _components(
     return x.mean(axis=2), mixed, rest
 
 
-def _seed_variances(values: np.ndarray, *, differences: bool) -> np.ndarray:
-    """How the methods vary over the seeds, `(M,)`, with the mean that a method's or a difference's variance has.
+def _pooled(values: np.ndarray, subjects: Subjects, scope: Scope, *, differences: bool) -> tuple[float, int]:
+    """What seeds add beyond the rest to a method's mean, or to a difference of two: the mean of all methods.
 
     A difference does not see what a seed does to all methods, so that is taken out; the mean over all differences is
     then twice the interaction of methods and seeds.
+
+    Returns:
+        The variance, which may be negative, and its degrees of freedom.
     """
-    by_seed = values.mean(axis=2)
-    if not differences or len(by_seed) < 2:
-        return by_seed.var(axis=1, ddof=1)
-    own = (by_seed - by_seed.mean(axis=0)).var(axis=1, ddof=1)
-    return 2 * own * len(own) / (len(own) - 1)
+    methods, runs = values.shape[:2]
+    factor, df = 1.0, methods * (runs - 1)
+    if differences and methods > 1:
+        values = values - values.mean(axis=0)
+        factor, df = 2 * methods / (methods - 1), (methods - 1) * (runs - 1)
+    by_seed, _, rest = _components(values, np.eye(methods), subjects, scope)
+    return float(factor * (by_seed.var(axis=1, ddof=1) / runs - rest).mean()), df
 
 
 def _within_subjects(values: np.ndarray, subjects: Subjects) -> np.ndarray:
@@ -163,11 +186,11 @@ def _refuse_too_few(subjects: Subjects, scope: Scope) -> None:
         raise UsageError(
             f"{counted(len(subjects.names), 'subject')} {inflected(len(subjects.names), 'says', 'say')} too "
             f"little about new ones; at least {MIN_SUBJECTS} are needed",
-            hint=f"Ask about {Scope.THESE_SUBJECTS}, or take a protocol that tests more subjects.",
+            hint=f"Take {OPTION} {Scope.THESE_SUBJECTS}, or a protocol that tests more subjects.",
         )
     if scope is Scope.THESE_SUBJECTS and subjects.sizes.min() < 2:
         alone = subjects.names[int(subjects.sizes.argmin())]
         raise UsageError(
             f"subject '{alone}' has one trial; how trials vary within a subject needs two",
-            hint=f"Ask about {Scope.NEW_SUBJECTS}, or leave the subject out.",
+            hint=f"Take {OPTION} {Scope.NEW_SUBJECTS}, or leave the subject out.",
         )

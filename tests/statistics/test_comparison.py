@@ -77,7 +77,7 @@ def test_the_order_of_the_trials_does_not_matter() -> None:
 def test_one_seed_is_said_to_be_one() -> None:
     found = compare_scores(_scores([1.0, 0.5], seeds=1))
     assert found.methods[0].sd is None
-    assert "this one seed" in found.about
+    assert "one seed run" in found.about
     assert any("one seed was run" in note for note in found.notes)
 
 
@@ -92,11 +92,14 @@ def test_identical_methods_cannot_be_told_apart() -> None:
             assert pair.mcnemar.p == 1
 
 
-def test_a_result_without_any_spread_is_noted() -> None:
+def test_a_result_without_any_spread_still_has_an_interval() -> None:
     scores = _scores([1.0, 0.5])
     values = np.concatenate([scores.values, np.ones((1, *scores.values.shape[1:]))])
     found = compare_scores(Scores(("a", "b", "perfect"), scores.seeds, values, SUBJECTS))
-    assert found.notes == ("no result of perfect varies between trials: an interval of its mean proves nothing",)
+    interval = found.methods[2].interval
+    # As by the rule of three, 430 right trials exclude no accuracy above 1 - 3/430.
+    assert interval.low == pytest.approx(1 - 3 / 430, abs=0.5 / 430)
+    assert interval.high == 1
 
 
 def test_one_method_alone_has_an_interval_and_no_pair() -> None:
@@ -114,13 +117,20 @@ def test_intervals_stay_within_the_metric_s_bounds() -> None:
 
 def test_whom_a_statement_is_about() -> None:
     assert (
-        statement("these_subjects", subjects=4, seeds=3) == "new trials of these 4 subjects, and new seeds (3 were run)"
+        statement("these-subjects", subjects=4, seeds=2)
+        == "95 % CIs and tests: same 4 test subjects, new trials and seeds (2 seeds run). "
+        "For unseen subjects: --population new-subjects."
     )
-    assert statement("new_subjects", subjects=20, seeds=3).startswith("new subjects like these 20, and new seeds")
+    # Three subjects are too few to ask about new ones, so nobody is sent there.
+    assert "--population" not in statement("these-subjects", subjects=3, seeds=2)
+    assert statement("new-subjects", subjects=20, seeds=3) == (
+        "95 % CIs and tests: new subjects like these 20, and new seeds (3 seeds run)."
+    )
+    assert "one seed run, so other seeds may differ" in statement("these-subjects", subjects=1, seeds=1)
 
 
 def test_what_covers_too_rarely_is_refused() -> None:
-    with pytest.raises(UsageError, match="'bootstrap' is not offered for new_subjects") as caught:
+    with pytest.raises(UsageError, match="by 'bootstrap' are not offered for new-subjects") as caught:
         compare_scores(_scores([1.0, 0.5]), scope="new_subjects", way="bootstrap")
     assert caught.value.hint == "Take 't'."
 
@@ -128,10 +138,10 @@ def test_what_covers_too_rarely_is_refused() -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"scope": "new_subject"}, "did you mean 'new_subjects'"),
+        ({"scope": "new_subject"}, "did you mean 'new-subjects'"),
         ({"way": "bootstap"}, "did you mean 'bootstrap'"),
         ({"power": 1.2}, "power is 1.2, expected a share between 0 and 1"),
-        ({"draws": 10}, "10 draws give no interval"),
+        ({"draws": 10}, "10 draws cannot give an interval"),
     ],
 )
 def test_what_is_wrong_is_named(wrong: dict, message: str) -> None:
@@ -163,19 +173,23 @@ def test_hundreds_of_methods_take_seconds_and_no_bootstrap() -> None:
         compare_scores(scores, way="bootstrap")
 
 
-def test_two_methods_are_compared_by_t() -> None:
-    assert compare_scores(_scores([1.0, 0.5])).way == "t"
-    assert compare_scores(_scores([1.0, 0.5, 0.5])).way == "bootstrap"
+def test_the_way_does_not_depend_on_the_company() -> None:
+    for levels in ([1.0, 0.5], [1.0, 0.5, 0.5], [1.0] * 8):
+        assert compare_scores(_scores(levels)).way == "t"
     with pytest.raises(UsageError, match="not 2 in 1"):
         compare_scores(_scores([1.0, 0.5]), way="bootstrap")
 
 
-def test_the_way_depends_on_the_metric_and_not_on_its_values() -> None:
-    scores = _scores([1.0, 0.5, 0.5])
-    of_shuffles = Scores(scores.methods, scores.seeds, 0.9 * scores.values, SUBJECTS)
-    assert compare_scores(of_shuffles).way == "bootstrap"
-    perfect = Scores(scores.methods, scores.seeds, np.ones_like(scores.values), SUBJECTS, metric="macro_f1")
-    assert compare_scores(perfect).way == "t"
+def test_chosen_pairs_are_a_family_of_their_own() -> None:
+    scores = _scores([1.0, 0.8, 0.7, 0.5])
+    every, some = compare_scores(scores), compare_scores(scores, pairs=[("m3", "m0"), ("m2", "m1")])
+    assert [(pair.first, pair.second) for pair in some.pairs] == [("m3", "m0"), ("m2", "m1")]
+    for pair in some.pairs:
+        other = every.pair(pair.first, pair.second)
+        assert pair.p == pytest.approx(other.p)
+        assert pair.p_holm <= other.p_holm
+    with pytest.raises(UsageError, match="unknown method 'm9'"):
+        compare_scores(scores, pairs=[("m0", "m9")])
 
 
 def test_a_pair_that_is_none_is_refused() -> None:
@@ -186,7 +200,7 @@ def test_a_pair_that_is_none_is_refused() -> None:
 def test_the_bootstrap_can_reject_after_holm_over_all_pairs_of_fifteen_methods_within_seconds() -> None:
     scores = _scores([3.0, *[0.0] * 14])
     began = time.process_time()
-    found = compare_scores(scores)
-    assert time.process_time() - began < 2
+    found = compare_scores(scores, way="bootstrap")
+    assert time.process_time() - began < 4
     assert len(found.pairs) == 105
     assert all(pair.verdict is Verdict.FIRST for pair in found.pairs[:14])

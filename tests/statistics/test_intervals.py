@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -11,7 +13,7 @@ from kdbench.statistics.intervals import infer_bootstrap, infer_t
 from kdbench.statistics.margins import margin, p_value
 from kdbench.statistics.scope import Scope
 from kdbench.statistics.scores import Scores
-from kdbench.statistics.spread import Spread, Subjects
+from kdbench.statistics.spread import IMAGINED, Spread, Subjects
 
 GAP = np.array([[1.0, -1.0]])
 
@@ -28,7 +30,8 @@ def _of_two_sources(seeds: np.ndarray, units: np.ndarray) -> Spread:
         return np.array([x.var(ddof=1) / len(x)])
 
     estimate = np.array([units.mean() - seeds.mean()])
-    return Spread(estimate, share(units), len(units) - 1, share(seeds), len(seeds) - 1, share(units))
+    nothing = np.zeros(1)
+    return Spread(estimate, share(units), len(units) - 1, share(seeds), len(seeds) - 1, nothing, share(units))
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -36,17 +39,23 @@ def test_one_seed_and_one_subject_is_a_paired_t_test_over_trials(seed: int) -> N
     scores = _scores(seed, 1, 1, 80)
     reference = stats.ttest_rel(scores.values[0, 0], scores.values[1, 0])
     found = infer_t(scores, GAP, Scope.THESE_SUBJECTS)
-    assert found.p[0] == pytest.approx(reference.pvalue, rel=1e-9)
-    np.testing.assert_allclose([found.low[0], found.high[0]], reference.confidence_interval(0.95))
+    # Beside the trials, two are imagined that came out the other way.
+    widened = np.sqrt(1 + IMAGINED / 80**2 / found.spread.mixed[0])
+    assert found.p[0] == pytest.approx(2 * stats.t.sf(abs(reference.statistic) / widened, 79), rel=1e-9)
+    low, high = reference.confidence_interval(0.95)
+    assert found.high[0] - found.low[0] == pytest.approx(widened * (high - low))
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_one_seed_is_a_t_test_over_the_subjects(seed: int) -> None:
     scores = _scores(seed, 1, 8, 25)
     reference = stats.ttest_rel(*scores.values.reshape(2, 8, 25).mean(axis=2))
-    found = infer_t(scores, GAP, Scope.NEW_SUBJECTS)
-    assert found.p[0] == pytest.approx(reference.pvalue, rel=1e-9)
-    np.testing.assert_allclose([found.low[0], found.high[0]], reference.confidence_interval(0.95))
+    found, these = (infer_t(scores, GAP, scope) for scope in (Scope.NEW_SUBJECTS, Scope.THESE_SUBJECTS))
+    low, high = reference.confidence_interval(0.95)
+    widened = np.sqrt(1 + IMAGINED / 200**2 / found.spread.mixed[0])
+    width = max(widened * (high - low), these.high[0] - these.low[0])
+    assert found.high[0] - found.low[0] == pytest.approx(width)
+    assert found.p[0] >= reference.pvalue
 
 
 def test_two_sources_are_more_cautious_than_welch_and_less_than_both_margins_in_a_row() -> None:
@@ -71,7 +80,7 @@ def test_seeds_alone_are_a_t_test_over_seeds() -> None:
 def test_the_p_value_is_the_level_at_which_the_estimate_is_just_significant(alpha: float) -> None:
     generator = np.random.default_rng(5)
     spread = _of_two_sources(generator.normal(0, 1, 3), generator.normal(0, 3, 40))
-    reached = Spread(margin(spread, alpha), *list(vars(spread).values())[1:])
+    reached = dataclasses.replace(spread, estimate=margin(spread, alpha))
     assert p_value(reached)[0] == pytest.approx(alpha, rel=1e-6)
 
 
@@ -83,12 +92,28 @@ def test_the_test_is_never_bolder_than_either_source_alone() -> None:
         assert needed > np.sqrt(spread.units) * stats.t.isf(alpha / 2, 9)
 
 
-def test_nothing_varies() -> None:
-    nothing = np.zeros(2)
-    spread = Spread(np.array([0.0, 0.5]), nothing, 9, nothing, 2, nothing)
-    np.testing.assert_array_equal(margin(spread), 0)
-    assert p_value(spread)[0] == 1
-    assert p_value(spread)[1] < 1e-30
+@pytest.mark.parametrize("won", [1, 2, 3, 4, 5, 6, 8, 10])
+def test_a_few_trials_that_all_favour_one_prove_no_more_than_mcnemar_s_exact_test(won: int) -> None:
+    """The trials that both seeds decide alike; the seeds then say nothing."""
+    values = np.ones((2, 2, 428))
+    values[1, :, np.arange(won) * 37] = 0
+    scores = Scores(("a", "b"), (0, 1), values, np.repeat(np.arange(4), 107))
+    exact = stats.binomtest(won, won).pvalue
+    for found in (
+        infer_t(scores, GAP, Scope.THESE_SUBJECTS),
+        infer_bootstrap(scores, GAP, Scope.THESE_SUBJECTS, draws=9999, seed=0),
+    ):
+        assert (found.p[0] <= 0.05) == (exact <= 0.05)
+        assert found.low[0] < found.high[0]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_p_is_smaller_than_that_of_the_trials_alone(seed: int) -> None:
+    scores = _scores(seed, 2, 4, 60)
+    averaged = Scores(scores.methods, (0,), scores.values.mean(axis=1, keepdims=True), scores.subjects)
+    both, trials = (infer_t(one, GAP, Scope.THESE_SUBJECTS) for one in (scores, averaged))
+    assert both.p[0] >= trials.p[0] - 1e-12
+    assert both.high[0] - both.low[0] >= trials.high[0] - trials.low[0] - 1e-12
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -144,14 +169,14 @@ def test_unlike_seeds_widen_the_bootstrap_as_their_t_does() -> None:
     spread = infer_t(scores, GAP, Scope.THESE_SUBJECTS).spread
     assert spread.seeds[0] > 5 * spread.units[0]
     drawn = infer_bootstrap(scores, GAP, Scope.THESE_SUBJECTS, draws=20000, seed=0)
-    of_seeds = np.sqrt(spread.seeds[0]) * stats.t.ppf(0.975, 2)
-    assert of_seeds < (drawn.high[0] - drawn.low[0]) / 2 < 1.15 * of_seeds
+    of_seeds = np.sqrt(spread.seeds[0]) * stats.t.ppf(0.975, spread.seed_df)
+    assert 0.95 * of_seeds < (drawn.high[0] - drawn.low[0]) / 2 < 1.15 * of_seeds
 
 
 def test_the_bootstrap_s_p_is_small_exactly_where_its_interval_leaves_0_out() -> None:
     out = []
     for seed in range(60):
-        found = infer_bootstrap(_scores(seed, 2, 2, 40, by_seed=0.2), GAP, Scope.THESE_SUBJECTS, draws=999, seed=seed)
+        found = infer_bootstrap(_scores(seed, 1, 2, 40), GAP, Scope.THESE_SUBJECTS, draws=999, seed=seed)
         out.append(not found.low[0] <= 0 <= found.high[0])
         assert (found.p[0] <= 0.05) == out[-1]
     assert 0 < sum(out) < 60

@@ -10,9 +10,9 @@ from scipy import stats
 from statsmodels.formula.api import ols
 
 from kdbench.errors import UsageError
-from kdbench.statistics.pooling import MOST_LENT, moderated
+from kdbench.statistics.margins import margin
 from kdbench.statistics.scope import Scope
-from kdbench.statistics.spread import Spread, Subjects, spread_of
+from kdbench.statistics.spread import IMAGINED, Spread, Subjects, spread_of
 
 ONE = np.eye(1)
 
@@ -39,7 +39,8 @@ def test_seeds_and_trials_of_one_subject_are_a_crossed_analysis_of_variance(seed
     size = values.size
     assert found.mixed[0] == pytest.approx(squares["C(unit)"] / size)
     assert found.seeds[0] == pytest.approx(squares["C(seed)"] / size)
-    assert found.units[0] == pytest.approx((squares["C(unit)"] - squares["Residual"]) / size)
+    assert found.rest[0] == pytest.approx(squares["Residual"] / size)
+    assert found.units[0] == pytest.approx(found.mixed[0] + IMAGINED / 40**2)
     assert (found.unit_df, found.seed_df) == (39, seeds - 1)
 
 
@@ -48,7 +49,7 @@ def test_seeds_and_subjects_of_one_size_are_a_crossed_analysis_of_variance() -> 
     values = generator.normal(size=(3, 8, 10)) + generator.normal(0, 2, (1, 8, 1)) + generator.normal(0, 2, (3, 1, 1))
     squares = _anova(values.mean(axis=2))
     found = _spread(values.reshape(3, 80), np.repeat(np.arange(8), 10), Scope.NEW_SUBJECTS)
-    assert found.units[0] == found.mixed[0] == pytest.approx(squares["C(unit)"] / 24)
+    assert found.mixed[0] == pytest.approx(squares["C(unit)"] / 24)
     assert found.seeds[0] == pytest.approx((squares["C(seed)"] - squares["Residual"]) / 24)
     assert (found.unit_df, found.seed_df) == (7, 2)
 
@@ -56,7 +57,7 @@ def test_seeds_and_subjects_of_one_size_are_a_crossed_analysis_of_variance() -> 
 def test_components_are_never_negative() -> None:
     flips = np.array([[1.0, 0, 1, 0, 1, 0, 1, 0], [0, 1, 0, 1, 0, 1, 0, 1]])
     who = np.repeat([1, 2, 3, 4], 2)
-    assert _spread(flips, who, Scope.THESE_SUBJECTS).units[0] == 0
+    assert _spread(flips, who, Scope.THESE_SUBJECTS).seeds[0] == 0
     assert _spread(flips, who, Scope.NEW_SUBJECTS).seeds[0] == 0
 
 
@@ -65,7 +66,7 @@ def test_a_difference_is_the_spread_of_the_paired_differences() -> None:
     for scope, subjects in ((Scope.THESE_SUBJECTS, who), (Scope.NEW_SUBJECTS, np.repeat(np.arange(8), 5))):
         paired = spread_of(values, np.array([[1.0, -1.0]]), Subjects.of(subjects), scope)
         alone = _spread(values[0] - values[1], subjects, scope)
-        for name in ("estimate", "units", "seeds", "mixed"):
+        for name in ("estimate", "units", "seeds", "rest", "mixed"):
             np.testing.assert_allclose(getattr(paired, name), getattr(alone, name))
 
 
@@ -77,7 +78,7 @@ def test_subjects_of_unlike_sizes_are_the_clusters_of_a_robust_error() -> None:
     reference = sm.OLS(values, np.ones(len(who))).fit(cov_type="cluster", cov_kwds={"groups": who}, use_t=True)
     found = _spread(values[None], who, Scope.NEW_SUBJECTS)
     assert found.estimate[0] == pytest.approx(reference.params[0])
-    assert found.units[0] == pytest.approx(reference.bse[0] ** 2)
+    assert found.mixed[0] == pytest.approx(reference.bse[0] ** 2)
     assert (found.unit_df, found.seed_df, found.seeds[0]) == (6, 0, 0)
 
 
@@ -86,7 +87,7 @@ def test_trials_within_subjects_are_strata() -> None:
     who = np.array([0] * 12 + [1] * 30)
     values = generator.normal(size=42) + 5 * who
     expected = sum((len(x) / 42) ** 2 * stats.sem(x) ** 2 for x in (values[:12], values[12:]))
-    assert _spread(values[None], who, Scope.THESE_SUBJECTS).variance[0] == pytest.approx(expected)
+    assert _spread(values[None], who, Scope.THESE_SUBJECTS).mixed[0] == pytest.approx(expected)
 
 
 def test_few_subjects_say_nothing_about_new_ones() -> None:
@@ -99,50 +100,44 @@ def test_a_subject_with_one_trial_is_named() -> None:
         _spread(np.zeros((1, 3)), np.array(["s1", "s1", "s7"]), Scope.THESE_SUBJECTS)
 
 
-def _variances(methods: int, ratio: float, seed: int = 0) -> np.ndarray:
-    scale = np.where(np.arange(methods) % 2, ratio, 1.0)
-    return scale * np.random.default_rng(seed).chisquare(2, methods) / 2
+def _several(seed_sd: list[float], seeds: int = 3, seed: int = 0, trials: int = 400) -> np.ndarray:
+    """Methods `(M, R, N)` whose seeds differ by a standard deviation each, in units of a trial's."""
+    generator = np.random.default_rng(seed)
+    of_seed = np.array(seed_sd)[:, None, None] * generator.normal(size=(len(seed_sd), seeds, 1))
+    return of_seed + generator.normal(size=(len(seed_sd), seeds, trials))
 
 
-def test_seeds_of_like_methods_are_pooled_and_of_unlike_ones_are_not() -> None:
-    alike, unlike = _variances(400, 1), _variances(400, 1e4)
-    pooled, df = moderated(alike, alike, 2, 800)
-    assert df == 2 + MOST_LENT * 2
-    assert pooled.std() < 0.3 * alike.std()
-    own, few = moderated(unlike, unlike, 2, 800)
-    assert few < 3
-    assert np.corrcoef(np.log(own), np.log(unlike))[0, 1] > 0.7
+def _gaps(values: np.ndarray) -> Spread:
+    methods = len(values)
+    first, second = np.triu_indices(methods, 1)
+    contrasts = np.eye(methods)[first] - np.eye(methods)[second]
+    return spread_of(values, contrasts, Subjects.of(np.zeros(values.shape[2])), Scope.THESE_SUBJECTS)
 
 
-@pytest.mark.parametrize("true_df", [3.0, 8.0])
-def test_how_far_variances_are_pooled_is_found_from_their_spread(true_df: float) -> None:
-    """Drawn from the model: the prior's degrees of freedom come back."""
-    generator = np.random.default_rng(1)
-    variances = generator.chisquare(4, 4000) / 4 * true_df / generator.chisquare(true_df, 4000)
-    assert moderated(variances, variances, 4, 16000)[1] - 4 == pytest.approx(true_df, rel=0.15)
+def test_what_seeds_add_is_the_mean_over_all_methods() -> None:
+    found = np.mean([_gaps(_several([0.5] * 8, seed=seed)).seeds.mean() for seed in range(40)])
+    # A difference holds the seeds of two methods, at three seeds, and the rest of both.
+    assert found == pytest.approx(2 * (0.25 + 1 / 400) / 3, rel=0.35)
+    calm = _gaps(_several([0.5] * 8))
+    assert calm.seed_df == 7 * 2
+    assert calm.seeds.min() > 0.5 * calm.seeds.mean()
 
 
-def test_one_unstable_method_among_many_calm_ones_keeps_a_quarter_of_its_variance() -> None:
-    calm = np.random.default_rng(0).chisquare(2, 14) / 2
-    by_method = np.append(calm, 30.0)
-    moderate, df = moderated(by_method, by_method, 2, 28)
-    assert df <= 8
-    assert moderate[-1] >= 30 / 4
+def test_an_unstable_method_widens_its_own_intervals_as_far_as_its_seeds_say() -> None:
+    values = _several([2.0, *[0.01] * 7])
+    found = _gaps(values)
+    own = (values[0] - values[1:]).mean(axis=2).var(axis=1, ddof=1) / 3
+    assert (found.seeds[:7] >= own - 1e-12).all()
+    assert (found.seeds[7:] < found.seeds[:7].min()).all()
 
 
-def test_moderation_gives_no_more_freedom_than_the_methods_have() -> None:
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_no_company_makes_a_pair_bolder_than_its_own_trials_and_seeds(seeds: int) -> None:
     for seed in range(20):
-        variances = _variances(5, 1, seed)
-        assert 2 <= moderated(variances, variances, 2, 8)[1] <= 8
-
-
-def test_where_nothing_is_to_be_lent_variances_stay_as_they_are() -> None:
-    two = np.array([1.0, 4.0])
-    np.testing.assert_array_equal(moderated(two, two, 2, 2)[0], two)
-    assert moderated(two, two, 2, 2)[1] == 2
-    assert moderated(np.zeros(4), np.zeros(4), 2, 8)[1] == 2
-    some = np.array([0.0, 1.0, 1.5, 0.7])
-    assert np.isfinite(moderated(some, some, 1, 3)[0]).all()
+        values = _several([0.05] * 6, seeds, seed)
+        table, alone = _gaps(values), _gaps(values[:2])
+        assert table.seeds[0] >= alone.seeds[0] - 1e-12
+        assert table.units[0] == pytest.approx(alone.units[0])
 
 
 def test_two_methods_share_their_seeds_for_their_means_and_not_for_their_difference() -> None:
@@ -152,6 +147,27 @@ def test_two_methods_share_their_seeds_for_their_means_and_not_for_their_differe
         spread_of(values, weights, Subjects.of(np.zeros(40)), Scope.THESE_SUBJECTS)
         for weights in (np.eye(2), np.array([[1.0, -1.0]]))
     )
-    assert 2 < alone.seed_df <= 4
+    assert alone.seed_df == 4
     assert gap.seed_df == 2
     assert gap.seeds[0] == pytest.approx((values[0] - values[1]).mean(axis=1).var(ddof=1) / 3)
+
+
+def test_an_interval_for_new_subjects_is_never_narrower_than_for_these() -> None:
+    gap = np.array([[1.0, -1.0]])
+    for seed in range(60):
+        # Subjects that happen to agree say nothing of how trials vary.
+        values = np.random.default_rng(seed).integers(0, 2, (2, 2, 48)) * 1.0
+        subjects = Subjects.of(np.repeat(np.arange(4), 12))
+        these, new = (spread_of(values[..., subjects.order], gap, subjects, scope) for scope in Scope)
+        assert margin(new)[0] >= margin(these)[0]
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 3])
+@pytest.mark.parametrize("scope", Scope)
+def test_no_interval_is_of_zero_width(seeds: int, scope: Scope) -> None:
+    values = np.ones((2, seeds, 40))
+    values[1, :, 7] = 0
+    found = spread_of(values, np.array([[1.0, -1.0]]), Subjects.of(np.repeat(np.arange(4), 10)), scope)
+    # All seeds fail at one trial: by McNemar's exact test that proves nothing, p = 1.
+    assert found.estimate[0] == pytest.approx(1 / 40)
+    assert margin(found)[0] > 1 / 40
