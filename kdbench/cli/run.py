@@ -147,7 +147,7 @@ def show(result: RunResult, console: Console) -> None:
     from rich.table import Table
 
     from kdbench.engine.progress import duration
-    from kdbench.results.gain import alone_for
+    from kdbench.results.gain import alone_for, gain_now
 
     record, metrics = result.result, result.metrics
     table = Table(
@@ -172,12 +172,13 @@ def show(result: RunResult, console: Console) -> None:
         for key, label in variants.items():
             if key in teacher:
                 table.add_row(f"  {label}", *_percent(teacher[key]))
-    if record["gain"]:
-        gain = record["gain"]
+    # The student alone may have been run since this run was finished.
+    now = gain_now(result.folder.parent, record)
+    if gain := now.record():
         table.add_row(f"gain over {alone_for(record)}", *(f"{100 * gain[k]:+.2f}" for k in ("accuracy", "macro_f1")))
     console.print(table)
-    if who == "student" and record["method"] != alone_for(record) and not record["gain"]:
-        console.print(f"gain: run {alone_for(record)} with the same options to see it", style="dim", highlight=False)
+    if now.why:
+        console.print(f"gain: {now.why}", style="dim", highlight=False, markup=False)
     cost = record["cost"]
     console.print(
         f"{part} part, {counted(metrics['n'], 'trial')} · {cost['parameters'] / 1e6:.2f} M parameters · "

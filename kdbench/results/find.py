@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from kdbench.errors import UsageError
@@ -31,6 +32,17 @@ def find_run(name: str | Path, root: Path) -> StoredRun:
             hint="Repeat its `kdbench run` command; it goes on where it stopped.",
         )
     return run
+
+
+def matches(run: StoredRun, pattern: str) -> bool:
+    """Whether a pattern names a run: its folder's name or the id at its end, the name it was given, or its method.
+
+    Args:
+        run: A run of any state.
+        pattern: A name, in which `*`, `?` and `[…]` stand for any signs, one sign, and one of several.
+    """
+    names = (run.folder.name, run.folder.name.rpartition("-")[2], run.label, run.method)
+    return pattern in names or any(fnmatchcase(name, pattern) for name in names)
 
 
 def _by_beginning(name: str, root: Path) -> Path:

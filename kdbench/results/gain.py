@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kdbench.errors import KdbenchError
-from kdbench.results.store import FINISHED, stored_run
+from kdbench.results.store import FINISHED, StoredRun, stored_run
 
 ALONE = {"video": "student_only", "sensors": "student_only_sensor"}
 """The student without a teacher, by what it sees."""
@@ -15,35 +17,100 @@ ALONE = {"video": "student_only", "sensors": "student_only_sensor"}
 PLAIN = {"ce": {"weight": 1.0}}
 """Its losses."""
 
+_NAMED = 3
+"""Conditions that are named at most."""
+
 
 def alone_for(result: Mapping[str, Any]) -> str:
     """The method that trains the student of a result without a teacher."""
     return ALONE["video" if result["conditions"]["view"] is not None else "sensors"]
 
 
-def gain_over_student_only(root: Path, result: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Accuracy and macro F1 above those of the student alone under the same conditions at the same seed.
+@dataclass(frozen=True)
+class GainNow:
+    """What a run gains over its student alone, by the folder of runs as it is now.
 
-    The student alone learns by plain cross-entropy; a run whose losses were changed does not stand for it.
+    Attributes:
+        run: The folder's name of the student alone; None where there is none.
+        accuracy: The gain, as a share; None without one.
+        macro_f1: The same.
+        why: Why there is none, in words; empty where there is one, and for a run that has no student alone.
+    """
 
-    Returns:
-        None where that run is not among the finished ones in `root`.
+    run: str | None = None
+    accuracy: float | None = None
+    macro_f1: float | None = None
+    why: str = ""
+
+    def record(self) -> dict[str, Any] | None:
+        """As `run.json` keeps it; None without a gain."""
+        return {"run": self.run, "accuracy": self.accuracy, "macro_f1": self.macro_f1} if self.run else None
+
+
+def gain_now(root: Path, result: Mapping[str, Any]) -> GainNow:
+    """Looks the student alone up: the finished run of the same conditions at the same seed, by plain cross-entropy.
+
+    A run whose losses were changed does not stand for it. Damaged neighbours are no answer and no error.
+
+    Args:
+        root: Folder of the runs.
+        result: What a finished run's `run.json` says.
     """
     alone = alone_for(result)
-    if result["method"] == alone:
-        return None
-    for path in sorted(root.glob(f"{alone}-*-s{result['seed']}-*/run.json")):
+    if result["method"] == alone or not (result["recipe"].get("student") and result.get("metrics")):
+        return GainNow()
+    near = []
+    for other in _finished(root, alone, int(result["seed"])):
+        unlike = _unlike(result["conditions"], other.conditions)
+        if unlike:
+            near.append(unlike)
+        elif _is_plain(other) and (found := _difference(result["metrics"], other)):
+            return found
+    if not near:
+        return GainNow(why=f"run {alone} with the same options to see it")
+    keys = min(near, key=len)
+    named = ", ".join(keys[:_NAMED]) + (f" and {len(keys) - _NAMED} more" if len(keys) > _NAMED else "")
+    return GainNow(why=f"{alone} was run under other conditions ({named}); run it with the same options to see it")
+
+
+def gain_over_student_only(root: Path, result: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Accuracy and macro F1 above those of the student alone, as `run.json` keeps them; None where there is none."""
+    return gain_now(root, result).record()
+
+
+def _finished(root: Path, method: str, seed: int) -> Iterator[StoredRun]:
+    name = json.dumps(method)
+    for path in sorted(Path(root).glob("*/run.json")):
         try:
-            other = stored_run(path.parent).result
-        except KdbenchError:
+            # Hundreds of neighbours are read past in the time that it takes to parse a few.
+            if name not in path.read_text(errors="replace"):
+                continue
+            run = stored_run(path.parent)
+            if run.method == method and run.seed == seed and run.status == FINISHED:
+                yield run
+        except (KdbenchError, OSError, TypeError, ValueError):
             continue
-        if (
-            other["status"] == FINISHED
-            and other["conditions"] == result["conditions"]
-            and other["recipe"]["student"]["losses"] == PLAIN
-        ):
-            return {
-                "run": path.parent.name,
-                **{key: result["metrics"][key] - other["metrics"][key] for key in ("accuracy", "macro_f1")},
-            }
-    return None
+
+
+def _unlike(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
+    """The conditions that differ; a library that only one of two runs uses is no difference."""
+    keys = [key for key in dict.fromkeys([*first, *second]) if first.get(key) != second.get(key)]
+    of, other = (one.get("libraries") for one in (first, second))
+    if "libraries" in keys and isinstance(of, Mapping) and isinstance(other, Mapping):
+        keys.remove("libraries")
+        keys += [f"libraries.{name}" for name in of if name in other and of[name] != other[name]]
+    return keys
+
+
+def _is_plain(run: StoredRun) -> bool:
+    student = run.result["recipe"].get("student")
+    return isinstance(student, Mapping) and student.get("losses") == PLAIN
+
+
+def _difference(metrics: Mapping[str, Any], alone: StoredRun) -> GainNow | None:
+    """The gain over a run; None where its metrics are no numbers."""
+    try:
+        accuracy, macro_f1 = (float(metrics[key]) - float(alone.metrics[key]) for key in ("accuracy", "macro_f1"))
+    except (KeyError, TypeError, ValueError):
+        return None
+    return GainNow(alone.folder.name, accuracy, macro_f1)

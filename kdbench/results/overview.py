@@ -17,7 +17,7 @@ from kdbench.results.store import StoredRun, stored_runs
 DAMAGED = "damaged"
 STATUSES = ("finished", "running", "interrupted", "failed", DAMAGED)
 SEARCHES, TEACHERS = "searches", "teachers"
-_WORDS = ("summary", "source", "name")
+WORDS = ("summary", "source", "name")
 """Keys of a recipe that change no number."""
 
 
@@ -103,7 +103,7 @@ def differing(recipe: Mapping[str, Any], base: Mapping[str, Any], prefix: str = 
     """Settings that a recipe has otherwise than another one, by dotted key; None for one that it lacks."""
     for key in dict.fromkeys([*recipe, *base]):
         mine, other = recipe.get(key), base.get(key)
-        if mine == other or (not prefix and key in _WORDS):
+        if mine == other or (not prefix and key in WORDS):
             continue
         if isinstance(mine, Mapping) and mine and isinstance(other, Mapping | None):
             yield from differing(mine, other or {}, f"{prefix}{key}.")
@@ -164,12 +164,13 @@ def _damaged(folder: Path, why: str) -> RunRow:
 
 
 def _settings(method: str, preset: str, recipe: Mapping[str, Any]) -> dict[str, Any] | None:
-    shipped = _shipped(method, preset)
-    return None if shipped is None else dict(differing(recipe, shipped))
+    base = shipped(method, preset)
+    return None if base is None else dict(differing(recipe, base))
 
 
 @functools.lru_cache(maxsize=256)
-def _shipped(method: str, preset: str) -> Mapping[str, Any] | None:
+def shipped(method: str, preset: str) -> Mapping[str, Any] | None:
+    """The recipe of a method as this kdbench has it, as `run.json` holds recipes; None where it has none."""
     from kdbench import methods
     from kdbench.resolution import resolve
 

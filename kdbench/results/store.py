@@ -37,6 +37,12 @@ class StoredRun:
         return str(self.result["method"])
 
     @property
+    def label(self) -> str:
+        """What tables call it: the name that the run was given, else its method; nothing that moves a cursor."""
+        name = self.result.get("name")
+        return "".join(sign if sign.isprintable() else "?" for sign in str(name or self.method))
+
+    @property
     def seed(self) -> int:
         """The run's seed."""
         return int(self.result["seed"])
