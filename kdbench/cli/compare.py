@@ -8,58 +8,89 @@ from typing import Annotated
 import typer
 
 from kdbench.errors import unknown
-from kdbench.wording import counted
 
 TERMINAL = "terminal"
 
 
 def compare(
-    dataset: Annotated[str | None, typer.Option(help="Runs on this data set alone.")] = None,
-    protocol: Annotated[str | None, typer.Option(help="Runs under this protocol alone.")] = None,
-    preset: Annotated[str | None, typer.Option(help="Runs at this preset alone.")] = None,
-    method: Annotated[list[str] | None, typer.Option(help="This method; repeatable. All by default.")] = None,
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(help="Folders of runs, or names as for --runs; all runs by default.", show_default=False),
+    ] = None,
+    pattern: Annotated[
+        list[str] | None,
+        typer.Option("--runs", help="Runs whose folder, name or method matches, such as 'sgm*'; repeatable."),
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(help="Leave out runs whose folder, name or method matches; repeatable.")
+    ] = None,
+    dataset: Annotated[str | None, typer.Option(help="Only runs on this data set.")] = None,
+    protocol: Annotated[str | None, typer.Option(help="Only runs under this protocol.")] = None,
+    preset: Annotated[str | None, typer.Option(help="Only runs at this preset.")] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(help="This method, name or row; repeatable. All that are named have to be comparable."),
+    ] = None,
     seed: Annotated[list[int] | None, typer.Option(help="This seed; repeatable. All by default.")] = None,
-    about: Annotated[
-        str, typer.Option(help="Whom intervals and tests speak of: these-subjects or new-subjects.")
+    population: Annotated[
+        str, typer.Option(help="Target population: these-subjects (new trials of theirs) or new-subjects.")
     ] = "these-subjects",
-    metric: Annotated[str, typer.Option(help="What pairs are compared by: accuracy or macro_f1.")] = "accuracy",
-    way: Annotated[str | None, typer.Option(help="Intervals of differences: bootstrap or t.")] = None,
+    about: Annotated[str | None, typer.Option(hidden=True)] = None,
+    baseline: Annotated[
+        str | None, typer.Option(help="The method, name or row to test against; by default the student alone.")
+    ] = None,
+    pairs: Annotated[str, typer.Option(help="Pairs to test: baseline (every method against it) or all.")] = "baseline",
+    metric: Annotated[str, typer.Option(help="Metric of the pairwise tests: accuracy or macro_f1.")] = "accuracy",
+    way: Annotated[
+        str | None, typer.Option(help="How CIs of differences are made: t (the default) or bootstrap.")
+    ] = None,
     across: Annotated[
         list[str] | None,
-        typer.Option(help="Rank across this unlike condition, such as precision; repeatable."),
+        typer.Option(help="Rank across runs that differ in this condition, such as precision; repeatable."),
     ] = None,
-    reference: Annotated[bool, typer.Option("--reference", help="Show published numbers beside, unranked.")] = False,
+    reference: Annotated[bool, typer.Option("--reference", help="Show published numbers too, unranked.")] = False,
     out: Annotated[Path | None, typer.Option(help="Folder of the runs; ./runs by default.")] = None,
+    show: Annotated[
+        list[str] | None,
+        typer.Option(help="Print more: metrics, tests, conditions, cost, ranks, reference or all; repeatable."),
+    ] = None,
     form: Annotated[str, typer.Option("--format", help="terminal, md, csv, latex, html or json.")] = TERMINAL,
     save: Annotated[Path | None, typer.Option(help="Write every format and picture into this folder.")] = None,
 ) -> None:
-    """Compares finished runs: same trials, same seeds, equal conditions; a table for each set of conditions."""
+    """Compare finished runs: same trials, same seeds, equal conditions; one table per set of conditions."""
     from kdbench.comparison import compare as compare_runs
     from kdbench.comparison.formats import FORMATS, render
+    from kdbench.comparison.terminal import SHOWN
+    from kdbench.comparison.terminal import show as show_sheets
 
     if form not in (TERMINAL, *FORMATS):
         raise unknown("format", form, [TERMINAL, *FORMATS])
+    for name in show or ():
+        if name not in SHOWN:
+            raise unknown("sheet to show", name, SHOWN)
     found = compare_runs(
         out,
+        runs=[*(runs or ()), *(pattern or ())],
+        exclude=exclude or (),
         dataset=dataset,
         protocol=protocol,
         preset=preset,
         methods=method or (),
         seeds=seed or (),
-        about=about,
+        population=about or population,
+        baseline=baseline,
+        pairs=pairs,
         metric=metric,
         way=way,
         across=across or (),
-        reference=reference,
+        reference=reference or "reference" in (show or ()),
     )
     if form == TERMINAL:
         from rich.console import Console
 
-        from kdbench.comparison.terminal import show
-
-        show(found, Console())
+        show_sheets(found, Console(), show or ())
     else:
         typer.echo(render(found, form), nl=False)
     if save is not None:
         written = found.save(save)
-        typer.echo(f"{counted(len(written), 'file')} in {save}", err=True)
+        typer.echo(f"{len(written)} files in {save}", err=True)

@@ -9,6 +9,9 @@ from typing import Any
 NOT_RECORDED = "not recorded"
 """The value of a condition that a run does not name, as runs of an earlier version may not."""
 
+NOT_USED = "not used"
+"""The version of a library that a run did without."""
+
 Flat = dict[str, Any]
 
 
@@ -25,6 +28,11 @@ class Difference:
     key: str
     first: Any
     second: Any
+
+    @property
+    def values(self) -> tuple[Any, Any]:
+        """Both values."""
+        return self.first, self.second
 
     def __str__(self) -> str:
         return f"{self.key} ({shown(self.first)} against {shown(self.second)})"

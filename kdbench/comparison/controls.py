@@ -18,7 +18,11 @@ class Reading(StrEnum):
     REGULARISATION = "regularisation, not knowledge"
     OPEN = "not told apart from a control"
     KNOWLEDGE = "more than the controls"
-    UNTESTED = "a gain; no control was run"
+    UNTESTED = "a gain; no control beside it"
+
+
+NOT_TOLD_APART = "cannot be told apart"
+"""The verdict on a method and a baseline other than the student alone."""
 
 
 def control_of(recipe: Mapping[str, Any]) -> str | None:
@@ -36,32 +40,35 @@ def control_of(recipe: Mapping[str, Any]) -> str | None:
     return ", ".join(found) or None
 
 
-def read_gain(comparison: Comparison, method: str, alone: str, controls: Iterable[str]) -> Reading:
+def read_gain(
+    comparison: Comparison, method: str, alone: str, controls: Iterable[str], against: Comparison | None = None
+) -> Reading:
     """What a method's gain over the student alone means beside what the controls gain.
 
     A gain has to be shown before it can be called anything. A control that reaches it does so with a teacher that has
     nothing to tell; one that reaches less, but cannot be told apart from the method, leaves it open.
 
     Args:
-        comparison: All pairs, after Holm's correction.
+        comparison: The pairs with the student alone, after Holm's correction.
         method: The method.
         alone: The student alone.
         controls: The controls under the same conditions.
+        against: The pairs with the controls; `comparison` where it holds them.
     """
     controls = tuple(controls)
     if method in controls:
         return Reading.CONTROL
     gain = comparison.pair(method, alone)
-    against = [comparison.pair(method, control) for control in controls]
     if lead(gain, method) <= 0:
         return Reading.LOSS if better(gain) == alone else Reading.NONE
     if better(gain) != method:
         return Reading.NONE
-    if any(lead(pair, method) <= 0 for pair in against):
+    beside = [(against or comparison).pair(method, control) for control in controls]
+    if any(lead(pair, method) <= 0 for pair in beside):
         return Reading.REGULARISATION
-    if not against:
+    if not beside:
         return Reading.UNTESTED
-    return Reading.KNOWLEDGE if all(better(pair) == method for pair in against) else Reading.OPEN
+    return Reading.KNOWLEDGE if all(better(pair) == method for pair in beside) else Reading.OPEN
 
 
 def better(pair: PairSummary) -> str | None:

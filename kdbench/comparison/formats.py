@@ -14,6 +14,10 @@ from kdbench.comparison.sheets import Sheet, left_out, sheets
 from kdbench.errors import unknown
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~])")
+_NEGATIVE = re.compile(r"(?<![\w.-])-(?=\d)")
+"""A hyphen that is a minus sign."""
+_LONGEST_FLOAT = 25
+"""Rows of a float at most; a longer table breaks over pages."""
 _LATEX = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -51,8 +55,8 @@ def csv(comparison: Comparison) -> str:
 
 
 def latex(comparison: Comparison) -> str:
-    """Tables for the package booktabs."""
-    parts = ["% needs \\usepackage{booktabs} and \\usepackage{graphicx}"]
+    """Tables for the package booktabs; long ones break over pages. Bold: shown to be better than all others."""
+    parts = ["% needs \\usepackage{booktabs}, \\usepackage{graphicx} and \\usepackage{longtable}"]
     parts += [_latex_table(sheet) for sheet in sheets(comparison)]
     parts += [f"% {_tex(line)}" for line in left_out(comparison)]
     return "\n\n".join(parts) + "\n"
@@ -61,7 +65,7 @@ def latex(comparison: Comparison) -> str:
 def as_json(comparison: Comparison) -> str:
     """Every frame as records, the notes, and the published numbers."""
     content: dict[str, Any] = {
-        "about": comparison.about,
+        "population": comparison.population,
         "metric": comparison.metric,
         "tables": [
             {
@@ -117,26 +121,56 @@ def _md_row(cells: Any) -> str:
 
 
 def _tex(text: str) -> str:
-    return "".join(_LATEX.get(sign, sign) for sign in " ".join(text.split()))
+    signed = _NEGATIVE.sub("−", " ".join(text.split()))
+    return "".join(_LATEX.get(sign, sign) for sign in signed)
 
 
 def _latex_table(sheet: Sheet) -> str:
     columns = "".join("l" if place in sheet.words else "r" for place in range(len(sheet.headers)))
-    rows = [" & ".join(map(_tex, row)) + r" \\" for row in sheet.rows]
-    caption = f"{sheet.title}. {sheet.caption}." if sheet.caption else f"{sheet.title}."
+    caption = _tex(f"{sheet.title}. {sheet.caption.rstrip('.')}." if sheet.caption else f"{sheet.title}.")
+    head = " & ".join(map(_tex, sheet.headers)) + r" \\"
+    rows = [_latex_row(sheet, number) for number in range(len(sheet.rows))]
+    notes = [rf"\par\smallskip\footnotesize {_tex(note.rstrip('.'))}." for note in sheet.notes]
+    if len(rows) > _LONGEST_FLOAT:
+        top = [r"\toprule", head, r"\midrule"]
+        return "\n".join(
+            [
+                r"{\scriptsize\setlength{\tabcolsep}{3pt}",
+                rf"\begin{{longtable}}{{{columns}}}",
+                rf"\caption{{{caption}}}\\",
+                *top,
+                r"\endfirsthead",
+                *top,
+                r"\endhead",
+                r"\bottomrule",
+                r"\endfoot",
+                *rows,
+                r"\end{longtable}",
+                *notes,
+                "}",
+            ]
+        )
     return "\n".join(
         [
             r"\begin{table}",
-            rf"\caption{{{_tex(caption)}}}",
+            rf"\caption{{{caption}}}",
             r"\centering\resizebox{\linewidth}{!}{%",
             rf"\begin{{tabular}}{{{columns}}}",
             r"\toprule",
-            " & ".join(map(_tex, sheet.headers)) + r" \\",
+            head,
             r"\midrule",
             *rows,
             r"\bottomrule",
             r"\end{tabular}}",
-            *(rf"\par\smallskip\footnotesize {_tex(note)}." for note in sheet.notes),
+            *notes,
             r"\end{table}",
         ]
     )
+
+
+def _latex_row(sheet: Sheet, number: int) -> str:
+    cells = [
+        rf"\textbf{{{_tex(text)}}}" if (number, place) in sheet.marks else _tex(text)
+        for place, text in enumerate(sheet.rows[number])
+    ]
+    return " & ".join(cells) + r" \\"

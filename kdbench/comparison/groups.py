@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from kdbench.comparison.conditions import Difference, Flat, differences, flat, is_below, shown, without
+from kdbench.comparison.conditions import NOT_RECORDED, NOT_USED, Difference, Flat, differences, flat, is_below, without
+from kdbench.comparison.rows import row_names
 from kdbench.errors import UsageError, unknown
-from kdbench.results.store import FINISHED, StoredRun
+from kdbench.results.store import FINISHED, StoredRun, Unreadable
 
 NEVER_ACROSS = ("dataset", "protocol", "split", "part", "tuning")
 """Conditions that make a ranking meaningless: other trials, or another budget for choosing hyper-parameters."""
 _BY_SEED = ("split",)
 """Conditions that may depend on the seed, as a drawn validation part does; they are compared seed by seed."""
-_WORDS = ("summary", "source")
-"""Keys of a recipe that change no number."""
+LIBRARIES = "libraries"
+"""Versions of what a run computes with; a library that only one of two runs uses is no difference between them."""
 
 
 @dataclass
@@ -29,6 +30,10 @@ class Group:
         unfinished: Row → seed → status of a run that has no result.
         unusable: Row → seed → why a finished run's result cannot be used.
         across: The unlike conditions that were put together because the user said so: key → row → value.
+        repeats: Row → seed → further runs of the same recipe, conditions and seed.
+        recipes: Row → its recipe, as one of its runs holds it.
+        filtered: Row → runs of these conditions that were not asked for.
+        replaced: Unusable runs whose repeats stand in their places.
     """
 
     conditions: Flat
@@ -36,6 +41,10 @@ class Group:
     unfinished: dict[str, dict[int, str]] = field(default_factory=dict)
     unusable: dict[str, dict[int, str]] = field(default_factory=dict)
     across: dict[str, dict[str, Any]] = field(default_factory=dict)
+    repeats: dict[str, dict[int, list[StoredRun]]] = field(default_factory=dict)
+    recipes: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    filtered: dict[str, list[StoredRun]] = field(default_factory=dict)
+    replaced: list[Unreadable] = field(default_factory=list)
 
     @property
     def rows(self) -> tuple[str, ...]:
@@ -62,44 +71,115 @@ class Group:
         """What a cell holds: `finished`, or why it holds no result."""
         if seed in self.runs.get(row, {}):
             return FINISHED
-        broken = self.unusable.get(row, {}).get(seed)
-        return f"unusable: {broken}" if broken else self.unfinished.get(row, {}).get(seed, "not run")
+        if broken := self.unusable.get(row, {}).get(seed):
+            return f"unusable: {broken}"
+        aside = any(run.seed == seed for run in self.filtered.get(row, ()))
+        return self.unfinished.get(row, {}).get(seed, "not asked for" if aside else "not run")
+
+    def lacking(self, row: str) -> dict[int, str]:
+        """Seed → why a row has no result there: at every seed of the table, and at every other that it was run at."""
+        tried = {*self.unfinished.get(row, {}), *self.unusable.get(row, {})}
+        return {
+            seed: self.state(row, seed) for seed in sorted({*self.seeds, *tried}) if seed not in self.runs.get(row, {})
+        }
 
     def set_aside(self, row: str, seed: int, why: str) -> None:
         """Takes a result out because it cannot be used; its cell says why."""
         del self.runs[row][seed]
         self.unusable.setdefault(row, {})[seed] = why
 
+    def instead(self, row: str, seed: int, run: StoredRun) -> str:
+        """Puts a repeat in the place of a run that was set aside; returns why that was."""
+        self.repeats[row][seed].remove(run)
+        self.runs.setdefault(row, {})[seed] = run
+        return self.unusable[row].pop(seed)
 
-def grouped(runs: Iterable[StoredRun], across: Sequence[str] = ()) -> list[Group]:
+    def repeated(self) -> Iterator[Unreadable]:
+        """The repeats that no table holds, each with the run that it repeats."""
+        for row, cells in self.repeats.items():
+            for seed, runs in cells.items():
+                kept = self.runs.get(row, {}).get(seed)
+                same = f"the same recipe, conditions and seed as {kept.folder.name}" if kept else "a repeat"
+                for run in runs:
+                    unlike = kept is not None and run.metrics.get("accuracy") != kept.metrics.get("accuracy")
+                    yield Unreadable(run.folder, same + (", though not the same result" if unlike else ""))
+
+
+@dataclass(frozen=True)
+class Grouped:
+    """What runs were sorted into.
+
+    Attributes:
+        groups: Those that hold a finished run, the one with the most finished runs first.
+        names: The row of each run, by the run's `id`; every run has one, chosen or not.
+        rest: Runs that were asked for and are in no group, since none under their conditions is finished.
+    """
+
+    groups: list[Group]
+    names: dict[int, str]
+    rest: list[StoredRun]
+
+
+def grouped(
+    runs: Iterable[StoredRun],
+    across: Sequence[str] = (),
+    chosen: Callable[[StoredRun, str], bool] = lambda *_: True,
+) -> Grouped:
     """Sorts runs by their conditions.
 
     Args:
         runs: Runs of any state.
         across: Dotted conditions that may differ within a group, with all that lies below them.
-
-    Returns:
-        The groups that hold a finished run, the one with the most finished runs first.
+        chosen: Whether a run of a row is asked for. Rows have their names from all runs, so that a choice renames none.
 
     Raises:
-        UsageError: A condition that does not exist or that no ranking may cross, two runs that claim one cell, or one
-            method with unlike recipes.
+        UsageError: A condition that does not exist or that no ranking may cross.
     """
     known = [(run, flat(run.conditions)) for run in runs]
     if across:
         _check_across(across, [conditions for _, conditions in known])
     buckets: dict[Hashable, list[tuple[StoredRun, Flat]]] = defaultdict(list)
     for run, conditions in known:
-        buckets[_key(without(conditions, [*across, *_BY_SEED]))].append((run, conditions))
-    parted = [part for bucket in buckets.values() for part in _by_split(bucket)]
-    finished = [part for part in parted if any(run.status == FINISHED for run, _ in part)]
-    finished.sort(key=lambda part: -sum(run.status == FINISHED for run, _ in part))
-    return [_group(part, across) for part in finished]
+        buckets[_key(without(conditions, [*across, *_BY_SEED, LIBRARIES]))].append((run, conditions))
+    names: dict[int, str] = {}
+    parts: list[tuple[list[tuple[StoredRun, Flat]], list[StoredRun]]] = []
+    rest: list[StoredRun] = []
+    sets = (libraries for bucket in buckets.values() for libraries in _by_libraries(bucket, across))
+    for part in (part for libraries in sets for part in _by_split(libraries)):
+        names |= row_names(part, across)
+        kept = [(run, conditions) for run, conditions in part if chosen(run, names[id(run)])]
+        if any(run.status == FINISHED for run, _ in kept):
+            parts.append((kept, [run for run, _ in part if not chosen(run, names[id(run)])]))
+        else:
+            rest += [run for run, _ in kept]
+    parts.sort(key=lambda part: -sum(run.status == FINISHED for run, _ in part[0]))
+    return Grouped([_group(kept, across, names, others) for kept, others in parts], names, rest)
 
 
 def between(first: Group, second: Group) -> tuple[Difference, ...]:
     """What keeps two groups apart."""
-    return differences(first.conditions, second.conditions)
+    unlike = differences(first.conditions, second.conditions)
+    return tuple(one for one in unlike if not (is_below(one.key, (LIBRARIES,)) and NOT_RECORDED in one.values))
+
+
+def _by_libraries(bucket: list[tuple[StoredRun, Flat]], across: Sequence[str]) -> list[list[tuple[StoredRun, Flat]]]:
+    """Parts runs that used a library in unlike versions; one that used it not at all stands with each of them."""
+    used = [
+        {key: value for key, value in conditions.items() if is_below(key, (LIBRARIES,)) and not is_below(key, across)}
+        for _, conditions in bucket
+    ]
+    sets: list[Flat] = []
+    for one in sorted(used, key=len, reverse=True):
+        fitting = next((held for held in sets if not _clash(held, one)), None)
+        if fitting is None:
+            sets.append(dict(one))
+        else:
+            fitting |= one
+    return [[run for run, one in zip(bucket, used, strict=True) if not _clash(held, one)] for held in sets]
+
+
+def _clash(first: Flat, second: Flat) -> bool:
+    return any(first[key] != second[key] for key in first.keys() & second.keys())
 
 
 def _check_across(across: Sequence[str], conditions: Sequence[Flat]) -> None:
@@ -130,74 +210,33 @@ def _by_split(bucket: list[tuple[StoredRun, Flat]]) -> list[list[tuple[StoredRun
     return list(parts.values())
 
 
-def _group(part: list[tuple[StoredRun, Flat]], across: Sequence[str]) -> Group:
+def _group(
+    part: list[tuple[StoredRun, Flat]], across: Sequence[str], names: Mapping[int, str], others: Sequence[StoredRun]
+) -> Group:
     first = part[0][1]
     same_split = len({conditions.get("split") for _, conditions in part}) == 1
-    common = without(first, across if same_split else [*across, *_BY_SEED])
-    group = Group(common)
-    names = _row_names(part, across)
+    libraries = {key: value for _, held in part for key, value in held.items() if is_below(key, (LIBRARIES,))}
+    group = Group(without(first | libraries, across if same_split else [*across, *_BY_SEED]))
+    for run in others:
+        group.filtered.setdefault(names[id(run)], []).append(run)
+    crossed = dict.fromkeys(key for _, conditions in part for key in conditions if is_below(key, across))
+    absent = {key: NOT_USED if is_below(key, (LIBRARIES,)) else NOT_RECORDED for key in crossed}
     for run, conditions in part:
         row = names[id(run)]
+        group.recipes.setdefault(row, run.result["recipe"])
         if run.status != FINISHED:
             group.unfinished.setdefault(row, {})[run.seed] = run.status
             continue
         cells = group.runs.setdefault(row, {})
         if run.seed in cells:
-            raise _claimed_twice(row, cells[run.seed], run)
+            group.repeats.setdefault(row, {}).setdefault(run.seed, []).append(run)
+            continue
         cells[run.seed] = run
-        for key, value in conditions.items():
-            if is_below(key, across):
-                group.across.setdefault(key, {})[row] = value
+        for key in crossed:
+            group.across.setdefault(key, {})[row] = conditions.get(key, absent[key])
     group.across = {key: values for key, values in group.across.items() if len(set(values.values())) > 1}
     for row, cells in group.runs.items():
-        _check_one_recipe(row, list(cells.values()))
         for seed in cells:
             group.unfinished.get(row, {}).pop(seed, None)
     group.unfinished = {row: cells for row, cells in group.unfinished.items() if cells}
     return group
-
-
-def _row_names(part: list[tuple[StoredRun, Flat]], across: Sequence[str]) -> dict[int, str]:
-    """The method, with the crossed conditions beside it where it was run under several."""
-    values: dict[str, dict[str, set[Any]]] = defaultdict(lambda: defaultdict(set))
-    for run, conditions in part:
-        for key in (key for key in conditions if is_below(key, across)):
-            values[run.method][key].add(conditions[key])
-    names = {}
-    for run, conditions in part:
-        varied = [key for key, found in values[run.method].items() if len(found) > 1]
-        words = ", ".join(f"{key}={shown(conditions.get(key))}" for key in varied)
-        names[id(run)] = f"{run.method} ({words})" if words else run.method
-    return names
-
-
-def _unlike_recipes(first: StoredRun, second: StoredRun) -> tuple[Difference, ...]:
-    if first.result["recipe"] == second.result["recipe"]:
-        return ()
-    return differences(*(without(flat(run.result["recipe"]), _WORDS) for run in (first, second)))
-
-
-def _claimed_twice(row: str, first: StoredRun, second: StoredRun) -> UsageError:
-    unlike = _unlike_recipes(first, second)
-    how = f"; their recipes differ in {_named(unlike)}" if unlike else "; their recipes are the same"
-    return UsageError(
-        f"two runs claim '{row}', seed {first.seed}: {first.folder} and {second.folder}{how}",
-        hint="Move one of them out of the folder of runs, or give a changed recipe a name of its own "
-        "(a YAML file with `extends:`) and run that.",
-    )
-
-
-def _check_one_recipe(row: str, runs: list[StoredRun]) -> None:
-    first = runs[0]
-    for other in runs[1:]:
-        if unlike := _unlike_recipes(first, other):
-            raise UsageError(
-                f"the runs of '{row}' are of unlike recipes: {first.folder} and {other.folder} differ in "
-                f"{_named(unlike)}",
-                hint="Move the runs of one recipe out of the folder of runs, or choose the seeds of the other: --seed",
-            )
-
-
-def _named(unlike: Sequence[Difference]) -> str:
-    rest = f" and {len(unlike) - 5} more" if len(unlike) > 5 else ""
-    return ", ".join(map(str, unlike[:5])) + rest

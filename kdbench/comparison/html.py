@@ -14,9 +14,19 @@ _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; margin: 2rem auto; max-width: 100rem; padding: 0 1rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; font-size: .87rem; }
-th, td { padding: .3rem .7rem; text-align: right; white-space: nowrap; border-bottom: 1px solid #e3e3e3; }
-th { border-bottom: 2px solid #222; } th.word, td.word { text-align: left; }
+th, td { padding: .3rem .7rem; text-align: right; border-bottom: 1px solid #e3e3e3; vertical-align: top; }
+td { white-space: nowrap; } td.word { white-space: normal; overflow-wrap: break-word; min-width: 7rem; }
+th { border-bottom: 2px solid #222; vertical-align: bottom; } th.word, td.word { text-align: left; }
+td.best { font-weight: bold; }
 p.about, ul { color: #555; font-size: .87rem; } img { max-width: 100%; height: auto; margin: .8rem 0; }
+@media (max-width: 44rem) {
+  thead { position: absolute; clip-path: inset(50%); } table, tbody, tr, td { display: block; width: 100%; }
+  tr { border-bottom: 2px solid #ccc; padding: .5rem 0; }
+  td, td.word { text-align: left; white-space: normal; border: 0; padding: .1rem 0; overflow-wrap: anywhere; }
+  td:first-child { font-weight: bold; } td:not(:first-child)::before { content: attr(data-head) ": "; color: #666; }
+  .picture { overflow-x: auto; } .picture img { min-width: 46rem; max-width: none; }
+  .picture::before { content: "Wider than the screen: swipe it sideways."; font-size: .87rem; color: #666; }
+}
 """
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
@@ -42,11 +52,20 @@ def html(comparison: Comparison, drawn: Sequence[Picture] | None = None) -> str:
     )
 
 
+def fragment(comparison: Comparison) -> str:
+    """The main tables alone, for a page that has its own style."""
+    parts = [_section(sheet) for sheet in sheets(comparison, {"results"})]
+    return "\n".join([*parts, _list(left_out(comparison))])
+
+
 def _section(sheet: Sheet) -> str:
-    head = "".join(_cell("th", text, place in sheet.words) for place, text in enumerate(sheet.headers))
+    head = "".join(
+        f"<th{' class=word' if place in sheet.words else ''} scope=col>{escape(text)}</th>"
+        for place, text in enumerate(sheet.headers)
+    )
     rows = "\n".join(
-        f"<tr>{''.join(_cell('td', text, place in sheet.words) for place, text in enumerate(row))}</tr>"
-        for row in sheet.rows
+        f"<tr>{''.join(_cell(sheet, (number, place), text) for place, text in enumerate(row))}</tr>"
+        for number, row in enumerate(sheet.rows)
     )
     caption = f'<p class="about">{escape(sheet.caption)}</p>\n' if sheet.caption else ""
     return (
@@ -55,8 +74,10 @@ def _section(sheet: Sheet) -> str:
     )
 
 
-def _cell(tag: str, text: str, word: bool) -> str:
-    return f"<{tag}{' class=word' if word else ''}>{escape(text)}</{tag}>"
+def _cell(sheet: Sheet, at: tuple[int, int], text: str) -> str:
+    kinds = [name for name, true in (("word", at[1] in sheet.words), ("best", at in sheet.marks)) if true]
+    kind = f' class="{" ".join(kinds)}"' if kinds else ""
+    return f'<td{kind} data-head="{escape(sheet.headers[at[1]])}">{escape(text)}</td>'
 
 
 def _list(lines: Sequence[str]) -> str:
@@ -66,4 +87,5 @@ def _list(lines: Sequence[str]) -> str:
 def _image(title: str, svg: bytes) -> str:
     # An SVG behind <img> runs no script, whatever its labels say.
     data = base64.b64encode(svg).decode()
-    return f'<h2>{escape(title)}</h2>\n<img alt="{escape(title)}" src="data:image/svg+xml;base64,{data}">'
+    image = f'<img alt="{escape(title)}" src="data:image/svg+xml;base64,{data}">'
+    return f'<h2>{escape(title)}</h2>\n<div class="picture">{image}</div>'

@@ -16,24 +16,28 @@ from kdbench.comparison.reference import Reference
 from kdbench.comparison.table import GroupTable, Row
 from kdbench.results.store import FINISHED, Unreadable
 from kdbench.statistics import METRICS
+from kdbench.wording import counted
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True)
+_IN_REPR = 5
+
+
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """Methods compared, a table for each set of equal conditions.
 
     Attributes:
-        about: Whom intervals and tests speak of: `these-subjects` or `new-subjects`.
+        population: Whom intervals and tests speak of: `these-subjects` or `new-subjects`.
         metric: What pairs were compared by.
         tables: One a group, the largest first.
-        left_out: Folders that look like runs and could not be read, and why.
+        left_out: Runs that were asked for and stand in no table, and why.
         references: Published numbers to stand beside, never in a ranking; empty unless asked for.
     """
 
-    about: str
+    population: str
     metric: str
     tables: tuple[GroupTable, ...]
     left_out: tuple[Unreadable, ...]
@@ -48,6 +52,25 @@ class Comparison:
         """What keeps a table apart from the first one."""
         return between(self.tables[0].group, table.group)
 
+    def __repr__(self) -> str:
+        """What it holds, in a line a table; the rows are in `methods`, `pairs`, `seeds` and `per_class`."""
+        held = [f"  {number}. {_headline(table)}" for number, table in enumerate(self.tables[:_IN_REPR], 1)]
+        more = len(self.tables) - len(held)
+        held += [f"  … and {counted(more, 'more table')}"] if more else []
+        lines = [
+            f"Comparison of {counted(len(self.tables), 'table')} about {self.population}, by {self.metric}:",
+            *held,
+        ]
+        return "\n".join(
+            [*lines, "  .methods, .pairs, .seeds and .per_class are data frames; .save(FOLDER) writes all."]
+        )
+
+    def _repr_html_(self) -> str:
+        """The main tables, for a notebook."""
+        from kdbench.comparison.html import fragment
+
+        return fragment(self)
+
     @property
     def methods(self) -> pd.DataFrame:
         """One row a method and table: metrics with intervals, gain, teacher, conditions and cost; shares in [0, 1]."""
@@ -60,7 +83,7 @@ class Comparison:
 
     @property
     def pairs(self) -> pd.DataFrame:
-        """One row a pair: difference with its interval, p-values, verdict, and what would tell it apart."""
+        """One row a pair that is tested, then each method with each control: difference, interval, p, verdict."""
         return self._frame(record for table in self.tables for record in _pairs(table))
 
     @property
@@ -82,8 +105,18 @@ class Comparison:
         import pandas as pd
 
         place = {id(table): number for number, table in enumerate(self.tables, 1)}
-        rows = [{"table": place[id(table)], **_head(table), **record, "about": self.about} for table, record in records]
+        rows = [
+            {"table": place[id(table)], **_head(table), **record, "population": self.population}
+            for table, record in records
+        ]
         return pd.DataFrame(rows)
+
+
+def _headline(table: GroupTable) -> str:
+    seeds = counted(len(table.group.seeds), "seed")
+    best = table.ranked[0] if table.ranked else None
+    shown = f"; highest {table.metric}: {best.method}, {100 * best.measures[table.metric].mean:.2f} %" if best else ""
+    return f"{table.group.title}: {counted(len(table.rows), 'method')}, {seeds}{shown}"
 
 
 def recalls(row: Row, table: GroupTable) -> dict[str, float]:
@@ -123,7 +156,7 @@ def _method_record(table: GroupTable, row: Row) -> tuple[GroupTable, dict[str, A
         "gain_low": gain.low if gain else None,
         "gain_high": gain.high if gain else None,
         "gain_p_holm": gain.p_holm if gain else None,
-        "reading": str(gain.reading) if gain else None,
+        "verdict": gain.reading if gain else None,
         "control": row.control,
         "teacher": row.teacher,
         "teacher_accuracy": row.teacher_accuracy,
@@ -139,7 +172,7 @@ def _method_record(table: GroupTable, row: Row) -> tuple[GroupTable, dict[str, A
 
 def _cells(table: GroupTable, row: Row) -> list[tuple[GroupTable, dict[str, Any]]]:
     found = []
-    for seed in table.group.seeds:
+    for seed in sorted({*table.group.seeds, *table.group.lacking(row.method)}):
         state = table.group.state(row.method, seed)
         run = table.group.runs.get(row.method, {}).get(seed)
         teacher: Mapping[str, Any] = (run.result.get("teacher") if run else None) or {}
@@ -159,9 +192,11 @@ def _cells(table: GroupTable, row: Row) -> list[tuple[GroupTable, dict[str, Any]
 
 def _pairs(table: GroupTable) -> list[tuple[GroupTable, dict[str, Any]]]:
     found = []
-    for pair in table.pairs:
+    beside = table.against.pairs if table.against else ()
+    for place, pair in enumerate((*table.pairs, *beside)):
         plan = pair.needed
         record = {
+            "family": "controls" if place >= len(table.pairs) else "tested",
             "first": pair.first,
             "second": pair.second,
             "difference": pair.difference,

@@ -13,7 +13,7 @@ import numpy as np
 
 from kdbench.comparison.groups import Group
 from kdbench.errors import DataError, UsageError
-from kdbench.results.store import StoredRun
+from kdbench.results.store import StoredRun, Unreadable
 from kdbench.statistics import METRICS, Scores, contributions, paired_scores
 
 if TYPE_CHECKING:
@@ -70,11 +70,16 @@ def read_group(group: Group) -> dict[str, dict[int, Tested]]:
     with ThreadPoolExecutor(_READERS) as pool:
         found = list(pool.map(_attempt, (run for _, _, run in cells)))
     results: dict[str, dict[int, Tested]] = {}
-    for (row, seed, _), result in zip(cells, found, strict=True):
+    for (row, seed, run), result in zip(cells, found, strict=True):
         if isinstance(result, Tested):
             results.setdefault(row, {})[seed] = result
-        else:
-            group.set_aside(row, seed, result)
+            continue
+        group.set_aside(row, seed, result)
+        for repeat in group.repeats.get(row, {}).get(seed, []):
+            if isinstance(again := _attempt(repeat), Tested):
+                group.replaced.append(Unreadable(run.folder, group.instead(row, seed, repeat)))
+                results.setdefault(row, {})[seed] = again
+                break
     group.runs = {row: by_seed for row, by_seed in group.runs.items() if by_seed}
     _check_same_trials((f"'{row}', seed {seed}", one) for row, cell in results.items() for seed, one in cell.items())
     return results
@@ -108,6 +113,8 @@ def _read(run: StoredRun) -> Tested:
         labels, shuffle = (_numbers(table[name]) for name in ("label", "shuffle"))
         logits = np.stack([_numbers(table[name]) for name in table.column_names if name.startswith("logit_")], axis=1)
         logits = logits.astype(np.float64)
+    except FileNotFoundError as error:
+        raise DataError(f"{path.name} cannot be read: it is missing") from error
     except Exception as error:
         raise DataError(f"{path.name} cannot be read: {type(error).__name__}: {error}") from error
     if not len(trials):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from kdbench.comparison.blocks import Ranking
+from kdbench.comparison.company import company
 from kdbench.comparison.conditions import shown
 from kdbench.comparison.controls import better
 from kdbench.comparison.result import Comparison
 from kdbench.comparison.table import GroupTable, Row
 from kdbench.statistics import PairSummary
-from kdbench.wording import counted, inflected
+from kdbench.wording import counted
 
 NONE = "–"
 PAIRS_SHOWN = 66
@@ -18,50 +20,83 @@ PAIRS_SHOWN = 66
 TITLES = {"accuracy": "Accuracy %", "macro_f1": "Macro F1 %", "weighted_f1": "Weighted F1 %"}
 
 
+KINDS = ("results", "metrics", "tests", "conditions", "cost", "ranks", "reference")
+"""The sheets by name, in their order; `results` is the main one."""
+CONTENTS = {
+    "metrics": "accuracy by seed, macro and weighted F1",
+    "tests": "pairwise tests, and what would tell a pair apart",
+    "conditions": "teachers and conditions",
+    "cost": "time, memory, size",
+    "ranks": "mean ranks over tables",
+    "reference": "published numbers",
+}
+
+
 @dataclass(frozen=True)
 class Sheet:
     """One table of text.
 
     Attributes:
+        kind: One of `KINDS`.
         title: Its heading.
         caption: Whom and what it is about.
         headers: One a column; the first column names the row.
         rows: Cells.
         notes: Lines below it.
         words: Columns of words; the others are numbers, to be set flush right.
+        marks: Cells, by row and column, that are shown to be the best.
+        spare: Columns that a narrow table can do without, the first to go first.
     """
 
+    kind: str
     title: str
     caption: str
     headers: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...] = ()
     words: frozenset[int] = frozenset({0})
+    marks: frozenset[tuple[int, int]] = frozenset()
+    spare: tuple[int, ...] = ()
 
 
-def sheets(comparison: Comparison) -> list[Sheet]:
-    """Every sheet: results, conditions, cost and pairs of each table, then mean ranks, then published numbers."""
-    found: list[Sheet] = []
-    for number, table in enumerate(comparison.tables, 1):
-        found += [_results(comparison, table, number), _conditions(table), _cost(table)]
-        if table.pairs:
-            found.append(_pairs(table))
-    found += [_ranks(ranking) for ranking in comparison.rankings]
-    if comparison.references:
+def sheets(comparison: Comparison, kinds: Collection[str] = KINDS) -> list[Sheet]:
+    """Sheets of each table, then mean ranks, then published numbers.
+
+    Args:
+        comparison: What was compared.
+        kinds: Which sheets; all by default.
+    """
+    made: dict[str, Callable[[GroupTable, int], Sheet | None]] = {
+        "results": lambda table, number: _results(comparison, table, number),
+        "metrics": _metrics,
+        "tests": _tests,
+        "conditions": _conditions,
+        "cost": _cost,
+    }
+    found = [
+        sheet
+        for number, table in enumerate(comparison.tables, 1)
+        for kind, make in made.items()
+        if kind in kinds and (sheet := make(table, number)) is not None
+    ]
+    if "ranks" in kinds:
+        found += [_ranks(ranking) for ranking in comparison.rankings]
+    if comparison.references and "reference" in kinds:
         found.append(_references(comparison))
     return found
 
 
 def left_out(comparison: Comparison) -> list[str]:
-    """One line for each folder that could not be read."""
-    return [f"left out: {one.folder.name}: {one.why}" for one in comparison.left_out]
+    """One line for each reason why runs stand in no table, with the runs."""
+    runs: dict[str, list[str]] = {}
+    for one in comparison.left_out:
+        runs.setdefault(one.why, []).append(one.folder.name)
+    return [f"left out: {', '.join(names)}: {why}" for why, names in runs.items()]
 
 
 def about(table: GroupTable) -> str:
     """Whom a table's intervals and tests speak of, in words."""
-    if table.comparison is None:
-        return f"about {table.about}"
-    return f"95 % intervals and tests are about {table.about}: {table.comparison.about}"
+    return table.comparison.about if table.comparison else f"Population: {table.population}."
 
 
 def label(row: Row) -> str:
@@ -92,52 +127,84 @@ def needed_text(pair: PairSummary) -> str:
 
 
 def _results(comparison: Comparison, table: GroupTable, number: int) -> Sheet:
-    seeds = ", ".join(map(str, table.group.seeds))
-    overs = {row.gain.over for row in table.rows if row.gain}
-    over = next(iter(overs)) if len(overs) == 1 else "the student alone"
     headers = (
         "Method",
-        TITLES["accuracy"],
+        f"{TITLES[table.metric]} [95 % CI]",
         "SD",
-        f"at seed {seeds}",
-        TITLES["macro_f1"],
-        TITLES["weighted_f1"],
-        f"Gain over {over}",
-        "Reading",
+        f"Gain over {over(table)}, points [95 % CI]",
+        "Verdict",
     )
     rows = tuple(
         (
             label(row),
-            _measure(row, "accuracy"),
-            percent(row.measures["accuracy"].sd) if row.measures else NONE,
-            ", ".join(percent(row.seeds.get(seed, {}).get("accuracy")) for seed in table.group.seeds),
-            _measure(row, "macro_f1"),
-            _measure(row, "weighted_f1"),
+            _measure(row, table.metric),
+            percent(row.measures[table.metric].sd) if row.measures else NONE,
             f"{points(row.gain.difference)} [{points(row.gain.low)}, {points(row.gain.high)}]" if row.gain else NONE,
-            str(row.gain.reading) if row.gain else "a control" if row.control else NONE,
+            row.gain.reading if row.gain else verdict_without_gain(row, table),
         )
         for row in table.rows
     )
     notes = [
+        *([table.family] if table.family else []),
         *_apart(comparison, table, number),
         *_across(table),
         *_missing(table),
         *_oracle(table),
         *_leaks(table),
-        *_controls(table),
+        *company(table, comparison.tables),
         *table.notes,
     ]
-    if table.comparison:
-        notes.append(
-            "SD is the sample standard deviation over seeds (n − 1); a gain is at equal seeds and trials, in points of "
-            f"{metric_name(table)}, its interval by {table.comparison.way}; a reading holds after Holm's correction"
+    if table.comparison and len(table.group.seeds) > 1:
+        way = f"; differences by {table.comparison.way}" if table.comparison.way != "t" else ""
+        notes.append(f"SD: over {counted(len(table.group.seeds), 'seed')} (n − 1){way}.")
+        if len(table.ranked) > 2:
+            notes.append("Seed variance is pooled over methods; the CI of an unusually unstable method is too narrow.")
+    title = f"Table {number}: {table.group.title}"
+    marks = frozenset((place, 1) for place in _best(table))
+    return Sheet("results", title, about(table), headers, rows, tuple(notes), frozenset({0, 4}), marks, spare=(2,))
+
+
+def over(table: GroupTable) -> str:
+    """What gains of a table are over, in words."""
+    overs = {row.gain.over for row in table.rows if row.gain}
+    return next(iter(overs)) if len(overs) == 1 else "the student alone"
+
+
+def verdict_without_gain(row: Row, table: GroupTable) -> str:
+    """What stands in the place of a verdict: a baseline and a control are called what they are."""
+    if row.method in {other.gain.over for other in table.rows if other.gain}:
+        return "the baseline"
+    return "a control" if row.control else NONE
+
+
+def _best(table: GroupTable) -> list[int]:
+    """Rows that are told apart from every other that is tested against them: only of these the table claims it."""
+    if len(table.ranked) < 2 or len(table.pairs) < len(table.ranked) - 1:
+        return []
+    first = table.ranked[0].method
+    against = [pair for pair in table.pairs if first in (pair.first, pair.second)]
+    claimed = len(against) == len(table.ranked) - 1 and all(better(pair) == first for pair in against)
+    return [0] if claimed else []
+
+
+def _metrics(table: GroupTable, _number: int) -> Sheet:
+    seeds = table.group.seeds
+    headers = (
+        "Method",
+        *(f"{TITLES[name]} [95 % CI]" for name in TITLES),
+        "SD of accuracy",
+        *(f"Accuracy at seed {seed}" for seed in seeds),
+    )
+    rows = tuple(
+        (
+            label(row),
+            *(_measure(row, name) for name in TITLES),
+            percent(row.measures["accuracy"].sd) if row.measures else NONE,
+            *(percent(row.seeds.get(seed, {}).get("accuracy")) for seed in seeds),
         )
-        if len(table.ranked) > 2 and len(table.group.seeds) > 1:
-            notes.append(
-                "how much seeds matter is learnt from all methods together: intervals of one far less stable than the "
-                "others are too short"
-            )
-    return Sheet(f"Table {number}: {table.group.title}", about(table), headers, rows, tuple(notes), frozenset({0, 7}))
+        for row in table.rows
+    )
+    return Sheet("metrics", "Metrics and seeds", "", headers, rows, spare=(3, 2))
 
 
 def _measure(row: Row, metric: str) -> str:
@@ -166,12 +233,12 @@ def _across(table: GroupTable) -> list[str]:
 
 
 def _missing(table: GroupTable) -> list[str]:
-    lines = []
-    for row in table.rows:
-        states = {**row.missing}
-        if states:
-            lines.append(f"{row.method}: " + "; ".join(f"seed {seed} {state}" for seed, state in states.items()))
-    return lines
+    lacking = {row.method: table.group.lacking(row.method) for row in table.rows}
+    return [f"{row}: {'; '.join(map(_state, states.items()))}" for row, states in lacking.items() if states]
+
+
+def _state(cell: tuple[int, str]) -> str:
+    return f"seed {cell[0]} {cell[1]}"
 
 
 def _oracle(table: GroupTable) -> list[str]:
@@ -190,23 +257,7 @@ def _leaks(table: GroupTable) -> list[str]:
     ]
 
 
-def _controls(table: GroupTable) -> list[str]:
-    """What the controls are and mean; what to run where they, or the student alone, are not there."""
-    rows = [row for row in table.ranked if row.teacher]
-    if not rows:
-        return []
-    if not any(row.gain for row in rows):
-        return ["there is no gain: the student alone was not run under these conditions at these seeds"]
-    controls = [f"{row.method}: {row.control}" for row in rows if row.control]
-    if not controls:
-        return [
-            "no control was run: hinton_random_teacher and hinton_wrong_trials would tell whether a gain is knowledge "
-            "or regularisation"
-        ]
-    return [f"controls ({'; '.join(controls)}): a gain that they reach too is regularisation, not knowledge"]
-
-
-def _conditions(table: GroupTable) -> Sheet:
+def _conditions(table: GroupTable, _number: int) -> Sheet:
     across = tuple(table.group.across)
     headers = ("Method", "Teacher", "Teacher accuracy %", "Input at test time", "Tuning", "Selection", *across)
     rows = tuple(
@@ -221,10 +272,11 @@ def _conditions(table: GroupTable) -> Sheet:
         )
         for row in table.rows
     )
-    return Sheet("Teachers and conditions", "", headers, rows, words=frozenset(range(len(headers))) - {2})
+    words = frozenset(range(len(headers))) - {2}
+    return Sheet("conditions", "Teachers and conditions", "", headers, rows, words=words, spare=(3, 4, 5))
 
 
-def _cost(table: GroupTable) -> Sheet:
+def _cost(table: GroupTable, _number: int) -> Sheet:
     headers = (
         "Method",
         "s an epoch",
@@ -248,52 +300,53 @@ def _cost(table: GroupTable) -> Sheet:
         (label(row), *(_amount(row.cost.get(name), unit, digits) for name, unit, digits in columns))
         for row in table.rows
     )
-    return Sheet("Cost of what is reported, mean over seeds (memory: the largest)", "", headers, rows)
+    return Sheet(
+        "cost", "Cost of what is reported, mean over seeds (memory: the largest)", "", headers, rows, spare=(6, 5, 7, 3)
+    )
 
 
 def _amount(value: float | None, unit: float, digits: int) -> str:
     return NONE if value is None else f"{value / unit:.{digits}f}"
 
 
-def _pairs(table: GroupTable) -> Sheet:
+def _tests(table: GroupTable, _number: int) -> Sheet | None:
+    beside = table.against.pairs if table.against else ()
+    if not table.pairs:
+        return None
     headers = (
-        "First",
-        "Second",
-        "Difference, points",
-        "p",
+        "Method",
+        "Against",
+        "Difference, points [95 % CI]",
         "p (Holm)",
         "Verdict",
         "To tell apart",
+        "p",
         "McNemar p (Holm), these trials only",
     )
     chosen = sorted(table.pairs, key=lambda pair: (pair.p_holm, pair.p))[:PAIRS_SHOWN]
-    rows = tuple(
-        (
-            pair.first,
-            pair.second,
-            f"{points(pair.difference)} [{points(pair.interval.low)}, {points(pair.interval.high)}]",
-            p_text(pair.p),
-            p_text(pair.p_holm),
-            f"{name} is better" if (name := better(pair)) else "cannot be told apart with this data",
-            needed_text(pair),
-            p_text(pair.mcnemar.p_holm) if pair.mcnemar else NONE,
+    rows = tuple(_test(pair) for pair in (*chosen, *beside[:PAIRS_SHOWN]))
+    notes = [table.family, "Intervals and p are not corrected; p (Holm) and the verdicts are."]
+    if beside:
+        notes.append(
+            f"Methods against controls are a family of their own, of {counted(len(beside), 'pair')}, corrected by Holm."
         )
-        for pair in chosen
-    )
-    every = f"all {counted(len(table.pairs), 'pair')}"
-    notes = [
-        f"Holm's correction is over {inflected(len(table.pairs), 'the one pair', every)}; intervals are not corrected"
-    ]
-    if len(table.pairs) > len(chosen):
-        first = f"the {counted(len(chosen), 'pair')} of the smallest p {inflected(len(chosen), 'is')} shown"
-        notes.append(f"{first}; CSV, JSON and the data frame hold all")
-    return Sheet(
-        f"Pairs, by {metric_name(table)}",
-        about(table),
-        headers,
-        rows,
-        tuple(notes),
-        frozenset({0, 1, 5, 6}),
+    hidden = len(table.pairs) - len(chosen) + max(len(beside) - PAIRS_SHOWN, 0)
+    if hidden:
+        notes.append(f"{counted(hidden, 'more pair')}: --format csv, json, or --save FOLDER.")
+    title = f"Pairwise tests of {metric_name(table)}"
+    return Sheet("tests", title, about(table), headers, rows, tuple(notes), frozenset({0, 1, 4, 5}), spare=(6, 7, 5))
+
+
+def _test(pair: PairSummary) -> tuple[str, ...]:
+    return (
+        pair.first,
+        pair.second,
+        f"{points(pair.difference)} [{points(pair.interval.low)}, {points(pair.interval.high)}]",
+        p_text(pair.p_holm),
+        f"{name} is better" if (name := better(pair)) else "cannot be told apart with this data",
+        needed_text(pair),
+        p_text(pair.p),
+        p_text(pair.mcnemar.p_holm) if pair.mcnemar else NONE,
     )
 
 
@@ -310,6 +363,7 @@ def _ranks(ranking: Ranking) -> Sheet:
         "folds of one data set train on common subjects, which the test does not allow for",
     )
     return Sheet(
+        "ranks",
         f"Mean ranks over {counted(ranks.blocks, 'block')} that share no subject",
         f"Friedman's test: p {p_text(ranks.p)}; about {ranks.about}",
         ("Method", "Mean rank", "Not told apart (set)"),
@@ -327,6 +381,7 @@ def _references(comparison: Comparison) -> Sheet:
     )
     notes = tuple(dict.fromkeys(f"{one.table}: {one.note} ({one.source})" for one in comparison.references))
     return Sheet(
+        "reference",
         "Published numbers, beside and in no ranking",
         "Preset, seeds and selection are unknown; no interval or test includes them",
         headers,

@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from kdbench.comparison.controls import Reading, control_of, lead, read_gain
-from kdbench.comparison.groups import Group
+from kdbench.comparison.conditions import is_below
+from kdbench.comparison.controls import NOT_TOLD_APART, better, control_of, lead, read_gain
+from kdbench.comparison.families import Family
+from kdbench.comparison.groups import LIBRARIES, Group
 from kdbench.comparison.scores import Tested, paired
 from kdbench.results.gain import PLAIN, alone_for
 from kdbench.results.store import StoredRun
@@ -20,9 +22,6 @@ from kdbench.statistics import METRICS, Comparison, PairSummary, Scope, Scores, 
 from kdbench.statistics.intervals import infer_t
 from kdbench.wording import counted
 
-ABOUT = {"these-subjects": Scope.THESE_SUBJECTS, "new-subjects": Scope.NEW_SUBJECTS}
-BOOTSTRAP_UP_TO = 66
-"""Pairs (twelve methods) up to which the bootstrap is the default; its draws grow with their number."""
 COSTS = ("seconds_per_epoch", "train_seconds", "teacher_seconds", "peak_memory_bytes", "parameters", "flops")
 LATENCY = "latency_ms"
 ORACLE = "(oracle)"
@@ -47,15 +46,15 @@ class Measure:
 
 @dataclass(frozen=True)
 class Gain:
-    """What a method is above the student alone, at equal seeds.
+    """What a method is above the baseline, at equal seeds.
 
     Attributes:
-        over: The student alone.
+        over: The baseline: the student alone, or the row that was asked for.
         difference: As a share.
         low: Lower end of the 95 % interval.
         high: Upper end.
-        p_holm: Of no difference, corrected over all pairs of the table.
-        reading: What it may be called.
+        p_holm: Of no difference, corrected over the pairs of the table's family.
+        reading: What it may be called: the verdict.
     """
 
     over: str
@@ -63,7 +62,7 @@ class Gain:
     low: float
     high: float
     p_holm: float
-    reading: Reading
+    reading: str
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ class Row:
         seeds: Seed → metric → value, of the seeds that have a result.
         missing: Seed → why there is none.
         measures: Metric → its summary; empty where a seed is missing.
-        gain: Over the student alone; None where that is not in the table, or is the row itself.
+        gain: Over the baseline; None where that is not in the table, or is the row itself.
         control: Which control it is, if any.
         teacher: What taught it; None without a teacher.
         teacher_accuracy: The teacher's own, mean over the seeds; None where one is missing.
@@ -113,19 +112,24 @@ class GroupTable:
     Attributes:
         group: Its runs and conditions.
         rows: Complete methods, the best first, then those with a missing cell.
-        comparison: All pairs of the complete methods, by the chosen metric; None where no method is complete.
+        comparison: The family of pairs that is tested, by the chosen metric; None where no method is complete.
+        against: The pairs of methods with controls, a family of their own, by which a gain may be called more than
+            theirs; None where all pairs are tested, or there is no such pair.
         results: Row → seed → predictions.
         notes: What a reader has to know besides.
-        about: Whom intervals and tests speak of: `these-subjects` or `new-subjects`.
+        family: Which pairs are tested, in a sentence.
+        population: Whom intervals and tests speak of: `these-subjects` or `new-subjects`.
         metric: What pairs were compared by.
     """
 
     group: Group
     rows: tuple[Row, ...]
     comparison: Comparison | None
+    against: Comparison | None
     results: Mapping[str, Mapping[int, Tested]] = field(repr=False)
     notes: tuple[str, ...]
-    about: str
+    family: str
+    population: str
     metric: str
 
     @property
@@ -135,7 +139,7 @@ class GroupTable:
 
     @property
     def pairs(self) -> tuple[PairSummary, ...]:
-        """All pairs of the ranked rows."""
+        """The pairs of the family."""
         return self.comparison.pairs if self.comparison else ()
 
 
@@ -144,9 +148,10 @@ def build_table(
     results: dict[str, dict[int, Tested]],
     subjects: np.ndarray,
     *,
-    about: str,
+    population: str,
     metric: str,
     way: str | None,
+    family: Family,
     trained: bool = False,
 ) -> GroupTable:
     """Compares the methods of a group.
@@ -155,36 +160,101 @@ def build_table(
         group: The group, its unusable runs set aside.
         results: Row → seed → predictions.
         subjects: Who performed each trial.
-        about: Whom the statement is about, a name of `ABOUT`.
+        population: Whom the statement is about, a value of `Scope`.
         metric: What pairs are compared by.
-        way: How intervals of differences are made; by default what suits the table.
+        way: How intervals of differences are made; by default `t`.
+        family: Which pairs are tested.
         trained: Whether the subjects that test also train.
 
     Raises:
         UsageError: The scope or the way cannot be had with this data.
     """
     complete = list(group.complete)
-    scope = ABOUT[about]
+    scope = Scope(population)
     compared: Comparison | None = None
+    against: Comparison | None = None
     measures: dict[str, dict[str, Measure]] = {row: {} for row in complete}
+    alike = _alike(group, complete)
+    alone = _alone(group, alike)
+    over: dict[str, str] = {}
     if complete:
-        many = len(complete) * (len(complete) - 1) // 2 > BOOTSTRAP_UP_TO
         complete.sort(key=lambda row: -np.mean([one.scores[metric].mean() for one in results[row].values()]))
+        over = family.over(group, complete, alone)
         scores = paired(results, complete, subjects, metric)
+        pairs = family.pairs(complete, over)
         # One method has no pairs, whatever way they would be compared in.
-        wanted = way if len(complete) > 1 else None
-        compared = compare_scores(scores, scope=scope, way=wanted or ("t" if many else None))
+        compared = compare_scores(scores, scope=scope, way=way if pairs else None, pairs=pairs)
+        beside = _against_controls(group, alike, over, alone) if family.kind == "baseline" else []
+        against = compare_scores(scores, scope=scope, way=way, pairs=beside) if beside else None
         for name in METRICS:
             of = scores if name == metric else paired(results, complete, subjects, name)
             for row, measure in zip(complete, _measures(of, scope), strict=True):
                 measures[row][name] = measure
-    alike = _alike(group, complete)
-    rows = [_row(group, row, measures.get(row, {}), compared, alike.get(row, ())) for row in group.rows]
+    found = _Company(group, compared, against, over, alone, alike)
+    rows = [_row(group, row, measures.get(row, {}), found) for row in group.rows]
     rows.sort(key=lambda row: (not row.measures, -row.measures[metric].mean if row.measures else 0, row.method))
     notes = list(_notes(group, compared))
     if trained and scope is Scope.NEW_SUBJECTS:
         notes.insert(0, "the subjects that test also train here: new subjects are ones that would train as well")
-    return GroupTable(group, tuple(rows), compared, results, tuple(notes), about, metric)
+    sentence = family.sentence(complete, over)
+    return GroupTable(group, tuple(rows), compared, against, results, tuple(notes), sentence, population, metric)
+
+
+@dataclass(frozen=True)
+class _Company:
+    """What a row is seen beside: the pairs, and who is whose baseline, student alone and equal in conditions."""
+
+    group: Group
+    compared: Comparison | None
+    against: Comparison | None
+    over: Mapping[str, str]
+    alone: Mapping[str, str]
+    alike: Mapping[str, Sequence[str]]
+
+    def gain(self, row: str) -> Gain | None:
+        """A row's gain over its baseline, called what it may be called."""
+        over = self.over.get(row)
+        if over is None or self.compared is None:
+            return None
+        pair = self.compared.pair(row, over)
+        sign = 1 if pair.first == row else -1
+        low, high = sorted((sign * pair.interval.low, sign * pair.interval.high))
+        return Gain(over, lead(pair, row), low, high, pair.p_holm, self._reading(pair, row, over))
+
+    def _reading(self, pair: PairSummary, row: str, over: str) -> str:
+        if self.compared is None or self.alone.get(row) != over:
+            return {row: "better", over: "worse", None: NOT_TOLD_APART}[better(pair)]
+        return str(read_gain(self.compared, row, over, _controls(self.group, self.alike[row]), self.against))
+
+
+def _alone(group: Group, alike: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Row → the student alone of the very same conditions, also where a table goes across others; itself as well."""
+    found = {}
+    for row, others in alike.items():
+        first = _first(group, row)
+        if first.result["recipe"].get("student") is None:
+            continue
+        name = alone_for(first.result)
+        plain = [other for other in others if _first(group, other).method == name and _plain(_first(group, other))]
+        if plain:
+            found[row] = plain[0]
+    return found
+
+
+def _controls(group: Group, rows: Sequence[str]) -> list[str]:
+    return [row for row in rows if control_of(group.recipes[row])]
+
+
+def _against_controls(
+    group: Group, alike: Mapping[str, Sequence[str]], over: Mapping[str, str], alone: Mapping[str, str]
+) -> list[tuple[str, str]]:
+    """Every method whose baseline is its student alone, with every control of its conditions."""
+    methods = [row for row in over if over[row] == alone.get(row) and not control_of(group.recipes[row])]
+    return [(row, control) for row in methods for control in _controls(group, alike[row])]
+
+
+def _first(group: Group, row: str) -> StoredRun:
+    return next(iter(group.runs[row].values()))
 
 
 def _measures(scores: Scores, scope: Scope) -> list[Measure]:
@@ -203,27 +273,25 @@ def _measures(scores: Scores, scope: Scope) -> list[Measure]:
 
 def _alike(group: Group, complete: Sequence[str]) -> dict[str, list[str]]:
     """The complete rows of the very same conditions as each, which a table across conditions may mix."""
-    keys = {
-        row: tuple(json.dumps(run.conditions, sort_keys=True) for _, run in sorted(group.runs[row].items()))
-        for row in complete
-    }
-    rows: dict[tuple[str, ...], list[str]] = {}
-    for row, key in keys.items():
-        rows.setdefault(key, []).append(row)
+    crossed = {key: values for key, values in group.across.items() if is_below(key, (LIBRARIES,))}
+    rows: dict[str, list[str]] = {}
+    keys = {}
+    for row in complete:
+        # What is no difference between libraries within a table is none here.
+        held = [
+            {key: value for key, value in run.conditions.items() if key != LIBRARIES}
+            for _, run in sorted(group.runs[row].items())
+        ]
+        keys[row] = json.dumps([held, {key: values.get(row) for key, values in crossed.items()}], sort_keys=True)
+        rows.setdefault(keys[row], []).append(row)
     return {row: rows[key] for row, key in keys.items()}
 
 
-def _row(
-    group: Group,
-    row: str,
-    measures: Mapping[str, Measure],
-    compared: Comparison | None,
-    alike: Sequence[str],
-) -> Row:
+def _row(group: Group, row: str, measures: Mapping[str, Measure], company: _Company) -> Row:
     runs = group.runs.get(row, {})
     first = next(iter(runs.values()), None)
     seeds = {seed: {name: float(runs[seed].metrics[name]) for name in METRICS} for seed in sorted(runs)}
-    missing = {seed: group.state(row, seed) for seed in group.seeds if seed not in runs}
+    missing = {seed: why for seed, why in group.lacking(row).items() if seed in group.seeds}
     taught = [run.result["teacher"] for run in runs.values() if run.result.get("teacher")]
     student = first is not None and first.result["recipe"].get("student") is not None
     return Row(
@@ -231,8 +299,8 @@ def _row(
         seeds=seeds,
         missing=missing,
         measures=measures,
-        gain=_gain(group, row, compared, alike) if measures else None,
-        control=control_of(first.result["recipe"]) if first else None,
+        gain=company.gain(row) if measures else None,
+        control=control_of(group.recipes[row]),
         teacher=_teacher(first.result["recipe"]) if first and student else None,
         teacher_accuracy=plain.fmean(one["accuracy"] for one in taught) if taught and student and measures else None,
         teacher_leaks=student and any(one.get("leaks") for one in taught),
@@ -241,22 +309,6 @@ def _row(
         selection=selection_label(first.conditions) if first else "",
         cost=_cost(list(runs.values()) if measures else []),
     )
-
-
-def _gain(group: Group, row: str, compared: Comparison | None, alike: Sequence[str]) -> Gain | None:
-    """The gain over the student alone of the very same conditions, also where a table goes across others."""
-    first = {other: next(iter(group.runs[other].values())) for other in alike}
-    if compared is None or first[row].result["recipe"].get("student") is None:
-        return None
-    name = alone_for(first[row].result)
-    alone = next((other for other in alike if first[other].method == name and _plain(first[other])), None)
-    if alone is None or alone == row:
-        return None
-    controls = [other for other in alike if control_of(first[other].result["recipe"])]
-    pair = compared.pair(row, alone)
-    sign = 1 if pair.first == row else -1
-    low, high = sorted((sign * pair.interval.low, sign * pair.interval.high))
-    return Gain(alone, lead(pair, row), low, high, pair.p_holm, read_gain(compared, row, alone, controls))
 
 
 def _plain(run: StoredRun) -> bool:
@@ -308,13 +360,12 @@ def _notes(group: Group, compared: Comparison | None) -> tuple[str, ...]:
     unlike = _machines(group)
     if len(unlike) > 1:
         notes.append(f"costs were measured on unlike machines: {'; '.join(unlike)}")
-    common: set[int] = set(group.seeds).intersection(*(set(cells) for cells in group.runs.values()))
+    common: set[int] = set(group.seeds).intersection(*(set(cells) for cells in group.runs.values() if cells))
     if len(group.complete) < len(group.rows):
-        which = ", ".join(row for row in group.rows if row not in group.complete)
         fewer = 0 < len(common) < len(group.seeds)
         choose = " ".join(f"--seed {seed}" for seed in sorted(common))
         notes.append(
-            f"not ranked, as seeds are missing: {which}"
+            "rows with a missing seed are not ranked"
             + (f"; {choose} compares the seeds that all methods with a result have" if fewer else "")
         )
     return tuple(notes)

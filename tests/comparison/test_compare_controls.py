@@ -17,7 +17,7 @@ PLAIN = network({"ce": {"weight": 1.0}}, "sensors")
 
 def readings(root: Path) -> dict[str, str]:
     methods = kdbench.compare(root).methods
-    return dict(zip(methods["method"], methods["reading"], strict=True))
+    return dict(zip(methods["method"], methods["verdict"], strict=True))
 
 
 def with_control(root: Path, wrong: int, seeds: int = 5) -> None:

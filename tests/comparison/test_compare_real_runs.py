@@ -22,5 +22,5 @@ def test_trained_runs_are_compared(tmp_path: Path) -> None:
     gain = runs["hinton"].metrics["accuracy"] - runs["student_only"].metrics["accuracy"]
     assert methods.loc["hinton", "gain"] == pytest.approx(gain)
     assert methods.loc["hinton", "teacher_accuracy"] == runs["hinton"].result["teacher"]["accuracy"]
-    assert "these 2 subjects" in sheets(found)[0].caption
+    assert "same 2 test subjects" in sheets(found)[0].caption
     assert len(found.save(tmp_path / "saved")) > 15

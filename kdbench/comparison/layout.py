@@ -1,0 +1,159 @@
+"""Sheets as lines of text of a given width: a table where one fits, else a card for each row.
+
+No word is broken: where a table is too wide even with its cells on several lines, it does without columns that are not
+the point of it, and says which; where that does not help, each row becomes a card with everything.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kdbench.comparison.sheets import Sheet
+
+GAP = "  "
+_COMFORT = 15
+"""A column of words is at least this wide where its cells are, so that a sentence is no column of single words."""
+_PLAIN = str.maketrans({"–": "-", "−": "-", "·": "|", "…": "...", "→": "->", "×": "x", "─": "-", "\u00a0": " "})
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of text, and what it is: `title`, `caption`, `head`, `row` or `note`."""
+
+    text: str
+    kind: str
+
+
+def layout(sheet: Sheet, width: int) -> list[Line]:
+    """Lays a sheet out.
+
+    Args:
+        sheet: What to show.
+        width: The most signs a line may have; a longer word gets a line of its own.
+    """
+    lines = [*_wrapped(sheet.title, width, "title"), *_wrapped(sheet.caption, width, "caption")]
+    for dropped in range(len(sheet.spare) + 1):
+        narrow = _without(sheet, sheet.spare[:dropped])
+        if (widths := _widths(narrow, width)) is not None:
+            lines += _table(narrow, widths)
+            break
+    else:
+        dropped = 0
+        lines += _cards(sheet, width)
+    if dropped:
+        names = ", ".join(sheet.headers[place] for place in sorted(sheet.spare[:dropped]))
+        lines += _wrapped(
+            f"· Left out at {width} columns: {names}. A wider terminal or --format csv shows them.", width, "note", "  "
+        )
+    for note in sheet.notes:
+        lines += _wrapped(f"· {note}", width, "note", indent="  ")
+    return lines
+
+
+def encodable(text: str, encoding: str | None) -> str:
+    """Text that a terminal of some encoding can show: plain signs for others, and ? for what has none."""
+    try:
+        text.encode(encoding or "utf-8")
+    except (UnicodeEncodeError, LookupError):
+        plain = text.translate(_PLAIN)
+        return plain.encode("ascii", "replace").decode("ascii")
+    return text
+
+
+def _without(sheet: Sheet, places: Sequence[int]) -> Sheet:
+    kept = [place for place in range(len(sheet.headers)) if place not in places]
+    return dataclasses.replace(
+        sheet,
+        headers=tuple(sheet.headers[place] for place in kept),
+        rows=tuple(tuple(row[place] for place in kept) for row in sheet.rows),
+        words=frozenset(kept.index(place) for place in sheet.words if place in kept),
+    )
+
+
+def _wrapped(text: str, width: int, kind: str, indent: str = "") -> list[Line]:
+    found = textwrap.wrap(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return [Line(line, kind) for line in found]
+
+
+def _pieces(text: str, words: bool) -> list[str]:
+    """What may stand on lines of its own: words; of a number, the number and its interval."""
+    return text.split() if words else re.split(r" (?=\[)", text)
+
+
+def _of_header(text: str) -> list[str]:
+    """A header's words; what stands in brackets is one."""
+    return re.split(r" (?![^\[]*\])", text)
+
+
+def _longest(pieces: Sequence[str]) -> int:
+    return max(map(len, pieces), default=0)
+
+
+def _widths(sheet: Sheet, width: int) -> list[int] | None:
+    """The width of each column; None where no table fits."""
+    least, most = [], []
+    for place, header in enumerate(sheet.headers):
+        word = place in sheet.words
+        cells = [row[place] for row in sheet.rows]
+        widest = _longest(cells)
+        pieces = max([_longest(_pieces(cell, word)) for cell in cells], default=0)
+        floor = max(_longest(_of_header(header)), max(pieces, min(widest, _COMFORT)) if word and place else pieces)
+        least.append(floor)
+        most.append(max(floor, widest))
+    spare = width - sum(least) - len(GAP) * (len(least) - 1)
+    if spare < 0:
+        return None
+    for place, (low, high) in enumerate(zip(least, most, strict=True)):
+        more = min(high - low, spare)
+        # A number is on one line or on two: a part of the room that it asks for is of no use to it.
+        if place in sheet.words or more == high - low:
+            least[place] += more
+            spare -= more
+    return least
+
+
+def _table(sheet: Sheet, widths: Sequence[int]) -> list[Line]:
+    lines = [Line(text, "head") for text in _row(sheet, sheet.headers, widths, head=True)]
+    lines.append(Line(GAP.join("─" * width for width in widths), "head"))
+    for row in sheet.rows:
+        lines += [Line(text, "row") for text in _row(sheet, row, widths)]
+    return lines
+
+
+def _row(sheet: Sheet, cells: Sequence[str], widths: Sequence[int], *, head: bool = False) -> list[str]:
+    columns = [
+        _filled(_of_header(cell) if head else _pieces(cell, place in sheet.words), width)
+        for place, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    ]
+    height = max(map(len, columns))
+    return [
+        GAP.join(
+            f"{lines[number] if number < len(lines) else '':{'<' if place in sheet.words else '>'}{width}}"
+            for place, (lines, width) in enumerate(zip(columns, widths, strict=True))
+        ).rstrip()
+        for number in range(height)
+    ]
+
+
+def _filled(pieces: Sequence[str], width: int) -> list[str]:
+    """Pieces on as few lines as they need."""
+    lines: list[str] = []
+    for piece in pieces:
+        if lines and len(lines[-1]) + 1 + len(piece) <= width:
+            lines[-1] += f" {piece}"
+        else:
+            lines.append(piece)
+    return lines or [""]
+
+
+def _cards(sheet: Sheet, width: int) -> list[Line]:
+    lines = []
+    for row in sheet.rows:
+        lines += _wrapped(row[0], width, "title")
+        for header, cell in zip(sheet.headers[1:], row[1:], strict=True):
+            lines += _wrapped(f"  {header}: {cell}", width, "row", indent="    ")
+    return lines
