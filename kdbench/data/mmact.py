@@ -6,7 +6,6 @@ Q. Kong et al., "MMAct: A Large-Scale Dataset for Cross Modal Human Action Under
 from __future__ import annotations
 
 import functools
-import io
 import os
 import re
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kdbench.data import video_file
+from kdbench.data import text_series, video_file
 from kdbench.data.card import Value
 from kdbench.data.reader import Reader, Recording, Trial
 from kdbench.data.timeline import centre_frames
@@ -139,11 +138,7 @@ def _expected(template: str, performance: Performance) -> str:
 
 def _values(content: bytes, path: str, trial: str) -> np.ndarray:
     """The three columns behind the time of a sensor's file, `(n, 3)` float32."""
-    expected = "rows of a time and three numbers"
-    if not content.strip():
-        raise DataError(f"trial {trial}: {path} is empty; expected {expected}")
     try:
-        values = np.loadtxt(io.BytesIO(content), delimiter=",", usecols=(1, 2, 3), dtype=np.float32, ndmin=2)
+        return text_series.read(content, (1, 2, 3), width=4)
     except ValueError as error:
-        raise DataError(f"trial {trial}: {path}: {error}; expected {expected}") from error
-    return values
+        raise DataError(f"trial {trial}: {path}: {error}; expected rows of a time and three numbers") from error

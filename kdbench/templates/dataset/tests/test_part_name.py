@@ -41,6 +41,15 @@ def test_a_trial_is_read(reader: PartName) -> None:
     assert list(recording.hashes) == ["recordings/a1_s1_t1.csv"]
 
 
+def test_a_column_of_text_is_passed_over(reader: PartName) -> None:
+    """Times and names may stand beside the numbers."""
+    path = reader.root / "recordings" / "a1_s1_t1.csv"
+    before = reader.read(reader.trials()[0], None, 0).series
+    path.write_text("".join(f"{line},12:30:01.5\n" for line in path.read_text().splitlines()))
+    after = reader.read(reader.trials()[0], None, 0).series
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [("acc_x,acc_y\n1,2\n", "has 2 columns, expected 3"), ("acc_x\n1;2\n", "expected numbers between commas")],
