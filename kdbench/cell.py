@@ -76,6 +76,11 @@ class Cell:
         parts = (self.dataset.card.name, self.protocol, self.preset, f"s{self.seed}")
         return f"{'-'.join(parts)}-{_hash(self._teacher_key())}"
 
+    @property
+    def identity(self) -> str:
+        """Hash of what the run is, but for the versions of the libraries."""
+        return _hash({key: value for key, value in self._key().items() if key != "libraries"})
+
     def _shared_key(self) -> dict[str, Any]:
         recipe = self.recipe
         return {

@@ -7,6 +7,7 @@ import errno
 import hashlib
 import math
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,8 @@ from kdbench.errors import RunFailed
 # EFBIG is what a file-size limit (ulimit -f) gives.
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _MIB = 2**20
+_MARK = 8
+_TEMPORARY = re.compile(rf"\..+\.[0-9a-f]{{{_MARK}}}\.tmp", re.DOTALL)
 
 
 @contextlib.contextmanager
@@ -35,7 +38,7 @@ def whole(path: Path, *, durable: bool = True, size: int | None = None, elsewher
     Raises:
         RunFailed: The disk is full, or the folder cannot be written; an earlier file is as it was.
     """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:_MARK]}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
@@ -49,6 +52,14 @@ def whole(path: Path, *, durable: bool = True, size: int | None = None, elsewher
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Removes the temporary files that killed writers left in a folder; whoever calls it holds the folder's lock."""
+    for path in folder.glob(".*.tmp") if folder.is_dir() else ():
+        if _TEMPORARY.fullmatch(path.name) and path.is_file():
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
 
 
 def unwritable(error: OSError, path: Path, *, size: int | None = None, elsewhere: str = "") -> RunFailed:

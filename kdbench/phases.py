@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,23 +15,28 @@ from filelock import FileLock, Timeout
 from torch._functorch import config as functorch_config
 
 from kdbench.data.loader import Loader
+from kdbench.engine import checkpoint
 from kdbench.engine.chance import above_chance
 from kdbench.engine.device import fixed_threads
-from kdbench.engine.estimate import announce
+from kdbench.engine.estimate import expected, said
 from kdbench.engine.evaluate import Predictions, predict
 from kdbench.engine.loop import Record, Training
 from kdbench.engine.objective import Objective
 from kdbench.engine.rehearsal import rehearse
 from kdbench.engine.teacher import FrozenTeacher
-from kdbench.errors import RunFailed
+from kdbench.errors import DataError, RunFailed
+from kdbench.files import remove_unfinished, unwritable
 from kdbench.network import Network
 from kdbench.recipe import NetworkSpec
-from kdbench.results.files import read_json, read_jsonl, read_safetensors, write_json, write_safetensors
+from kdbench.results import files
+from kdbench.results.files import SEAL, read_json, read_jsonl, read_safetensors, write_json, write_safetensors
 from kdbench.results.metrics import numbers
 from kdbench.setting import Setting
 from kdbench.types import SENSORS
 from kdbench.wording import counted
 
+RECORD, WEIGHTS = "teacher.json", "teacher.safetensors"
+"""Files of a finished teacher; the record names the hashes of the others."""
 REHEARSED_TRIALS = 2
 
 
@@ -62,15 +68,40 @@ class Teacher:
         part = self.setting.cell.recipe.selection.part
         path = self.folder / f"metrics_{part}_b{batch_size}.json"
         if path.is_file():
-            return read_json(path)
+            held = self._kept_metrics(path)
+            if held is not None:
+                return held
         metrics = self.predictions(batch_size).metrics(self.setting.classes)
-        write_json(path, metrics)
+        write_json(path, files.sealed({**metrics, "weights": self.weights_sha256}, path))
         return metrics
+
+    @property
+    def weights_sha256(self) -> str:
+        """Hash of the file of its weights."""
+        return str(self.record["files"][WEIGHTS])
+
+    def _kept_metrics(self, path: Path) -> dict[str, Any] | None:
+        """Metrics that were measured before, if they are whole and of these very weights."""
+        try:
+            held = read_json(path)
+        except DataError:
+            held = None
+        if not isinstance(held, dict) or not files.is_sealed(held):
+            self.setting.warn(f"{path} is damaged; the teacher is evaluated again")
+            return None
+        if held["weights"] != self.weights_sha256:
+            return None
+        return {key: value for key, value in held.items() if key not in ("weights", SEAL)}
 
     def report(self, student_batch_size: int | None) -> dict[str, Any]:
         """Its metrics at its own batch size, at the student's, and one trial at a time; and whether they leak."""
         own = self.spec.train.batch_size
-        report: dict[str, Any] = {"folder": self.folder.name, "batch_size": own, **self.metrics(own)}
+        report: dict[str, Any] = {
+            "folder": self.folder.name,
+            "weights_sha256": self.weights_sha256,
+            "batch_size": own,
+            **self.metrics(own),
+        }
         if self.setting.leaks(self.spec):
             report["leaks"] = True
             self.setting.warn(
@@ -123,60 +154,132 @@ def obtain_teacher(setting: Setting, root: Path, *, fresh: bool) -> Teacher:
     spec = setting.cell.recipe.teacher
     assert spec is not None
     folder = root / setting.cell.teacher_folder
-    folder.mkdir(parents=True, exist_ok=True)
     network = setting.build("teacher", spec)
     with fixed_threads(setting.cell.threads), _alone(folder, setting):
-        if not all((folder / name).is_file() for name in ("teacher.json", "teacher.safetensors")):
+        remove_unfinished(folder)
+        remove_unfinished(folder / "checkpoint")
+        record = finished_teacher(folder, setting.warn)
+        if record is None:
             if fresh:
                 _forget(folder)
             make = _train_teacher if spec.weights is None else _leave_untrained
-            make(setting, spec, network, folder)
-    network.load_state_dict(read_safetensors(folder / "teacher.safetensors"))
+            record = make(setting, spec, network, folder)
+        network.load_state_dict(read_safetensors(folder / WEIGHTS))
     if setting.cell.recipe.compile:
         network.compile()
-    record = read_json(folder / "teacher.json")
     return Teacher(network.eval(), folder, record, setting, spec)
+
+
+def finished_teacher(folder: Path, warn: Callable[[str], None]) -> dict[str, Any] | None:
+    """What a finished teacher's `teacher.json` says, if all of it is what was written; None without one.
+
+    Args:
+        folder: The teacher's folder.
+        warn: Takes a line on a teacher that is damaged, which counts as none.
+    """
+    path = folder / RECORD
+    if not path.is_file():
+        return None
+    why = None
+    try:
+        record = read_json(path)
+    except DataError as error:
+        why = error.message
+    else:
+        if not isinstance(record, dict) or not files.is_sealed(record):
+            why = f"{path} is not what was written"
+        elif record.get("folder") != folder.name:
+            why = f"{path} belongs to the teacher {record.get('folder')}"
+        else:
+            why = next(iter(files.unlike(folder, {WEIGHTS: "", **record["files"]})), None)
+    if why is None:
+        return record
+    warn(f"a teacher is damaged, and is trained again: {why}")
+    return None
 
 
 @contextmanager
 def _alone(folder: Path, setting: Setting) -> Iterator[None]:
     lock = FileLock(folder / ".lock")
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        setting.reporter.message(f"another process trains this teacher; waiting for it: {folder}")
-        lock.acquire()
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            setting.reporter.message(f"another process trains this teacher; waiting for it: {folder}")
+            lock.acquire()
+    except OSError as error:
+        raise unwritable(error, folder, elsewhere=files.ELSEWHERE) from error
     try:
         yield
     finally:
         lock.release()
 
 
-def teacher_training(setting: Setting, spec: NetworkSpec, network: Network, folder: Path) -> Training:
-    """The teacher's training, ready to run."""
-    loader = setting.loader(setting.split.train, spec)
+def announce(setting: Setting, teachers: Path, folder: Path) -> None:
+    """Says how long what is left of both trainings will take, before the first of them starts.
+
+    Args:
+        setting: The run.
+        teachers: Folder of all teachers.
+        folder: The run's own.
+    """
+    recipe, trials = setting.cell.recipe, setting.split.train
+    phases, teacher = [], None
+    if recipe.teacher is not None:
+        place = teachers / setting.cell.teacher_folder
+        network = setting.build("teacher", recipe.teacher)
+        few = trials[: recipe.teacher.train.batch_size]
+        training = teacher_training(setting, recipe.teacher, network, place, trials=few)
+        teacher = Teacher(network, place, {}, setting, recipe.teacher)
+        if recipe.teacher.weights is None and not (place / RECORD).is_file():
+            done = checkpoint.epochs_done(place / "checkpoint", training.binding)
+            phases.append(expected(training, trials=len(trials), done=done))
+    if recipe.student is not None:
+        few = trials[: recipe.student.train.batch_size]
+        training = student_training(setting, recipe.student, teacher, folder, trials=few)
+        # Whose state it is depends on a teacher that may not be there yet.
+        done = len(records_of(folder))
+        phases.append(expected(training, trials=len(trials), done=done))
+    if (line := said(phases, setting.accelerator.device)) is not None:
+        setting.reporter.message(line)
+
+
+def teacher_training(
+    setting: Setting, spec: NetworkSpec, network: Network, folder: Path, *, trials: tuple[str, ...] | None = None
+) -> Training:
+    """The teacher's training, ready to run.
+
+    Args:
+        setting: The run.
+        spec: Its recipe.
+        network: The network.
+        folder: Where its checkpoint and its log go.
+        trials: What it trains on; by default the training part.
+    """
+    loader = setting.loader(setting.split.train if trials is None else trials, spec)
     network.fit({name: loader.all_series(name) for name in loader.sensors})
     return _training(
         "teacher", setting, spec, network, setting.objective("teacher", spec, network, None), loader, folder
     )
 
 
-def _train_teacher(setting: Setting, spec: NetworkSpec, network: Network, folder: Path) -> None:
+def _train_teacher(setting: Setting, spec: NetworkSpec, network: Network, folder: Path) -> dict[str, Any]:
     training = teacher_training(setting, spec, network, folder)
-    announce(training, done=len(records_of(folder)))
     records = training.run()
     train_accuracy = _check_above_chance(setting, spec, network, training.loader, records)
     best = training.best if training.keep_best else None
-    _keep_teacher(setting, spec, network, folder, train_accuracy, records, best)
+    record = _keep_teacher(setting, spec, network, folder, train_accuracy, records, best)
     _forget_checkpoint(folder)
+    return record
 
 
-def _leave_untrained(setting: Setting, spec: NetworkSpec, network: Network, folder: Path) -> None:
+def _leave_untrained(setting: Setting, spec: NetworkSpec, network: Network, folder: Path) -> dict[str, Any]:
     """The control's teacher: its representation knows the training part, its weights know nothing."""
     loader = setting.loader(setting.split.train, spec)
     network.fit({name: loader.all_series(name) for name in loader.sensors})
     predictions = predict(network, loader, batch_size=spec.train.batch_size, accelerator=setting.accelerator)
-    _keep_teacher(setting, spec, network, folder, predictions.accuracy, [], None)
+    return _keep_teacher(setting, spec, network, folder, predictions.accuracy, [], None)
 
 
 def _keep_teacher(
@@ -187,9 +290,10 @@ def _keep_teacher(
     train_accuracy: float,
     records: list[Record],
     best: dict[str, Any] | None,
-) -> None:
-    export(network, folder / "teacher.safetensors", setting, spec)
+) -> dict[str, Any]:
+    export(network, folder / WEIGHTS, setting, spec)
     record = {
+        "folder": folder.name,
         "recipe": spec.model_dump(mode="json"),
         "train_accuracy": train_accuracy,
         "epochs": len(records),
@@ -197,8 +301,11 @@ def _keep_teacher(
         "seconds": sum((r["seconds"] for r in records), 0.0),
         "provenance": network.provenance,
         "couples_batch": network.couples_batch,
+        "files": files.hashes(folder, (WEIGHTS, *(["metrics.jsonl"] if records else []))),
     }
-    write_json(folder / "teacher.json", record)
+    record = files.sealed(record, folder / RECORD)
+    write_json(folder / RECORD, record)
+    return record
 
 
 def _check_above_chance(
@@ -240,15 +347,32 @@ class Student:
     best: dict[str, Any] | None
 
 
-def student_training(setting: Setting, spec: NetworkSpec, teacher: Teacher | None, folder: Path) -> Training:
-    """The student's training against the frozen teacher, ready to run."""
+def student_training(
+    setting: Setting,
+    spec: NetworkSpec,
+    teacher: Teacher | None,
+    folder: Path,
+    *,
+    trials: tuple[str, ...] | None = None,
+) -> Training:
+    """The student's training against the frozen teacher, ready to run.
+
+    Args:
+        setting: The run.
+        spec: Its recipe.
+        teacher: The teacher, or None.
+        folder: Where its checkpoint and its log go.
+        trials: What it trains on; by default the training part.
+    """
     network = setting.build("student", spec)
     specs = [spec] if teacher is None else [spec, teacher.spec]
-    loader = setting.loader(setting.split.train, *specs)
+    loader = setting.loader(setting.split.train if trials is None else trials, *specs)
     if spec.modality == SENSORS:
         network.fit({name: loader.all_series(name) for name in network.sources})
     objective = setting.objective("student", spec, network, teacher.network if teacher else None)
     training = _training("student", setting, spec, network, objective, loader, folder)
+    if teacher is not None:
+        training.binding = {**training.binding, "teacher": teacher.record.get("files", {}).get(WEIGHTS)}
     if teacher is not None:
         training.teacher = FrozenTeacher(
             teacher.network,
@@ -265,7 +389,6 @@ def student_training(setting: Setting, spec: NetworkSpec, teacher: Teacher | Non
 def train_student(setting: Setting, spec: NetworkSpec, teacher: Teacher | None, folder: Path) -> Student:
     """Trains the student and checks that the teacher stayed what it was."""
     training = student_training(setting, spec, teacher, folder)
-    announce(training, done=len(records_of(folder)))
     records = training.run()
     if training.teacher is not None:
         training.teacher.check_unchanged()
@@ -307,7 +430,15 @@ def _training(
         watched_part="test" if oracle else "validation",
         keep_best=oracle or selection.rule == "best-val",
         on_epoch=setting.on_epoch,
+        binding=binding_of(setting, phase),
+        warn=setting.warn,
     )
+
+
+def binding_of(setting: Setting, phase: str) -> dict[str, Any]:
+    """What a checkpoint of a phase is a state of; the folder's name holds the hash of all that it depends on."""
+    cell = setting.cell
+    return {"phase": phase, "folder": cell.teacher_folder if phase == "teacher" else cell.folder}
 
 
 def _warn_if_vacuous(setting: Setting, records: list[Record]) -> None:
@@ -330,9 +461,11 @@ def export(network: Network, path: Path, setting: Setting, spec: NetworkSpec) ->
 
 
 def records_of(folder: Path) -> list[Record]:
-    """The epochs that a folder's `metrics.jsonl` holds."""
-    path = folder / "metrics.jsonl"
-    return read_jsonl(path) if path.is_file() else []
+    """The epochs that a folder's `metrics.jsonl` holds; none where it is damaged, which the training itself tells."""
+    try:
+        return read_jsonl(folder / "metrics.jsonl")
+    except DataError:
+        return []
 
 
 def _card(setting: Setting, spec: NetworkSpec) -> dict[str, str]:
@@ -350,5 +483,4 @@ def _forget(folder: Path) -> None:
 
 
 def _forget_checkpoint(folder: Path) -> None:
-    for path in sorted((folder / "checkpoint").rglob("*"), reverse=True):
-        path.rmdir() if path.is_dir() else path.unlink()
+    shutil.rmtree(folder / "checkpoint", ignore_errors=True)

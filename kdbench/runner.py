@@ -6,33 +6,41 @@ import contextlib
 import datetime
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from filelock import FileLock, Timeout
 
 from kdbench.cell import environment
+from kdbench.earlier import before, tell_other_versions
 from kdbench.engine.device import fixed_threads
 from kdbench.engine.evaluate import Predictions, predict
 from kdbench.engine.loop import Record
-from kdbench.engine.progress import Reporter
-from kdbench.errors import Interrupted, KdbenchError, UsageError
-from kdbench.phases import Student, Teacher, check_parts, export, obtain_teacher, records_of, train_student
+from kdbench.engine.progress import LineReporter, Reporter, is_interactive
+from kdbench.errors import Interrupted, KdbenchError
+from kdbench.phases import Student, Teacher, announce, check_parts, export, obtain_teacher, records_of, train_student
 from kdbench.recipe import CONTROLS
 from kdbench.redaction import redacted
 from kdbench.resources import runs_folder
 from kdbench.results import cost, plots
-from kdbench.results.files import read_json, write_json, write_parquet, write_safetensors
+from kdbench.results.files import (
+    hashes,
+    sealed,
+    write_json,
+    write_parquet,
+    write_safetensors,
+)
+from kdbench.results.folder import CHECKPOINT, FRESH, clear, finished, locked, replace_by_fresh, tidy
 from kdbench.results.gain import gain_over_student_only
 from kdbench.results.metrics import confusion, numbers
 from kdbench.results.naming import checked_name, renamed
-from kdbench.results.store import SCHEMA_VERSION
-from kdbench.results.tracking import Tracker
+from kdbench.results.store import RESULT, SCHEMA_VERSION
+from kdbench.results.tracking import OFF, Tracker, is_wanted
 from kdbench.setting import Setting, settle
+from kdbench.terminal import console
 
 
 @dataclass(frozen=True)
@@ -77,6 +85,7 @@ def run(
     fresh: bool = False,
     name: str | None = None,
     reporter: Reporter | None = None,
+    progress: bool | None = None,
 ) -> RunResult:
     """Trains and evaluates a method on a data set; what `kdbench run` does.
 
@@ -97,10 +106,11 @@ def run(
         data_dir: Where the data sets lie; by default `$KDBENCH_DATA`, `./data`, then the cache folder.
         allow_broken: Leave out trials whose files are missing or broken; the result names them.
         out: Folder of the runs; by default `$KDBENCH_HOME`, else `./runs`.
-        fresh: Start anew even where the run is finished or half done.
+        fresh: Start anew even where the run is finished or half done; a finished result stays until the new one is.
         name: What tables call the run; it changes no number. Another name for a finished run renames it, an empty one
             takes its name away.
-        reporter: Shows the progress; silent by default.
+        reporter: Shows the progress; by default a plain log in a notebook or an interactive session, else nothing.
+        progress: Whether the default reporter shows anything; None: in a notebook or an interactive session.
 
     Raises:
         UsageError: Names or values that do not exist or do not fit together.
@@ -109,6 +119,9 @@ def run(
         Interrupted: Ctrl-C; repeating the call resumes.
     """
     name = checked_name(name)
+    shown = is_interactive() if progress is None else progress
+    if reporter is None and shown:
+        reporter = LineReporter(console())
     setting = settle(
         method,
         dataset,
@@ -123,6 +136,7 @@ def run(
         data_dir=data_dir,
         allow_broken=allow_broken,
         reporter=reporter,
+        shown=progress is not False,
     )
     setting.name = name
     return run_setting(setting, runs_folder(out), fresh=fresh)
@@ -138,13 +152,32 @@ def run_setting(setting: Setting, root: Path, *, within: str = "", fresh: bool =
         fresh: Start anew even where the run is finished or half done.
     """
     folder = root / within / setting.cell.folder
-    with fixed_threads(setting.cell.threads), _locked(folder):
-        if fresh:
-            _clear(folder)
-        elif (done := _finished(folder)) is not None:
+    with fixed_threads(setting.cell.threads), locked(folder):
+        tidy(folder, setting.warn)
+        done, wrong = finished(folder)
+        newer = folder / FRESH
+        if done is not None and not fresh and not newer.is_dir():
             setting.reporter.message(f"this run is finished already: {folder} (--fresh trains it again)")
             return RunResult(folder, renamed(folder, done, setting.name), reused=True)
-        return RunResult(folder, Run(setting, root, folder, fresh).execute(), reused=False)
+        if done is None and wrong is None:
+            if fresh:
+                clear(folder)
+            tell_other_versions(setting, folder)
+            return RunResult(folder, Run(setting, root, folder, fresh).execute(), reused=False)
+        if wrong is not None:
+            setting.warn(f"the finished run is damaged, and is trained again: {wrong}")
+        if fresh:
+            clear(newer)
+        elif newer.is_dir() and wrong is None:
+            setting.reporter.message(
+                f"going on with the training anew (--fresh) that was stopped; the finished result stays until it ends. "
+                f"To keep that one: rm -r {newer}"
+            )
+        if setting.name is None:
+            setting.name = before(folder / RESULT).name
+        result = Run(setting, root, newer, fresh).execute()
+        replace_by_fresh(folder)
+        return RunResult(folder, result, reused=False)
 
 
 @dataclass
@@ -165,18 +198,20 @@ class Run:
 
     def execute(self) -> dict[str, Any]:
         """Trains, evaluates and writes everything; returns what `run.json` says."""
-        self.started = time.time()
+        self.started = time.perf_counter()
         self.tracker = Tracker(self.setting.warn)
         self.result = self._header()
         self._write("running")
         try:
+            if is_wanted():
+                self.setting.reporter.message(f"opening the copy in MLflow ({OFF}=off does without)")
             self._track()
             return self._finish()
         except KeyboardInterrupt as error:
-            self._stop("interrupted", "interrupted by the user")
+            self._stop("interrupted", f"interrupted by {error or 'the user'}")
             raise Interrupted(
                 f"interrupted; every finished epoch is kept below {self.root}",
-                hint="Repeat the same command to go on from there.",
+                hint=f"Repeat the same command{' without --fresh' * self.fresh} to go on from there.",
             ) from error
         except KdbenchError as error:
             self._stop("failed", str(error))
@@ -188,11 +223,12 @@ class Run:
     def _header(self) -> dict[str, Any]:
         cell = self.setting.cell
         device = self.setting.accelerator.device
-        previous = read_json(self.folder / "run.json") if (self.folder / "run.json").is_file() else {}
+        previous = before(self.folder / RESULT)
         return {
             "schema_version": SCHEMA_VERSION,
+            "identity": cell.identity,
             "status": "running",
-            "name": (previous.get("name") if self.setting.name is None else self.setting.name) or None,
+            "name": (previous.name if self.setting.name is None else self.setting.name) or None,
             "method": cell.method,
             "dataset": cell.dataset.card.name,
             "protocol": cell.protocol,
@@ -211,11 +247,11 @@ class Run:
                 "validation": len(self.setting.split.validation),
                 "test": len(self.setting.split.test),
             },
-            "started": previous.get("started") or _now(),
-            "resumed": previous.get("resumed", 0) + bool(previous),
+            "started": previous.started or _now(),
+            "resumed": previous.resumed,
             **({"tuning": cell.recipe.tuning.model_dump()} if cell.recipe.tuning else {}),
             **({"controls": list(cell.recipe.controls)} if cell.recipe.controls else {}),
-            "tracking": {"run_id": previous.get("tracking", {}).get("run_id")},
+            "tracking": {"run_id": previous.run_id},
             "metrics": None,
             "teacher": None,
             "gain": None,
@@ -235,7 +271,7 @@ class Run:
             experiment=f"{cell.dataset.card.name}/{cell.protocol}/{cell.preset}",
             run_name=f"{self.result['name'] or cell.method} seed {cell.seed}",
             params=self.result["recipe"] | {"seed": cell.seed},
-            tags={"method": cell.method, "folder": self.folder.name, **self.setting.tags},
+            tags={"method": cell.method, "folder": cell.folder, **self.setting.tags},
             run_id=self.result["tracking"]["run_id"],
         )
         self.setting.on_epoch = self._epoch
@@ -254,7 +290,9 @@ class Run:
             setting.warn(f"this is a control and no method: {CONTROLS[name]}")
         if recipe.selection.is_oracle:
             setting.warn("(oracle): the test part chooses the epoch that is reported on it, which nobody can do in use")
+        setting.reporter.message("trying every loss once, and timing a step")
         check_parts(setting)
+        announce(setting, self.root / "teachers", self.folder)
         with cost.PeakMemory(setting.accelerator.device) as memory:
             teacher = student = None
             if recipe.teacher is not None:
@@ -264,9 +302,11 @@ class Run:
             predictions = self._evaluate(teacher, student)
         self._result(teacher, student, predictions, memory.peak_bytes)
         self._files(teacher, student, predictions)
+        written = ("predictions.parquet", "metrics.jsonl", "student.safetensors", "losses.safetensors")
+        self.result["files"] = hashes(self.folder, [name for name in written if (self.folder / name).is_file()])
         self._write("finished")
         self.tracker.finish("finished", self.result["metrics"], self._artifacts())
-        shutil.rmtree(self.folder / "checkpoint", ignore_errors=True)
+        shutil.rmtree(self.folder / CHECKPOINT, ignore_errors=True)
         return self.result
 
     def _evaluate(self, teacher: Teacher | None, student: Student | None) -> Predictions:
@@ -324,7 +364,7 @@ class Run:
             "teacher_seconds": teacher.record["seconds"] if teacher else None,
             "wait_share": float(np.mean([r["wait_share"] for r in trained])),
             "peak_memory_bytes": peak_bytes,
-            "seconds_this_process": time.time() - self.started,
+            "seconds_this_process": time.perf_counter() - self.started,
         }
 
     def _files(self, teacher: Teacher | None, student: Student | None, predictions: Predictions) -> None:
@@ -352,7 +392,8 @@ class Run:
     def _write(self, status: str) -> None:
         self.result |= {"status": status, "finished": _now() if status != "running" else None}
         self.result["tracking"] = {"run_id": self.tracker.run_id}
-        write_json(self.folder / "run.json", self.result)
+        self.result = sealed(self.result, self.folder / RESULT)
+        write_json(self.folder / RESULT, self.result)
 
     def _stop(self, status: str, message: str) -> None:
         self.result["message"] = redacted(message)
@@ -373,38 +414,6 @@ def table(predictions: Predictions) -> pd.DataFrame:
             "batch_size": predictions.batch_size,
         }
     ).join(pd.DataFrame(predictions.logits.reshape(-1, classes), columns=[f"logit_{k}" for k in range(classes)]))
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise UsageError(
-            f"another process is making this very run: {folder}",
-            hint="Wait for it, or give this one another --seed or --out.",
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _finished(folder: Path) -> dict[str, Any] | None:
-    path = folder / "run.json"
-    if not path.is_file():
-        return None
-    result = read_json(path)
-    return result if result["status"] == "finished" else None
-
-
-def _clear(folder: Path) -> None:
-    for path in folder.iterdir():
-        if path.name == ".lock":
-            continue
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _now() -> str:

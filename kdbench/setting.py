@@ -189,8 +189,12 @@ def settle(
     data_dir: Path | None = None,
     allow_broken: bool = False,
     reporter: Reporter | None = None,
+    shown: bool = True,
 ) -> Setting:
-    """Resolves the recipe, opens the data and cuts the parts; trains nothing. Arguments as in `kdbench.run`."""
+    """Resolves the recipe, opens the data and cuts the parts; trains nothing. Arguments as in `kdbench.run`.
+
+    Beside them, `shown` is whether the preparing of data shows its progress.
+    """
     reporter = reporter or Reporter()
     preset = choose_preset(preset, device, reporter)
     recipe = _recipe(method, preset, overrides, precision)
@@ -209,6 +213,7 @@ def settle(
         data_dir=data_dir,
         allow_broken=allow_broken,
         reporter=reporter,
+        shown=shown,
     )
     return Setting(cell, accelerator, reporter)
 
@@ -228,6 +233,7 @@ def cell_for(
     data_dir: Path | None = None,
     allow_broken: bool = False,
     reporter: Reporter | None = None,
+    shown: bool = True,
 ) -> Cell:
     """What a run would be a run of; opens the data and no device. Arguments as in `kdbench.run`; no preset `auto`."""
     reporter = reporter or Reporter()
@@ -249,6 +255,7 @@ def cell_for(
         frame_size=recipe.data.frame_size,
         frames=recipe.data.frames,
         options=recipe.data.options,
+        progress=shown,
     )
     protocol = protocol or protocol_names(data.card)[0]
     _refuse_leaking_sensors(recipe, data.card, protocol)

@@ -12,6 +12,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from kdbench.cli.errors import exit_code_of
+from kdbench.cli.interrupts import as_interrupts
+from kdbench.cli.output import unbreakable
 from kdbench.errors import Interrupted, UsageError
 from kdbench.redaction import redacted
 
@@ -99,7 +101,8 @@ def _root(
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Runs the command line and leaves the process with its exit code.
 
-    Exit codes: 0 done, 1 a failed run or an unexpected error, 2 usage, 3 missing or broken data, 130 an interrupt.
+    Exit codes: 0 done, 1 a failed run or an unexpected error, 2 usage, 3 missing or broken data, 130 an interrupt, by
+    Ctrl-C, SIGTERM or SIGHUP.
 
     Args:
         arguments: What follows the program's name; the process's own by default.
@@ -108,13 +111,27 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     # Taken out here, so that every command takes them, before and after its name.
     wanted = [argument for argument in given if argument != "--debug"]
     debug = len(wanted) < len(given)
+    with unbreakable() as streams, as_interrupts():
+        code = _code_of(wanted, debug=debug)
+        sys.stdout.flush()
+        if streams.lost is not None:
+            sys.stderr.write(f"error: what was printed is lost: {streams.lost.strerror or streams.lost}\n")
+            # The results of these lie in their folders, and are whole.
+            code = code or int(not {"run", "search"} & set(wanted[:1]))
+    sys.exit(code)
+
+
+def _code_of(wanted: list[str], *, debug: bool) -> int:
+    """Runs a command; returns its exit code, and says what went wrong."""
     try:
-        wanted, plugins = _plugins(wanted)
+        rest, plugins = _plugins(wanted)
         with _loaded(plugins):
-            typer.main.get_command(app).main(args=wanted, prog_name="kdbench")
+            typer.main.get_command(app).main(args=rest, prog_name="kdbench")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
     except (Exception, KeyboardInterrupt) as error:
-        sys.exit(exit_code_of(error, debug=debug))
-    sys.exit(0)
+        return exit_code_of(error, debug=debug)
+    return 0
 
 
 def _plugins(arguments: list[str]) -> tuple[list[str], list[str]]:

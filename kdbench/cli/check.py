@@ -113,10 +113,9 @@ def _groups(found: list[Target], options: dict[str, Any], only: list[str]) -> li
 
 def _run(groups: list[list[Check]], out: TextIO | None) -> Report:
     """Runs the checks, and shows each component's when they are done; nothing is shown without `out`."""
-    from rich.console import Console
-
     from kdbench.checks.base import Report
     from kdbench.checks.find import report_of
+    from kdbench.terminal import SafeConsole as Console
 
     console = Console(file=out, quiet=out is None, highlight=False)
     if not console.is_terminal:

@@ -86,7 +86,7 @@ def compare(
         reference=reference or "reference" in (show or ()),
     )
     if form == TERMINAL:
-        from rich.console import Console
+        from kdbench.terminal import SafeConsole as Console
 
         show_sheets(found, Console(), show or ())
     else:

@@ -322,7 +322,7 @@ def _coding(coding: Any) -> str:
 
 
 def _console() -> Any:
-    from rich.console import Console
+    from kdbench.terminal import SafeConsole as Console
 
     console = Console(highlight=False, soft_wrap=True)
     if not console.is_terminal:

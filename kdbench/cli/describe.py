@@ -34,7 +34,7 @@ def describe(
     preset: Annotated[str, typer.Option(help="Size at which a method is resolved: paper, small, smoke.")] = "small",
 ) -> None:
     """Explains one part, method or data set."""
-    from rich.console import Console
+    from kdbench.terminal import SafeConsole as Console
 
     console = Console(highlight=False, markup=False, soft_wrap=True)
     found = _kinds_of(name, kind)

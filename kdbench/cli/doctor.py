@@ -56,8 +56,9 @@ def doctor(
     out: Annotated[Path | None, typer.Option(help="Folder of the runs; $KDBENCH_HOME or ./runs by default.")] = None,
 ) -> None:
     """Checks the set-up; leaves with 0 unless something is broken."""
-    from rich.console import Console
     from rich.text import Text
+
+    from kdbench.terminal import SafeConsole as Console
 
     console = Console(highlight=False, soft_wrap=True)
     counts = dict.fromkeys(_STYLE, 0)

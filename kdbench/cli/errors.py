@@ -37,8 +37,9 @@ def one_line(error: BaseException) -> str:
 
 
 def _say(message: str, hint: str | None) -> None:
-    from rich.console import Console
     from rich.text import Text
+
+    from kdbench.terminal import SafeConsole as Console
 
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     console.print(Text.assemble(("error: ", "bold red"), redacted(message)))

@@ -38,10 +38,9 @@ def explain(
 
     Nothing is trained. What is there already and still true is kept.
     """
-    from rich.console import Console
-
     from kdbench.engine.progress import duration, reporter_for
     from kdbench.explanation.make import explain as explain_run
+    from kdbench.terminal import SafeConsole as Console
 
     console = Console()
     found = explain_run(

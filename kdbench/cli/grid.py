@@ -41,8 +41,6 @@ def run(
 
     What is given beside a suite stands in place of what the suite says.
     """
-    from rich.console import Console
-
     from kdbench.children import plugin_files
     from kdbench.engine.progress import reporter_for
     from kdbench.grid.estimate import estimate
@@ -53,6 +51,7 @@ def run(
     from kdbench.grid.suite import Suite, SuiteMethod, load_suite
     from kdbench.recipe import PRESETS
     from kdbench.resources import runs_folder
+    from kdbench.terminal import SafeConsole as Console
 
     limit = seconds_of(timeout) if timeout else None
     place = launcher_named(launcher, jobs=jobs, device=device)

@@ -110,12 +110,11 @@ def verify(
 
 
 def _rerun(folders: list[Path], by: str, tolerance: float, out: Path | None, data_dir: Path | None) -> None:
-    from rich.console import Console
-
     from kdbench.board.entry import load
     from kdbench.board.rerun import rerun
     from kdbench.board.tier import own_rerun
     from kdbench.engine.progress import reporter_for
+    from kdbench.terminal import SafeConsole as Console
 
     for folder in folders:
         held = rerun(folder, out, by=by, tolerance=tolerance, data_dir=data_dir, reporter=reporter_for(Console()))

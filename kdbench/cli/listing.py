@@ -125,9 +125,10 @@ def _line_of(path: Path, key: str) -> str:
 
 
 def _show(kinds: list[str]) -> None:
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
+
+    from kdbench.terminal import SafeConsole as Console
 
     console = Console(highlight=False)
     if not console.is_terminal:

@@ -115,12 +115,14 @@ def run(
     for option, given in (("--method", methods), ("--dataset", datasets)):
         if not given:
             raise UsageError(f"{option} is missing", hint="For example: kdbench run --method sgm_ft --dataset utd_mhad")
-    from rich.console import Console
+    from kdbench.terminal import SafeConsole as Console
 
+    console = Console()
+    # The imports alone take seconds.
+    console.print("loading torch and the parts of the method", highlight=False, soft_wrap=True)
     from kdbench.engine.progress import reporter_for
     from kdbench.runner import run as run_once
 
-    console = Console()
     result = run_once(
         methods[0],
         datasets[0],

@@ -74,9 +74,8 @@ def search(
     and the learning rate are. The test part is not loaded before the winner is trained. The same command goes on where
     it was stopped, and several at once share one study.
     """
-    from rich.console import Console
-
     from kdbench.engine.progress import reporter_for
+    from kdbench.terminal import SafeConsole as Console
     from kdbench.tuning.searching import search as search_once
 
     console = Console()

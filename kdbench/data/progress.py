@@ -26,7 +26,7 @@ def progress(title: str, total: int, *, shown: bool) -> Iterator[Callable[[], No
     if not shown or total == 0:
         yield lambda: None
         return
-    from rich.console import Console
+    from kdbench.terminal import SafeConsole as Console
 
     console = Console(stderr=True)
     if console.is_terminal:
@@ -62,7 +62,8 @@ def byte_progress(title: str, total: int | None, *, shown: bool) -> Iterator[Cal
         yield lambda _held, _total: None
         return
     from rich import progress as rich
-    from rich.console import Console
+
+    from kdbench.terminal import SafeConsole as Console
 
     console = Console(stderr=True)
     if console.is_terminal:
@@ -108,6 +109,6 @@ def _bar(console: object, title: str, total: int) -> Iterator[Callable[[], None]
 def note(text: str, *, shown: bool) -> None:
     """Prints one line for the user, on the error stream."""
     if shown:
-        from rich.console import Console
+        from kdbench.terminal import SafeConsole as Console
 
         Console(stderr=True).print(text, highlight=False, markup=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""How long a training will take, from a few steps on copies of its networks."""
+"""How long a run will take, from a few steps on copies of its networks, before any of them is trained."""
 
 from __future__ import annotations
 
@@ -8,11 +8,26 @@ import time
 
 import torch
 
+from kdbench.data.loader import batch_count
 from kdbench.engine.loop import Training
 from kdbench.engine.progress import duration
-from kdbench.wording import counted
 
 SLOW_STEP_SECONDS = 5.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Expected:
+    """What a training will take from where it stands.
+
+    Attributes:
+        phase: `teacher` or `student`.
+        steps: Steps that are left.
+        seconds: Their time.
+    """
+
+    phase: str
+    steps: int
+    seconds: float
 
 
 def seconds_per_step(training: Training) -> float:
@@ -36,23 +51,29 @@ def seconds_per_step(training: Training) -> float:
             seconds = time.perf_counter() - started
             if seconds > SLOW_STEP_SECONDS:
                 break
-    return seconds
+    return max(0.0, seconds)
 
 
-def announce(training: Training, *, done: int) -> None:
-    """Says how long the training will take from here, before it starts.
+def expected(training: Training, *, trials: int, done: int) -> Expected:
+    """What a training will take from here.
 
     Args:
-        training: What is about to run.
+        training: Like the one that is about to run; its loader may hold a single batch.
+        trials: Trials of the training part.
         done: Epochs that lie behind it.
     """
     train = training.spec.train
-    steps = training.steps * (train.epochs - done)
-    if steps:
-        expected = duration(steps * seconds_per_step(training))
-        training.reporter.message(
-            f"{training.phase}: about {expected} for {counted(steps, 'step')} on {training.accelerator.device}"
-        )
+    steps = batch_count(trials, train.batch_size, join_single=True) * max(0, train.epochs - done)
+    return Expected(training.phase, steps, steps * seconds_per_step(training) if steps else 0.0)
+
+
+def said(phases: list[Expected], device: torch.device) -> str | None:
+    """One line on the time of all trainings that are left; None where none is."""
+    left = [phase for phase in phases if phase.steps]
+    if not left:
+        return None
+    parts = ", ".join(f"{each.phase} {duration(each.seconds)} for {each.steps} steps" for each in left)
+    return f"about {duration(sum(each.seconds for each in left))} of training on {device}: {parts}"
 
 
 def _wait(training: Training) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from kdbench.engine.optim import build_optimizer, learning_rate
 from kdbench.engine.progress import Reporter
 from kdbench.engine.sums import GRADIENT, Sums
 from kdbench.engine.teacher import FrozenTeacher
-from kdbench.errors import RunFailed
+from kdbench.errors import DataError, RunFailed
 from kdbench.network import Network
 from kdbench.recipe import NetworkSpec
 from kdbench.results.files import append_jsonl, read_jsonl, write_jsonl
@@ -64,6 +65,8 @@ class Training:
         watched_part: `validation`, or `test` where the recipe asks for that oracle; its key in each record.
         keep_best: Whether the weights of the epoch that is best on it are kept, and restored at the end.
         on_epoch: Called with each epoch's record.
+        binding: What a checkpoint is a state of: names and hashes of all that the training goes by.
+        warn: Takes a line on what is damaged and made again.
     """
 
     phase: str
@@ -81,7 +84,10 @@ class Training:
     watched_part: Literal["validation", "test"] = "validation"
     keep_best: bool = False
     on_epoch: Callable[[Record], None] = lambda _record: None
+    binding: Mapping[str, Any] = field(default_factory=dict)
+    warn: Callable[[str], None] = lambda _text: None
     best: dict[str, Any] = field(default_factory=lambda: {"epoch": 0, "accuracy": -1.0})
+    _bests: list[int] = field(default_factory=list, repr=False)
 
     def run(self) -> list[Record]:
         """Trains to the last epoch, from the last checkpoint where there is one.
@@ -94,17 +100,17 @@ class Training:
         """
         train = self.spec.train
         self.begin()
-        done = self._restore()
+        records = self._restore()
+        done = len(records)
         steps = self.steps
-        records = self._records(done)
         self.reporter.start_phase(self.phase, epochs=train.epochs, steps=steps, done=done, trials=len(self.loader))
         try:
             for epoch in range(done + 1, train.epochs + 1):
                 record = self._epoch(epoch, steps)
                 self._validate(epoch, record)
                 append_jsonl(self.folder / "metrics.jsonl", record)
-                self._save(epoch)
                 records.append(record)
+                self._save(records)
                 self.reporter.end_epoch(record)
                 self.on_epoch(record)
         finally:
@@ -231,36 +237,59 @@ class Training:
         record[self.watched_part] = {"accuracy": metrics["accuracy"], "macro_f1": metrics["macro_f1"]}
         if self.keep_best and predictions.accuracy > self.best["accuracy"]:
             self.best = {"epoch": epoch, "accuracy": predictions.accuracy}
-            checkpoint.save(self.folder / "checkpoint" / "best", {"network": self.network}, self.optimizer, self.best)
+            checkpoint.save_best(self._checkpoint, self.network, self.best, self.binding)
 
     def _modules(self) -> Mapping[str, nn.Module]:
         return {"network": self.network, "objective": self.objective}
 
-    def _save(self, epoch: int) -> None:
-        checkpoint.save(
-            self.folder / "checkpoint", self._modules(), self.optimizer, {"epoch": epoch, "best": self.best}
-        )
+    @property
+    def _checkpoint(self) -> Path:
+        return self.folder / "checkpoint"
 
-    def _restore(self) -> int:
-        device = self.accelerator.device
-        progress = checkpoint.load(self.folder / "checkpoint", self._modules(), self.optimizer, device=device)
-        if progress is None:
-            return 0
-        self.best = progress["best"]
-        return int(progress["epoch"])
+    def _save(self, records: list[Record]) -> None:
+        progress = {"epoch": len(records), "best": self.best, "records": records}
+        checkpoint.save(self._checkpoint, self._modules(), self.optimizer, progress, self.binding)
+        self._forget_older_bests()
+
+    def _forget_older_bests(self) -> None:
+        """Keeps the weights of the best epoch of this state and of the one before: either may be gone on with."""
+        self._bests = [*self._bests, self.best["epoch"]][-2:]
+        kept = {checkpoint.best_file(epoch) for epoch in self._bests}
+        for path in self._checkpoint.glob("best-*.safetensors"):
+            if path.name not in kept:
+                path.unlink(missing_ok=True)
+
+    def _restore(self) -> list[Record]:
+        """Goes back to the last state that is whole; returns the records of the epochs that lie behind it.
+
+        They come from the state itself: the log is made again where it says something else. An epoch that was logged
+        and not saved is dropped.
+        """
+        progress = checkpoint.load(
+            self._checkpoint,
+            self._modules(),
+            self.optimizer,
+            device=self.accelerator.device,
+            binding=self.binding,
+            warn=self.warn,
+            needs_best=self.keep_best,
+        )
+        if progress is not None:
+            self.best = progress["best"]
+        self._bests = [self.best["epoch"]]
+        records: list[Record] = progress["records"] if progress is not None else []
+        path = self.folder / "metrics.jsonl"
+        held: list[Record] | None = None
+        with contextlib.suppress(DataError):
+            held = read_jsonl(path)
+        if held is None or held[: len(records)] != records:
+            self.warn(f"{path} is not what this training had written; it is made again from the checkpoint")
+        if held != records:
+            write_jsonl(path, records)
+        return records
 
     def _restore_best(self) -> None:
-        device = self.accelerator.device
-        checkpoint.load(self.folder / "checkpoint" / "best", {"network": self.network}, self.optimizer, device=device)
-
-    def _records(self, done: int) -> list[Record]:
-        """The records up to the checkpoint; an epoch that was logged and not saved is dropped."""
-        path = self.folder / "metrics.jsonl"
-        held = read_jsonl(path) if path.is_file() else []
-        kept = [r for r in held if r["phase"] != self.phase or r["epoch"] <= done]
-        if len(kept) != len(held):
-            write_jsonl(path, kept)
-        return [r for r in kept if r["phase"] == self.phase]
+        checkpoint.load_best(self._checkpoint, self.network, self.best["epoch"], self.binding)
 
     def _not_finite(self, record: Record, epoch: int, order: Tensor) -> RunFailed:
         step = record["bad_step"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import builtins
+import sys
 import time
 from typing import Any
 
@@ -31,6 +33,11 @@ class Reporter:
 
     def end_phase(self) -> None:
         """The training is done, or was stopped."""
+
+
+def is_interactive() -> bool:
+    """Whether a person sits before this process's Python: in a notebook, or at a prompt."""
+    return hasattr(sys, "ps1") or "get_ipython" in vars(builtins)
 
 
 def reporter_for(console: Console) -> Reporter:

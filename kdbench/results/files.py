@@ -1,10 +1,12 @@
 """Files of a run: JSON, JSON lines, parquet and safetensors, whole or not there at all.
 
 A file appears under its name only when it is complete and on the disk, so a killed writer leaves the old file.
+Safetensors and sealed JSON hold the hash of their own content: what was changed since is told from what was written.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import math
@@ -14,13 +16,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdbench.errors import DataError, RunFailed
-from kdbench.files import unwritable, whole
+from kdbench.files import sha256_of, unwritable, whole
 
 if TYPE_CHECKING:
     import pandas as pd
     from torch import Tensor
 
-_ELSEWHERE = "--out FOLDER or KDBENCH_HOME=FOLDER puts runs elsewhere."
+MAX_JSON_BYTES = 64 << 20
+"""What a file of JSON may hold; the largest of a run takes a hundredth of it."""
+SEAL = "sha256"
+"""Key of the hash of everything beside it, in sealed JSON and in the header of safetensors."""
+ELSEWHERE = "--out FOLDER or KDBENCH_HOME=FOLDER puts runs elsewhere."
+"""What to do where a run's folder cannot be written."""
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -29,7 +36,7 @@ def write_bytes(path: Path, data: bytes) -> None:
     Raises:
         RunFailed: The disk is full, or the folder cannot be written; the earlier file is as it was.
     """
-    with whole(Path(path), size=len(data), elsewhere=_ELSEWHERE) as file:
+    with whole(Path(path), size=len(data), elsewhere=ELSEWHERE) as file:
         file.write(data)
 
 
@@ -46,14 +53,54 @@ def read_json(path: Path) -> Any:
     """Reads a JSON file.
 
     Raises:
-        DataError: The file is missing or not JSON.
+        DataError: The file is missing, cannot be read, or is not strict JSON.
     """
-    try:
-        return json.loads(Path(path).read_bytes())
-    except FileNotFoundError as error:
-        raise DataError(f"there is no file {path}") from error
-    except ValueError as error:
-        raise _broken(path, "JSON", error) from error
+    return _loads(_content(Path(path)), path, "JSON")
+
+
+def sealed(obj: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """The object with the hash of its own content under `SEAL`.
+
+    Args:
+        obj: What will be written.
+        path: Where to, for the error.
+
+    Raises:
+        RunFailed: A number is NaN or infinite; its key is named.
+    """
+    return {**obj, SEAL: _seal(json.loads(_dumps(dict(obj), path)))}
+
+
+def is_sealed(obj: Mapping[str, Any]) -> bool:
+    """Whether an object is, to the last digit, what was sealed."""
+    return obj.get(SEAL) == _seal(obj)
+
+
+def _seal(obj: Mapping[str, Any]) -> str:
+    content = {key: value for key, value in obj.items() if key != SEAL}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def hashes(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    """sha256 of files of a folder, by name."""
+    return {name: sha256_of(folder / name) for name in names}
+
+
+def unlike(folder: Path, recorded: Mapping[str, str]) -> list[str]:
+    """What is missing of a folder's files, or is not what was recorded; a sentence each.
+
+    Args:
+        folder: The folder.
+        recorded: As `hashes` gave it.
+    """
+    found = []
+    for name, sha256 in recorded.items():
+        path = folder / name
+        if not path.is_file():
+            found.append(f"{path} is missing")
+        elif sha256_of(path) != sha256:
+            found.append(f"{path} is not what was written, by its sha256")
+    return found
 
 
 def append_jsonl(path: Path, obj: Any) -> None:
@@ -79,7 +126,7 @@ def append_jsonl(path: Path, obj: Any) -> None:
                 file.truncate(end)
                 raise
     except OSError as error:
-        raise unwritable(error, path, size=len(line), elsewhere=_ELSEWHERE) from error
+        raise unwritable(error, path, size=len(line), elsewhere=ELSEWHERE) from error
 
 
 def write_jsonl(path: Path, records: Iterable[Any]) -> None:
@@ -91,16 +138,12 @@ def read_jsonl(path: Path) -> list[Any]:
     """Reads JSON lines, without the torn last line of a killed writer; a missing file has none.
 
     Raises:
-        DataError: A line before the last is not JSON.
+        DataError: The file cannot be read, or a line before the last is not strict JSON.
     """
-    try:
-        data = Path(path).read_bytes()
-    except FileNotFoundError:
+    if not Path(path).exists():
         return []
-    try:
-        return [json.loads(line) for line in _whole_lines(data).splitlines() if line.strip()]
-    except ValueError as error:
-        raise _broken(path, "JSON lines", error) from error
+    lines = _whole_lines(_content(Path(path))).split(b"\n")
+    return [_loads(line, path, "JSON lines") for line in lines if line.strip()]
 
 
 def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
@@ -109,7 +152,8 @@ def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mappi
     Args:
         path: The file.
         tensors: Tensors by name.
-        metadata: Strings for the file's header.
+        metadata: Strings for the file's header, which also gets the hash of everything in the file. Equal tensors and
+            strings make equal bytes.
 
     Raises:
         RunFailed: The file cannot be written.
@@ -123,24 +167,54 @@ def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mappi
         storage = host.untyped_storage().data_ptr()
         flat[name] = host.clone() if storage in seen else host
         seen.add(storage)
-    write_bytes(path, save(flat, metadata=dict(metadata) if metadata else None))
+    header, data = _parted(save(flat))
+    named = {"__metadata__": dict(sorted((metadata or {}).items())), **header}
+    named["__metadata__"][SEAL] = _hash_of(named, data)
+    text = json.dumps(named, separators=(",", ":")).encode()
+    # The library aligns what follows to eight bytes.
+    text += b" " * (-len(text) % 8)
+    write_bytes(path, len(text).to_bytes(8, "little") + text + data)
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """Reads all tensors of a file onto the CPU.
+    """Reads all tensors of a file onto the CPU; see `open_safetensors`."""
+    return open_safetensors(path)[0]
+
+
+def open_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Reads all tensors of a file onto the CPU, and the strings of its header.
 
     Raises:
-        DataError: The file is missing, truncated, or not safetensors.
+        DataError: The file is missing, truncated, or not safetensors; or it holds a hash of its content, and another
+            content.
     """
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors.torch import load
 
+    content = _content(Path(path))
     try:
-        return load_file(path)
-    except FileNotFoundError as error:
-        raise DataError(f"there is no file {path}") from error
-    except SafetensorError as error:
+        tensors = load(content)
+        header, data = _parted(content)
+    except (SafetensorError, ValueError, RecursionError, KeyError) as error:
         raise _broken(path, "safetensors", error) from error
+    metadata = header.get("__metadata__") or {}
+    if SEAL in metadata and metadata[SEAL] != _hash_of(header, data):
+        raise _broken(path, "safetensors", ValueError("its content is not what was written, by its sha256"))
+    return tensors, metadata
+
+
+def _parted(content: bytes) -> tuple[dict[str, Any], memoryview]:
+    """The header of safetensors, and what follows it."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    return json.loads(content[8:end]), memoryview(content)[end:]
+
+
+def _hash_of(header: Mapping[str, Any], data: memoryview) -> str:
+    """Hash of safetensors: of the header but for the hash itself, and of all numbers."""
+    strings = {key: value for key, value in header["__metadata__"].items() if key != SEAL}
+    digest = hashlib.sha256(json.dumps({**header, "__metadata__": strings}, sort_keys=True).encode())
+    digest.update(data)
+    return digest.hexdigest()
 
 
 def write_parquet(path: Path, table: pd.DataFrame) -> None:
@@ -152,6 +226,34 @@ def write_parquet(path: Path, table: pd.DataFrame) -> None:
     buffer = io.BytesIO()
     table.to_parquet(buffer, index=False)
     write_bytes(path, buffer.getvalue())
+
+
+def _content(path: Path) -> bytes:
+    """What a file holds.
+
+    Raises:
+        DataError: It is missing, or cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise DataError(f"there is no file {path}") from error
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}", hint=f"Look at it: ls -ld {path}") from error
+
+
+def _loads(data: bytes, path: Path, kind: str) -> Any:
+    def refuse(word: str) -> None:
+        raise ValueError(f"{word} is no number of JSON")
+
+    try:
+        if len(data) > MAX_JSON_BYTES:
+            raise ValueError(f"it holds {len(data) >> 20} MiB, at most {MAX_JSON_BYTES >> 20} are read")
+        return json.loads(data, parse_constant=refuse)
+    except RecursionError:
+        raise _broken(path, kind, ValueError("it is nested too deeply")) from None
+    except ValueError as error:
+        raise _broken(path, kind, error) from error
 
 
 def _write_all(file: io.FileIO, data: bytes) -> None:

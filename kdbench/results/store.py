@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdbench.errors import DataError, KdbenchError
-from kdbench.results.files import read_json
+from kdbench.results.files import read_json, unlike
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SCHEMA_VERSION = 1
 """Version of `run.json`; raised whenever a key changes its meaning."""
+RESULT = "run.json"
 FINISHED = "finished"
-_KEYS = ("method", "dataset", "protocol", "preset", "seed", "status", "conditions", "recipe")
+STATUSES = (FINISHED, "running", "interrupted", "failed")
+_KEYS: dict[str, type] = {
+    "method": str,
+    "dataset": str,
+    "protocol": str,
+    "preset": str,
+    "seed": int,
+    "status": str,
+    "conditions": dict,
+    "recipe": dict,
+}
 
 
 @dataclass(frozen=True)
@@ -26,10 +38,30 @@ class StoredRun:
     Attributes:
         folder: Where it lies.
         result: What its `run.json` says.
+        place: The folder of its files: below its own, where a new result was finished and not moved up yet.
     """
 
     folder: Path
     result: Mapping[str, Any]
+    place: Path | None = None
+
+    def file(self, name: str) -> Path:
+        """Where one of its files lies.
+
+        Args:
+            name: Such as `predictions.parquet`.
+
+        Raises:
+            DataError: It is not the file that `run.json` names by its hash: it is damaged, or of another run.
+        """
+        path = (self.place or self.folder) / name
+        recorded = self.result.get("files")
+        if isinstance(recorded, dict) and name in recorded and unlike(path.parent, {name: recorded[name]}):
+            raise DataError(
+                f"{path} is missing or is not the file that the run wrote, by its sha256",
+                hint="Repeat the run's `kdbench run` command: it trains again what is damaged.",
+            )
+        return path
 
     @property
     def method(self) -> str:
@@ -70,7 +102,7 @@ class StoredRun:
         """
         import pandas as pd
 
-        path = self.folder / "predictions.parquet"
+        path = self.file("predictions.parquet")
         try:
             return pd.read_parquet(path)
         except Exception as error:
@@ -94,9 +126,9 @@ def stored_run(folder: Path) -> StoredRun:
     Raises:
         DataError: Its `run.json` is missing, broken, or of another version.
     """
-    path = Path(folder) / "run.json"
+    path = Path(folder) / RESULT
     try:
-        return StoredRun(Path(folder), _checked(read_json(path)))
+        return _read(path)
     except DataError as error:
         if str(path) not in error.message:
             raise DataError(f"{path}: {error.message}", hint=error.hint) from error
@@ -113,15 +145,32 @@ def stored_runs(root: Path) -> tuple[list[StoredRun], list[Unreadable]]:
     """
     runs: list[StoredRun] = []
     broken: list[Unreadable] = []
-    for path in sorted(Path(root).glob("*/run.json")):
+    for path in sorted(Path(root).glob(f"*/{RESULT}")):
         try:
-            runs.append(StoredRun(path.parent, _checked(read_json(path))))
+            runs.append(_read(path))
         except KdbenchError as error:
             broken.append(Unreadable(path.parent, error.message))
     return runs, broken
 
 
-def _checked(result: Any) -> Mapping[str, Any]:
+def _read(path: Path) -> StoredRun:
+    folder = path.parent
+    # A new result is finished with its own file, and moved up afterwards.
+    newer = folder / "fresh" / RESULT
+    if newer.is_file():
+        with contextlib.suppress(KdbenchError):
+            result = checked(read_json(newer))
+            if result["status"] == FINISHED:
+                return StoredRun(folder, result, newer.parent)
+    return StoredRun(folder, checked(read_json(path)))
+
+
+def checked(result: Any) -> Mapping[str, Any]:
+    """What a `run.json` holds, if it is the result of a run; the one place that knows its schema.
+
+    Raises:
+        DataError: It is not, or is one of another version.
+    """
     if not isinstance(result, dict):
         raise DataError(f"run.json holds {type(result).__name__}, expected an object")
     version = result.get("schema_version")
@@ -133,9 +182,21 @@ def _checked(result: Any) -> Mapping[str, Any]:
     missing = [key for key in _KEYS if key not in result]
     if missing:
         raise DataError(f"run.json lacks {', '.join(missing)}")
-    for key in ("conditions", "recipe"):
-        if not isinstance(result[key], dict):
-            raise DataError(f"run.json has {type(result[key]).__name__} as {key}, expected an object")
-    if result["status"] == FINISHED and not isinstance(result.get("metrics"), dict):
+    for key, kind in _KEYS.items():
+        if not isinstance(result[key], kind) or isinstance(result[key], bool):
+            expected = {str: "text", int: "a whole number", dict: "an object"}[kind]
+            raise DataError(f"run.json has {type(result[key]).__name__} as {key}, expected {expected}")
+    if result["status"] not in STATUSES:
+        raise DataError(f"run.json has the status {result['status'][:40]!r}, expected one of {', '.join(STATUSES)}")
+    metrics = result.get("metrics")
+    if result["status"] == FINISHED and not isinstance(metrics, dict):
         raise DataError("run.json says finished and has no metrics")
+    if metrics is not None and not isinstance(metrics, dict):
+        raise DataError(f"run.json has {type(metrics).__name__} as metrics, expected an object")
+    for key in ("accuracy", "macro_f1"):
+        value = (metrics or {}).get(key, 0.0)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+            raise DataError(f"run.json has {str(value)[:40]} as metrics.{key}, expected a share from 0 to 1")
+    if not isinstance(result.get("files", {}), dict):
+        raise DataError(f"run.json has {type(result['files']).__name__} as files, expected an object")
     return result

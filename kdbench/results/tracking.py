@@ -39,6 +39,11 @@ def tracking_uri(store: Path) -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path(store).absolute() / DATABASE}"
 
 
+def is_wanted() -> bool:
+    """Whether runs are mirrored: unless `$KDBENCH_TRACKING` is `off`."""
+    return os.environ.get(OFF, "").lower() != "off"
+
+
 def create_store(store: Path, warn: Callable[[str], None]) -> None:
     """Makes the tables of a sqlite store that is not there yet, before several processes open it.
 
@@ -48,7 +53,7 @@ def create_store(store: Path, warn: Callable[[str], None]) -> None:
     """
     uri = tracking_uri(store)
     path = Path(uri.removeprefix("sqlite:///"))
-    if os.environ.get(OFF, "").lower() == "off" or not uri.startswith("sqlite:///"):
+    if not is_wanted() or not uri.startswith("sqlite:///"):
         return
     try:
         store.mkdir(parents=True, exist_ok=True)
@@ -102,7 +107,7 @@ class Tracker:
             run_id: The MLflow run to go on with, of a resumed run; a new one where it is gone.
         """
         # MLflow is not imported in the thread: that could meet another import of the main thread, or a fork, half-way.
-        if os.environ.get(OFF, "").lower() == "off" or not self._guarded(_import_mlflow):
+        if not is_wanted() or not self._guarded(_import_mlflow):
             return
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
         self._thread.start()

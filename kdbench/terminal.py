@@ -1,0 +1,35 @@
+"""Printing for a terminal: what others have named, as a plugin or a class, gets there without control characters."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+
+# C0 but tab and newline, and C1: escape sequences begin with one of them. Then what changes the direction of text.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+
+
+class SafeConsole(Console):
+    """A console of which only its own colours and bars reach the terminal as control sequences."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """As rich does, with control characters in the text made visible."""
+        for segment in super().render(renderable, options):
+            if segment.control or not _CONTROL.search(segment.text):
+                yield segment
+            else:
+                yield Segment(printable(segment.text), segment.style)
+
+
+def console(**options: Any) -> Console:
+    """A console on the standard output, or on the error stream with `stderr=True`; options as rich's."""
+    return SafeConsole(**options)
+
+
+def printable(text: str) -> str:
+    """The text with every control character, but for tabs and line ends, made a question mark."""
+    return _CONTROL.sub("?", text)
