@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-_IRREGULAR = {"is": "are", "has": "have", "was": "were", "this": "these"}
+_IRREGULAR = {"epoch": "epochs", "is": "are", "has": "have", "was": "were", "this": "these"}
 _VOWELS = "aeiou"
 
 

@@ -26,6 +26,8 @@ MAX_JSON_BYTES = 64 << 20
 """What a file of JSON may hold; the largest of a run takes a hundredth of it."""
 SEAL = "sha256"
 """Key of the hash of everything beside it, in sealed JSON and in the header of safetensors."""
+_LABELS = ("name",)
+"""Keys that a user may change at any time, and that change no number."""
 ELSEWHERE = "--out FOLDER or KDBENCH_HOME=FOLDER puts runs elsewhere."
 """What to do where a run's folder cannot be written."""
 
@@ -77,7 +79,7 @@ def is_sealed(obj: Mapping[str, Any]) -> bool:
 
 
 def _seal(obj: Mapping[str, Any]) -> str:
-    content = {key: value for key, value in obj.items() if key != SEAL}
+    content = {key: value for key, value in obj.items() if key not in (SEAL, *_LABELS)}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

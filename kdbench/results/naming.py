@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from kdbench.errors import UsageError
-from kdbench.results.files import is_sealed, read_json, sealed, write_json
+from kdbench.results.files import read_json, write_json
 
 LONGEST = 80
 
@@ -38,9 +38,6 @@ def renamed(folder: Path, result: dict[str, Any], name: str | None) -> dict[str,
     if name is None or (name or None) == result.get("name"):
         return result
     named = {**result, "name": name or None}
-    if is_sealed(result):
-        # What was damaged before stays so.
-        named = sealed(named, folder / "run.json")
     write_json(folder / "run.json", named)
     return named
 
