@@ -187,7 +187,7 @@ def _wanted(each: ErrorDetails, path: _Path, model: Any) -> str:
     if kind in {"too_short", "too_long", "string_too_short", "string_too_long"}:
         words, bound = ("at least", "min_length") if kind.endswith("short") else ("at most", "max_length")
         count = said[bound]
-        unit = "character" if kind.startswith("string") else "entry"
+        unit = "character" if isinstance(each["input"], str) else "entry"
         return f"{words} {count} {unit if count == 1 else 'entries' if unit == 'entry' else 'characters'}"
     if kind == "string_pattern_mismatch":
         pattern = said["pattern"]

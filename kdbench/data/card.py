@@ -5,27 +5,63 @@ A card is a YAML file, `datasets/NAME/card.yaml`. It holds facts only; the reade
 
 from __future__ import annotations
 
+import math
 import os
 import re
-import string
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from kdbench import resources
-from kdbench.errors import UsageError, shortened
+from kdbench.data import names
+from kdbench.errors import UsageError, near_misses, shortened
 from kdbench.plugins.origin import Origin
 from kdbench.registry import registry
-from kdbench.validation import checked
+from kdbench.validation import checked, found
 from kdbench.wording import counted
 
 Value = int | str
 
 
+MOST_TRIALS = 200_000
+
+
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def _file(template: str) -> str:
+    names.fields_of(template, ["trial"])
+    return names.inside(template)
+
+
+def _beside(name: str) -> str:
+    if why := names.fault_of(name):
+        raise ValueError(f"{why}: expected the name of a file beside the card")
+    return name
+
+
+def _line(text: str) -> str:
+    if bad := next((each for each in text if not each.isprintable()), ""):
+        raise ValueError(f"holds {bad!r}: expected one line of text")
+    return text
+
+
+File = Annotated[str, AfterValidator(_file)]
+"""Path of a trial's file, in which `{trial}` stands for the id."""
+Beside = Annotated[str, AfterValidator(_beside)]
+Line = Annotated[str, AfterValidator(_line), Field(min_length=1, max_length=200)]
 
 
 class ClassName(_Strict):
@@ -37,9 +73,9 @@ class ClassName(_Strict):
         group: The group of similar classes that it belongs to, for losses of groups; all classes have one, or none.
     """
 
-    name: str
-    short: str
-    group: str | None = Field(default=None, min_length=1)
+    name: Line
+    short: Line
+    group: Line | None = None
 
 
 class Sensor(_Strict):
@@ -57,11 +93,17 @@ class Sensor(_Strict):
 
     axes: tuple[str, ...] = Field(min_length=1)
     unit: str
-    rate_hz: float = Field(gt=0)
+    rate_hz: float = Field(gt=0, le=1e9)
     placement: str = ""
-    file: str | None = None
+    file: File | None = None
     variable: str | None = None
-    columns: tuple[int, ...] | None = None
+    columns: tuple[Annotated[int, Field(ge=0, le=100_000)], ...] | None = None
+
+    @model_validator(mode="after")
+    def _a_column_an_axis(self) -> Sensor:
+        if self.columns is not None and len(self.columns) != len(self.axes):
+            raise ValueError(f"{counted(len(self.axes), 'axis', 'axes')} for {counted(len(self.columns), 'column')}")
+        return self
 
 
 class View(_Strict):
@@ -78,12 +120,12 @@ class View(_Strict):
         crop: How a square is cut from the frame, for the reader of the card.
     """
 
-    channels: int = Field(ge=1)
-    rate_hz: float = Field(gt=0)
+    channels: int = Field(ge=1, le=16)
+    rate_hz: float = Field(gt=0, le=1e9)
     unit: str = ""
-    height: int = Field(ge=1)
-    width: int = Field(ge=1)
-    file: str | None = None
+    height: int = Field(ge=1, le=100_000)
+    width: int = Field(ge=1, le=100_000)
+    file: File | None = None
     variable: str | None = None
     crop: str = ""
 
@@ -107,18 +149,34 @@ class Trials(_Strict):
     @classmethod
     def _counts(cls, data: Any) -> Any:
         columns = data.get("columns") if isinstance(data, Mapping) else None
-        if isinstance(columns, Mapping):
-            counted = {key: tuple(range(1, v + 1)) if isinstance(v, int) else v for key, v in columns.items()}
-            return {**data, "columns": counted}
-        return data
+        if not isinstance(columns, Mapping):
+            return data
+        for key, value in columns.items():
+            if isinstance(value, int) and (isinstance(value, bool) or not 1 <= value <= MOST_TRIALS):
+                raise ValueError(
+                    f"columns.{shortened(str(key))} = {found(value)}: expected 1 to {MOST_TRIALS:,} or a list"
+                )
+        counts = {key: tuple(range(1, v + 1)) if isinstance(v, int) else v for key, v in columns.items()}
+        return {**data, "columns": counts}
 
     @model_validator(mode="after")
     def _consistent(self) -> Trials:
-        fields = {name for _, name, _, _ in string.Formatter().parse(self.id) if name}
+        fields = set(names.fields_of(self.id, self.columns))
         if fields != set(self.columns):
             raise ValueError(f"id uses {sorted(fields)}, columns are {sorted(self.columns)}; they have to agree")
         if self.label not in self.columns:
             raise ValueError(f"label is '{self.label}', expected one of the columns {sorted(self.columns)}")
+        for column, values in self.columns.items():
+            if not values or len(set(values)) < len(values):
+                raise ValueError(f"columns.{names.word(column, 'column')} needs values, each once")
+            if column in {"trial", "label"}:
+                raise ValueError(f"no column may be called {column}")
+        if math.prod(map(len, self.columns.values())) > MOST_TRIALS:
+            raise ValueError(f"the columns make more than {MOST_TRIALS:,} trials")
+        for column in dict.fromkeys(fields):
+            numbered = f"{{{column}:" in self.id and "d}" in self.id.partition(f"{{{column}:")[2][:4]
+            if numbered and any(isinstance(value, str) for value in self.columns[column]):
+                raise ValueError(f"id writes {column} as a number, and columns.{column} holds text")
         return self
 
 
@@ -133,7 +191,7 @@ class Validation(_Strict):
     """
 
     where: dict[str, tuple[Value, ...]] | None = None
-    draw: dict[str, int] | None = None
+    draw: dict[str, Annotated[int, Field(ge=1)]] | None = None
     share: float | None = Field(default=None, gt=0, lt=1)
     whole: str | None = None
 
@@ -169,6 +227,15 @@ class ProtocolRule(_Strict):
     sensors_leak: bool = False
     absent: tuple[Value, ...] = ()
     each: dict[str, tuple[Value, ...]] = Field(default_factory=dict, max_length=1)
+
+    def columns(self) -> Iterator[tuple[str, str]]:
+        """Every column that the rule names, with the key that does."""
+        yield from (("test", column) for column in self.test)
+        yield from (("train", column) for column in self.train or ())
+        yield from (("validation.where", column) for column in self.validation.where or ())
+        yield from (("validation.draw", column) for column in self.validation.draw or ())
+        yield from (("validation.whole", column) for column in [self.validation.whole] if column)
+        yield from (("disjoint", column) for column in self.disjoint)
 
 
 class Archive(_Strict):
@@ -239,9 +306,9 @@ class Card(_Strict):
     citation: str = ""
     licence: str = ""
     download: Download | None = None
-    manifest: str | None = None
-    label_vectors: str | None = None
-    classes: tuple[ClassName, ...]
+    manifest: Beside | None = None
+    label_vectors: Beside | None = None
+    classes: tuple[ClassName, ...] = Field(min_length=1)
     trials: Trials | None = None
     sensors: dict[str, Sensor] = Field(min_length=1)
     views: dict[str, View] = Field(default_factory=dict)
@@ -256,6 +323,35 @@ class Card(_Strict):
             raise ValueError(
                 f"{counted(len(self.classes), 'class')} for {counted(count, 'value')} of '{self.trials.label}'"
             )
+        return self
+
+    @field_validator("sensors", "views")
+    @classmethod
+    def _plain_names(cls, held: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        for name in held:
+            names.word(name, str(info.field_name).removesuffix("s"))
+        return held
+
+    @model_validator(mode="after")
+    def _protocols_fit(self) -> Card:
+        known = [] if self.trials is None else [*self.trials.columns, "trial"]
+        for name, rule in self.protocols.items():
+            try:
+                fields = names.fields_of(name, rule.each)
+            except ValueError as error:
+                raise ValueError(f"protocols.{shortened(name)}: its name {error}") from None
+            if set(fields) != set(rule.each):
+                raise ValueError(f"protocols.{shortened(name)}: each names {', '.join(rule.each)}, its name does not")
+            values = [value for values in rule.each.values() for value in values] or [""]
+            for value in values:
+                filled = name.format(**dict.fromkeys(rule.each, value))
+                if why := names.fault_of(filled):
+                    raise ValueError(f"protocols: the name '{shortened(filled)}' {why}")
+            for key, column in rule.columns() if known else ():
+                if column not in known:
+                    raise ValueError(
+                        f"protocols.{name}.{key}: unknown column '{shortened(column)}'{near_misses(column, known)}"
+                    )
         return self
 
     @model_validator(mode="after")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,8 +12,9 @@ import numpy as np
 
 from kdbench.data import layout, part
 from kdbench.data.card import Card
-from kdbench.data.layout import Key, Meta
+from kdbench.data.layout import Damaged, Key, Meta
 from kdbench.errors import DataError, UsageError
+from kdbench.wording import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -107,14 +109,18 @@ class Dataset:
         return self._video[rows]
 
     def damaged(self) -> list[str]:
-        """Trials whose data are not what was written, by their hashes; reads everything."""
-        wrong = []
-        for row, trial in enumerate(self._rows):
+        """Trials whose data are not what was written, by their hashes; reads everything, with several threads."""
+
+        def is_other(item: tuple[str, int]) -> bool:
+            trial, row = item
             clip = None if self._video is None else self._video[row]
             hashes = (part.series_sha256(self.series(trial)), part.clip_sha256(clip))
-            if hashes != (self._layout[layout.SERIES_HASH][row], self._layout[layout.CLIP_HASH][row]):
-                wrong.append(trial)
-        return wrong
+            return hashes != (self._layout[layout.SERIES_HASH][row], self._layout[layout.CLIP_HASH][row])
+
+        with ThreadPoolExecutor() as pool:
+            return [
+                trial for trial, other in zip(self._rows, pool.map(is_other, self._rows.items()), strict=True) if other
+            ]
 
 
 def load(card: Card, folder: Path, meta: Meta, reason: str) -> Dataset:
@@ -127,7 +133,7 @@ def load(card: Card, folder: Path, meta: Meta, reason: str) -> Dataset:
         reason: Why this view.
 
     Raises:
-        DataError: The store is not what `meta` says.
+        Damaged: The store is not what `meta` says.
     """
     table, key = layout.intact(folder, meta), Key(**meta.key)
     internal = [column for column in table.columns if "." in column] + [layout.SERIES_HASH, layout.CLIP_HASH]
@@ -147,10 +153,57 @@ def load(card: Card, folder: Path, meta: Meta, reason: str) -> Dataset:
         place=meta.place,
         _layout={column: table[column].to_numpy() for column in internal},
         _rows={trial: row for row, trial in enumerate(table["trial"])},
-        _series={name: _mapped(folder / layout.series_file(name)) for name in card.sensors},
-        _video=_mapped(folder / layout.VIDEO) if key.view else None,
+        _series={name: _mapped(folder / layout.series_file(name), np.float32, 2) for name in card.sensors},
+        _video=_mapped(folder / layout.VIDEO, np.uint8, 5) if key.view else None,
     )
 
 
-def _mapped(path: Path) -> np.ndarray:
-    return np.load(path, mmap_mode="r", allow_pickle=False)
+def sound(card: Card, folder: Path, meta: Meta, reason: str) -> Dataset:
+    """Opens a complete store, and compares its data with the hashes that were written with them.
+
+    All is read and hashed, once a process and store, at about 1.2 GiB a second and core: 861 trials of `small` (54 MiB)
+    take a twentieth of a second of work, those of `paper` (1.3 GiB) 1.1 s.
+
+    Args:
+        card: As for `load`.
+        folder: As for `load`.
+        meta: As for `load`.
+        reason: As for `load`.
+
+    Raises:
+        Damaged: The store is not what was written.
+    """
+    dataset = load(card, folder, meta, reason)
+    stamp = (folder, meta.fingerprint, *((folder / name).stat().st_mtime_ns for name in sorted(meta.sizes)))
+    if stamp in _SOUND:
+        return dataset
+    wrong = dataset.damaged()
+    if wrong:
+        first = ", ".join(wrong[:3]) + (f" and {len(wrong) - 3} more" if len(wrong) > 3 else "")
+        raise Damaged(
+            f"the prepared {folder} is damaged: the data of {counted(len(wrong), 'trial')} are not what was written "
+            f"({first})",
+            hint=f"Delete it, get the recordings again, and prepare them: kdbench data prepare {card.name}",
+        )
+    _SOUND.add(stamp)
+    return dataset
+
+
+_SOUND: set[tuple[Any, ...]] = set()
+"""Stores that this process has compared, with the times of their files."""
+
+
+def _mapped(path: Path, kind: type, dimensions: int) -> np.ndarray:
+    """An array of a store, mapped; its bytes are hashed, so its type has to be what the bytes were written as."""
+    try:
+        held = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise Damaged(f"the prepared {path} is damaged: {error}") from error
+    if (
+        held.dtype != np.dtype(kind)
+        or not held.dtype.isnative
+        or held.ndim != dimensions
+        or not held.flags.c_contiguous
+    ):
+        raise Damaged(f"the prepared {path} is damaged: it is {held.shape} {held.dtype}, which was never written")
+    return held

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from kdbench import files, resources
 from kdbench.data.reader import Reader
@@ -34,6 +35,10 @@ INDEX = "index.parquet"
 VIDEO = "video.npy"
 SERIES_HASH = "series_sha256"
 CLIP_HASH = "clip_sha256"
+
+
+class Damaged(DataError):
+    """A prepared store is not what was written."""
 
 
 def series_file(sensor: str) -> str:
@@ -153,9 +158,11 @@ class Meta:
 def read_meta(folder: Path) -> Meta | None:
     """What describes a store; None where it is not complete or not readable."""
     try:
-        return Meta(**json.loads((folder / META).read_text(encoding="utf-8")))
+        meta = TypeAdapter(Meta).validate_json((folder / META).read_bytes(), strict=True)
+        Key(**meta.key)
     except (OSError, ValueError, TypeError):
         return None
+    return meta
 
 
 def prepared_dir() -> Path:
@@ -246,12 +253,12 @@ def fingerprints(
 
 
 def intact(folder: Path, meta: Meta) -> pd.DataFrame:
-    """Reads the index of a store and checks that the store is what its `meta.json` says.
+    """Reads the index of a store and checks that both are what its `meta.json` says.
 
-    Sizes and the index are compared each time; the arrays' content only by `kdbench data verify`.
+    The index holds a hash of every trial's data, which `kdbench.data.dataset` compares.
 
     Raises:
-        DataError: A file is missing or has another size, or the fingerprint differs.
+        Damaged: A file is missing or has another size, or the fingerprint differs.
     """
     import pandas as pd
 
@@ -260,13 +267,14 @@ def intact(folder: Path, meta: Meta) -> pd.DataFrame:
     for name, size in meta.sizes.items():
         path = folder / name
         if not path.is_file() or path.stat().st_size != size:
-            raise DataError(f"the prepared {path} is missing or not {counted(size, 'byte')} long", hint=hint)
+            raise Damaged(f"the prepared {path} is missing or not {counted(size, 'byte')} long", hint=hint)
     content = (folder / INDEX).read_bytes()
     if hashlib.sha256(content).hexdigest() != meta.index_sha256:
-        raise DataError(f"the prepared {folder / INDEX} was changed: its sha256 is not the one in {META}", hint=hint)
+        raise Damaged(f"the prepared {folder / INDEX} was changed: its sha256 is not the one in {META}", hint=hint)
     index = pd.read_parquet(io.BytesIO(content))
-    if fingerprints(key, index, meta.excluded, meta.packed)["fingerprint"] != meta.fingerprint:
-        raise DataError(f"the fingerprint in {folder / META} does not fit its index", hint=hint)
+    held = {"fingerprint": meta.fingerprint, "series_fingerprint": meta.series_fingerprint}
+    if fingerprints(key, index, meta.excluded, meta.packed) != held:
+        raise Damaged(f"the fingerprint in {folder / META} does not fit its index", hint=hint)
     return index
 
 

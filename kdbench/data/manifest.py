@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from kdbench import resources
+from kdbench.data import names
 from kdbench.data.card import Card
-from kdbench.errors import DataError
+from kdbench.errors import DataError, shortened
+
+_ENTRY = re.compile(r"([0-9a-f]{64})  (.+)")
+_MOST_BYTES = 64 * 2**20
+_AGAIN = "Make it again in the data set's folder: sha256sum FILE … > manifest"
 
 
 def load(card: Card) -> Mapping[str, str]:
@@ -19,16 +26,30 @@ def load(card: Card) -> Mapping[str, str]:
 
 
 def _parsed(path: Path) -> Mapping[str, str]:
-    if not path.is_file():
+    if not resources.is_file(path):
         raise DataError(
             f"the manifest {path} is not there", hint="Reinstall kdbench, or mend the card's key 'manifest'."
         )
-    hashes = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        sha256, separator, name = line.partition("  ")
-        if not separator or len(sha256) != 64:
-            raise DataError(f"{path}, line {number}: expected 'sha256  path', got {line!r}")
-        hashes[name] = sha256
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise DataError(f"the manifest {path} has more than {_MOST_BYTES // 2**20} MiB")
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise DataError(f"the manifest {path}: byte {error.start + 1} is no UTF-8", hint=_AGAIN) from error
+    except OSError as error:
+        raise DataError(f"the manifest {path} cannot be read: {error.strerror}") from error
+    hashes: dict[str, str] = {}
+    for number, line in enumerate(lines, start=1):
+        match = _ENTRY.fullmatch(line)
+        if match is None:
+            raise DataError(f"{path}, line {number}: expected 'sha256  path', got '{shortened(line)}'", hint=_AGAIN)
+        sha256, name = match.groups()
+        try:
+            names.inside(name)
+        except ValueError as error:
+            raise DataError(f"{path}, line {number}: the path '{shortened(name)}' {error}", hint=_AGAIN) from None
+        if hashes.setdefault(name, sha256) != sha256:
+            raise DataError(f"{path}, line {number}: '{shortened(name)}' stands twice, with two hashes", hint=_AGAIN)
     return hashes
 
 

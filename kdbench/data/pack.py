@@ -132,6 +132,7 @@ def _write(dataset: Dataset, folder: Path, max_mib: float, jobs: int, *, shown: 
         "unverified": dict(dataset.unverified),
         "trials": entries,
     }
+    content[packed.SHA256] = packed.content_sha256(json.loads(json.dumps(content)))
     with files.whole(folder / packed.FILE) as file:
         file.write(json.dumps(content, separators=(",", ":")).encode())
 

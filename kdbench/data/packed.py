@@ -6,6 +6,7 @@ Reading needs numpy and Pillow alone. `kdbench.data.pack` writes it.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 from collections.abc import Mapping
@@ -14,16 +15,19 @@ from typing import Any
 
 import numpy as np
 
+from kdbench.data import names
 from kdbench.data.card import Card
 from kdbench.data.reader import Reader, Recording, Trial
 from kdbench.data.timeline import centre_frames
-from kdbench.errors import DataError
+from kdbench.errors import DataError, shortened
 from kdbench.wording import counted
 
 FILE = "pack.json"
 SERIES = "series.npz"
 SHEETS = "sheets"
 FORMAT = 1
+SHA256 = "sha256"
+"""Key of the index that holds its own hash; copies of earlier versions have none."""
 
 
 class PackedReader(Reader):
@@ -44,18 +48,40 @@ class PackedReader(Reader):
         path = root / FILE
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
+            if content.pop(SHA256, None) not in {None, content_sha256(content)}:
+                raise DataError(f"{path} is damaged: its sha256 is not the one in it", hint=_AGAIN)
             held, entries, form = content["dataset"], content["trials"], content["format"]
             self.coding: dict[str, Any] = content["coding"]
             self._series_sha256: str = content["series_sha256"]
             self.unverified = content["unverified"]
             self.excluded = content["excluded"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{path} is not the index of a packed copy: {error}", hint=_AGAIN) from error
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise DataError(f"{path} is not the index of a packed copy: {_told(error)}", hint=_AGAIN) from error
         if (held, form) != (card.name, FORMAT):
             raise DataError(f"{path} is of data set '{held}', format {form}; expected '{card.name}', format {FORMAT}")
-        self._entries: dict[str, dict[str, Any]] = {entry["trial"]: entry for entry in entries}
-        self.views: tuple[str, ...] = (self.coding["view"],)
+        try:
+            self._entries: dict[str, dict[str, Any]] = {entry["trial"]: entry for entry in entries}
+            names.check_ids(self._entries, card.name)
+            self.views: tuple[str, ...] = (self.coding["view"],)
+            self._checked()
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise DataError(f"{path} is not the index of a packed copy: {_told(error)}", hint=_AGAIN) from error
         self._series: dict[str, np.ndarray] | None = None
+
+    def _checked(self) -> None:
+        """Raises where an entry is not what `pack` writes; which error it is does not matter."""
+        for key in ("frames", "side"):
+            if not 0 < int(self.coding[key]) <= _MOST:
+                raise ValueError(f"coding.{key} = {self.coding[key]}")
+        if self.views[0] not in self.card.views:
+            raise ValueError(f"coding.view = {self.views[0]}")
+        for each in self._entries.values():
+            spans = [(each["start"][name], each["length"][name]) for name in self.card.sensors]
+            whole = all(isinstance(value, int) and value >= 0 for span in (*spans, [each["label"]]) for value in span)
+            if not whole or not isinstance(each["sha256"], str) or not isinstance(each["columns"], dict):
+                raise ValueError(f"trial {each['trial']}")
+            if each["label"] >= len(self.card.classes):
+                raise ValueError(f"the label of trial {each['trial']}")
 
     def trials(self) -> list[Trial]:
         """The trials that were packed."""
@@ -119,8 +145,19 @@ def sheet_columns(count: int) -> int:
     return next(n for n in range(1, count + 1) if count % n == 0 and n * n >= count)
 
 
+def content_sha256(content: Mapping[str, Any]) -> str:
+    """Hash of an index, without the key that holds it."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _told(error: Exception) -> str:
+    what = f"the key {error} is missing" if isinstance(error, KeyError) else str(error)
+    return shortened(what, 200)
+
+
 def _sheet(trial: str) -> str:
     return f"{SHEETS}/{trial}.webp"
 
 
+_MOST = 100_000
 _AGAIN = "Make or copy it again: kdbench data pack"

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from kdbench import files, resources
-from kdbench.data import layout, manifest, part
+from kdbench.data import layout, manifest, names, part
 from kdbench.data.layout import Key, Meta
 from kdbench.data.part import Stamp
 from kdbench.data.progress import note, progress
@@ -59,6 +59,7 @@ def prepare(
     """
     reader, folder = source.reader, key.folder(source.place)
     trials = sorted(reader.trials(), key=lambda trial: natural_key(trial.id))
+    names.check_ids((trial.id for trial in trials), key.dataset)
     stamps = {trial.id: part.stamp(reader, trial, key.view) for trial in trials}
     lacking = {name: [path for path, size, _ in found if size < 0] for name, found in stamps.items()}
     lacking = {name: paths for name, paths in lacking.items() if paths}

@@ -102,6 +102,8 @@ def check_disjoint(split: Split, index: pd.DataFrame, columns: Sequence[str], wh
                 f"{inflected(len(shared), 'is')} {counted(len(shared), 'trial')})"
             )
         for column in columns:
+            if column not in by_trial.columns:
+                raise unknown(f"disjoint column in {where}", column, by_trial.columns)
             common = set(by_trial.loc[list(a), column]) & set(by_trial.loc[list(b), column])
             if common:
                 values = ", ".join(map(str, sorted(common)))
@@ -147,6 +149,7 @@ def _held_out(train: pd.DataFrame, rule: Validation, where: str, seed: int) -> s
     if rule.draw is not None:
         rows = _matching(train, {}, where)
         for column, count in rule.draw.items():
+            _matching(train, {column: ()}, where)
             values = sorted(set(train[column]))
             rows &= train[column].isin(draw.sample(values, min(count, len(values))))
         return set(train.loc[rows, "trial"])

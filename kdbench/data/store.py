@@ -8,11 +8,12 @@ from typing import Any
 
 from kdbench.data import layout, source
 from kdbench.data.card import Card, load_card
-from kdbench.data.dataset import Dataset, load
-from kdbench.data.layout import Meta
+from kdbench.data.dataset import Dataset, sound
+from kdbench.data.layout import Damaged, Meta
 from kdbench.data.lock import locked
 from kdbench.data.packed import PackedReader
 from kdbench.data.prepare import SHOWN, prepare, signature
+from kdbench.data.progress import note
 from kdbench.data.reader import Reader
 from kdbench.errors import DataError
 from kdbench.registry import registry
@@ -35,7 +36,8 @@ def open_dataset(
 ) -> Dataset:
     """Opens a data set, preparing it first where that has not been done or its files have changed since.
 
-    Without the recordings, a store that was prepared earlier from them is opened.
+    Without the recordings, a store that was prepared earlier from them is opened. A store is compared with the hashes
+    of its data; one that is damaged is made again, or refused where the recordings are gone.
 
     Args:
         name: Name of a data set, or the path of a card.
@@ -62,8 +64,12 @@ def open_dataset(
     folder = key.folder(found.place)
     with locked(folder, f"prepares {key}", shown=progress):
         meta = layout.read_meta(folder)
-        if meta is None or meta.signature != signature(found, view) or not _whole(folder, meta):
-            meta = prepare(found, key, allow_broken=allow_broken, jobs=jobs, shown=progress)
+        if meta is not None and meta.signature == signature(found, view):
+            try:
+                return _opened(found.reader, folder, meta, reason, allow_broken=allow_broken)
+            except Damaged as error:
+                note(f"Warning: {error.message}; it is made again from the recordings", shown=progress)
+        meta = prepare(found, key, allow_broken=allow_broken, jobs=jobs, shown=progress)
         return _opened(found.reader, folder, meta, reason, allow_broken=allow_broken)
 
 
@@ -96,10 +102,6 @@ def _open_prepared(
     return _opened(reader, folder, meta, reason, allow_broken=allow_broken)
 
 
-def _whole(folder: Path, meta: Meta) -> bool:
-    return all((folder / name).is_file() and (folder / name).stat().st_size == n for name, n in meta.sizes.items())
-
-
 def _opened(reader: Reader, folder: Path, meta: Meta, reason: str, *, allow_broken: bool) -> Dataset:
     card = reader.card
     # Whoever made a packed copy asked for the exclusions that it inherits.
@@ -110,4 +112,4 @@ def _opened(reader: Reader, folder: Path, meta: Meta, reason: str, *, allow_brok
             f"'{card.name}' was prepared without {counted(len(left_out), 'trial')}:\n  " + "\n  ".join(shown),
             hint="Get their files again, or go on without them: --exclude-broken",
         )
-    return load(card, folder, meta, reason)
+    return sound(card, folder, meta, reason)

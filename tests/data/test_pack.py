@@ -55,6 +55,7 @@ def test_the_coding_is_part_of_the_fingerprint(dataset: Dataset, copy: Path, car
     assert first.fingerprint != dataset.fingerprint
     content = json.loads((copy / "utd_mhad" / packed.FILE).read_text())
     content["coding"]["quality"] -= 1
+    del content[packed.SHA256]
     (copy / "utd_mhad" / packed.FILE).write_text(json.dumps(content))
     os.utime(copy / "utd_mhad" / packed.SERIES)
     assert reopened(card_path, copy).fingerprint != first.fingerprint
