@@ -31,7 +31,9 @@ class Page:
         status: Answered instead of the content where it is not 200.
         location: Where a redirect leads.
         headers: Sent besides, instead of those of the same name.
-        pause: Seconds between two pieces of 64 KiB.
+        pause: Seconds between two pieces.
+        piece: Bytes of a piece.
+        drip: Answers with a header that comes byte by byte, without end.
     """
 
     content: bytes = b""
@@ -42,6 +44,8 @@ class Page:
     location: str = ""
     headers: dict[str, str] = field(default_factory=dict)
     pause: float = 0
+    piece: int = 2**16
+    drip: bool = False
 
 
 @dataclass
@@ -114,13 +118,16 @@ def serving(certificate: Path | None) -> Iterator[Server]:
                 headers["Content-Range"] = f"bytes */{len(page.content)}"
             if page.location:
                 headers["Location"] = page.location
+            while page.drip:
+                self.wfile.write(b"H")
+                time.sleep(page.pause)
             self.send_response(status)
             for name, value in (headers | page.headers).items():
                 if value:
                     self.send_header(name, value)
             self.end_headers()
-            for at in range(0, len(body[: page.cut_after]), 2**16):
-                self.wfile.write(body[: page.cut_after][at : at + 2**16])
+            for at in range(0, len(body[: page.cut_after]), page.piece):
+                self.wfile.write(body[: page.cut_after][at : at + page.piece])
                 time.sleep(page.pause)
             self.close_connection = True
 

@@ -12,23 +12,26 @@ second address nor limits redirects, which is most of what is here; urllib does 
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import re
 import shutil
+import socket
 import ssl
+import threading
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from kdbench import __version__, files
 from kdbench.data.lock import locked
 from kdbench.data.progress import byte_progress
-from kdbench.errors import DataError, RunFailed
+from kdbench.errors import DataError, RunFailed, shortened
 from kdbench.wording import counted
 
 TRIES = 4
@@ -36,6 +39,11 @@ TRIES = 4
 BACKOFF_SECONDS = 0.25
 """Before another attempt; doubled with each that brings nothing new."""
 TIMEOUT_SECONDS = 30
+ANSWER_SECONDS = 60
+"""Until the answer's headers are there, redirects included: a server may send them byte by byte."""
+SLOW_SECONDS = 60
+LEAST_RATE = 2**10
+"""Bytes a second, over `SLOW_SECONDS`, below which an address is given up."""
 REDIRECTS = 5
 LARGEST = 2**36
 """Bytes that are taken of a file whose size nobody has stated."""
@@ -152,7 +160,8 @@ def _once(url: str, path: Path, size: int | None, sha256: str | None, at: Callab
         if validator:
             headers["If-Range"] = str(validator)
     try:
-        with _opener().open(urllib.request.Request(url, headers=headers), timeout=TIMEOUT_SECONDS) as response:
+        request = urllib.request.Request(url, headers=headers)
+        with _answer(request) as response:
             total = _total(response, held)
             if response.status != http.HTTPStatus.PARTIAL_CONTENT:
                 held = 0
@@ -176,13 +185,13 @@ def _once(url: str, path: Path, size: int | None, sha256: str | None, at: Callab
             why = f"its certificate is not trusted ({error.reason.verify_message}); SSL_CERT_FILE=FILE adds others"
             raise _Refused(why) from error
         raise _Cut(f"no connection: {error.reason}") from error
-    except (http.client.HTTPException, TimeoutError, ConnectionError, ssl.SSLError) as error:
+    except (http.client.HTTPException, TimeoutError, ConnectionError, ssl.SSLError, ValueError) as error:
         raise _Cut(f"the connection broke: {type(error).__name__}: {error}") from error
     return held > 0
 
 
 def _receive(
-    response: IO[bytes], part: Path, held: int, total: int | None, at: Callable[[int, int | None], None]
+    response: http.client.HTTPResponse, part: Path, held: int, total: int | None, at: Callable[[int, int | None], None]
 ) -> None:
     try:
         file = part.open("r+b" if held else "wb", buffering=0)
@@ -191,8 +200,14 @@ def _receive(
     with file:
         file.seek(held)
         at(held, total)
-        while chunk := response.read(_CHUNK):
+        since, before = time.monotonic(), held
+        # Whatever is there, instead of waiting for a whole chunk that may never come.
+        while chunk := response.read1(_CHUNK):
             held += len(chunk)
+            if (passed := time.monotonic() - since) >= SLOW_SECONDS:
+                if held - before < LEAST_RATE * passed:
+                    raise _Refused(f"it sends less than {LEAST_RATE} bytes a second")
+                since, before = time.monotonic(), held
             if held > (LARGEST if total is None else total):
                 file.truncate(0)
                 raise _Refused(f"it sent more than the {total or LARGEST} bytes that were expected")
@@ -217,14 +232,25 @@ def _total(response: Any, held: int) -> int | None:
     if response.headers.get("Content-Encoding", "identity") != "identity":
         raise _Refused(f"it is sent as {response.headers['Content-Encoding']}, which was not asked for")
     if response.status == http.HTTPStatus.PARTIAL_CONTENT:
-        found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
+        found = re.fullmatch(r"bytes ([0-9]{1,15})-[0-9]+/([0-9]+|\*)", response.headers.get("Content-Range", ""))
         if not found or int(found[1]) != held:
             raise _Refused(f"it sent '{response.headers.get('Content-Range')}' when asked from byte {held} on")
-        return None if found[2] == "*" else int(found[2])
+        return None if found[2] == "*" else _stated(found[2])
     if response.status != http.HTTPStatus.OK:
         raise _Refused(f"the server answered {response.status}")
     length = response.headers.get("Content-Length", "")
-    return int(length) if length.isdigit() else None
+    return _stated(length) if re.fullmatch(r"[0-9]+", length) else None
+
+
+def _stated(digits: str) -> int:
+    """A size that a server states.
+
+    Raises:
+        _Refused: No file has it.
+    """
+    if len(digits) > len(str(LARGEST)) or int(digits) > LARGEST:
+        raise _Refused(f"it states a size of {shortened(digits, 30)} bytes, at most {LARGEST} are taken")
+    return int(digits)
 
 
 class _SafeRedirects(urllib.request.HTTPRedirectHandler):
@@ -236,13 +262,70 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def _opener() -> urllib.request.OpenerDirector:
+def _answer(request: urllib.request.Request) -> Any:
+    """The answer to a request, once its headers are there.
+
+    Raises:
+        TimeoutError: They are not there in time.
+    """
+    opened: list[socket.socket] = []
+
+    def give_up() -> None:
+        for each in opened:
+            # Wakes whoever reads from it.
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(ANSWER_SECONDS, give_up)
+    timer.daemon = True
+    timer.start()
+    began = time.monotonic()
+    try:
+        return _opener(opened).open(request, timeout=min(TIMEOUT_SECONDS, ANSWER_SECONDS))
+    except (http.client.HTTPException, OSError) as error:
+        if time.monotonic() - began >= ANSWER_SECONDS and not isinstance(error, urllib.error.HTTPError):
+            raise TimeoutError(f"no answer within {ANSWER_SECONDS} s") from error
+        raise
+    finally:
+        timer.cancel()
+
+
+def _watched(connection: Any, opened: list[socket.socket]) -> Any:
+    """A class of connections that tells of its sockets."""
+
+    class Watched(connection):
+        def connect(self) -> None:
+            super().connect()
+            opened.append(self.sock)
+
+    return Watched
+
+
+class _Http(urllib.request.HTTPHandler):
+    def __init__(self, opened: list[socket.socket]) -> None:
+        super().__init__()
+        self.opened = opened
+
+    def do_open(self, http_class: Any, req: Any, **options: Any) -> Any:
+        return super().do_open(_watched(http_class, self.opened), req, **options)
+
+
+class _Https(urllib.request.HTTPSHandler):
+    def __init__(self, opened: list[socket.socket]) -> None:
+        super().__init__(context=ssl.create_default_context())
+        self.opened = opened
+
+    def do_open(self, http_class: Any, req: Any, **options: Any) -> Any:
+        return super().do_open(_watched(http_class, self.opened), req, **options)
+
+
+def _opener(opened: list[socket.socket]) -> urllib.request.OpenerDirector:
     """Handlers for http and https alone: no files, no ftp, no data addresses."""
     opener = urllib.request.OpenerDirector()
     handlers: list[urllib.request.BaseHandler] = [
         urllib.request.ProxyHandler(),
-        urllib.request.HTTPHandler(),
-        urllib.request.HTTPSHandler(context=ssl.create_default_context()),
+        _Http(opened),
+        _Https(opened),
         urllib.request.HTTPDefaultErrorHandler(),
         urllib.request.HTTPErrorProcessor(),
         _SafeRedirects(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kdbench.errors import Unavailable, UsageError, unknown
+from kdbench.errors import Unavailable, UsageError, shortened, unknown
 from kdbench.registry import semantics
 from kdbench.semantics.base import LabelVectors
 from kdbench.wording import counted
@@ -55,12 +56,18 @@ def encode(names: Sequence[str], model: str, *, pooling: str) -> Tensor:
     """
     if pooling not in POOLINGS:
         raise unknown("pooling", pooling, POOLINGS)
-    tokenizer, network = _load(model)
+    tokenizer, network = _load(str(Path(model).expanduser()) if model.startswith("~") else model)
     rows = []
     for name in names:
         tokens = tokenizer(name, return_tensors="pt", truncation=True, return_special_tokens_mask=True)
         special = tokens.pop("special_tokens_mask")[0].bool()
-        hidden = network(**tokens).last_hidden_state[0]
+        try:
+            hidden = network(**tokens).last_hidden_state[0]
+        except (AttributeError, TypeError, ValueError, RuntimeError, IndexError) as error:
+            raise UsageError(
+                f"the language model '{model}' cannot encode '{shortened(name)}': {shortened(str(error), 200)}",
+                hint="Name a text encoder, such as bert-base-uncased: --set semantics.model=NAME",
+            ) from error
         kept = hidden if pooling == "sentence" else hidden[~special]
         if not len(kept):
             raise UsageError(f"the tokenizer of '{model}' makes nothing of the class name '{name}'")
@@ -87,10 +94,15 @@ def _from_disk_or_network(model: str) -> tuple[Any, Any]:
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
     from safetensors import SafetensorError
 
+    is_path = model.startswith((".", os.sep)) or Path(model).exists()
+    if is_path and not Path(model).is_dir():
+        raise _missing(model, FileNotFoundError("there is no such folder"))
     try:
         return _read(model, local=True)
-    except (OSError, ValueError, SafetensorError) as error:
-        if Path(model).is_dir():
+    except Exception as error:
+        if is_path or _wants_code(error):
+            raise _missing(model, error) from error
+        if not isinstance(error, OSError | ValueError | SafetensorError):
             raise _missing(model, error) from error
     try:
         # Asked once: the download itself would repeat for most of a minute where there is no network.
@@ -101,12 +113,12 @@ def _from_disk_or_network(model: str) -> tuple[Any, Any]:
 
 
 def _read(model: str, *, local: bool) -> tuple[Any, Any]:
-    """Tokenizer and model; weights from safetensors alone, since other formats can run code."""
+    """Tokenizer and model; weights from safetensors alone, and no Python of the model's own: both can run code."""
     from transformers import AutoModel, AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=local)
+    tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=local, trust_remote_code=False)
     network, report = AutoModel.from_pretrained(
-        model, local_files_only=local, use_safetensors=True, output_loading_info=True
+        model, local_files_only=local, use_safetensors=True, trust_remote_code=False, output_loading_info=True
     )
     # A pooler is drawn at random where the checkpoint has none, and is not used here; nothing else may be.
     if missing := [key for key in report["missing_keys"] if not key.startswith("pooler.")]:
@@ -114,12 +126,23 @@ def _read(model: str, *, local: bool) -> tuple[Any, Any]:
     return tokenizer, network.float().eval()
 
 
+def _wants_code(error: Exception) -> bool:
+    return "trust_remote_code" in str(error)
+
+
 def _missing(model: str, error: Exception) -> UsageError:
-    why = str(error).strip().partition("\n")[0]
+    why = shortened(str(error).strip().partition("\n")[0], 300)
     kind: type[UsageError] = Unavailable
-    message = f"the language model '{model}' is neither cached nor reachable: {why}"
-    if Path(model).is_dir():
+    message = f"the language model '{shortened(model)}' is neither cached nor reachable: {why}"
+    if _wants_code(error):
+        kind, message = UsageError, f"the language model '{model}' brings Python code of its own, which is never run"
+    elif Path(model).is_dir():
+        pickled = sorted(each.name for each in Path(model).glob("pytorch_model*.bin"))
+        if pickled and not any(Path(model).glob("*.safetensors")):
+            why = f"{pickled[0]} is not loaded, since it could run code; save the model as safetensors"
         kind, message = UsageError, f"the folder {model} holds no complete language model: {why}"
+    elif model.startswith((".", os.sep)):
+        kind, message = UsageError, f"the language model '{shortened(model, 200)}': {why}"
     return kind(
         message,
         hint="Put config.json, the tokenizer's files and model.safetensors into a folder and name it: "

@@ -246,3 +246,56 @@ def test_two_at_once_download_once(server: Server, path: Path):
     process.communicate(timeout=60)
     assert process.returncode == 0
     assert server.asked == []
+
+
+def test_a_server_that_sends_a_byte_now_and_then_is_left_for_the_next(
+    server: Server, path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(module, "SLOW_SECONDS", 0.3)
+    server.pages["/slow.zip"] = Page(CONTENT, piece=1, pause=0.02)
+    server.pages["/file.zip"] = Page(CONTENT)
+    begin = time.monotonic()
+    fetch([f"{server.address}/slow.zip", f"{server.address}/file.zip"], path, size=len(CONTENT), sha256=SHA256)
+    assert path.read_bytes() == CONTENT
+    assert time.monotonic() - begin < 10
+
+
+def test_a_slow_server_is_named(server: Server, path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "SLOW_SECONDS", 0.3)
+    server.pages["/slow.zip"] = Page(CONTENT, piece=1, pause=0.02)
+    with pytest.raises(DataError, match=r"slow\.zip: it sends less than 1024 bytes a second"):
+        fetch([f"{server.address}/slow.zip"], path, sha256=SHA256, shown=False)
+
+
+def test_headers_that_never_end_are_given_up(server: Server, path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "ANSWER_SECONDS", 0.3)
+    server.pages["/file.zip"] = Page(drip=True, pause=0.02)
+    begin = time.monotonic()
+    with pytest.raises(DataError, match=r"no answer within 0\.3 s"):
+        fetch([f"{server.address}/file.zip"], path, sha256=SHA256, shown=False)
+    assert time.monotonic() - begin < 10
+
+
+@pytest.mark.parametrize(
+    ("length", "said"),
+    [
+        ("9" * 30, "it states a size of 9"),
+        ("9" * 5000, "it states a size of 9"),
+        (str(2**40), "at most 68719476736 are taken"),
+        ("1000", "it has 1000 bytes there"),
+    ],
+)
+def test_a_false_length_is_found(server: Server, path: Path, length: str, said: str):
+    server.pages["/file.zip"] = Page(CONTENT, headers={"Content-Length": length})
+    size = len(CONTENT) if length == "1000" else None
+    with pytest.raises(DataError) as caught:
+        fetch([f"{server.address}/file.zip"], path, size=size, sha256=SHA256, shown=False)
+    assert said in caught.value.message
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("length", ["\xb2", "-5", "1e3", "0x10", " "])
+def test_a_length_that_is_no_number_is_passed_over(server: Server, path: Path, length: str):
+    server.pages["/file.zip"] = Page(CONTENT, headers={"Content-Length": length})
+    fetch([f"{server.address}/file.zip"], path, sha256=SHA256, shown=False)
+    assert path.read_bytes() == CONTENT

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import shutil
 from pathlib import Path
 
@@ -98,5 +100,58 @@ def test_truncated_or_partial_weights_are_refused(tiny_bert: Path, tmp_path: Pat
     tensors = load(whole)
     tensors.pop("encoder.layer.1.attention.self.query.weight")
     save_file(tensors, weights, metadata={"format": "pt"})
-    with pytest.raises(UsageError, match=r"lacks 1 of its weights, such as encoder\.layer\.1\.attention"):
+    with pytest.raises(UsageError, match=r"lacks 1 weight, such as encoder\.layer\.1\.attention"):
         encode(NAMES, str(tmp_path / "bert"), pooling="mean")
+
+
+@pytest.mark.parametrize("where", ["config.json", "tokenizer_config.json"])
+def test_a_models_own_code_never_runs(
+    tiny_bert: Path, tmp_path: Path, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(shutil.copytree(tiny_bert, tmp_path / "bert"))
+    witness = tmp_path / "ran"
+    (folder / "own.py").write_text(f"from pathlib import Path\nPath({str(witness)!r}).touch()\nclass Own: ...\n")
+    content = json.loads((folder / where).read_text())
+    if where == "config.json":
+        content |= {"model_type": "own_model", "auto_map": {"AutoConfig": "own.Own", "AutoModel": "own.Own"}}
+    else:
+        content |= {"tokenizer_class": "OwnTokenizer", "auto_map": {"AutoTokenizer": ["own.Own", None]}}
+    (folder / where).write_text(json.dumps(content))
+    monkeypatch.setattr("builtins.input", lambda *_: "y")
+    # A tokenizer that transformers knows itself is taken, without the code.
+    with contextlib.suppress(UsageError):
+        encode(NAMES, str(folder), pooling="mean")
+    assert not witness.exists()
+
+
+def test_pickled_weights_are_named_and_not_loaded(tiny_bert: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny_bert, tmp_path / "bert"))
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(UsageError, match=r"pytorch_model\.bin is not loaded, since it could run code"):
+        encode(NAMES, str(folder), pooling="mean")
+
+
+@pytest.mark.parametrize(("file", "content"), [("config.json", "[]"), ("config.json", "{"), ("tokenizer.json", "{}")])
+def test_a_damaged_file_of_a_model_is_an_error_of_the_folder(
+    tiny_bert: Path, tmp_path: Path, file: str, content: str
+) -> None:
+    folder = Path(shutil.copytree(tiny_bert, tmp_path / "bert"))
+    (folder / file).write_text(content)
+    with pytest.raises(UsageError, match="holds no complete language model"):
+        encode(NAMES, str(folder), pooling="mean")
+
+
+def test_a_path_without_a_folder_does_not_ask_the_network(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for path in (tmp_path / "none", tmp_path / "file"):
+        with pytest.raises(UsageError, match="there is no such folder"):
+            encode(NAMES, str(path), pooling="mean")
+
+
+def test_a_model_that_is_nothing_but_its_own_code_is_refused_by_name(tiny_bert: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny_bert, tmp_path / "bert"))
+    content = json.loads((folder / "config.json").read_text())
+    content |= {"model_type": "own_model", "auto_map": {"AutoConfig": "own.Own", "AutoModel": "own.Own"}}
+    (folder / "config.json").write_text(json.dumps(content))
+    with pytest.raises(UsageError, match="brings Python code of its own, which is never run"):
+        encode(NAMES, str(folder), pooling="mean")
