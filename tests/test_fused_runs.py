@@ -86,6 +86,13 @@ def test_the_auxiliary_task_trains_with_the_teacher(runs: Path) -> None:
     assert all(record["grad_norms"]["group_ce"] > 0 for record in records)
 
 
+def test_mumu_has_the_weights_of_its_first_authors_code() -> None:
+    spec = settled("mumu_style").cell.recipe.teacher
+    assert spec is not None
+    assert {name: term.weight for name, term in spec.losses.items()} == {"ce": 1.0, "group_ce": 0.3}
+    assert resolve("mumu_style", "paper").teacher.fusion.params == {"dropout": 0.5}  # type: ignore[union-attr]
+
+
 def test_networks_without_the_task_have_no_group_head() -> None:
     setting = settled("hamlet_style")
     spec = setting.cell.recipe.teacher

@@ -12,9 +12,10 @@ import functools
 import importlib
 import inspect
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from kdbench.errors import UsageError, unknown
@@ -28,6 +29,7 @@ FAMILY = "torchdistill"
 _MODULE = "torchdistill.losses.mid_level"
 _MAIN, _FEATURE = "main", "feature"
 _IMAGE_DIM = 4
+_RUN_AWAY = 1e6
 
 Pairs = dict[str, tuple[Tensor, Tensor]]
 
@@ -108,7 +110,7 @@ class Bridged(nn.Module):
             self.projector = nn.Identity() if len({*widths}) == 1 else nn.Linear(*widths)
 
     def forward(self, student: Any, teacher: Any, batch: Batch) -> Tensor:
-        """The library's value, computed in float32 or more; 0 for a batch of one where the loss relates several.
+        """The library's value, computed in float32 or more; 0 where its description says that there is none.
 
         Args:
             student: The field that the loss is declared on, or `Features`.
@@ -119,11 +121,22 @@ class Bridged(nn.Module):
         first = next(iter(pairs.values()))[0]
         if len(first) == 1 and self.entry.several:
             return 0 * first.sum()
+        with without_autocast(first):
+            if not self.entry.undefined:
+                return self.inner(*self._dictionaries(pairs), batch.label)
+            return self._defined(pairs, batch.label)
+
+    def _defined(self, pairs: Pairs, label: Tensor) -> Tensor:
+        """The library's value; 0 where it has none, and no gradient to an entry where it has none."""
+        ordinary = _are_ordinary(itertools.chain(*pairs.values()))
+        safe = {path: (_WithoutNan.apply(s, ordinary), t) for path, (s, t) in pairs.items()}
+        value = self.inner(*self._dictionaries(safe), label)
+        return value.where(value.isfinite() | ~ordinary, 0)
+
+    def _dictionaries(self, pairs: Pairs) -> tuple[dict[str, Any], dict[str, Any]]:
         # The library asks for what went into a module or came out of it; here they are one.
         ours = {path: {"output": (s, None) if self.entry.tupled else s} for path, (s, _) in pairs.items()}
-        theirs = {path: {"output": t} for path, (_, t) in pairs.items()}
-        with without_autocast(first):
-            return self.inner(ours, theirs, batch.label)
+        return ours, {path: {"output": t} for path, (_, t) in pairs.items()}
 
     def _pairs(self, student: Any, teacher: Any) -> Pairs:
         """The student's and the teacher's tensors by the paths that the library looks them up under."""
@@ -178,6 +191,25 @@ class Bridged(nn.Module):
         if self.entry.on == "stages":
             return str(self.stages[0])
         return _FEATURE if self.entry.on is None and "feature" in key else _MAIN
+
+
+class _WithoutNan(torch.autograd.Function):
+    """Hands a tensor on; an entry of its gradient that is not finite is 0, unless the values have run away."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, ordinary: Tensor) -> Tensor:
+        ctx.save_for_backward(ordinary)
+        return values.view_as(values)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        (ordinary,) = ctx.saved_tensors
+        return grads[0].where(grads[0].isfinite() | ~ordinary, 0), None
+
+
+def _are_ordinary(values: Iterable[Tensor]) -> Tensor:
+    """Whether all values are of a size at which nothing overflows: a network that runs away must not look well."""
+    return torch.stack([x.detach().abs().amax() < _RUN_AWAY for x in values]).all()
 
 
 def _place(index: int) -> dict[str, str]:
@@ -239,5 +271,7 @@ def _check_traps(name: str, entry: Entry, accepted: Sequence[str], given: Mappin
 
 def _description(name: str, entry: Entry) -> str:
     lines = [f"torchdistill's {name} ({entry.paper}).", entry.differs]
+    if entry.undefined:
+        lines.append(f"The library has no value or no gradient {entry.undefined}: there, 0 is taken.")
     lines += [f"It {trap.why}; a recipe must say `accept: {trap.name}`. {trap.instead}." for trap in entry.traps]
     return "\n\n".join(line for line in lines if line)

@@ -37,6 +37,7 @@ class Entry:
         images: Whether its maps must be images `(B, C, H, W)`.
         tupled: Whether it takes the student's value out of a tuple.
         several: Whether it is undefined for a batch of one, and so 0.
+        undefined: Where else the library has no value or no gradient, as the end of a sentence; 0 is taken there.
         compiles: Whether it survives `torch.compile(fullgraph=True)`.
         defaults: Defaults in the place of the library's.
         differs: What else to know.
@@ -51,6 +52,7 @@ class Entry:
     images: bool = False
     tupled: bool = False
     several: bool = False
+    undefined: str = ""
     compiles: bool = True
     defaults: Mapping[str, Any] = field(default_factory=dict)
     differs: str = ""
@@ -89,6 +91,7 @@ ENTRIES: dict[str, Entry] = {
     "LogitStdKDLoss": Entry(
         "Sun et al., CVPR 2024",
         on="logits",
+        undefined="with one class, which has no deviation",
         defaults={"alpha": 0.0},
         differs=_LABELS,
         traps=(_without_t2("st with standardize: true"),),
@@ -108,10 +111,15 @@ ENTRIES: dict[str, Entry] = {
         on="logits",
         several=True,
         compiles=False,
-        differs="It inverts a matrix of the batch's size, and waits for the device to know whether that worked. Where "
-        "student and teacher agree exactly its gradient is not defined.",
+        undefined="where both networks agree on a trial, or on all that set trials apart",
+        differs="It inverts a matrix of the batch's size, and waits for the device to know whether that worked.",
     ),
-    "PKTLoss": Entry("Passalis and Tefas, ECCV 2018", on="embedding", differs="`pkt` has the same values."),
+    "PKTLoss": Entry(
+        "Passalis and Tefas, ECCV 2018",
+        on="embedding",
+        undefined="on an embedding of zeros",
+        differs="`pkt` has the same values.",
+    ),
     "RKDLoss": Entry(
         "Park et al., CVPR 2019",
         on="embedding",
@@ -162,20 +170,22 @@ ENTRIES: dict[str, Entry] = {
         "Kim, Park and Kwak, NeurIPS 2018",
         on="stages",
         project=True,
-        differs="Without the paper's paraphraser, which `factor` trains: the maps themselves are compared. A map of "
-        "zeros gives NaN.",
+        undefined="where a map of a trial is zero",
+        differs="Without the paper's paraphraser, which `factor` trains: the maps themselves are compared.",
     ),
     "KTALoss": Entry(
         "He et al., CVPR 2019, knowledge adaptation",
         on="stages",
         project=True,
-        differs="Without the paper's auto-encoder: the maps themselves are compared. A map of zeros gives NaN.",
+        undefined="where a map of a trial is zero",
+        differs="Without the paper's auto-encoder: the maps themselves are compared.",
     ),
     "AffinityLoss": Entry(
         "He et al., CVPR 2019, affinity distillation",
         on="stages",
         project=True,
-        differs="A channel that is zero over a whole map gives NaN. It loops over the channels in Python.",
+        undefined="where a channel is zero over a whole map",
+        differs="It loops over the channels in Python.",
     ),
     "HierarchicalContextLoss": Entry(
         "Chen et al., CVPR 2021",
@@ -190,7 +200,8 @@ ENTRIES: dict[str, Entry] = {
         on=None,
         reads=("logits", "embedding"),
         project=True,
-        differs="The logarithm of a sum over the batch: minus infinity where both networks agree exactly.",
+        undefined="where both networks agree exactly, towards which it falls without bound",
+        differs="The logarithm of a sum over the batch.",
     ),
     "DISTPlusLoss": Entry(
         "Huang et al., TPAMI 2025",
@@ -205,7 +216,7 @@ ENTRIES: dict[str, Entry] = {
                 lambda given: given.get("iota", 1.0) > 0,
             ),
         ),
-        differs="A position whose channels are all equal gives NaN, unless iota and kappa are 0.",
+        undefined="where all channels of a position are equal, unless iota and kappa are 0",
     ),
 }
 

@@ -37,7 +37,7 @@ def soft_targets(
         reduction: `batchmean` sums over the classes and averages over the samples; `mean` averages over both,
             `sum` over neither.
         standardize: Bring the logits of each sample to mean 0 and (unbiased) standard deviation 1 first (Sun et al.,
-            CVPR 2024), which lets the student keep its own logit range.
+            CVPR 2024), which lets the student keep its own logit range. One class has the deviation 0.
         eps: Added to that standard deviation.
 
     Raises:
@@ -66,4 +66,6 @@ def soft_targets(
 
 
 def _standardized(logits: Tensor, eps: float) -> Tensor:
-    return (logits - logits.mean(1, keepdim=True)) / (logits.std(1, keepdim=True) + eps)
+    # One class has no spread, and one probability whatever its logit.
+    spread = logits.std(1, correction=min(1, logits.shape[1] - 1), keepdim=True)
+    return (logits - logits.mean(1, keepdim=True)) / (spread + eps)

@@ -7,7 +7,7 @@ import pytest
 from kdbench.recipe import PRESETS
 from kdbench.resolution import resolve
 
-METHODS = ("logits", "logit_standardisation", "dkd", "dist", "pkt", "cc", "crd", "crd_batch", "condrk", "mmd", "pskd")
+METHODS = ("logits", "logit_standardisation", "dkd", "dist", "pkt", "cc", "crd", "crd_batch", "condrk", "pskd")
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -26,6 +26,18 @@ def test_its_raw_variant_changes_the_teacher_alone(method: str) -> None:
     teacher = "teacher_only_raw" if method != "pskd" else "sgm_ft_raw"
     assert raw.teacher == resolve(teacher, "small").teacher
     assert raw.student == ours.student
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("method", ["mmd", "mmd_raw"])
+def test_mmd_mixes_teachers_that_know_nothing_of_one_another(method: str, preset: str) -> None:
+    ours = resolve(method, preset)
+    assert ours.teacher is not None
+    assert ours.student is not None
+    assert ours.teacher == resolve("teacher_only_raw", preset).teacher
+    assert (ours.teacher.representation.name, ours.teacher.fusion.name) == ("raw", "none")
+    assert set(ours.teacher.losses) == {"ce"}
+    assert set(ours.student.losses) == {"ce", "st_mix"}
 
 
 def test_each_term_stands_beside_cross_entropy_and_nothing_else() -> None:
