@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import json
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -271,7 +272,24 @@ class Run:
             experiment=f"{cell.dataset.card.name}/{cell.protocol}/{cell.preset}",
             run_name=f"{self.result['name'] or cell.method} seed {cell.seed}",
             params=self.result["recipe"] | {"seed": cell.seed},
-            tags={"method": cell.method, "folder": cell.folder, **self.setting.tags},
+            tags={
+                "method": cell.method,
+                "dataset": cell.dataset.card.name,
+                "protocol": cell.protocol,
+                "preset": cell.preset,
+                "classes": json.dumps(self.setting.classes, ensure_ascii=False),
+                "folder": cell.folder,
+                **self.setting.tags,
+            },
+            dataset={
+                "name": cell.dataset.card.name,
+                "digest": cell.dataset.fingerprint,
+                "version": cell.dataset.card.version,
+                "protocol": cell.protocol,
+                "view": cell.dataset.view,
+                "sensors": list(cell.dataset.sensors),
+                "trials": self.result["trials"],
+            },
             run_id=self.result["tracking"]["run_id"],
         )
         self.setting.on_epoch = self._epoch
@@ -305,7 +323,8 @@ class Run:
         written = ("predictions.parquet", "metrics.jsonl", "student.safetensors", "losses.safetensors")
         self.result["files"] = hashes(self.folder, [name for name in written if (self.folder / name).is_file()])
         self._write("finished")
-        self.tracker.finish("finished", self.result["metrics"], self._artifacts())
+        also = {name: self.result.get(name) for name in ("cost", "gain", "teacher")}
+        self.tracker.finish("finished", self.result["metrics"] | also, self._artifacts(), model=self._model(teacher))
         shutil.rmtree(self.folder / CHECKPOINT, ignore_errors=True)
         return self.result
 
@@ -384,6 +403,12 @@ class Run:
             )
             if learnt := student.objective.state_dict():
                 write_safetensors(self.folder / "losses.safetensors", learnt)
+
+    def _model(self, teacher: Teacher | None) -> Path | None:
+        """The weights that were evaluated."""
+        if self.setting.cell.recipe.student is not None:
+            return self.folder / "student.safetensors"
+        return teacher.folder / "teacher.safetensors" if teacher is not None else None
 
     def _artifacts(self) -> list[Path]:
         names = ("run.json", "predictions.parquet", "metrics.jsonl", "learning_curves.png", "confusion_matrix.png")

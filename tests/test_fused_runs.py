@@ -14,6 +14,7 @@ from helpers import WORLD, tiny
 from kdbench.engine.teacher import FrozenTeacher
 from kdbench.errors import UsageError
 from kdbench.phases import check_parts
+from kdbench.resolution import resolve
 from kdbench.results.files import read_jsonl
 from kdbench.runner import run
 from kdbench.setting import Setting, settle

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
+import shutil
 import socket
 import subprocess
 import sys
@@ -14,7 +16,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from mlflow import MlflowClient
+from safetensors.torch import load_file, save_file
 
 from kdbench.results.tracking import Tracker, tracking_uri
 
@@ -77,12 +81,71 @@ def test_a_run_is_mirrored_with_its_settings_curves_result_and_files(store: Path
     assert run.data.params["student.train.lr"] == "0.01"
     assert len(run.data.params) == 121
     assert run.data.metrics["accuracy"] == 0.9
-    assert run.data.metrics["per_class_recall/draw circle _clockwise_"] == 0.5
+    assert run.data.metrics["per_class_recall/draw circle - clockwise"] == 0.5
+    told = json.loads(run.data.tags["names"])
+    assert told["draw circle - clockwise"] == "draw circle (clockwise)"
+    assert told["torchdistill_x"] == "torchdistill:x"
     assert "per_class_recall/bow" not in run.data.metrics
     assert run.data.metrics["student/terms/torchdistill_x"] == 1
     history = client.get_metric_history(str(tracker.run_id), "student/accuracy")
     assert [(point.step, point.value) for point in history] == [(1, 0.5), (2, 0.75)]
     assert [item.path for item in client.list_artifacts(str(tracker.run_id))] == ["curves.png"]
+
+
+def test_a_run_has_its_data_set_and_its_model(store: Path, tmp_path: Path) -> None:
+    warnings: list[str] = []
+    dataset = {"name": "utd_mhad", "digest": "f" * 64, "protocol": "cross_subject", "sensors": ["accelerometer"]}
+    tracker = _start(store, warnings, dataset=dataset)
+    save_file({"weight": torch.ones(2, 3)}, tmp_path / "student.safetensors")
+    tracker.finish(
+        "finished", {"accuracy": 0.9, "cost": {"flops": 12}, "gain": None}, model=tmp_path / "student.safetensors"
+    )
+    assert warnings == []
+    client = _client(store)
+    run = client.get_run(str(tracker.run_id))
+    (given,) = run.inputs.dataset_inputs
+    assert (given.dataset.name, given.dataset.digest) == ("utd_mhad", "f" * 36)
+    assert json.loads(given.dataset.source) == {"protocol": "cross_subject", "sensors": ["accelerometer"]}
+    assert run.data.metrics["cost/flops"] == 12
+    path = client.download_artifacts(str(tracker.run_id), "student.safetensors", str(tmp_path))
+    assert torch.equal(load_file(path)["weight"], torch.ones(2, 3))
+
+
+MOVED = """
+import sys
+from pathlib import Path
+from kdbench.results.tracking import Tracker
+store, late, *runs = sys.argv[1:]
+for run in (*runs, None):
+    tracker = Tracker(sys.exit)
+    tracker.start(Path(store), experiment="utd_mhad/cross_subject/small", run_name="late", params={}, run_id=run)
+    tracker.finish("finished", {}, [Path(late)])
+    print(tracker.run_id)
+"""
+
+
+def test_artifacts_follow_a_folder_that_was_moved(store: Path, tmp_path: Path) -> None:
+    first = _start(store, [])
+    (tmp_path / "early.txt").write_text("early")
+    (tmp_path / "late.txt").write_text("late")
+    first.finish("interrupted", {}, [tmp_path / "early.txt"])
+    moved = tmp_path / "elsewhere" / "runs, with a space"
+    shutil.copytree(store, moved)
+    held = store.with_name("held")
+    store.rename(held)
+    try:
+        # MLflow remembers places within a process, which no move outlives.
+        command = [sys.executable, "-c", MOVED, str(moved), str(tmp_path / "late.txt"), str(first.run_id)]
+        again, new = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+        assert again == first.run_id
+        assert not store.exists()
+        client = _client(moved)
+        assert all(client.get_run(run).info.artifact_uri.startswith(moved.as_uri()) for run in (again, new))
+        found = {run: [item.path for item in client.list_artifacts(run)] for run in (again, new)}
+        assert found == {again: ["early.txt", "late.txt"], new: ["late.txt"]}
+        assert len(list((moved / "mlartifacts").rglob("late.txt"))) == 2
+    finally:
+        held.rename(store)
 
 
 def test_a_resumed_run_goes_on_in_the_same_mirror(store: Path) -> None:
