@@ -116,10 +116,11 @@ def resolve(name_or_path: str, preset: str, overrides: Iterable[str] | Mapping[s
     Args:
         name_or_path: Name of a shipped recipe or path of a YAML file.
         preset: `paper`, `small` or `smoke`.
-        overrides: `a.b.c=value` strings, or a nested mapping.
+        overrides: Changes, as `changes_of` takes them.
 
     Raises:
-        UsageError: An unknown recipe, preset or key (with the near misses), or a value of the wrong type.
+        UsageError: An unknown recipe, preset or key (with the near misses), a value of the wrong type, or a change of a
+            network that the recipe does not have.
     """
     if preset not in PRESETS:
         raise unknown("preset", preset, PRESETS)
@@ -129,8 +130,14 @@ def resolve(name_or_path: str, preset: str, overrides: Iterable[str] | Mapping[s
         settings = resources.read_mapping(path, "recipe")
         own = {key: value for key, value in settings.items() if key not in {"extends", "presets"}}
         merged = merge(merge(merged, own), _presets(path, settings).get(preset) or {})
-    merged = merge(merged, overrides if isinstance(overrides, Mapping) else parse_overrides(overrides))
+    changes = changes_of(overrides)
     merged["name"] = paths[-1].stem
+    for phase in absent_networks(merged, changes):
+        raise UsageError(
+            f"the recipe '{merged['name']}' has no {phase}, so {_first_key(phase, changes[phase])} changes nothing",
+            hint=_SHOW.format(name_or_path),
+        )
+    merged = merge(merged, changes | {"name": merged["name"]})
     return checked(Recipe, merged, f"recipe '{merged['name']}'", hint=_SHOW.format(name_or_path))
 
 
@@ -168,6 +175,54 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
     return result
 
 
+def absent_networks(recipe: Mapping[str, Any], changes: Mapping[str, Any]) -> list[str]:
+    """The networks (`teacher`, `student`) that changes are about and that a recipe, as settings, does not have."""
+    return [
+        phase
+        for phase in ("teacher", "student")
+        if recipe.get(phase) is None
+        and isinstance(changes.get(phase), Mapping)
+        # With this it would be a whole network, which the recipe gets.
+        and "modality" not in changes[phase]
+    ]
+
+
+def _first_key(key: str, value: Any) -> str:
+    while isinstance(value, Mapping) and value:
+        name, value = next(iter(value.items()))
+        key = f"{key}.{name}"
+    return key
+
+
+def changes_of(overrides: str | Iterable[str] | Mapping[str, Any]) -> dict[str, Any]:
+    """Changes of a recipe as a nested mapping.
+
+    Args:
+        overrides: `a.b.c=value` strings; or a mapping, nested, or with dotted keys: `{"a.b": {"c": value}}`.
+
+    Raises:
+        UsageError: A string or a key that cannot be read.
+    """
+    if isinstance(overrides, str):
+        return parse_overrides([overrides])
+    if not isinstance(overrides, Mapping):
+        return parse_overrides(overrides)
+    result: dict[str, Any] = {}
+    for key, value in overrides.items():
+        if not isinstance(key, str) or not all(key.split(".")):
+            raise UsageError(
+                f"cannot read the key {shortened(repr(key))} of the overrides", hint='Write {"a.b.c": value}'
+            )
+        result = merge(result, _nested(key, value))
+    return result
+
+
+def _nested(key: str, value: Any) -> dict[str, Any]:
+    for name in reversed(key.split(".")):
+        value = {name: value}
+    return value
+
+
 def parse_overrides(items: Iterable[str]) -> dict[str, Any]:
     """Parses `a.b.c=value` strings; values are YAML scalars or lists.
 
@@ -181,8 +236,5 @@ def parse_overrides(items: Iterable[str]) -> dict[str, Any]:
             raise UsageError(f"cannot read the override '{shortened(item)}'", hint="Write --set a.b.c=value")
         if key.count(".") >= plain_yaml.DEEPEST:
             raise UsageError(f"--set {shortened(key)} names more than {plain_yaml.DEEPEST} keys within one another")
-        nested = plain_yaml.parse(text, f"the value of --set {shortened(key)}")
-        for name in reversed(key.split(".")):
-            nested = {name: nested}
-        result = merge(result, nested)
+        result = merge(result, _nested(key, plain_yaml.parse(text, f"the value of --set {shortened(key)}")))
     return result

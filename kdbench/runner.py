@@ -99,7 +99,7 @@ def run(
         preset: `paper`, `small`, `smoke`, or `auto`: `paper` with a GPU, else `small`.
         video: The student's view (`depth`, `rgb`, …); by default the best that is there.
         seed: The run's seed.
-        overrides: Changes of the recipe, `a.b.c=value` or nested.
+        overrides: Changes of the recipe, `a.b.c=value` strings, or a mapping, nested or with dotted keys.
         device: `auto`, `cpu` or `cuda`.
         threads: Threads on a CPU, whatever the environment says: 1 by default. Another number rounds otherwise, so it
             is another run and another condition. On a GPU it is not used.

@@ -25,7 +25,7 @@ from kdbench.network import Network, build_network
 from kdbench.plugins import provenance
 from kdbench.recipe import NetworkSpec, Recipe
 from kdbench.redaction import redacted
-from kdbench.resolution import merge, parse_overrides, resolve
+from kdbench.resolution import changes_of, merge, resolve
 from kdbench.semantics.base import LabelVectors, load
 from kdbench.types import SENSORS, VIDEO, Context
 
@@ -278,7 +278,7 @@ def _refuse_leaking_sensors(recipe: Recipe, card: Card, protocol: str) -> None:
 
 
 def _recipe(method: str, preset: str, overrides: Sequence[str] | Mapping[str, Any], precision: str | None) -> Recipe:
-    changes = dict(overrides) if isinstance(overrides, Mapping) else parse_overrides(overrides)
+    changes = changes_of(overrides)
     if precision is not None:
         changes = merge(changes, {"precision": precision})
     return resolve(method, preset, changes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -200,3 +201,30 @@ def test_an_installed_distribution_brings_a_method(tmp_path: Path, monkeypatch: 
     assert student is not None
     assert student.losses["st"].weight == 7
     assert "st" in resolve("hinton", "small").student.losses  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["student.train.epochs=3", "student.losses.st.weight=2"],
+        {"student.train.epochs": 3, "student.losses.st.weight": 2},
+        {"student.train": {"epochs": 3}, "student": {"losses": {"st": {"weight": 2}}}},
+        {"student": {"train": {"epochs": 3}, "losses": {"st": {"weight": 2}}}},
+    ],
+)
+def test_changes_are_the_same_in_every_form(overrides: Any) -> None:
+    recipe = resolve("hinton_raw", "smoke", overrides)
+    assert recipe.student is not None
+    assert recipe.student.train.epochs == 3
+    assert recipe.student.losses["st"].weight == 2
+    assert recipe.student.train.lr == resolve("hinton_raw", "smoke").student.train.lr  # type: ignore[union-attr]
+
+
+def test_one_change_may_be_plain_text() -> None:
+    assert resolve("hinton_raw", "smoke", "precision=bf16").precision == "bf16"
+
+
+@pytest.mark.parametrize("key", ["", "student..train", ".precision", 5])
+def test_odd_keys_of_changes_are_named(key: Any) -> None:
+    with pytest.raises(UsageError, match="cannot read the key"):
+        resolve("hinton_raw", "smoke", {key: 1})

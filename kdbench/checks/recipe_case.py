@@ -17,7 +17,7 @@ from kdbench.engine.loop import Training
 from kdbench.network import Network
 from kdbench.phases import Teacher, student_training, teacher_training
 from kdbench.recipe import NetworkSpec, Recipe
-from kdbench.resolution import merge, parse_overrides, resolve
+from kdbench.resolution import changes_of, merge, resolve
 from kdbench.setting import Setting, settle
 
 Make = Callable[[Setting, NetworkSpec, Teacher | None, Path], Training]
@@ -99,7 +99,7 @@ class RecipeCase:
         self.name = name
         self.dataset = dataset
         self.preset = preset
-        self.overrides = dict(overrides) if isinstance(overrides, Mapping) else parse_overrides(overrides)
+        self.overrides = changes_of(overrides)
         self.data_dir = None if data_dir is None else Path(data_dir)
         self.make = make
         self._folder = tempfile.TemporaryDirectory(prefix="kdbench-check-")

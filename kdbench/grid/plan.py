@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from kdbench.cell import Cell
 from kdbench.data.card import load_card
@@ -14,9 +15,9 @@ from kdbench.data.protocol import protocol_names
 from kdbench.engine.device import check_device
 from kdbench.engine.progress import Reporter
 from kdbench.errors import UsageError
+from kdbench.grid.changes import changes_for
 from kdbench.grid.state import DONE, ORDER, TO_DO, State, read_state
 from kdbench.grid.suite import Suite, SuiteMethod, assignments
-from kdbench.resolution import merge, parse_overrides
 from kdbench.results.gain import ALONE
 from kdbench.results.naming import checked_name, rename
 from kdbench.setting import cell_for, choose_preset
@@ -146,20 +147,29 @@ def make_plan(suite: Suite, options: Options, reporter: Reporter | None = None) 
     check_device(options.device)
     preset = choose_preset(suite.preset, options.device, reporter)
     methods = sorted(suite.methods, key=lambda method: method.name not in ALONE.values())
+    changes = changes_for(methods, suite, options.overrides, preset, reporter)
     found: dict[Path, PlannedCell] = {}
     for dataset in suite.datasets:
         for protocol in suite.protocols or protocol_names(load_card(dataset))[:1]:
-            lines = [list(_cells(method, dataset, protocol, preset, suite, options)) for method in methods]
+            lines = [
+                list(_cells(method, method_changes, dataset, protocol, preset, suite, options))
+                for method, method_changes in zip(methods, changes, strict=True)
+            ]
             for cell in itertools.chain.from_iterable(zip(*lines, strict=True)):
                 found.setdefault(cell.folder, cell)
     return Plan(tuple(found.values()), options)
 
 
 def _cells(
-    method: SuiteMethod, dataset: str, protocol: str, preset: str, suite: Suite, options: Options
+    method: SuiteMethod,
+    changes: Mapping[str, Any],
+    dataset: str,
+    protocol: str,
+    preset: str,
+    suite: Suite,
+    options: Options,
 ) -> Iterator[PlannedCell]:
     """The seeds of a method."""
-    changes = merge(merge(suite.set, method.set), parse_overrides(options.overrides))
     name = checked_name(method.label if options.name is None else options.name)
     first, *more = suite.seed_numbers
     cell = cell_for(

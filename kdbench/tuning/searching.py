@@ -18,7 +18,7 @@ from kdbench.engine.progress import Reporter
 from kdbench.errors import Interrupted, UsageError, unknown
 from kdbench.phases import check_parts, obtain_teacher
 from kdbench.recipe import Recipe
-from kdbench.resolution import merge, parse_overrides, resolve
+from kdbench.resolution import changes_of, merge, resolve
 from kdbench.resources import runs_folder
 from kdbench.results.files import write_json
 from kdbench.results.tracking import Tracker, create_store
@@ -111,7 +111,7 @@ def search(
         protocol: The split; by default the first of the card.
         preset: `paper`, `small`, `smoke`, or `auto`.
         video: The student's view; by default the best that is there.
-        overrides: Changes of the recipe in all trials, `a.b.c=value` or nested.
+        overrides: Changes of the recipe in all trials, as in `kdbench.run`.
         device: `auto`, `cpu` or `cuda`.
         threads: Threads on a CPU, as in `kdbench.run`.
         precision: `fp32` or `bf16`; by default what the recipe says.
@@ -130,7 +130,7 @@ def search(
     _check_numbers(trials=trials, trial_seeds=trial_seeds, seeds=seeds, jobs=jobs, heartbeat_seconds=heartbeat_seconds)
     if metric not in METRICS:
         raise unknown("metric", metric, METRICS)
-    changes = dict(overrides) if isinstance(overrides, Mapping) else parse_overrides(overrides)
+    changes = changes_of(overrides)
     if "part" in (changes.get("selection") or {}):
         raise UsageError("a search reports the validation part by itself, and its winner the test part", hint=_NO_PART)
     common: dict[str, Any] = {

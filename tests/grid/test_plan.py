@@ -15,6 +15,7 @@ from filelock import FileLock
 
 import kdbench
 from kdbench.children import environment_of, gpus
+from kdbench.engine.progress import Reporter
 from kdbench.errors import UsageError
 from kdbench.grid.estimate import estimate
 from kdbench.grid.launch import Local, launcher
@@ -225,3 +226,75 @@ def test_a_child_runs_the_code_of_its_parent_where_another_one_is_installed(tmp_
     environment = json.loads(said("-c", ask))
     where = said("-P", "-c", "import kdbench; print(kdbench.__file__)", env=environment)
     assert Path(where.strip()) == tmp_path / "kdbench" / "__init__.py"
+
+
+class Lines(Reporter):
+    """Keeps the lines."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def message(self, text: str) -> None:
+        self.lines.append(text)
+
+
+def changed(root: Path, methods: list[Any], *overrides: str, **suite: Any) -> tuple[dict[str, Any], list[str]]:
+    """The recipes of a grid by method, with changes of the command; and what was said."""
+    told = Lines()
+    given = {"methods": methods, "datasets": ["motionsim"], "preset": "smoke", "set": WORLD} | suite
+    made = make_plan(Suite.model_validate(given), Options(root, overrides, device="cpu"), told)
+    return {cell.cell.method: cell.cell.recipe for cell in made.cells}, told.lines
+
+
+def test_a_change_goes_to_the_methods_that_have_what_it_is_about(tmp_path: Path) -> None:
+    methods = ["teacher_only_raw", "student_only", "rkd_raw"]
+    recipes, told = changed(tmp_path, methods, "student.train.epochs=3", "student.losses.rkd.weight=7")
+    assert recipes["student_only"].student.train.epochs == recipes["rkd_raw"].student.train.epochs == 3
+    assert recipes["rkd_raw"].student.losses["rkd"].weight == 7
+    assert set(recipes["student_only"].student.losses) == {"ce"}
+    assert recipes["teacher_only_raw"].student is None
+    assert sorted(told) == [
+        "--set student.losses.rkd.weight is not applied where there is no loss rkd of the student: student_only",
+        "--set student.losses.rkd.weight is not applied where there is no student: teacher_only_raw",
+        "--set student.train.epochs is not applied where there is no student: teacher_only_raw",
+    ]
+
+
+def test_a_suites_own_changes_are_spread_alike(tmp_path: Path) -> None:
+    everywhere = WORLD | {"teacher": {"train": {"epochs": 5}}, "student.train.epochs": 4}
+    recipes, told = changed(tmp_path, ["student_only", "hinton_raw"], set=everywhere)
+    assert recipes["hinton_raw"].teacher.train.epochs == 5
+    assert recipes["student_only"].student.train.epochs == recipes["hinton_raw"].student.train.epochs == 4
+    assert told == ["set: teacher is not applied where there is no teacher: student_only"]
+
+
+def test_a_loss_that_is_given_whole_is_added_to_every_method(tmp_path: Path) -> None:
+    recipes, _ = changed(tmp_path, ["hinton_raw", "pkt_raw"], "student.losses.rkd={weight: 2}")
+    assert all(recipe.student.losses["rkd"].weight == 2 for recipe in recipes.values())
+
+
+@pytest.mark.parametrize(
+    ("methods", "change", "said"),
+    [
+        (
+            ["student_only", "student_only_sensor"],
+            "teacher.train.epochs=3",
+            "changes none of these methods: no teacher",
+        ),
+        (["hinton_raw", "pkt_raw"], "student.losses.rkd.weight=3", "no loss rkd of the student in hinton_raw, pkt_raw"),
+        (["student_only"], "teacher.train.epochs=3", "'student_only' has no teacher, so teacher.train.epochs changes"),
+        (["teacher_only_raw"], "student.train.lr=3", "'teacher_only_raw' has no student, so student.train.lr changes"),
+    ],
+)
+def test_a_change_that_applies_nowhere_is_refused(tmp_path: Path, methods: list[str], change: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        changed(tmp_path, methods, change)
+
+
+def test_methods_of_one_name_are_told_apart_by_a_label(tmp_path: Path) -> None:
+    methods = ["rkd_raw", {"name": "rkd_raw", "label": "weak", "set": {"student.losses.rkd.weight": 0.1}}]
+    made = plan(tmp_path, *methods)
+    assert [cell.name for cell in made.cells] == [None, "weak"]
+    assert made.cells[1].arguments[-2:] == ("--name", "weak")
+    with pytest.raises(UsageError, match="would call the runs of several methods the same"):
+        make_plan(Suite.model_validate({"methods": methods, "datasets": ["motionsim"]}), Options(tmp_path, name="one"))

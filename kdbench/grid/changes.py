@@ -1,0 +1,95 @@
+"""What a suite and its command change of each method's recipe: only what the recipe has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kdbench.engine.progress import Reporter
+from kdbench.errors import UsageError
+from kdbench.grid.suite import Suite, SuiteMethod
+from kdbench.recipe import Recipe
+from kdbench.resolution import absent_networks, changes_of, merge, resolve
+
+
+def changes_for(
+    methods: Sequence[SuiteMethod], suite: Suite, overrides: Sequence[str], preset: str, reporter: Reporter
+) -> list[dict[str, Any]]:
+    """The changes of each method's recipe: the suite's, then the method's own, then those of the command.
+
+    Of several methods, a change goes to those that have what it is about: the teacher, the student, or the loss. Where
+    it does not is said. A method's own changes, and those of a single method, are taken as they are.
+
+    Args:
+        methods: The methods, in order.
+        suite: Where they stand.
+        overrides: `a.b.c=value` strings of the command.
+        preset: The size.
+        reporter: Is told what is not changed.
+
+    Raises:
+        UsageError: A change that no method takes, or one that cannot be read.
+    """
+    own = [merge(changes_of(suite.set), changes_of(method.set)) for method in methods]
+    if len(methods) == 1:
+        return [merge(own[0], changes_of(overrides))]
+    recipes = [resolve(method.name, preset, changes_of(method.set)) for method in methods]
+    everywhere = [(key, changes_of({key: value})) for key, value in changes_of(suite.set).items()]
+    given = [(text.partition("=")[0], changes_of([text])) for text in overrides]
+    found: list[dict[str, Any]] = [{} for _ in methods]
+    for key, change in everywhere:
+        _spread(f"set: {key}", change, methods, recipes, found, reporter, lacks=_network)
+    found = [merge(changes, changes_of(method.set)) for changes, method in zip(found, methods, strict=True)]
+    for key, change in given:
+        _spread(f"--set {key}", change, methods, recipes, found, reporter, lacks=lambda *of, key=key: _part(key, *of))
+    return found
+
+
+def _spread(
+    what: str,
+    change: Mapping[str, Any],
+    methods: Sequence[SuiteMethod],
+    recipes: Sequence[Recipe],
+    found: list[dict[str, Any]],
+    reporter: Reporter,
+    *,
+    lacks: Any,
+) -> None:
+    """Gives a change to every method that has what it is about, and says which have not."""
+    without: dict[str, list[str]] = {}
+    for place, recipe in enumerate(recipes):
+        if (lacking := lacks(recipe, change)) is None:
+            found[place] = merge(found[place], change)
+        else:
+            without.setdefault(lacking, []).append(methods[place].name)
+    if sum(map(len, without.values())) == len(methods):
+        raise UsageError(
+            f"{what} changes none of these methods: {'; '.join(_said(*each) for each in without.items())}",
+            hint=_ADD if any(lacking.startswith("loss ") for lacking in without) else None,
+        )
+    for lacking, names in without.items():
+        reporter.message(f"{what} is not applied where there is no {lacking}: {', '.join(dict.fromkeys(names))}")
+
+
+_ADD = "To give every method another loss, write it whole: --set 'student.losses.NAME={weight: 1}'"
+
+
+def _said(lacking: str, names: Sequence[str]) -> str:
+    return f"no {lacking} in {', '.join(dict.fromkeys(names))}"
+
+
+def _network(recipe: Recipe, change: Mapping[str, Any]) -> str | None:
+    """The network that a change is about and the recipe lacks."""
+    return next(iter(absent_networks({"teacher": recipe.teacher, "student": recipe.student}, change)), None)
+
+
+def _part(key: str, recipe: Recipe, change: Mapping[str, Any]) -> str | None:
+    """The network, or the loss of it, that a change is about and the recipe lacks."""
+    if (network := _network(recipe, change)) is not None:
+        return network
+    phase, *rest = key.split(".")
+    spec = {"teacher": recipe.teacher, "student": recipe.student}.get(phase)
+    # `student.losses.rkd={…}` gives it one; `student.losses.rkd.weight=…` changes the one that it has.
+    if spec is not None and len(rest) > 2 and rest[0] == "losses" and rest[1] not in spec.losses:
+        return f"loss {rest[1]} of the {phase}"
+    return None
