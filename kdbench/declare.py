@@ -113,12 +113,12 @@ def loss(
 
 
 def representation(name: str, *, modality: str) -> Callable[[Any], Any]:
-    """Declares a representation, an `nn.Module` class: raw `sensors` or `video` to what an encoder eats."""
+    """Declares a representation, an `nn.Module` class: raw `sensors` or `video` to what an encoder takes."""
     return _decorator("representation", name, {"modality": modality})
 
 
 def encoder(name: str, *, eats: str) -> Callable[[Any], Any]:
-    """Declares a four-stage encoder. `eats`: `series`, `image` or `clip`. See `kdbench.encoders.base.Encoder`."""
+    """Declares a four-stage encoder that takes (`eats`) `series`, `image` or `clip`; see `encoders.base.Encoder`."""
     return _decorator("encoder", name, {"eats": eats})
 
 

@@ -210,7 +210,7 @@ def build_network(
 
     Raises:
         UsageError: Unknown parts or parameters, or parts that do not fit: what a representation makes and what the
-            encoder eats; a fusion that couples the batch and an encoder with BatchNorm.
+            encoder takes; a fusion that couples the batch and an encoder with BatchNorm.
     """
     if not sources or (spec.modality == VIDEO and len(sources) != 1):
         raise UsageError(f"{_key(role, 'modality')} = {spec.modality} with the sources {sorted(sources) or 'none'}")
@@ -258,9 +258,9 @@ def _check_fit(spec: NetworkSpec, represent: Any, encode: Any, role: str) -> Non
         encoders = _names("encoder", lambda part: part_of(part).declares["eats"] == represent.makes)
         makers = _names("representation", lambda part: part.makes == eats)
         raise UsageError(
-            f"{_key(role, 'encoder')} '{spec.encoder.name}' eats {eats}, and {_key(role, 'representation')} "
+            f"{_key(role, 'encoder')} '{spec.encoder.name}' takes {eats}, and {_key(role, 'representation')} "
             f"'{spec.representation.name}' makes {represent.makes}",
-            hint=f"Encoders that eat {represent.makes}: {encoders}. Representations that make {eats}: {makers}.",
+            hint=f"Encoders that take {represent.makes}: {encoders}. Representations that make {eats}: {makers}.",
         )
 
 

@@ -177,7 +177,7 @@ class NetworkSpec(_Strict):
     Attributes:
         modality: What it sees: `sensors` or `video`.
         sensors: The sensors that it sees, one branch each; null means all of the data set's.
-        representation: Raw input to what the encoder eats.
+        representation: Raw input to what the encoder takes.
         encoder: The four-stage backbone; each branch has its own.
         fusion: Joins sensor branches.
         losses: Terms of its objective by name; null removes one that an extended recipe set.
@@ -221,7 +221,7 @@ class Selection(_Strict):
         rule: `last` reports the last epoch, trained on the whole training part. `best-val` cuts a validation part from
             it (by subject where the protocol is) and reports the epoch that is best there. `best-test` reports the
             epoch of the reported network that is best on the test part: nobody can do that in use, so it serves to
-            measure how much it flatters, is marked `(oracle)` wherever it is shown, and is refused by the leaderboard.
+            measure how much that inflates a result, is marked `(oracle)` everywhere, and is refused by the leaderboard.
         part: `test`, read once at the end; or `validation`, for choosing hyper-parameters: the test part is not loaded.
     """
 

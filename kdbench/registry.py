@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -295,9 +295,14 @@ def registry(kind: str) -> Registry:
     return _REGISTRIES[kind]
 
 
-def unknown_anywhere(name: str) -> UsageError:
-    """The error for a name that means nothing in any kind: switched off, or misspelt."""
+def unknown_anywhere(name: str, others: Iterable[str] = ()) -> UsageError:
+    """The error for a name that means nothing in any kind: switched off, or misspelt.
+
+    Args:
+        name: The name.
+        others: Names that are known beside those of the kinds.
+    """
     registries = [registry(kind) for kind in KINDS]
     off = next((error for each in registries if (error := each.switched_off(name))), None)
-    known = {known for each in registries for known in each.names()}
+    known = {known for each in registries for known in each.names()} | set(others)
     return off or unknown("name", name, known, hint="See them all: kdbench list")

@@ -299,9 +299,9 @@ def test_compiles_to_the_same_numbers():
 
 def test_an_encoder_of_images_refuses_a_series():
     message = message_of(encoder={"name": "conv2d"})
-    assert "teacher.encoder 'conv2d' eats image" in message
+    assert "teacher.encoder 'conv2d' takes image" in message
     assert "teacher.representation 'raw' makes series" in message
-    assert "Encoders that eat series: conv1d" in message
+    assert "Encoders that take series: conv1d" in message
     assert "Representations that make image: gaf" in message
 
 

@@ -20,7 +20,7 @@ from kdbench.wording import counted
 
 SIDE = 64
 INPUTS = {"series": (3, SIDE), "image": (3, SIDE, SIDE), "clip": (3, 8, SIDE, SIDE)}
-"""Channels and grid of what encoders eat."""
+"""Channels and grid of what encoders take."""
 SAMPLES = 3
 
 

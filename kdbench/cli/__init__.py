@@ -14,22 +14,24 @@ from typer.core import TyperCommand, TyperGroup
 from kdbench.cli.errors import exit_code_of
 from kdbench.cli.interrupts import as_interrupts
 from kdbench.cli.output import unbreakable
+from kdbench.cli.variables import VARIABLES
 from kdbench.errors import Interrupted, UsageError
 from kdbench.redaction import redacted
+from kdbench.tied import tie
 
 COMMANDS = {
-    "run": ("kdbench.cli.run:run", "Train a method on a data set and report it; resumable."),
+    "run": ("kdbench.cli.run:run", "Train a method on a data set and report the result; resumable."),
     "runs": ("kdbench.cli.runs:app", "List, show and remove the runs of a folder."),
     "compare": ("kdbench.cli.compare:compare", "Compare finished runs: intervals, paired tests, cost, pictures."),
-    "search": ("kdbench.cli.search:search", "Find a method's settings on a validation part; resumable."),
-    "leaderboard": ("kdbench.cli.leaderboard:app", "Submit results, verify them, build the site of all."),
-    "data": ("kdbench.cli.data:app", "List, download, prepare, verify, preview, pack, clean up data."),
-    "list": ("kdbench.cli.listing:list_parts", "List methods, data sets, parts, suites; where each comes from."),
-    "describe": ("kdbench.cli.describe:describe", "Explain one part, method or data set."),
-    "check": ("kdbench.cli.check:check", "Hold a part, a method or a data set to what it promises."),
-    "explain": ("kdbench.cli.explain:explain", "Show what a run has learnt, in pictures and numbers."),
-    "new": ("kdbench.cli.new:new", "Start a part, method or data set of your own, with tests."),
-    "doctor": ("kdbench.cli.doctor:doctor", "Check the set-up, with the next step for whatever is amiss."),
+    "search": ("kdbench.cli.search:search", "Search a method's settings on a validation part; resumable."),
+    "leaderboard": ("kdbench.cli.leaderboard:app", "Submit results, verify submissions, build the leaderboard site."),
+    "data": ("kdbench.cli.data:app", "List, download, prepare, verify, preview, pack or clean data sets."),
+    "list": ("kdbench.cli.listing:list_parts", "List methods, data sets, components and suites, with their origin."),
+    "describe": ("kdbench.cli.describe:describe", "Describe a component, method, data set or suite."),
+    "check": ("kdbench.cli.check:check", "Run the conformance tests of a component, method or data set."),
+    "explain": ("kdbench.cli.explain:explain", "Show what a run has learnt, in figures and numbers."),
+    "new": ("kdbench.cli.new:new", "Create a package for a component, method or data set of your own."),
+    "doctor": ("kdbench.cli.doctor:doctor", "Check the installation, data and folders; say how to fix problems."),
 }
 
 
@@ -62,6 +64,7 @@ class LazyGroup(TyperGroup):
 app = typer.Typer(
     cls=LazyGroup,
     no_args_is_help=True,
+    epilog="Environment variables:\n\n" + "\n\n".join(f"{name}: {meaning}" for name, meaning in VARIABLES.items()),
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -87,15 +90,17 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", help="Show the version and stop.", callback=_version, is_eager=True)
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_version, is_eager=True)
     ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; may stand anywhere.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error; allowed anywhere on the line.")
+    ] = False,
     plugin: Annotated[
         list[Path] | None,
-        typer.Option(help="A Python file with parts of your own; repeatable; may stand anywhere."),
+        typer.Option(help="A Python file with components of your own; repeatable; allowed anywhere on the line."),
     ] = None,
 ) -> None:
-    """Compare ways of teaching a video network what wearable sensors know, under identical conditions."""
+    """Benchmark cross-modal distillation: wearable sensors teach a video network, under identical conditions."""
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
@@ -107,6 +112,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     Args:
         arguments: What follows the program's name; the process's own by default.
     """
+    tie()
     given = sys.argv[1:] if arguments is None else arguments
     # Taken out here, so that every command takes them, before and after its name.
     wanted = [argument for argument in given if argument != "--debug"]

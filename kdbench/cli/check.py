@@ -25,28 +25,33 @@ def check(
         list[str] | None,
         typer.Argument(
             metavar="[NAME]...",
-            help="Parts, methods and data sets; a kind, such as losses; or the path of a recipe or card.",
+            help="Components, methods, data sets; a kind such as losses; or the path of a recipe or card.",
             autocompletion=completion.parts,
         ),
     ] = None,
     kind: Annotated[
         str | None,
-        typer.Option(help="Where a name stands for several things: method, dataset, loss, …; all by default."),
+        typer.Option(help="The kind, where a name has several: method, dataset, loss, …; all of them by default."),
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Check all that is known.")] = False,
-    only: Annotated[list[str] | None, typer.Option("--only", help="One check by its name; repeatable.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Check everything that is installed.")] = False,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", help="Run only this check, by its name; repeatable.")
+    ] = None,
     assignments: Annotated[
-        list[str] | None, typer.Option("--set", help="A parameter of the part, or a key of the recipe: KEY=VALUE.")
+        list[str] | None,
+        typer.Option("--set", help="Set a parameter of the component or a key of the recipe: KEY=VALUE; repeatable."),
     ] = None,
-    device: Annotated[str | None, typer.Option(help="Where parts are checked: cpu (default) or cuda.")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Device on which components are checked: cpu (default) or cuda.")
+    ] = None,
     dataset: Annotated[
         str | None,
-        typer.Option(help="The data set that a method is tried on, or whose class names are turned to vectors."),
+        typer.Option(help="The data set on which a method is tried, or whose class names are turned into vectors."),
     ] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="A folder that holds recordings; searched first.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder with recordings; searched first.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Checks that parts, methods and data sets hold what they promise; exit code 1 where one does not."""
+    """Runs the conformance tests of components, methods and data sets; exit code 1 if one fails."""
     # What a component prints must not get between the lines of the report.
     with own_stdout() as out, stdout_to_stderr():
         found = _targets(names or [], kind, everything=everything)
@@ -127,7 +132,7 @@ def _run(groups: list[list[Check]], out: TextIO | None) -> Report:
         _show(console, report, whole=len(groups) == 1)
     if len(groups) > 1:
         failed = len({(result.kind, result.component) for result in results if result.outcome == "failed"})
-        console.print(f"\n{len(groups)} checked, {f'{failed} failed' if failed else 'all hold what they promise'}")
+        console.print(f"\n{len(groups)} checked, {f'{failed} failed' if failed else 'all passed'}")
     return Report(tuple(results))
 
 

@@ -14,7 +14,7 @@ from kdbench.wording import counted, inflected
 if TYPE_CHECKING:
     from kdbench.data.dataset import Dataset
 
-SUMMARY = "List, download, prepare, verify, preview, pack and clean data sets."
+SUMMARY = "List, download, prepare, verify, preview, pack or clean data sets."
 PIPE_WIDTH = 200
 """Columns of a table that goes into a file or a pipe."""
 
@@ -26,23 +26,23 @@ Name = Annotated[
         metavar="NAME", help="A name of `kdbench data list`, or a card's YAML file.", autocompletion=completion.datasets
     ),
 ]
-DataDir = Annotated[Path | None, typer.Option(help="A folder that holds NAME/; searched first.")]
+DataDir = Annotated[Path | None, typer.Option(help="Folder that contains NAME/; searched first.")]
 Video = Annotated[
-    str | None, typer.Option(help="The view: rgb, depth, skeleton, none; by default the preferred one that is there.")
+    str | None, typer.Option(help="The video: rgb, depth, skeleton or none; by default the best that is there.")
 ]
-Preset = Annotated[str, typer.Option(help="Sizes of this preset: paper, small or smoke.")]
-FrameSize = Annotated[int | None, typer.Option(help="Height and width of a frame, pixels.", min=8)]
-Frames = Annotated[int | None, typer.Option(help="Frames of a clip.", min=1)]
+Preset = Annotated[str, typer.Option(help="Frame size and number of frames as in this preset: paper, small or smoke.")]
+FrameSize = Annotated[int | None, typer.Option(help="Height and width of a frame, in pixels.", min=8)]
+Frames = Annotated[int | None, typer.Option(help="Number of frames of a clip.", min=1)]
 Exclude = Annotated[bool, typer.Option("--exclude-broken", help="Leave out trials with missing or broken files.")]
-Jobs = Annotated[int | None, typer.Option(help="Threads; one a core by default.", min=1)]
+Jobs = Annotated[int | None, typer.Option(help="Number of threads; one per core by default.", min=1)]
 Option = Annotated[
-    list[str] | None, typer.Option("--option", help="A generated data set's knob: KEY=VALUE; repeatable.")
+    list[str] | None, typer.Option("--option", help="An option of a generated data set: KEY=VALUE; repeatable.")
 ]
 
 
 @app.command("list")
 def list_datasets(data_dir: DataDir = None) -> None:
-    """Every data set: where its recordings are, and what is prepared of it."""
+    """Lists every data set: where its recordings are, and what is prepared."""
     from rich.table import Table
     from rich.text import Text
 
@@ -79,14 +79,15 @@ def list_datasets(data_dir: DataDir = None) -> None:
 def download(
     name: Name,
     only: Annotated[
-        list[str] | None, typer.Option(help="A folder of the data set, such as Inertial; repeatable. All by default.")
+        list[str] | None,
+        typer.Option(help="Only this folder of the data set, such as Inertial; repeatable. All by default."),
     ] = None,
     data_dir: Annotated[
         Path | None,
-        typer.Option(help="Where NAME/ is made; where it is already by default, else in the cache folder."),
+        typer.Option(help="Folder for NAME/; by default where it already is, else in the cache folder."),
     ] = None,
 ) -> None:
-    """Gets the recordings, checks them by size and hash, and unpacks them. Interrupted, it goes on where it was."""
+    """Downloads the recordings, checks their size and hash, and unpacks them; resumable."""
     from kdbench.data.card import load_card
     from kdbench.data.download import download as get
 
@@ -117,7 +118,7 @@ def prepare(
     jobs: Jobs = None,
     option: Option = None,
 ) -> None:
-    """Makes the memory-mapped arrays that runs read. Interrupted, it goes on where it was; a run does it by itself."""
+    """Prepares the memory-mapped arrays that runs read; resumable. A run does this by itself."""
     data = _open(name, video, preset, frame_size, frames, data_dir, option, exclude_broken=exclude_broken, jobs=jobs)
     console = _console()
     size = sum(path.stat().st_size for path in data.folder.iterdir() if path.is_file())
@@ -133,7 +134,7 @@ def prepare(
 
 @app.command()
 def verify(name: Name, data_dir: DataDir = None) -> None:
-    """Compares recordings with the manifest, and prepared data with their hashes. Exit code 3 where they differ."""
+    """Compares recordings with the manifest and prepared data with their hashes; exit code 3 if they differ."""
     from kdbench.data import layout, source
     from kdbench.data.card import load_card
     from kdbench.data.verify import verify as check
@@ -174,16 +175,18 @@ def verify(name: Name, data_dir: DataDir = None) -> None:
 @app.command()
 def preview(
     name: Name,
-    trial: Annotated[list[str] | None, typer.Option(help="A trial to show; repeatable. Otherwise a selection.")] = None,
-    out: Annotated[Path | None, typer.Option(help="The PNG; NAME-preview.png by default.")] = None,
-    count: Annotated[int, typer.Option(help="How many trials the selection has.", min=1, max=20)] = 3,
+    trial: Annotated[
+        list[str] | None, typer.Option(help="A trial to show; repeatable. By default a selection.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The PNG file; NAME-preview.png by default.")] = None,
+    count: Annotated[int, typer.Option(help="Number of trials in the selection.", min=1, max=20)] = 3,
     video: Video = None,
     preset: Preset = "small",
     data_dir: DataDir = None,
     exclude_broken: Exclude = False,
     option: Option = None,
 ) -> None:
-    """Draws a contact sheet: frames over the sensor curves, and the GAF image of each sensor."""
+    """Draws trials: frames, the sensor curves below them, and the GAF image of each sensor."""
     from kdbench import files
     from kdbench.data.preview import contact_sheet, spread
 
@@ -198,8 +201,8 @@ def preview(
 @app.command()
 def pack(
     name: Name,
-    max_mib: Annotated[float, typer.Option(help="What the copy may take, MiB.", min=1)],
-    out: Annotated[Path, typer.Option(help="Folder in which NAME/ is made; use it as --data-dir elsewhere.")],
+    max_mib: Annotated[float, typer.Option(help="Largest size of the copy, in MiB.", min=1)],
+    out: Annotated[Path, typer.Option(help="Folder for NAME/; on the other machine it is the --data-dir.")],
     video: Video = None,
     preset: Preset = "paper",
     frame_size: FrameSize = None,
@@ -209,7 +212,7 @@ def pack(
     jobs: Jobs = None,
     option: Option = None,
 ) -> None:
-    """Writes a compact copy for another machine: sensors as they are, frames as pictures, as good as fits."""
+    """Writes a compact copy for another machine: exact sensors, and frames compressed to fit the size."""
     from kdbench.data.pack import pack as write
     from kdbench.data.packed import FILE, PackedReader
 
@@ -227,11 +230,11 @@ def pack(
 @app.command()
 def clean(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="Only what is prepared of this data set.")
+        str | None, typer.Argument(metavar="[NAME]", help="Only the prepared data of this data set.")
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Remove without asking.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Removes prepared arrays, after asking; recordings stay. Runs prepare what they need again."""
+    """Removes prepared data, after asking; recordings stay. Runs prepare again what they need."""
     import sys
 
     from rich.table import Table

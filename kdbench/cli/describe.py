@@ -13,10 +13,13 @@ import typer
 
 from kdbench import plain_yaml, resources
 from kdbench.cli import completion
-from kdbench.cli.listing import ORDER
+from kdbench.cli.listing import ORDER, SUITES
 from kdbench.errors import unknown
+from kdbench.grid.suite import shipped
 from kdbench.registry import KINDS, part_of, registry, unknown_anywhere
+from kdbench.wording import counted
 
+SUITE = "suite"
 _GIVEN = {"batch", "context", "dataset", "statistics"}
 _Line = tuple[str, str]
 
@@ -25,15 +28,18 @@ def describe(
     name: Annotated[
         str,
         typer.Argument(
-            help="A part, method or data set; or the path of a recipe or card.", autocompletion=completion.parts
+            help="A component, method, data set or suite; or the path of a recipe, card or suite.",
+            autocompletion=completion.parts,
         ),
     ],
     kind: Annotated[
-        str | None, typer.Option(help="Where a name stands for several things: method, dataset, loss, …")
+        str | None, typer.Option(help="The kind, where a name has several: method, dataset, suite, loss, …")
     ] = None,
-    preset: Annotated[str, typer.Option(help="Size at which a method is resolved: paper, small, smoke.")] = "small",
+    preset: Annotated[
+        str, typer.Option(help="The preset at which a method is shown: paper, small or smoke.")
+    ] = "small",
 ) -> None:
-    """Explains one part, method or data set."""
+    """Describes a component with its parameters, a method with its settings, a data set, or a suite."""
     from kdbench.terminal import SafeConsole as Console
 
     console = Console(highlight=False, markup=False, soft_wrap=True)
@@ -48,6 +54,8 @@ def describe(
 def _sections(kind: str, name: str, preset: str) -> Iterator[_Line]:
     if kind == "method":
         return _method(name, preset)
+    if kind == SUITE:
+        return _suite(name)
     return _dataset(name) if kind == "dataset" else _part(kind, name)
 
 
@@ -56,19 +64,26 @@ def _kinds_of(name: str, kind: str | None) -> list[str]:
     if name.endswith((".yaml", ".yml")) or os.sep in name:
         return [_kind_of_file(Path(name))]
     if kind is not None:
-        singular = {plural: each for each, plural in KINDS.items()}.get(kind, kind)
+        singular = ({plural: each for each, plural in KINDS.items()} | {SUITES: SUITE}).get(kind, kind)
+        if singular == SUITE:
+            return [SUITE]
         if singular not in KINDS:
-            raise unknown("kind of part", kind, KINDS)
+            raise unknown("kind of part", kind, (*KINDS, SUITE))
         registry(singular).origin(name)
         return [singular]
     found = [each for each in sorted(KINDS, key=lambda each: ORDER.index(KINDS[each])) if registry(each).has(name)]
+    if name in shipped():
+        found.append(SUITE)
     if not found:
-        raise unknown_anywhere(name)
+        raise unknown_anywhere(name, shipped())
     return found
 
 
 def _kind_of_file(path: Path) -> str:
-    return "dataset" if "reader" in resources.read_mapping(path, "recipe or card") else "method"
+    content = resources.read_mapping(path, "recipe, card or suite")
+    if "reader" in content:
+        return "dataset"
+    return SUITE if "datasets" in content or "methods" in content else "method"
 
 
 def _part(kind: str, name: str) -> Iterator[_Line]:
@@ -76,7 +91,7 @@ def _part(kind: str, name: str) -> Iterator[_Line]:
     origin = registry(kind).origin(name)
     yield f"{name} · {kind} · {origin.owner} · {origin.target}", "bold"
     yield f"\n{inspect.getdoc(component) or 'It has no docstring.'}", ""
-    declared = part_of(component).declares
+    declared = {"takes" if key == "eats" else key: value for key, value in part_of(component).declares.items()}
     if kind == "fusion":
         declared = {"joint": component.joint, "couples_batch": component.couples_batch}
     if declared:
@@ -97,7 +112,7 @@ def _owned(kind: str, name: str) -> str:
 
 def _use(kind: str, name: str, declared: Mapping[str, Any]) -> str:
     """The option that puts the part where it fits."""
-    phase = "student" if declared.get("modality") == "video" or declared.get("eats") == "clip" else "teacher"
+    phase = "student" if declared.get("modality") == "video" or declared.get("takes") == "clip" else "teacher"
     key = {"loss": f"student.losses.{name}.weight=1", "semantics": f"semantics.name={name}"}
     return f"--set {key.get(kind, f'{phase}.{kind}.name={name}')}"
 
@@ -139,6 +154,23 @@ def _dataset(name: str) -> Iterator[_Line]:
     content = card.model_dump(mode="json", exclude_none=True, exclude={"name", "title"})
     yield f"\n{_yaml({key: value for key, value in content.items() if value not in ('', {}, [])})}", ""
     yield f"\nPrepare it: kdbench data prepare {name}", "cyan"
+
+
+def _suite(name: str) -> Iterator[_Line]:
+    from kdbench.grid.suite import load_suite
+
+    suite = load_suite(name)
+    yield f"{Path(name).stem} · suite · {counted(suite.cell_count, 'run')}", "bold"
+    content = suite.model_dump(mode="json", exclude_defaults=True)
+    if summary := content.pop("summary", ""):
+        yield f"\n{summary}", ""
+    content["methods"] = [_in_suite(method) for method in content["methods"]]
+    yield f"\n{_yaml(content)}", ""
+    yield f"\nUse it: kdbench run --suite {shlex.quote(name)} --dry-run", "cyan"
+
+
+def _in_suite(method: Mapping[str, Any]) -> Any:
+    return method["name"] if set(method) == {"name"} else dict(method)
 
 
 def _plain(value: Any) -> str:

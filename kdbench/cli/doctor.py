@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import importlib.metadata
 import os
 import re
@@ -18,10 +19,12 @@ import typer
 
 from kdbench import resources
 from kdbench.cli.errors import one_line
-from kdbench.cli.listing import ORDER, broken_parts, rows
+from kdbench.cli.listing import ORDER, rows
+from kdbench.cli.variables import VARIABLES
 from kdbench.errors import KdbenchError
+from kdbench.plugins.discovery import discover
 from kdbench.redaction import redacted, redacted_words
-from kdbench.registry import KINDS
+from kdbench.registry import GROUPS, KINDS
 from kdbench.wording import counted
 
 LIBRARIES = (
@@ -31,6 +34,7 @@ LIBRARIES = (
 OLDEST_TORCH = (2, 11)
 ENOUGH_GIB = 5
 _STORE_SECONDS = 5
+_WHAT_THEY_DO = "What each does: kdbench --help"
 _STYLE = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 
@@ -52,10 +56,10 @@ class Check:
 
 
 def doctor(
-    data_dir: Annotated[Path | None, typer.Option(help="Look for the recordings here first.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder with recordings; searched first.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the runs; $KDBENCH_HOME or ./runs by default.")] = None,
 ) -> None:
-    """Checks the set-up; leaves with 0 unless something is broken."""
+    """Checks the installation, the data and the folders; exit code 1 if something is broken."""
     from rich.text import Text
 
     from kdbench.terminal import SafeConsole as Console
@@ -81,6 +85,7 @@ def checks(data_dir: Path | None, runs: Path) -> Iterator[Check]:
     """
     groups: tuple[tuple[str, Callable[[], Iterator[Check]]], ...] = (
         ("software", _software),
+        ("environment variables", _environment),
         ("methods and plugins", _parts),
         ("data", lambda: _data(data_dir)),
         ("folders", lambda: _folders(runs)),
@@ -138,10 +143,28 @@ def _parts() -> Iterator[Check]:
         "" if whole else "Recipes or cards are missing from the installation: pip install --force-reinstall kdbench",
     )
     plugins = [f"{row['name']} ({row['origin']})" for found in counts.values() for row in found if _foreign(row)]
-    yield Check("ok", "plugins", ", ".join(plugins) or "none")
-    for broken in broken_parts(list(ORDER)):
-        origin, step = broken.origin, "See why: kdbench list --broken"
-        yield Check("warn", "broken plugin", f"{origin.name} of {KINDS[origin.kind]} ({origin.owner})", step)
+    step = "They are not imported here. To see whether they can be: kdbench list --broken" if plugins else ""
+    yield Check("ok", "plugins", ", ".join(plugins) or "none", step)
+    found = discover(GROUPS)
+    for origin in found.origins:
+        if origin.fault:
+            name = f"{origin.name} of {KINDS[origin.kind]} ({origin.owner})"
+            yield Check("warn", "broken plugin", f"{name}: {origin.fault}", "Mend or uninstall that distribution.")
+    for owner, reason in found.unreadable:
+        yield Check("warn", "broken plugin", f"{owner}: {reason}", "Mend or uninstall that distribution.")
+
+
+def _environment() -> Iterator[Check]:
+    given = {name: value for name in VARIABLES if (value := os.environ.get(name))}
+    for name, value in given.items():
+        yield Check("ok", name, f"{redacted(value)} ({VARIABLES[name].partition(';')[0]})")
+    others = [name for name in VARIABLES if name not in given]
+    yield Check(
+        "ok", "environment variables that are not set", ", ".join(others) or "none", "What each does: kdbench --help"
+    )
+    for name in sorted(name for name in os.environ if name.startswith("KDBENCH_") and name not in VARIABLES):
+        if near := difflib.get_close_matches(name, VARIABLES, n=1, cutoff=0.85):
+            yield Check("warn", name, "is set, and kdbench does not read it", f"Did you mean {near[0]}?")
 
 
 def _foreign(row: dict[str, str]) -> bool:
@@ -154,15 +177,19 @@ def _data(data_dir: Path | None) -> Iterator[Check]:
 
     for row in rows("datasets"):
         name = row["name"]
+        if _foreign(row):
+            # Its reader is code of a plugin.
+            yield Check("ok", f"data set {name}", f"of the plugin {row['origin']}", "Where it is: kdbench data list")
+            continue
         try:
             card = load_card(name)
             found = source.find(card, data_dir)
         except KdbenchError as error:
-            yield Check("warn" if _foreign(row) else "fail", f"data set {name}", error.message, error.hint or "")
+            yield Check("fail", f"data set {name}", error.message, error.hint or "")
             continue
         if found is None:
             searched = ", ".join(str(folder / card.name) for folder in resources.data_dirs(data_dir))
-            step = f"How to get it: kdbench data prepare {name}"
+            step, *_ = source.where_to_get(card).splitlines()
             yield Check("warn", f"data set {name}", f"not in {searched}", step)
         else:
             kind = "a packed copy in " if found.packed else ""

@@ -15,7 +15,7 @@ def explain(
     run: Annotated[
         str,
         typer.Argument(
-            help="A run's folder, or a beginning of its name that no other run has.", autocompletion=completion.runs
+            help="A run: its folder, id or name, or the beginning of these.", autocompletion=completion.runs
         ),
     ],
     against: Annotated[
@@ -29,9 +29,9 @@ def explain(
     dataset: Annotated[
         str | None, typer.Option(help="The data set's card, where the run's name of it does not lead there.")
     ] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Where the data sets lie.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder with the data sets; searched first.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    out: Annotated[Path | None, typer.Option(help="Folder of the runs; ./runs by default.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the runs; $KDBENCH_HOME or ./runs by default.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Make again what is there.")] = False,
 ) -> None:
     """Shows what a finished run has learnt: a page of pictures, and explain.json with the numbers.

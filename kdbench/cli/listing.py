@@ -14,6 +14,7 @@ from kdbench.plugins.discovery import discover
 from kdbench.plugins.notice import once
 from kdbench.plugins.origin import Origin
 from kdbench.registry import GROUPS, KINDS, registry
+from kdbench.wording import counted
 
 if TYPE_CHECKING:
     from kdbench.plugins.probe import Broken
@@ -30,16 +31,17 @@ Row = dict[str, Any]
 
 
 def list_parts(
-    kind: Annotated[str | None, typer.Argument(help=f"One of {', '.join(_LISTED)}; all by default.")] = None,
+    kind: Annotated[str | None, typer.Argument(help=f"One of: {', '.join(_LISTED)}. All by default.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     broken: Annotated[
-        bool, typer.Option("--broken", help="Import every plugin, and show the tracebacks of those that fail.")
+        bool, typer.Option("--broken", help="Import every plugin and show the tracebacks of those that fail.")
     ] = False,
     seconds: Annotated[
-        float, typer.Option("--seconds", help="With --broken: how long the import of a plugin may take.", min=1)
+        float,
+        typer.Option("--seconds", help="With --broken: time limit for the import of one plugin, in seconds.", min=1),
     ] = 60,
 ) -> None:
-    """Lists methods, data sets, parts and suites, with where each comes from."""
+    """Lists methods, data sets, components and suites, with their origin."""
     kinds = [_plural(kind)] if kind else list(_LISTED)
     if broken:
         _show_broken(kinds, seconds, as_json=as_json)
@@ -175,9 +177,11 @@ def _show_broken(kinds: list[str], seconds: float, *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
         return
+    from kdbench.terminal import printable
+
     for row in found:
-        typer.echo(f"{row['kind']} {row['name']} ({row['target']}, {row['origin']})\n{row['traceback']}\n")
-    typer.echo(f"{len(found)} broken" if found else "every plugin can be imported")
+        typer.echo(printable(f"{row['kind']} {row['name']} ({row['target']}, {row['origin']})\n{row['traceback']}\n"))
+    typer.echo(f"{counted(len(found), 'broken plugin')}" if found else "every plugin can be imported")
 
 
 def _plural(kind: str) -> str:

@@ -12,11 +12,11 @@ from kdbench.registry import KINDS
 
 
 def new(
-    kind: Annotated[str, typer.Argument(help="loss, encoder, fusion, representation, dataset or method.")],
-    name: Annotated[str, typer.Argument(help="The name in recipes: lower case, digits and _.")],
-    out: Annotated[Path | None, typer.Option(help="The folder to write into; ./NAME by default.")] = None,
+    kind: Annotated[str, typer.Argument(help="One of: loss, encoder, fusion, representation, dataset, method.")],
+    name: Annotated[str, typer.Argument(help="Its name in recipes: lower-case letters, digits and _.")],
+    out: Annotated[Path | None, typer.Option(help="Folder to write to; ./NAME by default.")] = None,
 ) -> None:
-    """Writes a package that works as it is, for you to change: the part, its entry point, its tests, a README."""
+    """Creates a package that already works, for you to change: the component, its entry point, tests and a README."""
     from kdbench.scaffold import write
 
     singular = {plural: each for each, plural in KINDS.items()}.get(kind, kind)

@@ -21,66 +21,79 @@ def run(
     method: Annotated[
         list[str] | None,
         typer.Option(
-            help="Recipe: a name of `kdbench list methods`, or a YAML file; repeatable.",
+            help="A method of `kdbench list methods`, or a recipe's YAML file; repeatable.",
             autocompletion=completion.methods,
         ),
     ] = None,
     dataset: Annotated[
         list[str] | None,
         typer.Option(
-            help="Data set: a name of `kdbench list datasets`; repeatable.", autocompletion=completion.datasets
+            help="A data set of `kdbench list datasets`, or a card's YAML file; repeatable.",
+            autocompletion=completion.datasets,
         ),
     ] = None,
     protocol: Annotated[
-        list[str] | None, typer.Option(help="Which trials train and test; the first of the card; repeatable.")
+        list[str] | None,
+        typer.Option(help="The split into training and test trials; the card's first by default; repeatable."),
     ] = None,
     preset: Annotated[
         str | None,
         typer.Option(
-            help="paper, small, smoke; auto (default) takes paper with a GPU, else small.",
+            help="paper, small or smoke; auto (default) is paper with a GPU, else small.",
             autocompletion=completion.presets,
         ),
     ] = None,
     video: Annotated[
-        str | None, typer.Option(help="The student's view: rgb, depth or skeleton; rgb where it is.")
+        str | None, typer.Option(help="The student's video: rgb, depth or skeleton; by default the best that is there.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Run this one seed (0 by default).", min=0)] = None,
-    seeds: Annotated[int | None, typer.Option(help="Run the seeds 0 … N-1, a process each.", min=1)] = None,
+    seed: Annotated[int | None, typer.Option(help="Run one seed (0 by default).", min=0)] = None,
+    seeds: Annotated[
+        int | None, typer.Option(help="Run the seeds 0 to N-1, each in a process of its own.", min=1)
+    ] = None,
     overrides: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", help="Change a recipe's key: a.b.c=value; repeatable.", autocompletion=completion.settings
+            "--set", help="Change a setting of the recipe: a.b.c=value; repeatable.", autocompletion=completion.settings
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     threads: Annotated[
-        int | None, typer.Option(help="Threads on a CPU (1 by default); another number is another condition.", min=1)
+        int | None,
+        typer.Option(help="CPU threads (1 by default); results depend on it, so it is one of the conditions.", min=1),
     ] = None,
-    precision: Annotated[str | None, typer.Option(help="fp32 or bf16; what the recipe says by default.")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Where the data sets lie.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the runs; ./runs by default.")] = None,
+    precision: Annotated[str | None, typer.Option(help="fp32 or bf16; by default as in the recipe.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder with the data sets; searched first.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the runs; $KDBENCH_HOME or ./runs by default.")] = None,
     exclude_broken: Annotated[
-        bool, typer.Option("--exclude-broken", help="Go on without trials whose files are missing or broken.")
+        bool, typer.Option("--exclude-broken", help="Leave out trials whose files are missing or broken.")
     ] = False,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Train again what is finished or half done.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Train again, even if finished or half done.")] = False,
     name: Annotated[
-        str | None, typer.Option(help="A name of your own, which tables show; given again, it renames the run.")
+        str | None, typer.Option(help="A name of your own, shown in tables; a new name renames a finished run.")
     ] = None,
     suite: Annotated[
         str | None,
         typer.Option(
-            help="A grid of `kdbench list suites`, or a YAML file; other options change it.",
+            help="A suite of `kdbench list suites`, or a YAML file; the other options override it.",
             autocompletion=completion.suites,
         ),
     ] = None,
-    jobs: Annotated[int | None, typer.Option(help="Runs at a time, each in a process of its own.", min=1)] = None,
-    timeout: Annotated[str | None, typer.Option(help="Longest time of a run: 90s, 45m, 2h; it can go on.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run, how long, and stop.")] = False,
-    launcher: Annotated[str, typer.Option(help="Where the runs of a grid run.")] = "local",
+    jobs: Annotated[
+        int | None, typer.Option(help="Number of runs at the same time, each in a process of its own.", min=1)
+    ] = None,
+    timeout: Annotated[
+        str | None, typer.Option(help="Time limit for each run: 90s, 45m or 2h; a stopped run can be resumed.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show which runs would be made, with their time and disk space, and exit.")
+    ] = False,
+    launcher: Annotated[
+        str, typer.Option(help="How the runs of a grid are started; only local is built in.")
+    ] = "local",
 ) -> None:
-    """Trains methods on data sets and reports them.
+    """Trains methods on data sets and reports the results.
 
-    A finished run is shown, not repeated; an interrupted one goes on where it was.
+    A finished run is shown and not repeated; an interrupted one is resumed.
     """
     if seed is not None and seeds is not None:
         raise UsageError("--seed and --seeds exclude each other", hint="--seeds 3 runs the seeds 0, 1 and 2.")

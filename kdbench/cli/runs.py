@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kdbench.cli import completion
-from kdbench.cli.console import console_for, printed, say
+from kdbench.cli.console import console_for, say
 from kdbench.errors import UsageError, unknown
 from kdbench.resources import runs_folder
 from kdbench.results.overview import settings_text
+from kdbench.terminal import printable
 from kdbench.wording import counted
 
 if TYPE_CHECKING:
@@ -217,7 +218,7 @@ def _show_table(rows: Sequence[RunRow], own: Sequence[str], shared: Mapping[str,
         "age": [_age(now - row.made) for row in rows],
         "size": [decimal(row.size_bytes) for row in rows],
     }
-    held = {title: list(map(printed, cells)) for title, cells in columns.items() if any(cells)}
+    held = {title: list(map(printable, cells)) for title, cells in columns.items() if any(cells)}
     widths = {title: max(map(len, (title, *cells))) for title, cells in held.items()}
 
     def line(cells: Mapping[str, str]) -> str:
@@ -234,7 +235,7 @@ def _show_table(rows: Sequence[RunRow], own: Sequence[str], shared: Mapping[str,
         if settings and console.is_terminal:
             indent = " " * (widths["id"] + 2)
             wrapped = textwrap.wrap(
-                f"[{printed(settings)}]", console.width, initial_indent=indent, subsequent_indent=f"{indent} "
+                f"[{printable(settings)}]", console.width, initial_indent=indent, subsequent_indent=f"{indent} "
             )
             say(console, "\n".join(wrapped), "dim")
 

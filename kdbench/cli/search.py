@@ -23,56 +23,74 @@ def search(
     method: Annotated[
         str,
         typer.Option(
-            help="Recipe: a name of `kdbench list methods`, or a YAML file.", autocompletion=completion.methods
+            help="A method of `kdbench list methods`, or a recipe's YAML file.", autocompletion=completion.methods
         ),
     ],
     dataset: Annotated[
-        str, typer.Option(help="Data set: a name of `kdbench list datasets`.", autocompletion=completion.datasets)
+        str,
+        typer.Option(
+            help="A data set of `kdbench list datasets`, or a card's YAML file.", autocompletion=completion.datasets
+        ),
     ],
-    trials: Annotated[int, typer.Option(help="Trials in all; those that are there already count.", min=1)] = 30,
+    trials: Annotated[int, typer.Option(help="Number of trials, including those of earlier commands.", min=1)] = 30,
     space: Annotated[
         list[str] | None,
-        typer.Option(help="What is tried: KEY=LOW..HIGH, KEY=LOW..HIGH:log or KEY=A,B,C; repeatable."),
+        typer.Option(help="Values to try: KEY=LOW..HIGH, KEY=LOW..HIGH:log or KEY=A,B,C; repeatable."),
     ] = None,
-    sampler: Annotated[str, typer.Option(help="Who proposes: tpe, random or grid.")] = "tpe",
-    pruner: Annotated[str, typer.Option(help="Who stops a trial early: none, median or hyperband.")] = "none",
-    metric: Annotated[str, typer.Option(help="What is maximised: accuracy, macro_f1 or weighted_f1.")] = "accuracy",
-    trial_seeds: Annotated[int, typer.Option(help="Seeds that a trial's value is the mean over.", min=1)] = 1,
-    seeds: Annotated[int, typer.Option(help="Seeds of the winner's runs: 0 … N-1.", min=1)] = 3,
-    jobs: Annotated[int, typer.Option(help="Worker processes; a GPU each where there are several.", min=1)] = 1,
+    sampler: Annotated[str, typer.Option(help="Sampler: tpe, random or grid.")] = "tpe",
+    pruner: Annotated[
+        str, typer.Option(help="Pruner, which stops poor trials early: none, median or hyperband.")
+    ] = "none",
+    metric: Annotated[str, typer.Option(help="Metric to maximise: accuracy, macro_f1 or weighted_f1.")] = "accuracy",
+    trial_seeds: Annotated[
+        int, typer.Option(help="Number of seeds over which the value of a trial is averaged.", min=1)
+    ] = 1,
+    seeds: Annotated[int, typer.Option(help="Number of final runs with the best settings: seeds 0 to N-1.", min=1)] = 3,
+    jobs: Annotated[
+        int, typer.Option(help="Number of worker processes; with several GPUs each gets its own.", min=1)
+    ] = 1,
     storage: Annotated[
         str | None,
-        typer.Option(help="Database of the study, any SQLAlchemy URL.", envvar="KDBENCH_STORAGE", show_envvar=True),
+        typer.Option(
+            help="Database of the study, an SQLAlchemy URL; SQLite in the runs folder by default.",
+            envvar="KDBENCH_STORAGE",
+            show_envvar=True,
+        ),
     ] = None,
-    study: Annotated[str | None, typer.Option(help="Name of the study; made of the search by default.")] = None,
-    no_final: Annotated[bool, typer.Option("--no-final", help="Leave the winner untrained.")] = False,
-    protocol: Annotated[str | None, typer.Option(help="Which trials train and test; the first of the card.")] = None,
-    preset: Annotated[str, typer.Option(help="paper, small, smoke; auto takes paper with a GPU, else small.")] = "auto",
-    video: Annotated[str | None, typer.Option(help="The student's view, rgb or depth; rgb where it is.")] = None,
+    study: Annotated[str | None, typer.Option(help="Name of the study; derived from the search by default.")] = None,
+    no_final: Annotated[bool, typer.Option("--no-final", help="Skip the final runs with the best settings.")] = False,
+    protocol: Annotated[
+        str | None, typer.Option(help="The split into training and test trials; the card's first by default.")
+    ] = None,
+    preset: Annotated[str, typer.Option(help="paper, small or smoke; auto is paper with a GPU, else small.")] = "auto",
+    video: Annotated[
+        str | None, typer.Option(help="The student's video: rgb, depth or skeleton; by default the best that is there.")
+    ] = None,
     overrides: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
-            help="Change a recipe's key in all trials: a.b.c=value; repeatable.",
+            help="Change a setting of the recipe in all trials: a.b.c=value; repeatable.",
             autocompletion=completion.settings,
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     threads: Annotated[
-        int | None, typer.Option(help="Threads on a CPU (1 by default); another number is another condition.", min=1)
+        int | None,
+        typer.Option(help="CPU threads (1 by default); results depend on it, so it is one of the conditions.", min=1),
     ] = None,
-    precision: Annotated[str | None, typer.Option(help="fp32 or bf16; what the recipe says by default.")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Where the data sets lie.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the runs; ./runs by default.")] = None,
+    precision: Annotated[str | None, typer.Option(help="fp32 or bf16; by default as in the recipe.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder with the data sets; searched first.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the runs; $KDBENCH_HOME or ./runs by default.")] = None,
     exclude_broken: Annotated[
-        bool, typer.Option("--exclude-broken", help="Go on without trials whose files are missing or broken.")
+        bool, typer.Option("--exclude-broken", help="Leave out trials whose files are missing or broken.")
     ] = False,
 ) -> None:
-    """Searches a method's settings on a validation part, and trains the winner over several seeds.
+    """Searches a method's settings on a validation part, and trains the best ones with several seeds.
 
-    What is tried stands under `search:` in the recipe; where nothing does, the weights of the losses, the temperature
-    and the learning rate are. The test part is not loaded before the winner is trained. The same command goes on where
-    it was stopped, and several at once share one study.
+    The recipe lists the values to try under `search:`; without it, the weights of the losses, the temperature and the
+    learning rate are searched. The test part is not loaded before the final runs. The same command resumes a stopped
+    search, and several at once share its study.
     """
     from kdbench.engine.progress import reporter_for
     from kdbench.terminal import SafeConsole as Console

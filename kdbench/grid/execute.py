@@ -31,14 +31,15 @@ from kdbench.grid.state import (
 from kdbench.results.files import write_bytes
 from kdbench.results.locks import is_locked
 from kdbench.results.tracking import create_store
+from kdbench.tied import GRACE_SECONDS
 
 TICK_SECONDS = 0.2
-GRACE_SECONDS = 45.0
-"""How long an interrupted cell may take to end; its mirror in MLflow alone may take half a minute."""
 _OUT_OF_MEMORY = re.compile(
     r"OutOfMemoryError|^error: MemoryError|DefaultCPUAllocator: .*allocate memory", re.MULTILINE
 )
-_KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
+_SIGKILL = 9
+"""By its number, since not every platform has its name."""
+_KILLED = (-_SIGKILL, 128 + _SIGKILL)
 _STOPPED = (-signal.SIGINT, -signal.SIGTERM, Interrupted.exit_code)
 
 
@@ -221,9 +222,10 @@ def _signals() -> Iterator[list[int]]:
     held = {}
     # Only the main thread is told of signals.
     heard = threading.current_thread() is threading.main_thread()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if heard else ():
+    for name in ("SIGINT", "SIGTERM", "SIGHUP") if heard else ():
+        number = getattr(signal, name, None)
         # What was started under nohup stays deaf to the end of its terminal.
-        if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
+        if number is None or (name == "SIGHUP" and signal.getsignal(number) == signal.SIG_IGN):
             continue
         held[number] = signal.signal(number, lambda got, _frame: caught.append(got))
     try:

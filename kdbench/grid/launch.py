@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
-import signal
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from kdbench import children
 from kdbench.children import cores, environment_of, gpus, plugin_files
 from kdbench.errors import unknown
 from kdbench.files import unwritable
@@ -99,14 +98,7 @@ class LocalJob:
             log.parent.mkdir(parents=True, exist_ok=True)
             self._offset = log.stat().st_size if log.is_file() else 0
             with log.open("ab") as file:
-                self._process = subprocess.Popen(
-                    command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=file,
-                    stderr=subprocess.STDOUT,
-                    env=dict(environment),
-                    start_new_session=True,
-                )
+                self._process = children.start(command, file, environment, apart=True)
         except OSError as error:
             raise unwritable(error, log) from error
         self.pid = self._process.pid
@@ -127,21 +119,12 @@ class LocalJob:
 
     def interrupt(self) -> None:
         """See `Job`."""
-        self._send(signal.SIGINT)
+        children.interrupt(self._process)
 
     def kill(self) -> None:
         """See `Job`; with it go the processes that it started."""
-        self._send(signal.SIGKILL)
-        self._process.wait()
-
-    def _send(self, number: int) -> None:
-        if self._process.poll() is not None:
-            return
         with contextlib.suppress(ProcessLookupError):
-            if number == signal.SIGKILL:
-                os.killpg(self.pid, number)
-            else:
-                self._process.send_signal(number)
+            children.kill(self._process, apart=True)
 
 
 _TAIL = 64 << 10

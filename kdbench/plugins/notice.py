@@ -9,7 +9,9 @@ _said: set[str] = set()
 
 def once(text: str) -> None:
     """Writes a line on the error stream, unless this process has written it before."""
+    from kdbench.terminal import printable
+
     if text not in _said:
         _said.add(text)
-        sys.stderr.write(f"{text}\n")
+        sys.stderr.write(f"{printable(text)}\n")
         sys.stderr.flush()

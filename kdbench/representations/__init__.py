@@ -1,4 +1,4 @@
-"""Representations: raw input to what an encoder eats."""
+"""Representations: raw input to what an encoder takes."""
 
 BUILTIN = {
     "raw": "kdbench.representations.raw:Raw",

@@ -1,4 +1,4 @@
-"""What a representation is: raw input of one source to what an encoder eats."""
+"""What a representation is: raw input of one source to what an encoder takes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who proposes the next trial, and who stops one early, by name."""
+"""Samplers, which propose trials, and pruners, which stop them early, by name."""
 
 from __future__ import annotations
 

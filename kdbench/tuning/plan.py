@@ -37,8 +37,8 @@ class Plan(BaseModel):
         integers: Keys whose values are whole numbers.
         trials: Trials in all.
         trial_seeds: Seeds that a trial's value is the mean over.
-        sampler: Who proposes.
-        pruner: Who stops.
+        sampler: Proposes trials.
+        pruner: Stops trials early.
         metric: What is maximised on the validation part.
         role: The network that is measured: `student`, or `teacher` where the recipe has no student.
         steps: Epochs of a whole trial.

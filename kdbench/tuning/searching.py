@@ -98,8 +98,8 @@ def search(
         dataset: Name of a data set, or path of a card.
         trials: Trials in all, those of earlier calls included.
         space: More of what is tried, over the recipe's: `KEY=LOW..HIGH[:log]` or `KEY=A,B,C`.
-        sampler: Who proposes: `tpe`, `random`, or `grid` (every point of a space of choices and steps).
-        pruner: Who stops a trial early: `none`, `median` or `hyperband`.
+        sampler: What proposes trials: `tpe`, `random`, or `grid` (every point of a space of choices and steps).
+        pruner: What stops poor trials early: `none`, `median` or `hyperband`.
         metric: What is maximised: `accuracy`, `macro_f1` or `weighted_f1`.
         trial_seeds: Seeds 0 … N-1 that a trial's value is the mean over.
         seeds: Seeds 0 … N-1 of the winner's runs.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -17,7 +16,7 @@ from typing import IO, Any
 import optuna
 from optuna.trial import TrialState
 
-from kdbench.children import cores, environment_of, gpus, plugin_files
+from kdbench.children import Process, cores, environment_of, gpus, interrupt, kill, plugin_files, start
 from kdbench.engine.progress import Reporter
 from kdbench.errors import Interrupted, KdbenchError, RunFailed
 from kdbench.tuning.plan import Plan
@@ -62,10 +61,10 @@ def work_off(plan: Plan, study: optuna.Study, url: str, jobs: int, reporter: Rep
         told.tell(study)
 
 
-def work(plan: Plan, study: optuna.Study, reporter: Reporter, told: Told, *, parent: int | None = None) -> None:
+def work(plan: Plan, study: optuna.Study, reporter: Reporter, told: Told) -> None:
     """Runs trials, one after the other, until all of the budget is done or in other hands."""
     trial = Trial(plan, study, reporter)
-    while _has_work(study, plan) and parent in (None, os.getppid()):
+    while _has_work(study, plan):
         _check_failures(study)
         revive(study, plan)
         trial.number = None
@@ -116,7 +115,7 @@ def _check_failures(study: optuna.Study) -> None:
 
 @dataclass
 class _Worker:
-    process: subprocess.Popen[str]
+    process: Process
     number: int
     log: Path
     offset: int
@@ -168,23 +167,19 @@ class _Pool:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as file:
             offset = file.tell()
-            process = subprocess.Popen(
-                [sys.executable, "-m", "kdbench.tuning.worker"],
-                stdin=subprocess.PIPE,
-                stdout=file,
-                stderr=file,
-                text=True,
-                env=environment_of(number, jobs=self.jobs, gpus=self.gpus, cores=cores(), base=os.environ),
-            )
+            environment = environment_of(number, jobs=self.jobs, gpus=self.gpus, cores=cores(), base=os.environ)
+            process = start([sys.executable, "-P", "-m", "kdbench.tuning.worker"], file, environment, apart=False)
         given = {"plan": self.plan.model_dump(mode="json"), "url": self.url, "plugins": plugin_files()}
-        with contextlib.suppress(BrokenPipeError), process.stdin or contextlib.nullcontext():
-            _write(process.stdin, json.dumps(given | {"parent": os.getpid()}))
+        # The pipe stays open: the worker ends when it is closed.
+        with contextlib.suppress(BrokenPipeError):
+            _write(process.stdin, json.dumps(given) + "\n")
         return _Worker(process, number, log, offset)
 
 
-def _write(pipe: IO[str] | None, text: str) -> None:
+def _write(pipe: IO[bytes] | None, text: str) -> None:
     assert pipe is not None
-    pipe.write(text)
+    pipe.write(text.encode())
+    pipe.flush()
 
 
 def _said(worker: _Worker) -> KdbenchError:
@@ -201,15 +196,13 @@ def _said(worker: _Worker) -> KdbenchError:
 def _stop(workers: list[_Worker]) -> None:
     """Interrupts what still works, so that it puts its trial back; kills what does not listen."""
     for worker in workers:
-        if worker.process.poll() is None:
-            worker.process.send_signal(signal.SIGINT)
+        interrupt(worker.process)
     end = time.monotonic() + _STOP_SECONDS
     for worker in workers:
         try:
             worker.process.wait(max(0.1, end - time.monotonic()))
         except subprocess.TimeoutExpired:
-            worker.process.kill()
-            worker.process.wait()
+            kill(worker.process, apart=False)
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ import sys
 
 from kdbench.cli.errors import exit_code_of
 from kdbench.engine.progress import Reporter
+from kdbench.tied import tie
 from kdbench.tuning.progress import Told
 from kdbench.tuning.work import joined, work
 
@@ -14,9 +15,12 @@ from kdbench.tuning.work import joined, work
 def main() -> int:
     """Works off trials; returns the exit code."""
     try:
-        given = json.load(sys.stdin)
+        # Unbuffered, so that the pipe behind it is whole for `tie`.
+        with open(0, "rb", buffering=0, closefd=False) as pipe:
+            given = json.loads(pipe.readline())
+        tie()
         with joined(given) as (plan, study):
-            work(plan, study, Reporter(), Told(plan, 1, Reporter()), parent=given["parent"])
+            work(plan, study, Reporter(), Told(plan, 1, Reporter()))
     except (Exception, KeyboardInterrupt) as error:
         return exit_code_of(error)
     return 0

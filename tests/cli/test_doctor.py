@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ def test_a_fresh_installation_is_sound(kdbench: Callable[..., Any], tmp_path: Pa
     assert _line(done.out, "data set motionsim")[0] == "ok"
     status, text = _line(done.out, "data set utd_mhad")
     assert status == "warn"
-    assert "kdbench data prepare utd_mhad" in text
+    assert "kdbench data download utd_mhad" in text
     assert not (tmp_path / "runs").exists()
 
 
@@ -83,14 +84,50 @@ def test_tracking_that_is_off_and_a_broken_store(
     assert _line(kdbench("doctor").out, "MLflow") == ("ok", "ok   MLflow: switched off by $KDBENCH_TRACKING ")
 
 
-def test_plugins_are_named_and_broken_ones_too(kdbench: Callable[..., Any], install: Callable[..., None]) -> None:
-    install("broken_kd", "import no_such_library\n", "[kdbench.losses]\nbroken = broken_kd:broken\n")
+def test_plugins_are_named_and_not_imported(
+    kdbench: Callable[..., Any], install: Callable[..., None], tmp_path: Path
+) -> None:
+    mark = tmp_path / "imported"
+    source = f"open({str(mark)!r}, 'w').close()\nraise SystemExit('no')\n"
+    install("rude_kd", source, "[kdbench.losses]\nrude = rude_kd:rude\n[kdbench.datasets]\nworld = rude_kd:World\n")
     done = kdbench("doctor")
     assert done.code == 0
-    assert "broken (broken_kd 1.5)" in _line(done.out, "plugins")[1]
-    status, text = _line(done.out, "broken plugin")
-    assert status == "warn"
+    status, text = _line(done.out, "plugins")
+    assert status == "ok"
+    assert "rude (rude_kd 1.5)" in text
     assert "kdbench list --broken" in text
+    assert "of the plugin rude_kd 1.5" in _line(done.out, "data set world")[1]
+    assert not mark.exists()
+
+
+def test_an_entry_point_that_cannot_be_right_is_named(
+    kdbench: Callable[..., Any], install: Callable[..., None]
+) -> None:
+    install("odd_kd", "", "[kdbench.losses]\nodd = odd_kd\n")
+    status, text = _line(kdbench("doctor").out, "broken plugin")
+    assert status == "warn"
+    assert "odd of losses (odd_kd 1.5): its entry point is 'odd_kd', expected module:attribute" in text
+
+
+def test_environment_variables_are_listed_and_misspelt_ones_found(
+    kdbench: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KDBENCH_DATAS", "/somewhere")
+    monkeypatch.setenv("KDBENCH_STORAGE", "postgresql+psycopg://me:secret@host/name")
+    said = kdbench("doctor").out
+    assert "Did you mean KDBENCH_DATA?" in _line(said, "KDBENCH_DATAS")[1]
+    assert "secret" not in said
+    assert "me:***@host" in _line(said, "KDBENCH_STORAGE")[1]
+    assert "KDBENCH_PLUGINS" in _line(said, "environment variables that are not set")[1]
+
+
+def test_every_environment_variable_that_is_read_is_in_the_help(kdbench: Callable[..., Any]) -> None:
+    import kdbench as package
+
+    sources = [path.read_text() for path in Path(package.__file__).parent.rglob("*.py")]
+    read = {name for text in sources for name in re.findall(r"KDBENCH_[A-Z]+", text)} - {"KDBENCH_TIED"}
+    said = kdbench("--help").out
+    assert [name for name in sorted(read) if name not in said] == []
 
 
 def test_a_library_that_is_missing_is_broken(kdbench: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import optuna
+import psutil
 import pytest
 import yaml
 from filelock import FileLock
@@ -256,6 +257,29 @@ def test_equal_trials_are_ranked_by_their_settings_and_not_by_their_order() -> N
     ranks = [sorted(order, key=lambda held: rank(0.5, held)) for order in itertools.permutations(settings)]
     assert all(each == ranks[0] for each in ranks)
     assert rank(0.6, settings[1]) < rank(0.5, settings[2]) < rank(0.5, settings[1])
+
+
+@pytest.mark.slow
+def test_the_workers_of_a_killed_search_end_with_it(tmp_path: Path) -> None:
+    script = SCRIPT.replace("heartbeat_seconds=2", "heartbeat_seconds=2, jobs=2").replace("epochs=30", "epochs=3000")
+    parent = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], env=os.environ)
+    try:
+        end = time.monotonic() + 400
+        while not list(tmp_path.glob("searches/*/trials/*/*/checkpoint/*")):
+            assert parent.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        workers = psutil.Process(parent.pid).children()
+    finally:
+        parent.kill()
+        parent.wait()
+    assert len(workers) == 2
+    assert not psutil.wait_procs(workers, timeout=40)[1]
+    with sqlite3.connect(tmp_path / "optuna.db") as database:
+        states = [state for (state,) in database.execute("SELECT state FROM trials")]
+    # What they were at is queued again, and not left to look as if it were running.
+    assert "RUNNING" not in states
+    assert "WAITING" in states
 
 
 @pytest.mark.slow
