@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from kdbench.errors import KdbenchError, UsageError, near_misses, shortened
+from kdbench.wording import counted
 
 LISTED = 10
 _LONGEST = 300
@@ -78,7 +79,7 @@ def checked(
     if len(found) == 1:
         raise error(f"{what}: {found[0]}", hint=hint)
     listed = "\n".join(f"  - {each}" for each in _some(found))
-    raise error(f"{what} has {len(found)} faults:\n{listed}", hint=hint)
+    raise error(f"{what} has {counted(len(found), 'fault')}:\n{listed}", hint=hint)
 
 
 def in_a_line(fault: ValidationError, model: Any, content: Any) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from kdbench.errors import unknown
+from kdbench.wording import counted
 
 TERMINAL = "terminal"
 
@@ -93,4 +94,4 @@ def compare(
         typer.echo(render(found, form), nl=False)
     if save is not None:
         written = found.save(save)
-        typer.echo(f"{len(written)} files in {save}", err=True)
+        typer.echo(f"{counted(len(written), 'file')} in {save}", err=True)

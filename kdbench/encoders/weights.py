@@ -15,6 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from kdbench.encoders import checkpoint_file
 from kdbench.errors import Unavailable, UsageError, shortened
+from kdbench.wording import counted
 
 if TYPE_CHECKING:
     from torchvision.models import WeightsEnum
@@ -120,8 +121,8 @@ def load(
     if not any(key in wanted for key in state):
         first, own = next(iter(state), "nothing"), next(iter(wanted))
         raise UsageError(
-            f"weights: {origin} is not of this encoder: none of its {len(state)} names is known; the first is "
-            f"'{shortened(first)}', and names like '{own}' were expected"
+            f"weights: {origin} is not of this encoder: none of its {counted(len(state), 'name')} is known; the first "
+            f"is '{shortened(first)}', and names like '{own}' were expected"
         )
     for name in [input_weight] if isinstance(input_weight, str) else input_weight:
         if name in state and name in wanted:

@@ -7,6 +7,7 @@ from typing import Any
 
 from kdbench.errors import UsageError
 from kdbench.results.files import read_json, write_json
+from kdbench.wording import counted
 
 LONGEST = 80
 
@@ -21,7 +22,7 @@ def checked_name(name: str | None) -> str | None:
         return None
     name = str(name).strip()
     if len(name) > LONGEST:
-        raise UsageError(f"the name of a run has {len(name)} characters, expected at most {LONGEST}")
+        raise UsageError(f"the name of a run has {counted(len(name), 'character')}, expected at most {LONGEST}")
     if not name.isprintable():
         raise UsageError(f"the name {name!r} holds characters that cannot be shown", hint="Write it in one line.")
     return name
