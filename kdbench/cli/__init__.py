@@ -20,18 +20,18 @@ from kdbench.redaction import redacted
 from kdbench.tied import tie
 
 COMMANDS = {
-    "run": ("kdbench.cli.run:run", "Train a method on a data set and report the result; resumable."),
+    "run": ("kdbench.cli.run:run", "Train a method on a data set, report the result; resumable."),
     "runs": ("kdbench.cli.runs:app", "List, show and remove the runs of a folder."),
     "compare": ("kdbench.cli.compare:compare", "Compare finished runs: intervals, paired tests, cost, pictures."),
     "search": ("kdbench.cli.search:search", "Search a method's settings on a validation part; resumable."),
-    "leaderboard": ("kdbench.cli.leaderboard:app", "Submit results, verify submissions, build the leaderboard site."),
-    "data": ("kdbench.cli.data:app", "List, download, prepare, verify, preview, pack or clean data sets."),
-    "list": ("kdbench.cli.listing:list_parts", "List methods, data sets, components and suites, with their origin."),
+    "leaderboard": ("kdbench.cli.leaderboard:app", "Submit results, verify submissions, build the site."),
+    "data": ("kdbench.cli.data:app", "List, download, prepare, verify, preview, pack or clean data."),
+    "list": ("kdbench.cli.listing:list_parts", "List methods, data sets, components and suites."),
     "describe": ("kdbench.cli.describe:describe", "Describe a component, method, data set or suite."),
     "check": ("kdbench.cli.check:check", "Run the conformance tests of a component, method or data set."),
     "explain": ("kdbench.cli.explain:explain", "Show what a run has learnt, in figures and numbers."),
-    "new": ("kdbench.cli.new:new", "Create a package for a component, method or data set of your own."),
-    "doctor": ("kdbench.cli.doctor:doctor", "Check the installation, data and folders; say how to fix problems."),
+    "new": ("kdbench.cli.new:new", "Create a package of your own: component, method or data set."),
+    "doctor": ("kdbench.cli.doctor:doctor", "Check the installation, the data and the folders."),
 }
 
 
