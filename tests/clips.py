@@ -15,6 +15,7 @@ QUICK = {
     "libx265": {"preset": "ultrafast", "x265-params": "log-level=none:keyint=30"},
     "libvpx": {"deadline": "realtime", "cpu-used": "8", "g": "30"},
     "libvpx-vp9": {"deadline": "realtime", "cpu-used": "8", "g": "30"},
+    "mjpeg": {"qmin": "1", "qmax": "1"},
     **{
         codec: {"g": "30", "qmin": "1", "qmax": "2", "sc_threshold": "1000000000"}
         for codec in ("mpeg4", "mpeg1video", "mpeg2video", "wmv2", "flv", "msmpeg4v2")
@@ -37,7 +38,9 @@ def clip(
     picture: Callable[[int], np.ndarray] = grey,
     pixels: str | None = None,
     prepare: Callable[[Any], None] = lambda _: None,
+    convert: Callable[[Any], Any] = lambda frame: frame,
     coding: dict[str, str] | None = None,
+    first: int = 0,
     **muxing: str,
 ) -> bytes:
     """Encodes a clip.
@@ -50,7 +53,9 @@ def clip(
         picture: The picture of each number.
         pixels: Pixel format.
         prepare: Changes the stream before it is written.
+        convert: Changes each frame before it is encoded.
         coding: Options of the encoder beside the quick ones.
+        first: By how many frames the clock is ahead.
         muxing: Options of the container.
     """
     import av
@@ -62,8 +67,8 @@ def clip(
         stream.pix_fmt = pixels or {"mjpeg": "yuvj420p"}.get(codec, "yuv420p")
         prepare(stream)
         for number in range(frames) if isinstance(frames, int) else frames:
-            frame = av.VideoFrame.from_ndarray(picture(number), format="rgb24")
-            frame.pts, frame.time_base = number, Fraction(1, rate)
+            frame = convert(av.VideoFrame.from_ndarray(picture(number), format="rgb24"))
+            frame.pts, frame.time_base = number + first, Fraction(1, rate)
             file.mux(stream.encode(frame))
         file.mux(stream.encode())
     return out.getvalue()

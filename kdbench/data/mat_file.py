@@ -64,7 +64,8 @@ class _Unfit(Exception):
 def _problems(content: bytes) -> Iterator[None]:
     """Turns whatever a damaged file makes its reader raise, which depends on where the damage lies, into one error."""
     try:
-        yield
+        with np.errstate(all="ignore"):
+            yield
     except _Unfit as error:
         raise ValueError(str(error)) from error
     except Exception as error:

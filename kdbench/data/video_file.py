@@ -194,12 +194,14 @@ class _Film:
         packets: dict[int, list[Any]] = {stream.index: [] for stream in streams}
         self._torn: av.error.FFmpegError | None = None
         try:
-            for packet in container.demux(streams) if streams else ():
+            for packet in container.demux():
                 # An empty packet would tell the decoder that no more are coming.
-                if packet.size:
+                if packet.size and packet.stream_index in packets:
                     packets[packet.stream_index].append(packet)
         except av.error.FFmpegError as error:
             self._torn = error
+        except IndexError:  # PyAV, behind the last packet, where streams began in mid-file
+            pass
         if not any(packets.values()):
             raise ValueError("it has no frames" if streams else "the file has no video stream")
 

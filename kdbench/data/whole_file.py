@@ -126,11 +126,23 @@ def _pages(content: bytes) -> int | None:
         end = at + 27 + segments + sum(content[at + 27 : at + 27 + segments])
         if at + 27 + segments > len(content) or end > len(content):
             return max(end, at + 27 + segments)
+        _check_page(content[at:end])
         open_streams.add(serial)
         if content[at + 5] & _OGG_LAST:
             open_streams.discard(serial)
         at = end
     return _SOME_MORE if open_streams else None
+
+
+def _check_page(page: bytes) -> None:
+    """Compares a page's checksum: of the kind of zlib's, but with the bits of each byte in the other order."""
+    bare = page[:22] + bytes(4) + page[26:]
+    found = zlib.crc32(bare.translate(_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
+    if found.to_bytes(4, "little").translate(_REVERSED) != page[22:26][::-1]:
+        raise ValueError("it is damaged: the checksum of a page differs")
+
+
+_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 def _asf(content: bytes) -> int | None:
