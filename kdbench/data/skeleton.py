@@ -25,6 +25,8 @@ HALF_SIDE = 2.75
 NEAREST, FARTHEST = 2.5, -1.0
 """Depths towards the camera, from the hip, in torso lengths, that are drawn with 255 and with `GREY_OF_FARTHEST`."""
 GREY_OF_FARTHEST = 40
+FARTHEST_JOINT = 1e4
+"""In torso lengths: what lies farther from the hip is no joint."""
 THICKNESS = 0.011
 """Standard deviation of a line's Gaussian profile, as a share of the picture's side."""
 
@@ -39,12 +41,15 @@ def normalised(joints: np.ndarray) -> np.ndarray:
         `(F, 20, 3)`, float32: x to the right, y down, z towards the camera.
 
     Raises:
-        ValueError: The torso has no length: the person was not tracked.
+        ValueError: The torso has no length, or a joint is nowhere near it: the person was not tracked.
     """
     torso = np.median(np.linalg.norm(joints[:, SHOULDER_CENTRE] - joints[:, HIP_CENTRE], axis=-1))
     if not torso > 0:
         raise ValueError("the torso has no length in most frames")
     centred = joints - np.median(joints[:, HIP_CENTRE], axis=0)
+    far = np.abs(centred).max() / torso
+    if far > FARTHEST_JOINT:
+        raise ValueError(f"a joint lies {far:.3g} torso lengths from the hip")
     return (centred * (1, -1, -1) / torso).astype(np.float32)
 
 

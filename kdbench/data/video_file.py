@@ -58,7 +58,12 @@ def decode(content: bytes, pick: Callable[[int], np.ndarray], *, side: int | Non
     Raises:
         ValueError: It is no video, shows no frames, is cut off or damaged, or its frames differ in size.
     """
-    return _decode(content, pick, side)
+    import av
+
+    try:
+        return _decode(content, pick, side)
+    except av.error.FFmpegError as error:
+        raise ValueError(f"it cannot be decoded ({error.strerror})") from error
 
 
 def centre_square(frames: np.ndarray) -> np.ndarray:

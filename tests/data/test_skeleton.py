@@ -163,9 +163,15 @@ def not_finite(joints: np.ndarray) -> np.ndarray:
     return joints
 
 
+def far_away(joints: np.ndarray) -> np.ndarray:
+    joints[3, 1, 0] = 1e38
+    return joints
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
+        (far_away, r"a joint lies 2\.5e\+38 torso lengths from the hip; expected a tracked person"),
         (lost, "the torso has no length in most frames; expected a tracked person"),
         (turned, r"'d_skel' is \(30, 20, 3\) float64; expected 'd_skel' of shape \(20, 3, n\)"),
         (not_finite, "has 1 value of NaN or infinity"),

@@ -58,6 +58,16 @@ def test_an_avi_header_may_state_any_number_of_frames(count: int):
     assert (shows, close(found, [15, 45, 75, 105])) == (120, True)
 
 
+def test_an_edit_list_may_leave_out_the_end():
+    content = bytearray(clip(coding={"bf": "2"}))
+    at = content.index(b"elst") + 12
+    shown_for = int.from_bytes(content[at : at + 4])
+    content[at : at + 4] = (shown_for // 2).to_bytes(4)
+    shows, found = shown(bytes(content))
+    assert shows == pytest.approx(60, abs=1)
+    assert close(found, [7, 22, 37, 52]), found
+
+
 GAP = [*range(30), *range(90, 120)]
 
 
