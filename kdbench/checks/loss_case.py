@@ -13,7 +13,6 @@ from torch import Tensor
 
 from kdbench.checks.base import Skipped
 from kdbench.checks.samples import (
-    CLASSES,
     GROUPS,
     SPACE,
     STUDENT,
@@ -65,7 +64,7 @@ class LossCase:
         self.is_module = inspect.isclass(component)
         self.distils: bool = self.declares["teacher"]
         self.on: str | None = self.declares["on"]
-        self._built: dict[tuple[Widths, int, float], Term] = {}
+        self._built: dict[tuple[Widths, Widths, int, float], Term] = {}
         self.build()
         if not self.distils:
             # Teachers are trained by it too, and have no teacher of their own.
@@ -88,18 +87,21 @@ class LossCase:
         """Fields of the student from which the loss cuts the gradient on purpose, wholly or in part."""
         return frozenset(self.declares["detaches"]) | {ABLATED}
 
-    def build(self, teacher: Widths = TEACHER, *, seed: int = 0, weight: float = 1.0) -> Term:
+    def build(
+        self, teacher: Widths = TEACHER, *, student: Widths = STUDENT, seed: int = 0, weight: float = 1.0
+    ) -> Term:
         """A new term of an objective around the loss, with the framework's projectors, in training mode.
 
         Args:
             teacher: Widths of each teacher branch.
+            student: Widths of the student.
             seed: Seed of whatever is drawn at construction.
             weight: The term's weight.
         """
-        key = (teacher, seed, weight)
+        key = (teacher, student, seed, weight)
         if key not in self._built:
             torch.manual_seed(seed)
-            self._built[key] = self._build(self.context(teacher), weight).to(self.device).train()
+            self._built[key] = self._build(self.context(teacher, student), weight).to(self.device).train()
         return copy.deepcopy(self._built[key])
 
     def _build(self, context: Context, weight: float) -> Term:
@@ -115,16 +117,17 @@ class LossCase:
         default = signature[name].default if name in signature else None
         return self.params.get(name, None if default is inspect.Parameter.empty else default)
 
-    def context(self, teacher: Widths = TEACHER, *, alone: bool = False) -> Context:
+    def context(self, teacher: Widths = TEACHER, student: Widths = STUDENT, *, alone: bool = False) -> Context:
         """What the framework tells a loss at construction; optional parts are there only where it needs them."""
-        vectors = 0.5 * torch.randn(CLASSES, SPACE, generator=torch.Generator().manual_seed(7))
+        classes = student.logits
+        vectors = 0.5 * torch.randn(classes, SPACE, generator=torch.Generator().manual_seed(7))
         return Context(
-            classes=CLASSES,
-            student=self._widths(STUDENT),
+            classes=classes,
+            student=self._widths(student),
             teachers=() if alone else (self._widths(teacher),) * TEACHERS,
             label_vectors=vectors if {"semantic", "label_vectors"} & self.needs else None,
             train_size=TRAIN_SIZE,
-            groups=torch.arange(CLASSES) % GROUPS,
+            groups=torch.arange(classes) % GROUPS,
         )
 
     def value(self, term: Term, sample: Sample) -> Tensor:

@@ -14,7 +14,18 @@ from torch import Tensor
 
 from kdbench.checks.base import Failed, Skipped
 from kdbench.checks.loss_case import LossCase, draw_for, gradients, is_zero
-from kdbench.checks.samples import CLIP, IMAGE, SERIES, STUDENT, Sample, changed, tensors, with_tensor
+from kdbench.checks.samples import (
+    CLIP,
+    IMAGE,
+    ONE_CLASS,
+    PIXEL,
+    SERIES,
+    STUDENT,
+    Sample,
+    changed,
+    tensors,
+    with_tensor,
+)
 from kdbench.engine.term import Term
 from kdbench.errors import KdbenchError, UsageError
 from kdbench.types import Features
@@ -39,7 +50,7 @@ def is_finite(case: LossCase) -> None:
 
 
 def survives_degenerate_features(case: LossCase) -> None:
-    """Value and gradients are finite where samples coincide, networks agree, or features are zero."""
+    """Value and gradients are finite where samples coincide, networks agree, features are zero, or scores certain."""
     ordinary = draw_for(case)
     alike = ordinary.reordered(torch.zeros(len(ordinary.batch), dtype=torch.int64, device=case.device))
     _finite(case, alike.replace(batch=ordinary.batch), "where all samples of a batch are alike")
@@ -48,6 +59,15 @@ def survives_degenerate_features(case: LossCase) -> None:
         teachers=tuple(changed(t, torch.zeros_like) for t in ordinary.teachers),
     )
     _finite(case, zero, "where all features are zero")
+    one = ordinary.through(lambda x: torch.cat([torch.zeros_like(x[:1]), x[1:]]))
+    _finite(case, one, "where the features of one trial are zero")
+    _finite(case, ordinary.through(torch.ones_like), "where all features are one")
+    _finite(case, draw_for(case, grids=(PIXEL, PIXEL)), "where every map is one pixel")
+    certain = ordinary.replace(
+        student=ordinary.student.replace(logits=_certain(ordinary.student.logits).requires_grad_()),
+        teachers=tuple(each.replace(logits=_certain(each.logits)) for each in ordinary.teachers),
+    )
+    _finite(case, certain, "where the scores of one class are 10,000 and all others -10,000")
     twins = draw_for(case, grids=(CLIP, CLIP), widths=(STUDENT, STUDENT))
     same = changed(twins.student, lambda tensor: tensor.detach().clone())
     twins = twins.replace(teachers=(same,) * len(twins.teachers))
@@ -144,6 +164,17 @@ def takes_a_batch_of_one(case: LossCase) -> None:
         _finite(case, draw_for(case, samples=1), "on a batch of one")
     except UsageError as error:
         if "batch" not in error.message and "sample" not in error.message:
+            raise
+
+
+def takes_one_class(case: LossCase) -> None:
+    """A data set may have one class: the value is finite, or the error says that more are needed."""
+    student, teacher = ONE_CLASS
+    try:
+        sample = draw_for(case, widths=ONE_CLASS)
+        _finite(case, sample, "with one class", case.build(teacher, student=student))
+    except UsageError as error:
+        if "class" not in error.message:
             raise
 
 
@@ -316,6 +347,11 @@ def _chosen_stages(case: LossCase) -> list[str]:
 
 def _field(name: str) -> str:
     return name.partition("[")[0]
+
+
+def _certain(logits: Tensor) -> Tensor:
+    scores = torch.full_like(logits.detach(), -1e4)
+    return scores.scatter(1, logits.detach().argmax(1, keepdim=True), 1e4)
 
 
 def _zeros(tensor: Tensor) -> Tensor:

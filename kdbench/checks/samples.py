@@ -17,6 +17,8 @@ SERIES = ((16,), (8,), (4,), (3,))
 STUDENT = Widths(CLASSES, (4, 6, 8, 10), 10, SPACE, GROUPS)
 TEACHER = Widths(CLASSES, (5, 6, 8, 7), 12, SPACE, GROUPS)
 """Widths of which some differ from the student's and some do not."""
+PIXEL = ((1, 1),) * 4
+ONE_CLASS = (replace(STUDENT, logits=1, group_logits=1), replace(TEACHER, logits=1, group_logits=1))
 TEACHERS = 2
 LABELS = (0, 1, 2, 0, 3, 1)
 """Some classes have two trials and others one."""
@@ -50,6 +52,10 @@ class Sample:
 
         batch = self.batch.replace(label=self.batch.label.to(device), index=self.batch.index.to(device))
         return self._through(moved, batch)
+
+    def through(self, change: Callable[[Tensor], Tensor]) -> Sample:
+        """New leaves with other values."""
+        return self._through(lambda tensor: change(tensor.detach()).clone(), self.batch)
 
     def reordered(self, order: Tensor) -> Sample:
         """The same trials in another order; also for a part of them."""
@@ -89,12 +95,12 @@ def draw(
     teachers = tuple(
         changed(_features(samples, grids[1], widths[1], generator), Tensor.detach) for _ in range(TEACHERS)
     )
-    return Sample(student, teachers, batch_of(samples, first=seed * samples))
+    return Sample(student, teachers, batch_of(samples, first=seed * samples, classes=widths[0].logits))
 
 
-def batch_of(samples: int, first: int = 0) -> Batch:
+def batch_of(samples: int, first: int = 0, classes: int = CLASSES) -> Batch:
     """A batch of labels, ids and positions, without recordings."""
-    labels = torch.tensor([LABELS[row % len(LABELS)] for row in range(samples)])
+    labels = torch.tensor([LABELS[row % len(LABELS)] % classes for row in range(samples)])
     index = (first + torch.arange(samples)) % TRAIN_SIZE
     return Batch({}, None, labels, tuple(f"trial_{i}" for i in index.tolist()), index)
 
@@ -146,5 +152,5 @@ def _features(samples: int, grids: Grids, widths: Widths, generator: torch.Gener
         semantic=normal(samples, SPACE),
         # Without their input all samples are alike.
         ablated_logits=normal(1, widths.logits).detach().expand(samples, -1).clone().requires_grad_(),
-        group_logits=normal(samples, GROUPS),
+        group_logits=normal(samples, widths.group_logits or GROUPS),
     )

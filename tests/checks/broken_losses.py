@@ -69,6 +69,22 @@ def root(student: Tensor, teacher: Tensor) -> Tensor:
     return (student.float() - teacher.detach().float()).square().sum(1).sqrt().mean()
 
 
+@fails("takes_one_class")
+@loss("spread_of_the_classes", on="logits")
+def spread_of_the_classes(student: Tensor, teacher: Tensor) -> Tensor:
+    """One class has no unbiased deviation."""
+    ours, theirs = (x.float() / (x.float().std(1, keepdim=True) + 1e-3) for x in (student, teacher.detach()))
+    return (ours - theirs).square().mean()
+
+
+@fails("survives_degenerate_features")
+@loss("entropy_of_both", on="logits")
+def entropy_of_both(student: Tensor, teacher: Tensor) -> Tensor:
+    """Zero times the logarithm of zero, where the classes are certain."""
+    ours, theirs = (x.float().softmax(1) for x in (student, teacher.detach()))
+    return (theirs * (theirs.log() - ours.log())).sum(1).mean()
+
+
 @fails("gradient_reaches_the_student", "never_waits_for_the_device")
 @loss("numpy_detour", on="embedding", compiles=False)
 def numpy_detour(student: Tensor, teacher: Tensor) -> Tensor:
