@@ -21,6 +21,7 @@ from kdbench.data.protocol import Split, protocol_names, rule_of, split
 from kdbench.data.reader import Reader, Recording, Trial, check
 from kdbench.data.source import Source
 from kdbench.data.verify import verify
+from kdbench.errors import DataError
 from kdbench.registry import registry
 from kdbench.semantics.table import read_table
 from kdbench.wording import counted, inflected
@@ -45,6 +46,7 @@ class DatasetCase:
         component: Not used: a data set goes by its card.
         data_dir: A folder that holds the data set's folder; searched first.
         options: Changes of a generated data set's options.
+        exclude_broken: Leave out trials whose files are missing or broken, as a run does that is told to.
         trials: How many recordings are read with their video, spread over all of them. By default all where only that
             tells whether the files are whole, and some where they are in a manifest, packed or generated.
     """
@@ -56,11 +58,15 @@ class DatasetCase:
         *,
         data_dir: Path | str | None = None,
         options: Mapping[str, Any] | None = None,
+        exclude_broken: bool = False,
         trials: int | None = None,
     ) -> None:
         self.name = name
         self.data_dir = None if data_dir is None else Path(data_dir)
         self.options = options
+        self.exclude_broken = exclude_broken
+        self.unreadable: dict[str, str] = {}
+        """What is wrong with a recording that cannot be read, by trial."""
         card = load_card(name)
         self._reader: Reader = registry("dataset").get(card.reader)(card, None, options)
         # A generated data set has the card of its sizes.
@@ -87,16 +93,52 @@ class DatasetCase:
 
     @functools.cached_property
     def index(self) -> pd.DataFrame:
-        """One row a trial: id, label and columns."""
-        return pd.DataFrame([{"trial": trial.id, "label": trial.label, **trial.columns} for trial in self.trials])
+        """One row a trial: id, label and columns; without those that are left out."""
+        kept = self.trials
+        if self.exclude_broken and (self.lacking or self.series is not None):
+            kept = [trial for trial in kept if trial.id not in self.lacking and trial.id not in self.unreadable]
+        if not kept:
+            raise Skipped("no trial has all of its files")
+        return pd.DataFrame([{"trial": trial.id, "label": trial.label, **trial.columns} for trial in kept])
+
+    @functools.cached_property
+    def lacking(self) -> dict[str, list[str]]:
+        """Files that are missing, by trial; of each view that is there at all."""
+        root = self.source.root
+        if root is None or self.source.packed is not None:
+            return {}
+        views = (None, *self.source.views)
+        wanted = {
+            trial.id: {p for view in views for p in self.source.reader.files(trial, view)} for trial in self.trials
+        }
+        there = {path: (root / path).is_file() for paths in wanted.values() for path in paths}
+        return {
+            trial: sorted(lost)
+            for trial, paths in wanted.items()
+            if (lost := [path for path in paths if not there[path]])
+        }
+
+    @functools.cached_property
+    def whole(self) -> list[Trial]:
+        """The trials that have all of their files.
+
+        Raises:
+            Skipped: None has.
+        """
+        found = [trial for trial in self.trials if trial.id not in self.lacking]
+        if not found:
+            raise Skipped(
+                f"none of the {counted(len(self.trials), 'trial')} has all of its files: {told(self.lacking)}"
+            )
+        return found
 
     @property
     def some(self) -> list[Trial]:
-        """The trials that are read with their video, spread over all of them."""
+        """The whole trials that are read with their video, spread over all of them."""
         vouched = self.card.manifest is not None or self.source.root is None or self.source.packed is not None
-        count = self.count or (VOUCHED_TRIALS if vouched else len(self.trials))
-        chosen = np.linspace(0, len(self.trials) - 1, min(count, len(self.trials))).astype(int)
-        return [self.trials[position] for position in chosen]
+        count = self.count or (VOUCHED_TRIALS if vouched else len(self.whole))
+        chosen = np.linspace(0, len(self.whole) - 1, min(count, len(self.whole))).astype(int)
+        return [self.whole[position] for position in chosen]
 
     def splits(self) -> Iterator[tuple[str, str, Split]]:
         """Every protocol by name, with and without a validation part, at several seeds; with words for messages."""
@@ -108,15 +150,26 @@ class DatasetCase:
     @functools.cached_property
     def recordings(self) -> dict[str, dict[str, Recording]]:
         """The chosen trials as read, by view and id; sensors alone where there is no view."""
-        views = self.source.views or (None,)
-        return {str(view): {trial.id: self.read(trial, view) for trial in self.some} for view in views}
+        found: dict[str, dict[str, Recording]] = {}
+        for view in self.source.views or (None,):
+            read = ((trial.id, self._tried(trial, view)) for trial in self.some)
+            found[str(view)] = {trial: recording for trial, recording in read if recording is not None}
+        return found
 
     @functools.cached_property
     def series(self) -> dict[str, str]:
-        """Hash of every trial's series, by id; every trial is read."""
+        """Hash of every whole trial's series, by id; every one is read, and those that cannot be are left out."""
         with ThreadPoolExecutor() as pool:
-            hashes = pool.map(lambda trial: part.series_sha256(self.read(trial, None).series), self.trials)
-            return {trial.id: sha256 for trial, sha256 in zip(self.trials, hashes, strict=True)}
+            read = zip(self.whole, pool.map(lambda trial: self._tried(trial, None), self.whole), strict=True)
+            return {trial.id: part.series_sha256(held.series) for trial, held in read if held is not None}
+
+    def _tried(self, trial: Trial, view: str | None) -> Recording | None:
+        """One trial as read; None where it is broken, which `unreadable` then tells."""
+        try:
+            return self.read(trial, view)
+        except DataError as error:
+            self.unreadable[trial.id] = error.message
+            return None
 
     def read(self, trial: Trial, view: str | None) -> Recording:
         """One trial as read, held against the card."""
@@ -211,7 +264,14 @@ def files_are_sound(case: DatasetCase) -> None:
         raise Skipped("it is generated: it has no files")
     report = verify(case.card, case.source, [], shown=False)
     wrong = [f"{path}: {problem}" for path, problem in report.differing.items()]
-    wrong += [f"{path} is missing" for path in report.missing]
+    lost = {path for paths in case.lacking.values() for path in paths}
+    wrong += [f"{path} is missing" for path in report.missing if path not in lost]
+    if case.lacking and not case.exclude_broken:
+        raise Failed(
+            f"{counted(len(case.lacking), 'trial')} of {len(case.trials)} "
+            f"{inflected(len(case.lacking), 'lacks', 'lack')} files: {told(case.lacking)}\nSee them all: kdbench data "
+            f"verify {case.name}. Check the others alone: kdbench check {case.name} --exclude-broken"
+        )
     if wrong:
         raise Failed(
             f"{counted(len(wrong), 'file')} {inflected(len(wrong), 'is')} not sound: {_some(wrong)}\nSee them "
@@ -221,7 +281,10 @@ def files_are_sound(case: DatasetCase) -> None:
 
 def recordings_can_be_read(case: DatasetCase) -> None:
     """Sensors of every trial, and videos of some, can be read and are what the card says."""
-    if not case.series:
+    held = case.series, case.recordings
+    if case.unreadable and not case.exclude_broken:
+        raise Failed(f"{counted(len(case.unreadable), 'trial')} cannot be read: {_some(case.unreadable.values())}")
+    if not held[0]:
         raise Failed("no recording can be read")
     for view, recordings in case.recordings.items():
         for trial, recording in recordings.items():
@@ -258,13 +321,16 @@ def reading_is_deterministic(case: DatasetCase) -> None:
     """A trial read twice is the same, and no global source of random numbers is drawn from."""
     view = case.source.views[0] if case.source.views else None
     before = RandomStates.now()
-    first, second = (case.read(case.trials[0], view) for _ in range(2))
+    chosen = next((trial for trial in case.whole if case._tried(trial, view) is not None), None)
+    if chosen is None:
+        raise Skipped("no recording can be read")
+    first, second = (case.read(chosen, view) for _ in range(2))
     drawn = before.changed(RandomStates.now())
     if drawn:
         raise Failed(f"reading draws from a global source of random numbers, {' and '.join(drawn)}")
     same = part.series_sha256(first.series) == part.series_sha256(second.series)
     if not same or part.clip_sha256(first.clip) != part.clip_sha256(second.clip):
-        raise Failed(f"trial {case.trials[0].id}, read twice, is not the same")
+        raise Failed(f"trial {chosen.id}, read twice, is not the same")
 
 
 SUITE = Suite(
@@ -304,6 +370,13 @@ def _lengths(case: DatasetCase) -> dict[tuple[str, str], list[tuple[str, float, 
                 lasts = recording.recorded / case.card.views[view].rate_hz
                 found.setdefault((f"the {first}", f"the {view} video"), []).append((trial, seconds[first], lasts))
     return found
+
+
+def told(lacking: Mapping[str, list[str]]) -> str:
+    """How many files lack in each folder, and some of the trials."""
+    counts = Counter(str(Path(path).parent) for paths in lacking.values() for path in paths)
+    folders = [f"{count} in {folder}/" for folder, count in sorted(counts.items())]
+    return f"{_some(folders)} ({_some(lacking)})"
 
 
 def _repeated(values: Any) -> list[Any]:

@@ -49,13 +49,17 @@ def check(
         typer.Option(help="The data set on which a method is tried, or whose class names are turned into vectors."),
     ] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Folder with recordings; searched first.")] = None,
+    exclude_broken: Annotated[
+        bool,
+        typer.Option("--exclude-broken", help="Check a data set without trials whose files are missing or broken."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Runs the conformance tests of components, methods and data sets; exit code 1 if one fails."""
     # What a component prints must not get between the lines of the report.
     with own_stdout() as out, stdout_to_stderr():
         found = _targets(names or [], kind, everything=everything)
-        groups = _groups(found, _options(found, assignments, device, dataset, data_dir), only or [])
+        groups = _groups(found, _options(found, assignments, device, dataset, data_dir, exclude_broken), only or [])
         report = _run(groups, None if as_json else out)
     if as_json:
         typer.echo(json.dumps(report.as_dict(), indent=2, ensure_ascii=False))
@@ -79,12 +83,18 @@ def _targets(names: list[str], kind: str | None, *, everything: bool) -> list[Ta
 
 
 def _options(
-    found: list[Target], assignments: list[str] | None, device: str | None, dataset: str | None, data_dir: Path | None
+    found: list[Target],
+    assignments: list[str] | None,
+    device: str | None,
+    dataset: str | None,
+    data_dir: Path | None,
+    exclude_broken: bool,
 ) -> dict[str, Any]:
     """The options that were given, by the names that the cases know them by."""
     from kdbench.resolution import parse_overrides
 
     options: dict[str, Any] = {"device": device, "dataset": dataset, "data_dir": data_dir}
+    options |= {"exclude_broken": True} if exclude_broken else {}
     options = {name: value for name, value in options.items() if value is not None}
     if assignments:
         values = parse_overrides(assignments)

@@ -37,6 +37,7 @@ from kdbench.errors import DataError, RunFailed
 from kdbench.wording import counted, inflected
 
 MAX_JOBS = 8
+_FOLDERS = 5
 SHOWN = 20
 """How many trials an error names when files are missing or broken by the hundred."""
 
@@ -151,8 +152,11 @@ def _check_space(key: Key, folder: Path, todo: int, total: int) -> None:
 
 
 def _incomplete(source: Source, lacking: Mapping[str, list[str]], total: int) -> DataError:
-    counts = Counter(Path(path).parts[0] for paths in lacking.values() for path in paths)
-    per_folder = ", ".join(f"{count} in {folder}/" for folder, count in sorted(counts.items()))
+    counts = Counter(str(Path(path).parent) for paths in lacking.values() for path in paths)
+    folders = [f"{count} in {folder}/" for folder, count in sorted(counts.items())]
+    per_folder = ", ".join(folders[:_FOLDERS]) + (
+        f", … ({len(folders) - _FOLDERS} more)" if len(folders) > _FOLDERS else ""
+    )
     names = ", ".join(list(lacking)[:SHOWN]) + (f", … ({len(lacking) - SHOWN} more)" if len(lacking) > SHOWN else "")
     name = source.card.name
     return DataError(

@@ -190,7 +190,7 @@ def test_a_file_that_cannot_be_read_is_found(recordings: Path, tmp_path: Path) -
     path = recordings / "utd_mhad/Inertial/a2_s2_t1_inertial.mat"
     path.write_bytes(path.read_bytes()[:-50])
     report = check("dataset", card(tmp_path), data_dir=recordings)
-    assert set(report.failed) == READING
+    assert report.failed == ("recordings_can_be_read",)
     assert "a2_s2_t1" in report.result("recordings_can_be_read").message
 
 
@@ -279,3 +279,43 @@ def test_the_real_recordings_hold_what_they_promise(data_dir: Path) -> None:
     report = check("dataset", "utd_mhad", data_dir=data_dir)
     assert report.passed, str(report)
     assert all(result.outcome == "passed" for result in report.results)
+
+
+@pytest.mark.parametrize(
+    "lost", [["Depth/a1_s1_t1_depth.mat"], ["Inertial/a1_s1_t1_inertial.mat", "Depth/a2_s1_t1_depth.mat"]]
+)
+def test_trials_that_lack_a_file_fail_one_check_and_the_others_are_tried(
+    lost: list[str], recordings: Path, tmp_path: Path
+) -> None:
+    for path in lost:
+        (recordings / "utd_mhad" / path).unlink()
+    report = check("dataset", card(tmp_path), data_dir=recordings)
+    assert report.failed == ("files_are_sound",)
+    assert report.result("recordings_can_be_read").outcome == "passed"
+    said = report.result("files_are_sound").message
+    assert f"{len(lost)} trial{'s' * (len(lost) > 1)} of 24" in said
+    assert all(f"1 in {path.partition('/')[0]}/" in said for path in lost)
+    assert "--exclude-broken" in said
+    assert check("dataset", card(tmp_path), data_dir=recordings, exclude_broken=True).passed
+
+
+def test_broken_recordings_are_left_out_where_that_is_asked_for(recordings: Path, tmp_path: Path) -> None:
+    path = recordings / "utd_mhad/Inertial/a2_s2_t1_inertial.mat"
+    path.write_bytes(path.read_bytes()[:-50])
+    assert check("dataset", card(tmp_path), data_dir=recordings, exclude_broken=True).passed
+
+
+def test_what_is_left_is_held_to_the_protocols(recordings: Path, tmp_path: Path) -> None:
+    for path in (recordings / "utd_mhad/Inertial").glob("a1_s[24]_*"):
+        path.unlink()
+    report = check("dataset", card(tmp_path), data_dir=recordings, exclude_broken=True)
+    assert report.failed == ("parts_know_every_class",)
+    assert "its test part never shows" in report.result("parts_know_every_class").message
+
+
+def test_a_whole_trial_that_is_wrong_is_found_beside_those_that_lack_files(recordings: Path, tmp_path: Path) -> None:
+    (recordings / "utd_mhad/Depth/a1_s1_t1_depth.mat").unlink()
+    folder = recordings / "utd_mhad/Inertial"
+    shutil.copy(folder / "a1_s1_t2_inertial.mat", folder / "a1_s2_t1_inertial.mat")
+    report = check("dataset", card(tmp_path), data_dir=recordings)
+    assert set(report.failed) == {"files_are_sound", "parts_share_no_recording"}
