@@ -234,8 +234,12 @@ def cell_for(
     allow_broken: bool = False,
     reporter: Reporter | None = None,
     shown: bool = True,
+    look_ahead: bool = False,
 ) -> Cell:
-    """What a run would be a run of; opens the data and no device. Arguments as in `kdbench.run`; no preset `auto`."""
+    """What a run would be a run of; opens the data and no device. Arguments as in `kdbench.run`; no preset `auto`.
+
+    With `look_ahead` it prepares no data; where they are not prepared, its folder has no meaning.
+    """
     reporter = reporter or Reporter()
     kind = device_kind(device)
     if threads is not None and kind == "cuda":
@@ -256,6 +260,7 @@ def cell_for(
         frames=recipe.data.frames,
         options=recipe.data.options,
         progress=shown,
+        look_ahead=look_ahead,
     )
     protocol = protocol or protocol_names(data.card)[0]
     _refuse_leaking_sensors(recipe, data.card, protocol)

@@ -71,7 +71,7 @@ def run(
     if not console.is_terminal:
         console = Console(width=_PIPE_WIDTH)
     options = Options(
-        runs_folder(out), tuple(overrides), device, precision, data_dir, exclude_broken, fresh, threads, name
+        runs_folder(out), tuple(overrides), device, precision, data_dir, exclude_broken, fresh, threads, name, dry_run
     )
     plan = make_plan(wanted, options, reporter_for(console))
     show_plan(plan, estimate(plan), jobs=jobs, console=console)

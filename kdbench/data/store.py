@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kdbench.data import layout, source
+from kdbench.data.blank import blank
 from kdbench.data.card import Card, load_card
 from kdbench.data.dataset import Dataset, sound
 from kdbench.data.layout import Damaged, Meta
@@ -33,6 +34,7 @@ def open_dataset(
     progress: bool = True,
     jobs: int | None = None,
     options: Mapping[str, Any] | None = None,
+    look_ahead: bool = False,
 ) -> Dataset:
     """Opens a data set, preparing it first where that has not been done or its files have changed since.
 
@@ -49,6 +51,7 @@ def open_dataset(
         progress: Show progress and notes on the error stream.
         jobs: Threads for preparing.
         options: Changes of a generated data set's options.
+        look_ahead: Prepare nothing: a data set that is not prepared comes with its trials and made-up recordings.
 
     Raises:
         UsageError: An unknown data set, view or option.
@@ -62,6 +65,10 @@ def open_dataset(
     view, reason = source.choose_view(found.card, found.views, video)
     key = layout.key_for(found.reader, view, frame_size, frames)
     folder = key.folder(found.place)
+    if look_ahead:
+        meta = layout.read_meta(folder)
+        if meta is None or meta.signature != signature(found, view):
+            return blank(found.reader, view, reason, frames, frame_size)
     with locked(folder, f"prepares {key}", shown=progress):
         meta = layout.read_meta(folder)
         if meta is not None and meta.signature == signature(found, view):

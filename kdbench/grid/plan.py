@@ -15,6 +15,7 @@ from kdbench.data.protocol import protocol_names
 from kdbench.engine.device import check_device
 from kdbench.engine.progress import Reporter
 from kdbench.errors import UsageError
+from kdbench.grid.ahead import check_networks
 from kdbench.grid.changes import changes_for
 from kdbench.grid.state import DONE, ORDER, TO_DO, State, read_state
 from kdbench.grid.suite import Suite, SuiteMethod, assignments
@@ -37,6 +38,7 @@ class Options:
         fresh: Train again what is finished or half done.
         threads: Threads on a CPU; None for the default.
         name: What tables call the runs of the one method; None leaves that to the suite.
+        look_ahead: Prepare no data, and check instead what a run would refuse.
     """
 
     root: Path
@@ -48,6 +50,7 @@ class Options:
     fresh: bool = False
     threads: int | None = None
     name: str | None = None
+    look_ahead: bool = False
 
 
 @dataclass(frozen=True)
@@ -185,7 +188,10 @@ def _cells(
         precision=options.precision,
         data_dir=options.data_dir,
         allow_broken=options.allow_broken,
+        look_ahead=options.look_ahead,
     )
+    if options.look_ahead:
+        check_networks(cell)
     given = ["--method", method.name, "--dataset", dataset, "--protocol", protocol, "--preset", preset]
     given += ["--video", suite.video] if suite.video else []
     given += [word for change in assignments(changes) for word in ("--set", change)]

@@ -170,25 +170,31 @@ def show_plan(plan: Plan, cost: Estimate, *, jobs: int, console: Console) -> Non
             f"{counted(len(shared), 'teacher')}, used by {counted(users, 'cell')}: {len(missing)} to train, "
             f"{there} there or not needed"
         )
+    if unprepared := {cell.cell.dataset.card.name for cell in plan.cells if cell.cell.dataset.folder == Path()}:
+        say(f"not prepared yet, which the first run does: {', '.join(sorted(unprepared))}", "dim")
     if plan.to_make():
         say(_cost_line(cost, jobs))
-        if cost.from_others:
-            say(f"taken from other settings or methods: {', '.join(cost.from_others)}", "dim")
         if cost.unknown and cost.seconds is not None:
-            say(f"without these, of which no earlier run tells: {', '.join(cost.unknown)}", "dim")
+            say(f"Not included, since no earlier run is like them: {', '.join(cost.unknown)}", "dim")
     else:
         say(_next(plan), "cyan")
     _show_trouble(plan, say)
 
 
 def _cost_line(cost: Estimate, jobs: int) -> str:
+    """What the cells that are not done will take, in a sentence."""
     if cost.seconds is None or cost.disk_bytes is None:
-        return "time and disk: unknown, since no finished run of this folder has this data set and preset"
-    text = f"time: about {duration(cost.seconds)} of work"
+        return (
+            "Estimated training time and disk space: unknown, since no finished run in this folder has this data set "
+            "and preset; each run says how long it will take when it starts."
+        )
+    text = f"Estimated training time {duration(cost.seconds)}"
     if jobs > 1:
-        text += f", at best {duration(cost.seconds / jobs)} with --jobs {jobs}"
-    disk = f"disk: about {max(1, round(cost.disk_bytes / _MIB))} MiB"
-    return f"{text}, beside the start of each process · {disk} (from {counted(cost.runs, 'finished run')})"
+        text += f" (at best {duration(cost.seconds / jobs)} with --jobs {jobs})"
+    text += f", plus start-up per run; disk space {max(1, round(cost.disk_bytes / _MIB))} MiB"
+    if cost.from_others:
+        text += f"; no earlier {' or '.join(cost.from_others)} run with these settings"
+    return f"{text}; taken from {counted(cost.runs, 'finished run')}."
 
 
 def show_end(plan: Plan, command: str, console: Console) -> None:
@@ -228,7 +234,7 @@ def table_of(plan: Plan) -> Table:
     rows: dict[tuple[str, str, str, str], list[PlannedCell]] = {}
     for each in plan.cells:
         cell = each.cell
-        rows.setdefault((cell.method, cell.dataset.card.name, cell.protocol, cell.preset), []).append(each)
+        rows.setdefault((each.name or cell.method, cell.dataset.card.name, cell.protocol, cell.preset), []).append(each)
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("method", "data set", "protocol", "preset", "seeds", "accuracy"):
         table.add_column(column, no_wrap=column != "seeds", justify="right" if column == "accuracy" else "left")

@@ -25,6 +25,7 @@ from kdbench.grid.suite import Suite
 from kdbench.setting import settle
 
 WORLD = {"data": {"options": {"actions": 3, "subjects": 4, "trials": 2}}}
+SMALL = "data.options={actions: 3, subjects: 4, trials: 2}"
 
 
 def plan(root: Path, *methods: Any, **changes: Any) -> Plan:
@@ -298,3 +299,51 @@ def test_methods_of_one_name_are_told_apart_by_a_label(tmp_path: Path) -> None:
     assert made.cells[1].arguments[-2:] == ("--name", "weak")
     with pytest.raises(UsageError, match="would call the runs of several methods the same"):
         make_plan(Suite.model_validate({"methods": methods, "datasets": ["motionsim"]}), Options(tmp_path, name="one"))
+
+
+def ahead(root: Path, *overrides: str, method: str = "rkd_raw", **suite: Any) -> Plan:
+    given = {"methods": [method], "datasets": ["motionsim"], "preset": "smoke", "set": WORLD} | suite
+    return make_plan(Suite.model_validate(given), Options(root, overrides, device="cpu", look_ahead=True))
+
+
+def test_looking_ahead_prepares_nothing_and_knows_what_is_prepared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KDBENCH_CACHE", str(tmp_path / "cache"))
+    unprepared = ahead(tmp_path / "runs", seeds=2)
+    assert [cell.state.status for cell in unprepared.cells] == ["to do", "to do"]
+    assert len(unprepared.teachers_to_make()) == 2
+    assert not (tmp_path / "cache").exists()
+    assert not (tmp_path / "runs").exists()
+    prepared = plan(tmp_path / "runs", "rkd_raw", seeds=2)
+    assert [cell.folder for cell in ahead(tmp_path / "runs", seeds=2).cells] == [cell.folder for cell in prepared.cells]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (["student.losses.rkd.beeta=3"], "unknown parameter of student.losses.rkd 'beeta'"),
+        (["student.losses.no_such={weight: 1}"], "unknown loss 'no_such'"),
+        (["student.encoder.widths=[8, 8]"], "widths"),
+        (["teacher.encoder.name=conv2d"], "conv2d"),
+        (["student.train.epochs=many"], "student.train.epochs"),
+    ],
+)
+def test_looking_ahead_refuses_what_a_run_refuses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: list[str], said: str
+) -> None:
+    monkeypatch.setenv("KDBENCH_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(UsageError, match=said):
+        ahead(tmp_path / "runs", *changes)
+    with pytest.raises(UsageError, match=said):
+        kdbench.run(
+            "rkd_raw", "motionsim", preset="smoke", device="cpu", out=tmp_path / "runs", overrides=[*changes, SMALL]
+        )
+
+
+def test_looking_ahead_fetches_no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KDBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    weights = {"student": {"encoder": {"weights": "pretrained"}}}
+    made = ahead(tmp_path, method="hinton_r2plus1d", set=WORLD | weights)
+    assert made.cells[0].cell.recipe.student.encoder.params["weights"] == "pretrained"

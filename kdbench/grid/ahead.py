@@ -1,0 +1,40 @@
+"""What a run would refuse, found before anything is prepared, fetched or trained."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+
+from kdbench.cell import Cell
+from kdbench.engine.device import build_accelerator
+from kdbench.engine.progress import Reporter
+from kdbench.recipe import NetworkSpec, PartSpec
+from kdbench.registry import registry
+from kdbench.setting import Setting
+
+
+def check_networks(cell: Cell) -> None:
+    """Builds the networks and the losses of a cell, on the CPU and without pretrained weights, which would be fetched.
+
+    Raises:
+        UsageError: Parts or parameters that do not exist or do not fit together.
+    """
+    recipe = cell.recipe.model_copy(
+        update={phase: _unfetched(spec) for phase in ("teacher", "student") if (spec := getattr(cell.recipe, phase))}
+    )
+    setting = Setting(dataclasses.replace(cell, recipe=recipe), build_accelerator("cpu", recipe.precision), Reporter())
+    teacher = setting.build("teacher", recipe.teacher) if recipe.teacher else None
+    if recipe.teacher is not None and teacher is not None:
+        setting.objective("teacher", recipe.teacher, teacher, None)
+    if recipe.student is not None:
+        setting.objective("student", recipe.student, setting.build("student", recipe.student), teacher)
+
+
+def _unfetched(spec: NetworkSpec) -> NetworkSpec:
+    """The network with random weights in place of pretrained ones; a file of weights stays."""
+    encoder = spec.encoder
+    held = inspect.signature(registry("encoder").get(encoder.name)).parameters.get("weights")
+    if held is None or encoder.params.get("weights", held.default) != "pretrained":
+        return spec
+    random = PartSpec(name=encoder.name, **encoder.params | {"weights": "random"})
+    return spec.model_copy(update={"encoder": random})
