@@ -23,6 +23,8 @@ PANELS = {
     "validation": "Accuracy on the validation part, %",
 }
 _LINES = ("-", "--")
+_CONTROL = ":"
+"""The line of a control."""
 
 
 def curves(table: GroupTable) -> Figure | None:
@@ -49,6 +51,7 @@ def curves(table: GroupTable) -> Figure | None:
     rest = f"; methods without curves: {without}" if without else ""
     head(figure, f"Learning curves · {table.group.title}", f"mean over seeds; band: lowest to highest seed{rest}")
     names = {row.method: short(label(row)) for row in table.ranked}
+    controls = {row.method for row in table.ranked if row.control}
     all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for place, axes in enumerate(all_axes):
         for number, (method, logs) in enumerate(held.items()):
@@ -56,6 +59,7 @@ def curves(table: GroupTable) -> Figure | None:
             if not np.isfinite(values).any():
                 continue
             style, colour = _LINES[number // len(COLOURS) % len(_LINES)], COLOURS[number % len(COLOURS)]
+            style = _CONTROL if method in controls else style
             epochs = np.arange(1, values.shape[1] + 1)
             axes.plot(epochs, values.mean(axis=0), style, color=colour, label=names[method])
             axes.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.12, lw=0)

@@ -16,6 +16,7 @@ from kdbench.errors import unknown
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~])")
 _NEGATIVE = re.compile(r"(?<![\w.-])-(?=\d)")
 """A hyphen that is a minus sign."""
+_OPTION = "\0"
 _LONGEST_FLOAT = 25
 """Rows of a float at most; a longer table breaks over pages."""
 _LATEX = {
@@ -24,6 +25,7 @@ _LATEX = {
     "^": r"\textasciicircum{}",
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
     "–": "--",
+    _OPTION: "{-}{-}",
     "−": "$-$",
     "·": r"$\cdot$",
     "→": r"$\rightarrow$",
@@ -121,7 +123,8 @@ def _md_row(cells: Any) -> str:
 
 
 def _tex(text: str) -> str:
-    signed = _NEGATIVE.sub("−", " ".join(text.split()))
+    # Two hyphens of an option would become one dash.
+    signed = _NEGATIVE.sub("−", " ".join(text.split())).replace("--", _OPTION)
     return "".join(_LATEX.get(sign, sign) for sign in signed)
 
 

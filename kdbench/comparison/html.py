@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Sequence
 from html import escape
 
@@ -14,15 +15,15 @@ _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; margin: 2rem auto; max-width: 100rem; padding: 0 1rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; font-size: .87rem; }
-th, td { padding: .3rem .7rem; text-align: right; border-bottom: 1px solid #e3e3e3; vertical-align: top; }
-td { white-space: nowrap; } td.word { white-space: normal; overflow-wrap: break-word; min-width: 7rem; }
+th, td { padding: .3rem .6rem; text-align: right; border-bottom: 1px solid #e3e3e3; vertical-align: top; }
+td.word { overflow-wrap: anywhere; min-width: 7rem; } td.word:first-child { min-width: 11rem; }
 th { border-bottom: 2px solid #222; vertical-align: bottom; } th.word, td.word { text-align: left; }
 td.best { font-weight: bold; }
 p.about, ul { color: #555; font-size: .87rem; } img { max-width: 100%; height: auto; margin: .8rem 0; }
 @media (max-width: 44rem) {
-  thead { position: absolute; clip-path: inset(50%); } table, tbody, tr, td { display: block; width: 100%; }
+  thead { display: none; } table, tbody, tr, td { display: block; width: 100%; }
   tr { border-bottom: 2px solid #ccc; padding: .5rem 0; }
-  td, td.word { text-align: left; white-space: normal; border: 0; padding: .1rem 0; overflow-wrap: anywhere; }
+  td, td.word { text-align: left; border: 0; padding: .1rem 0; overflow-wrap: anywhere; }
   td:first-child { font-weight: bold; } td:not(:first-child)::before { content: attr(data-head) ": "; color: #666; }
   .picture { overflow-x: auto; } .picture img { min-width: 46rem; max-width: none; }
   .picture::before { content: "Wider than the screen: swipe it sideways."; font-size: .87rem; color: #666; }
@@ -77,7 +78,12 @@ def _section(sheet: Sheet) -> str:
 def _cell(sheet: Sheet, at: tuple[int, int], text: str) -> str:
     kinds = [name for name, true in (("word", at[1] in sheet.words), ("best", at in sheet.marks)) if true]
     kind = f' class="{" ".join(kinds)}"' if kinds else ""
-    return f'<td{kind} data-head="{escape(sheet.headers[at[1]])}">{escape(text)}</td>'
+    return f'<td{kind} data-head="{escape(sheet.headers[at[1]])}">{escape(_unbroken(text))}</td>'
+
+
+def _unbroken(text: str) -> str:
+    """An interval stays on one line."""
+    return re.sub(r"(?<=\d), (?=[+-]?\d)", ",\u00a0", text)
 
 
 def _list(lines: Sequence[str]) -> str:

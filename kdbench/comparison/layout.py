@@ -22,7 +22,7 @@ _PLAIN = str.maketrans({"–": "-", "−": "-", "·": "|", "…": "...", "→": 
 
 @dataclass(frozen=True)
 class Line:
-    """A line of text, and what it is: `title`, `caption`, `head`, `row` or `note`."""
+    """A line of text, and what it is: `title`, `caption`, `head`, `row`, `note` or `warning`."""
 
     text: str
     kind: str
@@ -35,7 +35,10 @@ def layout(sheet: Sheet, width: int) -> list[Line]:
         sheet: What to show.
         width: The most signs a line may have; a longer word gets a line of its own.
     """
-    lines = [*_wrapped(sheet.title, width, "title"), *_wrapped(sheet.caption, width, "caption")]
+    lines = [
+        *wrapped(sheet.title, width, "title"),
+        *wrapped(f"{sheet.caption} {sheet.hint}".strip(), width, "caption"),
+    ]
     for dropped in range(len(sheet.spare) + 1):
         narrow = _without(sheet, sheet.spare[:dropped])
         if (widths := _widths(narrow, width)) is not None:
@@ -46,11 +49,11 @@ def layout(sheet: Sheet, width: int) -> list[Line]:
         lines += _cards(sheet, width)
     if dropped:
         names = ", ".join(sheet.headers[place] for place in sorted(sheet.spare[:dropped]))
-        lines += _wrapped(
+        lines += wrapped(
             f"· Left out at {width} columns: {names}. A wider terminal or --format csv shows them.", width, "note", "  "
         )
     for note in sheet.notes:
-        lines += _wrapped(f"· {note}", width, "note", indent="  ")
+        lines += wrapped(f"· {note}", width, "note", indent="  ")
     return lines
 
 
@@ -74,7 +77,8 @@ def _without(sheet: Sheet, places: Sequence[int]) -> Sheet:
     )
 
 
-def _wrapped(text: str, width: int, kind: str, indent: str = "") -> list[Line]:
+def wrapped(text: str, width: int, kind: str, indent: str = "") -> list[Line]:
+    """A text on lines of a width at most; no word is broken."""
     found = textwrap.wrap(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
     return [Line(line, kind) for line in found]
 
@@ -153,7 +157,7 @@ def _filled(pieces: Sequence[str], width: int) -> list[str]:
 def _cards(sheet: Sheet, width: int) -> list[Line]:
     lines = []
     for row in sheet.rows:
-        lines += _wrapped(row[0], width, "title")
+        lines += wrapped(row[0], width, "title")
         for header, cell in zip(sheet.headers[1:], row[1:], strict=True):
-            lines += _wrapped(f"  {header}: {cell}", width, "row", indent="    ")
+            lines += wrapped(f"  {header}: {cell}", width, "row", indent="    ")
     return lines

@@ -192,7 +192,7 @@ def class_gain(table: GroupTable) -> Figure | None:
     for (row_at, column), value in np.ndenumerate(matrix):
         if round(value):
             colour = "white" if abs(value) > 0.6 * bound else INK
-            axes.text(column, row_at, f"{value:+.0f}", ha="center", va="center", fontsize=6.5, color=colour)
+            axes.text(column, row_at, _signed(value), ha="center", va="center", fontsize=6.5, color=colour)
     finish_grid(axes, matrix.shape)
     bar = figure.colorbar(image, ax=axes, shrink=0.8, aspect=18, pad=0.02)
     bar.set_label("recall above the student alone, points")
@@ -227,12 +227,16 @@ def confusion_difference(table: GroupTable) -> Figure | None:
     for (true, predicted), value in np.ndenumerate(difference):
         if round(value):
             colour = "white" if abs(value) > 0.6 * bound else INK
-            axes.text(predicted, true, f"{value:+.0f}", ha="center", va="center", fontsize=6, color=colour)
+            axes.text(predicted, true, _signed(value), ha="center", va="center", fontsize=6, color=colour)
     finish_grid(axes, difference.shape)
     bar = figure.colorbar(image, ax=axes, shrink=0.6, aspect=24, pad=0.02)
     bar.set_label("more often (blue) or less often (red), points")
     bar.outline.set_visible(False)
     return figure
+
+
+def _signed(points: float) -> str:
+    return f"{points:+.0f}".replace("-", "−")
 
 
 def _class_names(table: GroupTable, row: Row) -> dict[str, str]:

@@ -12,6 +12,8 @@ from kdbench.comparison.controls import better
 from kdbench.comparison.result import Comparison
 from kdbench.comparison.table import GroupTable, Row
 from kdbench.statistics import PairSummary
+from kdbench.statistics.scope import other_population
+from kdbench.statistics.scores import UNTOLD
 from kdbench.wording import counted
 
 NONE = "–"
@@ -44,8 +46,9 @@ class Sheet:
         rows: Cells.
         notes: Lines below it.
         words: Columns of words; the others are numbers, to be set flush right.
-        marks: Cells, by row and column, that are shown to be the best.
+        marks: Cells, by row and column, that hold a claim: better than the baseline, or than every other.
         spare: Columns that a narrow table can do without, the first to go first.
+        hint: What to type for another population, after the caption, where a command can be typed.
     """
 
     kind: str
@@ -57,6 +60,7 @@ class Sheet:
     words: frozenset[int] = frozenset({0})
     marks: frozenset[tuple[int, int]] = frozenset()
     spare: tuple[int, ...] = ()
+    hint: str = ""
 
 
 def sheets(comparison: Comparison, kinds: Collection[str] = KINDS) -> list[Sheet]:
@@ -160,8 +164,16 @@ def _results(comparison: Comparison, table: GroupTable, number: int) -> Sheet:
         if len(table.ranked) > 2:
             notes.append("Seed variance is pooled over methods; the CI of an unusually unstable method is too narrow.")
     title = f"Table {number}: {table.group.title}"
-    marks = frozenset((place, 1) for place in _best(table))
-    return Sheet("results", title, about(table), headers, rows, tuple(notes), frozenset({0, 4}), marks, spare=(2,))
+    gained = {(place, 3) for place, row in enumerate(table.rows) if row.gain and row.gain.shown}
+    marks = frozenset({(place, 1) for place in _best(table)} | gained)
+    return Sheet(
+        "results", title, about(table), headers, rows, tuple(notes), frozenset({0, 4}), marks, (2,), _hint(table)
+    )
+
+
+def _hint(table: GroupTable) -> str:
+    names = table.comparison.subjects if table.comparison else ()
+    return other_population(table.population, subjects=0 if names == (UNTOLD,) else len(names))
 
 
 def over(table: GroupTable) -> str:

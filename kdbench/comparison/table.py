@@ -20,6 +20,7 @@ from kdbench.results.gain import PLAIN, alone_for
 from kdbench.results.store import StoredRun
 from kdbench.statistics import METRICS, Comparison, PairSummary, Scope, Scores, compare_scores
 from kdbench.statistics.intervals import infer_t
+from kdbench.statistics.margins import LEVEL
 from kdbench.wording import counted
 
 COSTS = ("seconds_per_epoch", "train_seconds", "teacher_seconds", "peak_memory_bytes", "parameters", "flops")
@@ -63,6 +64,11 @@ class Gain:
     high: float
     p_holm: float
     reading: str
+
+    @property
+    def shown(self) -> bool:
+        """Whether the method is shown to be above the baseline."""
+        return self.difference > 0 and self.p_holm <= 1 - LEVEL
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from kdbench.comparison.layout import encodable, layout
+from kdbench.comparison.layout import Line, encodable, layout, wrapped
 from kdbench.comparison.result import Comparison
 from kdbench.comparison.sheets import CONTENTS, KINDS, left_out, sheets
 
@@ -18,7 +18,7 @@ SHOWN = (*(kind for kind in KINDS if kind != MAIN), ALL)
 """What `--show` takes."""
 PIPED = 100
 """Columns where no terminal tells how wide it is, as in a file or a pipe."""
-_STYLES = {"title": "bold", "caption": "dim", "head": "bold", "row": "", "note": "dim"}
+_STYLES = {"title": "bold", "caption": "dim", "head": "bold", "row": "", "note": "dim", "warning": "yellow"}
 
 
 def show(comparison: Comparison, console: Console, kinds: Collection[str] = ()) -> None:
@@ -31,15 +31,16 @@ def show(comparison: Comparison, console: Console, kinds: Collection[str] = ()) 
     """
     width = console.width if console.is_terminal else PIPED
     wanted = set(KINDS) if ALL in kinds else {MAIN, "reference", *kinds}
+    lines: list[Line] = []
     for sheet in sheets(comparison, wanted):
-        for line in layout(sheet, width):
-            _print(console, line.text, _STYLES[line.kind])
-        console.print()
+        lines += [*layout(sheet, width), Line("", "row")]
     for text in left_out(comparison):
-        _print(console, text, "yellow")
+        lines += wrapped(text, width, "warning", "  ")
     there = {sheet.kind for sheet in sheets(comparison)}
     if rest := [f"{kind} ({what})" for kind, what in CONTENTS.items() if kind in there - wanted]:
-        _print(console, f"More, by --show NAME: {', '.join(rest)}; or {ALL}.", "dim")
+        lines += wrapped(f"More, by --show NAME: {', '.join(rest)}; or {ALL}.", width, "note", "  ")
+    for line in lines:
+        _print(console, line.text, _STYLES[line.kind])
 
 
 def _print(console: Console, text: str, style: str) -> None:

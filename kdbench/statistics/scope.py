@@ -86,5 +86,16 @@ def statement(scope: Scope | str, *, subjects: int, seeds: int) -> str:
     what = f" and {'' if these else 'new '}seeds ({seeds} seeds run)"
     if seeds == 1:
         who, what = who.removesuffix(","), "; one seed run, so other seeds may differ"
-    other = f". For unseen subjects: {OPTION} {Scope.NEW_SUBJECTS}" if these and subjects >= MIN_SUBJECTS else ""
-    return f"95 % CIs and tests: {who}{what}{other}."
+    return f"95 % CIs and tests: {who}{what}."
+
+
+def other_population(scope: Scope | str, *, subjects: int) -> str:
+    """How to ask about new subjects on the command line; empty where they are meant, or cannot be spoken of.
+
+    Args:
+        scope: The population.
+        subjects: As for `statement`.
+    """
+    if scope_named(scope) is Scope.NEW_SUBJECTS or subjects < MIN_SUBJECTS:
+        return ""
+    return f"For unseen subjects: {OPTION} {Scope.NEW_SUBJECTS}."

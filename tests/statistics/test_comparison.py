@@ -11,6 +11,7 @@ from scipy import stats
 
 from kdbench.errors import UsageError
 from kdbench.statistics import Scope, Scores, Verdict, compare_scores, offered, statement
+from kdbench.statistics.scope import other_population
 
 SUBJECTS = np.repeat([2, 4, 6, 8], [108, 107, 107, 108])
 
@@ -118,11 +119,12 @@ def test_intervals_stay_within_the_metric_s_bounds() -> None:
 def test_whom_a_statement_is_about() -> None:
     assert (
         statement("these-subjects", subjects=4, seeds=2)
-        == "95 % CIs and tests: same 4 test subjects, new trials and seeds (2 seeds run). "
-        "For unseen subjects: --population new-subjects."
+        == "95 % CIs and tests: same 4 test subjects, new trials and seeds (2 seeds run)."
     )
+    assert other_population("these-subjects", subjects=4) == "For unseen subjects: --population new-subjects."
     # Three subjects are too few to ask about new ones, so nobody is sent there.
-    assert "--population" not in statement("these-subjects", subjects=3, seeds=2)
+    assert other_population("these-subjects", subjects=3) == ""
+    assert other_population("new-subjects", subjects=20) == ""
     assert statement("new-subjects", subjects=20, seeds=3) == (
         "95 % CIs and tests: new subjects like these 20, and new seeds (3 seeds run)."
     )
