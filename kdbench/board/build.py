@@ -32,6 +32,7 @@ from kdbench.files import unwritable
 from kdbench.pages import templates
 from kdbench.registry import registry
 from kdbench.resolution import resolve
+from kdbench.wording import counted
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -116,7 +117,8 @@ def _environment() -> Environment:
         "reading": reading,
         "sees": sees,
         "signed": signed,
-        "tiers": [tier.value for tier in Tier],
+        "tiers": list(Tier),
+        "counted": counted,
     }
     return environment
 

@@ -22,12 +22,18 @@ _PLACES = (
     ("end", -7, -7),
     ("start", 7, 15),
     ("end", -7, 15),
+    ("start", 7, -18),
+    ("end", -7, -18),
+    ("start", 7, 26),
+    ("end", -7, 26),
     ("middle", 0, -22),
     ("middle", 0, 30),
 )
 """Where a label may stand beside its point, the best place first."""
 _Box = tuple[float, float, float, float]
-_STEPS = (1, 2, 3, 5, 10, 15, 20, 30, 40, 50, 100, 200, 500, 1000)
+_STEPS = (1, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 40, 50, 100, 200, 500, 1000)
+_APART = 60
+"""Pixels between two marks of the time axis, so that their names do not touch."""
 
 
 @dataclass(frozen=True)
@@ -93,18 +99,21 @@ def scatter(rows: Sequence[Row], intervals: Sequence[tuple[float, float] | None]
     known = [(cost, row, interval or (row.accuracy, row.accuracy)) for cost, row, interval in costs if cost]
     if len(known) < 2:
         return None
-    x = _Axis([math.log10(cost) for cost, _, _ in known], LEFT, WIDTH - RIGHT)
+    marks = _round_durations([cost for cost, _, _ in known])
+    x = _Axis([math.log10(cost) for cost in (*marks, *(cost for cost, _, _ in known))], LEFT, WIDTH - RIGHT)
     y = _Axis([end for _, _, interval in known for end in interval], HEIGHT - BOTTOM, TOP)
     bare = [Point(x(math.log10(cost)), y(row.accuracy), y(low), y(high), row) for cost, row, (low, high) in known]
     base = y(alone.accuracy) if any(row is alone for _, row, _ in known) and alone is not None else None
     return Scatter(
-        _labelled(bare), x.at(_round_durations(known), _duration), y.ticks(_per_cent), base, len(rows) - len(known)
+        _labelled(bare, base), _apart(x.at(marks, _duration)), y.ticks(_per_cent), base, len(rows) - len(known)
     )
 
 
-def _labelled(points: Sequence[Point]) -> list[Point]:
-    """Gives each point its label where there is room: beside it, above or below, covering no point and no label."""
+def _labelled(points: Sequence[Point], alone: float | None) -> list[Point]:
+    """Gives each point its label where there is room: beside it, above or below, covering no mark and no label."""
     taken = [(p.x - 5, p.y - 5, p.x + 5, p.y + 5) for p in points]
+    taken += [(p.x - 2, min(p.low, p.high), p.x + 2, max(p.low, p.high)) for p in points]
+    taken += [] if alone is None else [(LEFT, alone - 1, WIDTH - RIGHT, alone + 1)]
     found = []
     for point in points:
         text = point.row.label if len(point.row.label) <= _LABEL else f"{point.row.label[: _LABEL - 1]}…"
@@ -125,11 +134,24 @@ def _overlap(one: _Box, other: _Box) -> bool:
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
-def _round_durations(known: Sequence[tuple[float, Row, tuple[float, float]]]) -> list[float]:
-    """Round numbers of seconds, minutes and hours between the cheapest and the dearest row."""
-    low, high = min(cost for cost, _, _ in known), max(cost for cost, _, _ in known)
-    inside = [unit * n for unit, most in ((1, 60), (60, 60), (3600, 1e9)) for n in _STEPS if n < most]
-    return [seconds for seconds in inside if low <= seconds <= high] or [low, high]
+def _round_durations(costs: Sequence[float]) -> list[float]:
+    """Round numbers of seconds, minutes and hours from just below the cheapest row to just above the dearest."""
+    low, high = min(costs), max(costs)
+    known = [unit * n for unit, most in ((1, 60), (60, 60), (3600, 1e9)) for n in _STEPS if n < most]
+    below = [seconds for seconds in known if seconds <= low][-1:] or [low]
+    above = [seconds for seconds in known if seconds >= high][:1] or [high]
+    return [*dict.fromkeys([*below, *(seconds for seconds in known if low < seconds < high), *above])]
+
+
+def _apart(ticks: Sequence[Tick]) -> list[Tick]:
+    """Both ends, and of the marks between them those that have room."""
+    if len(ticks) < 3:
+        return list(ticks)
+    kept = [ticks[0]]
+    for tick in ticks[1:-1]:
+        if tick.at - kept[-1].at >= _APART and ticks[-1].at - tick.at >= _APART:
+            kept.append(tick)
+    return [*kept, ticks[-1]]
 
 
 def curves(entry: Entry) -> list[Curves]:

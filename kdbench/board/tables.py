@@ -14,7 +14,7 @@ import numpy as np
 
 from kdbench.board.entry import Entry, place
 from kdbench.board.statements import Statements, stated
-from kdbench.board.tier import Tier, Verification, verification
+from kdbench.board.tier import Tier, Verification, own_rerun, verification
 from kdbench.board.trials import card_of
 from kdbench.board.verify import Checked, differences
 from kdbench.comparison.controls import control_of
@@ -31,7 +31,7 @@ class Row:
 
     Attributes:
         entry: The submission.
-        tier: How far it is proven.
+        tier: How it was verified.
         label: The method's name; with the id where the table has it twice.
     """
 
@@ -128,8 +128,13 @@ class Row:
 
     @cached_property
     def verification(self) -> Verification | None:
-        """What was found when it was trained again."""
-        return verification(self.entry) if self.tier is Tier.RERUN else None
+        """What was found when it was trained again, whoever did it; None where nobody did."""
+        return verification(self.entry)
+
+    @property
+    def own_rerun(self) -> bool:
+        """Whether its submitter trained it again."""
+        return self.verification is not None and own_rerun(self.entry, self.verification)
 
     def gain(self, alone: Row | None) -> float | None:
         """Accuracy above the student alone, at the seeds that both have."""
@@ -165,6 +170,11 @@ class Table:
     def machines(self) -> list[str]:
         """What the submissions were trained on."""
         return list(dict.fromkeys(machine for row in self.rows for machine in row.machines))
+
+    @property
+    def best(self) -> Row | None:
+        """The most accurate method; None where there are controls alone, which are no methods."""
+        return next((row for row in self.rows if not row.control), None)
 
     @property
     def has_control(self) -> bool:

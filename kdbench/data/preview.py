@@ -145,7 +145,10 @@ def _curves(axes: Any, dataset: Dataset, trial: str, name: str, marks: np.ndarra
             centres(len(series)) * seconds, values, color=colour, linewidth=1.3, label=axis, solid_joinstyle="round"
         )
     axes.set_xlim(0, seconds)
-    axes.margins(y=0.12)
+    axes.margins(y=0.06)
+    # Room above the curves for the name and the legend.
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high + 0.3 * (high - low))
     axes.set_ylabel(sensor.unit, labelpad=2)
     axes.yaxis.set_major_locator(_ticks())
     axes.tick_params(length=2, pad=2, labelbottom=last)

@@ -23,7 +23,7 @@ FRAMES = 8
 """Frames that are shown of a clip."""
 AXES = "The axes of a sensor are blue, orange, green, …, in their order."
 """How curves are to be read."""
-_IMAGES = "Left what the network eats, right the evidence over it, from black where there is none to yellow."
+_IMAGES = "Left what the network takes, right the evidence over it, from violet where there is none to yellow."
 _LEFT, _CELL, _GAP = 1.25, 1.3, 0.05
 _LABEL = 15
 # A sheet may go into a submission, which is to stay small.
@@ -42,8 +42,9 @@ class Look:
         targets: The classes whose evidence is shown, by their roles: the predicted one, and the true one where it is
             another.
         names: Short names of those classes, by the same roles.
-        inputs: What the network eats, a tensor `(C, *size)` a source.
+        inputs: What the network takes, a tensor `(C, *size)` a source.
         heat: For each target the map of each source, at the size of its input, in [0, 1].
+        grids: The grid of each source's map, as `2×1×1 cells`.
         seconds: Length of the trial.
     """
 
@@ -55,6 +56,7 @@ class Look:
     names: dict[str, str]
     inputs: list[np.ndarray]
     heat: list[list[np.ndarray]]
+    grids: list[str]
     seconds: float
 
 
@@ -77,7 +79,7 @@ def draw_clip(look: Look, clip: np.ndarray, folder: Path) -> list[Picture]:
         name = textwrap.fill(look.names[role], _LABEL)
         label = f"for {role}:\n{name}" + ("" if values.max() > 0 else "\n(nothing)")
         rows[label] = np.concatenate([heated(frames[shown], values[shown]), average])
-    figure = _sheet(rows, centres(len(frames))[shown] * look.seconds, look.title)
+    figure = _sheet(rows, centres(len(frames))[shown] * look.seconds, look.title, look.grids[0])
     save_png(figure, folder / f"{look.name}.png", dpi=_DPI)
     sides = [frames, *(heated(frames, values) for values in heat.values())]
     save_gif(list(np.concatenate(sides, axis=2)), folder / f"{look.name}.gif", seconds=look.seconds)
@@ -88,7 +90,7 @@ def draw_clip(look: Look, clip: np.ndarray, folder: Path) -> list[Picture]:
     ]
 
 
-def _sheet(rows: dict[str, np.ndarray], seconds: np.ndarray, title: str) -> Figure:
+def _sheet(rows: dict[str, np.ndarray], seconds: np.ndarray, title: str, grid: str) -> Figure:
     """Rows of pictures, the last column being their average, over a scale of the heat; sizes are in inches."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
@@ -111,9 +113,13 @@ def _sheet(rows: dict[str, np.ndarray], seconds: np.ndarray, title: str) -> Figu
                     name = "average" if apart else f"{seconds[column]:.1f} s"
                     axes.set_title(name, fontsize=8, color=FAINT, pad=3)
         axes = figure.add_axes((_LEFT / width, 0.12 / height, _CELL / width, 0.1 / height))
-        axes.imshow(heated(np.zeros((1, 256, 3), np.uint8), np.linspace(0, 1, 256)[None]), aspect="auto")
+        # On a middle grey, as most pictures are.
+        axes.imshow(heated(np.full((1, 256, 3), 96, np.uint8), np.linspace(0, 1, 256)[None]), aspect="auto")
         axes.set_axis_off()
-        for at, text, side in ((_LEFT - 0.1, "no evidence", "right"), (_LEFT + _CELL + 0.1, "most in the row", "left")):
+        for at, text, side in (
+            (_LEFT - 0.1, "no evidence", "right"),
+            (_LEFT + _CELL + 0.1, f"most in the row · the map has {grid}", "left"),
+        ):
             figure.text(at / width, 0.17 / height, text, fontsize=8, color=FAINT, ha=side, va="center")
     return figure
 
@@ -122,7 +128,7 @@ def draw_series(look: Look, sources: Sequence[str], folder: Path) -> list[Pictur
     """Each sensor's curves over a band of heat, a row a sensor and a column a class.
 
     Args:
-        look: The trial; what the network eats are series `(C, n)`.
+        look: The trial; what the network takes are series `(C, n)`.
         sources: The sensors.
         folder: Where the file goes.
     """
@@ -147,7 +153,7 @@ def draw_images(look: Look, sources: Sequence[str], folder: Path) -> list[Pictur
     """The image of each sensor with the heat over it, a row a sensor and a column a class.
 
     Args:
-        look: The trial; what the network eats are images `(C, H, W)`.
+        look: The trial; what the network takes are images `(C, H, W)`.
         sources: The sensors.
         folder: Where the file goes.
     """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from kdbench.explanation.section import Section
 from kdbench.explanation.study import Study
 from kdbench.network import Network
 from kdbench.types import VIDEO
+from kdbench.wording import inflected
 
 WORST = BEST = 4
 
@@ -83,6 +86,7 @@ def _look(
         names={role: names[k] for role, k in targets.items()},
         inputs=[x[0].float().cpu().numpy() for x in inputs],
         heat=[[enlarged(cam, x.shape[2:]) for cam, x in zip(row, inputs, strict=True)] for row in maps],
+        grids=[cells(tuple(cam.shape)) for cam in maps[0]],
         seconds=study.seconds(trial),
     )
 
@@ -110,9 +114,9 @@ def _numbers(study: Study, look: Look, maps: list[Tensor], random: list[Tensor],
 
 def _notes(study: Study) -> list[str]:
     notes = [
-        "Grad-CAM of the last stage (Selvaraju et al., 2017): where the last maps speak for a class. Each trial and "
-        "class has a scale of its own, one for all frames: colours are compared over place and time, and not between "
-        "trials or classes."
+        "Grad-CAM of the last stage (Selvaraju et al., 2017): which regions of the last feature maps support the "
+        "class. Each trial and class has a scale of its own, one for all frames: compare colours over place and time, "
+        "not between trials or classes."
     ]
     if len(study.reported.network.sources) > 1:
         notes.append("Each sensor has a scale of its own too: colours do not say which sensor weighs more.")
@@ -124,6 +128,12 @@ def _notes(study: Study) -> list[str]:
     return notes
 
 
+def cells(grid: Sequence[int]) -> str:
+    """A grid in words: `2×4×4 cells`, time first."""
+    count = math.prod(grid)
+    return f"{'×'.join(map(str, grid))} {inflected(count, 'cell')}"
+
+
 def _sanity(found: list[dict[str, Any]], grids: dict[str, list[int]]) -> list[str]:
     values = [
         source["agreement_with_random_weights"]
@@ -131,8 +141,14 @@ def _sanity(found: list[dict[str, Any]], grids: dict[str, list[int]]) -> list[st
         for source in each["sources"].values()
         if source["agreement_with_random_weights"] is not None
     ]
-    size = ", ".join(f"{'×'.join(map(str, grid))} cells ({source})" for source, grid in grids.items())
-    notes = [f"The last maps have {size}: nothing finer than a cell is meant by the smooth colours."]
+    size = ", ".join(f"{cells(grid)} ({source})" for source, grid in grids.items())
+    notes = [f"The last maps have {size}: the colours resolve nothing finer than a cell."]
+    whole = [source for source, grid in grids.items() if len(grid) == 3 and grid[1:] == [1, 1]]
+    if whole:
+        notes.append(
+            f"A cell covers the whole picture ({', '.join(whole)}): these maps say when the evidence lies, and not "
+            "where. A larger preset, or a network that halves its maps less often, has finer ones."
+        )
     empty = [
         f"{each['trial']} ({name})" for each in found for name, source in each["sources"].items() if source["empty"]
     ]

@@ -20,6 +20,8 @@ from torch import Tensor, nn
 
 from kdbench.network import Network
 
+COARSE = 4
+"""Cells along an axis below which a map is shown as blocks."""
 _MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 
@@ -44,7 +46,7 @@ class ClassScores(nn.Module):
 
 
 def grad_cam(network: Network, inputs: Sequence[Tensor], target: int, accelerator: Accelerator) -> list[Tensor]:
-    """Where the last maps speak for a class.
+    """Which regions of the last feature maps support a class.
 
     Args:
         network: In eval mode.
@@ -54,7 +56,7 @@ def grad_cam(network: Network, inputs: Sequence[Tensor], target: int, accelerato
 
     Returns:
         For each source the map `(*grid)` on the grid of its last stage, not negative, float32, on the CPU. It is zero
-        where no channel speaks for the class.
+        where no channel supports the class.
     """
     from captum.attr import LayerGradCam
 
@@ -74,6 +76,8 @@ def grad_cam(network: Network, inputs: Sequence[Tensor], target: int, accelerato
 def enlarged(cam: Tensor, size: Sequence[int]) -> np.ndarray:
     """A map at the size of its input, divided by its largest value, so that one scale holds for all of its frames.
 
+    A grid of few cells is shown as the blocks that it is: smooth colours would promise places that it does not know.
+
     Args:
         cam: `(*grid)`.
         size: As many lengths as the grid has axes.
@@ -81,9 +85,17 @@ def enlarged(cam: Tensor, size: Sequence[int]) -> np.ndarray:
     Returns:
         `(*size)`, in [0, 1]; a map that is zero stays zero.
     """
-    fine = resized(cam.numpy(), size)
+    coarse = min(cam.shape) < COARSE
+    fine = _blocks(cam.numpy(), size) if coarse else resized(cam.numpy(), size)
     highest = fine.max()
     return fine / highest if highest > 0 else fine
+
+
+def _blocks(values: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    for axis, length in enumerate(size):
+        cell = (np.arange(length) * values.shape[axis]) // length
+        values = values.take(cell, axis=axis)
+    return values
 
 
 def resized(values: np.ndarray, size: Sequence[int]) -> np.ndarray:

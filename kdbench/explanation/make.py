@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
 from kdbench.engine.progress import Reporter
 from kdbench.errors import DataError, UsageError, unknown
 from kdbench.explanation import PARTS, Part
@@ -27,7 +29,7 @@ from kdbench.results.find import find_run
 from kdbench.results.store import StoredRun
 from kdbench.wording import counted
 
-FORMAT = 2
+FORMAT = 3
 """Version of `explain.json`, and of what the parts draw; raised whenever one of them changes."""
 FOLDER = "explain"
 _READ = {
@@ -36,6 +38,34 @@ _READ = {
     "view": ("name",),
 }
 DRAWS = 3
+
+
+class _Whole(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class _Picture(_Whole):
+    file: str = Field(pattern=r"^[^/\\.][^/\\]*$")
+    caption: str
+
+
+class _Table(_Whole):
+    title: str
+    columns: list[str]
+    rows: list[list[str | int]]
+
+
+class _Kept(_Whole):
+    """A part as `explain.json` keeps it."""
+
+    title: str
+    key: str
+    seconds: float
+    missing: str | None
+    notes: list[str]
+    pictures: list[_Picture]
+    tables: list[_Table]
+    numbers: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -191,8 +221,15 @@ def _whole_parts(held: Any) -> dict[str, Any]:
     """The parts of an earlier `explain.json` that can be shown; a damaged or an older one holds none."""
     if not isinstance(held, dict) or held.get("format") != FORMAT or not isinstance(held.get("parts"), dict):
         return {}
-    keys = {"title", "key", "seconds", "missing", *(field.name for field in dataclasses.fields(Section))}
-    return {name: part for name, part in held["parts"].items() if isinstance(part, dict) and set(part) == keys}
+    return {name: part for name, part in held["parts"].items() if name in PARTS and _is_whole(part)}
+
+
+def _is_whole(part: Any) -> bool:
+    try:
+        _Kept.model_validate(part)
+    except ValidationError:
+        return False
+    return True
 
 
 def _is_there(held: dict[str, Any] | None, key: str, folder: Path) -> bool:

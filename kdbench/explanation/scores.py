@@ -48,8 +48,8 @@ class Scores:
         return self.truth - others.max(1)
 
     def worst(self) -> np.ndarray:
-        """Rows of the wrong predictions, the most confident first."""
-        order = np.argsort(self.margin, kind="stable")
+        """Rows of the wrong predictions, the most confident first: by the probability of what was predicted."""
+        order = np.argsort(-self.probabilities.max(1), kind="stable")
         return order[self.predicted[order] != self.labels[order]]
 
     def best(self) -> np.ndarray:

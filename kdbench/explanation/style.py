@@ -58,9 +58,10 @@ def as_pictures(clip: np.ndarray) -> np.ndarray:
 
 
 def heated(picture: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """Lays heat over a picture: dark where there is none, from violet over red to yellow where there is most.
+    """Lays heat over a picture: violet where there is none, over blue and green to yellow where there is most.
 
-    The picture is shown in grey, so that all colour is heat.
+    The picture is shown in grey, so that all colour is heat; the colours are viridis, which is perceptually uniform and
+    told apart by colour-blind readers.
 
     Args:
         picture: `(…, 3)`, uint8.
@@ -71,6 +72,6 @@ def heated(picture: np.ndarray, heat: np.ndarray) -> np.ndarray:
     """
     import matplotlib as mpl
 
-    colour = 255 * mpl.colormaps["inferno"](0.95 * heat)[..., :3]
+    colour = 255 * mpl.colormaps["viridis"](heat)[..., :3]
     grey = picture.mean(-1, keepdims=True)
-    return (0.45 * grey + 0.55 * colour).round().astype(np.uint8)
+    return (0.3 * grey + 0.7 * colour).round().astype(np.uint8)

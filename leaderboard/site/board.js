@@ -1,4 +1,5 @@
-// Sorts and filters the tables. Reads and moves what the page holds; makes no markup and asks nobody for anything.
+// Sorts and filters the tables, and says where one is wider than the screen. Makes no markup of what a submission holds,
+// and asks nobody for anything.
 "use strict";
 
 function valueOf(row, column) {
@@ -48,6 +49,15 @@ function filter(box) {
 }
 
 document.documentElement.classList.add("js");
+for (const box of document.querySelectorAll(".scroll")) {
+  const hint = document.createElement("p");
+  hint.className = "hint";
+  hint.textContent = "Scroll sideways to see all of it →";
+  box.before(hint);
+  const update = () => hint.classList.toggle("shown", box.scrollWidth > box.clientWidth + 8);
+  new ResizeObserver(update).observe(box);
+  update();
+}
 for (const table of document.querySelectorAll("table[data-sortable]")) {
   for (const heading of table.tHead.rows[0].cells) {
     const button = heading.querySelector("button");

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import itertools
 import json
 import re
 import threading
@@ -21,9 +22,11 @@ from browser import chromium
 
 from kdbench.board.add import add
 from kdbench.board.build import build, command
-from kdbench.board.entry import found
+from kdbench.board.charts import scatter
+from kdbench.board.entry import content_sha256, found, load
 from kdbench.board.serve import server
 from kdbench.board.tables import protocols, table
+from kdbench.board.tier import Again, Verification
 from kdbench.board.verify import verify
 from kdbench.errors import DataError, UsageError
 
@@ -115,10 +118,10 @@ def test_rows_are_filtered_by_words_and_choices(site: Path, page: Page) -> None:
     page.get_by_role("searchbox").fill("HINTON re-scored")
     assert column(page, 1) == ["hinton"]
     assert page.locator("output").inner_text() == "1 of 4 rows"
-    page.get_by_label("Tier").select_option("reported")
+    page.get_by_label("Verification").select_option("reported")
     assert column(page, 1) == []
     page.get_by_role("searchbox").fill("")
-    page.get_by_label("Tier").select_option("")
+    page.get_by_label("Verification").select_option("")
     assert len(column(page, 1)) == 4
 
 
@@ -174,6 +177,15 @@ def test_a_phone_shows_everything_without_scrolling_the_page_sideways(site: Path
     for path in sorted(site.rglob("*.html")):
         page.goto(path.as_uri())
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, path
+
+
+@pytest.mark.browser
+def test_a_phone_is_told_where_a_table_is_wider_than_it(site: Path, browser: Browser) -> None:
+    for width, told in ((390, True), (2400, False)):
+        page = browser.new_page(viewport={"width": width, "height": 844})
+        page.goto((site / PAGE).as_uri())
+        page.wait_for_timeout(100)
+        assert page.locator("#table-1 .hint").first.is_visible() is told
 
 
 @pytest.mark.browser
@@ -263,6 +275,55 @@ def test_the_command_runs_it_again(tmp_path: Path, board: Path) -> None:
     mine = folder / rows["mine $(x)"].href
     assert expected.format("./mine___x_.yaml") in (mine / "index.html").read_text()
     assert (mine / "mine___x_.yaml").is_file()
+
+
+def test_a_control_is_never_the_most_accurate_method(tmp_path: Path, board: Path) -> None:
+    add(board_runs.runs(tmp_path / "a", "hinton_wrong_trials", base="hinton_wrong_trials", right=0.95), board)
+    page = tmp_path / "site" / "index.html"
+    build(board, tmp_path / "site")
+    assert "controls only" in page.read_text()
+    add(board_runs.runs(tmp_path / "b", "hinton", right=0.5), board)
+    build(board, tmp_path / "site")
+    (row,) = re.findall(r"<tr data-dataset.*?</tr>", page.read_text(), re.DOTALL)
+    assert "/hinton/" in row
+    assert "hinton_wrong_trials" not in row
+
+
+@pytest.mark.parametrize("seconds", [(310.0, 330.0), (250.0, 251.0), (5.0, 90000.0), (60.0, 60.0), (0.3, 0.4)])
+def test_the_time_axis_has_marks_on_both_sides_of_the_points(
+    tmp_path: Path, board: Path, seconds: tuple[float, float]
+) -> None:
+    for method, cost in zip(("hinton", "rkd"), seconds, strict=True):
+        changed = {"cost": {"train_seconds": cost, "teacher_seconds": 0.0}}
+        add(board_runs.runs(tmp_path / method, method, base=method, **changed), board)
+    (table,) = protocols(verify(found(board)))[0].tables
+    chart = scatter(table.rows, table.statements.intervals, None)
+    places = [tick.at for tick in chart.x_ticks]
+    assert len(places) >= (2 if seconds[0] != seconds[1] else 1)
+    assert places[0] <= min(point.x for point in chart.points) + 1e-6
+    assert places[-1] >= max(point.x for point in chart.points) - 1e-6
+    assert all(later - earlier > 30 for earlier, later in itertools.pairwise(places))
+
+
+def test_a_record_of_the_submitter_is_shown_as_what_it_is(tmp_path: Path, board: Path) -> None:
+    folder = add(board_runs.runs(tmp_path / "a", "hinton"), board, by="Ada")
+    entry = load(folder)
+    held = Verification(
+        id=entry.result.id,
+        content_sha256=content_sha256(json.loads((folder / "result.json").read_text())),
+        by="Ada",
+        tolerance=0.02,
+        seeds={
+            each.seed: Again(then=each.metrics.accuracy, now=each.metrics.accuracy, same=1)
+            for each in entry.result.seeds
+        },
+        environment=entry.environments[0],
+        started="2026-11-20T08:00:00Z",
+        date="2026-11-21",
+    )
+    (folder / "verification.json").write_text(held.model_dump_json())
+    (page,) = (build(board, tmp_path / "site").folder / "utd_mhad/cross_subject").glob("hinton/*/index.html")
+    assert "re-scored from predictions: <bdi>Ada</bdi> trained it again, who submitted it" in page.read_text()
 
 
 def test_a_control_is_marked(tmp_path: Path, board: Path) -> None:
