@@ -8,6 +8,7 @@ variant overrides what it extends at every size. `resolve` returns the checked r
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,6 @@ from kdbench.registry import registry
 from kdbench.validation import checked, found
 
 _MOST_FILES = 100
-_SHOW = "See its keys: kdbench describe {}"
 
 
 def locate(name_or_path: str) -> Path:
@@ -135,10 +135,10 @@ def resolve(name_or_path: str, preset: str, overrides: Iterable[str] | Mapping[s
     for phase in absent_networks(merged, changes):
         raise UsageError(
             f"the recipe '{merged['name']}' has no {phase}, so {_first_key(phase, changes[phase])} changes nothing",
-            hint=_SHOW.format(name_or_path),
+            hint=keys_hint(name_or_path),
         )
     merged = merge(merged, changes | {"name": merged["name"]})
-    return checked(Recipe, merged, f"recipe '{merged['name']}'", hint=_SHOW.format(name_or_path))
+    return checked(Recipe, merged, f"recipe '{merged['name']}'", hint=keys_hint(name_or_path))
 
 
 def _presets(path: Path, settings: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -152,6 +152,18 @@ def _presets(path: Path, settings: Mapping[str, Any]) -> Mapping[str, Any]:
         if not isinstance(changes, Mapping | None):
             raise _odd(path, f"presets.{key}", changes, "a mapping of settings")
     return presets
+
+
+def keys_hint(name_or_path: str) -> str:
+    """The command that shows the keys of a recipe; of a file that is wrong itself, those of what it extends.
+
+    Args:
+        name_or_path: As for `resolve`.
+    """
+    above = [
+        path.stem for path in files(name_or_path) if methods.path_of(path.stem) is not None and path.stem[0] != "_"
+    ]
+    return f"See the keys of a recipe: kdbench describe {shlex.quote(above[-1] if above else 'hinton')}"
 
 
 def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -101,7 +101,7 @@ def download(
                 f"[yellow]{counted(len(fetched.differing), 'file')} "
                 f"{inflected(len(fetched.differing), 'differs', 'differ')} from the manifest[/], though "
                 "the archive is "
-                f"the right one: kdbench data verify {card.name}"
+                f"the right one: kdbench data verify {card.typed}"
             )
     console.print(card.licence, style="dim")
 

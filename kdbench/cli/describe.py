@@ -143,7 +143,7 @@ def _method(name: str, preset: str) -> Iterator[_Line]:
         yield f"\nExtends, the later over the earlier: {' → '.join(links)}", ""
     del content["name"]
     yield f"\n{_yaml(content)}", ""
-    yield f"\nUse it: kdbench run --method {name} --dataset utd_mhad --preset {preset}", "cyan"
+    yield f"\nUse it: kdbench run --method {shlex.quote(name)} --dataset utd_mhad --preset {preset}", "cyan"
 
 
 def _dataset(name: str) -> Iterator[_Line]:
@@ -153,7 +153,7 @@ def _dataset(name: str) -> Iterator[_Line]:
     yield f"{card.name} · data set{_owned('dataset', name)} · {card.title}", "bold"
     content = card.model_dump(mode="json", exclude_none=True, exclude={"name", "title"})
     yield f"\n{_yaml({key: value for key, value in content.items() if value not in ('', {}, [])})}", ""
-    yield f"\nPrepare it: kdbench data prepare {name}", "cyan"
+    yield f"\nPrepare it: kdbench data prepare {card.typed}", "cyan"
 
 
 def _suite(name: str) -> Iterator[_Line]:

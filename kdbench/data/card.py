@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -315,6 +316,7 @@ class Card(_Strict):
     protocols: dict[str, ProtocolRule] = Field(min_length=1)
     options: dict[str, Any] = Field(default_factory=dict)
     _folder: Path = PrivateAttr(default=Path())
+    _given: str = PrivateAttr(default="")
 
     @model_validator(mode="after")
     def _a_class_a_label(self) -> Card:
@@ -387,6 +389,11 @@ class Card(_Strict):
         return self._folder
 
     @property
+    def typed(self) -> str:
+        """What a command is given for this data set: its name, or the path of its card, quoted for a shell."""
+        return shlex.quote(self._given or self.name)
+
+    @property
     def class_names(self) -> tuple[str, ...]:
         """The official class names in the order of their labels."""
         return tuple(entry.name for entry in self.classes)
@@ -425,6 +432,7 @@ def load_card(name_or_path: str | Path) -> Card:
     if colon and prefix and card.reader == plain:
         card = card.model_copy(update={"reader": name})
     card._folder = path.parent
+    card._given = name
     return card
 
 

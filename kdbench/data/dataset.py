@@ -183,7 +183,7 @@ def sound(card: Card, folder: Path, meta: Meta, reason: str) -> Dataset:
         raise Damaged(
             f"the prepared {folder} is damaged: the data of {counted(len(wrong), 'trial')} are not what was written "
             f"({first})",
-            hint=f"Delete it, get the recordings again, and prepare them: kdbench data prepare {card.name}",
+            hint=f"Delete it, get the recordings again, and prepare them: kdbench data prepare {card.typed}",
         )
     _SOUND.add(stamp)
     return dataset

@@ -124,7 +124,7 @@ def _got(card: Card, archive: Archive, root: Path, *, shown: bool) -> Fetched:
         shutil.rmtree(staging, ignore_errors=True)
     path.unlink(missing_ok=True)
     if not is_there(card, archive, root):
-        note(f"{path.name} did not hold every file of {archive.holds}/: kdbench data verify {card.name}", shown=shown)
+        note(f"{path.name} did not hold every file of {archive.holds}/: kdbench data verify {card.typed}", shown=shown)
     return Fetched(target, len(places), differing)
 
 

@@ -263,7 +263,7 @@ def intact(folder: Path, meta: Meta) -> pd.DataFrame:
     import pandas as pd
 
     key = Key(**meta.key)
-    hint = f"Delete {folder} and prepare again: kdbench data prepare {key.dataset}"
+    hint = f"Delete {folder}: what needs it prepares it again from the recordings."
     for name, size in meta.sizes.items():
         path = folder / name
         if not path.is_file() or path.stat().st_size != size:

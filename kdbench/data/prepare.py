@@ -89,7 +89,7 @@ def prepare(
         note(
             f"Warning: {counted(len(meta.unverified), 'file')} of '{key.dataset}' "
             f"{inflected(len(meta.unverified), 'differs', 'differ')} from its manifest. "
-            f"See which: kdbench data verify {key.dataset}",
+            f"See which: kdbench data verify {source.typed}",
             shown=shown,
         )
     return meta
@@ -163,19 +163,18 @@ def _incomplete(source: Source, lacking: Mapping[str, list[str]], total: int) ->
         f"{source.place} is incomplete: {len(lacking)} of the {counted(total, 'trial')} of '{name}' "
         f"{inflected(len(lacking), 'lacks', 'lack')} files ({per_folder}): "
         f"{names}",
-        hint=f"See every missing file: kdbench data verify {name}\n"
-        f"Go on without these trials, and let the results say so: kdbench data prepare {name} --exclude-broken",
+        hint=f"See every missing file: kdbench data verify {source.typed}\n"
+        f"Go on without these trials, and let the results say so: kdbench data prepare {source.typed} --exclude-broken",
     )
 
 
 def _broken(source: Source, broken: Mapping[str, str]) -> DataError:
     shown = list(broken.values())[:SHOWN] + [f"… ({len(broken) - SHOWN} more)"] * (len(broken) > SHOWN)
     lines = "".join(f"\n  {reason}" for reason in shown)
-    name = source.card.name
     return DataError(
         f"{counted(len(broken), 'trial')} {inflected(len(broken), 'is')} broken in {source.place}:{lines}",
         hint=f"Get these files again and repeat the command (the other trials are kept).\n"
-        f"Or go on without them, and let the results say so: kdbench data prepare {name} --exclude-broken",
+        f"Or go on without them, and let the results say so: kdbench data prepare {source.typed} --exclude-broken",
     )
 
 

@@ -52,7 +52,7 @@ def rule_of(card: Card, protocol: str) -> ProtocolRule:
     """
     rules = _rules(card)
     if protocol not in rules:
-        raise unknown("protocol", protocol, rules, hint=f"See them: kdbench describe {card.name}")
+        raise unknown("protocol", protocol, rules, hint=f"See them: kdbench describe {card.typed}")
     return rules[protocol]
 
 
@@ -81,7 +81,7 @@ def split(card: Card, index: pd.DataFrame, protocol: str, *, validation: bool, s
         held = index["trial"].isin(drawn)
         train = train & ~held
     result = Split(*(tuple(index.loc[rows, "trial"]) for rows in (train, held, test)))
-    _check_classes(result, index, where, card.name, validation=validation)
+    _check_classes(result, index, where, card.typed, validation=validation)
     check_disjoint(result, index, rule.disjoint, where)
     return result
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,13 @@ class Source:
     def card(self) -> Card:
         """The data set's card."""
         return self.reader.card
+
+    @property
+    def typed(self) -> str:
+        """What a command is given for these recordings: data set, and data folder where that is not searched."""
+        if self.root is None or self.root.parent in resources.data_dirs():
+            return self.card.typed
+        return f"{self.card.typed} --data-dir {shlex.quote(str(self.root.parent))}"
 
     @property
     def place(self) -> str:
@@ -143,7 +151,7 @@ def where_to_get(card: Card, view: str | None = None) -> str:
     archives = [archive for archive in card.download.archives if archive.holds in wanted]
     addresses = "".join(f"\n  {archive.urls[0]}  → {card.name}/{archive.holds}/" for archive in archives)
     only = "".join(f" --only {archive.holds}" for archive in archives) if view else ""
-    command = f"Let it be done: kdbench data download {card.name}{only}\nOr get" if archives else "Get"
+    command = f"Let it be done: kdbench data download {card.typed}{only}\nOr get" if archives else "Get"
     example = next(t for t in templates if t is not None and (view is None or _folder_of(t) in wanted))
     trial = grid(card)[0].id if card.trials else "TRIAL"
     return (

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from kdbench import plain_yaml
+from kdbench import methods, plain_yaml
 from kdbench.errors import UsageError, shortened, unknown
 from kdbench.ranges import Range
 from kdbench.recipe import NetworkSpec, Recipe, Schedule
@@ -141,7 +141,8 @@ def nested(values: Mapping[str, Any]) -> dict[str, Any]:
 def _check(recipe: Recipe, key: str, values: Range) -> None:
     known = _settings(recipe)
     if key not in known:
-        hint = f"See the keys: kdbench describe {recipe.name}. A recipe drops one that it inherits by KEY: null."
+        shown = recipe.name if methods.path_of(recipe.name) else "METHOD.yaml"
+        hint = f"See the keys: kdbench describe {shown}. A recipe drops one that it inherits by KEY: null."
         raise unknown("key of the search space", key, known, hint=hint)
     if key.endswith(".train.epochs"):
         raise UsageError(
