@@ -21,9 +21,13 @@ _WORDS = (
     r"|(?:api|access|secret|private|account|shared|subscription)[_\-]?key"
     r"|(?:(?<![a-z])|(?<=%3B|%26))(?:pwd|pw|pass|sig|auth|sas|jwt))"
 )
-_VALUE = r"(?:\"[^\"]*\"|'[^']*'|\{[^}]*\}|(?:(?!%3B|%26)[^\s&'\"<>])+)"
+_QUOTED = r"\"[^\"]*\"|'[^']*'|\{[^}]*\}"
+_VALUE = rf"(?:{_QUOTED}|[^\s&'\"<>]+)"
+# Spaces and quotes stay as they are where SQLAlchemy writes an address.
+_SPACED = re.compile(r"(://[^\s:/@'\"<>]{0,60}:)(?!\d{1,5}(?:[/\s?]|$))([^@\n]{1,120}?)@")
 _PLAIN = re.compile(r"(?:true|false|none|null|yes|no|\d|\*+)", re.IGNORECASE)
-_ASSIGNED = re.compile(rf"({_WORDS}['\"]?\s*(?:=|%3D)\s*|[?&]key=)({_VALUE})", re.IGNORECASE)
+_ASSIGNED = re.compile(rf"({_WORDS}['\"]?\s*=\s*|[?&]key=)({_VALUE})", re.IGNORECASE)
+_ESCAPED = re.compile(rf"({_WORDS}%3D)((?:(?!%3B|%26)[^\s&'\"<>])+)", re.IGNORECASE)
 # In prose a colon follows many words; in plain data both sides are quoted.
 _IN_DATA = re.compile(rf"({_WORDS}['\"]\s*:\s*)(\"[^\"]*\"|'[^']*')", re.IGNORECASE)
 _LABELLED = re.compile(
@@ -56,7 +60,8 @@ def redacted(text: str, *addresses: str) -> str:
         text: Anything that is shown, kept or sent.
         addresses: Addresses, beside those of the environment and the command, whose secrets the text may repeat.
     """
-    text = "".join(_address(word) if "://" in word else word for word in _APART.split(str(text)))
+    text = _SPACED.sub(rf"\1{MASK}@", str(text))
+    text = "".join(_address(word) if "://" in word else word for word in _APART.split(text))
     text = _named(text)
     known = _known(tuple(addresses), tuple(sys.argv[1:]), tuple(sorted(os.environ.items())))
     return known.sub(MASK, text) if known else text
@@ -74,12 +79,12 @@ def redacted_words(words: Sequence[str]) -> list[str]:
         if _SECRET_OPTION.fullmatch(before) and not word.startswith("-"):
             found.append(MASK)
         else:
-            found.append(redacted(_address(word)))
+            found.append(redacted(_address(word) if word.count("://") == 1 else word))
     return found
 
 
 def _named(text: str) -> str:
-    for pattern in (_ASSIGNED, _IN_DATA, _LABELLED, _HEADER):
+    for pattern in (_ASSIGNED, _ESCAPED, _IN_DATA, _LABELLED, _HEADER):
         text = pattern.sub(_hidden, text)
     return _KNOWN_TOKEN.sub(MASK, text)
 
@@ -124,14 +129,14 @@ def _known(
 
 def _secrets_of(text: str) -> Iterator[str]:
     """What is secret in an address, or in `name=value`."""
-    _, mark, rest = text.partition("://")
-    held, at, _ = rest.rpartition("@")
-    if mark and at and _address(text) != text:
-        user, colon, password = held.partition(":")
-        yield password
-        if "http" in text.partition("://")[0].lower() and (not colon or password in {"", "x-oauth-basic"}):
-            yield user
-    for match in (*_ASSIGNED.finditer(text), *_HEADER.finditer(text)):
+    for word in [text] if text.count("://") == 1 else text.split():
+        begin, _, rest = word.partition("://")
+        if _address(word) != word:
+            user, colon, password = rest.rpartition("@")[0].partition(":")
+            yield password
+            if "http" in begin.lower() and (not colon or password in {"", "x-oauth-basic"}):
+                yield user
+    for match in (*_ASSIGNED.finditer(text), *_ESCAPED.finditer(text), *_HEADER.finditer(text)):
         yield match[2].strip("'\"{}")
 
 
