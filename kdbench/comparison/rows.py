@@ -21,8 +21,9 @@ def row_names(part: Sequence[tuple[StoredRun, Flat]], across: Sequence[str]) -> 
     """The row of each run, by the run's `id`.
 
     A row is of one recipe. Where recipes of one name differ, what differs stands in square brackets, except for the
-    recipe that kdbench ships, which keeps the plain name: `sgm_ft` and `sgm_ft [st.weight=0.5]`. Conditions that a
-    table goes across stand in round ones: `sgm_ft (precision=bf16)`.
+    recipe that kdbench ships, or that differs from it only as all others do: it keeps the plain name, so that there
+    are `sgm_ft` and `sgm_ft [st.weight=0.5]`. Conditions that a table goes across stand in round brackets:
+    `sgm_ft (precision=bf16)`.
 
     Args:
         part: Runs of one table, with their conditions.
@@ -62,8 +63,11 @@ def _named(label: str, variants: Sequence[StoredRun]) -> list[str]:
     if len(variants) == 1:
         return [label]
     base = shipped(variants[0].method, str(variants[0].result["preset"])) if variants[0].method == label else None
-    unlike = [dict(differing(run.result["recipe"], base)) if base is not None else {"": None} for run in variants]
-    if all(unlike):  # None of them is the shipped one, so they are set apart from one another.
+    unlike = [dict(differing(run.result["recipe"], base)) if base is not None else {} for run in variants]
+    # What all have otherwise than the shipped one, such as fewer epochs, sets none of them apart.
+    shared = {key: value for key, value in unlike[0].items() if all(each.get(key) == value for each in unlike[1:])}
+    unlike = [{key: value for key, value in each.items() if key not in shared} for each in unlike]
+    if base is None or all(unlike):
         unlike = [_from_others(run, variants) for run in variants]
     named = [f"{label} [{_words(settings)}]" if settings else label for settings in unlike]
     alike = {name for name in named if named.count(name) > 1}

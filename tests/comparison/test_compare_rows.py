@@ -44,6 +44,14 @@ def test_the_recipe_as_shipped_keeps_the_plain_name(tmp_path: Path) -> None:
     assert _rows(kdbench.compare(tmp_path)) == ["sgm_ft", "sgm_ft [st.weight=0.5]"]
 
 
+def test_what_all_have_otherwise_than_shipped_renames_none(tmp_path: Path) -> None:
+    fewer = ["student.train.epochs=3", "teacher.train.epochs=2"]
+    for number, more in enumerate(([], ["student.losses.st.weight=0.5"])):
+        recipe = resolve("sgm_ft", "small", [*fewer, *more]).model_dump(mode="json")
+        make_run(tmp_path, "sgm_ft", folder=f"sgm_ft-{number}", change={"recipe": recipe})
+    assert _rows(kdbench.compare(tmp_path)) == ["sgm_ft", "sgm_ft [st.weight=0.5]"]
+
+
 def test_a_recipe_that_differs_at_one_seed_is_another_row(tmp_path: Path) -> None:
     make_study(tmp_path, {"student_only": 20}, seeds=2)
     make_run(tmp_path, "hinton", 0, student=_losses(1.0))
