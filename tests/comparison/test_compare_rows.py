@@ -57,9 +57,10 @@ def test_a_recipe_that_differs_at_one_seed_is_another_row(tmp_path: Path) -> Non
     make_run(tmp_path, "hinton", 0, student=_losses(1.0))
     make_run(tmp_path, "hinton", 1, student=_losses(3.0))
     found = kdbench.compare(tmp_path)
-    assert _rows(found) == ["hinton [st.weight=1]", "hinton [st.weight=3]", "student_only"]
+    assert _rows(found) == ["hinton", "hinton [st.weight=3]", "student_only"]
     notes = " ".join(sheets(found)[0].notes)
-    assert "hinton [st.weight=1]: seed 1 not run" in notes
+    assert "hinton: seed 1 not run" in notes
+    assert "hinton [st.weight=3]: seed 0 not run" in notes
 
 
 def test_recipes_that_differ_in_many_settings_have_short_names_of_their_own(tmp_path: Path) -> None:
