@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from kdbench.errors import UsageError
+from kdbench import resources
+from kdbench.errors import UsageError, shortened
 from kdbench.registry import semantics
 from kdbench.semantics.base import LabelVectors, scaled
 from kdbench.wording import counted
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from kdbench.data.card import Card
 
+_MOST_BYTES = 256 * 2**20
 _MAKE = "datasets/make_label_vectors.py makes one with any sentence encoder; or go without: --set semantics.name=hash"
 
 
@@ -56,12 +58,20 @@ def read_table(path: Path) -> dict[str, Tensor]:
         UsageError: There is no such file, or a row does not hold a name and as many numbers as the first line says.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
+        if resources.is_file(path) and path.stat().st_size > _MOST_BYTES:
+            raise UsageError(f"{path} has more than {_MOST_BYTES // 2**20} MiB, which no table of label vectors needs")
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: byte {error.start + 1} is no UTF-8", hint="Save it as UTF-8 text.") from error
+    except (OSError, ValueError) as error:
         known = sorted(file.stem.removeprefix("label_vectors_") for file in path.parent.glob("label_vectors_*.csv"))
         tables = f" (tables there: {', '.join(known)})" if known else ""
         raise UsageError(f"there are no label vectors {path}{tables}", hint=_MAKE) from error
-    header, *lines = list(csv.reader(line for line in text.splitlines() if line and not line.startswith("#"))) or [[]]
+    try:
+        kept = (line for line in text.splitlines() if line and not line.startswith("#"))
+        header, *lines = [row for row in csv.reader(kept) if row] or [[]]
+    except csv.Error as error:
+        raise UsageError(f"{path} is no CSV file: {error}") from error
     if not header:
         raise UsageError(f"{path} is empty, expected a first line class,v0,v1,…", hint=_MAKE)
     rows: dict[str, Tensor] = {}
@@ -69,9 +79,13 @@ def read_table(path: Path) -> dict[str, Tensor]:
         try:
             vector = torch.tensor([float(value) for value in values])
         except ValueError as error:
-            raise UsageError(f"{path}: the row of '{name}': {error}") from error
+            raise UsageError(f"{path}: the row of '{shortened(name)}': {shortened(str(error), 100)}") from error
         if len(vector) != len(header) - 1 or not vector.isfinite().all():
-            raise UsageError(f"{path}: the row of '{name}' must hold {counted(len(header) - 1, 'finite number')}")
+            raise UsageError(
+                f"{path}: the row of '{shortened(name)}' must hold {counted(len(header) - 1, 'finite number')}"
+            )
+        if name in rows:
+            raise UsageError(f"{path}: the class '{shortened(name)}' stands twice")
         rows[name] = vector
     return rows
 

@@ -100,3 +100,21 @@ def test_a_broken_table_names_file_and_row(tmp_path: Path, rows: str, text: str)
         load(PartSpec.model_validate({"name": "table", "table": str(path)}), card)
     assert text in caught.value.message
     assert str(path) in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"class,v0\nwave,\xff\n", "byte 15 is no UTF-8"),
+        (b'class,v0\n"wave,1\n' + b"x" * 200_000, "is no CSV file"),
+        (b"class,v0\nwave,1\nwave,2\n", "the class 'wave' stands twice"),
+        (b"class,v0\nwave," + b"9" * 5000 + b"x\n", "the row of 'wave'"),
+    ],
+)
+def test_a_damaged_table_is_named(tmp_path: Path, content: bytes, said: str) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match=said) as caught:
+        read_table(path)
+    assert str(path) in caught.value.message
+    assert len(caught.value.message) < 500
