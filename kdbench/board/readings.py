@@ -49,9 +49,8 @@ def signed(share: float) -> str:
 
 def reading(table: Table, row: Row) -> str:
     """What a row's gain over the student alone may be called; empty where it was not compared."""
-    pairs, alone = table.statements.pairs, table.alone
-    compared = {method.method for method in pairs.methods} if pairs else set()
-    if pairs is None or alone is None or row is alone or not {row.label, alone.label} <= compared:
+    gains, alone = table.statements.gains, table.alone
+    if gains is None or alone is None or row is alone:
         return ""
-    controls = [each.label for each in table.rows if each.control and each.label in compared]
-    return str(read_gain(pairs, row.label, alone.label, controls))
+    controls = [each.label for each in table.rows if each.control]
+    return str(read_gain(gains, row.label, alone.label, controls, table.statements.beside))

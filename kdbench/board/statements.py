@@ -23,7 +23,9 @@ class Statements:
 
     Attributes:
         intervals: Low and high end for each method; None where they could not be made.
-        pairs: The matrix of the best methods; None with a single one.
+        pairs: The matrix of the best methods, corrected over all of its pairs; None with a single one.
+        gains: Every other method against the student alone, corrected over these; None without it.
+        beside: Every method against every control, corrected over these; None without controls.
         about: Whom the intervals are about.
         notes: What a reader has to know besides.
     """
@@ -32,14 +34,20 @@ class Statements:
     pairs: Comparison | None
     about: str
     notes: Sequence[str]
+    gains: Comparison | None = None
+    beside: Comparison | None = None
 
 
-def stated(entries: Sequence[Entry], labels: Sequence[str]) -> Statements:
-    """Makes the statements about a table.
+def stated(
+    entries: Sequence[Entry], labels: Sequence[str], alone: str | None = None, controls: Sequence[str] = ()
+) -> Statements:
+    """Makes the statements about a table; those of gains are the ones that `kdbench compare` makes of the same runs.
 
     Args:
         entries: Verified submissions under one set of conditions, the best first.
         labels: A name for each, no two alike.
+        alone: The label of the student alone, which gains are above.
+        controls: The labels of the controls.
     """
     result = entries[0].result
     known = expected(result.dataset, result.protocol, entries[0].options)
@@ -56,12 +64,14 @@ def stated(entries: Sequence[Entry], labels: Sequence[str]) -> Statements:
         scores = paired_scores(
             {label: correct(entry, seeds) for label, entry in zip(labels, entries, strict=True)}, who
         )
-        return _stated(scores, who, notes)
+        return _stated(scores, who, notes, alone, controls)
     except KdbenchError as error:
         return Statements([None] * len(entries), None, "", [*notes, f"No interval: {error.message}."])
 
 
-def _stated(scores: Scores, who: Sequence[str], notes: Sequence[str]) -> Statements:
+def _stated(
+    scores: Scores, who: Sequence[str], notes: Sequence[str], alone: str | None, controls: Sequence[str]
+) -> Statements:
     best = scores.methods[:PAIRED]
     values = dict(zip(best, scores.values[: len(best)], strict=True))
     subset = {label: dict(enumerate(value)) for label, value in values.items()}
@@ -69,7 +79,13 @@ def _stated(scores: Scores, who: Sequence[str], notes: Sequence[str]) -> Stateme
     pairs = compare_scores(paired_scores(subset, who), scope=Scope.THESE_SUBJECTS, way="t")
     found = infer_t(scores, np.eye(len(scores.methods)), Scope.THESE_SUBJECTS)
     ends = [(max(float(low), 0.0), min(float(high), 1.0)) for low, high in zip(found.low, found.high, strict=True)]
-    return Statements(ends, pairs if len(best) > 1 else None, pairs.about, [*notes, *pairs.notes])
+    others = [label for label in scores.methods if label != alone]
+    gains = beside = None
+    if alone is not None and others:
+        gains = compare_scores(scores, scope=Scope.THESE_SUBJECTS, way="t", pairs=[(label, alone) for label in others])
+        tested = [(label, control) for label in others if label not in controls for control in controls]
+        beside = compare_scores(scores, scope=Scope.THESE_SUBJECTS, way="t", pairs=tested) if tested else None
+    return Statements(ends, pairs if len(best) > 1 else None, pairs.about, [*notes, *pairs.notes], gains, beside)
 
 
 def correct(entry: Entry, seeds: int) -> dict[int, np.ndarray]:

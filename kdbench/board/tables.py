@@ -189,7 +189,9 @@ class Table:
     @cached_property
     def statements(self) -> Statements:
         """Intervals and paired differences."""
-        return stated([row.entry for row in self.rows], [row.label for row in self.rows])
+        controls = [row.label for row in self.rows if row.control]
+        alone = self.alone.label if self.alone else None
+        return stated([row.entry for row in self.rows], [row.label for row in self.rows], alone, controls)
 
 
 @dataclass(frozen=True)

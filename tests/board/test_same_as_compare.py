@@ -1,0 +1,37 @@
+"""The board says of submissions what `kdbench compare` says of the runs that they were made of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import board_runs
+import pytest
+
+import kdbench
+from kdbench.board.add import add
+from kdbench.board.entry import found
+from kdbench.board.readings import reading
+from kdbench.board.tables import protocols
+from kdbench.board.verify import verify
+
+METHODS = {"student_only": 0.70, "hinton": 0.80, "rkd": 0.72, "sp": 0.55, "hinton_wrong_trials": 0.74}
+
+
+def test_intervals_gains_and_readings_are_those_of_compare(tmp_path: Path) -> None:
+    runs, board = tmp_path / "runs", tmp_path / "board"
+    for method, right in METHODS.items():
+        add(board_runs.runs(runs, method, base=method, right=right), board)
+    (table,) = protocols(verify(found(board)))[0].tables
+    (compared,) = kdbench.compare(runs).tables
+    theirs = {row.method: row for row in compared.rows}
+    assert set(theirs) == set(METHODS)
+    for row, interval in zip(table.rows, table.statements.intervals, strict=True):
+        other = theirs[row.label]
+        assert interval == pytest.approx((other.measures["accuracy"].low, other.measures["accuracy"].high))
+        if other.gain is None:
+            assert row is table.alone
+            continue
+        assert row.gain(table.alone) == pytest.approx(other.gain.difference)
+        assert table.statements.gains is not None
+        assert table.statements.gains.pair(row.label, "student_only").p_holm == pytest.approx(other.gain.p_holm)
+        assert reading(table, row) == other.gain.reading
