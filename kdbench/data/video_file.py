@@ -36,6 +36,11 @@ _OPENING = {
 _DECODING = {"err_detect": "crccheck+explode", "max_pixels": str(_MAX_PIXELS)}
 _ODD = (MemoryError, OverflowError, UnicodeError, ValueError)
 """What else PyAV raises on damaged files."""
+_PICTURE_EACH = frozenset(
+    {"h264", "mpeg1video", "mpeg2video", "mpeg4", "msmpeg4v2", "msmpeg4v3", "wmv1", "wmv2", "mjpeg"}
+)
+"""Decoders that make a picture of each packet, unless it says that nothing has changed."""
+_UNCHANGED_BYTES = 24
 _JUMP_SECONDS = 10
 _ROUNDING_SECONDS = Fraction(1, 1000)
 
@@ -163,7 +168,8 @@ class _Clock:
         sent = [packet.dts for packet in packets]
         if not self.jumps or None in sent:
             return False
-        return not all(0 <= (b - a) * self.tick <= _JUMP_SECONDS for a, b in itertools.pairwise(sent))
+        pairs = zip(sent, sent[1:], packets[1:], strict=False)
+        return any(next_.is_keyframe and not 0 <= (b - a) * self.tick <= _JUMP_SECONDS for a, b, next_ in pairs)
 
     def showing(self, frames: Sequence[Any]) -> Showing:
         """For how long each is shown."""
@@ -244,14 +250,20 @@ class _Film:
         Raises:
             ValueError: It is damaged or cut off.
         """
+        self._check_index()
         seen: list[_Seen] = []
         kept: dict[int, Any] = {}
+        fields = False
         for frame in self._frames():
+            fields = fields or frame.interlaced_frame
             if len(seen) in wanted:
                 kept[len(seen)] = frame
             seen.append(_Seen(frame.pts, frame.dts, frame.duration))
         if not seen:
             raise ValueError("it has no frames")
+        # Two packets may hold the two fields of one picture.
+        if self._stream.codec_context.name in _PICTURE_EACH and not fields:
+            self._check_none_is_lost(seen)
         return seen, kept
 
     def cut_off(self, missing: str) -> str:
@@ -262,6 +274,34 @@ class _Film:
                 count += 1
         frames = f"{count} of {self._stated} frames" if self._stated > count else counted(count, "frame")
         return f"it is cut off after {frames}: {missing}"
+
+    def _check_index(self) -> None:
+        """Looks for frames that are not where the index of an AVI file says: the demuxer passes over their remains."""
+        if not self.clock.by_order:
+            return
+        found = {packet.pos for packet in self._packets}
+        # A place is that of the frame or of the eight bytes before it.
+        listed = [entry.pos for entry in getattr(self._stream, "index_entries", ()) if entry.size > _UNCHANGED_BYTES]
+        lost = [at for at in listed if at not in found and at + 8 not in found and at >= min(found) - 8]
+        # An index that fits nothing is not of this file.
+        if lost and 2 * len(lost) < len(listed):
+            raise ValueError(f"it is damaged: {counted(len(lost), 'frame')} of {len(listed)} cannot be found")
+
+    def _check_none_is_lost(self, seen: Sequence[_Seen]) -> None:
+        """Looks for packets that the decoder passed over without an error."""
+        due = [packet for packet in self._packets if packet.size > _UNCHANGED_BYTES and not packet.is_discard]
+        times, first = {frame.pts for frame in seen}, seen[0].pts
+        if first is None or self.clock.by_order or any(packet.pts is None for packet in due):
+            lost = due[-1:] if len(due) > len(seen) else []
+        else:
+            # Before the first picture that can be shown, some cannot.
+            due = [packet for packet in due if packet.pts > first]
+            lost = [packet for packet in due if packet.pts not in times] if len(due) >= len(seen) else []
+        if lost and self.clock.by_order:
+            count = counted(len(due) - len(seen), "frame")
+            raise ValueError(f"it is damaged: {count} of {len(due)} cannot be decoded")
+        if lost:
+            raise ValueError(self._damage(lost[0], "it cannot be decoded"))
 
     def _in_order(self) -> list[Any]:
         """The packets in the order in which their frames are shown."""

@@ -159,7 +159,24 @@ def _asf(content: bytes) -> int | None:
 def _transport(content: bytes) -> int | None:
     """MPEG transport streams: packets of one size."""
     start, size = next((s, n) for s, n in _TRANSPORT if all(content[s + n * k] == 0x47 for k in range(3)))
-    rest = (len(content)) % size
+    counters: dict[int, int] = {}
+    for at in range(start, len(content) - 3, size):
+        if content[at] != 0x47:
+            raise ValueError(f"it is damaged at its byte {at:,}: no packet begins there")
+        stream = int.from_bytes(content[at + 1 : at + 3]) & 0x1FFF
+        flags, counter = content[at + 3], content[at + 3] & 15
+        adaptation = content[at + 5] if flags & 0x20 and at + 5 < len(content) and content[at + 4] else 0
+        before = counters.get(stream)
+        # Counters start anew where a recording begins: with a table, or with a picture that needs no other.
+        body = at + 4 + (1 + content[at + 4] if flags & 0x20 else 0)
+        table = content[body : body + 3] != b"\0\0\1"
+        anew = adaptation & 0x80 or (content[at + 1] & 0x40 and (table or adaptation & 0x40))
+        if not flags & 0x10 or stream == 0x1FFF:
+            continue
+        if not (before is None or anew or counter in (before, (before + 1) & 15)):
+            raise ValueError(f"it is damaged before its byte {at:,}: packets are missing")
+        counters[stream] = counter
+    rest = len(content) % size
     return len(content) - rest + size if rest > start and content[-rest + start] == 0x47 else None
 
 
