@@ -154,7 +154,7 @@ def _sanity(found: list[dict[str, Any]], grids: dict[str, list[int]]) -> list[st
     ]
     if empty:
         shown = ", ".join(empty)
-        notes.append(f"Empty, since no channel of the last map supports the predicted class: {shown}.")
+        notes.append(f"Empty, since no cell of the last map supports the predicted class: {shown}.")
     if values:
         notes.append(
             "Sanity check (Adebayo et al., 2018): the mean rank correlation of these maps with those of the same "
