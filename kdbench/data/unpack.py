@@ -6,6 +6,7 @@ a list can lie. zipfile's own `extractall` mends bad names in silence and limits
 
 from __future__ import annotations
 
+import errno
 import shutil
 import stat
 import zipfile
@@ -58,6 +59,9 @@ def unpack(archive: Path, folder: Path, *, advance: Callable[[], None] = lambda:
     except _DAMAGED as error:
         raise DataError(f"{archive.name} is not a whole zip archive: {error}") from error
     except OSError as error:
+        # A list that names places before the file's beginning makes the seek fail, not a write.
+        if error.errno == errno.EINVAL and error.filename is None:
+            raise DataError(f"{archive.name} is not a whole zip archive: {error.strerror}") from error
         raise files.unwritable(error, folder, elsewhere=ELSEWHERE) from error
     return list(wanted)
 

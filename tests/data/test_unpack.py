@@ -145,3 +145,12 @@ def test_too_little_space_is_found_before(archive: Path, tmp_path: Path, monkeyp
     with pytest.raises(RunFailed, match=r"needs 2 MiB in .*, 0 MiB are free"):
         unpack(archive, tmp_path / "to")
     assert not (tmp_path / "to").exists()
+
+
+def test_a_list_that_points_before_the_beginning_is_damage_and_no_failed_write(tmp_path: Path):
+    path = tmp_path / "cut.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a/b.txt", "x" * 100)
+    path.write_bytes(path.read_bytes()[20:])
+    with pytest.raises(DataError, match=r"cut\.zip is not a whole zip archive"):
+        unpack(path, tmp_path / "out")
