@@ -179,6 +179,7 @@ def _predictions(runs: Sequence[StoredRun]) -> bytes:
 
     tables = []
     for run in runs:
+        run.file("predictions.parquet")
         held = run.predictions()
         logits = held[[f"logit_{k}" for k in range(sum(c.startswith("logit_") for c in held.columns))]].to_numpy()
         values = pa.array(np.ascontiguousarray(logits, dtype=np.float32).ravel())

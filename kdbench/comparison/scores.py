@@ -104,7 +104,7 @@ def _attempt(run: StoredRun) -> Tested | str:
 def _read(run: StoredRun) -> Tested:
     import pyarrow.parquet as pq
 
-    path = run.folder / "predictions.parquet"
+    path = run.file("predictions.parquet")
     try:
         # Four times as fast as a data frame; a comparison may read hundreds.
         with pq.ParquetFile(path) as file:

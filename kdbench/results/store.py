@@ -52,13 +52,14 @@ class StoredRun:
             name: Such as `predictions.parquet`.
 
         Raises:
-            DataError: It is not the file that `run.json` names by its hash: it is damaged, or of another run.
+            DataError: It is there, and is not the file that `run.json` names by its hash: it is damaged, or of
+                another run.
         """
         path = (self.place or self.folder) / name
-        recorded = self.result.get("files")
-        if isinstance(recorded, dict) and name in recorded and unlike(path.parent, {name: recorded[name]}):
+        recorded = (self.result.get("files") or {}).get(name)
+        if recorded is not None and path.is_file() and unlike(path.parent, {name: recorded}):
             raise DataError(
-                f"{path} is missing or is not the file that the run wrote, by its sha256",
+                f"{path.name} is not the file that the run wrote, by its sha256",
                 hint="Repeat the run's `kdbench run` command: it trains again what is damaged.",
             )
         return path
@@ -102,7 +103,7 @@ class StoredRun:
         """
         import pandas as pd
 
-        path = self.file("predictions.parquet")
+        path = (self.place or self.folder) / "predictions.parquet"
         try:
             return pd.read_parquet(path)
         except Exception as error:
