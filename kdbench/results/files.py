@@ -55,7 +55,7 @@ def read_json(path: Path) -> Any:
     """Reads a JSON file.
 
     Raises:
-        DataError: The file is missing, cannot be read, or is not strict JSON.
+        DataError: The file is missing, cannot be read, or is not JSON.
     """
     return _loads(_content(Path(path)), path, "JSON")
 
@@ -140,7 +140,7 @@ def read_jsonl(path: Path) -> list[Any]:
     """Reads JSON lines, without the torn last line of a killed writer; a missing file has none.
 
     Raises:
-        DataError: The file cannot be read, or a line before the last is not strict JSON.
+        DataError: The file cannot be read, or a line before the last is not JSON.
     """
     if not Path(path).exists():
         return []
@@ -245,13 +245,10 @@ def _content(path: Path) -> bytes:
 
 
 def _loads(data: bytes, path: Path, kind: str) -> Any:
-    def refuse(word: str) -> None:
-        raise ValueError(f"{word} is no number of JSON")
-
     try:
         if len(data) > MAX_JSON_BYTES:
             raise ValueError(f"it holds {len(data) >> 20} MiB, at most {MAX_JSON_BYTES >> 20} are read")
-        return json.loads(data, parse_constant=refuse)
+        return json.loads(data)
     except RecursionError:
         raise _broken(path, kind, ValueError("it is nested too deeply")) from None
     except ValueError as error:
