@@ -178,6 +178,8 @@ def _check(study: Study) -> None:
     ]
     if lacking:
         raise DataError(f"{study.run.folder / 'run.json'} lacks {', '.join(lacking)}", hint=AGAIN)
+    if damaged := _damaged(study.run):
+        raise DataError(f"{study.run.folder / 'run.json'} is damaged: {damaged}", hint=AGAIN)
     _ = study.scores
     for trial in study.chosen:
         study.row(trial)
@@ -185,6 +187,24 @@ def _check(study: Study) -> None:
         if study.against.folder.resolve() == study.run.folder.resolve():
             raise UsageError(f"{study.run.folder.name} is set against itself", hint="Name another run with --against.")
         study.other_scores()
+
+
+def _damaged(run: StoredRun) -> str | None:
+    """The first of the entries that an explanation reads which is not what a run writes there."""
+    recipe, teacher = run.result["recipe"], run.result.get("teacher")
+    metrics, conditions = run.metrics, run.conditions
+    sound = {
+        "recipe.data": isinstance(recipe.get("data"), dict),
+        "teacher": teacher is None or (isinstance(teacher, dict) and isinstance(teacher.get("folder"), str)),
+        "metrics.per_class_recall": isinstance(metrics["per_class_recall"], dict),
+        "metrics.accuracy": isinstance(metrics["accuracy"], int | float),
+        "metrics.macro_f1": isinstance(metrics["macro_f1"], int | float),
+        "metrics.n": isinstance(metrics["n"], int),
+        "conditions.test_modalities": isinstance(conditions["test_modalities"], list)
+        and all(isinstance(name, str) for name in conditions["test_modalities"]),
+        "dataset": isinstance(run.result["dataset"], str),
+    }
+    return next((f"its {name} is not what a run writes there" for name, right in sound.items() if not right), None)
 
 
 def _make(study: Study, part: Part, key: str) -> dict[str, Any]:

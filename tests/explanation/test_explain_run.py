@@ -364,3 +364,28 @@ def test_hostile_names_stay_text(tmp_path: Path) -> None:
     assert "<script" not in page
     assert 'onerror="' not in page
     assert page.count("&lt;script&gt;") >= 8
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("recipe", {"a": 1}),
+        ("teacher", "../../x"),
+        ("teacher", {}),
+        ("metrics", {"n": 5}),
+        ("conditions", {"part": []}),
+    ],
+)
+def test_a_damaged_entry_of_a_run_is_named(tmp_path: Path, key: str, value: object) -> None:
+    import json
+
+    import made_runs
+
+    from kdbench.errors import DataError
+    from kdbench.explanation.make import explain
+
+    folder = made_runs.make_run(tmp_path, "hinton")
+    path = folder / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"view": {"name": "depth"}} | {key: value}))
+    with pytest.raises(DataError, match=r"run\.json"):
+        explain(folder, only=["trials"])
