@@ -166,10 +166,14 @@ def _study(plan: Plan, storage: _Storage) -> optuna.Study:
 
 
 def slots(study: optuna.Study) -> list[FrozenTrial]:
-    """The trials that count, in order: without those that another took over, and those beyond the budget."""
+    """The trials that count: without those that another took over, and those beyond the budget.
+
+    They come in the order in which they were first begun, so that one that was killed and went on keeps its place.
+    """
     trials = study.get_trials(deepcopy=False)
     replaced = _replaced(trials)
-    return [trial for trial in trials if trial.number not in replaced and SURPLUS not in trial.user_attrs]
+    held = [trial for trial in trials if trial.number not in replaced and SURPLUS not in trial.user_attrs]
+    return sorted(held, key=origin)
 
 
 def _replaced(trials: list[FrozenTrial]) -> set[int]:
@@ -183,7 +187,8 @@ def is_replaced(study: optuna.Study, number: int) -> bool:
 
 def place(study: optuna.Study, number: int) -> int:
     """A trial's place among those that count."""
-    return sum(trial.number < number for trial in slots(study))
+    own = origin(study.get_trials(deepcopy=False)[number])
+    return sum(origin(trial) < own for trial in slots(study))
 
 
 def origin(trial: FrozenTrial) -> int:

@@ -36,6 +36,7 @@ from kdbench.setting import settle
 from kdbench.tuning.progress import Told
 from kdbench.tuning.report import rank
 from kdbench.tuning.searching import SearchResult
+from kdbench.tuning.studies import place, slots
 from kdbench.tuning.work import _said, _Worker
 
 TEACHER = ["teacher.train.epochs=8", "teacher.train.batch_size=8"]
@@ -323,6 +324,18 @@ def test_what_an_earlier_worker_said_is_not_taken_for_what_stopped_a_later_one(t
     )
     process.wait()
     assert _said(_Worker(process, 0, log, offset)).message == "worker 0 stopped: ImportError: of today"
+
+
+def test_a_trial_that_goes_on_later_keeps_its_place() -> None:
+    study = optuna.create_study(direction="maximize")
+    killed, other = study.ask(), study.ask()
+    study.tell(killed, state=optuna.trial.TrialState.FAIL)
+    study.tell(other, 0.5)
+    optuna.storages.RetryHeartbeatStaleTrialCallback()(study, study.get_trials()[killed.number])
+    again = study.ask()
+    assert [trial.number for trial in slots(study)] == [again.number, other.number] == [2, 1]
+    assert [place(study, number) for number in (again.number, other.number)] == [0, 1]
+    assert place(study, study.ask().number) == 2
 
 
 def test_the_time_that_is_left_is_shared_by_the_workers() -> None:
