@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import PurePosixPath, PureWindowsPath
 
 from kdbench.errors import DataError, shortened
+from kdbench.wording import counted
 
 LONGEST = 120
 _FORBIDDEN = '/\\:*?"<>|'
@@ -20,7 +21,7 @@ _FORMAT = re.compile(r"(0?[0-9]{1,2})?d?")
 def fault_of(name: str) -> str:
     """Why a name cannot be that of a file; empty where it can."""
     if not name or len(name.encode("utf-8", "replace")) > LONGEST:
-        return f"has {len(name)} characters, expected 1 to {LONGEST}"
+        return f"has {counted(len(name), 'character')}, expected 1 to {LONGEST}"
     if bad := next((each for each in name if each in _FORBIDDEN or not each.isprintable()), ""):
         return f"holds {bad!r}, which no file name may hold"
     if name[0] in ". " or name[-1] in ". ":
