@@ -16,7 +16,7 @@ from kdbench.results.files import is_sealed, unlike
 from kdbench.results.store import stored_run
 
 CHANGES = [*WORLD, "teacher.train.epochs=3", "teacher.train.batch_size=8", "student.train.epochs=2"]
-POINTS = 6
+POINTS = 3
 
 
 def command(root: Path, *more: str) -> list[str]:
