@@ -140,6 +140,12 @@ def _components(
     """Of each contrast the estimate at every seed `(C, R)`, the variance over units, and σ²_rest/(nR) in it."""
     runs, trials = values.shape[1:]
     x = (contrasts @ values.reshape(len(values), -1)).reshape(len(contrasts), runs, trials)
+    return _parts(x, subjects, scope)
+
+
+def _parts(x: np.ndarray, subjects: Subjects, scope: Scope) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The same of scores `(C, R, N)`."""
+    runs = x.shape[1]
     over_seeds = x.mean(axis=1)
     variance_of = _within_subjects if scope is Scope.THESE_SUBJECTS else _between_subjects
     mixed = variance_of(over_seeds, subjects)
@@ -163,7 +169,7 @@ def _pooled(values: np.ndarray, subjects: Subjects, scope: Scope, *, differences
     if differences and methods > 1:
         values = values - values.mean(axis=0)
         factor, df = 2 * methods / (methods - 1), (methods - 1) * (runs - 1)
-    by_seed, _, rest = _components(values, np.eye(methods), subjects, scope)
+    by_seed, _, rest = _parts(values, subjects, scope)
     return float(factor * (by_seed.var(axis=1, ddof=1) / runs - rest).mean()), df
 
 
