@@ -164,6 +164,9 @@ def obtain_teacher(setting: Setting, root: Path, *, fresh: bool) -> Teacher:
                 _forget(folder)
             make = _train_teacher if spec.weights is None else _leave_untrained
             record = make(setting, spec, network, folder)
+        else:
+            # A process that was killed after its last word may have left it.
+            _forget_checkpoint(folder)
         network.load_state_dict(read_safetensors(folder / WEIGHTS))
     if setting.cell.recipe.compile:
         network.compile()
