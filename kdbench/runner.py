@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import functools
 import json
 import shutil
 import time
@@ -16,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from kdbench.cell import environment
+from kdbench.data.blank import NOT_PREPARED
 from kdbench.earlier import before, tell_other_versions
 from kdbench.engine.device import fixed_threads
 from kdbench.engine.evaluate import Predictions, predict
@@ -123,7 +125,8 @@ def run(
     shown = is_interactive() if progress is None else progress
     if reporter is None and shown:
         reporter = LineReporter(console())
-    setting = settle(
+    settled = functools.partial(
+        settle,
         method,
         dataset,
         protocol=protocol,
@@ -136,9 +139,14 @@ def run(
         precision=precision,
         data_dir=data_dir,
         allow_broken=allow_broken,
-        reporter=reporter,
         shown=progress is not False,
     )
+    ahead = settled(look_ahead=True)
+    if ahead.cell.dataset.fingerprint == NOT_PREPARED:
+        # What cannot be built, such as a network whose weights are missing, shows before minutes of preparing.
+        with fixed_threads(ahead.cell.threads):
+            check_parts(ahead)
+    setting = settled(reporter=reporter)
     setting.name = name
     return run_setting(setting, runs_folder(out), fresh=fresh)
 

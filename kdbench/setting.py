@@ -190,10 +190,11 @@ def settle(
     allow_broken: bool = False,
     reporter: Reporter | None = None,
     shown: bool = True,
+    look_ahead: bool = False,
 ) -> Setting:
     """Resolves the recipe, opens the data and cuts the parts; trains nothing. Arguments as in `kdbench.run`.
 
-    Beside them, `shown` is whether the preparing of data shows its progress.
+    Beside them, `shown` is whether the preparing of data shows its progress, and `look_ahead` as in `cell_for`.
     """
     reporter = reporter or Reporter()
     preset = choose_preset(preset, device, reporter)
@@ -214,6 +215,7 @@ def settle(
         allow_broken=allow_broken,
         reporter=reporter,
         shown=shown,
+        look_ahead=look_ahead,
     )
     return Setting(cell, accelerator, reporter)
 

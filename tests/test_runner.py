@@ -360,3 +360,13 @@ def test_an_edited_rule_or_table_is_another_run(baseline: RunResult) -> None:
     assert dataclasses.replace(cell, label_vectors=moved).teacher_folder != cell.teacher_folder
     alone = settle("student_only", "motionsim", preset="smoke", overrides=WORLD, device="cpu").cell
     assert dataclasses.replace(alone, label_vectors=moved).folder == alone.folder == baseline.folder.name
+
+
+def test_a_network_that_cannot_be_built_shows_before_data_are_prepared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KDBENCH_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(UsageError, match="weights"):
+        tiny("student_only", tmp_path, f"student.encoder.weights={tmp_path / 'missing.safetensors'}")
+    assert not list(tmp_path.rglob("*.npy"))
+    assert not list(tmp_path.rglob("run.json"))

@@ -141,7 +141,9 @@ def test_the_card_has_35_alphabetical_classes_and_vectors_for_them():
 def test_missing_and_empty_sensor_files_are_counted_and_left_out_on_request(data: Path):
     base = data / "mmact"
     (base / "gyro_clip/subject1/scene1/session1/carrying_light.csv").unlink()
-    with pytest.raises(DataError, match=r"2 of the 36 trials of 'mmact' lack files \(2 in gyro_clip/\)"):
+    with pytest.raises(
+        DataError, match=r"2 of the 36 trials of 'mmact' lack files \(2 in gyro_clip/subject1/scene1/session1/\)"
+    ):
         opened(data, video=None)
     (base / "acc_watch_clip/subject17/scene2/session1/waving_hand.csv").write_text("\n")
     made = opened(data, video=None, allow_broken=True)
