@@ -56,6 +56,9 @@ def kill(arguments: Sequence[str], *, at: int, below: Path, log: Path, seconds: 
         True if it was killed, False if it ended before, with exit code 0.
     """
     code = _run(arguments, at, below, log, None, seconds)
+    if log_file := os.environ.get("KDBENCH_KILL_LOG"):
+        with Path(log_file).open("a") as file:
+            file.write(f"{arguments[0]}\n")
     assert code in (0, -signal.SIGKILL), f"exit code {code}: {log.read_text(errors='replace')[-2000:]}"
     return code == -signal.SIGKILL
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from fuzzing import fuzz
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kdbench import plain_yaml, resources
@@ -35,7 +36,7 @@ EDITS = st.lists(
     st.tuples(st.integers(0, 10**6), st.sampled_from(["set", "drop", "rename"]), ODD), min_size=1, max_size=3
 )
 JUNK = st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 40), st.binary(max_size=20)), min_size=1, max_size=5)
-FUZZ = settings(max_examples=40, deadline=3000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FUZZ = fuzz(40)
 
 
 @pytest.fixture(scope="module")

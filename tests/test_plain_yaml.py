@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from fuzzing import fuzz
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kdbench import plain_yaml, resources
@@ -145,13 +146,13 @@ PLAIN = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@fuzz(200)
 @given(PLAIN)
 def test_what_is_written_is_read_back(content: Any) -> None:
     assert plain_yaml.parse(plain_yaml.dump(content), "it") == content
 
 
-@settings(max_examples=300, deadline=None)
+@fuzz(300)
 @given(st.text(alphabet=" \n-:{}[],&*!|>'\"%@#?<ab01.eE_~\t", max_size=60))
 def test_nothing_but_plain_sentences_comes_out(text: str) -> None:
     with contextlib.suppress(UsageError):

@@ -15,7 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from fuzzing import fuzz
+from hypothesis import given
 from hypothesis import strategies as st
 from test_board_verify import forge
 
@@ -167,12 +168,7 @@ def test_a_reader_that_dies_or_hangs_costs_one_answer(honest: Path, monkeypatch:
     assert check(honest).problems == ()
 
 
-@settings(
-    max_examples=60,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@fuzz(60)
 @given(data=st.data())
 def test_whatever_a_byte_becomes_the_answer_is_a_named_problem(victim: Path, honest: Path, data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(["result.json", "predictions.parquet", "recipe.yaml", "environment.json"]))

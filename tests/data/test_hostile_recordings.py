@@ -8,15 +8,16 @@ from collections.abc import Callable
 import numpy as np
 import scipy.sparse
 from clips import clip
-from hypothesis import HealthCheck, given, settings
+from fuzzing import fuzz
+from hypothesis import given
 from hypothesis import strategies as st
 from mats import VALUES, big_endian, saved, saved_73, sparse_73
 
 from kdbench.data import mat_file, text_series, video_file
 from kdbench.data.timeline import centre_frames
 
-SLOWEST_SECONDS = 5
-LIMITS = settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+SLOWEST_SECONDS = 20
+LIMITS = fuzz(60)
 
 
 @st.composite
