@@ -15,7 +15,7 @@ from typing import Any
 
 from kdbench import methods, plain_yaml, resources
 from kdbench.errors import UsageError, shortened, unknown
-from kdbench.recipe import PRESETS, Recipe
+from kdbench.recipe import PRESETS, NetworkSpec, Recipe
 from kdbench.registry import registry
 from kdbench.validation import checked, found
 
@@ -137,8 +137,19 @@ def resolve(name_or_path: str, preset: str, overrides: Iterable[str] | Mapping[s
             f"the recipe '{merged['name']}' has no {phase}, so {_first_key(phase, changes[phase])} changes nothing",
             hint=keys_hint(name_or_path),
         )
+    _refuse_short(changes)
     merged = merge(merged, changes | {"name": merged["name"]})
     return checked(Recipe, merged, f"recipe '{merged['name']}'", hint=keys_hint(name_or_path))
+
+
+def _refuse_short(changes: Mapping[str, Any]) -> None:
+    """Keys of a network or names of losses where keys of a recipe are expected: tables write settings so."""
+    for key in changes:
+        if key in Recipe.model_fields:
+            continue
+        whole = f"student.{key}" if key in NetworkSpec.model_fields else f"student.losses.{key}"
+        if key in NetworkSpec.model_fields or key in registry("loss").names():
+            raise UsageError(f"unknown key '{key}'; did you mean {whole}?", hint=f"Write the whole key: --set {whole}…")
 
 
 def _presets(path: Path, settings: Mapping[str, Any]) -> Mapping[str, Any]:

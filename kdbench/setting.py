@@ -20,6 +20,7 @@ from kdbench.engine.device import build_accelerator, device_kind, fixed_threads,
 from kdbench.engine.loop import Pairing, Record
 from kdbench.engine.objective import Objective, declared_needs
 from kdbench.engine.progress import Reporter
+from kdbench.engine.term import check_parameters
 from kdbench.errors import UsageError
 from kdbench.network import Network, build_network
 from kdbench.plugins import provenance
@@ -248,6 +249,9 @@ def cell_for(
         reporter.message(f"--threads {threads} is not used: this run computes on a GPU")
     threads = threads_on(kind, threads)
     recipe = _recipe(method, preset, overrides, precision)
+    for phase, spec in (("teacher", recipe.teacher), ("student", recipe.student)):
+        for name, term in spec.losses.items() if spec is not None else ():
+            check_parameters(name, term.params, f"{phase}.losses.{name}")
     wants_video = sees_video(recipe)
     if wants_video and not load_card(dataset).views:
         raise _without_video(method, dataset)

@@ -228,3 +228,16 @@ def test_one_change_may_be_plain_text() -> None:
 def test_odd_keys_of_changes_are_named(key: Any) -> None:
     with pytest.raises(UsageError, match="cannot read the key"):
         resolve("hinton_raw", "smoke", {key: 1})
+
+
+@pytest.mark.parametrize(
+    ("change", "whole"),
+    [
+        ("st.weight=1", "student.losses.st"),
+        ("train.epochs=3", "student.train"),
+        ("losses.st.weight=1", "student.losses"),
+    ],
+)
+def test_a_setting_as_tables_write_it_is_answered_with_its_whole_key(change: str, whole: str) -> None:
+    with pytest.raises(UsageError, match=f"did you mean {whole}\\?"):
+        resolve("sgm_ft", "small", [change])

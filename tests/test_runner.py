@@ -370,3 +370,9 @@ def test_a_network_that_cannot_be_built_shows_before_data_are_prepared(
         tiny("student_only", tmp_path, f"student.encoder.weights={tmp_path / 'missing.safetensors'}")
     assert not list(tmp_path.rglob("*.npy"))
     assert not list(tmp_path.rglob("run.json"))
+
+
+def test_a_misspelt_parameter_of_a_loss_leaves_no_run(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"unknown parameter of student.losses.st 'wieght'; did you mean 'weight'\?"):
+        tiny("hinton_raw", tmp_path, "student.losses.st.wieght=1")
+    assert not list(tmp_path.iterdir())

@@ -25,21 +25,24 @@ from kdbench.board.trials import card_of
 from kdbench.board.verify import cell_of, differences, problems_of
 from kdbench.errors import DataError, KdbenchError, UsageError
 from kdbench.files import unwritable
+from kdbench.resources import runs_folder
 from kdbench.results.files import read_jsonl, write_bytes
-from kdbench.results.store import FINISHED, StoredRun, stored_run
+from kdbench.results.find import find_runs
+from kdbench.results.store import FINISHED, StoredRun
 from kdbench.validation import checked
-from kdbench.wording import counted
+from kdbench.wording import counted, inflected
 
 _LISTED = 4
 
 
-def add(runs: Sequence[Path], board: Path, *, by: str | None = None) -> Path:
+def add(runs: Sequence[Path | str], board: Path, *, by: str | None = None, root: Path | None = None) -> Path:
     """Writes a submission.
 
     Args:
-        runs: Folders of finished runs: one method, one set of conditions, the seeds 0 … N−1.
+        runs: Finished runs, as `find_runs` names them: one method, one set of conditions, the seeds 0 … N−1.
         board: The board; its folder is made where it is not there.
         by: Who submits it; nobody is named by default.
+        root: Folder of the runs, where names are looked up; by default `$KDBENCH_HOME`, else `./runs`.
 
     Returns:
         The submission's folder. The same runs give the same one. A Grad-CAM picture comes along where a run was
@@ -51,7 +54,8 @@ def add(runs: Sequence[Path], board: Path, *, by: str | None = None) -> Path:
             machine or user in what would be published, or a board that holds other results of the same cell.
         DataError: A run that cannot be read, or whose predictions do not prove its metrics.
     """
-    stored = sorted((stored_run(Path(folder)) for folder in runs), key=lambda run: run.seed)
+    found = {run.folder.resolve(): run for word in runs for run in find_runs(word, runs_folder(root))}
+    stored = sorted(found.values(), key=lambda run: run.seed)
     _check_alike(stored)
     files = _files(stored)
     content = _content(stored, files, by)
@@ -130,8 +134,9 @@ def _check_seeds(seeds: Sequence[int]) -> None:
     missing = [seed for seed in needed if seed not in seeds]
     if missing:
         raise UsageError(
-            f"seed {', '.join(map(str, missing))} is missing; all seeds from 0 on are needed, at least {MIN_SEEDS}",
-            hint=f"Run them: kdbench run … --seeds {len(needed)}",
+            f"{inflected(len(missing), 'seed')} {' and '.join(map(str, missing))} "
+            f"{inflected(len(missing), 'is', 'are')} missing; all seeds from 0 on are needed, at least {MIN_SEEDS}",
+            hint=f"Repeat the `kdbench run` command of these runs with --seeds {len(needed)}.",
         )
 
 

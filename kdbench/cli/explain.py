@@ -46,7 +46,7 @@ def explain(
     found = explain_run(
         run,
         against=against,
-        only=only or (),
+        only=[name for word in only or () for name in word.split(",")],
         trials=trials or (),
         draws=draws,
         dataset=dataset,

@@ -20,7 +20,9 @@ Site = Annotated[Path, typer.Option("--site", help="The site's folder.")]
 
 @app.command()
 def add(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of finished runs, one for each seed.")],
+    runs: Annotated[
+        list[str], typer.Argument(metavar="RUN...", help="Finished runs, one for each seed: folders, ids or a name.")
+    ],
     board: Annotated[
         Path | None,
         typer.Option(
@@ -30,6 +32,7 @@ def add(
     by: Annotated[
         str | None, typer.Option(metavar="NAME", help="Who submits it, shown on the board (default: nobody).")
     ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the runs (default: $KDBENCH_HOME or ./runs).")] = None,
 ) -> None:
     """Make a submission of finished runs: one method, one set of conditions, every seed from 0 on.
 
@@ -41,7 +44,7 @@ def add(
 
     place = board or Path("leaderboard")
     new = not place.is_dir()
-    folder = submit(runs, place, by=by)
+    folder = submit(runs, place, by=by, root=out)
     typer.echo(f"{folder}")
     if new:
         typer.echo(f"{place.absolute()} is a new board. See it: kdbench leaderboard build --board {place}", err=True)

@@ -202,8 +202,18 @@ def _projector(student: Widths, teacher: Widths, field: str) -> nn.Module:
     return Projector(ours, theirs)
 
 
-def _build(component: Any, name: str, params: dict[str, Any], context: Context, where: str) -> Any:
-    """A module instance, or the function with its parameters bound."""
+def check_parameters(name: str, params: Mapping[str, Any], where: str) -> None:
+    """Checks the parameters that a recipe gives a loss by their names, before anything is built.
+
+    Args:
+        name: Registered name of the loss.
+        params: The parameters.
+        where: Key of the recipe that they stand under, for messages.
+
+    Raises:
+        UsageError: No such loss, an unknown parameter (with the near misses), or one that is missing.
+    """
+    component = registry("loss").get(name)
     is_class = inspect.isclass(component)
     given = {"self", "context"} if is_class else {"student", "teacher", "batch"}
     signature = inspect.signature(component.__init__ if is_class else component).parameters
@@ -221,9 +231,16 @@ def _build(component: Any, name: str, params: dict[str, Any], context: Context, 
         raise UsageError(
             f"{where} needs {' and '.join(missing)}, which has no default", hint=f"Set it: --set {where}.{missing[0]}=…"
         )
+
+
+def _build(component: Any, name: str, params: dict[str, Any], context: Context, where: str) -> Any:
+    """A module instance, or the function with its parameters bound."""
+    check_parameters(name, params, where)
+    is_class = inspect.isclass(component)
     if not is_class:
         return functools.partial(component, **params) if params else component
-    extra = {"context": context} if "context" in signature else {}
+    takes = inspect.signature(component.__init__).parameters
+    extra = {"context": context} if "context" in takes else {}
     try:
         return component(**params, **extra)
     except (TypeError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""One run by its folder, or by the beginning of its name."""
+"""Runs by what a user calls them: a folder, its name or the id at its end, a name given, or the beginning of these."""
 
 from __future__ import annotations
 
@@ -7,31 +7,78 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from kdbench.errors import UsageError
-from kdbench.results.store import FINISHED, StoredRun, stored_run
+from kdbench.results.store import FINISHED, RESULT, StoredRun, stored_run, stored_runs
 from kdbench.wording import counted
 
 _SHOWN = 8
+_MORE = "Write more of one, or its id: kdbench runs list"
 
 
 def find_run(name: str | Path, root: Path) -> StoredRun:
     """The finished run that a user names.
 
     Args:
-        name: Its folder, or a beginning of the folder's name that no other run has.
+        name: As for `find_runs`.
         root: Folder of the runs, where names are looked up.
 
     Raises:
         UsageError: No run, several runs, or one that is not finished.
         DataError: Its `run.json` is broken or of another version.
     """
-    folder = Path(name) if (Path(name) / "run.json").is_file() else _by_beginning(str(name), root)
-    run = stored_run(folder)
+    found = find_runs(name, root)
+    if len(found) > 1:
+        listed = _listed([run.folder.name for run in found])
+        raise UsageError(f"{counted(len(found), 'run')} in {root} are meant by '{name}':\n{listed}", hint=_MORE)
+    run = found[0]
     if run.status != FINISHED:
         raise UsageError(
             f"the run {run.folder.name} is not finished: its status is '{run.status}'",
             hint="Repeat its `kdbench run` command; it goes on where it stopped.",
         )
     return run
+
+
+def find_runs(name: str | Path, root: Path) -> list[StoredRun]:
+    """The runs of any state that a user names, such as all seeds of one name.
+
+    Args:
+        name: A run's folder; or the folder's name, the id at its end, the name that it was given, its method, a pattern
+            of one of these, or the beginning of a folder's name or id.
+        root: Folder of the runs, where names are looked up.
+
+    Raises:
+        UsageError: No such run.
+        DataError: The `run.json` of the folder that is named is broken or of another version.
+    """
+    word, root = str(name), Path(root)
+    for folder in (Path(name), root / word):
+        if (folder / RESULT).is_file():
+            return [stored_run(folder)]
+    if Path(name).is_dir() and Path(name).name != word:
+        raise UsageError(
+            f"{name} is not the folder of a run: it holds no run.json", hint=f"See what is there: ls {name}"
+        )
+    runs, _ = stored_runs(root)
+    if not runs:
+        raise UsageError(
+            f"there is no run '{name}': {root} holds none",
+            hint="Name a run's folder, or the folder of the runs with --out FOLDER.",
+        )
+    found = [run for run in runs if matches(run, word)]
+    found = found or [run for run in runs if run.folder.name.startswith(word) or id_of(run).startswith(word)]
+    if found:
+        return found
+    names = [run.folder.name for run in runs]
+    near = difflib.get_close_matches(word, [*names, *filter(None, (run.label for run in runs))], n=3, cutoff=0.5)
+    meant = f"; did you mean\n{_listed(near)}" if near else f". There are {len(names)}:\n{_listed(names)}"
+    raise UsageError(
+        f"no run in {root} is called '{name}'{meant}", hint=f"See them all: kdbench runs list --out {root}"
+    )
+
+
+def id_of(run: StoredRun) -> str:
+    """The id at the end of a run's folder name."""
+    return run.folder.name.rpartition("-")[2]
 
 
 def matches(run: StoredRun, pattern: str) -> bool:
@@ -41,33 +88,8 @@ def matches(run: StoredRun, pattern: str) -> bool:
         run: A run of any state.
         pattern: A name, in which `*`, `?` and `[…]` stand for any signs, one sign, and one of several.
     """
-    names = (run.folder.name, run.folder.name.rpartition("-")[2], run.label, run.method)
+    names = (run.folder.name, id_of(run), run.label, run.method)
     return pattern in names or any(fnmatchcase(name, pattern) for name in names)
-
-
-def _by_beginning(name: str, root: Path) -> Path:
-    if Path(name).is_dir() and Path(name).name != name:
-        raise UsageError(
-            f"{name} is not the folder of a run: it holds no run.json", hint=f"See what is there: ls {name}"
-        )
-    names = [path.parent.name for path in sorted(Path(root).glob("*/run.json"))]
-    if not names:
-        raise UsageError(
-            f"there is no run '{name}': {root} holds none",
-            hint="Name a run's folder, or the folder of the runs with --out FOLDER.",
-        )
-    if name in names:
-        return Path(root) / name
-    found = [each for each in names if each.startswith(name)]
-    if len(found) == 1:
-        return Path(root) / found[0]
-    if found:
-        raise UsageError(
-            f"{counted(len(found), 'run')} in {root} begin with '{name}':\n{_listed(found)}", hint="Write more of it."
-        )
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    meant = f"; did you mean\n{_listed(near)}" if near else f". There are {len(names)}:\n{_listed(names)}"
-    raise UsageError(f"no run in {root} begins with '{name}'{meant}", hint="See them all: ls " + str(root))
 
 
 def _listed(names: list[str]) -> str:

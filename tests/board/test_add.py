@@ -47,7 +47,7 @@ def test_the_same_runs_give_the_same_submission(tmp_path: Path, board: Path) -> 
         ({"status": "interrupted"}, "is interrupted, expected a finished run"),
         ({"conditions": {"part": "validation"}}, "reports the validation part"),
         ({"conditions": {"selection": "best-test"}}, "chose its epoch by 'best-test'"),
-        ({"excluded": {"a1_s2_t1": "cut off"}}, "left out 1 broken recordings"),
+        ({"excluded": {"a1_s2_t1": "cut off"}}, "left out 1 broken recording;"),
         ({"recipe": {"summary": "mine: /home/me/notes.txt"}}, "unlike recipe"),
     ],
 )

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from kdbench.errors import DataError, UsageError
-from kdbench.results.find import find_run
+from kdbench.results.find import find_run, find_runs
 
 RECORD: dict[str, Any] = {
     "schema_version": 1,
@@ -25,7 +25,7 @@ RECORD: dict[str, Any] = {
 }
 
 
-def made(root: Path, name: str, **changes: Any) -> Path:
+def made(root: Path, name: str, /, **changes: Any) -> Path:
     folder = root / name
     folder.mkdir(parents=True)
     (folder / "run.json").write_text(json.dumps(RECORD | changes))
@@ -102,3 +102,16 @@ def test_a_broken_run_names_its_file(root: Path, text: str, said: str) -> None:
     with pytest.raises(DataError, match=said) as caught:
         find_run("broken", root)
     assert str(folder / "run.json") in str(caught.value)
+
+
+def test_a_run_is_known_by_its_id_and_by_the_name_it_was_given(root: Path) -> None:
+    made(root, "sp-motionsim-s0-dd01", name="mine", method="sp")
+    made(root, "sp-motionsim-s1-ee01", name="mine", method="sp", seed=1)
+    assert find_run("dd01", root).folder.name == "sp-motionsim-s0-dd01"
+    assert find_run("ee", root).folder.name == "sp-motionsim-s1-ee01"
+    assert [run.seed for run in find_runs("mine", root)] == [0, 1]
+    assert [run.seed for run in find_runs("m?ne", root)] == [0, 1]
+    with pytest.raises(UsageError, match=r"2 runs in .* are meant by 'mine'"):
+        find_run("mine", root)
+    with pytest.raises(UsageError, match=r"did you mean\n  mine"):
+        find_run("mime", root)
