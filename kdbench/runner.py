@@ -325,8 +325,10 @@ class Run:
                 teacher = obtain_teacher(setting, self.root / "teachers", fresh=self.fresh)
             if recipe.student is not None:
                 student = train_student(setting, recipe.student, teacher, self.folder)
+            setting.reporter.message("evaluating")
             predictions = self._evaluate(teacher, student)
         self._result(teacher, student, predictions, memory.peak_bytes)
+        setting.reporter.message("writing pictures and the result")
         self._files(teacher, student, predictions)
         written = ("predictions.parquet", "metrics.jsonl", "student.safetensors", "losses.safetensors")
         self.result["files"] = hashes(self.folder, [name for name in written if (self.folder / name).is_file()])

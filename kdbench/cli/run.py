@@ -160,14 +160,22 @@ def run(
 def show(result: RunResult, console: Console) -> None:
     """Prints one run: its numbers, the conditions they hold under, its cost, and where it lies."""
     from rich.table import Table
+    from rich.text import Text
 
     from kdbench.engine.progress import duration
     from kdbench.results.gain import alone_for, gain_now
+    from kdbench.results.overview import differing, is_oracle, settings_text, shipped
 
     record, metrics = result.result, result.metrics
+    title = ", ".join(str(record[key]) for key in ("method", "dataset", "protocol", "preset"))
+    title += f", seed {record['seed']}" + " (oracle)" * is_oracle(record["recipe"])
+    if record.get("name"):
+        title = f"{record['name']}: {title}"
+    base = shipped(record["method"], record["preset"])
+    if base is not None and (settings := settings_text(dict(differing(record["recipe"], base)))):
+        title += f"\n[{settings}]"
     table = Table(
-        title=", ".join(str(record[key]) for key in ("method", "dataset", "protocol", "preset"))
-        + f", seed {record['seed']}",
+        title=Text(title),
         show_header=True,
         title_justify="left",
     )

@@ -30,6 +30,8 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="List, show a
 FORMATS = ("text", "json", "csv")
 _ALIKE = ("dataset", "protocol", "preset")
 _RIGHT = ("seed", "accuracy", "size")
+_GOING = ("size", "age")
+"""Columns that a narrow terminal goes without, in this order."""
 _STYLES = {"finished": "", "running": "cyan", "interrupted": "yellow", "failed": "bold red", "damaged": "bold red"}
 Out = Annotated[Path | None, typer.Option(help="Folder of the runs; $KDBENCH_HOME or ./runs by default.")]
 
@@ -214,12 +216,19 @@ def _show_table(rows: Sequence[RunRow], own: Sequence[str], shared: Mapping[str,
         **{"data set" if key == "dataset" else key: [str(getattr(row, key)) for row in rows] for key in own},
         "seed": [str(row.seed) for row in rows],
         "status": [row.status for row in rows],
-        "accuracy": ["" if row.accuracy is None else f"{100 * row.accuracy:.2f}" for row in rows],
+        "accuracy": [
+            "" if row.accuracy is None else f"{'(oracle) ' * row.is_oracle}{100 * row.accuracy:.2f}" for row in rows
+        ],
         "age": [_age(now - row.made) for row in rows],
         "size": [decimal(row.size_bytes) for row in rows],
     }
     held = {title: list(map(printable, cells)) for title, cells in columns.items() if any(cells)}
     widths = {title: max(map(len, (title, *cells))) for title, cells in held.items()}
+
+    if console.is_terminal:
+        for title in _GOING:
+            if sum(widths[key] + 2 for key in held) - 2 > console.width and title in held:
+                del held[title]
 
     def line(cells: Mapping[str, str]) -> str:
         padded = (cells[key].rjust(widths[key]) if key in _RIGHT else cells[key].ljust(widths[key]) for key in held)

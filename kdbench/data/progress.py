@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import textwrap
 import time
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 QUARTERS = 4
+WIDEST_BAR, SHORT_BAR = 40, 4
 EVERY_SECONDS = 10
 """Between two lines about a file that arrives, where there is no terminal."""
 
@@ -26,9 +32,9 @@ def progress(title: str, total: int, *, shown: bool) -> Iterator[Callable[[], No
     if not shown or total == 0:
         yield lambda: None
         return
-    from kdbench.terminal import SafeConsole as Console
+    from kdbench.terminal import SafeConsole
 
-    console = Console(stderr=True)
+    console = SafeConsole(stderr=True)
     if console.is_terminal:
         yield from _bar(console, title, total)
         return
@@ -63,13 +69,14 @@ def byte_progress(title: str, total: int | None, *, shown: bool) -> Iterator[Cal
         return
     from rich import progress as rich
 
-    from kdbench.terminal import SafeConsole as Console
+    from kdbench.terminal import SafeConsole
 
-    console = Console(stderr=True)
+    console = SafeConsole(stderr=True)
     if console.is_terminal:
+        title, width = fitted(title, console.width - len("1023.9/1023.9 MiB 999.9 MB/s 00:00:00   "))
         columns = (
             rich.TextColumn("{task.description}"),
-            rich.BarColumn(),
+            *([rich.BarColumn(bar_width=width)] if width else []),
             rich.DownloadColumn(binary_units=True),
             rich.TransferSpeedColumn(),
             rich.TimeRemainingColumn(),
@@ -90,18 +97,34 @@ def byte_progress(title: str, total: int | None, *, shown: bool) -> Iterator[Cal
     yield at
 
 
-def _bar(console: object, title: str, total: int) -> Iterator[Callable[[], None]]:
+def fitted(title: str, room: int) -> tuple[str, int]:
+    """A title and the width of its bar where both have some room: first the bar is smaller, then the title shorter.
+
+    Args:
+        title: What is done; what stands in brackets at its end may go.
+        room: Characters for both and the space between them.
+    """
+    if len(title) + 1 + SHORT_BAR > room:
+        title = title.partition(" (")[0]
+    if len(title) + 1 + SHORT_BAR > room:
+        title = textwrap.shorten(title, max(4, room), placeholder=" …")
+    width = min(WIDEST_BAR, room - len(title) - 1)
+    return title, width if width >= SHORT_BAR else 0
+
+
+def _bar(console: Console, title: str, total: int) -> Iterator[Callable[[], None]]:
     from rich import progress as rich
 
+    title, width = fitted(title, console.width - 2 * len(str(total)) - len("/ 00:00:00 left 00:00:00    "))
     columns = (
         rich.TextColumn("{task.description}"),
-        rich.BarColumn(),
+        *([rich.BarColumn(bar_width=width)] if width else []),
         rich.MofNCompleteColumn(),
         rich.TimeElapsedColumn(),
         rich.TextColumn("left"),
         rich.TimeRemainingColumn(),
     )
-    with rich.Progress(*columns, console=console) as bar:  # type: ignore[arg-type]
+    with rich.Progress(*columns, console=console) as bar:
         task = bar.add_task(title, total=total)
         yield lambda: bar.advance(task)
 
@@ -109,6 +132,6 @@ def _bar(console: object, title: str, total: int) -> Iterator[Callable[[], None]
 def note(text: str, *, shown: bool) -> None:
     """Prints one line for the user, on the error stream."""
     if shown:
-        from kdbench.terminal import SafeConsole as Console
+        from kdbench.terminal import SafeConsole
 
-        Console(stderr=True).print(text, highlight=False, markup=False, soft_wrap=True)
+        SafeConsole(stderr=True).print(text, highlight=False, markup=False, soft_wrap=True)

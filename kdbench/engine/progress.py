@@ -5,12 +5,18 @@ from __future__ import annotations
 import builtins
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
+from rich.progress_bar import ProgressBar
+from rich.text import Text
 
 from kdbench.wording import counted
+
+WIDEST_BAR, SHORT_BAR = 24, 8
+_DOT = " · "
 
 
 class Reporter:
@@ -103,15 +109,48 @@ class LineReporter(Reporter):
             self.message(f"{describe(record, self._epochs)} · {self._clock.time_left} left")
 
 
+def fitted(needed: Sequence[str], wished: Sequence[str], width: int) -> str:
+    """What is needed, then of what is wished as much as there is room for, each whole.
+
+    Args:
+        needed: Always there.
+        wished: The more important first; the first that has no room ends it.
+        width: The room, in characters.
+    """
+    held = list(needed)
+    for text in wished:
+        if len(_DOT.join([*held, text])) > width:
+            break
+        held.append(text)
+    return _DOT.join(held)
+
+
+class _Bar(ProgressColumn):
+    """A bar that takes the room which the words leave, up to `WIDEST_BAR`."""
+
+    def __init__(self, reporter: BarReporter) -> None:
+        self._reporter = reporter
+        super().__init__()
+
+    def render(self, task: Task) -> ProgressBar | Text:
+        """The bar; nothing where there is no room."""
+        # Once for both columns: the clock goes on between them.
+        said = task.fields["said"] = self._reporter.info(task)
+        width = min(WIDEST_BAR, self._reporter.room(task) - len(said))
+        if width < 1:
+            return Text()
+        return ProgressBar(total=task.total, completed=task.completed, width=width)
+
+
 class BarReporter(Reporter):
-    """A bar over the steps of a phase, with the last epoch's terms beside it."""
+    """A bar over the steps of a phase, with the last epoch's accuracy, and its terms where they have room."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._progress: Progress | None = None
         self._epochs = 0
         self._clock = _Clock(1, 0, 1)
-        self._latest = ""
+        self._latest: dict[str, Any] | None = None
 
     def message(self, text: str) -> None:
         """Prints the line above the bar."""
@@ -124,32 +163,46 @@ class BarReporter(Reporter):
     def start_phase(self, phase: str, *, epochs: int, steps: int, done: int, trials: int) -> None:
         """Opens the bar."""
         self._epochs, self._clock = epochs, _Clock(epochs, done, trials)
-        self._latest = ""
+        self._latest = None
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[info]}"),
+            _Bar(self),
+            TextColumn("{task.fields[said]}", markup=False),
             console=self._console,
             transient=False,
         )
         self._progress.start()
         self._phase = phase
-        self._task = self._progress.add_task("", total=epochs * steps, completed=done * steps, info="")
+        self._task = self._progress.add_task("", total=epochs * steps, completed=done * steps, said="")
         self._show_epoch(done + 1)
 
     def step(self, count: int) -> None:
         """Moves the bar."""
         self._clock.add(count)
         if self._progress is not None:
-            info = f"{self._clock.rate:.0f} trials/s · {self._clock.time_left} left{self._latest}"
-            self._progress.update(self._task, advance=1, info=info)
+            self._progress.update(self._task, advance=1)
 
     def end_epoch(self, record: dict[str, Any]) -> None:
         """Shows the epoch's terms beside the bar."""
-        self._latest = f" · {describe(record, self._epochs, short=True)}"
+        self._latest = record
         self._show_epoch(record["epoch"] + 1)
+
+    def room(self, task: Task) -> int:
+        """Characters for the bar and the words: the spinner, the epoch and the spaces between them have theirs."""
+        return self._console.width - 4 - len(task.description)
+
+    def info(self, task: Task) -> str:
+        """The words beside the bar, with room for a short bar."""
+        needed, wished = [f"{self._clock.time_left} left"], []
+        if self._latest is not None:
+            train, *others = _accuracies(self._latest)
+            needed.append(train)
+            wished += others
+        wished.append(f"{self._clock.rate:.0f} trials/s")
+        if self._latest is not None:
+            wished += _terms(self._latest)
+        return fitted(needed, wished, self.room(task) - SHORT_BAR)
 
     def _show_epoch(self, epoch: int) -> None:
         if self._progress is not None:
@@ -162,18 +215,31 @@ class BarReporter(Reporter):
             self._progress = None
 
 
-def describe(record: dict[str, Any], epochs: int, *, short: bool = False) -> str:
+def describe(record: dict[str, Any], epochs: int) -> str:
     """One line on an epoch: its terms, accuracy, and rate."""
+    return _DOT.join(
+        [
+            f"{record['phase']} {record['epoch']}/{epochs}",
+            " ".join(_terms(record)),
+            *_accuracies(record),
+            f"{record['samples_per_second']:.0f} trials/s",
+        ]
+    )
+
+
+def _terms(record: dict[str, Any]) -> list[str]:
     # A term of weight 0 that is not finite has no value.
-    terms = " ".join(f"{name} {'–' if value is None else f'{value:.3g}'}" for name, value in record["terms"].items())
-    text = f"{terms} · train {100 * record['accuracy']:.1f} %"
+    return [f"{name} {'–' if value is None else f'{value:.3g}'}" for name, value in record["terms"].items()]
+
+
+def _accuracies(record: dict[str, Any]) -> list[str]:
+    """Accuracy on the training part, then on those parts that were tried."""
+    held = [f"train {100 * record['accuracy']:.1f} %"]
     if record["validation"]:
-        text += f" · validation {100 * record['validation']['accuracy']:.1f} %"
+        held.append(f"validation {100 * record['validation']['accuracy']:.1f} %")
     if record.get("test"):
-        text += f" · test (oracle) {100 * record['test']['accuracy']:.1f} %"
-    if short:
-        return text
-    return f"{record['phase']} {record['epoch']}/{epochs} · {text} · {record['samples_per_second']:.0f} trials/s"
+        held.append(f"test (oracle) {100 * record['test']['accuracy']:.1f} %")
+    return held
 
 
 def duration(seconds: float) -> str:

@@ -113,6 +113,9 @@ class LiveView(LineView):
         super().__init__(console, plan, jobs)
         from rich.live import Live
 
+        cells = [each.cell for each in plan.cells]
+        self._several_datasets = len({cell.dataset.card.name for cell in cells}) > 1
+        self._several_protocols = len({cell.protocol for cell in cells}) > 1
         self._live = Live(console=console, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> Self:
@@ -143,9 +146,16 @@ class LiveView(LineView):
         # What the log says takes the room that is left.
         table.add_column(no_wrap=True, ratio=1, style="dim")
         for each in running:
-            table.add_row(Text(each.planned.label), duration(each.seconds), Text(_last(each.job.said())))
+            table.add_row(Text(self._short(each.planned)), duration(each.seconds), Text(_last(each.job.said())))
         summary = f"{self._ended} of {self._total} ended, {len(running)} running, {pending} waiting · {self._clock()}"
         return Group(table, Text(summary, style="bold"))
+
+    def _short(self, planned: PlannedCell) -> str:
+        """Method and seed; data set and protocol only where the grid has several."""
+        cell = planned.cell
+        parts = [planned.name or cell.method]
+        parts += [cell.dataset.card.name] * self._several_datasets + [cell.protocol] * self._several_protocols
+        return " · ".join([*parts, f"seed {cell.seed}"])
 
 
 def view_for(console: Console, plan: Plan, jobs: int) -> View:
@@ -259,4 +269,7 @@ def _spread(cells: Iterable[PlannedCell]) -> str:
 
 def _last(text: str) -> str:
     lines = [line for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "starting"
+    if not lines:
+        return "starting"
+    # The folder is the last line of a run, whose copy in MLflow may still be written.
+    return "writing the result" if lines[-1].startswith("folder:") else lines[-1]

@@ -37,9 +37,10 @@ class RunRow:
         seed: The seed; None for a run whose `run.json` cannot be read.
         status: One of `STATUSES`.
         accuracy: Of the reported network; None unless it is finished.
-        made: When it was last written.
+        made: When it ended, or was last written.
         size_bytes: What its folder takes, its teacher apart.
         message: Why it failed, or what is damaged.
+        is_oracle: Whether the test part chose the epoch that is reported on it.
     """
 
     folder: Path
@@ -56,6 +57,7 @@ class RunRow:
     made: datetime.datetime
     size_bytes: int
     message: str
+    is_oracle: bool = False
 
     def plain(self) -> dict[str, Any]:
         """As plain data, for JSON and CSV."""
@@ -99,6 +101,12 @@ def is_meant(row: RunRow, pattern: str) -> bool:
     return any(name == pattern or fnmatchcase(name, pattern) for name in names_of(row))
 
 
+def is_oracle(recipe: Mapping[str, Any]) -> bool:
+    """Whether a recipe, as `run.json` holds it, lets the test part choose the epoch that is reported on it."""
+    selection = recipe.get("selection")
+    return isinstance(selection, Mapping) and selection.get("rule") == "best-test"
+
+
 def differing(recipe: Mapping[str, Any], base: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Settings that a recipe has otherwise than another one, by dotted key; None for one that it lacks."""
     for key in dict.fromkeys([*recipe, *base]):
@@ -129,7 +137,20 @@ def bytes_of(folder: Path) -> int:
 def _word(key: str, value: Any) -> str:
     if value is None:
         return f"no {short(key)}"
-    return f"{short(key)}={f'{value:g}' if isinstance(value, float) else value}"
+    return f"{short(key)}={value_text(value)}"
+
+
+def value_text(value: Any) -> str:
+    """A value as YAML would have it in a line: `0.5`, `{schedule: linear, start: 0}`, `[1, 2]`."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {value_text(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(value_text, value)) + "]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if value is None:
+        return "null"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _row(run: StoredRun) -> RunRow:
@@ -151,9 +172,10 @@ def _row(run: StoredRun) -> RunRow:
         seed=run.seed,
         status=status if known else DAMAGED,
         accuracy=float(accuracy) if status == "finished" and accuracy is not None else None,
-        made=_written(run.folder),
+        made=_ended(result) or _written(run.folder),
         size_bytes=bytes_of(run.folder),
         message=str(result.get("message") or "") if known else f"its status is '{status}'",
+        is_oracle=is_oracle(result["recipe"]),
     )
 
 
@@ -191,6 +213,15 @@ def _unnamed(root: Path) -> list[Path]:
 
 def _id(folder: Path) -> str:
     return folder.name.rpartition("-")[2]
+
+
+def _ended(result: Mapping[str, Any]) -> datetime.datetime | None:
+    """When a run ended, as it says itself: a new name writes its file again."""
+    try:
+        ended = datetime.datetime.fromisoformat(str(result.get("finished")))
+    except ValueError:
+        return None
+    return ended if ended.tzinfo else ended.replace(tzinfo=datetime.UTC)
 
 
 def _written(folder: Path) -> datetime.datetime:

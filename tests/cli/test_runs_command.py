@@ -16,6 +16,7 @@ from made_runs import make_run
 from kdbench.resolution import resolve
 from kdbench.results.files import read_json, write_json
 from kdbench.results.naming import rename
+from kdbench.results.overview import settings_text
 
 Command = Callable[..., Any]
 
@@ -102,9 +103,40 @@ def test_a_table_fits_a_narrow_terminal(kdbench: Command, root: Path, monkeypatc
     assert "teacher.train.epochs=3," in told
 
 
+def test_a_long_name_takes_the_room_of_size_and_age(
+    kdbench: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("TERM", "dumb")
+    oracle = recipe_of("rkd", "selection.rule=best-test")
+    make_run(tmp_path, "rkd", folder="rkd-u-s0-aaaa000000", change=oracle)
+    rename(tmp_path / "rkd-u-s0-aaaa000000", "a name of thirty-one characters")
+    lines = kdbench("runs", "list", "--out", str(tmp_path)).out.splitlines()
+    assert max(map(len, lines[1:-1])) <= 80
+    assert "(oracle) 87.50" in lines[2]
+    assert "size" not in lines[1]
+
+
+def test_an_age_outlives_a_new_name(kdbench: Command, root: Path) -> None:
+    folder = root / "rkd-u-s2-cccc000000"
+    write_json(folder / "run.json", {**read_json(folder / "run.json"), "finished": "2020-01-02T03:04:05+00:00"})
+    rename(folder, "another name")
+    told = json.loads(kdbench("runs", "list", "--out", str(root), "--format", "json", "--name", "another name").out)
+    assert told[0]["written"] == "2020-01-02T03:04:05+00:00"
+
+
+def test_a_schedule_is_said_as_yaml() -> None:
+    said = settings_text({"student.losses.st.weight": {"schedule": "linear", "start": 0.0, "end": 1.0}})
+    assert said == "st.weight={schedule: linear, start: 0, end: 1}"
+
+
 def test_shows_one_run_by_what_it_is_called(kdbench: Command, root: Path) -> None:
     for called in ("bbbb", "bbbb000000", "rkd-u-s1-bbbb000000", "rkd-u-s1", str(root / "rkd-u-s1-bbbb000000")):
         assert json.loads(kdbench("runs", "show", called, "--format", "json", "--out", str(root)).out)["seed"] == 1
+    whole = kdbench("runs", "show", "bbbb", "--out", str(root)).out
+    assert "st.weight=1" in whole.partition("accuracy")[0]
     failed = kdbench("runs", "show", "dddd", "--out", str(root)).out
     assert "failed: the loss became NaN" in failed
     assert "protocol: cross_subject" in failed

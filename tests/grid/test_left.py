@@ -96,6 +96,18 @@ def test_the_live_table_keeps_seed_and_time_where_a_log_line_is_long(tmp_path: P
         LiveView(console, made, jobs=1).drawn([SimpleNamespace(planned=made.cells[0], seconds=312.0, job=job)], 0)  # type: ignore[list-item]
     )
     line = console.file.getvalue().splitlines()[0]  # type: ignore[attr-defined]
-    assert "hinton_random_teacher_raw · motionsim · cross_subject · seed 0" in line
+    assert "hinton_random_teacher_raw · seed 0" in line
+    assert "warning: this is a control" in line
     assert "5 min 12 s" in line
     assert len(line) <= width
+
+
+def test_a_run_that_has_named_its_folder_is_still_writing(tmp_path: Path) -> None:
+    made = plan(tmp_path, "student_only")
+    console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
+    job = SimpleNamespace(said=lambda: "pictures: runs/a.png\nfolder:   runs/a\n")
+    console.print(
+        LiveView(console, made, jobs=1).drawn([SimpleNamespace(planned=made.cells[0], seconds=312.0, job=job)], 0)  # type: ignore[list-item]
+    )
+    line = console.file.getvalue().splitlines()[0]  # type: ignore[attr-defined]
+    assert line.rstrip().endswith("writing the result")
