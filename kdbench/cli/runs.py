@@ -32,6 +32,7 @@ _ALIKE = ("dataset", "protocol", "preset")
 _RIGHT = ("seed", "accuracy", "size")
 _GOING = ("size", "age")
 """Columns that a narrow terminal goes without, in this order."""
+_SHORTEST_NAME = 8
 _STYLES = {"finished": "", "running": "cyan", "interrupted": "yellow", "failed": "bold red", "damaged": "bold red"}
 Out = Annotated[Path | None, typer.Option(help="Folder of the runs; $KDBENCH_HOME or ./runs by default.")]
 
@@ -216,9 +217,7 @@ def _show_table(rows: Sequence[RunRow], own: Sequence[str], shared: Mapping[str,
         **{"data set" if key == "dataset" else key: [str(getattr(row, key)) for row in rows] for key in own},
         "seed": [str(row.seed) for row in rows],
         "status": [row.status for row in rows],
-        "accuracy": [
-            "" if row.accuracy is None else f"{'(oracle) ' * row.is_oracle}{100 * row.accuracy:.2f}" for row in rows
-        ],
+        "accuracy": [_accuracy(row) for row in rows],
         "age": [_age(now - row.made) for row in rows],
         "size": [decimal(row.size_bytes) for row in rows],
     }
@@ -229,6 +228,11 @@ def _show_table(rows: Sequence[RunRow], own: Sequence[str], shared: Mapping[str,
         for title in _GOING:
             if sum(widths[key] + 2 for key in held) - 2 > console.width and title in held:
                 del held[title]
+        over = sum(widths[key] + 2 for key in held) - 2 - console.width
+        if over > 0 and "name" in held:
+            # The id and the settings below tell runs apart, too.
+            widths["name"] = max(_SHORTEST_NAME, widths["name"] - over)
+            held["name"] = [textwrap.shorten(name, widths["name"], placeholder=" ...") for name in held["name"]]
 
     def line(cells: Mapping[str, str]) -> str:
         padded = (cells[key].rjust(widths[key]) if key in _RIGHT else cells[key].ljust(widths[key]) for key in held)
@@ -247,6 +251,10 @@ def _show_table(rows: Sequence[RunRow], own: Sequence[str], shared: Mapping[str,
                 f"[{printable(settings)}]", console.width, initial_indent=indent, subsequent_indent=f"{indent} "
             )
             say(console, "\n".join(wrapped), "dim")
+
+
+def _accuracy(row: RunRow) -> str:
+    return "" if row.accuracy is None else f"{'(oracle) ' * row.is_oracle}{100 * row.accuracy:.2f}"
 
 
 def _shared(rows: Sequence[RunRow]) -> dict[str, Any]:

@@ -115,6 +115,7 @@ def test_a_long_name_takes_the_room_of_size_and_age(
     rename(tmp_path / "rkd-u-s0-aaaa000000", "a name of thirty-one characters")
     lines = kdbench("runs", "list", "--out", str(tmp_path)).out.splitlines()
     assert max(map(len, lines[1:-1])) <= 80
+    assert "a name of thirty-one ..." in lines[2]
     assert "(oracle) 87.50" in lines[2]
     assert "size" not in lines[1]
 
@@ -135,8 +136,6 @@ def test_a_schedule_is_said_as_yaml() -> None:
 def test_shows_one_run_by_what_it_is_called(kdbench: Command, root: Path) -> None:
     for called in ("bbbb", "bbbb000000", "rkd-u-s1-bbbb000000", "rkd-u-s1", str(root / "rkd-u-s1-bbbb000000")):
         assert json.loads(kdbench("runs", "show", called, "--format", "json", "--out", str(root)).out)["seed"] == 1
-    whole = kdbench("runs", "show", "bbbb", "--out", str(root)).out
-    assert "st.weight=1" in whole.partition("accuracy")[0]
     failed = kdbench("runs", "show", "dddd", "--out", str(root)).out
     assert "failed: the loss became NaN" in failed
     assert "protocol: cross_subject" in failed

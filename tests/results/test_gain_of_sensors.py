@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from kdbench.cli.run import show
+from kdbench.engine.progress import LineReporter
 from kdbench.runner import run
 
 
@@ -42,3 +43,25 @@ def test_the_gain_of_a_sensor_student(tmp_path: Path):
     assert taught["gain"]["accuracy"] == pytest.approx(taught["metrics"]["accuracy"] - alone["metrics"]["accuracy"])
     assert taught["metrics"]["accuracy"] == alone_missing["metrics"]["accuracy"]
     assert taught["cost"]["flops"] > 0
+
+
+def test_the_title_has_the_name_the_settings_and_whether_the_test_part_chose(tmp_path: Path):
+    said = io.StringIO()
+    result = run(
+        "hinton_sensor",
+        "basic_motions",
+        preset="smoke",
+        reporter=LineReporter(Console(file=said)),
+        out=tmp_path,
+        device="cpu",
+        name="[mine]",
+        overrides=["selection.rule=best-test", "student.train.epochs=1"],
+    )
+    text = io.StringIO()
+    show(result, Console(file=text, width=160))
+    title = text.getvalue().partition("accuracy")[0]
+    assert "[mine]: hinton_sensor, basic_motions" in title
+    assert "seed 0 (oracle)" in title
+    assert "selection.rule=best-test" in title
+    after = said.getvalue().rpartition("student 1/1")[2].splitlines()
+    assert after[1:3] == ["evaluating", "writing pictures and the result"]
