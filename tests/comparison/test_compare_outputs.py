@@ -198,6 +198,7 @@ def test_the_command_writes_a_format_and_saves(study: Path, tmp_path: Path) -> N
     done = CliRunner().invoke(app, [*arguments, "--save", str(tmp_path / "saved")])
     assert done.exit_code == 0
     assert [one["method"] for one in json.loads(done.stdout)["methods"]] == ["hinton", "student_only"]
+    assert f"writing figures to {tmp_path / 'saved'} ..." in done.stderr
     assert (tmp_path / "saved" / "comparison.html").is_file()
 
 
