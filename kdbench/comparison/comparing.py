@@ -155,7 +155,7 @@ def _table(
     try:
         return _built(group, cards[str(group.conditions["dataset"])], population, metric, way, family)
     except UsageError as error:
-        narrow = "Other tables can be had by --dataset, --protocol, --preset and --method."
+        narrow = "Leave out its runs to see the other tables: --runs, --exclude, --dataset, --protocol or --preset."
         hint = f"{error.hint} {narrow}" if error.hint else narrow
         raise UsageError(f"{group.title}: {error.message}", hint=hint) from error
 
