@@ -36,7 +36,7 @@ def test_a_search_prints_its_winner_and_the_next_command(
     again = kdbench(*given, "--seeds", "2")
     assert "going on: 1 of 1 trial is there already" in again.out
     (command,) = [line.partition(" ")[2] for line in again.out.splitlines() if line.startswith("next:")]
-    compared = kdbench(*shlex.split(command)[1:])
+    compared = kdbench(*shlex.split(command)[1:], "--show", "conditions")
     assert compared.code == 0, compared.err
     assert "searched, 1 trial" in compared.out
 
