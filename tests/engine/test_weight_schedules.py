@@ -88,7 +88,7 @@ def test_a_schedule_ends_at_the_number_that_it_replaces() -> None:
         ("={schedule: linear, to: .inf}", "student.losses.st.weight.to"),
         ("={schedule: constant, end: 0.5}", "constant takes no end"),
         ("=heavy", "student.losses.st.weight = 'heavy'"),
-        ("=null", "student.losses.st.weight = None"),
+        ("=null", "student.losses.st.weight = null"),
     ],
 )
 def test_a_wrong_schedule_is_answered(change: str, said: str) -> None:
