@@ -119,7 +119,7 @@ def test_the_trials_add_up_against_the_other_run(explained: Explanation, hinton:
     assert len(numbers["wrong"]) == round(n * (1 - hinton.metrics["accuracy"]))
     assert counts["both_right"] + counts["only_this"] == round(n * hinton.metrics["accuracy"])
     assert counts["both_right"] + counts["only_other"] == round(n * alone.metrics["accuracy"])
-    margins = [each["probability_of_predicted"] - each["probability_of_true"] for each in numbers["wrong"]]
+    margins = [each["probability_of_predicted"] for each in numbers["wrong"]]
     assert margins == sorted(margins, reverse=True)
     gains = [each["probability_of_true"] - each["probability_of_true_there"] for each in counts["improved"]]
     assert gains == sorted(gains, reverse=True)

@@ -56,7 +56,7 @@ def test_each_is_named_with_what_is_wrong(installed: Site) -> None:
     assert "is not decorated" in found["unmarked"]
     assert found["gone"].splitlines()[-1] == "ModuleNotFoundError: No module named 'no_such_kd'"
     assert f"there is no file {installed.folder / 'recipes_kd' / 'lost.yaml'}" in found["lost"]
-    assert "unknown recipe key 'studnet'; did you mean 'student'?" in found["wrong"]
+    assert "unknown key 'studnet'; did you mean 'student'?" in found["wrong"]
     assert f"there is no file {installed.folder / 'card.yaml'}" in found["cardless"]
 
 
