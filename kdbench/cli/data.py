@@ -164,8 +164,11 @@ def verify(name: Name, data_dir: DataDir = None) -> None:
         console.print(f"prepared {folder.name}: {'sound' if not wrong else 'damaged'}")
         problems += [f"{folder.name}: {line}" for line in wrong]
     if not report.sound:
+        # An error's message is cut where it grows too long; every file has to be named.
+        for problem in problems:
+            typer.echo(f"  {problem}", err=True)
         raise DataError(
-            f"{counted(len(problems), 'problem')} with '{card.name}':\n  " + "\n  ".join(problems),
+            f"{counted(len(problems), 'problem')} with '{card.name}', listed above",
             hint="Get those files again, or go on without their trials: --exclude-broken. "
             "Delete a damaged prepared folder; it is made anew.",
         )
