@@ -108,7 +108,6 @@ def rule(tmp_path: Path, **protocol: object) -> tuple[Card, pd.DataFrame]:
         ({"train": {"action": [1]}, "test": {"subject": [4]}}, "the train part has a single class"),
         ({"train": {"subject": [1]}, "test": {"action": [2]}}, "the test part has a single class"),
         ({"train": {"subject": [9]}, "test": {"subject": [1]}}, "the train part has no trials"),
-        ({"test": {"colour": [1]}}, "unknown column 'colour'"),
     ],
 )
 def test_a_rule_that_leaks_or_leaves_nothing_to_learn_is_refused(tmp_path: Path, protocol: dict, message: str):
