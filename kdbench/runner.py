@@ -213,7 +213,7 @@ class Run:
         self._write("running")
         try:
             if is_wanted():
-                self.setting.reporter.message(f"opening the copy in MLflow ({OFF}=off does without)")
+                self.setting.reporter.message(f"opening MLflow, which records the run too ({OFF}=off leaves it out)")
             self._track()
             return self._finish()
         except KeyboardInterrupt as error:

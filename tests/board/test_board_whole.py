@@ -65,12 +65,13 @@ def test_trained_runs_are_submitted_shown_and_trained_again(
 @pytest.mark.slow
 def test_a_second_training_that_comes_to_something_else_gives_no_tier(tmp_path: Path, board: Path) -> None:
     made = [tiny("student_only", tmp_path / "runs", seed=seed).folder for seed in range(3)]
-    # What was trained at other settings, submitted under these ones.
+    # What was trained at other settings, submitted under these ones, by somebody who mends the hashes too.
     other = tiny("student_only", tmp_path / "other", "student.train.lr=0.5", seed=1).folder
-    for name in ("predictions.parquet",):
-        (made[1] / name).write_bytes((other / name).read_bytes())
-    result = json.loads((made[1] / "run.json").read_text())
-    result["metrics"] = json.loads((other / "run.json").read_text())["metrics"]
+    name = "predictions.parquet"
+    (made[1] / name).write_bytes((other / name).read_bytes())
+    result, theirs = (json.loads((folder / "run.json").read_text()) for folder in (made[1], other))
+    result["metrics"] = theirs["metrics"]
+    result["files"][name] = theirs["files"][name]
     (made[1] / "run.json").write_text(json.dumps(result))
     assert kdbench("add", *made, "--board", board) == 0
     (folder,) = (path.parent for path in board.rglob("result.json"))

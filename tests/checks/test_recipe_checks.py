@@ -197,7 +197,7 @@ def no_gradient_at_all(student: Tensor, teacher: Tensor) -> Tensor:
     [
         ("student: {losses: {stt: {weight: 1}}}", "resolves_at_every_preset", "unknown loss 'stt'; did you mean"),
         ("presets: {paper: {student: {encoder: {name: swim}}}}", "resolves_at_every_preset", "unknown encoder 'swim'"),
-        ("studnt: {}", "loads", "unknown recipe key 'studnt'"),
+        ("studnt: {}", "loads", "unknown key 'studnt'; did you mean 'student'?"),
         ("student: {losses: {pskd: {weight: 1}}}", "needs_are_met", "'semantic'"),
         ("teacher: null", "needs_are_met", "compares with a teacher"),
         ("selection: {part: validation}", "selects_nothing_on_what_it_reports", "selection.part = validation"),

@@ -55,7 +55,7 @@ def test_a_card_by_its_path_is_named_by_its_path(own: tuple[Path, Path]) -> None
     assert [each[:2] for each in named] == [["data", "verify"], ["data", "prepare"]]
     assert all(str(card) in each and str(data) in each for each in named)
     assert "--exclude-broken" in named[1]
-    assert f"{TRIALS[0]}_depth.mat: missing" in str(CliRunner().invoke(app, named[0]).exception)
+    assert f"{TRIALS[0]}_depth.mat: missing" in CliRunner().invoke(app, named[0]).output
     with pytest.raises(UsageError, match="unknown protocol") as unknown:
         rule_of(load_card(card), "cross_subjct")
     assert commands(unknown.value) == [["describe", str(card)]]

@@ -26,6 +26,7 @@ from kdbench.explanation.make import Explanation
 from kdbench.explanation.page import write_page
 from kdbench.explanation.reopen import open_reported, open_setting, untrained
 from kdbench.explanation.style import heated
+from kdbench.files import sha256_of
 from kdbench.results.files import read_json, write_json
 from kdbench.results.store import stored_run
 from kdbench.runner import RunResult, run
@@ -259,6 +260,7 @@ def test_labels_that_are_not_those_of_the_data_are_refused(copied: Path) -> None
     logits = [f"logit_{k}" for k in range(4)]
     swapped[logits] = table[[logits[k - 1] for k in range(4)]].to_numpy()
     swapped.to_parquet(path)
+    changed(copied, lambda record: record["files"].update({path.name: sha256_of(path)}))
     with pytest.raises(DataError, match="has other labels than the data set"):
         kdbench.explain(copied, only=["gradcam"], device="cpu")
 
@@ -294,17 +296,24 @@ def test_a_run_is_not_set_against_itself(hinton: RunResult) -> None:
 
 
 def test_heat_is_the_only_colour_over_a_colour_picture() -> None:
-    picture = np.array([[[255, 0, 0], [0, 255, 0]]], np.uint8)
-    cold, hot = heated(picture, np.zeros((1, 2))), heated(picture, np.ones((1, 2)))
-    assert np.ptp(cold.astype(int), axis=-1).max() <= 3
-    assert np.ptp(hot.astype(int), axis=-1).min() > 60
+    picture = np.array([[[255, 0, 0], [0, 255, 0], [85, 85, 85]]], np.uint8)
+    cold, hot = heated(picture, np.zeros((1, 3))), heated(picture, np.ones((1, 3)))
+    # Red, green and grey of one brightness are shown alike: violet where cold, yellow where hot.
+    assert (cold == cold[0, 0]).all()
+    assert (hot == hot[0, 0]).all()
+    red, green, blue = cold[0, 0].astype(int)
+    assert green < red < blue
+    red, green, blue = hot[0, 0].astype(int)
+    assert blue + 60 < min(red, green)
 
 
 @pytest.mark.parametrize("name", ["tennis forehand", "a class with a name that is much longer than the others"])
 def test_the_names_of_the_rows_lie_inside_the_sheet(tmp_path: Path, name: str) -> None:
     clip = np.full((1, 4, 8, 8), 200, np.uint8)
     heat = np.ones((1, 4, 8, 8), np.float32)
-    look = Look("t", "asked for", "t", "t", {"predicted": 0}, {"predicted": name}, [heat], [[heat[0]]], 2.0)
+    look = Look(
+        "t", "asked for", "t", "t", {"predicted": 0}, {"predicted": name}, [heat], [[heat[0]]], ["4×8×8 cells"], 2.0
+    )
     draw_clip(look, clip, tmp_path)
     with Image.open(tmp_path / "t.png") as image:
         assert (np.asarray(image.convert("L"))[:, :2] > 250).all()

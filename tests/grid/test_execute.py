@@ -246,7 +246,8 @@ def test_the_smoke_suite_runs_two_at_a_time_on_a_fresh_store(
     assert f"Compare them: kdbench compare --out {tmp_path}" in out
     logs = [path.read_text() for path in (tmp_path / "logs").iterdir()]
     assert len(logs) == count
-    assert not [log for log in logs if "MLflow" in log]
+    trouble = ("MLflow is off", "is not made", "did not answer")
+    assert not [log for log in logs if any(words in log for words in trouble)]
     # Nobody waited for a teacher that another one trained.
     assert not [log for log in logs if "trains this teacher" in log]
     from mlflow import MlflowClient
