@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
@@ -56,6 +57,8 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Runs the conformance tests of components, methods and data sets; exit code 1 if one fails."""
+    if sys.stderr.isatty():
+        typer.echo("loading torch and what is checked", err=True)
     # What a component prints must not get between the lines of the report.
     with own_stdout() as out, stdout_to_stderr():
         found = _targets(names or [], kind, everything=everything)

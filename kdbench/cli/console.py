@@ -19,6 +19,11 @@ def console_for(*, stderr: bool = False) -> Console:
     return made if made.is_terminal else terminal.console(highlight=False, stderr=stderr, width=PIPE_WIDTH)
 
 
+def say_loading(console: Console, what: str = "the parts of the method") -> None:
+    """Says why nothing is seen for some seconds: torch and what needs it are imported."""
+    say(console, f"loading torch and {what}")
+
+
 def say(console: Console, text: str, style: str = "") -> None:
     """Prints a text as it is, unwrapped, without markup."""
     console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)

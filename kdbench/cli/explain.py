@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from kdbench.cli import completion
+from kdbench.cli.console import say_loading
 from kdbench.explanation import PARTS
 
 
@@ -21,7 +22,7 @@ def explain(
     against: Annotated[
         str | None, typer.Option(help="Another run of the same trials: which trials it gains and loses.")
     ] = None,
-    only: Annotated[list[str] | None, typer.Option(help=f"One of {', '.join(PARTS)}; repeatable.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help=f"Of {', '.join(PARTS)}; several with commas.")] = None,
     trials: Annotated[
         list[str] | None, typer.Option("--trial", help="A trial to look at besides the best and the worst; repeatable.")
     ] = None,
@@ -38,11 +39,13 @@ def explain(
 
     Nothing is trained. What is there already and still true is kept.
     """
-    from kdbench.engine.progress import duration, reporter_for
-    from kdbench.explanation.make import explain as explain_run
     from kdbench.terminal import SafeConsole as Console
 
     console = Console()
+    say_loading(console, "the parts of the run")
+    from kdbench.engine.progress import duration, reporter_for
+    from kdbench.explanation.make import explain as explain_run
+
     found = explain_run(
         run,
         against=against,

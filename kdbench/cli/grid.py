@@ -9,7 +9,8 @@ from pathlib import Path
 
 import typer
 
-from kdbench.errors import UsageError, unknown
+from kdbench.cli.console import say_loading
+from kdbench.errors import UsageError
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
@@ -41,22 +42,11 @@ def run(
 
     What is given beside a suite stands in place of what the suite says.
     """
-    from kdbench.children import plugin_files
-    from kdbench.engine.progress import reporter_for
-    from kdbench.grid.estimate import estimate
-    from kdbench.grid.execute import execute
-    from kdbench.grid.launch import launcher as launcher_named
-    from kdbench.grid.plan import Options, make_plan, rename_done
-    from kdbench.grid.show import show_end, show_plan, view_for
     from kdbench.grid.suite import Suite, SuiteMethod, load_suite
-    from kdbench.recipe import PRESETS
-    from kdbench.resources import runs_folder
+    from kdbench.names import check_names
     from kdbench.terminal import SafeConsole as Console
 
     limit = seconds_of(timeout) if timeout else None
-    place = launcher_named(launcher, jobs=jobs, device=device)
-    if preset not in (None, "auto", *PRESETS):
-        raise unknown("preset", str(preset), ("auto", *PRESETS))
     if suite:
         wanted = load_suite(suite)
     else:
@@ -67,9 +57,22 @@ def run(
     wanted = wanted.with_methods(list(dict.fromkeys(methods))) if methods else wanted
     changes = {"datasets": tuple(datasets), "protocols": tuple(protocols), "seeds": seeds, "preset": preset}
     wanted = wanted.model_copy(update={key: value for key, value in (changes | {"video": video}).items() if value})
+    names = [each.name for each in wanted.methods]
+    check_names(names, wanted.datasets, wanted.protocols, preset=preset, device=device, overrides=overrides)
     console = Console()
     if not console.is_terminal:
         console = Console(width=_PIPE_WIDTH)
+    say_loading(console, "the parts of the methods")
+    from kdbench.children import plugin_files
+    from kdbench.engine.progress import reporter_for
+    from kdbench.grid.estimate import estimate
+    from kdbench.grid.execute import execute
+    from kdbench.grid.launch import launcher as launcher_named
+    from kdbench.grid.plan import Options, make_plan, rename_done
+    from kdbench.grid.show import show_end, show_plan, view_for
+    from kdbench.resources import runs_folder
+
+    place = launcher_named(launcher, jobs=jobs, device=device)
     options = Options(
         runs_folder(out), tuple(overrides), device, precision, data_dir, exclude_broken, fresh, threads, name, dry_run
     )

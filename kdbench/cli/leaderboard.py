@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -96,6 +97,8 @@ def verify(
                 f"--out keeps the runs of one submission, and these are {len(folders)}", hint="Name one, or leave it."
             )
         _rerun(folders, by, tolerance, out, data_dir)
+    if sys.stderr.isatty():
+        typer.echo(f"checking {counted(len(folders), 'submission')}", err=True)
     checked = check_all(folders)
     for each in checked:
         state = "refused" if each.problems else str(each.tier)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kdbench.cli import completion
+from kdbench.cli.console import say_loading
 from kdbench.errors import UsageError
 from kdbench.wording import counted
 
@@ -98,6 +99,8 @@ def run(
     if seed is not None and seeds is not None:
         raise UsageError("--seed and --seeds exclude each other", hint="--seeds 3 runs the seeds 0, 1 and 2.")
     methods, datasets, protocols = method or [], dataset or [], protocol or []
+    from kdbench.names import check_names
+
     several = max(*map(len, (methods, datasets, protocols)), seeds or 1) > 1
     if several or suite or jobs or timeout or dry_run:
         from kdbench.cli import grid
@@ -127,12 +130,15 @@ def run(
         return
     for option, given in (("--method", methods), ("--dataset", datasets)):
         if not given:
-            raise UsageError(f"{option} is missing", hint="For example: kdbench run --method sgm_ft --dataset utd_mhad")
+            raise UsageError(
+                f"{option} is missing",
+                hint="For example: kdbench run --method sgm_ft --dataset motionsim --preset smoke",
+            )
+    check_names(methods, datasets, protocols, preset=preset, device=device, overrides=overrides or ())
     from kdbench.terminal import SafeConsole as Console
 
     console = Console()
-    # The imports alone take seconds.
-    console.print("loading torch and the parts of the method", highlight=False, soft_wrap=True)
+    say_loading(console)
     from kdbench.engine.progress import reporter_for
     from kdbench.runner import run as run_once
 

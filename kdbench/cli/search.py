@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kdbench.cli import completion
+from kdbench.cli.console import say, say_loading
 from kdbench.wording import counted
 
 if TYPE_CHECKING:
@@ -92,11 +93,16 @@ def search(
     learning rate are searched. The test part is not loaded before the final runs. The same command resumes a stopped
     search, and several at once share its study.
     """
-    from kdbench.engine.progress import reporter_for
+    from kdbench.names import check_names
     from kdbench.terminal import SafeConsole as Console
+
+    protocols = [protocol] if protocol else []
+    check_names([method], [dataset], protocols, preset=preset, device=device, overrides=overrides or ())
+    console = Console()
+    say_loading(console)
+    from kdbench.engine.progress import reporter_for
     from kdbench.tuning.searching import search as search_once
 
-    console = Console()
     result = search_once(
         method,
         dataset,
@@ -137,7 +143,7 @@ def show(result: SearchResult, console: Console) -> None:
     finished = [trial for trial in told["trials"] if trial["state"] == "finished"]
     best = sorted(finished, key=lambda trial: rank(trial["value"], trial["settings"]))[:SHOWN]
     title = ", ".join(str(told[key]) for key in ("method", "dataset", "protocol", "preset"))
-    _say(console, f"{title}: the best of {counted(told['budget']['trials'], 'trial')}")
+    say(console, f"{title}: the best of {counted(told['budget']['trials'], 'trial')}")
     table = Table()
     table.add_column("trial", justify="right")
     table.add_column(f"validation {metric}", justify="right")
@@ -149,29 +155,29 @@ def show(result: SearchResult, console: Console) -> None:
         table.add_row(str(trial["trial"]), score, *values, style=None if place else "bold")
     console.print(table)
     ended = ", ".join(f"{count} {state}" for state, count in told["states"].items() if count)
-    _say(console, f"trials: {ended}, {duration(told['seconds'])} of work")
+    say(console, f"trials: {ended}, {duration(told['seconds'])} of work")
     _spread(console, f"over trials, validation {metric}", told["spread"]["over_trials"])
     if told["budget"]["trial_seeds"] > 1:
         _spread(console, f"the chosen one over tuning seeds, validation {metric}", told["spread"]["over_tuning_seeds"])
     for key, spread in told["spread"]["over_seeds"].items():
         _spread(console, f"the chosen one over seeds, test {key.replace('_', ' ')}", spread)
     pictures = sorted(path.name for path in result.folder.glob("*.png"))
-    _say(console, f"pictures: {', '.join(pictures) or 'none'}")
-    _say(console, f"folder:   {result.folder}")
-    _say(console, f"recipe:   {result.folder / told['recipe']}")
+    say(console, f"pictures: {', '.join(pictures) or 'none'}")
+    say(console, f"folder:   {result.folder}")
+    say(console, f"recipe:   {result.folder / told['recipe']}")
     if not result.final:
-        _say(console, "next: the same command without --no-final trains the winner, whose runs tell the budget")
+        say(console, "next: the same command without --no-final trains the winner, whose runs tell the budget")
         return
     names = {"--dataset": told["dataset"], "--protocol": told["protocol"], "--preset": told["preset"]}
     words = [word for pair in (names | {"--out": result.plan.out}).items() for word in pair]
-    _say(console, f"next: {shlex.join(['kdbench', 'compare', *words])}")
+    say(console, f"next: {shlex.join(['kdbench', 'compare', *words])}")
 
 
 def _spread(console: Console, what: str, spread: dict[str, Any] | None) -> None:
     if spread is None:
         return
     around = "" if spread["std"] is None else f" ± {100 * spread['std']:.2f}"
-    _say(
+    say(
         console,
         f"{what}: {100 * spread['mean']:.2f}{around} (n = {spread['n']}, "
         f"{100 * spread['min']:.2f} to {100 * spread['max']:.2f})",
@@ -180,7 +186,3 @@ def _spread(console: Console, what: str, spread: dict[str, Any] | None) -> None:
 
 def _value(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else "null" if value is None else str(value)
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)

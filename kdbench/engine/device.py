@@ -11,8 +11,8 @@ from accelerate.state import AcceleratorState
 from threadpoolctl import threadpool_limits
 
 from kdbench.errors import UsageError
+from kdbench.names import check_device_name
 
-DEVICES = ("auto", "cpu", "cuda")
 CPU_THREADS = 1
 """Threads of a run on a CPU. Sums are split among them, so their number changes roundings and, after some epochs,
 results; one number for all machines keeps tables comparable."""
@@ -25,8 +25,7 @@ def check_device(device: str) -> None:
     Raises:
         UsageError: There is no such device here.
     """
-    if device not in DEVICES:
-        raise UsageError(f"unknown device '{device}', expected one of {', '.join(DEVICES)}")
+    check_device_name(device)
     if device == "cuda" and not torch.cuda.is_available():
         raise UsageError(
             "there is no CUDA device here", hint="Check the driver with `kdbench doctor`, or use --device cpu"
