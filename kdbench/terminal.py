@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterable
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
+from rich.text import Text
 
 # C0 but tab and newline, and C1: escape sequences begin with one of them. Then what changes the direction of text.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
@@ -28,6 +30,31 @@ class SafeConsole(Console):
 def console(**options: Any) -> Console:
     """A console on the standard output, or on the error stream with `stderr=True`; options as rich's."""
     return SafeConsole(**options)
+
+
+def print_prose(console: Console, text: str, style: str = "", *, head: str = "", head_style: str = "") -> None:
+    """Prints sentences: a terminal breaks their lines between words, and elsewhere they stay whole.
+
+    A word that is longer than a line, such as a path, is not broken.
+
+    Args:
+        console: Where to.
+        text: The sentences; their own line ends and indents are kept.
+        style: rich's style of them.
+        head: What comes before them, in a style of its own.
+        head_style: That style.
+    """
+    text = head + text
+    if console.is_terminal:
+        text = "\n".join(_broken(line, console.width) for line in text.split("\n"))
+    shown = Text(text, style=style)
+    shown.stylize(head_style, 0, len(head))
+    console.print(shown, soft_wrap=True)
+
+
+def _broken(line: str, width: int) -> str:
+    indent = " " * (len(line) - len(line.lstrip(" ")))
+    return textwrap.fill(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def printable(text: str) -> str:

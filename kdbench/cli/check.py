@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 import typer
 
 from kdbench.cli import completion
+from kdbench.cli.console import console_for
 from kdbench.errors import UsageError
 from kdbench.plugins.streams import own_stdout, stdout_to_stderr
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from kdbench.checks.base import Check, Report, Result
     from kdbench.checks.find import Target
 
-_PIPE_WIDTH = 200
 _MARKS = {"passed": ("✓", "green"), "failed": ("✗", "bold red"), "skipped": ("–", "yellow")}
 
 
@@ -133,11 +133,8 @@ def _run(groups: list[list[Check]], out: TextIO | None) -> Report:
     """Runs the checks, and shows each component's when they are done; nothing is shown without `out`."""
     from kdbench.checks.base import Report
     from kdbench.checks.find import report_of
-    from kdbench.terminal import SafeConsole as Console
 
-    console = Console(file=out, quiet=out is None, highlight=False)
-    if not console.is_terminal:
-        console = Console(file=out, quiet=out is None, highlight=False, width=_PIPE_WIDTH)
+    console = console_for(file=out, quiet=out is None)
     results: list[Result] = []
     for checks in groups:
         report = report_of(checks)

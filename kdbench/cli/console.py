@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -11,12 +11,14 @@ PIPE_WIDTH = 200
 """Width of tables that do not go to a terminal, so that a name stays on one line for grep and its like."""
 
 
-def console_for(*, stderr: bool = False) -> Console:
-    """A console as wide as the terminal; wide where there is none."""
+def console_for(**options: Any) -> Console:
+    """A console as wide as the terminal; `PIPE_WIDTH` wide where there is none. Options as rich's."""
     from kdbench import terminal
 
-    made = terminal.console(highlight=False, stderr=stderr)
-    return made if made.is_terminal else terminal.console(highlight=False, stderr=stderr, width=PIPE_WIDTH)
+    made = terminal.console(highlight=False, **options)
+    if not made.is_terminal:
+        made.width = PIPE_WIDTH
+    return made
 
 
 def say_loading(console: Console, what: str = "the parts of the method") -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kdbench.cli import completion
+from kdbench.cli.console import console_for
 from kdbench.errors import DataError, Interrupted, KdbenchError, UsageError
 from kdbench.wording import counted, inflected
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from kdbench.data.dataset import Dataset
 
 SUMMARY = "List, download, prepare, verify, preview, pack or clean data sets."
-PIPE_WIDTH = 200
 """Columns of a table that goes into a file or a pipe."""
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=SUMMARY)
@@ -50,7 +50,7 @@ def list_datasets(data_dir: DataDir = None) -> None:
     from kdbench.data.card import load_card
     from kdbench.registry import registry
 
-    console = _console()
+    console = console_for(soft_wrap=True)
     if data_dir is not None and not data_dir.is_dir():
         raise UsageError(f"the data folder {data_dir} does not exist")
     stores = layout.stores()
@@ -92,7 +92,7 @@ def download(
     from kdbench.data.download import download as get
 
     card = load_card(name)
-    console = _console()
+    console = console_for(soft_wrap=True)
     for fetched in get(card, data_dir, only=only or ()):
         what = f"{counted(fetched.files, 'file')}" if fetched.files else "was there already"
         console.print(f"[bold]{fetched.folder}[/]: {what}")
@@ -120,7 +120,7 @@ def prepare(
 ) -> None:
     """Prepares the memory-mapped arrays that runs read; resumable. A run does this by itself."""
     data = _open(name, video, preset, frame_size, frames, data_dir, option, exclude_broken=exclude_broken, jobs=jobs)
-    console = _console()
+    console = console_for(soft_wrap=True)
     size = sum(path.stat().st_size for path in data.folder.iterdir() if path.is_file())
     size_of_frames = f"{counted(data.frames or 0, 'frame')} of {data.frame_size}²"
     seen = f"{data.view} ({data.view_reason}), {size_of_frames}" if data.view else "sensors"
@@ -145,7 +145,7 @@ def verify(name: Name, data_dir: DataDir = None) -> None:
     if found is None and not stores:
         raise source.missing(card, data_dir)
     report = check(card, found, stores)
-    console = _console()
+    console = console_for(soft_wrap=True)
     if found is None:
         console.print("recordings: not there")
     elif found.root is not None:
@@ -198,7 +198,7 @@ def preview(
     content = contact_sheet(data, trial or spread(data, count))
     with files.whole(path) as file:
         file.write(content)
-    _console().print(str(path), highlight=False)
+    console_for(soft_wrap=True).print(str(path), highlight=False)
 
 
 @app.command()
@@ -223,7 +223,7 @@ def pack(
     folder = write(data, out, max_mib=max_mib, jobs=jobs)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     coding = PackedReader(data.card, folder).coding
-    console = _console()
+    console = console_for(soft_wrap=True)
     console.print(
         f"[bold]{folder / FILE}[/]: {counted(len(data), 'trial')} in {size / 2**20:.1f} MiB, {_coding(coding)}"
     )
@@ -245,7 +245,7 @@ def clean(
 
     from kdbench.data import clean as cleaning
 
-    console = _console()
+    console = console_for(soft_wrap=True)
     dataset = None
     if name is not None:
         from kdbench.data.card import load_card
@@ -325,12 +325,3 @@ def _coding(coding: Any) -> str:
         f"{coding['view']}, {counted(coding['frames'], 'frame')} of {coding['side']}², {coding['format']} quality "
         f"{coding['quality']}, {coding['psnr_db']} dB"
     )
-
-
-def _console() -> Any:
-    from kdbench.terminal import SafeConsole as Console
-
-    console = Console(highlight=False, soft_wrap=True)
-    if not console.is_terminal:
-        console.width = PIPE_WIDTH
-    return console

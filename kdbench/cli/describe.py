@@ -41,14 +41,15 @@ def describe(
 ) -> None:
     """Describes a component with its parameters, a method with its settings, a data set, or a suite."""
     from kdbench.terminal import SafeConsole as Console
+    from kdbench.terminal import print_prose
 
-    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console = Console(highlight=False, markup=False)
     found = _kinds_of(name, kind)
     for number, each in enumerate(found):
         if number:
             console.print()
         for text, style in _sections(each, name, preset):
-            console.print(text, style=style)
+            print_prose(console, text, style)
 
 
 def _sections(kind: str, name: str, preset: str) -> Iterator[_Line]:

@@ -63,12 +63,14 @@ def doctor(
     from rich.text import Text
 
     from kdbench.terminal import SafeConsole as Console
+    from kdbench.terminal import print_prose
 
     console = Console(highlight=False, soft_wrap=True)
     counts = dict.fromkeys(_STYLE, 0)
     for check in checks(data_dir, Path(out or os.environ.get("KDBENCH_HOME") or "runs")):
         counts[check.status] += 1
-        console.print(Text.assemble((f"{check.status:<5}", _STYLE[check.status]), f"{check.what}: {check.found}"))
+        mark, style = f"{check.status:<5}", _STYLE[check.status]
+        print_prose(console, f"{check.what}: {check.found}", head=mark, head_style=style)
         if check.step:
             console.print(Text(f"     → {check.step}", style="cyan"))
     console.print(f"\n{counts['ok']} ok, {counts['warn']} to know of, {counts['fail']} broken")

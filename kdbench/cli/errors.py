@@ -40,8 +40,10 @@ def _say(message: str, hint: str | None) -> None:
     from rich.text import Text
 
     from kdbench.terminal import SafeConsole as Console
+    from kdbench.terminal import print_prose
 
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
-    console.print(Text.assemble(("error: ", "bold red"), redacted(message)))
+    console = Console(stderr=True)
+    print_prose(console, redacted(message), head="error: ", head_style="bold red")
     if hint:
-        console.print(Text(redacted(hint), style="cyan"))
+        # Commands in it are to be copied, so their lines stay whole.
+        console.print(Text(redacted(hint), style="cyan"), soft_wrap=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import typer
 
-from kdbench.cli.console import say_loading
+from kdbench.cli.console import console_for, say_loading
 from kdbench.errors import UsageError
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
@@ -44,7 +44,6 @@ def run(
     """
     from kdbench.grid.suite import Suite, SuiteMethod, load_suite
     from kdbench.names import check_names
-    from kdbench.terminal import SafeConsole as Console
 
     limit = seconds_of(timeout) if timeout else None
     if suite:
@@ -59,9 +58,7 @@ def run(
     wanted = wanted.model_copy(update={key: value for key, value in (changes | {"video": video}).items() if value})
     names = [each.name for each in wanted.methods]
     check_names(names, wanted.datasets, wanted.protocols, preset=preset, device=device, overrides=overrides)
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=_PIPE_WIDTH)
+    console = console_for()
     say_loading(console, "the parts of the methods")
     from kdbench.children import plugin_files
     from kdbench.engine.progress import reporter_for
@@ -108,9 +105,6 @@ def run(
     show_end(ended, shlex.join(map(str, ["kdbench", "run", *words])), console)
     if ended.to_make():
         raise typer.Exit(1)
-
-
-_PIPE_WIDTH = 200
 
 
 def seconds_of(text: str) -> float:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kdbench import methods, resources
+from kdbench.cli.console import console_for
 from kdbench.errors import UsageError, unknown
 from kdbench.plugins.discovery import discover
 from kdbench.plugins.notice import once
@@ -25,7 +26,6 @@ _LISTED = (*ORDER, SUITES)
 _HEADINGS = {"summary": "what it is"}
 _BUILT_IN = "built in"
 _KIND_OF = {plural: kind for kind, plural in KINDS.items()}
-_PIPE_WIDTH = 200
 
 Row = dict[str, Any]
 
@@ -130,12 +130,7 @@ def _show(kinds: list[str]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from kdbench.terminal import SafeConsole as Console
-
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        # One line a name, whatever the width, for grep and its like.
-        console = Console(highlight=False, width=_PIPE_WIDTH)
+    console = console_for()
     for kind in kinds:
         table = Table(
             box=None, pad_edge=False, title=kind, title_justify="left", title_style="bold", header_style="dim"

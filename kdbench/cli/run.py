@@ -166,11 +166,11 @@ def run(
 def show(result: RunResult, console: Console) -> None:
     """Prints one run: its numbers, the conditions they hold under, its cost, and where it lies."""
     from rich.table import Table
-    from rich.text import Text
 
     from kdbench.engine.progress import duration
     from kdbench.results.gain import alone_for, gain_now
     from kdbench.results.overview import differing, is_oracle, settings_text, shipped
+    from kdbench.terminal import print_prose
 
     record, metrics = result.result, result.metrics
     title = ", ".join(str(record[key]) for key in ("method", "dataset", "protocol", "preset"))
@@ -180,11 +180,8 @@ def show(result: RunResult, console: Console) -> None:
     base = shipped(record["method"], record["preset"])
     if base is not None and (settings := settings_text(dict(differing(record["recipe"], base)))):
         title += f"\n[{settings}]"
-    table = Table(
-        title=Text(title),
-        show_header=True,
-        title_justify="left",
-    )
+    print_prose(console, title, "italic")
+    table = Table()
     table.add_column("")
     for column in ("accuracy", "macro F1"):
         table.add_column(column, justify="right")
@@ -207,19 +204,18 @@ def show(result: RunResult, console: Console) -> None:
         table.add_row(f"gain over {alone_for(record)}", *(f"{100 * gain[k]:+.2f}" for k in ("accuracy", "macro_f1")))
     console.print(table)
     if now.why:
-        console.print(f"gain: {now.why}", style="dim", highlight=False, markup=False)
+        print_prose(console, f"gain: {now.why}", "dim")
     cost = record["cost"]
-    console.print(
+    print_prose(
+        console,
         f"{part} part, {counted(metrics['n'], 'trial')} · {cost['parameters'] / 1e6:.2f} M parameters · "
         f"{_operations(cost['flops'])} and {cost['latency_ms']:.1f} ms a trial · "
         f"{duration(cost['train_seconds'])} of training ({cost['seconds_per_epoch']:.2f} s an epoch)"
         + (f" + teacher {duration(cost['teacher_seconds'])}" if cost["teacher_seconds"] and who == "student" else "")
         + f" · {cost['peak_memory_bytes'] / 2**30:.1f} GiB at most · waited for data {100 * cost['wait_share']:.1f} %",
-        highlight=False,
-        soft_wrap=True,
     )
     for warning in record["warnings"]:
-        console.print(f"warning: {warning}", style="yellow", highlight=False, soft_wrap=True)
+        print_prose(console, f"warning: {warning}", "yellow")
     console.print(f"pictures: {result.folder / 'learning_curves.png'}", highlight=False, soft_wrap=True)
     console.print(f"folder:   {result.folder}", highlight=False, soft_wrap=True)
 

@@ -25,7 +25,7 @@ def company(table: GroupTable, tables: Sequence[GroupTable]) -> list[str]:
     taught = [row for row in table.ranked if row.teacher]
     if not taught:
         return []
-    others = [other.group for other in tables if other is not table and other.group.title == table.group.title]
+    others = [other.group for other in tables if other is not table and other.group.place == table.group.place]
     if not any(row.gain for row in taught):
         why = _elsewhere(_is_alone, table.group, others)
         return [f"there is no gain: {why or 'the student alone was not run under these conditions'}"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kdbench.comparison.families import FAMILIES, Family
-from kdbench.comparison.groups import NEVER_ACROSS, Group, between, grouped
+from kdbench.comparison.groups import NEVER_ACROSS, Group, between, grouped, tell_apart
 from kdbench.comparison.reference import references
 from kdbench.comparison.result import Comparison
 from kdbench.comparison.scores import read_group
@@ -99,6 +99,7 @@ def compare(
         )
     if methods:
         _check_comparable(groups, methods)
+    tell_apart(groups)
     family = Family(pairs, baseline)
     family.check(groups)
     cards = {name: known_card(name) for name in {str(group.conditions["dataset"]) for group in groups}}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 NOT_RECORDED = "not recorded"
 """The value of a condition that a run does not name, as runs of an earlier version may not."""
+
+BY_DEFAULT = "default"
+"""The value of an option that a run leaves as it is, where another run sets it."""
 
 NOT_USED = "not used"
 """The version of a library that a run did without."""
@@ -55,10 +58,30 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> Flat:
 
 
 def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> tuple[Difference, ...]:
-    """The keys of two flat mappings whose values differ, in the order in which they are named."""
+    """The keys of two flat mappings whose values differ, in the order in which they are named.
+
+    A mapping that is empty on one side, such as a data set's options, is no key of its own: what the other side sets
+    below it is at its default here.
+    """
     keys = dict.fromkeys([*first, *second])
-    pairs = ((key, first.get(key, NOT_RECORDED), second.get(key, NOT_RECORDED)) for key in keys)
-    return tuple(Difference(key, a, b) for key, a, b in pairs if a != b)
+    pairs = ((key, _value(first, key), _value(second, key)) for key in keys)
+    return tuple(
+        Difference(key, a, b) for key, a, b in pairs if a != b and not (_EMPTY in (a, b) and _holds(key, keys))
+    )
+
+
+_EMPTY = ()
+
+
+def _holds(key: str, keys: Iterable[str]) -> bool:
+    return any(other.startswith(f"{key}.") for other in keys)
+
+
+def _value(conditions: Mapping[str, Any], key: str) -> Any:
+    if key in conditions:
+        return conditions[key]
+    above = (key.rsplit(".", n)[0] for n in range(1, key.count(".") + 1))
+    return BY_DEFAULT if any(conditions.get(parent) == _EMPTY for parent in above) else NOT_RECORDED
 
 
 def without(conditions: Mapping[str, Any], keys: Sequence[str]) -> Flat:

@@ -7,15 +7,29 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from dataclasses import dataclass, field
 from typing import Any
 
-from kdbench.comparison.conditions import NOT_RECORDED, NOT_USED, Difference, Flat, differences, flat, is_below, without
+from kdbench.comparison.conditions import (
+    BY_DEFAULT,
+    NOT_RECORDED,
+    NOT_USED,
+    Difference,
+    Flat,
+    differences,
+    flat,
+    is_below,
+    shown,
+    without,
+)
 from kdbench.comparison.rows import row_names
 from kdbench.errors import UsageError, unknown
 from kdbench.results.store import FINISHED, StoredRun, Unreadable
+from kdbench.wording import counted
 
 NEVER_ACROSS = ("dataset", "protocol", "split", "part", "tuning")
 """Conditions that make a ranking meaningless: other trials, or another budget for choosing hyper-parameters."""
 _BY_SEED = ("split",)
 """Conditions that may depend on the seed, as a drawn validation part does; they are compared seed by seed."""
+_HASHES = ("fingerprint", "split")
+_MARKS = 2
 LIBRARIES = "libraries"
 """Versions of what a run computes with; a library that only one of two runs uses is no difference between them."""
 
@@ -34,6 +48,7 @@ class Group:
         recipes: Row → its recipe, as one of its runs holds it.
         filtered: Row → runs of these conditions that were not asked for.
         replaced: Unusable runs whose repeats stand in their places.
+        mark: What sets it apart from other groups of the same data set, protocol and preset; empty without such.
     """
 
     conditions: Flat
@@ -45,6 +60,7 @@ class Group:
     recipes: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     filtered: dict[str, list[StoredRun]] = field(default_factory=dict)
     replaced: list[Unreadable] = field(default_factory=list)
+    mark: str = ""
 
     @property
     def rows(self) -> tuple[str, ...]:
@@ -63,9 +79,14 @@ class Group:
         return tuple(row for row in self.rows if seeds and set(self.runs.get(row, {})) >= seeds)
 
     @property
-    def title(self) -> str:
-        """Data set, protocol and preset, for a heading."""
+    def place(self) -> str:
+        """Data set, protocol and preset."""
         return " · ".join(str(self.conditions.get(key, "?")) for key in ("dataset", "protocol", "preset"))
+
+    @property
+    def title(self) -> str:
+        """Data set, protocol, preset, and what sets it apart from other groups of these; for a heading."""
+        return f"{self.place} · {self.mark}" if self.mark else self.place
 
     def state(self, row: str, seed: int) -> str:
         """What a cell holds: `finished`, or why it holds no result."""
@@ -159,7 +180,24 @@ def grouped(
 def between(first: Group, second: Group) -> tuple[Difference, ...]:
     """What keeps two groups apart."""
     unlike = differences(first.conditions, second.conditions)
-    return tuple(one for one in unlike if not (is_below(one.key, (LIBRARIES,)) and NOT_RECORDED in one.values))
+    unlike = tuple(one for one in unlike if not (is_below(one.key, (LIBRARIES,)) and NOT_RECORDED in one.values))
+    # Hashes tell a person nothing where what they are hashes of is named.
+    return tuple(one for one in unlike if one.key not in _HASHES) or unlike
+
+
+def tell_apart(groups: Sequence[Group]) -> None:
+    """Marks groups that have data set, protocol and preset in common by what differs between them."""
+    for place in {group.place for group in groups}:
+        same = [group for group in groups if group.place == place]
+        keys = dict.fromkeys(one.key for first in same for other in same for one in between(first, other))
+        for group in same:
+            named = [f"{key.rpartition('.')[2]} {_marked(group, key)}" for key in list(keys)[:_MARKS]]
+            more = [f"{counted(len(keys) - _MARKS, 'more difference')}"] if len(keys) > _MARKS else []
+            group.mark = ", ".join([*named, *more])
+
+
+def _marked(group: Group, key: str) -> str:
+    return shown(group.conditions.get(key, BY_DEFAULT))
 
 
 def _by_libraries(bucket: list[tuple[StoredRun, Flat]], across: Sequence[str]) -> list[list[tuple[StoredRun, Flat]]]:

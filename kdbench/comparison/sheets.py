@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from kdbench.comparison.blocks import Ranking
@@ -14,7 +14,7 @@ from kdbench.comparison.table import GroupTable, Row
 from kdbench.statistics import PairSummary
 from kdbench.statistics.scope import other_population
 from kdbench.statistics.scores import UNTOLD
-from kdbench.wording import counted
+from kdbench.wording import counted, inflected
 
 NONE = "–"
 PAIRS_SHOWN = 66
@@ -246,11 +246,17 @@ def _across(table: GroupTable) -> list[str]:
 
 def _missing(table: GroupTable) -> list[str]:
     lacking = {row.method: table.group.lacking(row.method) for row in table.rows}
-    return [f"{row}: {'; '.join(map(_state, states.items()))}" for row, states in lacking.items() if states]
+    return [f"{row}: {_states(states)}" for row, states in lacking.items() if states]
 
 
-def _state(cell: tuple[int, str]) -> str:
-    return f"seed {cell[0]} {cell[1]}"
+def _states(states: Mapping[int, str]) -> str:
+    """Why seeds are lacking, as `seeds 1, 2 not run; seed 9 interrupted`."""
+    seeds: dict[str, list[int]] = {}
+    for seed, state in states.items():
+        seeds.setdefault(state, []).append(seed)
+    return "; ".join(
+        f"{inflected(len(held), 'seed')} {', '.join(map(str, held))} {state}" for state, held in seeds.items()
+    )
 
 
 def _oracle(table: GroupTable) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ ALL = "all"
 SHOWN = (*(kind for kind in KINDS if kind != MAIN), ALL)
 """What `--show` takes."""
 PIPED = 100
-"""Columns where no terminal tells how wide it is, as in a file or a pipe."""
+"""Columns where neither a terminal nor $COLUMNS tells how wide it is, as in a file or a pipe."""
 _STYLES = {"title": "bold", "caption": "dim", "head": "bold", "row": "", "note": "dim", "warning": "yellow"}
 
 
@@ -29,7 +30,7 @@ def show(comparison: Comparison, console: Console, kinds: Collection[str] = ()) 
         console: Where to; it tells how wide it is where it is a terminal.
         kinds: Of `SHOWN`.
     """
-    width = console.width if console.is_terminal else PIPED
+    width = console.width if console.is_terminal or "COLUMNS" in os.environ else PIPED
     wanted = set(KINDS) if ALL in kinds else {MAIN, "reference", *kinds}
     lines: list[Line] = []
     for sheet in sheets(comparison, wanted):

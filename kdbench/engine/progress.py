@@ -13,6 +13,7 @@ from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task, TextCol
 from rich.progress_bar import ProgressBar
 from rich.text import Text
 
+from kdbench.terminal import print_prose
 from kdbench.wording import counted
 
 WIDEST_BAR, SHORT_BAR = 24, 8
@@ -83,7 +84,7 @@ class LineReporter(Reporter):
 
     def message(self, text: str) -> None:
         """Prints the line."""
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        print_prose(self._console, text)
 
     def warn(self, text: str) -> None:
         """Prints the line, marked."""

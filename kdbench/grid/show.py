@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from kdbench.engine.progress import duration
 from kdbench.grid.left import TimeLeft
 from kdbench.grid.state import DONE, FAILED, INTERRUPTED, LOGS, OOM, ORDER, TIMEOUT, TO_DO
+from kdbench.terminal import print_prose
 from kdbench.wording import counted
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ class LineView(View):
         return f"{passed} elapsed" + (f", about {duration(left)} left" if left and left >= 1 else "")
 
     def _print(self, text: str, style: str = "") -> None:
-        self.console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+        print_prose(self.console, text, style)
 
 
 class LiveView(LineView):
@@ -167,7 +168,7 @@ def show_plan(plan: Plan, cost: Estimate, *, jobs: int, console: Console) -> Non
     """Prints what a grid would do: how its cells stand, which teachers they share, and what it costs."""
 
     def say(text: str, style: str = "") -> None:
-        console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+        print_prose(console, text, style)
 
     console.print(table_of(plan))
     counts = ", ".join(f"{count} {status}" for status, count in plan.counts().items())
@@ -211,7 +212,7 @@ def show_end(plan: Plan, command: str, console: Console) -> None:
     """Prints how every cell stands, what went wrong, and the command that tries that again."""
 
     def say(text: str, style: str = "") -> None:
-        console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+        print_prose(console, text, style)
 
     console.print(table_of(plan))
     say(

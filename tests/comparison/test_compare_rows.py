@@ -124,7 +124,7 @@ def test_every_run_without_a_place_is_named_with_the_reason(tmp_path: Path) -> N
     found = kdbench.compare(tmp_path)
     notes = " ".join(sheets(found)[0].notes)
     assert "hinton: seed 7 unusable: predictions.parquet cannot be read: it is missing" in notes
-    assert "rkd: seed 0 not run; seed 1 not run; seed 9 interrupted" in notes
+    assert "rkd: seeds 0, 1 not run; seed 9 interrupted" in notes
     lines = " ".join(left_out(found))
     assert "elsewhere: failed, and no run under its conditions is finished" in lines
     assert "torn" in lines
