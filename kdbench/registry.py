@@ -244,6 +244,8 @@ class Registry:
     def unknown(self, name: str) -> UsageError:
         """The error for a name that means nothing here: switched off, or misspelt."""
         hint = f"See them all: kdbench list {KINDS[self.kind]}"
+        if self.kind not in ("method", "dataset"):
+            hint += f". A {label(self.kind)} of your own: --plugin FILE.py"
         return self.switched_off(name) or unknown(label(self.kind), name, self.origins(), hint=hint)
 
     def switched_off(self, name: str) -> UsageError | None:
@@ -305,4 +307,4 @@ def unknown_anywhere(name: str, others: Iterable[str] = ()) -> UsageError:
     registries = [registry(kind) for kind in KINDS]
     off = next((error for each in registries if (error := each.switched_off(name))), None)
     known = {known for each in registries for known in each.names()} | set(others)
-    return off or unknown("name", name, known, hint="See them all: kdbench list")
+    return off or unknown("name", name, known, hint="See them all: kdbench list. A part of your own: --plugin FILE.py")

@@ -315,7 +315,7 @@ class Run:
         for name in recipe.controls:
             setting.warn(f"this is a control and no method: {CONTROLS[name]}")
         if recipe.selection.is_oracle:
-            setting.warn("(oracle): the test part chooses the epoch that is reported on it, which nobody can do in use")
+            setting.warn("(oracle): the epoch was chosen by its accuracy on the test part, which nobody can know in use: the result is too high")
         setting.reporter.message("trying every loss once, and timing a step")
         check_parts(setting)
         announce(setting, self.root / "teachers", self.folder)

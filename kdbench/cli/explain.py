@@ -9,16 +9,17 @@ import typer
 
 from kdbench.cli import completion
 from kdbench.cli.console import say_loading
+from kdbench.errors import UsageError
 from kdbench.explanation import PARTS
 
 
 def explain(
     run: Annotated[
-        str,
+        str | None,
         typer.Argument(
             help="A run: its folder, id or name, or the beginning of these.", autocompletion=completion.runs
         ),
-    ],
+    ] = None,
     against: Annotated[
         str | None, typer.Option(help="Another run of the same trials: which trials it gains and loses.")
     ] = None,
@@ -39,6 +40,8 @@ def explain(
 
     Nothing is trained. What is there already and still true is kept.
     """
+    if run is None:
+        raise UsageError("no run is named", hint="See them: kdbench runs list. For example: kdbench explain sgm_ft-utd_mhad")
     from kdbench.terminal import SafeConsole as Console
 
     console = Console()

@@ -214,8 +214,11 @@ def show(result: RunResult, console: Console) -> None:
         + (f" + teacher {duration(cost['teacher_seconds'])}" if cost["teacher_seconds"] and who == "student" else "")
         + f" · {cost['peak_memory_bytes'] / 2**30:.1f} GiB at most · waited for data {100 * cost['wait_share']:.1f} %",
     )
-    for warning in record["warnings"]:
+    # A run that was made just now has told them.
+    for warning in record["warnings"] if result.reused else ():
         print_prose(console, f"warning: {warning}", "yellow")
+    if record["preset"] == "smoke":
+        print_prose(console, "preset smoke shows that everything works; its numbers mean nothing", "dim")
     console.print(f"pictures: {result.folder / 'learning_curves.png'}", highlight=False, soft_wrap=True)
     console.print(f"folder:   {result.folder}", highlight=False, soft_wrap=True)
 

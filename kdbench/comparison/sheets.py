@@ -261,7 +261,7 @@ def _states(states: Mapping[int, str]) -> str:
 
 def _oracle(table: GroupTable) -> list[str]:
     if any(row.oracle for row in table.rows):
-        return ["(oracle): the test part chose what is reported, which nobody can do in use"]
+        return ["(oracle): the epoch was chosen by its accuracy on the test part, which nobody can know in use"]
     return []
 
 
