@@ -20,7 +20,12 @@ from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-KILLS = ("tests/results/test_folder.py", "tests/grid/test_grid_kills.py", "tests/board/test_board_kills.py")
+KILLS = (
+    "tests/results/test_folder.py",
+    "tests/grid/test_grid_kills.py",
+    "tests/tuning/test_search_kills.py",
+    "tests/board/test_board_kills.py",
+)
 INPUTS = (
     "tests/test_hostile_inputs.py",
     "tests/test_plain_yaml.py",

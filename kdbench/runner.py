@@ -315,7 +315,10 @@ class Run:
         for name in recipe.controls:
             setting.warn(f"this is a control and no method: {CONTROLS[name]}")
         if recipe.selection.is_oracle:
-            setting.warn("(oracle): the epoch was chosen by its accuracy on the test part, which nobody can know in use: the result is too high")
+            setting.warn(
+                "(oracle): the epoch was chosen by its accuracy on the test part, which nobody can know in use: "
+                "the result is too high"
+            )
         setting.reporter.message("trying every loss once, and timing a step")
         check_parts(setting)
         announce(setting, self.root / "teachers", self.folder)

@@ -38,7 +38,7 @@ def survey(arguments: Sequence[str], *, below: Path, log: Path, seconds: float =
     """Runs a command to its end and lists its file operations, `event path`, in order.
 
     Args:
-        arguments: What follows `kdbench`.
+        arguments: What follows `kdbench`; or `-c` and Python code.
         below: Only operations below this folder count.
         log: Gets what the command prints.
         seconds: It is an error if the command takes longer.
@@ -115,7 +115,10 @@ def _child(
     from kdbench.cli import main
 
     try:
-        main(arguments)
+        if arguments[0] == "-c":
+            exec(arguments[1], {})
+        else:
+            main(arguments)
     finally:
         if listing is not None:
             listing.write_text("\n".join(operations))

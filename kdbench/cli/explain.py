@@ -41,7 +41,9 @@ def explain(
     Nothing is trained. What is there already and still true is kept.
     """
     if run is None:
-        raise UsageError("no run is named", hint="See them: kdbench runs list. For example: kdbench explain sgm_ft-utd_mhad")
+        raise UsageError(
+            "no run is named", hint="See them: kdbench runs list. For example: kdbench explain sgm_ft-utd_mhad"
+        )
     from kdbench.terminal import SafeConsole as Console
 
     console = Console()

@@ -16,6 +16,7 @@ from filelock import FileLock
 
 from kdbench.engine.progress import Reporter
 from kdbench.errors import Interrupted, UsageError, unknown
+from kdbench.files import remove_unfinished
 from kdbench.phases import check_parts, obtain_teacher
 from kdbench.recipe import Recipe
 from kdbench.resolution import changes_of, merge, resolve
@@ -298,6 +299,7 @@ class _Search:
         final: list[RunResult] = []
         # Another process with the same command comes to its end at the same time.
         with FileLock(plan.folder / ".final.lock"):
+            remove_unfinished(plan.folder)
             write_recipe(plan, study)
             for seed in range(seeds):
                 self.reporter.message(f"the winner on the whole training part, seed {seed}")

@@ -14,6 +14,7 @@ from filelock import FileLock
 
 from kdbench.engine.progress import Reporter
 from kdbench.errors import DataError, Interrupted, RunFailed, UsageError
+from kdbench.files import remove_unfinished
 from kdbench.redaction import redacted
 from kdbench.runner import run_setting
 from kdbench.setting import settle
@@ -65,6 +66,7 @@ class Trial:
         try:
             # A worker that was slow to beat, and given up, may still be at it.
             with FileLock(place_of_runs / ".lock"):
+                remove_unfinished(place_of_runs)
                 scores = [
                     self._score(trial, values, seed, number, folder, label)
                     for number, seed in enumerate(self.plan.trial_seeds)
