@@ -19,24 +19,25 @@ from kdbench.registry import registry
 HEAVY = ("torch", "numpy", "pandas", "mlflow", "transformers", "sklearn", "matplotlib", "scipy", "timm")
 
 
+# What a command line of typer and rich, and a reader of YAML models, cannot do without.
+LIBRARIES = "import typer.main, rich.console, rich.table, pydantic, yaml"
+
+
 def _processor_seconds(*arguments: str) -> float:
-    """Least processor time of three calls; unlike wall time it does not depend on what else the machine does."""
-    least = float("inf")
-    for _ in range(3):
-        process = subprocess.Popen([sys.executable, "-m", "kdbench", *arguments], stdout=subprocess.DEVNULL)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        assert process.returncode == 0
-        least = min(least, usage.ru_utime + usage.ru_stime)
-    return least
+    """Processor time of a call of Python; unlike wall time it does not depend on what else the machine does."""
+    process = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    return usage.ru_utime + usage.ru_stime
 
 
-def test_help_takes_less_than_a_third_of_a_second() -> None:
-    assert _processor_seconds("--help") < 0.3
-
-
-def test_list_takes_less_than_six_tenths_of_a_second() -> None:
-    assert _processor_seconds("list") < 0.6
+# Measured: 1.7 times for --help, 3.1 times for list; torch alone would be ten times.
+@pytest.mark.parametrize(("command", "most"), [("--help", 2.5), ("list", 4.5)])
+def test_a_command_that_trains_nothing_costs_little_more_than_its_libraries(command: str, most: float) -> None:
+    pairs = [(_processor_seconds("-m", "kdbench", command), _processor_seconds("-c", LIBRARIES)) for _ in range(3)]
+    own, libraries = (min(each) for each in zip(*pairs, strict=True))
+    assert own < most * libraries
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["list"], ["--version"]])
