@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -16,10 +17,11 @@ from typing import Any
 from kdbench import libraries
 from kdbench.data.protocol import Split, split
 from kdbench.data.store import Dataset
+from kdbench.data.tracks import Supervision, supervise
 from kdbench.engine.objective import declared_needs
 from kdbench.files import sha256_of
 from kdbench.plugins import provenance
-from kdbench.recipe import SEARCHED, NetworkSpec, Recipe
+from kdbench.recipe import SEARCHED, NetworkSpec, Recipe, Track
 from kdbench.redaction import redacted_words
 from kdbench.semantics.base import LabelVectors
 from kdbench.types import VIDEO
@@ -63,6 +65,18 @@ class Cell:
         validates = self.recipe.selection.needs_validation
         parts = split(self.dataset.card, self.dataset.index, self.protocol, validation=validates, seed=seed)
         return dataclasses.replace(self, seed=seed, split=parts)
+
+    @functools.cached_property
+    def supervision(self) -> Supervision:
+        """What the track leaves of the training part's labels and pairs."""
+        data = self.dataset
+        return supervise(data.card, data.index, self.split.train, self.protocol, self.recipe.track, self.seed)
+
+    @property
+    def teacher_trials(self) -> tuple[str, ...]:
+        """The trials that the teacher is trained on."""
+        track = self.recipe.track
+        return self.supervision.labelled if track.teacher_labels == "same" else self.supervision.paired
 
     @property
     def folder(self) -> str:
@@ -161,6 +175,8 @@ class Cell:
             **self._plugins(teacher),
             "libraries": self.libraries(teacher),
         }
+        if self.teacher_trials != self.split.train:
+            key |= {"trials": self.teacher_trials}
         if teacher and teacher.modality == VIDEO:
             key |= {"data": self.recipe.data.model_dump(), "fingerprint": self.dataset.fingerprint}
         return key
@@ -184,6 +200,7 @@ class Cell:
             "preset": self.preset,
             "part": recipe.selection.part,
             "selection": recipe.selection.rule,
+            **({"track": recipe.track.model_dump()} if recipe.track != Track() else {}),
             "data": recipe.data.model_dump(),
             "representation": reported.representation.model_dump(),
             "encoder": reported.encoder.model_dump(),

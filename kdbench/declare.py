@@ -71,6 +71,7 @@ def loss(
     reads: tuple[str, ...] = (),
     detaches: tuple[str, ...] = (),
     batch_order: Literal["invariant", "sensitive"] = "invariant",
+    labels: Literal["needed", "optional", "unused"] | None = None,
     compiles: bool = True,
 ) -> Callable[[Any], Any]:
     """Declares a distillation loss: a function of tensors, or an `nn.Module` class where it has parameters or state.
@@ -90,6 +91,10 @@ def loss(
             where they give a weight that is held fixed. Everywhere else `kdbench check` wants the whole gradient.
         batch_order: `invariant` where the value does not depend on the order of the trials in the batch; `kdbench
             check` holds the loss to it.
+        labels: What it does with the labels of the batch, for trainings in which not every trial has one. `needed`: it
+            is called with the labelled trials alone (the default of a supervised loss). `unused`: with all trials (the
+            default of a loss with a teacher that takes no `batch`). `optional`: with all, and it knows that a label of
+            -1 is none. A loss with a teacher that takes the `batch` has to say; otherwise such a training refuses it.
         compiles: Whether it survives `torch.compile(fullgraph=True)`, which a loss with shapes that depend on values,
             or one that waits for the device, does not.
 
@@ -107,6 +112,7 @@ def loss(
         "reads": tuple(reads),
         "detaches": tuple(detaches),
         "batch_order": batch_order,
+        "labels": labels or (None if teacher else "needed"),
         "compiles": compiles,
     }
     return _decorator("loss", name, declares)

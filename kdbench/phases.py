@@ -14,7 +14,8 @@ import numpy as np
 from filelock import FileLock, Timeout
 from torch._functorch import config as functorch_config
 
-from kdbench.data.loader import Loader
+from kdbench.data.loader import Loader, batch_count
+from kdbench.data.tracks import mixed_steps
 from kdbench.engine import checkpoint
 from kdbench.engine.chance import above_chance
 from kdbench.engine.device import fixed_threads
@@ -227,23 +228,27 @@ def announce(setting: Setting, teachers: Path, folder: Path) -> None:
         teachers: Folder of all teachers.
         folder: The run's own.
     """
-    recipe, trials = setting.cell.recipe, setting.split.train
+    recipe = setting.cell.recipe
     phases, teacher = [], None
     if recipe.teacher is not None:
         place = teachers / setting.cell.teacher_folder
         network = setting.build("teacher", recipe.teacher)
+        trials = setting.cell.teacher_trials
         few = trials[: recipe.teacher.train.batch_size]
         training = teacher_training(setting, recipe.teacher, network, place, trials=few)
         teacher = Teacher(network, place, {}, setting, recipe.teacher)
         if recipe.teacher.weights is None and not (place / RECORD).is_file():
             done = checkpoint.epochs_done(place / "checkpoint", training.binding)
-            phases.append(expected(training, trials=len(trials), done=done))
+            steps = batch_count(len(trials), recipe.teacher.train.batch_size, join_single=True)
+            phases.append(expected(training, steps=steps, done=done))
     if recipe.student is not None:
-        few = trials[: recipe.student.train.batch_size]
-        training = student_training(setting, recipe.student, teacher, folder, trials=few)
+        trials, spec = setting.split.train, recipe.student
+        scarce = setting.supervision.scarce
+        few = sorted(trials, key=lambda trial: trial not in scarce)[: spec.train.batch_size]
+        training = student_training(setting, spec, teacher, folder, trials=tuple(few))
         # Whose state it is depends on a teacher that may not be there yet.
         done = len(records_of(folder))
-        phases.append(expected(training, trials=len(trials), done=done))
+        phases.append(expected(training, steps=_student_steps(setting, spec), done=done))
     if (line := said(phases, setting.accelerator.device)) is not None:
         setting.reporter.message(line)
 
@@ -260,7 +265,7 @@ def teacher_training(
         folder: Where its checkpoint and its log go.
         trials: What it trains on; by default the training part.
     """
-    loader = setting.loader(setting.split.train if trials is None else trials, spec)
+    loader = setting.loader(setting.cell.teacher_trials if trials is None else trials, spec)
     network.fit({name: loader.all_series(name) for name in loader.sensors})
     return _training(
         "teacher", setting, spec, network, setting.objective("teacher", spec, network, None), loader, folder
@@ -279,7 +284,7 @@ def _train_teacher(setting: Setting, spec: NetworkSpec, network: Network, folder
 
 def _leave_untrained(setting: Setting, spec: NetworkSpec, network: Network, folder: Path) -> dict[str, Any]:
     """The control's teacher: its representation knows the training part, its weights know nothing."""
-    loader = setting.loader(setting.split.train, spec)
+    loader = setting.loader(setting.cell.teacher_trials, spec)
     network.fit({name: loader.all_series(name) for name in loader.sensors})
     predictions = predict(network, loader, batch_size=spec.train.batch_size, accelerator=setting.accelerator)
     return _keep_teacher(setting, spec, network, folder, predictions.accuracy, [], None)
@@ -369,11 +374,16 @@ def student_training(
     """
     network = setting.build("student", spec)
     specs = [spec] if teacher is None else [spec, teacher.spec]
-    loader = setting.loader(setting.split.train if trials is None else trials, *specs)
+    loader = setting.loader(
+        setting.split.train if trials is None else trials, *specs, labelled=setting.supervision.labelled
+    )
     if spec.modality == SENSORS:
         network.fit({name: loader.all_series(name) for name in network.sources})
     objective = setting.objective("student", spec, network, teacher.network if teacher else None)
     training = _training("student", setting, spec, network, objective, loader, folder)
+    given = setting.supervision
+    training.scarce = given.positions(loader.trials)
+    training.quota = setting.cell.recipe.track.quota_of(spec.train.batch_size)
     if teacher is not None:
         training.binding = {**training.binding, "teacher": teacher.record.get("files", {}).get(WEIGHTS)}
     if teacher is not None:
@@ -387,6 +397,14 @@ def student_training(
             wrong_trials=spec.pairing is not None,
         )
     return training
+
+
+def _student_steps(setting: Setting, spec: NetworkSpec) -> int:
+    """Steps of an epoch over the whole training part."""
+    size, count = spec.train.batch_size, len(setting.split.train)
+    if not setting.supervision.scarce:
+        return batch_count(count, size, join_single=True)
+    return mixed_steps(count - len(setting.supervision.scarce), size, setting.cell.recipe.track.quota_of(size))
 
 
 def train_student(setting: Setting, spec: NetworkSpec, teacher: Teacher | None, folder: Path) -> Student:

@@ -245,6 +245,35 @@ class Selection(_Strict):
         return self.rule == "best-val" or self.part == "validation"
 
 
+class Track(_Strict):
+    """What the student is given of the training part. Results of unlike tracks are never ranked together.
+
+    Attributes:
+        labels: Trials of each class whose labels the student sees, one subject after the other; the other trials are
+            pairs of video and sensors without a label. `all` of them; or 0: the student learns from the teacher alone.
+        teacher_labels: `all`: the teacher learns from every label; `same`: from those that the student sees.
+        pairs: Share of the training trials that have sensors; the others are video with a label.
+        quota: Share of a batch that the scarce trials (labelled, or paired) take, so that no step is without one.
+    """
+
+    labels: Literal["all"] | Annotated[int, Field(ge=0)] = "all"
+    teacher_labels: Literal["all", "same"] = "all"
+    pairs: float = Field(default=1.0, gt=0, le=1)
+    quota: float = Field(default=0.25, gt=0, lt=1)
+
+    def quota_of(self, batch_size: int) -> int:
+        """Scarce trials in a batch: at least one, and at least one place is left for the others."""
+        return min(max(1, round(self.quota * batch_size)), batch_size - 1)
+
+    @model_validator(mode="after")
+    def _one_scarcity(self) -> Track:
+        if self.labels != "all" and self.pairs < 1:
+            raise ValueError("labels and pairs are scarce in tracks of their own: leave one of them whole")
+        if self.teacher_labels == "same" and self.labels in ("all", 0):
+            raise ValueError("teacher_labels = same needs labels: a number of trials a class, at least 1")
+        return self
+
+
 class Tuning(_Strict):
     """The search that chose a recipe's settings.
 
@@ -273,6 +302,7 @@ class Recipe(_Strict):
         teacher: The sensor network that is trained first, or null.
         student: The network that is trained against it, or null.
         selection: Which weights are reported.
+        track: What the student is given of the training part.
         precision: `fp32`, or `bf16` autocast.
         compile: Whether the networks go through `torch.compile`.
         search: What `kdbench search` may try, by dotted key; no part of what is written, since it changes no run. Null
@@ -288,6 +318,8 @@ class Recipe(_Strict):
     teacher: NetworkSpec | None = None
     student: NetworkSpec | None = None
     selection: Selection = Selection()
+    # Left out of what is written where nothing is scarce, so that such runs keep their names.
+    track: Track = Field(default=Track(), exclude_if=lambda track: track == Track())
     precision: Literal["fp32", "bf16"] = "fp32"
     compile: bool = False
     search: dict[str, Range] = Field(default_factory=dict, exclude=True)

@@ -16,9 +16,10 @@ from kdbench.data.card import Card, load_card
 from kdbench.data.loader import Loader
 from kdbench.data.protocol import Split, protocol_names, rule_of, split
 from kdbench.data.store import open_dataset
+from kdbench.data.tracks import Supervision
 from kdbench.engine.device import build_accelerator, device_kind, fixed_threads, threads_on
 from kdbench.engine.loop import Pairing, Record
-from kdbench.engine.objective import Objective, declared_needs
+from kdbench.engine.objective import Objective, declared_needs, reads_labels
 from kdbench.engine.progress import Reporter
 from kdbench.engine.term import check_parameters
 from kdbench.errors import UsageError
@@ -64,6 +65,11 @@ class Setting:
         return self.cell.split
 
     @property
+    def supervision(self) -> Supervision:
+        """What the track leaves of the training part's labels and pairs."""
+        return self.cell.supervision
+
+    @property
     def label_vectors(self) -> LabelVectors | None:
         """Vectors of the class names, where a loss needs them."""
         return self.cell.label_vectors
@@ -85,8 +91,8 @@ class Setting:
             self.warnings.append(text)
         self.reporter.warn(text)
 
-    def loader(self, trials: tuple[str, ...], *specs: NetworkSpec) -> Loader:
-        """A loader of some trials with what the networks see."""
+    def loader(self, trials: tuple[str, ...], *specs: NetworkSpec, labelled: tuple[str, ...] | None = None) -> Loader:
+        """A loader of some trials with what the networks see, and the labels of all or of some of them."""
         dataset, data = self.cell.dataset, self.cell.recipe.data
         sensors = sorted({s for spec in specs if spec.modality == SENSORS for s in spec.sensors or dataset.sensors})
         video = any(spec.modality == VIDEO for spec in specs)
@@ -99,6 +105,7 @@ class Setting:
             sensors=[name for name in dataset.sensors if name in sensors] or None,
             video=video,
             in_memory=size <= MEMORY_BYTES,
+            labelled=labelled,
         )
 
     def reported_trials(self) -> tuple[str, ...]:
@@ -171,8 +178,21 @@ class Setting:
             train_size=len(self.split.train),
             groups=torch.tensor(groups) if (groups := self.cell.dataset.card.class_groups) else None,
         )
+        if phase == "student" and self.cell.recipe.track.labels != "all":
+            _refuse_undeclared(spec)
         torch.manual_seed(self.pairing.seed_of("objective", phase))
         return Objective(spec.losses, context, owner=phase, balance=spec.balance).to(self.accelerator.device)
+
+
+def _refuse_undeclared(spec: NetworkSpec) -> None:
+    """Losses that may read labels where there are none."""
+    for name in spec.losses:
+        if reads_labels(name) is None:
+            raise UsageError(
+                f"student.losses.{name} takes the batch and does not say what it does with labels, and in this track "
+                "not every trial has one",
+                hint=f"Declare it: @loss('{name}', …, labels='needed'), or 'optional', or 'unused'.",
+            )
 
 
 def settle(

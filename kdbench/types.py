@@ -24,6 +24,8 @@ class Batch:
         trial: The B trial ids, in the order of the rows; on the host.
         index: Positions of the trials in their part `(B,)`, int64; the key of a teacher's cache.
         metadata: Columns of the trial index (subject, repetition, …), one value a row; on the host.
+        labelled: So many rows, the first ones, have a label; that of the others is -1. None: all have.
+        paired: So many rows, the first ones, have sensors that the teacher sees. None: all have.
     """
 
     sensors: Mapping[str, Tensor]
@@ -32,6 +34,8 @@ class Batch:
     trial: tuple[str, ...]
     index: Tensor
     metadata: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    labelled: int | None = None
+    paired: int | None = None
 
     def __len__(self) -> int:
         return len(self.trial)
@@ -39,6 +43,21 @@ class Batch:
     def replace(self, **changes: Any) -> Batch:
         """Returns a copy with some fields changed."""
         return replace(self, **changes)
+
+    def head(self, count: int | None) -> Batch:
+        """The first rows; all of them where `count` is None."""
+        if count is None or count == len(self):
+            return self
+        return Batch(
+            sensors={name: series[:count] for name, series in self.sensors.items()},
+            video=None if self.video is None else self.video[:count],
+            label=self.label[:count],
+            trial=self.trial[:count],
+            index=self.index[:count],
+            metadata={name: values[:count] for name, values in self.metadata.items()},
+            labelled=None if self.labelled is None else min(self.labelled, count),
+            paired=None if self.paired is None else min(self.paired, count),
+        )
 
 
 @dataclass(frozen=True)
@@ -66,6 +85,23 @@ class Features:
     def replace(self, **changes: Any) -> Features:
         """Returns a copy with some fields changed."""
         return replace(self, **changes)
+
+    def head(self, count: int | None) -> Features:
+        """The first rows of every field; all of them where `count` is None."""
+        if count is None or count == len(self.logits):
+            return self
+
+        def cut(value: Tensor | None) -> Tensor | None:
+            return None if value is None else value[:count]
+
+        return Features(
+            logits=self.logits[:count],
+            stages=tuple(stage[:count] for stage in self.stages),
+            embedding=self.embedding[:count],
+            semantic=cut(self.semantic),
+            ablated_logits=cut(self.ablated_logits),
+            group_logits=cut(self.group_logits),
+        )
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,7 @@ class Loader:
         sensors: Which sensors are needed; None: none.
         video: Whether the video is needed.
         in_memory: Keep all clips on the device; otherwise stream them from the memory map.
+        labelled: Trials whose label batches may show; that of the others is -1. None: all.
 
     Attributes:
         trials: The ids.
@@ -57,6 +58,7 @@ class Loader:
         sensors: Sequence[str] | None,
         video: bool,
         in_memory: bool,
+        labelled: Sequence[str] | None = None,
     ) -> None:
         for name in sensors or ():
             if name not in dataset.sensors:
@@ -72,7 +74,10 @@ class Loader:
         self._names = np.array(self.trials, dtype=object)
         self._rows = np.array([dataset.position(trial) for trial in self.trials])
         table = dataset.index.iloc[self._rows]
-        self.labels = torch.as_tensor(table["label"].to_numpy(dtype=np.int64, copy=True), device=device)
+        labels = table["label"].to_numpy(dtype=np.int64, copy=True)
+        if labelled is not None:
+            labels[~np.isin(self._names.astype(str), list(labelled))] = -1
+        self.labels = torch.as_tensor(labels, device=device)
         self._columns = {name: table[name].to_numpy() for name in table.columns if name not in {"trial", "label"}}
         self._series = {name: self._resampled(name, series_length) for name in sensors or ()}
         self._clips = torch.from_numpy(dataset.clips(self._rows)).to(device) if video and in_memory else None

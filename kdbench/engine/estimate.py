@@ -8,7 +8,6 @@ import time
 
 import torch
 
-from kdbench.data.loader import batch_count
 from kdbench.engine.loop import Training
 from kdbench.engine.progress import duration
 
@@ -39,11 +38,10 @@ def seconds_per_step(training: Training) -> float:
         training, network=copy.deepcopy(training.network), objective=copy.deepcopy(training.objective)
     )
     probe.begin()
-    count = min(len(training.loader), training.spec.train.batch_size)
     seconds = 0.0
     with torch.random.fork_rng():
         for _ in range(2):
-            batch = next(iter(training.loader.batches(list(range(count)), count)))
+            batch = next(training.batches(training.order(1)))
             _wait(training)
             started = time.perf_counter()
             probe.backward(probe.forward(batch, 0, 0)[1])
@@ -54,16 +52,16 @@ def seconds_per_step(training: Training) -> float:
     return max(0.0, seconds)
 
 
-def expected(training: Training, *, trials: int, done: int) -> Expected:
+def expected(training: Training, *, steps: int, done: int) -> Expected:
     """What a training will take from here.
 
     Args:
         training: Like the one that is about to run; its loader may hold a single batch.
-        trials: Trials of the training part.
+        steps: Steps of an epoch over the whole training part.
         done: Epochs that lie behind it.
     """
     train = training.spec.train
-    steps = batch_count(trials, train.batch_size, join_single=True) * max(0, train.epochs - done)
+    steps *= max(0, train.epochs - done)
     return Expected(training.phase, steps, steps * seconds_per_step(training) if steps else 0.0)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +14,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from kdbench.data.loader import Loader, batch_count, batch_slices
+from kdbench.data.tracks import Scarce, mixed_order, mixed_steps
 from kdbench.engine import checkpoint
 from kdbench.engine.augment import Augmenter
 from kdbench.engine.evaluate import predict
@@ -63,6 +64,9 @@ class Training:
         teacher: The frozen teacher, or None.
         watched: The part that is measured after each epoch, or None.
         watched_part: `validation`, or `test` where the recipe asks for that oracle; its key in each record.
+        scarce: Positions of the trials that every batch begins with a quota of, and what they are: `labelled` or
+            `paired`; None where no trial is short of anything.
+        quota: Scarce trials a batch.
         keep_best: Whether the weights of the epoch that is best on it are kept, and restored at the end.
         on_epoch: Called with each epoch's record.
         binding: What a checkpoint is a state of: names and hashes of all that the training goes by.
@@ -82,6 +86,8 @@ class Training:
     teacher: FrozenTeacher | None = None
     watched: Loader | None = None
     watched_part: Literal["validation", "test"] = "validation"
+    scarce: tuple[Scarce, Tensor] | None = None
+    quota: int = 0
     keep_best: bool = False
     on_epoch: Callable[[Record], None] = lambda _record: None
     binding: Mapping[str, Any] = field(default_factory=dict)
@@ -122,7 +128,24 @@ class Training:
     @property
     def steps(self) -> int:
         """Steps an epoch; a single trial that is left over joins the last one."""
+        if self.scarce is not None:
+            return mixed_steps(len(self.loader) - len(self.scarce[1]), self.spec.train.batch_size, self.quota)
         return batch_count(len(self.loader), self.spec.train.batch_size, join_single=True)
+
+    def order(self, epoch: int) -> Tensor:
+        """Positions of the trials in the order of an epoch; it depends on the seed and never on the method."""
+        generator = torch.Generator().manual_seed(self.pairing.seed_of("order", epoch))
+        if self.scarce is None:
+            return torch.randperm(len(self.loader), generator=generator)
+        held = torch.zeros(len(self.loader), dtype=torch.bool).index_fill_(0, self.scarce[1], True)
+        rest = (~held).nonzero().flatten()
+        return mixed_order(self.scarce[1], rest, self.spec.train.batch_size, self.quota, generator)
+
+    def batches(self, order: Tensor) -> Iterator[Batch]:
+        """The batches of an epoch, each with the number of its scarce trials."""
+        marks: dict[str, Any] = {} if self.scarce is None else {self.scarce[0]: self.quota}
+        for batch in self.loader.batches(order, self.spec.train.batch_size, join_single=True):
+            yield batch.replace(**marks)
 
     def begin(self) -> None:
         """Builds the optimizer and the augmentation, and puts the networks into training mode."""
@@ -140,9 +163,7 @@ class Training:
 
     def _epoch(self, epoch: int, steps: int) -> Record:
         train = self.spec.train
-        order = torch.randperm(
-            len(self.loader), generator=torch.Generator().manual_seed(self.pairing.seed_of("order", epoch))
-        )
+        order = self.order(epoch)
         # Dropout and the like draw from the global generator; seeding it here makes a resumed epoch equal.
         torch.manual_seed(self.pairing.seed_of("noise", self.phase, epoch))
         sums = Sums(self.objective, self.accelerator.device)
@@ -151,7 +172,7 @@ class Training:
         norms: Tensor | None = None
         every = self.objective.balance.every
         started, waited = time.perf_counter(), self.loader.waited_seconds
-        for step, batch in enumerate(self.loader.batches(order, train.batch_size, join_single=True)):
+        for step, batch in enumerate(self.batches(order)):
             rate = learning_rate(train, (epoch - 1) * steps + step, train.epochs * steps)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate * group.get("lr_scale", 1.0)
@@ -175,7 +196,7 @@ class Training:
             "lr": rate,
             **record,
             "validation": None,
-            "samples_per_second": len(self.loader) / seconds,
+            "samples_per_second": len(order) / seconds,
             "seconds": seconds,
             "wait_share": (self.loader.waited_seconds - waited) / seconds,
         }

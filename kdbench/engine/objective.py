@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from kdbench.engine.balance import build_balance
-from kdbench.engine.term import Term, declared_needs
+from kdbench.engine.term import Term, declared_needs, reads_labels
 from kdbench.engine.weights import first_without_any, weight_at
 from kdbench.errors import UsageError
 from kdbench.recipe import LossTerm, PartSpec, Schedule
 from kdbench.types import Batch, Context, Features
 
-__all__ = ["Objective", "declared_needs"]
+__all__ = ["Objective", "declared_needs", "reads_labels"]
 
 
 @dataclass(frozen=True)

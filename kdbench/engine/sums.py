@@ -35,6 +35,7 @@ class Sums:
         self._masks: dict[tuple[bool, ...], Tensor] = {}
         self.diagnostics: dict[str, Tensor] = {}
         self.trials = 0
+        self.labelled = 0
         self.steps = 0
 
     def add(
@@ -69,7 +70,9 @@ class Sums:
             self.weights += effective * len(batch)
             self.weighted += (effective * values).where(used[:-1], 0).sum() * len(batch)
         votes = torch.stack([branch.logits.detach().float().softmax(-1) for branch in student]).mean(0)
+        # A trial without a label has the label -1, which is no class.
         self.correct += (votes.argmax(-1) == batch.label).sum()
+        self.labelled += len(batch) if batch.labelled is None else batch.labelled
         for name, value in diagnostics.items():
             self.diagnostics[name] = self.diagnostics.get(name, torch.zeros_like(value)) + value
         self.trials += len(batch)
@@ -112,7 +115,7 @@ class Sums:
             "terms": dict(zip(self.names, means, strict=True)),
             "weights": dict(zip(self.names, map(finite, weights), strict=True)),
             "grad_norms": {} if norms is None else dict(zip(self.names, map(finite, norms.tolist()), strict=True)),
-            "accuracy": float(self.correct) / self.trials,
+            "accuracy": float(self.correct) / self.labelled if self.labelled else None,
             "diagnostics": {name: finite(float(value) / self.steps) for name, value in self.diagnostics.items()},
             "bad_step": bad if bad >= 0 else None,
             "bad_terms": [

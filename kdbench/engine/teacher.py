@@ -71,6 +71,7 @@ class FrozenTeacher:
             batch: The student's batch; its ids decide which trials the teacher is asked about.
             seed: Seed of the ablated channels, and of the pairing, where those are drawn.
         """
+        batch = batch.head(batch.paired)
         return self._answer(mispaired(batch, seed) if self._wrong_trials else batch, seed=seed)
 
     @torch.no_grad()

@@ -60,6 +60,20 @@ def declared_needs(names: Iterable[str]) -> frozenset[str]:
     return frozenset(needs)
 
 
+def reads_labels(name: str) -> str | None:
+    """What a loss does with labels: `needed`, `optional` or `unused`; None where it does not say and may read them.
+
+    Args:
+        name: Registered name of the loss.
+    """
+    said: str | None = declared(name)["labels"]
+    if said is not None:
+        return said
+    component: Any = registry("loss").get(name)
+    call = component.forward if inspect.isclass(component) else component
+    return None if "batch" in inspect.signature(call).parameters else "unused"
+
+
 class Term(nn.Module):
     """One loss with its weight, its parameters and, where widths differ, its projectors.
 
@@ -94,6 +108,7 @@ class Term(nn.Module):
         self.stateful = nn.ModuleList(loss for loss in self.losses if isinstance(loss, nn.Module))
         self.ablation = str(getattr(self.losses[0], "ablation", "all"))
         self._takes_batch = "batch" in inspect.signature(_call_of(self.losses[0])).parameters
+        self.labels = reads_labels(name)
         self._check_call()
         self._has_worked = False
         self.projectors = nn.ModuleList()
@@ -109,6 +124,15 @@ class Term(nn.Module):
             UsageError: The loss cannot be computed on these features, or returns no scalar.
             RunFailed: It raised an error after it had worked before.
         """
+        if not self.with_teacher:
+            rows = batch.labelled if self.labels == "needed" else None
+        else:
+            rows = batch.paired
+            if self.labels == "needed" and batch.labelled is not None:
+                rows = batch.labelled
+                teacher = [branch.head(rows) for branch in teacher]
+        student = [branch.head(rows) for branch in student]
+        batch = batch.head(rows)
         try:
             value = torch.stack([self._scalar(each) for each in self._values(student, teacher, batch)]).mean()
         except KdbenchError as error:

@@ -16,7 +16,7 @@ from kdbench.registry import loss
 from kdbench.types import Batch, Context
 
 
-@loss("condrk", on="logits", project=False)
+@loss("condrk", on="logits", project=False, labels="optional")
 class ContrastiveLogits(nn.Module):
     """Noise-contrastive estimate on the cosine of logits, with a positive that mixes samples of one class.
 
@@ -31,6 +31,8 @@ class ContrastiveLogits(nn.Module):
     The teacher's logits of all training trials are kept in a memory, filled as the trials pass by and complete after
     one epoch; the choice is made among those that were seen, the batch and the sample itself included. Where a class
     has fewer than asked for, all are taken. The choice is a hash of a counter that is kept with the run.
+
+    A trial without a label (-1) is of the class that its teacher gives the highest score.
 
     Args:
         context: Gives K and the number of training trials.
@@ -92,10 +94,11 @@ class ContrastiveLogits(nn.Module):
     def _drawn(self, teacher: Tensor, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """The mean of like logits `(B, K)`, unlike ones of length 1 `(B, N, K)`, and how many of these count `(B,)`."""
         self.memory.index_copy_(0, batch.index, teacher.to(self.memory.dtype))
-        self.memory_label.index_copy_(0, batch.index, batch.label)
+        label = torch.where(batch.label >= 0, batch.label, teacher.argmax(1))
+        self.memory_label.index_copy_(0, batch.index, label)
         order = priorities(self.calls, batch.index, self.trials)
         self.calls += 1
-        seen, same = self.memory_label >= 0, self.memory_label == batch.label[:, None]
+        seen, same = self.memory_label >= 0, self.memory_label == label[:, None]
         like, of_class = self._first(order, seen & same, self.positives)
         unlike, of_others = self._first(order, seen & ~same, self.negatives)
         kept = torch.arange(like.shape[1], device=of_class.device) < of_class[:, None]

@@ -16,9 +16,10 @@ from kdbench.registry import loss
 from kdbench.types import Batch, Context
 
 _SIDES = 2
+_UNSEEN = -2
 
 
-@loss("crd", on="embedding", project=False)
+@loss("crd", on="embedding", project=False, labels="optional")
 class ContrastiveRepresentation(nn.Module):
     """Noise-contrastive estimate of whether two embeddings belong to one sample, from both sides.
 
@@ -82,7 +83,7 @@ class ContrastiveRepresentation(nn.Module):
         self.register_buffer("log_partition", torch.full((_SIDES,), math.inf))
         if negatives == "memory":
             self.register_buffer("memory", torch.zeros(_SIDES, self.trials, width))
-            self.register_buffer("memory_label", torch.full((self.trials,), -1))
+            self.register_buffer("memory_label", torch.full((self.trials,), _UNSEEN))
 
     def forward(self, student: Tensor, teacher: Tensor, batch: Batch) -> Tensor:
         """The loss of embeddings `(B, D)` and `(B, D')`, the teacher's detached."""
@@ -90,14 +91,17 @@ class ContrastiveRepresentation(nn.Module):
         ours = _embedded(self.embed_student, student)
         theirs = _embedded(self.embed_teacher, teacher.detach())
         candidates, label, index = torch.stack([ours, theirs]), batch.label, batch.index
+        seen = torch.ones_like(label, dtype=torch.bool)
         if self.negatives == "memory":
             self._remember(candidates.detach(), batch)
             # A copy, since the next call writes into the memory before this one's gradient is taken.
             candidates, label = self.memory.clone(), self.memory_label.clone()
+            seen = label > _UNSEEN
             index = torch.arange(self.trials, device=label.device)
-        unlike = (index != batch.index[:, None]) & (label >= 0)
+        unlike = (index != batch.index[:, None]) & seen
         if not self.same_class:
-            unlike = unlike & (label != batch.label[:, None])
+            # A trial without a label (-1) may be of any class, so it counts as unlike.
+            unlike = unlike & ((label != batch.label[:, None]) | (label < 0) | (batch.label < 0)[:, None])
         positive = (ours * theirs).sum(1) / self.temperature
         sides = zip((ours, theirs), candidates.flip(0), range(_SIDES), strict=True)
         return torch.stack([self._contrast(positive, *side, unlike) for side in sides]).sum()
@@ -126,7 +130,7 @@ class ContrastiveRepresentation(nn.Module):
     @torch.no_grad()
     def _remember(self, embeddings: Tensor, batch: Batch) -> None:
         held = self.memory[:, batch.index]
-        momentum = torch.where(self.memory_label[batch.index] >= 0, self.momentum, 0.0)[:, None]
+        momentum = torch.where(self.memory_label[batch.index] > _UNSEEN, self.momentum, 0.0)[:, None]
         mixed = F.normalize(momentum * held + (1 - momentum) * embeddings, dim=2)
         self.memory.index_copy_(1, batch.index, mixed)
         self.memory_label.index_copy_(0, batch.index, batch.label)

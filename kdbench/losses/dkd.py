@@ -13,7 +13,7 @@ from kdbench.registry import loss
 from kdbench.types import Batch
 
 
-@loss("dkd", on="logits", project=False)
+@loss("dkd", on="logits", project=False, labels="optional")
 def decoupled(
     student: Tensor,
     teacher: Tensor,
@@ -33,6 +33,8 @@ def decoupled(
     large number, so that a saturated softmax stays finite. mdistiller's `dkd_loss` takes the logarithm of a sum of
     probabilities, which is infinite once they underflow. With two classes there is no "other classes" term.
 
+    The target class of a trial without a label (-1) is the one that the teacher gives the highest score.
+
     Args:
         student: Logits `(B, K)`, K at least 2.
         teacher: Logits `(B, K)`; detached.
@@ -50,8 +52,9 @@ def decoupled(
         raise UsageError("dkd: there is 1 class; expected at least 2, the label and another")
     student = at_least_float32(student) / temperature
     teacher = at_least_float32(teacher).detach() / temperature
-    others = _other_classes(batch.label, student.shape[1])
-    target = _divergence(_label_or_not(teacher, batch.label, others), _label_or_not(student, batch.label, others))
+    label = torch.where(batch.label >= 0, batch.label, teacher.argmax(1))
+    others = _other_classes(label, student.shape[1])
+    target = _divergence(_label_or_not(teacher, label, others), _label_or_not(student, label, others))
     rest = _divergence(*(F.log_softmax(scores.gather(1, others), dim=1) for scores in (teacher, student)))
     return temperature**2 * (alpha * target + beta * rest)
 

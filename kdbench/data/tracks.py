@@ -1,0 +1,148 @@
+"""Tracks: which trials of the training part the student has labels of, and which have sensors beside their video.
+
+Both are drawn by the names of the data set and the protocol and by the seed, never by the method, and they are nested:
+a trial that is labelled at K is labelled at every larger K too.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor
+
+from kdbench.data.card import Card
+from kdbench.data.protocol import rule_of
+from kdbench.errors import UsageError
+from kdbench.recipe import Track
+from kdbench.seeds import seed_for
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+Scarce = Literal["labelled", "paired"]
+
+
+@dataclass(frozen=True)
+class Supervision:
+    """What is known of the training part's trials, each in the order of the part.
+
+    Attributes:
+        labelled: Trials whose labels the student sees.
+        paired: Trials whose sensors the teacher sees.
+    """
+
+    labelled: tuple[str, ...]
+    paired: tuple[str, ...]
+
+    @property
+    def scarce(self) -> frozenset[str]:
+        """The trials of the smaller set, where one is smaller; those are what every batch needs some of."""
+        small = min(self.labelled, self.paired, key=len)
+        return frozenset(small) if len(self.labelled) != len(self.paired) else frozenset()
+
+    def positions(self, trials: Sequence[str]) -> tuple[Scarce, Tensor] | None:
+        """What is scarce among some trials, and where it stands; None where all or none of them are.
+
+        Args:
+            trials: Ids of the training part, or of a part of it.
+        """
+        found = [place for place, trial in enumerate(trials) if trial in self.scarce]
+        if not found or len(found) == len(trials):
+            return None
+        return "labelled" if len(self.labelled) < len(self.paired) else "paired", torch.tensor(found)
+
+
+def supervise(
+    card: Card, index: pd.DataFrame, train: tuple[str, ...], protocol: str, track: Track, seed: int
+) -> Supervision:
+    """Draws what a track leaves of the labels and the pairs.
+
+    Labels are drawn as a laboratory would write them down: all of one subject first, then those of the next.
+
+    Args:
+        card: The data set's card.
+        index: One row a trial: `trial`, `label` and the card's columns.
+        train: Ids of the training part.
+        protocol: Name of the protocol.
+        track: What is left.
+        seed: The run's seed.
+
+    Raises:
+        UsageError: A class has fewer trials than are to be labelled, or no pair is left.
+    """
+    table = index.set_index("trial").loc[list(train)]
+    classes = {label: list(rows.index) for label, rows in table.groupby("label", sort=True)}
+    labelled, paired = set(train), set(train)
+    if track.labels != "all":
+        draw = random.Random(seed_for("labels", card.name, protocol, seed))
+        column = _subject_column(card, protocol, table)
+        subjects = sorted(set(table[column])) if column else []
+        draw.shuffle(subjects)
+        labelled = set()
+        for label, trials in classes.items():
+            if len(trials) < track.labels:
+                short = min(classes.items(), key=lambda each: len(each[1]))
+                raise UsageError(
+                    f"track.labels = {track.labels}: the class '{card.class_names[int(short[0])]}' has "
+                    f"{len(short[1])} training trials under protocol '{protocol}' of '{card.name}'",
+                    hint=f"Label fewer: --labels {len(short[1])}, or all: --labels all",
+                )
+            draw.shuffle(trials)
+            if column:
+                trials = sorted(trials, key=lambda trial: subjects.index(table.at[trial, column]))
+            labelled.update(trials[: track.labels])
+    if track.pairs < 1:
+        draw = random.Random(seed_for("pairs", card.name, protocol, seed))
+        paired = set()
+        for trials in classes.values():
+            draw.shuffle(trials)
+            paired.update(trials[: math.floor(track.pairs * len(trials) + 0.5)])
+        if not paired:
+            raise UsageError(
+                f"track.pairs = {track.pairs:g} leaves no pair of video and sensors under protocol '{protocol}' of "
+                f"'{card.name}', whose largest class has {max(map(len, classes.values()))} training trials",
+                hint="Keep more of them, for example --pairs 0.5",
+            )
+    return Supervision(*(tuple(trial for trial in train if trial in kept) for kept in (labelled, paired)))
+
+
+def _subject_column(card: Card, protocol: str, table: pd.DataFrame) -> str | None:
+    """The column that names who performs a trial: the one that the protocol keeps apart, else `subject`."""
+    return next((name for name in (*rule_of(card, protocol).disjoint, "subject") if name in table.columns), None)
+
+
+def mixed_steps(rest: int, batch_size: int, quota: int) -> int:
+    """Steps of an epoch in the order of `mixed_order`.
+
+    Args:
+        rest: Trials that are not scarce.
+        batch_size: Trials a batch.
+        quota: Scarce trials a batch.
+    """
+    return math.ceil(rest / (batch_size - quota))
+
+
+def mixed_order(scarce: Tensor, rest: Tensor, batch_size: int, quota: int, generator: torch.Generator) -> Tensor:
+    """An order of trials in which every batch begins with `quota` scarce ones; each of the rest comes once.
+
+    Args:
+        scarce: Positions of the scarce trials `(n,)`, on the host; they come again and again, each time shuffled.
+        rest: Positions of the others `(m,)`, on the host.
+        batch_size: Trials a batch, more than `quota`.
+        quota: Scarce trials a batch.
+        generator: Draws both orders.
+
+    Returns:
+        Positions `(m + quota * steps,)`: to be cut into batches of `batch_size`, the last of which may be smaller.
+    """
+    rest = rest[torch.randperm(len(rest), generator=generator)]
+    chunks = rest.split(batch_size - quota)
+    rounds = math.ceil(quota * len(chunks) / len(scarce))
+    drawn = torch.cat([scarce[torch.randperm(len(scarce), generator=generator)] for _ in range(rounds)])
+    return torch.cat([torch.cat([drawn[k * quota : (k + 1) * quota], chunk]) for k, chunk in enumerate(chunks)])
