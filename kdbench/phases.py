@@ -244,8 +244,9 @@ def announce(setting: Setting, teachers: Path, folder: Path) -> None:
     if recipe.student is not None:
         trials, spec = setting.split.train, recipe.student
         scarce = setting.supervision.scarce
-        few = sorted(trials, key=lambda trial: trial not in scarce)[: spec.train.batch_size]
-        training = student_training(setting, spec, teacher, folder, trials=tuple(few))
+        first = sorted(trials, key=lambda trial: trial not in scarce)
+        few = tuple(first[: spec.train.batch_size])
+        training = student_training(setting, spec, teacher, folder, trials=few)
         # Whose state it is depends on a teacher that may not be there yet.
         done = len(records_of(folder))
         phases.append(expected(training, steps=_student_steps(setting, spec), done=done))

@@ -250,13 +250,13 @@ class Track(_Strict):
 
     Attributes:
         labels: Trials of each class whose labels the student sees, one subject after the other; the other trials are
-            pairs of video and sensors without a label. `all` of them; or 0: the student learns from the teacher alone.
+            pairs of video and sensors without a label. Or `all` of them.
         teacher_labels: `all`: the teacher learns from every label; `same`: from those that the student sees.
         pairs: Share of the training trials that have sensors; the others are video with a label.
         quota: Share of a batch that the scarce trials (labelled, or paired) take, so that no step is without one.
     """
 
-    labels: Literal["all"] | Annotated[int, Field(ge=0)] = "all"
+    labels: Literal["all"] | Annotated[int, Field(ge=1)] = "all"
     teacher_labels: Literal["all", "same"] = "all"
     pairs: float = Field(default=1.0, gt=0, le=1)
     quota: float = Field(default=0.25, gt=0, lt=1)
@@ -269,8 +269,8 @@ class Track(_Strict):
     def _one_scarcity(self) -> Track:
         if self.labels != "all" and self.pairs < 1:
             raise ValueError("labels and pairs are scarce in tracks of their own: leave one of them whole")
-        if self.teacher_labels == "same" and self.labels in ("all", 0):
-            raise ValueError("teacher_labels = same needs labels: a number of trials a class, at least 1")
+        if self.teacher_labels == "same" and self.labels == "all":
+            raise ValueError("teacher_labels = same needs labels: a number of trials a class")
         return self
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -20,6 +20,7 @@ from kdbench.data.protocol import rule_of
 from kdbench.errors import UsageError
 from kdbench.recipe import Track
 from kdbench.seeds import seed_for
+from kdbench.wording import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,25 +78,20 @@ def supervise(
         UsageError: A class has fewer trials than are to be labelled, or no pair is left.
     """
     table = index.set_index("trial").loc[list(train)]
-    classes = {label: list(rows.index) for label, rows in table.groupby("label", sort=True)}
+    classes = {int(str(label)): list(rows.index) for label, rows in table.groupby("label", sort=True)}
     labelled, paired = set(train), set(train)
     if track.labels != "all":
         draw = random.Random(seed_for("labels", card.name, protocol, seed))
         column = _subject_column(card, protocol, table)
         subjects = sorted(set(table[column])) if column else []
         draw.shuffle(subjects)
+        of_subject = dict(zip(table.index, table[column], strict=True)) if column else {}
+        _refuse_few(classes, track.labels, card, protocol)
         labelled = set()
-        for label, trials in classes.items():
-            if len(trials) < track.labels:
-                short = min(classes.items(), key=lambda each: len(each[1]))
-                raise UsageError(
-                    f"track.labels = {track.labels}: the class '{card.class_names[int(short[0])]}' has "
-                    f"{len(short[1])} training trials under protocol '{protocol}' of '{card.name}'",
-                    hint=f"Label fewer: --labels {len(short[1])}, or all: --labels all",
-                )
+        for trials in classes.values():
             draw.shuffle(trials)
             if column:
-                trials = sorted(trials, key=lambda trial: subjects.index(table.at[trial, column]))
+                trials = sorted(trials, key=lambda trial: subjects.index(of_subject[trial]))
             labelled.update(trials[: track.labels])
     if track.pairs < 1:
         draw = random.Random(seed_for("pairs", card.name, protocol, seed))
@@ -107,9 +103,19 @@ def supervise(
             raise UsageError(
                 f"track.pairs = {track.pairs:g} leaves no pair of video and sensors under protocol '{protocol}' of "
                 f"'{card.name}', whose largest class has {max(map(len, classes.values()))} training trials",
-                hint="Keep more of them, for example --pairs 0.5",
+                hint="Keep more of them, for example --set track.pairs=0.5",
             )
     return Supervision(*(tuple(trial for trial in train if trial in kept) for kept in (labelled, paired)))
+
+
+def _refuse_few(classes: Mapping[int, Sequence[str]], wanted: int, card: Card, protocol: str) -> None:
+    label, trials = min(classes.items(), key=lambda each: len(each[1]))
+    if len(trials) < wanted:
+        raise UsageError(
+            f"track.labels = {wanted}: the class '{card.class_names[label]}' has "
+            f"{counted(len(trials), 'training trial')} under protocol '{protocol}' of '{card.name}'",
+            hint=f"Label fewer of each class: --set track.labels={len(trials)}; or all: --set track.labels=all",
+        )
 
 
 def _subject_column(card: Card, protocol: str, table: pd.DataFrame) -> str | None:

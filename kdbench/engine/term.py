@@ -70,7 +70,7 @@ def reads_labels(name: str) -> str | None:
     if said is not None:
         return said
     component: Any = registry("loss").get(name)
-    call = component.forward if inspect.isclass(component) else component
+    call = getattr(component, "forward", component)
     return None if "batch" in inspect.signature(call).parameters else "unused"
 
 

@@ -61,12 +61,11 @@ def test_labels_are_nested_and_depend_on_the_seed_alone(card, index, train):
 def test_a_class_with_fewer_trials_than_labels_is_named(card, index, train):
     with pytest.raises(UsageError, match=r"track.labels = 16: the class '.+' has 15 training trials") as error:
         labelled(card, index, train, 16)
-    assert "--labels 15" in str(error.value)
+    assert "track.labels=15" in str(error.value)
 
 
-def test_no_label_and_all_labels(card, index, train):
-    assert labelled(card, index, train, 0) == ()
-    assert supervise(card, index, train, "cross_subject", Track(), 0) .labelled == train
+def test_all_labels(card, index, train):
+    assert supervise(card, index, train, "cross_subject", Track(), 0).labelled == train
 
 
 def test_a_share_of_the_pairs_of_every_class(card, index, train):
@@ -81,7 +80,9 @@ def test_a_share_that_leaves_no_pair_is_refused(card, index, train):
         supervise(card, index, train, "cross_subject", Track(pairs=0.01), 0)
 
 
-@pytest.mark.parametrize(("scarce", "total", "size", "quota"), [(27, 431, 16, 4), (3, 40, 8, 2), (5, 6, 4, 3), (1, 9, 4, 1)])
+@pytest.mark.parametrize(
+    ("scarce", "total", "size", "quota"), [(27, 431, 16, 4), (3, 40, 8, 2), (5, 6, 4, 3), (1, 9, 4, 1)]
+)
 def test_every_batch_begins_with_its_quota_and_the_rest_comes_once(scarce, total, size, quota):
     few, rest = torch.arange(scarce), torch.arange(scarce, total)
     order = mixed_order(few, rest, size, quota, torch.Generator().manual_seed(0))

@@ -54,12 +54,15 @@ def test_only_labelled_trials_show_a_label_and_every_batch_has_some(tmp_path: Pa
 
 def test_a_teacher_sees_paired_trials_alone(tmp_path: Path) -> None:
     every: list[dict[str, Any]] = []
+    changes = ["track.pairs=0.5", "student.train.batch_size=8", "student.train.epochs=6"]
     with known(spy("every", every, labels="optional")):
-        tiny("hinton_raw", tmp_path, "track.pairs=0.5", "student.train.batch_size=8", "student.losses.every.weight=1")
-    for batch in every[1:]:
+        tiny("hinton_raw", tmp_path, *changes, "student.losses.every.weight=1")
+    # Two steps an epoch; before them come the rehearsal and the estimate.
+    steps = every[-12:]
+    for batch in steps:
         assert batch["student"] == batch["teacher"] == len(batch["label"]) == 2
         assert all(label >= 0 for label in batch["label"])
-    assert len({trial for batch in every[1:] for trial in batch["trial"]}) == 12
+    assert len({trial for batch in steps for trial in batch["trial"]}) == 12
 
 
 def test_a_loss_that_does_not_say_what_it_does_with_labels_is_refused(tmp_path: Path) -> None:
