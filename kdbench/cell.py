@@ -21,7 +21,7 @@ from kdbench.data.tracks import Supervision, supervise
 from kdbench.engine.objective import declared_needs
 from kdbench.files import sha256_of
 from kdbench.plugins import provenance
-from kdbench.recipe import SEARCHED, NetworkSpec, Recipe, Track
+from kdbench.recipe import SEARCHED, NetworkSpec, Recipe
 from kdbench.redaction import redacted_words
 from kdbench.semantics.base import LabelVectors
 from kdbench.types import VIDEO
@@ -81,7 +81,8 @@ class Cell:
     @property
     def folder(self) -> str:
         """Name of the run's folder: readable parts, then a hash of everything that its numbers depend on."""
-        parts = (self.method, self.dataset.card.name, self.protocol, self.preset, f"s{self.seed}")
+        track = [self.recipe.track.slug] if self.recipe.track.slug else []
+        parts = (self.method, self.dataset.card.name, self.protocol, self.preset, *track, f"s{self.seed}")
         return f"{'-'.join(re.sub(r'[^A-Za-z0-9_.]', '_', part) for part in parts)}-{_hash(self._key())}"
 
     @property
@@ -157,6 +158,7 @@ class Cell:
             **self._groups(*specs),
             **self._plugins(*specs),
             **({"tuning": self.recipe.tuning.model_dump()} if self.recipe.tuning else {}),
+            **({} if self.recipe.track.is_whole else {"supervision": dataclasses.asdict(self.supervision)}),
             "libraries": self.libraries(),
         }
 
@@ -200,7 +202,7 @@ class Cell:
             "preset": self.preset,
             "part": recipe.selection.part,
             "selection": recipe.selection.rule,
-            **({"track": recipe.track.model_dump()} if recipe.track != Track() else {}),
+            **({} if recipe.track.is_whole else {"track": recipe.track.model_dump()}),
             "data": recipe.data.model_dump(),
             "representation": reported.representation.model_dump(),
             "encoder": reported.encoder.model_dump(),

@@ -384,7 +384,7 @@ def student_training(
     training = _training("student", setting, spec, network, objective, loader, folder)
     given = setting.supervision
     training.scarce = given.positions(loader.trials)
-    training.quota = setting.cell.recipe.track.quota_of(spec.train.batch_size)
+    training.quota = setting.cell.recipe.track.quota_of(spec.train.batch_size, given.share)
     if teacher is not None:
         training.binding = {**training.binding, "teacher": teacher.record.get("files", {}).get(WEIGHTS)}
     if teacher is not None:
@@ -402,10 +402,10 @@ def student_training(
 
 def _student_steps(setting: Setting, spec: NetworkSpec) -> int:
     """Steps of an epoch over the whole training part."""
-    size, count = spec.train.batch_size, len(setting.split.train)
-    if not setting.supervision.scarce:
+    size, count, given = spec.train.batch_size, len(setting.split.train), setting.supervision
+    if not given.scarce:
         return batch_count(count, size, join_single=True)
-    return mixed_steps(count - len(setting.supervision.scarce), size, setting.cell.recipe.track.quota_of(size))
+    return mixed_steps(count - len(given.scarce), size, setting.cell.recipe.track.quota_of(size, given.share))
 
 
 def train_student(setting: Setting, spec: NetworkSpec, teacher: Teacher | None, folder: Path) -> Student:

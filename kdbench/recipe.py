@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from kdbench.ranges import Range
+from kdbench.track import Track
 
 PRESETS = ("paper", "small", "smoke")
 CONTROLS = {
@@ -245,35 +246,6 @@ class Selection(_Strict):
         return self.rule == "best-val" or self.part == "validation"
 
 
-class Track(_Strict):
-    """What the student is given of the training part. Results of unlike tracks are never ranked together.
-
-    Attributes:
-        labels: Trials of each class whose labels the student sees, one subject after the other; the other trials are
-            pairs of video and sensors without a label. Or `all` of them.
-        teacher_labels: `all`: the teacher learns from every label; `same`: from those that the student sees.
-        pairs: Share of the training trials that have sensors; the others are video with a label.
-        quota: Share of a batch that the scarce trials (labelled, or paired) take, so that no step is without one.
-    """
-
-    labels: Literal["all"] | Annotated[int, Field(ge=1)] = "all"
-    teacher_labels: Literal["all", "same"] = "all"
-    pairs: float = Field(default=1.0, gt=0, le=1)
-    quota: float = Field(default=0.25, gt=0, lt=1)
-
-    def quota_of(self, batch_size: int) -> int:
-        """Scarce trials in a batch: at least one, and at least one place is left for the others."""
-        return min(max(1, round(self.quota * batch_size)), batch_size - 1)
-
-    @model_validator(mode="after")
-    def _one_scarcity(self) -> Track:
-        if self.labels != "all" and self.pairs < 1:
-            raise ValueError("labels and pairs are scarce in tracks of their own: leave one of them whole")
-        if self.teacher_labels == "same" and self.labels == "all":
-            raise ValueError("teacher_labels = same needs labels: a number of trials a class")
-        return self
-
-
 class Tuning(_Strict):
     """The search that chose a recipe's settings.
 
@@ -319,7 +291,7 @@ class Recipe(_Strict):
     student: NetworkSpec | None = None
     selection: Selection = Selection()
     # Left out of what is written where nothing is scarce, so that such runs keep their names.
-    track: Track = Field(default=Track(), exclude_if=lambda track: track == Track())
+    track: Track = Field(default=Track(), exclude_if=lambda track: track.is_whole)
     precision: Literal["fp32", "bf16"] = "fp32"
     compile: bool = False
     search: dict[str, Range] = Field(default_factory=dict, exclude=True)
@@ -352,6 +324,23 @@ class Recipe(_Strict):
                 raise ValueError("teacher.weights = random leaves nothing to train without a student")
             if teacher.encoder.params.get("weights", "random") != "random":
                 raise ValueError("teacher.weights = random needs teacher.encoder.weights = random")
+        return self
+
+    @model_validator(mode="after")
+    def _track_fits(self) -> Recipe:
+        student = self.student
+        if self.track.is_whole or student is None:
+            return self
+        if self.track.pairs < 1 and student.modality == "sensors":
+            raise ValueError(
+                "track.pairs leaves trials without sensors, and this student sees sensors: take a method with a video "
+                "student, or all pairs (--pairs 1)"
+            )
+        if student.train.batch_size == 1:
+            raise ValueError(
+                "student.train.batch_size = 1: in this track a batch holds trials with and without labels or sensors; "
+                "take at least 2"
+            )
         return self
 
     @property

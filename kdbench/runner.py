@@ -255,6 +255,7 @@ class Run:
                 "train": len(self.setting.split.train),
                 "validation": len(self.setting.split.validation),
                 "test": len(self.setting.split.test),
+                **self._scarce(),
             },
             "started": previous.started or _now(),
             "resumed": previous.resumed,
@@ -268,6 +269,11 @@ class Run:
             "message": None,
             "warnings": self.setting.warnings,
         }
+
+    def _scarce(self) -> dict[str, int]:
+        """How many training trials have a label and how many have sensors, where the track leaves some without."""
+        given = self.setting.supervision
+        return {"labelled": len(given.labelled), "paired": len(given.paired)} if given.scarce else {}
 
     def _semantics(self) -> dict[str, Any] | None:
         held = self.setting.label_vectors

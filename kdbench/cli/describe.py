@@ -7,7 +7,7 @@ import os
 import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,7 +19,11 @@ from kdbench.grid.suite import shipped
 from kdbench.registry import KINDS, part_of, registry, unknown_anywhere
 from kdbench.wording import counted
 
+if TYPE_CHECKING:
+    from kdbench.data.card import Card
+
 SUITE = "suite"
+SUBJECT = "subject"
 _GIVEN = {"batch", "context", "dataset", "statistics"}
 _Line = tuple[str, str]
 
@@ -95,6 +99,10 @@ def _part(kind: str, name: str) -> Iterator[_Line]:
     declared = {"takes" if key == "eats" else key: value for key, value in part_of(component).declares.items()}
     if kind == "fusion":
         declared = {"joint": component.joint, "couples_batch": component.couples_batch}
+    if kind == "loss":
+        from kdbench.engine.term import reads_labels
+
+        declared["labels"] = reads_labels(name) or "not said, so that no track with few labels takes it"
     if declared:
         facts = "\n".join(f"  {key}: {_plain(value)}" for key, value in declared.items())
         yield f"\nDeclared\n{facts}", ""
@@ -154,7 +162,30 @@ def _dataset(name: str) -> Iterator[_Line]:
     yield f"{card.name} · data set{_owned('dataset', name)} · {card.title}", "bold"
     content = card.model_dump(mode="json", exclude_none=True, exclude={"name", "title"})
     yield f"\n{_yaml({key: value for key, value in content.items() if value not in ('', {}, [])})}", ""
+    tracks = "\n".join(f"  {option}\n    {text}" for option, text in _tracks(card))
+    yield f"\nTracks: what the student is given of the training part; never ranked together\n{tracks}", ""
     yield f"\nPrepare it: kdbench data prepare {card.typed}", "cyan"
+
+
+def _tracks(card: Card) -> Iterator[_Line]:
+    """The options that choose a track, each with what it means on a data set."""
+    yield "--labels all (default)", "The student sees the label of every training trial, and the teacher does too."
+    if card.trials is not None and SUBJECT not in card.trials.columns:
+        yield "--labels K", f"Not here: the trials do not say who performs them (a column '{SUBJECT}' would)."
+    else:
+        yield (
+            "--labels K",
+            "The student sees the labels of K trials of each class, all of one subject first, then of the next; the "
+            "seed draws the order. The other trials are pairs of video and sensors without a label.",
+        )
+        yield "--labels K --teacher-labels same", "The teacher learns from these labels, too; by default from all."
+    if not card.views:
+        yield "--pairs SHARE", "Not here: there is no video, which would be what trials without sensors leave."
+    else:
+        yield (
+            "--pairs SHARE",
+            "This share of the training trials of each class has sensors; the others are video with a label.",
+        )
 
 
 def _suite(name: str) -> Iterator[_Line]:

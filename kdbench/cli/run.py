@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kdbench.cli import completion
+from kdbench.cli import completion, tracks
 from kdbench.cli.console import say_loading
 from kdbench.errors import UsageError
 from kdbench.wording import counted
@@ -57,6 +57,9 @@ def run(
             "--set", help="Change a setting of the recipe: a.b.c=value; repeatable.", autocompletion=completion.settings
         ),
     ] = None,
+    labels: tracks.Labels = None,
+    teacher_labels: tracks.TeacherLabels = None,
+    pairs: tracks.Pairs = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     threads: Annotated[
         int | None,
@@ -98,6 +101,7 @@ def run(
     """
     if seed is not None and seeds is not None:
         raise UsageError("--seed and --seeds exclude each other", hint="--seeds 3 runs the seeds 0, 1 and 2.")
+    overrides = [*(overrides or ()), *tracks.settings(labels, teacher_labels, pairs)]
     methods, datasets, protocols = method or [], dataset or [], protocol or []
     from kdbench.names import check_names
 
@@ -113,7 +117,7 @@ def run(
             seeds=seeds if seed is None else (seed,),
             preset=preset,
             video=video,
-            overrides=overrides or [],
+            overrides=overrides,
             device=device,
             threads=threads,
             precision=precision,
@@ -149,7 +153,7 @@ def run(
         preset=preset or "auto",
         video=video,
         seed=seed or 0,
-        overrides=overrides or (),
+        overrides=overrides,
         device=device,
         threads=threads,
         precision=precision,
@@ -171,9 +175,11 @@ def show(result: RunResult, console: Console) -> None:
     from kdbench.results.gain import alone_for, gain_now
     from kdbench.results.overview import differing, is_oracle, settings_text, shipped
     from kdbench.terminal import print_prose
+    from kdbench.track import words_of
 
     record, metrics = result.result, result.metrics
     title = ", ".join(str(record[key]) for key in ("method", "dataset", "protocol", "preset"))
+    title += "".join(f", {track}" for track in [words_of(record["conditions"])] if track)
     title += f", seed {record['seed']}" + " (oracle)" * is_oracle(record["recipe"])
     if record.get("name"):
         title = f"{record['name']}: {title}"

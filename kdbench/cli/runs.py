@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="List, show and remove the runs of a folder.")
 FORMATS = ("text", "json", "csv")
-_ALIKE = ("dataset", "protocol", "preset")
+_ALIKE = ("dataset", "protocol", "preset", "track")
 _RIGHT = ("seed", "accuracy", "size")
 _GOING = ("size", "age")
 """Columns that a narrow terminal goes without, in this order."""
@@ -115,7 +115,8 @@ def show_run(
 
         show(RunResult(row.folder, dict(result), reused=True), console)
     else:
-        say(console, f"{row.method} on {row.dataset}, {row.protocol}, {row.preset}, seed {row.seed}", "bold")
+        of = ", ".join(filter(None, (row.protocol, row.preset, row.track, f"seed {row.seed}")))
+        say(console, f"{row.method} on {row.dataset}, {of}", "bold")
         say(console, f"{row.status}{f': {row.message}' if row.message else ''}", _STYLES[row.status])
         for warning in result.get("warnings") or []:
             say(console, f"warning: {warning}", "yellow")
@@ -194,7 +195,7 @@ def _show(rows: Sequence[RunRow], root: Path, console: Console) -> None:
     if sound:
         common = [key for key in _ALIKE if len({getattr(row, key) for row in sound}) == 1]
         shared = _shared(sound)
-        say(console, " · ".join([str(root), *(str(getattr(sound[0], key)) for key in common)]), "bold")
+        say(console, " · ".join([str(root), *filter(None, (str(getattr(sound[0], key)) for key in common))]), "bold")
         if shared:
             say(console, f"all with {settings_text(shared)}", "dim")
         own = [key for key in _ALIKE if key not in common]

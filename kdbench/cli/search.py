@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kdbench.cli import completion
+from kdbench.cli import completion, tracks
 from kdbench.cli.console import say, say_loading
 from kdbench.wording import counted
 
@@ -75,6 +75,9 @@ def search(
             autocompletion=completion.settings,
         ),
     ] = None,
+    labels: tracks.Labels = None,
+    teacher_labels: tracks.TeacherLabels = None,
+    pairs: tracks.Pairs = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     threads: Annotated[
         int | None,
@@ -120,7 +123,7 @@ def search(
         protocol=protocol,
         preset=preset,
         video=video,
-        overrides=overrides or (),
+        overrides=[*(overrides or ()), *tracks.settings(labels, teacher_labels, pairs)],
         device=device,
         threads=threads,
         precision=precision,
@@ -137,12 +140,14 @@ def show(result: SearchResult, console: Console) -> None:
     from rich.table import Table
 
     from kdbench.engine.progress import duration
+    from kdbench.track import words_of
     from kdbench.tuning.report import rank
 
     told, metric = result.report, result.report["metric"].replace("_", " ")
     finished = [trial for trial in told["trials"] if trial["state"] == "finished"]
     best = sorted(finished, key=lambda trial: rank(trial["value"], trial["settings"]))[:SHOWN]
     title = ", ".join(str(told[key]) for key in ("method", "dataset", "protocol", "preset"))
+    title += "".join(f", {track}" for track in [words_of(told)] if track)
     say(console, f"{title}: the best of {counted(told['budget']['trials'], 'trial')}")
     table = Table()
     table.add_column("trial", justify="right")

@@ -22,14 +22,18 @@ from kdbench.comparison.conditions import (
 from kdbench.comparison.rows import row_names
 from kdbench.errors import UsageError, unknown
 from kdbench.results.store import FINISHED, StoredRun, Unreadable
+from kdbench.track import Track, words_of
 from kdbench.wording import counted
 
-NEVER_ACROSS = ("dataset", "protocol", "split", "part", "tuning")
-"""Conditions that make a ranking meaningless: other trials, or another budget for choosing hyper-parameters."""
+NEVER_ACROSS = ("dataset", "protocol", "split", "part", "track", "tuning")
+"""Conditions that make a ranking meaningless: other trials or labels, or another budget for hyper-parameters."""
+_WHOLE = flat({"track": Track().model_dump()})
+"""What a run that names no track was given."""
 _BY_SEED = ("split",)
 """Conditions that may depend on the seed, as a drawn validation part does; they are compared seed by seed."""
 _HASHES = ("fingerprint", "split")
 _MARKS = 2
+_WHY = {"tuning": "its budget for tuning decides", "track": "other labels or pairs are another task"}
 LIBRARIES = "libraries"
 """Versions of what a run computes with; a library that only one of two runs uses is no difference between them."""
 
@@ -80,8 +84,9 @@ class Group:
 
     @property
     def place(self) -> str:
-        """Data set, protocol and preset."""
-        return " · ".join(str(self.conditions.get(key, "?")) for key in ("dataset", "protocol", "preset"))
+        """Data set, protocol, preset and, where it is not the whole training part, the track."""
+        names = [str(self.conditions.get(key, "?")) for key in ("dataset", "protocol", "preset")]
+        return " · ".join([*names, *filter(None, [words_of(self.conditions)])])
 
     @property
     def title(self) -> str:
@@ -179,7 +184,7 @@ def grouped(
 
 def between(first: Group, second: Group) -> tuple[Difference, ...]:
     """What keeps two groups apart."""
-    unlike = differences(first.conditions, second.conditions)
+    unlike = differences(*(_WHOLE | group.conditions for group in (first, second)))
     unlike = tuple(one for one in unlike if not (is_below(one.key, (LIBRARIES,)) and NOT_RECORDED in one.values))
     # Hashes tell a person nothing where what they are hashes of is named.
     return tuple(one for one in unlike if one.key not in _HASHES) or unlike
@@ -227,7 +232,7 @@ def _check_across(across: Sequence[str], conditions: Sequence[Flat]) -> None:
         if key not in parts:
             raise unknown("condition", key, parts, hint="Conditions stand in each run's run.json.")
         if is_below(key, NEVER_ACROSS):
-            why = "its budget for tuning decides" if key.startswith("tuning") else "other trials are another task"
+            why = _WHY.get(key.split(".")[0], "other trials are another task")
             raise UsageError(f"no ranking goes across {key}: {why}", hint="Leave out --across for it.")
 
 

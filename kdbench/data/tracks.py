@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -16,16 +16,16 @@ import torch
 from torch import Tensor
 
 from kdbench.data.card import Card
-from kdbench.data.protocol import rule_of
 from kdbench.errors import UsageError
-from kdbench.recipe import Track
 from kdbench.seeds import seed_for
+from kdbench.track import Track
 from kdbench.wording import counted
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
+_SUBJECT = "subject"
 Scarce = Literal["labelled", "paired"]
 
 
@@ -46,6 +46,11 @@ class Supervision:
         """The trials of the smaller set, where one is smaller; those are what every batch needs some of."""
         small = min(self.labelled, self.paired, key=len)
         return frozenset(small) if len(self.labelled) != len(self.paired) else frozenset()
+
+    @property
+    def share(self) -> float:
+        """Share of the scarce trials in the training part."""
+        return len(self.scarce) / max(len(self.labelled), len(self.paired))
 
     def positions(self, trials: Sequence[str]) -> tuple[Scarce, Tensor] | None:
         """What is scarce among some trials, and where it stands; None where all or none of them are.
@@ -75,24 +80,14 @@ def supervise(
         seed: The run's seed.
 
     Raises:
-        UsageError: A class has fewer trials than are to be labelled, or no pair is left.
+        UsageError: A class has fewer trials than are to be labelled, all would be labelled, the data set does not say
+            who performs a trial, or no pair is left.
     """
     table = index.set_index("trial").loc[list(train)]
     classes = {int(str(label)): list(rows.index) for label, rows in table.groupby("label", sort=True)}
     labelled, paired = set(train), set(train)
     if track.labels != "all":
-        draw = random.Random(seed_for("labels", card.name, protocol, seed))
-        column = _subject_column(card, protocol, table)
-        subjects = sorted(set(table[column])) if column else []
-        draw.shuffle(subjects)
-        of_subject = dict(zip(table.index, table[column], strict=True)) if column else {}
-        _refuse_few(classes, track.labels, card, protocol)
-        labelled = set()
-        for trials in classes.values():
-            draw.shuffle(trials)
-            if column:
-                trials = sorted(trials, key=lambda trial: subjects.index(of_subject[trial]))
-            labelled.update(trials[: track.labels])
+        labelled = _labelled(card, table, classes, protocol, track.labels, seed)
     if track.pairs < 1:
         draw = random.Random(seed_for("pairs", card.name, protocol, seed))
         paired = set()
@@ -103,24 +98,43 @@ def supervise(
             raise UsageError(
                 f"track.pairs = {track.pairs:g} leaves no pair of video and sensors under protocol '{protocol}' of "
                 f"'{card.name}', whose largest class has {max(map(len, classes.values()))} training trials",
-                hint="Keep more of them, for example --set track.pairs=0.5",
+                hint="Keep more of them, for example --pairs 0.5",
             )
     return Supervision(*(tuple(trial for trial in train if trial in kept) for kept in (labelled, paired)))
 
 
-def _refuse_few(classes: Mapping[int, Sequence[str]], wanted: int, card: Card, protocol: str) -> None:
+def _labelled(
+    card: Card, table: pd.DataFrame, classes: dict[int, list[str]], protocol: str, wanted: int, seed: int
+) -> set[str]:
+    """So many trials of each class, by whole subject first."""
+    if _SUBJECT not in table.columns:
+        raise UsageError(
+            f"track.labels = {wanted}: labels are given by whole subject, and '{card.name}' does not say who performs "
+            "a trial",
+            hint=f"Name a column '{_SUBJECT}' in {card.folder / 'card.yaml'}; or take all labels: --labels all",
+        )
+    subjects = sorted(set(table[_SUBJECT]))
     label, trials = min(classes.items(), key=lambda each: len(each[1]))
+    where = f"of {counted(len(subjects), 'subject')} under protocol '{protocol}' of '{card.name}'"
     if len(trials) < wanted:
         raise UsageError(
             f"track.labels = {wanted}: the class '{card.class_names[label]}' has "
-            f"{counted(len(trials), 'training trial')} under protocol '{protocol}' of '{card.name}'",
-            hint=f"Label fewer of each class: --set track.labels={len(trials)}; or all: --set track.labels=all",
+            f"{counted(len(trials), 'training trial')} {where}",
+            hint=f"Label fewer of each class: --labels {len(trials)}; or all of them: --labels all",
         )
-
-
-def _subject_column(card: Card, protocol: str, table: pd.DataFrame) -> str | None:
-    """The column that names who performs a trial: the one that the protocol keeps apart, else `subject`."""
-    return next((name for name in (*rule_of(card, protocol).disjoint, "subject") if name in table.columns), None)
+    draw = random.Random(seed_for("labels", card.name, protocol, seed))
+    draw.shuffle(subjects)
+    place = {trial: subjects.index(subject) for trial, subject in table[_SUBJECT].items()}
+    found: set[str] = set()
+    for trials in classes.values():
+        draw.shuffle(trials)
+        found.update(sorted(trials, key=place.__getitem__)[:wanted])
+    if len(found) == len(table):
+        raise UsageError(
+            f"track.labels = {wanted} labels each of the {len(table)} training trials {where}",
+            hint="That is the track of all labels: --labels all",
+        )
+    return found
 
 
 def mixed_steps(rest: int, batch_size: int, quota: int) -> int:

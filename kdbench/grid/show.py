@@ -173,6 +173,8 @@ def show_plan(plan: Plan, cost: Estimate, *, jobs: int, console: Console) -> Non
     console.print(table_of(plan))
     counts = ", ".join(f"{count} {status}" for status, count in plan.counts().items())
     say(f"{counted(len(plan.cells), 'cell')}: {counts}", "bold")
+    for track in sorted({cell.cell.recipe.track.words for cell in plan.cells} - {""}):
+        say(f"track: {track}")
     shared, missing = plan.teachers(), plan.teachers_to_make()
     if shared:
         users = sum(map(len, shared.values()))

@@ -29,6 +29,8 @@ FAMILY = "torchdistill"
 _MODULE = "torchdistill.losses.mid_level"
 _MAIN, _FEATURE = "main", "feature"
 _IMAGE_DIM = 4
+_NO_LABEL = -100
+"""What the cross-entropy of torch leaves out."""
 _RUN_AWAY = 1e6
 
 Pairs = dict[str, tuple[Tensor, Tensor]]
@@ -68,6 +70,7 @@ def component(name: str) -> type[nn.Module]:
         on=entry.on,
         reads=entry.reads,
         project=entry.project and entry.on is not None,
+        labels="optional" if entry.reads_labels else "unused",
         compiles=entry.compiles,
     )
     return declare(type(name, (Bridged,), members))
@@ -118,13 +121,14 @@ class Bridged(nn.Module):
             batch: The trials, whose labels some losses read.
         """
         pairs = self._pairs(student, teacher)
+        label = batch.label.where(batch.label >= 0, _NO_LABEL)
         first = next(iter(pairs.values()))[0]
         if len(first) == 1 and self.entry.several:
             return 0 * first.sum()
         with without_autocast(first):
             if not self.entry.undefined:
-                return self.inner(*self._dictionaries(pairs), batch.label)
-            return self._defined(pairs, batch.label)
+                return self.inner(*self._dictionaries(pairs), label)
+            return self._defined(pairs, label)
 
     def _defined(self, pairs: Pairs, label: Tensor) -> Tensor:
         """The library's value; 0 where it has none, and no gradient to an entry where it has none."""

@@ -38,6 +38,7 @@ class Entry:
         tupled: Whether it takes the student's value out of a tuple.
         several: Whether it is undefined for a batch of one, and so 0.
         undefined: Where else the library has no value or no gradient, as the end of a sentence; 0 is taken there.
+        reads_labels: Whether it may mix the labels' cross-entropy in; trials without a label are left out of that.
         compiles: Whether it survives `torch.compile(fullgraph=True)`.
         defaults: Defaults in the place of the library's.
         differs: What else to know.
@@ -53,6 +54,7 @@ class Entry:
     tupled: bool = False
     several: bool = False
     undefined: str = ""
+    reads_labels: bool = False
     compiles: bool = True
     defaults: Mapping[str, Any] = field(default_factory=dict)
     differs: str = ""
@@ -84,6 +86,7 @@ ENTRIES: dict[str, Entry] = {
     "KDLoss": Entry(
         "Hinton, Vinyals and Dean, 2015",
         on="logits",
+        reads_labels=True,
         defaults={"alpha": 0.0},
         differs=_LABELS,
         traps=(_without_t2("st"),),
@@ -92,6 +95,7 @@ ENTRIES: dict[str, Entry] = {
         "Sun et al., CVPR 2024",
         on="logits",
         undefined="with one class, which has no deviation",
+        reads_labels=True,
         defaults={"alpha": 0.0},
         differs=_LABELS,
         traps=(_without_t2("st with standardize: true"),),

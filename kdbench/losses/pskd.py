@@ -17,7 +17,14 @@ from kdbench.registry import loss
 from kdbench.types import Batch, Context, Features
 
 
-@loss("pskd", project=False, all_teachers=True, needs=("semantic", "label_vectors"), reads=("logits", "semantic"))
+@loss(
+    "pskd",
+    project=False,
+    all_teachers=True,
+    needs=("semantic", "label_vectors"),
+    reads=("logits", "semantic"),
+    labels="needed",
+)
 class AdaptiveTeacher(nn.Module):
     """Soft targets and semantic feature of the teacher that gives the label the highest probability.
 

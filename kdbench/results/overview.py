@@ -13,12 +13,15 @@ from typing import Any
 from kdbench.errors import KdbenchError
 from kdbench.results.locks import is_locked
 from kdbench.results.store import StoredRun, stored_runs
+from kdbench.track import words_of
 
 DAMAGED = "damaged"
 STATUSES = ("finished", "running", "interrupted", "failed", DAMAGED)
 SEARCHES, TEACHERS = "searches", "teachers"
 WORDS = ("summary", "source", "name")
 """Keys of a recipe that change no number."""
+TRACK = "track"
+"""The key of a recipe that is a condition and no setting of the method."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class RunRow:
         size_bytes: What its folder takes, its teacher apart.
         message: Why it failed, or what is damaged.
         is_oracle: Whether the test part chose the epoch that is reported on it.
+        track: Its track in words; empty for the whole training part.
     """
 
     folder: Path
@@ -58,6 +62,7 @@ class RunRow:
     size_bytes: int
     message: str
     is_oracle: bool = False
+    track: str = ""
 
     def plain(self) -> dict[str, Any]:
         """As plain data, for JSON and CSV."""
@@ -70,6 +75,7 @@ class RunRow:
             "dataset": self.dataset or None,
             "protocol": self.protocol or None,
             "preset": self.preset or None,
+            "track": self.track or None,
             "seed": self.seed,
             "status": self.status,
             "accuracy": self.accuracy,
@@ -108,10 +114,13 @@ def is_oracle(recipe: Mapping[str, Any]) -> bool:
 
 
 def differing(recipe: Mapping[str, Any], base: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Settings that a recipe has otherwise than another one, by dotted key; None for one that it lacks."""
+    """Settings that a recipe has otherwise than another one, by dotted key; None for one that it lacks.
+
+    The track is none of them: it is no part of the method, and tables name it apart.
+    """
     for key in dict.fromkeys([*recipe, *base]):
         mine, other = recipe.get(key), base.get(key)
-        if mine == other or (not prefix and key in WORDS):
+        if mine == other or (not prefix and key in (*WORDS, TRACK)):
             continue
         if isinstance(mine, Mapping) and mine and isinstance(other, Mapping | None):
             yield from differing(mine, other or {}, f"{prefix}{key}.")
@@ -176,6 +185,7 @@ def _row(run: StoredRun) -> RunRow:
         size_bytes=bytes_of(run.folder),
         message=str(result.get("message") or "") if known else f"its status is '{status}'",
         is_oracle=is_oracle(result["recipe"]),
+        track=words_of(result["conditions"]),
     )
 
 

@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 from kdbench import methods, plain_yaml
 from kdbench.errors import RunFailed
 from kdbench.recipe import Tuning
-from kdbench.resolution import merge
+from kdbench.resolution import merge, resolve
 from kdbench.results.files import write_bytes
 from kdbench.runner import RunResult
 from kdbench.tuning.plan import Plan
@@ -70,6 +70,7 @@ def report(
     """Everything about a search as plain data: what was tried, what came out, and both spreads apart."""
     held, best, record = slots(study), winner(study), tuning(plan, study)
     trials = [_trial(place, trial) for place, trial in enumerate(held)]
+    track = resolve(plan.method, plan.preset, plan.overrides).track
     scores = [trial.value for trial in held if trial.state == TrialState.COMPLETE and trial.value is not None]
     return {
         "schema_version": SCHEMA_VERSION,
@@ -79,6 +80,7 @@ def report(
         "dataset": plan.dataset,
         "protocol": plan.protocol,
         "preset": plan.preset,
+        **({} if track.is_whole else {"track": track.model_dump()}),
         "part": "validation",
         "metric": plan.metric,
         "budget": dict(record.budget),

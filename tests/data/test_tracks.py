@@ -13,7 +13,7 @@ from kdbench.data.protocol import split
 from kdbench.data.reader import grid
 from kdbench.data.tracks import mixed_order, supervise
 from kdbench.errors import UsageError
-from kdbench.recipe import Track
+from kdbench.track import Track
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,13 @@ def test_labels_are_nested_and_depend_on_the_seed_alone(card, index, train):
 def test_a_class_with_fewer_trials_than_labels_is_named(card, index, train):
     with pytest.raises(UsageError, match=r"track.labels = 16: the class '.+' has 15 training trials") as error:
         labelled(card, index, train, 16)
-    assert "track.labels=15" in str(error.value)
+    assert "--labels 15" in str(error.value)
+
+
+def test_labels_of_every_trial_are_the_other_track(card, index):
+    train = tuple(index.loc[(index["subject"] == 2) & (index["repetition"] < 3), "trial"])
+    with pytest.raises(UsageError, match=r"labels each of the 54 training trials of 1 subject under"):
+        labelled(card, index, train, 2)
 
 
 def test_all_labels(card, index, train):

@@ -41,14 +41,16 @@ def test_only_labelled_trials_show_a_label_and_every_batch_has_some(tmp_path: Pa
             "student.losses.every.weight=1",
             "student.losses.needing.weight=1",
         )
-    # The first call is the rehearsal's, on two trials.
-    for batch, supervised in zip(every[1:], needing[1:], strict=True):
+    # Rehearsals come first, on trials that all have their labels.
+    first = next(place for place, call in enumerate(every) if -1 in call["label"])
+    every, needing = every[first:], needing[first:]
+    for batch, supervised in zip(every, needing, strict=True):
         assert [label >= 0 for label in batch["label"]] == [True] * 2 + [False] * (len(batch["label"]) - 2)
         assert batch["student"] == batch["teacher"] == len(batch["label"])
         assert supervised["label"] == batch["label"][:2]
         assert supervised["student"] == 2
-    assert len({trial for batch in every[1:] for trial in batch["trial"][:2]}) == 4
-    assert len({trial for batch in every[1:] for trial in batch["trial"]}) == 24
+    assert len({trial for batch in every for trial in batch["trial"][:2]}) == 4
+    assert len({trial for batch in every for trial in batch["trial"]}) == 24
     assert read_json(result.folder / "run.json")["conditions"]["track"]["labels"] == 1
 
 
@@ -57,10 +59,10 @@ def test_a_teacher_sees_paired_trials_alone(tmp_path: Path) -> None:
     changes = ["track.pairs=0.5", "student.train.batch_size=8", "student.train.epochs=6"]
     with known(spy("every", every, labels="optional")):
         tiny("hinton_raw", tmp_path, *changes, "student.losses.every.weight=1")
-    # Two steps an epoch; before them come the rehearsal and the estimate.
-    steps = every[-12:]
+    # Three steps an epoch, half of each batch paired as half of the trials are; before them come the rehearsals.
+    steps = every[-18:]
     for batch in steps:
-        assert batch["student"] == batch["teacher"] == len(batch["label"]) == 2
+        assert batch["student"] == batch["teacher"] == len(batch["label"]) == 4
         assert all(label >= 0 for label in batch["label"])
     assert len({trial for batch in steps for trial in batch["trial"]}) == 12
 

@@ -16,7 +16,7 @@ from kdbench.resolution import parse_overrides, resolve
 
 def test_the_promised_suites_are_shipped() -> None:
     leaderboard = {"leaderboard_cross_subject", "leaderboard_subject_specific"}
-    assert set(shipped()) == {"smoke", "losses", "ablation", "table1", "oracle"} | leaderboard
+    assert set(shipped()) == {"smoke", "losses", "ablation", "table1", "oracle", "transfer"} | leaderboard
 
 
 @pytest.mark.parametrize("name", shipped())
@@ -43,7 +43,14 @@ def test_the_suite_of_losses_holds_every_loss_with_a_teacher() -> None:
 
 
 def test_both_controls_stand_in_the_suites_that_make_a_table() -> None:
-    for name in ("losses", "ablation", "table1", "leaderboard_cross_subject", "leaderboard_subject_specific"):
+    for name in (
+        "losses",
+        "transfer",
+        "ablation",
+        "table1",
+        "leaderboard_cross_subject",
+        "leaderboard_subject_specific",
+    ):
         controls = [resolve(method.name, "small").controls for method in load_suite(name).methods]
         assert {each for held in controls for each in held} == {"random_teacher", "wrong_trials"}
 

@@ -1,0 +1,49 @@
+"""The options `--labels`, `--teacher-labels` and `--pairs`, which stand for settings of a recipe's `track`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from kdbench.errors import UsageError, unknown
+
+Labels = Annotated[
+    str | None,
+    typer.Option(
+        help="Labels that the student sees: all, or a number of trials of each class; the rest are unlabelled pairs."
+    ),
+]
+TeacherLabels = Annotated[
+    str | None, typer.Option(help="Labels that the teacher learns from: all, or the same as the student's.")
+]
+Pairs = Annotated[
+    float | None, typer.Option(help="Share of the training trials that have sensors, above 0 and up to 1.")
+]
+
+
+def settings(labels: str | None, teacher_labels: str | None, pairs: float | None) -> list[str]:
+    """The options as changes of a recipe; none for those that are not given.
+
+    Args:
+        labels: `all`, or a number of trials of each class.
+        teacher_labels: `all` or `same`.
+        pairs: A share above 0 and up to 1.
+
+    Raises:
+        UsageError: A value that is none of these.
+    """
+    if labels is not None and labels != "all" and not (labels.isdecimal() and int(labels) > 0):
+        raise UsageError(
+            f"cannot read --labels {labels}",
+            hint="Write --labels all, or the number of labelled trials of each class: --labels 1",
+        )
+    if teacher_labels not in (None, "all", "same"):
+        raise unknown("value of --teacher-labels", teacher_labels, ("all", "same"))
+    if pairs is not None and not 0 < pairs <= 1:
+        raise UsageError(
+            f"--pairs {pairs:g} is no share of the training trials",
+            hint="Write a number above 0 and up to 1: --pairs 0.25",
+        )
+    given = {"labels": labels, "teacher_labels": teacher_labels, "pairs": pairs}
+    return [f"track.{key}={value}" for key, value in given.items() if value is not None]

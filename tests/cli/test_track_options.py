@@ -1,0 +1,44 @@
+"""`--labels`, `--teacher-labels` and `--pairs`, and the commands that name a run's track."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from helpers import WORLD
+
+from kdbench.results.files import read_json
+
+
+def test_commands_say_the_track(tmp_path: Path, kdbench: Callable[..., Any]) -> None:
+    words = "1 labelled trial a class, teacher with all labels"
+    command = ["run", "--dataset", "motionsim", "--preset", "smoke", "--device", "cpu", "--out", str(tmp_path)]
+    command += ["--set", WORLD[0], "--method", "student_only"]
+    alone = kdbench(*command, "--labels", "1")
+    assert alone.code == 0, alone.err
+    assert words in alone.out
+    assert kdbench(*command).code == 0
+    folders = sorted(path.name for path in tmp_path.glob("student_only-*"))
+    assert ["labels1" in folder for folder in folders] == [True, False]
+    record = read_json(tmp_path / folders[0] / "run.json")
+    assert record["trials"] == {"train": 24, "validation": 0, "test": 24, "labelled": 4, "paired": 24}
+    assert record["conditions"]["track"] == {"labels": 1, "teacher_labels": "all", "pairs": 1.0, "quota": 0.25}
+    listed = kdbench("runs", "list", "--out", str(tmp_path)).out
+    assert words in listed
+    assert "[track" not in listed
+    assert words in kdbench("runs", "show", folders[0], "--out", str(tmp_path)).out
+    tables = kdbench("compare", "--out", str(tmp_path)).out
+    assert words in " ".join(tables.split())
+    refused = kdbench("compare", "--out", str(tmp_path), "--across", "track.labels")
+    assert "other labels or pairs are another task" in refused.err
+    planned = kdbench(*command, "--labels", "1", "--dry-run").out
+    assert f"track: {words}" in planned
+    assert "1 done" in planned
+
+
+def test_a_data_set_says_which_tracks_it_has(kdbench: Callable[..., Any]) -> None:
+    told = kdbench("describe", "motionsim").out
+    assert "--labels K --teacher-labels same\n" in told
+    assert "the others are video with a label" in told
+    assert kdbench("describe", "basic_motions").out.count("Not here: ") == 2
