@@ -9,6 +9,7 @@ import pytest
 from helpers import WORLD
 
 from kdbench.cli.tracks import settings
+from kdbench.data.tracks import Supervision
 from kdbench.errors import UsageError
 from kdbench.resolution import resolve
 from kdbench.runner import run
@@ -70,16 +71,20 @@ def test_a_student_that_sees_sensors_cannot_go_without_them() -> None:
         resolve("hinton_sensor", "smoke", ["track.pairs=0.5"])
 
 
+def supervision(method: str, dataset: str, *changes: str) -> Supervision:
+    return settle(method, dataset, preset="smoke", device="cpu", overrides=changes).cell.supervision
+
+
 def test_a_data_set_that_does_not_tell_its_subjects_has_no_label_track() -> None:
     with pytest.raises(UsageError, match="'basic_motions' does not say who performs a trial") as error:
-        settle("hinton_sensor", "basic_motions", preset="smoke", device="cpu", overrides=["track.labels=1"]).cell.folder
+        supervision("hinton_sensor", "basic_motions", "track.labels=1")
     assert "--labels all" in str(error.value)
 
 
 def test_a_protocol_whose_subjects_have_too_few_trials_is_named() -> None:
     # Two of the four subjects train, three trials a class each.
-    with pytest.raises(UsageError, match=r"has 6 training trials under .+, where 2 subjects train") as error:
-        settle("hinton", "motionsim", preset="smoke", device="cpu", overrides=[*WORLD, "track.labels=7"]).cell.folder
+    with pytest.raises(UsageError, match="has 6 training trials of 2 subjects under protocol") as error:
+        supervision("hinton", "motionsim", *WORLD, "track.labels=7")
     assert "--labels 6" in str(error.value)
 
 
