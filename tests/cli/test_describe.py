@@ -99,11 +99,11 @@ def test_a_data_set_shows_its_card(kdbench: Callable[..., Any]) -> None:
     out = kdbench("describe", "utd_mhad").out
     card = load_card("utd_mhad")
     assert card.title in out
-    text = out[out.index("\nversion:") : out.index("\nPrepare it:")]
+    text = out[out.index("\nversion:") : out.index("\nTracks:")]
     shown = yaml.safe_load(text)
     assert [entry["name"] for entry in shown["classes"]] == list(card.class_names)
     assert shown["citation"] == card.citation
-    assert set(shown["protocols"]) == {"cross_subject", "subject_specific", "loso_{subject}"}
+    assert set(shown["protocols"]) == {"cross_subject", "cross_subject_swapped", "subject_specific", "loso_{subject}"}
     assert kdbench("describe", str(card.folder / "card.yaml")).out.startswith("utd_mhad · data set")
 
 
