@@ -193,6 +193,7 @@ def test_other_kinds_of_addresses_are_never_opened(path: Path, url: str):
 
 
 def test_too_little_space_is_found_before(server: Server, path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "LARGEST", 2**61)
     server.pages["/file.zip"] = Page(CONTENT, headers={"Content-Length": str(2**60)})
     with pytest.raises(RunFailed, match=r"file\.zip needs \d+ MiB in .*, \d+ MiB are free") as caught:
         fetch([f"{server.address}/file.zip"], path, sha256=SHA256, shown=False)
