@@ -28,7 +28,11 @@ from kdbench.resolution import resolve
 from kdbench.results.files import read_json
 from kdbench.setting import Setting, settle
 
-STUDENTS = [name for name in names() if resolve(name, "smoke").student is not None]
+RECIPES = {name: recipe for name in names() if (recipe := resolve(name, "smoke")).student is not None}
+# One method of those that have the same student, losses included, and the same fusion in the teacher.
+STUDENTS = sorted(
+    {str((each.student, each.teacher and each.teacher.fusion)): name for name, each in RECIPES.items()}.values()
+)
 # Operators that read a value of the device on the host, or whose result's shape depends on values.
 SYNCHRONISING = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "is_nonzero", "equal")
 

@@ -12,7 +12,7 @@ from killing import kill, sampled, survey
 from kdbench.results.overview import overview
 
 WORLD = ["--set", "data.options={actions: 3, subjects: 4, trials: 2}", "--device", "cpu", "--preset", "smoke"]
-FEW = 4
+FEW = 3
 
 
 @pytest.fixture(autouse=True)
