@@ -42,6 +42,7 @@ class Cell:
         threads: Threads that it computes in on a CPU; None on a GPU.
         label_vectors: Vectors of the class names, where a loss needs them.
         recipe_plugins: The plugins that the method's recipes come from.
+        left_out: What the track left out of the recipe, a line each.
     """
 
     recipe: Recipe
@@ -54,6 +55,7 @@ class Cell:
     threads: int | None
     label_vectors: LabelVectors | None = None
     recipe_plugins: tuple[provenance.Record, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     @property
     def method(self) -> str:
@@ -116,9 +118,10 @@ class Cell:
         used = [spec for spec in specs or (self.recipe.teacher, self.recipe.student) if spec is not None]
         parts = [part for spec in used for part in provenance.parts_of(spec)]
         semantics = [("semantics", self.recipe.semantics.name)] if self._vectors(*used) else []
+        probes = [("probe", "linear")] if self.recipe.track.is_transfer_alone and not specs else []
         views, view = self.dataset.card.views, self.dataset.view
         shown = views[view].file if view in views and any(spec.modality == VIDEO for spec in used) else None
-        return libraries.used_by([self._reader, *semantics, *parts], shown)
+        return libraries.used_by([self._reader, *semantics, *parts, *probes], shown)
 
     def _vectors(self, *specs: NetworkSpec | None) -> str | None:
         names = [name for spec in specs if spec is not None for name in spec.losses]

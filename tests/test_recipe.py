@@ -15,7 +15,7 @@ from kdbench.resolution import chain, merge, parse_overrides, resolve
 FUSED = ("mmad", "keyless_style", "hamlet_style", "mumu_style", "sakdn")
 METHODS = {
     *("sgm_ft", "sgm_ft_without_ft", "sgm_ft_without_sgm", "sgm_ft_without_se", "sgm_ft_without_st", "sgm_ft_raw"),
-    *("student_only", "teacher_only", "teacher_only_raw"),
+    *("student_only", "teacher_only", "teacher_only_raw", "untrained", "untrained_sensor"),
     *("hinton_warmup", "sgm_ft_uncertainty", "sgm_ft_gradnorm", "torchdistill_pkt"),
     *(f"{name}_sensor" for name in ("student_only", "hinton", "rkd")),
     *(f"{name}{raw}" for name in ("hinton", "rkd", "sp", "at") for raw in ("", "_raw")),

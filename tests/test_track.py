@@ -27,6 +27,11 @@ from kdbench.track import Track, words_of
             "labels4_same",
             "4 labelled trials a class, teacher with the same labels",
         ),
+        (
+            Track(labels=0),
+            "labels0",
+            "transfer alone: no labels, linear probe of the frozen embedding, teacher with all labels",
+        ),
         (Track(pairs=0.25), "pairs0.25", "25 % of the training trials have sensors"),
     ],
 )
@@ -91,6 +96,7 @@ def test_a_protocol_whose_subjects_have_too_few_trials_is_named() -> None:
 def test_options_are_settings_of_the_track() -> None:
     assert settings(None, None, None) == []
     assert settings("all", "all", 1.0) == ["track.labels=all", "track.teacher_labels=all", "track.pairs=1.0"]
+    assert settings("0", None, None) == ["track.labels=0"]
     assert settings("2", "same", None) == ["track.labels=2", "track.teacher_labels=same"]
 
 

@@ -21,7 +21,7 @@ from kdbench.comparison.controls import control_of
 from kdbench.comparison.table import tuning_label
 from kdbench.data.protocol import rule_of
 from kdbench.errors import DataError
-from kdbench.results.gain import ALONE, PLAIN
+from kdbench.results.gain import BASELINES, is_alone
 from kdbench.types import SENSORS
 
 
@@ -91,10 +91,8 @@ class Row:
 
     @cached_property
     def is_alone(self) -> bool:
-        """Whether it is the student without a teacher, which learns by plain cross-entropy."""
-        student = self.entry.recipe.student
-        losses = {name: term.model_dump() for name, term in student.losses.items()} if student else None
-        return self.entry.result.method in ALONE.values() and losses == PLAIN
+        """Whether it is the student without a teacher, by plain cross-entropy or, in transfer alone, not trained."""
+        return self.entry.result.method in BASELINES and is_alone(self.entry.recipe.model_dump(mode="json"))
 
     @property
     def tuning(self) -> str:

@@ -147,7 +147,7 @@ class LossCase:
         student, *teachers = (each if self.on is None else getattr(each, self.on) for each in (ours, *theirs))
         if len(term.projectors):
             student = term.projectors[0](student)
-        extra = {"batch": sample.batch} if term._takes_batch else {}
+        extra = {"batch": sample.batch} if term.takes_batch else {}
         compared = (teachers,) if self.declares["all_teachers"] else (teachers[0],)
         return term.losses[0], (student, *(compared if self.distils else ())), extra
 

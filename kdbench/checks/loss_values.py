@@ -26,7 +26,7 @@ from kdbench.checks.samples import (
     tensors,
     with_tensor,
 )
-from kdbench.engine.term import Term
+from kdbench.engine.term import Term, reads_labels
 from kdbench.errors import KdbenchError, UsageError
 from kdbench.types import Features
 
@@ -165,6 +165,31 @@ def takes_a_batch_of_one(case: LossCase) -> None:
     except UsageError as error:
         if "batch" not in error.message and "sample" not in error.message:
             raise
+
+
+def labels_are_as_declared(case: LossCase) -> None:
+    """Labels do with the value what `labels=` says: `unused` never changes it, `optional` knows that -1 is no label."""
+    declared = reads_labels(case.name)
+    if declared in (None, "needed"):
+        raise Skipped("it declares labels='needed'" if declared else "it does not say what it does with labels")
+    if not case.build().takes_batch:
+        raise Skipped("it takes no batch, so it sees no label")
+    sample = draw_for(case)
+    label = sample.batch.label
+    value = case.value(case.build(), sample).detach()
+    other = sample.replace(batch=sample.batch.replace(label=(label + 1) % STUDENT.logits))
+    if declared == "unused":
+        without = sample.replace(batch=sample.batch.replace(label=torch.full_like(label, -1), labelled=0))
+        for words, changed_sample in (("other labels", other), ("no labels", without)):
+            found = case.value(case.build(), changed_sample).detach()
+            if not torch.equal(found, value):
+                raise Failed(f"it declares labels='unused', and gives {value:.6g}, and {found:.6g} with {words}")
+        return
+    half = len(label) // 2
+    for words, held in (("half of the labels", half), ("no label", 0)):
+        known = torch.arange(len(label), device=label.device) < held
+        batch = sample.batch.replace(label=torch.where(known, label, -1), labelled=held)
+        _finite(case, sample.replace(batch=batch), f"with {words} (-1 is none)")
 
 
 def takes_one_class(case: LossCase) -> None:

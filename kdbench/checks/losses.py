@@ -17,6 +17,7 @@ SUITE = Suite(
         values.gradient_stays_off_the_teacher,
         values.takes_a_batch_of_one,
         values.takes_one_class,
+        values.labels_are_as_declared,
         values.takes_unlike_grids,
         values.holds_in_bf16,
         values.is_the_same_on_a_gpu,

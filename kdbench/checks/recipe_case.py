@@ -72,7 +72,8 @@ class TeacherCalls:
 class RecipeCase:
     """One recipe.
 
-    The training runs under `best-val`, whatever the recipe says, so that an epoch is selected.
+    The training runs under `best-val`, whatever the recipe says, so that an epoch is selected. A student that stays as
+    it was initialised is set up in its own track, transfer alone.
 
     Args:
         name: Its registered name, or the path of its file.
@@ -112,7 +113,11 @@ class RecipeCase:
     @functools.cached_property
     def setting(self) -> Setting:
         """Data, parts and seeds of a short run, its data watched."""
-        small: dict[str, Any] = {"selection": {"rule": "best-val", "part": "test"}, "compile": False}
+        small: dict[str, Any] = {"compile": False}
+        if self.recipe.student is not None and self.recipe.student.weights is not None:
+            small["track"] = {"labels": 0}
+        else:
+            small["selection"] = {"rule": "best-val", "part": "test"}
         if self.dataset == GENERATED:
             small["data"] = {"options": WORLD}
         for phase in ("teacher", "student"):
@@ -149,9 +154,9 @@ class RecipeCase:
 
     @functools.cached_property
     def student(self) -> StudentSetup | None:
-        """The student's training against a teacher that has not been trained; None where there is no student."""
+        """The student's training against a teacher that has not been trained; None where no student is trained."""
         recipe = self.setting.cell.recipe
-        if recipe.student is None:
+        if recipe.student is None or recipe.student.weights is not None:
             return None
         calls, teacher = TeacherCalls(), None
         if recipe.teacher is not None:

@@ -191,8 +191,12 @@ def _parts(recipe: Recipe) -> Iterator[tuple[str, str]]:
 
 def _trainings(case: RecipeCase) -> list[Training]:
     setup = case.student
-    found = [case.teacher_training, setup.training if setup else None]
-    return [training for training in found if training is not None]
+    found = [
+        training for training in (case.teacher_training, setup.training if setup else None) if training is not None
+    ]
+    if not found:
+        raise Skipped("it trains nothing")
+    return found
 
 
 def _taught(case: RecipeCase) -> StudentSetup:

@@ -179,6 +179,12 @@ def _tracks(card: Card) -> Iterator[_Line]:
             "seed draws the order. The other trials are pairs of video and sensors without a label.",
         )
         yield "--labels K --teacher-labels same", "The teacher learns from these labels, too; by default from all."
+    yield (
+        "--labels 0",
+        "Transfer alone: the student sees no label, and distillation losses are all that trains. Reported by probes of "
+        "its frozen embedding, fitted on the training part with all labels: multinomial logistic regression (the main "
+        "numbers) and a cosine 5-NN; and by its own logits where a loss trains them. Gains are over `untrained`.",
+    )
     if not card.views:
         yield "--pairs SHARE", "Not here: there is no video, which would be what trials without sensors leave."
     else:

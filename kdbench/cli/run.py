@@ -193,9 +193,14 @@ def show(result: RunResult, console: Console) -> None:
         table.add_column(column, justify="right")
     part = record["conditions"]["part"]
     who = "student" if record["recipe"]["student"] else "teacher"
-    table.add_row(f"{who} ({_seen(record)})", *_percent(metrics), style="bold")
+    probes = metrics.get("probes")
+    by = ", linear probe" if probes else ""
+    table.add_row(f"{who}{by} ({_seen(record)})", *_percent(metrics), style="bold")
     if metrics.get("inductive"):
         table.add_row("  one trial at a time", *_percent(metrics["inductive"]))
+    for key, label in (("cosine_5nn", "by cosine 5-NN"), ("own_logits", "by its own logits")):
+        if probes:
+            table.add_row(f"  {label}", *(_percent(probes[key]) if probes[key] else ("not trained", "")))
     teacher = record["teacher"]
     if teacher and who == "student":
         leak = " (leaks: trained on these sensor recordings)" if teacher.get("leaks") else ""
@@ -225,7 +230,8 @@ def show(result: RunResult, console: Console) -> None:
         print_prose(console, f"warning: {warning}", "yellow")
     if record["preset"] == "smoke":
         print_prose(console, "preset smoke shows that everything works; its numbers mean nothing", "dim")
-    console.print(f"pictures: {result.folder / 'learning_curves.png'}", highlight=False, soft_wrap=True)
+    picture = "learning_curves.png" if (result.folder / "learning_curves.png").is_file() else "confusion_matrix.png"
+    console.print(f"pictures: {result.folder / picture}", highlight=False, soft_wrap=True)
     console.print(f"folder:   {result.folder}", highlight=False, soft_wrap=True)
 
 

@@ -11,7 +11,8 @@ from kdbench.errors import UsageError, unknown
 Labels = Annotated[
     str | None,
     typer.Option(
-        help="Labels that the student sees: all, or a number of trials of each class; the rest are unlabelled pairs."
+        help="Labels that the student sees: all, or a number of trials of each class; the rest are unlabelled pairs. "
+        "0: distillation losses alone, reported by a probe."
     ),
 ]
 TeacherLabels = Annotated[
@@ -26,17 +27,17 @@ def settings(labels: str | None, teacher_labels: str | None, pairs: float | None
     """The options as changes of a recipe; none for those that are not given.
 
     Args:
-        labels: `all`, or a number of trials of each class.
+        labels: `all`, or a number of trials of each class, from 0 on.
         teacher_labels: `all` or `same`.
         pairs: A share above 0 and up to 1.
 
     Raises:
         UsageError: A value that is none of these.
     """
-    if labels is not None and labels != "all" and not (labels.isdecimal() and int(labels) > 0):
+    if labels is not None and labels != "all" and not labels.isdecimal():
         raise UsageError(
             f"cannot read --labels {labels}",
-            hint="Write --labels all, or the number of labelled trials of each class: --labels 1",
+            hint="Write --labels all, the number of labelled trials of each class (--labels 1), or 0 for none",
         )
     if teacher_labels not in (None, "all", "same"):
         raise unknown("value of --teacher-labels", teacher_labels, ("all", "same"))

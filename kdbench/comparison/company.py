@@ -8,7 +8,7 @@ from typing import Any
 from kdbench.comparison.controls import control_of
 from kdbench.comparison.groups import Group, between
 from kdbench.comparison.table import GroupTable
-from kdbench.results.gain import PLAIN
+from kdbench.results.gain import alone_words, is_alone
 from kdbench.wording import inflected
 
 Recipe = Mapping[str, Any]
@@ -27,8 +27,9 @@ def company(table: GroupTable, tables: Sequence[GroupTable]) -> list[str]:
         return []
     others = [other.group for other in tables if other is not table and other.group.place == table.group.place]
     if not any(row.gain for row in taught):
-        why = _elsewhere(_is_alone, table.group, others)
-        return [f"there is no gain: {why or 'the student alone was not run under these conditions'}"]
+        alone = alone_words(table.group.conditions)
+        why = _elsewhere(is_alone, table.group, others)
+        return [f"there is no gain: {why or f'{alone} was not run under these conditions'}"]
     controls = [f"{row.method}: {row.control}" for row in taught if row.control]
     if controls:
         return [f"controls ({'; '.join(controls)}): a gain that they reach too is regularisation, not knowledge"]
@@ -39,11 +40,6 @@ def company(table: GroupTable, tables: Sequence[GroupTable]) -> list[str]:
         "no control was run: hinton_random_teacher and hinton_wrong_trials would tell whether a gain is knowledge "
         "or regularisation"
     ]
-
-
-def _is_alone(recipe: Recipe) -> bool:
-    student = recipe.get("student") or {}
-    return recipe.get("teacher") is None and student.get("losses") == PLAIN
 
 
 def _elsewhere(sought: Callable[[Recipe], bool], group: Group, others: Sequence[Group]) -> str | None:

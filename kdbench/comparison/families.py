@@ -65,8 +65,8 @@ class Family:
             return list(combinations(rows, 2))
         return [(row, over[row]) for row in rows if row in over]
 
-    def sentence(self, rows: Sequence[str], over: Mapping[str, str]) -> str:
-        """Which pairs are tested, for a reader of the table."""
+    def sentence(self, rows: Sequence[str], over: Mapping[str, str], alone: str = "the student alone") -> str:
+        """Which pairs are tested, for a reader of the table; `alone` is what gains are over, in words."""
         pairs = self.pairs(rows, over)
         if len(pairs) < 2:
             return f"One pair is tested: {' and '.join(pairs[0])}." if pairs else ""
@@ -74,7 +74,7 @@ class Family:
         if self.kind == "all":
             return f"Verdicts: every method against every other, Holm's correction over all {every}."
         if not over:
-            name = self.baseline or "the student alone"
+            name = self.baseline or alone
             return f"Verdicts: Holm's correction over all {every}, since {name} has no complete row here."
         overs = set(over.values())
         against = next(iter(overs)) if len(overs) == 1 else "its student alone"

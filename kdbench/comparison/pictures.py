@@ -14,6 +14,7 @@ from kdbench.comparison.result import Comparison, recalls
 from kdbench.comparison.sheets import about, label, metric_name
 from kdbench.comparison.subjects import known_card
 from kdbench.comparison.table import GroupTable, Row
+from kdbench.results.gain import alone_words
 from kdbench.results.plots import COLOURS, STYLE
 from kdbench.wording import counted
 
@@ -121,7 +122,7 @@ def bars(table: GroupTable) -> Figure | None:
     left.set_xlabel("accuracy, %\n(bar: mean; line: 95 % interval; dots: seeds)")
     left.grid(axis="y", visible=False)
     if overs:
-        name = next(iter(overs)) if len(overs) == 1 else "the student alone"
+        name = next(iter(overs)) if len(overs) == 1 else alone_words(table.group.conditions)
         right.grid(axis="y", visible=False)
         right.axvline(0, color=INK, lw=0.8)
         right.set_xlabel(f"gain over {short(name)},\npoints of {metric_name(table)} (95 % interval)")
@@ -174,7 +175,7 @@ def class_gain(table: GroupTable) -> Figure | None:
     if not rows:
         return None
     held = {row.method: recalls(row, table) for row in table.ranked}
-    classes = list(held[rows[0].method])
+    classes, over = list(held[rows[0].method]), alone_words(table.group.conditions)
     names = _class_names(table, rows[0])
     matrix = np.array(
         [[100 * (held[row.method][name] - held[row.gain.over][name]) for name in classes] for row in rows if row.gain]
@@ -182,9 +183,7 @@ def class_gain(table: GroupTable) -> Figure | None:
     bound = max(5.0, float(np.abs(matrix).max()))
     width = 3.6 + 0.36 * len(classes)
     figure = new_figure(max(width, 7.5), 3.4 + 0.36 * len(rows))
-    head(
-        figure, f"Recall by class above the student alone · {table.group.title}", "points, mean over seeds, as measured"
-    )
+    head(figure, f"Recall by class above {over} · {table.group.title}", "points, mean over seeds, as measured")
     axes = figure.subplots()
     image = axes.imshow(matrix, cmap="RdBu", vmin=-bound, vmax=bound, aspect="auto")
     axes.set_xticks(range(len(classes)), [names[name] for name in classes], rotation=90)
@@ -195,7 +194,7 @@ def class_gain(table: GroupTable) -> Figure | None:
             axes.text(column, row_at, _signed(value), ha="center", va="center", fontsize=6.5, color=colour)
     finish_grid(axes, matrix.shape)
     bar = figure.colorbar(image, ax=axes, shrink=0.8, aspect=18, pad=0.02)
-    bar.set_label("recall above the student alone, points")
+    bar.set_label(f"recall above {over}, points")
     bar.outline.set_visible(False)
     note_hidden(figure, table, MOST_ROWS)
     return figure

@@ -11,9 +11,11 @@ from kdbench.comparison.conditions import shown
 from kdbench.comparison.controls import better
 from kdbench.comparison.result import Comparison
 from kdbench.comparison.table import GroupTable, Row
+from kdbench.results.gain import alone_words
 from kdbench.statistics import PairSummary
 from kdbench.statistics.scope import other_population
 from kdbench.statistics.scores import UNTOLD
+from kdbench.track import is_transfer_alone
 from kdbench.wording import counted, inflected
 
 NONE = "–"
@@ -22,6 +24,8 @@ PAIRS_SHOWN = 66
 TITLES = {"accuracy": "Accuracy %", "macro_f1": "Macro F1 %", "weighted_f1": "Weighted F1 %"}
 
 
+_PROBES = {"cosine_5nn": "Accuracy % by cosine 5-NN", "own_logits": "Accuracy % by own logits"}
+"""What transfer alone is reported by, beside the linear probe."""
 KINDS = ("results", "metrics", "tests", "conditions", "cost", "ranks", "reference")
 """The sheets by name, in their order; `results` is the main one."""
 CONTENTS = {
@@ -179,7 +183,7 @@ def _hint(table: GroupTable) -> str:
 def over(table: GroupTable) -> str:
     """What gains of a table are over, in words."""
     overs = {row.gain.over for row in table.rows if row.gain}
-    return next(iter(overs)) if len(overs) == 1 else "the student alone"
+    return next(iter(overs)) if len(overs) == 1 else alone_words(table.group.conditions)
 
 
 def verdict_without_gain(row: Row, table: GroupTable) -> str:
@@ -200,10 +204,11 @@ def _best(table: GroupTable) -> list[int]:
 
 
 def _metrics(table: GroupTable, _number: int) -> Sheet:
-    seeds = table.group.seeds
+    seeds, probes = table.group.seeds, _PROBES if is_transfer_alone(table.group.conditions) else {}
     headers = (
         "Method",
         *(f"{TITLES[name]} [95 % CI]" for name in TITLES),
+        *probes.values(),
         "SD of accuracy",
         *(f"Accuracy at seed {seed}" for seed in seeds),
     )
@@ -211,12 +216,21 @@ def _metrics(table: GroupTable, _number: int) -> Sheet:
         (
             label(row),
             *(_measure(row, name) for name in TITLES),
+            *(percent(_probed(table, row, name)) for name in probes),
             percent(row.measures["accuracy"].sd) if row.measures else NONE,
             *(percent(row.seeds.get(seed, {}).get("accuracy")) for seed in seeds),
         )
         for row in table.rows
     )
     return Sheet("metrics", "Metrics and seeds", "", headers, rows, spare=(3, 2))
+
+
+def _probed(table: GroupTable, row: Row, name: str) -> float | None:
+    """The accuracy by another probe, mean over the seeds; None where a run has none."""
+    runs = table.group.runs.get(row.method, {}).values() if row.measures else ()
+    found = [((run.metrics.get("probes") or {}).get(name) or {}).get("accuracy") for run in runs]
+    known = [float(value) for value in found if value is not None]
+    return sum(known) / len(known) if known and len(known) == len(found) else None
 
 
 def _measure(row: Row, metric: str) -> str:

@@ -12,15 +12,16 @@ from typing import Any
 import numpy as np
 
 from kdbench.comparison.conditions import is_below
-from kdbench.comparison.controls import NOT_TOLD_APART, better, control_of, lead, read_gain
+from kdbench.comparison.controls import NOT_TOLD_APART, Reading, better, control_of, lead, read_gain
 from kdbench.comparison.families import Family
 from kdbench.comparison.groups import LIBRARIES, Group
 from kdbench.comparison.scores import Tested, paired
-from kdbench.results.gain import PLAIN, alone_for
+from kdbench.results.gain import alone_for, alone_words, is_alone
 from kdbench.results.store import StoredRun
 from kdbench.statistics import METRICS, Comparison, PairSummary, Scope, Scores, compare_scores
 from kdbench.statistics.intervals import infer_t
 from kdbench.statistics.margins import LEVEL
+from kdbench.track import is_transfer_alone
 from kdbench.wording import counted
 
 COSTS = ("seconds_per_epoch", "train_seconds", "teacher_seconds", "peak_memory_bytes", "parameters", "flops")
@@ -202,7 +203,7 @@ def build_table(
     notes = list(_notes(group, compared))
     if trained and scope is Scope.NEW_SUBJECTS:
         notes.insert(0, "the subjects that test also train here: new subjects are ones that would train as well")
-    sentence = family.sentence(complete, over)
+    sentence = family.sentence(complete, over, alone_words(group.conditions))
     return GroupTable(group, tuple(rows), compared, against, results, tuple(notes), sentence, population, metric)
 
 
@@ -230,7 +231,9 @@ class _Company:
     def _reading(self, pair: PairSummary, row: str, over: str) -> str:
         if self.compared is None or self.alone.get(row) != over:
             return {row: "better", over: "worse", None: NOT_TOLD_APART}[better(pair)]
-        return str(read_gain(self.compared, row, over, _controls(self.group, self.alike[row]), self.against))
+        reading = read_gain(self.compared, row, over, _controls(self.group, self.alike[row]), self.against)
+        untrained = reading is Reading.LOSS and is_transfer_alone(self.group.conditions)
+        return "worse than untrained" if untrained else str(reading)
 
 
 def _alone(group: Group, alike: Mapping[str, Sequence[str]]) -> dict[str, str]:
@@ -241,7 +244,7 @@ def _alone(group: Group, alike: Mapping[str, Sequence[str]]) -> dict[str, str]:
         if first.result["recipe"].get("student") is None:
             continue
         name = alone_for(first.result)
-        plain = [other for other in others if _first(group, other).method == name and _plain(_first(group, other))]
+        plain = [other for other in others if _first(group, other).method == name and is_alone(group.recipes[other])]
         if plain:
             found[row] = plain[0]
     return found
@@ -315,11 +318,6 @@ def _row(group: Group, row: str, measures: Mapping[str, Measure], company: _Comp
         selection=selection_label(first.conditions) if first else "",
         cost=_cost(list(runs.values()) if measures else []),
     )
-
-
-def _plain(run: StoredRun) -> bool:
-    """Whether a student alone learns by plain cross-entropy; one whose losses were changed does not stand for it."""
-    return bool(run.result["recipe"]["student"]["losses"] == PLAIN)
 
 
 def _teacher(recipe: Mapping[str, Any]) -> str | None:

@@ -34,7 +34,7 @@ class Supervision:
     """What is known of the training part's trials, each in the order of the part.
 
     Attributes:
-        labelled: Trials whose labels the student sees.
+        labelled: Trials whose labels the student sees; none in transfer alone.
         paired: Trials whose sensors the teacher sees.
     """
 
@@ -43,7 +43,7 @@ class Supervision:
 
     @property
     def scarce(self) -> frozenset[str]:
-        """The trials of the smaller set, where one is smaller; those are what every batch needs some of."""
+        """The trials of the smaller set, where one is smaller; every batch needs some of them, where there are any."""
         small = min(self.labelled, self.paired, key=len)
         return frozenset(small) if len(self.labelled) != len(self.paired) else frozenset()
 
@@ -86,7 +86,9 @@ def supervise(
     table = index.set_index("trial").loc[list(train)]
     classes = {int(str(label)): list(rows.index) for label, rows in table.groupby("label", sort=True)}
     labelled, paired = set(train), set(train)
-    if track.labels != "all":
+    if track.is_transfer_alone:
+        labelled = set()
+    elif track.labels != "all":
         labelled = _labelled(card, table, classes, protocol, track.labels, seed)
     if track.pairs < 1:
         draw = random.Random(seed_for("pairs", card.name, protocol, seed))

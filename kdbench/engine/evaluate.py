@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from accelerate import Accelerator
+from torch import Tensor
 
 from kdbench.data.loader import Loader
 from kdbench.network import Network
 from kdbench.results.metrics import over_shuffles
 from kdbench.seeds import seed_for
-from kdbench.types import Batch
+from kdbench.types import Batch, Features
 
 SHUFFLES = 5
 
@@ -44,7 +45,6 @@ class Predictions:
         return float((self.logits.argmax(-1) == self.labels).mean())
 
 
-@torch.no_grad()
 def predict(
     network: Network,
     loader: Loader,
@@ -66,6 +66,44 @@ def predict(
         accelerator: Device and precision.
         change: Applied to each batch before the network sees it, to measure what a change of the inputs costs.
     """
+
+    def scores(branches: list[Features]) -> Tensor:
+        if len(branches) == 1:
+            return branches[0].logits.float()
+        return network.probabilities(branches).clamp_min(1e-12).log()
+
+    rows = _passes(network, loader, scores, batch_size, accelerator, change)
+    return Predictions(tuple(loader.trials), loader.labels.cpu().numpy(), rows, batch_size)
+
+
+def embed(network: Network, loader: Loader, *, batch_size: int, accelerator: Accelerator) -> np.ndarray:
+    """The embedding of every trial of a loader's part `(R, N, D)`, float32; those of branches lie side by side.
+
+    R = 1, or one row a shuffle, as in `predict`.
+
+    Args:
+        network: The network.
+        loader: The part.
+        batch_size: Trials in a batch.
+        accelerator: Device and precision.
+    """
+
+    def embeddings(branches: list[Features]) -> Tensor:
+        return torch.cat([branch.embedding.float() for branch in branches], dim=1)
+
+    return _passes(network, loader, embeddings, batch_size, accelerator, lambda batch: batch)
+
+
+@torch.no_grad()
+def _passes(
+    network: Network,
+    loader: Loader,
+    read: Callable[[list[Features]], Tensor],
+    batch_size: int,
+    accelerator: Accelerator,
+    change: Callable[[Batch], Batch],
+) -> np.ndarray:
+    """What is read of each trial's features, once or once a shuffle: `(R, N, …)`, in the loader's order."""
     was_training = network.training
     network.eval()
     count = len(loader)
@@ -75,19 +113,14 @@ def predict(
         orders = [torch.arange(count)]
     rows = []
     for order in orders:
-        scores = []
+        values = []
         for batch in loader.batches(order, batch_size):
             with accelerator.autocast():
-                branches = network(network.represent(change(batch)))
-            scores.append(
-                branches[0].logits.float()
-                if len(branches) == 1
-                else network.probabilities(branches).clamp_min(1e-12).log()
-            )
+                values.append(read(network(network.represent(change(batch)))))
         inverse = torch.argsort(order)
-        rows.append(torch.cat(scores).cpu()[inverse].numpy())
+        rows.append(torch.cat(values).cpu()[inverse].numpy())
     network.train(was_training)
-    return Predictions(tuple(loader.trials), loader.labels.cpu().numpy(), np.stack(rows), batch_size)
+    return np.stack(rows)
 
 
 def _shuffle(count: int, number: int) -> torch.Tensor:

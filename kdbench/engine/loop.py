@@ -67,6 +67,7 @@ class Training:
         scarce: Positions of the trials that every batch begins with a quota of, and what they are: `labelled` or
             `paired`; None where no trial is short of anything.
         quota: Scarce trials a batch.
+        unlabelled: Whether no trial has a label.
         keep_best: Whether the weights of the epoch that is best on it are kept, and restored at the end.
         on_epoch: Called with each epoch's record.
         binding: What a checkpoint is a state of: names and hashes of all that the training goes by.
@@ -88,6 +89,7 @@ class Training:
     watched_part: Literal["validation", "test"] = "validation"
     scarce: tuple[Scarce, Tensor] | None = None
     quota: int = 0
+    unlabelled: bool = False
     keep_best: bool = False
     on_epoch: Callable[[Record], None] = lambda _record: None
     binding: Mapping[str, Any] = field(default_factory=dict)
@@ -144,6 +146,7 @@ class Training:
     def batches(self, order: Tensor) -> Iterator[Batch]:
         """The batches of an epoch, each with the number of its scarce trials."""
         marks: dict[str, Any] = {} if self.scarce is None else {self.scarce[0]: self.quota}
+        marks |= {"labelled": 0} if self.unlabelled else {}
         for batch in self.loader.batches(order, self.spec.train.batch_size, join_single=True):
             yield batch.replace(**marks)
 

@@ -197,9 +197,9 @@ class BarReporter(Reporter):
         """The words beside the bar, with room for a short bar."""
         needed, wished = [f"{self._clock.time_left} left"], []
         if self._latest is not None:
-            train, *others = _accuracies(self._latest)
-            needed.append(train)
-            wished += others
+            accuracies = _accuracies(self._latest)
+            needed += accuracies[:1]
+            wished += accuracies[1:]
         wished.append(f"{self._clock.rate:.0f} trials/s")
         if self._latest is not None:
             wished += _terms(self._latest)
@@ -234,8 +234,8 @@ def _terms(record: dict[str, Any]) -> list[str]:
 
 
 def _accuracies(record: dict[str, Any]) -> list[str]:
-    """Accuracy on the training part, then on those parts that were tried."""
-    held = [f"train {100 * record['accuracy']:.1f} %"]
+    """Accuracy on the training part, where trials have labels, then on those parts that were tried."""
+    held = [] if record["accuracy"] is None else [f"train {100 * record['accuracy']:.1f} %"]
     if record["validation"]:
         held.append(f"validation {100 * record['validation']['accuracy']:.1f} %")
     if record.get("test"):

@@ -74,6 +74,16 @@ def reads_labels(name: str) -> str | None:
     return None if "batch" in inspect.signature(call).parameters else "unused"
 
 
+def trains_logits(name: str) -> bool:
+    """Whether a loss says that it reads the student's logits, and so trains the classifier.
+
+    Args:
+        name: Registered name of the loss.
+    """
+    declares = declared(name)
+    return "logits" in (declares["on"], *declares["reads"])
+
+
 class Term(nn.Module):
     """One loss with its weight, its parameters and, where widths differ, its projectors.
 
@@ -107,7 +117,7 @@ class Term(nn.Module):
         self.losses = [_build(component, name, spec.params, each, where) for each in contexts]
         self.stateful = nn.ModuleList(loss for loss in self.losses if isinstance(loss, nn.Module))
         self.ablation = str(getattr(self.losses[0], "ablation", "all"))
-        self._takes_batch = "batch" in inspect.signature(_call_of(self.losses[0])).parameters
+        self.takes_batch = "batch" in inspect.signature(_call_of(self.losses[0])).parameters
         self.labels = reads_labels(name)
         self._check_call()
         self._has_worked = False
@@ -143,7 +153,7 @@ class Term(nn.Module):
         return value
 
     def _values(self, student: Sequence[Features], teacher: Sequence[Features], batch: Batch) -> list[Any]:
-        extra = {"batch": batch} if self._takes_batch else {}
+        extra = {"batch": batch} if self.takes_batch else {}
         if not self.with_teacher:
             return [self.losses[0](self._read(branch), **extra) for branch in student]
         if self.all_teachers:
@@ -188,7 +198,7 @@ class Term(nn.Module):
         """Asks whether the loss takes what it will be called with."""
         call = _call_of(self.losses[0])
         given = ("student", "teacher") if self.with_teacher else ("student",)
-        extra = {"batch": None} if self._takes_batch else {}
+        extra = {"batch": None} if self.takes_batch else {}
         try:
             inspect.signature(call).bind(*given, **extra)
         except TypeError as error:

@@ -27,6 +27,7 @@ from kdbench.resources import runs_folder
 from kdbench.results.files import read_json, write_json
 from kdbench.results.find import find_run
 from kdbench.results.store import StoredRun
+from kdbench.track import is_transfer_alone
 from kdbench.wording import counted
 
 FORMAT = 3
@@ -178,6 +179,12 @@ def _check(study: Study) -> None:
     ]
     if lacking:
         raise DataError(f"{study.run.folder / 'run.json'} lacks {', '.join(lacking)}", hint=AGAIN)
+    if is_transfer_alone(study.run.conditions):
+        raise UsageError(
+            f"{study.run.folder.name} saw no label: its numbers are those of a probe of the embedding, and class scores "
+            "are what is explained",
+            hint="Explain a run of the same method with labels, for example --labels 1.",
+        )
     if damaged := _damaged(study.run):
         raise DataError(f"{study.run.folder / 'run.json'} is damaged: {damaged}", hint=AGAIN)
     _ = study.scores

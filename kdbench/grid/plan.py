@@ -19,7 +19,7 @@ from kdbench.grid.ahead import check_networks
 from kdbench.grid.changes import changes_for
 from kdbench.grid.state import DONE, ORDER, TO_DO, State, read_state
 from kdbench.grid.suite import Suite, SuiteMethod, assignments
-from kdbench.results.gain import ALONE
+from kdbench.results.gain import BASELINES
 from kdbench.results.naming import checked_name, rename
 from kdbench.setting import cell_for, choose_preset
 
@@ -149,7 +149,7 @@ def make_plan(suite: Suite, options: Options, reporter: Reporter | None = None) 
         )
     check_device(options.device)
     preset = choose_preset(suite.preset, options.device, reporter)
-    methods = sorted(suite.methods, key=lambda method: method.name not in ALONE.values())
+    methods = sorted(suite.methods, key=lambda method: method.name not in BASELINES)
     changes = changes_for(methods, suite, options.overrides, preset, reporter)
     found: dict[Path, PlannedCell] = {}
     for dataset in suite.datasets:

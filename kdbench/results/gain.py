@@ -10,6 +10,7 @@ from typing import Any
 
 from kdbench.errors import KdbenchError
 from kdbench.results.store import FINISHED, StoredRun, stored_run
+from kdbench.track import is_transfer_alone
 
 ALONE = {"video": "student_only", "sensors": "student_only_sensor"}
 """The student without a teacher, by what it sees."""
@@ -17,13 +18,39 @@ ALONE = {"video": "student_only", "sensors": "student_only_sensor"}
 PLAIN = {"ce": {"weight": 1.0}}
 """Its losses."""
 
+UNTRAINED = {"video": "untrained", "sensors": "untrained_sensor"}
+"""The student as it was initialised, by what it sees: what transfer alone is measured against."""
+
+BASELINES = (*ALONE.values(), *UNTRAINED.values())
+
 _NAMED = 3
 """Conditions that are named at most."""
 
 
 def alone_for(result: Mapping[str, Any]) -> str:
-    """The method that trains the student of a result without a teacher."""
-    return ALONE["video" if result["conditions"]["view"] is not None else "sensors"]
+    """The method that a result is measured against: its student without a teacher; without labels, not trained."""
+    conditions = result["conditions"]
+    names = UNTRAINED if is_transfer_alone(conditions) else ALONE
+    return names["video" if conditions["view"] is not None else "sensors"]
+
+
+def alone_words(conditions: Mapping[str, Any]) -> str:
+    """What gains are over under some conditions, nested or flat, in words."""
+    return "the untrained network" if is_transfer_alone(conditions) else "the student alone"
+
+
+def is_alone(recipe: Mapping[str, Any]) -> bool:
+    """Whether a recipe is what gains are over: the student alone by plain cross-entropy, or not trained at all.
+
+    One whose losses were changed does not stand for it.
+
+    Args:
+        recipe: As `run.json` holds it.
+    """
+    student = recipe.get("student")
+    if recipe.get("teacher") is not None or not isinstance(student, Mapping):
+        return False
+    return student.get("weights") == "random" or student.get("losses") == PLAIN
 
 
 @dataclass(frozen=True)
@@ -50,6 +77,7 @@ class GainNow:
 def gain_now(root: Path, result: Mapping[str, Any]) -> GainNow:
     """Looks the student alone up: the finished run of the same conditions at the same seed, by plain cross-entropy.
 
+    In transfer alone it is the untrained network.
     A run whose losses were changed does not stand for it. Damaged neighbours are no answer and no error.
 
     Args:
@@ -64,7 +92,7 @@ def gain_now(root: Path, result: Mapping[str, Any]) -> GainNow:
         unlike = _unlike(result["conditions"], other.conditions)
         if unlike:
             near.append(unlike)
-        elif _is_plain(other) and (found := _difference(result["metrics"], other)):
+        elif is_alone(other.result["recipe"]) and (found := _difference(result["metrics"], other)):
             return found
     if not near:
         return GainNow(why=f"run {alone} with the same options to see it")
@@ -100,11 +128,6 @@ def _unlike(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
         keys.remove("libraries")
         keys += [f"libraries.{name}" for name in of if name in other and of[name] != other[name]]
     return keys
-
-
-def _is_plain(run: StoredRun) -> bool:
-    student = run.result["recipe"].get("student")
-    return isinstance(student, Mapping) and student.get("losses") == PLAIN
 
 
 def _difference(metrics: Mapping[str, Any], alone: StoredRun) -> GainNow | None:

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdbench import loss
+from kdbench.types import Batch
 
 BROKEN: list[tuple[Any, set[str]]] = []
 """A loss, and the names of the checks that it fails."""
@@ -67,6 +68,21 @@ def logarithm(student: Tensor, teacher: Tensor) -> Tensor:
 def root(student: Tensor, teacher: Tensor) -> Tensor:
     """The slope of a square root is infinite where two networks agree."""
     return (student.float() - teacher.detach().float()).square().sum(1).sqrt().mean()
+
+
+@fails("labels_are_as_declared")
+@loss("reads_labels_in_secret", on="logits", labels="unused")
+def reads_labels_in_secret(student: Tensor, teacher: Tensor, batch: Batch) -> Tensor:
+    weight = 1 + (batch.label == 0).float()
+    return (weight * (student.float() - teacher.detach().float()).square().mean(1)).mean()
+
+
+@fails("labels_are_as_declared")
+@loss("divides_by_the_labelled", on="logits", labels="optional")
+def divides_by_the_labelled(student: Tensor, teacher: Tensor, batch: Batch) -> Tensor:
+    """Without a label there is nothing to divide by."""
+    known = (batch.label >= 0).float()
+    return (known * (student.float() - teacher.detach().float()).square().mean(1)).sum() / known.sum()
 
 
 @fails("takes_one_class")

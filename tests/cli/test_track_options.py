@@ -9,6 +9,7 @@ from typing import Any
 from helpers import WORLD
 
 from kdbench.results.files import read_json
+from kdbench.track import PROBED
 
 
 def test_commands_say_the_track(tmp_path: Path, kdbench: Callable[..., Any]) -> None:
@@ -37,8 +38,20 @@ def test_commands_say_the_track(tmp_path: Path, kdbench: Callable[..., Any]) -> 
     assert "1 done" in planned
 
 
+def test_a_run_without_labels_prints_every_probe(tmp_path: Path, kdbench: Callable[..., Any]) -> None:
+    command = ["run", "--dataset", "motionsim", "--preset", "smoke", "--device", "cpu", "--out", str(tmp_path)]
+    told = kdbench(*command, "--set", WORLD[0], "--method", "untrained", "--labels", "0")
+    assert told.code == 0, told.err
+    for words in ("student, linear probe", "by cosine 5-NN", "by its own logits", "not trained"):
+        assert words in told.out
+    assert PROBED in " ".join(told.out.split())
+    shown = kdbench("compare", "--out", str(tmp_path), "--show", "metrics").out
+    assert "5-NN" in shown
+
+
 def test_a_data_set_says_which_tracks_it_has(kdbench: Callable[..., Any]) -> None:
     told = kdbench("describe", "motionsim").out
     assert "--labels K --teacher-labels same\n" in told
     assert "the others are video with a label" in told
+    assert "a cosine 5-NN" in told
     assert kdbench("describe", "basic_motions").out.count("Not here: ") == 2
