@@ -13,6 +13,7 @@ all others, its seeds may agree by luck, and then no rule that lends it their ca
 from __future__ import annotations
 
 import argparse
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -58,6 +59,11 @@ class World:
     klass: float = 0.4
     own_networks: bool = False
     """Each subject is a block, tested by networks of its own, as in leave-one-subject-out."""
+    folds: int = 1
+    """Parts of equally many subjects, each tested by networks of its own, as where two folds are pooled."""
+    labels_drawn: float = 0.0
+    """What the draw of the labelled subject does to all methods at a seed alike, as in a track of few labels; the same
+    again on each subject, who may be like that one or not."""
 
     @property
     def who(self) -> np.ndarray:
@@ -74,7 +80,7 @@ class World:
         ease = self.klass * ndtri((np.arange(CLASSES) + 0.5) / CLASSES)
         noise = np.full((1, 1, 1), 1 + self.trial**2 + self.trial_method**2)
         of_seed = np.reshape(self.seed, (-1, 1, 1)).astype(np.float32)
-        from_seeds = of_seed**2 + self.subject_seed**2
+        from_seeds = of_seed**2 + self.subject_seed**2 + 2 * self.labels_drawn**2
         from_subjects = self.subject**2 + self.subject_method**2
         share = np.bincount(self.labels, minlength=CLASSES) / len(self.labels)
         shape, single = (METHODS, self.seeds, self.subjects), np.float32
@@ -84,8 +90,15 @@ class World:
                 return sd * generator.standard_normal(size, dtype=single)
 
             subject = normal(self.subject, 1, 1, shape[2]) + normal(self.subject_method, METHODS, 1, shape[2])
-            draws_of_seed = shape[2] if self.own_networks else 1
-            seed = normal(of_seed, METHODS, self.seeds, draws_of_seed) + normal(self.subject_seed, *shape)
+            # Networks that test several subjects are drawn once for all of these.
+            blocks = shape[2] if self.own_networks else self.folds
+            seed = normal(of_seed, METHODS, self.seeds, blocks)
+            if self.labels_drawn:
+                seed = seed + normal(self.labels_drawn, 1, self.seeds, blocks)
+                drawn = normal(self.labels_drawn, 1, *shape[1:])
+            else:
+                drawn = np.zeros((), single)
+            seed = np.repeat(seed, shape[2] // blocks, axis=2) + drawn + normal(self.subject_seed, *shape)
             if self.scope == NETWORKS:  # What is given is held equal; the rest is left to chance, as `hidden`.
                 given, hidden = subject + seed, noise
             elif self.scope == Scope.THESE_SUBJECTS:
@@ -374,6 +387,20 @@ def worlds() -> Iterator[tuple[str, str, World, dict[str, Job]]]:
     yield "other tests: new subjects, new seeds", "typical", world, job
 
 
+def folds_and_labels() -> Iterator[tuple[str, str, World, dict[str, Job]]]:
+    """Two folds in one table, and a track of few labels; named apart, so that other rows keep their chance."""
+    for scope in Scope:
+        world = World(8, 107, scope, folds=2)
+        yield f"pooled folds: {LABELS[scope]}", "typical", world, grid(world)
+    world = World(4, 107, Scope.THESE_SUBJECTS, 0.55, 0.1, seeds=5, subject_seed=0.2, labels_drawn=0.25)
+    jobs = {
+        f"t · {methods} methods · {seeds} seeds": offered_job(world, "t", "accuracy", methods, seeds)
+        for seeds in (3, 5)
+        for methods in (2, METHODS)
+    }
+    yield "few labels: these subjects", "labels drawn by the seed", world, jobs
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--draws", type=int, default=1000, help="simulated results in each row")
@@ -383,7 +410,7 @@ def main() -> None:
     head = ("about", "subjects × trials", "seeds differ", "way", "draws", *COLUMNS.values(), "93–97, ≤ 5")
     print("| " + " | ".join(head) + " |")
     print("|" + "---|" * len(head))
-    for number, (about, kind, world, rows) in enumerate(worlds()):
+    for number, (about, kind, world, rows) in enumerate(itertools.chain(worlds(), folds_and_labels())):
         if not about.startswith(chosen.only):
             continue
         tallies = {name: Tally() for name in rows}

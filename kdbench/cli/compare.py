@@ -27,6 +27,10 @@ def compare(
     ] = None,
     dataset: Annotated[str | None, typer.Option(help="Only runs on this data set.")] = None,
     protocol: Annotated[str | None, typer.Option(help="Only runs under this protocol.")] = None,
+    pool: Annotated[
+        list[str] | None,
+        typer.Option(help="Put the test trials of this protocol and others into one table, as folds; repeatable."),
+    ] = None,
     preset: Annotated[str | None, typer.Option(help="Only runs at this preset.")] = None,
     method: Annotated[
         list[str] | None,
@@ -75,6 +79,7 @@ def compare(
         exclude=exclude or (),
         dataset=dataset,
         protocol=protocol,
+        pool=pool or (),
         preset=preset,
         methods=method or (),
         seeds=seed or (),

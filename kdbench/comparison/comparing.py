@@ -11,10 +11,11 @@ import numpy as np
 
 from kdbench.comparison.families import FAMILIES, Family
 from kdbench.comparison.groups import NEVER_ACROSS, Group, between, grouped, tell_apart
+from kdbench.comparison.pooling import pooled, protocols_of
 from kdbench.comparison.reference import references
 from kdbench.comparison.result import Comparison
 from kdbench.comparison.scores import read_group
-from kdbench.comparison.selection import Selection, nothing_finished, on, read_runs
+from kdbench.comparison.selection import Selection, named, nothing_finished, on, read_runs
 from kdbench.comparison.subjects import known_card, subject_pattern, subjects_of, subjects_train
 from kdbench.comparison.table import GroupTable, build_table
 from kdbench.errors import DataError, UsageError, unknown
@@ -37,6 +38,7 @@ def compare(
     exclude: Sequence[str] = (),
     dataset: str | None = None,
     protocol: str | None = None,
+    pool: Sequence[str] = (),
     preset: str | None = None,
     methods: Sequence[str] = (),
     seeds: Sequence[int] = (),
@@ -57,6 +59,7 @@ def compare(
         exclude: Patterns of runs to leave out.
         dataset: Runs on this data set alone.
         protocol: Under this protocol alone.
+        pool: Protocols, the folds of a data set, whose test trials stand in one table (`kdbench.comparison.pooling`).
         preset: At this preset alone.
         methods: These methods, names or rows alone; they have to be comparable.
         seeds: These seeds alone.
@@ -71,8 +74,8 @@ def compare(
         about: The former name of `population`.
 
     Raises:
-        UsageError: Names that do not exist, named methods that are not comparable, or a population that the data cannot
-            support.
+        UsageError: Names that do not exist, named methods that are not comparable, protocols that cannot be pooled, or
+            a population that the data cannot support.
         DataError: There is no finished run.
     """
     if about is not None:
@@ -84,12 +87,16 @@ def compare(
     for kind, name, known in (("metric to compare pairs by", metric, PAIRED_BY), ("family of pairs", pairs, FAMILIES)):
         if name not in known:
             raise unknown(kind, name, known)
+    if pool and protocol is not None:
+        raise UsageError("--protocol and --pool exclude each other", hint="--pool names every protocol of the table.")
     root = runs_folder(Path(out) if out is not None else None)
     found = read_runs(root, tuple(map(str, runs)))
-    selection = Selection(found.patterns, tuple(exclude), tuple(methods), tuple(seeds))
+    selection = Selection(() if pool else found.patterns, tuple(exclude), tuple(methods), tuple(seeds))
     if not found.runs:
         raise nothing_finished(root, found.runs, found.broken)
     wanted = on(found.runs, root, dataset=dataset, protocol=protocol, preset=preset)
+    if pool:
+        wanted = pooled(named(wanted, found.patterns, root), pool)
     sorted_in = grouped(wanted, across, selection.holds)
     selection.check(wanted, sorted_in.names, root)
     groups = sorted_in.groups
@@ -165,7 +172,7 @@ def _built(
     group: Group, card: Card | None, population: str, metric: str, way: str | None, family: Family
 ) -> GroupTable:
     results = read_group(group)
-    dataset, protocol = str(group.conditions["dataset"]), str(group.conditions["protocol"])
+    dataset = str(group.conditions["dataset"])
     one = next((one for cells in results.values() for one in cells.values()), None)
     known = subjects_of(subject_pattern(card), one.trials.tolist()) if one else None
     subjects = np.array([]) if known is None else known
@@ -184,5 +191,5 @@ def _built(
         metric=metric,
         way=way,
         family=family,
-        trained=subjects_train(card, protocol),
+        trained=any(subjects_train(card, protocol) for protocol in protocols_of(group.conditions)),
     )

@@ -38,8 +38,9 @@ def curves(table: GroupTable) -> Figure | None:
     chosen = shown_rows(table, MOST_MARKS)
     held: dict[str, np.ndarray] = {}
     for row in chosen:
-        found = [log for run in table.group.runs[row.method].values() if (log := _log(run.folder)) is not None]
-        if len(found) == len(row.seeds):
+        parts = [part for run in table.group.runs[row.method].values() for part in run.parts]
+        found = [log for part in parts if (log := _log(part.folder)) is not None]
+        if len(found) == len(parts):
             shortest = min(map(len, found))
             held[row.method] = np.stack([log[:shortest] for log in found])
     if not held:

@@ -19,6 +19,7 @@ from kdbench.comparison.conditions import (
     shown,
     without,
 )
+from kdbench.comparison.pooling import JOIN
 from kdbench.comparison.rows import row_names
 from kdbench.errors import UsageError, unknown
 from kdbench.results.store import FINISHED, StoredRun, Unreadable
@@ -86,6 +87,8 @@ class Group:
     def place(self) -> str:
         """Data set, protocol, preset and, where it is not the whole training part, the track."""
         names = [str(self.conditions.get(key, "?")) for key in ("dataset", "protocol", "preset")]
+        if JOIN in names[1]:
+            names[1] = f"pooled over {names[1]}"
         return " · ".join([*names, *filter(None, [words_of(self.conditions)])])
 
     @property

@@ -49,7 +49,7 @@ def tested(run: StoredRun) -> Tested:
     Raises:
         DataError: They are missing, broken or not finite, or they give other metrics than `run.json` says.
     """
-    found = _read(run)
+    found = _read(run) if run.parts == (run,) else _together([tested(part) for part in run.parts])
     for metric in METRICS:
         said = run.metrics.get(metric)
         if not isinstance(said, int | float) or not math.isfinite(said):
@@ -92,6 +92,14 @@ def paired(results: dict[str, dict[int, Tested]], rows: Iterable[str], subjects:
         subjects,
         metric=metric,
     )
+
+
+def _together(folds: list[Tested]) -> Tested:
+    """The predictions of all folds; they have no trial in common."""
+    trials = np.concatenate([fold.trials for fold in folds])
+    order = np.argsort(trials)
+    labels = np.concatenate([fold.labels for fold in folds])
+    return Tested(trials[order], labels[order], np.concatenate([fold.predicted for fold in folds], axis=1)[:, order])
 
 
 def _attempt(run: StoredRun) -> Tested | str:

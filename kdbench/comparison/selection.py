@@ -137,6 +137,18 @@ def on(runs: list[StoredRun], root: Path, **wanted: str | None) -> list[StoredRu
     return runs
 
 
+def named(runs: list[StoredRun], patterns: Sequence[str], root: Path) -> list[StoredRun]:
+    """The runs whose folder, name or method one of the patterns means; all where there are no patterns.
+
+    Raises:
+        UsageError: A pattern means none.
+    """
+    for pattern in patterns:
+        if not any(matches(run, pattern) for run in runs):
+            raise unknown(f"run in {root}", pattern, {run.label for run in runs} | {run.method for run in runs})
+    return [run for run in runs if not patterns or any(matches(run, pattern) for pattern in patterns)]
+
+
 def nothing_finished(root: Path, runs: Sequence[StoredRun], broken: Sequence[Unreadable]) -> DataError:
     """The error where no run can be compared; it says what there is."""
     if not root.is_dir() and not runs and not broken:

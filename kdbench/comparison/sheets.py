@@ -9,6 +9,7 @@ from kdbench.comparison.blocks import Ranking
 from kdbench.comparison.company import company
 from kdbench.comparison.conditions import shown
 from kdbench.comparison.controls import better
+from kdbench.comparison.pooling import protocols_of
 from kdbench.comparison.result import Comparison
 from kdbench.comparison.table import GroupTable, Row
 from kdbench.results.gain import alone_words
@@ -154,6 +155,7 @@ def _results(comparison: Comparison, table: GroupTable, number: int) -> Sheet:
     )
     notes = [
         *([table.family] if table.family else []),
+        *_pooled(table),
         *_apart(comparison, table, number),
         *_across(table),
         *_missing(table),
@@ -256,6 +258,17 @@ def _across(table: GroupTable) -> list[str]:
         return []
     named = ", ".join(table.group.across)
     return [f"ranked across unlike conditions, as asked for: {named} (beside each row)"]
+
+
+def _pooled(table: GroupTable) -> list[str]:
+    folds = protocols_of(table.group.conditions)
+    if len(folds) < 2 or table.comparison is None:
+        return []
+    subjects = counted(len(table.comparison.subjects), "subject")
+    return [
+        f"pooled: {counted(table.comparison.trials, 'trial')} of {subjects}; each of the {len(folds)} folds is tested "
+        "by networks of its own, and a seed is one training in each"
+    ]
 
 
 def _missing(table: GroupTable) -> list[str]:

@@ -181,8 +181,8 @@ def _check(study: Study) -> None:
         raise DataError(f"{study.run.folder / 'run.json'} lacks {', '.join(lacking)}", hint=AGAIN)
     if is_transfer_alone(study.run.conditions):
         raise UsageError(
-            f"{study.run.folder.name} saw no label: its numbers are those of a probe of the embedding, and class scores "
-            "are what is explained",
+            f"{study.run.folder.name} saw no label: its numbers are those of a probe of the embedding, and what is "
+            "explained are class scores",
             hint="Explain a run of the same method with labels, for example --labels 1.",
         )
     if damaged := _damaged(study.run):

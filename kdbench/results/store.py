@@ -45,6 +45,11 @@ class StoredRun:
     result: Mapping[str, Any]
     place: Path | None = None
 
+    @property
+    def parts(self) -> tuple[StoredRun, ...]:
+        """The trainings that it reports: itself."""
+        return (self,)
+
     def file(self, name: str) -> Path:
         """Where one of its files lies.
 

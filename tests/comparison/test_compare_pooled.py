@@ -1,0 +1,152 @@
+"""`compare --pool`: the folds of a data set in one table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from made_runs import CLASSES, TRIALS, make_run
+from sklearn.metrics import f1_score
+
+import kdbench
+from kdbench.cli import main
+from kdbench.comparison.sheets import sheets
+from kdbench.errors import UsageError
+from kdbench.results.files import write_parquet
+from kdbench.statistics import Scope
+
+FOLDS = ("cross_subject", "cross_subject_swapped")
+SWAPPED = [name.replace("_s", "_s1") for name in TRIALS]
+"""The same trials by the subjects 12, 14, 16 and 18, and no more than half of them."""
+OTHERS = SWAPPED[::2]
+
+
+def fold(root: Path, method: str, seed: int, number: int, wrong: int, **changed: Any) -> Path:
+    trials = (None, OTHERS)[number]
+    place = {"protocol": FOLDS[number], "split": f"split-{number}"}
+    return make_run(
+        root, method, seed, wrong=wrong, trials=trials, folder=f"{method}-{number}-s{seed}", **place, **changed
+    )
+
+
+def both(root: Path, method: str, wrong: tuple[int, int], seeds: int = 3) -> None:
+    for seed in range(seeds):
+        for number in range(2):
+            fold(root, method, seed, number, wrong[number] + seed)
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    both(tmp_path, "student_only", (20, 12))
+    both(tmp_path, "hinton", (8, 4))
+    return tmp_path
+
+
+def test_a_pooled_table_counts_every_trial_of_both_folds_once(study: Path) -> None:
+    found = kdbench.compare(study, pool=FOLDS)
+    (table,) = found.tables
+    assert table.group.title == "utd_mhad · pooled over cross_subject + cross_subject_swapped · small"
+    assert table.comparison is not None
+    assert (table.comparison.trials, len(table.comparison.subjects)) == (120, 8)
+    methods = found.methods.set_index("method")
+    # 8, 9 and 10 of 80 are wrong in one fold, and 4, 5 and 6 of 40 in the other.
+    assert methods.loc["hinton", "accuracy"] == pytest.approx(1 - 14 / 120)
+    assert methods.loc["hinton", "accuracy_sd"] == pytest.approx(np.std([12 / 120, 14 / 120, 16 / 120], ddof=1))
+    assert methods.loc["hinton", "gain"] == pytest.approx(20 / 120)
+    assert methods.loc["hinton", "train_seconds"] == 480
+    assert methods.loc["hinton", "teacher_accuracy"] == 0.75
+    notes = next(sheet.notes for sheet in sheets(found) if sheet.kind == "results")
+    assert any(note.startswith("pooled: 120 trials of 8 subjects") for note in notes)
+
+
+def test_macro_f1_is_that_of_all_trials_and_no_mean_of_folds(study: Path) -> None:
+    (table,) = kdbench.compare(study, pool=FOLDS).tables
+    for row in table.rows:
+        for seed, values in row.seeds.items():
+            one = table.results[row.method][seed]
+            expected = f1_score(one.labels, one.predicted[0], average="macro")
+            assert values["macro_f1"] == pytest.approx(expected)
+
+
+def test_pairs_are_paired_by_trial_and_seed_over_both_folds(study: Path) -> None:
+    apart = [kdbench.compare(study, protocol=name).tables[0].pairs[0] for name in FOLDS]
+    (pair,) = kdbench.compare(study, pool=FOLDS).tables[0].pairs
+    assert pair.difference == pytest.approx((80 * apart[0].difference + 40 * apart[1].difference) / 120)
+    assert pair.interval.high - pair.interval.low < min(one.interval.high - one.interval.low for one in apart)
+    about = kdbench.compare(study, pool=FOLDS, population=Scope.NEW_SUBJECTS).tables[0]
+    assert about.comparison is not None
+    assert "these 8" in about.comparison.about
+
+
+def test_a_seed_that_lacks_a_fold_is_missing_and_named(study: Path) -> None:
+    both(study, "rkd", (10, 5), seeds=2)
+    fold(study, "rkd", 2, 0, 12)
+    (table,) = kdbench.compare(study, pool=FOLDS).tables
+    row = next(row for row in table.rows if row.method == "rkd")
+    assert row.missing == {2: "not run under cross_subject_swapped"}
+    assert not row.measures
+    fold(study, "rkd", 2, 1, 6, status="interrupted")
+    (table,) = kdbench.compare(study, pool=FOLDS).tables
+    row = next(row for row in table.rows if row.method == "rkd")
+    assert row.missing == {2: "interrupted under cross_subject_swapped"}
+
+
+def test_a_damaged_fold_costs_its_cell_alone(study: Path) -> None:
+    table = kdbench.compare(study, protocol=FOLDS[1]).tables[0]
+    run = table.group.runs["hinton"][1]
+    held = run.predictions()
+    write_parquet(run.folder / "predictions.parquet", held.assign(label=(held["label"] + 1) % len(CLASSES)))
+    (pooled,) = kdbench.compare(study, pool=FOLDS).tables
+    row = next(row for row in pooled.rows if row.method == "hinton")
+    assert list(row.missing) == [1]
+    assert len(pooled.ranked) == 1
+
+
+def test_folds_under_unlike_conditions_do_not_meet(tmp_path: Path) -> None:
+    both(tmp_path, "student_only", (20, 12))
+    for seed in range(3):
+        fold(tmp_path, "hinton", seed, 0, 8)
+        fold(tmp_path, "hinton", seed, 1, 4, train__epochs=5)
+    (table,) = kdbench.compare(tmp_path, pool=FOLDS).tables
+    rows = {row.method: row for row in table.rows}
+    assert rows["hinton"].missing == dict.fromkeys(range(3), "not run under cross_subject_swapped")
+
+
+def test_pictures_and_files_of_a_pooled_table(study: Path, tmp_path: Path) -> None:
+    written = {path.name for path in kdbench.compare(study, pool=FOLDS).save(tmp_path / "saved")}
+    assert any(name.endswith("learning_curves.png") for name in written)
+    assert "pooled over" in (tmp_path / "saved" / "comparison.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("pool", "text"),
+    [
+        (("cross_subject",), "one protocol is a table of its own"),
+        (("cross_subject", "cross_subject"), "'cross_subject' twice: its trials would count twice"),
+        (("cross_subject", "cross_subject_swaped"), "did you mean 'cross_subject_swapped'"),
+    ],
+)
+def test_protocols_that_cannot_be_pooled(study: Path, pool: tuple[str, ...], text: str) -> None:
+    with pytest.raises(UsageError, match=text):
+        kdbench.compare(study, pool=pool)
+
+
+def test_protocols_that_test_common_trials_are_no_folds(study: Path) -> None:
+    for seed in range(3):
+        make_run(study, "hinton", seed, trials=TRIALS[:40], protocol="half", split="x", folder=f"half-{seed}")
+    with pytest.raises(UsageError, match="test 40 trials in common, such as a1_s2_t1"):
+        kdbench.compare(study, pool=("cross_subject", "half"))
+
+
+def test_one_protocol_and_several_exclude_each_other(study: Path) -> None:
+    with pytest.raises(UsageError, match="--protocol and --pool exclude each other"):
+        kdbench.compare(study, pool=FOLDS, protocol="cross_subject")
+
+
+def test_the_command_pools(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["compare", "hinton", "student_only", "--out", str(study), "--pool", FOLDS[0], "--pool", FOLDS[1]])
+    assert not end.value.code
+    assert "pooled over cross_subject + cross_subject_swapped" in " ".join(capsys.readouterr().out.split())
