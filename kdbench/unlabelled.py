@@ -39,7 +39,7 @@ def for_track(recipe: Recipe) -> tuple[Recipe, tuple[str, ...]]:
         )
     if student.weights is not None:
         return recipe, ()
-    left = {name: why for name in student.losses if (why := _why_left_out(name))}
+    left = {name: why for name in student.losses if (why := why_left_out(name))}
     kept = {name: term for name, term in student.losses.items() if name not in left}
     if not kept:
         raise UsageError(
@@ -55,8 +55,12 @@ def _with_losses(recipe: Recipe, losses: Mapping[str, LossTerm]) -> Recipe:
     return recipe.model_copy(update={"student": recipe.student.model_copy(update={"losses": dict(losses)})})
 
 
-def _why_left_out(name: str) -> str | None:
-    """Why a loss cannot train without labels; None where it can."""
+def why_left_out(name: str) -> str | None:
+    """Why a loss cannot train a student without labels; None where it can.
+
+    Args:
+        name: Registered name of the loss.
+    """
     if not declared(name)["teacher"]:
         return "compares with no teacher"
     return "needs labels" if reads_labels(name) == "needed" else None

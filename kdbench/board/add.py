@@ -224,6 +224,8 @@ def _content(runs: Sequence[StoredRun], files: Mapping[str, bytes], by: str | No
 def _seed(run: StoredRun) -> dict[str, Any]:
     metrics, teacher = dict(run.metrics), run.result.get("teacher")
     inductive = metrics.pop("inductive", None)
+    # Of the probes, the predictions prove the one that is reported.
+    metrics.pop("probes", None)
     claims = {
         "teacher": teacher
         and {"identity": teacher["folder"], "accuracy": teacher["accuracy"], "macro_f1": teacher["macro_f1"]},
@@ -232,7 +234,13 @@ def _seed(run: StoredRun) -> dict[str, Any]:
         "best_epoch": run.result.get("best_epoch"),
         "curves": _curves(run),
     }
-    return {"seed": run.seed, "metrics": {"shuffles": 1, **metrics}, "claims": claims}
+    # Left out where nothing is scarce, so that such submissions keep their ids.
+    given = {"given": _given(run)} if run.conditions.get("track") else {}
+    return {"seed": run.seed, "metrics": {"shuffles": 1, **metrics}, "claims": claims, **given}
+
+
+def _given(run: StoredRun) -> dict[str, Any]:
+    return {key: run.result["trials"].get(key) for key in ("train", "labelled", "paired")}
 
 
 def _curves(run: StoredRun) -> list[dict[str, Any]]:

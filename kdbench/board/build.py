@@ -32,6 +32,8 @@ from kdbench.files import unwritable
 from kdbench.pages import templates
 from kdbench.registry import registry
 from kdbench.resolution import resolve
+from kdbench.track import Track, words_of
+from kdbench.unlabelled import for_track
 from kdbench.wording import counted
 
 if TYPE_CHECKING:
@@ -119,6 +121,7 @@ def _environment() -> Environment:
         "signed": signed,
         "tiers": list(Tier),
         "counted": counted,
+        "track_words": words_of,
     }
     return environment
 
@@ -164,7 +167,7 @@ def _card(group: Protocol) -> Card:
 def _method(environment: Environment, row: Row, table: Table, out: Path) -> None:
     result, folder = row.entry.result, out / row.href
     recipe_file = f"{slug(result.method)}.yaml"
-    shipped = _shipped(result.method, result.preset)
+    shipped = _shipped(result.method, result.preset, row.entry.recipe.track)
     needs_recipe = shipped != row.recipe
     _page(
         environment,
@@ -198,18 +201,27 @@ def command(row: Row, method: str) -> str:
         "preset": result.preset,
         "video": result.conditions.get("view"),
         "seeds": len(result.seeds),
+        **_track_options(row.entry.recipe.track),
     }
     options = [f"--{key} {shlex.quote(str(value))}" for key, value in parts.items() if value is not None]
     return " ".join(["kdbench run", *options])
 
 
+def _track_options(track: Track) -> dict[str, Any]:
+    """The options that choose a track; the share of a batch is the recipe's."""
+    default = Track()
+    options = {"labels": track.labels, "teacher-labels": track.teacher_labels, "pairs": track.pairs}
+    return {key: value for key, value in options.items() if value != getattr(default, key.replace("-", "_"))}
+
+
 @lru_cache(maxsize=256)
-def _shipped(method: str, preset: str) -> str | None:
-    """The shipped recipe of that name, resolved, as comparable text; None where none is shipped."""
+def _shipped(method: str, preset: str, track: Track) -> str | None:
+    """The shipped recipe of that name in a track, as comparable text; None where none is shipped."""
     if method not in registry("method").names():
         return None
     try:
-        return json.dumps(resolve(method, preset).model_dump(mode="json"), sort_keys=True)
+        recipe, _ = for_track(resolve(method, preset, {"track": track.model_dump()}))
+        return json.dumps(recipe.model_dump(mode="json"), sort_keys=True)
     except KdbenchError:
         return None
 

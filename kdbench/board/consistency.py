@@ -15,6 +15,7 @@ from kdbench.board.files import VERIFICATION, read_bytes, read_json
 from kdbench.board.picture import check_picture
 from kdbench.board.schema import ENVIRONMENT, PICTURE, PREDICTIONS, RECIPE, RESULT
 from kdbench.board.tier import verification
+from kdbench.board.track import check_track
 from kdbench.board.trials import Expected
 from kdbench.data.card import Card
 from kdbench.data.protocol import rule_of
@@ -37,6 +38,7 @@ CONDITIONS = {
     "preset",
     "part",
     "selection",
+    "track",
     "data",
     "representation",
     "encoder",
@@ -156,6 +158,7 @@ def _recipe(entry: Entry) -> Iterator[str]:
         "precision": recipe.precision,
         "compile": recipe.compile,
         "tuning": recipe.tuning_budget,
+        "track": None if recipe.track.is_whole else recipe.track.model_dump(mode="json"),
     }
     for key, value in wanted.items():
         if not _agree(value, result.conditions.get(key), _searched(entry, key)):
@@ -239,5 +242,16 @@ def _seeds(entry: Entry) -> Iterator[str]:
         yield f"its seeds are {seeds}, expected 0 to {needed - 1} in their order"
 
 
-FILE_CHECKS = (_identity, _files, _private, _environment, _recipe, check_names, check_claims, _seeds, _record)
+FILE_CHECKS = (
+    _identity,
+    _files,
+    _private,
+    _environment,
+    _recipe,
+    check_names,
+    check_claims,
+    check_track,
+    _seeds,
+    _record,
+)
 """What can be checked without knowing the data set; each yields problems."""

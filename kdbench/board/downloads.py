@@ -50,6 +50,7 @@ def _record(number: int, table: Table, row: Row, interval: tuple[float, float] |
         "dataset": result.dataset,
         "protocol": result.protocol,
         "preset": result.preset,
+        "track": table.track.words or None,
         "test_modalities": " ".join(table.conditions["test_modalities"]),
         "selection": table.conditions.get("selection"),
         "tuning": row.tuning,

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
+from kdbench.track import Track
 from kdbench.wording import counted
 
 SCHEMA_VERSION = 1
@@ -93,12 +94,27 @@ class Claims(_Strict):
     curves: tuple[Epoch, ...] = Field(default=(), max_length=10_000)
 
 
+class Given(_Strict):
+    """What the student is given of the training part, where the track leaves some trials without a label or sensors.
+
+    Attributes:
+        train: Trials of the training part.
+        labelled: Those whose labels the student sees.
+        paired: Those whose sensors the teacher sees.
+    """
+
+    train: int = Field(ge=1, le=10**7)
+    labelled: int = Field(ge=0, le=10**7)
+    paired: int = Field(ge=0, le=10**7)
+
+
 class SeedResult(_Strict):
-    """One seed."""
+    """One seed; `given` is null where every training trial has its label and its sensors."""
 
     seed: int = Field(ge=0, le=10**6)
     metrics: Metrics
     claims: Claims
+    given: Given | None = None
 
 
 class Plugin(_Strict):
@@ -125,6 +141,7 @@ class Conditions(BaseModel):
         data: Input sizes; `options` are the knobs of a generated data set.
         tuning: `defaults`, or the budget of a search.
         libraries: Versions by name.
+        track: What the student is given of the training part; left out where that is all of it.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -139,6 +156,7 @@ class Conditions(BaseModel):
     data: dict[str, Any]
     tuning: Name | dict[str, Any]
     libraries: dict[Name, Name]
+    track: Annotated[Track | None, WithJsonSchema({"anyOf": [Track.model_json_schema(), {"type": "null"}]})] = None
 
 
 def _conditions(value: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from kdbench.board.entry import Entry, place
+from kdbench.board.entry import Entry, place, slug
 from kdbench.board.statements import Statements, stated
 from kdbench.board.tier import Tier, Verification, own_rerun, verification
 from kdbench.board.trials import card_of
@@ -21,8 +22,10 @@ from kdbench.comparison.controls import control_of
 from kdbench.comparison.table import tuning_label
 from kdbench.data.protocol import rule_of
 from kdbench.errors import DataError
-from kdbench.results.gain import BASELINES, is_alone
+from kdbench.results.gain import BASELINES, alone_words, is_alone
+from kdbench.track import Track, track_of, words_of
 from kdbench.types import SENSORS
+from kdbench.wording import counted
 
 
 @dataclass(frozen=True)
@@ -149,7 +152,7 @@ class Table:
     Attributes:
         conditions: What they share.
         rows: The submissions.
-        differs: How the conditions differ from those of the protocol's first table.
+        differs: How the conditions differ from those of the first table of its track.
         number: Which one it is of the tables that see the same, where there are several.
     """
 
@@ -160,9 +163,19 @@ class Table:
 
     @property
     def title(self) -> str:
-        """Preset, and what the networks see at test time and as what."""
-        parts = [self.conditions["preset"], sees(self.conditions)]
+        """Preset, what the networks see at test time and as what, and the track where it leaves something out."""
+        parts = [self.conditions["preset"], sees(self.conditions), *filter(None, [words_of(self.conditions)])]
         return " · ".join(parts if self.number is None else [*parts, f"conditions {self.number}"])
+
+    @property
+    def track(self) -> Track:
+        """What the students were given of the training part."""
+        return track_of(self.conditions)
+
+    @property
+    def alone_words(self) -> str:
+        """What gains are over, in words."""
+        return alone_words(self.conditions)
 
     @cached_property
     def machines(self) -> list[str]:
@@ -193,6 +206,37 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Tab:
+    """The tables of one track, which are never ranked with those of another.
+
+    Attributes:
+        track: What the students were given.
+        tables: Its tables, each with its number on the page.
+    """
+
+    track: Track
+    tables: Sequence[tuple[int, Table]]
+
+    @property
+    def name(self) -> str:
+        """A short name: `all labels`, `1 label a class`."""
+        track = self.track
+        if track.is_whole:
+            return "all labels"
+        if track.labels == "all":
+            return f"{100 * track.pairs:g} % of the pairs"
+        if track.is_transfer_alone:
+            return "no labels"
+        same = ", teacher too" if track.teacher_labels == "same" else ""
+        return f"{counted(track.labels, 'label')} a class{same}"
+
+    @property
+    def slug(self) -> str:
+        """The same for an address."""
+        return slug(self.track.slug or "all")
+
+
+@dataclass(frozen=True)
 class Protocol:
     """All tables of one protocol of a data set."""
 
@@ -204,6 +248,14 @@ class Protocol:
     def folder(self) -> Path:
         """Its folder below the site's root."""
         return place(self.tables[0].rows[0].entry.result).parent.parent
+
+    @property
+    def tabs(self) -> list[Tab]:
+        """The tables by track, in their order."""
+        found: dict[Track, list[tuple[int, Table]]] = defaultdict(list)
+        for number, table in enumerate(self.tables, start=1):
+            found[table.track].append((number, table))
+        return [Tab(track, tables) for track, tables in found.items()]
 
     @property
     def rows(self) -> list[Row]:
@@ -227,8 +279,8 @@ def protocols(checked: Sequence[Checked]) -> list[Protocol]:
     found = []
     for (dataset, name), groups in sorted(by_protocol.items()):
         ordered = sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))
-        made = [table(group) for _, group in ordered]
-        found.append(Protocol(dataset, name, [_placed(table, number, made) for number, table in enumerate(made)]))
+        made = sorted((table(group) for _, group in ordered), key=lambda table: _order(table.track))
+        found.append(Protocol(dataset, name, [_placed(table, made) for table in made]))
     return found
 
 
@@ -239,11 +291,18 @@ def sees(conditions: Mapping[str, Any]) -> str:
     return f"{shown} as {name}" if name else shown
 
 
-def _placed(table: Table, number: int, tables: Sequence[Table]) -> Table:
-    """A table that says how it differs from the first one, under a title of its own."""
+def _order(track: Track) -> tuple[float, ...]:
+    """All labels first, then fewer and fewer, then fewer and fewer pairs."""
+    labels = math.inf if track.labels == "all" else track.labels
+    return (track.pairs < 1, -labels, -track.pairs, track.teacher_labels == "same", track.quota)
+
+
+def _placed(table: Table, tables: Sequence[Table]) -> Table:
+    """A table that says how it differs from the first one of its track, under a title of its own."""
     alike = [other for other in tables if other.title == table.title]
     own = 1 + alike.index(table) if len(alike) > 1 else None
-    differs = differences(tables[0].conditions, table.conditions, most=None) if number else []
+    first = next(other for other in tables if other.track == table.track)
+    differs = differences(first.conditions, table.conditions, most=None) if table is not first else []
     return Table(table.conditions, table.rows, differs, own)
 
 

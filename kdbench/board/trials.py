@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 from kdbench.data.card import Card, load_card
 from kdbench.data.protocol import split
 from kdbench.data.reader import Reader
+from kdbench.data.tracks import Supervision, supervise
 from kdbench.errors import UsageError
 from kdbench.registry import registry
+from kdbench.track import Track
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,15 +63,50 @@ def expected(dataset: str, protocol: str, options: Mapping[str, Any]) -> Expecte
     return _expected(dataset, protocol, json.dumps(options, sort_keys=True, default=str))
 
 
+def supervision(
+    dataset: str, protocol: str, options: Mapping[str, Any], track: Track, *, validation: bool, seed: int
+) -> Supervision | None:
+    """Which training trials a track gives a label, and which sensors, at a seed.
+
+    Args:
+        dataset: Name of a data set.
+        protocol: Name of one of its protocols.
+        options: Knobs of a generated data set.
+        track: The track.
+        validation: Whether a validation part was cut from the training part.
+        seed: The run's seed.
+
+    Returns:
+        None where nobody can tell without the data set's files.
+
+    Raises:
+        UsageError: The data set and protocol cannot give the track.
+    """
+    known = _index(dataset, json.dumps(options, sort_keys=True, default=str))
+    if known is None:
+        return None
+    card, index = known
+    train = split(card, index, protocol, validation=validation, seed=seed).train
+    return supervise(card, index, train, protocol, track, seed)
+
+
 @lru_cache(maxsize=64)
-def _expected(dataset: str, protocol: str, options: str) -> Expected | None:
+def _index(dataset: str, options: str) -> tuple[Card, pd.DataFrame] | None:
+    """A card and one row a trial: `trial`, `label` and the card's columns."""
     import pandas as pd
 
     reader = _reader(dataset, options)
     if reader is None:
         return None
-    card, trials = reader.card, reader.trials()
-    index = pd.DataFrame([{"trial": t.id, "label": t.label, **t.columns} for t in trials])
+    return reader.card, pd.DataFrame([{"trial": t.id, "label": t.label, **t.columns} for t in reader.trials()])
+
+
+@lru_cache(maxsize=64)
+def _expected(dataset: str, protocol: str, options: str) -> Expected | None:
+    known = _index(dataset, options)
+    if known is None:
+        return None
+    card, index = known
     parts = split(card, index, protocol, validation=False, seed=0)
     test = index.set_index("trial").loc[list(parts.test)]
     who = test[SUBJECT] if SUBJECT in test.columns else test.index.to_series()

@@ -1,4 +1,4 @@
-// Sorts and filters the tables, and says where one is wider than the screen. Makes no markup of what a submission holds,
+// Sorts and filters the tables, shows one track at a time, and says where one is wider than the screen. Makes no markup of what a submission holds,
 // and asks nobody for anything.
 "use strict";
 
@@ -36,16 +36,66 @@ function filter(box) {
   const choices = Array.from(box.querySelectorAll("select")).filter((select) => select.value);
   let shown = 0, all = 0;
   for (const table of document.querySelectorAll("table[data-filtered]")) {
+    // A track that is not shown is filtered, and not counted.
+    const counts = !table.closest("[data-tab][hidden]");
     for (const row of table.tBodies[0].rows) {
       const text = row.textContent.toLowerCase();
       const fits = words.every((word) => text.includes(word))
         && choices.every((select) => row.getAttribute("data-" + select.name) === select.value);
       row.hidden = !fits;
-      shown += fits;
-      all += 1;
+      shown += counts && fits;
+      all += counts;
     }
   }
   box.querySelector("output").textContent = shown + " of " + all + " rows";
+}
+
+// Sections become the panels of tabs; without this script they stand one below the other, each under its heading.
+function tabs(bar) {
+  const panels = Array.from(document.querySelectorAll('[data-tab="' + bar.dataset.tabs + '"]'));
+  bar.setAttribute("role", "tablist");
+  bar.setAttribute("aria-label", "Track");
+  const buttons = panels.map((panel) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.id = panel.id + "-tab";
+    button.textContent = panel.dataset.name;
+    button.setAttribute("role", "tab");
+    button.setAttribute("aria-controls", panel.id);
+    panel.setAttribute("role", "tabpanel");
+    panel.setAttribute("aria-labelledby", button.id);
+    bar.append(button);
+    return button;
+  });
+  const show = (chosen) => {
+    panels.forEach((panel, place) => {
+      panel.hidden = place !== chosen;
+      buttons[place].setAttribute("aria-selected", String(place === chosen));
+      buttons[place].tabIndex = place === chosen ? 0 : -1;
+    });
+    for (const box of document.querySelectorAll("form[data-filter]")) filter(box);
+  };
+  buttons.forEach((button, place) => {
+    button.addEventListener("click", () => {
+      show(place);
+      history.replaceState(null, "", "#" + panels[place].id);
+    });
+    button.addEventListener("keydown", (event) => {
+      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+      if (!step) return;
+      const next = (place + step + panels.length) % panels.length;
+      show(next);
+      buttons[next].focus();
+    });
+  });
+  const follow = () => {
+    const target = location.hash ? document.getElementById(decodeURIComponent(location.hash.slice(1))) : null;
+    const place = target ? panels.findIndex((panel) => panel.contains(target)) : -1;
+    show(Math.max(place, 0));
+    if (place >= 0) target.scrollIntoView();
+  };
+  window.addEventListener("hashchange", follow);
+  follow();
 }
 
 document.documentElement.classList.add("js");
@@ -70,3 +120,4 @@ for (const box of document.querySelectorAll("form[data-filter]")) {
   box.hidden = false;
   filter(box);
 }
+for (const bar of document.querySelectorAll("[data-tabs]")) tabs(bar);
