@@ -28,6 +28,7 @@ MOST_ROWS = 30
 MOST_MARKS = 16
 """The same where methods are told apart by their marks."""
 NAME_LENGTH = 40
+_LONGEST_NAME = 120
 _MARKERS = "os^Dv<>Pph*X"
 _RC: dict[Any, Any] = STYLE | {"text.parse_math": False, "svg.fonttype": "path", "svg.hashsalt": "kdbench"}
 
@@ -69,6 +70,7 @@ def pictures(comparison: Comparison) -> list[Picture]:
     import matplotlib as mpl
 
     from kdbench.comparison.curves import curves
+    from kdbench.comparison.label_curve import label_curve, label_tracks
     from kdbench.comparison.ranks import rank_diagram
 
     drawn: tuple[tuple[str, Callable[[GroupTable], Figure | None]], ...] = (
@@ -84,13 +86,21 @@ def pictures(comparison: Comparison) -> list[Picture]:
             for name, draw in drawn:
                 figure = draw(table)
                 if figure is not None:
-                    place = re.sub(r"[^A-Za-z0-9]+", "_", table.group.title).strip("_")
+                    place = _as_name(table.group.title)
                     heading = f"{name.replace('_', ' ').capitalize()}: {table.group.title}"
                     found.append(Picture(f"table{number}_{place}_{name}", heading, figure))
+        for number, held in enumerate(label_tracks(comparison.tables), 1):
+            heading = f"Accuracy by labels a class: {held.place}"
+            found.append(Picture(f"label_curve{number}_{_as_name(held.place)}", heading, label_curve(held)))
         for number, ranking in enumerate(comparison.rankings, 1):
             heading = f"Mean ranks over {counted(ranking.ranks.blocks, 'block')} that share no subject"
             found.append(Picture(f"critical_difference{number}", heading, rank_diagram(ranking)))
     return found
+
+
+def _as_name(title: str) -> str:
+    """A title as a part of a file's name; cut, since a track's words are long."""
+    return re.sub(r"[^A-Za-z0-9]+", "_", title).strip("_")[:_LONGEST_NAME]
 
 
 def bars(table: GroupTable) -> Figure | None:
