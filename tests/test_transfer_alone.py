@@ -13,6 +13,7 @@ from kdbench import loss
 from kdbench.comparison import compare
 from kdbench.errors import UsageError
 from kdbench.explanation.make import explain
+from kdbench.grid.suite import load_suite
 from kdbench.recipe import Recipe
 from kdbench.resolution import resolve
 from kdbench.results.files import read_safetensors
@@ -28,6 +29,15 @@ RAW = ("hinton_raw", "rkd_raw", "hinton_random_teacher_raw", "hinton_wrong_trial
 
 def left(method: str, *changes: str) -> tuple[Recipe, tuple[str, ...]]:
     return for_track(resolve(method, "smoke", [ALONE, *changes]))
+
+
+def test_every_method_of_the_shipped_suite_can_be_trained_without_labels() -> None:
+    suite = load_suite("transfer_alone")
+    for method in suite.methods:
+        recipe, _ = for_track(resolve(method.name, suite.preset, suite.set))
+        assert recipe.track.is_transfer_alone
+        assert recipe.student is not None
+        assert recipe.student.losses or recipe.student.weights == "random"
 
 
 def untrained(out: Path, method: str = "untrained", *changes: str) -> RunResult:

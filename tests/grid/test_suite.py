@@ -16,7 +16,8 @@ from kdbench.resolution import parse_overrides, resolve
 
 def test_the_promised_suites_are_shipped() -> None:
     leaderboard = {"leaderboard_cross_subject", "leaderboard_subject_specific"}
-    assert set(shipped()) == {"smoke", "losses", "ablation", "table1", "oracle", "transfer"} | leaderboard
+    tracks = {"transfer", "transfer_alone"}
+    assert set(shipped()) == {"smoke", "losses", "ablation", "table1", "oracle"} | tracks | leaderboard
 
 
 @pytest.mark.parametrize("name", shipped())
@@ -46,6 +47,7 @@ def test_both_controls_stand_in_the_suites_that_make_a_table() -> None:
     for name in (
         "losses",
         "transfer",
+        "transfer_alone",
         "ablation",
         "table1",
         "leaderboard_cross_subject",
