@@ -13,7 +13,7 @@ Choice = bool | int | float | str | None
 class Range(BaseModel):
     """The values that a search may try for one setting; as a recipe writes them under `search:`.
 
-    `{low: 0.1, high: 10, log: true}`, `{low: 1, high: 9, step: 2}` or `{choices: [none, t2]}`.
+    `{around: 30}`, `{low: 0.1, high: 10, log: true}`, `{low: 1, high: 9, step: 2}` or `{choices: [none, t2]}`.
 
     Attributes:
         low: Smallest value.
@@ -21,6 +21,8 @@ class Range(BaseModel):
         log: Whether values are drawn evenly on a logarithmic scale.
         step: Distance of neighbouring values from `low` on; null for any value between.
         choices: All values, instead of a range.
+        around: Instead of `low` and `high`, the factor by which both lie from the recipe's own value, on a logarithmic
+            scale: with 30 from a thirtieth of it to thirty times it, whatever it is at the preset.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -29,9 +31,14 @@ class Range(BaseModel):
     log: bool = False
     step: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     choices: tuple[Choice, ...] | None = None
+    around: float | None = Field(default=None, gt=1, allow_inf_nan=False)
 
     @model_validator(mode="after")
     def _is_one_of_both(self) -> Range:
+        if self.around is not None:
+            if self.model_fields_set - {"around"}:
+                raise ValueError("around stands alone: it is a logarithmic range about the recipe's own value")
+            return self
         if self.choices is not None:
             if self.low is not None or self.high is not None or self.log or self.step is not None:
                 raise ValueError("choices stand alone, without low, high, log or step")
@@ -39,7 +46,7 @@ class Range(BaseModel):
                 raise ValueError("choices need at least two different values")
             return self
         if self.low is None or self.high is None:
-            raise ValueError("expected both low and high, or choices")
+            raise ValueError("expected both low and high, or choices, or around")
         if self.low >= self.high:
             raise ValueError(f"the range is empty: low ({self.low:g}) must lie below high ({self.high:g})")
         if self.log and self.low <= 0:
@@ -57,8 +64,20 @@ class Range(BaseModel):
             return None
         return math.floor((self.high - self.low) / self.step + 1e-9) + 1
 
+    def about(self, value: float) -> Range:
+        """The range in numbers, where it lies `around` a value; others as they are.
+
+        Args:
+            value: The recipe's own, above zero.
+        """
+        if self.around is None:
+            return self
+        return Range(low=float(f"{value / self.around:.6g}"), high=float(f"{value * self.around:.6g}"), log=True)
+
     def describe(self) -> str:
         """In a few words: `0.1 … 10 (log)`."""
+        if self.around is not None:
+            return f"its own value, divided by {self.around:g} … times {self.around:g} (log)"
         if self.choices is not None:
             return " | ".join("null" if choice is None else str(choice) for choice in self.choices)
         kind = " (log)" if self.log else f" in steps of {self.step:g}" if self.step is not None else ""

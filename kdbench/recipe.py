@@ -280,7 +280,7 @@ class Recipe(_Strict):
         precision: `fp32`, or `bf16` autocast.
         compile: Whether the networks go through `torch.compile`.
         search: What `kdbench search` may try, by dotted key; no part of what is written, since it changes no run. Null
-            removes a key that an extended recipe set.
+            removes a key that an extended recipe set, and so does null for the loss or the network that it is about.
         tuning: The search that chose its settings, as `kdbench search` writes it; null where they are the recipe's own.
     """
 
@@ -308,6 +308,22 @@ class Recipe(_Strict):
     def _has_network(self) -> Recipe:
         if self.teacher is None and self.student is None:
             raise ValueError("a recipe needs a teacher, a student, or both")
+        return self
+
+    @model_validator(mode="after")
+    def _searches_what_it_has(self) -> Recipe:
+        for key in self.search:
+            role, _, rest = key.partition(".")
+            if role not in ("teacher", "student"):
+                raise ValueError(f"search: {key} is about neither the teacher nor the student")
+            spec = self.teacher if role == "teacher" else self.student
+            if spec is None:
+                raise ValueError(f"search: {key} is about a {role}, and the recipe has none")
+            # The name of a loss may hold dots: those of libraries are paths.
+            if rest.startswith("losses.") and not any(rest.startswith(f"losses.{name}.") for name in spec.losses):
+                raise ValueError(
+                    f"search: {key} is about a loss that the {role} does not have; it has {', '.join(spec.losses)}"
+                )
         return self
 
     @model_validator(mode="after")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from kdbench.registry import registry
 from kdbench.validation import checked, found
 
 _MOST_FILES = 100
+PHASES = ("teacher", "student")
+SEARCH = "search"
 
 
 def locate(name_or_path: str) -> Path:
@@ -129,7 +131,7 @@ def resolve(name_or_path: str, preset: str, overrides: Iterable[str] | Mapping[s
     for path in paths:
         settings = resources.read_mapping(path, "recipe")
         own = {key: value for key, value in settings.items() if key not in {"extends", "presets"}}
-        merged = merge(merge(merged, own), _presets(path, settings).get(preset) or {})
+        merged = _changed(_changed(merged, own), _presets(path, settings).get(preset) or {})
     changes = changes_of(overrides)
     merged["name"] = paths[-1].stem
     for phase in absent_networks(merged, changes):
@@ -138,7 +140,7 @@ def resolve(name_or_path: str, preset: str, overrides: Iterable[str] | Mapping[s
             hint=keys_hint(name_or_path),
         )
     _refuse_short(changes)
-    merged = merge(merged, changes | {"name": merged["name"]})
+    merged = _changed(merged, changes | {"name": merged["name"]})
     return checked(Recipe, merged, f"recipe '{merged['name']}'", hint=keys_hint(name_or_path))
 
 
@@ -198,11 +200,33 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
     return result
 
 
+def _changed(recipe: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """As `merge`, but for `search`: each range is a whole, and a removed network or loss takes its ranges with it."""
+    merged = merge(recipe, changes)
+    held, own = recipe.get(SEARCH), changes.get(SEARCH)
+    if isinstance(held, Mapping) and isinstance(own, Mapping | None):
+        removed = tuple(f"{path}." for path in _removed(changes))
+        kept = {key: values for key, values in held.items() if not str(key).startswith(removed)}
+        merged[SEARCH] = {**kept, **(own or {})}
+    return merged
+
+
+def _removed(changes: Mapping[str, Any]) -> Iterator[str]:
+    """The networks and the losses that changes set to null, by dotted key."""
+    for phase in PHASES:
+        spec = changes.get(phase, {})
+        if spec is None:
+            yield phase
+        losses = spec.get("losses") if isinstance(spec, Mapping) else None
+        if isinstance(losses, Mapping):
+            yield from (f"{phase}.losses.{name}" for name, term in losses.items() if term is None)
+
+
 def absent_networks(recipe: Mapping[str, Any], changes: Mapping[str, Any]) -> list[str]:
     """The networks (`teacher`, `student`) that changes are about and that a recipe, as settings, does not have."""
     return [
         phase
-        for phase in ("teacher", "student")
+        for phase in PHASES
         if recipe.get(phase) is None
         and isinstance(changes.get(phase), Mapping)
         # With this it would be a whole network, which the recipe gets.

@@ -152,6 +152,9 @@ def _method(name: str, preset: str) -> Iterator[_Line]:
         yield f"\nExtends, the later over the earlier: {' → '.join(links)}", ""
     del content["name"]
     yield f"\n{_yaml(content)}", ""
+    if recipe.search:
+        ranges = "\n".join(f"  {key}: {values.describe()}" for key, values in recipe.search.items())
+        yield f"\nWhat kdbench search tries\n{ranges}", ""
     yield f"\nUse it: kdbench run --method {shlex.quote(name)} --dataset utd_mhad --preset {preset}", "cyan"
 
 

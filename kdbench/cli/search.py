@@ -36,7 +36,9 @@ def search(
     trials: Annotated[int, typer.Option(help="Number of trials, including those of earlier commands.", min=1)] = 30,
     space: Annotated[
         list[str] | None,
-        typer.Option(help="Values to try: KEY=LOW..HIGH, KEY=LOW..HIGH:log or KEY=A,B,C; repeatable."),
+        typer.Option(
+            help="Values to try instead of the recipe's: KEY=LOW..HIGH, KEY=LOW..HIGH:log or KEY=A,B,C; repeatable."
+        ),
     ] = None,
     sampler: Annotated[str, typer.Option(help="Sampler: tpe, random or grid.")] = "tpe",
     pruner: Annotated[
@@ -92,9 +94,9 @@ def search(
 ) -> None:
     """Searches a method's settings on a validation part, and trains the best ones with several seeds.
 
-    The recipe lists the values to try under `search:`; without it, the weights of the losses, the temperature and the
-    learning rate are searched. The test part is not loaded before the final runs. The same command resumes a stopped
-    search, and several at once share its study.
+    The recipe lists the values to try under `search:`: in those of kdbench the weights of the losses, the temperature
+    and the learning rate, around their own values. The test part is not loaded before the final runs. The same command
+    resumes a stopped search, and several at once share its study.
     """
     from kdbench.names import check_names
     from kdbench.terminal import SafeConsole as Console

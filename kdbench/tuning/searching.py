@@ -29,7 +29,7 @@ from kdbench.tuning import pictures
 from kdbench.tuning.choosers import NO_PRUNER, check_choosers
 from kdbench.tuning.plan import Plan
 from kdbench.tuning.report import recipe_path, report, tuning, winner, write_recipe
-from kdbench.tuning.space import Space, is_integer, points, space_of
+from kdbench.tuning.space import Space, is_integer, points, space_of, unsearched
 from kdbench.tuning.studies import PARENT, open_study, slots, storage_url
 from kdbench.tuning.work import work_off
 from kdbench.wording import counted, inflected
@@ -98,7 +98,7 @@ def search(
         method: Name of a recipe, or path of a YAML file; its `search:` says what is tried.
         dataset: Name of a data set, or path of a card.
         trials: Trials in all, those of earlier calls included.
-        space: More of what is tried, over the recipe's: `KEY=LOW..HIGH[:log]` or `KEY=A,B,C`.
+        space: What is tried, in the place of what the recipe declares: `KEY=LOW..HIGH[:log]` or `KEY=A,B,C`.
         sampler: What proposes trials: `tpe`, `random`, or `grid` (every point of a space of choices and steps).
         pruner: What stops poor trials early: `none`, `median` or `hyperband`.
         metric: What is maximised: `accuracy`, `macro_f1` or `weighted_f1`.
@@ -203,6 +203,8 @@ class _Search:
         )
         for key, values in self.plan.space.items():
             self.reporter.message(f"  {key}: {values.describe()}")
+        if left := unsearched(self.recipe, self.plan.space):
+            self.reporter.message(f"  as they are: {', '.join(left)}")
         self._check_ends()
         study = open_study(self.plan, self.url, first=True)
         tracker = self._track(study)

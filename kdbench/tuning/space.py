@@ -1,4 +1,4 @@
-"""What a search tries: the space that a recipe declares, that the user gives, or one that suits any recipe."""
+"""What a search tries: the space that the user gives, or else the one that the recipe declares."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from typing import Any
 from kdbench import methods, plain_yaml
 from kdbench.errors import UsageError, shortened, unknown
 from kdbench.ranges import Range
-from kdbench.recipe import NetworkSpec, Recipe, Schedule
+from kdbench.recipe import NetworkSpec, Recipe
 from kdbench.registry import registry
 from kdbench.validation import checked
 
-WEIGHT_FACTOR = 30.0
-TEMPERATURE_FACTOR = 4.0
-RATE_FACTOR = 10.0
+END = ".to"
+"""Of a weight that changes while a network is trained, where it ends is searched."""
 _SYNTAX = "Write --space KEY=LOW..HIGH, --space KEY=LOW..HIGH:log, or --space KEY=A,B,C"
 _ROLES = ("student", "teacher")
 
@@ -23,10 +22,7 @@ Space = dict[str, Range]
 
 
 def space_of(recipe: Recipe, given: Sequence[str] = ()) -> Space:
-    """The space of a search: `given` over what the recipe declares, over a default where both are empty.
-
-    The default is each weight of the student's losses but `ce` (a thirtieth to thirty times its value), the temperature
-    of `st`, and the learning rate; of a recipe without a student, the teacher's rate.
+    """The space of a search: what is given, else what the recipe declares, in numbers.
 
     Args:
         recipe: The method as resolved.
@@ -35,10 +31,14 @@ def space_of(recipe: Recipe, given: Sequence[str] = ()) -> Space:
     Raises:
         UsageError: An unknown key, a range of a setting that is no number, an empty range, or nothing to search.
     """
-    chosen = {**recipe.search, **parse(given)} or default_space(recipe)
-    for key, values in chosen.items():
-        _check(recipe, key, values)
-    return dict(sorted(chosen.items()))
+    chosen = parse(given) or recipe.search
+    if not chosen:
+        raise UsageError(
+            f"the recipe '{recipe.name}' does not say what is searched",
+            hint="Declare it, search: {student.losses.NAME.weight: {around: 30}, student.train.lr: {around: 10}}, "
+            "or give it: --space student.train.lr=1e-4..1e-2:log",
+        )
+    return dict(sorted(_settled(recipe, key, values) for key, values in chosen.items()))
 
 
 def parse(given: Sequence[str]) -> Space:
@@ -70,29 +70,16 @@ def _values(text: str, place: str) -> dict[str, Any]:
         raise UsageError(f"{place}: expected numbers around ..", hint=_SYNTAX) from None
 
 
-def default_space(recipe: Recipe) -> Space:
-    """A space that suits any recipe; see `space_of`."""
-    role = "student" if recipe.student is not None else "teacher"
-    spec = recipe.reported
-    space: Space = {}
-    for name, term in spec.losses.items() if role == "student" else ():
-        path = f"{role}.losses.{name}"
-        weight, at = (term.weight.to, f"{path}.weight.to") if isinstance(term.weight, Schedule) else (term.weight, "")
-        if name != "ce" and weight > 0:
-            space[at or f"{path}.weight"] = _around(weight, WEIGHT_FACTOR)
-        if name == "st" and (temperature := value_at(recipe, f"{path}.temperature")):
-            space[f"{path}.temperature"] = _around(temperature, TEMPERATURE_FACTOR)
-    space[f"{role}.train.lr"] = _around(spec.train.lr, RATE_FACTOR)
-    return space
-
-
-def _around(value: float, factor: float) -> Range:
-    return Range(low=float(f"{value / factor:.6g}"), high=float(f"{value * factor:.6g}"), log=True)
+def unsearched(recipe: Recipe, space: Mapping[str, Range]) -> list[str]:
+    """Weights of the student's losses, but of `ce`, that a space leaves as they are, by dotted key."""
+    losses = recipe.student.losses if recipe.student is not None else {}
+    keys = [f"student.losses.{name}.weight" for name in losses if name != "ce"]
+    return [key for key in keys if key not in space and f"{key}{END}" not in space]
 
 
 def value_at(recipe: Recipe, key: str) -> Any:
     """The value that a recipe has at a dotted key, or that a loss has by default; None where there is none."""
-    return _settings(recipe).get(key)
+    return searchable(recipe).get(key)
 
 
 def is_integer(recipe: Recipe, key: str, values: Range) -> bool:
@@ -138,8 +125,11 @@ def nested(values: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _check(recipe: Recipe, key: str, values: Range) -> None:
-    known = _settings(recipe)
+def _settled(recipe: Recipe, key: str, values: Range) -> tuple[str, Range]:
+    """A key of the space that the recipe has, and its range in numbers."""
+    known = searchable(recipe)
+    if key not in known and f"{key}{END}" in known:
+        key += END
     if key not in known:
         shown = recipe.name if methods.path_of(recipe.name) else "METHOD.yaml"
         hint = f"See the keys: kdbench describe {shown}. A recipe drops one that it inherits by KEY: null."
@@ -150,14 +140,22 @@ def _check(recipe: Recipe, key: str, values: Range) -> None:
             hint=f"Fix it for all trials: --set {key}=…",
         )
     held = known[key]
-    if values.choices is None and (isinstance(held, bool) or not isinstance(held, int | float)):
+    if values.choices is not None:
+        return key, values
+    if isinstance(held, bool) or not isinstance(held, int | float):
         raise UsageError(
             f"{key} = {held!r} is not a number, so it has no range {values.describe()}",
             hint=f"Name its values instead: --space {key}=A,B,C",
         )
+    if values.around is not None and held <= 0:
+        raise UsageError(
+            f"{key} = {held:g} is not above zero, so there is no range around it",
+            hint=f"Give its ends: {{low: …, high: …}}, or --space {key}=LOW..HIGH",
+        )
+    return key, values.about(held)
 
 
-def _settings(recipe: Recipe) -> dict[str, Any]:
+def searchable(recipe: Recipe) -> dict[str, Any]:
     """Everything that can be searched, by dotted key: the settings of the networks that are single values."""
     found: dict[str, Any] = {}
     for role in _ROLES:

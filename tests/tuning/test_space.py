@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from kdbench.errors import UsageError
+from kdbench.methods import BUILTIN
 from kdbench.ranges import Range
-from kdbench.recipe import Recipe
+from kdbench.recipe import PRESETS, Recipe
 from kdbench.resolution import parse_overrides, resolve
 from kdbench.setting import settle
 from kdbench.tuning.choosers import check_choosers
-from kdbench.tuning.space import default_space, is_integer, nested, points, space_of
+from kdbench.tuning.space import is_integer, nested, points, searchable, space_of, unsearched, value_at
 
 
 def recipe(method: str = "sgm_ft", *overrides: str) -> Recipe:
@@ -26,48 +28,133 @@ def written(folder: Path, search: str, name: str = "mine") -> str:
     return str(path)
 
 
-def test_by_default_weights_the_temperature_and_the_rate_are_searched() -> None:
-    space = default_space(recipe())
-    assert set(space) == {
-        *(f"student.losses.{name}.weight" for name in ("st", "sgm", "se")),
-        "student.losses.st.temperature",
-        "student.train.lr",
-    }
-    weight = space["student.losses.st.weight"]
-    assert weight.log
-    assert weight.low == pytest.approx(0.1 / 30, rel=1e-4)
-    assert weight.high == pytest.approx(3, rel=1e-4)
-    assert space["student.losses.st.temperature"] == Range(low=1, high=16, log=True)
+def test_a_range_lies_around_the_recipes_own_value_at_every_preset() -> None:
+    for preset, rate in (("paper", 5e-5), ("small", 2e-3), ("smoke", 5e-3)):
+        space = space_of(resolve("sgm_ft", preset))
+        assert set(space) == {
+            *(f"student.losses.{name}.weight" for name in ("st", "sgm", "se")),
+            "student.losses.st.temperature",
+            "student.train.lr",
+        }
+        weight, held = space["student.losses.st.weight"], space["student.train.lr"]
+        assert weight.log
+        assert (weight.low, weight.high) == (pytest.approx(0.1 / 30, rel=1e-4), pytest.approx(3, rel=1e-4))
+        assert space["student.losses.st.temperature"] == Range(low=1, high=16, log=True)
+        assert (held.low, held.high) == (pytest.approx(rate / 10), pytest.approx(rate * 10))
 
 
-def test_a_temperature_that_only_the_loss_knows_is_searched_too() -> None:
-    hinted = recipe("student_only", "student.losses.st.weight=1")
-    assert "student.losses.st.temperature" in default_space(hinted)
+def test_a_change_moves_the_range() -> None:
+    assert space_of(recipe("rkd", "student.losses.rkd.weight=5"))["student.losses.rkd.weight"].high == 150
 
 
-def test_without_a_student_the_teachers_rate_is_searched() -> None:
-    assert list(default_space(recipe("teacher_only"))) == ["teacher.train.lr"]
+def test_a_temperature_that_only_the_loss_knows_has_a_range_too(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        "student: {losses: {rkd: null, st: {weight: 1}}}\nsearch: {student.losses.st.temperature: {around: 2}}",
+    )
+    assert space_of(recipe(path))["student.losses.st.temperature"] == Range(low=2, high=8, log=True)
 
 
 def test_a_schedule_is_searched_where_it_ends() -> None:
-    space = default_space(recipe("rkd", "student.losses.rkd.weight.schedule=linear"))
+    space = space_of(recipe("rkd", "student.losses.rkd.weight.schedule=linear"))
     assert space["student.losses.rkd.weight.to"].high == pytest.approx(30)
 
 
-def test_what_the_recipe_declares_takes_the_place_of_the_default(tmp_path: Path) -> None:
-    declared = written(tmp_path, "search:\n  student.train.lr: {low: 0.001, high: 0.1, log: true}\n")
-    found = space_of(recipe(declared), ["student.losses.rkd.weight=1..2"])
-    assert found == {
-        "student.losses.rkd.weight": Range(low=1, high=2),
-        "student.train.lr": Range(low=0.001, high=0.1, log=True),
+def test_what_is_given_takes_the_place_of_what_is_declared(tmp_path: Path) -> None:
+    declared = written(tmp_path, "search:\n  student.train.lr: {low: 0.001, high: 0.1}\n")
+    assert space_of(recipe(declared)) == {
+        "student.losses.rkd.weight": Range(low=0.0333333, high=30, log=True),
+        "student.train.lr": Range(low=0.001, high=0.1),
     }
+    assert space_of(recipe(declared), ["student.losses.rkd.weight=1..2"]) == {
+        "student.losses.rkd.weight": Range(low=1, high=2)
+    }
+
+
+@pytest.mark.parametrize("removed", ["st", "sgm", "se"])
+def test_a_removed_loss_takes_what_was_searched_of_it_along(removed: str, tmp_path: Path) -> None:
+    child = tmp_path / "child.yaml"
+    child.write_text(f"extends: sgm_ft\nstudent: {{losses: {{{removed}: null}}}}\n")
+    for held in (recipe(str(child)), recipe("sgm_ft", f"student.losses.{removed}=null")):
+        assert not [key for key in held.search if f".{removed}." in key]
+        assert len(held.search) == len(recipe().search) - (2 if removed == "st" else 1)
+
+
+def test_a_removed_network_takes_what_was_searched_of_it_along() -> None:
+    assert list(recipe("teacher_only").search) == ["teacher.train.lr"]
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("student.losses.rdk.weight", "is about a loss that the student does not have; it has ce, rkd"),
+        ("student.losses.st.weight", "is about a loss that the student does not have; it has ce, rkd"),
+        ("data.frames", "is about neither the teacher nor the student"),
+    ],
+)
+def test_a_space_of_what_the_recipe_lacks_is_refused_by_every_command(key: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="recipe 'mine'") as caught:
+        recipe(written(tmp_path, f"search: {{{key}: {{around: 2}}}}\n"))
+    assert f"search: {key} {said}" in caught.value.message
+
+
+def test_a_space_of_a_network_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("extends: student_only\nsearch: {teacher.train.lr: {around: 2}}\n")
+    with pytest.raises(UsageError, match=r"teacher\.train\.lr is about a teacher, and the recipe has none"):
+        recipe(str(path))
+
+
+def test_a_key_that_only_a_search_can_tell_to_be_wrong_is_told_by_it(tmp_path: Path) -> None:
+    held = recipe(written(tmp_path, "search: {student.losses.rkd.wieght: {around: 2}}\n"))
+    with pytest.raises(UsageError, match=r"did you mean 'student\.losses\.rkd\.weight'"):
+        space_of(held)
+
+
+def test_nothing_lies_around_zero() -> None:
+    with pytest.raises(UsageError, match=r"rkd\.weight = 0 is not above zero, so there is no range around it"):
+        space_of(recipe("rkd", "student.losses.rkd.weight=0"))
+
+
+def test_a_recipe_that_declares_nothing_says_what_to_write(tmp_path: Path) -> None:
+    silent = written(tmp_path, "search: {student.losses.rkd.weight: null, student.train.lr: null}\n")
+    with pytest.raises(UsageError, match="the recipe 'mine' does not say what is searched") as caught:
+        space_of(recipe(silent))
+    assert "--space student.train.lr=1e-4..1e-2:log" in str(caught.value.hint)
+
+
+def test_weights_that_are_left_as_they_are_are_named() -> None:
+    held = recipe("rkd", "student.losses.sp.weight=100", "student.losses.at={weight: {schedule: linear}}")
+    assert unsearched(held, space_of(held)) == ["student.losses.sp.weight", "student.losses.at.weight"]
+
+
+SCALED = re.compile(r"\.(weight|temperature|lr)(\.to)?$")
+
+
+@pytest.mark.parametrize("method", sorted(BUILTIN))
+def test_every_shipped_recipe_declares_what_is_worth_searching(method: str) -> None:
+    for preset in PRESETS:
+        held = resolve(method, preset)
+        space = space_of(held)
+        assert not unsearched(held, space)
+        assert any(key.endswith(".train.lr") for key in space)
+        temperatures = [key for key in searchable(held) if re.match(r"student\.losses\.[^.]+\.temperature$", key)]
+        assert set(temperatures) <= set(space)
+        for key, values in space.items():
+            own = value_at(held, key)
+            assert values.low is not None
+            assert values.high is not None
+            assert values.low < own < values.high
+            assert values.log or not SCALED.search(key)
+        for end in ("low", "high"):
+            resolve(method, preset, nested({key: getattr(values, end) for key, values in space.items()}))
 
 
 def test_a_recipe_drops_what_it_inherits(tmp_path: Path) -> None:
     parent = written(tmp_path, "search:\n  student.train.lr: {low: 0.1, high: 1}\n", "parent")
     child = tmp_path / "child.yaml"
     child.write_text(f"extends: {parent}\nsearch:\n  student.train.lr: null\n")
-    assert recipe(str(child)).search == {}
+    assert list(recipe(str(child)).search) == ["student.losses.rkd.weight"]
 
 
 def test_a_declared_space_changes_no_run(tmp_path: Path) -> None:
@@ -132,6 +219,8 @@ def test_a_wrong_space_is_explained(given: str, said: str) -> None:
         ("{low: 1, high: 2, choices: [1, 2]}", "choices stand alone"),
         ("{low: 1, high: 2, lgo: true}", "did you mean 'low' or 'log'"),
         ("{low: 1, high: 2, log: true, step: 1}", "log and step exclude each other"),
+        ("{around: 1}", "expected more than 1.0"),
+        ("{around: 2, low: 1}", "around stands alone"),
     ],
 )
 def test_a_wrong_declaration_is_explained(tmp_path: Path, declared: str, said: str) -> None:
