@@ -26,6 +26,8 @@ from kdbench.redaction import redacted_words
 from kdbench.semantics.base import LabelVectors
 from kdbench.types import VIDEO
 
+TRACK = "track"
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -219,8 +221,24 @@ class Cell:
             "threads": self.threads,
             "test_modalities": test_modalities(reported, self.dataset),
             "tuning": recipe.tuning_budget,
+            **({"tuned_under": elsewhere} if (elsewhere := self.tuned_elsewhere) else {}),
             "libraries": self.libraries(),
         }
+
+    @property
+    def tuned_elsewhere(self) -> dict[str, Any]:
+        """Where the settings were tuned, as far as that is not where they are used; empty for the recipe's own."""
+        tuning = self.recipe.tuning
+        if tuning is None or tuning.under is None:
+            return {}
+        here = self.tuned_here()
+        return {key: tuning.under.get(key) for key in (*here, TRACK) if tuning.under.get(key) != here.get(key)}
+
+    def tuned_here(self) -> dict[str, Any]:
+        """What a search on this cell's data writes down as the place of its tuning."""
+        track = self.recipe.track
+        names = {"dataset": self.dataset.card.name, "protocol": self.protocol, "preset": self.preset}
+        return names | ({} if track.is_whole else {TRACK: track.model_dump()})
 
     def _unless_searched(self, path: str, settings: dict[str, Any]) -> dict[str, Any]:
         """Settings without the values that each method chose for itself, under one budget."""

@@ -2,6 +2,8 @@
 
 A distribution brings a recipe by an entry point of the group `kdbench.methods`: its name is the method's, its value a
 module of the distribution, and `NAME.yaml` lies beside that module.
+
+Recipes that a search has tuned lie below `tuned`, a folder a data set, and go by their path: `tuned/utd_mhad/rkd_raw`.
 """
 
 from __future__ import annotations
@@ -15,8 +17,17 @@ from kdbench.registry import registry
 BUILTIN = {path.stem: "kdbench.methods" for path in sorted(resources.folder("methods").glob("[!_]*.yaml"))}
 
 
+TUNED = "tuned"
+
+
+def tuned() -> list[str]:
+    """Every tuned recipe that kdbench ships, sorted: `tuned/DATASET/METHOD`."""
+    root = resources.folder("methods")
+    return sorted(path.relative_to(root).with_suffix("").as_posix() for path in (root / TUNED).glob("*/[!_]*.yaml"))
+
+
 def path_of(name: str) -> Path | None:
-    """The file of a method, or of a piece that methods extend (`_NAME`); None where there is none.
+    """The file of a method, of a tuned one, or of a piece that methods extend (`_NAME`); None where there is none.
 
     Raises:
         UsageError: Two distributions claim the name, or the one that registers it does not bring the file.

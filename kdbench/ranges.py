@@ -74,6 +74,15 @@ class Range(BaseModel):
             return self
         return Range(low=float(f"{value / self.around:.6g}"), high=float(f"{value * self.around:.6g}"), log=True)
 
+    def holds(self, value: Any) -> bool:
+        """Whether a value is one of those that may be tried; not of a range `around` what is not known yet."""
+        if self.choices is not None:
+            return any(value == choice and type(value) is type(choice) for choice in self.choices)
+        if self.low is None or self.high is None or isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        steps = (value - self.low) / self.step if self.step is not None else 0.0
+        return self.low <= value <= self.high and abs(steps - round(steps)) < 1e-9
+
     def describe(self) -> str:
         """In a few words: `0.1 … 10 (log)`."""
         if self.around is not None:

@@ -256,12 +256,15 @@ class Tuning(_Strict):
         study: Name of the study.
         space: What it tried, by dotted key.
         best: What it chose, by dotted key.
+        under: Where: `dataset`, `protocol`, `preset` and, where labels or pairs are scarce, `track`.
     """
 
     budget: dict[str, Any]
     study: str
     space: dict[str, Any]
     best: dict[str, Any]
+    # Left out where an older search did not say it, so that its winner's runs keep their names.
+    under: dict[str, Any] | None = Field(default=None, exclude_if=lambda under: under is None)
 
 
 class Recipe(_Strict):

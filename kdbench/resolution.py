@@ -36,6 +36,8 @@ def locate(name_or_path: str) -> Path:
     path = methods.path_of(name_or_path)
     if path is None:
         path = Path(name_or_path)
+        if name_or_path.startswith(f"{methods.TUNED}/") and path.suffix not in {".yaml", ".yml"}:
+            raise unknown("tuned recipe", name_or_path, methods.tuned(), hint="See them: kdbench list methods")
         if path.suffix not in {".yaml", ".yml"} and os.sep not in name_or_path:
             raise registry("method").unknown(name_or_path)
         if not resources.is_file(path):
@@ -99,7 +101,7 @@ def _odd(path: Path, key: str, value: Any, expected: str) -> UsageError:
 
 def _beside(path: Path, parent: str) -> str:
     """What a recipe extends: a name as it is, a relative path below the folder of the recipe."""
-    is_path = parent.endswith((".yaml", ".yml")) or os.sep in parent
+    is_path = parent.endswith((".yaml", ".yml")) or (os.sep in parent and parent not in methods.tuned())
     return str(path.parent / parent) if is_path else parent
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from kdbench.cell import environment
+from kdbench.cell import TRACK, environment
 from kdbench.data.blank import NOT_PREPARED
 from kdbench.earlier import before, tell_other_versions
 from kdbench.engine.device import fixed_threads
@@ -46,6 +46,7 @@ from kdbench.results.store import RESULT, SCHEMA_VERSION
 from kdbench.results.tracking import OFF, Tracker, is_wanted
 from kdbench.setting import Setting, settle
 from kdbench.terminal import console
+from kdbench.track import words_of
 
 
 @dataclass(frozen=True)
@@ -325,6 +326,8 @@ class Run:
             setting.warn(line)
         for name in recipe.controls:
             setting.warn(f"this is a control and no method: {CONTROLS[name]}")
+        if elsewhere := setting.cell.tuned_elsewhere:
+            setting.warn(_tuned_elsewhere(elsewhere))
         if recipe.selection.is_oracle:
             setting.warn(
                 "(oracle): the epoch was chosen by its accuracy on the test part, which nobody can know in use: "
@@ -493,3 +496,13 @@ def table(predictions: Predictions) -> pd.DataFrame:
 
 def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def _tuned_elsewhere(where: Mapping[str, Any]) -> str:
+    names = [f"{key} {value}" for key, value in where.items() if key != TRACK]
+    if TRACK in where:
+        names.append(words_of({TRACK: where[TRACK]}) or "all labels and pairs")
+    text = f"the settings were tuned elsewhere: {', '.join(names)}"
+    if "protocol" in where:
+        text += "; trials that chose them may be tested here"
+    return text

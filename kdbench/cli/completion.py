@@ -10,7 +10,11 @@ import typer
 
 
 def methods(incomplete: str) -> list[str]:
-    """Names of methods."""
+    """Names of methods; after `tuned/` those of tuned ones."""
+    from kdbench.methods import TUNED, tuned
+
+    if incomplete.startswith(TUNED):
+        return [name for name in tuned() if name.startswith(incomplete)]
     return _of(("method",), incomplete)
 
 

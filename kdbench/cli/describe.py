@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kdbench import plain_yaml, resources
+from kdbench import methods, plain_yaml, resources
 from kdbench.cli import completion
 from kdbench.cli.listing import ORDER, SUITES
 from kdbench.errors import unknown
 from kdbench.grid.suite import shipped
 from kdbench.registry import KINDS, part_of, registry, unknown_anywhere
+from kdbench.results.naming import label_of
 from kdbench.wording import counted
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 SUITE = "suite"
 SUBJECT = "subject"
+_DATASET = "utd_mhad"
 _GIVEN = {"batch", "context", "dataset", "statistics"}
 _Line = tuple[str, str]
 
@@ -66,6 +68,8 @@ def _sections(kind: str, name: str, preset: str) -> Iterator[_Line]:
 
 def _kinds_of(name: str, kind: str | None) -> list[str]:
     """The kinds in which a name exists; `rkd` is a method and a loss."""
+    if name in methods.tuned():
+        return ["method"]
     if name.endswith((".yaml", ".yml")) or os.sep in name:
         return [_kind_of_file(Path(name))]
     if kind is not None:
@@ -144,18 +148,21 @@ def _method(name: str, preset: str) -> Iterator[_Line]:
     from kdbench.resolution import chain, resolve
 
     recipe = resolve(name, preset)
-    yield f"{recipe.name} · method{_owned('method', name)} · preset {preset}", "bold"
+    shown = label_of(recipe.name, tuned=recipe.tuning is not None)
+    yield f"{shown} · method{_owned('method', name)} · preset {preset}", "bold"
     links = [link for link, _ in chain(name)]
     content = recipe.model_dump(mode="json")
     yield f"\n{content.pop('summary')}\n{content.pop('source')}".rstrip(), ""
     if len(links) > 1:
         yield f"\nExtends, the later over the earlier: {' → '.join(links)}", ""
     del content["name"]
-    yield f"\n{_yaml(content)}", ""
     if recipe.search:
-        ranges = "\n".join(f"  {key}: {values.describe()}" for key, values in recipe.search.items())
-        yield f"\nWhat kdbench search tries\n{ranges}", ""
-    yield f"\nUse it: kdbench run --method {shlex.quote(name)} --dataset utd_mhad --preset {preset}", "cyan"
+        content["search"] = {key: values.plain() for key, values in recipe.search.items()}
+    if recipe.tuning is not None:
+        content["tuning"] = recipe.tuning.model_dump(mode="json")
+    yield f"\n{_yaml(content)}", ""
+    dataset = (recipe.tuning.under or {}).get("dataset", _DATASET) if recipe.tuning else _DATASET
+    yield f"\nUse it: kdbench run --method {shlex.quote(name)} --dataset {dataset} --preset {preset}", "cyan"
 
 
 def _dataset(name: str) -> Iterator[_Line]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 ORDER = ("methods", "datasets", "representations", "encoders", "fusions", "losses", "semantics")
 SUITES = "suites"
+TUNED = "tuned methods"
 _LISTED = (*ORDER, SUITES)
 _HEADINGS = {"summary": "what it is"}
 _BUILT_IN = "built in"
@@ -42,7 +43,7 @@ def list_parts(
     ] = 60,
 ) -> None:
     """Lists methods, data sets, components and suites, with their origin."""
-    kinds = [_plural(kind)] if kind else list(_LISTED)
+    kinds = _with_tuned([_plural(kind)] if kind else list(_LISTED))
     if broken:
         _show_broken(kinds, seconds, as_json=as_json)
     elif as_json:
@@ -54,14 +55,24 @@ def list_parts(
             once(f"warning: {line}")
 
 
+def _with_tuned(kinds: list[str]) -> list[str]:
+    """The kinds, with tuned methods after the others where there are any."""
+    if "methods" not in kinds or not methods.tuned():
+        return kinds
+    place = kinds.index("methods") + 1
+    return [*kinds[:place], TUNED, *kinds[place:]]
+
+
 def rows(kind: str) -> list[Row]:
     """Name, origin and one line on each part of a kind, sorted by name; of a suite, the number of its runs as well.
 
     Args:
-        kind: In the plural, as in `ORDER`, or `suites`.
+        kind: In the plural, as in `ORDER`, `suites`, or `tuned methods`.
     """
     if kind == SUITES:
         return _suites()
+    if kind == TUNED:
+        return [{"name": name, "origin": _BUILT_IN, "summary": _tuned_summary(name)} for name in methods.tuned()]
     origins = registry(_KIND_OF[kind]).origins()
     return [
         {"name": name, "origin": origin.owner, "summary": _summary(kind, origin)} for name, origin in origins.items()
@@ -78,9 +89,14 @@ def _suites() -> list[Row]:
     ]
 
 
+def _tuned_summary(name: str) -> str:
+    path = methods.path_of(name)
+    return _line_of(path, "summary") if path is not None else ""
+
+
 def _registered(kinds: list[str]) -> list[str]:
     """Those that plugins can add to."""
-    return [kind for kind in kinds if kind != SUITES]
+    return [kind for kind in kinds if kind in _KIND_OF]
 
 
 def _summary(kind: str, origin: Origin) -> str:

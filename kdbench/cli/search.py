@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kdbench.cli import completion, tracks
-from kdbench.cli.console import say, say_loading
+from kdbench.cli.console import console_for, say, say_loading
+from kdbench.errors import UsageError
 from kdbench.wording import counted
 
 if TYPE_CHECKING:
@@ -18,21 +19,31 @@ if TYPE_CHECKING:
     from kdbench.tuning.searching import SearchResult
 
 SHOWN = 10
+NO_PRUNER = "none"
 
 
 def search(
     method: Annotated[
-        str,
+        list[str] | None,
         typer.Option(
-            help="A method of `kdbench list methods`, or a recipe's YAML file.", autocompletion=completion.methods
+            help="A method of `kdbench list methods`, or a recipe's YAML file; repeatable.",
+            autocompletion=completion.methods,
         ),
-    ],
+    ] = None,
     dataset: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="A data set of `kdbench list datasets`, or a card's YAML file.", autocompletion=completion.datasets
         ),
-    ],
+    ] = None,
+    suite: Annotated[
+        str | None,
+        typer.Option(
+            help="Search every method of a suite of `kdbench list suites`, or of a YAML file, under one budget; the "
+            "other options override it.",
+            autocompletion=completion.suites,
+        ),
+    ] = None,
     trials: Annotated[int, typer.Option(help="Number of trials, including those of earlier commands.", min=1)] = 30,
     space: Annotated[
         list[str] | None,
@@ -42,8 +53,12 @@ def search(
     ] = None,
     sampler: Annotated[str, typer.Option(help="Sampler: tpe, random or grid.")] = "tpe",
     pruner: Annotated[
-        str, typer.Option(help="Pruner, which stops poor trials early: none, median or hyperband.")
-    ] = "none",
+        str | None,
+        typer.Option(
+            help="Pruner, which stops poor trials early: none, median or hyperband; of several methods median, of one "
+            "none by default."
+        ),
+    ] = None,
     metric: Annotated[str, typer.Option(help="Metric to maximise: accuracy, macro_f1 or weighted_f1.")] = "accuracy",
     trial_seeds: Annotated[
         int, typer.Option(help="Number of seeds over which the value of a trial is averaged.", min=1)
@@ -61,11 +76,20 @@ def search(
         ),
     ] = None,
     study: Annotated[str | None, typer.Option(help="Name of the study; derived from the search by default.")] = None,
+    recipes: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the tuned recipes, METHOD.yaml, each with its study's record beside it."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be searched, how far it is, and its time, and exit.")
+    ] = False,
     no_final: Annotated[bool, typer.Option("--no-final", help="Skip the final runs with the best settings.")] = False,
     protocol: Annotated[
         str | None, typer.Option(help="The split into training and test trials; the card's first by default.")
     ] = None,
-    preset: Annotated[str, typer.Option(help="paper, small or smoke; auto is paper with a GPU, else small.")] = "auto",
+    preset: Annotated[
+        str | None, typer.Option(help="paper, small or smoke; auto (default) is paper with a GPU, else small.")
+    ] = None,
     video: Annotated[
         str | None, typer.Option(help="The student's video: rgb, depth or skeleton; by default the best that is there.")
     ] = None,
@@ -92,49 +116,81 @@ def search(
         bool, typer.Option("--exclude-broken", help="Leave out trials whose files are missing or broken.")
     ] = False,
 ) -> None:
-    """Searches a method's settings on a validation part, and trains the best ones with several seeds.
+    """Searches methods' settings on a validation part, and trains the best ones with several seeds.
 
+    The first trial is the recipe as it is, so that on the validation part what is tuned is never worse.
     The recipe lists the values to try under `search:`: in those of kdbench the weights of the losses, the temperature
     and the learning rate, around their own values. The test part is not loaded before the final runs. The same command
     resumes a stopped search, and several at once share its study.
     """
+    from kdbench.cli import search_suite
+    from kdbench.grid.suite import Suite, SuiteMethod, load_suite
     from kdbench.names import check_names
-    from kdbench.terminal import SafeConsole as Console
 
-    protocols = [protocol] if protocol else []
-    check_names([method], [dataset], protocols, preset=preset, device=device, overrides=overrides or ())
-    console = Console()
-    say_loading(console)
+    methods = list(dict.fromkeys(method or []))
+    if suite is None:
+        for option, given in (("--method", methods), ("--dataset", dataset)):
+            if not given:
+                raise UsageError(f"{option} is missing", hint="Or name a suite: kdbench search --suite smoke")
+    held = load_suite(suite) if suite is not None else None
+    wanted = held or Suite(methods=tuple(SuiteMethod(name=name) for name in methods), datasets=(str(dataset),))
+    wanted = wanted.with_methods(methods) if methods else wanted
+    changes = {"datasets": (dataset,) * bool(dataset), "protocols": (protocol,) * bool(protocol), "preset": preset}
+    wanted = wanted.model_copy(update={key: value for key, value in (changes | {"video": video}).items() if value})
+    names = [each.name for each in wanted.methods]
+    overrides = [*(overrides or ()), *tracks.settings(labels, teacher_labels, pairs)]
+    check_names(names, wanted.datasets, wanted.protocols, preset=preset, device=device, overrides=overrides)
+    several = suite is not None or len(methods) > 1
+    if several and study is not None:
+        raise UsageError("--study names one study, and there are several methods", hint="Leave it out.")
+    options: dict[str, Any] = {
+        "trials": trials,
+        "space": space or (),
+        "sampler": sampler,
+        "metric": metric,
+        "trial_seeds": trial_seeds,
+        "jobs": jobs,
+        "storage": storage,
+        "study": study,
+        "overrides": overrides,
+        "device": device,
+        "threads": threads,
+        "precision": precision,
+        "data_dir": data_dir,
+        "allow_broken": exclude_broken,
+        "out": out,
+    }
+    console = console_for()
+    say_loading(console, "the parts of the methods" if several else "the parts of the method")
+    if several or dry_run:
+        from kdbench.tuning.suite import SUITE_PRUNER
+
+        pruner = pruner or (SUITE_PRUNER if several else NO_PRUNER)
+        finals = 0 if no_final else seeds
+        search_suite.run(wanted, options | {"pruner": pruner}, finals, recipes, dry_run=dry_run, console=console)
+        return
     from kdbench.engine.progress import reporter_for
+    from kdbench.tuning.recipes import check_folder, write_tuned
     from kdbench.tuning.searching import search as search_once
 
+    if recipes is not None:
+        check_folder(recipes)
     result = search_once(
-        method,
-        dataset,
-        trials=trials,
-        space=space or (),
-        sampler=sampler,
-        pruner=pruner,
-        metric=metric,
-        trial_seeds=trial_seeds,
-        seeds=seeds,
-        jobs=jobs,
-        storage=storage,
-        study=study,
-        final=not no_final,
+        methods[0],
+        wanted.datasets[0],
         protocol=protocol,
-        preset=preset,
+        preset=wanted.preset,
         video=video,
-        overrides=[*(overrides or ()), *tracks.settings(labels, teacher_labels, pairs)],
-        device=device,
-        threads=threads,
-        precision=precision,
-        data_dir=data_dir,
-        allow_broken=exclude_broken,
-        out=out,
+        pruner=pruner or NO_PRUNER,
+        seeds=seeds,
+        final=not no_final,
         reporter=reporter_for(console),
+        **options,
     )
+    tuned = write_tuned(result, recipes) if recipes is not None else None
     show(result, console)
+    if tuned is not None:
+        say(console, f"tuned:    {tuned}")
 
 
 def show(result: SearchResult, console: Console) -> None:
@@ -147,7 +203,7 @@ def show(result: SearchResult, console: Console) -> None:
 
     told, metric = result.report, result.report["metric"].replace("_", " ")
     finished = [trial for trial in told["trials"] if trial["state"] == "finished"]
-    best = sorted(finished, key=lambda trial: rank(trial["value"], trial["settings"]))[:SHOWN]
+    best = sorted(finished, key=lambda trial: rank(trial["value"], trial["settings"], own=trial["own"]))[:SHOWN]
     title = ", ".join(str(told[key]) for key in ("method", "dataset", "protocol", "preset"))
     title += "".join(f", {track}" for track in [words_of(told)] if track)
     say(console, f"{title}: the best of {counted(told['budget']['trials'], 'trial')}")

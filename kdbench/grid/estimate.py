@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from kdbench.grid.plan import Plan, PlannedCell
+from kdbench.cell import Cell
+from kdbench.grid.plan import Plan
 from kdbench.results.store import FINISHED, StoredRun, stored_runs
 
 
@@ -40,18 +41,13 @@ def estimate(plan: Plan) -> Estimate:
 
     Of the runs of a cell's own recipe, else of its method, else of any method that trains as much.
     """
-    sizes = {_size_of(cell) for cell in plan.to_make()}
-    finished = [
-        run
-        for run in stored_runs(plan.options.root)[0]
-        if run.status == FINISHED and run.result.get("cost") and _size(run.result) in sizes
-    ]
+    finished = _finished(plan.options.root, [planned.cell for planned in plan.to_make()])
     known = _Known(finished, plan.options.root)
     seconds, disk, used = 0.0, 0, 0
     others: list[str] = []
     unknown: list[str] = []
     for cell in plan.to_make():
-        found = known.run(cell)
+        found = known.run(cell.cell)
         if found is None:
             unknown.append(cell.label)
             continue
@@ -59,7 +55,7 @@ def estimate(plan: Plan) -> Estimate:
             others.append(cell.cell.method)
         seconds, disk, used = seconds + found.seconds, disk + found.disk_bytes, used + 1
     for cells in plan.teachers_to_make().values():
-        teacher = known.teacher(cells[0])
+        teacher = known.teacher(cells[0].cell)
         if teacher is not None:
             seconds, disk = seconds + teacher.seconds, disk + teacher.disk_bytes
         else:
@@ -67,6 +63,22 @@ def estimate(plan: Plan) -> Estimate:
     if not used:
         return Estimate(None, None, tuple(others), tuple(unknown), len(finished))
     return Estimate(seconds, disk, tuple(others), tuple(unknown), len(finished))
+
+
+def seconds_of_runs(root: Path, cells: Sequence[Cell]) -> list[float | None]:
+    """How long a run of each cell takes without its teacher, as `estimate` has it; None where no earlier run tells."""
+    known = _Known(_finished(root, cells), root)
+    return [found.seconds if (found := known.run(cell)) else None for cell in cells]
+
+
+def _finished(root: Path, cells: Sequence[Cell]) -> list[StoredRun]:
+    """The finished runs of a folder that are of the sizes of some cells."""
+    sizes = {_size_of(cell) for cell in cells}
+    return [
+        run
+        for run in stored_runs(root)[0]
+        if run.status == FINISHED and run.result.get("cost") and _size(run.result) in sizes
+    ]
 
 
 @dataclass(frozen=True)
@@ -98,20 +110,19 @@ class _Known:
                 self._teachers[(*size, _key(recipe["teacher"]))].append(trained)
                 self._teachers[(*size, "")].append(trained)
 
-    def run(self, planned: PlannedCell) -> _Cost | None:
+    def run(self, cell: Cell) -> _Cost | None:
         """Cost of a cell without its teacher."""
-        cell, size = planned.cell, _size_of(planned)
+        size = _size_of(cell)
         if own := self._runs.get((*size, cell.method, _key(cell.recipe.model_dump(mode="json")))):
             return _middle(own)
         kind = "student" if cell.recipe.student else "teacher"
         held = self._runs.get((*size, cell.method, "")) or self._runs.get((*size, "", kind))
         return _middle(held, own=False) if held else None
 
-    def teacher(self, planned: PlannedCell) -> _Cost | None:
+    def teacher(self, cell: Cell) -> _Cost | None:
         """Cost of a cell's teacher."""
-        cell = planned.cell
         assert cell.recipe.teacher is not None
-        size = _size_of(planned)
+        size = _size_of(cell)
         same = self._teachers.get((*size, _key(cell.recipe.teacher.model_dump(mode="json"))))
         held = same or self._teachers.get((*size, ""))
         return _middle(held) if held else None
@@ -121,8 +132,8 @@ def _size(result: Mapping[str, Any]) -> tuple[str, str]:
     return str(result["dataset"]), str(result["preset"])
 
 
-def _size_of(planned: PlannedCell) -> tuple[str, str]:
-    return planned.cell.dataset.card.name, planned.cell.preset
+def _size_of(cell: Cell) -> tuple[str, str]:
+    return cell.dataset.card.name, cell.preset
 
 
 def _seconds(result: Mapping[str, Any]) -> float:

@@ -46,3 +46,8 @@ def renamed(folder: Path, result: dict[str, Any], name: str | None) -> dict[str,
 def rename(folder: Path, name: str) -> None:
     """Gives the finished run of a folder a name; see `renamed`."""
     renamed(folder, read_json(folder / "run.json"), name)
+
+
+def label_of(method: str, *, tuned: bool) -> str:
+    """What tables call the runs of a method that have no name of their own."""
+    return f"{method} (tuned)" if tuned else method

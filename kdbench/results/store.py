@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from kdbench.errors import DataError, KdbenchError
 from kdbench.results.files import read_json, unlike
+from kdbench.results.naming import label_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,9 +77,9 @@ class StoredRun:
 
     @property
     def label(self) -> str:
-        """What tables call it: the name that the run was given, else its method; nothing that moves a cursor."""
-        name = self.result.get("name")
-        return "".join(sign if sign.isprintable() else "?" for sign in str(name or self.method))
+        """What tables call it: its name, else its method and whether that was tuned; nothing that moves a cursor."""
+        name = self.result.get("name") or label_of(self.method, tuned=bool(self.result.get("tuning")))
+        return "".join(sign if sign.isprintable() else "?" for sign in str(name))
 
     @property
     def seed(self) -> int:

@@ -32,8 +32,9 @@ class Plan(BaseModel):
         allow_broken: Whether broken trials are left out.
         out: Folder of the runs.
         study: Name of the study.
-        winner: What the winner and its recipe are called.
+        stem: What the winner's recipe is called.
         space: What is tried.
+        own: The recipe's own values, which are the first trial; null where the space does not hold them.
         integers: Keys whose values are whole numbers.
         trials: Trials in all.
         trial_seeds: Seeds that a trial's value is the mean over.
@@ -44,6 +45,7 @@ class Plan(BaseModel):
         steps: Epochs of a whole trial.
         heartbeat_seconds: How often a worker says that it lives.
         identity: What two commands must have in common to go on with one study.
+        under: Where: `dataset`, `protocol`, `preset` and, where labels or pairs are scarce, `track`.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -60,8 +62,9 @@ class Plan(BaseModel):
     allow_broken: bool
     out: str
     study: str
-    winner: str
+    stem: str
     space: dict[str, Range]
+    own: dict[str, Any] | None = None
     integers: tuple[str, ...]
     trials: int
     trial_seeds: tuple[int, ...]
@@ -72,6 +75,7 @@ class Plan(BaseModel):
     steps: int
     heartbeat_seconds: int
     identity: dict[str, Any]
+    under: dict[str, Any]
 
     @property
     def folder(self) -> Path:

@@ -10,23 +10,23 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from kdbench import methods, plain_yaml
+from kdbench import libraries, methods, plain_yaml
 from kdbench.errors import RunFailed
 from kdbench.recipe import Tuning
-from kdbench.resolution import merge, resolve
+from kdbench.resolution import merge
 from kdbench.results.files import write_bytes
 from kdbench.runner import RunResult
 from kdbench.tuning.plan import Plan
 from kdbench.tuning.progress import STATES
 from kdbench.tuning.space import nested
-from kdbench.tuning.studies import VALUES, WHY, shown, slots
+from kdbench.tuning.studies import OWN, VALUES, WHY, shown, slots
 from kdbench.wording import counted
 
 SCHEMA_VERSION = 1
 
 
 def winner(study: optuna.Study) -> FrozenTrial:
-    """The finished trial with the highest value; of equals the one with the smallest settings, whichever came first.
+    """The finished trial with the highest value; of equals the recipe's own, else the one with the smallest settings.
 
     Raises:
         RunFailed: No trial was finished.
@@ -37,12 +37,12 @@ def winner(study: optuna.Study) -> FrozenTrial:
             "no trial was finished, so there is no winner",
             hint="See why they failed with kdbench run on one of them, and search a smaller space as --study NAME.",
         )
-    return min(complete, key=lambda trial: rank(trial.value or 0.0, trial.params))
+    return min(complete, key=lambda trial: rank(trial.value or 0.0, trial.params, own=OWN in trial.user_attrs))
 
 
-def rank(value: float, settings: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Sorts trials, the best first: by value, then by settings, so that no order of trials decides."""
-    return -value, [_sortable(settings[key]) for key in sorted(settings)]
+def rank(value: float, settings: Mapping[str, Any], *, own: bool = False) -> tuple[Any, ...]:
+    """Sorts trials, the best first: by value, then the recipe's own, then by settings, whatever their order."""
+    return -value, not own, [_sortable(settings[key]) for key in sorted(settings)]
 
 
 def _sortable(value: Any) -> tuple[str, Any]:
@@ -61,7 +61,7 @@ def tuning(plan: Plan, study: optuna.Study) -> Tuning:
         "metric": plan.metric,
     }
     space = {key: values.plain() for key, values in plan.space.items()}
-    return Tuning(budget=budget, study=plan.study, space=space, best=dict(winner(study).params))
+    return Tuning(budget=budget, study=plan.study, space=space, best=dict(winner(study).params), under=plan.under)
 
 
 def report(
@@ -70,18 +70,16 @@ def report(
     """Everything about a search as plain data: what was tried, what came out, and both spreads apart."""
     held, best, record = slots(study), winner(study), tuning(plan, study)
     trials = [_trial(place, trial) for place, trial in enumerate(held)]
-    track = resolve(plan.method, plan.preset, plan.overrides).track
     scores = [trial.value for trial in held if trial.state == TrialState.COMPLETE and trial.value is not None]
     return {
         "schema_version": SCHEMA_VERSION,
         "study": plan.study,
         "storage": shown(url),
         "method": plan.method,
-        "dataset": plan.dataset,
-        "protocol": plan.protocol,
-        "preset": plan.preset,
-        **({} if track.is_whole else {"track": track.model_dump()}),
+        **plan.under,
         "part": "validation",
+        "versions": {**libraries.installed(), "optuna": optuna.__version__},
+        "trial_seeds": list(plan.trial_seeds),
         "metric": plan.metric,
         "budget": dict(record.budget),
         "space": dict(record.space),
@@ -89,6 +87,7 @@ def report(
         "states": {state: sum(trial["state"] == state for trial in trials) for state in sorted(set(STATES.values()))},
         "teachers": list(teachers),
         "recipe": recipe_path(plan).name,
+        "default": next((_trial(place, trial) for place, trial in enumerate(held) if OWN in trial.user_attrs), None),
         "best": {"trial": held.index(best) + 1, "value": best.value, "settings": dict(best.params)},
         "spread": {
             "over_trials": spread(scores),
@@ -106,6 +105,7 @@ def _trial(place: int, trial: FrozenTrial) -> dict[str, Any]:
     return {
         "trial": place + 1,
         "number": trial.number,
+        "own": OWN in trial.user_attrs,
         "state": STATES[trial.state],
         "value": trial.value if trial.state == TrialState.COMPLETE else None,
         "values": trial.user_attrs.get(VALUES),
@@ -134,18 +134,28 @@ def spread(values: Sequence[float]) -> dict[str, Any] | None:
 
 def recipe_path(plan: Plan) -> Path:
     """Where the winner's recipe lies."""
-    return plan.folder / f"{plan.winner}.yaml"
+    return plan.folder / f"{plan.stem}.yaml"
 
 
 def write_recipe(plan: Plan, study: optuna.Study) -> Path:
-    """Writes a recipe that is named after the winner, extends the method by what the search chose, and says so."""
-    record = tuning(plan, study)
-    shipped = methods.path_of(plan.method) is not None
-    extends = plan.method if shipped else str(Path(plan.method).absolute())
-    settings = merge({key: value for key, value in plan.overrides.items() if key != "name"}, nested(record.best))
-    summary = f"{Path(plan.method).stem} with what a search of {counted(plan.trials, 'trial')} on {plan.dataset} chose"
-    content = {"summary": summary, "extends": extends, **settings, "tuning": record.model_dump()}
-    text = plain_yaml.dump(content)
+    """Writes the winner's recipe: it has the method's name, extends it by what the search chose, and says so."""
     path = recipe_path(plan)
-    write_bytes(path, text.encode())
+    extends = plan.method if methods.path_of(plan.method) is not None else str(Path(plan.method).absolute())
+    write_bytes(path, recipe_text(plan, tuning(plan, study), extends).encode())
     return path
+
+
+def recipe_text(plan: Plan, record: Tuning, extends: str) -> str:
+    """The winner's recipe.
+
+    The track is left to the command, as the data set and the protocol are.
+
+    Args:
+        plan: The search.
+        record: What it chose.
+        extends: Name or path of the method.
+    """
+    fixed = {key: value for key, value in plan.overrides.items() if key not in ("name", "track")}
+    summary = f"{plan.stem}, tuned by {counted(record.budget['trials'], 'trial')} on {plan.under['dataset']}"
+    settings = merge(fixed, nested(record.best))
+    return plain_yaml.dump({"summary": summary, "extends": extends, **settings, "tuning": record.model_dump()})

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,26 +13,26 @@ import optuna
 from filelock import FileLock
 
 from kdbench.engine.progress import Reporter
-from kdbench.errors import Interrupted, UsageError, unknown
+from kdbench.errors import Interrupted, UsageError
 from kdbench.files import remove_unfinished
 from kdbench.phases import check_parts, obtain_teacher
-from kdbench.recipe import Recipe
-from kdbench.resolution import changes_of, merge, resolve
-from kdbench.resources import runs_folder
+from kdbench.recipe import Tuning
+from kdbench.resolution import merge, resolve
 from kdbench.results.files import write_json
 from kdbench.results.tracking import Tracker, create_store
 from kdbench.runner import RunResult, run_setting
 from kdbench.setting import Setting, settle
 from kdbench.tuning import pictures
-from kdbench.tuning.choosers import NO_PRUNER, check_choosers
+from kdbench.tuning.choosers import NO_PRUNER
 from kdbench.tuning.plan import Plan
 from kdbench.tuning.report import recipe_path, report, tuning, winner, write_recipe
-from kdbench.tuning.space import Space, is_integer, points, space_of, unsearched
-from kdbench.tuning.studies import PARENT, open_study, slots, storage_url
+from kdbench.tuning.request import Request
+from kdbench.tuning.settled import Settled, settled
+from kdbench.tuning.space import unsearched
+from kdbench.tuning.studies import PARENT, open_study, slots
 from kdbench.tuning.work import work_off
-from kdbench.wording import counted, inflected
+from kdbench.wording import counted
 
-METRICS = ("accuracy", "macro_f1", "weighted_f1")
 _NAME_SECONDS = 120
 """How long MLflow may take to name the search's run; what fails is told at once, so this is for what is slow."""
 
@@ -47,12 +45,14 @@ class SearchResult:
         folder: Where `search.json`, the winner's recipe, the pictures and the trials lie.
         report: What `search.json` says.
         plan: The search, settled.
+        tuning: What the winner's recipe says of the search.
         final: The winner's runs, one a seed.
     """
 
     folder: Path
     report: dict[str, Any]
     plan: Plan
+    tuning: Tuning
     final: tuple[RunResult, ...]
 
     @property
@@ -92,7 +92,8 @@ def search(
     """Searches a method's settings on a validation part, and trains the winner on the whole training part.
 
     The validation part is cut from the training part, by subject where the protocol is; the trials never load the test
-    part. The same call goes on with what is there.
+    part. The first trial is the recipe as it is, which no pruner stops, so that on the validation part the winner is
+    never worse than the defaults. The same call goes on with what is there.
 
     Args:
         method: Name of a recipe, or path of a YAML file; its `search:` says what is tried.
@@ -128,91 +129,79 @@ def search(
         Interrupted: Ctrl-C; repeating the call goes on.
     """
     reporter = reporter or Reporter()
-    _check_numbers(trials=trials, trial_seeds=trial_seeds, seeds=seeds, jobs=jobs, heartbeat_seconds=heartbeat_seconds)
-    if metric not in METRICS:
-        raise unknown("metric", metric, METRICS)
-    changes = changes_of(overrides)
-    if "part" in (changes.get("selection") or {}):
-        raise UsageError("a search reports the validation part by itself, and its winner the test part", hint=_NO_PART)
-    common: dict[str, Any] = {
-        "video": video,
-        "device": device,
-        "threads": threads,
-        "precision": precision,
-        "data_dir": data_dir,
-        "allow_broken": allow_broken,
-    }
-    validating = merge(changes, {"selection": {"part": "validation"}})
-    setting = settle(
-        method, dataset, protocol=protocol, preset=preset, seed=0, overrides=validating, reporter=reporter, **common
-    )
-    recipe = resolve(method, setting.cell.preset, validating)
-    chosen = space_of(recipe, space)
-    check_choosers(sampler, pruner, chosen)
-    if sampler == "grid" and (count := points(chosen) or trials) < trials:
-        reporter.message(
-            f"the grid has {counted(count, 'point')}, so there {inflected(count, 'is')} {counted(count, 'trial')}"
-        )
-        trials = count
-    role = "student" if recipe.student is not None else "teacher"
-    epochs = getattr(recipe, role).train.epochs
-    identity = _identity(setting, chosen, sampler, pruner, metric, trial_seeds)
-    plan = Plan(
+    request = Request(
         method=method,
         dataset=dataset,
-        protocol=setting.cell.protocol,
-        preset=setting.cell.preset,
-        overrides=changes,
-        **common | {"data_dir": str(data_dir) if data_dir else None},
-        out=str(runs_folder(out)),
-        study=study or f"{setting.cell.folder.rpartition('-')[0].removesuffix('-s0')}-{_hash(identity)}",
-        winner=f"{setting.cell.method}_searched_{setting.cell.dataset.card.name}",
-        space=chosen,
-        integers=tuple(key for key, values in chosen.items() if is_integer(recipe, key, values)),
         trials=trials,
-        trial_seeds=tuple(range(trial_seeds)),
+        space=space,
         sampler=sampler,
         pruner=pruner,
         metric=metric,
-        role=role,
-        steps=epochs * trial_seeds,
+        trial_seeds=trial_seeds,
+        jobs=jobs,
+        storage=storage,
+        study=study,
         heartbeat_seconds=heartbeat_seconds,
-        identity=identity,
+        protocol=protocol,
+        preset=preset,
+        video=video,
+        overrides=overrides,
+        device=device,
+        threads=threads,
+        precision=precision,
+        data_dir=data_dir,
+        allow_broken=allow_broken,
+        out=out,
     )
-    return _Search(plan, setting, recipe, storage_url(Path(plan.out), storage), jobs, reporter).run(
-        seeds if final else 0
-    )
+    if seeds < 1:
+        raise UsageError(f"seeds is {seeds}, expected at least 1")
+    found = settled(request, reporter)
+    for line in announced(found):
+        reporter.message(line)
+    return carry_out(found, seeds if final else 0, reporter)
 
 
-_NO_PART = "Leave --set selection.part=… out."
+def announced(search: Settled) -> list[str]:
+    """What is searched, in lines."""
+    plan = search.plan
+    lines = [f"search {plan.study}: {counted(len(plan.space), 'setting')}, {counted(plan.trials, 'trial')}"]
+    lines += [f"  {key}: {values.describe()}" for key, values in plan.space.items()]
+    left = unsearched(search.recipe, plan.space)
+    return [*lines, f"  as they are: {', '.join(left)}"] if left else lines
+
+
+def carry_out(search: Settled, seeds: int, reporter: Reporter) -> SearchResult:
+    """Works off what is left of a search, and leaves its report behind.
+
+    Args:
+        search: The search, settled.
+        seeds: Seeds of the winner's runs, from 0 on; 0 trains no winner.
+        reporter: Shows the progress.
+
+    Raises:
+        RunFailed: Nothing but failures, or the database or the disk gave out.
+        Interrupted: Ctrl-C; repeating it goes on.
+    """
+    return _Search(search, reporter).run(seeds)
 
 
 @dataclass
 class _Search:
-    plan: Plan
-    setting: Setting
-    recipe: Recipe
-    url: str
-    jobs: int
+    search: Settled
     reporter: Reporter
 
+    def __post_init__(self) -> None:
+        search = self.search
+        self.plan, self.setting, self.recipe = search.plan, search.setting, search.recipe
+
     def run(self, seeds: int) -> SearchResult:
-        self.reporter.message(
-            f"search {self.plan.study}: {counted(len(self.plan.space), 'setting')}, "
-            f"{counted(self.plan.trials, 'trial')}"
-        )
-        for key, values in self.plan.space.items():
-            self.reporter.message(f"  {key}: {values.describe()}")
-        if left := unsearched(self.recipe, self.plan.space):
-            self.reporter.message(f"  as they are: {', '.join(left)}")
-        self._check_ends()
-        study = open_study(self.plan, self.url, first=True)
+        study = open_study(self.plan, self.search.url, first=True)
         tracker = self._track(study)
         status = "failed"
         try:
             teachers = self._teachers()
             self._name_parent(study, tracker)
-            work_off(self.plan, study, self.url, self.jobs, self.reporter)
+            work_off(self.plan, study, self.search.url, self.search.jobs, self.reporter)
             result = self._finish(study, seeds, teachers)
             status = "finished"
         except (Interrupted, KeyboardInterrupt):
@@ -224,12 +213,6 @@ class _Search:
         files = [result.folder / "search.json", recipe_path(self.plan), *result.folder.glob("*.png")]
         tracker.finish(status, {"best": result.report["best"]["value"], "spread": result.report["spread"]}, files)
         return result
-
-    def _check_ends(self) -> None:
-        """Resolves the recipe at both ends of every range, so that a value that cannot be is told before any trial."""
-        for end in (0, -1):
-            values = {key: _end(held, end, key in self.plan.integers) for key, held in self.plan.space.items()}
-            resolve(self.plan.method, self.plan.preset, self.plan.settings(values, validation=True))
 
     def _teachers(self) -> list[str]:
         """Trains the teacher of every tuning seed, once for all trials; returns the names of their folders."""
@@ -248,8 +231,8 @@ class _Search:
     def _changes_teacher(self) -> list[str]:
         """Keys of the space that make another teacher, by the name that its folder would have."""
         named, found = self.setting.cell.teacher_folder, []
-        for key, held in self.plan.space.items():
-            ends = [{key: _end(held, end, key in self.plan.integers)} for end in (0, -1)]
+        for key in self.plan.space:
+            ends = [{key: end} for end in self.search.ends(key)]
             recipes = [
                 resolve(self.plan.method, self.plan.preset, self.plan.settings(values, validation=True))
                 for values in ends
@@ -306,12 +289,12 @@ class _Search:
             for seed in range(seeds):
                 self.reporter.message(f"the winner on the whole training part, seed {seed}")
                 final.append(self._final(study, best, seed))
-            told = report(plan, study, self.url, final, teachers)
+            told = report(plan, study, self.search.url, final, teachers)
             write_json(plan.folder / "search.json", told)
             cell = self.setting.cell
             title = f"{cell.method} · {cell.dataset.card.name} · {plan.protocol} · {plan.preset}"
             pictures.draw(slots(study), plan.space, plan.folder, title=title, metric=plan.metric)
-        return SearchResult(plan.folder, told, plan, tuple(final))
+        return SearchResult(plan.folder, told, plan, tuning(plan, study), tuple(final))
 
     def _final(self, study: optuna.Study, best: Mapping[str, Any], seed: int) -> RunResult:
         plan = self.plan
@@ -323,35 +306,5 @@ class _Search:
             reporter=self.reporter,
             **plan.arguments(),
         )
-        setting.tags, setting.name = {"search": plan.study}, plan.winner
+        setting.tags = {"search": plan.study}
         return run_setting(setting, Path(plan.out))
-
-
-def _end(values: Any, end: int, whole: bool) -> Any:
-    if values.choices is not None:
-        return values.choices[end]
-    found = values.high if end else values.low
-    return int(found) if whole else found
-
-
-def _identity(
-    setting: Setting, space: Space, sampler: str, pruner: str, metric: str, trial_seeds: int
-) -> dict[str, Any]:
-    return {
-        "run": setting.cell.folder,
-        "space": {key: values.plain() for key, values in space.items()},
-        "sampler": sampler,
-        "pruner": pruner,
-        "metric": metric,
-        "trial_seeds": trial_seeds,
-    }
-
-
-def _hash(identity: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
-
-
-def _check_numbers(**numbers: int) -> None:
-    for name, number in numbers.items():
-        if number < 1:
-            raise UsageError(f"{name.replace('_', '-')} is {number}, expected at least 1")

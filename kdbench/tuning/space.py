@@ -41,6 +41,12 @@ def space_of(recipe: Recipe, given: Sequence[str] = ()) -> Space:
     return dict(sorted(_settled(recipe, key, values) for key, values in chosen.items()))
 
 
+def own_values(recipe: Recipe, space: Mapping[str, Range]) -> dict[str, Any]:
+    """What the recipe itself has at every key of a space that holds it."""
+    own = {key: value_at(recipe, key) for key in space}
+    return {key: value for key, value in own.items() if space[key].holds(value)}
+
+
 def parse(given: Sequence[str]) -> Space:
     """Reads `KEY=LOW..HIGH[:log]` and `KEY=A,B,C`.
 

@@ -30,6 +30,8 @@ BEATS_MISSED = 3
 RETRIES = 3
 DATABASE_ERRORS = (StorageInternalError, sqlalchemy.exc.SQLAlchemyError)
 SURPLUS, WHY, VALUES, IDENTITY, PARENT = "surplus", "why", "values", "identity", "mlflow_run"
+OWN = "own"
+"""Marks the trial of the recipe's own values."""
 _OPEN_SECONDS = 60
 
 
@@ -119,6 +121,8 @@ def open_study(plan: Plan, url: str, *, first: bool) -> optuna.Study:
             held = study.user_attrs.get(IDENTITY)
             if held is None:
                 study.set_user_attr(IDENTITY, plan.identity)
+            if plan.own is not None and not study.get_trials(deepcopy=False):
+                study.enqueue_trial(plan.own, user_attrs={OWN: True})
         except (ImportError, sqlalchemy.exc.ArgumentError) as error:
             raise UsageError(
                 f"--storage {shown(url)} cannot be opened: {redacted(str(error), url)}",
@@ -163,6 +167,23 @@ def _study(plan: Plan, storage: _Storage) -> optuna.Study:
     )
     study.sampler = SlotSampler(plan.sampler, plan.study, lambda trial: place(study, trial.number))
     return study
+
+
+def standing(plan: Plan, url: str) -> list[FrozenTrial]:
+    """The trials that count as they stand, see `slots`; none where there is no study. Makes no table and no study.
+
+    Raises:
+        RunFailed: The database cannot be reached.
+    """
+    _quiet()
+    file = url.removeprefix("sqlite:///")
+    if file != url and not Path(file).is_file():
+        return []
+    with reachable(url):
+        try:
+            return slots(optuna.load_study(study_name=plan.study, storage=_storage(plan, url, tables=False)))
+        except KeyError:
+            return []
 
 
 def slots(study: optuna.Study) -> list[FrozenTrial]:

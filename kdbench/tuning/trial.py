@@ -21,7 +21,7 @@ from kdbench.setting import settle
 from kdbench.tuning.choosers import NO_PRUNER
 from kdbench.tuning.plan import Plan
 from kdbench.tuning.space import suggest
-from kdbench.tuning.studies import DATABASE_ERRORS, PARENT, SURPLUS, VALUES, WHY, origin, place
+from kdbench.tuning.studies import DATABASE_ERRORS, OWN, PARENT, SURPLUS, VALUES, WHY, origin, place
 
 
 class TrialFailed(Exception):
@@ -133,7 +133,8 @@ class _Watch(Reporter):
         step = self._number * epochs + record["epoch"]
         # After the last epoch there is nothing left to save.
         self._trial.report(record["validation"][plan.metric], step)
-        if step < plan.steps and self._trial.should_prune():
+        # The recipe's own values are what all others are measured by.
+        if step < plan.steps and OWN not in self._trial.user_attrs and self._trial.should_prune():
             raise optuna.TrialPruned(f"stopped by the pruner after epoch {record['epoch']}")
 
     def end_phase(self) -> None:

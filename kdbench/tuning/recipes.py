@@ -1,0 +1,59 @@
+"""Tuned recipes as files that can be shipped: a folder a data set, a recipe a method, its study's record beside it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from kdbench import methods
+from kdbench.errors import UsageError
+from kdbench.results.files import write_bytes, write_json
+from kdbench.tuning.plan import Plan
+from kdbench.tuning.report import recipe_text
+from kdbench.tuning.searching import SearchResult
+
+RECORD = ".search.json"
+_OF_THIS_MACHINE = ("storage", "recipe")
+"""What a report says of where it lies."""
+
+
+def write_tuned(result: SearchResult, folder: Path, stem: str | None = None) -> Path:
+    """Writes a search's recipe, `METHOD.yaml`, and beside it the record of its study, `METHOD.search.json`.
+
+    Args:
+        result: The finished search.
+        folder: Where; made where it is not there.
+        stem: Name of both files; the method's by default.
+
+    Returns:
+        The recipe's path.
+    """
+    plan, record = result.plan, result.tuning
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{stem or plan.stem}.yaml"
+    told = {key: value for key, value in result.report.items() if key not in _OF_THIS_MACHINE}
+    write_json(path.with_name(f"{path.stem}{RECORD}"), told)
+    write_bytes(path, recipe_text(plan, record, _extended(plan, folder)).encode())
+    return path
+
+
+def _extended(plan: Plan, folder: Path) -> str:
+    """What the recipe extends: a name, or the way from its folder to a file of one's own."""
+    if methods.path_of(plan.method) is not None:
+        return plan.method
+    way = os.path.relpath(Path(plan.method).absolute(), folder.absolute())
+    return way if os.sep in way else f".{os.sep}{way}"
+
+
+def check_folder(folder: Path) -> None:
+    """Makes a folder for recipes, before anything is searched.
+
+    Raises:
+        UsageError: It cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--recipes {folder} cannot be made: {error.strerror}", hint="Name another folder.") from error
+    if not os.access(folder, os.W_OK):
+        raise UsageError(f"--recipes {folder} cannot be written", hint="Name another folder.")

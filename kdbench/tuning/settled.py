@@ -1,0 +1,171 @@
+"""A search before its first trial: names resolved, data opened, and everything checked that can be without training."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kdbench.engine.progress import Reporter
+from kdbench.errors import UsageError, unknown
+from kdbench.recipe import Recipe
+from kdbench.resolution import changes_of, merge, resolve
+from kdbench.resources import runs_folder
+from kdbench.setting import Setting, settle
+from kdbench.tuning.choosers import check_choosers
+from kdbench.tuning.plan import Plan
+from kdbench.tuning.request import Request
+from kdbench.tuning.space import Space, is_integer, own_values, points, space_of, value_at
+from kdbench.tuning.studies import storage_url
+from kdbench.wording import counted, inflected
+
+METRICS = ("accuracy", "macro_f1", "weighted_f1")
+_NO_PART = "Leave --set selection.part=… out."
+
+
+@dataclass(frozen=True)
+class Settled:
+    """A search that can begin.
+
+    Attributes:
+        plan: What every worker needs to know.
+        setting: A run of the recipe as it is, on the validation part.
+        recipe: The method as resolved.
+        url: Address of the database.
+        jobs: Worker processes.
+    """
+
+    plan: Plan
+    setting: Setting
+    recipe: Recipe
+    url: str
+    jobs: int
+
+    def ends(self, key: str) -> tuple[Any, Any]:
+        """Both ends of a range."""
+        values = self.plan.space[key]
+        if values.choices is not None:
+            return values.choices[0], values.choices[-1]
+        low, high = values.low, values.high
+        assert low is not None
+        assert high is not None
+        return (int(low), int(high)) if key in self.plan.integers else (low, high)
+
+
+def settled(request: Request, reporter: Reporter | None = None) -> Settled:
+    """Settles a search; trains nothing, and makes no study.
+
+    Args:
+        request: What is asked for.
+        reporter: Is told what was chosen.
+
+    Raises:
+        UsageError: A name, key or range that does not exist or does not fit.
+        DataError: Data that are missing or broken.
+    """
+    reporter = reporter or Reporter()
+    _check_numbers(request)
+    if request.metric not in METRICS:
+        raise unknown("metric", request.metric, METRICS)
+    changes = changes_of(request.overrides)
+    if "part" in (changes.get("selection") or {}):
+        raise UsageError("a search reports the validation part by itself, and its winner the test part", hint=_NO_PART)
+    common: dict[str, Any] = {
+        "video": request.video,
+        "device": request.device,
+        "threads": request.threads,
+        "precision": request.precision,
+        "data_dir": request.data_dir,
+        "allow_broken": request.allow_broken,
+    }
+    setting = settle(
+        request.method,
+        request.dataset,
+        protocol=request.protocol,
+        preset=request.preset,
+        seed=0,
+        overrides=merge(changes, _VALIDATING),
+        reporter=reporter,
+        **common,
+    )
+    cell = setting.cell
+    recipe = resolve(request.method, cell.preset, merge(changes, _VALIDATING))
+    space = space_of(recipe, request.space)
+    check_choosers(request.sampler, request.pruner, space)
+    own = own_values(recipe, space)
+    if beyond := [f"{key} = {value_at(recipe, key)}" for key in space if key not in own]:
+        reporter.warn(f"the recipe's own values are not in this space, and so are not tried: {', '.join(beyond)}")
+    identity = _identity(request, cell.folder, space)
+    role = "student" if recipe.student is not None else "teacher"
+    plan = Plan(
+        method=request.method,
+        dataset=request.dataset,
+        protocol=cell.protocol,
+        preset=cell.preset,
+        overrides=changes,
+        **common | {"data_dir": str(request.data_dir) if request.data_dir else None},
+        out=str(runs_folder(request.out)),
+        study=request.study or f"{cell.folder.rpartition('-')[0].removesuffix('-s0')}-{_hash(identity)}",
+        stem=cell.method,
+        space=space,
+        own=own if len(own) == len(space) else None,
+        integers=tuple(key for key, values in space.items() if is_integer(recipe, key, values)),
+        trials=_trials(request, space, reporter),
+        trial_seeds=tuple(range(request.trial_seeds)),
+        sampler=request.sampler,
+        pruner=request.pruner,
+        metric=request.metric,
+        role=role,
+        steps=getattr(recipe, role).train.epochs * request.trial_seeds,
+        heartbeat_seconds=request.heartbeat_seconds,
+        identity=identity,
+        under=cell.tuned_here(),
+    )
+    found = Settled(plan, setting, recipe, storage_url(Path(plan.out), request.storage), request.jobs)
+    _check_ends(found)
+    return found
+
+
+_VALIDATING = {"selection": {"part": "validation"}}
+
+
+def _trials(request: Request, space: Space, reporter: Reporter) -> int:
+    """The number of trials; a grid has no more than its points."""
+    count = points(space) if request.sampler == "grid" else None
+    if count is None or count >= request.trials:
+        return request.trials
+    reporter.message(
+        f"the grid has {counted(count, 'point')}, so there {inflected(count, 'is')} {counted(count, 'trial')}"
+    )
+    return count
+
+
+def _check_ends(search: Settled) -> None:
+    """Resolves the recipe at both ends of every range, so that a value that cannot be is told before any trial."""
+    for end in (0, 1):
+        values = {key: search.ends(key)[end] for key in search.plan.space}
+        resolve(search.plan.method, search.plan.preset, search.plan.settings(values, validation=True))
+
+
+def _identity(request: Request, run: str, space: Space) -> dict[str, Any]:
+    return {
+        "run": run,
+        "space": {key: values.plain() for key, values in space.items()},
+        "sampler": request.sampler,
+        "pruner": request.pruner,
+        "metric": request.metric,
+        "trial_seeds": request.trial_seeds,
+    }
+
+
+def _hash(identity: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def _check_numbers(request: Request) -> None:
+    for name in ("trials", "trial_seeds", "jobs", "heartbeat_seconds"):
+        if (number := getattr(request, name)) < 1:
+            raise UsageError(f"{name.replace('_', '-')} is {number}, expected at least 1")

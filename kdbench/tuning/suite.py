@@ -1,0 +1,160 @@
+"""Several methods searched one after the other, under one budget and on one validation part."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from kdbench.engine.progress import Reporter
+from kdbench.errors import Interrupted, KdbenchError, UsageError
+from kdbench.grid.changes import changes_for
+from kdbench.grid.suite import Suite
+from kdbench.redaction import redacted
+from kdbench.setting import choose_preset
+from kdbench.tuning.recipes import write_tuned
+from kdbench.tuning.request import Request
+from kdbench.tuning.searching import SearchResult, carry_out
+from kdbench.tuning.settled import Settled, settled
+from kdbench.wording import counted
+
+SUITE_PRUNER = "median"
+"""Many methods cost many trials. The median rule stops about half of them early, needs no further setting, and judges a
+trial by those of its own method alone, so that every method is treated alike."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A method of a suite, ready to be searched.
+
+    Attributes:
+        name: What it is called: its label in the suite, else its name.
+        search: Its search.
+    """
+
+    name: str
+    search: Settled
+
+    @property
+    def stem(self) -> str:
+        """What the files of its recipe are called."""
+        return "".join(sign if sign.isalnum() or sign in "_.-" else "_" for sign in self.name.rpartition("/")[2])
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the search of a method ended.
+
+    Attributes:
+        entry: The method.
+        seconds: How long it took now.
+        result: What came out; None where it failed.
+        recipe: Where the tuned recipe was written; None where nobody asked for it, or it failed.
+        error: Why it failed; None where it did not.
+    """
+
+    entry: Entry
+    seconds: float
+    result: SearchResult | None = None
+    recipe: Path | None = None
+    error: KdbenchError | None = None
+
+
+def entries_of(suite: Suite, request: Request, reporter: Reporter) -> list[Entry]:
+    """Settles the search of every method, before any of them begins.
+
+    Args:
+        suite: The methods, with their own changes.
+        request: What holds for all; its method, data set, protocol, preset and video are the suite's.
+        reporter: Is told what was chosen.
+
+    Raises:
+        UsageError: What cannot be searched, all of it at once.
+    """
+    dataset, protocol = _only("data set", "--dataset", suite.datasets), _only("protocol", "--protocol", suite.protocols)
+    preset = choose_preset(suite.preset, request.device, reporter)
+    given = request.overrides
+    assert not isinstance(given, dict | str)
+    changes = changes_for(suite.methods, suite, list(given), preset, reporter)
+    common = replace(request, dataset=str(dataset), protocol=protocol, preset=preset, video=suite.video)
+    entries: list[Entry] = []
+    wrong: list[UsageError] = []
+    for method, own in zip(suite.methods, changes, strict=True):
+        try:
+            search = settled(replace(common, method=method.name, overrides=own), reporter if not entries else None)
+            entries.append(Entry(method.label or method.name, search))
+        except UsageError as error:
+            wrong.append(UsageError(f"{method.label or method.name}: {error.message}", hint=error.hint))
+    if len(wrong) == 1:
+        raise wrong[0]
+    if wrong:
+        lines = "".join(f"\n  {error.message}" for error in wrong)
+        hints = dict.fromkeys(error.hint for error in wrong if error.hint)
+        raise UsageError(f"{counted(len(wrong), 'method')} cannot be searched:{lines}", hint="\n".join(hints) or None)
+    _check_alike(entries)
+    return entries
+
+
+def _only(what: str, option: str, named: Sequence[str]) -> str | None:
+    if len(named) > 1:
+        raise UsageError(
+            f"a search is on one {what}, and there are {len(named)}: {', '.join(named)}", hint=f"Choose: {option} NAME"
+        )
+    return named[0] if named else None
+
+
+def _check_alike(entries: Sequence[Entry]) -> None:
+    """Every method has files of its own, and is judged on the very same trials.
+
+    Raises:
+        UsageError: Two methods of one name, or of unlike validation parts.
+    """
+    stems = [entry.stem for entry in entries]
+    if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
+        raise UsageError(
+            f"{', '.join(twice)} stands there more than once, and a recipe has one name",
+            hint="In a suite each may have its own: {name: rkd, label: rkd_strong, set: …}",
+        )
+    parts = {entry.search.setting.split.validation: entry.name for entry in entries}
+    if len(parts) > 1:
+        raise UsageError(
+            f"{' and '.join(list(parts.values())[:2])} are not judged on the same validation trials",
+            hint="Search them one by one, or without the options that set them apart.",
+        )
+
+
+def search_all(
+    entries: Sequence[Entry],
+    *,
+    seeds: int,
+    recipes: Path | None,
+    reporter: Reporter,
+    begun: Callable[[int, Entry], None] = lambda _place, _entry: None,
+) -> Iterator[Outcome]:
+    """Searches one method after the other; one that fails does not stop the others.
+
+    Args:
+        entries: The methods.
+        seeds: Seeds of each winner's runs; 0 trains none.
+        recipes: Folder of the tuned recipes; None writes none.
+        reporter: Shows the progress of each.
+        begun: Called with each method's place and itself.
+
+    Raises:
+        Interrupted: Ctrl-C; the same call goes on.
+    """
+    for place, entry in enumerate(entries):
+        begun(place, entry)
+        began = time.monotonic()
+        try:
+            result = carry_out(entry.search, seeds, reporter)
+            path = write_tuned(result, recipes, entry.stem) if recipes is not None else None
+            yield Outcome(entry, time.monotonic() - began, result, path)
+        except Interrupted:
+            raise
+        except KdbenchError as error:
+            yield Outcome(entry, time.monotonic() - began, error=error)
+        except Exception as error:
+            said = KdbenchError(redacted(f"{type(error).__name__}: {error}"))
+            yield Outcome(entry, time.monotonic() - began, error=said)
