@@ -113,10 +113,7 @@ class _Told:
     def begun(self, place: int, entry: Entry) -> None:
         """A method begins."""
         self._place = place
-        done = self._left[place].done
-        there = f", {done} of them there already" if done else ""
-        trials = counted(entry.search.plan.trials, "trial")
-        print_prose(self._console, f"{self._where}: {trials}{there}", "bold")
+        print_prose(self._console, f"{self._where}: {counted(entry.search.plan.trials, 'trial')}", "bold")
 
     def ended(self, outcome: Outcome) -> None:
         """A method has ended."""

@@ -93,8 +93,14 @@ class Group:
 
     @property
     def title(self) -> str:
-        """Data set, protocol, preset, and what sets it apart from other groups of these; for a heading."""
-        return f"{self.place} · {self.mark}" if self.mark else self.place
+        """The place, the budget of tuned methods, and what sets it apart from other groups of these; for a heading."""
+        return " · ".join(filter(None, [self.place, self.tuned, self.mark]))
+
+    @property
+    def tuned(self) -> str:
+        """The budget under which the settings were searched, in words; empty where they are the recipes' own."""
+        trials = self.conditions.get("tuning.trials")
+        return f"tuned: {counted(trials, 'trial')}" if isinstance(trials, int) else ""
 
     def state(self, row: str, seed: int) -> str:
         """What a cell holds: `finished`, or why it holds no result."""
@@ -197,7 +203,14 @@ def tell_apart(groups: Sequence[Group]) -> None:
     """Marks groups that have data set, protocol and preset in common by what differs between them."""
     for place in {group.place for group in groups}:
         same = [group for group in groups if group.place == place]
-        keys = dict.fromkeys(one.key for first in same for other in same for one in between(first, other))
+        keys = dict.fromkeys(
+            one.key
+            for first in same
+            for other in same
+            for one in between(first, other)
+            # A heading tells the number of trials anyway.
+            if first.tuned == other.tuned or not is_below(one.key, ("tuning",))
+        )
         for group in same:
             named = [f"{key.rpartition('.')[2]} {_marked(group, key)}" for key in list(keys)[:_MARKS]]
             more = [f"{counted(len(keys) - _MARKS, 'more difference')}"] if len(keys) > _MARKS else []

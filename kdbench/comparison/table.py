@@ -333,9 +333,9 @@ def _teacher(recipe: Mapping[str, Any]) -> str | None:
 
 
 def tuning_label(tuning: Any) -> str:
-    """How hyper-parameters were chosen: `defaults`, or `searched, n trials`."""
+    """How hyper-parameters were chosen: `defaults`, or `tuned: n trials`."""
     if isinstance(tuning, Mapping) and "trials" in tuning:
-        return f"searched, {counted(tuning['trials'], 'trial')}"
+        return f"tuned: {counted(tuning['trials'], 'trial')}"
     return str(tuning)
 
 

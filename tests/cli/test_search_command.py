@@ -38,7 +38,7 @@ def test_a_search_prints_its_winner_and_the_next_command(
     (command,) = [line.partition(" ")[2] for line in again.out.splitlines() if line.startswith("next:")]
     compared = kdbench(*shlex.split(command)[1:], "--show", "conditions")
     assert compared.code == 0, compared.err
-    assert "searched, 1 trial" in compared.out
+    assert "tuned: 1 trial" in compared.out
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,7 @@ def test_unequal_budgets_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"tuning\.trials \(30 against 10\)") as caught:
         kdbench.compare(tmp_path, methods=["hinton", "rkd"])
     assert "--across" not in str(caught.value.hint)
-    assert set(kdbench.compare(tmp_path).methods["tuning"]) == {"searched, 30 trials", "searched, 10 trials"}
+    assert set(kdbench.compare(tmp_path).methods["tuning"]) == {"tuned: 30 trials", "tuned: 10 trials"}
 
 
 def test_an_unknown_condition_names_the_near_ones(tmp_path: Path) -> None:

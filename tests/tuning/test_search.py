@@ -33,6 +33,7 @@ from kdbench.resolution import resolve
 from kdbench.results.files import read_json
 from kdbench.results.store import stored_runs
 from kdbench.setting import settle
+from kdbench.tuning.choosers import PRUNERS
 from kdbench.tuning.progress import Told
 from kdbench.tuning.report import rank
 from kdbench.tuning.searching import SearchResult
@@ -151,14 +152,14 @@ def test_the_same_call_goes_on_and_ends_with_the_winners_runs(rkd: SearchResult)
         assert run.result["recipe"]["student"]["train"]["lr"] == more.best["student.train.lr"]
     assert more.report["spread"]["over_seeds"]["accuracy"]["n"] == 2
     names = {path.name for path in more.folder.iterdir()}
-    assert {"search.json", "rkd_searched_motionsim.yaml", "history.png", "slices.png"} <= names
-    recipe = yaml.safe_load((more.folder / "rkd_searched_motionsim.yaml").read_text())
+    assert {"search.json", "rkd.yaml", "history.png", "slices.png"} <= names
+    recipe = yaml.safe_load((more.folder / "rkd.yaml").read_text())
     assert recipe["extends"] == "rkd"
-    chosen = resolve(str(more.folder / "rkd_searched_motionsim.yaml"), "smoke").model_dump(exclude={"name", "summary"})
+    chosen = resolve(str(more.folder / "rkd.yaml"), "smoke").model_dump(exclude={"summary"})
     trained = Recipe.model_validate(more.final[0].result["recipe"])
-    assert chosen == trained.model_dump(exclude={"name", "summary"})
+    assert chosen == trained.model_dump(exclude={"summary"})
     # Whoever runs it by hand cannot pass it off as untuned.
-    by_hand = resolve(str(more.folder / "rkd_searched_motionsim.yaml"), "smoke").tuning
+    by_hand = resolve(str(more.folder / "rkd.yaml"), "smoke").tuning
     assert by_hand is not None
     assert by_hand.model_dump() == more.final[0].result["tuning"]
 
@@ -258,6 +259,37 @@ def test_equal_trials_are_ranked_by_their_settings_and_not_by_their_order() -> N
     ranks = [sorted(order, key=lambda held: rank(0.5, held)) for order in itertools.permutations(settings)]
     assert all(each == ranks[0] for each in ranks)
     assert rank(0.6, settings[1]) < rank(0.5, settings[2]) < rank(0.5, settings[1])
+    assert rank(0.5, settings[1], own=True) < rank(0.5, settings[2])
+
+
+def test_the_first_trial_is_the_recipe_as_it_is(rkd: SearchResult) -> None:
+    first, *others = rkd.report["trials"]
+    assert first["settings"] == {"student.losses.rkd.weight": 1.0, "student.train.lr": 0.005}
+    assert first == rkd.report["default"]
+    assert [trial["own"] for trial in rkd.report["trials"]] == [True, *(False for _ in others)]
+    assert rkd.report["best"]["value"] >= first["value"]
+
+
+def test_a_space_without_the_recipes_own_values_says_that_they_are_not_tried(tmp_path: Path) -> None:
+    told = Lines()
+    result = searched(tmp_path, trials=1, space=["student.train.lr=0.01..0.02"], reporter=told)
+    assert (
+        "warning: the recipe's own values are not in this space, and so are not tried: student.train.lr = 0.005"
+        in told.lines
+    )
+    assert result.report["default"] is None
+
+
+class _Strict(optuna.pruners.BasePruner):
+    def prune(self, study: Any, trial: Any) -> bool:
+        return True
+
+
+def test_no_pruner_stops_the_recipes_own_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PRUNERS, "median", lambda _steps: _Strict())
+    result = searched(tmp_path, trials=3, pruner="median")
+    assert [trial["state"] for trial in result.report["trials"]] == ["finished", "pruned", "pruned"]
+    assert result.best == {"student.train.lr": 0.005}
 
 
 @pytest.mark.slow

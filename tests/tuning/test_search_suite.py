@@ -1,0 +1,171 @@
+"""Several methods under one budget: what is refused, resumed, told and written."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import WORLD
+
+import kdbench as package
+from kdbench.data.card import load_card
+from kdbench.engine.progress import Reporter
+from kdbench.errors import RunFailed, UsageError
+from kdbench.grid.suite import Suite
+from kdbench.resolution import resolve
+from kdbench.results.files import read_json
+from kdbench.tuning import suite as suites
+from kdbench.tuning.recipes import check_folder
+from kdbench.tuning.request import Request
+from kdbench.tuning.studies import standing
+from kdbench.tuning.suite import Entry, entries_of, search_all
+
+TEACHER = {"train": {"epochs": 8, "batch_size": 8}}
+HINTON = {"name": "hinton_raw", "set": {"teacher": TEACHER}}
+TINY = ["--dataset", "motionsim", "--preset", "smoke", "--device", "cpu", "--set", *WORLD]
+
+
+@pytest.fixture(autouse=True)
+def untracked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KDBENCH_TRACKING", "off")
+
+
+def entries(out: Path, *names: Any, **options: Any) -> list[Entry]:
+    wanted = {"methods": names, "datasets": ["motionsim"], "preset": "smoke"}
+    keys = {key: options.pop(key) for key in ("datasets", "protocols") if key in options}
+    request = Request(method="", dataset="", device="cpu", out=out, overrides=WORLD, **{"trials": 2} | options)
+    return entries_of(Suite.model_validate(wanted | keys), request, Reporter())
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs of two methods, tuned by two trials each, and their recipes."""
+    out = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KDBENCH_TRACKING", "off")
+        found = entries(out, "student_only", HINTON)
+        ended = list(search_all(found, seeds=1, recipes=out / "tuned", reporter=Reporter()))
+    assert all(outcome.error is None for outcome in ended)
+    return out
+
+
+def test_every_method_has_the_same_budget_and_the_same_validation_part(tuned: Path) -> None:
+    records = [read_json(tuned / f"tuned/{name}.search.json") for name in ("student_only", "hinton_raw")]
+    assert records[0]["budget"] == records[1]["budget"]
+    assert records[0]["budget"]["trials"] == 2
+    assert all(len(record["trials"]) == 2 for record in records)
+    found = entries(tuned, "student_only", HINTON)
+    assert len({entry.search.setting.split.validation for entry in found}) == 1
+
+
+def test_a_tuned_recipe_says_what_chose_it_and_where(tuned: Path) -> None:
+    for name in ("student_only", "hinton_raw"):
+        recipe = resolve(str(tuned / f"tuned/{name}.yaml"), "smoke")
+        record = read_json(tuned / f"tuned/{name}.search.json")
+        assert recipe.name == name
+        assert recipe.tuning is not None
+        assert recipe.tuning.best == record["best"]["settings"]
+        assert recipe.tuning.under == {"dataset": "motionsim", "protocol": "cross_subject", "preset": "smoke"}
+        assert {"space", "trials", "trial_seeds", "versions", "budget", "protocol"} <= set(record)
+        # Nothing of the machine that searched.
+        assert str(tuned) not in json.dumps(record)
+
+
+def test_a_tuned_recipe_is_the_winner_that_was_trained(tuned: Path) -> None:
+    again = package.run(str(tuned / "tuned/hinton_raw.yaml"), "motionsim", preset="smoke", device="cpu", out=tuned)
+    assert again.reused
+    assert "tuned_under" not in again.result["conditions"]
+
+
+def test_tuned_methods_of_one_budget_stand_in_one_table_with_the_student_alone(tuned: Path) -> None:
+    package.run("student_only", "motionsim", preset="smoke", device="cpu", out=tuned, overrides=WORLD)
+    tables = package.compare(tuned).methods
+    rows = {row["method"]: row for row in tables.to_dict("records")}
+    assert set(rows) == {"student_only", "student_only (tuned)", "hinton_raw (tuned)"}
+    assert rows["student_only (tuned)"]["tuning"] == rows["hinton_raw (tuned)"]["tuning"] == "tuned: 2 trials"
+    assert rows["student_only"]["tuning"] == "defaults"
+    groups = [set(table.group.rows) for table in package.compare(tuned).tables]
+    assert sorted(map(sorted, groups)) == [["hinton_raw (tuned)", "student_only (tuned)"], ["student_only"]]
+    tuned_table = next(table for table in package.compare(tuned).tables if len(table.group.rows) == 2)
+    assert "tuned: 2 trials" in tuned_table.group.title
+
+
+def test_a_tuned_recipe_elsewhere_says_so(tuned: Path, tmp_path: Path) -> None:
+    (held,) = entries(tmp_path, str(tuned / "tuned/student_only.yaml"), protocols=["subject_specific"])
+    assert held.search.setting.cell.conditions()["tuned_under"] == {"protocol": "cross_subject"}
+    done = package.run(
+        str(tuned / "tuned/student_only.yaml"),
+        "motionsim",
+        preset="smoke",
+        device="cpu",
+        out=tmp_path,
+        overrides=["track.labels=1"],
+    )
+    assert done.result["conditions"]["tuned_under"] == {"track": None}
+    assert "the settings were tuned elsewhere: all labels and pairs" in done.result["warnings"]
+
+
+def test_finished_studies_are_kept(tuned: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from kdbench.tuning.trial import Trial
+
+    monkeypatch.setattr(Trial, "__call__", lambda *_: pytest.fail("a trial was made again"))
+    found = entries(tuned, "student_only", HINTON)
+    before = {path: path.read_bytes() for path in (tuned / "tuned").iterdir()}
+    ended = list(search_all(found, seeds=1, recipes=tuned / "tuned", reporter=Reporter()))
+    assert all(outcome.error is None for outcome in ended)
+    assert {path: path.read_bytes() for path in (tuned / "tuned").iterdir()} == before
+
+
+def test_a_method_that_fails_does_not_stop_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = suites.carry_out
+
+    def failing(search: Any, *rest: Any) -> Any:
+        if search.plan.stem == "hinton_raw":
+            raise RunFailed("the disk is full")
+        return original(search, *rest)
+
+    monkeypatch.setattr(suites, "carry_out", failing)
+    found = entries(tmp_path, HINTON, "student_only", trials=1)
+    ended = list(search_all(found, seeds=0, recipes=None, reporter=Reporter()))
+    assert [outcome.error and outcome.error.message for outcome in ended] == ["the disk is full", None]
+
+
+def test_everything_that_cannot_be_searched_is_refused_at_once(tmp_path: Path) -> None:
+    silent = tmp_path / "silent.yaml"
+    silent.write_text("extends: student_only\nsearch: {student.train.lr: null}\n")
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text("extends: student_only\nsearch: {student.train.rl: {around: 2}}\n")
+    with pytest.raises(UsageError) as caught:
+        entries(tmp_path, "student_only", str(silent), str(wrong))
+    assert "2 methods cannot be searched" in caught.value.message
+    assert "does not say what is searched" in caught.value.message
+    assert "student.train.rl" in caught.value.message
+    with pytest.raises(UsageError, match="student_only stands there more than once"):
+        entries(tmp_path, "student_only", {"name": "student_only", "set": {"student": {"train": {"epochs": 3}}}})
+    with pytest.raises(UsageError, match="a search is on one data set, and there are 2: motionsim, utd_mhad"):
+        entries(tmp_path, "student_only", datasets=["motionsim", "utd_mhad"])
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_any_search(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match=r"--recipes .* cannot be made"):
+        check_folder(tmp_path / "file" / "tuned")
+
+
+def test_the_standing_of_a_study_that_is_not_there_is_nothing(tmp_path: Path) -> None:
+    (held,) = entries(tmp_path, "student_only")
+    assert standing(held.search.plan, held.search.url) == []
+    assert not list(tmp_path.iterdir())
+
+
+def test_utd_mhad_is_tuned_on_subject_7() -> None:
+    validation = load_card("utd_mhad").protocols["cross_subject"].validation
+    assert validation.where == {"subject": (7,)}
+
+
+def test_an_entry_is_plain_data(tmp_path: Path) -> None:
+    (held,) = entries(tmp_path, "student_only")
+    assert dataclasses.replace(held, name="a b/c d").stem == "c_d"
