@@ -10,12 +10,10 @@ import typer
 
 
 def methods(incomplete: str) -> list[str]:
-    """Names of methods; after `tuned/` those of tuned ones."""
-    from kdbench.methods import TUNED, tuned
+    """Names of methods, and of tuned ones."""
+    from kdbench.methods import tuned
 
-    if incomplete.startswith(TUNED):
-        return [name for name in tuned() if name.startswith(incomplete)]
-    return _of(("method",), incomplete)
+    return [*_of(("method",), incomplete), *(name for name in tuned() if name.startswith(incomplete))]
 
 
 def datasets(incomplete: str) -> list[str]:

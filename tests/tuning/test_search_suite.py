@@ -11,7 +11,6 @@ import pytest
 from helpers import WORLD
 
 import kdbench as package
-from kdbench.data.card import load_card
 from kdbench.engine.progress import Reporter
 from kdbench.errors import RunFailed, UsageError
 from kdbench.grid.suite import Suite
@@ -159,11 +158,6 @@ def test_the_standing_of_a_study_that_is_not_there_is_nothing(tmp_path: Path) ->
     (held,) = entries(tmp_path, "student_only")
     assert standing(held.search.plan, held.search.url) == []
     assert not list(tmp_path.iterdir())
-
-
-def test_utd_mhad_is_tuned_on_subject_7() -> None:
-    validation = load_card("utd_mhad").protocols["cross_subject"].validation
-    assert validation.where == {"subject": (7,)}
 
 
 def test_an_entry_is_plain_data(tmp_path: Path) -> None:
