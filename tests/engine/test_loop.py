@@ -28,7 +28,12 @@ from kdbench.resolution import resolve
 from kdbench.results.files import read_json
 from kdbench.setting import Setting, settle
 
-RECIPES = {name: recipe for name in names() if (recipe := resolve(name, "smoke")).student is not None}
+RECIPES = {
+    name: recipe
+    for name in names()
+    # One with random weights is never trained.
+    if (recipe := resolve(name, "smoke")).student is not None and recipe.student.weights is None
+}
 # One method of those that have the same student, losses included, and the same fusion in the teacher.
 STUDENTS = sorted(
     {str((each.student, each.teacher and each.teacher.fusion)): name for name, each in RECIPES.items()}.values()
