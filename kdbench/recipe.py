@@ -11,6 +11,7 @@ from pydantic import (
     Discriminator,
     Field,
     Tag,
+    ValidatorFunctionWrapHandler,
     field_validator,
     model_validator,
 )
@@ -31,7 +32,19 @@ WARMUP_END = 0.1
 NUMBER, SCHEDULE = "(number)", "(schedule)"
 
 
-class _Strict(BaseModel):
+class _Numbers(BaseModel):
+    """Takes numbers for numbers alone: neither `true` nor a text such as `"3"` is one."""
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _no_other_for_a_number(cls, value: Any, read: ValidatorFunctionWrapHandler) -> Any:
+        found = read(value)
+        if isinstance(value, bool | str) and isinstance(found, int | float) and not isinstance(found, bool):
+            raise ValueError("expected a number")
+        return found
+
+
+class _Strict(_Numbers):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
@@ -106,7 +119,7 @@ Weight = Annotated[
 ]
 
 
-class LossTerm(BaseModel):
+class LossTerm(_Numbers):
     """One term of an objective: its weight, a number or a schedule, and the loss's keyword parameters beside it."""
 
     model_config = ConfigDict(extra="allow", frozen=True)

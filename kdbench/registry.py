@@ -245,7 +245,7 @@ class Registry:
         """The error for a name that means nothing here: switched off, or misspelt."""
         hint = f"See them all: kdbench list {KINDS[self.kind]}"
         if self.kind not in ("method", "dataset"):
-            hint += f". A {label(self.kind)} of your own: --plugin FILE.py"
+            hint += ". One of your own: --plugin FILE.py"
         return self.switched_off(name) or unknown(label(self.kind), name, self.origins(), hint=hint)
 
     def switched_off(self, name: str) -> UsageError | None:

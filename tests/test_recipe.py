@@ -241,3 +241,19 @@ def test_odd_keys_of_changes_are_named(key: Any) -> None:
 def test_a_setting_as_tables_write_it_is_answered_with_its_whole_key(change: str, whole: str) -> None:
     with pytest.raises(UsageError, match=f"did you mean {whole}\\?"):
         resolve("sgm_ft", "small", [change])
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ("student.train.epochs=true", "student.train.epochs = true"),
+        ("student.train.epochs='3'", "student.train.epochs = '3'"),
+        ("student.losses.st.weight=yes", "student.losses.st.weight = true"),
+        ("student.losses.st.weight={schedule: linear, to: true}", "student.losses.st.weight.to = true"),
+        ("data.frames='8'", "data.frames = '8'"),
+    ],
+)
+def test_a_truth_or_a_text_is_no_number(change: str, found: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        resolve("hinton", "small", [change])
+    assert f"{found}: expected a number" in caught.value.message

@@ -22,7 +22,7 @@ from kdbench.errors import DataError, UsageError, unknown
 from kdbench.resources import runs_folder
 from kdbench.results.store import StoredRun, Unreadable
 from kdbench.statistics import Scope
-from kdbench.statistics.scope import OPTION, way_named
+from kdbench.statistics.scope import OPTION, scope_named, way_named
 from kdbench.statistics.scores import UNTOLD
 
 if TYPE_CHECKING:
@@ -81,8 +81,7 @@ def compare(
     if about is not None:
         warnings.warn("compare(about=…) is called population=… now", DeprecationWarning, stacklevel=2)
         population = about
-    if population not in list(Scope):
-        raise unknown("population", population, list(Scope))
+    population = str(scope_named(population))
     way_named(Scope(population), way)
     for kind, name, known in (("metric to compare pairs by", metric, PAIRED_BY), ("family of pairs", pairs, FAMILIES)):
         if name not in known:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import itertools
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -34,6 +35,12 @@ _OPENING = {
 }
 # Without `explode`, a decoder fills what it cannot decode from the neighbourhood, and says nothing.
 _DECODING = {"err_detect": "crccheck+explode", "max_pixels": str(_MAX_PIXELS)}
+_EVIDENCE = re.compile(
+    r"(CRC|checksum|packet) mismatch|error while decoding|ignoring overflow|concealing|no checks"
+    r"|is invalid \(|invalid as first byte of an EBML",
+    re.IGNORECASE,
+)
+"""What FFmpeg logs of damage that it passes over without an error."""
 _ODD = (MemoryError, OverflowError, UnicodeError, ValueError)
 """What else PyAV raises on damaged files."""
 _PICTURE_EACH = frozenset(
@@ -83,7 +90,7 @@ def _decode(content: bytes, pick: Callable[[int], np.ndarray], side: int | None)
     missing = whole_file.missing(content)
     wanted: set[int] | None = None
     while True:
-        with _opened(content, missing) as film:
+        with _logged() as log, _opened(content, missing, log) as film:
             if wanted is None:
                 expected = film.expected()
                 wanted = set(expected.frames(pick(expected.parts)).tolist())
@@ -103,12 +110,27 @@ def _decode(content: bytes, pick: Callable[[int], np.ndarray], side: int | None)
 
 
 @contextlib.contextmanager
-def _opened(content: bytes, missing: str | None) -> Iterator[_Film]:
+def _logged() -> Iterator[list[Any]]:
+    """What FFmpeg logs in this thread inside the block: level, part and message of each error."""
+    import av
+
+    held = av.logging.get_level()
+    av.logging.set_level(av.logging.ERROR)
+    try:
+        with av.logging.Capture(local=True) as log:
+            yield log
+    finally:
+        av.logging.set_level(held)
+
+
+@contextlib.contextmanager
+def _opened(content: bytes, missing: str | None, log: list[Any]) -> Iterator[_Film]:
     """Opens a file.
 
     Args:
         content: The file.
         missing: What is known to be missing of it.
+        log: Where FFmpeg's messages arrive.
     """
     import av
 
@@ -124,7 +146,7 @@ def _opened(content: bytes, missing: str | None) -> Iterator[_Film]:
         raise ValueError(f"it cannot be decoded ({reason})") from error
     with container:
         try:
-            film = _Film(container)
+            film = _Film(container, log)
         except ValueError as error:
             if missing is None:
                 raise
@@ -192,27 +214,30 @@ class _Film:
 
     Args:
         container: The opened file.
+        log: Where FFmpeg's messages arrive.
 
     Raises:
         ValueError: There is no video that can be decoded.
     """
 
-    def __init__(self, container: Any) -> None:
+    def __init__(self, container: Any, log: list[Any]) -> None:
         import av
         from av.stream import Disposition
 
         streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
         packets: dict[int, list[Any]] = {stream.index: [] for stream in streams}
-        self._torn: av.error.FFmpegError | None = None
+        self._torn: str | None = None
+        self._log, self._read = log, len(log)
         try:
             for packet in container.demux():
                 # An empty packet would tell the decoder that no more are coming.
                 if packet.size and packet.stream_index in packets:
                     packets[packet.stream_index].append(packet)
         except av.error.FFmpegError as error:
-            self._torn = error
+            self._torn = error.strerror
         except IndexError:  # PyAV, behind the last packet, where streams began in mid-file
             pass
+        self._torn = self._torn or self._evidence()
         if not any(packets.values()):
             raise ValueError("it has no frames" if streams else "the file has no video stream")
 
@@ -221,6 +246,9 @@ class _Film:
 
         self._stream = min((s for s in streams if packets[s.index]), key=rank)
         try:
+            # Decoders that share a frame among threads tell of damage in a log, and raise no error.
+            self._stream.thread_type = "NONE"
+            self._stream.codec_context.thread_count = 1
             self._stream.codec_context.options = _DECODING
             self._stream.codec_context.open()
         except (AttributeError, av.error.FFmpegError) as error:
@@ -318,7 +346,7 @@ class _Film:
         for number, packet in enumerate((*self._packets, None)):
             at = packet or self._packets[-1]
             if packet is None and self._torn is not None:
-                raise ValueError(self._damage(at, self._torn.strerror))
+                raise ValueError(self._damage(at, self._torn))
             # Where one recording ends and the next begins, the demuxer misses what would lie between.
             if packet is not None and packet.is_corrupt and not self.clock.starts_anew(self._packets[number:][:3]):
                 raise ValueError(self._damage(at, "bytes are missing"))
@@ -329,10 +357,17 @@ class _Film:
                     # It is shown before the first whole picture, and made from one before that.
                     continue
                 raise ValueError(self._damage(at, error.strerror)) from error
+            if (evidence := self._evidence()) is not None:
+                raise ValueError(self._damage(at, evidence))
             for frame in frames:
                 if frame.is_corrupt:
                     raise ValueError(self._damage(at, "the decoder fills gaps"))
                 yield frame
+
+    def _evidence(self) -> str | None:
+        """The first message of damage since the last call; None without one."""
+        new, self._read = self._log[self._read :], len(self._log)
+        return next((text.strip() for _, _, text in new if _EVIDENCE.search(text)), None)
 
     def _damage(self, packet: Any, reason: str) -> str:
         order = self._in_order()

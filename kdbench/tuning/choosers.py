@@ -41,16 +41,24 @@ PRUNERS: dict[str, Callable[[int], BasePruner]] = {
 """Pruners, each made from the number of epochs of a whole trial."""
 
 
-def check_choosers(sampler: str, pruner: str, space: Mapping[str, Range]) -> None:
-    """Checks the names, and that a grid has points.
+def check_choosers(sampler: str, pruner: str) -> None:
+    """Checks the names.
 
     Raises:
-        UsageError: An unknown name, or a grid over a range without steps.
+        UsageError: An unknown name.
     """
     if sampler not in SAMPLERS:
         raise unknown("sampler", sampler, SAMPLERS)
     if pruner not in PRUNERS:
         raise unknown("pruner", pruner, PRUNERS)
+
+
+def check_grid(sampler: str, space: Mapping[str, Range]) -> None:
+    """Checks that a grid has points.
+
+    Raises:
+        UsageError: It is over a range without steps.
+    """
     if sampler == "grid" and points(space) is None:
         endless = next(key for key, values in space.items() if values.count is None)
         raise UsageError(

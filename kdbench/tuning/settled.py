@@ -15,10 +15,10 @@ from kdbench.recipe import Recipe
 from kdbench.resolution import changes_of, merge, resolve
 from kdbench.resources import runs_folder
 from kdbench.setting import Setting, settle
-from kdbench.tuning.choosers import check_choosers
+from kdbench.tuning.choosers import check_choosers, check_grid
 from kdbench.tuning.plan import Plan
 from kdbench.tuning.request import Request
-from kdbench.tuning.space import Space, is_integer, own_values, points, space_of, value_at
+from kdbench.tuning.space import Space, is_integer, own_values, parse, points, space_of, value_at
 from kdbench.tuning.studies import storage_url
 from kdbench.wording import counted, inflected
 
@@ -70,6 +70,8 @@ def settled(request: Request, reporter: Reporter | None = None) -> Settled:
     _check_numbers(request)
     if request.metric not in METRICS:
         raise unknown("metric", request.metric, METRICS)
+    check_choosers(request.sampler, request.pruner)
+    parse(request.space)
     changes = changes_of(request.overrides)
     if "part" in (changes.get("selection") or {}):
         raise UsageError("a search reports the validation part by itself, and its winner the test part", hint=_NO_PART)
@@ -94,7 +96,7 @@ def settled(request: Request, reporter: Reporter | None = None) -> Settled:
     cell = setting.cell
     recipe = resolve(request.method, cell.preset, merge(changes, _VALIDATING))
     space = space_of(recipe, request.space)
-    check_choosers(request.sampler, request.pruner, space)
+    check_grid(request.sampler, space)
     own = own_values(recipe, space)
     if beyond := [f"{key} = {value_at(recipe, key)}" for key in space if key not in own]:
         reporter.warn(f"the recipe's own values are not in this space, and so are not tried: {', '.join(beyond)}")

@@ -53,6 +53,12 @@ def test_every_output_says_whom_it_is_about(study: Path) -> None:
         assert set(frame["population"]) == {"new-subjects"}
 
 
+def test_a_population_is_known_by_both_spellings_and_its_near_misses(study: Path) -> None:
+    assert kdbench.compare(study, population="new_subjects").population == "new-subjects"
+    with pytest.raises(UsageError, match="did you mean 'new-subjects'"):
+        kdbench.compare(study, population="new-subject")
+
+
 def test_the_former_name_of_the_population_still_works(study: Path) -> None:
     with pytest.warns(DeprecationWarning, match="population="):
         assert kdbench.compare(study, about="new-subjects").population == "new-subjects"

@@ -136,11 +136,13 @@ def packets(content: bytes) -> list[tuple[int, int]]:
 @pytest.mark.parametrize(
     ("container", "codec", "least"),
     [
-        ("mp4", "libx264", 0.3),
+        ("mp4", "libx264", 0.4),
         ("mp4", "mpeg4", 0.9),
         ("avi", "mpeg4", 0.9),
-        ("mpegts", "libx264", 0.25),
-        ("mpegts", "mpeg2video", 0.4),
+        ("avi", "ffv1", 1),
+        ("nut", "libx264", 0.5),
+        ("mpegts", "libx264", 0.3),
+        ("mpegts", "mpeg2video", 0.8),
         ("matroska", "libx264", 1),
         ("matroska", "libvpx", 1),
         ("matroska", "ffv1", 1),

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import kdbench
 from kdbench.errors import UsageError
 from kdbench.methods import BUILTIN
 from kdbench.ranges import Range
 from kdbench.recipe import PRESETS, Recipe
 from kdbench.resolution import parse_overrides, resolve
 from kdbench.setting import settle
-from kdbench.tuning.choosers import check_choosers
+from kdbench.tuning.choosers import check_choosers, check_grid
 from kdbench.tuning.space import is_integer, nested, points, searchable, space_of, unsearched, value_at
 
 
@@ -238,14 +240,25 @@ def test_whole_numbers_stay_whole() -> None:
 def test_a_grid_needs_an_end() -> None:
     steps = {"a": Range(low=0, high=1, step=0.25), "b": Range(choices=(1, 2, 3))}
     assert points(steps) == 15
-    check_choosers("grid", "none", steps)
+    check_grid("grid", steps)
     with pytest.raises(UsageError, match="c is a range without steps"):
-        check_choosers("grid", "none", {**steps, "c": Range(low=0, high=1)})
+        check_grid("grid", {**steps, "c": Range(low=0, high=1)})
     for names in (("tpi", "none"), ("tpe", "medain")):
         with pytest.raises(UsageError, match="did you mean"):
-            check_choosers(*names, steps)
+            check_choosers(*names)
 
 
 def test_dotted_keys_become_nested_ones() -> None:
     values = {"student.train.lr": 0.1, "student.losses.st.weight": 2}
     assert nested(values) == {"student": {"train": {"lr": 0.1}, "losses": {"st": {"weight": 2}}}}
+
+
+@pytest.mark.parametrize("wrong", [{"sampler": "tep"}, {"pruner": "medain"}, {"space": ["student.train.lr=1.."]}])
+def test_wrong_words_are_refused_before_data_are_prepared(
+    wrong: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KDBENCH_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(UsageError, match=r"did you mean|expected numbers"):
+        kdbench.search("rkd", "motionsim", preset="smoke", out=tmp_path / "runs", **wrong)
+    assert not list((tmp_path / "cache").rglob("*.npy"))
+    assert not (tmp_path / "runs").exists()
