@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from kdbench.data import mat5
+from kdbench.forms import form_of
 from kdbench.wording import counted
 
 _NUMBERS = ("double", "single", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
@@ -19,6 +20,7 @@ _USER_BLOCKS = (0, 512, 1024, 2048)
 _MOST = 2**28
 """Elements of the largest array that is read."""
 _SHOWN = 10
+_HEAD = 512
 
 
 def read(content: bytes, variable: str, shape: Sequence[int | None]) -> np.ndarray:
@@ -70,10 +72,19 @@ def _problems(content: bytes) -> Iterator[None]:
         raise ValueError(str(error)) from error
     except Exception as error:
         held = f"it holds {counted(len(content), 'byte')}"
-        if content.startswith(b"# Created by Octave"):
-            held += " of Octave's text format: save it with -v7"
+        if (form := _form(content)) is not None:
+            raise ValueError(f"it cannot be read as a MATLAB file (it is {form}); {held}") from error
         reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'}"
         raise ValueError(f"it cannot be read as a MATLAB file ({reason}); {held}") from error
+
+
+def _form(content: bytes) -> str | None:
+    """What the file is instead, where that can be told."""
+    if content[126:128] in (b"IM", b"MI"):
+        is_head = b"HDF5" in content[:116] and not any(content[at : at + 8] == _HDF5 for at in _USER_BLOCKS)
+        return "the head of a file of version 7.3, without what belongs behind it" if is_head else None
+    printable = content[:_HEAD].isascii() and b"\0" not in content[:_HEAD]
+    return form_of(content[:_HEAD]) or ("a text" if printable else None)
 
 
 def _from_mat(content: bytes, variable: str, shape: Sequence[int | None]) -> Any:
@@ -95,6 +106,7 @@ def _from_mat(content: bytes, variable: str, shape: Sequence[int | None]) -> Any
         content = found[number].alone(most=16 * _MOST)
     array = scipy.io.loadmat(io.BytesIO(content), variable_names=[variable])[variable]
     if scipy.sparse.issparse(array):
+        array = array.tocsc()
         return _dense(array.data, array.indices, array.indptr, array.shape[0])
     if not isinstance(array, np.ndarray):
         raise _Unfit(f"'{variable}' cannot be read ({str(array)[:80]})")

@@ -10,17 +10,23 @@ import numpy as np
 
 from kdbench.wording import counted
 
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?|inf|infinity|nan)", re.ASCII | re.IGNORECASE)
-_DELIMITERS = (";", "\t", ",")
+_NUMBER = re.compile(r"[+-]?((\d+\.?\d*|\.\d+)([ed][+-]?\d+)?|inf|infinity|nan)", re.ASCII | re.IGNORECASE)
+_DELIMITERS = (";", "\t", "|", ",")
+_COMMENTS = ("#", "%", "//")
+_QUOTED = re.compile('"[^"]*"')
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f]")
+_FEW = 0.02
+"""Share of bytes beyond ASCII up to which a text that is not UTF-8 is taken for Latin-1: names, units and notes."""
 _BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 
 
 def read(content: bytes, columns: Sequence[int], *, width: int | None = None) -> np.ndarray:
     """Reads columns of numbers.
 
-    Rows end in any way, and values lie between semicolons, tabs, commas or blanks; whichever of them comes first in
-    this list and in the first row counts. Beside semicolons and tabs, numbers may have decimal commas. Empty lines, and
-    lines that begin with `#`, are passed over, and so is a first row of names.
+    Rows end in any way, and values lie between semicolons, tabs, bars, commas or blanks; whichever of them comes first
+    in this list and stands in the first row, outside quotes, counts. Beside all but commas, numbers may have decimal
+    commas; an exponent may be written as Fortran does, `1.0D3`. Empty lines, and lines that begin with `#`, `%` or
+    `//`, are passed over, and so is a first row of names with a row of units below it.
 
     Args:
         content: The whole file.
@@ -34,11 +40,13 @@ def read(content: bytes, columns: Sequence[int], *, width: int | None = None) ->
         ValueError: There are no rows, rows of unlike width, or something else than a number; the line is named.
     """
     rows = _rows(content)
-    delimiter = next((mark for mark in _DELIMITERS if mark in rows[0][1]), None) if rows else None
+    first = _QUOTED.sub("", rows[0][1]) if rows else ""
+    delimiter = next((mark for mark in _DELIMITERS if mark in first), None)
     table = [(line, _values(text, delimiter)) for line, text in rows]
-    if table and not any(_NUMBER.fullmatch(_plain(value, delimiter)) for value in _chosen(table[0][1], columns)):
-        named = [value for value in _chosen(table[0][1], columns) if value]
-        if named and len(table) > 1:
+    if len(table) > 1 and _is_of_names(_chosen(table[0][1], columns), delimiter):
+        names = len(table[0][1])
+        del table[0]
+        if len(table) > 1 and len(table[0][1]) == names and _is_of_names(table[0][1], delimiter):
             del table[0]
     if not table:
         raise ValueError("it is empty")
@@ -54,7 +62,7 @@ def read(content: bytes, columns: Sequence[int], *, width: int | None = None) ->
             if not _NUMBER.fullmatch(text):
                 what = f"is no number: '{values[column][:40]}'" if text else "is missing"
                 raise ValueError(f"line {line}: the value in column {column + 1} {what}")
-            numbers[row, place] = float(text)
+            numbers[row, place] = float(text.upper().replace("D", "E") if text[-1].isdigit() else text)
     with np.errstate(over="ignore"):
         return numbers.astype(np.float32)
 
@@ -65,11 +73,19 @@ def _rows(content: bytes) -> list[tuple[int, str]]:
     try:
         text = content.decode(coding)
     except UnicodeError as error:
-        raise ValueError("it is no text in UTF-8") from error
+        text = content.decode("latin-1")
+        if coding != "utf-8" or _CONTROL.search(text) or sum(byte > 127 for byte in content) > _FEW * len(content):
+            raise ValueError("it is no text in UTF-8") from error
     if "\0" in text:
         raise ValueError("it is no text: it holds zero bytes")
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    return [(n, line.strip(" ")) for n, line in enumerate(lines, start=1) if line.strip() and line.strip()[0] != "#"]
+    held = ((number, line.strip(" ")) for number, line in enumerate(lines, start=1))
+    return [(number, line) for number, line in held if line.strip() and not line.lstrip().startswith(_COMMENTS)]
+
+
+def _is_of_names(values: Sequence[str], delimiter: str | None) -> bool:
+    """Whether a row holds something, and no number."""
+    return any(values) and not any(_NUMBER.fullmatch(_plain(value, delimiter)) for value in values)
 
 
 def _values(line: str, delimiter: str | None) -> list[str]:
@@ -87,4 +103,5 @@ def _chosen(values: Sequence[str], columns: Sequence[int]) -> list[str]:
 
 def _plain(value: str, delimiter: str | None) -> str:
     """A number with a decimal point."""
-    return value.replace(",", ".") if delimiter in (";", "\t") and value.count(",") == 1 and "." not in value else value
+    is_decimal = delimiter in (";", "\t", "|") and value.count(",") == 1 and "." not in value
+    return value.replace(",", ".") if is_decimal else value

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from kdbench.errors import UsageError, shortened
+from kdbench.forms import form_of
 
 _TORCH = {".pt", ".pth", ".bin", ".ckpt", ".tar", ".pkl", ".pickle"}
 _NESTS = (
@@ -65,16 +66,10 @@ def read(path: Path) -> dict[str, Tensor]:
 
 
 def _form(path: Path, head: bytes) -> str:
-    if head.startswith(b"version https://git-lfs"):
-        return "a pointer of Git LFS instead of the file: fetch it with git lfs pull"
-    if head.startswith(b"\x89HDF"):
-        return "an HDF5 file"
+    if (form := form_of(head)) is not None:
+        return form
     if head.lstrip()[:1] in {b"{", b"["} or path.suffix == ".json":
         return "a JSON file; weights that are split into several files are not read"
-    if head.lstrip()[:1] == b"<":
-        return "a web page"
-    if not head:
-        return "empty"
     return f"in no form that is read ({path.suffix or 'no ending'})"
 
 

@@ -27,11 +27,24 @@ SHAPE = (None, 6)
         saved_73(VALUES),
         saved_73(VALUES, block=False),
         saved(d_iner=scipy.sparse.csc_matrix(VALUES)),
+        saved("4", d_iner=scipy.sparse.csc_matrix(VALUES)),
         saved(d_iner=VALUES + 0j),
         saved(other="text", d_iner=VALUES, cells=np.array([[1, "a"]], object)),
         saved(d_iner=np.asfortranarray(VALUES)),
     ],
-    ids=["7", "6", "4", "big-endian", "7.3", "hdf5", "sparse", "no imaginary part", "one of several", "fortran"],
+    ids=[
+        "7",
+        "6",
+        "4",
+        "big-endian",
+        "7.3",
+        "hdf5",
+        "sparse",
+        "sparse 4",
+        "no imaginary part",
+        "one of several",
+        "fortran",
+    ],
 )
 def test_every_version_gives_the_same_values(content: bytes):
     found = mat_file.read(content, "d_iner", SHAPE)
@@ -112,9 +125,18 @@ COMPLEX_73["imag"] = 1
         (saved(compressed=False, d_iner=VALUES)[:-100], "cannot be read as a MATLAB file"),
         (saved("4", d_iner=VALUES)[:-100], "cannot be read as a MATLAB file"),
         (b"", "cannot be read as a MATLAB file .* it holds 0 bytes"),
-        (b"<html>404 Not Found</html>" * 20, "cannot be read as a MATLAB file"),
+        (b"<html>404 Not Found</html>" * 20, r"cannot be read as a MATLAB file \(it is a web page\)"),
         (b"# Created by Octave 9.1\n# name: d_iner\n", "Octave's text format: save it with -v7"),
-        (b"PK\x03\x04" + bytes(300), "cannot be read as a MATLAB file"),
+        (b"PK\x03\x04" + bytes(300), "it is a zip archive: unpack it"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a pointer of Git LFS instead of the file"),
+        (b"Octave-1-L" + bytes(300), "Octave's binary format: save it with -v7"),
+        (b"\x1f\x8b" + bytes(300), "a gzip archive: unpack it"),
+        (b"\x93NUMPY\x01" + bytes(300), "an array of numpy"),
+        (b"t,x,y\n1,2,3\n" * 40, "it is a text"),
+        (
+            b"MATLAB 7.3 MAT-file, HDF5 schema 1.00".ljust(124) + b"\0\x02IM" + bytes(400),
+            "the head of a file of version 7.3",
+        ),
     ],
 )
 def test_what_cannot_be_used_is_named(content: bytes, message: str):

@@ -40,6 +40,12 @@ def text(end: str = "\n", between: str = ",", rows: list[str] = ROWS) -> str:
         text(",\n").encode(),
         text().replace("20181014_15:58:00", "2018-10-14 15:58:00").encode(),
         text().replace("20181014_15:58:00", "10/14/2018 3:58:00 PM").encode(),
+        text(between="|").encode(),
+        ("% made by hand\n// twice\n" + text()).encode(),
+        ("time,x,y,z\ns,g,g,g\n" + text()).encode(),
+        ("Zeit;Höhe;y;z\n;m/s²;;\n" + text(between=";").replace(".", ",")).encode("latin-1"),
+        text().replace("3e-3", "3D-3").replace("1000.", "1.0d+03").encode(),
+        text().replace("20181014_15", '"2018;10;14 15"').encode(),
     ],
 )
 def test_the_same_values_however_they_are_written(content: bytes):
