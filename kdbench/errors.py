@@ -81,7 +81,9 @@ def near_misses(name: str, known: Iterable[str], *, brief: bool = False) -> str:
         brief: Whether a long list becomes its length.
     """
     options = sorted(set(known))
-    near = difflib.get_close_matches(name, options, n=3, cutoff=0.6) if len(name) <= _LONGEST_NAME else []
+    near = [each for each in options if each.lower() == name.lower()]
+    if not near and len(name) <= _LONGEST_NAME:
+        near = difflib.get_close_matches(name, options, n=3, cutoff=0.6)
     message = f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
     if brief and len(options) > _READABLE:
         message += f" ({len(options)} are known)"

@@ -49,7 +49,7 @@ from kdbench.terminal import console
 from kdbench.track import words_of
 
 
-@dataclass(frozen=True)
+@dataclass(repr=False, frozen=True)
 class RunResult:
     """A finished run.
 
@@ -62,6 +62,12 @@ class RunResult:
     folder: Path
     result: dict[str, Any]
     reused: bool
+
+    def __repr__(self) -> str:
+        """What it is a run of and what came out, in two lines."""
+        of = ", ".join(str(self.result[key]) for key in ("dataset", "protocol", "preset"))
+        found = f"accuracy {100 * self.metrics['accuracy']:.2f} %, macro F1 {100 * self.metrics['macro_f1']:.2f} %"
+        return f"{self.result['method']} on {of}, seed {self.result['seed']}: {found}\n  {self.folder}"
 
     @property
     def metrics(self) -> dict[str, Any]:

@@ -124,6 +124,8 @@ def test_every_epoch_logs_every_term_and_the_norm_of_its_gradient(sgm_ft: RunRes
 def test_a_finished_run_is_returned_and_fresh_trains_again(sgm_ft: RunResult, runs: Path) -> None:
     again = tiny("sgm_ft", runs)
     assert again.reused
+    assert repr(again).startswith("sgm_ft on motionsim, cross_subject, smoke, seed 0: accuracy ")
+    assert len(repr(again)) < 400
     assert again.result == sgm_ft.result
     fresh = tiny("sgm_ft", runs, fresh=True)
     assert not fresh.reused
