@@ -178,7 +178,17 @@ class Trials(_Strict):
             numbered = f"{{{column}:" in self.id and "d}" in self.id.partition(f"{{{column}:")[2][:4]
             if numbered and any(isinstance(value, str) for value in self.columns[column]):
                 raise ValueError(f"id writes {column} as a number, and columns.{column} holds text")
+        self._ids_name_files()
         return self
+
+    def _ids_name_files(self) -> None:
+        """Ids become names of files; each value is tried once, with the first ones of the other columns."""
+        first = {column: values[0] for column, values in self.columns.items()}
+        for column, values in self.columns.items():
+            for value in values:
+                name = self.id.format(**first | {column: value})
+                if why := names.fault_of(name):
+                    raise ValueError(f"id gives the trial '{shortened(name)}', which {why}")
 
 
 class Validation(_Strict):
