@@ -266,7 +266,7 @@ def _pooled(table: GroupTable) -> list[str]:
         return []
     subjects = counted(len(table.comparison.subjects), "subject")
     return [
-        f"pooled: {counted(table.comparison.trials, 'trial')} of {subjects}; each of the {len(folds)} folds is tested "
+        f"pooled: {counted(table.comparison.trials, 'trial')} of {subjects}; each of the {counted(len(folds), 'fold')} is tested "
         "by networks of its own, and a seed is one training in each"
     ]
 
