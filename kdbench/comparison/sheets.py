@@ -266,8 +266,8 @@ def _pooled(table: GroupTable) -> list[str]:
         return []
     subjects = counted(len(table.comparison.subjects), "subject")
     return [
-        f"pooled: {counted(table.comparison.trials, 'trial')} of {subjects}; each of the {counted(len(folds), 'fold')} is tested "
-        "by networks of its own, and a seed is one training in each"
+        f"pooled: {counted(table.comparison.trials, 'trial')} of {subjects}; each of the "
+        f"{counted(len(folds), 'fold')} is tested by networks of its own, and a seed is one training in each"
     ]
 
 

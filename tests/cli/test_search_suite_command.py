@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -82,10 +83,11 @@ def test_a_suite_is_searched_stopped_and_gone_on_with(
         raise RunFailed("the disk is full")
 
     monkeypatch.setattr(suites, "carry_out", failing)
+    monkeypatch.setattr(sys, "argv", ["kdbench", *given])
     third = kdbench(*given)
     assert third.code == 1
     assert "failed: longer: the disk is full" in third.out
-    assert "go on: kdbench " in third.out
+    assert f"go on: kdbench search --suite {path} " in third.out
 
 
 def test_shipped_tuned_recipes_go_by_their_path(

