@@ -130,7 +130,6 @@ def check_parts(setting: Setting) -> None:
     """
     recipe = setting.cell.recipe
     specs = [spec for spec in (recipe.teacher, recipe.student) if spec is not None]
-    labelled = () if recipe.track.is_transfer_alone else None
     loader = setting.loader(setting.split.train[:REHEARSED_TRIALS], *specs)
     teacher = setting.build("teacher", recipe.teacher) if recipe.teacher else None
     if recipe.teacher is not None and teacher is not None:
@@ -140,7 +139,8 @@ def check_parts(setting: Setting) -> None:
         student = setting.build("student", recipe.student)
         if recipe.student.weights is not None:
             return
-        loader = setting.loader(setting.split.train[:REHEARSED_TRIALS], *specs, labelled=labelled)
+        if recipe.track.is_transfer_alone:
+            loader = setting.loader(setting.split.train[:REHEARSED_TRIALS], *specs, labelled=())
         objective = setting.objective("student", recipe.student, student, teacher)
         rehearse(objective, student, teacher, loader, setting.accelerator)
 

@@ -12,9 +12,10 @@ from __future__ import annotations
 import functools
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,34 @@ def kill(arguments: Sequence[str], *, at: int, below: Path, log: Path, seconds: 
             file.write(f"{arguments[0]}\n")
     assert code in (0, -signal.SIGKILL), f"exit code {code}: {log.read_text(errors='replace')[-2000:]}"
     return code == -signal.SIGKILL
+
+
+def lost_by_kills(
+    command: Callable[[Path], Sequence[str]], outcome: Callable[[Path], object], folder: Path, *, few: int
+) -> list[str]:
+    """Kills a command at some of its file operations, repeats it, and lists where it does not end as if nothing was.
+
+    Args:
+        command: Its arguments, for a folder of runs.
+        outcome: What a folder of runs has come to.
+        folder: Where all of it happens.
+        few: At how many operations, unless $KDBENCH_EVERY_KILL is set.
+    """
+    whole, log = folder / "whole", folder / "log"
+    operations = survey(command(whole), below=whole, log=log)
+    assert len(operations) > few
+    expected = outcome(whole)
+    lost = []
+    for at in sampled(len(operations), few):
+        out = folder / "killed"
+        kill(command(out), at=at, below=out, log=log)
+        survey(command(out), below=out, log=log)
+        if outcome(out) != expected:
+            lost.append(f"{at}: {operations[at]}: {outcome(out)}")
+        if left := [path for path in out.rglob("*") if ".tmp" in path.name]:
+            lost.append(f"{at}: {operations[at]}: left {left}")
+        shutil.rmtree(out)
+    return lost
 
 
 def sampled(count: int, most: int) -> Sequence[int]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from kdbench.data.card import Card, load_card
+from kdbench.data.card import SUBJECT, Card, load_card
 from kdbench.data.protocol import split
 from kdbench.data.reader import Reader
 from kdbench.data.tracks import Supervision, supervise
@@ -20,7 +20,6 @@ from kdbench.track import Track
 if TYPE_CHECKING:
     import pandas as pd
 
-SUBJECT = "subject"
 _LARGEST_OPTION = 10**5
 _MOST_TRIALS = 10**6
 

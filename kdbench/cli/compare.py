@@ -98,7 +98,6 @@ def compare(
     else:
         typer.echo(render(found, form), nl=False)
     if save is not None:
-        typer.echo(f"writing figures to {save}", err=True)
         typer.echo(f"writing figures to {save} ...", err=True)
         written = found.save(save)
         typer.echo(f"{counted(len(written), 'file')} in {save}", err=True)

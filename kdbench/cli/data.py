@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from kdbench.data.dataset import Dataset
 
 SUMMARY = "List, download, prepare, verify, preview, pack or clean data sets."
-"""Columns of a table that goes into a file or a pipe."""
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=SUMMARY)
 

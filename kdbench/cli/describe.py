@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from kdbench.data.card import Card
 
 SUITE = "suite"
-SUBJECT = "subject"
 _DATASET = "utd_mhad"
 _GIVEN = {"batch", "context", "dataset", "statistics"}
 _Line = tuple[str, str]
@@ -179,6 +178,8 @@ def _dataset(name: str) -> Iterator[_Line]:
 
 def _tracks(card: Card) -> Iterator[_Line]:
     """The options that choose a track, each with what it means on a data set."""
+    from kdbench.data.card import SUBJECT
+
     yield "--labels all (default)", "The student sees the label of every training trial, and the teacher does too."
     if card.trials is not None and SUBJECT not in card.trials.columns:
         yield "--labels K", f"Not here: the trials do not say who performs them (a column '{SUBJECT}' would)."

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from kdbench.cli import completion
-from kdbench.cli.console import say_loading
+from kdbench.cli.console import say, say_loading
 from kdbench.errors import UsageError
 from kdbench.explanation import PARTS
 
@@ -67,7 +67,7 @@ def explain(
     seconds = sum(found.record["parts"][name]["seconds"] for name in found.made)
     said = [f"made {', '.join(found.made)} in {duration(seconds)}"] if found.made else []
     said += [f"kept {', '.join(found.kept)} (--fresh makes them again)"] if found.kept else []
-    console.print("; ".join(said), markup=False, highlight=False, soft_wrap=True)
+    say(console, "; ".join(said))
     for name, why in found.missing.items():
-        console.print(f"{name}: {why}", style="yellow", markup=False, highlight=False, soft_wrap=True)
-    console.print(f"page: {found.page}", markup=False, highlight=False, soft_wrap=True)
+        say(console, f"{name}: {why}", "yellow")
+    say(console, f"page: {found.page}")

@@ -42,20 +42,13 @@ def run(
 
     What is given beside a suite stands in place of what the suite says.
     """
-    from kdbench.grid.suite import Suite, SuiteMethod, load_suite
+    from kdbench.grid.suite import asked_for
     from kdbench.names import check_names
 
     limit = seconds_of(timeout) if timeout else None
-    if suite:
-        wanted = load_suite(suite)
-    else:
-        for option, given in (("--method", methods), ("--dataset", datasets)):
-            if not given:
-                raise UsageError(f"{option} is missing", hint="Or name a suite: kdbench run --suite smoke")
-        wanted = Suite(methods=tuple(SuiteMethod(name=name) for name in methods), datasets=tuple(datasets))
-    wanted = wanted.with_methods(list(dict.fromkeys(methods))) if methods else wanted
-    changes = {"datasets": tuple(datasets), "protocols": tuple(protocols), "seeds": seeds, "preset": preset}
-    wanted = wanted.model_copy(update={key: value for key, value in (changes | {"video": video}).items() if value})
+    wanted = asked_for(
+        "run", suite or None, methods, datasets, protocols=tuple(protocols), seeds=seeds, preset=preset, video=video
+    )
     names = [each.name for each in wanted.methods]
     check_names(names, wanted.datasets, wanted.protocols, preset=preset, device=device, overrides=overrides)
     console = console_for()

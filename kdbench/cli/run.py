@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kdbench.cli import completion, tracks
-from kdbench.cli.console import say_loading
+from kdbench.cli.console import say, say_loading
 from kdbench.errors import UsageError
 from kdbench.wording import counted
 
@@ -103,8 +103,6 @@ def run(
         raise UsageError("--seed and --seeds exclude each other", hint="--seeds 3 runs the seeds 0, 1 and 2.")
     overrides = [*(overrides or ()), *tracks.settings(labels, teacher_labels, pairs)]
     methods, datasets, protocols = method or [], dataset or [], protocol or []
-    from kdbench.names import check_names
-
     several = max(*map(len, (methods, datasets, protocols)), seeds or 1) > 1
     if several or suite or jobs or timeout or dry_run:
         from kdbench.cli import grid
@@ -138,7 +136,9 @@ def run(
                 f"{option} is missing",
                 hint="For example: kdbench run --method sgm_ft --dataset motionsim --preset smoke",
             )
-    check_names(methods, datasets, protocols, preset=preset, device=device, overrides=overrides or ())
+    from kdbench.names import check_names
+
+    check_names(methods, datasets, protocols, preset=preset, device=device, overrides=overrides)
     from kdbench.terminal import SafeConsole as Console
 
     console = Console()
@@ -178,9 +178,9 @@ def show(result: RunResult, console: Console) -> None:
     from kdbench.track import words_of
 
     record, metrics = result.result, result.metrics
-    title = ", ".join(str(record[key]) for key in ("method", "dataset", "protocol", "preset"))
-    title += "".join(f", {track}" for track in [words_of(record["conditions"])] if track)
-    title += f", seed {record['seed']}" + " (oracle)" * is_oracle(record["recipe"])
+    of = [str(record[key]) for key in ("method", "dataset", "protocol", "preset")]
+    title = ", ".join(filter(None, [*of, words_of(record["conditions"]), f"seed {record['seed']}"]))
+    title += " (oracle)" * is_oracle(record["recipe"])
     if record.get("name"):
         title = f"{record['name']}: {title}"
     base = shipped(record["method"], record["preset"])
@@ -231,8 +231,8 @@ def show(result: RunResult, console: Console) -> None:
     if record["preset"] == "smoke":
         print_prose(console, "preset smoke shows that everything works; its numbers mean nothing", "dim")
     picture = "learning_curves.png" if (result.folder / "learning_curves.png").is_file() else "confusion_matrix.png"
-    console.print(f"pictures: {result.folder / picture}", highlight=False, soft_wrap=True)
-    console.print(f"folder:   {result.folder}", highlight=False, soft_wrap=True)
+    say(console, f"pictures: {result.folder / picture}")
+    say(console, f"folder:   {result.folder}")
 
 
 def _operations(flops: int) -> str:

@@ -124,19 +124,12 @@ def search(
     resumes a stopped search, and several at once share its study.
     """
     from kdbench.cli import search_suite
-    from kdbench.grid.suite import Suite, SuiteMethod, load_suite
+    from kdbench.grid.suite import asked_for
     from kdbench.names import check_names
 
     methods = list(dict.fromkeys(method or []))
-    if suite is None:
-        for option, given in (("--method", methods), ("--dataset", dataset)):
-            if not given:
-                raise UsageError(f"{option} is missing", hint="Or name a suite: kdbench search --suite smoke")
-    held = load_suite(suite) if suite is not None else None
-    wanted = held or Suite(methods=tuple(SuiteMethod(name=name) for name in methods), datasets=(str(dataset),))
-    wanted = wanted.with_methods(methods) if methods else wanted
-    changes = {"datasets": (dataset,) * bool(dataset), "protocols": (protocol,) * bool(protocol), "preset": preset}
-    wanted = wanted.model_copy(update={key: value for key, value in (changes | {"video": video}).items() if value})
+    datasets, protocols = [dataset] if dataset else [], (protocol,) if protocol else ()
+    wanted = asked_for("search", suite, methods, datasets, protocols=protocols, preset=preset, video=video)
     names = [each.name for each in wanted.methods]
     overrides = [*(overrides or ()), *tracks.settings(labels, teacher_labels, pairs)]
     check_names(names, wanted.datasets, wanted.protocols, preset=preset, device=device, overrides=overrides)
@@ -204,8 +197,8 @@ def show(result: SearchResult, console: Console) -> None:
     told, metric = result.report, result.report["metric"].replace("_", " ")
     finished = [trial for trial in told["trials"] if trial["state"] == "finished"]
     best = sorted(finished, key=lambda trial: rank(trial["value"], trial["settings"], own=trial["own"]))[:SHOWN]
-    title = ", ".join(str(told[key]) for key in ("method", "dataset", "protocol", "preset"))
-    title += "".join(f", {track}" for track in [words_of(told)] if track)
+    of = [str(told[key]) for key in ("method", "dataset", "protocol", "preset")]
+    title = ", ".join(filter(None, [*of, words_of(told)]))
     say(console, f"{title}: the best of {counted(told['budget']['trials'], 'trial')}")
     table = Table()
     table.add_column("trial", justify="right")

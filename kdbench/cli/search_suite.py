@@ -189,9 +189,11 @@ _PLACE = ("dataset", "protocol", "preset")
 def _whose(entry: Entry) -> str:
     """Whom the validation trials are of, where the index says it."""
     index, trials = entry.search.setting.cell.dataset.index, entry.search.setting.split.validation
-    if "subject" not in index.columns:
+    from kdbench.data.card import SUBJECT
+
+    if SUBJECT not in index.columns:
         return ""
-    subjects = sorted(set(index.set_index("trial").loc[list(trials), "subject"]))
+    subjects = sorted(set(index.set_index("trial").loc[list(trials), SUBJECT]))
     return f" of {'subject' if len(subjects) == 1 else 'subjects'} {', '.join(map(str, subjects))}"
 
 

@@ -81,8 +81,9 @@ def compare(
     if about is not None:
         warnings.warn("compare(about=…) is called population=… now", DeprecationWarning, stacklevel=2)
         population = about
-    population = str(scope_named(population))
-    way_named(Scope(population), way)
+    scope = scope_named(population)
+    way_named(scope, way)
+    population = str(scope)
     for kind, name, known in (("metric to compare pairs by", metric, PAIRED_BY), ("family of pairs", pairs, FAMILIES)):
         if name not in known:
             raise unknown(kind, name, known)

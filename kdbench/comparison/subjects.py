@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kdbench.data.card import SUBJECT
 from kdbench.errors import KdbenchError
 
 if TYPE_CHECKING:
     from kdbench.data.card import Card
 
-COLUMN = "subject"
 _PLAIN = re.compile(r"(?:^|_)s(?P<subject>\d+)(?:_|$)")
 """How ids of readers that find their trials themselves name the subject: `s17_scene2_…`."""
 
@@ -31,7 +31,7 @@ def subjects_of(pattern: re.Pattern[str] | None, trials: Sequence[str]) -> np.nd
     found = [pattern.search(trial) for trial in trials]
     if not all(found):
         return None
-    return np.array([match[COLUMN] for match in found if match])
+    return np.array([match[SUBJECT] for match in found if match])
 
 
 def known_card(dataset: str) -> Card | None:
@@ -48,7 +48,7 @@ def subject_pattern(card: Card | None) -> re.Pattern[str] | None:
     """How a data set's trial ids name the subject, by its card's template; None where they do not."""
     if card is None or card.trials is None:
         return _PLAIN
-    if COLUMN not in card.trials.columns:
+    if SUBJECT not in card.trials.columns:
         return None
     parts = []
     for text, name, _, _ in string.Formatter().parse(card.trials.id):
@@ -65,6 +65,6 @@ def subjects_train(card: Card | None, protocol: str) -> bool:
     if card is None:
         return False
     try:
-        return COLUMN not in rule_of(card, protocol).disjoint
+        return SUBJECT not in rule_of(card, protocol).disjoint
     except KdbenchError:
         return False

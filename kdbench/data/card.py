@@ -35,6 +35,8 @@ from kdbench.wording import counted
 Value = int | str
 
 
+SUBJECT = "subject"
+"""The column of a card's trials that says who performs them."""
 MOST_TRIALS = 200_000
 
 

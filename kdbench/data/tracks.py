@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
-from kdbench.data.card import Card
+from kdbench.data.card import SUBJECT, Card
 from kdbench.errors import UsageError
 from kdbench.seeds import seed_for
 from kdbench.track import Track
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-_SUBJECT = "subject"
 Scarce = Literal["labelled", "paired"]
 
 
@@ -109,13 +108,13 @@ def _labelled(
     card: Card, table: pd.DataFrame, classes: dict[int, list[str]], protocol: str, wanted: int, seed: int
 ) -> set[str]:
     """So many trials of each class, by whole subject first."""
-    if _SUBJECT not in table.columns:
+    if SUBJECT not in table.columns:
         raise UsageError(
             f"track.labels = {wanted}: labels are given by whole subject, and '{card.name}' does not say who performs "
             "a trial",
-            hint=f"Name a column '{_SUBJECT}' in {card.folder / 'card.yaml'}; or take all labels: --labels all",
+            hint=f"Name a column '{SUBJECT}' in {card.folder / 'card.yaml'}; or take all labels: --labels all",
         )
-    subjects = sorted(set(table[_SUBJECT]))
+    subjects = sorted(set(table[SUBJECT]))
     label, trials = min(classes.items(), key=lambda each: len(each[1]))
     where = f"of {counted(len(subjects), 'subject')} under protocol '{protocol}' of '{card.name}'"
     if len(trials) < wanted:
@@ -126,7 +125,7 @@ def _labelled(
         )
     draw = random.Random(seed_for("labels", card.name, protocol, seed))
     draw.shuffle(subjects)
-    place = {trial: subjects.index(subject) for trial, subject in table[_SUBJECT].items()}
+    place = {trial: subjects.index(subject) for trial, subject in table[SUBJECT].items()}
     found: set[str] = set()
     for trials in classes.values():
         draw.shuffle(trials)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -85,6 +85,33 @@ class Suite(BaseModel):
         """The suite with these methods alone; those that it has keep their changes."""
         held = {method.name: method for method in self.methods}
         return self.model_copy(update={"methods": tuple(held.get(name, SuiteMethod(name=name)) for name in names)})
+
+
+def asked_for(
+    command: str, suite: str | None, methods: Sequence[str], datasets: Sequence[str], **changes: Any
+) -> Suite:
+    """What a command is to go through: a suite as its options change it, or what they name themselves.
+
+    Args:
+        command: Its name, for the hint.
+        suite: Name of a suite or path of a YAML file; None where there is none.
+        methods: Names of methods; beside a suite, they stand in place of its own.
+        datasets: Names of data sets, likewise.
+        changes: Other fields of `Suite`; what is None or empty changes nothing.
+
+    Raises:
+        UsageError: No such suite; or there is none, and methods or data sets are missing.
+    """
+    if suite is not None:
+        wanted = load_suite(suite)
+    else:
+        for option, given in (("--method", methods), ("--dataset", datasets)):
+            if not given:
+                raise UsageError(f"{option} is missing", hint=f"Or name a suite: kdbench {command} --suite smoke")
+        wanted = Suite(methods=tuple(SuiteMethod(name=name) for name in methods), datasets=tuple(datasets))
+    wanted = wanted.with_methods(list(dict.fromkeys(methods))) if methods else wanted
+    changes |= {"datasets": tuple(datasets)}
+    return wanted.model_copy(update={key: value for key, value in changes.items() if value})
 
 
 def shipped() -> list[str]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-from killing import kill, sampled, survey
+from killing import lost_by_kills
 
 from kdbench.results.overview import overview
 
@@ -32,19 +31,4 @@ def table(root: Path) -> list[tuple[Any, ...]]:
 
 @pytest.mark.slow
 def test_what_is_killed_at_a_file_operation_ends_as_if_nothing_had_been(tmp_path: Path) -> None:
-    whole, log = tmp_path / "whole", tmp_path / "log"
-    operations = survey(grid(whole), below=tmp_path / "whole", log=log)
-    assert len(operations) > FEW
-    expected = table(whole)
-    lost = []
-    for at in sampled(len(operations), FEW):
-        out = tmp_path / "killed"
-        kill(grid(out), at=at, below=out, log=log)
-        survey(grid(out), below=out, log=log)
-        if table(out) != expected:
-            lost.append(f"{at}: {operations[at]}: {table(out)}")
-        left = [path for path in out.rglob("*") if ".tmp" in path.name]
-        if left:
-            lost.append(f"{at}: {operations[at]}: left {left}")
-        shutil.rmtree(out)
-    assert lost == []
+    assert lost_by_kills(grid, table, tmp_path, few=FEW) == []

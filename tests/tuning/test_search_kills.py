@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-from killing import kill, sampled, survey
+from killing import lost_by_kills
 
 SEARCH = """
 from pathlib import Path
@@ -55,18 +54,4 @@ def ended(out: Path) -> dict[str, Any]:
 
 @pytest.mark.slow
 def test_what_is_killed_at_a_file_operation_ends_as_if_nothing_had_been(tmp_path: Path) -> None:
-    whole, log = tmp_path / "whole", tmp_path / "log"
-    operations = survey(search(whole), below=whole, log=log)
-    assert len(operations) > FEW
-    expected = ended(whole)
-    lost = []
-    for at in sampled(len(operations), FEW):
-        out = tmp_path / "killed"
-        kill(search(out), at=at, below=out, log=log)
-        survey(search(out), below=out, log=log)
-        if ended(out) != expected:
-            lost.append(f"{at}: {operations[at]}: {ended(out)}")
-        if left := [path for path in out.rglob("*") if ".tmp" in path.name]:
-            lost.append(f"{at}: {operations[at]}: left {left}")
-        shutil.rmtree(out)
-    assert lost == []
+    assert lost_by_kills(search, ended, tmp_path, few=FEW) == []
