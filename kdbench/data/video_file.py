@@ -37,7 +37,7 @@ _OPENING = {
 _DECODING = {"err_detect": "crccheck+explode", "max_pixels": str(_MAX_PIXELS)}
 _EVIDENCE = re.compile(
     r"(CRC|checksum|packet) mismatch|error while decoding|ignoring overflow|concealing|no checks"
-    r"|is invalid \(|invalid as first byte of an EBML",
+    r"|is invalid \(|invalid as first byte of an EBML|no checksum|LZW decode failed",
     re.IGNORECASE,
 )
 """What FFmpeg logs of damage that it passes over without an error."""
@@ -227,6 +227,9 @@ class _Film:
         streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
         packets: dict[int, list[Any]] = {stream.index: [] for stream in streams}
         self._torn: str | None = None
+        # What decoders say of a file's first frames while it is opened, they say again.
+        format_name = container.format.name
+        opening = [text.strip() for _, part, text in log if part == format_name and _EVIDENCE.search(text)]
         self._log, self._read = log, len(log)
         try:
             for packet in container.demux():
@@ -237,7 +240,7 @@ class _Film:
             self._torn = error.strerror
         except IndexError:  # PyAV, behind the last packet, where streams began in mid-file
             pass
-        self._torn = self._torn or self._evidence()
+        self._torn = self._torn or next(iter(opening), None) or self._evidence()
         if not any(packets.values()):
             raise ValueError("it has no frames" if streams else "the file has no video stream")
 

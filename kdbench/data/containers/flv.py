@@ -1,0 +1,37 @@
+"""FLV: tags of stated sizes, each followed by its own size."""
+
+from __future__ import annotations
+
+from kdbench.data.containers import damaged
+
+_HEAD = 11
+_AUDIO, _VIDEO, _SCRIPT = 8, 9, 18
+
+
+def begins(content: bytes) -> bool:
+    """Whether a file starts as FLV does."""
+    return content[:3] == b"FLV"
+
+
+def walk(content: bytes) -> int | None:
+    """See `containers`."""
+    at = int.from_bytes(content[5:9]) + 4
+    all_before = 0
+    while at + _HEAD <= len(content):
+        if content[at] & 0x1F not in (_AUDIO, _VIDEO, _SCRIPT) or content[at] & 0xC0 or any(content[at + 8 : at + 11]):
+            # Some recorders leave room behind the last tag.
+            if not content[at:].strip(b"\0"):
+                return None
+            raise damaged(at, "no tag begins there")
+        size = int.from_bytes(content[at + 1 : at + 4])
+        end = at + _HEAD + size
+        if end > len(content):
+            return end
+        all_before += size
+        # Writers do not agree on what the size includes; FFmpeg takes these.
+        stated = int.from_bytes(content[end : end + 4])
+        if end + 4 <= len(content) and stated not in (size + _HEAD, size + _HEAD - 1, size, all_before):
+            raise damaged(end, f"a tag of {size + _HEAD:,} bytes states that it has {stated:,}")
+        at = end + 4
+    # The size behind the last tag is not needed.
+    return at + _HEAD if at < len(content) and content[at:].strip(b"\0") else None
