@@ -114,13 +114,16 @@ def _logged() -> Iterator[list[Any]]:
     """What FFmpeg logs in this thread inside the block: level, part and message of each error."""
     import av
 
-    held = av.logging.get_level()
+    held = av.logging.get_level(), av.logging.get_skip_repeated()
     av.logging.set_level(av.logging.ERROR)
+    # A message that another file caused already would be passed over.
+    av.logging.set_skip_repeated(False)
     try:
         with av.logging.Capture(local=True) as log:
             yield log
     finally:
-        av.logging.set_level(held)
+        av.logging.set_level(held[0])
+        av.logging.set_skip_repeated(held[1])
 
 
 @contextlib.contextmanager
