@@ -134,7 +134,7 @@ def _frames(content: bytes) -> tuple[int, np.ndarray]:
     from kdbench.data import video_file
     from kdbench.data.timeline import centre_frames
 
-    frames, count = video_file.decode(content, lambda parts: centre_frames(parts, 60))
+    frames, count, *_ = video_file.decode(content, lambda parts: centre_frames(parts, 60))
     return count, frames
 
 

@@ -366,8 +366,10 @@ def _lengths(case: DatasetCase) -> dict[tuple[str, str], list[tuple[str, float, 
             for other in others:
                 pairs = found.setdefault((f"the {first}", f"the {other}"), [])
                 pairs.append((trial, seconds[first], seconds[other]))
-            if recording.recorded is not None:
+            lasts = recording.seconds
+            if lasts is None and recording.recorded is not None:
                 lasts = recording.recorded / case.card.views[view].rate_hz
+            if lasts is not None:
                 found.setdefault((f"the {first}", f"the {view} video"), []).append((trial, seconds[first], lasts))
     return found
 

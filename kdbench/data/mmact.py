@@ -91,10 +91,10 @@ class MMAct(Reader):
             return Recording(series, hashes=hashes)
         content, hashes[last] = self.bytes_of(last, trial.id)
         try:
-            clip, recorded = video_file.decode(content, lambda count: centre_frames(count, frames), side=SIDE)
+            clip, recorded, seconds = video_file.decode(content, lambda count: centre_frames(count, frames), side=SIDE)
         except ValueError as error:
             raise DataError(f"trial {trial.id}: {last}: {error}; expected a whole video") from error
-        return Recording(series, clip, hashes, recorded)
+        return Recording(series, clip, hashes, recorded, seconds)
 
     @functools.cached_property
     def _clips(self) -> dict[tuple[int, Performance], str]:

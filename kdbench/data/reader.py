@@ -48,12 +48,14 @@ class Recording:
             where no view was asked for.
         hashes: sha256 of each file that was read, by its path below the data set's folder.
         recorded: Number of frames that the whole clip has, of which `clip` holds some; None where that is not known.
+        seconds: How long the whole clip lasts by its own times; None where it has none.
     """
 
     series: Mapping[str, np.ndarray]
     clip: np.ndarray | None = None
     hashes: Mapping[str, str] = field(default_factory=dict)
     recorded: int | None = None
+    seconds: float | None = None
 
 
 class Reader(ABC):

@@ -35,10 +35,12 @@ class Showing:
     Attributes:
         parts: Number of equal parts.
         starts: The part `(frames,)` with which each frame appears; int64, not decreasing, from 0.
+        ticks: How long the clip lasts, in ticks of its clock; None where frames have no times.
     """
 
     parts: int
     starts: np.ndarray
+    ticks: int | None = None
 
     def frames(self, parts: np.ndarray) -> np.ndarray:
         """Indices of the frames that are shown at the start of the given parts."""
@@ -66,7 +68,8 @@ def showing(
     if not times:
         raise ValueError("it has no frames")
     known = [(number, time) for number, time in enumerate(times) if time is not None]
-    if len({time for _, time in known}) > 1:
+    timed = len({time for _, time in known}) > 1
+    if timed:
         filled = _filled(known, durations, len(times))
         steps = [after - before for before, after in itertools.pairwise(filled)]
         usual = round(statistics.median([s for s in steps if s > 0] or [1]))
@@ -86,9 +89,9 @@ def showing(
     if total > 2**53:
         raise ValueError("its frames have impossible times")
     if all(abs(edge * count - number * total) <= tolerance * count for number, edge in enumerate(edges)):
-        return Showing(count, np.arange(count))
+        return Showing(count, np.arange(count), total if timed else None)
     part = math.gcd(*steps)
-    return Showing(total // part, np.array(edges[:-1], np.int64) // part)
+    return Showing(total // part, np.array(edges[:-1], np.int64) // part, total if timed else None)
 
 
 def _filled(known: Sequence[tuple[int, int]], durations: Sequence[int], count: int) -> list[int]:

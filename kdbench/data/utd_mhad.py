@@ -38,14 +38,14 @@ class UtdMhad(Reader):
             series[name] = np.ascontiguousarray(loaded[path][:, list(sensor.columns or ())], np.float32)
         if view is None:
             return Recording(series, hashes=hashes)
-        path = str(self.card.views[view].file).format(trial=trial.id)
+        path, seconds = str(self.card.views[view].file).format(trial=trial.id), None
         if view == "depth":
             clip, hashes[path], recorded = self._depth(path, trial.id, frames)
         elif view == "skeleton":
             clip, hashes[path], recorded = self._skeleton(path, trial.id, frames)
         else:
-            clip, hashes[path], recorded = self._colour(path, trial.id, frames)
-        return Recording(series, clip, hashes, recorded)
+            clip, hashes[path], recorded, seconds = self._colour(path, trial.id, frames)
+        return Recording(series, clip, hashes, recorded, seconds)
 
     def _depth(self, path: str, trial: str, frames: int) -> tuple[np.ndarray, str, int]:
         view = self.card.views["depth"]
@@ -75,13 +75,13 @@ class UtdMhad(Reader):
         chosen = joints[centre_frames(len(joints), frames)]
         return skeleton.draw(chosen, view.height)[..., np.newaxis], sha256, len(joints)
 
-    def _colour(self, path: str, trial: str, frames: int) -> tuple[np.ndarray, str, int]:
+    def _colour(self, path: str, trial: str, frames: int) -> tuple[np.ndarray, str, int, float | None]:
         content, sha256 = self.bytes_of(path, trial)
         try:
-            decoded, recorded = video_file.decode(content, lambda count: centre_frames(count, frames))
+            decoded, recorded, seconds = video_file.decode(content, lambda count: centre_frames(count, frames))
         except ValueError as error:
             raise DataError(f"trial {trial}: {path}: {error}; expected a whole colour video") from error
-        return np.ascontiguousarray(video_file.centre_square(decoded)), sha256, recorded
+        return np.ascontiguousarray(video_file.centre_square(decoded)), sha256, recorded, seconds
 
     def _array(self, path: str, variable: str, trial: str, shape: tuple[int | None, ...]) -> tuple[np.ndarray, str]:
         """One array of a MATLAB file; `shape` has None where any length of at least one will do."""

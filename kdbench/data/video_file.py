@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -43,6 +43,8 @@ _EVIDENCE = re.compile(
 """What FFmpeg logs of damage that it passes over without an error."""
 _ODD = (MemoryError, OverflowError, UnicodeError, ValueError)
 """What else PyAV raises on damaged files."""
+_NO_TIMES = frozenset({"h264", "hevc", "m4v", "mjpeg", "mpegvideo"})
+"""Streams without a container: FFmpeg makes up a rate."""
 _PICTURE_EACH = frozenset(
     {"h264", "mpeg1video", "mpeg2video", "mpeg4", "msmpeg4v2", "msmpeg4v3", "wmv1", "wmv2", "mjpeg"}
 )
@@ -52,7 +54,21 @@ _JUMP_SECONDS = 10
 _ROUNDING_SECONDS = Fraction(1, 1000)
 
 
-def decode(content: bytes, pick: Callable[[int], np.ndarray], *, side: int | None = None) -> tuple[np.ndarray, int]:
+class Clip(NamedTuple):
+    """Frames of a video file.
+
+    Attributes:
+        frames: The wanted ones `(T, rows, columns, 3)`, uint8, RGB.
+        shows: How many the file shows.
+        seconds: For how long it shows them; None where it has no times.
+    """
+
+    frames: np.ndarray
+    shows: int
+    seconds: float | None
+
+
+def decode(content: bytes, pick: Callable[[int], np.ndarray], *, side: int | None = None) -> Clip:
     """Decodes a video file and returns some of its frames.
 
     Only the wanted frames are held in memory.
@@ -63,9 +79,6 @@ def decode(content: bytes, pick: Callable[[int], np.ndarray], *, side: int | Non
             is taken that is shown when it begins. Where all frames are shown equally long, there are as many parts as
             frames.
         side: Squeeze the frames to a square of this side, pixels; None keeps their size.
-
-    Returns:
-        Frames `(T, rows, columns, 3)`, uint8, RGB; and how many the file shows.
 
     Raises:
         ValueError: It is no video, shows no frames, is cut off or damaged, or its frames differ in size.
@@ -86,7 +99,7 @@ def centre_square(frames: np.ndarray) -> np.ndarray:
     return frames[:, top : top + side, left : left + side]
 
 
-def _decode(content: bytes, pick: Callable[[int], np.ndarray], side: int | None) -> tuple[np.ndarray, int]:
+def _decode(content: bytes, pick: Callable[[int], np.ndarray], side: int | None) -> Clip:
     missing = whole_file.missing(content)
     wanted: set[int] | None = None
     while True:
@@ -106,7 +119,7 @@ def _decode(content: bytes, pick: Callable[[int], np.ndarray], side: int | None)
     if len(sizes) > 1:
         listed = " and ".join(f"{columns}×{rows}" for rows, columns in sorted(sizes))
         raise ValueError(f"its frames differ in size ({listed} pixels)")
-    return np.stack([pictures[index] for index in chosen]), len(seen)
+    return Clip(np.stack([pictures[index] for index in chosen]), len(seen), film.clock.seconds(shown))
 
 
 @contextlib.contextmanager
@@ -176,11 +189,13 @@ class _Clock:
         tick: Seconds.
         by_order: Whether it stores in which order frames are decoded, and not when they are shown.
         jumps: Whether its clock may jump.
+        made_up: Whether it stores no times, and FFmpeg makes some up.
     """
 
     tick: Fraction
     by_order: bool
     jumps: bool
+    made_up: bool
 
     def times(self, frames: Sequence[Any]) -> list[int | None]:
         """When frames, or packets in the order in which their frames are shown, appear."""
@@ -204,6 +219,10 @@ class _Clock:
             tolerance=max(1, round(_ROUNDING_SECONDS / self.tick)),
             longest=round(_JUMP_SECONDS / self.tick) if self.jumps else None,
         )
+
+    def seconds(self, shown: Showing) -> float | None:
+        """How long a clip lasts; None where nothing says so."""
+        return None if shown.ticks is None or self.made_up else float(shown.ticks * self.tick)
 
 
 def _faults(times: Sequence[int | None]) -> int:
@@ -231,8 +250,8 @@ class _Film:
         packets: dict[int, list[Any]] = {stream.index: [] for stream in streams}
         self._torn: str | None = None
         # What decoders say of a file's first frames while it is opened, they say again.
-        format_name = container.format.name
-        opening = [text.strip() for _, part, text in log if part == format_name and _EVIDENCE.search(text)]
+        kind = container.format.name
+        opening = [text.strip() for _, part, text in log if part == kind and _EVIDENCE.search(text)]
         self._log, self._read = log, len(log)
         try:
             for packet in container.demux():
@@ -262,7 +281,7 @@ class _Film:
         self._stated = self._stream.frames
         self.aspect: Fraction | None = self._stream.sample_aspect_ratio
         tick = self._stream.time_base or Fraction(1)
-        self.clock = _Clock(tick, container.format.name == "avi", container.format.name in ("mpegts", "mpeg"))
+        self.clock = _Clock(tick, kind == "avi", kind in ("mpegts", "mpeg"), kind in _NO_TIMES)
         self._packets = packets[self._stream.index]
         first = next((number for number, packet in enumerate(self._packets) if packet.is_keyframe), 0)
         # What comes before the first whole picture cannot be shown.

@@ -226,9 +226,9 @@ def test_asking_for_it_is_explained():
 def test_frames_of_a_long_video_are_squeezed_to_a_square(tmp_path: Path):
     write_mp4(tmp_path / "long.mp4", 40, 1)
     content = (tmp_path / "long.mp4").read_bytes()
-    frames, count = video_file.decode(content, lambda n: centre_frames(n, 4), side=32)
+    frames, count, _ = video_file.decode(content, lambda n: centre_frames(n, 4), side=32)
     assert (frames.shape, count) == ((4, 32, 32, 3), 40)
-    full, _ = video_file.decode(content, lambda n: centre_frames(n, 4))
+    full, _, _ = video_file.decode(content, lambda n: centre_frames(n, 4))
     assert full.shape == (4, 90, 160, 3)
     assert np.abs(full[:, 45, 40].astype(int) - frames[:, 16, 8]).max() <= 3
 

@@ -16,7 +16,7 @@ from kdbench.data.timeline import centre_frames
 
 def shown(content: bytes, count: int = 4) -> tuple[int, list[int]]:
     """How many frames a clip shows, and the numbers of its centre frames."""
-    frames, shows = video_file.decode(content, lambda parts: centre_frames(parts, count))
+    frames, shows, _ = video_file.decode(content, lambda parts: centre_frames(parts, count))
     assert len(frames) == count
     return shows, numbers(frames)
 
@@ -129,7 +129,7 @@ def cornered(number: int) -> np.ndarray:
 
 def corners(content: bytes) -> tuple[tuple[int, int], dict[str, int]]:
     """Height and width of a clip's frames, and where its white and its grey corner is shown."""
-    frames, _ = video_file.decode(content, lambda parts: centre_frames(parts, 2))
+    frames, _, _ = video_file.decode(content, lambda parts: centre_frames(parts, 2))
     frame = frames[0].mean(axis=2)
     held = {"up left": frame[4, 4], "up right": frame[4, -4], "down left": frame[-4, 4], "down right": frame[-4, -4]}
     return frame.shape, {place: round(value / 128) for place, value in held.items() if value > 60}

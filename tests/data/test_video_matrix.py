@@ -40,7 +40,7 @@ made = functools.cache(clip)
 
 
 def shown(content: bytes, count: int = 4) -> tuple[int, list[int]]:
-    frames, shows = video_file.decode(content, lambda parts: centre_frames(parts, count))
+    frames, shows, _ = video_file.decode(content, lambda parts: centre_frames(parts, count))
     assert frames.shape == (count, SIDE, SIDE, 3)
     return shows, numbers(frames)
 
@@ -248,7 +248,7 @@ COLOURS[SIDE // 2 :, : SIDE // 2], COLOURS[SIDE // 2 :, SIDE // 2 :] = (40, 40, 
 )
 def test_colours_whatever_the_pixels(container: str, codec: str, pixels: str):
     content = clip(3, container=container, codec=codec, pixels=pixels, picture=lambda _: COLOURS)
-    frames, _ = video_file.decode(content, lambda parts: centre_frames(parts, 1))
+    frames, _, _ = video_file.decode(content, lambda parts: centre_frames(parts, 1))
     inside = (slice(8, 24), slice(40, 56))
     for rows in inside:
         for columns in inside:
@@ -271,7 +271,7 @@ def test_colours_follow_the_stated_range_and_matrix(full: bool, matrix: str):
         )
 
     content = clip(3, picture=lambda _: COLOURS, prepare=prepare, convert=convert)
-    frames, _ = video_file.decode(content, lambda parts: centre_frames(parts, 1))
+    frames, _, _ = video_file.decode(content, lambda parts: centre_frames(parts, 1))
     for rows in (slice(8, 24), slice(40, 56)):
         for columns in (slice(8, 24), slice(40, 56)):
             assert np.abs((frames[0, rows, columns].astype(int) - COLOURS[rows, columns]).mean((0, 1))).max() <= 8
@@ -287,7 +287,7 @@ def test_sizes_that_are_odd(rows: int, columns: int):
     content = clip(
         5, container="matroska", codec="ffv1", picture=lambda k: np.full((rows, columns, 3), 2 * k, np.uint8)
     )
-    frames, shows = video_file.decode(content, lambda parts: centre_frames(parts, 5))
+    frames, shows, _ = video_file.decode(content, lambda parts: centre_frames(parts, 5))
     assert (frames.shape, shows) == ((5, rows, columns, 3), 5)
     assert close(numbers(frames), [0, 1, 2, 3, 4])
 
@@ -298,7 +298,7 @@ def test_a_size_that_changes_is_named_or_squeezed():
     )
     with pytest.raises(ValueError, match=r"its frames differ in size \(32×32 and 64×64 pixels\)"):
         shown(small + large)
-    frames, shows = video_file.decode(small + large, lambda parts: centre_frames(parts, 4), side=16)
+    frames, shows, _ = video_file.decode(small + large, lambda parts: centre_frames(parts, 4), side=16)
     assert (frames.shape, shows) == ((4, 16, 16, 3), 60)
     assert close(numbers(frames), [7, 22, 7, 22])
 
@@ -307,7 +307,7 @@ def test_interlaced_fields_stay_woven():
     fields = np.zeros((SIDE, SIDE, 3), np.uint8)
     fields[::2] = 200
     content = clip(5, container="mpegts", codec="mpeg2video", picture=lambda _: fields, coding={"flags": "+ildct+ilme"})
-    frames, shows = video_file.decode(content, lambda parts: centre_frames(parts, 2))
+    frames, shows, _ = video_file.decode(content, lambda parts: centre_frames(parts, 2))
     assert shows == 5
     assert frames[:, ::2].mean() > 180
     assert frames[:, 1::2].mean() < 20

@@ -20,9 +20,6 @@ def walk(content: bytes) -> int | None:
     all_before, times = 0, []
     while at + _HEAD <= len(content):
         if content[at] & 0x1F not in (_AUDIO, _VIDEO, _SCRIPT) or content[at] & 0xC0 or any(content[at + 8 : at + 11]):
-            # Some recorders leave room behind the last tag.
-            if not content[at:].strip(b"\0"):
-                return None
             raise damaged(at, "no tag begins there")
         size = int.from_bytes(content[at + 1 : at + 4])
         end = at + _HEAD + size
@@ -38,7 +35,7 @@ def walk(content: bytes) -> int | None:
             raise damaged(end, f"a tag of {size + _HEAD:,} bytes states that it has {stated:,}")
         at = end + 4
     # The size behind the last tag is not needed.
-    return at + _HEAD if at < len(content) and content[at:].strip(b"\0") else None
+    return at + _HEAD if at < len(content) else None
 
 
 def _check_time(times: list[int], at: int) -> None:

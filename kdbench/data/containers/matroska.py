@@ -96,6 +96,7 @@ class _Elements:
 
     def _walk(self, parent: int, at: int, end: int | None) -> int:
         """Walks what lies in an element from a place to its end, None where that is open; returns its end."""
+        start = at
         while at < (len(self._content) if end is None else min(end, len(self._content))):
             identifier, value = _number(self._content, at, marked=True)
             # An element of open size ends where one begins that belongs further out.
@@ -108,6 +109,8 @@ class _Elements:
                     raise _CutOffError(self._end)
                 raise damaged(at, "no element begins there")
             size, data = self._size(value)
+            if identifier == _CRC and (at, size) != (start, 4):
+                raise damaged(at, "a checksum is not where one may be")
             if identifier == _CLUSTER:
                 self._clusters.add(at)
             if size is None and identifier == _CLUSTER:
