@@ -12,7 +12,7 @@ from helpers import known
 from recordings import TRIALS, depth_of, inertial_of, save, write_card, write_trial
 
 from kdbench.checks.base import Failed
-from kdbench.checks.datasets import SUITE, DatasetCase, parts_share_no_recording
+from kdbench.checks.datasets import SUITE, DatasetCase, parts_share_no_recording, trials_are_paired_in_time
 from kdbench.data.card import Card, ProtocolRule, load_card
 from kdbench.data.motionsim.reader import MotionSim
 from kdbench.data.reader import Recording, Trial
@@ -319,3 +319,26 @@ def test_a_whole_trial_that_is_wrong_is_found_beside_those_that_lack_files(recor
     shutil.copy(folder / "a1_s1_t2_inertial.mat", folder / "a1_s2_t1_inertial.mat")
     report = check("dataset", card(tmp_path), data_dir=recordings)
     assert set(report.failed) == {"files_are_sound", "parts_share_no_recording"}
+
+
+def test_a_clip_lasts_as_long_as_its_times_say(tmp_path: Path) -> None:
+    """Of a rate that varies, the number of frames tells nothing."""
+    case = DatasetCase(card(tmp_path))
+    seconds = dict(zip(TRIALS, range(2, 26), strict=True))
+    frames = np.random.default_rng(0).permutation(np.arange(20, 44))
+    for timed in (True, False):
+        case.recordings = {
+            "depth": {
+                trial: Recording(
+                    {name: np.zeros((50 * lasts, 3), np.float32) for name in case.card.sensors},
+                    recorded=int(shown),
+                    seconds=lasts if timed else None,
+                )
+                for (trial, lasts), shown in zip(seconds.items(), frames, strict=True)
+            }
+        }
+        if timed:
+            trials_are_paired_in_time(case)
+        else:
+            with pytest.raises(Failed, match="lasts"):
+                trials_are_paired_in_time(case)
