@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import itertools
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kdbench.data import display, whole_file
-from kdbench.data.timeline import Showing, showing
+from kdbench.data.timeline import Showing
+from kdbench.data.video_clock import Clock
 from kdbench.wording import counted
 
 FORMATS = (
@@ -50,8 +50,6 @@ _PICTURE_EACH = frozenset(
 )
 """Decoders that make a picture of each packet, unless it says that nothing has changed."""
 _UNCHANGED_BYTES = 24
-_JUMP_SECONDS = 10
-_ROUNDING_SECONDS = Fraction(1, 1000)
 
 
 class Clip(NamedTuple):
@@ -181,56 +179,6 @@ class _Seen:
     duration: int
 
 
-@dataclass(frozen=True)
-class _Clock:
-    """How a container counts time.
-
-    Attributes:
-        tick: Seconds.
-        by_order: Whether it stores in which order frames are decoded, and not when they are shown.
-        jumps: Whether its clock may jump.
-        made_up: Whether it stores no times, and FFmpeg makes some up.
-    """
-
-    tick: Fraction
-    by_order: bool
-    jumps: bool
-    made_up: bool
-
-    def times(self, frames: Sequence[Any]) -> list[int | None]:
-        """When frames, or packets in the order in which their frames are shown, appear."""
-        shown, decoded = [frame.pts for frame in frames], [frame.dts for frame in frames]
-        # Where no times of showing are stored, what stands for them is out of order.
-        return decoded if self.by_order or _faults(decoded) < _faults(shown) else shown
-
-    def starts_anew(self, packets: Sequence[Any]) -> bool:
-        """Whether another recording begins among some packets."""
-        sent = [packet.dts for packet in packets]
-        if not self.jumps or None in sent:
-            return False
-        pairs = zip(sent, sent[1:], packets[1:], strict=False)
-        return any(next_.is_keyframe and not 0 <= (b - a) * self.tick <= _JUMP_SECONDS for a, b, next_ in pairs)
-
-    def showing(self, frames: Sequence[Any]) -> Showing:
-        """For how long each is shown."""
-        return showing(
-            self.times(frames),
-            [max(frame.duration or 0, 0) for frame in frames],
-            tolerance=max(1, round(_ROUNDING_SECONDS / self.tick)),
-            longest=round(_JUMP_SECONDS / self.tick) if self.jumps else None,
-        )
-
-    def seconds(self, shown: Showing) -> float | None:
-        """How long a clip lasts; None where nothing says so."""
-        return None if shown.ticks is None or self.made_up else float(shown.ticks * self.tick)
-
-
-def _faults(times: Sequence[int | None]) -> int:
-    """How many times are unknown or not later than the one before."""
-    pairs = itertools.pairwise(times)
-    return times.count(None) + sum(a is not None and b is not None and b <= a for a, b in pairs)
-
-
 class _Film:
     """The video of an opened file, with all its packets.
 
@@ -281,7 +229,7 @@ class _Film:
         self._stated = self._stream.frames
         self.aspect: Fraction | None = self._stream.sample_aspect_ratio
         tick = self._stream.time_base or Fraction(1)
-        self.clock = _Clock(tick, kind == "avi", kind in ("mpegts", "mpeg"), kind in _NO_TIMES)
+        self.clock = Clock(tick, kind == "avi", kind in ("mpegts", "mpeg"), kind in _NO_TIMES)
         self._packets = packets[self._stream.index]
         first = next((number for number, packet in enumerate(self._packets) if packet.is_keyframe), 0)
         # What comes before the first whole picture cannot be shown.
