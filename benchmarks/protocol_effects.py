@@ -19,7 +19,8 @@ import pandas as pd
 
 import kdbench
 from kdbench.results.files import read_jsonl
-from kdbench.results.store import FINISHED, StoredRun, stored_runs
+from kdbench.results.schema import FINISHED
+from kdbench.results.store import StoredRun, stored_runs
 
 ORACLE = "best-test"
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from kdbench import libraries
 from kdbench.errors import DataError, KdbenchError
 from kdbench.results.files import read_json
-from kdbench.results.store import FINISHED, RESULT, checked, stored_run
+from kdbench.results.schema import FINISHED, checked
+from kdbench.results.store import RESULT, stored_run
 from kdbench.setting import Setting
 
 

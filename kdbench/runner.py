@@ -42,7 +42,8 @@ from kdbench.results.folder import CHECKPOINT, FRESH, clear, finished, locked, r
 from kdbench.results.gain import gain_over_student_only
 from kdbench.results.metrics import confusion, numbers
 from kdbench.results.naming import checked_name, renamed
-from kdbench.results.store import RESULT, SCHEMA_VERSION
+from kdbench.results.schema import SCHEMA_VERSION
+from kdbench.results.store import RESULT
 from kdbench.results.tracking import OFF, Tracker, is_wanted
 from kdbench.setting import Setting, settle
 from kdbench.terminal import console

@@ -12,7 +12,7 @@ import pandas as pd
 
 from kdbench.results.files import append_jsonl, write_json, write_parquet
 from kdbench.results.metrics import over_shuffles
-from kdbench.results.store import SCHEMA_VERSION
+from kdbench.results.schema import SCHEMA_VERSION
 
 CLASSES = ("wave", "clap", "throw", "squat")
 SUBJECTS = (2, 4, 6, 8)
@@ -63,6 +63,23 @@ def conditions(**changes: Any) -> dict[str, Any]:
     return made
 
 
+def least(**changes: Any) -> dict[str, Any]:
+    """The least that the `run.json` of a finished run holds."""
+    made = {
+        "schema_version": SCHEMA_VERSION,
+        "status": "finished",
+        "method": "rkd",
+        "dataset": "utd_mhad",
+        "protocol": "cross_subject",
+        "preset": "small",
+        "seed": 0,
+        "recipe": {"teacher": None, "student": network({})},
+        "conditions": conditions(),
+        "metrics": {"n": 2, "accuracy": 0.5, "macro_f1": 0.5, "weighted_f1": 0.5, "per_class_recall": {"wave": 0.5}},
+    }
+    return made | copy.deepcopy(changes)
+
+
 def make_run(
     root: Path,
     method: str,
@@ -102,7 +119,7 @@ def make_run(
         "conditions": conditions(**changed),
         "environment": {"device": "cpu", "gpu": None, "threads": 1},
         "metrics": over_shuffles(logits, labels, CLASSES) if status == "finished" else None,
-        "teacher": {"accuracy": 0.75, "folder": f"teacher-{seed}"} if taught else None,
+        "teacher": {"accuracy": 0.75, "macro_f1": 0.7, "folder": f"teacher-{seed}"} if taught else None,
         "cost": {
             "parameters": 400_000,
             "flops": 270_000_000,

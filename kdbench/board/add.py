@@ -28,7 +28,8 @@ from kdbench.files import unwritable
 from kdbench.resources import runs_folder
 from kdbench.results.files import read_jsonl, write_bytes
 from kdbench.results.find import find_runs
-from kdbench.results.store import FINISHED, StoredRun
+from kdbench.results.schema import FINISHED
+from kdbench.results.store import StoredRun
 from kdbench.validation import checked
 from kdbench.wording import counted, inflected
 

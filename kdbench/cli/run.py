@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -171,7 +172,6 @@ def show(result: RunResult, console: Console) -> None:
     """Prints one run: its numbers, the conditions they hold under, its cost, and where it lies."""
     from rich.table import Table
 
-    from kdbench.engine.progress import duration
     from kdbench.results.gain import alone_for, gain_now
     from kdbench.results.overview import differing, is_oracle, settings_text, shipped
     from kdbench.terminal import print_prose
@@ -200,14 +200,14 @@ def show(result: RunResult, console: Console) -> None:
         table.add_row("  one trial at a time", *_percent(metrics["inductive"]))
     for key, label in (("cosine_5nn", "by cosine 5-NN"), ("own_logits", "by its own logits")):
         if probes:
-            table.add_row(f"  {label}", *(_percent(probes[key]) if probes[key] else ("not trained", "")))
-    teacher = record["teacher"]
+            table.add_row(f"  {label}", *(_percent(probes[key]) if probes[key] else ["not trained", ""]))
+    teacher = record.get("teacher")
     if teacher and who == "student":
         leak = " (leaks: trained on these sensor recordings)" if teacher.get("leaks") else ""
         table.add_row(f"teacher{leak}", *_percent(teacher))
         variants = {"at_student_batch_size": "at the student's batch size", "inductive": "one trial at a time"}
         for key, label in variants.items():
-            if key in teacher:
+            if teacher.get(key):
                 table.add_row(f"  {label}", *_percent(teacher[key]))
     # The student alone may have been run since this run was finished.
     now = gain_now(result.folder.parent, record)
@@ -216,17 +216,10 @@ def show(result: RunResult, console: Console) -> None:
     console.print(table)
     if now.why:
         print_prose(console, f"gain: {now.why}", "dim")
-    cost = record["cost"]
-    print_prose(
-        console,
-        f"{part} part, {counted(metrics['n'], 'trial')} · {cost['parameters'] / 1e6:.2f} M parameters · "
-        f"{_operations(cost['flops'])} and {cost['latency_ms']:.1f} ms a trial · "
-        f"{duration(cost['train_seconds'])} of training ({cost['seconds_per_epoch']:.2f} s an epoch)"
-        + (f" + teacher {duration(cost['teacher_seconds'])}" if cost["teacher_seconds"] and who == "student" else "")
-        + f" · {cost['peak_memory_bytes'] / 2**30:.1f} GiB at most · waited for data {100 * cost['wait_share']:.1f} %",
-    )
+    told = _cost(record.get("cost") or {}, with_teacher=who == "student")
+    print_prose(console, " · ".join([f"{part} part, {counted(metrics['n'], 'trial')}", *told]))
     # A run that was made just now has told them.
-    for warning in record["warnings"] if result.reused else ():
+    for warning in record.get("warnings") or () if result.reused else ():
         print_prose(console, f"warning: {warning}", "yellow")
     if record["preset"] == "smoke":
         print_prose(console, "preset smoke shows that everything works; its numbers mean nothing", "dim")
@@ -243,5 +236,29 @@ def _seen(record: dict[str, Any]) -> str:
     return ", ".join(record["conditions"]["test_modalities"])
 
 
-def _percent(metrics: dict[str, Any]) -> tuple[str, str]:
-    return f"{100 * metrics['accuracy']:.2f}", f"{100 * metrics['macro_f1']:.2f}"
+def _cost(cost: Mapping[str, Any], *, with_teacher: bool) -> Iterator[str]:
+    """What a run cost, as far as it was recorded."""
+    from kdbench.engine.progress import duration
+
+    def has(*keys: str) -> bool:
+        return all(cost.get(key) is not None for key in keys)
+
+    if has("parameters"):
+        yield f"{cost['parameters'] / 1e6:.2f} M parameters"
+    if has("flops", "latency_ms"):
+        yield f"{_operations(cost['flops'])} and {cost['latency_ms']:.1f} ms a trial"
+    if has("train_seconds"):
+        epoch = f" ({cost['seconds_per_epoch']:.2f} s an epoch)" if has("seconds_per_epoch") else ""
+        teacher = (
+            f" + teacher {duration(cost['teacher_seconds'])}" if cost.get("teacher_seconds") and with_teacher else ""
+        )
+        yield f"{duration(cost['train_seconds'])} of training{epoch}{teacher}"
+    if has("peak_memory_bytes"):
+        yield f"{cost['peak_memory_bytes'] / 2**30:.1f} GiB at most"
+    if has("wait_share"):
+        yield f"waited for data {100 * cost['wait_share']:.1f} %"
+
+
+def _percent(metrics: Mapping[str, Any]) -> list[str]:
+    """Accuracy and macro F1, as far as they were recorded."""
+    return ["" if metrics.get(key) is None else f"{100 * metrics[key]:.2f}" for key in ("accuracy", "macro_f1")]

@@ -188,6 +188,8 @@ def _show(rows: Sequence[RunRow], root: Path, console: Console) -> None:
     """A line a run; what all have in common stands above, and settings below, so that a terminal's width is enough."""
     from rich.filesize import decimal
 
+    from kdbench.results.overview import DAMAGED
+
     if not rows:
         say(console, f"no such run in {root}")
         return
@@ -201,7 +203,7 @@ def _show(rows: Sequence[RunRow], root: Path, console: Console) -> None:
         own = [key for key in _ALIKE if key not in common]
         _show_table(sound, own, shared, console)
     for row in rows:
-        if not row.method:
+        if row.status == DAMAGED:
             say(console, f"{row.status}: {row.folder.name}: {row.message}", _STYLES[row.status])
     whole = decimal(sum(row.size_bytes for row in rows))
     say(console, f"{counted(len(rows), 'run')}, {whole}; one of them: kdbench runs show ID", "dim")

@@ -22,7 +22,8 @@ from kdbench.comparison.conditions import (
 from kdbench.comparison.pooling import JOIN
 from kdbench.comparison.rows import row_names
 from kdbench.errors import UsageError, unknown
-from kdbench.results.store import FINISHED, StoredRun, Unreadable
+from kdbench.results.schema import FINISHED
+from kdbench.results.store import StoredRun, Unreadable
 from kdbench.track import Track, words_of
 from kdbench.wording import counted
 

@@ -26,7 +26,8 @@ from typing import TYPE_CHECKING, Any
 from kdbench.errors import DataError, UsageError, unknown
 from kdbench.results.metrics import over_shuffles
 from kdbench.results.overview import WORDS
-from kdbench.results.store import FINISHED, StoredRun
+from kdbench.results.schema import FINISHED
+from kdbench.results.store import StoredRun
 from kdbench.wording import counted
 
 if TYPE_CHECKING:

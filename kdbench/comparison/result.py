@@ -14,7 +14,8 @@ from kdbench.comparison.controls import better
 from kdbench.comparison.groups import between
 from kdbench.comparison.reference import Reference
 from kdbench.comparison.table import GroupTable, Row
-from kdbench.results.store import FINISHED, Unreadable
+from kdbench.results.schema import FINISHED
+from kdbench.results.store import Unreadable
 from kdbench.statistics import METRICS
 from kdbench.wording import counted
 

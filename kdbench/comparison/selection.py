@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kdbench.comparison.shape import well_formed
 from kdbench.errors import DataError, KdbenchError, UsageError, unknown
 from kdbench.results.find import matches
 from kdbench.results.store import StoredRun, Unreadable, stored_run, stored_runs
@@ -95,9 +94,10 @@ def read_runs(root: Path, asked: Iterable[str]) -> Found:
     for found, unreadable in read:
         runs |= {run.folder.resolve(): run for run in found}
         broken |= {one.folder.resolve(): one for one in unreadable}
-    good, malformed = well_formed(list(runs.values()))
-    named = tuple(run.folder.name for run in good if any(_below(run.folder, each) for each in folders.values()))
-    return Found(good, [*broken.values(), *malformed], (*patterns, *named) if folders else patterns)
+    named = tuple(
+        run.folder.name for run in runs.values() if any(_below(run.folder, each) for each in folders.values())
+    )
+    return Found(list(runs.values()), list(broken.values()), (*patterns, *named) if folders else patterns)
 
 
 def _is_path(text: str) -> bool:

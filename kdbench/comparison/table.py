@@ -15,9 +15,10 @@ from kdbench.comparison.conditions import is_below
 from kdbench.comparison.controls import NOT_TOLD_APART, Reading, better, control_of, lead, read_gain
 from kdbench.comparison.families import Family
 from kdbench.comparison.groups import LIBRARIES, Group
-from kdbench.comparison.scores import Tested, paired
+from kdbench.comparison.scores import paired
 from kdbench.results.gain import alone_for, alone_words, is_alone
 from kdbench.results.store import StoredRun
+from kdbench.results.tested import Tested
 from kdbench.statistics import METRICS, Comparison, PairSummary, Scope, Scores, compare_scores
 from kdbench.statistics.intervals import infer_t
 from kdbench.statistics.margins import LEVEL

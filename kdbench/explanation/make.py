@@ -33,11 +33,6 @@ from kdbench.wording import counted
 FORMAT = 3
 """Version of `explain.json`, and of what the parts draw; raised whenever one of them changes."""
 FOLDER = "explain"
-_READ = {
-    "conditions": ("part", "test_modalities", "fingerprint"),
-    "metrics": ("accuracy", "macro_f1", "per_class_recall", "n"),
-    "view": ("name",),
-}
 DRAWS = 3
 
 
@@ -171,22 +166,14 @@ def explain(
 
 def _check(study: Study) -> None:
     """What is wrong with the run or the request is said before anything is made."""
-    lacking = [
-        f"{group}.{key}"
-        for group, keys in _READ.items()
-        for key in keys
-        if key not in (study.run.result.get(group) or {})
-    ]
-    if lacking:
-        raise DataError(f"{study.run.folder / 'run.json'} lacks {', '.join(lacking)}", hint=AGAIN)
+    if not study.run.result.get("view"):
+        raise DataError(f"{study.run.folder / 'run.json'} lacks view", hint=AGAIN)
     if is_transfer_alone(study.run.conditions):
         raise UsageError(
             f"{study.run.folder.name} saw no label: its numbers are those of a probe of the embedding, and what is "
             "explained are class scores",
             hint="Explain a run of the same method with labels, for example --labels 1.",
         )
-    if damaged := _damaged(study.run):
-        raise DataError(f"{study.run.folder / 'run.json'} is damaged: {damaged}", hint=AGAIN)
     _ = study.scores
     for trial in study.chosen:
         study.row(trial)
@@ -194,24 +181,6 @@ def _check(study: Study) -> None:
         if study.against.folder.resolve() == study.run.folder.resolve():
             raise UsageError(f"{study.run.folder.name} is set against itself", hint="Name another run with --against.")
         study.other_scores()
-
-
-def _damaged(run: StoredRun) -> str | None:
-    """The first of the entries that an explanation reads which is not what a run writes there."""
-    recipe, teacher = run.result["recipe"], run.result.get("teacher")
-    metrics, conditions = run.metrics, run.conditions
-    sound = {
-        "recipe.data": isinstance(recipe.get("data"), dict),
-        "teacher": teacher is None or (isinstance(teacher, dict) and isinstance(teacher.get("folder"), str)),
-        "metrics.per_class_recall": isinstance(metrics["per_class_recall"], dict),
-        "metrics.accuracy": isinstance(metrics["accuracy"], int | float),
-        "metrics.macro_f1": isinstance(metrics["macro_f1"], int | float),
-        "metrics.n": isinstance(metrics["n"], int),
-        "conditions.test_modalities": isinstance(conditions["test_modalities"], list)
-        and all(isinstance(name, str) for name in conditions["test_modalities"]),
-        "dataset": isinstance(run.result["dataset"], str),
-    }
-    return next((f"its {name} is not what a run writes there" for name, right in sound.items() if not right), None)
 
 
 def _make(study: Study, part: Part, key: str) -> dict[str, Any]:

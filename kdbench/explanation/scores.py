@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kdbench.comparison.scores import tested
 from kdbench.errors import DataError
 from kdbench.results.store import StoredRun
+from kdbench.results.tested import tested
 
 AGAIN = "Train that run again: repeat its `kdbench run` command with --fresh."
 

@@ -12,7 +12,8 @@ from typing import Any
 
 from kdbench.cell import Cell
 from kdbench.grid.plan import Plan
-from kdbench.results.store import FINISHED, StoredRun, stored_runs
+from kdbench.results.schema import FINISHED
+from kdbench.results.store import StoredRun, stored_runs
 
 
 @dataclass(frozen=True)
@@ -75,10 +76,13 @@ def _finished(root: Path, cells: Sequence[Cell]) -> list[StoredRun]:
     """The finished runs of a folder that are of the sizes of some cells."""
     sizes = {_size_of(cell) for cell in cells}
     return [
-        run
-        for run in stored_runs(root)[0]
-        if run.status == FINISHED and run.result.get("cost") and _size(run.result) in sizes
+        run for run in stored_runs(root)[0] if run.status == FINISHED and _is_timed(run) and _size(run.result) in sizes
     ]
+
+
+def _is_timed(run: StoredRun) -> bool:
+    cost = run.result.get("cost") or {}
+    return all(cost.get(key) is not None for key in ("train_seconds", "seconds_this_process"))
 
 
 @dataclass(frozen=True)
@@ -103,10 +107,9 @@ class _Known:
             self._runs[(*size, run.method, "")].append(made)
             self._runs[(*size, "", kind)].append(made)
             teacher = run.result.get("teacher")
-            if recipe["teacher"] and teacher:
-                trained = _Cost(
-                    float(run.result["cost"]["teacher_seconds"]), _bytes(root / "teachers" / teacher["folder"])
-                )
+            seconds = run.result["cost"].get("teacher_seconds")
+            if recipe["teacher"] and teacher and seconds is not None:
+                trained = _Cost(float(seconds), _bytes(root / "teachers" / teacher["folder"]))
                 self._teachers[(*size, _key(recipe["teacher"]))].append(trained)
                 self._teachers[(*size, "")].append(trained)
 
@@ -139,7 +142,7 @@ def _size_of(cell: Cell) -> tuple[str, str]:
 def _seconds(result: Mapping[str, Any]) -> float:
     """Time of a run without its teacher's training, which may have been another run's."""
     cost = result["cost"]
-    teacher = float(cost["teacher_seconds"] or 0)
+    teacher = float(cost.get("teacher_seconds") or 0)
     student = float(cost["train_seconds"]) if result["recipe"]["student"] else 0.0
     whole = float(cost["seconds_this_process"])
     # A resumed run's process was shorter than its training; who trained the teacher is told by the time alone.

@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from kdbench.errors import KdbenchError
 from kdbench.results.files import read_json, write_json
 from kdbench.results.locks import is_locked
-from kdbench.results.store import SCHEMA_VERSION
+from kdbench.results.schema import checked
 
 DONE, FAILED, OOM, TIMEOUT, INTERRUPTED, RUNNING, TO_DO = (
     "done",
@@ -66,17 +65,11 @@ def read_state(folder: Path) -> State:
 
 def _of_run(path: Path) -> State:
     try:
-        result: Any = read_json(path)
-        status = _OF_RUN[result["status"]]
-        accuracy = float(result["metrics"]["accuracy"]) if status == DONE else None
-        version = result.get("schema_version", SCHEMA_VERSION)
+        result = checked(read_json(path))
     except KdbenchError as error:
-        return State(FAILED, error.message)
-    except (KeyError, TypeError):
-        return State(FAILED, f"{path} is no result of a run")
-    if version != SCHEMA_VERSION:
-        why = f"its result has version {version}, and this kdbench reads {SCHEMA_VERSION}: remove {path.parent}"
-        return State(FAILED, f"{why} to train it again")
+        return State(FAILED, error.message if str(path) in error.message else f"{path}: {error.message}")
+    status = _OF_RUN[result["status"]]
+    accuracy = float(result["metrics"]["accuracy"]) if status == DONE else None
     killed = "it was killed; it goes on from its last epoch" if result["status"] == "running" else ""
     return State(status, str(result.get("message") or killed), accuracy)
 

@@ -7,7 +7,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from kdbench.errors import UsageError
-from kdbench.results.store import FINISHED, RESULT, StoredRun, stored_run, stored_runs
+from kdbench.results.schema import FINISHED
+from kdbench.results.store import RESULT, StoredRun, stored_run, stored_runs
 from kdbench.wording import counted
 
 _SHOWN = 8

@@ -17,7 +17,8 @@ from filelock import FileLock, Timeout
 from kdbench.errors import DataError, UsageError
 from kdbench.files import remove_unfinished, unwritable, whole
 from kdbench.results.files import ELSEWHERE, is_sealed, read_json, unlike
-from kdbench.results.store import FINISHED, RESULT, checked
+from kdbench.results.schema import FINISHED, checked
+from kdbench.results.store import RESULT
 
 FRESH = "fresh"
 CHECKPOINT = "checkpoint"

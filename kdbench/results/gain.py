@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kdbench.errors import KdbenchError
-from kdbench.results.store import FINISHED, StoredRun, stored_run
+from kdbench.errors import DataError, KdbenchError
+from kdbench.results.schema import FINISHED
+from kdbench.results.store import StoredRun, stored_run
+from kdbench.results.tested import tested
 from kdbench.track import is_transfer_alone
 
 ALONE = {"video": "student_only", "sensors": "student_only_sensor"}
@@ -92,8 +94,8 @@ def gain_now(root: Path, result: Mapping[str, Any]) -> GainNow:
         unlike = _unlike(result["conditions"], other.conditions)
         if unlike:
             near.append(unlike)
-        elif is_alone(other.result["recipe"]) and (found := _difference(result["metrics"], other)):
-            return found
+        elif is_alone(other.result["recipe"]) and _is_proven(other):
+            return _difference(result["metrics"], other)
     if not near:
         return GainNow(why=f"run {alone} with the same options to see it")
     keys = min(near, key=len)
@@ -116,7 +118,7 @@ def _finished(root: Path, method: str, seed: int) -> Iterator[StoredRun]:
             run = stored_run(path.parent)
             if run.method == method and run.seed == seed and run.status == FINISHED:
                 yield run
-        except (KdbenchError, OSError, TypeError, ValueError):
+        except (KdbenchError, OSError):
             continue
 
 
@@ -130,10 +132,15 @@ def _unlike(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
     return keys
 
 
-def _difference(metrics: Mapping[str, Any], alone: StoredRun) -> GainNow | None:
-    """The gain over a run; None where its metrics are no numbers."""
+def _is_proven(run: StoredRun) -> bool:
+    """Whether its predictions give its metrics."""
     try:
-        accuracy, macro_f1 = (float(metrics[key]) - float(alone.metrics[key]) for key in ("accuracy", "macro_f1"))
-    except (KeyError, TypeError, ValueError):
-        return None
+        tested(run)
+    except DataError:
+        return False
+    return True
+
+
+def _difference(metrics: Mapping[str, Any], alone: StoredRun) -> GainNow:
+    accuracy, macro_f1 = (metrics[key] - alone.metrics[key] for key in ("accuracy", "macro_f1"))
     return GainNow(alone.folder.name, accuracy, macro_f1)

@@ -10,13 +10,15 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from kdbench.errors import KdbenchError
+from kdbench.errors import DataError, KdbenchError
 from kdbench.results.locks import is_locked
+from kdbench.results.schema import FINISHED
 from kdbench.results.store import StoredRun, stored_runs
+from kdbench.results.tested import tested
 from kdbench.track import words_of
 
 DAMAGED = "damaged"
-STATUSES = ("finished", "running", "interrupted", "failed", DAMAGED)
+STATUSES = (FINISHED, "running", "interrupted", "failed", DAMAGED)
 SEARCHES, TEACHERS = "searches", "teachers"
 WORDS = ("summary", "source", "name")
 """Keys of a recipe that change no number."""
@@ -86,7 +88,9 @@ class RunRow:
 
 
 def overview(root: Path) -> list[RunRow]:
-    """Every run of a folder, sorted by folder; those that cannot be read are `damaged`.
+    """Every run of a folder, sorted by folder.
+
+    Those that cannot be read are `damaged`, and so are finished ones whose predictions give other metrics.
 
     Args:
         root: The folder of runs; one that does not exist holds none.
@@ -167,8 +171,12 @@ def _row(run: StoredRun) -> RunRow:
     status = run.status
     if status == "running" and not is_locked(run.folder):
         status = "interrupted"
-    known = status in STATUSES
-    accuracy = run.metrics.get("accuracy")
+    message = str(result.get("message") or "")
+    if status == FINISHED:
+        try:
+            tested(run)
+        except DataError as error:
+            status, message = DAMAGED, error.message
     return RunRow(
         folder=run.folder,
         id=_id(run.folder),
@@ -179,11 +187,11 @@ def _row(run: StoredRun) -> RunRow:
         protocol=str(result["protocol"]),
         preset=str(result["preset"]),
         seed=run.seed,
-        status=status if known else DAMAGED,
-        accuracy=float(accuracy) if status == "finished" and accuracy is not None else None,
+        status=status,
+        accuracy=float(run.metrics["accuracy"]) if status == FINISHED else None,
         made=_ended(result) or _written(run.folder),
         size_bytes=bytes_of(run.folder),
-        message=str(result.get("message") or "") if known else f"its status is '{status}'",
+        message=message,
         is_oracle=is_oracle(result["recipe"]),
         track=words_of(result["conditions"]),
     )

@@ -16,6 +16,7 @@ from kdbench.files import unwritable
 from kdbench.results.files import read_json
 from kdbench.results.locks import LOCK, is_locked
 from kdbench.results.overview import SEARCHES, TEACHERS, RunRow, bytes_of, is_meant
+from kdbench.results.schema import checked
 
 _SHORTEST = 4
 """Fewest letters of a run's id that stand for it."""
@@ -72,13 +73,13 @@ def unused_teachers(root: Path, without: Sequence[Path] = ()) -> list[Doomed]:
         if path.parent in without:
             continue
         try:
-            result = read_json(path)
+            result = checked(read_json(path))
             prefix = "-".join(str(result[key]) for key in ("dataset", "protocol", "preset")) + f"-s{result['seed']}-"
-        except (KdbenchError, KeyError, TypeError):
+        except KdbenchError:
             # What cannot be read may use any of them.
             return []
         teacher = result.get("teacher") or {}
-        if result.get("status") == "finished":
+        if result["status"] == "finished":
             used.add(str(teacher.get("folder")))
         else:
             begun.add(prefix)

@@ -11,25 +11,12 @@ from typing import TYPE_CHECKING, Any
 from kdbench.errors import DataError, KdbenchError
 from kdbench.results.files import read_json, unlike
 from kdbench.results.naming import label_of
+from kdbench.results.schema import FINISHED, checked
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SCHEMA_VERSION = 1
-"""Version of `run.json`; raised whenever a key changes its meaning."""
 RESULT = "run.json"
-FINISHED = "finished"
-STATUSES = (FINISHED, "running", "interrupted", "failed")
-_KEYS: dict[str, type] = {
-    "method": str,
-    "dataset": str,
-    "protocol": str,
-    "preset": str,
-    "seed": int,
-    "status": str,
-    "conditions": dict,
-    "recipe": dict,
-}
 
 
 @dataclass(frozen=True)
@@ -94,7 +81,7 @@ class StoredRun:
     @property
     def metrics(self) -> Mapping[str, Any]:
         """The metrics of the reported network; empty before the run is finished."""
-        return self.result["metrics"] or {}
+        return self.result.get("metrics") or {}
 
     @property
     def conditions(self) -> Mapping[str, Any]:
@@ -170,36 +157,3 @@ def _read(path: Path) -> StoredRun:
             if result["status"] == FINISHED:
                 return StoredRun(folder, result, newer.parent)
     return StoredRun(folder, checked(read_json(path)))
-
-
-def checked(result: Any) -> Mapping[str, Any]:
-    """What a `run.json` holds, if it is the result of a run; the one place that knows its schema.
-
-    Raises:
-        DataError: It is not, or is one of another version.
-    """
-    if not isinstance(result, dict):
-        raise DataError(f"run.json holds {type(result).__name__}, expected an object")
-    version = result.get("schema_version")
-    if version != SCHEMA_VERSION:
-        raise DataError(
-            f"run.json has schema version {version}, and this kdbench reads {SCHEMA_VERSION}",
-            hint="Open it with the kdbench that made it, or train it again.",
-        )
-    missing = [key for key in _KEYS if key not in result]
-    if missing:
-        raise DataError(f"run.json lacks {', '.join(missing)}")
-    for key, kind in _KEYS.items():
-        if not isinstance(result[key], kind) or isinstance(result[key], bool):
-            expected = {str: "text", int: "a whole number", dict: "an object"}[kind]
-            raise DataError(f"run.json: {key}: it has {type(result[key]).__name__} as {key}, expected {expected}")
-    if result["status"] not in STATUSES:
-        raise DataError(f"run.json has the status {result['status'][:40]!r}, expected one of {', '.join(STATUSES)}")
-    metrics = result.get("metrics")
-    if result["status"] == FINISHED and not isinstance(metrics, dict):
-        raise DataError("run.json says finished and has no metrics")
-    if metrics is not None and not isinstance(metrics, dict):
-        raise DataError(f"run.json has {type(metrics).__name__} as metrics, expected an object")
-    if not isinstance(result.get("files", {}), dict):
-        raise DataError(f"run.json has {type(result['files']).__name__} as files, expected an object")
-    return result

@@ -268,7 +268,7 @@ def test_labels_that_are_not_those_of_the_data_are_refused(copied: Path) -> None
 @pytest.mark.parametrize(("group", "key"), [("conditions", "part"), ("metrics", "per_class_recall"), ("view", "name")])
 def test_what_a_run_lacks_is_named(copied: Path, group: str, key: str) -> None:
     changed(copied, lambda record: record[group].pop(key))
-    with pytest.raises(DataError, match=f"run.json lacks {group}.{key}"):
+    with pytest.raises(DataError, match=f"run.json: {group}.{key} is missing"):
         kdbench.explain(copied, only=["classes"], device="cpu")
 
 

@@ -7,22 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_runs import least
 
 from kdbench.errors import DataError, UsageError
 from kdbench.results.find import find_run, find_runs
 
-RECORD: dict[str, Any] = {
-    "schema_version": 1,
-    "method": "rkd",
-    "dataset": "motionsim",
-    "protocol": "p",
-    "preset": "smoke",
-    "seed": 0,
-    "status": "finished",
-    "conditions": {},
-    "recipe": {},
-    "metrics": {"accuracy": 0.5},
-}
+RECORD = least(dataset="motionsim")
 
 
 def made(root: Path, name: str, /, **changes: Any) -> Path:

@@ -8,22 +8,12 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from made_runs import least
 
 from kdbench.errors import DataError
-from kdbench.results.store import SCHEMA_VERSION, stored_runs
+from kdbench.results.store import stored_runs
 
-RUN: dict[str, Any] = {
-    "schema_version": SCHEMA_VERSION,
-    "method": "rkd",
-    "dataset": "utd_mhad",
-    "protocol": "cross_subject",
-    "preset": "small",
-    "seed": 1,
-    "status": "finished",
-    "conditions": {"part": "test"},
-    "recipe": {},
-    "metrics": {"accuracy": 0.5},
-}
+RUN = least(seed=1)
 
 
 def keep(root: Path, name: str, content: Any) -> Path:
@@ -41,7 +31,7 @@ def test_runs_are_read_in_the_order_of_their_names(tmp_path: Path) -> None:
     pd.DataFrame({"trial": ["x"], "label": [0]}).to_parquet(folder / "predictions.parquet")
     runs, broken = stored_runs(tmp_path)
     assert [(run.method, run.seed, run.status) for run in runs] == [("rkd", 1, "finished"), ("rkd", 2, "running")]
-    assert runs[0].metrics == {"accuracy": 0.5}
+    assert runs[0].metrics["accuracy"] == 0.5
     assert runs[1].metrics == {}
     assert list(runs[0].predictions()["trial"]) == ["x"]
     assert not broken
@@ -53,9 +43,9 @@ def test_runs_are_read_in_the_order_of_their_names(tmp_path: Path) -> None:
         ('{"status": "runn', "JSON"),
         ([1], "list"),
         (RUN | {"schema_version": 99}, "version 99"),
-        ({key: value for key, value in RUN.items() if key != "seed"}, "lacks seed"),
+        ({key: value for key, value in RUN.items() if key != "seed"}, "run.json: seed is missing"),
         (RUN | {"metrics": None}, "no metrics"),
-        (RUN | {"conditions": []}, "list as conditions"),
+        (RUN | {"conditions": []}, "conditions = a list of 0: expected a mapping"),
     ],
 )
 def test_a_broken_run_is_set_aside_with_the_reason(tmp_path: Path, content: Any, why: str) -> None:
