@@ -20,8 +20,8 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from made_runs import make_run
 
-from kdbench.results.files import read_json, write_json, write_parquet
-from kdbench.results.metrics import classification
+from kdbench.evaluation.metrics import classification
+from kdbench.util.records import read_json, write_json, write_parquet
 
 CLASSES = [f"class {number}" for number in range(27)]
 TRIALS = [f"a{1 + n % 27}_s{2 + 2 * (n // 27 % 4)}_t{1 + n // 108}" for n in range(430)]

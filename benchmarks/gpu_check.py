@@ -28,11 +28,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import torch
 from plain import plain_step
 
-from kdbench import libraries
 from kdbench.engine.loop import Training
-from kdbench.phases import Teacher, student_training, teacher_training
-from kdbench.results.cost import flops
-from kdbench.setting import Setting, settle
+from kdbench.runs import libraries
+from kdbench.runs.context import Setting, settle
+from kdbench.runs.cost import flops
+from kdbench.runs.phases import Teacher, student_training, teacher_training
 
 WARM_UP = 3
 # Forward and backward of a network cost about three times its forward pass.

@@ -20,11 +20,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from kdbench.board.build import build
-from kdbench.board.entry import content_id, found, load, place
-from kdbench.board.schema import Submission
-from kdbench.board.verify import verify
-from kdbench.results.metrics import over_shuffles
+from kdbench.evaluation.metrics import over_shuffles
+from kdbench.leaderboard.build import build
+from kdbench.leaderboard.entry import content_id, found, load, place
+from kdbench.leaderboard.schema import Submission
+from kdbench.leaderboard.verify import verify
 
 
 def copy(source: Path, board: Path, number: int) -> None:

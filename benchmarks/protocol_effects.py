@@ -18,9 +18,9 @@ from pathlib import Path
 import pandas as pd
 
 import kdbench
-from kdbench.results.files import read_jsonl
-from kdbench.results.schema import FINISHED
-from kdbench.results.store import StoredRun, stored_runs
+from kdbench.runs.schema import FINISHED
+from kdbench.runs.store import StoredRun, stored_runs
+from kdbench.util.records import read_jsonl
 
 ORACLE = "best-test"
 

@@ -131,8 +131,8 @@ def _outcome(damaged: bytes, whole: tuple[int, np.ndarray]) -> str:
 
 def _frames(content: bytes) -> tuple[int, np.ndarray]:
     """How many frames a clip shows, and those at the centres of 60 equal parts."""
-    from kdbench.data import video_file
-    from kdbench.data.timeline import centre_frames
+    from kdbench.data.readers import video_file
+    from kdbench.data.readers.timeline import centre_frames
 
     frames, count, *_ = video_file.decode(content, lambda parts: centre_frames(parts, 60))
     return count, frames

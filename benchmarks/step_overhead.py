@@ -21,8 +21,8 @@ from plain import plain_step
 
 from kdbench.engine.loop import Sums, Training
 from kdbench.engine.optim import learning_rate
-from kdbench.phases import obtain_teacher, student_training
-from kdbench.setting import settle
+from kdbench.runs.context import settle
+from kdbench.runs.phases import obtain_teacher, student_training
 from kdbench.types import Batch
 
 

@@ -19,7 +19,7 @@ import sys
 import time
 from pathlib import Path
 
-from kdbench.results.store import stored_runs
+from kdbench.runs.store import stored_runs
 
 METHODS = (
     "student_only",

@@ -10,8 +10,8 @@ from kdbench.registry import dataset, encoder, fusion, loss, representation
 if TYPE_CHECKING:
     from kdbench.comparison import compare
     from kdbench.explanation.make import explain
-    from kdbench.plugins.file import load_plugin
-    from kdbench.runner import run
+    from kdbench.registry.file import load_plugin
+    from kdbench.runs.run import run
     from kdbench.tuning.searching import search
     from kdbench.types import Batch, Context, Features
 
@@ -34,11 +34,11 @@ __all__ = [
 ]
 
 _LAZY = {
-    "run": "kdbench.runner",
+    "run": "kdbench.runs.run",
     "compare": "kdbench.comparison",
     "explain": "kdbench.explanation.make",
     "search": "kdbench.tuning.searching",
-    "load_plugin": "kdbench.plugins.file",
+    "load_plugin": "kdbench.registry.file",
     "Batch": "kdbench.types",
     "Context": "kdbench.types",
     "Features": "kdbench.types",

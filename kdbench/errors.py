@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-from kdbench.redaction import redacted
+from kdbench.text.redaction import redacted
 
 _LONGEST = 8000
 _LONGEST_NAME = 60

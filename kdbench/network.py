@@ -13,7 +13,7 @@ from torch import Generator, Tensor, nn
 from kdbench.encoders.base import Encoder
 from kdbench.errors import UsageError, unknown
 from kdbench.fusions.base import Fusion, Joined
-from kdbench.recipe import NetworkSpec, PartSpec
+from kdbench.recipes.schema import NetworkSpec, PartSpec
 from kdbench.registry import part_of, registry
 from kdbench.representations.base import Representation
 from kdbench.types import VIDEO, Batch, Features, Widths

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from kdbench.board.entry import content_id
-from kdbench.board.trials import card_of, expected
-from kdbench.resolution import resolve
-from kdbench.results.metrics import over_shuffles
+from kdbench.evaluation.metrics import over_shuffles
+from kdbench.leaderboard.entry import content_id
+from kdbench.leaderboard.trials import card_of, expected
+from kdbench.recipes.resolve import resolve
 
 LIBRARIES = {"python": "3.11.7", "kdbench": "0.1.0", "torch": "2.14.1"}
 

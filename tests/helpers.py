@@ -11,7 +11,7 @@ from torch import Tensor
 
 from kdbench import loss
 from kdbench.registry import registry
-from kdbench.runner import RunResult, run
+from kdbench.runs.run import RunResult, run
 from kdbench.types import Batch
 
 WORLD = ["data.options={actions: 4, subjects: 4, trials: 3}"]

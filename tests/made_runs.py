@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from kdbench.results.files import append_jsonl, write_json, write_parquet
-from kdbench.results.metrics import over_shuffles
-from kdbench.results.schema import SCHEMA_VERSION
+from kdbench.evaluation.metrics import over_shuffles
+from kdbench.runs.schema import SCHEMA_VERSION
+from kdbench.util.records import append_jsonl, write_json, write_parquet
 
 CLASSES = ("wave", "clap", "throw", "squat")
 SUBJECTS = (2, 4, 6, 8)

@@ -70,7 +70,7 @@ def site_of(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     """A folder on the import path; afterwards what was imported from it is forgotten, and lines are said anew."""
     folder.mkdir(parents=True, exist_ok=True)
     monkeypatch.syspath_prepend(folder)
-    monkeypatch.setattr("kdbench.plugins.notice._said", set())
+    monkeypatch.setattr("kdbench.registry.notice._said", set())
     try:
         yield Site(folder)
     finally:

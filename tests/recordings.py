@@ -11,7 +11,7 @@ import numpy as np
 import scipy.io
 import yaml
 
-from kdbench import resources
+from kdbench.util import paths as resources
 
 ACTIONS, SUBJECTS, REPETITIONS = 3, 4, 2
 TRIALS = [
@@ -84,7 +84,7 @@ def write_card(folder: Path, **changes: object) -> Path:
 OPEN = """
 import sys
 from pathlib import Path
-from kdbench.data.store import open_dataset
+from kdbench.data.store.open import open_dataset
 card, folder, size, frames, jobs = sys.argv[1:]
 data = open_dataset(card, data_dir=Path(folder), frame_size=int(size), frames=int(frames), jobs=int(jobs))
 print(data.fingerprint)

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from helpers import tiny
 
-from kdbench.engine.progress import Reporter
 from kdbench.errors import Interrupted
-from kdbench.runner import RunResult
+from kdbench.runs.run import RunResult
+from kdbench.util.progress import Reporter
 
 CHANGES = ("student.train.epochs=4", "student.train.batch_size=8", "selection.rule=best-val")
 

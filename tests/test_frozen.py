@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 from helpers import tiny
 
-from kdbench import methods
 from kdbench.errors import UsageError
-from kdbench.recipe import PRESETS
-from kdbench.setting import cell_for
+from kdbench.recipes import shipped as methods
+from kdbench.recipes.schema import PRESETS
+from kdbench.runs.context import cell_for
 
 FROZEN = Path(__file__).with_name("frozen.json")
 # The table of label vectors is shipped; the paper's language model is not.
@@ -53,7 +53,7 @@ def frozen() -> dict[str, Any]:
 
 @pytest.fixture
 def unversioned(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("kdbench.libraries.used_by", lambda *_: {})
+    monkeypatch.setattr("kdbench.runs.libraries.used_by", lambda *_: {})
     monkeypatch.setenv("KDBENCH_CACHE", str(tmp_path))
 
 
@@ -81,7 +81,7 @@ def write() -> None:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setenv("KDBENCH_TRACKING", "off")
         found = [[round(value, 5) for value in row] for row in logits(Path(folder))]
-        patch.setattr("kdbench.libraries.used_by", lambda *_: {})
+        patch.setattr("kdbench.runs.libraries.used_by", lambda *_: {})
         patch.setenv("KDBENCH_CACHE", folder)
         held = {preset: dict(sorted(every_hash(preset))) for preset in PRESETS}
     FROZEN.write_text(json.dumps({"logits": found, "hashes": held}, indent=0, sort_keys=True) + "\n")

@@ -13,11 +13,11 @@ from helpers import WORLD, tiny
 
 from kdbench.engine.teacher import FrozenTeacher
 from kdbench.errors import UsageError
-from kdbench.phases import check_parts
-from kdbench.resolution import resolve
-from kdbench.results.files import read_jsonl
-from kdbench.runner import run
-from kdbench.setting import Setting, settle
+from kdbench.recipes.resolve import resolve
+from kdbench.runs.context import Setting, settle
+from kdbench.runs.phases import check_parts
+from kdbench.runs.run import run
+from kdbench.util.records import read_jsonl
 
 
 @pytest.fixture(scope="module")

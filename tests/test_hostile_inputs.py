@@ -16,16 +16,17 @@ from fuzzing import fuzz
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdbench import plain_yaml, resources
-from kdbench.data import manifest
 from kdbench.data.card import load_card
-from kdbench.data.protocol import protocol_names
-from kdbench.data.reader import grid
-from kdbench.data.unpack import unpack
+from kdbench.data.download.unpack import unpack
+from kdbench.data.readers.base import grid
+from kdbench.data.splits import protocol_names
+from kdbench.data.store import manifest
 from kdbench.errors import KdbenchError
 from kdbench.grid.suite import load_suite
-from kdbench.resolution import resolve
+from kdbench.recipes.resolve import resolve
 from kdbench.semantics.table import read_table
+from kdbench.util import paths as resources
+from kdbench.util import plain_yaml
 
 ODD = st.sampled_from(
     [None, True, 0, -1, 10**6, 10**30, 1.5, float("inf"), float("nan"), "", "x" * 5000, "../..", "a\tb", "\x1b[31m",

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from helpers import WORLD, tiny
 
-from kdbench import libraries
-from kdbench.setting import settle
+from kdbench.runs import libraries
+from kdbench.runs.context import settle
 
 
 def cell(method: str, *overrides: str):

@@ -11,7 +11,7 @@ from torch import nn
 from kdbench.errors import UsageError
 from kdbench.fusions import BUILTIN
 from kdbench.network import Network, build_network
-from kdbench.recipe import NetworkSpec
+from kdbench.recipes.schema import NetworkSpec
 from kdbench.types import Batch
 
 ROWS, CLASSES = 5, 7

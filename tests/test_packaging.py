@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from kdbench.methods import names
-from kdbench.scaffold import TEMPLATES
+from kdbench.recipes.shipped import names
+from kdbench.registry.scaffold import TEMPLATES
 
 ROOT = Path(__file__).parent.parent
 
@@ -38,7 +38,7 @@ def test_the_wheel_brings_recipes_cards_and_tables(wheel: Path) -> None:
     assert {f"kdbench/_leaderboard/site/{path.name}" for path in (ROOT / "leaderboard/site").iterdir()} <= files
     assert not any(name.startswith(("tests/", "benchmarks/")) for name in files)
     templates = {str(path.relative_to(ROOT)) for path in TEMPLATES.rglob("*.*") if path.suffix != ".pyc"}
-    assert {name for name in files if name.startswith("kdbench/templates/")} == templates
+    assert {name for name in files if name.startswith("kdbench/registry/templates/")} == templates
 
 
 @pytest.mark.slow
@@ -46,7 +46,7 @@ def test_the_installed_package_finds_them(wheel: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path)
     program = (
-        "import sys; sys.path.insert(0, sys.argv[1]); import kdbench; from kdbench.resolution import resolve;"
+        "import sys; sys.path.insert(0, sys.argv[1]); import kdbench; from kdbench.recipes.resolve import resolve;"
         "from kdbench.data.card import load_card; assert kdbench.__file__.startswith(sys.argv[1]), kdbench.__file__;"
         "print(resolve('sgm_ft', 'small').name, len(load_card('utd_mhad').classes))"
     )

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from kdbench.engine.loop import Training
-from kdbench.phases import Teacher, student_training, teacher_training
-from kdbench.setting import settle
+from kdbench.runs.context import settle
+from kdbench.runs.phases import Teacher, student_training, teacher_training
 from kdbench.types import Batch
 
 

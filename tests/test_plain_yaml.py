@@ -12,9 +12,10 @@ from fuzzing import fuzz
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdbench import plain_yaml, resources
 from kdbench.errors import UsageError
-from kdbench.resolution import parse_overrides, resolve
+from kdbench.recipes.resolve import parse_overrides, resolve
+from kdbench.util import paths as resources
+from kdbench.util import plain_yaml
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ print("\\n".join(failed))
 """
 CHILD = """
 import sys, time
-from kdbench.tied import tie
+from kdbench.util.tied import tie
 tie()
 try:
     print("there", flush=True)

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from kdbench.errors import UsageError
-from kdbench.methods import names
-from kdbench.recipe import PRESETS
-from kdbench.resolution import chain, merge, parse_overrides, resolve
+from kdbench.recipes.resolve import chain, merge, parse_overrides, resolve
+from kdbench.recipes.schema import PRESETS
+from kdbench.recipes.shipped import names
 
 FUSED = ("mmad", "keyless_style", "hamlet_style", "mumu_style", "sakdn")
 METHODS = {

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sqlalchemy.engine import URL
 
 from kdbench.errors import UsageError
-from kdbench.redaction import redacted, redacted_words
+from kdbench.text.redaction import redacted, redacted_words
 
 PASSWORD = "hunter2-Geheim"
 FORMS = [

@@ -20,13 +20,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from kdbench import loss
-from kdbench.engine.progress import Reporter
 from kdbench.errors import Interrupted, RunFailed, UsageError
-from kdbench.results.files import read_json, read_jsonl
-from kdbench.results.metrics import classification
-from kdbench.runner import RunResult
-from kdbench.setting import settle
+from kdbench.evaluation.metrics import classification
+from kdbench.runs.context import settle
+from kdbench.runs.run import RunResult
 from kdbench.types import Batch
+from kdbench.util.progress import Reporter
+from kdbench.util.records import read_json, read_jsonl
 
 
 @pytest.fixture(scope="module")
@@ -226,12 +226,12 @@ def test_a_vacuous_loss_is_seen(tmp_path: Path) -> None:
 
 def test_the_test_part_is_read_once_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Watches every loader that is made, with the number of epochs that were done by then."""
-    import kdbench.setting
+    import kdbench.runs.context
 
     made: list[tuple[int, tuple[str, ...]]] = []
     epochs = []
 
-    class Watched(kdbench.setting.Loader):
+    class Watched(kdbench.runs.context.Loader):
         def __init__(self, dataset: Any, trials: tuple[str, ...], **arguments: Any) -> None:
             made.append((len(epochs), tuple(trials)))
             super().__init__(dataset, trials, **arguments)
@@ -240,7 +240,7 @@ def test_the_test_part_is_read_once_at_the_end(tmp_path: Path, monkeypatch: pyte
         def end_epoch(self, record: dict[str, Any]) -> None:
             epochs.append(record)
 
-    monkeypatch.setattr(kdbench.setting, "Loader", Watched)
+    monkeypatch.setattr(kdbench.runs.context, "Loader", Watched)
     tiny("hinton_raw", tmp_path, "selection.rule=best-val", reporter=Counting())
     test = [done for done, trials in made if any("_s2_" in trial or "_s4_" in trial for trial in trials)]
     # Eight epochs of the teacher, two of the student.

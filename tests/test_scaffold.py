@@ -12,7 +12,7 @@ import pytest
 
 from kdbench.cli import main
 from kdbench.errors import RunFailed, UsageError
-from kdbench.scaffold import TARGETS, TEMPLATES, write
+from kdbench.registry.scaffold import TARGETS, TEMPLATES, write
 
 # Every check of each kind in one process, as the command runs them.
 CHECK = """

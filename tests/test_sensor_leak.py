@@ -10,10 +10,10 @@ from rich.console import Console
 
 from kdbench.cli.run import show
 from kdbench.data.card import load_card
-from kdbench.data.protocol import rule_of
+from kdbench.data.splits import rule_of
 from kdbench.errors import UsageError
-from kdbench.runner import RunResult, run
-from kdbench.setting import settle
+from kdbench.runs.context import settle
+from kdbench.runs.run import RunResult, run
 
 WORLD = ["data.options={actions: 3, subjects: 4, trials: 2, cameras: 2}"]
 SHORT = ["teacher.train.epochs=8", "teacher.train.batch_size=8", "student.train.epochs=1"]

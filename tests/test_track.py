@@ -11,10 +11,10 @@ from helpers import WORLD
 from kdbench.cli.tracks import settings
 from kdbench.data.tracks import Supervision
 from kdbench.errors import UsageError
-from kdbench.resolution import resolve
-from kdbench.runner import run
-from kdbench.setting import settle
-from kdbench.track import Track, words_of
+from kdbench.recipes.resolve import resolve
+from kdbench.recipes.track import Track, words_of
+from kdbench.runs.context import settle
+from kdbench.runs.run import run
 
 
 @pytest.mark.parametrize(

@@ -14,14 +14,14 @@ from kdbench.comparison import compare
 from kdbench.errors import UsageError
 from kdbench.explanation.make import explain
 from kdbench.grid.suite import load_suite
-from kdbench.recipe import Recipe
-from kdbench.resolution import resolve
-from kdbench.results.files import read_safetensors
-from kdbench.runner import RunResult, run
-from kdbench.setting import settle
-from kdbench.track import PROBED
+from kdbench.recipes.resolve import resolve
+from kdbench.recipes.schema import Recipe
+from kdbench.recipes.track import PROBED
+from kdbench.runs.context import settle
+from kdbench.runs.run import RunResult, run
+from kdbench.runs.unlabelled import for_track
 from kdbench.types import Batch
-from kdbench.unlabelled import for_track
+from kdbench.util.records import read_safetensors
 
 ALONE = "track.labels=0"
 RAW = ("hinton_raw", "rkd_raw", "hinton_random_teacher_raw", "hinton_wrong_trials_raw")

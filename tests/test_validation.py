@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from recordings import write_card
 
-from kdbench.board.schema import Submission
 from kdbench.data.card import load_card
 from kdbench.errors import UsageError
 from kdbench.grid.suite import load_suite
-from kdbench.resolution import resolve
-from kdbench.validation import checked, known_keys
+from kdbench.leaderboard.schema import Submission
+from kdbench.recipes.resolve import resolve
+from kdbench.util.validation import checked, known_keys
 
 JARGON = re.compile(
     r"Input should|Extra inputs|Field required|instance of|Value error|validation error|valid dictionary|pydantic|"
@@ -110,7 +110,7 @@ def test_values_are_shown_short_and_without_control_characters() -> None:
 
 def test_keys_are_known_below_lists_mappings_and_unions() -> None:
     from kdbench.data.card import Card
-    from kdbench.recipe import Recipe
+    from kdbench.recipes.schema import Recipe
 
     assert known_keys(Card, ("classes", 0)) == ["name", "short", "group"]
     assert "columns" in known_keys(Card, ("sensors", "wrist"))

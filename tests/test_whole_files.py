@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from kdbench import files
 from kdbench.errors import RunFailed
+from kdbench.util import files
 
 
 @pytest.mark.parametrize("durable", [True, False])
@@ -49,7 +49,7 @@ def test_a_limit_on_file_sizes_counts_as_a_full_disk_everywhere(tmp_path: Path, 
 import resource
 from pathlib import Path
 from kdbench.results import files
-from kdbench.files import whole as opened
+from kdbench.util.files import whole as opened
 path = Path({str(path)!r})
 def whole(path):
     with opened(path) as file:

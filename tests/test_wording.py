@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import kdbench
-from kdbench.wording import counted, inflected
+from kdbench.text.wording import counted, inflected
 
 
 @pytest.mark.parametrize(

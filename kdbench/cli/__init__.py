@@ -16,8 +16,8 @@ from kdbench.cli.interrupts import as_interrupts
 from kdbench.cli.output import unbreakable
 from kdbench.cli.variables import VARIABLES
 from kdbench.errors import Interrupted, UsageError
-from kdbench.redaction import redacted
-from kdbench.tied import tie
+from kdbench.text.redaction import redacted
+from kdbench.util.tied import tie
 
 COMMANDS = {
     "run": ("kdbench.cli.run:run", "Train a method on a data set, report the result; resumable."),
@@ -159,6 +159,6 @@ def _plugins(arguments: list[str]) -> tuple[list[str], list[str]]:
 def _loaded(plugins: list[str]) -> contextlib.AbstractContextManager[None]:
     if not plugins:
         return contextlib.nullcontext()
-    from kdbench.plugins.file import loaded
+    from kdbench.registry.file import loaded
 
     return loaded(plugins)

@@ -12,11 +12,11 @@ import typer
 from kdbench.cli import completion
 from kdbench.cli.console import console_for
 from kdbench.errors import UsageError
-from kdbench.plugins.streams import own_stdout, stdout_to_stderr
+from kdbench.registry.streams import own_stdout, stdout_to_stderr
 
 if TYPE_CHECKING:
-    from kdbench.checks.base import Check, Report, Result
-    from kdbench.checks.find import Target
+    from kdbench.testing.base import Check, Report, Result
+    from kdbench.testing.find import Target
 
 _MARKS = {"passed": ("✓", "green"), "failed": ("✗", "bold red"), "skipped": ("–", "yellow")}
 
@@ -71,8 +71,8 @@ def check(
 
 
 def _targets(names: list[str], kind: str | None, *, everything: bool) -> list[Target]:
-    from kdbench.checks import find
     from kdbench.registry import KINDS
+    from kdbench.testing import find
 
     if everything == bool(names):
         raise UsageError("name what is to be checked, or give --all", hint="See what there is: kdbench list")
@@ -94,7 +94,7 @@ def _options(
     exclude_broken: bool,
 ) -> dict[str, Any]:
     """The options that were given, by the names that the cases know them by."""
-    from kdbench.resolution import parse_overrides
+    from kdbench.recipes.resolve import parse_overrides
 
     options: dict[str, Any] = {"device": device, "dataset": dataset, "data_dir": data_dir}
     options |= {"exclude_broken": True} if exclude_broken else {}
@@ -121,7 +121,7 @@ def _demand_gpu() -> None:
 
 def _groups(found: list[Target], options: dict[str, Any], only: list[str]) -> list[list[Check]]:
     """The checks of each component."""
-    from kdbench.checks.find import checks_of
+    from kdbench.testing.find import checks_of
 
     groups: dict[tuple[str, str], list[Check]] = {}
     for each in checks_of(found, options, only):
@@ -131,8 +131,8 @@ def _groups(found: list[Target], options: dict[str, Any], only: list[str]) -> li
 
 def _run(groups: list[list[Check]], out: TextIO | None) -> Report:
     """Runs the checks, and shows each component's when they are done; nothing is shown without `out`."""
-    from kdbench.checks.base import Report
-    from kdbench.checks.find import report_of
+    from kdbench.testing.base import Report
+    from kdbench.testing.find import report_of
 
     console = console_for(file=out, quiet=out is None)
     results: list[Result] = []

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from kdbench.errors import unknown
-from kdbench.wording import counted
+from kdbench.text.wording import counted
 
 TERMINAL = "terminal"
 
@@ -92,7 +92,7 @@ def compare(
         reference=reference or "reference" in (show or ()),
     )
     if form == TERMINAL:
-        from kdbench.terminal import SafeConsole as Console
+        from kdbench.text.terminal import SafeConsole as Console
 
         show_sheets(found, Console(), show or ())
     else:

@@ -11,7 +11,7 @@ import typer
 
 def methods(incomplete: str) -> list[str]:
     """Names of methods, and of tuned ones."""
-    from kdbench.methods import tuned
+    from kdbench.recipes.shipped import tuned
 
     return [*_of(("method",), incomplete), *(name for name in tuned() if name.startswith(incomplete))]
 
@@ -51,8 +51,8 @@ def presets(incomplete: str) -> list[str]:
 
 def runs(ctx: typer.Context, incomplete: str) -> list[str]:
     """Folders, ids and names of the runs in the folder that `--out` names, or the usual one."""
-    from kdbench.resources import runs_folder
-    from kdbench.results.files import read_json
+    from kdbench.util.paths import runs_folder
+    from kdbench.util.records import read_json
 
     given = ctx.params.get("out")
     if (os.sep in incomplete or incomplete == ".") and not given:

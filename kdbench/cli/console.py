@@ -13,7 +13,7 @@ PIPE_WIDTH = 200
 
 def console_for(**options: Any) -> Console:
     """A console as wide as the terminal; `PIPE_WIDTH` wide where there is none. Options as rich's."""
-    from kdbench import terminal
+    from kdbench.text import terminal
 
     made = terminal.console(highlight=False, **options)
     if not made.is_terminal:

@@ -10,10 +10,10 @@ import typer
 from kdbench.cli import completion
 from kdbench.cli.console import console_for
 from kdbench.errors import DataError, Interrupted, KdbenchError, UsageError
-from kdbench.wording import counted, inflected
+from kdbench.text.wording import counted, inflected
 
 if TYPE_CHECKING:
-    from kdbench.data.dataset import Dataset
+    from kdbench.data.store.dataset import Dataset
 
 SUMMARY = "List, download, prepare, verify, preview, pack or clean data sets."
 
@@ -45,8 +45,9 @@ def list_datasets(data_dir: DataDir = None) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from kdbench.data import layout, source
     from kdbench.data.card import load_card
+    from kdbench.data.download import source
+    from kdbench.data.store import layout
     from kdbench.registry import registry
 
     console = console_for(soft_wrap=True)
@@ -88,7 +89,7 @@ def download(
 ) -> None:
     """Downloads the recordings, checks their size and hash, and unpacks them; resumable."""
     from kdbench.data.card import load_card
-    from kdbench.data.download import download as get
+    from kdbench.data.download.download import download as get
 
     card = load_card(name)
     console = console_for(soft_wrap=True)
@@ -134,9 +135,10 @@ def prepare(
 @app.command()
 def verify(name: Name, data_dir: DataDir = None) -> None:
     """Compares recordings with the manifest and prepared data with their hashes; exit code 3 if they differ."""
-    from kdbench.data import layout, source
     from kdbench.data.card import load_card
-    from kdbench.data.verify import verify as check
+    from kdbench.data.download import source
+    from kdbench.data.store import layout
+    from kdbench.data.store.verify import verify as check
 
     card = load_card(name)
     found = source.find(card, data_dir)
@@ -189,8 +191,8 @@ def preview(
     option: Option = None,
 ) -> None:
     """Draws trials: frames, the sensor curves below them, and the GAF image of each sensor."""
-    from kdbench import files
     from kdbench.data.preview import contact_sheet, spread
+    from kdbench.util import files
 
     data = _open(name, video, preset, None, None, data_dir, option, exclude_broken=exclude_broken)
     path = out or Path(f"{data.card.name}-preview.png")
@@ -215,8 +217,8 @@ def pack(
     option: Option = None,
 ) -> None:
     """Writes a compact copy for another machine: exact sensors, and frames compressed to fit the size."""
-    from kdbench.data.pack import pack as write
-    from kdbench.data.packed import FILE, PackedReader
+    from kdbench.data.store.pack import pack as write
+    from kdbench.data.store.packed import FILE, PackedReader
 
     data = _open(name, video, preset, frame_size, frames, data_dir, option, exclude_broken=exclude_broken, jobs=jobs)
     folder = write(data, out, max_mib=max_mib, jobs=jobs)
@@ -242,7 +244,7 @@ def clean(
     from rich.table import Table
     from rich.text import Text
 
-    from kdbench.data import clean as cleaning
+    from kdbench.data.store import clean as cleaning
 
     console = console_for(soft_wrap=True)
     dataset = None
@@ -294,9 +296,9 @@ def _open(
     exclude_broken: bool,
     jobs: int | None = None,
 ) -> Dataset:
-    from kdbench.data.source import AUTO
-    from kdbench.data.store import open_dataset
-    from kdbench.resolution import parse_overrides, resolve
+    from kdbench.data.download.source import AUTO
+    from kdbench.data.store.open import open_dataset
+    from kdbench.recipes.resolve import parse_overrides, resolve
 
     sizes = resolve("student_only", preset).data
     return open_dataset(

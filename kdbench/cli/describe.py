@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kdbench import methods, plain_yaml, resources
 from kdbench.cli import completion
 from kdbench.cli.listing import ORDER, SUITES
 from kdbench.errors import unknown
 from kdbench.grid.suite import shipped
+from kdbench.recipes import shipped as methods
 from kdbench.registry import KINDS, part_of, registry, unknown_anywhere
-from kdbench.results.naming import label_of
-from kdbench.wording import counted
+from kdbench.runs.naming import label_of
+from kdbench.text.wording import counted
+from kdbench.util import paths as resources
+from kdbench.util import plain_yaml
 
 if TYPE_CHECKING:
     from kdbench.data.card import Card
@@ -45,8 +47,8 @@ def describe(
     ] = "small",
 ) -> None:
     """Describes a component with its parameters, a method with its settings, a data set, or a suite."""
-    from kdbench.terminal import SafeConsole as Console
-    from kdbench.terminal import print_prose
+    from kdbench.text.terminal import SafeConsole as Console
+    from kdbench.text.terminal import print_prose
 
     console = Console(highlight=False, markup=False)
     found = _kinds_of(name, kind)
@@ -144,7 +146,7 @@ def _parameters(component: Any) -> Iterator[str]:
 
 
 def _method(name: str, preset: str) -> Iterator[_Line]:
-    from kdbench.resolution import chain, resolve
+    from kdbench.recipes.resolve import chain, resolve
 
     recipe = resolve(name, preset)
     shown = label_of(recipe.name, tuned=recipe.tuning is not None)

@@ -17,15 +17,15 @@ from typing import Annotated, Any
 
 import typer
 
-from kdbench import resources
 from kdbench.cli.errors import one_line
 from kdbench.cli.listing import ORDER, rows
 from kdbench.cli.variables import VARIABLES
 from kdbench.errors import KdbenchError
-from kdbench.plugins.discovery import discover
-from kdbench.redaction import redacted, redacted_words
 from kdbench.registry import GROUPS, KINDS
-from kdbench.wording import counted
+from kdbench.registry.discovery import discover
+from kdbench.text.redaction import redacted, redacted_words
+from kdbench.text.wording import counted
+from kdbench.util import paths as resources
 
 LIBRARIES = (
     *("torchvision", "timm", "transformers", "accelerate", "mlflow", "numpy", "scipy", "scikit-learn"),
@@ -62,8 +62,8 @@ def doctor(
     """Checks the installation, the data and the folders; exit code 1 if something is broken."""
     from rich.text import Text
 
-    from kdbench.terminal import SafeConsole as Console
-    from kdbench.terminal import print_prose
+    from kdbench.text.terminal import SafeConsole as Console
+    from kdbench.text.terminal import print_prose
 
     console = Console(highlight=False, soft_wrap=True)
     counts = dict.fromkeys(_STYLE, 0)
@@ -174,8 +174,8 @@ def _foreign(row: dict[str, str]) -> bool:
 
 
 def _data(data_dir: Path | None) -> Iterator[Check]:
-    from kdbench.data import source
     from kdbench.data.card import load_card
+    from kdbench.data.download import source
 
     for row in rows("datasets"):
         name = row["name"]
@@ -200,7 +200,7 @@ def _data(data_dir: Path | None) -> Iterator[Check]:
 
 
 def _prepared() -> Iterator[Check]:
-    from kdbench.data import layout
+    from kdbench.data.store import layout
 
     stores = layout.stores()
     for folder, meta in stores:
@@ -239,7 +239,7 @@ def _not_writable(folder: Path) -> str:
 
 
 def _tracking(runs: Path) -> Iterator[Check]:
-    from kdbench.results.tracking import OFF, tracking_uri
+    from kdbench.runs.tracking import OFF, tracking_uri
 
     if os.environ.get(OFF, "").lower() == "off":
         yield Check("ok", "MLflow", f"switched off by ${OFF}")

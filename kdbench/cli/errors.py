@@ -7,7 +7,7 @@ import traceback
 from pathlib import Path
 
 from kdbench.errors import Interrupted, KdbenchError
-from kdbench.redaction import redacted
+from kdbench.text.redaction import redacted
 
 
 def exit_code_of(error: BaseException, *, debug: bool = False) -> int:
@@ -39,8 +39,8 @@ def one_line(error: BaseException) -> str:
 def _say(message: str, hint: str | None) -> None:
     from rich.text import Text
 
-    from kdbench.terminal import SafeConsole as Console
-    from kdbench.terminal import print_prose
+    from kdbench.text.terminal import SafeConsole as Console
+    from kdbench.text.terminal import print_prose
 
     console = Console(stderr=True)
     print_prose(console, redacted(message), head="error: ", head_style="bold red")

@@ -44,12 +44,12 @@ def explain(
         raise UsageError(
             "no run is named", hint="See them: kdbench runs list. For example: kdbench explain sgm_ft-utd_mhad"
         )
-    from kdbench.terminal import SafeConsole as Console
+    from kdbench.text.terminal import SafeConsole as Console
 
     console = Console()
     say_loading(console, "the parts of the run")
-    from kdbench.engine.progress import duration, reporter_for
     from kdbench.explanation.make import explain as explain_run
+    from kdbench.util.progress import duration, reporter_for
 
     found = explain_run(
         run,

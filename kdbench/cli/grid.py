@@ -43,7 +43,7 @@ def run(
     What is given beside a suite stands in place of what the suite says.
     """
     from kdbench.grid.suite import asked_for
-    from kdbench.names import check_names
+    from kdbench.runs.names import check_names
 
     limit = seconds_of(timeout) if timeout else None
     wanted = asked_for(
@@ -53,14 +53,14 @@ def run(
     check_names(names, wanted.datasets, wanted.protocols, preset=preset, device=device, overrides=overrides)
     console = console_for()
     say_loading(console, "the parts of the methods")
-    from kdbench.children import plugin_files
-    from kdbench.engine.progress import reporter_for
     from kdbench.grid.estimate import estimate
     from kdbench.grid.execute import execute
     from kdbench.grid.launch import launcher as launcher_named
     from kdbench.grid.plan import Options, make_plan, rename_done
     from kdbench.grid.show import show_end, show_plan, view_for
-    from kdbench.resources import runs_folder
+    from kdbench.util.paths import runs_folder
+    from kdbench.util.process import plugin_files
+    from kdbench.util.progress import reporter_for
 
     place = launcher_named(launcher, jobs=jobs, device=device)
     options = Options(

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from kdbench.errors import DataError, UsageError
-from kdbench.wording import counted, inflected
+from kdbench.text.wording import counted, inflected
 
 SUMMARY = "Submit results, verify them, build the site of all."
 
@@ -40,8 +40,8 @@ def add(
     It lies in FOLDER/submissions, and its folder is printed. A Grad-CAM picture comes along where `kdbench explain`
     made one of a run.
     """
-    from kdbench.board.add import add as submit
-    from kdbench.board.schema import PICTURE
+    from kdbench.leaderboard.add import add as submit
+    from kdbench.leaderboard.schema import PICTURE
 
     place = board or Path("leaderboard")
     new = not place.is_dir()
@@ -78,8 +78,8 @@ def verify(
     Says everything that is wrong, with exit code 3. Copies of other submissions are found among those that are checked
     together, so check a whole board before you trust one.
     """
-    from kdbench.board.entry import below, board_folder, found
-    from kdbench.board.verify import verify as check_all
+    from kdbench.leaderboard.entry import below, board_folder, found
+    from kdbench.leaderboard.verify import verify as check_all
 
     if rerun and not paths:
         raise UsageError(
@@ -116,11 +116,11 @@ def verify(
 
 
 def _rerun(folders: list[Path], by: str, tolerance: float, out: Path | None, data_dir: Path | None) -> None:
-    from kdbench.board.entry import load
-    from kdbench.board.rerun import rerun
-    from kdbench.board.tier import own_rerun
-    from kdbench.engine.progress import reporter_for
-    from kdbench.terminal import SafeConsole as Console
+    from kdbench.leaderboard.entry import load
+    from kdbench.leaderboard.rerun import rerun
+    from kdbench.leaderboard.tier import own_rerun
+    from kdbench.text.terminal import SafeConsole as Console
+    from kdbench.util.progress import reporter_for
 
     for folder in folders:
         held = rerun(folder, out, by=by, tolerance=tolerance, data_dir=data_dir, reporter=reporter_for(Console()))
@@ -139,8 +139,8 @@ def build(
     out: Annotated[Path, typer.Option(help="The site's folder; an earlier site there is replaced.")] = Path("site"),
 ) -> None:
     """Verify the board and make a static site of it, which opens from the disk."""
-    from kdbench.board.build import build as make
-    from kdbench.board.entry import board_folder
+    from kdbench.leaderboard.build import build as make
+    from kdbench.leaderboard.entry import board_folder
 
     site = make(board_folder(board), out)
     typer.echo(
@@ -157,7 +157,7 @@ def serve(
     ] = "127.0.0.1",
 ) -> None:
     """Show a built site at an address of this machine, until Ctrl-C."""
-    from kdbench.board.serve import server
+    from kdbench.leaderboard.serve import server
 
     with server(site, port, host) as running:
         typer.echo(f"http://{host}:{running.server_address[1]}/index.html (Ctrl-C stops it)")

@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kdbench import methods, resources
 from kdbench.cli.console import console_for
 from kdbench.errors import UsageError, unknown
-from kdbench.plugins.discovery import discover
-from kdbench.plugins.notice import once
-from kdbench.plugins.origin import Origin
+from kdbench.recipes import shipped as methods
 from kdbench.registry import GROUPS, KINDS, registry
-from kdbench.wording import counted
+from kdbench.registry.discovery import discover
+from kdbench.registry.notice import once
+from kdbench.registry.origin import Origin
+from kdbench.text.wording import counted
+from kdbench.util import paths as resources
 
 if TYPE_CHECKING:
-    from kdbench.plugins.probe import Broken
+    from kdbench.testing.plugins import Broken
 
 ORDER = ("methods", "datasets", "representations", "encoders", "fusions", "losses", "semantics")
 SUITES = "suites"
@@ -125,7 +126,7 @@ def broken_parts(kinds: list[str], seconds: float = 60) -> list[Broken]:
         kinds: In the plural, as in `ORDER`.
         seconds: How long the import of each may take.
     """
-    from kdbench.plugins import probe
+    from kdbench.testing import plugins as probe
 
     names = [_KIND_OF[kind] for kind in _registered(kinds)]
     found = [origin for origin in discover(GROUPS).origins if origin.kind in names]
@@ -134,7 +135,7 @@ def broken_parts(kinds: list[str], seconds: float = 60) -> list[Broken]:
 
 def _line_of(path: Path, key: str) -> str:
     """One top-level value of a YAML file; empty where the file is missing or broken, which its use will report."""
-    from kdbench.resources import read_mapping
+    from kdbench.util.paths import read_mapping
 
     try:
         return str(read_mapping(path, "file").get(key, ""))
@@ -188,7 +189,7 @@ def _show_broken(kinds: list[str], seconds: float, *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
         return
-    from kdbench.terminal import printable
+    from kdbench.text.terminal import printable
 
     for row in found:
         typer.echo(printable(f"{row['kind']} {row['name']} ({row['target']}, {row['origin']})\n{row['traceback']}\n"))

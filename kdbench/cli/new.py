@@ -17,7 +17,7 @@ def new(
     out: Annotated[Path | None, typer.Option(help="Folder to write to; ./NAME by default.")] = None,
 ) -> None:
     """Creates a package that already works, for you to change: the component, its entry point, tests and a README."""
-    from kdbench.scaffold import write
+    from kdbench.registry.scaffold import write
 
     singular = {plural: each for each, plural in KINDS.items()}.get(kind, kind)
     files = write(singular, name, out)

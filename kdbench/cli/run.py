@@ -11,12 +11,12 @@ import typer
 from kdbench.cli import completion, tracks
 from kdbench.cli.console import say, say_loading
 from kdbench.errors import UsageError
-from kdbench.wording import counted
+from kdbench.text.wording import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from kdbench.runner import RunResult
+    from kdbench.runs.run import RunResult
 
 
 def run(
@@ -137,15 +137,15 @@ def run(
                 f"{option} is missing",
                 hint="For example: kdbench run --method sgm_ft --dataset motionsim --preset smoke",
             )
-    from kdbench.names import check_names
+    from kdbench.runs.names import check_names
 
     check_names(methods, datasets, protocols, preset=preset, device=device, overrides=overrides)
-    from kdbench.terminal import SafeConsole as Console
+    from kdbench.text.terminal import SafeConsole as Console
 
     console = Console()
     say_loading(console)
-    from kdbench.engine.progress import reporter_for
-    from kdbench.runner import run as run_once
+    from kdbench.runs.run import run as run_once
+    from kdbench.util.progress import reporter_for
 
     result = run_once(
         methods[0],
@@ -172,10 +172,10 @@ def show(result: RunResult, console: Console) -> None:
     """Prints one run: its numbers, the conditions they hold under, its cost, and where it lies."""
     from rich.table import Table
 
-    from kdbench.results.gain import alone_for, gain_now
-    from kdbench.results.overview import differing, is_oracle, settings_text, shipped
-    from kdbench.terminal import print_prose
-    from kdbench.track import words_of
+    from kdbench.recipes.track import words_of
+    from kdbench.runs.gain import alone_for, gain_now
+    from kdbench.runs.overview import differing, is_oracle, settings_text, shipped
+    from kdbench.text.terminal import print_prose
 
     record, metrics = result.result, result.metrics
     of = [str(record[key]) for key in ("method", "dataset", "protocol", "preset")]
@@ -238,7 +238,7 @@ def _seen(record: dict[str, Any]) -> str:
 
 def _cost(cost: Mapping[str, Any], *, with_teacher: bool) -> Iterator[str]:
     """What a run cost, as far as it was recorded."""
-    from kdbench.engine.progress import duration
+    from kdbench.util.progress import duration
 
     def has(*keys: str) -> bool:
         return all(cost.get(key) is not None for key in keys)

@@ -16,15 +16,15 @@ import typer
 from kdbench.cli import completion
 from kdbench.cli.console import console_for, say
 from kdbench.errors import UsageError, unknown
-from kdbench.resources import runs_folder
-from kdbench.results.overview import settings_text
-from kdbench.terminal import printable
-from kdbench.wording import counted
+from kdbench.runs.overview import settings_text
+from kdbench.text.terminal import printable
+from kdbench.text.wording import counted
+from kdbench.util.paths import runs_folder
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from kdbench.results.overview import RunRow
+    from kdbench.runs.overview import RunRow
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="List, show and remove the runs of a folder.")
 FORMATS = ("text", "json", "csv")
@@ -55,7 +55,7 @@ def list_runs(
     out: Out = None,
 ) -> None:
     """Lists runs with the settings in which they differ from the recipe that kdbench ships."""
-    from kdbench.results.overview import STATUSES, is_meant, overview
+    from kdbench.runs.overview import STATUSES, is_meant, overview
 
     if output not in FORMATS:
         raise unknown("format", output, FORMATS)
@@ -88,9 +88,9 @@ def show_run(
     """Shows one run: its result, its settings, the conditions that it holds under, and its folder."""
     import yaml
 
-    from kdbench.results.overview import DAMAGED, overview
-    from kdbench.results.removal import meant
-    from kdbench.results.store import stored_run
+    from kdbench.runs.overview import DAMAGED, overview
+    from kdbench.runs.removal import meant
+    from kdbench.runs.store import stored_run
 
     if output not in FORMATS[:2]:
         raise unknown("format", output, FORMATS[:2])
@@ -111,7 +111,7 @@ def show_run(
         say(console, f"name: {row.name}", "bold")
     if row.status == "finished":
         from kdbench.cli.run import show
-        from kdbench.runner import RunResult
+        from kdbench.runs.run import RunResult
 
         show(RunResult(row.folder, dict(result), reused=True), console)
     else:
@@ -141,8 +141,8 @@ def remove_runs(
     """Removes runs, and says what that frees. What another process is making stays, and so does what is no run."""
     from rich.filesize import decimal
 
-    from kdbench.results.overview import overview
-    from kdbench.results.removal import meant, remove, unused_teachers
+    from kdbench.runs.overview import overview
+    from kdbench.runs.removal import meant, remove, unused_teachers
 
     if not runs and not teachers:
         raise UsageError("which runs? none is named", hint="See them: kdbench runs list; unused teachers: --teachers")
@@ -188,7 +188,7 @@ def _show(rows: Sequence[RunRow], root: Path, console: Console) -> None:
     """A line a run; what all have in common stands above, and settings below, so that a terminal's width is enough."""
     from rich.filesize import decimal
 
-    from kdbench.results.overview import DAMAGED
+    from kdbench.runs.overview import DAMAGED
 
     if not rows:
         say(console, f"no such run in {root}")

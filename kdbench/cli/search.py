@@ -11,7 +11,7 @@ import typer
 from kdbench.cli import completion, tracks
 from kdbench.cli.console import console_for, say, say_loading
 from kdbench.errors import UsageError
-from kdbench.wording import counted
+from kdbench.text.wording import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -125,7 +125,7 @@ def search(
     """
     from kdbench.cli import search_suite
     from kdbench.grid.suite import asked_for
-    from kdbench.names import check_names
+    from kdbench.runs.names import check_names
 
     methods = list(dict.fromkeys(method or []))
     datasets, protocols = [dataset] if dataset else [], (protocol,) if protocol else ()
@@ -162,9 +162,9 @@ def search(
         finals = 0 if no_final else seeds
         search_suite.run(wanted, options | {"pruner": pruner}, finals, recipes, dry_run=dry_run, console=console)
         return
-    from kdbench.engine.progress import reporter_for
     from kdbench.tuning.recipes import check_folder, write_tuned
     from kdbench.tuning.searching import search as search_once
+    from kdbench.util.progress import reporter_for
 
     if recipes is not None:
         check_folder(recipes)
@@ -190,9 +190,9 @@ def show(result: SearchResult, console: Console) -> None:
     """Prints a search: its best trials, both spreads, where it lies, and the next command."""
     from rich.table import Table
 
-    from kdbench.engine.progress import duration
-    from kdbench.track import words_of
+    from kdbench.recipes.track import words_of
     from kdbench.tuning.report import rank
+    from kdbench.util.progress import duration
 
     told, metric = result.report, result.report["metric"].replace("_", " ")
     finished = [trial for trial in told["trials"] if trial["state"] == "finished"]

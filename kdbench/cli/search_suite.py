@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from kdbench.cli.console import say
-from kdbench.engine.progress import BarReporter, Reporter, duration
 from kdbench.errors import Interrupted
-from kdbench.redaction import redacted_words
-from kdbench.terminal import print_prose
-from kdbench.track import words_of
-from kdbench.wording import counted
+from kdbench.recipes.track import words_of
+from kdbench.text.redaction import redacted_words
+from kdbench.text.terminal import print_prose
+from kdbench.text.wording import counted
+from kdbench.util.progress import BarReporter, Reporter, duration
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -40,11 +40,11 @@ def run(
         dry_run: Whether that is all.
         console: Where it is said.
     """
-    from kdbench.engine.progress import reporter_for
     from kdbench.tuning.forecast import forecasts
     from kdbench.tuning.recipes import check_folder
     from kdbench.tuning.request import Request
     from kdbench.tuning.suite import entries_of, search_all
+    from kdbench.util.progress import reporter_for
 
     request = Request(method="", dataset="", **options)
     entries = entries_of(suite, request, reporter_for(console))

@@ -8,8 +8,8 @@ from typing import Any
 from kdbench.comparison.controls import control_of
 from kdbench.comparison.groups import Group, between
 from kdbench.comparison.table import GroupTable
-from kdbench.results.gain import alone_words, is_alone
-from kdbench.wording import inflected
+from kdbench.runs.gain import alone_words, is_alone
+from kdbench.text.wording import inflected
 
 Recipe = Mapping[str, Any]
 _DIFFERENCES = 3

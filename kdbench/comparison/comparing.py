@@ -19,11 +19,11 @@ from kdbench.comparison.selection import Selection, named, nothing_finished, on,
 from kdbench.comparison.subjects import known_card, subject_pattern, subjects_of, subjects_train
 from kdbench.comparison.table import GroupTable, build_table
 from kdbench.errors import DataError, UsageError, unknown
-from kdbench.resources import runs_folder
-from kdbench.results.store import StoredRun, Unreadable
+from kdbench.runs.store import StoredRun, Unreadable
 from kdbench.statistics import Scope
 from kdbench.statistics.scope import OPTION, scope_named, way_named
 from kdbench.statistics.scores import UNTOLD
+from kdbench.util.paths import runs_folder
 
 if TYPE_CHECKING:
     from kdbench.data.card import Card

@@ -11,8 +11,8 @@ from kdbench.comparison.pictures import MOST_MARKS, head, new_figure, note_hidde
 from kdbench.comparison.sheets import label
 from kdbench.comparison.table import GroupTable
 from kdbench.errors import DataError
-from kdbench.results.files import read_jsonl
-from kdbench.results.plots import COLOURS
+from kdbench.plotting.figures import COLOURS
+from kdbench.util.records import read_jsonl
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,7 +8,7 @@ from itertools import combinations
 
 from kdbench.comparison.groups import Group
 from kdbench.errors import UsageError, unknown
-from kdbench.wording import counted
+from kdbench.text.wording import counted
 
 FAMILIES = ("baseline", "all")
 

@@ -22,10 +22,10 @@ from kdbench.comparison.conditions import (
 from kdbench.comparison.pooling import JOIN
 from kdbench.comparison.rows import row_names
 from kdbench.errors import UsageError, unknown
-from kdbench.results.schema import FINISHED
-from kdbench.results.store import StoredRun, Unreadable
-from kdbench.track import Track, words_of
-from kdbench.wording import counted
+from kdbench.recipes.track import Track, words_of
+from kdbench.runs.schema import FINISHED
+from kdbench.runs.store import StoredRun, Unreadable
+from kdbench.text.wording import counted
 
 NEVER_ACROSS = ("dataset", "protocol", "split", "part", "track", "tuning")
 """Conditions that make a ranking meaningless: other trials or labels, or another budget for hyper-parameters."""

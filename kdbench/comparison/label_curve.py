@@ -14,10 +14,10 @@ from kdbench.comparison.groups import LIBRARIES
 from kdbench.comparison.pictures import head, new_figure, short
 from kdbench.comparison.sheets import about, label
 from kdbench.comparison.table import GroupTable, Row
-from kdbench.results.gain import is_alone
-from kdbench.results.plots import COLOURS
-from kdbench.track import Track, track_of
-from kdbench.wording import counted
+from kdbench.plotting.figures import COLOURS
+from kdbench.recipes.track import Track, track_of
+from kdbench.runs.gain import is_alone
+from kdbench.text.wording import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -14,9 +14,9 @@ from kdbench.comparison.result import Comparison, recalls
 from kdbench.comparison.sheets import about, label, metric_name
 from kdbench.comparison.subjects import known_card
 from kdbench.comparison.table import GroupTable, Row
-from kdbench.results.gain import alone_words
-from kdbench.results.plots import COLOURS, STYLE
-from kdbench.wording import counted
+from kdbench.plotting.figures import COLOURS, STYLE
+from kdbench.runs.gain import alone_words
+from kdbench.text.wording import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -257,7 +257,7 @@ def _class_names(table: GroupTable, row: Row) -> dict[str, str]:
 
 
 def _confusion(table: GroupTable, method: str, classes: int) -> np.ndarray:
-    from kdbench.results.metrics import confusion
+    from kdbench.evaluation.metrics import confusion
 
     runs = table.results[method].values()
     each = [confusion(np.tile(one.labels, len(one.predicted)), one.predicted.ravel(), classes) for one in runs]

@@ -24,11 +24,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kdbench.errors import DataError, UsageError, unknown
-from kdbench.results.metrics import over_shuffles
-from kdbench.results.overview import WORDS
-from kdbench.results.schema import FINISHED
-from kdbench.results.store import StoredRun
-from kdbench.wording import counted
+from kdbench.evaluation.metrics import over_shuffles
+from kdbench.runs.overview import WORDS
+from kdbench.runs.schema import FINISHED
+from kdbench.runs.store import StoredRun
+from kdbench.text.wording import counted
 
 if TYPE_CHECKING:
     import pandas as pd

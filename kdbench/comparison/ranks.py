@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from kdbench.comparison.blocks import Ranking
 from kdbench.comparison.pictures import INK, head, new_figure, short
 from kdbench.comparison.sheets import p_text
-from kdbench.results.plots import COLOURS
-from kdbench.wording import counted
+from kdbench.plotting.figures import COLOURS
+from kdbench.text.wording import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

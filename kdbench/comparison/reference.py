@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kdbench import resources
 from kdbench.errors import UsageError
+from kdbench.util import paths as resources
 
 UNKNOWN = "unknown"
 

@@ -14,10 +14,10 @@ from kdbench.comparison.controls import better
 from kdbench.comparison.groups import between
 from kdbench.comparison.reference import Reference
 from kdbench.comparison.table import GroupTable, Row
-from kdbench.results.schema import FINISHED
-from kdbench.results.store import Unreadable
+from kdbench.runs.schema import FINISHED
+from kdbench.runs.store import Unreadable
 from kdbench.statistics import METRICS
-from kdbench.wording import counted
+from kdbench.text.wording import counted
 
 if TYPE_CHECKING:
     import pandas as pd

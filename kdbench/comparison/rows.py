@@ -10,8 +10,8 @@ from itertools import islice
 from typing import Any
 
 from kdbench.comparison.conditions import NOT_RECORDED, Flat, is_below, shown
-from kdbench.results.overview import WORDS, differing, settings_text, shipped
-from kdbench.results.store import StoredRun
+from kdbench.runs.overview import WORDS, differing, settings_text, shipped
+from kdbench.runs.store import StoredRun
 
 _MOST_SETTINGS = 3
 """Settings that a row's name holds at most."""

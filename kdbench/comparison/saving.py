@@ -9,7 +9,7 @@ from kdbench.comparison.html import html
 from kdbench.comparison.pictures import pictures
 from kdbench.comparison.result import Comparison
 from kdbench.errors import UsageError
-from kdbench.results.files import write_bytes
+from kdbench.util.records import write_bytes
 
 FRAMES = ("methods", "pairs", "seeds", "per_class")
 

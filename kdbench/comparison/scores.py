@@ -9,8 +9,8 @@ import numpy as np
 
 from kdbench.comparison.groups import Group
 from kdbench.errors import DataError, UsageError
-from kdbench.results.store import StoredRun, Unreadable
-from kdbench.results.tested import Tested, tested
+from kdbench.runs.store import StoredRun, Unreadable
+from kdbench.runs.tested import Tested, tested
 from kdbench.statistics import Scores, paired_scores
 
 _READERS = 2

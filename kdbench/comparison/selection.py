@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kdbench.errors import DataError, KdbenchError, UsageError, unknown
-from kdbench.results.find import matches
-from kdbench.results.store import StoredRun, Unreadable, stored_run, stored_runs
+from kdbench.runs.find import matches
+from kdbench.runs.store import StoredRun, Unreadable, stored_run, stored_runs
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,12 @@ from kdbench.comparison.controls import better
 from kdbench.comparison.pooling import protocols_of
 from kdbench.comparison.result import Comparison
 from kdbench.comparison.table import GroupTable, Row
-from kdbench.results.gain import alone_words
+from kdbench.recipes.track import is_transfer_alone
+from kdbench.runs.gain import alone_words
 from kdbench.statistics import PairSummary
 from kdbench.statistics.scope import other_population
 from kdbench.statistics.scores import UNTOLD
-from kdbench.track import is_transfer_alone
-from kdbench.wording import counted, inflected
+from kdbench.text.wording import counted, inflected
 
 NONE = "–"
 PAIRS_SHOWN = 66

@@ -60,7 +60,7 @@ def subject_pattern(card: Card | None) -> re.Pattern[str] | None:
 
 def subjects_train(card: Card | None, protocol: str) -> bool:
     """Whether a protocol lets subjects that test train as well; False where its card does not tell any more."""
-    from kdbench.data.protocol import rule_of
+    from kdbench.data.splits import rule_of
 
     if card is None:
         return False

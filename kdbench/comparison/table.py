@@ -16,14 +16,14 @@ from kdbench.comparison.controls import NOT_TOLD_APART, Reading, better, control
 from kdbench.comparison.families import Family
 from kdbench.comparison.groups import LIBRARIES, Group
 from kdbench.comparison.scores import paired
-from kdbench.results.gain import alone_for, alone_words, is_alone
-from kdbench.results.store import StoredRun
-from kdbench.results.tested import Tested
+from kdbench.recipes.track import is_transfer_alone
+from kdbench.runs.gain import alone_for, alone_words, is_alone
+from kdbench.runs.store import StoredRun
+from kdbench.runs.tested import Tested
 from kdbench.statistics import METRICS, Comparison, PairSummary, Scope, Scores, compare_scores
 from kdbench.statistics.intervals import infer_t
 from kdbench.statistics.margins import LEVEL
-from kdbench.track import is_transfer_alone
-from kdbench.wording import counted
+from kdbench.text.wording import counted
 
 COSTS = ("seconds_per_epoch", "train_seconds", "teacher_seconds", "peak_memory_bytes", "parameters", "flops")
 LATENCY = "latency_ms"

@@ -1,8 +1,8 @@
 """Data sets: cards, readers, protocols, the prepared store, and the loader."""
 
 BUILTIN = {
-    "basic_motions": "kdbench.data.basic_motions:BasicMotions",
-    "mmact": "kdbench.data.mmact:MMAct",
-    "motionsim": "kdbench.data.motionsim.reader:MotionSim",
-    "utd_mhad": "kdbench.data.utd_mhad:UtdMhad",
+    "basic_motions": "kdbench.data.readers.basic_motions:BasicMotions",
+    "mmact": "kdbench.data.readers.mmact:MMAct",
+    "motionsim": "kdbench.data.readers.motionsim.reader:MotionSim",
+    "utd_mhad": "kdbench.data.readers.utd_mhad:UtdMhad",
 }

@@ -24,13 +24,13 @@ from pydantic import (
     model_validator,
 )
 
-from kdbench import resources
 from kdbench.data import names
 from kdbench.errors import UsageError, near_misses, shortened
-from kdbench.plugins.origin import Origin
 from kdbench.registry import registry
-from kdbench.validation import checked, found
-from kdbench.wording import counted
+from kdbench.registry.origin import Origin
+from kdbench.text.wording import counted
+from kdbench.util import paths as resources
+from kdbench.util.validation import checked, found
 
 Value = int | str
 

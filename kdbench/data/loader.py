@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kdbench.data.store import Dataset
-from kdbench.data.timeline import resample
+from kdbench.data.readers.timeline import resample
+from kdbench.data.store.open import Dataset
 from kdbench.errors import UsageError, unknown
 from kdbench.types import Batch
 

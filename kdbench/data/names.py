@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import PurePosixPath, PureWindowsPath
 
 from kdbench.errors import DataError, shortened
-from kdbench.wording import counted
+from kdbench.text.wording import counted
 
 LONGEST = 120
 _FORBIDDEN = '/\\:*?"<>|'

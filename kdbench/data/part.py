@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from kdbench import files, resources
-from kdbench.data.reader import Reader, Recording, Trial
+from kdbench.data.readers.base import Reader, Recording, Trial
+from kdbench.util import files
+from kdbench.util import paths as resources
 
 Stamp = list[list[Any]]
 _DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)

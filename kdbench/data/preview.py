@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kdbench.data.timeline import centre_frames, centres
-from kdbench.wording import counted
+from kdbench.data.readers.timeline import centre_frames, centres
+from kdbench.text.wording import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from kdbench.data.dataset import Dataset
+    from kdbench.data.store.dataset import Dataset
 
 FRAMES = 8
 """Frames that are shown of a clip."""
@@ -169,7 +169,7 @@ def _ticks() -> Any:
 def _field(axes: Any, series: np.ndarray) -> None:
     import torch
 
-    from kdbench.data.timeline import resample
+    from kdbench.data.readers.timeline import resample
     from kdbench.representations.gaf import gramian_angular_field
 
     field = gramian_angular_field(torch.from_numpy(resample(series, GAF_SAMPLES))).numpy()

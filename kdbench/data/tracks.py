@@ -17,9 +17,9 @@ from torch import Tensor
 
 from kdbench.data.card import SUBJECT, Card
 from kdbench.errors import UsageError
-from kdbench.seeds import seed_for
-from kdbench.track import Track
-from kdbench.wording import counted
+from kdbench.recipes.track import Track
+from kdbench.text.wording import counted
+from kdbench.util.seeds import seed_for
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from kdbench.encoders.base import unread
-from kdbench.wording import counted
+from kdbench.text.wording import counted
 
 Embed: TypeAlias = Callable[[Any, Tensor], Tensor]
 CONTAINERS = (nn.Sequential, nn.ModuleList)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from kdbench.errors import UsageError, shortened
-from kdbench.forms import form_of
+from kdbench.util.forms import form_of
 
 _TORCH = {".pt", ".pth", ".bin", ".ckpt", ".tar", ".pkl", ".pickle"}
 _NESTS = (

@@ -14,7 +14,7 @@ from kdbench.encoders import weights as pretraining
 from kdbench.encoders.base import Encoder
 from kdbench.errors import UsageError
 from kdbench.registry import encoder
-from kdbench.wording import counted
+from kdbench.text.wording import counted
 
 
 @functools.cache

@@ -15,7 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from kdbench.encoders import checkpoint_file
 from kdbench.errors import Unavailable, UsageError, shortened
-from kdbench.wording import counted
+from kdbench.text.wording import counted
 
 if TYPE_CHECKING:
     from torchvision.models import WeightsEnum

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kdbench.recipe import Augment
+from kdbench.recipes.schema import Augment
 from kdbench.types import Batch
 
 

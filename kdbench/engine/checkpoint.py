@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from kdbench.errors import DataError, RunFailed
-from kdbench.results.files import SEAL, open_safetensors, write_safetensors
+from kdbench.util.records import SEAL, open_safetensors, write_safetensors
 
 FILE = "state.safetensors"
 PREVIOUS = "previous.safetensors"

@@ -11,7 +11,7 @@ from accelerate.state import AcceleratorState
 from threadpoolctl import threadpool_limits
 
 from kdbench.errors import UsageError
-from kdbench.names import check_device_name
+from kdbench.runs.names import check_device_name
 
 CPU_THREADS = 1
 """Threads of a run on a CPU. Sums are split among them, so their number changes roundings and, after some epochs,

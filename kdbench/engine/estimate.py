@@ -9,7 +9,7 @@ import time
 import torch
 
 from kdbench.engine.loop import Training
-from kdbench.engine.progress import duration
+from kdbench.util.progress import duration
 
 SLOW_STEP_SECONDS = 5.0
 

@@ -17,18 +17,18 @@ from kdbench.data.loader import Loader, batch_count, batch_slices
 from kdbench.data.tracks import Scarce, mixed_order, mixed_steps
 from kdbench.engine import checkpoint
 from kdbench.engine.augment import Augmenter
-from kdbench.engine.evaluate import predict
 from kdbench.engine.objective import Objective
 from kdbench.engine.optim import build_optimizer, learning_rate
-from kdbench.engine.progress import Reporter
 from kdbench.engine.sums import GRADIENT, Sums
 from kdbench.engine.teacher import FrozenTeacher
 from kdbench.errors import DataError, RunFailed
+from kdbench.evaluation.predict import predict
 from kdbench.network import Network
-from kdbench.recipe import NetworkSpec
-from kdbench.results.files import append_jsonl, read_jsonl, write_jsonl
-from kdbench.seeds import seed_for
+from kdbench.recipes.schema import NetworkSpec
 from kdbench.types import Batch, Features
+from kdbench.util.progress import Reporter
+from kdbench.util.records import append_jsonl, read_jsonl, write_jsonl
+from kdbench.util.seeds import seed_for
 
 Record = dict[str, Any]
 

@@ -12,7 +12,7 @@ from kdbench.engine.balance import build_balance
 from kdbench.engine.term import Term, declared_needs, reads_labels
 from kdbench.engine.weights import first_without_any, weight_at
 from kdbench.errors import UsageError
-from kdbench.recipe import LossTerm, PartSpec, Schedule
+from kdbench.recipes.schema import LossTerm, PartSpec, Schedule
 from kdbench.types import Batch, Context, Features
 
 __all__ = ["Objective", "declared_needs", "reads_labels"]

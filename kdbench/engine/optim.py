@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
-from kdbench.recipe import Train
+from kdbench.recipes.schema import Train
 
 
 def build_optimizer(modules: Iterable[nn.Module], train: Train) -> torch.optim.AdamW:

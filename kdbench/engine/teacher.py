@@ -11,8 +11,8 @@ from torch import Tensor
 from kdbench.data.loader import Loader
 from kdbench.errors import RunFailed
 from kdbench.network import Network
-from kdbench.seeds import seed_for
 from kdbench.types import Batch, Features
+from kdbench.util.seeds import seed_for
 
 # A teacher's outputs over the training part are kept while they fit; the paper's stage maps may not.
 CACHE_BYTES = 4 << 30

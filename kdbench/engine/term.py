@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from kdbench.engine.projector import Projector
 from kdbench.errors import KdbenchError, RunFailed, UsageError, unknown
-from kdbench.recipe import LossTerm
+from kdbench.recipes.schema import LossTerm
 from kdbench.registry import part_of, registry
 from kdbench.types import Batch, Context, Features, Widths
 

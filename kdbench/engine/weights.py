@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from kdbench.recipe import Schedule
+from kdbench.recipes.schema import Schedule
 
 SHAPES: dict[str, Callable[[float], float]] = {
     "constant": lambda _share: 1.0,

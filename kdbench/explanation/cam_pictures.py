@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kdbench.data.timeline import centre_frames, centres
+from kdbench.data.readers.timeline import centre_frames, centres
 from kdbench.explanation.gradcam import resized
 from kdbench.explanation.section import Picture
-from kdbench.explanation.style import FAINT, STYLE, as_pictures, heated, save_gif
-from kdbench.results.plots import COLOURS, save_png
+from kdbench.plotting.figures import COLOURS, save_png
+from kdbench.plotting.style import FAINT, STYLE, as_pictures, heated, save_gif
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

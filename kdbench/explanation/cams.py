@@ -16,8 +16,8 @@ from kdbench.explanation.reopen import untrained
 from kdbench.explanation.section import Section
 from kdbench.explanation.study import Study
 from kdbench.network import Network
+from kdbench.text.wording import inflected
 from kdbench.types import VIDEO
-from kdbench.wording import inflected
 
 WORST = BEST = 4
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from kdbench.evaluation.metrics import confusion
 from kdbench.explanation.section import Picture, Section, Table
 from kdbench.explanation.study import Study
-from kdbench.results.metrics import confusion
-from kdbench.results.plots import confusion_matrix
-from kdbench.wording import counted
+from kdbench.plotting.figures import confusion_matrix
+from kdbench.text.wording import counted
 
 CONFUSED = 10
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from kdbench.seeds import seed_for
 from kdbench.types import SENSORS, VIDEO, Batch
+from kdbench.util.seeds import seed_for
 
 Damage = Callable[[Tensor, float, Generator], Tensor]
 

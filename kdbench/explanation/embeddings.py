@@ -12,9 +12,9 @@ import torch
 from kdbench.explanation.reopen import Opened
 from kdbench.explanation.section import NotShown, Picture, Section
 from kdbench.explanation.study import Study
-from kdbench.explanation.style import FAINT, STYLE
-from kdbench.results.plots import save_png
-from kdbench.seeds import seed_for
+from kdbench.plotting.figures import save_png
+from kdbench.plotting.style import FAINT, STYLE
+from kdbench.util.seeds import seed_for
 
 PERPLEXITY = 30
 

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from kdbench.data.timeline import centres
+from kdbench.data.readers.timeline import centres
 from kdbench.explanation.cam_pictures import AXES, image_of
 from kdbench.explanation.reopen import Opened
 from kdbench.explanation.section import NotShown, Picture, Section
 from kdbench.explanation.study import Study
-from kdbench.explanation.style import STYLE
-from kdbench.results.plots import COLOURS, save_png
-from kdbench.wording import counted
+from kdbench.plotting.figures import COLOURS, save_png
+from kdbench.plotting.style import STYLE
+from kdbench.text.wording import counted
 
 CLASSES, REPEATS = 6, 2
 FILE = "teacher_inputs.png"

@@ -14,7 +14,6 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from kdbench.engine.progress import Reporter
 from kdbench.errors import DataError, UsageError, unknown
 from kdbench.explanation import PARTS, Part
 from kdbench.explanation.page import write_page
@@ -22,13 +21,14 @@ from kdbench.explanation.reopen import teacher_weights
 from kdbench.explanation.scores import AGAIN
 from kdbench.explanation.section import NotShown, Section
 from kdbench.explanation.study import Study
-from kdbench.files import sha256_of
-from kdbench.resources import runs_folder
-from kdbench.results.files import read_json, write_json
-from kdbench.results.find import find_run
-from kdbench.results.store import StoredRun
-from kdbench.track import is_transfer_alone
-from kdbench.wording import counted
+from kdbench.recipes.track import is_transfer_alone
+from kdbench.runs.find import find_run
+from kdbench.runs.store import StoredRun
+from kdbench.text.wording import counted
+from kdbench.util.files import sha256_of
+from kdbench.util.paths import runs_folder
+from kdbench.util.progress import Reporter
+from kdbench.util.records import read_json, write_json
 
 FORMAT = 3
 """Version of `explain.json`, and of what the parts draw; raised whenever one of them changes."""

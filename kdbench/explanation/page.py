@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kdbench.pages import templates
-from kdbench.results.files import write_bytes
+from kdbench.util.records import write_bytes
+from kdbench.util.templates import templates
 
 TEMPLATE = "page.html"
 

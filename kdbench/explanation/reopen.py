@@ -10,21 +10,21 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from kdbench.cell import Cell
-from kdbench.data.protocol import split
-from kdbench.data.store import Dataset, open_dataset
+from kdbench.data.splits import split
+from kdbench.data.store.open import Dataset, open_dataset
 from kdbench.engine.device import build_accelerator, device_kind, threads_on
-from kdbench.engine.progress import Reporter
 from kdbench.errors import DataError
 from kdbench.explanation.scores import AGAIN
 from kdbench.network import Network, build_network
-from kdbench.plugins import provenance
-from kdbench.recipe import NetworkSpec, PartSpec, Recipe
+from kdbench.recipes.schema import NetworkSpec, PartSpec, Recipe
 from kdbench.registry import registry
-from kdbench.results.files import read_safetensors
-from kdbench.results.store import StoredRun
-from kdbench.setting import Setting
-from kdbench.validation import checked
+from kdbench.runs import provenance
+from kdbench.runs.context import Setting
+from kdbench.runs.spec import Cell
+from kdbench.runs.store import StoredRun
+from kdbench.util.progress import Reporter
+from kdbench.util.records import read_safetensors
+from kdbench.util.validation import checked
 
 
 def open_setting(run: StoredRun, *, dataset: str | None, data_dir: Path | None, device: str) -> Setting:

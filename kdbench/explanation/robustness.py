@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from kdbench.data.progress import progress
-from kdbench.engine.progress import Reporter
+from kdbench.data.store.progress import progress
 from kdbench.explanation.corruptions import CORRUPTIONS, corrupted
 from kdbench.explanation.section import Picture, Section, Table
 from kdbench.explanation.study import Study
-from kdbench.explanation.style import INK, RULE, STYLE
-from kdbench.results.plots import COLOURS, save_png
+from kdbench.plotting.figures import COLOURS, save_png
+from kdbench.plotting.style import INK, RULE, STYLE
+from kdbench.text.wording import counted
 from kdbench.types import Batch
-from kdbench.wording import counted
+from kdbench.util.progress import Reporter
 
 FILE = "robustness.png"
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from kdbench.errors import DataError
-from kdbench.results.store import StoredRun
-from kdbench.results.tested import tested
+from kdbench.runs.store import StoredRun
+from kdbench.runs.tested import tested
 
 AGAIN = "Train that run again: repeat its `kdbench run` command with --fresh."
 

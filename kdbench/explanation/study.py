@@ -11,17 +11,17 @@ import numpy as np
 
 from kdbench.data.card import Card, load_card
 from kdbench.data.loader import Loader
-from kdbench.engine.evaluate import Predictions, predict
-from kdbench.engine.progress import Reporter
 from kdbench.errors import DataError, UsageError, unknown
+from kdbench.evaluation.predict import Predictions, predict
 from kdbench.explanation.reopen import Opened, open_reported, open_setting, open_teacher, teacher_weights
 from kdbench.explanation.scores import AGAIN, Scores, read_scores
 from kdbench.explanation.section import NotShown
 from kdbench.registry import registry
-from kdbench.results.store import StoredRun
-from kdbench.setting import Setting
+from kdbench.runs.context import Setting
+from kdbench.runs.store import StoredRun
+from kdbench.text.wording import counted
 from kdbench.types import Batch
-from kdbench.wording import counted
+from kdbench.util.progress import Reporter
 
 # The same weights on another machine or another version of torch may turn a prediction that was a draw.
 SAME_SHARE = 0.97

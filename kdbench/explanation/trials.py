@@ -9,7 +9,7 @@ import numpy as np
 from kdbench.explanation.scores import Scores
 from kdbench.explanation.section import Section, Table
 from kdbench.explanation.study import Study
-from kdbench.wording import counted, inflected
+from kdbench.text.wording import counted, inflected
 
 SHOWN = 15
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import inspect
 
-from kdbench.cell import Cell
 from kdbench.engine.device import build_accelerator
-from kdbench.engine.progress import Reporter
-from kdbench.recipe import NetworkSpec, PartSpec
+from kdbench.recipes.schema import NetworkSpec, PartSpec
 from kdbench.registry import registry
-from kdbench.setting import Setting
+from kdbench.runs.context import Setting
+from kdbench.runs.spec import Cell
+from kdbench.util.progress import Reporter
 
 
 def check_networks(cell: Cell) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kdbench.engine.progress import Reporter
 from kdbench.errors import UsageError
 from kdbench.grid.suite import Suite, SuiteMethod
-from kdbench.recipe import Recipe
-from kdbench.resolution import absent_networks, changes_of, merge, resolve
+from kdbench.recipes.resolve import absent_networks, changes_of, merge, resolve
+from kdbench.recipes.schema import Recipe
+from kdbench.util.progress import Reporter
 
 
 def changes_for(

@@ -10,10 +10,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from kdbench.cell import Cell
 from kdbench.grid.plan import Plan
-from kdbench.results.schema import FINISHED
-from kdbench.results.store import StoredRun, stored_runs
+from kdbench.runs.schema import FINISHED
+from kdbench.runs.spec import Cell
+from kdbench.runs.store import StoredRun, stored_runs
 
 
 @dataclass(frozen=True)

@@ -28,10 +28,10 @@ from kdbench.grid.state import (
     read_state,
     set_broken_aside,
 )
-from kdbench.results.files import write_bytes
-from kdbench.results.locks import is_locked
-from kdbench.results.tracking import create_store
-from kdbench.tied import GRACE_SECONDS
+from kdbench.runs.locks import is_locked
+from kdbench.runs.tracking import create_store
+from kdbench.util.records import write_bytes
+from kdbench.util.tied import GRACE_SECONDS
 
 TICK_SECONDS = 0.2
 _OUT_OF_MEMORY = re.compile(

@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from kdbench import children
-from kdbench.children import cores, environment_of, gpus, plugin_files
 from kdbench.errors import unknown
-from kdbench.files import unwritable
+from kdbench.util import process as children
+from kdbench.util.files import unwritable
+from kdbench.util.process import cores, environment_of, gpus, plugin_files
 
 LAUNCHERS = {"local": "kdbench.grid.launch:Local"}
 """Class of each launcher by its name, `module:class`; it is built with `jobs` and `device`."""

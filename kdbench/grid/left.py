@@ -11,7 +11,7 @@ from kdbench.errors import KdbenchError
 from kdbench.grid.estimate import estimate
 from kdbench.grid.plan import Plan, PlannedCell
 from kdbench.grid.state import DONE
-from kdbench.results.store import stored_run
+from kdbench.runs.store import stored_run
 
 
 class TimeLeft:

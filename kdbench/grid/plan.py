@@ -9,19 +9,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from kdbench.cell import Cell
 from kdbench.data.card import load_card
-from kdbench.data.protocol import protocol_names
+from kdbench.data.splits import protocol_names
 from kdbench.engine.device import check_device
-from kdbench.engine.progress import Reporter
 from kdbench.errors import UsageError
 from kdbench.grid.ahead import check_networks
 from kdbench.grid.changes import changes_for
 from kdbench.grid.state import DONE, ORDER, TO_DO, State, read_state
 from kdbench.grid.suite import Suite, SuiteMethod, assignments
-from kdbench.results.gain import BASELINES
-from kdbench.results.naming import checked_name, rename
-from kdbench.setting import cell_for, choose_preset
+from kdbench.runs.context import cell_for, choose_preset
+from kdbench.runs.gain import BASELINES
+from kdbench.runs.naming import checked_name, rename
+from kdbench.runs.spec import Cell
+from kdbench.util.progress import Reporter
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any, Self
 
-from kdbench.engine.progress import duration
 from kdbench.grid.left import TimeLeft
 from kdbench.grid.state import DONE, FAILED, INTERRUPTED, LOGS, OOM, ORDER, TIMEOUT, TO_DO
-from kdbench.terminal import print_prose
-from kdbench.wording import counted
+from kdbench.text.terminal import print_prose
+from kdbench.text.wording import counted
+from kdbench.util.progress import duration
 
 if TYPE_CHECKING:
     from rich.console import Console, Group

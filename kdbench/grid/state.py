@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kdbench.errors import KdbenchError
-from kdbench.results.files import read_json, write_json
-from kdbench.results.locks import is_locked
-from kdbench.results.schema import checked
+from kdbench.runs.locks import is_locked
+from kdbench.runs.schema import checked
+from kdbench.util.records import read_json, write_json
 
 DONE, FAILED, OOM, TIMEOUT, INTERRUPTED, RUNNING, TO_DO = (
     "done",

@@ -9,9 +9,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from kdbench import plain_yaml, resources
 from kdbench.errors import UsageError, shortened, unknown
-from kdbench.validation import checked
+from kdbench.util import paths as resources
+from kdbench.util import plain_yaml
+from kdbench.util.validation import checked
 
 SUFFIXES = (".yaml", ".yml")
 

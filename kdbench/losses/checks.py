@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from kdbench.errors import UsageError
-from kdbench.wording import counted
+from kdbench.text.wording import counted
 
 
 def check_scores(name: str, student: Tensor, teacher: Tensor) -> None:

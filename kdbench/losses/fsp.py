@@ -13,7 +13,7 @@ from kdbench.errors import UsageError, unknown
 from kdbench.losses.maps import check_channels, pooled_to_smaller, stage_pairs, without_time
 from kdbench.losses.numerics import without_autocast
 from kdbench.registry import loss
-from kdbench.wording import counted, inflected
+from kdbench.text.wording import counted, inflected
 
 _POOLS = ("max", "average")
 _REDUCTIONS = ("sum", "mean")

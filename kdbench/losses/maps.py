@@ -14,7 +14,7 @@ from torch import Tensor
 
 from kdbench.errors import UsageError
 from kdbench.losses.numerics import at_least_float32, precision_of
-from kdbench.wording import counted
+from kdbench.text.wording import counted
 
 _POOLS: dict[str, dict[int, Callable[..., Tensor]]] = {
     "average": {1: F.adaptive_avg_pool1d, 2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d},

@@ -9,7 +9,7 @@ from kdbench.errors import UsageError
 from kdbench.losses.maps import check_channels
 from kdbench.losses.numerics import at_least_float32
 from kdbench.registry import loss
-from kdbench.wording import counted
+from kdbench.text.wording import counted
 
 
 @loss("mars", on="embedding")

@@ -11,7 +11,7 @@ from torch import Tensor
 from kdbench.errors import UsageError, unknown
 from kdbench.losses.numerics import precision_of, squared_distances, widest
 from kdbench.registry import loss
-from kdbench.wording import counted
+from kdbench.text.wording import counted
 
 _EPS = 1e-12
 _CHUNK = 1 << 18

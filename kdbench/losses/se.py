@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from kdbench.errors import UsageError
 from kdbench.losses.numerics import at_least_float32
 from kdbench.registry import loss
+from kdbench.text.wording import counted
 from kdbench.types import Batch, Context
-from kdbench.wording import counted
 
 
 def label_vectors_of(context: Context, name: str) -> Tensor:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kdbench.errors import UsageError
-from kdbench.wording import counted
+from kdbench.text.wording import counted
 
 
 class Windows(NamedTuple):

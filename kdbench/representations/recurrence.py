@@ -16,7 +16,7 @@ from kdbench.representations.base import Statistics
 from kdbench.representations.images import ImageOfSeries, lerp
 from kdbench.representations.length import resample, wide
 from kdbench.representations.memory import chunks, fresh
-from kdbench.wording import counted
+from kdbench.text.wording import counted
 
 Threshold = float | Literal["point", "distance"] | None
 

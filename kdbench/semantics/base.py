@@ -11,11 +11,11 @@ from torch import Tensor
 
 from kdbench.errors import UsageError, unknown
 from kdbench.registry import registry
-from kdbench.wording import counted
+from kdbench.text.wording import counted
 
 if TYPE_CHECKING:
     from kdbench.data.card import Card
-    from kdbench.recipe import PartSpec
+    from kdbench.recipes.schema import PartSpec
 
 MEAN_SQUARE = 0.25
 

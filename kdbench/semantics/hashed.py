@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from kdbench.registry import semantics
-from kdbench.seeds import seed_for
 from kdbench.semantics.base import LabelVectors, scaled
+from kdbench.util.seeds import seed_for
 
 
 @semantics("hash")

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from kdbench import resources
 from kdbench.errors import UsageError, shortened
 from kdbench.registry import semantics
 from kdbench.semantics.base import LabelVectors, scaled
-from kdbench.wording import counted
+from kdbench.text.wording import counted
+from kdbench.util import paths as resources
 
 if TYPE_CHECKING:
     from torch import Tensor

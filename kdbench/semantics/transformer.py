@@ -13,7 +13,7 @@ from torch import Tensor
 from kdbench.errors import Unavailable, UsageError, shortened, unknown
 from kdbench.registry import semantics
 from kdbench.semantics.base import LabelVectors
-from kdbench.wording import counted
+from kdbench.text.wording import counted
 
 POOLINGS = ("mean", "sentence")
 

@@ -17,7 +17,7 @@ from kdbench.statistics.mcnemar import McNemar, mcnemar
 from kdbench.statistics.power import Needed, needed
 from kdbench.statistics.scope import Scope, scope_named, statement, way_named
 from kdbench.statistics.scores import UNTOLD, Scores
-from kdbench.wording import counted
+from kdbench.text.wording import counted
 
 DRAWS = 2000
 DRAWS_A_PAIR, MOST_PAIRS, FEWEST_METHODS = 100, 200, 3

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kdbench.errors import DataError, UsageError
-from kdbench.wording import counted, inflected
+from kdbench.text.wording import counted, inflected
 
 MIN_BLOCKS = 6
 """Below it the test's χ² is a poor approximation and the critical difference larger than any ranks can show."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from kdbench.errors import UsageError, unknown
-from kdbench.wording import counted
+from kdbench.text.wording import counted
 
 MIN_SUBJECTS = 4
 """The fewest subjects from which new ones are spoken of: the fewest that coverage was measured with."""

@@ -22,7 +22,7 @@ import numpy as np
 
 from kdbench.errors import UsageError
 from kdbench.statistics.scope import MIN_SUBJECTS, OPTION, Scope
-from kdbench.wording import counted, inflected
+from kdbench.text.wording import counted, inflected
 
 CHUNK = 1 << 21
 """Scores at a time, so that thousands of pairs need no gigabytes."""

@@ -11,9 +11,9 @@ from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
 from optuna.samplers import BaseSampler, BruteForceSampler, RandomSampler, TPESampler
 
 from kdbench.errors import UsageError, unknown
-from kdbench.ranges import Range
-from kdbench.seeds import seed_for
+from kdbench.recipes.search_space import Range
 from kdbench.tuning.space import points
+from kdbench.util.seeds import seed_for
 
 if TYPE_CHECKING:
     from optuna.study import Study

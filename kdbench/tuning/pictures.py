@@ -12,9 +12,9 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from kdbench.ranges import Range
-from kdbench.results.plots import COLOURS, STYLE, save_png
-from kdbench.wording import counted
+from kdbench.plotting.figures import COLOURS, STYLE, save_png
+from kdbench.recipes.search_space import Range
+from kdbench.text.wording import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from kdbench.ranges import Range
-from kdbench.resolution import merge
+from kdbench.recipes.resolve import merge
+from kdbench.recipes.search_space import Range
 from kdbench.tuning.space import nested
 
 SEARCHES = "searches"

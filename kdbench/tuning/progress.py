@@ -7,10 +7,10 @@ from statistics import fmean
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from kdbench.engine.progress import Reporter, duration
+from kdbench.text.wording import counted, inflected
 from kdbench.tuning.plan import Plan
 from kdbench.tuning.studies import WHY, slots
-from kdbench.wording import counted, inflected
+from kdbench.util.progress import Reporter, duration
 
 STATES = {
     TrialState.COMPLETE: "finished",

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from kdbench import methods
 from kdbench.errors import UsageError
-from kdbench.results.files import write_bytes, write_json
+from kdbench.recipes import shipped as methods
 from kdbench.tuning.plan import Plan
 from kdbench.tuning.report import recipe_text
 from kdbench.tuning.searching import SearchResult
+from kdbench.util.records import write_bytes, write_json
 
 RECORD = ".search.json"
 _OF_THIS_MACHINE = ("storage", "recipe")

@@ -10,17 +10,19 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from kdbench import libraries, methods, plain_yaml
 from kdbench.errors import RunFailed
-from kdbench.recipe import Tuning
-from kdbench.resolution import merge
-from kdbench.results.files import write_bytes
-from kdbench.runner import RunResult
+from kdbench.recipes import shipped as methods
+from kdbench.recipes.resolve import merge
+from kdbench.recipes.schema import Tuning
+from kdbench.runs import libraries
+from kdbench.runs.run import RunResult
+from kdbench.text.wording import counted
 from kdbench.tuning.plan import Plan
 from kdbench.tuning.progress import STATES
 from kdbench.tuning.space import nested
 from kdbench.tuning.studies import OWN, VALUES, WHY, shown, slots
-from kdbench.wording import counted
+from kdbench.util import plain_yaml
+from kdbench.util.records import write_bytes
 
 SCHEMA_VERSION = 1
 

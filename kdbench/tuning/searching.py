@@ -12,16 +12,14 @@ from typing import Any
 import optuna
 from filelock import FileLock
 
-from kdbench.engine.progress import Reporter
 from kdbench.errors import Interrupted, UsageError
-from kdbench.files import remove_unfinished
-from kdbench.phases import check_parts, obtain_teacher
-from kdbench.recipe import Tuning
-from kdbench.resolution import merge, resolve
-from kdbench.results.files import write_json
-from kdbench.results.tracking import Tracker, create_store
-from kdbench.runner import RunResult, run_setting
-from kdbench.setting import Setting, settle
+from kdbench.recipes.resolve import merge, resolve
+from kdbench.recipes.schema import Tuning
+from kdbench.runs.context import Setting, settle
+from kdbench.runs.phases import check_parts, obtain_teacher
+from kdbench.runs.run import RunResult, run_setting
+from kdbench.runs.tracking import Tracker, create_store
+from kdbench.text.wording import counted
 from kdbench.tuning import pictures
 from kdbench.tuning.choosers import NO_PRUNER
 from kdbench.tuning.plan import Plan
@@ -31,7 +29,9 @@ from kdbench.tuning.settled import Settled, settled
 from kdbench.tuning.space import unsearched
 from kdbench.tuning.studies import PARENT, open_study, slots
 from kdbench.tuning.work import work_off
-from kdbench.wording import counted
+from kdbench.util.files import remove_unfinished
+from kdbench.util.progress import Reporter
+from kdbench.util.records import write_json
 
 _NAME_SECONDS = 120
 """How long MLflow may take to name the search's run; what fails is told at once, so this is for what is slow."""

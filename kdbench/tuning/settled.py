@@ -9,18 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kdbench.engine.progress import Reporter
 from kdbench.errors import UsageError, unknown
-from kdbench.recipe import Recipe
-from kdbench.resolution import changes_of, merge, resolve
-from kdbench.resources import runs_folder
-from kdbench.setting import Setting, settle
+from kdbench.recipes.resolve import changes_of, merge, resolve
+from kdbench.recipes.schema import Recipe
+from kdbench.runs.context import Setting, settle
+from kdbench.text.wording import counted, inflected
 from kdbench.tuning.choosers import check_choosers, check_grid
 from kdbench.tuning.plan import Plan
 from kdbench.tuning.request import Request
 from kdbench.tuning.space import Space, is_integer, own_values, parse, points, space_of, value_at
 from kdbench.tuning.studies import storage_url
-from kdbench.wording import counted, inflected
+from kdbench.util.paths import runs_folder
+from kdbench.util.progress import Reporter
 
 METRICS = ("accuracy", "macro_f1", "weighted_f1")
 _NO_PART = "Leave --set selection.part=… out."

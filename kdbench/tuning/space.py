@@ -6,12 +6,13 @@ import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from kdbench import methods, plain_yaml
 from kdbench.errors import UsageError, shortened, unknown
-from kdbench.ranges import Range
-from kdbench.recipe import NetworkSpec, Recipe
+from kdbench.recipes import shipped as methods
+from kdbench.recipes.schema import NetworkSpec, Recipe
+from kdbench.recipes.search_space import Range
 from kdbench.registry import registry
-from kdbench.validation import checked
+from kdbench.util import plain_yaml
+from kdbench.util.validation import checked
 
 END = ".to"
 """Of a weight that changes while a network is trained, where it ends is searched."""

@@ -19,7 +19,7 @@ from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback, fail_s
 from optuna.trial import FrozenTrial, TrialState
 
 from kdbench.errors import RunFailed, UsageError
-from kdbench.redaction import redacted, redacted_words
+from kdbench.text.redaction import redacted, redacted_words
 from kdbench.tuning.choosers import PRUNERS, SlotSampler
 
 if TYPE_CHECKING:

@@ -7,17 +7,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kdbench.engine.progress import Reporter
 from kdbench.errors import Interrupted, KdbenchError, UsageError
 from kdbench.grid.changes import changes_for
 from kdbench.grid.suite import Suite
-from kdbench.redaction import redacted
-from kdbench.setting import choose_preset
+from kdbench.runs.context import choose_preset
+from kdbench.text.redaction import redacted
+from kdbench.text.wording import counted
 from kdbench.tuning.recipes import write_tuned
 from kdbench.tuning.request import Request
 from kdbench.tuning.searching import SearchResult, carry_out
 from kdbench.tuning.settled import Settled, settled
-from kdbench.wording import counted
+from kdbench.util.progress import Reporter
 
 SUITE_PRUNER = "median"
 """Many methods cost many trials. The median rule has no setting that would suit some of them better than others, and

@@ -12,16 +12,16 @@ from typing import Any
 import optuna
 from filelock import FileLock
 
-from kdbench.engine.progress import Reporter
 from kdbench.errors import DataError, Interrupted, RunFailed, UsageError
-from kdbench.files import remove_unfinished
-from kdbench.redaction import redacted
-from kdbench.runner import run_setting
-from kdbench.setting import settle
+from kdbench.runs.context import settle
+from kdbench.runs.run import run_setting
+from kdbench.text.redaction import redacted
 from kdbench.tuning.choosers import NO_PRUNER
 from kdbench.tuning.plan import Plan
 from kdbench.tuning.space import suggest
 from kdbench.tuning.studies import DATABASE_ERRORS, OWN, PARENT, SURPLUS, VALUES, WHY, origin, place
+from kdbench.util.files import remove_unfinished
+from kdbench.util.progress import Reporter
 
 
 class TrialFailed(Exception):

@@ -16,9 +16,8 @@ from typing import IO, Any
 import optuna
 from optuna.trial import TrialState
 
-from kdbench.children import Process, cores, environment_of, gpus, interrupt, kill, plugin_files, start
-from kdbench.engine.progress import Reporter
 from kdbench.errors import Interrupted, KdbenchError, RunFailed
+from kdbench.text.wording import counted, inflected
 from kdbench.tuning.plan import Plan
 from kdbench.tuning.progress import Told
 from kdbench.tuning.studies import (
@@ -33,7 +32,8 @@ from kdbench.tuning.studies import (
     slots,
 )
 from kdbench.tuning.trial import Trial, TrialFailed
-from kdbench.wording import counted, inflected
+from kdbench.util.process import Process, cores, environment_of, gpus, interrupt, kill, plugin_files, start
+from kdbench.util.progress import Reporter
 
 FAILURES = 5
 _POLL_SECONDS = 0.5
@@ -208,7 +208,7 @@ def _stop(workers: list[_Worker]) -> None:
 @contextlib.contextmanager
 def joined(given: dict[str, Any]) -> Iterator[tuple[Plan, optuna.Study]]:
     """A worker's plan and study, from what it was started with."""
-    from kdbench.plugins.file import loaded
+    from kdbench.registry.file import loaded
 
     with loaded(given["plugins"]), reachable(given["url"]):
         plan = Plan.model_validate(given["plan"])

@@ -6,10 +6,10 @@ import json
 import sys
 
 from kdbench.cli.errors import exit_code_of
-from kdbench.engine.progress import Reporter
-from kdbench.tied import tie
 from kdbench.tuning.progress import Told
 from kdbench.tuning.work import joined, work
+from kdbench.util.progress import Reporter
+from kdbench.util.tied import tie
 
 
 def main() -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 import board_runs
 import pytest
 
-from kdbench.board.add import add
+from kdbench.leaderboard.add import add
 
 
 @pytest.fixture

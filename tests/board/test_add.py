@@ -11,12 +11,12 @@ import board_runs
 import pytest
 import yaml
 
-from kdbench.board.add import add
-from kdbench.board.entry import load
-from kdbench.board.verify import check
 from kdbench.errors import DataError, UsageError
-from kdbench.recipe import Recipe
-from kdbench.resolution import resolve
+from kdbench.leaderboard.add import add
+from kdbench.leaderboard.entry import load
+from kdbench.leaderboard.verify import check
+from kdbench.recipes.resolve import resolve
+from kdbench.recipes.schema import Recipe
 
 
 def test_a_submission_holds_every_seed_and_lies_where_its_content_says(submission: Path, board: Path) -> None:

@@ -11,11 +11,11 @@ import board_runs
 import killing
 import pytest
 
-from kdbench.board.add import add
-from kdbench.board.entry import found
-from kdbench.board.staging import staged
-from kdbench.board.verify import verify
 from kdbench.cli import main
+from kdbench.leaderboard.add import add
+from kdbench.leaderboard.entry import found
+from kdbench.leaderboard.staging import staged
+from kdbench.leaderboard.verify import verify
 
 POINTS = 4
 

@@ -20,15 +20,15 @@ import pytest
 import yaml
 from browser import chromium
 
-from kdbench.board.add import add
-from kdbench.board.build import build, command
-from kdbench.board.charts import scatter
-from kdbench.board.entry import content_sha256, found, load
-from kdbench.board.serve import server
-from kdbench.board.tables import protocols, table
-from kdbench.board.tier import Again, Verification
-from kdbench.board.verify import verify
 from kdbench.errors import DataError, UsageError
+from kdbench.leaderboard.add import add
+from kdbench.leaderboard.build import build, command
+from kdbench.leaderboard.charts import scatter
+from kdbench.leaderboard.entry import content_sha256, found, load
+from kdbench.leaderboard.serve import server
+from kdbench.leaderboard.tables import protocols, table
+from kdbench.leaderboard.tier import Again, Verification
+from kdbench.leaderboard.verify import verify
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

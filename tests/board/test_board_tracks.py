@@ -13,14 +13,14 @@ from browser import chromium
 from helpers import WORLD, tiny
 from test_board_verify import forge
 
-from kdbench.board.add import add
-from kdbench.board.build import build, command
-from kdbench.board.entry import found, load
-from kdbench.board.tables import protocols
-from kdbench.board.verify import check, verify
-from kdbench.resolution import resolve
-from kdbench.runner import run
-from kdbench.track import Track
+from kdbench.leaderboard.add import add
+from kdbench.leaderboard.build import build, command
+from kdbench.leaderboard.entry import found, load
+from kdbench.leaderboard.tables import protocols
+from kdbench.leaderboard.verify import check, verify
+from kdbench.recipes.resolve import resolve
+from kdbench.recipes.track import Track
+from kdbench.runs.run import run
 
 ONE = Track(labels=1)
 

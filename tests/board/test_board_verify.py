@@ -15,12 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from kdbench.board.add import add
-from kdbench.board.consistency import check_card
-from kdbench.board.entry import Entry, content_id, found, load
-from kdbench.board.tier import Tier
-from kdbench.board.trials import card_of
-from kdbench.board.verify import check, verify
+from kdbench.leaderboard.add import add
+from kdbench.leaderboard.consistency import check_card
+from kdbench.leaderboard.entry import Entry, content_id, found, load
+from kdbench.leaderboard.tier import Tier
+from kdbench.leaderboard.trials import card_of
+from kdbench.leaderboard.verify import check, verify
 
 Edit = Callable[[dict[str, Any]], None]
 

@@ -9,14 +9,14 @@ import board_runs
 import pytest
 from helpers import tiny
 
-from kdbench.board.add import add
-from kdbench.board.entry import content_sha256, load
-from kdbench.board.rerun import rerun
-from kdbench.board.schema import json_schema
-from kdbench.board.tier import Tier, Verification
-from kdbench.board.verify import check
 from kdbench.cli import main
 from kdbench.errors import DataError
+from kdbench.leaderboard.add import add
+from kdbench.leaderboard.entry import content_sha256, load
+from kdbench.leaderboard.rerun import rerun
+from kdbench.leaderboard.schema import json_schema
+from kdbench.leaderboard.tier import Tier, Verification
+from kdbench.leaderboard.verify import check
 
 ROOT = Path(__file__).parents[2]
 
@@ -184,7 +184,7 @@ def test_bad_requests_say_what_to_do(
 
 def test_a_data_set_whose_files_decide_its_trials_stays_reported(tmp_path: Path, board: Path) -> None:
     from kdbench.data.card import load_card
-    from kdbench.results.metrics import over_shuffles
+    from kdbench.evaluation.metrics import over_shuffles
 
     classes = load_card("mmact").class_names
     changes = {"dataset": "mmact", "protocol": "cross_subject"}

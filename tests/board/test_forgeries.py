@@ -18,12 +18,12 @@ import pyarrow.parquet as pq
 import pytest
 from test_board_verify import forge
 
-from kdbench.board.add import add
-from kdbench.board.entry import content_sha256, found, load
-from kdbench.board.predictions import read_predictions
-from kdbench.board.tier import Tier
-from kdbench.board.verify import check, verify
-from kdbench.results.metrics import over_shuffles
+from kdbench.evaluation.metrics import over_shuffles
+from kdbench.leaderboard.add import add
+from kdbench.leaderboard.entry import content_sha256, found, load
+from kdbench.leaderboard.predictions import read_predictions
+from kdbench.leaderboard.tier import Tier
+from kdbench.leaderboard.verify import check, verify
 
 Forgery = Callable[[Path], Path]
 

@@ -20,12 +20,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_board_verify import forge
 
-from kdbench.board import reading
-from kdbench.board.add import add
-from kdbench.board.build import build
-from kdbench.board.entry import found
-from kdbench.board.verify import check, verify
 from kdbench.errors import DataError
+from kdbench.leaderboard import reading
+from kdbench.leaderboard.add import add
+from kdbench.leaderboard.build import build
+from kdbench.leaderboard.entry import found
+from kdbench.leaderboard.verify import check, verify
 
 
 @pytest.fixture(scope="module")

@@ -8,11 +8,11 @@ import board_runs
 import pytest
 
 import kdbench
-from kdbench.board.add import add
-from kdbench.board.entry import found
-from kdbench.board.readings import reading
-from kdbench.board.tables import protocols
-from kdbench.board.verify import verify
+from kdbench.leaderboard.add import add
+from kdbench.leaderboard.entry import found
+from kdbench.leaderboard.readings import reading
+from kdbench.leaderboard.tables import protocols
+from kdbench.leaderboard.verify import verify
 
 METHODS = {"student_only": 0.70, "hinton": 0.80, "rkd": 0.72, "sp": 0.55, "hinton_wrong_trials": 0.74}
 

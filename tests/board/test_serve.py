@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from kdbench.board import serve
-from kdbench.board.build import MARK
-from kdbench.board.serve import Server, server
 from kdbench.errors import UsageError
+from kdbench.leaderboard import serve
+from kdbench.leaderboard.build import MARK
+from kdbench.leaderboard.serve import Server, server
 
 
 @pytest.fixture

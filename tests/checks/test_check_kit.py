@@ -10,10 +10,10 @@ from broken_losses import reads_a_number, vector
 from torch import Tensor
 
 from kdbench import loss
-from kdbench.checks.base import Failed, Result, Skipped, Suite
-from kdbench.checks.explain import explained
 from kdbench.errors import UsageError
 from kdbench.testing import check, checks, parametrize
+from kdbench.testing.base import Failed, Result, Skipped, Suite
+from kdbench.testing.explain import explained
 
 pytest_plugins = ["pytester"]
 

@@ -11,13 +11,13 @@ import pytest
 from helpers import known
 from recordings import TRIALS, depth_of, inertial_of, save, write_card, write_trial
 
-from kdbench.checks.base import Failed
-from kdbench.checks.datasets import SUITE, DatasetCase, parts_share_no_recording, trials_are_paired_in_time
 from kdbench.data.card import Card, ProtocolRule, load_card
-from kdbench.data.motionsim.reader import MotionSim
-from kdbench.data.reader import Recording, Trial
+from kdbench.data.readers.base import Recording, Trial
+from kdbench.data.readers.motionsim.reader import MotionSim
 from kdbench.registry import dataset
 from kdbench.testing import check
+from kdbench.testing.base import Failed
+from kdbench.testing.datasets import SUITE, DatasetCase, parts_share_no_recording, trials_are_paired_in_time
 
 SPLIT = {
     "title": "",
@@ -248,7 +248,7 @@ class RandomReader(MotionSim):
 def test_a_readers_error_is_found(reader: Any, check_name: str, tmp_path: Path) -> None:
     import yaml
 
-    from kdbench import resources
+    from kdbench.util import paths as resources
 
     name = reader.__kdbench_part__.name
     content = yaml.safe_load((resources.folder("datasets") / "motionsim/card.yaml").read_text(encoding="utf-8"))

@@ -12,9 +12,9 @@ from broken_losses import BROKEN, numpy_detour, raises, reads_a_number, similari
 from torch import Tensor
 
 from kdbench import loss
-from kdbench.checks.losses import SUITE
 from kdbench.registry import part_of
 from kdbench.testing import check
+from kdbench.testing.losses import SUITE
 
 
 @loss("plain", on="embedding")

@@ -8,9 +8,9 @@ import pytest
 from broken_modules import BROKEN, HidesItsNorm, Mean
 
 from kdbench import fusion
-from kdbench.checks.find import suite_of
 from kdbench.registry import part_of
 from kdbench.testing import check
+from kdbench.testing.find import suite_of
 
 KINDS = ("encoder", "fusion", "representation")
 

@@ -12,15 +12,15 @@ from helpers import known
 from torch import Tensor
 
 from kdbench import loss
-from kdbench.checks.recipes import SUITE
 from kdbench.data.loader import Loader
-from kdbench.engine.evaluate import predict
 from kdbench.engine.loop import Record, Training
 from kdbench.engine.teacher import FrozenTeacher
-from kdbench.phases import Teacher, student_training
-from kdbench.recipe import NetworkSpec
-from kdbench.setting import Setting
+from kdbench.evaluation.predict import predict
+from kdbench.recipes.schema import NetworkSpec
+from kdbench.runs.context import Setting
+from kdbench.runs.phases import Teacher, student_training
 from kdbench.testing import check
+from kdbench.testing.recipes import SUITE
 from kdbench.types import Batch, Features
 
 Spoil = Callable[[Training, Setting, Any], None]

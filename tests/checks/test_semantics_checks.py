@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from kdbench.checks.semantics import SUITE
 from kdbench.registry import semantics
-from kdbench.seeds import seed_for
 from kdbench.semantics.base import LabelVectors
 from kdbench.testing import check
+from kdbench.testing.semantics import SUITE
+from kdbench.util.seeds import seed_for
 
 
 def words(text: str) -> Tensor:

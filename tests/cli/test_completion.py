@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from made_runs import make_run
 
-from kdbench.results.naming import rename
+from kdbench.runs.naming import rename
 
 
 def offered(words: str, **environment: str) -> set[str]:

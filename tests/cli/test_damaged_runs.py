@@ -11,9 +11,9 @@ import pytest
 from made_runs import make_run
 
 from kdbench.errors import DataError
-from kdbench.results.files import read_json, write_json
-from kdbench.results.overview import overview
-from kdbench.results.store import stored_run
+from kdbench.runs.overview import overview
+from kdbench.runs.store import stored_run
+from kdbench.util.records import read_json, write_json
 
 Command = Callable[..., Any]
 

@@ -11,10 +11,10 @@ import pytest
 import yaml
 
 from kdbench.data.card import load_card
-from kdbench.methods import names
-from kdbench.recipe import Recipe
+from kdbench.recipes.resolve import resolve
+from kdbench.recipes.schema import Recipe
+from kdbench.recipes.shipped import names
 from kdbench.registry import KINDS, registry
-from kdbench.resolution import resolve
 
 PARTS = [(kind, name) for kind in KINDS if kind not in {"method", "dataset"} for name in registry(kind).names()]
 

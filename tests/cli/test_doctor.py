@@ -145,7 +145,7 @@ def test_a_check_that_breaks_does_not_hide_the_others(
     def fail() -> list[Any]:
         raise RuntimeError("out of order")
 
-    monkeypatch.setattr("kdbench.data.layout.stores", fail)
+    monkeypatch.setattr("kdbench.data.store.layout.stores", fail)
     done = kdbench("doctor")
     assert done.code == 1
     assert "RuntimeError: out of order" in _line(done.out, "prepared data")[1]

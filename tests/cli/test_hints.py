@@ -12,10 +12,10 @@ from typer.testing import CliRunner
 
 from kdbench.cli import app
 from kdbench.data.card import load_card
-from kdbench.data.protocol import rule_of
-from kdbench.data.store import open_dataset
+from kdbench.data.splits import rule_of
+from kdbench.data.store.open import open_dataset
 from kdbench.errors import DataError, KdbenchError, UsageError
-from kdbench.resolution import resolve
+from kdbench.recipes.resolve import resolve
 
 COMMAND = re.compile(
     r"kdbench ((?:data )?(?:describe|verify|prepare|list)[^\n]*?)(?:\.? \(|[.,;]? [A-Z]|\.?$)", re.MULTILINE

@@ -14,7 +14,7 @@ import pytest
 from helpers import WORLD, tiny
 
 from kdbench.cli.interrupts import as_interrupts
-from kdbench.results.files import read_json
+from kdbench.util.records import read_json
 
 CHANGES = ["student.train.epochs=40", "student.train.batch_size=8"]
 

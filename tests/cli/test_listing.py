@@ -10,7 +10,7 @@ import pytest
 from plugin_site import COSINE, POINTS, loss_source
 
 from kdbench.grid.suite import load_suite, shipped
-from kdbench.methods import names
+from kdbench.recipes.shipped import names
 from kdbench.registry import KINDS, registry
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from kdbench.cli.output import unbreakable
-from kdbench.terminal import SafeConsole
+from kdbench.text.terminal import SafeConsole
 
 KDBENCH = f"{sys.executable} -m kdbench"
 

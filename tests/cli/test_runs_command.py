@@ -13,10 +13,10 @@ import pytest
 from filelock import FileLock
 from made_runs import make_run
 
-from kdbench.resolution import resolve
-from kdbench.results.files import read_json, write_json
-from kdbench.results.naming import rename
-from kdbench.results.overview import settings_text
+from kdbench.recipes.resolve import resolve
+from kdbench.runs.naming import rename
+from kdbench.runs.overview import settings_text
+from kdbench.util.records import read_json, write_json
 
 Command = Callable[..., Any]
 

@@ -12,10 +12,10 @@ import pytest
 import yaml
 from helpers import WORLD
 
-from kdbench import methods
 from kdbench.cli import completion
 from kdbench.errors import Interrupted, RunFailed, UsageError
-from kdbench.resolution import resolve
+from kdbench.recipes import shipped as methods
+from kdbench.recipes.resolve import resolve
 from kdbench.tuning import suite as suites
 
 TINY = ["--dataset", "motionsim", "--preset", "smoke", "--device", "cpu", "--set", *WORLD]

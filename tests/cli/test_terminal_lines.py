@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from kdbench.terminal import SafeConsole, print_prose
+from kdbench.text.terminal import SafeConsole, print_prose
 
 SENTENCE = "Estimated training time and disk space: unknown, since no finished run in this folder has this data set."
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from helpers import WORLD
 
-from kdbench.results.files import read_json
-from kdbench.track import PROBED
+from kdbench.recipes.track import PROBED
+from kdbench.util.records import read_json
 
 
 def test_commands_say_the_track(tmp_path: Path, kdbench: Callable[..., Any]) -> None:

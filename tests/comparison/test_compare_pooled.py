@@ -14,8 +14,8 @@ import kdbench
 from kdbench.cli import main
 from kdbench.comparison.sheets import sheets
 from kdbench.errors import UsageError
-from kdbench.results.files import write_parquet
 from kdbench.statistics import Scope
+from kdbench.util.records import write_parquet
 
 FOLDS = ("cross_subject", "cross_subject_swapped")
 SWAPPED = [name.replace("_s", "_s1") for name in TRIALS]

@@ -14,7 +14,7 @@ import kdbench
 from kdbench.cli import app
 from kdbench.comparison.sheets import left_out, sheets
 from kdbench.errors import DataError, UsageError
-from kdbench.resolution import resolve
+from kdbench.recipes.resolve import resolve
 
 
 def _losses(weight: float, **more: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from made_runs import make_run, make_study, network
 import kdbench
 from kdbench.comparison.label_curve import LabelTracks, label_curve, label_tracks
 from kdbench.comparison.pictures import pictures
-from kdbench.track import Track
+from kdbench.recipes.track import Track
 
 RANDOM = network({"ce": {"weight": 1.0}}, "sensors", weights="random")
 WRONG = {

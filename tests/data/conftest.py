@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from recordings import TRIALS, write_card, write_trial
 
-from kdbench.data.dataset import Dataset
-from kdbench.data.store import open_dataset
+from kdbench.data.store.dataset import Dataset
+from kdbench.data.store.open import open_dataset
 
 
 @pytest.fixture(scope="session")

@@ -9,16 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kdbench.data import basic_motions, source
-from kdbench.data.basic_motions import BasicMotions
 from kdbench.data.card import load_card
+from kdbench.data.download import source
 from kdbench.data.preview import contact_sheet, spread
-from kdbench.data.protocol import protocol_names, split
-from kdbench.data.store import open_dataset
-from kdbench.data.verify import verify
+from kdbench.data.readers import basic_motions
+from kdbench.data.readers.basic_motions import BasicMotions
+from kdbench.data.splits import protocol_names, split
+from kdbench.data.store.open import open_dataset
+from kdbench.data.store.verify import verify
 from kdbench.errors import DataError, UsageError
-from kdbench.resolution import resolve
-from kdbench.setting import settle
+from kdbench.recipes.resolve import resolve
+from kdbench.runs.context import settle
 
 FINGERPRINT = "6b1b6ba611facdf4a55854e56f4d595be9db0173f8c193775960258f8a99dc2d"
 
@@ -51,7 +52,7 @@ def test_the_archives_parts_train_and_test():
 def test_files_and_store_verify():
     card = load_card("basic_motions")
     data = open_dataset("basic_motions", progress=False)
-    from kdbench.data import layout
+    from kdbench.data.store import layout
 
     report = verify(card, source.find(card), layout.stores(), shown=False)
     assert report.sound
@@ -144,7 +145,7 @@ def test_sensor_variants_share_the_raw_teacher_and_keep_their_losses(preset: str
 
 
 def test_a_video_option_that_nothing_sees_is_told(capsys: pytest.CaptureFixture[str]):
-    from kdbench.engine.progress import Reporter
+    from kdbench.util.progress import Reporter
 
     class Said(Reporter):
         def __init__(self) -> None:

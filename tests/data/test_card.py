@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from recordings import write_card
 
-from kdbench.data import manifest
 from kdbench.data.card import load_card
-from kdbench.data.reader import grid, natural_key
-from kdbench.data.utd_mhad import UtdMhad
+from kdbench.data.readers.base import grid, natural_key
+from kdbench.data.readers.utd_mhad import UtdMhad
+from kdbench.data.store import manifest
 from kdbench.errors import UsageError
 
 

@@ -15,8 +15,8 @@ import filelock
 import numpy as np
 import pytest
 
-from kdbench.data import clean
-from kdbench.data.store import open_dataset
+from kdbench.data.store import clean
+from kdbench.data.store.open import open_dataset
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:

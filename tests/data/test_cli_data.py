@@ -116,7 +116,7 @@ def test_help_is_quick_and_imports_nothing_heavy():
     assert "prepare" in data("--help").stdout
     assert time.perf_counter() - began < 5
     code = (
-        "import sys, kdbench.cli.data, kdbench.data.card, kdbench.resources\n"
+        "import sys, kdbench.cli.data, kdbench.data.card, kdbench.util.paths\n"
         "print([m for m in ('torch', 'numpy', 'pandas', 'scipy', 'matplotlib', 'av') if m in sys.modules])"
     )
     assert (
@@ -126,7 +126,7 @@ def test_help_is_quick_and_imports_nothing_heavy():
 
 def test_preparing_imports_no_torch():
     code = (
-        "import sys, kdbench.data.protocol, kdbench.data.prepare, kdbench.data.store, kdbench.data.utd_mhad\n"
+        "import sys, kdbench.data.splits, kdbench.data.store.prepare, kdbench.data.store.open, kdbench.data.readers.utd_mhad\n"
         "print([m for m in ('torch', 'pandas', 'scipy', 'matplotlib', 'av') if m in sys.modules])"
     )
     assert (

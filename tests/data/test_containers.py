@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from clips import clip
 
-from kdbench.data import video_file, whole_file
-from kdbench.data.timeline import centre_frames
+from kdbench.data.readers import video_file, whole_file
+from kdbench.data.readers.timeline import centre_frames
 
 FRAMES = 40
 

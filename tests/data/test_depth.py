@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kdbench.data.depth import FARTHEST, MARGIN, crop, person_box, range_of, to_grey
+from kdbench.data.readers.depth import FARTHEST, MARGIN, crop, person_box, range_of, to_grey
 
 
 def test_the_box_holds_the_person_over_the_whole_trial_with_a_margin():

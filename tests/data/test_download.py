@@ -14,10 +14,10 @@ import pytest
 from recordings import TRIALS, write_card
 from webserver import Page, Server, certificate, serving
 
-from kdbench.data import source
 from kdbench.data.card import Card, load_card
-from kdbench.data.download import download
-from kdbench.data.store import open_dataset
+from kdbench.data.download import source
+from kdbench.data.download.download import download
+from kdbench.data.store.open import open_dataset
 from kdbench.errors import DataError, UsageError
 
 
@@ -204,7 +204,7 @@ def test_an_archive_that_climbs_out_is_refused_and_removed(tmp_path: Path, serve
 
 
 def test_a_packed_copy_would_hide_it(card: Card, dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    from kdbench.data.pack import pack
+    from kdbench.data.store.pack import pack
 
     pack(dataset, tmp_path / "packed", max_mib=4, shown=False)
     monkeypatch.setenv("KDBENCH_DATA", str(tmp_path / "packed"))

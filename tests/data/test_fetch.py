@@ -16,8 +16,8 @@ import filelock
 import pytest
 from webserver import Page, Server, certificate, serving
 
-from kdbench.data import fetch as module
-from kdbench.data.fetch import fetch
+from kdbench.data.download import fetch as module
+from kdbench.data.download.fetch import fetch
 from kdbench.errors import DataError, RunFailed
 
 CONTENT = random.Random(0).randbytes(3_000_000)
@@ -210,7 +210,7 @@ def test_a_file_that_never_ends_is_stopped(server: Server, path: Path, monkeypat
 
 def start(server: Server, path: Path) -> subprocess.Popen[str]:
     code = (
-        "import sys; from pathlib import Path; from kdbench.data.fetch import fetch\n"
+        "import sys; from pathlib import Path; from kdbench.data.download.fetch import fetch\n"
         "fetch([sys.argv[1]], Path(sys.argv[2]), sha256=sys.argv[3])"
     )
     arguments = [sys.executable, "-c", code, f"{server.address}/file.zip", str(path), SHA256]

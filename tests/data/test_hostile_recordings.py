@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mats import VALUES, big_endian, saved, saved_73, sparse_73
 
-from kdbench.data import mat_file, text_series, video_file
-from kdbench.data.timeline import centre_frames
+from kdbench.data.readers import mat_file, text_series, video_file
+from kdbench.data.readers.timeline import centre_frames
 
 SLOWEST_SECONDS = 20
 LIMITS = fuzz(60)

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kdbench.data import layout, packed
-from kdbench.data.dataset import Dataset
-from kdbench.data.pack import pack
-from kdbench.data.store import open_dataset
+from kdbench.data.store import layout, packed
+from kdbench.data.store.dataset import Dataset
+from kdbench.data.store.open import open_dataset
+from kdbench.data.store.pack import pack
 from kdbench.errors import DataError
 
 ACCELEROMETER = layout.series_file("accelerometer")

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from kdbench.data.dataset import Dataset
 from kdbench.data.loader import AHEAD, Loader
-from kdbench.data.store import open_dataset
-from kdbench.data.timeline import resample
+from kdbench.data.readers.timeline import resample
+from kdbench.data.store.dataset import Dataset
+from kdbench.data.store.open import open_dataset
 from kdbench.errors import DataError, UsageError
 
 CPU = torch.device("cpu")

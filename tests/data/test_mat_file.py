@@ -12,7 +12,7 @@ import pytest
 import scipy.sparse
 from mats import VALUES, big_endian, saved, saved_73, sparse_73
 
-from kdbench.data import mat_file
+from kdbench.data.readers import mat_file
 
 SHAPE = (None, 6)
 

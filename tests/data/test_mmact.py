@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kdbench.data import video_file
 from kdbench.data.card import load_card
-from kdbench.data.mmact import MMAct
-from kdbench.data.protocol import split
-from kdbench.data.store import open_dataset
-from kdbench.data.timeline import centre_frames
-from kdbench.data.verify import verify
+from kdbench.data.readers import video_file
+from kdbench.data.readers.mmact import MMAct
+from kdbench.data.readers.timeline import centre_frames
+from kdbench.data.splits import split
+from kdbench.data.store.open import open_dataset
+from kdbench.data.store.verify import verify
 from kdbench.errors import DataError, UsageError
 from kdbench.testing import check
 
@@ -132,7 +132,7 @@ def test_the_card_has_35_alphabetical_classes_and_vectors_for_them():
     card = load_card("mmact")
     assert len(card.class_names) == 35
     assert list(card.class_names) == sorted(card.class_names)
-    from kdbench.recipe import PartSpec
+    from kdbench.recipes.schema import PartSpec
     from kdbench.semantics.base import load
 
     assert load(PartSpec(name="table"), card).vectors.shape == (35, 384)
@@ -204,7 +204,8 @@ def test_a_file_of_no_class_is_named(data: Path):
 
 
 def test_it_verifies(whole: Path):
-    from kdbench.data import layout, source
+    from kdbench.data.download import source
+    from kdbench.data.store import layout
 
     opened(whole)
     card = load_card("mmact")

@@ -13,12 +13,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from kdbench.data.card import load_card
-from kdbench.data.motionsim.actions import ACTIONS
-from kdbench.data.motionsim.reader import MotionSim
-from kdbench.data.protocol import protocol_names, split
-from kdbench.data.reader import check
-from kdbench.data.store import open_dataset
-from kdbench.data.timeline import resample
+from kdbench.data.readers.base import check
+from kdbench.data.readers.motionsim.actions import ACTIONS
+from kdbench.data.readers.motionsim.reader import MotionSim
+from kdbench.data.readers.timeline import resample
+from kdbench.data.splits import protocol_names, split
+from kdbench.data.store.open import open_dataset
 from kdbench.errors import UsageError
 
 SMALL = {"actions": 3, "subjects": 4, "trials": 2}

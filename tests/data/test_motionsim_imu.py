@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from kdbench.data.motionsim.actions import ACTIONS, Action, Beat
-from kdbench.data.motionsim.body import COLUMN, DOFS, Body
-from kdbench.data.motionsim.imu import IN_THE_POCKET, Placement, inertial, orientation
-from kdbench.data.motionsim.kinematics import forward
-from kdbench.data.motionsim.motion import Motion, Style
-from kdbench.data.motionsim.people import performer
+from kdbench.data.readers.motionsim.actions import ACTIONS, Action, Beat
+from kdbench.data.readers.motionsim.body import COLUMN, DOFS, Body
+from kdbench.data.readers.motionsim.imu import IN_THE_POCKET, Placement, inertial, orientation
+from kdbench.data.readers.motionsim.kinematics import forward
+from kdbench.data.readers.motionsim.motion import Motion, Style
+from kdbench.data.readers.motionsim.people import performer
 
 RATE_HZ = 50.0
 RIGHT_WRIST = Placement()

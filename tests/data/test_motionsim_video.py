@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kdbench.data.motionsim.actions import ACTIONS, REST
-from kdbench.data.motionsim.body import COLUMN, DOFS, Body, Capsule
-from kdbench.data.motionsim.kinematics import Pose, forward
-from kdbench.data.motionsim.motion import Motion, Style
-from kdbench.data.motionsim.render import MARGIN, Camera, occluded, render
+from kdbench.data.readers.motionsim.actions import ACTIONS, REST
+from kdbench.data.readers.motionsim.body import COLUMN, DOFS, Body, Capsule
+from kdbench.data.readers.motionsim.kinematics import Pose, forward
+from kdbench.data.readers.motionsim.motion import Motion, Style
+from kdbench.data.readers.motionsim.render import MARGIN, Camera, occluded, render
 
 FAR = Camera(distance_m=1000.0, height_m=0.0)
 

@@ -10,11 +10,12 @@ import pytest
 from helpers import known
 from recordings import write_card
 
-from kdbench.data import manifest, names
+from kdbench.data import names
 from kdbench.data.card import load_card
-from kdbench.data.motionsim.reader import MotionSim
-from kdbench.data.reader import Trial
-from kdbench.data.store import open_dataset
+from kdbench.data.readers.base import Trial
+from kdbench.data.readers.motionsim.reader import MotionSim
+from kdbench.data.store import manifest
+from kdbench.data.store.open import open_dataset
 from kdbench.errors import DataError, KdbenchError, UsageError
 from kdbench.registry import dataset
 

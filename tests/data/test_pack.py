@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from recordings import write_card
 
-from kdbench.data import packed
-from kdbench.data.dataset import Dataset
-from kdbench.data.pack import pack
-from kdbench.data.packed import sheet, sheet_columns, unsheet
-from kdbench.data.store import open_dataset
+from kdbench.data.store import packed
+from kdbench.data.store.dataset import Dataset
+from kdbench.data.store.open import open_dataset
+from kdbench.data.store.pack import pack
+from kdbench.data.store.packed import sheet, sheet_columns, unsheet
 from kdbench.errors import DataError, UsageError
 
 
@@ -136,7 +136,7 @@ def test_a_copy_of_another_dataset_is_refused(copy: Path, tmp_path: Path):
 
 def test_reading_a_copy_needs_neither_scipy_nor_av(copy: Path, card_path: Path):
     code = (
-        "import sys; from pathlib import Path; from kdbench.data.store import open_dataset\n"
+        "import sys; from pathlib import Path; from kdbench.data.store.open import open_dataset\n"
         f"d = open_dataset({str(card_path)!r}, data_dir=Path({str(copy)!r}), frame_size=32, frames=8, progress=False)\n"
         "print([m for m in ('scipy', 'av', 'torch', 'sklearn', 'matplotlib') if m in sys.modules], len(d))"
     )

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from recordings import TRIALS, save, start_opening, write_card, write_video
 
-from kdbench.data import layout
 from kdbench.data.card import load_card
-from kdbench.data.dataset import Dataset
-from kdbench.data.pack import pack
-from kdbench.data.store import open_dataset
+from kdbench.data.store import layout
+from kdbench.data.store.dataset import Dataset
+from kdbench.data.store.open import open_dataset
+from kdbench.data.store.pack import pack
 from kdbench.errors import DataError, RunFailed, UsageError
 
 

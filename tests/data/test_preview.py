@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kdbench.data.dataset import Dataset
 from kdbench.data.preview import contact_sheet, spread
-from kdbench.data.store import open_dataset
+from kdbench.data.store.dataset import Dataset
+from kdbench.data.store.open import open_dataset
 from kdbench.errors import UsageError
 
 

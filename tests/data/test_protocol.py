@@ -8,8 +8,8 @@ import pytest
 from recordings import write_card
 
 from kdbench.data.card import Card, load_card
-from kdbench.data.protocol import Split, check_disjoint, protocol_names, split
-from kdbench.data.reader import grid
+from kdbench.data.readers.base import grid
+from kdbench.data.splits import Split, check_disjoint, protocol_names, split
 from kdbench.errors import UsageError
 
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from recordings import TRIALS, save
 
-from kdbench.data import skeleton
 from kdbench.data.card import Card, load_card
-from kdbench.data.reader import Trial, check
-from kdbench.data.store import open_dataset
-from kdbench.data.utd_mhad import UtdMhad
+from kdbench.data.readers import skeleton
+from kdbench.data.readers.base import Trial, check
+from kdbench.data.readers.utd_mhad import UtdMhad
+from kdbench.data.store.open import open_dataset
 from kdbench.errors import DataError
 
 TRIAL = Trial("a1_s1_t1", 0)

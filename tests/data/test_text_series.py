@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kdbench.data import text_series
+from kdbench.data.readers import text_series
 
 VALUES = np.array([[1.5, -2, 3e-3], [0.25, 1e3, -0.125], [7, 8.5, 9]], np.float32)
 ROWS = ["20181014_15:58:00.000,1.5,-2,3e-3", "20181014_15:58:00.020,.25,1000.,-0.125", "20181014_15:58:00.040,7,8.5,9"]

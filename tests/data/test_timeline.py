@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kdbench.data.timeline import centre_frames, centres, resample, showing
+from kdbench.data.readers.timeline import centre_frames, centres, resample, showing
 
 
 def test_frames_lie_at_the_centres_of_equal_parts():

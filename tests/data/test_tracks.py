@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from kdbench.data.card import Card, load_card
-from kdbench.data.protocol import split
-from kdbench.data.reader import grid
+from kdbench.data.readers.base import grid
+from kdbench.data.splits import split
 from kdbench.data.tracks import mixed_order, supervise
 from kdbench.errors import UsageError
-from kdbench.track import Track
+from kdbench.recipes.track import Track
 
 
 @pytest.fixture(scope="module")

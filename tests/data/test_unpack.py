@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from kdbench.data import unpack as module
-from kdbench.data.unpack import unpack
+from kdbench.data.download import unpack as module
+from kdbench.data.download.unpack import unpack
 from kdbench.errors import DataError, RunFailed
 
 

@@ -12,8 +12,8 @@ import scipy.sparse
 from recordings import depth_of, inertial_of, save, write_video
 
 from kdbench.data.card import Card, load_card
-from kdbench.data.reader import Reader, Trial, check
-from kdbench.data.utd_mhad import UtdMhad
+from kdbench.data.readers.base import Reader, Trial, check
+from kdbench.data.readers.utd_mhad import UtdMhad
 from kdbench.errors import DataError
 
 TRIAL = Trial("a1_s1_t1", 0)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from clips import clip, copied, grey, numbers, trimmed
 
-from kdbench.data import video_file
-from kdbench.data.timeline import centre_frames
+from kdbench.data.readers import video_file
+from kdbench.data.readers.timeline import centre_frames
 
 
 def shown(content: bytes, count: int = 4) -> tuple[int, list[int]]:

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from clips import SIDE, clip, numbers
 
-from kdbench.data import video_file
-from kdbench.data.timeline import centre_frames
+from kdbench.data.readers import video_file
+from kdbench.data.readers.timeline import centre_frames
 
 PAIRS = [
     *(("mp4", codec) for codec in ("libx264", "libx265", "mpeg4", "mjpeg", "libvpx-vp9", "mpeg2video")),

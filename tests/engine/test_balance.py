@@ -15,11 +15,11 @@ from torch import Tensor
 
 from kdbench import loss
 from kdbench.engine.balance import BALANCES, Balance, GradNorm, Uncertainty, build_balance
-from kdbench.engine.progress import Reporter
 from kdbench.errors import Interrupted, UsageError
-from kdbench.recipe import PartSpec, Schedule
-from kdbench.results.files import read_json, read_jsonl
-from kdbench.runner import RunResult
+from kdbench.recipes.schema import PartSpec, Schedule
+from kdbench.runs.run import RunResult
+from kdbench.util.progress import Reporter
+from kdbench.util.records import read_json, read_jsonl
 
 LATE = "student.losses.st.weight={schedule: linear, to: 2, start: 0.5, end: 0.9}"
 ALWAYS = ["student.train={epochs: 4, batch_size: 8}"]

@@ -10,13 +10,13 @@ from helpers import tiny
 
 from kdbench.engine.teacher import mispaired
 from kdbench.errors import UsageError
-from kdbench.phases import obtain_teacher, student_training
-from kdbench.recipe import PRESETS
-from kdbench.resolution import resolve
-from kdbench.results.files import read_json
-from kdbench.setting import settle
+from kdbench.recipes.resolve import resolve
+from kdbench.recipes.schema import PRESETS
+from kdbench.runs.context import settle
+from kdbench.runs.phases import obtain_teacher, student_training
 from kdbench.testing import check
 from kdbench.types import Batch
+from kdbench.util.records import read_json
 
 WORLD = {"data": {"options": {"actions": 3, "subjects": 4, "trials": 2}}}
 CONTROLS = {

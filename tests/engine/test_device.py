@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_info
 
 from kdbench.engine.device import fixed_threads, threads_on
 from kdbench.errors import UsageError
-from kdbench.runner import RunResult
+from kdbench.runs.run import RunResult
 
 
 @pytest.fixture

@@ -12,12 +12,12 @@ from torch import Tensor
 from kdbench import loss
 from kdbench.data.loader import batch_count, batch_slices
 from kdbench.engine.optim import learning_rate
-from kdbench.engine.progress import Reporter
 from kdbench.errors import Interrupted, RunFailed
-from kdbench.recipe import Train
-from kdbench.results.files import read_jsonl
-from kdbench.runner import RunResult, run
+from kdbench.recipes.schema import Train
+from kdbench.runs.run import RunResult, run
 from kdbench.types import Batch
+from kdbench.util.progress import Reporter
+from kdbench.util.records import read_jsonl
 
 NINE = "data.options={actions: 3, subjects: 5, trials: 1}"
 """15 trials of three actions: nine train."""

@@ -21,12 +21,12 @@ from kdbench.engine.loop import Pairing, Sums, Training
 from kdbench.engine.optim import learning_rate
 from kdbench.engine.teacher import FrozenTeacher, fingerprint
 from kdbench.errors import RunFailed
-from kdbench.methods import names
-from kdbench.phases import Teacher, obtain_teacher, student_training
-from kdbench.recipe import Augment, Train
-from kdbench.resolution import resolve
-from kdbench.results.files import read_json
-from kdbench.setting import Setting, settle
+from kdbench.recipes.resolve import resolve
+from kdbench.recipes.schema import Augment, Train
+from kdbench.recipes.shipped import names
+from kdbench.runs.context import Setting, settle
+from kdbench.runs.phases import Teacher, obtain_teacher, student_training
+from kdbench.util.records import read_json
 
 RECIPES = {
     name: recipe

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kdbench.engine.probe import MAX_ITER, NEIGHBOURS, Probe
+from kdbench.evaluation.probe import MAX_ITER, NEIGHBOURS, Probe
 
 CLASSES, WIDTH = 5, 16
 

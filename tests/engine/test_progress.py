@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from kdbench.data.progress import fitted
-from kdbench.engine.progress import BarReporter
+from kdbench.data.store.progress import fitted
+from kdbench.util.progress import BarReporter
 
 TERMS = {"ce": 2.76, "st": 0.00484, "sgm": 2.05, "se": 0.28}
 RECORD: dict[str, Any] = {"phase": "student", "epoch": 1, "terms": TERMS, "accuracy": 0.125, "validation": None}

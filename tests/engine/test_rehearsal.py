@@ -10,11 +10,11 @@ from helpers import WORLD, known, tiny
 from torch import Tensor
 
 from kdbench import loss
-from kdbench.engine.progress import Reporter
 from kdbench.errors import UsageError
-from kdbench.phases import check_parts
-from kdbench.setting import settle
+from kdbench.runs.context import settle
+from kdbench.runs.phases import check_parts
 from kdbench.types import Features
+from kdbench.util.progress import Reporter
 
 
 class NothingTrained(Reporter):

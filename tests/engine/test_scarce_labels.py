@@ -12,8 +12,8 @@ from torch import Tensor
 
 from kdbench import loss
 from kdbench.errors import UsageError
-from kdbench.results.files import read_json, read_jsonl
 from kdbench.types import Batch, Features
+from kdbench.util.records import read_json, read_jsonl
 
 
 def spy(name: str, seen: list[dict[str, Any]], **declares: Any) -> Any:

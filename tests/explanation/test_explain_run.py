@@ -25,12 +25,12 @@ from kdbench.explanation.gradcam import agreement, grad_cam
 from kdbench.explanation.make import Explanation
 from kdbench.explanation.page import write_page
 from kdbench.explanation.reopen import open_reported, open_setting, untrained
-from kdbench.explanation.style import heated
-from kdbench.files import sha256_of
-from kdbench.results.files import read_json, write_json
-from kdbench.results.store import stored_run
-from kdbench.runner import RunResult, run
+from kdbench.plotting.style import heated
+from kdbench.runs.run import RunResult, run
+from kdbench.runs.store import stored_run
 from kdbench.types import SENSORS
+from kdbench.util.files import sha256_of
+from kdbench.util.records import read_json, write_json
 
 
 @pytest.fixture(scope="module")

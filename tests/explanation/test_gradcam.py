@@ -10,7 +10,7 @@ from torch import Tensor
 
 from kdbench.explanation.gradcam import agreement, enlarged, grad_cam
 from kdbench.network import Network, build_network
-from kdbench.recipe import NetworkSpec
+from kdbench.recipes.schema import NetworkSpec
 from kdbench.types import Batch
 
 SERIES = {"a": 3, "b": 2}

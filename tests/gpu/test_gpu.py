@@ -8,14 +8,14 @@ import pytest
 import torch
 from helpers import WORLD
 
-import kdbench.setting
+import kdbench.runs.context
 from kdbench.engine.loop import Sums, Training
-from kdbench.methods import names
-from kdbench.phases import obtain_teacher, student_training
+from kdbench.recipes.resolve import resolve
+from kdbench.recipes.shipped import names
 from kdbench.representations.gaf import gramian_angular_field
-from kdbench.resolution import resolve
-from kdbench.runner import run
-from kdbench.setting import settle
+from kdbench.runs.context import settle
+from kdbench.runs.phases import obtain_teacher, student_training
+from kdbench.runs.run import run
 
 pytestmark = pytest.mark.gpu
 
@@ -39,7 +39,7 @@ def training_of(method: str, folder: Path, *overrides: str, device: str = "cuda"
 def test_an_epoch_never_makes_the_host_wait(
     method: str, precision: str, memory: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kdbench.setting, "MEMORY_BYTES", memory)
+    monkeypatch.setattr(kdbench.runs.context, "MEMORY_BYTES", memory)
     augment = "student.augment={rotate_deg: 5, shift: 0.05, scale: 0.05}"
     training = training_of(method, tmp_path, augment, precision=precision)
     sums = Sums(training.objective, training.accelerator.device)
@@ -106,7 +106,7 @@ def test_compiled_networks_give_the_eager_values(tmp_path: Path) -> None:
 def test_streamed_batches_equal_those_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     order = list(range(20))
     whole = list(training_of("student_only", tmp_path).loader.batches(order, 8))
-    monkeypatch.setattr(kdbench.setting, "MEMORY_BYTES", 0)
+    monkeypatch.setattr(kdbench.runs.context, "MEMORY_BYTES", 0)
     streamed = list(training_of("student_only", tmp_path).loader.batches(order, 8))
     for ours, theirs in zip(streamed, whole, strict=True):
         assert ours.trial == theirs.trial

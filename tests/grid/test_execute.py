@@ -22,8 +22,8 @@ from kdbench.grid.plan import Options, Plan, PlannedCell, make_plan
 from kdbench.grid.show import View
 from kdbench.grid.state import read_state
 from kdbench.grid.suite import Suite, load_suite
-from kdbench.plugins.file import loaded
-from kdbench.results.files import read_json, write_json
+from kdbench.registry.file import loaded
+from kdbench.util.records import read_json, write_json
 
 TROUBLE = '''
 """A loss that makes the trouble that it is asked for, until FOLDER/well is there."""

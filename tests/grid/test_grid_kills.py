@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from killing import lost_by_kills
 
-from kdbench.results.overview import overview
+from kdbench.runs.overview import overview
 
 WORLD = ["--set", "data.options={actions: 3, subjects: 4, trials: 2}", "--device", "cpu", "--preset", "smoke"]
 FEW = 3

@@ -15,15 +15,15 @@ from filelock import FileLock
 from made_runs import least
 
 import kdbench
-from kdbench.children import environment_of, gpus
-from kdbench.engine.progress import Reporter
 from kdbench.errors import UsageError
 from kdbench.grid.estimate import estimate
 from kdbench.grid.launch import Local, launcher
 from kdbench.grid.plan import Options, Plan, make_plan
 from kdbench.grid.state import State, note_attempt, read_state, set_broken_aside
 from kdbench.grid.suite import Suite
-from kdbench.setting import settle
+from kdbench.runs.context import settle
+from kdbench.util.process import environment_of, gpus
+from kdbench.util.progress import Reporter
 
 WORLD = {"data": {"options": {"actions": 3, "subjects": 4, "trials": 2}}}
 SMALL = "data.options={actions: 3, subjects: 4, trials: 2}"
@@ -217,7 +217,7 @@ def test_a_launcher_goes_by_its_name() -> None:
 
 def test_a_child_runs_the_code_of_its_parent_where_another_one_is_installed(tmp_path: Path) -> None:
     shutil.copytree(Path(kdbench.__file__).parent, tmp_path / "kdbench", ignore=shutil.ignore_patterns("__pycache__"))
-    ask = "import json, os; from kdbench.children import environment_of as of; "
+    ask = "import json, os; from kdbench.util.process import environment_of as of; "
     ask += "print(json.dumps(of(0, jobs=1, gpus=[], cores=1, base=dict(os.environ))))"
 
     def said(*arguments: str, **more: Any) -> str:

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from kdbench.data.card import load_card
-from kdbench.data.protocol import protocol_names
+from kdbench.data.splits import protocol_names
 from kdbench.errors import UsageError
 from kdbench.grid.suite import Suite, assignments, load_suite, shipped
-from kdbench.resolution import parse_overrides, resolve
+from kdbench.recipes.resolve import parse_overrides, resolve
 
 
 def test_the_promised_suites_are_shipped() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from kdbench.recipe import PRESETS
-from kdbench.resolution import resolve
+from kdbench.recipes.resolve import resolve
+from kdbench.recipes.schema import PRESETS
 
 METHODS = ("logits", "logit_standardisation", "dkd", "dist", "pkt", "cc", "crd", "crd_batch", "condrk", "pskd")
 

@@ -11,8 +11,8 @@ import pytest
 from plugin_site import Site, loss_source
 
 from kdbench.errors import UsageError
-from kdbench.plugins.streams import stdout_to_stderr
 from kdbench.registry import registry
+from kdbench.registry.streams import stdout_to_stderr
 
 LOSSES = registry("loss")
 POINT = "[kdbench.losses]\nmine = mine_kd:mine\n"
@@ -98,7 +98,9 @@ def test_an_object_that_is_decorated_as_something_else(source: str, what: str, s
 def test_a_data_set_that_is_no_reader(site: Site) -> None:
     site.add("odd", "[kdbench.datasets]\nmine = mine_kd:Mine\n", {"mine_kd.py": "class Mine: pass\n"})
     message = _error(kind="dataset").message
-    assert message == ("the data set 'mine' of odd 1.5 (mine_kd:Mine) is no subclass of kdbench.data.reader.Reader")
+    assert message == (
+        "the data set 'mine' of odd 1.5 (mine_kd:Mine) is no subclass of kdbench.data.readers.base.Reader"
+    )
 
 
 def test_what_it_prints_goes_to_the_error_stream(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
@@ -142,7 +144,7 @@ def test_standard_output_is_put_back_when_the_last_of_several_threads_is_done(
 def test_an_import_that_takes_long_says_which(
     site: Site, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kdbench.plugins.importing.SLOW_SECONDS", 0.05)
+    monkeypatch.setattr("kdbench.registry.importing.SLOW_SECONDS", 0.05)
     site.add("odd", POINT, {"mine_kd.py": loss_source("mine", head="import time\ntime.sleep(0.5)")})
     LOSSES.get("mine")
     assert capsys.readouterr().err == ("still importing the loss 'mine' of odd 1.5 after 0.05 s; Ctrl-C stops it\n")

@@ -12,8 +12,8 @@ from plugin_site import COSINE, loss_source
 
 import kdbench
 from kdbench.errors import UsageError
-from kdbench.plugins.file import loaded, unload_plugin
 from kdbench.registry import registry
+from kdbench.registry.file import loaded, unload_plugin
 
 LOSSES = registry("loss")
 
@@ -117,7 +117,7 @@ def test_a_data_set_in_a_file_has_its_card_beside_it(file: Path) -> None:
     from kdbench.data.card import load_card
 
     file.write_text(
-        "from kdbench import dataset\nfrom kdbench.data.motionsim.reader import MotionSim\n"
+        "from kdbench import dataset\nfrom kdbench.data.readers.motionsim.reader import MotionSim\n"
         "@dataset('mine')\nclass Mine(MotionSim):\n    '''My own.'''\n"
     )
     shipped = load_card("motionsim").folder / "card.yaml"

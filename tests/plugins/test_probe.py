@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from plugin_site import Site, loss_source
 
-from kdbench.plugins.discovery import discover
-from kdbench.plugins.probe import broken
 from kdbench.registry import GROUPS, KINDS
+from kdbench.registry.discovery import discover
+from kdbench.testing.plugins import broken
 
 SOURCES = {
     "crashes": "import os\nos._exit(7)\n",
@@ -37,7 +37,7 @@ def installed(site: Site) -> Site:
     files["recipes_kd/wrong.yaml"] = "extends: hinton\nstudnet: {}\n"
     files["recipes_kd/right.yaml"] = "summary: Twice as hot\nextends: hinton\nstudent: {losses: {st: {weight: 2}}}\n"
     files["cardless_kd.py"] = (
-        "from kdbench.data.reader import Reader\nclass Cardless(Reader):\n    def read(self, *_): raise OSError\n"
+        "from kdbench.data.readers.base import Reader\nclass Cardless(Reader):\n    def read(self, *_): raise OSError\n"
     )
     site.add("zoo", points, files)
     return site
@@ -67,7 +67,7 @@ def test_every_kind_has_an_entry_point_group(site: Site) -> None:
 
 
 def test_built_in_parts_and_files_are_not_probed(tmp_path: Path) -> None:
-    from kdbench.plugins.origin import Origin
+    from kdbench.registry.origin import Origin
 
     assert broken([Origin("loss", "rkd", "x:y"), Origin("loss", "a", "a.py:a", "a.py", file=tmp_path / "a.py")]) == []
 

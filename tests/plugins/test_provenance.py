@@ -13,14 +13,14 @@ import pytest
 from helpers import watching
 from plugin_site import Site, loss_source
 
-from kdbench.cell import Cell
 from kdbench.data.card import load_card
-from kdbench.data.layout import key_for
-from kdbench.plugins.file import loaded
-from kdbench.plugins.provenance import of_method
+from kdbench.data.store.layout import key_for
 from kdbench.registry import registry
-from kdbench.runner import run
-from kdbench.setting import settle
+from kdbench.registry.file import loaded
+from kdbench.runs.context import settle
+from kdbench.runs.provenance import of_method
+from kdbench.runs.run import run
+from kdbench.runs.spec import Cell
 
 TWO = "data.options={actions: 2, subjects: 4, trials: 2}"
 
@@ -214,7 +214,7 @@ def test_an_editable_install_counts_what_lies_below_its_source(
 
 
 def test_past_the_bound_only_name_and_size_of_a_file_count(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kdbench.plugins.source.MOST_BYTES", 100)
+    monkeypatch.setattr("kdbench.registry.source.MOST_BYTES", 100)
     site.add("mine-kd", "[kdbench.losses]\nmine = pk.loss:mine\n", {"pk/__init__.py": "", "pk/loss.py": "x = 1"})
     before = _hash(site, "pk/weights.bin", "a" * 200)
     assert _hash(site, "pk/weights.bin", "b" * 200) == before
@@ -320,7 +320,7 @@ def test_a_recipe_that_extends_a_plugins_recipe_names_both(site: Site, tmp_path:
 
 READER = '''
 from kdbench import dataset
-from kdbench.data.motionsim.reader import MotionSim
+from kdbench.data.readers.motionsim.reader import MotionSim
 
 
 @dataset("mine")

@@ -7,7 +7,7 @@ import time
 import torch
 from torch import nn
 
-from kdbench.results import cost
+from kdbench.runs import cost
 
 
 def test_parameters_count_shared_ones_once() -> None:

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from kdbench.errors import DataError, RunFailed
-from kdbench.results import files
+from kdbench.util import records as files
 
 
 @pytest.fixture

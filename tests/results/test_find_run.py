@@ -10,7 +10,7 @@ import pytest
 from made_runs import least
 
 from kdbench.errors import DataError, UsageError
-from kdbench.results.find import find_run, find_runs
+from kdbench.runs.find import find_run, find_runs
 
 RECORD = least(dataset="motionsim")
 

@@ -12,8 +12,8 @@ import pytest
 from helpers import WORLD
 from killing import kill, sampled, survey
 
-from kdbench.results.files import is_sealed, unlike
-from kdbench.results.store import stored_run
+from kdbench.runs.store import stored_run
+from kdbench.util.records import is_sealed, unlike
 
 CHANGES = [*WORLD, "teacher.train.epochs=3", "teacher.train.batch_size=8", "student.train.epochs=2"]
 POINTS = 3

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from made_runs import make_run, network
 
-from kdbench.results.gain import gain_now
-from kdbench.results.store import stored_run
+from kdbench.runs.gain import gain_now
+from kdbench.runs.store import stored_run
 
 
 def _result(folder: Path) -> dict[str, Any]:

@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from kdbench.cli.run import show
-from kdbench.engine.progress import LineReporter
-from kdbench.runner import run
+from kdbench.runs.run import run
+from kdbench.util.progress import LineReporter
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kdbench.results.metrics import calibration_error, classification, confusion
+from kdbench.evaluation.metrics import calibration_error, classification, confusion
 
 CLASSES = ("clap", "wave", "bow", "kick")
 # Predictions 0 0 1 1 0 2 for labels 0 0 0 1 1 1; class 2 is predicted and absent, class 3 neither.

@@ -7,7 +7,7 @@ from mlflow.utils.validation import _validate_metric_name, _validate_param_name
 
 from kdbench.data.card import load_card
 from kdbench.registry import registry
-from kdbench.results.mirror_names import LONGEST, Names, numbers
+from kdbench.runs.mirror_names import LONGEST, Names, numbers
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import pytest
 from helpers import tiny
 
 from kdbench.errors import UsageError
-from kdbench.results.files import read_json
-from kdbench.results.naming import LONGEST, checked_name
+from kdbench.runs.naming import LONGEST, checked_name
+from kdbench.util.records import read_json
 
 
 def test_a_name_is_a_label_that_changes_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

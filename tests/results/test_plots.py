@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kdbench.results import plots
+from kdbench.plotting import figures as plots
 
 
 def _record(phase: str, epoch: int, **changes: Any) -> dict[str, Any]:

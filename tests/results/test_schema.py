@@ -14,13 +14,13 @@ from made_runs import make_run
 import kdbench
 from kdbench.errors import KdbenchError
 from kdbench.grid.state import read_state
-from kdbench.results.files import read_json, write_json
-from kdbench.results.find import find_runs
-from kdbench.results.gain import gain_now
-from kdbench.results.overview import overview
-from kdbench.results.removal import unused_teachers
-from kdbench.results.schema import checked
-from kdbench.results.store import stored_run
+from kdbench.runs.find import find_runs
+from kdbench.runs.gain import gain_now
+from kdbench.runs.overview import overview
+from kdbench.runs.removal import unused_teachers
+from kdbench.runs.schema import checked
+from kdbench.runs.store import stored_run
+from kdbench.util.records import read_json, write_json
 
 VALUES: tuple[Any, ...] = (5, 10**400, "x", [1], {"x": 1})
 

@@ -11,7 +11,7 @@ import pytest
 from made_runs import least
 
 from kdbench.errors import DataError
-from kdbench.results.store import stored_runs
+from kdbench.runs.store import stored_runs
 
 RUN = least(seed=1)
 

@@ -20,7 +20,7 @@ import torch
 from mlflow import MlflowClient
 from safetensors.torch import load_file, save_file
 
-from kdbench.results.tracking import Tracker, tracking_uri
+from kdbench.runs.tracking import Tracker, tracking_uri
 
 RECORD = {
     "phase": "student",
@@ -114,7 +114,7 @@ def test_a_run_has_its_data_set_and_its_model(store: Path, tmp_path: Path) -> No
 MOVED = """
 import sys
 from pathlib import Path
-from kdbench.results.tracking import Tracker
+from kdbench.runs.tracking import Tracker
 store, late, *runs = sys.argv[1:]
 for run in (*runs, None):
     tracker = Tracker(sys.exit)
@@ -261,7 +261,7 @@ def test_random_states_are_left_alone(store: Path) -> None:
 SCRIPT = """
 import sys
 from pathlib import Path
-from kdbench.results.tracking import Tracker
+from kdbench.runs.tracking import Tracker
 tracker = Tracker(lambda line: sys.exit(line))
 tracker.start(Path(sys.argv[1]), experiment="e", run_name=sys.argv[2], params={"a": 1})
 for epoch in (1, 2, 3):

@@ -11,10 +11,10 @@ import torch.nn.functional as F
 
 from kdbench.data.card import load_card
 from kdbench.errors import UsageError
-from kdbench.recipe import PartSpec
-from kdbench.resources import folder
+from kdbench.recipes.schema import PartSpec
 from kdbench.semantics.base import load
 from kdbench.semantics.table import read_table, write_table
+from kdbench.util.paths import folder
 
 CARDS = sorted(folder("datasets").glob("*/card.yaml"))
 TABLE = PartSpec(name="table")

@@ -26,19 +26,19 @@ from helpers import WORLD, known
 import kdbench
 from kdbench import loss
 from kdbench.data.loader import Loader
-from kdbench.engine.progress import Reporter
 from kdbench.errors import Interrupted, RunFailed, UsageError
-from kdbench.recipe import Recipe
-from kdbench.resolution import resolve
-from kdbench.results.files import read_json
-from kdbench.results.store import stored_runs
-from kdbench.setting import settle
+from kdbench.recipes.resolve import resolve
+from kdbench.recipes.schema import Recipe
+from kdbench.runs.context import settle
+from kdbench.runs.store import stored_runs
 from kdbench.tuning.choosers import PRUNERS
 from kdbench.tuning.progress import Told
 from kdbench.tuning.report import rank
 from kdbench.tuning.searching import SearchResult
 from kdbench.tuning.studies import place, slots
 from kdbench.tuning.work import _said, _Worker
+from kdbench.util.progress import Reporter
+from kdbench.util.records import read_json
 
 TEACHER = ["teacher.train.epochs=8", "teacher.train.batch_size=8"]
 RATE = ["student.train.lr=0.001..0.01:log"]
@@ -220,7 +220,7 @@ def test_the_trial_of_a_killed_process_comes_back(tmp_path: Path) -> None:
 
 DEADLY = """
 import kdbench, os, signal, sys
-from kdbench.runner import Run
+from kdbench.runs.run import Run
 from kdbench.tuning import studies, work
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)

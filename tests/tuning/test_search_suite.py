@@ -11,16 +11,16 @@ import pytest
 from helpers import WORLD
 
 import kdbench as package
-from kdbench.engine.progress import Reporter
 from kdbench.errors import RunFailed, UsageError
 from kdbench.grid.suite import Suite
-from kdbench.resolution import resolve
-from kdbench.results.files import read_json
+from kdbench.recipes.resolve import resolve
 from kdbench.tuning import suite as suites
 from kdbench.tuning.recipes import check_folder
 from kdbench.tuning.request import Request
 from kdbench.tuning.studies import standing
 from kdbench.tuning.suite import Entry, entries_of, search_all
+from kdbench.util.progress import Reporter
+from kdbench.util.records import read_json
 
 TEACHER = {"train": {"epochs": 8, "batch_size": 8}}
 HINTON = {"name": "hinton_raw", "set": {"teacher": TEACHER}}

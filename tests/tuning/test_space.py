@@ -10,11 +10,11 @@ import pytest
 
 import kdbench
 from kdbench.errors import UsageError
-from kdbench.methods import BUILTIN
-from kdbench.ranges import Range
-from kdbench.recipe import PRESETS, Recipe
-from kdbench.resolution import parse_overrides, resolve
-from kdbench.setting import settle
+from kdbench.recipes.resolve import parse_overrides, resolve
+from kdbench.recipes.schema import PRESETS, Recipe
+from kdbench.recipes.search_space import Range
+from kdbench.recipes.shipped import BUILTIN
+from kdbench.runs.context import settle
 from kdbench.tuning.choosers import check_choosers, check_grid
 from kdbench.tuning.space import is_integer, nested, points, searchable, space_of, unsearched, value_at
 

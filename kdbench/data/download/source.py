@@ -1,0 +1,183 @@
+"""Where a data set's recordings are: a folder of files, a packed copy, or a generator."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kdbench.data.card import Card
+from kdbench.data.readers.base import Reader, grid
+from kdbench.data.store import packed
+from kdbench.errors import DataError, UsageError, unknown
+from kdbench.registry import registry
+from kdbench.util import paths as resources
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Recordings that can be read.
+
+    Attributes:
+        reader: Reads them.
+        root: The folder that they are in; None where they are generated.
+        views: The video views that are there, the preferred one first.
+        packed: How a packed copy was coded (see `kdbench.data.store.pack`); None for recordings themselves.
+    """
+
+    reader: Reader
+    root: Path | None
+    views: tuple[str, ...]
+    packed: Mapping[str, Any] | None = None
+
+    @property
+    def card(self) -> Card:
+        """The data set's card."""
+        return self.reader.card
+
+    @property
+    def typed(self) -> str:
+        """What a command is given for these recordings: data set, and data folder where that is not searched."""
+        if self.root is None or self.root.parent in resources.data_dirs():
+            return self.card.typed
+        return f"{self.card.typed} --data-dir {shlex.quote(str(self.root.parent))}"
+
+    @property
+    def place(self) -> str:
+        """The folder, or `generated`."""
+        return "generated" if self.root is None else str(self.root)
+
+
+def find(card: Card, data_dir: Path | None = None, options: Mapping[str, Any] | None = None) -> Source | None:
+    """Looks for the recordings in every data folder.
+
+    Args:
+        card: The data set's card.
+        data_dir: What the user gave as `--data-dir`.
+        options: Changes of the card's options.
+
+    Returns:
+        The first place that holds a packed copy or at least one of the card's folders, else what an installed package
+        ships; None where there is none.
+
+    Raises:
+        UsageError: `data_dir` is no folder, or an option is unknown.
+    """
+    if data_dir is not None and not data_dir.expanduser().is_dir():
+        raise UsageError(f"the data folder {data_dir} does not exist", hint=f"Give the folder that holds {card.name}/")
+    reader: type[Reader] = registry("dataset").get(card.reader)
+    if reader.generated:
+        return Source(reader(card, None, options), None, tuple(card.views))
+    for folder in resources.data_dirs(data_dir):
+        root = folder / card.name
+        if (root / packed.FILE).is_file():
+            copy = packed.PackedReader(card, root, options)
+            return Source(copy, root, copy.views, copy.coding)
+        views = _views(card, root)
+        if views or any(_holds(root, sensor.file) for sensor in card.sensors.values()):
+            return Source(reader(card, root, options), root, views)
+    shipped = reader.shipped()
+    return None if shipped is None else Source(reader(card, shipped, options), shipped, _views(card, shipped))
+
+
+def choose_view(card: Card, there: tuple[str, ...], asked: str | None) -> tuple[str | None, str]:
+    """Decides which video view a run sees.
+
+    Args:
+        card: The data set's card.
+        there: The views that are there.
+        asked: A view's name, `auto` for the first of the card's views that is there, or None for no video.
+
+    Returns:
+        The view and why: `asked`, `default`, `rgb not there` (naming what would have been preferred), `not needed`;
+        or None for a data set that never had video.
+
+    Raises:
+        UsageError: The data set has no such view.
+        DataError: The view is not there.
+    """
+    if asked is None:
+        return None, "not needed"
+    if asked == AUTO and not card.views:
+        return None, "it has no video"
+    if asked != AUTO:
+        if not card.views:
+            raise UsageError(f"'{card.name}' has no video, and the view '{asked}' was asked for")
+        if asked not in card.views:
+            raise unknown(f"video view of '{card.name}'", asked, card.views)
+        if asked not in there:
+            others = f" ({', '.join(there)} is)" if there else ""
+            raise DataError(f"the {asked} video of '{card.name}' is not there{others}", hint=where_to_get(card, asked))
+        return asked, "asked"
+    passed: list[str] = []
+    for view in card.views:
+        if view in there:
+            return view, f"{' and '.join(passed)} not there" if passed else "default"
+        passed.append(view)
+    raise DataError(f"no video of '{card.name}' is there ({' nor '.join(passed)})", hint=where_to_get(card))
+
+
+def missing(card: Card, data_dir: Path | None) -> DataError:
+    """The error for a data set that is nowhere: every folder that was searched, and where to get the recordings."""
+    folders = resources.data_dirs(data_dir)
+    searched = "".join(f"\n  {folder / card.name}" for folder in folders)
+    hint = where_to_get(card)
+    for folder in folders:
+        templates = [entry.file for entry in card.sensors.values()] + [entry.file for entry in card.views.values()]
+        if any(_holds(folder, template) for template in templates):
+            hint = f"{folder} holds the recordings itself: name it {card.name} and give the folder that it is in."
+    return DataError(f"the recordings of '{card.name}' are not there; looked for them in{searched}", hint=hint)
+
+
+def where_to_get(card: Card, view: str | None = None) -> str:
+    """How to get the recordings and where to put them, as a hint.
+
+    Args:
+        card: The data set's card.
+        view: Only this view is wanted.
+    """
+    if card.download is None:
+        return "The card names no place to get them from."
+    templates = [sensor.file for sensor in card.sensors.values()] + [entry.file for entry in card.views.values()]
+    if card.download.request:
+        return f"{card.download.request.strip()}\n{_searched()}\n{card.licence}"
+    if not any(templates):
+        return f"{card.download.note} See {card.download.page}"
+    wanted = {_folder_of(t) for t in ([card.views[view].file] if view else templates)}
+    archives = [archive for archive in card.download.archives if archive.holds in wanted]
+    addresses = "".join(f"\n  {archive.urls[0]}  → {card.name}/{archive.holds}/" for archive in archives)
+    only = "".join(f" --only {archive.holds}" for archive in archives) if view else ""
+    command = f"Let it be done: kdbench data download {card.typed}{only}\nOr get" if archives else "Get"
+    example = next(t for t in templates if t is not None and (view is None or _folder_of(t) in wanted))
+    trial = grid(card)[0].id if card.trials else "TRIAL"
+    return (
+        f"{command} them from {card.download.page}{addresses}\n"
+        f"so that DATA/{card.name}/{example.replace('{trial}', trial)} exists. {_searched()}\n"
+        f"{card.licence}"
+    )
+
+
+def _searched() -> str:
+    return (
+        "DATA is one of the folders that are searched, in this order: --data-dir, $KDBENCH_DATA, ./data, "
+        f"{resources.cache_dir() / 'data'}."
+    )
+
+
+def _views(card: Card, root: Path) -> tuple[str, ...]:
+    return tuple(name for name, view in card.views.items() if _holds(root, view.file))
+
+
+def _folder_of(template: str | None) -> str:
+    return Path(template).parts[0] if template else ""
+
+
+def _holds(root: Path, template: str | None) -> bool:
+    if template is None:
+        return False
+    folder = (root / template).parent
+    return folder.is_dir() and any(folder.iterdir())

@@ -1,0 +1,192 @@
+"""What a data set's reader provides: its trials, their files, and one trial's recording in memory.
+
+A reader knows file formats. It knows nothing of stores, caches, training or the command line; those are shared by all
+data sets. A new data set is a subclass of `Reader` under the entry-point group `kdbench.datasets`, with its
+`card.yaml` beside the module.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from kdbench.data.card import Card, Value
+from kdbench.errors import DataError, unknown
+from kdbench.text.wording import counted, inflected
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One recorded performance.
+
+    Attributes:
+        id: Its name, for example `a1_s2_t3`.
+        label: Class index, from 0.
+        columns: What is known of it beside the label: action, subject, repetition, …
+    """
+
+    id: str
+    label: int
+    columns: Mapping[str, Value] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One trial as read.
+
+    Attributes:
+        series: Samples of each sensor `(n, axes)`, float32, in the card's units, at the sensor's own rate.
+        clip: Frames `(T, side, side, channels)`, uint8, cropped to a square at the recording's own resolution; None
+            where no view was asked for.
+        hashes: sha256 of each file that was read, by its path below the data set's folder.
+        recorded: Number of frames that the whole clip has, of which `clip` holds some; None where that is not known.
+        seconds: How long the whole clip lasts by its own times; None where it has none.
+    """
+
+    series: Mapping[str, np.ndarray]
+    clip: np.ndarray | None = None
+    hashes: Mapping[str, str] = field(default_factory=dict)
+    recorded: int | None = None
+    seconds: float | None = None
+
+
+class Reader(ABC):
+    """Reads one data set.
+
+    Args:
+        card: The data set's card.
+        root: The folder that holds its files; None for a generated one.
+        options: Changes of the card's `options`.
+
+    Attributes:
+        excluded: Trials that were left out when the files were made, with the reasons; a packed copy inherits them.
+        unverified: Files that were not what the manifest says when the files were made, likewise.
+
+    Raises:
+        UsageError: An option that the card does not have.
+    """
+
+    version: ClassVar[int] = 1
+    """Raised whenever the same files give other arrays; prepared data of an older version are made anew."""
+
+    generated: ClassVar[bool] = False
+    """True where recordings are computed and no files are needed."""
+
+    def __init__(self, card: Card, root: Path | None = None, options: Mapping[str, Any] | None = None) -> None:
+        for name in options or {}:
+            if name not in card.options:
+                raise unknown(f"option of data set '{card.name}'", name, card.options)
+        self.card = card
+        self.root = root
+        self.options = {**card.options, **(options or {})}
+        self.excluded: Mapping[str, str] = {}
+        self.unverified: Mapping[str, str] = {}
+
+    @classmethod
+    def shipped(cls) -> Path | None:
+        """The folder of recordings that an installed package ships, found without an import; None where none does."""
+        return None
+
+    def trials(self) -> list[Trial]:
+        """Every trial that the data set has, in natural order; by default the grid of the card."""
+        return grid(self.card)
+
+    def files(self, trial: Trial, view: str | None) -> tuple[str, ...]:
+        """Paths below `root` of the files that `read` opens; by default the templates of the card."""
+        templates = [sensor.file for sensor in self.card.sensors.values()]
+        if view is not None:
+            templates.append(self.card.views[view].file)
+        return tuple(dict.fromkeys(t.format(trial=trial.id) for t in templates if t is not None))
+
+    @abstractmethod
+    def read(self, trial: Trial, view: str | None, frames: int) -> Recording:
+        """Reads one trial.
+
+        Args:
+            trial: Which one.
+            view: The video view, or None for the sensors alone.
+            frames: How many frames to take, at the centres of equal parts of the clip.
+
+        Raises:
+            DataError: A file is missing or broken; the message names the trial, the file and what was expected.
+        """
+
+    def bytes_of(self, path: str, trial: str) -> tuple[bytes, str]:
+        """A file's content and its sha256.
+
+        Raises:
+            DataError: It cannot be read.
+        """
+        assert self.root is not None
+        try:
+            content = (self.root / path).read_bytes()
+        except OSError as error:
+            raise DataError(f"trial {trial}: {path} cannot be read: {error.strerror}") from error
+        return content, hashlib.sha256(content).hexdigest()
+
+
+def grid(card: Card) -> list[Trial]:
+    """The trials that a card declares, in natural order.
+
+    Raises:
+        DataError: The card declares none.
+    """
+    if card.trials is None:
+        raise DataError(f"the card of '{card.name}' declares no trials, and its reader lists none")
+    columns, label = card.trials.columns, card.trials.label
+    found = []
+    for values in itertools.product(*columns.values()):
+        row = dict(zip(columns, values, strict=True))
+        found.append(Trial(card.trials.id.format(**row), columns[label].index(row[label]), row))
+    return sorted((t for t in found if t.id not in card.trials.missing), key=lambda trial: natural_key(trial.id))
+
+
+def natural_key(text: str) -> tuple[tuple[int, int | str], ...]:
+    """Sort key under which `a2_s1` comes before `a10_s1`."""
+    return tuple((0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", text) if part)
+
+
+def check(recording: Recording, card: Card, trial: str, view: str | None, frames: int) -> None:
+    """Checks one trial against the card.
+
+    Raises:
+        DataError: A sensor is missing, has another shape or type, fewer than two samples, or values that are not
+            finite; or the clip has another shape or type.
+    """
+    for name, sensor in card.sensors.items():
+        series = recording.series.get(name)
+        if series is None:
+            raise DataError(f"trial {trial}: no series of the {name}")
+        if series.ndim != 2 or series.shape[1] != len(sensor.axes) or series.dtype != np.float32:
+            expected = f"(n, {len(sensor.axes)}) float32"
+            raise DataError(f"trial {trial}: the {name} is {series.shape} {series.dtype}, expected {expected}")
+        if len(series) < 2:
+            raise DataError(f"trial {trial}: the {name} has {counted(len(series), 'sample')}, expected at least 2")
+        bad = np.argwhere(~np.isfinite(series))
+        if len(bad):
+            sample, axis = bad[0]
+            first = f"{series[sample, axis]} at sample {sample} of axis {sensor.axes[axis]}"
+            raise DataError(
+                f"trial {trial}: the {name} has {counted(len(bad), 'value')} that {inflected(len(bad), 'is')} "
+                f"not finite, first {first}"
+            )
+    if view is None:
+        return
+    clip, channels = recording.clip, card.views[view].channels
+    good = clip is not None and clip.ndim == 4 and clip.dtype == np.uint8
+    if (
+        not good
+        or clip is None
+        or (clip.shape[0], clip.shape[3]) != (frames, channels)
+        or clip.shape[1] != clip.shape[2]
+    ):
+        got = "nothing" if clip is None else f"{clip.shape} {clip.dtype}"
+        raise DataError(f"trial {trial}: the {view} clip is {got}, expected ({frames}, side, side, {channels}) uint8")

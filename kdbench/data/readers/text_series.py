@@ -1,0 +1,107 @@
+"""Series of samples in text files: a row a sample, some of its columns numbers, others a time or a name."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from kdbench.text.wording import counted
+
+_NUMBER = re.compile(r"[+-]?((\d+\.?\d*|\.\d+)([ed][+-]?\d+)?|inf|infinity|nan)", re.ASCII | re.IGNORECASE)
+_DELIMITERS = (";", "\t", "|", ",")
+_COMMENTS = ("#", "%", "//")
+_QUOTED = re.compile('"[^"]*"')
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f]")
+_FEW = 0.02
+"""Share of bytes beyond ASCII up to which a text that is not UTF-8 is taken for Latin-1: names, units and notes."""
+_BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+
+
+def read(content: bytes, columns: Sequence[int], *, width: int | None = None) -> np.ndarray:
+    """Reads columns of numbers.
+
+    Rows end in any way, and values lie between semicolons, tabs, bars, commas or blanks; whichever of them comes first
+    in this list and stands in the first row, outside quotes, counts. Beside all but commas, numbers may have decimal
+    commas; an exponent may be written as Fortran does, `1.0D3`. Empty lines, and lines that begin with `#`, `%` or
+    `//`, are passed over, and so is a first row of names with a row of units below it.
+
+    Args:
+        content: The whole file.
+        columns: Which columns to read, from 0; the others may hold anything.
+        width: How many columns there have to be; None where as many as are needed will do, the same in each row.
+
+    Returns:
+        `(rows, columns)`, float32; what is stated as NaN or too large stays so, and is the caller's to refuse.
+
+    Raises:
+        ValueError: There are no rows, rows of unlike width, or something else than a number; the line is named.
+    """
+    rows = _rows(content)
+    first = _QUOTED.sub("", rows[0][1]) if rows else ""
+    delimiter = next((mark for mark in _DELIMITERS if mark in first), None)
+    table = [(line, _values(text, delimiter)) for line, text in rows]
+    if len(table) > 1 and _is_of_names(_chosen(table[0][1], columns), delimiter):
+        names = len(table[0][1])
+        del table[0]
+        if len(table) > 1 and len(table[0][1]) == names and _is_of_names(table[0][1], delimiter):
+            del table[0]
+    if not table:
+        raise ValueError("it is empty")
+    width = len(table[0][1]) if width is None else width
+    if width <= max(columns):
+        raise ValueError(f"it has {counted(width, 'column')}, expected {max(columns) + 1}")
+    numbers = np.empty((len(table), len(columns)), np.float64)
+    for row, (line, values) in enumerate(table):
+        if len(values) != width:
+            raise ValueError(f"line {line} has {counted(len(values), 'column')}, not {width}")
+        for place, column in enumerate(columns):
+            text = _plain(values[column], delimiter)
+            if not _NUMBER.fullmatch(text):
+                what = f"is no number: '{values[column][:40]}'" if text else "is missing"
+                raise ValueError(f"line {line}: the value in column {column + 1} {what}")
+            numbers[row, place] = float(text.upper().replace("D", "E") if text[-1].isdigit() else text)
+    with np.errstate(over="ignore"):
+        return numbers.astype(np.float32)
+
+
+def _rows(content: bytes) -> list[tuple[int, str]]:
+    """Number and text of each line that holds something."""
+    coding = next((name for mark, name in _BYTE_ORDER_MARKS.items() if content.startswith(mark)), "utf-8")
+    try:
+        text = content.decode(coding)
+    except UnicodeError as error:
+        text = content.decode("latin-1")
+        if coding != "utf-8" or _CONTROL.search(text) or sum(byte > 127 for byte in content) > _FEW * len(content):
+            raise ValueError("it is no text in UTF-8") from error
+    if "\0" in text:
+        raise ValueError("it is no text: it holds zero bytes")
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    held = ((number, line.strip(" ")) for number, line in enumerate(lines, start=1))
+    return [(number, line) for number, line in held if line.strip() and not line.lstrip().startswith(_COMMENTS)]
+
+
+def _is_of_names(values: Sequence[str], delimiter: str | None) -> bool:
+    """Whether a row holds something, and no number."""
+    return any(values) and not any(_NUMBER.fullmatch(_plain(value, delimiter)) for value in values)
+
+
+def _values(line: str, delimiter: str | None) -> list[str]:
+    if delimiter is None:
+        return line.split()
+    values = [value.strip() for value in next(csv.reader([line], delimiter=delimiter))] if '"' in line else None
+    values = values or [value.strip() for value in line.split(delimiter)]
+    # Some programs end a row as they end a value.
+    return values[:-1] if len(values) > 1 and not values[-1] and not line.rstrip().endswith(delimiter * 2) else values
+
+
+def _chosen(values: Sequence[str], columns: Sequence[int]) -> list[str]:
+    return [values[column] for column in columns if column < len(values)]
+
+
+def _plain(value: str, delimiter: str | None) -> str:
+    """A number with a decimal point."""
+    is_decimal = delimiter in (";", "\t", "|") and value.count(",") == 1 and "." not in value
+    return value.replace(",", ".") if is_decimal else value

@@ -1,0 +1,94 @@
+"""UTD-MHAD: wrist or thigh accelerometer and gyroscope, depth, skeleton and colour video of 27 actions.
+
+C. Chen, R. Jafari, N. Kehtarnavaz, "UTD-MHAD: a multimodal dataset for human action recognition utilizing a depth
+camera and a wearable inertial sensor", ICIP 2015.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kdbench.data.readers import depth, mat_file, skeleton, video_file
+from kdbench.data.readers.base import Reader, Recording, Trial
+from kdbench.data.readers.timeline import centre_frames
+from kdbench.errors import DataError
+
+
+class UtdMhad(Reader):
+    """UTD-MHAD: 861 trials of 27 actions by 8 subjects, with an inertial sensor, depth, skeleton and colour video.
+
+    Depth is cropped to the person over the whole trial and scaled to 8 bits between the trial's own near and far ends.
+    The skeleton's joints are drawn as bones, by `kdbench.data.readers.skeleton`, in the card's height and width.
+    The colour camera is not registered with the depth camera, so nothing says where the person is in its frames; the
+    centred square of the whole frame is taken, in which the person stands.
+    """
+
+    version = 2
+
+    def read(self, trial: Trial, view: str | None, frames: int) -> Recording:
+        """See `Reader.read`."""
+        hashes: dict[str, str] = {}
+        series: dict[str, np.ndarray] = {}
+        loaded: dict[str, np.ndarray] = {}
+        width = 1 + max(column for sensor in self.card.sensors.values() for column in sensor.columns or ())
+        for name, sensor in self.card.sensors.items():
+            path = str(sensor.file).format(trial=trial.id)
+            if path not in loaded:
+                loaded[path], hashes[path] = self._array(path, str(sensor.variable), trial.id, (None, width))
+            series[name] = np.ascontiguousarray(loaded[path][:, list(sensor.columns or ())], np.float32)
+        if view is None:
+            return Recording(series, hashes=hashes)
+        path, seconds = str(self.card.views[view].file).format(trial=trial.id), None
+        if view == "depth":
+            clip, hashes[path], recorded = self._depth(path, trial.id, frames)
+        elif view == "skeleton":
+            clip, hashes[path], recorded = self._skeleton(path, trial.id, frames)
+        else:
+            clip, hashes[path], recorded, seconds = self._colour(path, trial.id, frames)
+        return Recording(series, clip, hashes, recorded, seconds)
+
+    def _depth(self, path: str, trial: str, frames: int) -> tuple[np.ndarray, str, int]:
+        view = self.card.views["depth"]
+        array, sha256 = self._array(path, str(view.variable), trial, (view.height, view.width, None))
+        least, most = array.min(), array.max()
+        if least < 0 or most > depth.FARTHEST_MM:
+            reason = f"depths lie between {least:g} and {most:g}"
+            raise DataError(f"trial {trial}: {path}: {reason}; expected millimetres up to {depth.FARTHEST_MM}")
+        # MATLAB stores columns first: transposed, the array is contiguous.
+        turned = array.transpose(2, 1, 0)
+        try:
+            left, top, side = depth.person_box(turned > 0)
+        except ValueError as error:
+            raise DataError(f"trial {trial}: {path}: {error}; expected one person, and 0 elsewhere") from error
+        person = depth.crop(turned, left, top, side)
+        near, far = depth.range_of(person)
+        chosen = person[centre_frames(len(person), frames)].transpose(0, 2, 1)
+        return depth.to_grey(chosen, near, far)[..., np.newaxis], sha256, len(person)
+
+    def _skeleton(self, path: str, trial: str, frames: int) -> tuple[np.ndarray, str, int]:
+        view = self.card.views["skeleton"]
+        array, sha256 = self._array(path, str(view.variable), trial, (skeleton.JOINTS, 3, None))
+        try:
+            joints = skeleton.normalised(array.transpose(2, 0, 1))
+        except ValueError as error:
+            raise DataError(f"trial {trial}: {path}: {error}; expected a tracked person, in metres") from error
+        chosen = joints[centre_frames(len(joints), frames)]
+        return skeleton.draw(chosen, view.height)[..., np.newaxis], sha256, len(joints)
+
+    def _colour(self, path: str, trial: str, frames: int) -> tuple[np.ndarray, str, int, float | None]:
+        content, sha256 = self.bytes_of(path, trial)
+        try:
+            decoded, recorded, seconds = video_file.decode(content, lambda count: centre_frames(count, frames))
+        except ValueError as error:
+            raise DataError(f"trial {trial}: {path}: {error}; expected a whole colour video") from error
+        return np.ascontiguousarray(video_file.centre_square(decoded)), sha256, recorded, seconds
+
+    def _array(self, path: str, variable: str, trial: str, shape: tuple[int | None, ...]) -> tuple[np.ndarray, str]:
+        """One array of a MATLAB file; `shape` has None where any length of at least one will do."""
+        content, sha256 = self.bytes_of(path, trial)
+        try:
+            return mat_file.read(content, variable, shape), sha256
+        except ValueError as error:
+            lengths = ", ".join("n" if n is None else str(n) for n in shape)
+            expected = f"'{variable}' of shape ({lengths}), finite numbers"
+            raise DataError(f"trial {trial}: {path}: {error}; expected {expected}") from error

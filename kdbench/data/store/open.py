@@ -1,0 +1,123 @@
+"""Opening a data set: the prepared store where it is current, else prepared now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from kdbench.data.card import Card, load_card
+from kdbench.data.download import source
+from kdbench.data.readers.base import Reader
+from kdbench.data.store import layout
+from kdbench.data.store.blank import blank
+from kdbench.data.store.dataset import Dataset, sound
+from kdbench.data.store.layout import Damaged, Meta
+from kdbench.data.store.lock import locked
+from kdbench.data.store.packed import PackedReader
+from kdbench.data.store.prepare import SHOWN, prepare, signature
+from kdbench.data.store.progress import note
+from kdbench.errors import DataError
+from kdbench.registry import registry
+from kdbench.text.wording import counted
+
+__all__ = ["Dataset", "open_dataset"]
+
+
+def open_dataset(
+    name: str,
+    *,
+    data_dir: Path | None = None,
+    video: str | None = source.AUTO,
+    frame_size: int = 64,
+    frames: int = 16,
+    allow_broken: bool = False,
+    progress: bool = True,
+    jobs: int | None = None,
+    options: Mapping[str, Any] | None = None,
+    look_ahead: bool = False,
+) -> Dataset:
+    """Opens a data set, preparing it first where that has not been done or its files have changed since.
+
+    Without the recordings, a store that was prepared earlier from them is opened. A store is compared with the hashes
+    of its data; one that is damaged is made again, or refused where the recordings are gone.
+
+    Args:
+        name: Name of a data set, or the path of a card.
+        data_dir: A folder that holds the data set's folder; searched before `$KDBENCH_DATA`, `./data` and the cache.
+        video: A view's name, `auto` for the preferred one that is there, or None for the sensors alone.
+        frame_size: Height and width of a frame, pixels.
+        frames: Frames of a clip, at the centres of equal parts.
+        allow_broken: Leave out trials whose files are missing or broken; they are recorded and change the fingerprint.
+        progress: Show progress and notes on the error stream.
+        jobs: Threads for preparing.
+        options: Changes of a generated data set's options.
+        look_ahead: Prepare nothing: a data set that is not prepared comes with its trials and made-up recordings.
+
+    Raises:
+        UsageError: An unknown data set, view or option.
+        DataError: Recordings are missing or broken; the message says which, and where to get or put them.
+        RunFailed: The disk is full.
+    """
+    card = load_card(name)
+    found = source.find(card, data_dir, options)
+    if found is None:
+        return _open_prepared(card, data_dir, video, frame_size, frames, options, allow_broken=allow_broken)
+    view, reason = source.choose_view(found.card, found.views, video)
+    key = layout.key_for(found.reader, view, frame_size, frames)
+    folder = key.folder(found.place)
+    if look_ahead:
+        meta = layout.read_meta(folder)
+        if meta is None or meta.signature != signature(found, view):
+            return blank(found.reader, view, reason, frames, frame_size)
+    with locked(folder, f"prepares {key}", shown=progress):
+        meta = layout.read_meta(folder)
+        if meta is not None and meta.signature == signature(found, view):
+            try:
+                return _opened(found.reader, folder, meta, reason, allow_broken=allow_broken)
+            except Damaged as error:
+                note(f"Warning: {error.message}; it is made again from the recordings", shown=progress)
+        meta = prepare(found, key, allow_broken=allow_broken, jobs=jobs, shown=progress)
+        return _opened(found.reader, folder, meta, reason, allow_broken=allow_broken)
+
+
+def _open_prepared(
+    card: Card,
+    data_dir: Path | None,
+    video: str | None,
+    frame_size: int,
+    frames: int,
+    options: Mapping[str, Any] | None,
+    *,
+    allow_broken: bool,
+) -> Dataset:
+    """Opens the newest store that fits, although the recordings, or the packed copy, are gone."""
+    reader = registry("dataset").get(card.reader)(card, None, options)
+    stores = layout.stores()
+
+    def fitting(view: str | None) -> list[tuple[Path, Meta]]:
+        keys = [layout.key_for(reader, view, frame_size, frames, by=by).as_dict() for by in (None, PackedReader)]
+        return [(folder, meta) for folder, meta in stores if meta.key in keys]
+
+    held = {view: fitting(view) for view in (*card.views, None)}
+    there = tuple(view for view in card.views if held[view])
+    if not there and not held[None]:
+        raise source.missing(card, data_dir)
+    view, reason = source.choose_view(card, there, video)
+    if not held[view]:
+        raise source.missing(card, data_dir)
+    folder, meta = held[view][0]
+    return _opened(reader, folder, meta, reason, allow_broken=allow_broken)
+
+
+def _opened(reader: Reader, folder: Path, meta: Meta, reason: str, *, allow_broken: bool) -> Dataset:
+    card = reader.card
+    # Whoever made a packed copy asked for the exclusions that it inherits.
+    left_out = [f"{trial}: {why}" for trial, why in meta.excluded.items() if trial not in reader.excluded]
+    if left_out and not allow_broken:
+        shown = left_out[:SHOWN] + ["…"] * (len(left_out) > SHOWN)
+        raise DataError(
+            f"'{card.name}' was prepared without {counted(len(left_out), 'trial')}:\n  " + "\n  ".join(shown),
+            hint="Get their files again, or go on without them: --exclude-broken",
+        )
+    return sound(card, folder, meta, reason)

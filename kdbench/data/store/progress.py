@@ -1,0 +1,137 @@
+"""Progress of a long step: a bar on a terminal, a few plain lines elsewhere, nothing where it is not wanted."""
+
+from __future__ import annotations
+
+import contextlib
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+QUARTERS = 4
+WIDEST_BAR, SHORT_BAR = 40, 4
+EVERY_SECONDS = 10
+"""Between two lines about a file that arrives, where there is no terminal."""
+
+
+@contextlib.contextmanager
+def progress(title: str, total: int, *, shown: bool) -> Iterator[Callable[[], None]]:
+    """Shows how far a step is.
+
+    Args:
+        title: What is done.
+        total: How many items there are.
+        shown: False for silence.
+
+    Yields:
+        A function to call after each item; any thread may, one at a time.
+    """
+    if not shown or total == 0:
+        yield lambda: None
+        return
+    from kdbench.text.terminal import SafeConsole
+
+    console = SafeConsole(stderr=True)
+    if console.is_terminal:
+        yield from _bar(console, title, total)
+        return
+    done, start, told = 0, time.monotonic(), 0
+    console.print(f"{title}: {total} to do", highlight=False)
+
+    def advance() -> None:
+        nonlocal done, told
+        done += 1
+        quarter = QUARTERS * done // total
+        if quarter > told:
+            told = quarter
+            console.print(f"{title}: {done} of {total}, {time.monotonic() - start:.0f} s", highlight=False)
+
+    yield advance
+
+
+@contextlib.contextmanager
+def byte_progress(title: str, total: int | None, *, shown: bool) -> Iterator[Callable[[int, int | None], None]]:
+    """Shows how much of a file has arrived.
+
+    Args:
+        title: The file's name.
+        total: Its bytes, where they are known.
+        shown: False for silence.
+
+    Yields:
+        A function to call with the bytes that are there and the bytes in all, or None.
+    """
+    if not shown:
+        yield lambda _held, _total: None
+        return
+    from rich import progress as rich
+
+    from kdbench.text.terminal import SafeConsole
+
+    console = SafeConsole(stderr=True)
+    if console.is_terminal:
+        title, width = fitted(title, console.width - len("1023.9/1023.9 MiB 999.9 MB/s 00:00:00   "))
+        columns = (
+            rich.TextColumn("{task.description}"),
+            *([rich.BarColumn(bar_width=width)] if width else []),
+            rich.DownloadColumn(binary_units=True),
+            rich.TransferSpeedColumn(),
+            rich.TimeRemainingColumn(),
+        )
+        with rich.Progress(*columns, console=console) as bar:
+            task = bar.add_task(title, total=total)
+            yield lambda held, total: bar.update(task, completed=held, total=total)
+        return
+    told = time.monotonic() - EVERY_SECONDS
+
+    def at(held: int, total: int | None) -> None:
+        nonlocal told
+        if held == total or time.monotonic() - told >= EVERY_SECONDS:
+            told = time.monotonic()
+            of = "" if total is None else f" of {total / 2**20:.1f}"
+            console.print(f"{title}: {held / 2**20:.1f}{of} MiB", highlight=False)
+
+    yield at
+
+
+def fitted(title: str, room: int) -> tuple[str, int]:
+    """A title and the width of its bar where both have some room: first the bar is smaller, then the title shorter.
+
+    Args:
+        title: What is done; what stands in brackets at its end may go.
+        room: Characters for both and the space between them.
+    """
+    if len(title) + 1 + SHORT_BAR > room:
+        title = title.partition(" (")[0]
+    if len(title) + 1 + SHORT_BAR > room:
+        title = textwrap.shorten(title, max(4, room), placeholder=" …")
+    width = min(WIDEST_BAR, room - len(title) - 1)
+    return title, width if width >= SHORT_BAR else 0
+
+
+def _bar(console: Console, title: str, total: int) -> Iterator[Callable[[], None]]:
+    from rich import progress as rich
+
+    title, width = fitted(title, console.width - 2 * len(str(total)) - len("/ 00:00:00 left 00:00:00    "))
+    columns = (
+        rich.TextColumn("{task.description}"),
+        *([rich.BarColumn(bar_width=width)] if width else []),
+        rich.MofNCompleteColumn(),
+        rich.TimeElapsedColumn(),
+        rich.TextColumn("left"),
+        rich.TimeRemainingColumn(),
+    )
+    with rich.Progress(*columns, console=console) as bar:
+        task = bar.add_task(title, total=total)
+        yield lambda: bar.advance(task)
+
+
+def note(text: str, *, shown: bool) -> None:
+    """Prints one line for the user, on the error stream."""
+    if shown:
+        from kdbench.text.terminal import SafeConsole
+
+        SafeConsole(stderr=True).print(text, highlight=False, markup=False, soft_wrap=True)

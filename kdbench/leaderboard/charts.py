@@ -1,0 +1,219 @@
+"""Pictures of the site as plain shapes, which the templates draw as SVG: no script, and no picture file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from kdbench.evaluation.metrics import confusion
+from kdbench.leaderboard.entry import Entry
+from kdbench.leaderboard.tables import Row
+
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 520, 260, 62, 40, 12, 14
+_LABEL, _LETTER, _LINE = 28, 6.5, 13
+"""A label's most letters, and the width of a letter and the height of a line in pixels."""
+_PLACES = (
+    ("start", 8, 4),
+    ("end", -8, 4),
+    ("start", 7, -7),
+    ("end", -7, -7),
+    ("start", 7, 15),
+    ("end", -7, 15),
+    ("start", 7, -18),
+    ("end", -7, -18),
+    ("start", 7, 26),
+    ("end", -7, 26),
+    ("middle", 0, -22),
+    ("middle", 0, 30),
+)
+"""Where a label may stand beside its point, the best place first."""
+_Box = tuple[float, float, float, float]
+_STEPS = (1, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 40, 50, 100, 200, 500, 1000)
+_APART = 60
+"""Pixels between two marks of the time axis, so that their names do not touch."""
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A mark on an axis, with its place in pixels."""
+
+    at: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Point:
+    """A row of a table in a chart; `label` is empty where it would cover another."""
+
+    x: float
+    y: float
+    low: float
+    high: float
+    row: Row
+    label: str = ""
+    label_x: float = 0.0
+    label_y: float = 0.0
+    anchor: str = "start"
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """Accuracy against cost; `alone` is the height of the student alone, `without` counts rows of unknown cost."""
+
+    points: Sequence[Point]
+    x_ticks: Sequence[Tick]
+    y_ticks: Sequence[Tick]
+    alone: float | None
+    without: int
+
+
+@dataclass(frozen=True)
+class Curves:
+    """One quantity over the epochs of a phase, a line a seed."""
+
+    title: str
+    lines: Sequence[tuple[int, str]]
+    x_ticks: Sequence[Tick]
+    y_ticks: Sequence[Tick]
+
+
+@dataclass(frozen=True)
+class Square:
+    """A cell of a confusion matrix that is not empty."""
+
+    row: int
+    column: int
+    share: float
+
+
+def scatter(rows: Sequence[Row], intervals: Sequence[tuple[float, float] | None], alone: Row | None) -> Scatter | None:
+    """Accuracy, with its interval, against the seconds of one seed's training, on a logarithmic scale.
+
+    Returns:
+        None where fewer than two rows tell their cost.
+    """
+    costs = [(row.training_seconds, row, interval) for row, interval in zip(rows, intervals, strict=True)]
+    known = [(cost, row, interval or (row.accuracy, row.accuracy)) for cost, row, interval in costs if cost]
+    if len(known) < 2:
+        return None
+    marks = _round_durations([cost for cost, _, _ in known])
+    x = _Axis([math.log10(cost) for cost in (*marks, *(cost for cost, _, _ in known))], LEFT, WIDTH - RIGHT)
+    y = _Axis([end for _, _, interval in known for end in interval], HEIGHT - BOTTOM, TOP)
+    bare = [Point(x(math.log10(cost)), y(row.accuracy), y(low), y(high), row) for cost, row, (low, high) in known]
+    base = y(alone.accuracy) if any(row is alone for _, row, _ in known) and alone is not None else None
+    return Scatter(
+        _labelled(bare, base), _apart(x.at(marks, _duration)), y.ticks(_per_cent), base, len(rows) - len(known)
+    )
+
+
+def _labelled(points: Sequence[Point], alone: float | None) -> list[Point]:
+    """Gives each point its label where there is room: beside it, above or below, covering no mark and no label."""
+    taken = [(p.x - 5, p.y - 5, p.x + 5, p.y + 5) for p in points]
+    taken += [(p.x - 2, min(p.low, p.high), p.x + 2, max(p.low, p.high)) for p in points]
+    taken += [] if alone is None else [(LEFT, alone - 1, WIDTH - RIGHT, alone + 1)]
+    found = []
+    for point in points:
+        text = point.row.label if len(point.row.label) <= _LABEL else f"{point.row.label[: _LABEL - 1]}…"
+        width = _LETTER * len(text)
+        for anchor, dx, dy in _PLACES:
+            left = point.x + dx - {"start": 0.0, "end": width, "middle": width / 2}[anchor]
+            box = (left, point.y + dy - _LINE + 4, left + width, point.y + dy + 2)
+            inside = box[0] > LEFT and box[2] < WIDTH and box[1] > 0 and box[3] < HEIGHT - BOTTOM
+            if inside and not any(_overlap(box, other) for other in taken):
+                taken.append(box)
+                point = replace(point, label=text, label_x=point.x + dx, label_y=point.y + dy, anchor=anchor)
+                break
+        found.append(point)
+    return found
+
+
+def _overlap(one: _Box, other: _Box) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+def _round_durations(costs: Sequence[float]) -> list[float]:
+    """Round numbers of seconds, minutes and hours from just below the cheapest row to just above the dearest."""
+    low, high = min(costs), max(costs)
+    known = [unit * n for unit, most in ((1, 60), (60, 60), (3600, 1e9)) for n in _STEPS if n < most]
+    below = [seconds for seconds in known if seconds <= low][-1:] or [low]
+    above = [seconds for seconds in known if seconds >= high][:1] or [high]
+    return [*dict.fromkeys([*below, *(seconds for seconds in known if low < seconds < high), *above])]
+
+
+def _apart(ticks: Sequence[Tick]) -> list[Tick]:
+    """Both ends, and of the marks between them those that have room."""
+    if len(ticks) < 3:
+        return list(ticks)
+    kept = [ticks[0]]
+    for tick in ticks[1:-1]:
+        if tick.at - kept[-1].at >= _APART and ticks[-1].at - tick.at >= _APART:
+            kept.append(tick)
+    return [*kept, ticks[-1]]
+
+
+def curves(entry: Entry) -> list[Curves]:
+    """Loss and training accuracy of each phase."""
+    found = []
+    for phase in ("teacher", "student"):
+        for quantity in ("loss", "accuracy"):
+            lines = []
+            for each in entry.result.seeds:
+                own = [e for e in each.claims.curves if e.phase == phase and getattr(e, quantity) is not None]
+                if own:
+                    lines.append((each.seed, [(e.epoch, float(getattr(e, quantity))) for e in own]))
+            if lines:
+                found.append(_curves(f"{phase}: {quantity}", lines, _per_cent if quantity == "accuracy" else _short))
+    return found
+
+
+def _curves(title: str, lines: Sequence[tuple[int, list[tuple[int, float]]]], text: Callable[[float], str]) -> Curves:
+    x = _Axis([epoch for _, line in lines for epoch, _ in line], LEFT, WIDTH - RIGHT, pad=0)
+    y = _Axis([value for _, line in lines for _, value in line], HEIGHT - BOTTOM, TOP)
+    drawn = [(seed, " ".join(f"{x(epoch):.1f},{y(value):.1f}" for epoch, value in line)) for seed, line in lines]
+    return Curves(title, drawn, x.ticks(lambda value: f"{value:.0f}"), y.ticks(text))
+
+
+def squares(entry: Entry) -> list[Square]:
+    """The cells of the confusion matrix over all seeds: the share of a true class (row) predicted as each class."""
+    held = entry.predictions
+    matrix = confusion(held.label, held.logits.argmax(axis=1), len(entry.result.classes))
+    return [Square(int(row), int(column), float(matrix[row, column])) for row, column in np.argwhere(matrix > 0)]
+
+
+class _Axis:
+    """Maps values onto pixels, with a margin and round marks."""
+
+    def __init__(self, values: Sequence[float], start: float, end: float, pad: float = 0.06) -> None:
+        low, high = min(values), max(values)
+        margin = (high - low) * pad or (0.05 if high == low else 0.0)
+        self.low, self.high, self.start, self.end = low - margin, high + margin, start, end
+
+    def __call__(self, value: float) -> float:
+        return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
+
+    def ticks(self, text: Callable[[float], str], count: int = 5) -> list[Tick]:
+        from matplotlib.ticker import MaxNLocator
+
+        marks = MaxNLocator(count).tick_values(self.low, self.high)
+        return [Tick(self(float(v)), text(float(v))) for v in marks if self.low <= v <= self.high]
+
+    def at(self, values: Sequence[float], text: Callable[[float], str]) -> list[Tick]:
+        """Marks at given values of a logarithmic axis."""
+        return [Tick(self(math.log10(value)), text(value)) for value in values]
+
+
+def _per_cent(share: float) -> str:
+    return f"{100 * share:.3g} %"
+
+
+def _short(value: float) -> str:
+    return f"{value:.3g}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.3g} s"
+    return f"{seconds / 60:.3g} min" if seconds < 7200 else f"{seconds / 3600:.3g} h"

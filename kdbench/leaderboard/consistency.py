@@ -1,0 +1,257 @@
+"""Holds what a submission says in one place to what it says in another, to its files, and to the data set's card."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from kdbench.data.card import Card
+from kdbench.data.splits import rule_of
+from kdbench.errors import DataError
+from kdbench.leaderboard import private
+from kdbench.leaderboard.allowed import check_names
+from kdbench.leaderboard.claims import check_claims
+from kdbench.leaderboard.entry import Entry, content_id, place
+from kdbench.leaderboard.files import VERIFICATION, read_bytes, read_json
+from kdbench.leaderboard.picture import check_picture
+from kdbench.leaderboard.schema import ENVIRONMENT, PICTURE, PREDICTIONS, RECIPE, RESULT
+from kdbench.leaderboard.tier import verification
+from kdbench.leaderboard.track import check_track
+from kdbench.leaderboard.trials import Expected
+from kdbench.recipes.schema import PRESETS, SEARCHED
+from kdbench.types import SENSORS
+
+MIN_SEEDS = 3
+HONEST = ("last", "best-val")
+"""The rules that choose an epoch without a look at the test part."""
+CONDITIONS = {
+    "plugins",
+    "dataset",
+    "version",
+    "fingerprint",
+    "packed",
+    "view",
+    "protocol",
+    "split",
+    "preset",
+    "part",
+    "selection",
+    "track",
+    "data",
+    "representation",
+    "encoder",
+    "fusion",
+    "weights",
+    "train",
+    "augment",
+    "precision",
+    "compile",
+    "test_modalities",
+    "tuning",
+    "libraries",
+    "device",
+    "threads",
+}
+"""Every condition that a run writes; one that somebody makes up would open a table of its own."""
+_NAMED = {"kdbench", "torch"}
+"""Libraries that every run uses."""
+_SHOWN = 10
+
+
+def _identity(entry: Entry) -> Iterator[str]:
+    result = entry.result
+    true = content_id(read_json(entry.folder, RESULT))
+    if true != result.id:
+        yield f"{RESULT} was edited: its content has the id {true}, and it says {result.id}"
+    wanted = place(result).parts
+    if tuple(entry.folder.absolute().parts[-4:]) != wanted:
+        yield f"it lies in the wrong folder, expected …/{'/'.join(wanted)}"
+    for key in ("dataset", "protocol", "preset"):
+        if result.conditions[key] != getattr(result, key):
+            yield f"{key} is {getattr(result, key)!r}, and its conditions say {result.conditions[key]!r}"
+    if result.conditions["part"] != "test":
+        yield f"its conditions report the part {result.conditions['part']!r}, expected 'test'"
+    if result.conditions["selection"] not in HONEST:
+        yield f"its epochs were chosen by {result.conditions['selection']!r}, expected {' or '.join(HONEST)}"
+    if made_up := sorted(set(result.conditions) - CONDITIONS):
+        yield f"its conditions hold {', '.join(map(repr, made_up[:_SHOWN]))}, which no run writes"
+    if result.preset not in PRESETS:
+        yield f"its preset is {result.preset!r}, expected {', '.join(PRESETS)}"
+
+
+def _files(entry: Entry) -> Iterator[str]:
+    listed = entry.result.files
+    for name in (PREDICTIONS, RECIPE, ENVIRONMENT):
+        if name not in listed:
+            yield f"{RESULT} does not list {name}"
+    for name, sha256 in listed.items():
+        try:
+            data = read_bytes(entry.folder, name)
+            if hashlib.sha256(data).hexdigest() != sha256:
+                yield f"{name} was edited: its hash is not the one in {RESULT}"
+            if name == PICTURE:
+                check_picture(data)
+        except DataError as error:
+            yield error.message
+    stray = sorted({path.name for path in entry.folder.iterdir()} - {RESULT, VERIFICATION, *listed})
+    # What a write that was killed left is removed by the next one.
+    stray = [name for name in stray if not (name.startswith(f".{VERIFICATION}.") and name.endswith(".tmp"))]
+    yield from (f"{name!r} is no file of this submission" for name in stray[:_SHOWN])
+    if len(stray) > _SHOWN:
+        yield f"{len(stray) - _SHOWN} more files are not of this submission"
+
+
+def _private(entry: Entry) -> Iterator[str]:
+    held = {
+        # But for the curves, which hold numbers alone, and most of the file.
+        RESULT: entry.result.model_dump(mode="json", exclude={"seeds": {"__all__": {"claims": {"curves"}}}}),
+        RECIPE: [entry.recipe.model_dump(mode="json"), entry.recipe.tuning and entry.recipe.tuning.model_dump()],
+        ENVIRONMENT: read_json(entry.folder, ENVIRONMENT),
+    }
+    for found in private.paths_in(held):
+        yield f"it tells a path of a machine: {found}"
+
+
+def _environment(entry: Entry) -> Iterator[str]:
+    if [each.seed for each in entry.environments] != [each.seed for each in entry.result.seeds]:
+        yield f"{ENVIRONMENT} has not one entry for each seed"
+        return
+    conditions = entry.result.conditions
+    for each in entry.environments:
+        said = conditions["libraries"]
+        # An environment also names what the run did not use.
+        if not set(said) >= _NAMED or {name: each.libraries.get(name) for name in said} != said:
+            yield f"seed {each.seed} ran with other libraries than its conditions say"
+    kinds = {each.seed: each.device.partition(":")[0] for each in entry.environments}
+    yield from _one_value("on the device", kinds, conditions.get("device"))
+    threads = {each.seed: each.threads for each in entry.environments if kinds[each.seed] == "cpu"}
+    yield from _one_value("with the number of threads", threads, conditions.get("threads"))
+
+
+def _one_value(what: str, by_seed: Mapping[int, Any], said: Any) -> Iterator[str]:
+    """Seeds that ran otherwise than one another, or than the conditions say, come to other numbers."""
+    first, *rest = by_seed.items() or [(0, said)]
+    other = next((item for item in rest if item[1] != first[1]), None)
+    if other is not None:
+        yield f"seed {first[0]} ran {what} {first[1]} and seed {other[0]} {what} {other[1]}: their numbers do not mix"
+    elif said is not None and str(first[1]) != str(said).partition(":")[0]:
+        yield f"seed {first[0]} ran {what} {first[1]}, and its conditions say {said}"
+
+
+def _recipe(entry: Entry) -> Iterator[str]:
+    result, recipe = entry.result, entry.recipe
+    for key, said in (("method", recipe.name), ("summary", recipe.summary), ("source", recipe.source)):
+        if said != getattr(result, key):
+            yield f"{RECIPE} has the {key} {said!r}, and {RESULT} says {getattr(result, key)!r}"
+    reported = recipe.reported
+    wanted: Mapping[str, Any] = {
+        "selection": recipe.selection.rule,
+        "part": recipe.selection.part,
+        "data": recipe.data.model_dump(mode="json"),
+        "representation": reported.representation.model_dump(mode="json"),
+        "encoder": reported.encoder.model_dump(mode="json"),
+        "fusion": reported.fusion.model_dump(mode="json"),
+        "train": reported.train.model_dump(mode="json"),
+        "augment": reported.augment.model_dump(mode="json"),
+        "precision": recipe.precision,
+        "compile": recipe.compile,
+        "tuning": recipe.tuning_budget,
+        "track": None if recipe.track.is_whole else recipe.track.model_dump(mode="json"),
+    }
+    for key, value in wanted.items():
+        if not _agree(value, result.conditions.get(key), _searched(entry, key)):
+            yield f"{RECIPE} and the conditions disagree on '{key}': {value}, {result.conditions.get(key)}"
+    yield from _tuned(entry)
+
+
+def _searched(entry: Entry, key: str) -> set[str]:
+    """Settings of a condition that a search chose, so that each method may have its own."""
+    tuning, role = entry.recipe.tuning, "student" if entry.recipe.student else "teacher"
+    prefix = f"{role}.{key}."
+    return {name.removeprefix(prefix) for name in tuning.space if name.startswith(prefix)} if tuning else set()
+
+
+def _tuned(entry: Entry) -> Iterator[str]:
+    """The settings that a search is said to have chosen are those of the recipe."""
+    tuning = entry.recipe.tuning
+    if tuning is None:
+        return
+    held = entry.recipe.model_dump(mode="json")
+    for path, value in tuning.best.items():
+        found: Any = held
+        for name in path.split("."):
+            found = found.get(name) if isinstance(found, Mapping) else None
+        if path not in tuning.space:
+            yield f"its search says that it chose {path!r}, which is not in what it searched"
+        elif found != value and not (isinstance(found, Mapping) and found.get("to") == value):
+            yield f"its search chose {path} = {value}, and {RECIPE} has {found}"
+
+
+def check_card(entry: Entry, card: Card, known: Expected | None) -> Iterator[str]:
+    """What the card knows of the conditions, whether it can name the trials or not, as problems.
+
+    Args:
+        entry: The submission.
+        card: Its data set's.
+        known: The test trials; None where the card cannot tell.
+    """
+    result, reported = entry.result, entry.recipe.reported
+    conditions = result.conditions
+    if known is not None and conditions.get("version") != card.version:
+        yield f"its conditions say version {conditions.get('version')!r} of the data set, and the card {card.version!r}"
+    if not re.fullmatch(r"[0-9a-f]{64}", str(conditions.get("fingerprint"))):
+        yield f"its conditions have the fingerprint {conditions.get('fingerprint')!r} of the data, which is no sha256"
+    if known is not None:
+        right = known.split if conditions["selection"] == "last" else known.split_at_seed_0
+        if right is not None and conditions.get("split") != right:
+            said = conditions.get("split")
+            yield f"its trials were split otherwise than the card says: {said!r}, expected {right!r}"
+    if card.class_names != result.classes:
+        yield f"its classes are not those of the card of '{result.dataset}'"
+    sensors, view = reported.modality == SENSORS, result.conditions["view"]
+    if sensors and rule_of(card, result.protocol).sensors_leak:
+        yield f"under protocol '{result.protocol}' the sensors of the test part are recordings that train: they leak"
+    if known is not None and not sensors and view not in card.views:
+        yield f"it sees the view {view!r}, and the card knows {', '.join(card.views)}"
+    seen = list(reported.sensors or card.sensors) if sensors else [f"video:{view}"]
+    if result.conditions["test_modalities"] != seen or (sensors and view is not None):
+        yield f"its conditions say that it sees {result.conditions['test_modalities']}, and its recipe {seen}"
+
+
+def _record(entry: Entry) -> Iterator[str]:
+    verification(entry)
+    yield from ()
+
+
+def _agree(value: Any, condition: Any, searched: set[str]) -> bool:
+    """Whether a condition is the recipe's value; a setting that was searched may say that each method chose its own."""
+    if searched and isinstance(value, Mapping) and isinstance(condition, Mapping) and set(value) == set(condition):
+        return all(condition[key] == value[key] or (key in searched and condition[key] == SEARCHED) for key in value)
+    return bool(condition == value)
+
+
+def _seeds(entry: Entry) -> Iterator[str]:
+    seeds = [each.seed for each in entry.result.seeds]
+    needed = max(MIN_SEEDS, len(seeds))
+    missing = [str(seed) for seed in range(needed) if seed not in seeds]
+    if missing:
+        yield f"seed {', '.join(missing)} is missing: every seed from 0 on is needed, at least {MIN_SEEDS}"
+    elif seeds != list(range(needed)):
+        yield f"its seeds are {seeds}, expected 0 to {needed - 1} in their order"
+
+
+FILE_CHECKS = (
+    _identity,
+    _files,
+    _private,
+    _environment,
+    _recipe,
+    check_names,
+    check_claims,
+    check_track,
+    _seeds,
+    _record,
+)
+"""What can be checked without knowing the data set; each yields problems."""

@@ -1,0 +1,207 @@
+"""Where a submission lies, how it is named by its content, and what it holds."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from kdbench.errors import DataError, UsageError
+from kdbench.leaderboard.files import check_depth, read_bytes, read_json
+from kdbench.leaderboard.predictions import Predictions, read_predictions
+from kdbench.leaderboard.schema import ENVIRONMENT, RECIPE, RESULT, SCHEMA_VERSION, Environment, Submission
+from kdbench.recipes.schema import Recipe
+from kdbench.util import plain_yaml
+from kdbench.util.validation import in_a_line
+
+_LEVELS = 4
+"""Folders below `submissions/`: data set, protocol, method, id."""
+_DEEPEST_FOLDER = 8
+_MOST_FOLDERS = 100_000
+_ENVIRONMENTS = TypeAdapter(tuple[Environment, ...])
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A submission on the disk."""
+
+    folder: Path
+    result: Submission
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """Knobs of a generated data set."""
+        found = self.result.conditions["data"].get("options")
+        return found if isinstance(found, Mapping) else {}
+
+    @cached_property
+    def predictions(self) -> Predictions:
+        """Every seed's predictions.
+
+        Raises:
+            DataError: The file is missing, broken, or has other columns.
+        """
+        return read_predictions(self.folder, len(self.result.classes))
+
+    @cached_property
+    def environments(self) -> tuple[Environment, ...]:
+        """What the seeds ran on.
+
+        Raises:
+            DataError: The file is missing, or not what its schema says.
+        """
+        content = read_json(self.folder, ENVIRONMENT)
+        try:
+            return _ENVIRONMENTS.validate_python(content)
+        except ValidationError as error:
+            told = in_a_line(error, tuple[Environment, ...], content)
+            raise DataError(f"{ENVIRONMENT} is not what its schema says: {told}") from error
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The resolved recipe.
+
+        Raises:
+            DataError: It is missing, or no resolved recipe.
+        """
+        try:
+            content = plain_yaml.parse(self.recipe_text, RECIPE)
+        except UsageError as error:
+            raise DataError(error.message) from error
+        check_depth(content, RECIPE)
+        try:
+            return Recipe.model_validate(content)
+        except ValidationError as error:
+            raise DataError(f"{RECIPE} is no resolved recipe: {in_a_line(error, Recipe, content)}") from error
+
+    @cached_property
+    def settings(self) -> str:
+        """What a recipe sets, as comparable text, without its name and what it says of itself.
+
+        Raises:
+            DataError: As `recipe`.
+        """
+        return json.dumps(self.recipe.model_dump(mode="json", exclude={"name", "summary", "source"}), sort_keys=True)
+
+    @cached_property
+    def recipe_text(self) -> str:
+        """The resolved recipe as it was submitted.
+
+        Raises:
+            DataError: It is missing or no text.
+        """
+        try:
+            return read_bytes(self.folder, RECIPE).decode()
+        except UnicodeDecodeError as error:
+            raise DataError(f"{RECIPE} is no text: {error}") from error
+
+
+def place(result: Submission) -> Path:
+    """Folder of a submission below `submissions/`."""
+    return Path(slug(result.dataset), slug(result.protocol), slug(result.method), result.id)
+
+
+def slug(text: str) -> str:
+    """A name as one folder's name, whatever it holds."""
+    return re.sub(r"[^A-Za-z0-9_-]", "_", text)[:80] or "_"
+
+
+def content_id(content: Mapping[str, Any]) -> str:
+    """The id of a `result.json`: a hash of everything in it but the id."""
+    return content_sha256(content)[:12]
+
+
+def content_sha256(content: Mapping[str, Any]) -> str:
+    """The whole hash of which an id is the start: two contents with one id can be made, with one hash they cannot."""
+    rest = {key: value for key, value in content.items() if key != "id"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def board_folder(given: Path | None) -> Path:
+    """The board: what was given, or `./leaderboard`.
+
+    Raises:
+        UsageError: There is no such folder.
+    """
+    folder = given or Path("leaderboard")
+    if not folder.is_dir():
+        raise UsageError(f"there is no board in {folder}", hint="Name its folder: --board FOLDER")
+    return folder
+
+
+def found(board: Path) -> list[Path]:
+    """Folders of all submissions of a board, sorted.
+
+    One is whatever holds a `result.json`, whatever lies at the depth of a submission, and every link, which is
+    followed nowhere. Names that begin with a dot are what an unfinished `add` left.
+
+    Raises:
+        UsageError: There are more folders than any board has.
+    """
+    return sorted(_walk(board / "submissions", everything=True))
+
+
+def _walk(top: Path, *, everything: bool) -> Iterator[Path]:
+    """Folders that hold a `result.json`; with `everything`, whatever else may be meant as a submission too."""
+    folders, seen = [(top, 0)], 0
+    while folders:
+        here, depth = folders.pop()
+        seen += 1
+        if seen > _MOST_FOLDERS:
+            raise UsageError(f"{top} holds more than {_MOST_FOLDERS} folders, which no board does")
+        try:
+            held = [each for each in os.scandir(here) if not each.name.startswith(".")]
+        except OSError:
+            # One that is not there holds nothing; one that may not be read is named when it is loaded.
+            if depth and everything:
+                yield here
+            continue
+        if any(each.name == RESULT for each in held) or (everything and held and depth == _LEVELS):
+            yield here
+        for each in held:
+            if each.is_symlink():
+                if everything and depth < _LEVELS:
+                    yield Path(each.path)
+            elif each.is_dir(follow_symlinks=False) and depth < _DEEPEST_FOLDER:
+                folders.append((Path(each.path), depth + 1))
+
+
+def below(paths: list[Path]) -> Iterator[Path]:
+    """The submissions that some paths name: each is one, or holds some.
+
+    Raises:
+        UsageError: A path holds none.
+    """
+    for path in paths:
+        folders = [path] if os.path.lexists(path / RESULT) else sorted(_walk(path, everything=False))
+        if not folders:
+            raise UsageError(f"there is no submission in {path}: none of its folders holds a {RESULT}")
+        yield from folders
+
+
+def load(folder: Path) -> Entry:
+    """Reads a submission's `result.json`.
+
+    Raises:
+        DataError: It is missing, of another version, or not what the schema says; every fault is listed. Or its folder
+            is a link.
+    """
+    if any(path.is_symlink() for path in (folder, *folder.parents[:3])):
+        raise DataError("its folder is a link, or lies in one")
+    content = read_json(folder, RESULT)
+    version = content.get("schema_version") if isinstance(content, dict) else None
+    if version != SCHEMA_VERSION:
+        raise DataError(f"{RESULT} has schema version {version!r}, and this kdbench reads {SCHEMA_VERSION}")
+    try:
+        return Entry(folder, Submission.model_validate(content))
+    except ValidationError as error:
+        told = in_a_line(error, Submission, content)
+        raise DataError(f"{RESULT} is not what its schema says: {told}") from error

@@ -1,0 +1,326 @@
+"""What may be ranked together: one table for each set of conditions, and its rows."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kdbench.comparison.controls import control_of
+from kdbench.comparison.table import tuning_label
+from kdbench.data.splits import rule_of
+from kdbench.errors import DataError
+from kdbench.leaderboard.entry import Entry, place, slug
+from kdbench.leaderboard.statements import Statements, stated
+from kdbench.leaderboard.tier import Tier, Verification, own_rerun, verification
+from kdbench.leaderboard.trials import card_of
+from kdbench.leaderboard.verify import Checked, differences
+from kdbench.recipes.track import Track, track_of, words_of
+from kdbench.runs.gain import BASELINES, alone_words, is_alone
+from kdbench.text.wording import counted
+from kdbench.types import SENSORS
+
+
+@dataclass(frozen=True)
+class Row:
+    """One submission in a table.
+
+    Attributes:
+        entry: The submission.
+        tier: How it was verified.
+        label: The method's name; with the id where the table has it twice.
+    """
+
+    entry: Entry
+    tier: Tier
+    label: str
+
+    @cached_property
+    def href(self) -> str:
+        """Folder of its page below the site's root."""
+        return place(self.entry.result).as_posix()
+
+    @cached_property
+    def accuracy(self) -> float:
+        """Mean over the seeds."""
+        return float(np.mean(self.entry.result.accuracies))
+
+    @cached_property
+    def sd(self) -> float:
+        """Sample standard deviation of the accuracy over the seeds (n − 1)."""
+        return float(np.std(self.entry.result.accuracies, ddof=1))
+
+    def metric(self, name: str) -> float:
+        """Mean of a metric over the seeds."""
+        return float(np.mean([getattr(each.metrics, name) for each in self.entry.result.seeds]))
+
+    def cost(self, name: str) -> float | None:
+        """Median of a cost over the seeds; None where a run does not tell."""
+        found = [each.claims.cost.get(name) for each in self.entry.result.seeds]
+        known = [value for value in found if value is not None]
+        return float(np.median(known)) if len(known) == len(found) else None
+
+    @cached_property
+    def training_seconds(self) -> float | None:
+        """Seconds of one seed's training, the teacher's included."""
+        own = self.cost("train_seconds")
+        teacher = self.cost("teacher_seconds") if any(e.claims.teacher for e in self.entry.result.seeds) else 0.0
+        # A network that is a teacher itself reports the same seconds under both keys.
+        if own is None or self.is_teacher:
+            return own
+        return own + (teacher or 0.0)
+
+    @property
+    def is_teacher(self) -> bool:
+        """Whether the reported network is the teacher itself."""
+        return self.entry.recipe.student is None
+
+    @cached_property
+    def recipe(self) -> str:
+        """The resolved recipe as comparable text."""
+        return json.dumps(self.entry.recipe.model_dump(mode="json"), sort_keys=True)
+
+    @cached_property
+    def control(self) -> str | None:
+        """Which control the recipe is; None for a method."""
+        return control_of(self.entry.recipe.model_dump(mode="json"))
+
+    @cached_property
+    def is_alone(self) -> bool:
+        """Whether it is the student without a teacher, by plain cross-entropy or, in transfer alone, not trained."""
+        return self.entry.result.method in BASELINES and is_alone(self.entry.recipe.model_dump(mode="json"))
+
+    @property
+    def tuning(self) -> str:
+        """How the recipe's settings were found."""
+        return tuning_label(self.entry.result.conditions.get("tuning"))
+
+    @cached_property
+    def teacher(self) -> float | None:
+        """The teacher's own accuracy, mean over the seeds; None where there is none."""
+        found = [each.claims.teacher.accuracy for each in self.entry.result.seeds if each.claims.teacher]
+        return float(np.mean(found)) if found and not self.is_teacher else None
+
+    @cached_property
+    def teacher_leaks(self) -> bool:
+        """Whether the teacher's accuracy is one on recordings that it was trained on, by card and recipe."""
+        result, teacher = self.entry.result, self.entry.recipe.teacher
+        rule = rule_of(card_of(result.dataset, self.entry.options), result.protocol)
+        return teacher is not None and teacher.modality == SENSORS and rule.sensors_leak
+
+    @cached_property
+    def one_by_one(self) -> float | None:
+        """Accuracy one trial at a time, mean over the seeds; None where batch mates do not change the predictions."""
+        found = [each.claims.inductive for each in self.entry.result.seeds]
+        known = [accuracy for accuracy in found if accuracy is not None]
+        return float(np.mean(known)) if len(known) == len(found) else None
+
+    @cached_property
+    def machines(self) -> list[str]:
+        """What the seeds ran on."""
+        return list(dict.fromkeys(each.machine for each in self.entry.environments))
+
+    @cached_property
+    def verification(self) -> Verification | None:
+        """What was found when it was trained again, whoever did it; None where nobody did."""
+        return verification(self.entry)
+
+    @property
+    def own_rerun(self) -> bool:
+        """Whether its submitter trained it again."""
+        return self.verification is not None and own_rerun(self.entry, self.verification)
+
+    def gain(self, alone: Row | None) -> float | None:
+        """Accuracy above the student alone, at the seeds that both have."""
+        if alone is None or alone is self:
+            return None
+        pairs = zip(self.entry.result.accuracies, alone.entry.result.accuracies, strict=False)
+        return float(np.mean([own - other for own, other in pairs]))
+
+
+@dataclass(frozen=True)
+class Table:
+    """Submissions under one set of conditions, the most accurate first.
+
+    Attributes:
+        conditions: What they share.
+        rows: The submissions.
+        differs: How the conditions differ from those of the first table of its track.
+        number: Which one it is of the tables that see the same, where there are several.
+    """
+
+    conditions: Mapping[str, Any]
+    rows: Sequence[Row]
+    differs: Sequence[str] = field(default=())
+    number: int | None = None
+
+    @property
+    def title(self) -> str:
+        """Preset, what the networks see at test time and as what, and the track where it leaves something out."""
+        parts = [self.conditions["preset"], sees(self.conditions), *filter(None, [words_of(self.conditions)])]
+        return " · ".join(parts if self.number is None else [*parts, f"conditions {self.number}"])
+
+    @property
+    def track(self) -> Track:
+        """What the students were given of the training part."""
+        return track_of(self.conditions)
+
+    @property
+    def alone_words(self) -> str:
+        """What gains are over, in words."""
+        return alone_words(self.conditions)
+
+    @cached_property
+    def machines(self) -> list[str]:
+        """What the submissions were trained on."""
+        return list(dict.fromkeys(machine for row in self.rows for machine in row.machines))
+
+    @property
+    def best(self) -> Row | None:
+        """The most accurate method; None where there are controls alone, which are no methods."""
+        return next((row for row in self.rows if not row.control), None)
+
+    @property
+    def has_control(self) -> bool:
+        """Whether a control stands in it."""
+        return any(row.control for row in self.rows)
+
+    @cached_property
+    def alone(self) -> Row | None:
+        """The student without a teacher, which gains are above."""
+        return next((row for row in self.rows if row.is_alone), None)
+
+    @cached_property
+    def statements(self) -> Statements:
+        """Intervals and paired differences."""
+        controls = [row.label for row in self.rows if row.control]
+        alone = self.alone.label if self.alone else None
+        return stated([row.entry for row in self.rows], [row.label for row in self.rows], alone, controls)
+
+
+@dataclass(frozen=True)
+class Tab:
+    """The tables of one track, which are never ranked with those of another.
+
+    Attributes:
+        track: What the students were given.
+        tables: Its tables, each with its number on the page.
+    """
+
+    track: Track
+    tables: Sequence[tuple[int, Table]]
+
+    @property
+    def name(self) -> str:
+        """A short name: `all labels`, `1 label a class`."""
+        track = self.track
+        if track.is_whole:
+            return "all labels"
+        if track.labels == "all":
+            return f"{100 * track.pairs:g} % of the pairs"
+        if track.is_transfer_alone:
+            return "no labels"
+        same = ", teacher too" if track.teacher_labels == "same" else ""
+        return f"{counted(track.labels, 'label')} a class{same}"
+
+    @property
+    def slug(self) -> str:
+        """The same for an address."""
+        return slug(self.track.slug or "all")
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """All tables of one protocol of a data set."""
+
+    dataset: str
+    name: str
+    tables: Sequence[Table]
+
+    @property
+    def folder(self) -> Path:
+        """Its folder below the site's root."""
+        return place(self.tables[0].rows[0].entry.result).parent.parent
+
+    @property
+    def tabs(self) -> list[Tab]:
+        """The tables by track, in their order."""
+        found: dict[Track, list[tuple[int, Table]]] = defaultdict(list)
+        for number, table in enumerate(self.tables, start=1):
+            found[table.track].append((number, table))
+        return [Tab(track, tables) for track, tables in found.items()]
+
+    @property
+    def rows(self) -> list[Row]:
+        """Every submission."""
+        return [row for table in self.tables for row in table.rows]
+
+
+def protocols(checked: Sequence[Checked]) -> list[Protocol]:
+    """Groups verified submissions by data set and protocol, then by everything that must be equal in one ranking.
+
+    Raises:
+        DataError: A submission does not verify.
+    """
+    by_protocol: dict[tuple[str, str], dict[str, list[Checked]]] = defaultdict(lambda: defaultdict(list))
+    for each in checked:
+        if each.entry is None or each.problems:
+            raise DataError(f"{each.folder} does not verify: {'; '.join(each.problems)}")
+        result = each.entry.result
+        conditions = json.dumps([result.conditions, result.classes], sort_keys=True)
+        by_protocol[result.dataset, result.protocol][conditions].append(each)
+    found = []
+    for (dataset, name), groups in sorted(by_protocol.items()):
+        ordered = sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))
+        made = sorted((table(group) for _, group in ordered), key=lambda table: _order(table.track))
+        found.append(Protocol(dataset, name, [_placed(table, made) for table in made]))
+    return found
+
+
+def sees(conditions: Mapping[str, Any]) -> str:
+    """What a network is shown at test time, and as what."""
+    name = conditions.get("representation", {}).get("name")
+    shown = ", ".join(conditions["test_modalities"])
+    return f"{shown} as {name}" if name else shown
+
+
+def _order(track: Track) -> tuple[float, ...]:
+    """All labels first, then fewer and fewer, then fewer and fewer pairs."""
+    labels = math.inf if track.labels == "all" else track.labels
+    return (track.pairs < 1, -labels, -track.pairs, track.teacher_labels == "same", track.quota)
+
+
+def _placed(table: Table, tables: Sequence[Table]) -> Table:
+    """A table that says how it differs from the first one of its track, under a title of its own."""
+    alike = [other for other in tables if other.title == table.title]
+    own = 1 + alike.index(table) if len(alike) > 1 else None
+    first = next(other for other in tables if other.track == table.track)
+    differs = differences(first.conditions, table.conditions, most=None) if table is not first else []
+    return Table(table.conditions, table.rows, differs, own)
+
+
+def table(group: Sequence[Checked]) -> Table:
+    """Ranks submissions.
+
+    Raises:
+        DataError: Their conditions are unlike; the difference is named.
+    """
+    held = [(each.entry, each.tier) for each in group if each.entry is not None]
+    first = held[0][0].result
+    for entry, _ in held[1:]:
+        if entry.result.conditions != first.conditions:
+            unlike = "; ".join(differences(first.conditions, entry.result.conditions))
+            raise DataError(f"{held[0][0].folder} and {entry.folder} cannot stand in one table: {unlike}")
+    names = [entry.result.method for entry, _ in held]
+    rows = [
+        Row(entry, tier, name if names.count(name) == 1 else f"{name} ({entry.result.id})")
+        for name, (entry, tier) in zip(names, held, strict=True)
+    ]
+    return Table(first.conditions, sorted(rows, key=lambda row: (-row.accuracy, row.label)))

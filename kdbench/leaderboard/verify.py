@@ -1,0 +1,171 @@
+"""Holds submissions to what they claim, each for itself, so that a broken or hostile one costs no other anything."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from kdbench.errors import KdbenchError
+from kdbench.leaderboard.consistency import FILE_CHECKS, check_card
+from kdbench.leaderboard.copies import copied_methods
+from kdbench.leaderboard.entry import Entry, load
+from kdbench.leaderboard.scoring import check_scores
+from kdbench.leaderboard.tier import Tier, tier_of
+from kdbench.leaderboard.trials import Expected, card_of, expected
+
+_LONGEST = 400
+_MOST_PROBLEMS = 50
+_HASH = re.compile(r"[0-9a-f]{40,}")
+_DIFFERENCES = 4
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What is known of one submission.
+
+    Attributes:
+        folder: Where it lies.
+        entry: What it holds; None where it cannot be read.
+        problems: Everything that is wrong; empty where it stands.
+        tier: How far it is proven.
+    """
+
+    folder: Path
+    entry: Entry | None
+    problems: tuple[str, ...]
+    tier: Tier
+
+
+def verify(folders: Iterable[Path]) -> list[Checked]:
+    """Checks submissions, each for itself and all of them for claims of the same cell and copies of one another.
+
+    Args:
+        folders: The submissions' folders.
+    """
+    from sklearn import config_context
+
+    # What sklearn would check again at every seed of every submission is checked already.
+    with config_context(assume_finite=True, skip_parameter_validation=True):
+        checked = [check(folder) for folder in folders]
+    standing = [each.entry for each in checked if each.entry is not None and not each.problems]
+    claimed: dict[str, list[Path]] = defaultdict(list)
+    for each in checked:
+        if each.entry is not None and (cell := _cell(each.entry)) is not None:
+            claimed[cell].append(each.folder)
+    more = copied_methods(standing)
+    for paths in claimed.values():
+        for path in paths[: len(paths) if len(paths) > 1 else 0]:
+            others = ", ".join(other.name for other in paths if other != path)
+            more[path].append(
+                f"another submission claims the same cell (method, recipe and conditions): {others}; keep one"
+            )
+    return [_with(each, more[each.folder]) if each.folder in more else each for each in checked]
+
+
+def check(folder: Path) -> Checked:
+    """Checks one submission; whatever it holds, the answer is what is wrong with it."""
+    try:
+        return _check(folder)
+    except Exception as error:
+        # What no check foresaw is this submission's problem alone.
+        why = f"it cannot be checked: {type(error).__name__}: {error}"
+        return Checked(folder, None, (_printable(why),), Tier.REPORTED)
+
+
+def _check(folder: Path) -> Checked:
+    try:
+        entry = load(folder)
+    except KdbenchError as error:
+        return Checked(folder, None, (_printable(error.message),), Tier.REPORTED)
+    problems = [line for part in FILE_CHECKS for line in _caught(part, entry)]
+    known: Expected | None = None
+    try:
+        result = entry.result
+        card = card_of(result.dataset, entry.options)
+        known = expected(result.dataset, result.protocol, entry.options)
+        problems += _caught(lambda each: check_card(each, card, known), entry)
+        problems += _caught(lambda each: check_scores(each, known), entry)
+    except KdbenchError as error:
+        problems.append(error.message)
+    scored = known is not None and not problems
+    # Several parts read the same file, and say the same of one that is missing.
+    return Checked(folder, entry, _shown(dict.fromkeys(problems)), tier_of(entry, scored))
+
+
+def cell_of(entry: Entry) -> str:
+    """What no two submissions may both claim: method, settings and conditions, as comparable text.
+
+    Raises:
+        DataError: Its recipe cannot be read.
+    """
+    result = entry.result
+    plugins = sorted(json.dumps(plugin.model_dump(), sort_keys=True) for plugin in result.plugins)
+    name = " ".join(unicodedata.normalize("NFKC", result.method).casefold().split())
+    return json.dumps([name, result.conditions, plugins, entry.settings], sort_keys=True)
+
+
+def _cell(entry: Entry) -> str | None:
+    try:
+        return cell_of(entry)
+    except (KdbenchError, ValueError, TypeError):
+        # Named already, by the check of its recipe.
+        return None
+
+
+def problems_of(folder: Path) -> tuple[str, ...]:
+    """Everything that is wrong with one submission."""
+    return check(folder).problems
+
+
+def differences(one: Any, other: Any, key: str = "", *, most: int | None = _DIFFERENCES) -> list[str]:
+    """Where two values of plain data differ, as `key: this, that`, or with `most` the first few of them."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        keys = list(dict.fromkeys([*one, *other]))
+        found = [differences(one.get(k), other.get(k), f"{key}.{k}" if key else str(k), most=most) for k in keys]
+        return [line for lines in found for line in lines][:most]
+    if one == other:
+        return []
+    return [f"{key}: {_short(one)}, {_short(other)}" if key else f"{_short(one)}, {_short(other)}"]
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, default=str, ensure_ascii=False)
+    if isinstance(value, str) and _HASH.fullmatch(value):
+        return f"{value[:8]}…"
+    return text if len(text) < 60 else f"{text[:57]}…"
+
+
+def _caught(part: Callable[[Entry], Iterable[str]], entry: Entry) -> list[str]:
+    """What one part finds; where it stops, the others still tell what they find."""
+    found: list[str] = []
+    try:
+        for problem in part(entry):
+            found.append(problem)
+            if len(found) > _MOST_PROBLEMS:
+                break
+    except KdbenchError as error:
+        found.append(error.message)
+    return found
+
+
+def _with(checked: Checked, more: Iterable[str]) -> Checked:
+    return replace(checked, problems=_shown([*checked.problems, *more]), tier=Tier.REPORTED)
+
+
+def _shown(problems: Iterable[str]) -> tuple[str, ...]:
+    lines = [_printable(problem) for problem in problems]
+    more = len(lines) - _MOST_PROBLEMS
+    return (*lines[:_MOST_PROBLEMS], *([f"and {more} more"] if more > 0 else []))
+
+
+def _printable(problem: str) -> str:
+    """A problem as a terminal may show it, whatever names of the submission it repeats."""
+    problem = problem[: 4 * _LONGEST]
+    plain = "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in problem)
+    return plain if len(plain) <= _LONGEST else f"{plain[: _LONGEST - 1]}…"

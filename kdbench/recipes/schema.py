@@ -1,0 +1,402 @@
+"""A recipe as resolved: which parts make a method, at which size, trained how; `kdbench.recipes.resolve` reads one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
+
+from kdbench.recipes.search_space import Range
+from kdbench.recipes.track import Track
+
+PRESETS = ("paper", "small", "smoke")
+CONTROLS = {
+    "random_teacher": "its teacher has random weights and is not trained",
+    "wrong_trials": "its teacher sees other trials than the student",
+}
+"""Recipes that must not help: what they gain is regularisation, not knowledge."""
+DEFAULTS = "defaults"
+SEARCHED = "searched"
+"""What conditions say in the place of a setting that a search chose."""
+WARMUP_END = 0.1
+NUMBER, SCHEDULE = "(number)", "(schedule)"
+
+
+class _Numbers(BaseModel):
+    """Takes numbers for numbers alone: neither `true` nor a text such as `"3"` is one."""
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _no_other_for_a_number(cls, value: Any, read: ValidatorFunctionWrapHandler) -> Any:
+        found = read(value)
+        if isinstance(value, bool | str) and isinstance(found, int | float) and not isinstance(found, bool):
+            raise ValueError("expected a number")
+        return found
+
+
+class _Strict(_Numbers):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def _kept(mapping: Any) -> Any:
+    """Without the keys that a recipe removed from what it extends."""
+    if isinstance(mapping, Mapping):
+        return {key: value for key, value in mapping.items() if value is not None}
+    return mapping
+
+
+class PartSpec(BaseModel):
+    """A part by name, with its keyword parameters beside the name.
+
+    Attributes:
+        name: The part's name in its registry.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    name: str
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The keyword parameters."""
+        return dict(self.model_extra or {})
+
+
+class Schedule(_Strict):
+    """A weight that changes while a network is trained; see `kdbench.engine.weights`.
+
+    A recipe writes `weight: {schedule: linear, to: 0.5, end: 0.3}`. Where a recipe that has a plain number is given a
+    schedule (`--set student.losses.st.weight.schedule=linear`), the number is where the schedule ends.
+
+    Attributes:
+        schedule: How it changes between `start` and `end`: `linear`; `cosine` along half a cosine, slow at both ends;
+            `warmup` linearly, over the first tenth of the training by default; `constant` at once, at `start`.
+        first: Weight up to `start`; `from` in a recipe.
+        to: Weight from `end` on.
+        start: Share of the training after which it begins to change.
+        end: Share of the training after which it stays.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, serialize_by_alias=True)
+    schedule: Literal["constant", "linear", "cosine", "warmup"]
+    first: float = Field(default=0.0, allow_inf_nan=False, alias="from")
+    to: float = Field(default=1.0, allow_inf_nan=False)
+    start: float = Field(default=0.0, ge=0, lt=1)
+    end: float = Field(default=1.0, gt=0, le=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _warmup_is_short(cls, given: Any) -> Any:
+        if isinstance(given, Mapping) and given.get("schedule") == "warmup":
+            return {"end": WARMUP_END, **given}
+        return given
+
+    @model_validator(mode="after")
+    def _has_length(self) -> Schedule:
+        if self.start >= self.end:
+            raise ValueError(f"start ({self.start}) must come before end ({self.end}), both shares of the training")
+        if self.schedule == "constant" and self.end != 1:
+            raise ValueError("constant takes no end: it changes once, at start")
+        return self
+
+
+def _kind_of_weight(value: Any) -> str:
+    return SCHEDULE if isinstance(value, Mapping | Schedule) else NUMBER
+
+
+Weight = Annotated[
+    Annotated[float, Field(allow_inf_nan=False), Tag(NUMBER)] | Annotated[Schedule, Tag(SCHEDULE)],
+    Discriminator(_kind_of_weight),
+]
+
+
+class LossTerm(_Numbers):
+    """One term of an objective: its weight, a number or a schedule, and the loss's keyword parameters beside it."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    weight: Weight = 1.0
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The keyword parameters."""
+        return dict(self.model_extra or {})
+
+
+class Data(_Strict):
+    """Sizes at which trials enter the networks.
+
+    Attributes:
+        series_length: Samples of each sensor series after linear resampling.
+        frames: Frames of a clip, taken at the centres of equal parts.
+        frame_size: Height and width of a frame, pixels.
+        options: Knobs of a generated data set, by the names of its card.
+    """
+
+    series_length: int = Field(ge=2, le=1_000_000)
+    frames: int = Field(ge=1, le=100_000)
+    frame_size: int = Field(ge=8, le=8192)
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class Augment(_Strict):
+    """Random changes of the training inputs; zero switches one off. There are no flips: left and right are classes.
+
+    Attributes:
+        noise: Standard deviation of white noise on a series, in standard deviations of its axis over the training part.
+        scale: Largest relative change of size (frames) or of amplitude (series).
+        rotate_deg: Largest rotation of the frames, degrees.
+        shift: Largest shift of the frames, as a share of their size.
+    """
+
+    noise: float = Field(default=0.0, ge=0)
+    scale: float = Field(default=0.0, ge=0, lt=1)
+    rotate_deg: float = Field(default=0.0, ge=0, le=180)
+    shift: float = Field(default=0.0, ge=0, lt=1)
+
+
+class Train(_Strict):
+    """How one network is trained.
+
+    Attributes:
+        epochs: Passes over the training part.
+        batch_size: Trials a step; a single trial that is left over joins the last full one.
+        lr: Peak learning rate of AdamW.
+        weight_decay: Decoupled weight decay; norms, biases and other vectors are left out.
+        schedule: `cosine` falls to zero; `constant` stays.
+        warmup: Share of all steps with a linear rise of the rate.
+        grad_clip: Largest gradient norm, or null.
+    """
+
+    epochs: int = Field(ge=1, le=1_000_000)
+    batch_size: int = Field(ge=1, le=1_000_000)
+    lr: float = Field(gt=0)
+    weight_decay: float = Field(default=0.05, ge=0)
+    schedule: Literal["cosine", "constant"] = "cosine"
+    warmup: float = Field(default=0.05, ge=0, lt=1)
+    grad_clip: float | None = Field(default=1.0, gt=0)
+
+
+class NetworkSpec(_Strict):
+    """One network and its training.
+
+    Attributes:
+        modality: What it sees: `sensors` or `video`.
+        sensors: The sensors that it sees, one branch each; null means all of the data set's.
+        representation: Raw input to what the encoder takes.
+        encoder: The four-stage backbone; each branch has its own.
+        fusion: Joins sensor branches.
+        losses: Terms of its objective by name; null removes one that an extended recipe set. A student with random
+            weights needs none.
+        balance: What adapts the weights of the losses to each other while it trains (`uncertainty`, `gradnorm`); null
+            leaves them as they are.
+        augment: Random changes of its training inputs.
+        train: Its training.
+        weights: `random` leaves a network as it was initialised. Such a teacher is a control, which has learnt nothing
+            to teach; such a student, without a teacher, is what transfer alone is measured against.
+        pairing: `shuffled` shows the teacher other trials of the student's batch: a control, without a trial in common.
+    """
+
+    modality: Literal["sensors", "video"]
+    sensors: tuple[str, ...] | None = None
+    representation: PartSpec
+    encoder: PartSpec
+    fusion: PartSpec = PartSpec(name="none")
+    losses: dict[str, LossTerm]
+    # Left out of what is written where there is none, so that such recipes keep the names of their runs.
+    balance: PartSpec | None = Field(default=None, exclude_if=lambda balance: balance is None)
+    augment: Augment = Augment()
+    train: Train
+    weights: Literal["random"] | None = Field(default=None, exclude_if=lambda weights: weights is None)
+    pairing: Literal["shuffled"] | None = Field(default=None, exclude_if=lambda pairing: pairing is None)
+
+    @field_validator("losses", mode="before")
+    @classmethod
+    def _without_removed(cls, losses: Any) -> Any:
+        return _kept(losses)
+
+    @model_validator(mode="after")
+    def _has_loss(self) -> NetworkSpec:
+        if not self.losses and self.weights is None:
+            raise ValueError("at least one loss is needed, for example losses: {ce: {weight: 1}}")
+        return self
+
+
+class Selection(_Strict):
+    """Which weights are reported, and on which part.
+
+    Attributes:
+        rule: `last` reports the last epoch, trained on the whole training part. `best-val` cuts a validation part from
+            it (by subject where the protocol is) and reports the epoch that is best there. `best-test` reports the
+            epoch of the reported network that is best on the test part: nobody can do that in use, so it serves to
+            measure how much that inflates a result, is marked `(oracle)` everywhere, and is refused by the leaderboard.
+        part: `test`, read once at the end; or `validation`, for choosing hyper-parameters: the test part is not loaded.
+    """
+
+    rule: Literal["last", "best-val", "best-test"] = "last"
+    part: Literal["test", "validation"] = "test"
+
+    @model_validator(mode="after")
+    def _test_part_for_its_own_rule(self) -> Selection:
+        if self.is_oracle and self.part != "test":
+            raise ValueError("rule best-test chooses by the test part, and part is validation: choose one of the two")
+        return self
+
+    @property
+    def is_oracle(self) -> bool:
+        """Whether the test part chooses what is reported on it."""
+        return self.rule == "best-test"
+
+    @property
+    def needs_validation(self) -> bool:
+        """Whether a validation part is cut from the training part."""
+        return self.rule == "best-val" or self.part == "validation"
+
+
+class Tuning(_Strict):
+    """The search that chose a recipe's settings.
+
+    Attributes:
+        budget: What it was allowed (`trials`, `sampler`, …): equal for methods that may be compared, so a condition.
+        study: Name of the study.
+        space: What it tried, by dotted key.
+        best: What it chose, by dotted key.
+        under: Where: `dataset`, `protocol`, `preset` and, where labels or pairs are scarce, `track`.
+    """
+
+    budget: dict[str, Any]
+    study: str
+    space: dict[str, Any]
+    best: dict[str, Any]
+    # Left out where an older search did not say it, so that its winner's runs keep their names.
+    under: dict[str, Any] | None = Field(default=None, exclude_if=lambda under: under is None)
+
+
+class Recipe(_Strict):
+    """A method as resolved: every choice made.
+
+    Attributes:
+        name: The method.
+        summary: One line on what it is.
+        source: The paper.
+        data: Input sizes.
+        semantics: Where the vectors of the class names come from.
+        teacher: The sensor network that is trained first, or null.
+        student: The network that is trained against it, or null.
+        selection: Which weights are reported.
+        track: What the student is given of the training part.
+        precision: `fp32`, or `bf16` autocast.
+        compile: Whether the networks go through `torch.compile`.
+        search: What `kdbench search` may try, by dotted key; no part of what is written, since it changes no run. Null
+            removes a key that an extended recipe set, and so does null for the loss or the network that it is about.
+        tuning: The search that chose its settings, as `kdbench search` writes it; null where they are the recipe's own.
+    """
+
+    name: str
+    summary: str = ""
+    source: str = ""
+    data: Data
+    semantics: PartSpec
+    teacher: NetworkSpec | None = None
+    student: NetworkSpec | None = None
+    selection: Selection = Selection()
+    # Left out of what is written where nothing is scarce, so that such runs keep their names.
+    track: Track = Field(default=Track(), exclude_if=lambda track: track.is_whole)
+    precision: Literal["fp32", "bf16"] = "fp32"
+    compile: bool = False
+    search: dict[str, Range] = Field(default_factory=dict, exclude=True)
+    tuning: Tuning | None = Field(default=None, exclude=True)
+
+    @field_validator("search", mode="before")
+    @classmethod
+    def _without_removed(cls, search: Any) -> Any:
+        return _kept(search)
+
+    @model_validator(mode="after")
+    def _has_network(self) -> Recipe:
+        if self.teacher is None and self.student is None:
+            raise ValueError("a recipe needs a teacher, a student, or both")
+        return self
+
+    @model_validator(mode="after")
+    def _searches_what_it_has(self) -> Recipe:
+        for key in self.search:
+            role, _, rest = key.partition(".")
+            if role not in ("teacher", "student"):
+                raise ValueError(f"search: {key} is about neither the teacher nor the student")
+            spec = self.teacher if role == "teacher" else self.student
+            if spec is None:
+                raise ValueError(f"search: {key} is about a {role}, and the recipe has none")
+            # The name of a loss may hold dots: those of libraries are paths.
+            if rest.startswith("losses.") and not any(rest.startswith(f"losses.{name}.") for name in spec.losses):
+                raise ValueError(
+                    f"search: {key} is about a loss that the {role} does not have; it has {', '.join(spec.losses)}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _controls_are_whole(self) -> Recipe:
+        teacher, student = self.teacher, self.student
+        if student is not None and student.weights is not None and teacher is not None:
+            raise ValueError("student.weights = random leaves nobody to teach; teacher.weights takes random")
+        if teacher is not None and teacher.pairing is not None:
+            raise ValueError(
+                "teacher.pairing: the teacher has nobody to be paired with; student.pairing takes shuffled"
+            )
+        if student is not None and student.pairing is not None and teacher is None:
+            raise ValueError("student.pairing needs a teacher")
+        if teacher is not None and teacher.weights is not None:
+            if student is None:
+                raise ValueError("teacher.weights = random leaves nothing to train without a student")
+            if teacher.encoder.params.get("weights", "random") != "random":
+                raise ValueError("teacher.weights = random needs teacher.encoder.weights = random")
+        return self
+
+    @model_validator(mode="after")
+    def _track_fits(self) -> Recipe:
+        student = self.student
+        if self.track.is_whole or student is None:
+            return self
+        if self.track.is_transfer_alone and (self.selection.needs_validation or self.selection.is_oracle):
+            raise ValueError(
+                "track.labels = 0 leaves no labels to choose an epoch or settings by: take selection.rule = last and "
+                "selection.part = test; choose settings in a track with labels, for example --labels 1"
+            )
+        if self.track.pairs < 1 and student.modality == "sensors":
+            raise ValueError(
+                "track.pairs leaves trials without sensors, and this student sees sensors: take a method with a video "
+                "student, or all pairs (--pairs 1)"
+            )
+        if student.train.batch_size == 1 and not self.track.is_transfer_alone:
+            raise ValueError(
+                "student.train.batch_size = 1: in this track a batch holds trials with and without labels or sensors; "
+                "take at least 2"
+            )
+        return self
+
+    @property
+    def reported(self) -> NetworkSpec:
+        """The network that the result is about: the student, or the teacher where there is no student."""
+        spec = self.student or self.teacher
+        assert spec is not None
+        return spec
+
+    @property
+    def tuning_budget(self) -> dict[str, Any] | str:
+        """What was spent on choosing its settings: the budget of a search, or `defaults`."""
+        return self.tuning.budget if self.tuning else DEFAULTS
+
+    @property
+    def controls(self) -> tuple[str, ...]:
+        """What makes the recipe a control instead of a method, by the names of `CONTROLS`; nothing for a method."""
+        wrong = self.student is not None and self.student.pairing is not None
+        untrained = self.teacher is not None and self.teacher.weights is not None
+        return ("random_teacher",) * untrained + ("wrong_trials",) * wrong

@@ -1,0 +1,123 @@
+"""The track of a run: which labels and which pairs of video and sensors the student is given of the training part."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from kdbench.text.wording import counted
+
+PROBED = "transfer alone: no labels, linear probe of the frozen embedding"
+"""What every heading says of results without labels."""
+
+
+class Track(BaseModel):
+    """What the student is given of the training part. Results of unlike tracks are never ranked together.
+
+    With few labels it is cross-modal supervision transfer (Gupta, Hoffman and Malik, CVPR 2016): sensors are labelled,
+    video is not.
+
+    Attributes:
+        labels: Trials of each class whose labels the student sees, one subject after the other; the other trials are
+            pairs of video and sensors without a label. Or `all` of them. 0 is transfer alone: distillation losses are
+            all that trains, and a probe of the frozen embedding is what is reported.
+        teacher_labels: `all`: the teacher learns from every label; `same`: from those that the student sees.
+        pairs: Share of the training trials that have sensors; the others are video with a label.
+        quota: Share of a batch that the scarce trials (labelled, or paired) take at least, so that no step is without
+            one.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    labels: Literal["all"] | Annotated[int, Field(ge=0)] = "all"
+    teacher_labels: Literal["all", "same"] = "all"
+    pairs: float = Field(default=1.0, gt=0, le=1)
+    quota: float = Field(default=0.25, gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _one_scarcity(self) -> Track:
+        if self.labels != "all" and self.pairs < 1:
+            raise ValueError("labels and pairs are scarce in tracks of their own: leave one of them whole")
+        if self.teacher_labels == "same" and self.labels in ("all", 0):
+            raise ValueError("teacher_labels = same needs labels: a number of trials a class (--labels 1)")
+        return self
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every training trial has its label and its sensors."""
+        return self.labels == "all" and self.pairs == 1
+
+    @property
+    def is_transfer_alone(self) -> bool:
+        """Whether the student sees no label at all."""
+        return self.labels == 0
+
+    def quota_of(self, batch_size: int, share: float) -> int:
+        """Scarce trials in a batch: at least one, at least their share, and a place is left for the others.
+
+        Args:
+            batch_size: Trials a batch, at least 2.
+            share: Share of the scarce trials in the training part.
+        """
+        return min(max(1, math.floor(max(self.quota, share) * batch_size + 0.5)), batch_size - 1)
+
+    @property
+    def slug(self) -> str:
+        """A word for folders: `labels1`, `labels1_same`, `pairs0.25`; empty for the whole training part."""
+        if self.is_whole:
+            return ""
+        if self.labels != "all":
+            return f"labels{self.labels}" + "_same" * (self.teacher_labels == "same")
+        return f"pairs{self.pairs:g}"
+
+    @property
+    def words(self) -> str:
+        """The track for a heading, the teacher's labels included; empty for the whole training part."""
+        if self.is_whole:
+            return ""
+        if self.labels != "all":
+            teacher = "the same labels" if self.teacher_labels == "same" else "all labels"
+            if self.is_transfer_alone:
+                return f"{PROBED}, teacher with {teacher}"
+            return f"{counted(self.labels, 'labelled trial')} a class, teacher with {teacher}"
+        return f"{100 * self.pairs:g} % of the training trials have sensors"
+
+
+def track_of(conditions: Mapping[str, Any]) -> Track:
+    """The track that a run's conditions name; the whole training part where they name none.
+
+    Args:
+        conditions: As `run.json` holds them, or flat, with dotted keys.
+
+    Raises:
+        ValidationError: They name one that does not exist.
+    """
+    return Track.model_validate(_held(conditions))
+
+
+def words_of(conditions: Mapping[str, Any]) -> str:
+    """The track that a run's conditions name, in words; empty where they name none.
+
+    Args:
+        conditions: As `run.json` holds them, or flat, with dotted keys.
+    """
+    try:
+        return track_of(conditions).words
+    except ValidationError:
+        return f"unknown track {_held(conditions)}"
+
+
+def is_transfer_alone(conditions: Mapping[str, Any]) -> bool:
+    """Whether a run's conditions say that no label trained its student; an unknown track is not that."""
+    try:
+        return track_of(conditions).is_transfer_alone
+    except ValidationError:
+        return False
+
+
+def _held(conditions: Mapping[str, Any]) -> Mapping[str, Any]:
+    prefix = "track."
+    flat = {key.removeprefix(prefix): value for key, value in conditions.items() if key.startswith(prefix)}
+    return conditions.get("track") or flat

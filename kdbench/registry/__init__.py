@@ -1,0 +1,310 @@
+"""Names of parts, and the component behind each.
+
+A part is built in (a table in its package's `__init__`), comes from an installed distribution through an entry point,
+or from a file that the user names. Looking up a name imports that one part; listing names imports nothing.
+
+The plain name of a part that kdbench ships always means that part. What a distribution registers under a name that is
+taken goes by `distribution:name`, which also decides between two distributions that claim one name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import inspect
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from kdbench.errors import KdbenchError, UsageError, unknown
+from kdbench.registry.decorators import (
+    ATTRIBUTE,
+    Part,
+    dataset,
+    decorated,
+    encoder,
+    fusion,
+    loss,
+    part_of,
+    representation,
+    semantics,
+)
+from kdbench.registry.discovery import VARIABLE, discover
+from kdbench.registry.importing import load, resolved, said
+from kdbench.registry.notice import once
+from kdbench.registry.origin import BUILT_IN, THIS_PROCESS, Origin, label, normalised
+
+__all__ = [
+    "ATTRIBUTE",
+    "GROUPS",
+    "KINDS",
+    "Part",
+    "Registry",
+    "dataset",
+    "decorated",
+    "encoder",
+    "fusion",
+    "loss",
+    "part_of",
+    "registry",
+    "representation",
+    "semantics",
+    "unknown_anywhere",
+]
+
+KINDS = {
+    "representation": "representations",
+    "encoder": "encoders",
+    "fusion": "fusions",
+    "loss": "losses",
+    "semantics": "semantics",
+    "dataset": "datasets",
+    "method": "methods",
+}
+GROUPS = {f"kdbench.{plural}": kind for kind, plural in KINDS.items()}
+"""The kind of each entry-point group."""
+TABLES = {"dataset": "kdbench.data", "method": "kdbench.recipes.shipped"}
+"""Modules with the table of what is built in, where it is not the package of the kind's own name."""
+
+
+class Registry:
+    """All parts of one kind.
+
+    Args:
+        kind: The kind in the singular, a key of `KINDS`.
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self.group = f"kdbench.{KINDS[kind]}"
+        self._added: dict[str, Any] = {}
+        self._added_from: dict[str, Origin] = {}
+
+    def _builtin(self) -> dict[str, str]:
+        return self._table().BUILTIN
+
+    def _table(self) -> Any:
+        return importlib.import_module(TABLES.get(self.kind, self.group))
+
+    def families(self) -> dict[str, str]:
+        """Libraries whose parts go by `PREFIX:NAME`, each with the function that makes a component of a name."""
+        return dict(getattr(self._table(), "FAMILIES", {}))
+
+    def origins(self) -> dict[str, Origin]:
+        """Every known name with its origin, sorted; imports no component.
+
+        What a plugin registers under a name that is taken, or that another plugin claims too, stands there as
+        `distribution:name`.
+        """
+        found = {name: Origin(self.kind, name, target) for name, target in self._builtin().items()}
+        found |= {name: self._added_from[name] for name in self._added}
+        plain = set(found)
+        for name, claims in self._claims().items():
+            if len(claims) == 1 and name not in plain:
+                found[name] = claims[0]
+            else:
+                found |= {claim.qualified: claim for claim in claims if not self._is_hidden(claim)}
+        return dict(sorted(found.items()))
+
+    def names(self) -> list[str]:
+        """Every known name, sorted."""
+        return list(self.origins())
+
+    def clashes(self) -> list[str]:
+        """A line on each name that has more than one owner, with the names to use instead."""
+        held = {name: Origin(self.kind, name, target) for name, target in self._builtin().items()}
+        held |= {name: self._added_from[name] for name in self._added}
+        lines = []
+        for name, claims in self._claims().items():
+            owner = held.get(name)
+            if owner is not None:
+                keeps = "the built-in one" if owner.built_in else owner.owner
+                lines += [f"the {label(self.kind)} '{name}' is {keeps}; {self._way_to(claim)}" for claim in claims]
+            elif len(claims) > 1:
+                lines.append(self._ambiguous(name, claims).message)
+        return lines
+
+    def _way_to(self, claim: Origin) -> str:
+        if self._is_hidden(claim):
+            return f"that of {claim.owner} cannot be named, since '{normalised(claim.distribution)}:' is a family"
+        return f"that of {claim.owner} goes by {claim.qualified}"
+
+    def _is_hidden(self, claim: Origin) -> bool:
+        return normalised(claim.distribution) in self.families()
+
+    def has(self, name: str) -> bool:
+        """Whether a name means something, be it broken or claimed twice; imports no component."""
+        prefix, colon, _ = name.partition(":")
+        if (colon and prefix in self.families()) or name in self._claims():
+            return True
+        try:
+            self.origin(name)
+        except UsageError:
+            return False
+        return True
+
+    def origin(self, name: str) -> Origin:
+        """Where a name comes from; imports no component.
+
+        Raises:
+            UsageError: No such name (the near misses are named), or two distributions claim it.
+        """
+        builtin = self._builtin()
+        if name in self._added:
+            return self._added_from[name]
+        if name in builtin:
+            return Origin(self.kind, name, builtin[name])
+        prefix, colon, rest = name.partition(":")
+        if colon and prefix in self.families():
+            return Origin(self.kind, name, self.families()[prefix])
+        if colon and prefix == BUILT_IN and rest in builtin:
+            return Origin(self.kind, rest, builtin[rest])
+        claims = self._claims().get(rest if colon else name, [])
+        if colon:
+            claims = [claim for claim in claims if normalised(claim.distribution) == normalised(prefix)]
+        if len(claims) > 1:
+            raise self._ambiguous(name, claims)
+        if not claims:
+            raise self.unknown(name)
+        return claims[0]
+
+    def get(self, name: str) -> Any:
+        """Imports and returns the component with this name.
+
+        Raises:
+            UsageError: No such name (the near misses are named), two distributions claim it, or the component cannot
+                be imported or is not decorated as what it is registered as.
+        """
+        if name in self._added:
+            return self._added[name]
+        origin = self.origin(name)
+        if not origin.built_in:
+            return self.load(origin)
+        try:
+            found = resolved(origin.target)
+            return found if origin.name in self._builtin() else found(name.partition(":")[2])
+        except ImportError as error:
+            library = (error.name or "").partition(".")[0]
+            hint = f"Install it: pip install {library}" if library else "Install kdbench again: pip install kdbench"
+            raise UsageError(
+                f"the {self.kind} '{name}' ({origin.target}, built in) cannot be imported: {said(error)}", hint=hint
+            ) from error
+
+    def load(self, origin: Origin) -> Any:
+        """Imports and returns the component of a plugin's origin; errors as in `get`."""
+        return load(origin, lambda component: self._check(origin, component))
+
+    def components(self) -> Iterator[tuple[str, Any]]:
+        """Every part that can be imported, by name; one that cannot costs a line on the error stream."""
+        for name in self.names():
+            try:
+                yield name, self.get(name)
+            except KdbenchError as error:
+                once(f"warning: {error.message}")
+
+    def add(self, component: Any, origin: Origin | None = None) -> None:
+        """Makes a decorated component known in this process, without packaging.
+
+        Args:
+            component: What is decorated.
+            origin: Where it comes from; this process by default.
+
+        Raises:
+            UsageError: It is not decorated as this kind, or the name is taken.
+        """
+        part = getattr(component, ATTRIBUTE, None)
+        if part is None or part.kind != self.kind:
+            raise UsageError(f"{component!r} is not decorated with @{self.kind}(NAME)")
+        if (held := self.origins().get(part.name)) is not None or self.has(part.name):
+            owner = f" ({held.owner})" if held else ""
+            raise UsageError(
+                f"the {label(self.kind)} '{part.name}' exists already{owner}", hint="Give yours another name."
+            )
+        self._added[part.name] = component
+        self._added_from[part.name] = origin or _of_this_process(self.kind, part.name, component)
+
+    def drop(self, file: Path) -> list[tuple[Origin, Any]]:
+        """Forgets what was added from a file, and returns it."""
+        found = [self._added_from[name] for name in self._added if self._added_from[name].file == file]
+        return [(origin, self._added.pop(origin.name)) for origin in found]
+
+    def _claims(self) -> dict[str, list[Origin]]:
+        """What the installed distributions register, by the name that they give it."""
+        found: dict[str, list[Origin]] = {}
+        for origin in sorted(discover(GROUPS).origins, key=lambda origin: origin.owner):
+            if origin.kind == self.kind:
+                found.setdefault(origin.name, []).append(origin)
+        return found
+
+    def _ambiguous(self, name: str, claims: list[Origin]) -> UsageError:
+        owners = " and by ".join(claim.owner for claim in claims)
+        ways = " or ".join(claim.qualified for claim in claims if not self._is_hidden(claim))
+        return UsageError(f"the {label(self.kind)} '{name}' is claimed by {owners}", hint=f"Say which one: {ways}")
+
+    def unknown(self, name: str) -> UsageError:
+        """The error for a name that means nothing here: switched off, or misspelt."""
+        hint = f"See them all: kdbench list {KINDS[self.kind]}"
+        if self.kind not in ("method", "dataset"):
+            hint += ". One of your own: --plugin FILE.py"
+        return self.switched_off(name) or unknown(label(self.kind), name, self.origins(), hint=hint)
+
+    def switched_off(self, name: str) -> UsageError | None:
+        """The error for a name that `$KDBENCH_PLUGINS` leaves out; None for any other."""
+        for origin in discover(GROUPS).left_out:
+            if origin.kind == self.kind and name in {origin.name, origin.qualified}:
+                return UsageError(
+                    f"the {label(self.kind)} '{name}' of {origin.owner} is switched off by ${VARIABLE}",
+                    hint=f"Unset {VARIABLE}, or add {normalised(origin.distribution)} to it.",
+                )
+        return None
+
+    def _check(self, origin: Origin, component: Any) -> None:
+        """Raises a `UsageError` where a plugin's object is not what its entry point says."""
+        what = f"the {label(self.kind)} '{origin.name}' of {origin.owner} ({origin.target})"
+        if self.kind == "dataset":
+            from kdbench.data.readers.base import Reader
+
+            if not (isinstance(component, type) and issubclass(component, Reader)):
+                raise UsageError(f"{what} is no subclass of kdbench.data.readers.base.Reader")
+            return
+        part = getattr(component, ATTRIBUTE, None)
+        wanted = f"@{self.kind}('{origin.name}', …)"
+        if not isinstance(part, Part):
+            raise UsageError(f"{what} is not decorated", hint=f"Put {wanted} from kdbench above it.")
+        if (part.kind, part.name) != (self.kind, origin.name):
+            raise UsageError(
+                f"{what} is decorated as the {part.kind} '{part.name}'",
+                hint=f"Put {wanted} above it, or register it as what it is.",
+            )
+
+
+def _of_this_process(kind: str, name: str, component: Any) -> Origin:
+    try:
+        sha256 = hashlib.sha256(inspect.getsource(component).encode()).hexdigest()
+    except (OSError, TypeError):
+        sha256 = None
+    target = f"{component.__module__}:{component.__qualname__}"
+    return Origin(kind, name, target, THIS_PROCESS, sha256=sha256)
+
+
+_REGISTRIES: dict[str, Registry] = {kind: Registry(kind) for kind in KINDS}
+
+
+def registry(kind: str) -> Registry:
+    """The registry of a kind (`loss`, `encoder`, …)."""
+    if kind not in _REGISTRIES:
+        raise unknown("kind of part", kind, _REGISTRIES)
+    return _REGISTRIES[kind]
+
+
+def unknown_anywhere(name: str, others: Iterable[str] = ()) -> UsageError:
+    """The error for a name that means nothing in any kind: switched off, or misspelt.
+
+    Args:
+        name: The name.
+        others: Names that are known beside those of the kinds.
+    """
+    registries = [registry(kind) for kind in KINDS]
+    off = next((error for each in registries if (error := each.switched_off(name))), None)
+    known = {known for each in registries for known in each.names()} | set(others)
+    return off or unknown("name", name, known, hint="See them all: kdbench list. A part of your own: --plugin FILE.py")

@@ -1,0 +1,166 @@
+"""The plugins that are installed: entry points of kdbench's groups, read without importing any of them."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import os
+import re
+import sys
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from importlib.metadata import Distribution
+from pathlib import Path
+
+from kdbench.errors import unknown
+from kdbench.registry.notice import once
+from kdbench.registry.origin import Origin, normalised
+
+VARIABLE = "KDBENCH_PLUGINS"
+PREFIX = "kdbench."
+ALL = {"", "all", "on", "1"}
+NONE = {"none", "off", "0"}
+_VALUE = re.compile(r"[\w.]+(\s*:\s*[\w.]+)?\s*(\[.*\])?")
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """What the installed distributions bring.
+
+    Attributes:
+        origins: Every part, recipe and data set that may be used.
+        left_out: Those that `$KDBENCH_PLUGINS` leaves out.
+        unreadable: Distributions whose metadata cannot be read, each with the reason.
+    """
+
+    origins: tuple[Origin, ...] = ()
+    left_out: tuple[Origin, ...] = ()
+    unreadable: tuple[tuple[str, str], ...] = ()
+
+
+_latest: tuple[object, Discovery] | None = None
+
+
+def discover(groups: Mapping[str, str]) -> Discovery:
+    """Reads the entry points of all installed distributions; one that cannot be read costs a line and is left out.
+
+    What was found is kept until a folder of the import path or the variable changes. What failed is tried again.
+
+    Args:
+        groups: The kind of part by the name of its entry-point group.
+
+    Raises:
+        UsageError: `$KDBENCH_PLUGINS` names a distribution that is not there.
+    """
+    global _latest
+    wanted = os.environ.get(VARIABLE, "").strip()
+    key = (wanted, tuple((folder, _changed(folder)) for folder in sys.path))
+    if _latest is None or _latest[0] != key:
+        importlib.invalidate_caches()
+        found = _allowed(_read_all(groups), wanted)
+        for owner, reason in found.unreadable:
+            once(f"warning: the plugins of {owner} are left out: {reason}")
+        _latest = None if found.unreadable else (key, found)
+        return found
+    return _latest[1]
+
+
+def _changed(folder: str) -> int:
+    try:
+        return Path(folder or ".").stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _read_all(groups: Mapping[str, str]) -> Discovery:
+    origins: list[Origin] = []
+    unreadable: list[tuple[str, str]] = []
+    seen: set[str] = set()
+    for distribution in importlib.metadata.distributions():
+        try:
+            text = distribution.read_text("entry_points.txt") or ""
+            if PREFIX not in text:
+                continue
+            name, version = _name_and_version(distribution)
+            if normalised(name) in seen or _is_shadowed(name, text):
+                continue
+            seen.add(normalised(name))
+            origins += _origins(distribution, name, version, groups)
+        except Exception as error:
+            # Damaged metadata make the standard library raise whatever the damage leads to.
+            owner = " ".join(part for part in _of_folder(distribution) if part)
+            unreadable.append((owner, f"entry_points.txt cannot be read ({type(error).__name__}: {error})"))
+    return Discovery(tuple(origins), (), tuple(unreadable))
+
+
+def _origins(distribution: Distribution, name: str, version: str, groups: Mapping[str, str]) -> list[Origin]:
+    found: dict[tuple[str, str], list[Origin]] = defaultdict(list)
+    for point in distribution.entry_points:
+        if point.group in groups:
+            origin = Origin(groups[point.group], point.name, point.value.partition("[")[0].strip(), name, version)
+            found[origin.kind, origin.name].append(replace(origin, fault=_fault(origin, point.value)))
+        elif point.group.startswith(PREFIX):
+            miss = unknown("entry-point group", point.group, groups)
+            once(f"warning: in the metadata of {name} {version}: {miss.message}")
+    return [claims[0] if len(claims) == 1 else _claimed_twice(claims) for claims in found.values()]
+
+
+def _fault(origin: Origin, value: str) -> str:
+    if not re.fullmatch(r"[\w-]+", origin.name):
+        return f"its name is '{origin.name}', expected letters, digits, '-' and '_'"
+    if not _VALUE.fullmatch(value.strip()) or (origin.kind != "method" and ":" not in origin.target):
+        expected = "a module" if origin.kind == "method" else "module:attribute"
+        return f"its entry point is '{value}', expected {expected}"
+    return ""
+
+
+def _claimed_twice(claims: list[Origin]) -> Origin:
+    first, targets = claims[0], " and ".join(claim.target for claim in claims)
+    return replace(first, fault=f"{first.distribution} registers this name more than once: {targets}")
+
+
+def _allowed(found: Discovery, wanted: str) -> Discovery:
+    if wanted.lower() in ALL:
+        return found
+    present = {normalised(origin.distribution) for origin in found.origins}
+    known = present | {normalised(owner.partition(" ")[0]) for owner, _ in found.unreadable}
+    given = [] if wanted.lower() in NONE else [name.strip() for name in wanted.split(",") if name.strip()]
+    for name in given:
+        if normalised(name) not in known:
+            raise unknown(f"plugin in ${VARIABLE}", name, known, hint=_hint(name, known))
+    names = {normalised(name) for name in given}
+    kept = tuple(origin for origin in found.origins if normalised(origin.distribution) in names)
+    return Discovery(kept, tuple(o for o in found.origins if o not in kept), found.unreadable if names else ())
+
+
+def _hint(name: str, present: Collection[str]) -> str:
+    if name.endswith(".py"):
+        return "It lists installed distributions; a file is given by --plugin FILE."
+    others = "" if present else "; none with plugins is installed here"
+    return f"It is a comma-separated list of installed distributions, or off, or all{others}."
+
+
+def _name_and_version(distribution: Distribution) -> tuple[str, str]:
+    name, version = _of_folder(distribution)
+    try:
+        # Without the file, versions of the library give None, raise, or give an empty message.
+        names, versions = (distribution.metadata.get_all(key) for key in ("Name", "Version"))
+    except (AttributeError, OSError):
+        names = versions = None
+    return (names or [name])[0], (versions or [version or "of unknown version"])[0]
+
+
+def _of_folder(distribution: Distribution) -> tuple[str, str]:
+    """Name and version as the metadata's folder is called, for metadata that do not say."""
+    stem = Path(str(getattr(distribution, "_path", "unknown distribution"))).stem
+    name, _, version = stem.partition("-")
+    return name, version.partition("-py")[0]
+
+
+def _is_shadowed(name: str, text: str) -> bool:
+    """Whether another distribution of this name stands before it on the import path."""
+    try:
+        return importlib.metadata.distribution(name).read_text("entry_points.txt") != text
+    except importlib.metadata.PackageNotFoundError:
+        return False

@@ -1,0 +1,353 @@
+"""What the phases of a run share, built from the names that a user gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from kdbench.data.card import Card, load_card
+from kdbench.data.loader import Loader
+from kdbench.data.splits import Split, protocol_names, rule_of, split
+from kdbench.data.store.open import open_dataset
+from kdbench.data.tracks import Supervision
+from kdbench.engine.device import build_accelerator, device_kind, fixed_threads, threads_on
+from kdbench.engine.loop import Pairing, Record
+from kdbench.engine.objective import Objective, declared_needs, reads_labels
+from kdbench.engine.term import check_parameters
+from kdbench.errors import UsageError
+from kdbench.network import Network, build_network
+from kdbench.recipes import shipped as methods
+from kdbench.recipes.resolve import changes_of, merge, resolve
+from kdbench.recipes.schema import NetworkSpec, Recipe
+from kdbench.runs import provenance
+from kdbench.runs.spec import Cell
+from kdbench.runs.unlabelled import for_track
+from kdbench.semantics.base import LabelVectors, load
+from kdbench.text.redaction import redacted
+from kdbench.types import SENSORS, VIDEO, Context
+from kdbench.util.progress import Reporter
+
+# Parts up to this size stay in memory, on the GPU where there is one; larger ones stream from the memory map.
+MEMORY_BYTES = 512 << 20
+
+
+@dataclass
+class Setting:
+    """What both phases of a run share.
+
+    Attributes:
+        cell: What the run is a run of.
+        accelerator: Device and precision.
+        reporter: Shows the progress.
+        on_epoch: Called with each epoch's record.
+        warnings: Lines that the result repeats.
+        validates: Whether a run that reports the validation part is also measured on it after each epoch.
+        tags: Further labels of the run's mirror in MLflow.
+        name: What tables call the run, as the user said; None where nothing was said.
+    """
+
+    cell: Cell
+    accelerator: Accelerator
+    reporter: Reporter
+    on_epoch: Callable[[Record], None] = lambda _record: None
+    warnings: list[str] = field(default_factory=list)
+    validates: bool = True
+    tags: dict[str, str] = field(default_factory=dict)
+    name: str | None = None
+
+    @property
+    def split(self) -> Split:
+        """Trial ids of each part."""
+        return self.cell.split
+
+    @property
+    def supervision(self) -> Supervision:
+        """What the track leaves of the training part's labels and pairs."""
+        return self.cell.supervision
+
+    @property
+    def label_vectors(self) -> LabelVectors | None:
+        """Vectors of the class names, where a loss needs them."""
+        return self.cell.label_vectors
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of the labels."""
+        return self.cell.dataset.card.class_names
+
+    @property
+    def pairing(self) -> Pairing:
+        """Names that seeds derive from."""
+        return Pairing(self.cell.dataset.card.name, self.cell.protocol, self.cell.seed)
+
+    def warn(self, text: str) -> None:
+        """Shows a warning and keeps it for the result; passwords and tokens in it are masked."""
+        text = redacted(text)
+        if text not in self.warnings:
+            self.warnings.append(text)
+        self.reporter.warn(text)
+
+    def loader(self, trials: tuple[str, ...], *specs: NetworkSpec, labelled: tuple[str, ...] | None = None) -> Loader:
+        """A loader of some trials with what the networks see, and the labels of all or of some of them."""
+        dataset, data = self.cell.dataset, self.cell.recipe.data
+        sensors = sorted({s for spec in specs if spec.modality == SENSORS for s in spec.sensors or dataset.sensors})
+        video = any(spec.modality == VIDEO for spec in specs)
+        size = len(trials) * data.frames * data.frame_size**2 * dataset.video_channels if video else 0
+        return Loader(
+            dataset,
+            trials,
+            device=self.accelerator.device,
+            series_length=data.series_length,
+            sensors=[name for name in dataset.sensors if name in sensors] or None,
+            video=video,
+            in_memory=size <= MEMORY_BYTES,
+            labelled=labelled,
+        )
+
+    def reported_trials(self) -> tuple[str, ...]:
+        """The part that the result is about."""
+        return self.split.test if self.cell.recipe.selection.part == "test" else self.split.validation
+
+    def leaks(self, spec: NetworkSpec) -> bool:
+        """Whether a network has seen in training what it is reported on: sensors, where the protocol lets them leak."""
+        rule = rule_of(self.cell.dataset.card, self.cell.protocol)
+        return spec.modality == SENSORS and rule.sensors_leak and self.cell.recipe.selection.part == "test"
+
+    def sources(self, phase: str, spec: NetworkSpec) -> dict[str, int]:
+        """What a network of the phase sees: raw channels by source.
+
+        Raises:
+            UsageError: The data set lacks one of its sensors.
+        """
+        dataset = self.cell.dataset
+        if spec.modality == VIDEO:
+            return {str(dataset.view): dataset.video_channels}
+        for name in spec.sensors or ():
+            if name not in dataset.sensors:
+                known = ", ".join(dataset.sensors)
+                raise UsageError(f"{phase}.sensors: {dataset.card.name} has no sensor '{name}', expected {known}")
+        return {name: dataset.sensors[name] for name in spec.sensors or dataset.sensors}
+
+    def build(self, phase: str, spec: NetworkSpec) -> Network:
+        """Builds a network whose initial weights depend on the seed and its own parts alone."""
+        semantic = None
+        if "semantic" in declared_needs(spec.losses) and self.label_vectors is not None:
+            semantic = self.label_vectors.vectors.shape[1]
+        torch.manual_seed(self.pairing.seed_of("initialisation", phase))
+        network = build_network(
+            spec,
+            sources=self.sources(phase, spec),
+            classes=len(self.classes),
+            semantic=semantic,
+            groups=self._groups_for(phase, spec),
+            role=phase,
+        )
+        return network.to(self.accelerator.device)
+
+    def _groups_for(self, phase: str, spec: NetworkSpec) -> int | None:
+        """Number of groups of classes that a network's group heads tell apart; None where no loss needs them.
+
+        Raises:
+            UsageError: A loss needs groups and the data set's card has less than two.
+        """
+        needing = [name for name in spec.losses if "group_logits" in declared_needs([name])]
+        if not needing:
+            return None
+        card = self.cell.dataset.card
+        if len(card.group_names) < 2:
+            held = f"only the group '{card.group_names[0]}'" if card.group_names else "no groups"
+            raise UsageError(
+                f"{phase}.losses.{needing[0]} tells groups of similar classes apart, and the classes of {card.name} "
+                f"have {held} (actions that are left out are not counted)",
+                hint=f"Give each class a group in {card.folder / 'card.yaml'}, two or more in all: "
+                f"{{name: …, short: …, group: …}}; or do without: --set {phase}.losses.{needing[0]}=null",
+            )
+        return len(card.group_names)
+
+    def objective(self, phase: str, spec: NetworkSpec, network: Network, teacher: Network | None) -> Objective:
+        """Builds the losses of a phase."""
+        context = Context(
+            classes=len(self.classes),
+            student=network.widths[0],
+            teachers=tuple(teacher.widths) if teacher else (),
+            label_vectors=self.label_vectors.vectors if self.label_vectors else None,
+            train_size=len(self.split.train),
+            groups=torch.tensor(groups) if (groups := self.cell.dataset.card.class_groups) else None,
+        )
+        if phase == "student" and self.cell.recipe.track.labels != "all":
+            _refuse_undeclared(spec)
+        torch.manual_seed(self.pairing.seed_of("objective", phase))
+        return Objective(spec.losses, context, owner=phase, balance=spec.balance).to(self.accelerator.device)
+
+
+def _refuse_undeclared(spec: NetworkSpec) -> None:
+    """Losses that may read labels where there are none."""
+    for name in spec.losses:
+        if reads_labels(name) is None:
+            raise UsageError(
+                f"student.losses.{name} takes the batch and does not say what it does with labels, and in this track "
+                "not every trial has one",
+                hint=f"Declare it: @loss('{name}', …, labels='needed'), or 'optional', or 'unused'.",
+            )
+
+
+def settle(
+    method: str,
+    dataset: str,
+    *,
+    protocol: str | None = None,
+    preset: str = "auto",
+    video: str | None = None,
+    seed: int = 0,
+    overrides: Sequence[str] | Mapping[str, Any] = (),
+    device: str = "auto",
+    threads: int | None = None,
+    precision: str | None = None,
+    data_dir: Path | None = None,
+    allow_broken: bool = False,
+    reporter: Reporter | None = None,
+    shown: bool = True,
+    look_ahead: bool = False,
+) -> Setting:
+    """Resolves the recipe, opens the data and cuts the parts; trains nothing. Arguments as in `kdbench.run`.
+
+    Beside them, `shown` is whether the preparing of data shows its progress, and `look_ahead` as in `cell_for`.
+    """
+    reporter = reporter or Reporter()
+    preset = choose_preset(preset, device, reporter)
+    recipe = _recipe(method, preset, overrides, precision)
+    accelerator = build_accelerator(device, recipe.precision)
+    cell = cell_for(
+        method,
+        dataset,
+        protocol=protocol,
+        preset=preset,
+        video=video,
+        seed=seed,
+        overrides=overrides,
+        device=device,
+        threads=threads,
+        precision=precision,
+        data_dir=data_dir,
+        allow_broken=allow_broken,
+        reporter=reporter,
+        shown=shown,
+        look_ahead=look_ahead,
+    )
+    return Setting(cell, accelerator, reporter)
+
+
+def cell_for(
+    method: str,
+    dataset: str,
+    *,
+    preset: str,
+    protocol: str | None = None,
+    video: str | None = None,
+    seed: int = 0,
+    overrides: Sequence[str] | Mapping[str, Any] = (),
+    device: str = "auto",
+    threads: int | None = None,
+    precision: str | None = None,
+    data_dir: Path | None = None,
+    allow_broken: bool = False,
+    reporter: Reporter | None = None,
+    shown: bool = True,
+    look_ahead: bool = False,
+) -> Cell:
+    """What a run would be a run of; opens the data and no device. Arguments as in `kdbench.run`; no preset `auto`.
+
+    With `look_ahead` it prepares no data; where they are not prepared, its folder has no meaning.
+    """
+    reporter = reporter or Reporter()
+    kind = device_kind(device)
+    if threads is not None and kind == "cuda":
+        reporter.message(f"--threads {threads} is not used: this run computes on a GPU")
+    threads = threads_on(kind, threads)
+    recipe, left_out = for_track(_recipe(method, preset, overrides, precision))
+    for phase, spec in (("teacher", recipe.teacher), ("student", recipe.student)):
+        for name, term in spec.losses.items() if spec is not None else ():
+            check_parameters(name, term.params, f"{phase}.losses.{name}")
+    wants_video = sees_video(recipe)
+    if wants_video and not load_card(dataset).views:
+        raise _without_video(method, dataset)
+    if video is not None and not wants_video:
+        reporter.message(f"--video {video} is not used: {recipe.name} sees sensors alone")
+    data = open_dataset(
+        dataset,
+        data_dir=data_dir,
+        allow_broken=allow_broken,
+        video=(video or "auto") if wants_video else None,
+        frame_size=recipe.data.frame_size,
+        frames=recipe.data.frames,
+        options=recipe.data.options,
+        progress=shown,
+        look_ahead=look_ahead,
+    )
+    protocol = protocol or protocol_names(data.card)[0]
+    _refuse_leaking_sensors(recipe, data.card, protocol)
+    parts = split(data.card, data.index, protocol, validation=recipe.selection.needs_validation, seed=seed)
+    with fixed_threads(threads):
+        vectors = _label_vectors(recipe, data.card)
+    plugins = tuple(provenance.of_method(method))
+    return Cell(recipe, data, protocol, preset, seed, parts, kind, threads, vectors, plugins, left_out)
+
+
+def _refuse_leaking_sensors(recipe: Recipe, card: Card, protocol: str) -> None:
+    if recipe.reported.modality != SENSORS or not rule_of(card, protocol).sensors_leak:
+        return
+    others = [name for name in protocol_names(card) if not rule_of(card, name).sensors_leak]
+    raise UsageError(
+        f"protocol '{protocol}' of '{card.name}' tests on performances that also train, as other cameras saw them: "
+        f"the sensors are the same recordings in both parts, and '{recipe.name}' reports a network that sees sensors",
+        hint=f"Choose another protocol (--protocol {' or '.join(others)}), or a method with a video student.",
+    )
+
+
+def _recipe(method: str, preset: str, overrides: Sequence[str] | Mapping[str, Any], precision: str | None) -> Recipe:
+    changes = changes_of(overrides)
+    if precision is not None:
+        changes = merge(changes, {"precision": precision})
+    return resolve(method, preset, changes)
+
+
+def sees_video(recipe: Recipe) -> bool:
+    """Whether a network of a recipe sees video."""
+    return any(spec is not None and spec.modality == VIDEO for spec in (recipe.teacher, recipe.student))
+
+
+def _without_video(method: str, dataset: str) -> UsageError:
+    blind = [name for name in methods.names() if _is_blind(name)]
+    return UsageError(
+        f"'{method}' trains a video network, and '{dataset}' has no video",
+        hint=f"Methods that see sensors alone: {', '.join(blind)}\n"
+        "Or let the student be a sensor, in a recipe of your own: extends: [METHOD, _sensor_student]",
+    )
+
+
+def _is_blind(method: str) -> bool:
+    try:
+        return not sees_video(resolve(method, "smoke"))
+    except UsageError:
+        # A broken recipe of a plugin is no matter here.
+        return False
+
+
+def choose_preset(preset: str, device: str, reporter: Reporter) -> str:
+    """Resolves `auto`, and says how."""
+    if preset != "auto":
+        return preset
+    has_gpu = torch.cuda.is_available() and device != "cpu"
+    chosen, why = ("paper", "there is a GPU") if has_gpu else ("small", "no GPU is used")
+    reporter.message(f"preset {chosen}: {why} (--preset paper|small|smoke chooses)")
+    return chosen
+
+
+def _label_vectors(recipe: Recipe, card: Card) -> LabelVectors | None:
+    terms = {name for spec in (recipe.teacher, recipe.student) if spec for name in spec.losses}
+    return load(recipe.semantics, card) if declared_needs(terms) & {"semantic", "label_vectors"} else None

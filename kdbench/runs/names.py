@@ -1,0 +1,100 @@
+"""Names that a user gives, checked in a second: before torch is loaded, and before anything is read or prepared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from kdbench.data.card import load_card
+from kdbench.data.splits import rule_of
+from kdbench.errors import UsageError, unknown
+from kdbench.recipes.resolve import resolve
+from kdbench.recipes.schema import PRESETS, Recipe
+from kdbench.registry import registry
+from kdbench.text.wording import counted
+
+DEVICES = ("auto", "cpu", "cuda")
+
+
+def check_device_name(device: str) -> None:
+    """Checks the name of a device, not whether there is one.
+
+    Raises:
+        UsageError: Another name than `auto`, `cpu` or `cuda`.
+    """
+    if device not in DEVICES:
+        raise unknown("device", device, DEVICES)
+
+
+def check_names(
+    methods: Sequence[str],
+    datasets: Sequence[str],
+    protocols: Sequence[str] = (),
+    *,
+    preset: str | None = None,
+    device: str = "auto",
+    overrides: Sequence[str] = (),
+) -> None:
+    """Checks everything that a command names; imports no part.
+
+    Args:
+        methods: Names of recipes, or paths of YAML files.
+        datasets: Names of data sets, or paths of cards.
+        protocols: Names of protocols, which each data set must have.
+        preset: Name of a preset; None and `auto` leave it open.
+        device: Name of a device.
+        overrides: Changes of the only method, `a.b.c=value`; those of several are spread among them elsewhere.
+
+    Raises:
+        UsageError: Something that does not exist, each with its near misses; several are listed together.
+    """
+    wrong = list(_wrong(methods, datasets, protocols, preset, device, overrides))
+    if len(wrong) == 1:
+        raise wrong[0]
+    if wrong:
+        lines = "".join(f"\n  {error.message}" for error in wrong)
+        hints = dict.fromkeys(error.hint for error in wrong if error.hint)
+        raise UsageError(f"{counted(len(wrong), 'problem')} with what is named:{lines}", hint="\n".join(hints) or None)
+
+
+def _wrong(
+    methods: Sequence[str],
+    datasets: Sequence[str],
+    protocols: Sequence[str],
+    preset: str | None,
+    device: str,
+    overrides: Sequence[str],
+) -> Iterator[UsageError]:
+    size = PRESETS[1]
+    if preset not in (None, "auto", *PRESETS):
+        yield unknown("preset", str(preset), ("auto", *PRESETS))
+    elif preset not in (None, "auto"):
+        size = str(preset)
+    try:
+        check_device_name(device)
+    except UsageError as error:
+        yield error
+    changes = overrides if len(methods) == 1 else ()
+    for method in methods:
+        try:
+            yield from _unknown_parts(resolve(method, size, changes))
+        except UsageError as error:
+            yield error
+    for dataset in datasets:
+        try:
+            card = load_card(dataset)
+            for protocol in protocols:
+                rule_of(card, protocol)
+        except UsageError as error:
+            yield error
+
+
+def _unknown_parts(recipe: Recipe) -> Iterator[UsageError]:
+    """What a recipe names and no registry has."""
+    named = [("semantics", recipe.semantics.name)]
+    for spec in (recipe.teacher, recipe.student):
+        if spec is not None:
+            named += [(kind, getattr(spec, kind).name) for kind in ("representation", "encoder", "fusion")]
+            named += [("loss", name) for name in spec.losses]
+    for kind, name in dict.fromkeys(named):
+        if not registry(kind).has(name):
+            yield registry(kind).unknown(name)

@@ -1,0 +1,60 @@
+"""Which plugins a run uses, as its result writes them down."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from kdbench.recipes.resolve import files
+from kdbench.recipes.schema import NetworkSpec
+from kdbench.registry import registry
+from kdbench.registry.importing import imported_sha256
+from kdbench.registry.origin import Origin
+
+Record = dict[str, Any]
+"""`kind`, `name`, `distribution`, `version` and `source_sha256` of a plugin."""
+
+
+def of_parts(parts: Iterable[tuple[str, str]]) -> list[Record]:
+    """The plugins among some parts.
+
+    Args:
+        parts: Kind and name of each.
+    """
+    found = []
+    for kind, name in dict.fromkeys(parts):
+        origin = registry(kind).origin(name)
+        if not origin.built_in:
+            found.append(_record(origin, imported_sha256(origin)))
+    return found
+
+
+def parts_of(spec: NetworkSpec) -> Iterator[tuple[str, str]]:
+    """Kind and name of every part of a network and of its objective."""
+    for kind in ("representation", "encoder", "fusion"):
+        yield kind, getattr(spec, kind).name
+    for name in spec.losses:
+        yield "loss", name
+
+
+def of_method(name_or_path: str) -> list[Record]:
+    """The plugins that a recipe, and whatever it extends, come from."""
+    used = {path.resolve() for path in files(name_or_path)}
+    found = []
+    for origin in registry("method").origins().values():
+        if not origin.built_in and not origin.fault and origin.source is not None:
+            path = origin.source.parent / f"{origin.name}.yaml"
+            if path.resolve() in used:
+                found.append(_record(origin, hashlib.sha256(path.read_bytes()).hexdigest()))
+    return found
+
+
+def _record(origin: Origin, sha256: str | None) -> Record:
+    return {
+        "kind": origin.kind,
+        "name": origin.name,
+        "distribution": origin.distribution,
+        "version": origin.version,
+        "source_sha256": sha256,
+    }

@@ -1,0 +1,525 @@
+"""One run from its names to its folder: data, teacher, student, evaluation, result."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import functools
+import json
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from kdbench.data.store.blank import NOT_PREPARED
+from kdbench.engine.device import fixed_threads
+from kdbench.engine.loop import Record
+from kdbench.engine.term import trains_logits
+from kdbench.errors import Interrupted, KdbenchError
+from kdbench.evaluation.metrics import confusion, numbers
+from kdbench.evaluation.predict import Predictions, predict
+from kdbench.evaluation.probe import Probed, fit_probe, probe
+from kdbench.plotting import figures as plots
+from kdbench.recipes.schema import CONTROLS
+from kdbench.recipes.track import words_of
+from kdbench.runs import cost
+from kdbench.runs.context import Setting, settle
+from kdbench.runs.earlier import before, tell_other_versions
+from kdbench.runs.folder import CHECKPOINT, FRESH, clear, finished, locked, replace_by_fresh, tidy
+from kdbench.runs.gain import gain_over_student_only
+from kdbench.runs.naming import checked_name, renamed
+from kdbench.runs.phases import (
+    Student,
+    Teacher,
+    announce,
+    check_parts,
+    export,
+    obtain_teacher,
+    records_of,
+    train_student,
+)
+from kdbench.runs.schema import SCHEMA_VERSION
+from kdbench.runs.spec import TRACK, environment
+from kdbench.runs.store import RESULT
+from kdbench.runs.tracking import OFF, Tracker, is_wanted
+from kdbench.text.redaction import redacted
+from kdbench.text.terminal import console
+from kdbench.util.paths import runs_folder
+from kdbench.util.progress import LineReporter, Reporter, is_interactive
+from kdbench.util.records import (
+    hashes,
+    sealed,
+    write_json,
+    write_parquet,
+    write_safetensors,
+)
+
+
+@dataclass(repr=False, frozen=True)
+class RunResult:
+    """A finished run.
+
+    Attributes:
+        folder: Where everything about it lies.
+        result: What its `run.json` says.
+        reused: Whether it had been finished before.
+    """
+
+    folder: Path
+    result: dict[str, Any]
+    reused: bool
+
+    def __repr__(self) -> str:
+        """What it is a run of and what came out, in two lines."""
+        of = ", ".join(str(self.result[key]) for key in ("dataset", "protocol", "preset"))
+        found = f"accuracy {100 * self.metrics['accuracy']:.2f} %, macro F1 {100 * self.metrics['macro_f1']:.2f} %"
+        return f"{self.result['method']} on {of}, seed {self.result['seed']}: {found}\n  {self.folder}"
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """The metrics of the reported network."""
+        return self.result["metrics"]
+
+    def predictions(self) -> pd.DataFrame:
+        """The table of `predictions.parquet`: trial, label, shuffle, and a logit a class."""
+        return pd.read_parquet(self.folder / "predictions.parquet")
+
+
+def run(
+    method: str,
+    dataset: str,
+    *,
+    protocol: str | None = None,
+    preset: str = "auto",
+    video: str | None = None,
+    seed: int = 0,
+    overrides: Sequence[str] | Mapping[str, Any] = (),
+    device: str = "auto",
+    threads: int | None = None,
+    precision: str | None = None,
+    data_dir: Path | None = None,
+    allow_broken: bool = False,
+    out: Path | None = None,
+    fresh: bool = False,
+    name: str | None = None,
+    reporter: Reporter | None = None,
+    progress: bool | None = None,
+) -> RunResult:
+    """Trains and evaluates a method on a data set; what `kdbench run` does.
+
+    A finished run is returned, an interrupted one goes on where it was, and both end with the same numbers.
+
+    Args:
+        method: Name of a recipe, or path of a YAML file.
+        dataset: Name of a data set, or path of a card.
+        protocol: The split; by default the first of the card.
+        preset: `paper`, `small`, `smoke`, or `auto`: `paper` with a GPU, else `small`.
+        video: The student's view (`depth`, `rgb`, …); by default the best that is there.
+        seed: The run's seed.
+        overrides: Changes of the recipe, `a.b.c=value` strings, or a mapping, nested or with dotted keys.
+        device: `auto`, `cpu` or `cuda`.
+        threads: Threads on a CPU, whatever the environment says: 1 by default. Another number rounds otherwise, so it
+            is another run and another condition. On a GPU it is not used.
+        precision: `fp32` or `bf16`; by default what the recipe says.
+        data_dir: Where the data sets lie; by default `$KDBENCH_DATA`, `./data`, then the cache folder.
+        allow_broken: Leave out trials whose files are missing or broken; the result names them.
+        out: Folder of the runs; by default `$KDBENCH_HOME`, else `./runs`.
+        fresh: Start anew even where the run is finished or half done; a finished result stays until the new one is.
+        name: What tables call the run; it changes no number. Another name for a finished run renames it, an empty one
+            takes its name away.
+        reporter: Shows the progress; by default a plain log in a notebook or an interactive session, else nothing.
+        progress: Whether the default reporter shows anything; None: in a notebook or an interactive session.
+
+    Raises:
+        UsageError: Names or values that do not exist or do not fit together.
+        DataError: Data that are missing or broken.
+        RunFailed: A training that cannot go on.
+        Interrupted: Ctrl-C; repeating the call resumes.
+    """
+    name = checked_name(name)
+    shown = is_interactive() if progress is None else progress
+    if reporter is None and shown:
+        reporter = LineReporter(console())
+    settled = functools.partial(
+        settle,
+        method,
+        dataset,
+        protocol=protocol,
+        preset=preset,
+        video=video,
+        seed=seed,
+        overrides=overrides,
+        device=device,
+        threads=threads,
+        precision=precision,
+        data_dir=data_dir,
+        allow_broken=allow_broken,
+        shown=progress is not False,
+    )
+    ahead = settled(look_ahead=True)
+    if ahead.cell.dataset.fingerprint == NOT_PREPARED:
+        # What cannot be built, such as a network whose weights are missing, shows before minutes of preparing.
+        with fixed_threads(ahead.cell.threads):
+            check_parts(ahead)
+    setting = settled(reporter=reporter)
+    setting.name = name
+    return run_setting(setting, runs_folder(out), fresh=fresh)
+
+
+def run_setting(setting: Setting, root: Path, *, within: str = "", fresh: bool = False) -> RunResult:
+    """Makes a run that is settled already; errors as in `run`.
+
+    Args:
+        setting: The run.
+        root: Folder of all runs, with their teachers and their mirror.
+        within: Folder below `root` that holds the run's own folder.
+        fresh: Start anew even where the run is finished or half done.
+    """
+    folder = root / within / setting.cell.folder
+    with fixed_threads(setting.cell.threads), locked(folder):
+        tidy(folder, setting.warn)
+        done, wrong = finished(folder)
+        newer = folder / FRESH
+        if done is not None and not fresh and not newer.is_dir():
+            setting.reporter.message(f"this run is finished already: {folder} (--fresh trains it again)")
+            return RunResult(folder, renamed(folder, done, setting.name), reused=True)
+        if done is None and wrong is None:
+            if fresh:
+                clear(folder)
+            tell_other_versions(setting, folder)
+            return RunResult(folder, Run(setting, root, folder, fresh).execute(), reused=False)
+        if wrong is not None:
+            setting.warn(f"the finished run is damaged, and is trained again: {wrong}")
+        if fresh:
+            clear(newer)
+        elif newer.is_dir() and wrong is None:
+            setting.reporter.message(
+                f"going on with the training anew (--fresh) that was stopped; the finished result stays until it ends. "
+                f"To keep that one: rm -r {newer}"
+            )
+        if setting.name is None:
+            setting.name = before(folder / RESULT).name
+        result = Run(setting, root, newer, fresh).execute()
+        replace_by_fresh(folder)
+        return RunResult(folder, result, reused=False)
+
+
+@dataclass
+class Run:
+    """One run while it is made.
+
+    Attributes:
+        setting: What it is a run of, and with what.
+        root: Folder of all runs.
+        folder: Its own.
+        fresh: Whether an unfinished teacher is trained anew.
+    """
+
+    setting: Setting
+    root: Path
+    folder: Path
+    fresh: bool
+
+    def execute(self) -> dict[str, Any]:
+        """Trains, evaluates and writes everything; returns what `run.json` says."""
+        self.started = time.perf_counter()
+        self.tracker = Tracker(self.setting.warn)
+        self.result = self._header()
+        self._write("running")
+        try:
+            if is_wanted():
+                self.setting.reporter.message(f"opening MLflow, which records the run too ({OFF}=off leaves it out)")
+            self._track()
+            return self._finish()
+        except KeyboardInterrupt as error:
+            self._stop("interrupted", f"interrupted by {error or 'the user'}")
+            raise Interrupted(
+                f"interrupted; every finished epoch is kept below {self.root}",
+                hint=f"Repeat the same command{' without --fresh' * self.fresh} to go on from there.",
+            ) from error
+        except KdbenchError as error:
+            self._stop("failed", str(error))
+            raise
+        except Exception as error:
+            self._stop("failed", f"{type(error).__name__}: {error}")
+            raise
+
+    def _header(self) -> dict[str, Any]:
+        cell = self.setting.cell
+        device = self.setting.accelerator.device
+        previous = before(self.folder / RESULT)
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "identity": cell.identity,
+            "status": "running",
+            "name": (previous.name if self.setting.name is None else self.setting.name) or None,
+            "method": cell.method,
+            "dataset": cell.dataset.card.name,
+            "protocol": cell.protocol,
+            "preset": cell.preset,
+            "seed": cell.seed,
+            "recipe": cell.recipe.model_dump(mode="json"),
+            "conditions": cell.conditions(),
+            "plugins": cell.plugins(),
+            "environment": environment(device),
+            "semantics": self._semantics(),
+            "view": {"name": cell.dataset.view, "reason": cell.dataset.view_reason},
+            "excluded": dict(cell.dataset.excluded),
+            "unverified": dict(cell.dataset.unverified),
+            "trials": {
+                "train": len(self.setting.split.train),
+                "validation": len(self.setting.split.validation),
+                "test": len(self.setting.split.test),
+                **self._scarce(),
+            },
+            "started": previous.started or _now(),
+            "resumed": previous.resumed,
+            **({"tuning": cell.recipe.tuning.model_dump()} if cell.recipe.tuning else {}),
+            **({"controls": list(cell.recipe.controls)} if cell.recipe.controls else {}),
+            "tracking": {"run_id": previous.run_id},
+            "metrics": None,
+            "teacher": None,
+            "gain": None,
+            "cost": None,
+            "message": None,
+            "warnings": self.setting.warnings,
+        }
+
+    def _scarce(self) -> dict[str, int]:
+        """How many training trials have a label and how many have sensors, where the track leaves some without."""
+        given = self.setting.supervision
+        labelled, paired = len(given.labelled), len(given.paired)
+        return {"labelled": labelled, "paired": paired} if labelled != paired else {}
+
+    def _semantics(self) -> dict[str, Any] | None:
+        held = self.setting.label_vectors
+        return {"name": held.name, "scale": held.scale, "meaningful": held.meaningful} if held else None
+
+    def _track(self) -> None:
+        cell = self.setting.cell
+        self.tracker.start(
+            self.root,
+            experiment=f"{cell.dataset.card.name}/{cell.protocol}/{cell.preset}",
+            run_name=f"{self.result['name'] or cell.method} seed {cell.seed}",
+            params=self.result["recipe"] | {"seed": cell.seed},
+            tags={
+                "method": cell.method,
+                "dataset": cell.dataset.card.name,
+                "protocol": cell.protocol,
+                "preset": cell.preset,
+                "classes": json.dumps(self.setting.classes, ensure_ascii=False),
+                "folder": cell.folder,
+                **self.setting.tags,
+            },
+            dataset={
+                "name": cell.dataset.card.name,
+                "digest": cell.dataset.fingerprint,
+                "version": cell.dataset.card.version,
+                "protocol": cell.protocol,
+                "view": cell.dataset.view,
+                "sensors": list(cell.dataset.sensors),
+                "trials": self.result["trials"],
+            },
+            run_id=self.result["tracking"]["run_id"],
+        )
+        self.setting.on_epoch = self._epoch
+
+    def _epoch(self, record: Record) -> None:
+        self.tracker.epoch(record)
+        if self.tracker.run_id != self.result["tracking"]["run_id"]:
+            # A killed run goes on in the same MLflow run.
+            self._write("running")
+
+    def _finish(self) -> dict[str, Any]:
+        recipe, setting = self.setting.cell.recipe, self.setting
+        if setting.label_vectors is not None and not setting.label_vectors.meaningful:
+            setting.warn("the label vectors are hashes: the semantic losses run, and mean nothing")
+        for line in setting.cell.left_out:
+            setting.warn(line)
+        for name in recipe.controls:
+            setting.warn(f"this is a control and no method: {CONTROLS[name]}")
+        if elsewhere := setting.cell.tuned_elsewhere:
+            setting.warn(_tuned_elsewhere(elsewhere))
+        if recipe.selection.is_oracle:
+            setting.warn(
+                "(oracle): the epoch was chosen by its accuracy on the test part, which nobody can know in use: "
+                "the result is too high"
+            )
+        setting.reporter.message("trying every loss once, and timing a step")
+        check_parts(setting)
+        announce(setting, self.root / "teachers", self.folder)
+        with cost.PeakMemory(setting.accelerator.device) as memory:
+            teacher = student = None
+            if recipe.teacher is not None:
+                teacher = obtain_teacher(setting, self.root / "teachers", fresh=self.fresh)
+            if recipe.student is not None:
+                student = train_student(setting, recipe.student, teacher, self.folder)
+            setting.reporter.message("evaluating")
+            own = self._evaluate(teacher, student)
+            probed = self._probe(student) if student and recipe.track.is_transfer_alone else None
+        predictions = own if probed is None else probed.linear
+        self._result(teacher, student, predictions, memory.peak_bytes)
+        if probed is not None:
+            self._tell_probes(probed, own)
+        setting.reporter.message("writing pictures and the result")
+        self._files(teacher, student, predictions)
+        written = ("predictions.parquet", "metrics.jsonl", "student.safetensors", "losses.safetensors")
+        self.result["files"] = hashes(self.folder, [name for name in written if (self.folder / name).is_file()])
+        self._write("finished")
+        also = {name: self.result.get(name) for name in ("cost", "gain", "teacher")}
+        self.tracker.finish("finished", self.result["metrics"] | also, self._artifacts(), model=self._model(teacher))
+        shutil.rmtree(self.folder / CHECKPOINT, ignore_errors=True)
+        return self.result
+
+    def _evaluate(self, teacher: Teacher | None, student: Student | None) -> Predictions:
+        """Predicts the reported part, after all training; nothing of it selects anything."""
+        if student is None:
+            assert teacher is not None
+            return teacher.predictions(teacher.spec.train.batch_size)
+        spec = self.setting.cell.recipe.reported
+        loader = self.setting.loader(self.setting.reported_trials(), spec)
+        return predict(student.network, loader, batch_size=spec.train.batch_size, accelerator=self.setting.accelerator)
+
+    def _probe(self, student: Student, batch_size: int | None = None) -> Probed:
+        """What probes of the student's frozen embedding say of the reported part; they see every label that trains."""
+        setting, spec = self.setting, self.setting.cell.recipe.reported
+        own, accelerator = spec.train.batch_size, setting.accelerator
+        train = setting.loader(setting.split.train, spec)
+        fitted = fit_probe(
+            student.network, train, batch_size=own, classes=len(setting.classes), accelerator=accelerator
+        )
+        part = setting.loader(setting.reported_trials(), spec)
+        return probe(fitted, student.network, part, batch_size=batch_size or own, accelerator=accelerator)
+
+    def _tell_probes(self, probed: Probed, own: Predictions) -> None:
+        """Keeps what each probe says beside the metrics, and what the student's logits say where a loss trains them."""
+        recipe = self.setting.cell.recipe
+        trained = any(map(trains_logits, recipe.reported.losses))
+        self.result["metrics"]["probes"] = probed.record(self.setting.classes, own if trained else None)
+        if not probed.settings["converged"]:
+            self.setting.warn(f"the linear probe did not converge within {probed.settings['max_iter']} iterations")
+
+    def _inductive(self, student: Student) -> dict[str, int | float]:
+        """The student's metrics one trial at a time, where batch mates change its predictions."""
+        if self.setting.cell.recipe.track.is_transfer_alone:
+            return numbers(self._probe(student, 1).linear.metrics(self.setting.classes))
+        loader = self.setting.loader(self.setting.reported_trials(), self.setting.cell.recipe.reported)
+        alone = predict(student.network, loader, batch_size=1, accelerator=self.setting.accelerator)
+        return numbers(alone.metrics(self.setting.classes))
+
+    def _result(
+        self, teacher: Teacher | None, student: Student | None, predictions: Predictions, peak_bytes: int
+    ) -> None:
+        recipe = self.setting.cell.recipe
+        network = student.network if student else teacher.network if teacher else None
+        assert network is not None
+        metrics = predictions.metrics(self.setting.classes)
+        if teacher is not None:
+            batch_size = recipe.student.train.batch_size if recipe.student else None
+            self.result["teacher"] = teacher.report(batch_size)
+        if network.couples_batch:
+            metrics["inductive"] = self._inductive(student) if student else self.result["teacher"]["inductive"]
+        self.result["metrics"] = metrics
+        self.result["couples_batch"] = network.couples_batch
+        self.result["provenance"] = network.provenance
+        self.result["best_epoch"] = student.best if student else None
+        self.result["cost"] = self._cost(teacher, student, peak_bytes)
+        self.result["gain"] = gain_over_student_only(self.root, self.result) if student else None
+
+    def _cost(self, teacher: Teacher | None, student: Student | None, peak_bytes: int) -> dict[str, Any]:
+        spec = self.setting.cell.recipe.reported
+        network = student.network if student else teacher.network if teacher else None
+        assert network is not None
+        device = self.setting.accelerator.device
+        one = next(iter(self.setting.loader(self.setting.reported_trials()[:1], spec).batches([0], 1)))
+
+        def forward() -> Any:
+            with self.setting.accelerator.autocast():
+                return network(network.represent(one))
+
+        trained = student.records if student else records_of(teacher.folder) if teacher else []
+        return {
+            "parameters": cost.parameters(network),
+            "flops": cost.flops(forward),
+            "latency_ms": cost.latency_ms(forward, device),
+            "seconds_per_epoch": float(np.median([r["seconds"] for r in trained] or [0.0])),
+            "train_seconds": sum(r["seconds"] for r in trained),
+            "teacher_seconds": teacher.record["seconds"] if teacher else None,
+            "wait_share": float(np.mean([r["wait_share"] for r in trained] or [0.0])),
+            "peak_memory_bytes": peak_bytes,
+            "seconds_this_process": time.perf_counter() - self.started,
+        }
+
+    def _files(self, teacher: Teacher | None, student: Student | None, predictions: Predictions) -> None:
+        classes = self.setting.classes
+        write_parquet(self.folder / "predictions.parquet", table(predictions))
+        records = [*(records_of(teacher.folder) if teacher else []), *(student.records if student else [])]
+        cell = self.setting.cell
+        title = f"{cell.method} · {cell.dataset.card.name} · {cell.protocol} · {cell.preset} · seed {cell.seed}"
+        if records:
+            plots.learning_curves(records, self.folder / "learning_curves.png", title=title)
+        matrix = confusion(
+            np.tile(predictions.labels, len(predictions.logits)), predictions.logits.argmax(-1).ravel(), len(classes)
+        )
+        plots.confusion_matrix(matrix, cell.dataset.card.short_names, self.folder / "confusion_matrix.png", title=title)
+        if student is not None:
+            export(
+                student.network, self.folder / "student.safetensors", self.setting, self.setting.cell.recipe.reported
+            )
+            if student.objective is not None and (learnt := student.objective.state_dict()):
+                write_safetensors(self.folder / "losses.safetensors", learnt)
+
+    def _model(self, teacher: Teacher | None) -> Path | None:
+        """The weights that were evaluated."""
+        if self.setting.cell.recipe.student is not None:
+            return self.folder / "student.safetensors"
+        return teacher.folder / "teacher.safetensors" if teacher is not None else None
+
+    def _artifacts(self) -> list[Path]:
+        names = ("run.json", "predictions.parquet", "metrics.jsonl", "learning_curves.png", "confusion_matrix.png")
+        return [self.folder / name for name in names if (self.folder / name).is_file()]
+
+    def _write(self, status: str) -> None:
+        self.result |= {"status": status, "finished": _now() if status != "running" else None}
+        self.result["tracking"] = {"run_id": self.tracker.run_id}
+        self.result = sealed(self.result, self.folder / RESULT)
+        write_json(self.folder / RESULT, self.result)
+
+    def _stop(self, status: str, message: str) -> None:
+        self.result["message"] = redacted(message)
+        # The reason of the failure may be that nothing can be written.
+        with contextlib.suppress(KdbenchError, OSError):
+            self._write(status)
+        self.tracker.finish(status, {}, [])
+
+
+def table(predictions: Predictions) -> pd.DataFrame:
+    """Predictions as rows: trial, label, shuffle, batch size, and a logit a class."""
+    shuffles, count, classes = predictions.logits.shape
+    return pd.DataFrame(
+        {
+            "trial": list(predictions.trials) * shuffles,
+            "label": np.tile(predictions.labels, shuffles),
+            "shuffle": np.repeat(np.arange(shuffles), count),
+            "batch_size": predictions.batch_size,
+        }
+    ).join(pd.DataFrame(predictions.logits.reshape(-1, classes), columns=[f"logit_{k}" for k in range(classes)]))
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def _tuned_elsewhere(where: Mapping[str, Any]) -> str:
+    names = [f"{key} {value}" for key, value in where.items() if key != TRACK]
+    if TRACK in where:
+        names.append(words_of({TRACK: where[TRACK]}) or "all labels and pairs")
+    text = f"the settings were tuned elsewhere: {', '.join(names)}"
+    if "protocol" in where:
+        text += "; trials that chose them may be tested here"
+    return text

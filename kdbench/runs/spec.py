@@ -1,0 +1,281 @@
+"""One cell of the benchmark: method × dataset × protocol × preset × seed, and what makes two of them equal."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+import os
+import platform
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kdbench.data.splits import Split, split
+from kdbench.data.store.open import Dataset
+from kdbench.data.tracks import Supervision, supervise
+from kdbench.engine.objective import declared_needs
+from kdbench.recipes.schema import SEARCHED, NetworkSpec, Recipe
+from kdbench.runs import libraries, provenance
+from kdbench.semantics.base import LabelVectors
+from kdbench.text.redaction import redacted_words
+from kdbench.types import VIDEO
+from kdbench.util.files import sha256_of
+
+TRACK = "track"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a run is a run of.
+
+    Attributes:
+        recipe: The method as resolved.
+        dataset: The prepared data.
+        protocol: Name of the split.
+        preset: Name of the size.
+        seed: The run's seed.
+        split: The trials of each part, as the protocol's rule cut them.
+        device: `cpu` or `cuda`.
+        threads: Threads that it computes in on a CPU; None on a GPU.
+        label_vectors: Vectors of the class names, where a loss needs them.
+        recipe_plugins: The plugins that the method's recipes come from.
+        left_out: What the track left out of the recipe, a line each.
+    """
+
+    recipe: Recipe
+    dataset: Dataset
+    protocol: str
+    preset: str
+    seed: int
+    split: Split
+    device: str
+    threads: int | None
+    label_vectors: LabelVectors | None = None
+    recipe_plugins: tuple[provenance.Record, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def method(self) -> str:
+        """The recipe's name."""
+        return self.recipe.name
+
+    def at_seed(self, seed: int) -> Cell:
+        """The same with another seed, on which the validation part may depend."""
+        validates = self.recipe.selection.needs_validation
+        parts = split(self.dataset.card, self.dataset.index, self.protocol, validation=validates, seed=seed)
+        return dataclasses.replace(self, seed=seed, split=parts)
+
+    @functools.cached_property
+    def supervision(self) -> Supervision:
+        """What the track leaves of the training part's labels and pairs."""
+        data = self.dataset
+        return supervise(data.card, data.index, self.split.train, self.protocol, self.recipe.track, self.seed)
+
+    @property
+    def teacher_trials(self) -> tuple[str, ...]:
+        """The trials that the teacher is trained on."""
+        track = self.recipe.track
+        return self.supervision.labelled if track.teacher_labels == "same" else self.supervision.paired
+
+    @property
+    def folder(self) -> str:
+        """Name of the run's folder: readable parts, then a hash of everything that its numbers depend on."""
+        track = [self.recipe.track.slug] if self.recipe.track.slug else []
+        parts = (self.method, self.dataset.card.name, self.protocol, self.preset, *track, f"s{self.seed}")
+        return f"{'-'.join(re.sub(r'[^A-Za-z0-9_.]', '_', part) for part in parts)}-{_hash(self._key())}"
+
+    @property
+    def teacher_folder(self) -> str:
+        """Name of the teacher's folder; equal for all methods that use the same teacher."""
+        parts = (self.dataset.card.name, self.protocol, self.preset, f"s{self.seed}")
+        return f"{'-'.join(parts)}-{_hash(self._teacher_key())}"
+
+    @property
+    def identity(self) -> str:
+        """Hash of what the run is, but for the versions of the libraries."""
+        return _hash({key: value for key, value in self._key().items() if key != "libraries"})
+
+    def _shared_key(self) -> dict[str, Any]:
+        recipe = self.recipe
+        return {
+            "dataset": self.dataset.card.name,
+            "protocol": self.protocol,
+            "split": self.split.fingerprint,
+            "preset": self.preset,
+            "seed": self.seed,
+            "rule": recipe.selection.rule,
+            "precision": recipe.precision,
+            "compile": recipe.compile,
+            "device": self.device,
+            "threads": self.threads,
+        }
+
+    def libraries(self, *specs: NetworkSpec | None) -> dict[str, str]:
+        """Versions of the libraries that the numbers of some networks depend on; by default those of all."""
+        used = [spec for spec in specs or (self.recipe.teacher, self.recipe.student) if spec is not None]
+        parts = [part for spec in used for part in provenance.parts_of(spec)]
+        semantics = [("semantics", self.recipe.semantics.name)] if self._vectors(*used) else []
+        probes = [("probe", "linear")] if self.recipe.track.is_transfer_alone and not specs else []
+        views, view = self.dataset.card.views, self.dataset.view
+        shown = views[view].file if view in views and any(spec.modality == VIDEO for spec in used) else None
+        return libraries.used_by([self._reader, *semantics, *parts, *probes], shown)
+
+    def _vectors(self, *specs: NetworkSpec | None) -> str | None:
+        names = [name for spec in specs if spec is not None for name in spec.losses]
+        if self.label_vectors is None or not declared_needs(names) & {"semantic", "label_vectors"}:
+            return None
+        return hashlib.sha256(self.label_vectors.vectors.numpy().tobytes()).hexdigest()
+
+    def _groups(self, *specs: NetworkSpec | None) -> dict[str, Any]:
+        """The groups of classes where a loss needs them, else nothing, so that other runs keep their names."""
+        names = [name for spec in specs if spec is not None for name in spec.losses]
+        return {"groups": self.dataset.card.class_groups} if "group_logits" in declared_needs(names) else {}
+
+    def plugins(self) -> list[provenance.Record]:
+        """Every part, recipe and data set of the run that kdbench does not ship."""
+        specs = [spec for spec in (self.recipe.teacher, self.recipe.student) if spec is not None]
+        parts = [part for spec in specs for part in provenance.parts_of(spec)]
+        semantics = [("semantics", self.recipe.semantics.name)] if self.label_vectors is not None else []
+        return [*self.recipe_plugins, *provenance.of_parts([self._reader, *semantics, *parts])]
+
+    @property
+    def _reader(self) -> tuple[str, str]:
+        return "dataset", self.dataset.card.reader
+
+    def _plugins(self, *specs: NetworkSpec | None) -> dict[str, Any]:
+        """The plugins behind numbers, where there are any: with another source they are another run's."""
+        parts = [part for spec in specs if spec is not None for part in provenance.parts_of(spec)]
+        found = provenance.of_parts([self._reader, *parts])
+        return {"plugins": found} if found else {}
+
+    def _key(self) -> dict[str, Any]:
+        specs = (self.recipe.teacher, self.recipe.student)
+        return self._shared_key() | {
+            "recipe": self.recipe.model_dump(exclude={"summary", "source", "semantics"}),
+            "fingerprint": self.dataset.fingerprint,
+            "label_vectors": self._vectors(*specs),
+            "weights": [_weights(spec) for spec in specs],
+            **self._groups(*specs),
+            **self._plugins(*specs),
+            **({"tuning": self.recipe.tuning.model_dump()} if self.recipe.tuning else {}),
+            **({} if self.recipe.track.is_whole else {"supervision": dataclasses.asdict(self.supervision)}),
+            "libraries": self.libraries(),
+        }
+
+    def _teacher_key(self) -> dict[str, Any]:
+        teacher = self.recipe.teacher
+        # An oracle chooses the epoch of the reported network; a student's teacher is the one of every other run.
+        shared = {"rule": "last"} if self.recipe.selection.is_oracle and self.recipe.student else {}
+        key = self._shared_key() | {
+            **shared,
+            "teacher": teacher.model_dump() if teacher else None,
+            "series_length": self.recipe.data.series_length,
+            "fingerprint": self.dataset.series_fingerprint,
+            "label_vectors": self._vectors(teacher),
+            "weights": _weights(teacher),
+            **self._groups(teacher),
+            **self._plugins(teacher),
+            "libraries": self.libraries(teacher),
+        }
+        if self.teacher_trials != self.split.train:
+            key |= {"trials": self.teacher_trials}
+        if teacher and teacher.modality == VIDEO:
+            key |= {"data": self.recipe.data.model_dump(), "fingerprint": self.dataset.fingerprint}
+        return key
+
+    def conditions(self) -> dict[str, Any]:
+        """All that must be equal for two results to stand in one ranking."""
+        recipe = self.recipe
+        reported = recipe.reported
+        seen = (("representation", reported.representation.name), ("encoder", reported.encoder.name))
+        plugins = provenance.of_parts([self._reader, *seen])
+        role = "student" if recipe.student else "teacher"
+        return {
+            **({"plugins": plugins} if plugins else {}),
+            "dataset": self.dataset.card.name,
+            "version": self.dataset.card.version,
+            "fingerprint": self.dataset.fingerprint,
+            "packed": self.dataset.packed,
+            "view": self.dataset.view if reported.modality == "video" else None,
+            "protocol": self.protocol,
+            "split": self.split.fingerprint,
+            "preset": self.preset,
+            "part": recipe.selection.part,
+            "selection": recipe.selection.rule,
+            **({} if recipe.track.is_whole else {"track": recipe.track.model_dump()}),
+            "data": recipe.data.model_dump(),
+            "representation": reported.representation.model_dump(),
+            "encoder": reported.encoder.model_dump(),
+            "fusion": reported.fusion.model_dump(),
+            "weights": _weights(reported),
+            "train": self._unless_searched(f"{role}.train", reported.train.model_dump()),
+            "augment": self._unless_searched(f"{role}.augment", reported.augment.model_dump()),
+            "precision": recipe.precision,
+            "compile": recipe.compile,
+            "device": self.device,
+            "threads": self.threads,
+            "test_modalities": test_modalities(reported, self.dataset),
+            "tuning": recipe.tuning_budget,
+            **({"tuned_under": elsewhere} if (elsewhere := self.tuned_elsewhere) else {}),
+            "libraries": self.libraries(),
+        }
+
+    @property
+    def tuned_elsewhere(self) -> dict[str, Any]:
+        """Where the settings were tuned, as far as that is not where they are used; empty for the recipe's own."""
+        tuning = self.recipe.tuning
+        if tuning is None or tuning.under is None:
+            return {}
+        here = self.tuned_here()
+        return {key: tuning.under.get(key) for key in (*here, TRACK) if tuning.under.get(key) != here.get(key)}
+
+    def tuned_here(self) -> dict[str, Any]:
+        """What a search on this cell's data writes down as the place of its tuning."""
+        track = self.recipe.track
+        names = {"dataset": self.dataset.card.name, "protocol": self.protocol, "preset": self.preset}
+        return names | ({} if track.is_whole else {TRACK: track.model_dump()})
+
+    def _unless_searched(self, path: str, settings: dict[str, Any]) -> dict[str, Any]:
+        """Settings without the values that each method chose for itself, under one budget."""
+        searched = self.recipe.tuning.space if self.recipe.tuning else {}
+        return {key: SEARCHED if f"{path}.{key}" in searched else value for key, value in settings.items()}
+
+
+def test_modalities(spec: NetworkSpec, dataset: Dataset) -> list[str]:
+    """What a network is shown at test time."""
+    if spec.modality == "video":
+        return [f"video:{dataset.view}"]
+    return list(spec.sensors or dataset.sensors)
+
+
+def environment(device: Any) -> dict[str, Any]:
+    """The machine and the software, as far as they explain a figure; no host name, no user, no path."""
+    import torch
+
+    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
+    return {
+        "libraries": libraries.installed(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "device": str(device),
+        "gpu": gpu,
+        "cpus": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "command": ["kdbench", *redacted_words(sys.argv[1:])],
+    }
+
+
+def _weights(spec: NetworkSpec | None) -> str | None:
+    """Hash of the file of weights that a recipe names by its path; None for weights that go by a name."""
+    named = spec.encoder.params.get("weights") if spec is not None else None
+    if named in (None, "random", "pretrained") or not Path(str(named)).is_file():
+        return None
+    return sha256_of(Path(str(named)))
+
+
+def _hash(key: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(key, sort_keys=True, default=str).encode()).hexdigest()[:10]

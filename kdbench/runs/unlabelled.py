@@ -1,0 +1,70 @@
+"""Transfer alone: what is left of a recipe when the student sees no label."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from kdbench.engine.term import declared, reads_labels
+from kdbench.errors import UsageError
+from kdbench.recipes.schema import LossTerm, Recipe
+from kdbench.runs.gain import UNTRAINED
+
+
+def for_track(recipe: Recipe) -> tuple[Recipe, tuple[str, ...]]:
+    """A recipe as its track lets it train.
+
+    Without labels, the losses of the student that compare with no teacher are left out, and those that need labels.
+
+    Args:
+        recipe: As resolved.
+
+    Returns:
+        The recipe, and a line on each loss that was left out.
+
+    Raises:
+        UsageError: No loss is left, or the recipe trains nothing and sees labels.
+    """
+    student = recipe.student
+    if not recipe.track.is_transfer_alone:
+        if student is not None and student.weights is not None:
+            raise UsageError(
+                f"'{recipe.name}' trains nothing, and stands beside methods that see no label alone",
+                hint="Name that track: --labels 0",
+            )
+        return recipe, ()
+    if student is None:
+        raise UsageError(
+            f"track.labels = 0: '{recipe.name}' trains no student, which distillation losses alone could train",
+            hint="Choose a method with a student, for example --method hinton; or all labels: --labels all",
+        )
+    if student.weights is not None:
+        return recipe, ()
+    left = {name: why for name in student.losses if (why := why_left_out(name))}
+    kept = {name: term for name, term in student.losses.items() if name not in left}
+    if not kept:
+        raise UsageError(
+            f"track.labels = 0 leaves '{recipe.name}' no loss: {'; '.join(_line(*each) for each in left.items())}",
+            hint=f"Choose a method with a distillation loss (--method hinton), the network that is not trained "
+            f"(--method {UNTRAINED[student.modality]}), or labels: --labels 1",
+        )
+    return _with_losses(recipe, kept), tuple(f"left out, since no trial has a label: {_line(*e)}" for e in left.items())
+
+
+def _with_losses(recipe: Recipe, losses: Mapping[str, LossTerm]) -> Recipe:
+    assert recipe.student is not None
+    return recipe.model_copy(update={"student": recipe.student.model_copy(update={"losses": dict(losses)})})
+
+
+def why_left_out(name: str) -> str | None:
+    """Why a loss cannot train a student without labels; None where it can.
+
+    Args:
+        name: Registered name of the loss.
+    """
+    if not declared(name)["teacher"]:
+        return "compares with no teacher"
+    return "needs labels" if reads_labels(name) == "needed" else None
+
+
+def _line(name: str, why: str) -> str:
+    return f"the loss '{name}' {why}"

@@ -1,0 +1,12 @@
+"""The conformance checks: one generator, which `kdbench.testing`, its pytest decorator and `kdbench check` share."""
+
+SUITES = {
+    "loss": "kdbench.testing.losses:SUITE",
+    "encoder": "kdbench.testing.encoders:SUITE",
+    "fusion": "kdbench.testing.fusions:SUITE",
+    "representation": "kdbench.testing.representations:SUITE",
+    "semantics": "kdbench.testing.semantics:SUITE",
+    "dataset": "kdbench.testing.datasets:SUITE",
+    "method": "kdbench.testing.recipes:SUITE",
+}
+"""The checks of each kind of part."""

@@ -1,0 +1,261 @@
+"""Checks what people write against a model, and says all that is wrong with it in plain sentences."""
+
+from __future__ import annotations
+
+import datetime
+import types
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from kdbench.errors import KdbenchError, UsageError, near_misses, shortened
+from kdbench.text.wording import counted
+
+LISTED = 10
+_LONGEST = 300
+_Model = TypeVar("_Model", bound=BaseModel)
+_Path = tuple[str | int, ...]
+
+_KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "decimal": "a number",
+    "string": "text",
+    "bool": "true or false",
+    "tuple": "a list",
+    "list": "a list",
+    "set": "a list",
+    "frozen_set": "a list",
+    "iterable": "a list",
+    "dict": "a mapping",
+    "mapping": "a mapping",
+    "model": "a mapping",
+    "dataclass": "a mapping",
+    "none": "null",
+    "path": "a path",
+}
+"""What the first word of an error's type wants."""
+_BOUNDS = {
+    "greater_than": ("more than", "gt"),
+    "greater_than_equal": ("at least", "ge"),
+    "less_than": ("less than", "lt"),
+    "less_than_equal": ("at most", "le"),
+    "multiple_of": ("a multiple of", "multiple_of"),
+}
+_PATTERNS = {
+    r"^[0-9a-f]{64}$": "the 64 hexadecimal digits of a sha256",
+    r"^[0-9a-f]{12}$": "12 hexadecimal digits",
+}
+
+
+def checked(
+    model: type[_Model],
+    content: Any,
+    what: str,
+    *,
+    error: type[KdbenchError] = UsageError,
+    hint: str | None = None,
+) -> _Model:
+    """Checks content against a model.
+
+    Args:
+        model: The model.
+        content: What was read, plain values.
+        what: What it is, for the message: `the card PATH`.
+        error: What is raised.
+        hint: The next step.
+
+    Raises:
+        KdbenchError: It does not fit; every fault is listed with its key, what was found and what was expected.
+    """
+    try:
+        return model.model_validate(content)
+    except ValidationError as fault:
+        found = faults(fault, model, content)
+    except RecursionError:
+        found = ["it is nested too deep"]
+    if len(found) == 1:
+        raise error(f"{what}: {found[0]}", hint=hint)
+    listed = "\n".join(f"  - {each}" for each in _some(found))
+    raise error(f"{what} has {counted(len(found), 'fault')}:\n{listed}", hint=hint)
+
+
+def in_a_line(fault: ValidationError, model: Any, content: Any) -> str:
+    """The faults of content in one line, for lists of which each line is another file."""
+    return "; ".join(_some(faults(fault, model, content)))
+
+
+def faults(fault: ValidationError, model: Any, content: Any) -> list[str]:
+    """What is wrong with content: a sentence a key, with what was found and what was expected.
+
+    Args:
+        fault: What pydantic says.
+        model: The model, or any other type that was validated.
+        content: What was validated.
+    """
+    by_path: dict[_Path, list[ErrorDetails]] = {}
+    for each in _details(fault):
+        by_path.setdefault(_path(each, content), []).append(each)
+    # Of a union (a number, or a mapping), the member that goes deeper is the one that was meant.
+    deeper = {path[:end] for path in by_path for end in range(len(path))}
+    unknown = [path for path, held in by_path.items() if held[0]["type"] == "extra_forbidden"]
+    said = []
+    for path, held in by_path.items():
+        kind = held[0]["type"]
+        if kind == "missing" and any(_meant(other, path) for other in unknown):
+            continue
+        # Pydantic does not count the entries that are wrong themselves.
+        if path in deeper and (kind == "too_short" or (len(held[0]["loc"]) > len(path) and kind != "missing")):
+            continue
+        said.append(shortened(_sentence(path, held, model), _LONGEST))
+    return said
+
+
+def _some(found: list[str]) -> list[str]:
+    more = len(found) - LISTED
+    return found if more <= 0 else [*found[:LISTED], f"and {more} more"]
+
+
+def _meant(unknown: _Path, missing: _Path) -> bool:
+    """Whether a key that is missing is there, misspelt."""
+    return unknown[:-1] == missing[:-1] and "did you mean" in near_misses(str(unknown[-1]), [str(missing[-1])])
+
+
+def _details(fault: ValidationError) -> Iterator[ErrorDetails]:
+    """Pydantic's errors, with those of a model that was checked inside a validator in their place."""
+    for each in fault.errors(include_url=False):
+        inner = each.get("ctx", {}).get("error")
+        if isinstance(inner, ValidationError):
+            for below in _details(inner):
+                below["loc"] = (*each["loc"], *below["loc"])
+                yield below
+        else:
+            yield each
+
+
+def _path(each: ErrorDetails, content: Any) -> _Path:
+    """Where a fault lies in the content: pydantic's location without the members of unions that it tried."""
+    path: list[str | int] = []
+    held = content
+    last = len(each["loc"]) - 1
+    for number, step in enumerate(each["loc"]):
+        is_key = isinstance(held, Mapping) and step in held
+        if is_key or (isinstance(held, list | tuple) and isinstance(step, int) and step < len(held)):
+            held = held[step]
+        elif number != last or each["type"] not in {"missing", "extra_forbidden"}:
+            continue
+        path.append(step)
+    return tuple(path)
+
+
+def _sentence(path: _Path, held: list[ErrorDetails], model: Any) -> str:
+    kind, value, location = held[0]["type"], held[0]["input"], held[0]["loc"]
+    key, above = _dotted(path), _dotted(path[:-1])
+    if kind == "missing":
+        return f"{key} is missing"
+    if kind == "extra_forbidden":
+        name = str(path[-1])
+        under = f" under {above}" if above else ""
+        return f"unknown key '{shortened(name)}'{under}{near_misses(name, known_keys(model, path[:-1]))}"
+    if kind in {"value_error", "assertion_error"}:
+        message = held[0]["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+        if isinstance(value, Mapping | BaseModel):
+            return f"{key}: {message}" if key else message
+        return f"{key or 'it'} = {found(value)}: {message}"
+    expected = " or ".join(dict.fromkeys(_wanted(each, path, model) for each in held))
+    if "[key]" in location:
+        return f"the key '{shortened(str(path[-1]))}' under {above or 'it'}: expected {expected}"
+    if expected == "text" and isinstance(value, bool | int | float):
+        expected = "text, in quotes"
+    return f"{key or 'it'} = {found(value)}: expected {expected}"
+
+
+def _wanted(each: ErrorDetails, path: _Path, model: Any) -> str:
+    """What a value should have been."""
+    kind, said = each["type"], each.get("ctx", {})
+    if kind in _BOUNDS:
+        words, bound = _BOUNDS[kind]
+        return f"{words} {said[bound]}"
+    if kind in {"literal_error", "enum", "union_tag_invalid"}:
+        options = str(said.get("expected", said.get("expected_tags", "")))
+        names = [name.strip().strip("'") for name in options.replace(" or ", ", ").split(",")]
+        near = near_misses(each["input"], names).partition(" (known")[0] if isinstance(each["input"], str) else ""
+        return f"{options}{near}"
+    if kind == "finite_number":
+        return "a finite number"
+    if kind in {"too_short", "too_long", "string_too_short", "string_too_long"}:
+        words, bound = ("at least", "min_length") if kind.endswith("short") else ("at most", "max_length")
+        count = said[bound]
+        unit = "character" if isinstance(each["input"], str) else "entry"
+        return f"{words} {count} {unit if count == 1 else 'entries' if unit == 'entry' else 'characters'}"
+    if kind == "string_pattern_mismatch":
+        pattern = said["pattern"]
+        if "x1f" in pattern:
+            return "text without control characters"
+        return _PATTERNS.get(pattern, f"text of the form {pattern}")
+    if kind.startswith(("model", "dataclass")):
+        keys = known_keys(model, path)
+        return f"a mapping with the keys {', '.join(keys)}" if keys else "a mapping"
+    if kind == "int_from_float":
+        return "a whole number"
+    if kind == "int_parsing_size":
+        return "a smaller number"
+    for word, wanted in _KINDS.items():
+        if kind.startswith(f"{word}_"):
+            return wanted
+    return each["msg"].replace("Input should be ", "").replace("valid ", "")
+
+
+def found(value: Any) -> str:
+    """A value as a message shows it, in a few words."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, str):
+        return f"'{shortened(value, 40)}'"
+    if isinstance(value, int):
+        return f"{value}" if value.bit_length() < 130 else f"a number of {round(value.bit_length() * 0.30103):,} digits"
+    if isinstance(value, float):
+        return repr(value)
+    if isinstance(value, Mapping):
+        return f"{{{shortened(', '.join(map(str, value)), 40)}}}"
+    if isinstance(value, Sequence | set | frozenset):
+        return f"a list of {len(value)}"
+    return "a date" if isinstance(value, datetime.date) else f"a {type(value).__name__}"
+
+
+def known_keys(model: Any, path: Iterable[str | int]) -> list[str]:
+    """The keys that a model knows at a path; empty where any key may stand there."""
+    owners = [model]
+    for step in path:
+        owners = [inner for owner in owners for inner in _inside(owner, step)]
+    fields: dict[str, None] = {}
+    for plain in (plain for owner in owners for plain in _plain(owner)):
+        if isinstance(plain, type) and issubclass(plain, BaseModel):
+            fields.update(dict.fromkeys(field.alias or name for name, field in plain.model_fields.items()))
+    return list(fields)
+
+
+def _inside(annotation: Any, step: str | int) -> list[Any]:
+    """The types that a type has at a key or position."""
+    inner: list[Any] = []
+    for plain in _plain(annotation):
+        if isinstance(plain, type) and issubclass(plain, BaseModel):
+            inner += [field.annotation for name, field in plain.model_fields.items() if step in (field.alias, name)]
+        elif arguments := [each for each in get_args(plain) if each is not Ellipsis]:
+            inner.append(arguments[-1])
+    return inner
+
+
+def _plain(annotation: Any) -> list[Any]:
+    """The members of a union, without what annotates them."""
+    if get_origin(annotation) is Annotated:
+        return _plain(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, types.UnionType):
+        return [plain for member in get_args(annotation) for plain in _plain(member)]
+    return [annotation]
+
+
+def _dotted(path: _Path) -> str:
+    return shortened(".".join(shortened(str(step)) for step in path), 150)
