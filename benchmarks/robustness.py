@@ -27,17 +27,17 @@ import numpy as np
 
 ROOT = Path(__file__).parents[1]
 KILLS = (
-    "tests/results/test_folder.py",
+    "tests/runs/test_folder.py",
     "tests/grid/test_grid_kills.py",
     "tests/tuning/test_search_kills.py",
-    "tests/board/test_board_kills.py",
+    "tests/leaderboard/test_board_kills.py",
 )
 INPUTS = (
     "tests/test_hostile_inputs.py",
-    "tests/test_plain_yaml.py",
-    "tests/test_redaction.py",
-    "tests/data/test_hostile_recordings.py",
-    "tests/board/test_hostile.py",
+    "tests/util/test_plain_yaml.py",
+    "tests/util/test_redaction.py",
+    "tests/data/readers/test_hostile_recordings.py",
+    "tests/leaderboard/test_hostile.py",
 )
 DAMAGES: dict[str, Callable[[bytes, random.Random], bytes]] = {
     "zeros": lambda content, draw: _written(content, bytes(64), draw),

@@ -15,8 +15,8 @@ from pathlib import Path
 from torch.nn.functional import normalize
 
 from kdbench.data.card import load_card
-from kdbench.semantics.table import write_table
-from kdbench.semantics.transformer import encode
+from kdbench.semantic_spaces.table import write_table
+from kdbench.semantic_spaces.transformer import encode
 
 
 def main() -> None:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from kdbench.registry import dataset, encoder, fusion, loss, representation
+from kdbench.registry import dataset, encoder, fusion, loss, representation, semantics
 
 if TYPE_CHECKING:
     from kdbench.comparison import compare
+    from kdbench.data.readers.base import Reader
+    from kdbench.encoders.base import Encoder
     from kdbench.explanation.make import explain
+    from kdbench.fusions.base import Fusion
     from kdbench.registry.file import load_plugin
+    from kdbench.representations.base import Representation
     from kdbench.runs.run import run
     from kdbench.tuning.searching import search
     from kdbench.types import Batch, Context, Features
@@ -19,7 +23,11 @@ __version__ = "0.1.0"
 __all__ = [
     "Batch",
     "Context",
+    "Encoder",
     "Features",
+    "Fusion",
+    "Reader",
+    "Representation",
     "__version__",
     "compare",
     "dataset",
@@ -31,6 +39,7 @@ __all__ = [
     "representation",
     "run",
     "search",
+    "semantics",
 ]
 
 _LAZY = {
@@ -42,11 +51,21 @@ _LAZY = {
     "Batch": "kdbench.types",
     "Context": "kdbench.types",
     "Features": "kdbench.types",
+    "Encoder": "kdbench.encoders.base",
+    "Fusion": "kdbench.fusions.base",
+    "Representation": "kdbench.representations.base",
+    "Reader": "kdbench.data.readers.base",
 }
 
 
 def __getattr__(name: str) -> Any:
     """Imports what needs torch only when it is used."""
+    # A module of the same name would be found first, and hide its function.
     if name in _LAZY:
         return getattr(importlib.import_module(_LAZY[name]), name)
     raise AttributeError(f"module 'kdbench' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    """Lists what is imported on use as well."""
+    return sorted({*globals(), *__all__})

@@ -24,7 +24,7 @@ from kdbench.data.store import manifest
 from kdbench.errors import KdbenchError
 from kdbench.grid.suite import load_suite
 from kdbench.recipes.resolve import resolve
-from kdbench.semantics.table import read_table
+from kdbench.semantic_spaces.table import read_table
 from kdbench.util import paths as resources
 from kdbench.util import plain_yaml
 

@@ -11,12 +11,12 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from kdbench.cli.errors import exit_code_of
 from kdbench.cli.interrupts import as_interrupts
 from kdbench.cli.output import unbreakable
 from kdbench.cli.variables import VARIABLES
 from kdbench.errors import Interrupted, UsageError
 from kdbench.text.redaction import redacted
+from kdbench.util.failures import exit_code_of
 from kdbench.util.tied import tie
 
 COMMANDS = {

@@ -17,7 +17,6 @@ from typing import Annotated, Any
 
 import typer
 
-from kdbench.cli.errors import one_line
 from kdbench.cli.listing import ORDER, rows
 from kdbench.cli.variables import VARIABLES
 from kdbench.errors import KdbenchError
@@ -26,6 +25,7 @@ from kdbench.registry.discovery import discover
 from kdbench.text.redaction import redacted, redacted_words
 from kdbench.text.wording import counted
 from kdbench.util import paths as resources
+from kdbench.util.failures import one_line
 
 LIBRARIES = (
     *("torchvision", "timm", "transformers", "accelerate", "mlflow", "numpy", "scipy", "scikit-learn"),

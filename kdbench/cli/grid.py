@@ -58,8 +58,8 @@ def run(
     from kdbench.grid.launch import launcher as launcher_named
     from kdbench.grid.plan import Options, make_plan, rename_done
     from kdbench.grid.show import show_end, show_plan, view_for
+    from kdbench.registry import plugin_files
     from kdbench.util.paths import runs_folder
-    from kdbench.util.process import plugin_files
     from kdbench.util.progress import reporter_for
 
     place = launcher_named(launcher, jobs=jobs, device=device)

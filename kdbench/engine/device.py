@@ -10,8 +10,8 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from threadpoolctl import threadpool_limits
 
+from kdbench.engine.device_name import check_device_name
 from kdbench.errors import UsageError
-from kdbench.runs.names import check_device_name
 
 CPU_THREADS = 1
 """Threads of a run on a CPU. Sums are split among them, so their number changes roundings and, after some epochs,

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Predictions of a trained network, and the numbers that are made of them."""

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Protocol
 
 from kdbench.errors import unknown
+from kdbench.registry import plugin_files
 from kdbench.util import process as children
 from kdbench.util.files import unwritable
-from kdbench.util.process import cores, environment_of, gpus, plugin_files
+from kdbench.util.process import cores, environment_of, gpus
 
 LAUNCHERS = {"local": "kdbench.grid.launch:Local"}
 """Class of each launcher by its name, `module:class`; it is built with `jobs` and `device`."""

@@ -1,1 +1,1 @@
-"""TODO."""
+"""The look of every picture, and the pictures that several rooms draw."""

@@ -19,6 +19,7 @@ from typing import Any
 from kdbench.errors import KdbenchError, UsageError, unknown
 from kdbench.registry.decorators import (
     ATTRIBUTE,
+    READER,
     Part,
     dataset,
     decorated,
@@ -46,6 +47,7 @@ __all__ = [
     "fusion",
     "loss",
     "part_of",
+    "plugin_files",
     "registry",
     "representation",
     "semantics",
@@ -63,7 +65,7 @@ KINDS = {
 }
 GROUPS = {f"kdbench.{plural}": kind for kind, plural in KINDS.items()}
 """The kind of each entry-point group."""
-TABLES = {"dataset": "kdbench.data", "method": "kdbench.recipes.shipped"}
+TABLES = {"dataset": "kdbench.data", "method": "kdbench.recipes.shipped", "semantics": "kdbench.semantic_spaces"}
 """Modules with the table of what is built in, where it is not the package of the kind's own name."""
 
 
@@ -262,10 +264,8 @@ class Registry:
         """Raises a `UsageError` where a plugin's object is not what its entry point says."""
         what = f"the {label(self.kind)} '{origin.name}' of {origin.owner} ({origin.target})"
         if self.kind == "dataset":
-            from kdbench.data.readers.base import Reader
-
-            if not (isinstance(component, type) and issubclass(component, Reader)):
-                raise UsageError(f"{what} is no subclass of kdbench.data.readers.base.Reader")
+            if not (isinstance(component, type) and hasattr(component, READER)):
+                raise UsageError(f"{what} is no subclass of kdbench.Reader")
             return
         part = getattr(component, ATTRIBUTE, None)
         wanted = f"@{self.kind}('{origin.name}', …)"
@@ -308,3 +308,8 @@ def unknown_anywhere(name: str, others: Iterable[str] = ()) -> UsageError:
     off = next((error for each in registries if (error := each.switched_off(name))), None)
     known = {known for each in registries for known in each.names()} | set(others)
     return off or unknown("name", name, known, hint="See them all: kdbench list. A part of your own: --plugin FILE.py")
+
+
+def plugin_files() -> list[str]:
+    """Files whose parts this process was given by their path, for processes that have to know them too."""
+    return sorted({str(origin.file) for kind in KINDS for origin in registry(kind).origins().values() if origin.file})

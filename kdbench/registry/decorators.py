@@ -10,6 +10,8 @@ from typing import Any, Literal
 from kdbench.errors import UsageError
 
 ATTRIBUTE = "__kdbench_part__"
+READER = "__kdbench_reader__"
+"""Attribute of every reader of a data set, which an entry point may name without a decorator."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,7 @@ def semantics(name: str) -> Callable[[Any], Any]:
 def dataset(name: str) -> Callable[[Any], Any]:
     """Declares the reader of a data set in a file plugin; the card lies beside the file, as `card.yaml`.
 
-    An entry point names its reader itself, so there the decorator may be left out. See `kdbench.data.readers.base.Reader`.
+    An entry point names its reader itself, so there the decorator may be left out. See
+    `kdbench.Reader`.
     """
     return _decorator("dataset", name, {})

@@ -1,7 +1,7 @@
 """Writes the start of a plugin: a packaged, tested part, method or data set that works as it is.
 
-The templates are a working package each, `kdbench/registry/templates/KIND/`, with `part_name` for the name; `common/` holds
-what all kinds share.
+The templates are a working package each, `templates/KIND/`, with `part_name` for the name; `common/` holds what all
+kinds share.
 """
 
 from __future__ import annotations

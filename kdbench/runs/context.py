@@ -27,7 +27,7 @@ from kdbench.recipes.schema import NetworkSpec, Recipe
 from kdbench.runs import provenance
 from kdbench.runs.spec import Cell
 from kdbench.runs.unlabelled import for_track
-from kdbench.semantics.base import LabelVectors, load
+from kdbench.semantic_spaces.base import LabelVectors, load
 from kdbench.text.redaction import redacted
 from kdbench.types import SENSORS, VIDEO, Context
 from kdbench.util.progress import Reporter

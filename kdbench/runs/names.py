@@ -6,23 +6,12 @@ from collections.abc import Iterator, Sequence
 
 from kdbench.data.card import load_card
 from kdbench.data.splits import rule_of
+from kdbench.engine.device_name import check_device_name
 from kdbench.errors import UsageError, unknown
 from kdbench.recipes.resolve import resolve
 from kdbench.recipes.schema import PRESETS, Recipe
 from kdbench.registry import registry
 from kdbench.text.wording import counted
-
-DEVICES = ("auto", "cpu", "cuda")
-
-
-def check_device_name(device: str) -> None:
-    """Checks the name of a device, not whether there is one.
-
-    Raises:
-        UsageError: Another name than `auto`, `cpu` or `cuda`.
-    """
-    if device not in DEVICES:
-        raise unknown("device", device, DEVICES)
 
 
 def check_names(

@@ -20,7 +20,7 @@ from kdbench.data.tracks import Supervision, supervise
 from kdbench.engine.objective import declared_needs
 from kdbench.recipes.schema import SEARCHED, NetworkSpec, Recipe
 from kdbench.runs import libraries, provenance
-from kdbench.semantics.base import LabelVectors
+from kdbench.semantic_spaces.base import LabelVectors
 from kdbench.text.redaction import redacted_words
 from kdbench.types import VIDEO
 from kdbench.util.files import sha256_of

@@ -22,7 +22,7 @@ from kdbench.data.splits import Split, protocol_names, rule_of, split
 from kdbench.data.store.verify import verify
 from kdbench.errors import DataError
 from kdbench.registry import registry
-from kdbench.semantics.table import read_table
+from kdbench.semantic_spaces.table import read_table
 from kdbench.testing.base import Failed, Skipped, Suite
 from kdbench.testing.isolation import RandomStates
 from kdbench.text.wording import counted, inflected

@@ -9,7 +9,7 @@ import torch
 
 from kdbench.data.card import Card, load_card
 from kdbench.recipes.schema import PartSpec
-from kdbench.semantics.base import LabelVectors, load
+from kdbench.semantic_spaces.base import LabelVectors, load
 from kdbench.testing.base import Failed, Suite
 from kdbench.testing.isolation import RandomStates
 from kdbench.text.wording import counted

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Text without anything else: singular and plural, secrets, terminals."""

@@ -17,6 +17,7 @@ import optuna
 from optuna.trial import TrialState
 
 from kdbench.errors import Interrupted, KdbenchError, RunFailed
+from kdbench.registry import plugin_files
 from kdbench.text.wording import counted, inflected
 from kdbench.tuning.plan import Plan
 from kdbench.tuning.progress import Told
@@ -32,7 +33,7 @@ from kdbench.tuning.studies import (
     slots,
 )
 from kdbench.tuning.trial import Trial, TrialFailed
-from kdbench.util.process import Process, cores, environment_of, gpus, interrupt, kill, plugin_files, start
+from kdbench.util.process import Process, cores, environment_of, gpus, interrupt, kill, start
 from kdbench.util.progress import Reporter
 
 FAILURES = 5

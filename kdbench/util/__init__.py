@@ -1,1 +1,1 @@
-"""TODO."""
+"""Files, folders, YAML, processes and progress: what any program of this size needs."""

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from kdbench.registry import KINDS, registry
 from kdbench.util import tied
 
 Process = subprocess.Popen[bytes]
@@ -90,8 +89,3 @@ def gpus() -> list[str]:
 def cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def plugin_files() -> list[str]:
-    """Files whose parts this process was given by their path, for processes that have to know them too."""
-    return sorted({str(origin.file) for kind in KINDS for origin in registry(kind).origins().values() if origin.file})

@@ -1,1 +1,1 @@
-"""TODO."""
+"""From an address to unpacked, verified files."""

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Readers: what knows the files of a data set."""

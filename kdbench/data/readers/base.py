@@ -74,6 +74,7 @@ class Reader(ABC):
         UsageError: An option that the card does not have.
     """
 
+    __kdbench_reader__: ClassVar[bool] = True
     version: ClassVar[int] = 1
     """Raised whenever the same files give other arrays; prepared data of an older version are made anew."""
 

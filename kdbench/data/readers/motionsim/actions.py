@@ -2,7 +2,7 @@
 
 The list holds pairs that only one of the views tells apart. The sensor is on the right wrist, so the two kicks, or a
 left hand wave, reach it as sway alone; a key turned in a lock is a rotation of the forearm, large for the
-gyroscope and a few pixels for the camera. Angles in degrees as `kdbench.data.readers.motionsim.body.SEGMENTS` explains them.
+gyroscope and a few pixels for the camera. Angles in degrees, as `body.SEGMENTS` explains them.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ class MotionSim(Reader):
         noise: Factor of the sensors' and the camera's errors; 0 leaves their resolution.
         seed: Another seed makes other people.
         sensors: What is worn, a key of `kdbench.data.readers.motionsim.wearables.WORN`.
-        cameras: How many cameras of `kdbench.data.readers.motionsim.render.CAMERAS` see a performance. With several, a trial is
+        cameras: How many cameras of `render.CAMERAS` see a performance. With several, a trial is
             one camera's view of it (`a1_s2_t3_c4`), all of them share the sensors' series, and the protocol
             `cross_view` tests the last camera.
         occlusion: Share of the picture that hides behind a desk or a pillar, 0 to 1.

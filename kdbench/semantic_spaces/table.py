@@ -11,7 +11,7 @@ import torch
 
 from kdbench.errors import UsageError, shortened
 from kdbench.registry import semantics
-from kdbench.semantics.base import LabelVectors, scaled
+from kdbench.semantic_spaces.base import LabelVectors, scaled
 from kdbench.text.wording import counted
 from kdbench.util import paths as resources
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from kdbench.registry import semantics
-from kdbench.semantics.base import LabelVectors, scaled
+from kdbench.semantic_spaces.base import LabelVectors, scaled
 from kdbench.util.seeds import seed_for
 
 

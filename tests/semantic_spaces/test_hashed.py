@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from kdbench.semantics.hashed import hashed
+from kdbench.semantic_spaces.hashed import hashed
 
 
 def test_a_name_has_one_direction_whatever_stands_beside_it() -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from kdbench.errors import Unavailable, UsageError, shortened, unknown
 from kdbench.registry import semantics
-from kdbench.semantics.base import LabelVectors
+from kdbench.semantic_spaces.base import LabelVectors
 from kdbench.text.wording import counted
 
 POOLINGS = ("mean", "sentence")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from kdbench.registry import semantics
-from kdbench.semantics.base import LabelVectors
+from kdbench.semantic_spaces.base import LabelVectors
 from kdbench.testing import check
 from kdbench.testing.semantics import SUITE
 from kdbench.util.seeds import seed_for

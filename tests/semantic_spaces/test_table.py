@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from kdbench.data.card import load_card
 from kdbench.errors import UsageError
 from kdbench.recipes.schema import PartSpec
-from kdbench.semantics.base import load
-from kdbench.semantics.table import read_table, write_table
+from kdbench.semantic_spaces.base import load
+from kdbench.semantic_spaces.table import read_table, write_table
 from kdbench.util.paths import folder
 
 CARDS = sorted(folder("datasets").glob("*/card.yaml"))

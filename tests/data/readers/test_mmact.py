@@ -133,7 +133,7 @@ def test_the_card_has_35_alphabetical_classes_and_vectors_for_them():
     assert len(card.class_names) == 35
     assert list(card.class_names) == sorted(card.class_names)
     from kdbench.recipes.schema import PartSpec
-    from kdbench.semantics.base import load
+    from kdbench.semantic_spaces.base import load
 
     assert load(PartSpec(name="table"), card).vectors.shape == (35, 384)
 

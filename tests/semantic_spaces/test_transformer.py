@@ -12,7 +12,7 @@ import torch
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
 from kdbench.errors import UsageError
-from kdbench.semantics.transformer import encode, transformer
+from kdbench.semantic_spaces.transformer import encode, transformer
 
 NAMES = ("sit to stand", "stand to sit", "wave")
 
