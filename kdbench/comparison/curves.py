@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kdbench.comparison.pictures import MOST_MARKS, head, new_figure, note_hidden, nothing, short, shown_rows
+from kdbench.comparison.drawing import MOST_MARKS, note_hidden, shown_rows
 from kdbench.comparison.sheets import label
 from kdbench.comparison.table import GroupTable
 from kdbench.errors import DataError
-from kdbench.plotting.figures import COLOURS
+from kdbench.plotting.style import COLOURS, head, new_figure, nothing, short
 from kdbench.util.records import read_jsonl
 
 if TYPE_CHECKING:

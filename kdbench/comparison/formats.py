@@ -6,12 +6,15 @@ import dataclasses
 import json
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kdbench.comparison.html import html
-from kdbench.comparison.result import Comparison
 from kdbench.comparison.sheets import Sheet, left_out, sheets
 from kdbench.errors import unknown
+
+if TYPE_CHECKING:
+    from kdbench.comparison.result import Comparison
+
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~])")
 _NEGATIVE = re.compile(r"(?<![\w.-])-(?=\d)")

@@ -6,10 +6,14 @@ import base64
 import re
 from collections.abc import Sequence
 from html import escape
+from typing import TYPE_CHECKING
 
 from kdbench.comparison.pictures import Picture, pictures
-from kdbench.comparison.result import Comparison
 from kdbench.comparison.sheets import Sheet, left_out, sheets
+
+if TYPE_CHECKING:
+    from kdbench.comparison.result import Comparison
+
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; margin: 2rem auto; max-width: 100rem; padding: 0 1rem; }

@@ -11,10 +11,9 @@ import numpy as np
 
 from kdbench.comparison.conditions import without
 from kdbench.comparison.groups import LIBRARIES
-from kdbench.comparison.pictures import head, new_figure, short
 from kdbench.comparison.sheets import about, label
 from kdbench.comparison.table import GroupTable, Row
-from kdbench.plotting.figures import COLOURS
+from kdbench.plotting.style import COLOURS, head, new_figure, short
 from kdbench.recipes.track import Track, track_of
 from kdbench.runs.gain import is_alone
 from kdbench.text.wording import counted

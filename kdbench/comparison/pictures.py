@@ -4,30 +4,25 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kdbench.comparison.result import Comparison, recalls
+from kdbench.comparison.drawing import MOST_MARKS, MOST_ROWS, colour_of, note_hidden, shown_rows
 from kdbench.comparison.sheets import about, label, metric_name
 from kdbench.comparison.subjects import known_card
-from kdbench.comparison.table import GroupTable, Row
-from kdbench.plotting.figures import COLOURS, STYLE
+from kdbench.comparison.table import GroupTable, Row, recalls
+from kdbench.plotting.style import COLOURS, INK, STYLE, finish_grid, head, new_figure, short
 from kdbench.runs.gain import alone_words
 from kdbench.text.wording import counted
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-INK = "#222222"
-MOST_ROWS = 30
-"""Methods that a picture shows at most: the best ones, the student alone and the controls."""
-MOST_MARKS = 16
-"""The same where methods are told apart by their marks."""
-NAME_LENGTH = 40
+    from kdbench.comparison.result import Comparison
+
 _LONGEST_NAME = 120
 _MARKERS = "os^Dv<>Pph*X"
 _RC: dict[Any, Any] = STYLE | {"text.parse_math": False, "svg.fonttype": "path", "svg.hashsalt": "kdbench"}
@@ -262,63 +257,3 @@ def _confusion(table: GroupTable, method: str, classes: int) -> np.ndarray:
     runs = table.results[method].values()
     each = [confusion(np.tile(one.labels, len(one.predicted)), one.predicted.ravel(), classes) for one in runs]
     return np.mean(each, axis=0)
-
-
-def new_figure(width: float, height: float) -> Figure:
-    """A figure of its own, of no window and no global state."""
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def head(figure: Figure, title: str, line: str) -> None:
-    """A title and, below it, whom the picture is about; both wrapped to the figure's width."""
-    import textwrap
-
-    characters = int(figure.get_figwidth() * 11)
-    wrapped = textwrap.fill(title, characters)
-    figure.suptitle(f"{wrapped}\n{textwrap.fill(line, characters)}", fontsize=10.5)
-
-
-def short(name: str, length: int = NAME_LENGTH) -> str:
-    """A name that fits beside an axis, shortened in its middle: variants of a method differ at their ends."""
-    head, tail = length // 2, (length - 1) // 2
-    return name if len(name) <= length else f"{name[:head]}…{name[-tail:]}"
-
-
-def colour_of(row: Row) -> str:
-    """Grey for the student alone, orange for a control, blue for a method."""
-    if row.control:
-        return COLOURS[1]
-    return COLOURS[0] if row.gain else COLOURS[6]
-
-
-def finish_grid(axes: Axes, shape: Sequence[int]) -> None:
-    """White lines between the cells of a matrix."""
-    axes.set_xticks(np.arange(0.5, shape[1] - 1), minor=True)
-    axes.set_yticks(np.arange(0.5, shape[0] - 1), minor=True)
-    axes.grid(visible=False)
-    axes.grid(which="minor", color="white", linewidth=0.8)
-    axes.tick_params(which="both", length=0)
-    axes.spines[:].set_visible(False)
-
-
-def nothing(axes: Axes, text: str) -> None:
-    """Says why a panel is empty."""
-    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", color="#777777")
-
-
-def shown_rows(table: GroupTable, most: int) -> list[Row]:
-    """The best methods, with the student alone and the controls wherever they rank; in the table's order."""
-    ranked = table.ranked
-    kept = {row.method for row in ranked if row.control or row.gain is None}
-    others = [row.method for row in ranked if row.method not in kept]
-    kept.update(others[: max(most - len(kept), 1)])
-    return [row for row in ranked if row.method in kept][: 2 * most]
-
-
-def note_hidden(figure: Figure, table: GroupTable, most: int) -> None:
-    """Says how many methods a picture leaves out."""
-    hidden = len(table.ranked) - len(shown_rows(table, most))
-    if hidden > 0:
-        figure.supxlabel(f"the best methods; {hidden} more are in the table", fontsize=8, color="#777777")

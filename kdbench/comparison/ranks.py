@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kdbench.comparison.blocks import Ranking
-from kdbench.comparison.pictures import INK, head, new_figure, short
 from kdbench.comparison.sheets import p_text
-from kdbench.plotting.figures import COLOURS
+from kdbench.plotting.style import COLOURS, INK, head, new_figure, short
 from kdbench.text.wording import counted
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from kdbench.comparison.conditions import Difference
 from kdbench.comparison.controls import better
 from kdbench.comparison.groups import between
 from kdbench.comparison.reference import Reference
-from kdbench.comparison.table import GroupTable, Row
+from kdbench.comparison.table import GroupTable, Row, recalls
 from kdbench.runs.schema import FINISHED
 from kdbench.runs.store import Unreadable
 from kdbench.statistics import METRICS
@@ -118,17 +118,6 @@ def _headline(table: GroupTable) -> str:
     best = table.ranked[0] if table.ranked else None
     shown = f"; highest {table.metric}: {best.method}, {100 * best.measures[table.metric].mean:.2f} %" if best else ""
     return f"{table.group.title}: {counted(len(table.rows), 'method')}, {seeds}{shown}"
-
-
-def recalls(row: Row, table: GroupTable) -> dict[str, float]:
-    """Recall of each class that the labels hold, mean over the method's seeds."""
-    runs = table.group.runs.get(row.method, {})
-    found: dict[str, float] = {}
-    for run in runs.values():
-        for name, value in run.metrics["per_class_recall"].items():
-            if value is not None:
-                found[name] = found.get(name, 0) + value / len(runs)
-    return found
 
 
 def _head(table: GroupTable) -> dict[str, Any]:

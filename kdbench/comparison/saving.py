@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kdbench.comparison.formats import FORMATS
 from kdbench.comparison.html import html
 from kdbench.comparison.pictures import pictures
-from kdbench.comparison.result import Comparison
 from kdbench.errors import UsageError
 from kdbench.util.records import write_bytes
+
+if TYPE_CHECKING:
+    from kdbench.comparison.result import Comparison
+
 
 FRAMES = ("methods", "pairs", "seeds", "per_class")
 

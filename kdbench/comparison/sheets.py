@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from kdbench.comparison.blocks import Ranking
 from kdbench.comparison.company import company
 from kdbench.comparison.conditions import shown
 from kdbench.comparison.controls import better
 from kdbench.comparison.pooling import protocols_of
-from kdbench.comparison.result import Comparison
 from kdbench.comparison.table import GroupTable, Row
 from kdbench.recipes.track import is_transfer_alone
 from kdbench.runs.gain import alone_words
@@ -18,6 +18,10 @@ from kdbench.statistics import PairSummary
 from kdbench.statistics.scope import other_population
 from kdbench.statistics.scores import UNTOLD
 from kdbench.text.wording import counted, inflected
+
+if TYPE_CHECKING:
+    from kdbench.comparison.result import Comparison
+
 
 NONE = "–"
 PAIRS_SHOWN = 66

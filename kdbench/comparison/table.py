@@ -383,3 +383,14 @@ def _machines(group: Group) -> list[str]:
         where = env.get("gpu") or env.get("device") or "unknown"
         found.add(f"{where}, {env.get('threads', '?')} threads")
     return sorted(found)
+
+
+def recalls(row: Row, table: GroupTable) -> dict[str, float]:
+    """Recall of each class that the labels hold, mean over the method's seeds."""
+    runs = table.group.runs.get(row.method, {})
+    found: dict[str, float] = {}
+    for run in runs.values():
+        for name, value in run.metrics["per_class_recall"].items():
+            if value is not None:
+                found[name] = found.get(name, 0) + value / len(runs)
+    return found

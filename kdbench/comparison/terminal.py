@@ -7,11 +7,12 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from kdbench.comparison.layout import Line, encodable, layout, wrapped
-from kdbench.comparison.result import Comparison
 from kdbench.comparison.sheets import CONTENTS, KINDS, left_out, sheets
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from kdbench.comparison.result import Comparison
 
 MAIN = "results"
 ALL = "all"

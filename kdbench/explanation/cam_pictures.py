@@ -13,8 +13,7 @@ import numpy as np
 from kdbench.data.readers.timeline import centre_frames, centres
 from kdbench.explanation.gradcam import resized
 from kdbench.explanation.section import Picture
-from kdbench.plotting.figures import COLOURS, save_png
-from kdbench.plotting.style import FAINT, STYLE, as_pictures, heated, save_gif
+from kdbench.plotting.style import COLOURS, FAINT, PLAIN, as_pictures, heated, save_gif, save_png
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -97,7 +96,7 @@ def _sheet(rows: dict[str, np.ndarray], seconds: np.ndarray, title: str, grid: s
 
     columns = len(seconds) + 1
     width, height = _LEFT + columns * (_CELL + _GAP) + 3 * _GAP, 0.95 + len(rows) * (_CELL + _GAP)
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(PLAIN):
         figure = Figure(figsize=(width, height))
         figure.text(0.06 / width, 1 - 0.2 / height, title, fontsize=10.5, fontweight="bold", va="center")
         for number, (label, pictures) in enumerate(rows.items()):
@@ -180,7 +179,7 @@ def _grid(look: Look, sources: Sequence[str], folder: Path, panel: Any, size: tu
     from matplotlib.figure import Figure
 
     columns, rows = len(look.targets), len(sources)
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(PLAIN):
         figure = Figure(figsize=(size[0] * columns + 0.6, (size[1] + 0.4) * rows + 0.6), layout="constrained")
         title = textwrap.fill(look.title, int(10 * figure.get_figwidth()))
         figure.suptitle(title, fontsize=10.5, fontweight="bold", x=0.01, ha="left")

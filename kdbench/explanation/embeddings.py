@@ -12,8 +12,7 @@ import torch
 from kdbench.explanation.reopen import Opened
 from kdbench.explanation.section import NotShown, Picture, Section
 from kdbench.explanation.study import Study
-from kdbench.plotting.figures import save_png
-from kdbench.plotting.style import FAINT, STYLE
+from kdbench.plotting.style import FAINT, PLAIN, save_png
 from kdbench.util.seeds import seed_for
 
 PERPLEXITY = 30
@@ -119,7 +118,7 @@ def _draw(
     colours = mpl.colormaps["turbo"](np.linspace(0.03, 0.97, len(names)))
     file = f"embeddings_{name.lower().replace('-', '')}.png"
     lines = -(-len(names) // 6)
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(PLAIN):
         figure = Figure(figsize=(6 * len(shown) + 0.2, 6.1 + 0.2 * lines), layout="constrained")
         for axes, (role, values) in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown.items(), strict=True):
             points = layout(values, seed_for("explanation", name, role) % 2**32)

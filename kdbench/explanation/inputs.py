@@ -12,8 +12,7 @@ from kdbench.explanation.cam_pictures import AXES, image_of
 from kdbench.explanation.reopen import Opened
 from kdbench.explanation.section import NotShown, Picture, Section
 from kdbench.explanation.study import Study
-from kdbench.plotting.figures import COLOURS, save_png
-from kdbench.plotting.style import STYLE
+from kdbench.plotting.style import COLOURS, PLAIN, save_png
 from kdbench.text.wording import counted
 
 CLASSES, REPEATS = 6, 2
@@ -74,7 +73,7 @@ def _draw(study: Study, teacher: Opened, chosen: list[str]) -> None:
         shown = [x.float().cpu().numpy() for x in network.represent(batch)]
     rows, columns = len(network.sources), len(chosen)
     names = study.card.short_names
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(PLAIN):
         figure = Figure(figsize=(1.25 * columns + 0.5, 1.35 * rows + 0.6), layout="constrained")
         for row, (source, line) in enumerate(
             zip(network.sources, figure.subplots(rows, columns, squeeze=False), strict=True)

@@ -10,8 +10,7 @@ from kdbench.data.store.progress import progress
 from kdbench.explanation.corruptions import CORRUPTIONS, corrupted
 from kdbench.explanation.section import Picture, Section, Table
 from kdbench.explanation.study import Study
-from kdbench.plotting.figures import COLOURS, save_png
-from kdbench.plotting.style import INK, RULE, STYLE
+from kdbench.plotting.style import COLOURS, INK, PLAIN, RULE, save_png
 from kdbench.text.wording import counted
 from kdbench.types import Batch
 from kdbench.util.progress import Reporter
@@ -93,7 +92,7 @@ def _draw(study: Study, curves: dict[str, list[dict[str, Any]]], clean: float) -
 
     kinds = CORRUPTIONS[study.reported.spec.modality]
     chance = np.bincount(study.scores.labels).max() / len(study.scores.labels)
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(PLAIN):
         figure = Figure(figsize=(3.1 * len(curves), 3.3), layout="constrained")
         for number, (axes, (name, points)) in enumerate(
             zip(figure.subplots(1, len(curves), sharey=True), curves.items(), strict=True)

@@ -25,9 +25,7 @@ SECONDS = 60.0
 MOST_MEMORY = 3 * 2**30
 """Bytes that unpacking a file may take."""
 _MOST_ANSWER = 2 * 2**30
-_PROGRAM = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from kdbench.leaderboard import reading; reading.answer()"
-)
+_PROGRAM = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from kdbench.leaderboard import unpacking; unpacking.answer()"
 
 
 def arrays(name: str, data: bytes, **about: int) -> list[np.ndarray]:
@@ -64,8 +62,8 @@ class _Reader:
             timer = threading.Timer(SECONDS, process.kill)
             timer.start()
             try:
-                _send(process.stdin, {"name": name, "about": about}, data)
-                return _received(process.stdout)
+                send(process.stdin, {"name": name, "about": about}, data)
+                return received(process.stdout)
             except (OSError, ValueError, EOFError) as error:
                 slow = not timer.is_alive()
                 self.close()
@@ -102,53 +100,15 @@ _READER = _Reader()
 atexit.register(_READER.close)
 
 
-def answer() -> None:
-    """What the other process does: it answers, one file after the other, until nobody asks any more."""
-    with contextlib.suppress(ImportError, OSError, ValueError):
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
-    # What a library prints may not come between the answers.
-    out = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    while True:
-        try:
-            asked, data = _received(sys.stdin.buffer)
-        except EOFError:
-            return
-        try:
-            found = _read(asked["name"], data, asked["about"])
-            buffer = io.BytesIO()
-            np.savez(buffer, *found, allow_pickle=False)
-            _send(out, {"arrays": len(found)}, buffer.getvalue())
-        except DataError as error:
-            _send(out, {"problem": error.message}, b"")
-        except MemoryError:
-            most = MOST_MEMORY // 2**20
-            _send(out, {"problem": f"{asked['name']} takes more than {most} MiB of memory when it is unpacked"}, b"")
-        except Exception as error:
-            why = f"{type(error).__name__}: {str(error)[:200]}"
-            _send(out, {"problem": f"{asked['name']} cannot be read: {why}"}, b"")
-
-
-def _read(name: str, data: bytes, about: dict[str, int]) -> list[np.ndarray]:
-    from kdbench.leaderboard.picture import redrawn
-    from kdbench.leaderboard.predictions import unpacked
-    from kdbench.leaderboard.schema import PICTURE
-
-    if name == PICTURE:
-        return [np.frombuffer(redrawn(data), dtype=np.uint8)]
-    return unpacked(data, **about)
-
-
-def _send(pipe: IO[bytes], about: dict[str, Any], data: bytes) -> None:
+def send(pipe: IO[bytes], about: dict[str, Any], data: bytes) -> None:
+    """Writes a line of JSON, with the number of bytes that follow it."""
     pipe.write(json.dumps(about | {"bytes": len(data)}).encode() + b"\n")
     pipe.write(data)
     pipe.flush()
 
 
-def _received(pipe: IO[bytes]) -> tuple[dict[str, Any], bytes]:
+def received(pipe: IO[bytes]) -> tuple[dict[str, Any], bytes]:
+    """Reads what `send` wrote."""
     line = pipe.readline(2**16)
     if not line.endswith(b"\n"):
         raise EOFError

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,30 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kdbench.util.records import write_bytes
+from kdbench.plotting.style import COLOURS, STYLE, save_png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 PHASES = ("teacher", "student")
 _TOTAL = "#222222"
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#7F7F7F", "#B8A200")
-"""Okabe and Ito's colours, told apart by colour-blind readers."""
-STYLE: dict[Any, Any] = {
-    "font.size": 9,
-    "axes.titlesize": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#E6E6E6",
-    "grid.linewidth": 0.6,
-    "legend.frameon": False,
-    "lines.linewidth": 1.5,
-    # Names of classes, trials and losses may hold a dollar sign.
-    "text.parse_math": False,
-}
-"""What all pictures have in common, for `matplotlib.rc_context`."""
 _NUMBERS_UP_TO = 40
 
 
@@ -189,19 +171,3 @@ def _finish(axes: Axes, epochs: list[int]) -> None:
         )
     else:
         axes.text(0.5, 0.5, "not recorded", transform=axes.transAxes, ha="center", color="#999999")
-
-
-def save_png(figure: Figure, path: Path, *, dpi: int = 150) -> None:
-    """Writes a figure as PNG, whole or not at all.
-
-    Args:
-        figure: The figure.
-        path: The file.
-        dpi: Pixels an inch.
-
-    Raises:
-        RunFailed: The file cannot be written.
-    """
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi)
-    write_bytes(path, buffer.getvalue())

@@ -1,19 +1,39 @@
-"""How the pictures of an explanation look, and how a clip is written."""
+"""How every picture looks, and how it is written."""
 
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kdbench.plotting import figures as plots
 from kdbench.util.records import write_bytes
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#7F7F7F", "#B8A200")
+"""Okabe and Ito's colours, told apart by colour-blind readers."""
+STYLE: dict[Any, Any] = {
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#E6E6E6",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "lines.linewidth": 1.5,
+    # Names of classes, trials and losses may hold a dollar sign.
+    "text.parse_math": False,
+}
+"""What all pictures have in common, for `matplotlib.rc_context`."""
 INK, FAINT, RULE = "#1A1A1A", "#6B6B6B", "#E2E2E2"
-STYLE: dict[Any, Any] = plots.STYLE | {
+PLAIN: dict[Any, Any] = STYLE | {
     "text.color": INK,
     "axes.grid": False,
     "axes.edgecolor": "#B0B0B0",
@@ -22,6 +42,8 @@ STYLE: dict[Any, Any] = plots.STYLE | {
     "xtick.color": FAINT,
     "ytick.color": FAINT,
 }
+"""The same without a grid, for pictures of recordings."""
+NAME_LENGTH = 40
 GIF_SIDE = 224
 
 
@@ -75,3 +97,54 @@ def heated(picture: np.ndarray, heat: np.ndarray) -> np.ndarray:
     colour = 255 * mpl.colormaps["viridis"](heat)[..., :3]
     grey = picture.mean(-1, keepdims=True)
     return (0.3 * grey + 0.7 * colour).round().astype(np.uint8)
+
+
+def save_png(figure: Figure, path: Path, *, dpi: int = 150) -> None:
+    """Writes a figure as PNG, whole or not at all.
+
+    Args:
+        figure: The figure.
+        path: The file.
+        dpi: Pixels an inch.
+
+    Raises:
+        RunFailed: The file cannot be written.
+    """
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi)
+    write_bytes(path, buffer.getvalue())
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """A figure of its own, of no window and no global state."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def head(figure: Figure, title: str, line: str) -> None:
+    """A title and, below it, whom the picture is about; both wrapped to the figure's width."""
+    characters = int(figure.get_figwidth() * 11)
+    wrapped = textwrap.fill(title, characters)
+    figure.suptitle(f"{wrapped}\n{textwrap.fill(line, characters)}", fontsize=10.5)
+
+
+def short(name: str, length: int = NAME_LENGTH) -> str:
+    """A name that fits beside an axis, shortened in its middle: variants of a method differ at their ends."""
+    head, tail = length // 2, (length - 1) // 2
+    return name if len(name) <= length else f"{name[:head]}…{name[-tail:]}"
+
+
+def finish_grid(axes: Axes, shape: Sequence[int]) -> None:
+    """White lines between the cells of a matrix."""
+    axes.set_xticks(np.arange(0.5, shape[1] - 1), minor=True)
+    axes.set_yticks(np.arange(0.5, shape[0] - 1), minor=True)
+    axes.grid(visible=False)
+    axes.grid(which="minor", color="white", linewidth=0.8)
+    axes.tick_params(which="both", length=0)
+    axes.spines[:].set_visible(False)
+
+
+def nothing(axes: Axes, text: str) -> None:
+    """Says why a panel is empty."""
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", color="#777777")

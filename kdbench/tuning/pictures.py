@@ -12,7 +12,7 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from kdbench.plotting.figures import COLOURS, STYLE, save_png
+from kdbench.plotting.style import COLOURS, STYLE, save_png
 from kdbench.recipes.search_space import Range
 from kdbench.text.wording import counted
 

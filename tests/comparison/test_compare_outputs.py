@@ -21,9 +21,10 @@ from kdbench.cli import app, main
 from kdbench.comparison import Comparison, references
 from kdbench.comparison.curves import curves
 from kdbench.comparison.formats import FORMATS, render
-from kdbench.comparison.pictures import pictures, short
+from kdbench.comparison.pictures import pictures
 from kdbench.comparison.sheets import sheets
 from kdbench.errors import UsageError
+from kdbench.plotting.style import short
 
 HOSTILE = "<script>alert(1)</script>|`x`[red]$\\frac{a}{b}$&%_#"
 
