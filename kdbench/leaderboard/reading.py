@@ -25,7 +25,7 @@ SECONDS = 60.0
 MOST_MEMORY = 3 * 2**30
 """Bytes that unpacking a file may take."""
 _MOST_ANSWER = 2 * 2**30
-_PROGRAM = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); import kdbench.leaderboard.unpacking as it; it.answer()"
+_PROGRAM = "import json, sys; sys.path = json.loads(sys.argv[1]); import kdbench.leaderboard.unpacking as u; u.answer()"
 
 
 def arrays(name: str, data: bytes, **about: int) -> list[np.ndarray]:
