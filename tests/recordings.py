@@ -11,7 +11,7 @@ import numpy as np
 import scipy.io
 import yaml
 
-from kdbench.util import paths as resources
+from kdbench.util import paths
 
 ACTIONS, SUBJECTS, REPETITIONS = 3, 4, 2
 TRIALS = [
@@ -70,7 +70,7 @@ def write_video(path: Path, frames: np.ndarray, codec: str = "mjpeg") -> None:
 
 def write_card(folder: Path, **changes: object) -> Path:
     """Writes the shipped card cut down to these trials and without manifest, some keys changed; None removes one."""
-    content = yaml.safe_load((resources.folder("datasets") / "utd_mhad/card.yaml").read_text(encoding="utf-8"))
+    content = yaml.safe_load((paths.folder("datasets") / "utd_mhad/card.yaml").read_text(encoding="utf-8"))
     content["trials"] |= {"columns": {"action": ACTIONS, "subject": SUBJECTS, "repetition": REPETITIONS}, "missing": []}
     content["classes"] = content["classes"][:ACTIONS]
     content["manifest"] = None

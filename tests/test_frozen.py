@@ -18,7 +18,7 @@ import pytest
 from helpers import tiny
 
 from kdbench.errors import UsageError
-from kdbench.recipes import shipped as methods
+from kdbench.recipes import shipped
 from kdbench.recipes.schema import PRESETS
 from kdbench.runs.context import cell_for
 
@@ -70,7 +70,7 @@ def test_a_run_keeps_its_numbers(frozen: dict[str, Any], monkeypatch: pytest.Mon
 
 
 def every_hash(preset: str) -> Iterator[tuple[str, list[str | None]]]:
-    for method in methods.names():
+    for method in shipped.names():
         for track in TRIED[preset]:
             # Not every method stands in every track.
             with suppress(UsageError):

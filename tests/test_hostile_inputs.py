@@ -25,8 +25,7 @@ from kdbench.errors import KdbenchError
 from kdbench.grid.suite import load_suite
 from kdbench.recipes.resolve import resolve
 from kdbench.semantic_spaces.table import read_table
-from kdbench.util import paths as resources
-from kdbench.util import plain_yaml
+from kdbench.util import paths, plain_yaml
 
 ODD = st.sampled_from(
     [None, True, 0, -1, 10**6, 10**30, 1.5, float("inf"), float("nan"), "", "x" * 5000, "../..", "a\tb", "\x1b[31m",
@@ -51,7 +50,7 @@ def texts() -> dict[str, str]:
     }
     return {
         "recipe": plain_yaml.dump(recipe | {"extends": ["hinton"], "presets": {"small": {"precision": "bf16"}}}),
-        "card": (resources.folder("datasets") / "utd_mhad/card.yaml").read_text(encoding="utf-8"),
+        "card": (paths.folder("datasets") / "utd_mhad/card.yaml").read_text(encoding="utf-8"),
         "suite": plain_yaml.dump(suite),
     }
 
@@ -146,7 +145,7 @@ def test_overrides(key: str, value: str) -> None:
 @FUZZ
 @given(junk=JUNK)
 def test_damaged_manifests_and_tables(tmp_path: Path, junk: list[tuple[int, int, bytes]]) -> None:
-    folder = resources.folder("datasets") / "utd_mhad"
+    folder = paths.folder("datasets") / "utd_mhad"
     card = load_card("utd_mhad")
     (tmp_path / "card.yaml").write_bytes((folder / "card.yaml").read_bytes())
     (tmp_path / str(card.manifest)).write_bytes(damaged((folder / str(card.manifest)).read_bytes()[:3000], junk))

@@ -46,8 +46,7 @@ def list_datasets(data_dir: DataDir = None) -> None:
     from rich.text import Text
 
     from kdbench.data.card import load_card
-    from kdbench.data.download import source
-    from kdbench.data.store import layout
+    from kdbench.data.store import layout, source
     from kdbench.registry import registry
 
     console = console_for(soft_wrap=True)
@@ -136,8 +135,7 @@ def prepare(
 def verify(name: Name, data_dir: DataDir = None) -> None:
     """Compares recordings with the manifest and prepared data with their hashes; exit code 3 if they differ."""
     from kdbench.data.card import load_card
-    from kdbench.data.download import source
-    from kdbench.data.store import layout
+    from kdbench.data.store import layout, source
     from kdbench.data.store.verify import verify as check
 
     card = load_card(name)
@@ -296,8 +294,8 @@ def _open(
     exclude_broken: bool,
     jobs: int | None = None,
 ) -> Dataset:
-    from kdbench.data.download.source import AUTO
     from kdbench.data.store.open import open_dataset
+    from kdbench.data.store.source import AUTO
     from kdbench.recipes.resolve import parse_overrides, resolve
 
     sizes = resolve("student_only", preset).data

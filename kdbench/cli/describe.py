@@ -19,8 +19,7 @@ from kdbench.recipes import shipped as methods
 from kdbench.registry import KINDS, part_of, registry, unknown_anywhere
 from kdbench.runs.naming import label_of
 from kdbench.text.wording import counted
-from kdbench.util import paths as resources
-from kdbench.util import plain_yaml
+from kdbench.util import paths, plain_yaml
 
 if TYPE_CHECKING:
     from kdbench.data.card import Card
@@ -90,7 +89,7 @@ def _kinds_of(name: str, kind: str | None) -> list[str]:
 
 
 def _kind_of_file(path: Path) -> str:
-    content = resources.read_mapping(path, "recipe, card or suite")
+    content = paths.read_mapping(path, "recipe, card or suite")
     if "reader" in content:
         return "dataset"
     return SUITE if "datasets" in content or "methods" in content else "method"

@@ -24,7 +24,7 @@ from kdbench.registry import GROUPS, KINDS
 from kdbench.registry.discovery import discover
 from kdbench.text.redaction import redacted, redacted_words
 from kdbench.text.wording import counted
-from kdbench.util import paths as resources
+from kdbench.util import paths
 from kdbench.util.failures import one_line
 
 LIBRARIES = (
@@ -175,7 +175,7 @@ def _foreign(row: dict[str, str]) -> bool:
 
 def _data(data_dir: Path | None) -> Iterator[Check]:
     from kdbench.data.card import load_card
-    from kdbench.data.download import source
+    from kdbench.data.store import source
 
     for row in rows("datasets"):
         name = row["name"]
@@ -190,7 +190,7 @@ def _data(data_dir: Path | None) -> Iterator[Check]:
             yield Check("fail", f"data set {name}", error.message, error.hint or "")
             continue
         if found is None:
-            searched = ", ".join(str(folder / card.name) for folder in resources.data_dirs(data_dir))
+            searched = ", ".join(str(folder / card.name) for folder in paths.data_dirs(data_dir))
             step, *_ = source.where_to_get(card).splitlines()
             yield Check("warn", f"data set {name}", f"not in {searched}", step)
         else:
@@ -213,7 +213,7 @@ def _prepared() -> Iterator[Check]:
 
 def _folders(runs: Path) -> Iterator[Check]:
     for what, folder, way_out in (
-        ("cache folder", resources.cache_dir(), "export KDBENCH_CACHE=FOLDER"),
+        ("cache folder", paths.cache_dir(), "export KDBENCH_CACHE=FOLDER"),
         ("runs folder", runs.absolute(), "--out FOLDER, or export KDBENCH_HOME=FOLDER"),
     ):
         there = next(parent for parent in (folder, *folder.parents) if parent.exists())

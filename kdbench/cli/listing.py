@@ -16,7 +16,7 @@ from kdbench.registry.discovery import discover
 from kdbench.registry.notice import once
 from kdbench.registry.origin import Origin
 from kdbench.text.wording import counted
-from kdbench.util import paths as resources
+from kdbench.util import paths
 
 if TYPE_CHECKING:
     from kdbench.testing.plugins import Broken
@@ -115,7 +115,7 @@ def _summary(kind: str, origin: Origin) -> str:
 
 def _card(origin: Origin) -> Path:
     if origin.built_in:
-        return resources.folder("datasets") / origin.name / "card.yaml"
+        return paths.folder("datasets") / origin.name / "card.yaml"
     return origin.beside("card.yaml")
 
 

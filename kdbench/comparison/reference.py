@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kdbench.errors import UsageError
-from kdbench.util import paths as resources
+from kdbench.util import paths
 
 UNKNOWN = "unknown"
 
@@ -56,8 +56,8 @@ def references(dataset: str | None = None, folder: Path | None = None) -> list[R
         UsageError: A file is not what it should be; file and key are named.
     """
     found: list[Reference] = []
-    for path in sorted((folder or resources.folder("leaderboard") / "reference").glob("*.yaml")):
-        content = resources.read_mapping(path, "reference table")
+    for path in sorted((folder or paths.folder("leaderboard") / "reference").glob("*.yaml")):
+        content = paths.read_mapping(path, "reference table")
         try:
             found += [number for row in content["rows"] for number in _numbers(content, row)]
         except (KeyError, TypeError, ValueError) as error:

@@ -29,7 +29,7 @@ from kdbench.errors import UsageError, near_misses, shortened
 from kdbench.registry import registry
 from kdbench.registry.origin import Origin
 from kdbench.text.wording import counted
-from kdbench.util import paths as resources
+from kdbench.util import paths
 from kdbench.util.validation import checked, found
 
 Value = int | str
@@ -438,7 +438,7 @@ def load_card(name_or_path: str | Path) -> Card:
     """
     name = str(name_or_path)
     path = _card_path(name)
-    content = resources.read_mapping(path, "card")
+    content = paths.read_mapping(path, "card")
     card = checked(Card, content, f"the card {path}")
     prefix, colon, plain = name.partition(":")
     if colon and prefix and card.reader == plain:
@@ -451,7 +451,7 @@ def load_card(name_or_path: str | Path) -> Card:
 def _card_path(name: str) -> Path:
     if name.endswith((".yaml", ".yml")) or os.sep in name:
         path = Path(name).expanduser()
-        if not resources.is_file(path):
+        if not paths.is_file(path):
             raise UsageError(
                 f"there is no card file {shortened(str(path), 200)}", hint="See the known data sets: kdbench data list"
             )
@@ -466,5 +466,5 @@ def card_of(origin: Origin) -> Path:
         UsageError: Its distribution does not bring one.
     """
     if origin.built_in:
-        return resources.folder("datasets") / origin.name / "card.yaml"
+        return paths.folder("datasets") / origin.name / "card.yaml"
     return origin.beside("card.yaml")

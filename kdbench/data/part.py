@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 
 from kdbench.data.readers.base import Reader, Recording, Trial
-from kdbench.util import files
-from kdbench.util import paths as resources
+from kdbench.util import files, paths
 
 Stamp = list[list[Any]]
 _DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
@@ -95,7 +94,7 @@ def write(path: Path, part: Part, stamped: Stamp) -> None:
     if part.clip is not None:
         arrays["clip"] = part.clip
     about = {"stamp": stamped, "hashes": dict(part.hashes), "sha256": [part.series_sha256, part.clip_sha256]}
-    with files.whole(path, durable=False, elsewhere=resources.OTHER_CACHE) as file:
+    with files.whole(path, durable=False, elsewhere=paths.OTHER_CACHE) as file:
         np.savez(file, about=np.frombuffer(json.dumps(about).encode(), np.uint8), **arrays)  # type: ignore[arg-type]
 
 

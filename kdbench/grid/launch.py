@@ -12,7 +12,7 @@ from typing import Protocol
 
 from kdbench.errors import unknown
 from kdbench.registry import plugin_files
-from kdbench.util import process as children
+from kdbench.util import process
 from kdbench.util.files import unwritable
 from kdbench.util.process import cores, environment_of, gpus
 
@@ -99,7 +99,7 @@ class LocalJob:
             log.parent.mkdir(parents=True, exist_ok=True)
             self._offset = log.stat().st_size if log.is_file() else 0
             with log.open("ab") as file:
-                self._process = children.start(command, file, environment, apart=True)
+                self._process = process.start(command, file, environment, apart=True)
         except OSError as error:
             raise unwritable(error, log) from error
         self.pid = self._process.pid
@@ -120,12 +120,12 @@ class LocalJob:
 
     def interrupt(self) -> None:
         """See `Job`."""
-        children.interrupt(self._process)
+        process.interrupt(self._process)
 
     def kill(self) -> None:
         """See `Job`; with it go the processes that it started."""
         with contextlib.suppress(ProcessLookupError):
-            children.kill(self._process, apart=True)
+            process.kill(self._process, apart=True)
 
 
 _TAIL = 64 << 10

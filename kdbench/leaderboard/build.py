@@ -33,7 +33,7 @@ from kdbench.recipes.track import Track, words_of
 from kdbench.registry import registry
 from kdbench.runs.unlabelled import for_track
 from kdbench.text.wording import counted
-from kdbench.util import paths as resources
+from kdbench.util import paths
 from kdbench.util.files import unwritable
 from kdbench.util.templates import templates
 
@@ -105,7 +105,7 @@ def _hashed(text: str) -> str:
 def _environment() -> Environment:
     from markupsafe import Markup
 
-    folder = resources.folder("leaderboard") / "site"
+    folder = paths.folder("leaderboard") / "site"
     style, script = ((folder / name).read_text(encoding="utf-8") for name in ("board.css", "board.js"))
     environment = templates(folder)
     environment.globals |= {

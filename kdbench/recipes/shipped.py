@@ -12,9 +12,9 @@ from pathlib import Path
 
 from kdbench.registry import registry
 from kdbench.registry.origin import Origin
-from kdbench.util import paths as resources
+from kdbench.util import paths
 
-BUILTIN = {path.stem: "kdbench.recipes" for path in sorted(resources.folder("methods").glob("[!_]*.yaml"))}
+BUILTIN = {path.stem: "kdbench.recipes" for path in sorted(paths.folder("methods").glob("[!_]*.yaml"))}
 
 
 TUNED = "tuned"
@@ -22,7 +22,7 @@ TUNED = "tuned"
 
 def tuned() -> list[str]:
     """Every tuned recipe that kdbench ships, sorted: `tuned/DATASET/METHOD`."""
-    root = resources.folder("methods")
+    root = paths.folder("methods")
     return sorted(path.relative_to(root).with_suffix("").as_posix() for path in (root / TUNED).glob("*/[!_]*.yaml"))
 
 
@@ -32,8 +32,8 @@ def path_of(name: str) -> Path | None:
     Raises:
         UsageError: Two distributions claim the name, or the one that registers it does not bring the file.
     """
-    shipped = resources.folder("methods") / f"{name}.yaml"
-    if resources.is_file(shipped):
+    shipped = paths.folder("methods") / f"{name}.yaml"
+    if paths.is_file(shipped):
         return shipped
     methods = registry("method")
     return file_of(methods.origin(name)) if methods.has(name) else None
@@ -46,7 +46,7 @@ def file_of(origin: Origin) -> Path:
         UsageError: Its distribution does not bring it.
     """
     if origin.built_in:
-        return resources.folder("methods") / f"{origin.name}.yaml"
+        return paths.folder("methods") / f"{origin.name}.yaml"
     return origin.beside(f"{origin.name}.yaml")
 
 

@@ -21,7 +21,7 @@ from kdbench.engine.objective import Objective, declared_needs, reads_labels
 from kdbench.engine.term import check_parameters
 from kdbench.errors import UsageError
 from kdbench.network import Network, build_network
-from kdbench.recipes import shipped as methods
+from kdbench.recipes import shipped
 from kdbench.recipes.resolve import changes_of, merge, resolve
 from kdbench.recipes.schema import NetworkSpec, Recipe
 from kdbench.runs import provenance
@@ -322,7 +322,7 @@ def sees_video(recipe: Recipe) -> bool:
 
 
 def _without_video(method: str, dataset: str) -> UsageError:
-    blind = [name for name in methods.names() if _is_blind(name)]
+    blind = [name for name in shipped.names() if _is_blind(name)]
     return UsageError(
         f"'{method}' trains a video network, and '{dataset}' has no video",
         hint=f"Methods that see sensors alone: {', '.join(blind)}\n"

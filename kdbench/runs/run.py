@@ -24,7 +24,7 @@ from kdbench.errors import Interrupted, KdbenchError
 from kdbench.evaluation.metrics import confusion, numbers
 from kdbench.evaluation.predict import Predictions, predict
 from kdbench.evaluation.probe import Probed, fit_probe, probe
-from kdbench.plotting import figures as plots
+from kdbench.plotting import figures
 from kdbench.recipes.schema import CONTROLS
 from kdbench.recipes.track import words_of
 from kdbench.runs import cost
@@ -462,11 +462,13 @@ class Run:
         cell = self.setting.cell
         title = f"{cell.method} · {cell.dataset.card.name} · {cell.protocol} · {cell.preset} · seed {cell.seed}"
         if records:
-            plots.learning_curves(records, self.folder / "learning_curves.png", title=title)
+            figures.learning_curves(records, self.folder / "learning_curves.png", title=title)
         matrix = confusion(
             np.tile(predictions.labels, len(predictions.logits)), predictions.logits.argmax(-1).ravel(), len(classes)
         )
-        plots.confusion_matrix(matrix, cell.dataset.card.short_names, self.folder / "confusion_matrix.png", title=title)
+        figures.confusion_matrix(
+            matrix, cell.dataset.card.short_names, self.folder / "confusion_matrix.png", title=title
+        )
         if student is not None:
             export(
                 student.network, self.folder / "student.safetensors", self.setting, self.setting.cell.recipe.reported

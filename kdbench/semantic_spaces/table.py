@@ -13,7 +13,7 @@ from kdbench.errors import UsageError, shortened
 from kdbench.registry import semantics
 from kdbench.semantic_spaces.base import LabelVectors, scaled
 from kdbench.text.wording import counted
-from kdbench.util import paths as resources
+from kdbench.util import paths
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -58,7 +58,7 @@ def read_table(path: Path) -> dict[str, Tensor]:
         UsageError: There is no such file, or a row does not hold a name and as many numbers as the first line says.
     """
     try:
-        if resources.is_file(path) and path.stat().st_size > _MOST_BYTES:
+        if paths.is_file(path) and path.stat().st_size > _MOST_BYTES:
             raise UsageError(f"{path} has more than {_MOST_BYTES // 2**20} MiB, which no table of label vectors needs")
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:

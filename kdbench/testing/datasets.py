@@ -15,10 +15,10 @@ import pandas as pd
 
 from kdbench.data import part
 from kdbench.data.card import load_card
-from kdbench.data.download import source
-from kdbench.data.download.source import Source
 from kdbench.data.readers.base import Reader, Recording, Trial, check
 from kdbench.data.splits import Split, protocol_names, rule_of, split
+from kdbench.data.store import source
+from kdbench.data.store.source import Source
 from kdbench.data.store.verify import verify
 from kdbench.errors import DataError
 from kdbench.registry import registry

@@ -105,13 +105,13 @@ def _text(origin: Origin, seconds: float) -> str:
 
 def _complaint(origin: Origin) -> str:
     """What using a plugin raises; empty where it raises nothing."""
-    from kdbench.recipes import shipped as methods
+    from kdbench.recipes import shipped
     from kdbench.recipes.resolve import resolve
     from kdbench.registry import registry
 
     try:
         if origin.kind == "method":
-            resolve(str(methods.file_of(origin)), "small")
+            resolve(str(shipped.file_of(origin)), "small")
         else:
             registry(origin.kind).load(origin)
         if origin.kind == "dataset":

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from kdbench.errors import UsageError
-from kdbench.recipes import shipped as methods
+from kdbench.recipes import shipped
 from kdbench.tuning.plan import Plan
 from kdbench.tuning.report import recipe_text
 from kdbench.tuning.searching import SearchResult
@@ -39,7 +39,7 @@ def write_tuned(result: SearchResult, folder: Path, stem: str | None = None) -> 
 
 def _extended(plan: Plan, folder: Path) -> str:
     """What the recipe extends: a name, or the way from its folder to a file of one's own."""
-    if methods.path_of(plan.method) is not None:
+    if shipped.path_of(plan.method) is not None:
         return plan.method
     way = os.path.relpath(Path(plan.method).absolute(), folder.absolute())
     return way if os.sep in way else f".{os.sep}{way}"

@@ -11,7 +11,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from kdbench.errors import RunFailed
-from kdbench.recipes import shipped as methods
+from kdbench.recipes import shipped
 from kdbench.recipes.resolve import merge
 from kdbench.recipes.schema import Tuning
 from kdbench.runs import libraries
@@ -142,7 +142,7 @@ def recipe_path(plan: Plan) -> Path:
 def write_recipe(plan: Plan, study: optuna.Study) -> Path:
     """Writes the winner's recipe: it has the method's name, extends it by what the search chose, and says so."""
     path = recipe_path(plan)
-    extends = plan.method if methods.path_of(plan.method) is not None else str(Path(plan.method).absolute())
+    extends = plan.method if shipped.path_of(plan.method) is not None else str(Path(plan.method).absolute())
     write_bytes(path, recipe_text(plan, tuning(plan, study), extends).encode())
     return path
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from kdbench.errors import UsageError, shortened, unknown
-from kdbench.recipes import shipped as methods
+from kdbench.recipes import shipped
 from kdbench.recipes.schema import NetworkSpec, Recipe
 from kdbench.recipes.search_space import Range
 from kdbench.registry import registry
@@ -138,7 +138,7 @@ def _settled(recipe: Recipe, key: str, values: Range) -> tuple[str, Range]:
     if key not in known and f"{key}{END}" in known:
         key += END
     if key not in known:
-        shown = recipe.name if methods.path_of(recipe.name) else "METHOD.yaml"
+        shown = recipe.name if shipped.path_of(recipe.name) else "METHOD.yaml"
         hint = f"See the keys: kdbench describe {shown}. A recipe drops one that it inherits by KEY: null."
         raise unknown("key of the search space", key, known, hint=hint)
     if key.endswith(".train.epochs"):

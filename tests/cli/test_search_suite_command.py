@@ -104,8 +104,8 @@ def test_shipped_tuned_recipes_go_by_their_path(
     content["tuning"] = record | {"under": under}
     (copy / "tuned/motionsim/hinton_raw.yaml").write_text(yaml.safe_dump(content))
     (copy / "tuned/motionsim/hinton_raw.search.json").write_text("{}")
-    original = methods.resources.folder
-    monkeypatch.setattr(methods.resources, "folder", lambda name: copy if name == "methods" else original(name))
+    original = methods.paths.folder
+    monkeypatch.setattr(methods.paths, "folder", lambda name: copy if name == "methods" else original(name))
     name = "tuned/motionsim/hinton_raw"
     assert methods.tuned() == [name]
     held = resolve(name, "smoke")

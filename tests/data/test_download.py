@@ -15,8 +15,8 @@ from recordings import TRIALS, write_card
 from webserver import Page, Server, certificate, serving
 
 from kdbench.data.card import Card, load_card
-from kdbench.data.download import source
 from kdbench.data.download.download import download
+from kdbench.data.store import source
 from kdbench.data.store.open import open_dataset
 from kdbench.errors import DataError, UsageError
 

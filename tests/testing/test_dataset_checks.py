@@ -248,10 +248,10 @@ class RandomReader(MotionSim):
 def test_a_readers_error_is_found(reader: Any, check_name: str, tmp_path: Path) -> None:
     import yaml
 
-    from kdbench.util import paths as resources
+    from kdbench.util import paths
 
     name = reader.__kdbench_part__.name
-    content = yaml.safe_load((resources.folder("datasets") / "motionsim/card.yaml").read_text(encoding="utf-8"))
+    content = yaml.safe_load((paths.folder("datasets") / "motionsim/card.yaml").read_text(encoding="utf-8"))
     path = tmp_path / "card.yaml"
     kept = {key: value for key, value in content.items() if key not in {"label_vectors", "views"}}
     path.write_text(yaml.safe_dump(kept | {"reader": name}), encoding="utf-8")

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 
 from kdbench.errors import UsageError
 from kdbench.recipes.resolve import parse_overrides, resolve
-from kdbench.util import paths as resources
-from kdbench.util import plain_yaml
+from kdbench.util import paths, plain_yaml
 
 
 @pytest.mark.parametrize(
@@ -104,16 +103,16 @@ def test_a_file_is_named_when_it_cannot_be_read(tmp_path: Path, content: bytes, 
     path = tmp_path / "mine.yaml"
     path.write_bytes(content)
     with pytest.raises(UsageError) as caught:
-        resources.read_mapping(path, "recipe")
+        paths.read_mapping(path, "recipe")
     assert said in caught.value.message
     assert str(path) in caught.value.message
 
 
 def test_a_folder_and_a_missing_file_are_no_recipes(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is not a file"):
-        resources.read_mapping(tmp_path, "recipe")
+        paths.read_mapping(tmp_path, "recipe")
     with pytest.raises(UsageError, match="there is no recipe"):
-        resources.read_mapping(tmp_path / "none.yaml", "recipe")
+        paths.read_mapping(tmp_path / "none.yaml", "recipe")
 
 
 @pytest.mark.parametrize("value", [BOMB, "[" * 3000, "9" * 5000, "!!python/name:os.system ''", "{a: 1, a: 2}"])

@@ -42,13 +42,13 @@ def test_a_full_disk_is_told_from_other_troubles(tmp_path: Path, code: int):
     assert other.message == f"cannot write {tmp_path / 'f'}: Permission denied"
 
 
-@pytest.mark.parametrize("call", ["files.write_json(path, list(range(200_000)))", "whole(path)"])
+@pytest.mark.parametrize("call", ["records.write_json(path, list(range(200_000)))", "whole(path)"])
 def test_a_limit_on_file_sizes_counts_as_a_full_disk_everywhere(tmp_path: Path, call: str):
     path = tmp_path / "big"
     code = f"""
 import resource
 from pathlib import Path
-from kdbench.results import files
+from kdbench.util import records
 from kdbench.util.files import whole as opened
 path = Path({str(path)!r})
 def whole(path):

@@ -10,17 +10,15 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from kdbench.data.card import Archive, Card
-from kdbench.data.download import source
 from kdbench.data.download.fetch import ELSEWHERE, fetch
 from kdbench.data.download.unpack import count_of, unpack
-from kdbench.data.store import manifest
+from kdbench.data.store import manifest, source
 from kdbench.data.store.lock import locked
 from kdbench.data.store.progress import note, progress
 from kdbench.errors import DataError, UsageError, unknown
 from kdbench.registry import registry
 from kdbench.text.wording import counted, inflected
-from kdbench.util import files
-from kdbench.util import paths as resources
+from kdbench.util import files, paths
 
 SHOWN = 20
 """How many files an error names."""
@@ -86,7 +84,7 @@ def _root(card: Card, data_dir: Path | None) -> Path:
         return data_dir.expanduser().resolve() / card.name
     found = source.find(card)
     if found is None or found.root is None or found.root.name != card.name:
-        return resources.cache_dir() / "data" / card.name
+        return paths.cache_dir() / "data" / card.name
     if found.packed is not None:
         raise UsageError(
             f"a packed copy of '{card.name}' is in {found.root} and would hide what is downloaded",

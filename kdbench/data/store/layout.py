@@ -23,8 +23,7 @@ from kdbench.errors import DataError
 from kdbench.registry import registry
 from kdbench.registry.importing import imported_sha256
 from kdbench.text.wording import counted
-from kdbench.util import files
-from kdbench.util import paths as resources
+from kdbench.util import files, paths
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -168,7 +167,7 @@ def read_meta(folder: Path) -> Meta | None:
 
 def prepared_dir() -> Path:
     """The folder of all prepared stores."""
-    return resources.cache_dir() / "prepared"
+    return paths.cache_dir() / "prepared"
 
 
 def stores() -> list[tuple[Path, Meta]]:
@@ -198,7 +197,7 @@ def complete(
     buffer = io.BytesIO()
     index = pd.DataFrame(list(rows))
     index.to_parquet(buffer, index=False)
-    with files.whole(folder / INDEX, elsewhere=resources.OTHER_CACHE) as file:
+    with files.whole(folder / INDEX, elsewhere=paths.OTHER_CACHE) as file:
         file.write(buffer.getvalue())
     prints = fingerprints(key, index, facts["excluded"], facts["packed"])
     meta = Meta(
@@ -210,7 +209,7 @@ def complete(
         versions={"kdbench": kdbench.__version__, "numpy": np.__version__, "pillow": PIL.__version__},
         **facts,
     )
-    with files.whole(folder / META, elsewhere=resources.OTHER_CACHE) as file:
+    with files.whole(folder / META, elsewhere=paths.OTHER_CACHE) as file:
         file.write(json.dumps(dataclasses.asdict(meta), indent=1, sort_keys=True).encode())
     return meta
 
@@ -229,7 +228,7 @@ def write_array(path: Path, parts: Iterable[np.ndarray], shape: tuple[int, ...],
     Raises:
         RunFailed: The file cannot be written.
     """
-    with files.whole(path, elsewhere=resources.OTHER_CACHE) as file:
+    with files.whole(path, elsewhere=paths.OTHER_CACHE) as file:
         header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
         for part in parts:

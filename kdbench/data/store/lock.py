@@ -9,12 +9,11 @@ from pathlib import Path
 import filelock
 
 from kdbench.data.store.progress import note
-from kdbench.util import files
-from kdbench.util import paths as resources
+from kdbench.util import files, paths
 
 
 @contextlib.contextmanager
-def locked(path: Path, busy: str, *, shown: bool, elsewhere: str = resources.OTHER_CACHE) -> Iterator[None]:
+def locked(path: Path, busy: str, *, shown: bool, elsewhere: str = paths.OTHER_CACHE) -> Iterator[None]:
     """Holds `PATH.lock`; waits aloud while another process does.
 
     Args:

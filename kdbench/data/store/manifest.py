@@ -9,7 +9,7 @@ from pathlib import Path
 from kdbench.data import names
 from kdbench.data.card import Card
 from kdbench.errors import DataError, shortened
-from kdbench.util import paths as resources
+from kdbench.util import paths
 
 _ENTRY = re.compile(r"([0-9a-f]{64})  (.+)")
 _MOST_BYTES = 64 * 2**20
@@ -26,7 +26,7 @@ def load(card: Card) -> Mapping[str, str]:
 
 
 def _parsed(path: Path) -> Mapping[str, str]:
-    if not resources.is_file(path):
+    if not paths.is_file(path):
         raise DataError(
             f"the manifest {path} is not there", hint="Reinstall kdbench, or mend the card's key 'manifest'."
         )

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from kdbench.data.card import Card, load_card
-from kdbench.data.download import source
 from kdbench.data.readers.base import Reader
-from kdbench.data.store import layout
+from kdbench.data.store import layout, source
 from kdbench.data.store.blank import blank
 from kdbench.data.store.dataset import Dataset, sound
 from kdbench.data.store.layout import Damaged, Meta

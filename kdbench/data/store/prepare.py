@@ -27,12 +27,12 @@ from typing import Any
 import numpy as np
 
 from kdbench.data import names, part
-from kdbench.data.download.source import Source
 from kdbench.data.part import Stamp
 from kdbench.data.readers.base import Reader, Trial, check, natural_key
 from kdbench.data.store import layout, manifest
 from kdbench.data.store.layout import Key, Meta
 from kdbench.data.store.progress import note, progress
+from kdbench.data.store.source import Source
 from kdbench.errors import DataError, RunFailed
 from kdbench.text.wording import counted, inflected
 from kdbench.util import files

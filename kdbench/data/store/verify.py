@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kdbench.data.card import Card
-from kdbench.data.download.source import Source
 from kdbench.data.store import manifest, packed
 from kdbench.data.store.dataset import load
 from kdbench.data.store.layout import Meta
 from kdbench.data.store.progress import progress
+from kdbench.data.store.source import Source
 from kdbench.errors import DataError
 from kdbench.util import files
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from kdbench.data.card import load_card
-from kdbench.data.download import source
 from kdbench.data.preview import contact_sheet, spread
 from kdbench.data.readers import basic_motions
 from kdbench.data.readers.basic_motions import BasicMotions
 from kdbench.data.splits import protocol_names, split
+from kdbench.data.store import source
 from kdbench.data.store.open import open_dataset
 from kdbench.data.store.verify import verify
 from kdbench.errors import DataError, UsageError

@@ -204,8 +204,7 @@ def test_a_file_of_no_class_is_named(data: Path):
 
 
 def test_it_verifies(whole: Path):
-    from kdbench.data.download import source
-    from kdbench.data.store import layout
+    from kdbench.data.store import layout, source
 
     opened(whole)
     card = load_card("mmact")

@@ -13,7 +13,7 @@ from kdbench.data.readers.base import Reader, grid
 from kdbench.data.store import packed
 from kdbench.errors import DataError, UsageError, unknown
 from kdbench.registry import registry
-from kdbench.util import paths as resources
+from kdbench.util import paths
 
 AUTO = "auto"
 
@@ -42,7 +42,7 @@ class Source:
     @property
     def typed(self) -> str:
         """What a command is given for these recordings: data set, and data folder where that is not searched."""
-        if self.root is None or self.root.parent in resources.data_dirs():
+        if self.root is None or self.root.parent in paths.data_dirs():
             return self.card.typed
         return f"{self.card.typed} --data-dir {shlex.quote(str(self.root.parent))}"
 
@@ -72,7 +72,7 @@ def find(card: Card, data_dir: Path | None = None, options: Mapping[str, Any] | 
     reader: type[Reader] = registry("dataset").get(card.reader)
     if reader.generated:
         return Source(reader(card, None, options), None, tuple(card.views))
-    for folder in resources.data_dirs(data_dir):
+    for folder in paths.data_dirs(data_dir):
         root = folder / card.name
         if (root / packed.FILE).is_file():
             copy = packed.PackedReader(card, root, options)
@@ -123,7 +123,7 @@ def choose_view(card: Card, there: tuple[str, ...], asked: str | None) -> tuple[
 
 def missing(card: Card, data_dir: Path | None) -> DataError:
     """The error for a data set that is nowhere: every folder that was searched, and where to get the recordings."""
-    folders = resources.data_dirs(data_dir)
+    folders = paths.data_dirs(data_dir)
     searched = "".join(f"\n  {folder / card.name}" for folder in folders)
     hint = where_to_get(card)
     for folder in folders:
@@ -164,7 +164,7 @@ def where_to_get(card: Card, view: str | None = None) -> str:
 def _searched() -> str:
     return (
         "DATA is one of the folders that are searched, in this order: --data-dir, $KDBENCH_DATA, ./data, "
-        f"{resources.cache_dir() / 'data'}."
+        f"{paths.cache_dir() / 'data'}."
     )
 
 
