@@ -13,6 +13,7 @@ from kdbench.cli import completion
 from kdbench.cli.console import console_for
 from kdbench.errors import UsageError
 from kdbench.registry.streams import own_stdout, stdout_to_stderr
+from kdbench.text.terminal import print_prose
 
 if TYPE_CHECKING:
     from kdbench.testing.base import Check, Report, Result
@@ -54,6 +55,7 @@ def check(
         bool,
         typer.Option("--exclude-broken", help="Check a data set without trials whose files are missing or broken."),
     ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="List skipped checks, too, each with why.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Runs the conformance tests of components, methods and data sets; exit code 1 if one fails."""
@@ -63,7 +65,7 @@ def check(
     with own_stdout() as out, stdout_to_stderr():
         found = _targets(names or [], kind, everything=everything)
         groups = _groups(found, _options(found, assignments, device, dataset, data_dir, exclude_broken), only or [])
-        report = _run(groups, None if as_json else out)
+        report = _run(groups, None if as_json else out, verbose=verbose)
     if as_json:
         typer.echo(json.dumps(report.as_dict(), indent=2, ensure_ascii=False))
     if not report.passed:
@@ -129,7 +131,7 @@ def _groups(found: list[Target], options: dict[str, Any], only: list[str]) -> li
     return list(groups.values())
 
 
-def _run(groups: list[list[Check]], out: TextIO | None) -> Report:
+def _run(groups: list[list[Check]], out: TextIO | None, *, verbose: bool) -> Report:
     """Runs the checks, and shows each component's when they are done; nothing is shown without `out`."""
     from kdbench.testing.base import Report
     from kdbench.testing.find import report_of
@@ -139,17 +141,19 @@ def _run(groups: list[list[Check]], out: TextIO | None) -> Report:
     for checks in groups:
         report = report_of(checks)
         results += report.results
-        _show(console, report, whole=len(groups) == 1)
+        _show(console, report, whole=len(groups) == 1, verbose=verbose)
     if len(groups) > 1:
         failed = len({(result.kind, result.component) for result in results if result.outcome == "failed"})
         console.print(f"\n{len(groups)} checked, {f'{failed} failed' if failed else 'all passed'}")
     return Report(tuple(results))
 
 
-def _show(console: Any, report: Report, *, whole: bool) -> None:
-    """One component: all of its checks, or a line with what failed below it."""
+def _show(console: Any, report: Report, *, whole: bool, verbose: bool) -> None:
+    """One component: what was checked, or a line with what failed below it; skipped checks in a line."""
     from rich.table import Table
     from rich.text import Text
+
+    from kdbench.text.terminal_table import print_table
 
     first = report.results[0]
     counts = {outcome: sum(r.outcome == outcome for r in report.results) for outcome in _MARKS}
@@ -164,9 +168,11 @@ def _show(console: Any, report: Report, *, whole: bool) -> None:
     table.add_column("outcome", no_wrap=True)
     table.add_column("message", overflow="fold")
     for result in report.results:
-        if whole or result.outcome == "failed":
+        if result.outcome == "failed" or (verbose if result.outcome == "skipped" else whole):
             table.add_row(
                 f"  {result.name}", Text(result.outcome, style=_MARKS[result.outcome][1]), Text(result.message)
             )
     if table.row_count:
-        console.print(table)
+        print_table(console, table)
+    if whole and not verbose and (skipped := [result.name for result in report.results if result.outcome == "skipped"]):
+        print_prose(console, f"  skipped: {', '.join(skipped)}; --verbose says why", "yellow")

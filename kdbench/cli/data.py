@@ -48,6 +48,7 @@ def list_datasets(data_dir: DataDir = None) -> None:
     from kdbench.data.card import load_card
     from kdbench.data.store import layout, source
     from kdbench.registry import registry
+    from kdbench.text.terminal_table import print_table
 
     console = console_for(soft_wrap=True)
     if data_dir is not None and not data_dir.is_dir():
@@ -70,7 +71,7 @@ def list_datasets(data_dir: DataDir = None) -> None:
             place = Text(f"{found.place} ({kind}{', '.join(found.views) or 'sensors'})")
         held = [_described(folder, meta) for folder, meta in stores if meta.key["dataset"] == name]
         table.add_row(Text(name, style="bold"), card.title, place, "\n".join(held) or Text("no", style="dim"))
-    console.print(table)
+    print_table(console, table)
     console.print(f"Prepared data are in {layout.prepared_dir()}", style="dim", highlight=False)
 
 
@@ -243,6 +244,7 @@ def clean(
     from rich.text import Text
 
     from kdbench.data.store import clean as cleaning
+    from kdbench.text.terminal_table import print_table
 
     console = console_for(soft_wrap=True)
     dataset = None
@@ -262,7 +264,7 @@ def clean(
         what = _described(store.folder, store.meta) if store.meta else f"interrupted, {size}"
         gone = "" if store.remakable else " — its recordings are gone: it cannot be made again"
         table.add_row(Text(store.dataset, style="bold"), Text.assemble(what, (gone, "yellow")), store.folder.name)
-    console.print(table)
+    print_table(console, table)
     total = sum(store.bytes for store in stores) / 2**20
     if not yes:
         if not sys.stdin.isatty():

@@ -20,11 +20,13 @@ from kdbench.registry import KINDS, part_of, registry, unknown_anywhere
 from kdbench.runs.naming import label_of
 from kdbench.text.wording import counted
 from kdbench.util import paths, plain_yaml
+from kdbench.util.validation import known_keys
 
 if TYPE_CHECKING:
     from kdbench.data.card import Card
 
 SUITE = "suite"
+_CARD = "card.yaml"
 _DATASET = "utd_mhad"
 _GIVEN = {"batch", "context", "dataset", "statistics"}
 _Line = tuple[str, str]
@@ -89,10 +91,20 @@ def _kinds_of(name: str, kind: str | None) -> list[str]:
 
 
 def _kind_of_file(path: Path) -> str:
-    content = paths.read_mapping(path, "recipe, card or suite")
-    if "reader" in content:
+    """What a file is meant to be, by its name, else by most of its keys: a broken one is told its own faults."""
+    from kdbench.data.card import Card
+    from kdbench.grid.suite import Suite
+    from kdbench.recipes.schema import Recipe
+
+    if path.name == _CARD:
         return "dataset"
-    return SUITE if "datasets" in content or "methods" in content else "method"
+    content = paths.read_mapping(path, "recipe, card or suite")
+    own = {
+        "method": {*known_keys(Recipe, ()), "extends"},
+        "dataset": {*known_keys(Card, ())},
+        SUITE: {*known_keys(Suite, ())},
+    }
+    return max(own, key=lambda kind: len(own[kind].intersection(content)))
 
 
 def _part(kind: str, name: str) -> Iterator[_Line]:

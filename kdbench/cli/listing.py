@@ -15,6 +15,7 @@ from kdbench.registry import GROUPS, KINDS, registry
 from kdbench.registry.discovery import discover
 from kdbench.registry.notice import once
 from kdbench.registry.origin import Origin
+from kdbench.text.terminal import print_prose
 from kdbench.text.wording import counted
 from kdbench.util import paths
 
@@ -27,13 +28,16 @@ TUNED = "tuned methods"
 _LISTED = (*ORDER, SUITES)
 _HEADINGS = {"summary": "what it is"}
 _BUILT_IN = "built in"
+_FIRST = 5
+"""Names of a kind that the overview shows."""
 _KIND_OF = {plural: kind for kind, plural in KINDS.items()}
 
 Row = dict[str, Any]
 
 
 def list_parts(
-    kind: Annotated[str | None, typer.Argument(help=f"One of: {', '.join(_LISTED)}. All by default.")] = None,
+    kind: Annotated[str | None, typer.Argument(help=f"One of: {', '.join(_LISTED)}. An overview by default.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every name of every kind.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     broken: Annotated[
         bool, typer.Option("--broken", help="Import every plugin and show the tracebacks of those that fail.")
@@ -43,14 +47,16 @@ def list_parts(
         typer.Option("--seconds", help="With --broken: time limit for the import of one plugin, in seconds.", min=1),
     ] = 60,
 ) -> None:
-    """Lists methods, data sets, components and suites, with their origin."""
+    """Lists methods, data sets, components and suites, with their origin; without a kind, how many there are."""
     kinds = _with_tuned([_plural(kind)] if kind else list(_LISTED))
     if broken:
         _show_broken(kinds, seconds, as_json=as_json)
     elif as_json:
         typer.echo(json.dumps({name: rows(name) for name in kinds}, indent=2, ensure_ascii=False))
-    else:
+    elif kind or everything:
         _show(kinds)
+    else:
+        _show_overview(kinds)
     for name in _registered(kinds):
         for line in registry(_KIND_OF[name]).clashes():
             once(f"warning: {line}")
@@ -143,9 +149,26 @@ def _line_of(path: Path, key: str) -> str:
         return ""
 
 
+def _show_overview(kinds: list[str]) -> None:
+    """A line a kind: how many there are, the first names, those of plugins before all, and how to see the rest."""
+    console = console_for()
+    held = {kind: rows(kind) for kind in kinds}
+    counts = {kind: f"{len(found)} {kind}" for kind, found in held.items()}
+    width = max(map(len, counts.values()))
+    for kind, found in held.items():
+        names = [row["name"] for row in sorted(found, key=lambda row: row["origin"] == _BUILT_IN)]
+        rest = f", … (kdbench list {kind})" if len(names) > _FIRST and kind != TUNED else ""
+        print_prose(console, f"{counts[kind]:<{width}}  {', '.join(names[:_FIRST])}{rest}")
+    print_prose(
+        console, "\nAll of a kind, with what it is: kdbench list KIND; of every kind: kdbench list --all", "dim"
+    )
+
+
 def _show(kinds: list[str]) -> None:
     from rich.markup import escape
     from rich.table import Table
+
+    from kdbench.text.terminal_table import print_table
 
     console = console_for()
     for kind in kinds:
@@ -165,7 +188,7 @@ def _show(kinds: list[str]) -> None:
         for prefix, target in families.items():
             family = Origin(_KIND_OF[kind], f"{prefix}:NAME", target)
             table.add_row(family.name, family.owner, escape(family.summary()), style="dim")
-        console.print(table)
+        print_table(console, table)
         if kind != kinds[-1]:
             console.print()
 

@@ -176,6 +176,7 @@ def show(result: RunResult, console: Console) -> None:
     from kdbench.runs.gain import alone_for, gain_now
     from kdbench.runs.overview import differing, is_oracle, settings_text, shipped
     from kdbench.text.terminal import print_prose
+    from kdbench.text.terminal_table import print_table
 
     record, metrics = result.result, result.metrics
     of = [str(record[key]) for key in ("method", "dataset", "protocol", "preset")]
@@ -213,7 +214,7 @@ def show(result: RunResult, console: Console) -> None:
     now = gain_now(result.folder.parent, record)
     if gain := now.record():
         table.add_row(f"gain over {alone_for(record)}", *(f"{100 * gain[k]:+.2f}" for k in ("accuracy", "macro_f1")))
-    console.print(table)
+    print_table(console, table)
     if now.why:
         print_prose(console, f"gain: {now.why}", "dim")
     told = _cost(record.get("cost") or {}, with_teacher=who == "student")

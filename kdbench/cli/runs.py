@@ -17,7 +17,7 @@ from kdbench.cli import completion
 from kdbench.cli.console import console_for, say
 from kdbench.errors import UsageError, unknown
 from kdbench.runs.overview import settings_text
-from kdbench.text.terminal import printable
+from kdbench.text.terminal import print_prose, printable
 from kdbench.text.wording import counted
 from kdbench.util.paths import runs_folder
 
@@ -31,7 +31,7 @@ FORMATS = ("text", "json", "csv")
 _ALIKE = ("dataset", "protocol", "preset", "track")
 _RIGHT = ("seed", "accuracy", "size")
 _GOING = ("size", "age")
-"""Columns that a narrow terminal goes without, in this order."""
+"""Columns that a narrow terminal puts below a run, in this order."""
 _SHORTEST_NAME = 8
 _STYLES = {"finished": "", "running": "cyan", "interrupted": "yellow", "failed": "bold red", "damaged": "bold red"}
 Out = Annotated[Path | None, typer.Option(help="Folder of the runs; $KDBENCH_HOME or ./runs by default.")]
@@ -121,7 +121,7 @@ def show_run(
         for warning in result.get("warnings") or []:
             say(console, f"warning: {warning}", "yellow")
         say(console, f"folder:   {row.folder}")
-    say(console, f"\nsettings: {_settings(row)}")
+    print_prose(console, f"\nsettings: {_settings(row)}")
     said = yaml.safe_dump(dict(result["conditions"]), sort_keys=False, allow_unicode=True, default_flow_style=None)
     say(console, f"\nconditions:\n{said.rstrip()}")
 
@@ -197,14 +197,16 @@ def _show(rows: Sequence[RunRow], root: Path, console: Console) -> None:
     if sound:
         common = [key for key in _ALIKE if len({getattr(row, key) for row in sound}) == 1]
         shared = _shared(sound)
-        say(console, " · ".join([str(root), *filter(None, (str(getattr(sound[0], key)) for key in common))]), "bold")
+        print_prose(
+            console, " · ".join([str(root), *filter(None, (str(getattr(sound[0], key)) for key in common))]), "bold"
+        )
         if shared:
-            say(console, f"all with {settings_text(shared)}", "dim")
+            print_prose(console, f"all with {settings_text(shared)}", "dim")
         own = [key for key in _ALIKE if key not in common]
         _show_table(sound, own, shared, console)
     for row in rows:
         if row.status == DAMAGED:
-            say(console, f"{row.status}: {row.folder.name}: {row.message}", _STYLES[row.status])
+            print_prose(console, f"{row.status}: {row.folder.name}: {row.message}", _STYLES[row.status])
     whole = decimal(sum(row.size_bytes for row in rows))
     say(console, f"{counted(len(rows), 'run')}, {whole}; one of them: kdbench runs show ID", "dim")
 
@@ -227,15 +229,23 @@ def _show_table(rows: Sequence[RunRow], own: Sequence[str], shared: Mapping[str,
     held = {title: list(map(printable, cells)) for title, cells in columns.items() if any(cells)}
     widths = {title: max(map(len, (title, *cells))) for title, cells in held.items()}
 
+    below: dict[str, list[str]] = {}
     if console.is_terminal:
+
+        def over() -> int:
+            return sum(widths[key] + 2 for key in held) - 2 - console.width
+
         for title in _GOING:
-            if sum(widths[key] + 2 for key in held) - 2 > console.width and title in held:
-                del held[title]
-        over = sum(widths[key] + 2 for key in held) - 2 - console.width
-        if over > 0 and "name" in held:
-            # The id and the settings below tell runs apart, too.
-            widths["name"] = max(_SHORTEST_NAME, widths["name"] - over)
+            if title in held and over() > 0:
+                below[title] = held.pop(title)
+        if over() > 0 and "name" in held:
+            below["name"] = held["name"]
+            widths["name"] = max(_SHORTEST_NAME, widths["name"] - over())
             held["name"] = [textwrap.shorten(name, widths["name"], placeholder=" ...") for name in held["name"]]
+        for title in ("track", "preset", "protocol", "data set", "name", "seed"):
+            if title in held and over() > 0:
+                below.setdefault(title, held[title])
+                del held[title]
 
     def line(cells: Mapping[str, str]) -> str:
         padded = (cells[key].rjust(widths[key]) if key in _RIGHT else cells[key].ljust(widths[key]) for key in held)
@@ -243,15 +253,23 @@ def _show_table(rows: Sequence[RunRow], own: Sequence[str], shared: Mapping[str,
 
     say(console, line({title: title for title in held}), "dim")
     for place, row in enumerate(rows):
-        text = line({title: cells[place] for title, cells in held.items()})
+        shown = {title: cells[place] for title, cells in held.items()}
+        text = line(shown)
         settings = settings_text({key: each for key, each in (row.settings or {}).items() if key not in shared})
         if settings and not console.is_terminal:
             text += f"  [{settings}]"
         say(console, text, _STYLES[row.status])
-        if settings and console.is_terminal:
-            indent = " " * (widths["id"] + 2)
+        moved = [f"{title} {each[place]}" for title, each in below.items() if each[place] not in ("", shown.get(title))]
+        more = [" · ".join(moved)] * bool(moved) + [f"[{printable(settings)}]"] * bool(settings)
+        for text in more if console.is_terminal else ():
+            indent = " " * min(widths["id"] + 2, console.width // 4)
             wrapped = textwrap.wrap(
-                f"[{printable(settings)}]", console.width, initial_indent=indent, subsequent_indent=f"{indent} "
+                text,
+                console.width,
+                initial_indent=indent,
+                subsequent_indent=f"{indent} ",
+                break_long_words=False,
+                break_on_hyphens=False,
             )
             say(console, "\n".join(wrapped), "dim")
 

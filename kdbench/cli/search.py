@@ -191,6 +191,7 @@ def show(result: SearchResult, console: Console) -> None:
     from rich.table import Table
 
     from kdbench.recipes.track import words_of
+    from kdbench.text.terminal_table import print_table
     from kdbench.tuning.report import rank
     from kdbench.util.progress import duration
 
@@ -209,7 +210,7 @@ def show(result: SearchResult, console: Console) -> None:
         values = [_value(trial["settings"].get(key)) for key in told["space"]]
         score = f"{100 * trial['value']:.2f}"
         table.add_row(str(trial["trial"]), score, *values, style=None if place else "bold")
-    console.print(table)
+    print_table(console, table)
     ended = ", ".join(f"{count} {state}" for state, count in told["states"].items() if count)
     say(console, f"trials: {ended}, {duration(told['seconds'])} of work")
     _spread(console, f"over trials, validation {metric}", told["spread"]["over_trials"])

@@ -152,6 +152,8 @@ def show_plan(entries: Sequence[Entry], left: Sequence[Forecast], console: Conso
     """What is searched: the methods, how far each is, and how long the rest takes."""
     from rich.table import Table
 
+    from kdbench.text.terminal_table import print_table
+
     plan = entries[0].search.plan
     cell = entries[0].search.setting.cell
     place = " · ".join(filter(None, [*(str(plan.under[key]) for key in _PLACE), words_of(plan.under)]))
@@ -169,7 +171,7 @@ def show_plan(entries: Sequence[Entry], left: Sequence[Forecast], console: Conso
         about = "–" if forecast.seconds is None else duration(forecast.seconds)
         counts = (len(entry.search.plan.space), forecast.done, forecast.left)
         table.add_row(entry.name, *map(str, counts), about)
-    console.print(table)
+    print_table(console, table)
     known = [forecast.seconds for forecast in left if forecast.seconds is not None]
     unknown = len(left) - len(known)
     total = f"time: about {duration(sum(known))}" if known else "time: no earlier trial or run tells"
@@ -201,6 +203,8 @@ def show_end(ended: Sequence[Outcome], entries: Sequence[Entry], console: Consol
     """A table of the methods that have ended."""
     from rich.table import Table
 
+    from kdbench.text.terminal_table import print_table
+
     table = Table(title="tuned on the validation part", title_justify="left", title_style="bold")
     table.add_column("method", overflow="fold")
     for column in ("default", "best", "gain", "trials", "pruned", "failed", "time"):
@@ -217,7 +221,7 @@ def show_end(ended: Sequence[Outcome], entries: Sequence[Entry], console: Consol
         counts = (told["budget"]["trials"], states["pruned"], states["failed"])
         table.add_row(outcome.entry.name, *scores(outcome), gain, *map(str, counts), duration(told["seconds"]))
     if ended:
-        console.print(table)
+        print_table(console, table)
     if missing := len(entries) - len(ended):
         print_prose(console, f"{counted(missing, 'method')} to go")
 

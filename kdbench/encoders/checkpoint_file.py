@@ -23,7 +23,7 @@ from kdbench.util.forms import form_of
 _TORCH = {".pt", ".pth", ".bin", ".ckpt", ".tar", ".pkl", ".pickle"}
 _NESTS = (
     *("state_dict", "model_state_dict", "model_state", "model", "module", "net", "network", "weights", "params"),
-    *("encoder", "backbone", "model_ema", "ema", "ema_state_dict"),
+    *("encoder", "backbone", "models", "model_ema", "ema", "ema_state_dict"),
 )
 """Where a checkpoint holds its weights; the first that is there is taken."""
 _DEEPEST = 4
@@ -122,10 +122,11 @@ def _check_unpacked(path: Path) -> None:
 
 def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
     """The weights of a checkpoint, out of what they are nested in."""
-    held, way = content, ""
+    held, way = _by_name(content), ""
     for _ in range(_DEEPEST):
         if not isinstance(held, Mapping):
             break
+        held = {name: _by_name(value) for name, value in held.items()}
         found = {str(name): value for name, value in held.items() if isinstance(value, Tensor)}
         nested = [name for name in _NESTS if isinstance(held.get(name), Mapping) and held[name]]
         if not nested:
@@ -142,6 +143,21 @@ def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
         held, way = held[nested[0]], f"{way}{nested[0]}."
     keys = shortened(", ".join(map(str, held)), 200) if isinstance(held, Mapping) else type(held).__name__
     raise UsageError(f"weights: {path} holds no tensors by name; it holds {way}{keys}", hint=_SAVE)
+
+
+def _by_name(value: Any) -> Any:
+    """A list of weights, as ensembles are kept, as what it holds: the one set in it, or several by their places."""
+    if not isinstance(value, list | tuple) or not value or not all(isinstance(each, Mapping) for each in value):
+        return value
+    return value[0] if len(value) == 1 else {str(place): each for place, each in enumerate(value)}
+
+
+def left_out(held: Mapping[str, Tensor], taken: Mapping[str, Tensor]) -> set[str]:
+    """The modules, by the first steps of their names, of which `unwrapped` took no tensor."""
+    kept = {id(value) for value in taken.values()}
+    plain = _without_common({name: _WRAPPERS.sub("", name) for name in held})
+    modules = {name: each.partition(".")[0] for name, each in plain.items()}
+    return set(modules.values()) - {modules[name] for name, value in held.items() if id(value) in kept}
 
 
 def _holds_tensors(value: Any) -> bool:

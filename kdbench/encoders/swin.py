@@ -48,9 +48,12 @@ class SwinT(Encoder):
                 pretraining.hub_file(REPOSITORY, FILE, encoder="swin_t") if weights == "pretrained" else Path(weights)
             )
             held = checkpoint_file.read(path)
-            state = checkpoint_filter_fn(checkpoint_file.unwrapped(held, self.backbone, str(path)), self.backbone)
-            pretraining.load(self.backbone, state, origin=str(path), input_weight="patch_embed.proj.weight")
-            self.pretrained = f"{REPOSITORY} (ImageNet-1k)" if weights == "pretrained" else pretraining.provenance(path)
+            taken = checkpoint_file.unwrapped(held, self.backbone, str(path))
+            left_out = checkpoint_file.left_out(held, taken)
+            state = checkpoint_filter_fn(taken, self.backbone)
+            left_out |= pretraining.load(self.backbone, state, origin=str(path), input_weight="patch_embed.proj.weight")
+            from_hub = weights == "pretrained"
+            self.pretrained = f"{REPOSITORY} (ImageNet-1k)" if from_hub else pretraining.provenance(path, left_out)
 
     def stem(self, x: Tensor) -> Tensor:
         """Patches of 4 × 4 pixels, embedded: `(B, C, S, S)` to `(B, 96, S/4, S/4)`.

@@ -193,19 +193,22 @@ class TimmEncoder(Encoder):
                     hint="Train it from scratch with weights: random, or name a file with weights: PATH.",
                 )
             path = pretraining.hub_file(config.hf_hub_id, FILE, encoder=name)
-        state = checkpoint_file.unwrapped(checkpoint_file.read(path), self.backbone, str(path))
+        held = checkpoint_file.read(path)
+        state = checkpoint_file.unwrapped(held, self.backbone, str(path))
+        left_out = checkpoint_file.left_out(held, state)
         module = sys.modules[type(self.backbone).__module__]
         adapt = getattr(module, "checkpoint_filter_fn", None) or getattr(module, "_filter_fn", None)
         if adapt is not None:
             state = adapt(state, self.backbone)
-        pretraining.load(
+        left_out |= pretraining.load(
             self.backbone,
             state,
             origin=str(path),
             input_weight=[f"{each}.weight" for each in _names(config.first_conv if config else None)],
             head=_names(config.classifier if config else None),
         )
-        self.pretrained = f"{config.hf_hub_id} (timm)" if weights == "pretrained" else pretraining.provenance(path)
+        from_hub = weights == "pretrained"
+        self.pretrained = f"{config.hf_hub_id} (timm)" if from_hub else pretraining.provenance(path, left_out)
 
 
 def _embedding(model: Any, features: Tensor) -> Tensor:

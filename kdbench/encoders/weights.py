@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.error import URLError
@@ -27,6 +28,8 @@ _DERIVED = {
 """Buffers that files of other versions and tools hold or leave out: they count, or follow from a model's sizes."""
 IMAGENET_STATISTICS = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 REACH_SECONDS = 10
+HEADS = re.compile(r"(?:.*_)?(?:heads?|projector|projection|prototypes\d*|predictor|classifier|last_layer|fc)")
+"""Names of modules that self-supervised training puts behind a backbone (SwAV, DINO, MoCo, BYOL), or classes."""
 
 
 def reachable(url: str) -> bool:
@@ -85,10 +88,12 @@ def torchvision_state(entry: WeightsEnum, *, encoder: str) -> dict[str, Tensor]:
         ) from error
 
 
-def provenance(path: Path) -> str:
-    """Names a weight file by its name and the start of its sha256."""
+def provenance(path: Path, left_out: Iterable[str] = ()) -> str:
+    """Names a weight file by its name and the start of its sha256, with the modules in it that were left out."""
+    without = ", ".join(sorted(set(left_out)))
     with path.open("rb") as stream:
-        return f"{path.name} sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()[:16]}"
+        name = f"{path.name} sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()[:16]}"
+    return f"{name}, without its {without}" if without else name
 
 
 def load(
@@ -98,8 +103,8 @@ def load(
     origin: str,
     input_weight: str | Sequence[str],
     head: str | Sequence[str] = ("head",),
-) -> None:
-    """Loads a backbone's weights; a classification head among them is left out.
+) -> set[str]:
+    """Loads a backbone's weights; heads among them, of classes or of self-supervision, are left out.
 
     Buffers that the model derives from its own sizes need not be there, and may be there though the model keeps none.
 
@@ -108,14 +113,22 @@ def load(
         state: Its weights by name.
         origin: Where they come from, for messages.
         input_weight: Names of the kernels that see the input; they are fitted to the model's number of channels.
-        head: Modules that classify: what they hold and the model does not is left out.
+        head: Modules that classify: what they hold and the model does not is left out, as is what `HEADS` names.
+
+    Returns:
+        The names of the heads that were left out.
 
     Raises:
         UsageError: Keys or shapes are not the model's, or a value is not finite.
     """
     wanted, derived = model.state_dict(), _derived(model)
-    heads = tuple(f"{name}." for name in ([head] if isinstance(head, str) else head))
-    state = {key: value for key, value in state.items() if key in wanted or not key.startswith(heads)}
+    heads = {head} if isinstance(head, str) else set(head)
+    left_out = {
+        key
+        for key in state
+        if key not in wanted and (any(key.startswith(f"{name}.") for name in heads) or HEADS.fullmatch(_module(key)))
+    }
+    state = {key: value for key, value in state.items() if key not in left_out}
     state = {key: value for key, value in state.items() if key in wanted or key.rpartition(".")[2] not in _DERIVED}
     state = {key: value for key, value in state.items() if key not in derived or value.shape == wanted[key].shape}
     if not any(key in wanted for key in state):
@@ -139,6 +152,11 @@ def load(
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise UsageError(f"weights: {origin} does not fit the encoder: {'; '.join(wrong[:3])}{more}")
     model.load_state_dict({**{key: wanted[key] for key in derived}, **state})
+    return {_module(key) for key in left_out}
+
+
+def _module(key: str) -> str:
+    return key.partition(".")[0]
 
 
 def _derived(model: nn.Module) -> set[str]:
@@ -188,9 +206,10 @@ def load_torchvision(
         load(model, torchvision_state(entry, encoder=encoder), origin=entry.url, input_weight=input_weight, head=head)
         return f"{entry} (Kinetics-400)"
     path = Path(weights)
-    state = checkpoint_file.unwrapped(checkpoint_file.read(path), model, str(path))
-    load(model, state, origin=str(path), input_weight=input_weight, head=head)
-    return provenance(path)
+    held = checkpoint_file.read(path)
+    state = checkpoint_file.unwrapped(held, model, str(path))
+    heads = load(model, state, origin=str(path), input_weight=input_weight, head=head)
+    return provenance(path, checkpoint_file.left_out(held, state) | heads)
 
 
 def normalisation_of(model: nn.Module) -> Literal["batch", "sample"]:

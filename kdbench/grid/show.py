@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from kdbench.grid.left import TimeLeft
 from kdbench.grid.state import DONE, FAILED, INTERRUPTED, LOGS, OOM, ORDER, TIMEOUT, TO_DO
 from kdbench.text.terminal import print_prose
+from kdbench.text.terminal_table import print_table
 from kdbench.text.wording import counted
 from kdbench.util.progress import duration
 
@@ -170,7 +171,7 @@ def show_plan(plan: Plan, cost: Estimate, *, jobs: int, console: Console) -> Non
     def say(text: str, style: str = "") -> None:
         print_prose(console, text, style)
 
-    console.print(table_of(plan))
+    print_table(console, table_of(plan))
     counts = ", ".join(f"{count} {status}" for status, count in plan.counts().items())
     say(f"{counted(len(plan.cells), 'cell')}: {counts}", "bold")
     for track in sorted({cell.cell.recipe.track.words for cell in plan.cells} - {""}):
@@ -216,7 +217,7 @@ def show_end(plan: Plan, command: str, console: Console) -> None:
     def say(text: str, style: str = "") -> None:
         print_prose(console, text, style)
 
-    console.print(table_of(plan))
+    print_table(console, table_of(plan))
     say(
         f"{counted(len(plan.cells), 'cell')}: " + ", ".join(f"{n} {status}" for status, n in plan.counts().items()),
         "bold",
@@ -250,7 +251,7 @@ def table_of(plan: Plan) -> Table:
         rows.setdefault((each.name or cell.method, cell.dataset.card.name, cell.protocol, cell.preset), []).append(each)
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("method", "data set", "protocol", "preset", "seeds", "accuracy"):
-        table.add_column(column, no_wrap=column != "seeds", justify="right" if column == "accuracy" else "left")
+        table.add_column(column, justify="right" if column == "accuracy" else "left")
     for names, cells in rows.items():
         table.add_row(*map(escape, names), escape(_seeds(cells)), _spread(cells))
     return table

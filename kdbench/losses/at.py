@@ -11,7 +11,7 @@ from torch import Tensor
 
 from kdbench.errors import UsageError, unknown
 from kdbench.losses.maps import align_maps, stage_pairs
-from kdbench.losses.numerics import at_least_float32, precision_of
+from kdbench.losses.numerics import at_least_float32, power_of_two, precision_of
 from kdbench.registry import loss
 
 
@@ -64,20 +64,28 @@ def attention_transfer(
 
 
 def _attention(feature: Tensor, p: float) -> Tensor:
+    """Energy of a sample up to its scale, which its norm takes away again; large maps are divided by theirs."""
     if p == 2:
         return _Energy.apply(feature) / feature.shape[1]
-    return at_least_float32(feature).abs().pow(p).mean(1, keepdim=True)
+    magnitude = at_least_float32(feature).abs()
+    scale = power_of_two(magnitude.detach().flatten(1).amax(1)).clamp_min(1)
+    return (magnitude / scale.view(-1, *[1] * (feature.dim() - 1))).pow(p).mean(1, keepdim=True)
 
 
 class _Energy(torch.autograd.Function):
-    """Sum of squares over the channels: what autograd does, without tensors of the map's size but the gradient."""
+    """Sum of squares over the channels, over the square of a power of two near a sample's largest norm above 1.
+
+    It is what autograd does, without tensors of the map's size but the gradient.
+    """
 
     @staticmethod
     def forward(ctx: Any, feature: Tensor) -> Tensor:
-        ctx.save_for_backward(feature)
-        return torch.linalg.vector_norm(feature, dim=1, keepdim=True, dtype=precision_of(feature)).square_()
+        norm = torch.linalg.vector_norm(feature, dim=1, keepdim=True, dtype=precision_of(feature))
+        scale = power_of_two(norm.flatten(1).amax(1)).clamp_min_(1).view(-1, *[1] * (feature.dim() - 1))
+        ctx.save_for_backward(feature, scale)
+        return norm.div_(scale).square_()
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        (feature,) = ctx.saved_tensors
-        return feature * (2 * grads[0]).to(feature.dtype)
+        feature, scale = ctx.saved_tensors
+        return feature * (2 * grads[0] / scale.square()).to(feature.dtype)

@@ -39,6 +39,11 @@ def unit(values: Tensor, dim: int) -> Tensor:
     return values / norm.where(norm > _SHORTEST, torch.inf)
 
 
+def power_of_two(values: Tensor) -> Tensor:
+    """The power of two just below each of some positive numbers, 1 for zero: division by it rounds nothing."""
+    return torch.exp2(torch.log2(values).floor()).where(values > 0, 1)
+
+
 def gram(rows: Tensor) -> Tensor:
     """Inner products of all pairs of rows, `(B, D)` to `(B, B)`, in the rows' own precision also under autocast.
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from kdbench.losses.maps import stage_pairs
-from kdbench.losses.numerics import at_least_float32, gram
+from kdbench.losses.numerics import at_least_float32, gram, power_of_two
 from kdbench.registry import loss
 
 
@@ -38,7 +38,9 @@ def similarity_preserving(
 
 
 def _similarity(feature: Tensor) -> Tensor:
-    products = gram(at_least_float32(feature).flatten(1))
+    rows = at_least_float32(feature).flatten(1)
+    # The scale of a batch has no effect: without it, the products stay in range.
+    products = gram(rows / power_of_two(rows.detach().abs().amax()))
     # A sample whose map is zero has no direction: its row stays zero and gets no gradient.
     norm = torch.linalg.vector_norm(products, dim=1, keepdim=True)
     return torch.where(norm > 0, products / norm.where(norm > 0, 1), 0)

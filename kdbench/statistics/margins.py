@@ -14,7 +14,6 @@ margin errs ten times as often as it should.
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import stdtrit
 
 from kdbench.statistics.spread import Spread
 
@@ -46,6 +45,8 @@ def margin_of(
         seed_df: Of W; 0 with one seed.
         alpha: In (0, 1).
     """
+    from scipy.special import stdtrit
+
     tail = np.asarray(alpha) / 2
     of_units, of_seeds = stdtrit(unit_df, tail), stdtrit(np.maximum(seed_df, 1), tail)
     return np.sqrt(units * of_units**2 + np.maximum(seeds * of_seeds**2 - rest * of_units**2, 0))

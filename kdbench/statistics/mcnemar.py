@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import bdtr, betaincinv
 
 from kdbench.errors import UsageError
 from kdbench.statistics.holm import holm
@@ -71,6 +70,8 @@ def mcnemar(scores: Scores, first: np.ndarray, second: np.ndarray) -> list[McNem
     Raises:
         UsageError: The scores are not 0 and 1.
     """
+    from scipy.special import bdtr, betaincinv
+
     if not scores.binary:
         raise UsageError(f"McNemar's test needs right or wrong trials; {scores.metric} is neither")
     right = np.ascontiguousarray(scores.values.transpose(1, 0, 2))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtr, ndtri
 
 from kdbench.statistics.margins import margin_of
 from kdbench.statistics.scope import Scope
@@ -52,6 +51,9 @@ def needed(spread: Spread, *, scope: Scope, seeds: int, alpha: float, power: flo
         alpha: Significance level of each test.
         power: Wanted chance of telling them apart.
     """
+    # A listing of runs needs this package and no distribution; scipy takes a second to import.
+    from scipy.special import ndtr, ndtri
+
     counts = np.unique(np.geomspace(2, LARGEST, PLANS).round())
     many = np.ones(len(counts))
     units, spent, rest = spread.units[:, None], spread.seeds[:, None], spread.rest[:, None]

@@ -42,14 +42,17 @@ _WORDS: dict[str, bool | float | None] = {
 } | {"": None, ".NaN": math.nan}
 _TAGGED: dict[str, Any] = {"int": int, "float": (int, float), "bool": bool, "null": type(None)}
 _HINT = "Put text in quotes where it could be taken for something else."
+_UNQUOTED = ("cannot start any token", "mapping values are not allowed")
+"""What the parser says of text with `: ` in it, or with `@` or a backquote before it."""
 
 
 class _Fault(Exception):
-    """What is wrong at one place of a file."""
+    """What is wrong at one place of a file; quotes help where text was taken for something else."""
 
-    def __init__(self, message: str, mark: Any = None) -> None:
+    def __init__(self, message: str, mark: Any = None, *, quotes: bool = False) -> None:
         super().__init__(message)
         self.mark = mark
+        self.hint = _HINT if quotes else None
 
 
 @dataclass
@@ -110,12 +113,16 @@ def parse(text: str, place: str) -> Any:
     try:
         return _built(yaml.parse(text, Loader=_LOADER))
     except _Fault as fault:
-        raise UsageError(f"{place}{_line(fault.mark)}: {fault}", hint=_HINT if fault.mark else None) from None
+        raise UsageError(f"{place}{_line(fault.mark)}: {fault}", hint=fault.hint) from None
     except yaml.MarkedYAMLError as error:
         told = ", ".join(part for part in (error.context, error.problem) if part)
+        quotes = any(problem in told for problem in _UNQUOTED)
         if "\t" in text and "cannot start any token" in told:
-            told += " (indent with spaces, not with tabs)"
-        raise UsageError(f"{place} is not valid YAML{_line(error.problem_mark)}: {shortened(told, 200)}") from None
+            told, quotes = f"{told} (indent with spaces, not with tabs)", False
+        raise UsageError(
+            f"{place} is not valid YAML{_line(error.problem_mark)}: {shortened(told, 200)}",
+            hint=_HINT if quotes else None,
+        ) from None
     except (yaml.YAMLError, UnicodeEncodeError) as error:
         raise UsageError(f"{place} is not valid YAML: {shortened(' '.join(str(error).split()), 200)}") from None
 
@@ -166,7 +173,11 @@ def _built(events: Iterator[yaml.Event]) -> Any:
             known = anchored.get(event.anchor)
             if known is None:
                 told = "to itself" if event.anchor in anchored else "to what does not stand above it"
-                raise _Fault(f"{_path(stack)} refers {told}: *{event.anchor}", event.start_mark)
+                raise _Fault(
+                    f"{_path(stack)} refers {told}: *{event.anchor}",
+                    event.start_mark,
+                    quotes=event.anchor not in anchored,
+                )
             (value, size), anchor = known, None
         else:
             continue
@@ -219,7 +230,7 @@ def _waits_for_key(into: _Open) -> bool:
 def _check_tag(event: Any, kind: str, stack: list[_Open]) -> None:
     if event.tag not in {None, "!", _TAG + kind}:
         tag = shortened(str(event.tag).replace(_TAG, "!!"))
-        raise _Fault(f"{_path(stack)} has the type {tag}; expected plain values alone", event.start_mark)
+        raise _Fault(f"{_path(stack)} has the type {tag}; expected plain values alone", event.start_mark, quotes=True)
 
 
 def _scalar(event: yaml.ScalarEvent, stack: list[_Open]) -> Any:
@@ -248,13 +259,15 @@ def _plain(event: yaml.ScalarEvent, stack: list[_Open]) -> Any:
         return text
     if len(text) > LONGEST_NUMBER:
         raise _Fault(
-            f"{_path(stack)} is a number of {len(text):,} digits, expected at most {LONGEST_NUMBER}", event.start_mark
+            f"{_path(stack)} is a number of {len(text):,} digits, expected at most {LONGEST_NUMBER}",
+            event.start_mark,
+            quotes=True,
         )
     if is_int:
         return int(text.replace("_", ""), 0)
     number = float(text.replace("_", ""))
     if math.isinf(number):
-        raise _Fault(f"{_path(stack)} = {text} is too large a number", event.start_mark)
+        raise _Fault(f"{_path(stack)} = {text} is too large a number", event.start_mark, quotes=True)
     return number
 
 

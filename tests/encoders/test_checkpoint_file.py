@@ -76,6 +76,17 @@ def test_a_prefix_before_every_name_is_taken_off(tmp_path: Path, prefix: str, su
             | {f"{name[0]}._orig_mod.{name[2:]}": value for name, value in state.items() if name[0] != "0"}
         ),
         lambda state: collections.OrderedDict(state),
+        lambda state: {"models": [state]},
+        lambda state: {"epoch": 2, "models": ({"state_dict": prefixed(state, "module.")},)},
+        lambda state: [state],
+        lambda state: (
+            prefixed(state, "module.")
+            | {"module.projection_head.0.weight": torch.ones(8, 5), "module.prototypes.weight": torch.ones(9, 8)}
+        ),
+        lambda state: {
+            "teacher": prefixed(state, "backbone.")
+            | {"head.mlp.0.weight": torch.ones(4, 5), "head.last_layer.b": torch.ones(4)}
+        },
     ],
 )
 def test_weights_are_found_in_what_they_are_nested_in(tmp_path: Path, nest: Any) -> None:
@@ -187,3 +198,33 @@ def test_an_encoder_of_timm_takes_a_wrapped_checkpoint_with_a_head_of_its_own(tm
     second = made(3, weights=str(path), image_size=32)
     assert torch.equal(second.backbone.conv1[0].weight, first.backbone.conv1[0].weight)
     assert second.pretrained.startswith("trained.pth sha256:")
+
+
+def test_an_ensemble_is_refused_by_its_places(tmp_path: Path) -> None:
+    state = model().state_dict()
+    torch.save({"models": [state, state]}, tmp_path / "two.pth")
+    with pytest.raises(UsageError, match="holds several sets of weights: 0, 1"):
+        read(tmp_path / "two.pth")
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "module.encoder."])
+def test_the_heads_of_self_supervised_training_are_left_out_by_name(tmp_path: Path, prefix: str) -> None:
+    made = registry("encoder").get("timm:resnet10t")
+    first = made(3, weights="random", image_size=32)
+    heads = {
+        "projection_head.0.weight": torch.ones(8, 512),
+        "prototypes.weight": torch.ones(9, 8),
+    }
+    path = tmp_path / "swav.pth"
+    torch.save(prefixed(first.backbone.state_dict() | heads, prefix), path)
+    second = made(3, weights=str(path), image_size=32)
+    assert torch.equal(second.backbone.conv1[0].weight, first.backbone.conv1[0].weight)
+    assert second.pretrained.endswith(", without its projection_head, prototypes")
+    odd = first.backbone.state_dict() | {"adapter.weight": torch.ones(3)}
+    torch.save(odd, path)
+    with pytest.raises(UsageError, match=r"does not fit the encoder: adapter\.weight is unknown"):
+        made(3, weights=str(path), image_size=32)
+    less = {name: value for name, value in first.backbone.state_dict().items() if name != "conv1.0.weight"} | heads
+    torch.save(less, path)
+    with pytest.raises(UsageError, match=r"does not fit the encoder: conv1\.0\.weight is missing"):
+        made(3, weights=str(path), image_size=32)

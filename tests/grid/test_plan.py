@@ -165,9 +165,8 @@ def test_the_cost_is_that_of_earlier_runs_and_a_teacher_counts_once(tmp_path: Pa
     for cell in made.cells[1:3]:
         recipe = cell.cell.recipe.model_dump(mode="json")
         spent = {"train_seconds": 10.0, "teacher_seconds": 100.0, "seconds_this_process": 12.0}
-        result = {"schema_version": 1, "method": cell.cell.method, "dataset": "motionsim", "protocol": "x", "seed": 0}
-        result |= {"preset": "smoke", "conditions": {}, "recipe": recipe, "cost": spent, "teacher": {"folder": "t"}}
-        written(cell.folder, status="finished", metrics={"accuracy": 0.5}, **result)
+        result = {"method": cell.cell.method, "dataset": "motionsim", "preset": "smoke", "recipe": recipe}
+        written(cell.folder, **result, cost=spent, teacher={"folder": "t", "accuracy": 0.5})
     made = plan(tmp_path, "hinton_raw", "rkd_raw", "student_only", seeds=[0, 1])
     assert made.counts() == {"done": 2, "to do": 4}
     cost = estimate(made)
@@ -175,9 +174,7 @@ def test_the_cost_is_that_of_earlier_runs_and_a_teacher_counts_once(tmp_path: Pa
     assert cost.seconds == pytest.approx(4 * 12 + 100)
     assert cost.from_others == ("student_only",)
     assert cost.runs == 2
-    other = {"conditions": {}, "seed": 0, "method": "rkd", "protocol": "x", "recipe": recipe, "cost": spent}
-    other |= {"schema_version": 1, "dataset": "utd_mhad", "preset": "small"}
-    written(tmp_path / "other", status="finished", metrics={"accuracy": 0.5}, **other)
+    written(tmp_path / "other", recipe=recipe, cost=spent, dataset="utd_mhad", preset="small")
     assert estimate(made).runs == 2
 
 
@@ -185,9 +182,8 @@ def test_a_cost_that_other_settings_had_is_said_to_be_theirs(tmp_path: Path) -> 
     earlier = plan(tmp_path, "student_only")
     recipe = earlier.cells[0].cell.recipe.model_dump(mode="json")
     spent = {"train_seconds": 10.0, "teacher_seconds": None, "seconds_this_process": 12.0}
-    result = {"schema_version": 1, "method": "student_only", "dataset": "motionsim", "protocol": "x", "seed": 0}
-    result |= {"preset": "smoke", "conditions": {}, "recipe": recipe, "cost": spent, "teacher": None}
-    written(earlier.cells[0].folder, status="finished", metrics={"accuracy": 0.5}, **result)
+    result = {"method": "student_only", "dataset": "motionsim", "preset": "smoke", "recipe": recipe, "cost": spent}
+    written(earlier.cells[0].folder, **result)
     assert estimate(plan(tmp_path, "student_only", seeds=2)).from_others == ()
     longer = plan(tmp_path, "student_only", set=WORLD | {"student": {"train": {"epochs": 50}}})
     assert estimate(longer).from_others == ("student_only",)

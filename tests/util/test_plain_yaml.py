@@ -202,3 +202,29 @@ def test_a_chain_of_recipes_without_end_is_refused(tmp_path: Path) -> None:
         (tmp_path / f"r{number}.yaml").write_text(f"extends: r{number + 1}.yaml\n")
     with pytest.raises(UsageError, match="more than 100 recipes"):
         resolve(str(tmp_path / "r0.yaml"), "small")
+
+
+@pytest.mark.parametrize(
+    ("text", "helps"),
+    [
+        ("a: *nobody", True),
+        ("a: !mine 3", True),
+        ("a: 1e999", True),
+        (f"a: {'9' * 50}", True),
+        ("a: b: c", True),
+        ("a: @b", True),
+        ("a: &a [*a]", False),
+        ("{a: 1, a: 2}", False),
+        ("[" * 100, False),
+        ("a: 1\n---\nb: 2", False),
+        ("a: {<<: 3}", False),
+        ("? [1, 2]\n: 3", False),
+        ("a: !!int x", False),
+        ("a: [1", False),
+        ("a:\n\t- 1", False),
+    ],
+)
+def test_quotes_are_advised_where_they_help(text: str, helps: bool) -> None:
+    with pytest.raises(UsageError) as caught:
+        plain_yaml.parse(text, "it")
+    assert ("quotes" in (caught.value.hint or "")) is helps
