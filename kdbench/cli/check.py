@@ -163,6 +163,8 @@ def _show(console: Any, report: Report, *, whole: bool, verbose: bool) -> None:
     console.print(
         Text.assemble((f"{mark} ", style), (f"{first.kind} {first.component}", "bold"), f": {said} in {seconds:.1f} s")
     )
+    # Where nothing passed, why that is is the result.
+    verbose = verbose or not counts["passed"]
     table = Table(box=None, pad_edge=False, header_style="dim", show_header=whole)
     table.add_column("check", no_wrap=True)
     table.add_column("outcome", no_wrap=True)

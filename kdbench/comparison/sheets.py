@@ -382,8 +382,22 @@ def _tests(table: GroupTable, _number: int) -> Sheet | None:
     hidden = len(table.pairs) - len(chosen) + max(len(beside) - PAIRS_SHOWN, 0)
     if hidden:
         notes.append(f"{counted(hidden, 'more pair')}: --format csv, json, or --save FOLDER.")
+    if len(table.group.seeds) > 1 and any(pair.needed for pair in table.pairs):
+        notes.append(_of_what("To tell apart", table))
     title = f"Pairwise tests of {metric_name(table)}"
     return Sheet("tests", title, about(table), headers, rows, tuple(notes), frozenset({0, 1, 4, 5}), spare=(6, 7, 5))
+
+
+def _of_what(heading: str, table: GroupTable) -> str:
+    """What the number of seeds or subjects that a pair needs follows from, besides the pair."""
+    methods = len(table.comparison.methods) if table.comparison else len(table.ranked)
+    if methods < 3:
+        return f"{heading}: a plan from this pair's own spread."
+    return (
+        f"{heading}: a plan at the level of {counted(len(table.pairs), 'pair')}, with the seed variance of all "
+        f"{counted(methods, 'method')} of the table, since a pair's own seeds say little of it; with others it "
+        "is another."
+    )
 
 
 def _test(pair: PairSummary) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -30,7 +31,8 @@ from kdbench.grid.state import (
 )
 from kdbench.runs.locks import is_locked
 from kdbench.runs.tracking import create_store
-from kdbench.util.records import write_bytes
+from kdbench.util.files import unwritable
+from kdbench.util.records import ELSEWHERE
 from kdbench.util.tied import GRACE_SECONDS
 
 TICK_SECONDS = 0.2
@@ -111,9 +113,13 @@ def execute(plan: Plan, launcher: Launcher, *, timeout: float | None = None, vie
 
 def _check_writable(folder: Path) -> None:
     """Fails once, before every cell does."""
-    probe = folder / ".writable"
-    write_bytes(probe, b"")
-    probe.unlink(missing_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # It has no name, so a kill leaves nothing behind.
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise unwritable(error, folder, elsewhere=ELSEWHERE) from error
 
 
 class _Grid:

@@ -52,7 +52,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_part_as_a_table(kdbench: Callable[..., Any]) -> None:
-    done = kdbench("check", "st", "--kind", "loss")
+    done = kdbench("check", "st", "--kind", "loss", "--verbose")
     assert done.code == 0
     assert done.out.startswith("✓ loss st: ")
     lines = {line.split()[0]: line for line in done.out.splitlines()[1:]}
@@ -156,3 +156,13 @@ def test_a_wrong_call_leaves_with_2(arguments: list[str], message: str, kdbench:
     assert done.code == 2
     assert message in done.err
     assert done.out == ""
+
+
+def test_skipped_checks_are_a_line_and_told_why_when_asked(kdbench: Callable[..., Any]) -> None:
+    chosen = ("check", "st", "--kind", "loss", "--only", "is_finite", "--only", "takes_unlike_grids")
+    brief, whole = kdbench(*chosen).out, kdbench(*chosen, "--verbose").out
+    assert "  skipped: takes_unlike_grids; --verbose says why" in brief.splitlines()
+    assert sum("takes_unlike_grids" in line for line in brief.splitlines()) == 1
+    (row,) = [line for line in whole.splitlines() if "takes_unlike_grids" in line]
+    assert row.split()[:2] == ["takes_unlike_grids", "skipped"]
+    assert len(row.split()) > 3

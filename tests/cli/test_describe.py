@@ -121,3 +121,23 @@ def test_what_does_not_exist_leaves_with_2(arguments: list[str], text: str, kdbe
     done = kdbench("describe", *arguments)
     assert done.code == 2
     assert text in done.err
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "said"),
+    [
+        ("card.yaml", "name: mine\n", "the card {path} has"),
+        ("mine.yaml", "title: Mine\nclasses: [a]\nprotocols: {}\n", "the card {path} has"),
+        ("card.yaml", "name: [\n", "the card {path} is not valid YAML"),
+        ("mine.yaml", "extends: rkd\nstudnt: {}\n", "recipe"),
+        ("mine.yaml", "methods: [rkd]\nseed: 3\n", "the suite {path}"),
+    ],
+)
+def test_a_broken_file_is_told_its_faults_as_what_it_is(
+    kdbench: Callable[..., Any], tmp_path: Path, file: str, text: str, said: str
+) -> None:
+    path = tmp_path / file
+    path.write_text(text)
+    done = kdbench("describe", str(path))
+    assert done.code == 2
+    assert said.format(path=path) in done.err.replace("\n", " ").replace("  ", " ")

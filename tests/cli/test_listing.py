@@ -148,3 +148,21 @@ def test_json_stays_json_where_a_plugin_prints(kdbench: Callable[..., Any], inst
     install("loud_kd", loss_source("loud", head="print('Welcome')"), "[kdbench.losses]\nloud = loud_kd:loud\n")
     assert kdbench("describe", "loud").out.startswith("loud · loss · loud_kd 1.5")
     assert "loud" in {row["name"] for row in json.loads(kdbench("list", "losses", "--json").out)["losses"]}
+
+
+def test_without_a_kind_there_is_a_line_a_kind(kdbench: Callable[..., Any]) -> None:
+    lines = kdbench("list").out.splitlines()
+    assert len(lines) < 15
+    for kind in KINDS.values():
+        count = len(registry(next(each for each, plural in KINDS.items() if plural == kind)).names())
+        (line,) = [line for line in lines if line.startswith(f"{count} {kind} ")]
+        assert count <= 5 or f"… (kdbench list {kind})" in line
+    assert "kdbench list --all" in lines[-1]
+    whole = kdbench("list", "--all").out
+    assert all(f"\n{name} " in whole for name in registry("loss").names())
+
+
+def test_plugins_come_first_in_the_overview(kdbench: Callable[..., Any], install: Callable[..., None]) -> None:
+    install("zoo_kd", loss_source("zzz"), "[kdbench.losses]\nzzz = zoo_kd:zzz\n")
+    (line,) = [line for line in kdbench("list").out.splitlines() if " losses " in line]
+    assert line.split()[2] == "zzz,"
