@@ -131,13 +131,14 @@ def _check_seeds(seeds: Sequence[int]) -> None:
     twice = sorted({seed for seed in seeds if seeds.count(seed) > 1})
     if twice:
         raise UsageError(f"seed {', '.join(map(str, twice))} is given twice: two runs claim the same cell")
-    needed = range(max(MIN_SEEDS, max(seeds) + 1))
-    missing = [seed for seed in needed if seed not in seeds]
+    needed = max(MIN_SEEDS, max(seeds) + 1)
+    # One of the first is missing where any is; an edited seed may be of any size.
+    missing = [seed for seed in range(min(needed, len(seeds) + MIN_SEEDS)) if seed not in seeds]
     if missing:
         raise UsageError(
             f"{inflected(len(missing), 'seed')} {' and '.join(map(str, missing))} "
             f"{inflected(len(missing), 'is', 'are')} missing; all seeds from 0 on are needed, at least {MIN_SEEDS}",
-            hint=f"Repeat the `kdbench run` command of these runs with --seeds {len(needed)}.",
+            hint=f"Repeat the `kdbench run` command of these runs with --seeds {needed}.",
         )
 
 

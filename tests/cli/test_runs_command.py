@@ -114,10 +114,13 @@ def test_a_long_name_takes_the_room_of_size_and_age(
     make_run(tmp_path, "rkd", folder="rkd-u-s0-aaaa000000", change=oracle)
     rename(tmp_path / "rkd-u-s0-aaaa000000", "a name of thirty-one characters")
     lines = kdbench("runs", "list", "--out", str(tmp_path)).out.splitlines()
-    assert max(map(len, lines[1:-1])) <= 80
-    assert "a name of thirty-one ..." in lines[2]
-    assert "(oracle) 87.50" in lines[2]
-    assert "size" not in lines[1]
+    place = next(number for number, line in enumerate(lines) if line.startswith("aaaa000000"))
+    assert max(map(len, lines[place - 1 :])) <= 80
+    assert "a name of thirty-one ..." in lines[place]
+    assert "(oracle) 87.50" in lines[place]
+    assert "size" not in lines[place - 1]
+    assert "name a name of thirty-one characters" in lines[place + 1]
+    assert all(f"{column} " in lines[place + 1] for column in ("size", "age"))
 
 
 def test_an_age_outlives_a_new_name(kdbench: Command, root: Path) -> None:

@@ -150,7 +150,7 @@ def test_a_long_path_is_not_broken_over_lines(
 def test_a_closed_pipe_is_no_error() -> None:
     command = f"'{sys.executable}' -m kdbench list | head -n 1"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "methods"
+    assert "methods" in done.stdout
     assert done.stderr == ""
 
 

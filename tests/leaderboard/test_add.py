@@ -64,6 +64,7 @@ def test_a_run_that_does_not_fit_is_refused(tmp_path: Path, board: Path, change:
     [
         ([0, 1], "seed 2 is missing"),
         ([0, 2, 3], "seed 1 is missing"),
+        ([0, 1, 2**62], "seeds 2 and 3 and 4 and 5 are missing"),
         ([0, 1, 1, 2], "seed 1 is given twice"),
         ([], "no run"),
     ],
