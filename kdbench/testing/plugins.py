@@ -26,8 +26,8 @@ SECONDS = 60.0
 _GRACE = 30.0
 SOUND = "sound"
 _PROGRAM = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from kdbench.registry import probe; "
-    "probe.report(*sys.argv[2:])"
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from kdbench.testing import plugins; "
+    "plugins.report(*sys.argv[2:])"
 )
 
 
@@ -128,7 +128,7 @@ def _complaint(origin: Origin) -> str:
 
 def _of_plugin(trace: TracebackType | None) -> TracebackType | None:
     """The traceback from the plugin's own first line on."""
-    ours = (str(Path(__file__).parent), str(Path(importlib.__file__).parent), "<frozen importlib")
+    ours = (str(Path(__file__).parents[1]), str(Path(importlib.__file__).parent), "<frozen importlib")
     while trace is not None and trace.tb_frame.f_code.co_filename.startswith(ours):
         trace = trace.tb_next
     return trace

@@ -93,7 +93,7 @@ def test_a_suite_is_searched_stopped_and_gone_on_with(
 def test_shipped_tuned_recipes_go_by_their_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kdbench: Callable[..., Any]
 ) -> None:
-    shipped, copy = methods.resources.folder("methods"), tmp_path / "methods"
+    shipped, copy = methods.paths.folder("methods"), tmp_path / "methods"
     (copy / "tuned/motionsim").mkdir(parents=True)
     for path in shipped.glob("*.yaml"):
         (copy / path.name).write_text(path.read_text())

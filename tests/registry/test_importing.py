@@ -99,7 +99,7 @@ def test_a_data_set_that_is_no_reader(site: Site) -> None:
     site.add("odd", "[kdbench.datasets]\nmine = mine_kd:Mine\n", {"mine_kd.py": "class Mine: pass\n"})
     message = _error(kind="dataset").message
     assert message == (
-        "the data set 'mine' of odd 1.5 (mine_kd:Mine) is no subclass of kdbench.data.readers.base.Reader"
+        "the data set 'mine' of odd 1.5 (mine_kd:Mine) is no subclass of kdbench.Reader"
     )
 
 

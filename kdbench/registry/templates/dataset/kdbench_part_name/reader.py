@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from kdbench import dataset
-from kdbench.data import text_series
+from kdbench.data.readers import text_series
 from kdbench.data.readers.base import Reader, Recording, Trial
 from kdbench.errors import DataError
 
