@@ -70,7 +70,7 @@ def test_the_checks_pass(folders: dict[str, Path], environment: dict[str, str]) 
 
 
 def test_they_are_listed_with_their_distribution(environment: dict[str, str]) -> None:
-    done = _run("-m", "kdbench", "list", environment=environment)
+    done = _run("-m", "kdbench", "list", "--all", environment=environment)
     lines = {line.split()[0]: line for line in done.stdout.splitlines() if line.strip()}
     for kind in TARGETS:
         assert f"kdbench-my-{kind} 0.1.0" in lines[f"my_{kind}"]
