@@ -30,9 +30,10 @@ from plain import plain_step
 
 from kdbench.engine.loop import Training
 from kdbench.runs import libraries
-from kdbench.runs.context import Setting, settle
+from kdbench.runs.context import RunContext, context_for
 from kdbench.runs.cost import flops
 from kdbench.runs.phases import Teacher, student_training, teacher_training
+from kdbench.runs.request import RunRequest
 
 WARM_UP = 3
 # Forward and backward of a network cost about three times its forward pass.
@@ -138,15 +139,17 @@ def measure(arguments: argparse.Namespace, precision: str, compiled: bool, plain
     ]
     if arguments.preset != "paper":
         overrides = [overrides[0], overrides[-1]]
-    setting = settle(
-        "sgm_ft",
-        arguments.dataset,
-        preset=arguments.preset,
-        video=arguments.video,
-        overrides=overrides,
-        device=arguments.device,
-        precision=precision,
-        data_dir=arguments.data_dir,
+    setting = context_for(
+        RunRequest(
+            "sgm_ft",
+            arguments.dataset,
+            preset=arguments.preset,
+            video=arguments.video,
+            overrides=overrides,
+            device=arguments.device,
+            precision=precision,
+            data_dir=arguments.data_dir,
+        )
     )
     recipe = setting.cell.recipe
     assert recipe.teacher is not None
@@ -161,7 +164,7 @@ def measure(arguments: argparse.Namespace, precision: str, compiled: bool, plain
     return found
 
 
-def figure_of(setting: Setting, training: Training, arguments: argparse.Namespace, plain: bool) -> Figure:
+def figure_of(setting: RunContext, training: Training, arguments: argparse.Namespace, plain: bool) -> Figure:
     """Times full steps, data included: kdbench's, or plain ones."""
     device = setting.accelerator.device
     training.begin()

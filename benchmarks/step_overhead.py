@@ -21,8 +21,9 @@ from plain import plain_step
 
 from kdbench.engine.loop import Sums, Training
 from kdbench.engine.optim import learning_rate
-from kdbench.runs.context import settle
+from kdbench.runs.context import context_for
 from kdbench.runs.phases import obtain_teacher, student_training
+from kdbench.runs.request import RunRequest
 from kdbench.types import Batch
 
 
@@ -60,7 +61,9 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="A.B=VALUE", help="change a key of the recipe")
     arguments = parser.parse_args()
     quick = ["teacher.train.epochs=3"] if arguments.method != "student_only" else []
-    setting = settle(arguments.method, arguments.dataset, preset=arguments.preset, overrides=[*quick, *arguments.set])
+    setting = context_for(
+        RunRequest(arguments.method, arguments.dataset, preset=arguments.preset, overrides=[*quick, *arguments.set])
+    )
     spec = setting.cell.recipe.student
     with tempfile.TemporaryDirectory() as folder:
         teacher = obtain_teacher(setting, Path(folder), fresh=True) if setting.cell.recipe.teacher else None

@@ -20,7 +20,8 @@ from helpers import tiny
 from kdbench.errors import UsageError
 from kdbench.recipes import shipped
 from kdbench.recipes.schema import PRESETS
-from kdbench.runs.context import cell_for
+from kdbench.runs.context import spec_for
+from kdbench.runs.request import RunRequest
 
 FROZEN = Path(__file__).with_name("frozen.json")
 # The table of label vectors is shipped; the paper's language model is not.
@@ -33,8 +34,10 @@ assert tuple(TRIED) == PRESETS
 def hashes(method: str, preset: str, track: str) -> list[str | None]:
     """The hashes of a method's run and of its teacher on motionsim, without the versions of libraries."""
     changes = TABLE | TRACKS[track]
-    cell = cell_for(
-        method, "motionsim", preset=preset, device="cpu", threads=1, overrides=changes, shown=False, look_ahead=True
+    cell = spec_for(
+        RunRequest(method, "motionsim", preset=preset, device="cpu", threads=1, overrides=changes),
+        shown=False,
+        look_ahead=True,
     )
     teacher = cell.teacher_folder if cell.recipe.teacher else None
     return [folder and folder.rpartition("-")[2] for folder in (cell.folder, teacher)]

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from kdbench.engine.loop import Training
-from kdbench.runs.context import settle
+from kdbench.runs.context import context_for
 from kdbench.runs.phases import Teacher, student_training, teacher_training
+from kdbench.runs.request import RunRequest
 from kdbench.types import Batch
 
 
@@ -35,7 +36,7 @@ def test_one_step_of_sgm_ft_at_the_papers_sizes(tmp_path: Path) -> None:
         "teacher.train.batch_size=2",
         "student.train.batch_size=2",
     ]
-    setting = settle("sgm_ft", "motionsim", preset="paper", overrides=overrides, device="cpu")
+    setting = context_for(RunRequest("sgm_ft", "motionsim", preset="paper", overrides=overrides, device="cpu"))
     recipe = setting.cell.recipe
     assert recipe.teacher is not None
     assert recipe.student is not None

@@ -307,7 +307,7 @@ def _open(
         video=None if video == "none" else video or AUTO,
         frame_size=frame_size or sizes.frame_size,
         frames=frames or sizes.frames,
-        allow_broken=exclude_broken,
+        exclude_broken=exclude_broken,
         jobs=jobs,
         options=parse_overrides(option or []),
     )

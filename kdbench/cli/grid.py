@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import typer
 
 from kdbench.cli.console import console_for, say_loading
 from kdbench.errors import UsageError
 
+_OPTIONS = ("precision", "threads", "data_dir", "out", "name")
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 
@@ -25,14 +26,7 @@ def run(
     preset: str | None,
     video: str | None,
     overrides: Sequence[str],
-    device: str,
-    threads: int | None,
-    precision: str | None,
-    data_dir: Path | None,
-    out: Path | None,
-    exclude_broken: bool,
-    fresh: bool,
-    name: str | None,
+    common: Mapping[str, Any],
     jobs: int,
     timeout: str | None,
     dry_run: bool,
@@ -40,7 +34,8 @@ def run(
 ) -> None:
     """Plans the runs, shows the plan, and makes them; exit code 1 where one is not done at the end.
 
-    What is given beside a suite stands in place of what the suite says.
+    What is given beside a suite stands in place of what the suite says; `common` are the fields of `RunRequest` that
+    hold for every run.
     """
     from kdbench.grid.suite import asked_for
     from kdbench.runs.names import check_names
@@ -50,23 +45,19 @@ def run(
         "run", suite or None, methods, datasets, protocols=tuple(protocols), seeds=seeds, preset=preset, video=video
     )
     names = [each.name for each in wanted.methods]
-    check_names(names, wanted.datasets, wanted.protocols, preset=preset, device=device, overrides=overrides)
+    check_names(names, wanted.datasets, wanted.protocols, preset=preset, device=common["device"], overrides=overrides)
     console = console_for()
     say_loading(console, "the parts of the methods")
     from kdbench.grid.estimate import estimate
     from kdbench.grid.execute import execute
     from kdbench.grid.launch import launcher as launcher_named
-    from kdbench.grid.plan import Options, make_plan, rename_done
+    from kdbench.grid.plan import make_plan, rename_done
     from kdbench.grid.show import show_end, show_plan, view_for
     from kdbench.registry import plugin_files
-    from kdbench.util.paths import runs_folder
     from kdbench.util.progress import reporter_for
 
-    place = launcher_named(launcher, jobs=jobs, device=device)
-    options = Options(
-        runs_folder(out), tuple(overrides), device, precision, data_dir, exclude_broken, fresh, threads, name, dry_run
-    )
-    plan = make_plan(wanted, options, reporter_for(console))
+    place = launcher_named(launcher, jobs=jobs, device=common["device"])
+    plan = make_plan(wanted, common, overrides, reporter_for(console), look_ahead=dry_run)
     show_plan(plan, estimate(plan), jobs=jobs, console=console)
     if dry_run:
         return
@@ -80,20 +71,12 @@ def run(
     if seeds is not None:
         words += ["--seeds", seeds] if isinstance(seeds, int) else ["--seed", seeds[0]]
     words += [word for change in overrides for word in ("--set", change)]
-    single: dict[str, object] = {
-        "--preset": preset,
-        "--video": video,
-        "--precision": precision,
-        "--threads": threads,
-        "--data-dir": data_dir,
-        "--out": out,
-        "--name": name,
-    }
-    single |= {"--jobs": jobs if jobs > 1 else None, "--timeout": timeout}
-    single |= {"--device": device if device != "auto" else None}
-    single |= {"--launcher": launcher if launcher != "local" else None}
+    single: dict[str, object] = {"--preset": preset, "--video": video, "--timeout": timeout}
+    single |= {f"--{key.replace('_', '-')}": common[key] for key in _OPTIONS}
+    single |= {"--jobs": jobs if jobs > 1 else None, "--launcher": launcher if launcher != "local" else None}
+    single |= {"--device": common["device"] if common["device"] != "auto" else None}
     words += [word for option, value in single.items() if value is not None for word in (option, value)]
-    words += ["--exclude-broken"] * exclude_broken
+    words += ["--exclude-broken"] * common["exclude_broken"]
     words += [word for file in plugin_files() for word in ("--plugin", file)]
     show_end(ended, shlex.join(map(str, ["kdbench", "run", *words])), console)
     if ended.to_make():

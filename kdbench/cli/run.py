@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kdbench.cli import completion, tracks
+from kdbench.cli import completion, options, tracks
 from kdbench.cli.console import say, say_loading
 from kdbench.errors import UsageError
 from kdbench.text.wording import counted
@@ -20,58 +19,25 @@ if TYPE_CHECKING:
 
 
 def run(
-    method: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="A method of `kdbench list methods`, or a recipe's YAML file; repeatable.",
-            autocompletion=completion.methods,
-        ),
-    ] = None,
-    dataset: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="A data set of `kdbench list datasets`, or a card's YAML file; repeatable.",
-            autocompletion=completion.datasets,
-        ),
-    ] = None,
-    protocol: Annotated[
-        list[str] | None,
-        typer.Option(help="The split into training and test trials; the card's first by default; repeatable."),
-    ] = None,
-    preset: Annotated[
-        str | None,
-        typer.Option(
-            help="paper, small or smoke; auto (default) is paper with a GPU, else small.",
-            autocompletion=completion.presets,
-        ),
-    ] = None,
-    video: Annotated[
-        str | None, typer.Option(help="The student's video: rgb, depth or skeleton; by default the best that is there.")
-    ] = None,
+    method: options.Methods = None,
+    dataset: options.Datasets = None,
+    protocol: options.Protocols = None,
+    preset: options.Preset = None,
+    video: options.Video = None,
     seed: Annotated[int | None, typer.Option(help="Run one seed (0 by default).", min=0)] = None,
     seeds: Annotated[
         int | None, typer.Option(help="Run the seeds 0 to N-1, each in a process of its own.", min=1)
     ] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", help="Change a setting of the recipe: a.b.c=value; repeatable.", autocompletion=completion.settings
-        ),
-    ] = None,
+    overrides: options.Overrides = None,
     labels: tracks.Labels = None,
     teacher_labels: tracks.TeacherLabels = None,
     pairs: tracks.Pairs = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    threads: Annotated[
-        int | None,
-        typer.Option(help="CPU threads (1 by default); results depend on it, so it is one of the conditions.", min=1),
-    ] = None,
-    precision: Annotated[str | None, typer.Option(help="fp32 or bf16; by default as in the recipe.")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder with the data sets; searched first.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the runs; $KDBENCH_HOME or ./runs by default.")] = None,
-    exclude_broken: Annotated[
-        bool, typer.Option("--exclude-broken", help="Leave out trials whose files are missing or broken.")
-    ] = False,
+    device: options.Device = "auto",
+    threads: options.Threads = None,
+    precision: options.Precision = None,
+    data_dir: options.DataDir = None,
+    out: options.Out = None,
+    exclude_broken: options.ExcludeBroken = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Train again, even if finished or half done.")] = False,
     name: Annotated[
         str | None, typer.Option(help="A name of your own, shown in tables; a new name renames a finished run.")
@@ -104,8 +70,18 @@ def run(
         raise UsageError("--seed and --seeds exclude each other", hint="--seeds 3 runs the seeds 0, 1 and 2.")
     overrides = [*(overrides or ()), *tracks.settings(labels, teacher_labels, pairs)]
     methods, datasets, protocols = method or [], dataset or [], protocol or []
+    common: dict[str, Any] = {
+        "device": device,
+        "threads": threads,
+        "precision": precision,
+        "data_dir": data_dir,
+        "exclude_broken": exclude_broken,
+        "out": out,
+        "fresh": fresh,
+        "name": name,
+    }
     several = max(*map(len, (methods, datasets, protocols)), seeds or 1) > 1
-    if several or suite or jobs or timeout or dry_run:
+    if several or suite or jobs or timeout or dry_run or launcher != "local":
         from kdbench.cli import grid
 
         grid.run(
@@ -117,14 +93,7 @@ def run(
             preset=preset,
             video=video,
             overrides=overrides,
-            device=device,
-            threads=threads,
-            precision=precision,
-            data_dir=data_dir,
-            out=out,
-            exclude_broken=exclude_broken,
-            fresh=fresh,
-            name=name,
+            common=common,
             jobs=jobs or 1,
             timeout=timeout,
             dry_run=dry_run,
@@ -144,28 +113,15 @@ def run(
 
     console = Console()
     say_loading(console)
-    from kdbench.runs.run import run as run_once
+    from kdbench.runs.request import RunRequest
+    from kdbench.runs.run import run_request
     from kdbench.util.progress import reporter_for
 
-    result = run_once(
-        methods[0],
-        datasets[0],
-        protocol=protocols[0] if protocols else None,
-        preset=preset or "auto",
-        video=video,
-        seed=seed or 0,
-        overrides=overrides,
-        device=device,
-        threads=threads,
-        precision=precision,
-        data_dir=data_dir,
-        allow_broken=exclude_broken,
-        out=out,
-        fresh=fresh,
-        name=name,
-        reporter=reporter_for(console),
+    where = protocols[0] if protocols else None
+    request = RunRequest(
+        methods[0], datasets[0], where, preset or "auto", video, seed=seed or 0, overrides=overrides, **common
     )
-    show(result, console)
+    show(run_request(request, reporter_for(console)), console)
 
 
 def show(result: RunResult, console: Console) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kdbench.cli import completion, tracks
+from kdbench.cli import completion, options, tracks
 from kdbench.cli.console import console_for, say, say_loading
 from kdbench.errors import UsageError
 from kdbench.text.wording import counted
@@ -23,19 +23,8 @@ NO_PRUNER = "none"
 
 
 def search(
-    method: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="A method of `kdbench list methods`, or a recipe's YAML file; repeatable.",
-            autocompletion=completion.methods,
-        ),
-    ] = None,
-    dataset: Annotated[
-        str | None,
-        typer.Option(
-            help="A data set of `kdbench list datasets`, or a card's YAML file.", autocompletion=completion.datasets
-        ),
-    ] = None,
+    method: options.Methods = None,
+    dataset: options.Dataset = None,
     suite: Annotated[
         str | None,
         typer.Option(
@@ -84,37 +73,19 @@ def search(
         bool, typer.Option("--dry-run", help="Show what would be searched, how far it is, and its time, and exit.")
     ] = False,
     no_final: Annotated[bool, typer.Option("--no-final", help="Skip the final runs with the best settings.")] = False,
-    protocol: Annotated[
-        str | None, typer.Option(help="The split into training and test trials; the card's first by default.")
-    ] = None,
-    preset: Annotated[
-        str | None, typer.Option(help="paper, small or smoke; auto (default) is paper with a GPU, else small.")
-    ] = None,
-    video: Annotated[
-        str | None, typer.Option(help="The student's video: rgb, depth or skeleton; by default the best that is there.")
-    ] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            help="Change a setting of the recipe in all trials: a.b.c=value; repeatable.",
-            autocompletion=completion.settings,
-        ),
-    ] = None,
+    protocol: options.Protocol = None,
+    preset: options.Preset = None,
+    video: options.Video = None,
+    overrides: options.Overrides = None,
     labels: tracks.Labels = None,
     teacher_labels: tracks.TeacherLabels = None,
     pairs: tracks.Pairs = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    threads: Annotated[
-        int | None,
-        typer.Option(help="CPU threads (1 by default); results depend on it, so it is one of the conditions.", min=1),
-    ] = None,
-    precision: Annotated[str | None, typer.Option(help="fp32 or bf16; by default as in the recipe.")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder with the data sets; searched first.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the runs; $KDBENCH_HOME or ./runs by default.")] = None,
-    exclude_broken: Annotated[
-        bool, typer.Option("--exclude-broken", help="Leave out trials whose files are missing or broken.")
-    ] = False,
+    device: options.Device = "auto",
+    threads: options.Threads = None,
+    precision: options.Precision = None,
+    data_dir: options.DataDir = None,
+    out: options.Out = None,
+    exclude_broken: options.ExcludeBroken = False,
 ) -> None:
     """Searches methods' settings on a validation part, and trains the best ones with several seeds.
 
@@ -136,7 +107,15 @@ def search(
     several = suite is not None or len(methods) > 1
     if several and study is not None:
         raise UsageError("--study names one study, and there are several methods", hint="Leave it out.")
-    options: dict[str, Any] = {
+    common: dict[str, Any] = {
+        "device": device,
+        "threads": threads,
+        "precision": precision,
+        "data_dir": data_dir,
+        "exclude_broken": exclude_broken,
+        "out": out,
+    }
+    asked: dict[str, Any] = {
         "trials": trials,
         "space": space or (),
         "sampler": sampler,
@@ -145,13 +124,6 @@ def search(
         "jobs": jobs,
         "storage": storage,
         "study": study,
-        "overrides": overrides,
-        "device": device,
-        "threads": threads,
-        "precision": precision,
-        "data_dir": data_dir,
-        "allow_broken": exclude_broken,
-        "out": out,
     }
     console = console_for()
     say_loading(console, "the parts of the methods" if several else "the parts of the method")
@@ -160,7 +132,8 @@ def search(
 
         pruner = pruner or (SUITE_PRUNER if several else NO_PRUNER)
         finals = 0 if no_final else seeds
-        search_suite.run(wanted, options | {"pruner": pruner}, finals, recipes, dry_run=dry_run, console=console)
+        asked["pruner"] = pruner
+        search_suite.run(wanted, common, overrides, asked, finals, recipes, dry_run=dry_run, console=console)
         return
     from kdbench.tuning.recipes import check_folder, write_tuned
     from kdbench.tuning.searching import search as search_once
@@ -177,8 +150,10 @@ def search(
         pruner=pruner or NO_PRUNER,
         seeds=seeds,
         final=not no_final,
+        overrides=overrides,
         reporter=reporter_for(console),
-        **options,
+        **common,
+        **asked,
     )
     tuned = write_tuned(result, recipes) if recipes is not None else None
     show(result, console)
@@ -226,7 +201,7 @@ def show(result: SearchResult, console: Console) -> None:
         say(console, "next: the same command without --no-final trains the winner, whose runs tell the budget")
         return
     names = {"--dataset": told["dataset"], "--protocol": told["protocol"], "--preset": told["preset"]}
-    words = [word for pair in (names | {"--out": result.plan.out}).items() for word in pair]
+    words = [word for pair in (names | {"--out": str(result.plan.root)}).items() for word in pair]
     say(console, f"next: {shlex.join(['kdbench', 'compare', *words])}")
 
 

@@ -28,13 +28,23 @@ if TYPE_CHECKING:
 
 
 def run(
-    suite: Suite, options: Mapping[str, Any], seeds: int, recipes: Path | None, *, dry_run: bool, console: Console
+    suite: Suite,
+    common: Mapping[str, Any],
+    overrides: Sequence[str],
+    asked: Mapping[str, Any],
+    seeds: int,
+    recipes: Path | None,
+    *,
+    dry_run: bool,
+    console: Console,
 ) -> None:
     """Shows what is searched, and searches it; exit code 1 where a method failed.
 
     Args:
         suite: The methods, the data set, the protocol and the preset.
-        options: What holds for all, as `Request` takes it.
+        common: Fields of `RunRequest` that hold for all.
+        overrides: Changes of every recipe, `a.b.c=value`.
+        asked: Fields of `SearchRequest` that hold for all.
         seeds: Seeds of each winner's runs; 0 trains none.
         recipes: Folder of the tuned recipes.
         dry_run: Whether that is all.
@@ -42,12 +52,10 @@ def run(
     """
     from kdbench.tuning.forecast import forecasts
     from kdbench.tuning.recipes import check_folder
-    from kdbench.tuning.request import Request
     from kdbench.tuning.suite import entries_of, search_all
     from kdbench.util.progress import reporter_for
 
-    request = Request(method="", dataset="", **options)
-    entries = entries_of(suite, request, reporter_for(console))
+    entries = entries_of(suite, common, overrides, asked, reporter_for(console))
     left = forecasts([entry.search for entry in entries])
     show_plan(entries, left, console, spaces=dry_run)
     if dry_run:

@@ -19,7 +19,7 @@ from kdbench.network import Network, build_network
 from kdbench.recipes.schema import NetworkSpec, PartSpec, Recipe
 from kdbench.registry import registry
 from kdbench.runs import provenance
-from kdbench.runs.context import Setting
+from kdbench.runs.context import RunContext
 from kdbench.runs.spec import Cell
 from kdbench.runs.store import StoredRun
 from kdbench.util.progress import Reporter
@@ -27,7 +27,7 @@ from kdbench.util.records import read_safetensors
 from kdbench.util.validation import checked
 
 
-def open_setting(run: StoredRun, *, dataset: str | None, data_dir: Path | None, device: str) -> Setting:
+def open_setting(run: StoredRun, *, dataset: str | None, data_dir: Path | None, device: str) -> RunContext:
     """Opens a run's data and cuts its parts again.
 
     Args:
@@ -44,7 +44,7 @@ def open_setting(run: StoredRun, *, dataset: str | None, data_dir: Path | None, 
     data = open_dataset(
         dataset or result["dataset"],
         data_dir=data_dir,
-        allow_broken=bool(result.get("excluded")),
+        exclude_broken=bool(result.get("excluded")),
         video=result["view"]["name"],
         frame_size=recipe.data.frame_size,
         frames=recipe.data.frames,
@@ -67,7 +67,7 @@ def open_setting(run: StoredRun, *, dataset: str | None, data_dir: Path | None, 
     kind = device_kind(device)
     threads = threads_on(kind, run.conditions.get("threads"))
     cell = Cell(recipe, data, result["protocol"], result["preset"], run.seed, parts, kind, threads)
-    return Setting(cell, build_accelerator(device, recipe.precision if kind == "cuda" else "fp32"), Reporter())
+    return RunContext(cell, build_accelerator(device, recipe.precision if kind == "cuda" else "fp32"), Reporter())
 
 
 def _recipe(run: StoredRun) -> Recipe:
@@ -103,7 +103,7 @@ def _check_fingerprint(run: StoredRun, data: Dataset) -> None:
         )
 
 
-def open_network(setting: Setting, role: str, spec: NetworkSpec, path: Path) -> Network:
+def open_network(setting: RunContext, role: str, spec: NetworkSpec, path: Path) -> Network:
     """Builds a network and loads its weights; in eval mode, on the setting's device.
 
     Args:
@@ -131,13 +131,13 @@ def open_network(setting: Setting, role: str, spec: NetworkSpec, path: Path) -> 
     return network.to(setting.accelerator.device).eval()
 
 
-def untrained(setting: Setting, role: str, network: Network, spec: NetworkSpec) -> Network:
+def untrained(setting: RunContext, role: str, network: Network, spec: NetworkSpec) -> Network:
     """The same network with random weights; in eval mode."""
     torch.manual_seed(setting.pairing.seed_of("explanation", role))
     return _built(setting, role, spec, network.state_dict()).to(setting.accelerator.device).eval()
 
 
-def _built(setting: Setting, role: str, spec: NetworkSpec, state: Mapping[str, Tensor]) -> Network:
+def _built(setting: RunContext, role: str, spec: NetworkSpec, state: Mapping[str, Tensor]) -> Network:
     # Widths that depended on label vectors and groups stand in the weights, so neither is needed again.
     semantic, groups = state.get("projections.0.weight"), state.get("group_heads.0.2.weight")
     return build_network(
@@ -174,7 +174,7 @@ class Opened:
     network: Network
 
 
-def open_reported(run: StoredRun, setting: Setting) -> Opened:
+def open_reported(run: StoredRun, setting: RunContext) -> Opened:
     """The network that the run's numbers are about: its student, or the teacher of a run without one.
 
     Raises:
@@ -193,7 +193,7 @@ def open_reported(run: StoredRun, setting: Setting) -> Opened:
     )
 
 
-def open_teacher(run: StoredRun, setting: Setting) -> Opened | None:
+def open_teacher(run: StoredRun, setting: RunContext) -> Opened | None:
     """The run's teacher; None where it had none.
 
     Raises:

@@ -17,7 +17,7 @@ from kdbench.explanation.reopen import Opened, open_reported, open_setting, open
 from kdbench.explanation.scores import AGAIN, Scores, read_scores
 from kdbench.explanation.section import NotShown
 from kdbench.registry import registry
-from kdbench.runs.context import Setting
+from kdbench.runs.context import RunContext
 from kdbench.runs.store import StoredRun
 from kdbench.text.wording import counted
 from kdbench.types import Batch
@@ -78,7 +78,7 @@ class Study:
         return read_scores(self.run, self.classes)
 
     @cached_property
-    def setting(self) -> Setting:
+    def setting(self) -> RunContext:
         """Its data and parts; another fingerprint is refused."""
         setting = open_setting(self.run, dataset=self.dataset, data_dir=self.data_dir, device=self.device)
         setting.reporter = self.reporter

@@ -8,7 +8,7 @@ import inspect
 from kdbench.engine.device import build_accelerator
 from kdbench.recipes.schema import NetworkSpec, PartSpec
 from kdbench.registry import registry
-from kdbench.runs.context import Setting
+from kdbench.runs.context import RunContext
 from kdbench.runs.spec import Cell
 from kdbench.util.progress import Reporter
 
@@ -22,7 +22,9 @@ def check_networks(cell: Cell) -> None:
     recipe = cell.recipe.model_copy(
         update={phase: _unfetched(spec) for phase in ("teacher", "student") if (spec := getattr(cell.recipe, phase))}
     )
-    setting = Setting(dataclasses.replace(cell, recipe=recipe), build_accelerator("cpu", recipe.precision), Reporter())
+    setting = RunContext(
+        dataclasses.replace(cell, recipe=recipe), build_accelerator("cpu", recipe.precision), Reporter()
+    )
     teacher = setting.build("teacher", recipe.teacher) if recipe.teacher else None
     if recipe.teacher is not None and teacher is not None:
         setting.objective("teacher", recipe.teacher, teacher, None)

@@ -42,8 +42,8 @@ def estimate(plan: Plan) -> Estimate:
 
     Of the runs of a cell's own recipe, else of its method, else of any method that trains as much.
     """
-    finished = _finished(plan.options.root, [planned.cell for planned in plan.to_make()])
-    known = _Known(finished, plan.options.root)
+    finished = _finished(plan.root, [planned.cell for planned in plan.to_make()])
+    known = _Known(finished, plan.root)
     seconds, disk, used = 0.0, 0, 0
     others: list[str] = []
     unknown: list[str] = []

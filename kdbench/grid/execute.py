@@ -95,8 +95,8 @@ def execute(plan: Plan, launcher: Launcher, *, timeout: float | None = None, vie
     """
     view = view or View()
     if plan.to_make():
-        _check_writable(plan.options.root / LOGS)
-        create_store(plan.options.root, view.warn)
+        _check_writable(plan.root / LOGS)
+        create_store(plan.root, view.warn)
     grid = _Grid(plan, launcher, timeout, view)
     with _signals() as signals, view:
         try:
@@ -108,7 +108,7 @@ def execute(plan: Plan, launcher: Launcher, *, timeout: float | None = None, vie
         raise Interrupted(
             "interrupted; every finished epoch of every cell is kept", hint="Repeat the same command to go on."
         )
-    return Plan(tuple(grid.ended.get(cell.folder, cell) for cell in plan.cells), plan.options)
+    return Plan(tuple(grid.ended.get(cell.folder, cell) for cell in plan.cells), plan.root, plan.fresh)
 
 
 def _check_writable(folder: Path) -> None:
@@ -125,8 +125,8 @@ def _check_writable(folder: Path) -> None:
 class _Grid:
     def __init__(self, plan: Plan, launcher: Launcher, timeout: float | None, view: View) -> None:
         self._launcher, self._timeout, self._view = launcher, timeout, view
-        self._logs = plan.options.root / LOGS
-        self._fresh = plan.options.fresh
+        self._logs = plan.root / LOGS
+        self._fresh = plan.fresh
         self._pending = plan.to_make()
         self._running: dict[int, Running] = {}
         self.ended: dict[Path, PlannedCell] = {}
@@ -170,7 +170,7 @@ class _Grid:
             log = self._logs / f"{planned.folder.name}.log"
             try:
                 set_broken_aside(planned.folder)
-                self._running[slot] = Running(planned, self._launcher.start(planned.arguments, log, slot))
+                self._running[slot] = Running(planned, self._launcher.start(planned.request.words(), log, slot))
             except (KdbenchError, OSError) as error:
                 self._end(replace(planned, state=State(FAILED, str(error).partition("\n")[0])), 0.0)
                 continue

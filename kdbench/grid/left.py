@@ -23,7 +23,7 @@ class TimeLeft:
     """
 
     def __init__(self, plan: Plan, jobs: int) -> None:
-        self._options, self._jobs = plan.options, jobs
+        self._root, self._jobs = plan.root, jobs
         self._left = {cell.folder: cell for cell in plan.to_make()}
         self._running: dict[Path, float] = {}
         self._starts: list[float] = []
@@ -54,7 +54,7 @@ class TimeLeft:
         return None if self._until is None else max(0.0, self._until - time.monotonic())
 
     def _end(self) -> float | None:
-        cost = estimate(Plan(tuple(self._left.values()), self._options))
+        cost = estimate(Plan(tuple(self._left.values()), self._root))
         if cost.seconds is None or cost.unknown:
             return None
         now = time.monotonic()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,41 +16,17 @@ from kdbench.errors import UsageError
 from kdbench.grid.ahead import check_networks
 from kdbench.grid.changes import changes_for
 from kdbench.grid.state import DONE, ORDER, TO_DO, State, read_state
-from kdbench.grid.suite import Suite, SuiteMethod, assignments
-from kdbench.runs.context import cell_for, choose_preset
+from kdbench.grid.suite import Suite, SuiteMethod
+from kdbench.recipes.resolve import resolve
+from kdbench.runs.context import choose_preset, spec_for
 from kdbench.runs.gain import BASELINES
-from kdbench.runs.naming import checked_name, rename
+from kdbench.runs.idle import refuse_idle
+from kdbench.runs.naming import rename
+from kdbench.runs.request import RunRequest
 from kdbench.runs.spec import Cell
+from kdbench.types import VIDEO
+from kdbench.util.paths import runs_folder
 from kdbench.util.progress import Reporter
-
-
-@dataclass(frozen=True)
-class Options:
-    """What holds for every cell, as in `kdbench.run`.
-
-    Attributes:
-        root: Folder of all runs.
-        overrides: Changes of every recipe, `a.b.c=value`; they come after the suite's.
-        device: `auto`, `cpu` or `cuda`.
-        precision: `fp32`, `bf16`, or None for the recipe's.
-        data_dir: Where the data sets lie.
-        allow_broken: Go on without trials whose files are missing or broken.
-        fresh: Train again what is finished or half done.
-        threads: Threads on a CPU; None for the default.
-        name: What tables call the runs of the one method; None leaves that to the suite.
-        look_ahead: Prepare no data, and check instead what a run would refuse.
-    """
-
-    root: Path
-    overrides: tuple[str, ...] = ()
-    device: str = "auto"
-    precision: str | None = None
-    data_dir: Path | None = None
-    allow_broken: bool = False
-    fresh: bool = False
-    threads: int | None = None
-    name: str | None = None
-    look_ahead: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,25 +35,23 @@ class PlannedCell:
 
     Attributes:
         cell: What it is a run of.
+        request: What `kdbench run` is asked for to make it.
         folder: Where the run lies, or will.
         teacher: Where its teacher lies, or will; None without one.
-        arguments: What `kdbench run` is given to make it.
         state: How it stands.
-        name: What tables call it; None where nothing was said.
     """
 
     cell: Cell
+    request: RunRequest
     folder: Path
     teacher: Path | None
-    arguments: tuple[str, ...]
     state: State
-    name: str | None = None
 
     @property
     def label(self) -> str:
         """Method, data set, protocol and seed."""
         cell = self.cell
-        return f"{self.name or cell.method} · {cell.dataset.card.name} · {cell.protocol} · seed {cell.seed}"
+        return f"{self.request.name or cell.method} · {cell.dataset.card.name} · {cell.protocol} · seed {cell.seed}"
 
     @property
     def needs_teacher(self) -> bool:
@@ -91,11 +65,13 @@ class Plan:
 
     Attributes:
         cells: Each once, although several lines of a suite may mean it.
-        options: What holds for all of them.
+        root: Folder of all runs.
+        fresh: Whether what is finished or half done is trained again.
     """
 
     cells: tuple[PlannedCell, ...]
-    options: Options = field(repr=False)
+    root: Path
+    fresh: bool = False
 
     def counts(self) -> dict[str, int]:
         """How many cells stand how, in a fixed order, without those that none does."""
@@ -126,97 +102,96 @@ def teacher_is_there(folder: Path) -> bool:
     return all((folder / name).is_file() for name in ("teacher.json", "teacher.safetensors"))
 
 
-def make_plan(suite: Suite, options: Options, reporter: Reporter | None = None) -> Plan:
+def make_plan(
+    suite: Suite,
+    options: Mapping[str, Any],
+    overrides: Sequence[str] = (),
+    reporter: Reporter | None = None,
+    *,
+    look_ahead: bool = False,
+) -> Plan:
     """Finds every cell of a suite and how it stands; prepares data where that is new, and trains nothing.
 
     A seed's cells come together, and the student alone comes first, so that gains are known early.
 
     Args:
         suite: What is wanted.
-        options: What holds for all cells.
+        options: Fields of `RunRequest` that hold for all cells.
+        overrides: Changes of every recipe, `a.b.c=value`; they come after the suite's.
         reporter: Is told which preset was chosen.
+        look_ahead: Prepare no data, and check instead what a run would refuse.
 
     Raises:
         UsageError: Names or values that do not exist or do not fit together.
         DataError: Data that are missing or broken.
     """
     reporter = reporter or Reporter()
-    if options.name and len(suite.methods) > 1:
+    if options.get("name") and len(suite.methods) > 1:
         several = ", ".join(method.name for method in suite.methods)
         raise UsageError(
             f"--name would call the runs of several methods the same: {several}",
             hint="In a suite each method may have its own: {name: sgm_ft, label: mine}",
         )
-    check_device(options.device)
-    preset = choose_preset(suite.preset, options.device, reporter)
+    device = options.get("device", "auto")
+    check_device(device)
+    root = runs_folder(options.get("out"))
+    preset = choose_preset(suite.preset, device, reporter)
     methods = sorted(suite.methods, key=lambda method: method.name not in BASELINES)
-    changes = changes_for(methods, suite, options.overrides, preset, reporter)
+    changes = changes_for(methods, suite, overrides, preset, reporter)
+    videos = _videos(methods, changes, preset, suite.video, reporter)
     found: dict[Path, PlannedCell] = {}
     for dataset in suite.datasets:
         for protocol in suite.protocols or protocol_names(load_card(dataset))[:1]:
-            lines = [
-                list(_cells(method, method_changes, dataset, protocol, preset, suite, options))
-                for method, method_changes in zip(methods, changes, strict=True)
-            ]
+            lines = []
+            for method, own, video in zip(methods, changes, videos, strict=True):
+                request = RunRequest(
+                    method.name, dataset, protocol, preset, video, overrides=own, **{**options, "out": root}
+                )
+                if request.name is None:
+                    request = replace(request, name=method.label)
+                lines.append(list(_cells(request, suite.seed_numbers, look_ahead=look_ahead)))
             for cell in itertools.chain.from_iterable(zip(*lines, strict=True)):
                 found.setdefault(cell.folder, cell)
-    return Plan(tuple(found.values()), options)
+    return Plan(tuple(found.values()), root, options.get("fresh", False))
 
 
-def _cells(
-    method: SuiteMethod,
-    changes: Mapping[str, Any],
-    dataset: str,
-    protocol: str,
+def _videos(
+    methods: Sequence[SuiteMethod],
+    changes: Sequence[Mapping[str, Any]],
     preset: str,
-    suite: Suite,
-    options: Options,
-) -> Iterator[PlannedCell]:
+    video: str | None,
+    reporter: Reporter,
+) -> list[str | None]:
+    """The view that each method is given: none for those that see sensors alone, where others see video."""
+    if video is None or len(methods) == 1:
+        return [video] * len(methods)
+    seeing = [resolve(method.name, preset, own).sees(VIDEO) for method, own in zip(methods, changes, strict=True)]
+    if any(seeing) and not all(seeing):
+        blind = [method.name for method, sees in zip(methods, seeing, strict=True) if not sees]
+        reporter.message(f"--video {video} is not applied to what sees sensors alone: {', '.join(blind)}")
+    return [video if sees or not any(seeing) else None for sees in seeing]
+
+
+def _cells(request: RunRequest, seeds: Sequence[int], *, look_ahead: bool) -> Iterator[PlannedCell]:
     """The seeds of a method."""
-    name = checked_name(method.label if options.name is None else options.name)
-    first, *more = suite.seed_numbers
-    cell = cell_for(
-        method.name,
-        dataset,
-        protocol=protocol,
-        preset=preset,
-        video=suite.video,
-        seed=first,
-        overrides=changes,
-        device=options.device,
-        threads=options.threads,
-        precision=options.precision,
-        data_dir=options.data_dir,
-        allow_broken=options.allow_broken,
-        look_ahead=options.look_ahead,
-    )
-    if options.look_ahead:
-        check_networks(cell)
-    given = ["--method", method.name, "--dataset", dataset, "--protocol", protocol, "--preset", preset]
-    given += ["--video", suite.video] if suite.video else []
-    given += [word for change in assignments(changes) for word in ("--set", change)]
-    for seed in (first, *more):
-        yield _planned(cell.at_seed(seed), [*given, "--seed", str(seed)], options, name)
-
-
-def _planned(cell: Cell, given: list[str], options: Options, name: str | None) -> PlannedCell:
-    given += ["--out", str(options.root), "--device", options.device]
-    given += ["--threads", str(options.threads)] if options.threads else []
-    given += ["--precision", options.precision] if options.precision else []
-    given += ["--data-dir", str(options.data_dir)] if options.data_dir else []
-    given += ["--exclude-broken"] * options.allow_broken + ["--fresh"] * options.fresh
-    given += ["--name", name] if name is not None else []
-    folder = options.root / cell.folder
-    teacher = options.root / "teachers" / cell.teacher_folder if cell.recipe.teacher else None
-    state = State(TO_DO) if options.fresh else read_state(folder)
-    return PlannedCell(cell, folder, teacher, tuple(given), state, name)
+    request = replace(request, seed=seeds[0])
+    refuse_idle(request)
+    first = spec_for(request, look_ahead=look_ahead)
+    if look_ahead:
+        check_networks(first)
+    for seed in seeds:
+        cell = first.at_seed(seed)
+        folder = request.root / cell.folder
+        teacher = request.root / "teachers" / cell.teacher_folder if cell.recipe.teacher else None
+        state = State(TO_DO) if request.fresh else read_state(folder)
+        yield PlannedCell(cell, replace(request, seed=seed), folder, teacher, state)
 
 
 def rename_done(plan: Plan) -> None:
     """Gives the runs that are done the names that the plan has for them; the others get theirs when they are made."""
     for cell in plan.cells:
-        if cell.state.status == DONE and cell.name is not None:
-            rename(cell.folder, cell.name)
+        if cell.state.status == DONE and cell.request.name is not None:
+            rename(cell.folder, cell.request.name)
 
 
 def refreshed(cell: PlannedCell) -> PlannedCell:

@@ -69,7 +69,7 @@ class LineView(View):
         self._ended = self._total - len(plan.to_make())
         self._began = time.monotonic()
         self._left = TimeLeft(plan, jobs)
-        self._logs = plan.options.root / LOGS
+        self._logs = plan.root / LOGS
 
     def __enter__(self) -> Self:
         self._print(f"logs: {self._logs}", "dim")
@@ -155,7 +155,7 @@ class LiveView(LineView):
     def _short(self, planned: PlannedCell) -> str:
         """Method and seed; data set and protocol only where the grid has several."""
         cell = planned.cell
-        parts = [planned.name or cell.method]
+        parts = [planned.request.name or cell.method]
         parts += [cell.dataset.card.name] * self._several_datasets + [cell.protocol] * self._several_protocols
         return " · ".join([*parts, f"seed {cell.seed}"])
 
@@ -222,7 +222,7 @@ def show_end(plan: Plan, command: str, console: Console) -> None:
         f"{counted(len(plan.cells), 'cell')}: " + ", ".join(f"{n} {status}" for status, n in plan.counts().items()),
         "bold",
     )
-    say(f"folder: {plan.options.root}")
+    say(f"folder: {plan.root}")
     _show_trouble(plan, say)
     if plan.to_make():
         say(f"Try again what is not done: {command}", "cyan")
@@ -231,7 +231,7 @@ def show_end(plan: Plan, command: str, console: Console) -> None:
 
 
 def _next(plan: Plan) -> str:
-    return f"Compare them: kdbench compare --out {shlex.quote(str(plan.options.root))}"
+    return f"Compare them: kdbench compare --out {shlex.quote(str(plan.root))}"
 
 
 def _show_trouble(plan: Plan, say: Any) -> None:
@@ -248,7 +248,9 @@ def table_of(plan: Plan) -> Table:
     rows: dict[tuple[str, str, str, str], list[PlannedCell]] = {}
     for each in plan.cells:
         cell = each.cell
-        rows.setdefault((each.name or cell.method, cell.dataset.card.name, cell.protocol, cell.preset), []).append(each)
+        rows.setdefault(
+            (each.request.name or cell.method, cell.dataset.card.name, cell.protocol, cell.preset), []
+        ).append(each)
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("method", "data set", "protocol", "preset", "seeds", "accuracy"):
         table.add_column(column, justify="right" if column == "accuracy" else "left")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from kdbench.errors import UsageError, shortened, unknown
 from kdbench.util import paths as resources
-from kdbench.util import plain_yaml
 from kdbench.util.validation import checked
 
 SUFFIXES = (".yaml", ".yml")
@@ -139,14 +138,3 @@ def load_suite(name_or_path: str) -> Suite:
             f"there is no suite file {shortened(str(path), 200)}", hint=f"Shipped by name: {', '.join(shipped())}"
         )
     return checked(Suite, resources.read_mapping(path, "suite"), f"the suite {path}")
-
-
-def assignments(changes: Mapping[str, Any]) -> list[str]:
-    """Nested changes of a recipe as `--set` takes them, one a top-level key; read back, they are the same."""
-
-    def flow(value: Any) -> str:
-        # In a list, since a plain scalar of its own would be ended by a marker.
-        text = plain_yaml.dump([value], default_flow_style=True, width=float("inf"))
-        return text.strip()[1:-1]
-
-    return [f"{key}={flow(value)}" for key, value in changes.items()]

@@ -289,3 +289,14 @@ def parse_overrides(items: Iterable[str]) -> dict[str, Any]:
             raise UsageError(f"--set {shortened(key)} names more than {plain_yaml.DEEPEST} keys within one another")
         result = merge(result, _nested(key, plain_yaml.parse(text, f"the value of --set {shortened(key)}")))
     return result
+
+
+def assignments(changes: Mapping[str, Any]) -> list[str]:
+    """Nested changes of a recipe as `--set` takes them, one a top-level key; read back, they are the same."""
+
+    def flow(value: Any) -> str:
+        # In a list, since a plain scalar of its own would be ended by a marker.
+        text = plain_yaml.dump([value], default_flow_style=True, width=float("inf"))
+        return text.strip()[1:-1]
+
+    return [f"{key}={flow(value)}" for key, value in changes.items()]

@@ -229,6 +229,12 @@ class NetworkSpec(_Strict):
             raise ValueError("at least one loss is needed, for example losses: {ce: {weight: 1}}")
         return self
 
+    @model_validator(mode="after")
+    def _sensors_for_who_sees_them(self) -> NetworkSpec:
+        if self.sensors is not None and self.modality != "sensors":
+            raise ValueError(f"sensors = {list(self.sensors)} has no effect: the network sees {self.modality}")
+        return self
+
 
 class Selection(_Strict):
     """Which weights are reported, and on which part.
@@ -381,6 +387,15 @@ class Recipe(_Strict):
                 "take at least 2"
             )
         return self
+
+    @property
+    def networks(self) -> tuple[NetworkSpec, ...]:
+        """Its teacher and its student, as far as it has them."""
+        return tuple(spec for spec in (self.teacher, self.student) if spec is not None)
+
+    def sees(self, modality: str) -> bool:
+        """Whether one of its networks sees `sensors` or `video`."""
+        return any(spec.modality == modality for spec in self.networks)
 
     @property
     def reported(self) -> NetworkSpec:

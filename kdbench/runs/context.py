@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -22,9 +21,10 @@ from kdbench.engine.term import check_parameters
 from kdbench.errors import UsageError
 from kdbench.network import Network, build_network
 from kdbench.recipes import shipped
-from kdbench.recipes.resolve import changes_of, merge, resolve
+from kdbench.recipes.resolve import resolve
 from kdbench.recipes.schema import NetworkSpec, Recipe
 from kdbench.runs import provenance
+from kdbench.runs.request import RunRequest
 from kdbench.runs.spec import Cell
 from kdbench.runs.unlabelled import for_track
 from kdbench.semantic_spaces.base import LabelVectors, load
@@ -37,7 +37,7 @@ MEMORY_BYTES = 512 << 20
 
 
 @dataclass
-class Setting:
+class RunContext:
     """What both phases of a run share.
 
     Attributes:
@@ -196,106 +196,68 @@ def _refuse_undeclared(spec: NetworkSpec) -> None:
             )
 
 
-def settle(
-    method: str,
-    dataset: str,
-    *,
-    protocol: str | None = None,
-    preset: str = "auto",
-    video: str | None = None,
-    seed: int = 0,
-    overrides: Sequence[str] | Mapping[str, Any] = (),
-    device: str = "auto",
-    threads: int | None = None,
-    precision: str | None = None,
-    data_dir: Path | None = None,
-    allow_broken: bool = False,
-    reporter: Reporter | None = None,
-    shown: bool = True,
-    look_ahead: bool = False,
-) -> Setting:
-    """Resolves the recipe, opens the data and cuts the parts; trains nothing. Arguments as in `kdbench.run`.
+def context_for(
+    request: RunRequest, reporter: Reporter | None = None, *, shown: bool = True, look_ahead: bool = False
+) -> RunContext:
+    """Resolves the recipe, opens the data and cuts the parts; trains nothing.
 
-    Beside them, `shown` is whether the preparing of data shows its progress, and `look_ahead` as in `cell_for`.
+    Args:
+        request: The run.
+        reporter: Is told what was chosen, and shows the progress of the run.
+        shown: Whether the preparing of data shows its progress.
+        look_ahead: As in `spec_for`.
+
+    Raises:
+        UsageError: Names or values that do not exist, do not fit together, or have no effect.
+        DataError: Data that are missing or broken.
     """
     reporter = reporter or Reporter()
-    preset = choose_preset(preset, device, reporter)
-    recipe = _recipe(method, preset, overrides, precision)
-    accelerator = build_accelerator(device, recipe.precision)
-    cell = cell_for(
-        method,
-        dataset,
-        protocol=protocol,
-        preset=preset,
-        video=video,
-        seed=seed,
-        overrides=overrides,
-        device=device,
-        threads=threads,
-        precision=precision,
-        data_dir=data_dir,
-        allow_broken=allow_broken,
-        reporter=reporter,
-        shown=shown,
-        look_ahead=look_ahead,
-    )
-    return Setting(cell, accelerator, reporter)
+    request = settled(request, reporter)
+    accelerator = build_accelerator(request.device, request.recipe.precision)
+    spec = spec_for(request, reporter, shown=shown, look_ahead=look_ahead)
+    return RunContext(spec, accelerator, reporter, name=request.name)
 
 
-def cell_for(
-    method: str,
-    dataset: str,
-    *,
-    preset: str,
-    protocol: str | None = None,
-    video: str | None = None,
-    seed: int = 0,
-    overrides: Sequence[str] | Mapping[str, Any] = (),
-    device: str = "auto",
-    threads: int | None = None,
-    precision: str | None = None,
-    data_dir: Path | None = None,
-    allow_broken: bool = False,
-    reporter: Reporter | None = None,
-    shown: bool = True,
-    look_ahead: bool = False,
+def settled(request: RunRequest, reporter: Reporter) -> RunRequest:
+    """The request at a preset of its own in place of `auto`, of which the reporter is told."""
+    preset = choose_preset(request.preset, request.device, reporter)
+    return request if preset == request.preset else dataclasses.replace(request, preset=preset)
+
+
+def spec_for(
+    request: RunRequest, reporter: Reporter | None = None, *, shown: bool = True, look_ahead: bool = False
 ) -> Cell:
-    """What a run would be a run of; opens the data and no device. Arguments as in `kdbench.run`; no preset `auto`.
+    """What a run would be a run of; opens the data and no device. The preset may not be `auto`.
 
     With `look_ahead` it prepares no data; where they are not prepared, its folder has no meaning.
     """
     reporter = reporter or Reporter()
-    kind = device_kind(device)
-    if threads is not None and kind == "cuda":
-        reporter.message(f"--threads {threads} is not used: this run computes on a GPU")
-    threads = threads_on(kind, threads)
-    recipe, left_out = for_track(_recipe(method, preset, overrides, precision))
+    kind = device_kind(request.device)
+    threads = threads_on(kind, request.threads)
+    recipe, left_out = for_track(request.recipe)
     for phase, spec in (("teacher", recipe.teacher), ("student", recipe.student)):
         for name, term in spec.losses.items() if spec is not None else ():
             check_parameters(name, term.params, f"{phase}.losses.{name}")
-    wants_video = sees_video(recipe)
-    if wants_video and not load_card(dataset).views:
-        raise _without_video(method, dataset)
-    if video is not None and not wants_video:
-        reporter.message(f"--video {video} is not used: {recipe.name} sees sensors alone")
+    if recipe.sees(VIDEO) and not load_card(request.dataset).views:
+        raise _without_video(request.method, request.dataset)
     data = open_dataset(
-        dataset,
-        data_dir=data_dir,
-        allow_broken=allow_broken,
-        video=(video or "auto") if wants_video else None,
+        request.dataset,
+        data_dir=request.data_dir,
+        exclude_broken=request.exclude_broken,
+        video=(request.video or "auto") if recipe.sees(VIDEO) else None,
         frame_size=recipe.data.frame_size,
         frames=recipe.data.frames,
         options=recipe.data.options,
         progress=shown,
         look_ahead=look_ahead,
     )
-    protocol = protocol or protocol_names(data.card)[0]
+    protocol = request.protocol or protocol_names(data.card)[0]
     _refuse_leaking_sensors(recipe, data.card, protocol)
-    parts = split(data.card, data.index, protocol, validation=recipe.selection.needs_validation, seed=seed)
+    parts = split(data.card, data.index, protocol, validation=recipe.selection.needs_validation, seed=request.seed)
     with fixed_threads(threads):
         vectors = _label_vectors(recipe, data.card)
-    plugins = tuple(provenance.of_method(method))
-    return Cell(recipe, data, protocol, preset, seed, parts, kind, threads, vectors, plugins, left_out)
+    plugins = tuple(provenance.of_method(request.method))
+    return Cell(recipe, data, protocol, request.preset, request.seed, parts, kind, threads, vectors, plugins, left_out)
 
 
 def _refuse_leaking_sensors(recipe: Recipe, card: Card, protocol: str) -> None:
@@ -309,18 +271,6 @@ def _refuse_leaking_sensors(recipe: Recipe, card: Card, protocol: str) -> None:
     )
 
 
-def _recipe(method: str, preset: str, overrides: Sequence[str] | Mapping[str, Any], precision: str | None) -> Recipe:
-    changes = changes_of(overrides)
-    if precision is not None:
-        changes = merge(changes, {"precision": precision})
-    return resolve(method, preset, changes)
-
-
-def sees_video(recipe: Recipe) -> bool:
-    """Whether a network of a recipe sees video."""
-    return any(spec is not None and spec.modality == VIDEO for spec in (recipe.teacher, recipe.student))
-
-
 def _without_video(method: str, dataset: str) -> UsageError:
     blind = [name for name in shipped.names() if _is_blind(name)]
     return UsageError(
@@ -332,7 +282,7 @@ def _without_video(method: str, dataset: str) -> UsageError:
 
 def _is_blind(method: str) -> bool:
     try:
-        return not sees_video(resolve(method, "smoke"))
+        return not resolve(method, "smoke").sees(VIDEO)
     except UsageError:
         # A broken recipe of a plugin is no matter here.
         return False

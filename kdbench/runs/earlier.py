@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kdbench.errors import DataError, KdbenchError
 from kdbench.runs import libraries
-from kdbench.runs.context import Setting
+from kdbench.runs.context import RunContext
 from kdbench.runs.schema import FINISHED, checked
 from kdbench.runs.store import RESULT, stored_run
 from kdbench.util.records import read_json
@@ -48,7 +48,7 @@ def before(path: Path) -> Before:
     )
 
 
-def tell_other_versions(setting: Setting, folder: Path) -> None:
+def tell_other_versions(setting: RunContext, folder: Path) -> None:
     """Names a run of the same recipe that other versions of the libraries have made, or begun."""
     if (folder / RESULT).is_file():
         return

@@ -29,7 +29,7 @@ from kdbench.evaluation.metrics import numbers
 from kdbench.evaluation.predict import Predictions, predict
 from kdbench.network import Network
 from kdbench.recipes.schema import NetworkSpec
-from kdbench.runs.context import Setting
+from kdbench.runs.context import RunContext
 from kdbench.text.wording import counted
 from kdbench.types import SENSORS
 from kdbench.util import records as files
@@ -56,7 +56,7 @@ class Teacher:
     network: Network
     folder: Path
     record: dict[str, Any]
-    setting: Setting
+    setting: RunContext
     spec: NetworkSpec
 
     def predictions(self, batch_size: int) -> Predictions:
@@ -122,7 +122,7 @@ class Teacher:
         return report
 
 
-def check_parts(setting: Setting) -> None:
+def check_parts(setting: RunContext) -> None:
     """Builds every network and objective, and evaluates each loss once on a few trials, before any training.
 
     Raises:
@@ -145,7 +145,7 @@ def check_parts(setting: Setting) -> None:
         rehearse(objective, student, teacher, loader, setting.accelerator)
 
 
-def obtain_teacher(setting: Setting, root: Path, *, fresh: bool) -> Teacher:
+def obtain_teacher(setting: RunContext, root: Path, *, fresh: bool) -> Teacher:
     """Loads the shared teacher, or trains it; a second process that wants the same one waits.
 
     Args:
@@ -207,7 +207,7 @@ def finished_teacher(folder: Path, warn: Callable[[str], None]) -> dict[str, Any
 
 
 @contextmanager
-def _alone(folder: Path, setting: Setting) -> Iterator[None]:
+def _alone(folder: Path, setting: RunContext) -> Iterator[None]:
     lock = FileLock(folder / ".lock")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -224,7 +224,7 @@ def _alone(folder: Path, setting: Setting) -> Iterator[None]:
         lock.release()
 
 
-def announce(setting: Setting, teachers: Path, folder: Path) -> None:
+def announce(setting: RunContext, teachers: Path, folder: Path) -> None:
     """Says how long what is left of both trainings will take, before the first of them starts.
 
     Args:
@@ -259,7 +259,7 @@ def announce(setting: Setting, teachers: Path, folder: Path) -> None:
 
 
 def teacher_training(
-    setting: Setting, spec: NetworkSpec, network: Network, folder: Path, *, trials: tuple[str, ...] | None = None
+    setting: RunContext, spec: NetworkSpec, network: Network, folder: Path, *, trials: tuple[str, ...] | None = None
 ) -> Training:
     """The teacher's training, ready to run.
 
@@ -277,7 +277,7 @@ def teacher_training(
     )
 
 
-def _train_teacher(setting: Setting, spec: NetworkSpec, network: Network, folder: Path) -> dict[str, Any]:
+def _train_teacher(setting: RunContext, spec: NetworkSpec, network: Network, folder: Path) -> dict[str, Any]:
     training = teacher_training(setting, spec, network, folder)
     records = training.run()
     train_accuracy = _check_above_chance(setting, spec, network, training.loader, records)
@@ -287,7 +287,7 @@ def _train_teacher(setting: Setting, spec: NetworkSpec, network: Network, folder
     return record
 
 
-def _leave_untrained(setting: Setting, spec: NetworkSpec, network: Network, folder: Path) -> dict[str, Any]:
+def _leave_untrained(setting: RunContext, spec: NetworkSpec, network: Network, folder: Path) -> dict[str, Any]:
     """The control's teacher: its representation knows the training part, its weights know nothing."""
     loader = setting.loader(setting.cell.teacher_trials, spec)
     network.fit({name: loader.all_series(name) for name in loader.sensors})
@@ -296,7 +296,7 @@ def _leave_untrained(setting: Setting, spec: NetworkSpec, network: Network, fold
 
 
 def _keep_teacher(
-    setting: Setting,
+    setting: RunContext,
     spec: NetworkSpec,
     network: Network,
     folder: Path,
@@ -322,7 +322,7 @@ def _keep_teacher(
 
 
 def _check_above_chance(
-    setting: Setting, spec: NetworkSpec, network: Network, loader: Loader, records: list[Record]
+    setting: RunContext, spec: NetworkSpec, network: Network, loader: Loader, records: list[Record]
 ) -> float:
     """A teacher that knows nothing would make every distillation loss noise; judged on the training part alone."""
     predictions = predict(network, loader, batch_size=spec.train.batch_size, accelerator=setting.accelerator)
@@ -361,7 +361,7 @@ class Student:
 
 
 def student_training(
-    setting: Setting,
+    setting: RunContext,
     spec: NetworkSpec,
     teacher: Teacher | None,
     folder: Path,
@@ -405,7 +405,7 @@ def student_training(
     return training
 
 
-def _student_steps(setting: Setting, spec: NetworkSpec) -> int:
+def _student_steps(setting: RunContext, spec: NetworkSpec) -> int:
     """Steps of an epoch over the whole training part."""
     size, count, given = spec.train.batch_size, len(setting.split.train), setting.supervision
     if not given.scarce:
@@ -413,7 +413,7 @@ def _student_steps(setting: Setting, spec: NetworkSpec) -> int:
     return mixed_steps(count - len(given.scarce), size, setting.cell.recipe.track.quota_of(size, given.share))
 
 
-def train_student(setting: Setting, spec: NetworkSpec, teacher: Teacher | None, folder: Path) -> Student:
+def train_student(setting: RunContext, spec: NetworkSpec, teacher: Teacher | None, folder: Path) -> Student:
     """Trains the student and checks that the teacher stayed what it was; one with random weights stays as it is."""
     if spec.weights is not None:
         return _untrained_student(setting, spec)
@@ -426,7 +426,7 @@ def train_student(setting: Setting, spec: NetworkSpec, teacher: Teacher | None, 
     return Student(training.network.eval(), training.objective, records, best)
 
 
-def _untrained_student(setting: Setting, spec: NetworkSpec) -> Student:
+def _untrained_student(setting: RunContext, spec: NetworkSpec) -> Student:
     """The student's initial weights, the same that every method begins with; its representation is fitted."""
     network = setting.build("student", spec)
     loader = setting.loader(setting.split.train, spec)
@@ -436,7 +436,7 @@ def _untrained_student(setting: Setting, spec: NetworkSpec) -> Student:
 
 def _training(
     phase: str,
-    setting: Setting,
+    setting: RunContext,
     spec: NetworkSpec,
     network: Network,
     objective: Objective,
@@ -472,13 +472,13 @@ def _training(
     )
 
 
-def binding_of(setting: Setting, phase: str) -> dict[str, Any]:
+def binding_of(setting: RunContext, phase: str) -> dict[str, Any]:
     """What a checkpoint of a phase is a state of; the folder's name holds the hash of all that it depends on."""
     cell = setting.cell
     return {"phase": phase, "folder": cell.teacher_folder if phase == "teacher" else cell.folder}
 
 
-def _warn_if_vacuous(setting: Setting, records: list[Record]) -> None:
+def _warn_if_vacuous(setting: RunContext, records: list[Record]) -> None:
     for name in records[-1]["grad_norms"]:
         # A term of weight 0 is watched on purpose; a norm that is None was not finite.
         norms = [record["grad_norms"][name] for record in records[1:] if record["weights"][name]]
@@ -492,7 +492,7 @@ def _warn_if_vacuous(setting: Setting, records: list[Record]) -> None:
             )
 
 
-def export(network: Network, path: Path, setting: Setting, spec: NetworkSpec) -> None:
+def export(network: Network, path: Path, setting: RunContext, spec: NetworkSpec) -> None:
     """Writes a network's weights, without projectors or anything else that only its training needed."""
     write_safetensors(path, network.state_dict(), metadata=_card(setting, spec))
 
@@ -505,7 +505,7 @@ def records_of(folder: Path) -> list[Record]:
         return []
 
 
-def _card(setting: Setting, spec: NetworkSpec) -> dict[str, str]:
+def _card(setting: RunContext, spec: NetworkSpec) -> dict[str, str]:
     return {
         "format": "pt",
         "network": spec.model_dump_json(),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import functools
 import json
 import shutil
 import time
@@ -28,11 +27,12 @@ from kdbench.plotting import figures
 from kdbench.recipes.schema import CONTROLS
 from kdbench.recipes.track import words_of
 from kdbench.runs import cost
-from kdbench.runs.context import Setting, settle
+from kdbench.runs.context import RunContext, context_for, settled
 from kdbench.runs.earlier import before, tell_other_versions
 from kdbench.runs.folder import CHECKPOINT, FRESH, clear, finished, locked, replace_by_fresh, tidy
 from kdbench.runs.gain import gain_over_student_only
-from kdbench.runs.naming import checked_name, renamed
+from kdbench.runs.idle import refuse_idle
+from kdbench.runs.naming import renamed
 from kdbench.runs.phases import (
     Student,
     Teacher,
@@ -43,13 +43,13 @@ from kdbench.runs.phases import (
     records_of,
     train_student,
 )
+from kdbench.runs.request import RunRequest
 from kdbench.runs.schema import SCHEMA_VERSION
 from kdbench.runs.spec import TRACK, environment
 from kdbench.runs.store import RESULT
 from kdbench.runs.tracking import OFF, Tracker, is_wanted
 from kdbench.text.redaction import redacted
 from kdbench.text.terminal import console
-from kdbench.util.paths import runs_folder
 from kdbench.util.progress import LineReporter, Reporter, is_interactive
 from kdbench.util.records import (
     hashes,
@@ -103,7 +103,7 @@ def run(
     threads: int | None = None,
     precision: str | None = None,
     data_dir: Path | None = None,
-    allow_broken: bool = False,
+    exclude_broken: bool = False,
     out: Path | None = None,
     fresh: bool = False,
     name: str | None = None,
@@ -127,7 +127,7 @@ def run(
             is another run and another condition. On a GPU it is not used.
         precision: `fp32` or `bf16`; by default what the recipe says.
         data_dir: Where the data sets lie; by default `$KDBENCH_DATA`, `./data`, then the cache folder.
-        allow_broken: Leave out trials whose files are missing or broken; the result names them.
+        exclude_broken: Leave out trials whose files are missing or broken; the result names them.
         out: Folder of the runs; by default `$KDBENCH_HOME`, else `./runs`.
         fresh: Start anew even where the run is finished or half done; a finished result stays until the new one is.
         name: What tables call the run; it changes no number. Another name for a finished run renames it, an empty one
@@ -141,14 +141,9 @@ def run(
         RunFailed: A training that cannot go on.
         Interrupted: Ctrl-C; repeating the call resumes.
     """
-    name = checked_name(name)
-    shown = is_interactive() if progress is None else progress
-    if reporter is None and shown:
-        reporter = LineReporter(console())
-    settled = functools.partial(
-        settle,
-        method,
-        dataset,
+    request = RunRequest(
+        method=method,
+        dataset=dataset,
         protocol=protocol,
         preset=preset,
         video=video,
@@ -158,20 +153,38 @@ def run(
         threads=threads,
         precision=precision,
         data_dir=data_dir,
-        allow_broken=allow_broken,
-        shown=progress is not False,
+        exclude_broken=exclude_broken,
+        out=out,
+        fresh=fresh,
+        name=name,
     )
-    ahead = settled(look_ahead=True)
-    if ahead.cell.dataset.fingerprint == NOT_PREPARED:
+    shown = is_interactive() if progress is None else progress
+    if reporter is None and shown:
+        reporter = LineReporter(console())
+    return run_request(request, reporter, shown=progress is not False)
+
+
+def run_request(request: RunRequest, reporter: Reporter | None = None, *, shown: bool = True) -> RunResult:
+    """Makes the run that is asked for; errors as in `run`.
+
+    Args:
+        request: The run.
+        reporter: Shows the progress.
+        shown: Whether the preparing of data shows its progress.
+    """
+    reporter = reporter or Reporter()
+    request = settled(request, reporter)
+    refuse_idle(request)
+    context = context_for(request, reporter, shown=shown, look_ahead=True)
+    if context.cell.dataset.fingerprint == NOT_PREPARED:
         # What cannot be built, such as a network whose weights are missing, shows before minutes of preparing.
-        with fixed_threads(ahead.cell.threads):
-            check_parts(ahead)
-    setting = settled(reporter=reporter)
-    setting.name = name
-    return run_setting(setting, runs_folder(out), fresh=fresh)
+        with fixed_threads(context.cell.threads):
+            check_parts(context)
+        context = context_for(request, reporter, shown=shown)
+    return run_setting(context, request.root, fresh=request.fresh)
 
 
-def run_setting(setting: Setting, root: Path, *, within: str = "", fresh: bool = False) -> RunResult:
+def run_setting(setting: RunContext, root: Path, *, within: str = "", fresh: bool = False) -> RunResult:
     """Makes a run that is settled already; errors as in `run`.
 
     Args:
@@ -220,7 +233,7 @@ class Run:
         fresh: Whether an unfinished teacher is trained anew.
     """
 
-    setting: Setting
+    setting: RunContext
     root: Path
     folder: Path
     fresh: bool

@@ -17,10 +17,11 @@ from kdbench.engine.loop import Training
 from kdbench.network import Network
 from kdbench.recipes.resolve import changes_of, merge, resolve
 from kdbench.recipes.schema import NetworkSpec, Recipe
-from kdbench.runs.context import Setting, settle
+from kdbench.runs.context import RunContext, context_for
 from kdbench.runs.phases import Teacher, student_training, teacher_training
+from kdbench.runs.request import RunRequest
 
-Make = Callable[[Setting, NetworkSpec, Teacher | None, Path], Training]
+Make = Callable[[RunContext, NetworkSpec, Teacher | None, Path], Training]
 GENERATED = "motionsim"
 WORLD = {"actions": 3, "subjects": 4, "trials": 2}
 """24 trials: the validation part is one person, so one person trains."""
@@ -111,7 +112,7 @@ class RecipeCase:
         return resolve(self.name, preset, self.overrides)
 
     @functools.cached_property
-    def setting(self) -> Setting:
+    def setting(self) -> RunContext:
         """Data, parts and seeds of a short run, its data watched."""
         small: dict[str, Any] = {"compile": False}
         if self.recipe.student is not None and self.recipe.student.weights is not None:
@@ -124,8 +125,10 @@ class RecipeCase:
             if getattr(self.recipe, phase) is not None:
                 small[phase] = {"train": TRAIN}
         changes = merge(merge({"precision": "fp32"}, small), self.overrides)
-        setting = settle(
-            self.name, self.dataset, preset=self.preset, overrides=changes, device="cpu", data_dir=self.data_dir
+        setting = context_for(
+            RunRequest(
+                self.name, self.dataset, preset=self.preset, overrides=changes, device="cpu", data_dir=self.data_dir
+            )
         )
         held = setting.cell.dataset
         watched = WatchedDataset(**{each.name: getattr(held, each.name) for each in fields(Dataset)})

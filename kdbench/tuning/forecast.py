@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import fmean
 
 from kdbench.grid.estimate import seconds_of_runs
@@ -35,7 +34,7 @@ def forecasts(searches: Sequence[Settled]) -> list[Forecast]:
     """
     runs: list[float | None] = [None] * len(searches)
     if searches:
-        runs = seconds_of_runs(Path(searches[0].plan.out), [search.setting.cell for search in searches])
+        runs = seconds_of_runs(searches[0].plan.root, [search.setting.cell for search in searches])
     return [_forecast(search, run) for search, run in zip(searches, runs, strict=True)]
 
 

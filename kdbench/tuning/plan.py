@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from kdbench.recipes.resolve import merge
 from kdbench.recipes.search_space import Range
+from kdbench.runs.request import RunRequest
 from kdbench.tuning.space import nested
 
 SEARCHES = "searches"
@@ -19,18 +19,7 @@ class Plan(BaseModel):
     """A search, settled.
 
     Attributes:
-        method: Recipe.
-        dataset: Data set.
-        protocol: Split.
-        preset: Size.
-        video: The student's view, or null for the best.
-        overrides: What all trials have in common, nested.
-        device: `auto`, `cpu` or `cuda`.
-        threads: Threads on a CPU; null for the default.
-        precision: As the run takes it.
-        data_dir: Where the data lie.
-        allow_broken: Whether broken trials are left out.
-        out: Folder of the runs.
+        run: What all runs have in common; no preset `auto`, and the folder of the runs is named.
         study: Name of the study.
         stem: What the winner's recipe is called.
         space: What is tried.
@@ -49,18 +38,7 @@ class Plan(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True)
-    method: str
-    dataset: str
-    protocol: str
-    preset: str
-    video: str | None
-    overrides: dict[str, Any]
-    device: str
-    threads: int | None = None
-    precision: str | None
-    data_dir: str | None
-    allow_broken: bool
-    out: str
+    run: RunRequest
     study: str
     stem: str
     space: dict[str, Range]
@@ -78,28 +56,20 @@ class Plan(BaseModel):
     under: dict[str, Any]
 
     @property
+    def root(self) -> Path:
+        """Folder of all runs."""
+        return self.run.root
+
+    @property
     def folder(self) -> Path:
         """Folder of the search."""
-        return Path(self.out) / SEARCHES / self.study
+        return self.root / SEARCHES / self.study
 
     def within(self, number: int) -> str:
         """Folder of a trial's runs, below the folder of all runs."""
         return f"{SEARCHES}/{self.study}/trials/{number:04d}"
 
-    def settings(self, values: Mapping[str, Any], *, validation: bool) -> dict[str, Any]:
-        """Overrides of a run with these values, on the validation part or as the recipe says."""
-        changes = merge(self.overrides, nested(values))
-        return merge(changes, {"selection": {"part": "validation"}}) if validation else changes
-
-    def arguments(self) -> dict[str, Any]:
-        """Arguments that every run of the search has in common, as `settle` takes them."""
-        return {
-            "protocol": self.protocol,
-            "preset": self.preset,
-            "video": self.video,
-            "device": self.device,
-            "threads": self.threads,
-            "precision": self.precision,
-            "data_dir": Path(self.data_dir) if self.data_dir else None,
-            "allow_broken": self.allow_broken,
-        }
+    def request(self, values: Mapping[str, Any], seed: int, *, validation: bool) -> RunRequest:
+        """A run with these values, on the validation part or as the recipe says."""
+        request = self.run.changed(nested(values), seed=seed)
+        return request.changed({"selection": {"part": "validation"}}) if validation else request

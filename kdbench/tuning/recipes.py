@@ -39,9 +39,9 @@ def write_tuned(result: SearchResult, folder: Path, stem: str | None = None) -> 
 
 def _extended(plan: Plan, folder: Path) -> str:
     """What the recipe extends: a name, or the way from its folder to a file of one's own."""
-    if shipped.path_of(plan.method) is not None:
-        return plan.method
-    way = os.path.relpath(Path(plan.method).absolute(), folder.absolute())
+    if shipped.path_of(plan.run.method) is not None:
+        return plan.run.method
+    way = os.path.relpath(Path(plan.run.method).absolute(), folder.absolute())
     return way if os.sep in way else f".{os.sep}{way}"
 
 

@@ -77,7 +77,7 @@ def report(
         "schema_version": SCHEMA_VERSION,
         "study": plan.study,
         "storage": shown(url),
-        "method": plan.method,
+        "method": plan.run.method,
         **plan.under,
         "part": "validation",
         "versions": {**libraries.installed(), "optuna": optuna.__version__},
@@ -142,7 +142,7 @@ def recipe_path(plan: Plan) -> Path:
 def write_recipe(plan: Plan, study: optuna.Study) -> Path:
     """Writes the winner's recipe: it has the method's name, extends it by what the search chose, and says so."""
     path = recipe_path(plan)
-    extends = plan.method if shipped.path_of(plan.method) is not None else str(Path(plan.method).absolute())
+    extends = plan.run.method if shipped.path_of(plan.run.method) is not None else str(Path(plan.run.method).absolute())
     write_bytes(path, recipe_text(plan, tuning(plan, study), extends).encode())
     return path
 
@@ -157,7 +157,7 @@ def recipe_text(plan: Plan, record: Tuning, extends: str) -> str:
         record: What it chose.
         extends: Name or path of the method.
     """
-    fixed = {key: value for key, value in plan.overrides.items() if key not in ("name", "track")}
+    fixed = {key: value for key, value in plan.run.overrides.items() if key not in ("name", "track")}
     summary = f"{plan.stem}, tuned by {counted(record.budget['trials'], 'trial')} on {plan.under['dataset']}"
     settings = merge(fixed, nested(record.best))
     return plain_yaml.dump({"summary": summary, "extends": extends, **settings, "tuning": record.model_dump()})

@@ -13,10 +13,10 @@ import optuna
 from filelock import FileLock
 
 from kdbench.errors import Interrupted, UsageError
-from kdbench.recipes.resolve import merge, resolve
 from kdbench.recipes.schema import Tuning
-from kdbench.runs.context import Setting, settle
+from kdbench.runs.context import RunContext, context_for
 from kdbench.runs.phases import check_parts, obtain_teacher
+from kdbench.runs.request import RunRequest
 from kdbench.runs.run import RunResult, run_setting
 from kdbench.runs.tracking import Tracker, create_store
 from kdbench.text.wording import counted
@@ -24,7 +24,7 @@ from kdbench.tuning import pictures
 from kdbench.tuning.choosers import NO_PRUNER
 from kdbench.tuning.plan import Plan
 from kdbench.tuning.report import recipe_path, report, tuning, winner, write_recipe
-from kdbench.tuning.request import Request
+from kdbench.tuning.request import SearchRequest
 from kdbench.tuning.settled import Settled, settled
 from kdbench.tuning.space import unsearched
 from kdbench.tuning.studies import PARENT, open_study, slots
@@ -85,7 +85,7 @@ def search(
     threads: int | None = None,
     precision: str | None = None,
     data_dir: Path | None = None,
-    allow_broken: bool = False,
+    exclude_broken: bool = False,
     out: Path | None = None,
     reporter: Reporter | None = None,
 ) -> SearchResult:
@@ -118,7 +118,7 @@ def search(
         threads: Threads on a CPU, as in `kdbench.run`.
         precision: `fp32` or `bf16`; by default what the recipe says.
         data_dir: Where the data sets lie.
-        allow_broken: Leave out trials whose files are missing or broken.
+        exclude_broken: Leave out trials whose files are missing or broken.
         out: Folder of the runs; by default `$KDBENCH_HOME`, else `./runs`.
         reporter: Shows the progress; silent by default.
 
@@ -129,19 +129,9 @@ def search(
         Interrupted: Ctrl-C; repeating the call goes on.
     """
     reporter = reporter or Reporter()
-    request = Request(
+    run = RunRequest(
         method=method,
         dataset=dataset,
-        trials=trials,
-        space=space,
-        sampler=sampler,
-        pruner=pruner,
-        metric=metric,
-        trial_seeds=trial_seeds,
-        jobs=jobs,
-        storage=storage,
-        study=study,
-        heartbeat_seconds=heartbeat_seconds,
         protocol=protocol,
         preset=preset,
         video=video,
@@ -150,8 +140,11 @@ def search(
         threads=threads,
         precision=precision,
         data_dir=data_dir,
-        allow_broken=allow_broken,
+        exclude_broken=exclude_broken,
         out=out,
+    )
+    request = SearchRequest(
+        run, trials, space, sampler, pruner, metric, trial_seeds, jobs, storage, study, heartbeat_seconds
     )
     if seeds < 1:
         raise UsageError(f"seeds is {seeds}, expected at least 1")
@@ -222,7 +215,7 @@ class _Search:
         if own := self._changes_teacher():
             self.reporter.message(f"each trial trains a teacher of its own: the space has {', '.join(own)}")
             return []
-        root, names = Path(self.plan.out) / "teachers", []
+        root, names = self.plan.root / "teachers", []
         for seed in self.plan.trial_seeds:
             setting = self._settle(seed)
             names.append(obtain_teacher(setting, root, fresh=False).folder.name)
@@ -233,20 +226,13 @@ class _Search:
         named, found = self.setting.cell.teacher_folder, []
         for key in self.plan.space:
             ends = [{key: end} for end in self.search.ends(key)]
-            recipes = [
-                resolve(self.plan.method, self.plan.preset, self.plan.settings(values, validation=True))
-                for values in ends
-            ]
+            recipes = [self.plan.request(values, 0, validation=True).recipe for values in ends]
             if any(dataclasses.replace(self.setting.cell, recipe=each).teacher_folder != named for each in recipes):
                 found.append(key)
         return found
 
-    def _settle(self, seed: int) -> Setting:
-        plan = self.plan
-        overrides = plan.settings({}, validation=True)
-        setting = settle(
-            plan.method, plan.dataset, seed=seed, overrides=overrides, reporter=self.reporter, **plan.arguments()
-        )
+    def _settle(self, seed: int) -> RunContext:
+        setting = context_for(self.plan.request({}, seed, validation=True), self.reporter)
         setting.validates = False
         return setting
 
@@ -254,9 +240,9 @@ class _Search:
         """Opens the search's run in MLflow, under which its trials stand."""
         plan, cell = self.plan, self.setting.cell
         tracker = Tracker(self.reporter.warn)
-        create_store(Path(plan.out), self.reporter.warn)
+        create_store(plan.root, self.reporter.warn)
         tracker.start(
-            Path(plan.out),
+            plan.root,
             experiment=f"{cell.dataset.card.name}/{cell.protocol}/{cell.preset}",
             run_name=f"search {cell.method}",
             params={
@@ -292,19 +278,13 @@ class _Search:
             told = report(plan, study, self.search.url, final, teachers)
             write_json(plan.folder / "search.json", told)
             cell = self.setting.cell
-            title = f"{cell.method} · {cell.dataset.card.name} · {plan.protocol} · {plan.preset}"
+            title = f"{cell.method} · {cell.dataset.card.name} · {plan.run.protocol} · {plan.run.preset}"
             pictures.draw(slots(study), plan.space, plan.folder, title=title, metric=plan.metric)
         return SearchResult(plan.folder, told, plan, tuning(plan, study), tuple(final))
 
     def _final(self, study: optuna.Study, best: Mapping[str, Any], seed: int) -> RunResult:
         plan = self.plan
-        setting = settle(
-            plan.method,
-            plan.dataset,
-            seed=seed,
-            overrides=merge(plan.settings(best, validation=False), {"tuning": tuning(plan, study).model_dump()}),
-            reporter=self.reporter,
-            **plan.arguments(),
-        )
+        request = plan.request(best, seed, validation=False)
+        setting = context_for(request.changed({"tuning": tuning(plan, study).model_dump()}), self.reporter)
         setting.tags = {"search": plan.study}
-        return run_setting(setting, Path(plan.out))
+        return run_setting(setting, plan.root)

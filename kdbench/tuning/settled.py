@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from kdbench.errors import UsageError, unknown
-from kdbench.recipes.resolve import changes_of, merge, resolve
 from kdbench.recipes.schema import Recipe
-from kdbench.runs.context import Setting, settle
+from kdbench.runs.context import RunContext, context_for
+from kdbench.runs.context import settled as chosen
+from kdbench.runs.idle import refuse_idle
 from kdbench.text.wording import counted, inflected
 from kdbench.tuning.choosers import check_choosers, check_grid
 from kdbench.tuning.plan import Plan
-from kdbench.tuning.request import Request
+from kdbench.tuning.request import SearchRequest
 from kdbench.tuning.space import Space, is_integer, own_values, parse, points, space_of, value_at
 from kdbench.tuning.studies import storage_url
-from kdbench.util.paths import runs_folder
 from kdbench.util.progress import Reporter
 
 METRICS = ("accuracy", "macro_f1", "weighted_f1")
@@ -39,7 +39,7 @@ class Settled:
     """
 
     plan: Plan
-    setting: Setting
+    setting: RunContext
     recipe: Recipe
     url: str
     jobs: int
@@ -55,7 +55,7 @@ class Settled:
         return (int(low), int(high)) if key in self.plan.integers else (low, high)
 
 
-def settled(request: Request, reporter: Reporter | None = None) -> Settled:
+def settled(request: SearchRequest, reporter: Reporter | None = None) -> Settled:
     """Settles a search; trains nothing, and makes no study.
 
     Args:
@@ -72,29 +72,13 @@ def settled(request: Request, reporter: Reporter | None = None) -> Settled:
         raise unknown("metric", request.metric, METRICS)
     check_choosers(request.sampler, request.pruner)
     parse(request.space)
-    changes = changes_of(request.overrides)
-    if "part" in (changes.get("selection") or {}):
+    if "part" in (request.run.changes.get("selection") or {}):
         raise UsageError("a search reports the validation part by itself, and its winner the test part", hint=_NO_PART)
-    common: dict[str, Any] = {
-        "video": request.video,
-        "device": request.device,
-        "threads": request.threads,
-        "precision": request.precision,
-        "data_dir": request.data_dir,
-        "allow_broken": request.allow_broken,
-    }
-    setting = settle(
-        request.method,
-        request.dataset,
-        protocol=request.protocol,
-        preset=request.preset,
-        seed=0,
-        overrides=merge(changes, _VALIDATING),
-        reporter=reporter,
-        **common,
-    )
-    cell = setting.cell
-    recipe = resolve(request.method, cell.preset, merge(changes, _VALIDATING))
+    run = dataclasses.replace(chosen(request.run, reporter), out=request.run.root)
+    refuse_idle(run)
+    on_validation = run.changed(_VALIDATING, seed=0)
+    setting = context_for(on_validation, reporter)
+    cell, recipe = setting.cell, on_validation.recipe
     space = space_of(recipe, request.space)
     check_grid(request.sampler, space)
     own = own_values(recipe, space)
@@ -103,13 +87,7 @@ def settled(request: Request, reporter: Reporter | None = None) -> Settled:
     identity = _identity(request, cell.folder, space)
     role = "student" if recipe.student is not None else "teacher"
     plan = Plan(
-        method=request.method,
-        dataset=request.dataset,
-        protocol=cell.protocol,
-        preset=cell.preset,
-        overrides=changes,
-        **common | {"data_dir": str(request.data_dir) if request.data_dir else None},
-        out=str(runs_folder(request.out)),
+        run=dataclasses.replace(run, protocol=cell.protocol),
         study=request.study or f"{cell.folder.rpartition('-')[0].removesuffix('-s0')}-{_hash(identity)}",
         stem=cell.method,
         space=space,
@@ -126,7 +104,7 @@ def settled(request: Request, reporter: Reporter | None = None) -> Settled:
         identity=identity,
         under=cell.tuned_here(),
     )
-    found = Settled(plan, setting, recipe, storage_url(Path(plan.out), request.storage), request.jobs)
+    found = Settled(plan, setting, recipe, storage_url(plan.root, request.storage), request.jobs)
     _check_ends(found)
     return found
 
@@ -134,7 +112,7 @@ def settled(request: Request, reporter: Reporter | None = None) -> Settled:
 _VALIDATING = {"selection": {"part": "validation"}}
 
 
-def _trials(request: Request, space: Space, reporter: Reporter) -> int:
+def _trials(request: SearchRequest, space: Space, reporter: Reporter) -> int:
     """The number of trials; a grid has no more than its points."""
     count = points(space) if request.sampler == "grid" else None
     if count is None or count >= request.trials:
@@ -149,10 +127,10 @@ def _check_ends(search: Settled) -> None:
     """Resolves the recipe at both ends of every range, so that a value that cannot be is told before any trial."""
     for end in (0, 1):
         values = {key: search.ends(key)[end] for key in search.plan.space}
-        resolve(search.plan.method, search.plan.preset, search.plan.settings(values, validation=True))
+        _ = search.plan.request(values, 0, validation=True).recipe
 
 
-def _identity(request: Request, run: str, space: Space) -> dict[str, Any]:
+def _identity(request: SearchRequest, run: str, space: Space) -> dict[str, Any]:
     return {
         "run": run,
         "space": {key: values.plain() for key, values in space.items()},
@@ -167,7 +145,7 @@ def _hash(identity: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
 
 
-def _check_numbers(request: Request) -> None:
+def _check_numbers(request: SearchRequest) -> None:
     for name in ("trials", "trial_seeds", "jobs", "heartbeat_seconds"):
         if (number := getattr(request, name)) < 1:
             raise UsageError(f"{name.replace('_', '-')} is {number}, expected at least 1")

@@ -115,7 +115,7 @@ def open_study(plan: Plan, url: str, *, first: bool) -> optuna.Study:
         with reachable(url):
             return _study(plan, _storage(plan, url, tables=False))
     plan.folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(Path(plan.out) / f".{DATABASE}.lock", timeout=_OPEN_SECONDS):
+    with FileLock(plan.root / f".{DATABASE}.lock", timeout=_OPEN_SECONDS):
         try:
             study = _study(plan, _storage(plan, url, tables=True))
             held = study.user_attrs.get(IDENTITY)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from kdbench.errors import Interrupted, KdbenchError, UsageError
 from kdbench.grid.changes import changes_for
 from kdbench.grid.suite import Suite
 from kdbench.runs.context import choose_preset
+from kdbench.runs.request import RunRequest
 from kdbench.text.redaction import redacted
 from kdbench.text.wording import counted
 from kdbench.tuning.recipes import write_tuned
-from kdbench.tuning.request import Request
+from kdbench.tuning.request import SearchRequest
 from kdbench.tuning.searching import SearchResult, carry_out
 from kdbench.tuning.settled import Settled, settled
 from kdbench.util.progress import Reporter
@@ -61,28 +63,30 @@ class Outcome:
     error: KdbenchError | None = None
 
 
-def entries_of(suite: Suite, request: Request, reporter: Reporter) -> list[Entry]:
+def entries_of(
+    suite: Suite, options: Mapping[str, Any], overrides: Sequence[str], request: Mapping[str, Any], reporter: Reporter
+) -> list[Entry]:
     """Settles the search of every method, before any of them begins.
 
     Args:
         suite: The methods, with their own changes.
-        request: What holds for all; its method, data set, protocol, preset and video are the suite's.
+        options: Fields of `RunRequest` that hold for all; data set, protocol, preset and video are the suite's.
+        overrides: Changes of every recipe, `a.b.c=value`; they come after the suite's.
+        request: Fields of `SearchRequest` that hold for all, but for `run`.
         reporter: Is told what was chosen.
 
     Raises:
         UsageError: What cannot be searched, all of it at once.
     """
     dataset, protocol = _only("data set", "--dataset", suite.datasets), _only("protocol", "--protocol", suite.protocols)
-    preset = choose_preset(suite.preset, request.device, reporter)
-    given = request.overrides
-    assert not isinstance(given, dict | str)
-    changes = changes_for(suite.methods, suite, list(given), preset, reporter)
-    common = replace(request, dataset=str(dataset), protocol=protocol, preset=preset, video=suite.video)
+    preset = choose_preset(suite.preset, options.get("device", "auto"), reporter)
+    changes = changes_for(suite.methods, suite, overrides, preset, reporter)
     entries: list[Entry] = []
     wrong: list[UsageError] = []
     for method, own in zip(suite.methods, changes, strict=True):
         try:
-            search = settled(replace(common, method=method.name, overrides=own), reporter if not entries else None)
+            run = RunRequest(method.name, str(dataset), protocol, preset, suite.video, overrides=own, **options)
+            search = settled(SearchRequest(run, **request), reporter if not entries else None)
             entries.append(Entry(method.label or method.name, search))
         except UsageError as error:
             wrong.append(UsageError(f"{method.label or method.name}: {error.message}", hint=error.hint))

@@ -6,14 +6,13 @@ import math
 import shutil
 import statistics
 import time
-from pathlib import Path
 from typing import Any
 
 import optuna
 from filelock import FileLock
 
 from kdbench.errors import DataError, Interrupted, RunFailed, UsageError
-from kdbench.runs.context import settle
+from kdbench.runs.context import context_for
 from kdbench.runs.run import run_setting
 from kdbench.text.redaction import redacted
 from kdbench.tuning.choosers import NO_PRUNER
@@ -61,7 +60,7 @@ class Trial:
         began = time.perf_counter()
         folder = self.plan.within(origin(frozen))
         trial.set_user_attr("folder", folder)
-        place_of_runs = Path(self.plan.out) / folder
+        place_of_runs = self.plan.root / folder
         place_of_runs.mkdir(parents=True, exist_ok=True)
         try:
             # A worker that was slow to beat, and given up, may still be at it.
@@ -91,21 +90,15 @@ class Trial:
         self, trial: optuna.Trial, values: dict[str, Any], seed: int, number: int, folder: str, label: str
     ) -> float:
         plan = self.plan
-        setting = settle(
-            plan.method,
-            plan.dataset,
-            seed=seed,
-            overrides=plan.settings(values, validation=True),
-            reporter=_Watch(self, trial, number, label),
-            **plan.arguments(),
-        )
+        request = plan.request(values, seed, validation=True)
+        setting = context_for(request, _Watch(self, trial, number, label))
         # Measuring after each epoch costs time, which only a pruner is worth.
         setting.validates = plan.pruner != NO_PRUNER
         parent = self.study.user_attrs.get(PARENT)
         setting.tags = {"search": plan.study, "trial": str(trial.number)}
         if parent is not None:
             setting.tags["mlflow.parentRunId"] = parent
-        value = float(run_setting(setting, Path(plan.out), within=folder).metrics[plan.metric])
+        value = float(run_setting(setting, plan.root, within=folder).metrics[plan.metric])
         if not math.isfinite(value):
             raise RunFailed(f"{plan.metric} is {value}")
         return value

@@ -128,7 +128,7 @@ class _Pool:
     def __init__(self, plan: Plan, study: optuna.Study, url: str, jobs: int, reporter: Reporter, told: Told) -> None:
         self.plan, self.study, self.url, self.jobs = plan, study, url, jobs
         self.reporter, self.told = reporter, told
-        self.gpus = [] if plan.device == "cpu" else gpus()
+        self.gpus = [] if plan.run.device == "cpu" else gpus()
         self.killed = 0
 
     def run(self) -> None:

@@ -98,7 +98,7 @@ def test_a_damaged_copy_is_named(copy: Path, card_path: Path):
 
 def test_a_copy_inherits_what_was_left_out(own_recordings: Path, card_path: Path, tmp_path: Path):
     (own_recordings / "utd_mhad/Depth/a1_s1_t1_depth.mat").unlink()
-    data = reopened(card_path, own_recordings, allow_broken=True)
+    data = reopened(card_path, own_recordings, exclude_broken=True)
     folder = pack(data, tmp_path / "packed", max_mib=1, shown=False).parent
     again = reopened(card_path, folder)
     assert again.excluded == data.excluded

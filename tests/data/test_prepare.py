@@ -67,7 +67,7 @@ def test_the_real_recordings_prepare_and_verify(data_dir: Path, tmp_path: Path):
             (folder / "utd_mhad" / file).symlink_to(data_dir / "utd_mhad" / file)
     with pytest.raises(DataError, match="857 of the 861 trials of 'utd_mhad' lack files"):
         open_dataset("utd_mhad", data_dir=folder, progress=False)
-    data = open_dataset("utd_mhad", data_dir=folder, progress=False, allow_broken=True)
+    data = open_dataset("utd_mhad", data_dir=folder, progress=False, exclude_broken=True)
     assert sorted(data.index["trial"]) == sorted(names)
     assert data.unverified == {}
     assert data.clip("a27_s2_t1").shape == (1, 16, 64, 64)
@@ -132,7 +132,7 @@ def test_broken_trials_are_left_out_on_request_and_the_fingerprint_says_so(
     opened, own_recordings: Path, recordings: Path
 ):
     broken_inertial(own_recordings, "a1_s2_t1")
-    data = opened(own_recordings, allow_broken=True)
+    data = opened(own_recordings, exclude_broken=True)
     assert "a1_s2_t1" not in set(data.index["trial"])
     assert len(data) == 23
     assert "cannot be read as a MATLAB file" in data.excluded["a1_s2_t1"]
@@ -152,7 +152,7 @@ def test_half_the_trials_missing(opened, own_recordings: Path, cache: Path):
         opened(own_recordings)
     assert caught.value.exit_code == 3
     assert not parts_of(cache)
-    data = opened(own_recordings, allow_broken=True)
+    data = opened(own_recordings, exclude_broken=True)
     assert data.index["trial"].tolist() == TRIALS[1::2]
     assert data.excluded["a1_s1_t1"] == "missing: Depth/a1_s1_t1_depth.mat"
 
@@ -161,7 +161,7 @@ def test_nothing_usable(opened, own_recordings: Path):
     for trial in TRIALS:
         broken_inertial(own_recordings, trial)
     with pytest.raises(DataError, match=r"no trial of 'utd_mhad' in .* can be used"):
-        opened(own_recordings, allow_broken=True)
+        opened(own_recordings, exclude_broken=True)
 
 
 def test_missing_recordings_say_where_to_get_and_put_them(opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -12,8 +12,9 @@ from kdbench.engine.teacher import mispaired
 from kdbench.errors import UsageError
 from kdbench.recipes.resolve import resolve
 from kdbench.recipes.schema import PRESETS
-from kdbench.runs.context import settle
+from kdbench.runs.context import context_for
 from kdbench.runs.phases import obtain_teacher, student_training
+from kdbench.runs.request import RunRequest
 from kdbench.testing import check
 from kdbench.types import Batch
 from kdbench.util.records import read_json
@@ -83,7 +84,9 @@ def test_a_control_differs_from_its_method_in_nothing_else(name: str) -> None:
 
 def test_the_teacher_of_the_wrong_trials_answers_for_other_trials(tmp_path: Path) -> None:
     changes = {**WORLD, "teacher": {"train": {"epochs": 8, "batch_size": 4}}}
-    setting = settle("hinton_wrong_trials_raw", "motionsim", preset="smoke", device="cpu", overrides=changes)
+    setting = context_for(
+        RunRequest("hinton_wrong_trials_raw", "motionsim", preset="smoke", device="cpu", overrides=changes)
+    )
     recipe = setting.cell.recipe
     assert recipe.student is not None
     teacher = obtain_teacher(setting, tmp_path / "teachers", fresh=False)

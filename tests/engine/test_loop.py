@@ -24,8 +24,9 @@ from kdbench.errors import RunFailed
 from kdbench.recipes.resolve import resolve
 from kdbench.recipes.schema import Augment, Train
 from kdbench.recipes.shipped import names
-from kdbench.runs.context import Setting, settle
+from kdbench.runs.context import RunContext, context_for
 from kdbench.runs.phases import Teacher, obtain_teacher, student_training
+from kdbench.runs.request import RunRequest
 from kdbench.util.records import read_json
 
 RECIPES = {
@@ -47,12 +48,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("loop")
 
 
-def prepared(method: str, folder: Path) -> tuple[Setting, Teacher | None, Training]:
+def prepared(method: str, folder: Path) -> tuple[RunContext, Teacher | None, Training]:
     teacher = (
         [] if resolve(method, "smoke").teacher is None else ["teacher.train.epochs=8", "teacher.train.batch_size=8"]
     )
     augment = ["student.augment={rotate_deg: 5, shift: 0.05, scale: 0.05}"]
-    setting = settle(method, "motionsim", preset="smoke", overrides=[*WORLD, *teacher, *augment], device="cpu")
+    setting = context_for(
+        RunRequest(method, "motionsim", preset="smoke", overrides=[*WORLD, *teacher, *augment], device="cpu")
+    )
     recipe = setting.cell.recipe
     held = obtain_teacher(setting, folder, fresh=False) if recipe.teacher else None
     assert recipe.student is not None
@@ -116,8 +119,10 @@ def test_what_the_teacher_keeps_equals_what_it_computes(method: str, kept: str, 
 
 @pytest.mark.parametrize("norm", ["frobenius", "row"])
 def test_the_teachers_ablated_scores_are_those_of_a_whole_zero_batch(norm: str) -> None:
-    setting = settle(
-        "sgm_ft", "motionsim", preset="smoke", overrides=[*WORLD, f"teacher.fusion.norm={norm}"], device="cpu"
+    setting = context_for(
+        RunRequest(
+            "sgm_ft", "motionsim", preset="smoke", overrides=[*WORLD, f"teacher.fusion.norm={norm}"], device="cpu"
+        )
     )
     spec = setting.cell.recipe.teacher
     assert spec is not None

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from kdbench import loss
 from kdbench.errors import UsageError
-from kdbench.runs.context import settle
+from kdbench.runs.context import context_for
 from kdbench.runs.phases import check_parts
+from kdbench.runs.request import RunRequest
 from kdbench.types import Features
 from kdbench.util.progress import Reporter
 
@@ -79,4 +80,4 @@ def test_a_loss_on_what_the_teacher_lacks_is_refused_before_any_training(tmp_pat
 
 @pytest.mark.parametrize("method", ["sgm_ft", "hinton_raw", "student_only", "teacher_only"])
 def test_what_fits_passes(method: str) -> None:
-    check_parts(settle(method, "motionsim", preset="smoke", overrides=WORLD, device="cpu"))
+    check_parts(context_for(RunRequest(method, "motionsim", preset="smoke", overrides=WORLD, device="cpu")))

@@ -13,8 +13,9 @@ from kdbench.engine.loop import Sums, Training
 from kdbench.recipes.resolve import resolve
 from kdbench.recipes.shipped import names
 from kdbench.representations.gaf import gramian_angular_field
-from kdbench.runs.context import settle
+from kdbench.runs.context import context_for
 from kdbench.runs.phases import obtain_teacher, student_training
+from kdbench.runs.request import RunRequest
 from kdbench.runs.run import run
 
 pytestmark = pytest.mark.gpu
@@ -25,7 +26,9 @@ TEACHER = ["teacher.train.epochs=8", "teacher.train.batch_size=8"]
 
 def training_of(method: str, folder: Path, *overrides: str, device: str = "cuda", precision: str = "fp32") -> Training:
     changes = [*WORLD, *(TEACHER if resolve(method, "smoke").teacher else []), *overrides]
-    setting = settle(method, "motionsim", preset="smoke", overrides=changes, device=device, precision=precision)
+    setting = context_for(
+        RunRequest(method, "motionsim", preset="smoke", overrides=changes, device=device, precision=precision)
+    )
     recipe = setting.cell.recipe
     teacher = obtain_teacher(setting, folder / "teachers", fresh=False) if recipe.teacher else None
     assert recipe.student is not None

@@ -18,7 +18,7 @@ from made_runs import least
 from kdbench.errors import RunFailed
 from kdbench.grid.execute import execute
 from kdbench.grid.launch import Local
-from kdbench.grid.plan import Options, Plan, PlannedCell, make_plan
+from kdbench.grid.plan import Plan, PlannedCell, make_plan
 from kdbench.grid.show import View
 from kdbench.grid.state import read_state
 from kdbench.grid.suite import Suite, load_suite
@@ -77,7 +77,7 @@ def troubles(root: Path, *kinds: str) -> Plan:
     ]
     world = {"data": {"options": {"actions": 3, "subjects": 4, "trials": 2}}}
     suite = {"methods": methods, "datasets": ["motionsim"], "preset": "smoke", "set": world}
-    return make_plan(Suite.model_validate(suite), Options(root, device="cpu"))
+    return make_plan(Suite.model_validate(suite), {"out": root, "device": "cpu"})
 
 
 def statuses(plan: Plan) -> list[str]:

@@ -13,7 +13,7 @@ from made_runs import least
 from rich.console import Console
 
 from kdbench.grid.left import TimeLeft
-from kdbench.grid.plan import Options, Plan, PlannedCell, make_plan
+from kdbench.grid.plan import Plan, PlannedCell, make_plan
 from kdbench.grid.show import LineView, LiveView
 from kdbench.grid.state import State
 from kdbench.grid.suite import Suite
@@ -31,7 +31,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 def plan(root: Path, *methods: str, seeds: int = 1) -> Plan:
     given = {"methods": methods, "datasets": ["motionsim"], "preset": "smoke", "set": WORLD, "seeds": seeds}
-    return make_plan(Suite.model_validate(given), Options(root, device="cpu"))
+    return make_plan(Suite.model_validate(given), {"out": root, "device": "cpu"})
 
 
 def finished(cell: PlannedCell, seconds: float) -> PlannedCell:

@@ -18,10 +18,11 @@ import kdbench
 from kdbench.errors import UsageError
 from kdbench.grid.estimate import estimate
 from kdbench.grid.launch import Local, launcher
-from kdbench.grid.plan import Options, Plan, make_plan
+from kdbench.grid.plan import Plan, make_plan
 from kdbench.grid.state import State, note_attempt, read_state, set_broken_aside
 from kdbench.grid.suite import Suite
-from kdbench.runs.context import settle
+from kdbench.runs.context import context_for
+from kdbench.runs.request import RunRequest
 from kdbench.util.process import environment_of, gpus
 from kdbench.util.progress import Reporter
 
@@ -31,20 +32,22 @@ SMALL = "data.options={actions: 3, subjects: 4, trials: 2}"
 
 def plan(root: Path, *methods: Any, **changes: Any) -> Plan:
     given = {"methods": methods, "datasets": ["motionsim"], "preset": "smoke", "set": WORLD}
-    return make_plan(Suite.model_validate(given | changes), Options(root, device="cpu"))
+    return make_plan(Suite.model_validate(given | changes), {"out": root, "device": "cpu"})
 
 
 def test_a_cell_has_the_folder_that_its_run_would_have(tmp_path: Path) -> None:
     selecting = {"selection": {"rule": "best-val", "part": "test"}}
     for cell in plan(tmp_path, "sgm_ft", "student_only", seeds=2, set=WORLD | selecting).cells:
-        of_run = settle(
-            cell.cell.method,
-            "motionsim",
-            preset="smoke",
-            seed=cell.cell.seed,
-            device="cpu",
-            overrides=WORLD | selecting,
-            protocol=cell.cell.protocol,
+        of_run = context_for(
+            RunRequest(
+                cell.cell.method,
+                "motionsim",
+                preset="smoke",
+                seed=cell.cell.seed,
+                device="cpu",
+                overrides=WORLD | selecting,
+                protocol=cell.cell.protocol,
+            )
         ).cell
         assert cell.folder == tmp_path / of_run.folder
         if cell.teacher is not None:
@@ -76,7 +79,7 @@ def test_changes_of_a_method_and_of_the_command_meet(tmp_path: Path) -> None:
             "set": WORLD,
         }
     )
-    made = make_plan(suite, Options(tmp_path, overrides=("student.train.epochs=5",), device="cpu"))
+    made = make_plan(suite, {"out": tmp_path, "device": "cpu"}, ("student.train.epochs=5",))
     student = made.cells[0].cell.recipe.student
     assert student is not None
     assert (student.losses["st"].weight, student.train.epochs) == (3, 5)
@@ -88,7 +91,9 @@ def test_a_protocol_or_key_that_does_not_exist_is_refused_before_anything_runs(t
     with pytest.raises(UsageError, match="did you mean 'epochs'"):
         plan(tmp_path, {"name": "student_only", "set": {"student": {"train": {"epoch": 3}}}})
     with pytest.raises(UsageError, match="unknown device"):
-        make_plan(Suite.model_validate({"methods": ["rkd"], "datasets": ["motionsim"]}), Options(tmp_path, device="x"))
+        make_plan(
+            Suite.model_validate({"methods": ["rkd"], "datasets": ["motionsim"]}), {"out": tmp_path, "device": "x"}
+        )
 
 
 def written(folder: Path, **result: Any) -> Path:
@@ -240,7 +245,7 @@ def changed(root: Path, methods: list[Any], *overrides: str, **suite: Any) -> tu
     """The recipes of a grid by method, with changes of the command; and what was said."""
     told = Lines()
     given = {"methods": methods, "datasets": ["motionsim"], "preset": "smoke", "set": WORLD} | suite
-    made = make_plan(Suite.model_validate(given), Options(root, overrides, device="cpu"), told)
+    made = make_plan(Suite.model_validate(given), {"out": root, "device": "cpu"}, overrides, told)
     return {cell.cell.method: cell.cell.recipe for cell in made.cells}, told.lines
 
 
@@ -292,15 +297,17 @@ def test_a_change_that_applies_nowhere_is_refused(tmp_path: Path, methods: list[
 def test_methods_of_one_name_are_told_apart_by_a_label(tmp_path: Path) -> None:
     methods = ["rkd_raw", {"name": "rkd_raw", "label": "weak", "set": {"student.losses.rkd.weight": 0.1}}]
     made = plan(tmp_path, *methods)
-    assert [cell.name for cell in made.cells] == [None, "weak"]
-    assert made.cells[1].arguments[-2:] == ("--name", "weak")
+    assert [cell.request.name for cell in made.cells] == [None, "weak"]
+    assert made.cells[1].request.words()[-2:] == ["--name", "weak"]
     with pytest.raises(UsageError, match="would call the runs of several methods the same"):
-        make_plan(Suite.model_validate({"methods": methods, "datasets": ["motionsim"]}), Options(tmp_path, name="one"))
+        make_plan(
+            Suite.model_validate({"methods": methods, "datasets": ["motionsim"]}), {"out": tmp_path, "name": "one"}
+        )
 
 
 def ahead(root: Path, *overrides: str, method: str = "rkd_raw", **suite: Any) -> Plan:
     given = {"methods": [method], "datasets": ["motionsim"], "preset": "smoke", "set": WORLD} | suite
-    return make_plan(Suite.model_validate(given), Options(root, overrides, device="cpu", look_ahead=True))
+    return make_plan(Suite.model_validate(given), {"out": root, "device": "cpu"}, overrides, look_ahead=True)
 
 
 def test_looking_ahead_prepares_nothing_and_knows_what_is_prepared(

@@ -10,8 +10,8 @@ import pytest
 from kdbench.data.card import load_card
 from kdbench.data.splits import protocol_names
 from kdbench.errors import UsageError
-from kdbench.grid.suite import Suite, assignments, load_suite, shipped
-from kdbench.recipes.resolve import parse_overrides, resolve
+from kdbench.grid.suite import Suite, load_suite, shipped
+from kdbench.recipes.resolve import assignments, parse_overrides, resolve
 
 
 def test_the_promised_suites_are_shipped() -> None:

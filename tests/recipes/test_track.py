@@ -13,7 +13,8 @@ from kdbench.data.tracks import Supervision
 from kdbench.errors import UsageError
 from kdbench.recipes.resolve import resolve
 from kdbench.recipes.track import Track, words_of
-from kdbench.runs.context import settle
+from kdbench.runs.context import context_for
+from kdbench.runs.request import RunRequest
 from kdbench.runs.run import run
 
 
@@ -77,7 +78,7 @@ def test_a_student_that_sees_sensors_cannot_go_without_them() -> None:
 
 
 def supervision(method: str, dataset: str, *changes: str) -> Supervision:
-    return settle(method, dataset, preset="smoke", device="cpu", overrides=changes).cell.supervision
+    return context_for(RunRequest(method, dataset, preset="smoke", device="cpu", overrides=changes)).cell.supervision
 
 
 def test_a_data_set_that_does_not_tell_its_subjects_has_no_label_track() -> None:

@@ -17,8 +17,9 @@ from kdbench.data.card import load_card
 from kdbench.data.store.layout import key_for
 from kdbench.registry import registry
 from kdbench.registry.file import loaded
-from kdbench.runs.context import settle
+from kdbench.runs.context import context_for
 from kdbench.runs.provenance import of_method
+from kdbench.runs.request import RunRequest
 from kdbench.runs.run import run
 from kdbench.runs.spec import Cell
 
@@ -26,7 +27,7 @@ TWO = "data.options={actions: 2, subjects: 4, trials: 2}"
 
 
 def _cell(method: str = "hinton", *overrides: str, dataset: str = "motionsim") -> Cell:
-    return settle(method, dataset, preset="smoke", device="cpu", overrides=[TWO, *overrides]).cell
+    return context_for(RunRequest(method, dataset, preset="smoke", device="cpu", overrides=[TWO, *overrides])).cell
 
 
 def _plugin_keys(key: dict[str, Any]) -> list[str]:

@@ -14,8 +14,9 @@ from helpers import WORLD, tiny
 from kdbench.engine.teacher import FrozenTeacher
 from kdbench.errors import UsageError
 from kdbench.recipes.resolve import resolve
-from kdbench.runs.context import Setting, settle
+from kdbench.runs.context import RunContext, context_for
 from kdbench.runs.phases import check_parts
+from kdbench.runs.request import RunRequest
 from kdbench.runs.run import run
 from kdbench.util.records import read_jsonl
 
@@ -25,11 +26,11 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("runs")
 
 
-def settled(method: str, *overrides: str) -> Setting:
-    return settle(method, "motionsim", preset="smoke", overrides=[*WORLD, *overrides], device="cpu")
+def settled(method: str, *overrides: str) -> RunContext:
+    return context_for(RunRequest(method, "motionsim", preset="smoke", overrides=[*WORLD, *overrides], device="cpu"))
 
 
-def with_card(setting: Setting, change: Callable[[Any], dict[str, Any]]) -> Setting:
+def with_card(setting: RunContext, change: Callable[[Any], dict[str, Any]]) -> RunContext:
     card = setting.cell.dataset.card
     changed = card.model_copy(update=change(card))
     dataset = dataclasses.replace(setting.cell.dataset, card=changed)

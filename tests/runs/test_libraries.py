@@ -8,11 +8,14 @@ import pytest
 from helpers import WORLD, tiny
 
 from kdbench.runs import libraries
-from kdbench.runs.context import settle
+from kdbench.runs.context import context_for
+from kdbench.runs.request import RunRequest
 
 
 def cell(method: str, *overrides: str):
-    return settle(method, "motionsim", preset="smoke", overrides=[*WORLD, *overrides], device="cpu").cell
+    return context_for(
+        RunRequest(method, "motionsim", preset="smoke", overrides=[*WORLD, *overrides], device="cpu")
+    ).cell
 
 
 @pytest.fixture

@@ -22,7 +22,8 @@ from torch import Tensor
 from kdbench import loss
 from kdbench.errors import Interrupted, RunFailed, UsageError
 from kdbench.evaluation.metrics import classification
-from kdbench.runs.context import settle
+from kdbench.runs.context import context_for
+from kdbench.runs.request import RunRequest
 from kdbench.runs.run import RunResult
 from kdbench.types import Batch
 from kdbench.util.progress import Reporter
@@ -355,7 +356,7 @@ def test_a_compiled_run_takes_a_partial_batch(tmp_path: Path, monkeypatch: pytes
 
 
 def test_an_edited_rule_or_table_is_another_run(baseline: RunResult) -> None:
-    cell = settle("sgm_ft", "motionsim", preset="smoke", overrides=WORLD, device="cpu").cell
+    cell = context_for(RunRequest("sgm_ft", "motionsim", preset="smoke", overrides=WORLD, device="cpu")).cell
     fewer = dataclasses.replace(cell.split, train=cell.split.train[1:])
     assert dataclasses.replace(cell, split=fewer).folder != cell.folder
     assert dataclasses.replace(cell, split=fewer).teacher_folder != cell.teacher_folder
@@ -363,7 +364,7 @@ def test_an_edited_rule_or_table_is_another_run(baseline: RunResult) -> None:
     moved = dataclasses.replace(cell.label_vectors, vectors=cell.label_vectors.vectors + 1)
     assert dataclasses.replace(cell, label_vectors=moved).folder != cell.folder
     assert dataclasses.replace(cell, label_vectors=moved).teacher_folder != cell.teacher_folder
-    alone = settle("student_only", "motionsim", preset="smoke", overrides=WORLD, device="cpu").cell
+    alone = context_for(RunRequest("student_only", "motionsim", preset="smoke", overrides=WORLD, device="cpu")).cell
     assert dataclasses.replace(alone, label_vectors=moved).folder == alone.folder == baseline.folder.name
 
 

@@ -12,7 +12,8 @@ from kdbench.cli.run import show
 from kdbench.data.card import load_card
 from kdbench.data.splits import rule_of
 from kdbench.errors import UsageError
-from kdbench.runs.context import settle
+from kdbench.runs.context import context_for
+from kdbench.runs.request import RunRequest
 from kdbench.runs.run import RunResult, run
 
 WORLD = ["data.options={actions: 3, subjects: 4, trials: 2, cameras: 2}"]
@@ -27,7 +28,9 @@ def test_the_shipped_protocols_across_views_say_that_sensors_leak() -> None:
 @pytest.mark.parametrize("method", ["teacher_only", "student_only_sensor", "hinton_sensor"])
 def test_a_network_that_sees_sensors_is_not_reported_where_they_leak(method: str) -> None:
     with pytest.raises(UsageError) as caught:
-        settle(method, "motionsim", protocol="cross_view", preset="smoke", device="cpu", overrides=WORLD)
+        context_for(
+            RunRequest(method, "motionsim", protocol="cross_view", preset="smoke", device="cpu", overrides=WORLD)
+        )
     assert caught.value.message.startswith(
         "protocol 'cross_view' of 'motionsim' tests on performances that also train, as other cameras saw them: "
         "the sensors are the same recordings in both parts"

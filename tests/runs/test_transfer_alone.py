@@ -17,7 +17,8 @@ from kdbench.grid.suite import load_suite
 from kdbench.recipes.resolve import resolve
 from kdbench.recipes.schema import Recipe
 from kdbench.recipes.track import PROBED
-from kdbench.runs.context import settle
+from kdbench.runs.context import context_for
+from kdbench.runs.request import RunRequest
 from kdbench.runs.run import RunResult, run
 from kdbench.runs.unlabelled import for_track
 from kdbench.types import Batch
@@ -97,7 +98,7 @@ def test_what_cannot_be_transfer_alone_is_refused_with_the_next_step(
     method: str, changes: list[str], text: str, hint: str
 ) -> None:
     with pytest.raises(UsageError, match=text) as error:
-        settle(method, "motionsim", preset="smoke", device="cpu", overrides=[*WORLD, *changes])
+        context_for(RunRequest(method, "motionsim", preset="smoke", device="cpu", overrides=[*WORLD, *changes]))
     assert hint in str(error.value)
 
 
@@ -131,7 +132,7 @@ def test_an_untrained_network_has_the_weights_that_every_method_begins_with(runs
     record = runs["untrained"].result
     assert record["cost"]["train_seconds"] == 0
     assert not (runs["untrained"].folder / "metrics.jsonl").exists()
-    setting = settle("rkd_raw", "motionsim", preset="smoke", device="cpu", overrides=[*WORLD, ALONE])
+    setting = context_for(RunRequest("rkd_raw", "motionsim", preset="smoke", device="cpu", overrides=[*WORLD, ALONE]))
     assert setting.cell.recipe.student is not None
     fresh = setting.build("student", setting.cell.recipe.student).state_dict()
     held = read_safetensors(runs["untrained"].folder / "student.safetensors")

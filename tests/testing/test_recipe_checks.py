@@ -17,13 +17,13 @@ from kdbench.engine.loop import Record, Training
 from kdbench.engine.teacher import FrozenTeacher
 from kdbench.evaluation.predict import predict
 from kdbench.recipes.schema import NetworkSpec
-from kdbench.runs.context import Setting
+from kdbench.runs.context import RunContext
 from kdbench.runs.phases import Teacher, student_training
 from kdbench.testing import check
 from kdbench.testing.recipes import SUITE
 from kdbench.types import Batch, Features
 
-Spoil = Callable[[Training, Setting, Any], None]
+Spoil = Callable[[Training, RunContext, Any], None]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -42,7 +42,7 @@ def recipe(folder: Path, text: str) -> str:
 def spoilt(spoil: Spoil) -> Callable[..., Training]:
     """The framework's training of the student with something of one's own in it."""
 
-    def make(setting: Setting, spec: NetworkSpec, teacher: Teacher | None, folder: Path) -> Training:
+    def make(setting: RunContext, spec: NetworkSpec, teacher: Teacher | None, folder: Path) -> Training:
         training = student_training(setting, spec, teacher, folder)
         spoil(training, setting, teacher)
         return training
@@ -101,18 +101,18 @@ class Zipped(Loader):
             yield batch.replace(sensors={name: series.roll(1, 0) for name, series in batch.sensors.items()})
 
 
-def zip_loaders(training: Training, setting: Setting, teacher: Any) -> None:
+def zip_loaders(training: Training, setting: RunContext, teacher: Any) -> None:
     training.loader.__class__ = Zipped
 
 
-def select_on_the_test_part(training: Training, setting: Setting, teacher: Any) -> None:
+def select_on_the_test_part(training: Training, setting: RunContext, teacher: Any) -> None:
     training.validation = setting.loader(setting.split.test, training.spec)
 
 
 class PeeksAtTheTest(Training):
     """As in released code: every epoch is tested, and the best one is reported."""
 
-    setting: Setting
+    setting: RunContext
 
     def _validate(self, epoch: int, record: Record) -> None:
         loader = self.setting.loader(self.setting.split.test, self.spec)
@@ -120,7 +120,7 @@ class PeeksAtTheTest(Training):
         record["validation"] = {"accuracy": predictions.accuracy, "macro_f1": 0.0}
 
 
-def peek_at_the_test_part(training: Training, setting: Setting, teacher: Any) -> None:
+def peek_at_the_test_part(training: Training, setting: RunContext, teacher: Any) -> None:
     training.__class__ = PeeksAtTheTest
     training.setting = setting  # type: ignore[attr-defined]
     training.keep_best = False
@@ -131,7 +131,7 @@ class ForgetsToStep(Training):
         return loss.detach()
 
 
-def forget_to_step(training: Training, setting: Setting, teacher: Any) -> None:
+def forget_to_step(training: Training, setting: RunContext, teacher: Any) -> None:
     training.__class__ = ForgetsToStep
 
 
@@ -143,13 +143,13 @@ class TrainsTheTeacher(Training):
         self.optimizer.add_param_group({"params": list(self.taught.parameters())})
 
 
-def train_the_teacher(training: Training, setting: Setting, teacher: Any) -> None:
+def train_the_teacher(training: Training, setting: RunContext, teacher: Any) -> None:
     training.__class__ = TrainsTheTeacher
     training.taught = teacher.network  # type: ignore[attr-defined]
 
 
 def answers_by(kind: type[Standing]) -> Spoil:
-    def spoil(training: Training, setting: Setting, teacher: Any) -> None:
+    def spoil(training: Training, setting: RunContext, teacher: Any) -> None:
         training.teacher = kind(training)
 
     return spoil

@@ -29,7 +29,8 @@ from kdbench.data.loader import Loader
 from kdbench.errors import Interrupted, RunFailed, UsageError
 from kdbench.recipes.resolve import resolve
 from kdbench.recipes.schema import Recipe
-from kdbench.runs.context import settle
+from kdbench.runs.context import context_for
+from kdbench.runs.request import RunRequest
 from kdbench.runs.store import stored_runs
 from kdbench.tuning.choosers import PRUNERS
 from kdbench.tuning.progress import Told
@@ -92,7 +93,9 @@ def rkd(tmp_path_factory: pytest.TempPathFactory, loaded: set[str]) -> SearchRes
 
 
 def test_the_test_part_is_not_loaded_by_trials(rkd: SearchResult, loaded: set[str]) -> None:
-    setting = settle("rkd", "motionsim", preset="smoke", device="cpu", overrides=[*WORLD, "selection.part=validation"])
+    setting = context_for(
+        RunRequest("rkd", "motionsim", preset="smoke", device="cpu", overrides=[*WORLD, "selection.part=validation"])
+    )
     assert loaded == {*setting.split.train, *setting.split.validation}
     assert not loaded & set(setting.split.test)
     for path in rkd.folder.glob("trials/*/*/run.json"):

@@ -16,7 +16,6 @@ from kdbench.grid.suite import Suite
 from kdbench.recipes.resolve import resolve
 from kdbench.tuning import suite as suites
 from kdbench.tuning.recipes import check_folder
-from kdbench.tuning.request import Request
 from kdbench.tuning.studies import standing
 from kdbench.tuning.suite import Entry, entries_of, search_all
 from kdbench.util.progress import Reporter
@@ -35,8 +34,8 @@ def untracked(monkeypatch: pytest.MonkeyPatch) -> None:
 def entries(out: Path, *names: Any, **options: Any) -> list[Entry]:
     wanted = {"methods": names, "datasets": ["motionsim"], "preset": "smoke"}
     keys = {key: options.pop(key) for key in ("datasets", "protocols") if key in options}
-    request = Request(method="", dataset="", device="cpu", out=out, overrides=WORLD, **{"trials": 2} | options)
-    return entries_of(Suite.model_validate(wanted | keys), request, Reporter())
+    suite = Suite.model_validate(wanted | keys)
+    return entries_of(suite, {"device": "cpu", "out": out}, WORLD, {"trials": 2} | options, Reporter())
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,8 @@ from kdbench.recipes.resolve import parse_overrides, resolve
 from kdbench.recipes.schema import PRESETS, Recipe
 from kdbench.recipes.search_space import Range
 from kdbench.recipes.shipped import BUILTIN
-from kdbench.runs.context import settle
+from kdbench.runs.context import context_for
+from kdbench.runs.request import RunRequest
 from kdbench.tuning.choosers import check_choosers, check_grid
 from kdbench.tuning.space import is_integer, nested, points, searchable, space_of, unsearched, value_at
 
@@ -164,7 +165,7 @@ def test_a_declared_space_changes_no_run(tmp_path: Path) -> None:
     searching = written(tmp_path / "b", "search:\n  student.train.lr: {low: 0.1, high: 1}\n")
     assert "search" not in recipe(searching).model_dump()
     folders = {
-        settle(path, "motionsim", preset="smoke", device="cpu", overrides=_WORLD).cell.folder
+        context_for(RunRequest(path, "motionsim", preset="smoke", device="cpu", overrides=_WORLD)).cell.folder
         for path in (plain, searching)
     }
     assert len(folders) == 1
@@ -178,7 +179,7 @@ def test_the_conditions_and_the_name_tell_who_chose() -> None:
     record = {"budget": {"trials": 3}, "study": "mine", "space": {path: {"low": 0.1, "high": 1}}, "best": {path: 0.2}}
     world = parse_overrides(_WORLD)
     alone, tuned = (
-        settle("student_only", "motionsim", preset="smoke", device="cpu", overrides=world | more).cell
+        context_for(RunRequest("student_only", "motionsim", preset="smoke", device="cpu", overrides=world | more)).cell
         for more in ({}, {"tuning": record})
     )
     assert alone.folder != tuned.folder

@@ -30,7 +30,7 @@ def open_dataset(
     video: str | None = source.AUTO,
     frame_size: int = 64,
     frames: int = 16,
-    allow_broken: bool = False,
+    exclude_broken: bool = False,
     progress: bool = True,
     jobs: int | None = None,
     options: Mapping[str, Any] | None = None,
@@ -47,7 +47,7 @@ def open_dataset(
         video: A view's name, `auto` for the preferred one that is there, or None for the sensors alone.
         frame_size: Height and width of a frame, pixels.
         frames: Frames of a clip, at the centres of equal parts.
-        allow_broken: Leave out trials whose files are missing or broken; they are recorded and change the fingerprint.
+        exclude_broken: Leave out trials whose files are missing or broken; they are recorded and change the fingerprint.
         progress: Show progress and notes on the error stream.
         jobs: Threads for preparing.
         options: Changes of a generated data set's options.
@@ -61,7 +61,7 @@ def open_dataset(
     card = load_card(name)
     found = source.find(card, data_dir, options)
     if found is None:
-        return _open_prepared(card, data_dir, video, frame_size, frames, options, allow_broken=allow_broken)
+        return _open_prepared(card, data_dir, video, frame_size, frames, options, exclude_broken=exclude_broken)
     view, reason = source.choose_view(found.card, found.views, video)
     key = layout.key_for(found.reader, view, frame_size, frames)
     folder = key.folder(found.place)
@@ -73,11 +73,11 @@ def open_dataset(
         meta = layout.read_meta(folder)
         if meta is not None and meta.signature == signature(found, view):
             try:
-                return _opened(found.reader, folder, meta, reason, allow_broken=allow_broken)
+                return _opened(found.reader, folder, meta, reason, exclude_broken=exclude_broken)
             except Damaged as error:
                 note(f"Warning: {error.message}; it is made again from the recordings", shown=progress)
-        meta = prepare(found, key, allow_broken=allow_broken, jobs=jobs, shown=progress)
-        return _opened(found.reader, folder, meta, reason, allow_broken=allow_broken)
+        meta = prepare(found, key, exclude_broken=exclude_broken, jobs=jobs, shown=progress)
+        return _opened(found.reader, folder, meta, reason, exclude_broken=exclude_broken)
 
 
 def _open_prepared(
@@ -88,7 +88,7 @@ def _open_prepared(
     frames: int,
     options: Mapping[str, Any] | None,
     *,
-    allow_broken: bool,
+    exclude_broken: bool,
 ) -> Dataset:
     """Opens the newest store that fits, although the recordings, or the packed copy, are gone."""
     reader = registry("dataset").get(card.reader)(card, None, options)
@@ -106,14 +106,14 @@ def _open_prepared(
     if not held[view]:
         raise source.missing(card, data_dir)
     folder, meta = held[view][0]
-    return _opened(reader, folder, meta, reason, allow_broken=allow_broken)
+    return _opened(reader, folder, meta, reason, exclude_broken=exclude_broken)
 
 
-def _opened(reader: Reader, folder: Path, meta: Meta, reason: str, *, allow_broken: bool) -> Dataset:
+def _opened(reader: Reader, folder: Path, meta: Meta, reason: str, *, exclude_broken: bool) -> Dataset:
     card = reader.card
     # Whoever made a packed copy asked for the exclusions that it inherits.
     left_out = [f"{trial}: {why}" for trial, why in meta.excluded.items() if trial not in reader.excluded]
-    if left_out and not allow_broken:
+    if left_out and not exclude_broken:
         shown = left_out[:SHOWN] + ["…"] * (len(left_out) > SHOWN)
         raise DataError(
             f"'{card.name}' was prepared without {counted(len(left_out), 'trial')}:\n  " + "\n  ".join(shown),

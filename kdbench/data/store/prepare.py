@@ -45,19 +45,19 @@ SHOWN = 20
 
 
 def prepare(
-    source: Source, key: Key, *, allow_broken: bool = False, jobs: int | None = None, shown: bool = True
+    source: Source, key: Key, *, exclude_broken: bool = False, jobs: int | None = None, shown: bool = True
 ) -> Meta:
     """Makes the store of a key, from whatever parts are there already. The caller holds the store's lock.
 
     Args:
         source: The recordings.
         key: View and sizes.
-        allow_broken: Leave out trials whose files are missing or broken, and record them, instead of failing.
+        exclude_broken: Leave out trials whose files are missing or broken, and record them, instead of failing.
         jobs: Threads; by default one a core, at most `MAX_JOBS`.
         shown: Show progress.
 
     Raises:
-        DataError: Files are missing or broken and `allow_broken` is off; all of them are named. Or no trial is left.
+        DataError: Files are missing or broken and `exclude_broken` is off; all of them are named. Or no trial is left.
         RunFailed: The disk is full.
     """
     reader, folder = source.reader, key.folder(source.place)
@@ -66,7 +66,7 @@ def prepare(
     stamps = {trial.id: part.stamp(reader, trial, key.view) for trial in trials}
     lacking = {name: [path for path, size, _ in found if size < 0] for name, found in stamps.items()}
     lacking = {name: paths for name, paths in lacking.items() if paths}
-    if lacking and not allow_broken:
+    if lacking and not exclude_broken:
         raise _incomplete(source, lacking, len(trials))
     trials = [trial for trial in trials if trial.id not in lacking]
     parts = folder / "parts"
@@ -79,7 +79,7 @@ def prepare(
             shown=shown,
         )
     broken = _make_parts(reader, key, todo, stamps, parts, jobs or min(os.cpu_count() or 1, MAX_JOBS), shown=shown)
-    if broken and not allow_broken:
+    if broken and not exclude_broken:
         raise _broken(source, broken)
     excluded = {name: f"missing: {', '.join(paths)}" for name, paths in lacking.items()} | broken
     trials = [trial for trial in trials if trial.id not in excluded]

@@ -19,7 +19,8 @@ from kdbench.data.store.open import open_dataset
 from kdbench.data.store.verify import verify
 from kdbench.errors import DataError, UsageError
 from kdbench.recipes.resolve import resolve
-from kdbench.runs.context import settle
+from kdbench.runs.context import context_for
+from kdbench.runs.request import RunRequest
 
 FINGERPRINT = "6b1b6ba611facdf4a55854e56f4d595be9db0173f8c193775960258f8a99dc2d"
 
@@ -109,13 +110,13 @@ def test_its_preview_shows_curves():
 
 def test_a_video_method_names_the_methods_without():
     with pytest.raises(UsageError, match="'hinton' trains a video network, and 'basic_motions' has no video") as caught:
-        settle("hinton", "basic_motions", preset="smoke")
+        context_for(RunRequest("hinton", "basic_motions", preset="smoke"))
     assert "hinton_sensor" in str(caught.value.hint)
     assert "rkd," not in str(caught.value.hint)
 
 
 def test_a_sensor_student_sees_the_accelerometer_alone():
-    setting = settle("hinton_sensor", "basic_motions", preset="smoke")
+    setting = context_for(RunRequest("hinton_sensor", "basic_motions", preset="smoke"))
     assert setting.cell.protocol == "archive"
     assert setting.cell.conditions()["view"] is None
     assert setting.cell.conditions()["test_modalities"] == ["accelerometer"]
@@ -155,5 +156,5 @@ def test_a_video_option_that_nothing_sees_is_told(capsys: pytest.CaptureFixture[
             self.lines.append(text)
 
     said = Said()
-    settle("student_only_sensor", "basic_motions", preset="smoke", video="depth", reporter=said)
+    context_for(RunRequest("student_only_sensor", "basic_motions", preset="smoke", video="depth"), reporter=said)
     assert "--video depth is not used: student_only_sensor sees sensors alone" in said.lines

@@ -146,7 +146,7 @@ def test_missing_and_empty_sensor_files_are_counted_and_left_out_on_request(data
     ):
         opened(data, video=None)
     (base / "acc_watch_clip/subject17/scene2/session1/waving_hand.csv").write_text("\n")
-    made = opened(data, video=None, allow_broken=True)
+    made = opened(data, video=None, exclude_broken=True)
     assert len(made) == 32
     reasons = list(made.excluded.values())
     assert sum("missing: gyro_clip/subject1/scene1/session1/carrying_light.csv" in reason for reason in reasons) == 2

@@ -1,0 +1,59 @@
+"""What a run is asked for that would change nothing in it; it is refused, since whoever asks expects something."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from kdbench.engine.device import device_kind
+from kdbench.engine.objective import declared_needs
+from kdbench.errors import UsageError
+from kdbench.recipes.schema import Recipe
+from kdbench.runs.request import RunRequest
+from kdbench.types import SENSORS, VIDEO
+
+_USED_UNTRAINED = {"batch_size"}
+"""Settings of a training that count without one: an evaluation takes as many trials at a time."""
+
+
+def refuse_idle(request: RunRequest) -> None:
+    """Refuses options and settings without an effect on this run.
+
+    Raises:
+        UsageError: There are some; each is named with the reason.
+    """
+    recipe = request.recipe
+    idle = [f"--set {key}=… ({why})" for key, why in idle_settings(recipe, request.changes)]
+    if request.video is not None and not recipe.sees(VIDEO):
+        idle.append(f"--video {request.video} ({recipe.name} sees sensors alone)")
+    if request.threads is not None and device_kind(request.device) == "cuda":
+        idle.append(f"--threads {request.threads} (the run computes on a GPU)")
+    if idle:
+        raise UsageError(f"without effect on this run: {'; '.join(idle)}", hint="Leave out what has no effect.")
+
+
+def idle_settings(recipe: Recipe, changes: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Each changed setting that the recipe never uses, by dotted key, with the reason.
+
+    Args:
+        recipe: The recipe with the changes.
+        changes: The changes, nested.
+    """
+    data = changes.get("data")
+    for key in data if isinstance(data, Mapping) else ():
+        if key in ("frames", "frame_size") and not recipe.sees(VIDEO):
+            yield f"data.{key}", f"{recipe.name} sees sensors alone"
+        if key == "series_length" and not recipe.sees(SENSORS):
+            yield f"data.{key}", f"{recipe.name} sees video alone"
+    losses = [name for spec in recipe.networks for name in spec.losses]
+    if "semantics" in changes and not declared_needs(losses) & {"semantic", "label_vectors"}:
+        yield "semantics", f"no loss of {recipe.name} reads the names of the classes"
+    for phase, spec in (("teacher", recipe.teacher), ("student", recipe.student)):
+        if spec is None or spec.weights is None:
+            continue
+        own = changes.get(phase)
+        for section in ("train", "augment"):
+            settings = own.get(section) if isinstance(own, Mapping) else None
+            for key in settings if isinstance(settings, Mapping) else ():
+                if key not in _USED_UNTRAINED:
+                    yield f"{phase}.{section}.{key}", f"the {phase} of {recipe.name} is not trained"
