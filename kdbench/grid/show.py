@@ -248,9 +248,8 @@ def table_of(plan: Plan) -> Table:
     rows: dict[tuple[str, str, str, str], list[PlannedCell]] = {}
     for each in plan.cells:
         cell = each.cell
-        rows.setdefault(
-            (each.request.name or cell.method, cell.dataset.card.name, cell.protocol, cell.preset), []
-        ).append(each)
+        place = (each.request.name or cell.method, cell.dataset.card.name, cell.protocol, cell.preset)
+        rows.setdefault(place, []).append(each)
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("method", "data set", "protocol", "preset", "seeds", "accuracy"):
         table.add_column(column, justify="right" if column == "accuracy" else "left")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +14,14 @@ from kdbench.recipes.resolve import assignments, changes_of, merge, resolve
 from kdbench.recipes.schema import Recipe
 from kdbench.runs.naming import checked_name
 from kdbench.util.paths import runs_folder
+
+
+def excluding(exclude_broken: bool, allow_broken: bool | None) -> bool:
+    """What `exclude_broken` is where its former name, `allow_broken`, may be given instead."""
+    if allow_broken is None:
+        return exclude_broken
+    warnings.warn("allow_broken is called exclude_broken now", DeprecationWarning, stacklevel=3)
+    return allow_broken
 
 
 @dataclass(frozen=True)

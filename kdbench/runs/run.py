@@ -43,7 +43,7 @@ from kdbench.runs.phases import (
     records_of,
     train_student,
 )
-from kdbench.runs.request import RunRequest
+from kdbench.runs.request import RunRequest, excluding
 from kdbench.runs.schema import SCHEMA_VERSION
 from kdbench.runs.spec import TRACK, environment
 from kdbench.runs.store import RESULT
@@ -109,6 +109,7 @@ def run(
     name: str | None = None,
     reporter: Reporter | None = None,
     progress: bool | None = None,
+    allow_broken: bool | None = None,
 ) -> RunResult:
     """Trains and evaluates a method on a data set; what `kdbench run` does.
 
@@ -134,6 +135,7 @@ def run(
             takes its name away.
         reporter: Shows the progress; by default a plain log in a notebook or an interactive session, else nothing.
         progress: Whether the default reporter shows anything; None: in a notebook or an interactive session.
+        allow_broken: The former name of `exclude_broken`.
 
     Raises:
         UsageError: Names or values that do not exist or do not fit together.
@@ -153,7 +155,7 @@ def run(
         threads=threads,
         precision=precision,
         data_dir=data_dir,
-        exclude_broken=exclude_broken,
+        exclude_broken=excluding(exclude_broken, allow_broken),
         out=out,
         fresh=fresh,
         name=name,

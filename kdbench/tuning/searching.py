@@ -16,7 +16,7 @@ from kdbench.errors import Interrupted, UsageError
 from kdbench.recipes.schema import Tuning
 from kdbench.runs.context import RunContext, context_for
 from kdbench.runs.phases import check_parts, obtain_teacher
-from kdbench.runs.request import RunRequest
+from kdbench.runs.request import RunRequest, excluding
 from kdbench.runs.run import RunResult, run_setting
 from kdbench.runs.tracking import Tracker, create_store
 from kdbench.text.wording import counted
@@ -88,6 +88,7 @@ def search(
     exclude_broken: bool = False,
     out: Path | None = None,
     reporter: Reporter | None = None,
+    allow_broken: bool | None = None,
 ) -> SearchResult:
     """Searches a method's settings on a validation part, and trains the winner on the whole training part.
 
@@ -121,6 +122,7 @@ def search(
         exclude_broken: Leave out trials whose files are missing or broken.
         out: Folder of the runs; by default `$KDBENCH_HOME`, else `./runs`.
         reporter: Shows the progress; silent by default.
+        allow_broken: The former name of `exclude_broken`.
 
     Raises:
         UsageError: A name, key or range that does not exist or does not fit.
@@ -140,7 +142,7 @@ def search(
         threads=threads,
         precision=precision,
         data_dir=data_dir,
-        exclude_broken=exclude_broken,
+        exclude_broken=excluding(exclude_broken, allow_broken),
         out=out,
     )
     request = SearchRequest(

@@ -91,9 +91,7 @@ def test_a_protocol_or_key_that_does_not_exist_is_refused_before_anything_runs(t
     with pytest.raises(UsageError, match="did you mean 'epochs'"):
         plan(tmp_path, {"name": "student_only", "set": {"student": {"train": {"epoch": 3}}}})
     with pytest.raises(UsageError, match="unknown device"):
-        make_plan(
-            Suite.model_validate({"methods": ["rkd"], "datasets": ["motionsim"]}), {"out": tmp_path, "device": "x"}
-        )
+        make_plan(Suite(methods=[{"name": "rkd"}], datasets=["motionsim"]), {"out": tmp_path, "device": "x"})
 
 
 def written(folder: Path, **result: Any) -> Path:
@@ -300,9 +298,7 @@ def test_methods_of_one_name_are_told_apart_by_a_label(tmp_path: Path) -> None:
     assert [cell.request.name for cell in made.cells] == [None, "weak"]
     assert made.cells[1].request.words()[-2:] == ["--name", "weak"]
     with pytest.raises(UsageError, match="would call the runs of several methods the same"):
-        make_plan(
-            Suite.model_validate({"methods": methods, "datasets": ["motionsim"]}), {"out": tmp_path, "name": "one"}
-        )
+        make_plan(Suite(methods=methods, datasets=["motionsim"]), {"out": tmp_path, "name": "one"})
 
 
 def ahead(root: Path, *overrides: str, method: str = "rkd_raw", **suite: Any) -> Plan:

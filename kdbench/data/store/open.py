@@ -47,7 +47,7 @@ def open_dataset(
         video: A view's name, `auto` for the preferred one that is there, or None for the sensors alone.
         frame_size: Height and width of a frame, pixels.
         frames: Frames of a clip, at the centres of equal parts.
-        exclude_broken: Leave out trials whose files are missing or broken; they are recorded and change the fingerprint.
+        exclude_broken: Leave out trials whose files are missing or broken; they are recorded, and change the hash.
         progress: Show progress and notes on the error stream.
         jobs: Threads for preparing.
         options: Changes of a generated data set's options.
