@@ -1,0 +1,129 @@
+"""A run as it is asked for: one object all the way, and nothing in it without effect."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import WORLD
+
+import kdbench
+from kdbench.cli import main
+from kdbench.errors import UsageError
+from kdbench.grid.plan import make_plan
+from kdbench.grid.suite import Suite
+from kdbench.recipes import resolve as resolving
+from kdbench.runs.idle import refuse_idle
+from kdbench.runs.request import RunRequest
+from kdbench.runs.run import run_request
+from kdbench.util.progress import Reporter
+
+FULL: dict[str, Any] = {
+    "protocol": "cross_subject",
+    "preset": "smoke",
+    "video": "depth",
+    "seed": 3,
+    "overrides": {"student": {"train": {"epochs": 2}}, "data": {"options": {"actions": 3}}},
+    "device": "cpu",
+    "threads": 2,
+    "precision": "bf16",
+    "data_dir": Path("data"),
+    "exclude_broken": True,
+    "out": Path("runs"),
+    "fresh": True,
+    "name": "mine",
+}
+
+
+def test_its_words_ask_for_the_same_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked: list[RunRequest] = []
+    monkeypatch.setattr("kdbench.runs.run.run_request", lambda request, _reporter: asked.append(request))
+    monkeypatch.setattr("kdbench.cli.run.show", lambda *_: None)
+    for fields in ({"preset": "smoke"}, FULL):
+        request = RunRequest("rkd", "motionsim", **fields)
+        with pytest.raises(SystemExit) as ended:
+            main(["run", *request.words()])
+        assert ended.value.code == 0
+        assert asked.pop() == request
+    assert set(FULL) | {"method", "dataset"} == {field.name for field in dataclasses.fields(RunRequest)}
+
+
+@pytest.mark.parametrize(
+    ("method", "fields", "said"),
+    [
+        ("student_only_sensor", {"video": "depth"}, r"--video depth \(student_only_sensor sees"),
+        ("student_only_sensor", {"overrides": {"data": {"frames": 4}}}, r"data.frames=… \(student_only_sensor"),
+        ("student_only", {"overrides": {"data": {"series_length": 64}}}, r"series_length=… \(student_only sees"),
+        (
+            "student_only",
+            {"overrides": {"semantics": {"name": "hash"}}},
+            r"semantics=… \(no loss of student_only",
+        ),
+        (
+            "hinton_random_teacher",
+            {"overrides": {"teacher.train.epochs": 3}},
+            "the teacher of hinton_random_teacher",
+        ),
+        (
+            "untrained",
+            {"overrides": {"student.augment.noise": 1, "track.labels": 0}},
+            "the student of untrained is not",
+        ),
+    ],
+)
+def test_what_has_no_effect_is_refused(method: str, fields: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        refuse_idle(RunRequest(method, "motionsim", preset="smoke", **fields))
+
+
+def test_sensors_of_a_network_that_sees_none_are_refused() -> None:
+    with pytest.raises(UsageError, match="has no effect: the network sees video"):
+        _ = RunRequest("rkd", "motionsim", preset="smoke", overrides=["student.sensors=[wrist]"]).recipe
+
+
+def test_a_launcher_of_a_single_run_has_to_be_there(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["run", "--method", "rkd", "--dataset", "motionsim", "--preset", "smoke", "--launcher", "nonsense"])
+    assert ended.value.code == UsageError.exit_code
+    assert "launcher 'nonsense'" in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_a_grid_gives_the_view_to_those_that_see_video(tmp_path: Path) -> None:
+    said: list[str] = []
+
+    class Told(Reporter):
+        def message(self, text: str) -> None:
+            said.append(text)
+
+    suite = Suite.model_validate(
+        {"methods": ["student_only", "student_only_sensor"], "datasets": ["motionsim"], "preset": "smoke"}
+        | {"video": "depth", "set": {"data": {"options": {"actions": 3, "subjects": 4, "trials": 2}}}}
+    )
+    plan = make_plan(suite, {"out": tmp_path, "device": "cpu"}, (), Told(), look_ahead=True)
+    assert [planned.request.video for planned in plan.cells] == ["depth", None]
+    assert said == ["--video depth is not applied to what sees sensors alone: student_only_sensor"]
+    with pytest.raises(UsageError, match="--video depth"):
+        make_plan(suite.with_methods(["student_only_sensor"]), {"out": tmp_path, "device": "cpu"}, look_ahead=True)
+
+
+def test_a_recipe_is_resolved_once_a_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("KDBENCH_TRACKING", "off")
+    resolved: list[str] = []
+    whole = resolving.resolve
+
+    def counting(*arguments: Any) -> Any:
+        resolved.append(arguments[0])
+        return whole(*arguments)
+
+    monkeypatch.setattr("kdbench.runs.request.resolve", counting)
+    request = RunRequest("student_only", "motionsim", preset="smoke", device="cpu", overrides=WORLD, out=tmp_path)
+    run_request(request, shown=False)
+    assert resolved == ["student_only"]
+
+
+def test_the_former_name_of_an_option_works_and_says_so(tmp_path: Path) -> None:
+    with pytest.warns(DeprecationWarning, match="exclude_broken"), pytest.raises(UsageError, match="no such"):
+        kdbench.run("no such", "motionsim", allow_broken=True, out=tmp_path)
