@@ -1,10 +1,5 @@
 """Representations: raw input to what an encoder takes."""
 
-BUILTIN = {
-    "raw": "kdbench.representations.raw:Raw",
-    "gaf": "kdbench.representations.gaf:GramianAngularField",
-    "mtf": "kdbench.representations.mtf:MarkovTransitionField",
-    "recurrence": "kdbench.representations.recurrence:RecurrencePlot",
-    "spectrogram": "kdbench.representations.spectrogram:Spectrogram",
-    "clip": "kdbench.representations.clip:Clip",
-}
+from kdbench.registry.builtin import parts_in
+
+BUILTIN = parts_in(__name__, __file__, "representation")

@@ -1,7 +1,5 @@
 """Label names to vectors."""
 
-BUILTIN = {
-    "table": "kdbench.semantic_spaces.table:table",
-    "transformer": "kdbench.semantic_spaces.transformer:transformer",
-    "hash": "kdbench.semantic_spaces.hashed:hashed",
-}
+from kdbench.registry.builtin import parts_in
+
+BUILTIN = parts_in(__name__, __file__, "semantics")
