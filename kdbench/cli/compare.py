@@ -46,13 +46,15 @@ def compare(
     ] = None,
     pairs: Annotated[str, typer.Option(help="Pairs to test: baseline (every method against it) or all.")] = "baseline",
     metric: Annotated[str, typer.Option(help="Metric of the pairwise tests: accuracy or macro_f1.")] = "accuracy",
-    way: Annotated[
-        str | None, typer.Option(help="How CIs of differences are made: t (the default) or bootstrap.")
+    ci: Annotated[
+        str | None, typer.Option(help="How confidence intervals of differences are made: t (the default) or bootstrap.")
     ] = None,
-    across: Annotated[
+    way: Annotated[str | None, typer.Option(hidden=True)] = None,
+    allow_different: Annotated[
         list[str] | None,
-        typer.Option(help="Rank across runs that differ in this condition, such as precision; repeatable."),
+        typer.Option(help="Rank runs together that differ in this condition, such as precision; repeatable."),
     ] = None,
+    across: Annotated[list[str] | None, typer.Option(hidden=True)] = None,
     reference: Annotated[bool, typer.Option("--reference", help="Show published numbers too, unranked.")] = False,
     out: Annotated[Path | None, typer.Option(help="Folder of the runs; ./runs by default.")] = None,
     show: Annotated[
@@ -73,6 +75,13 @@ def compare(
     for name in show or ():
         if name not in SHOWN:
             raise unknown("sheet to show", name, SHOWN)
+    for former, value, now in (
+        ("--about", about, "--population"),
+        ("--way", way, "--ci"),
+        ("--across", across, "--allow-different"),
+    ):
+        if value:
+            typer.echo(f"note: {former} is called {now} now", err=True)
     found = compare_runs(
         out,
         runs=[*(runs or ()), *(pattern or ())],
@@ -87,8 +96,8 @@ def compare(
         baseline=baseline,
         pairs=pairs,
         metric=metric,
-        way=way,
-        across=across or (),
+        ci=way or ci,
+        allow_different=across or allow_different or (),
         reference=reference or "reference" in (show or ()),
     )
     if form == TERMINAL:

@@ -46,10 +46,12 @@ def compare(
     baseline: str | None = None,
     pairs: str = "baseline",
     metric: str = "accuracy",
-    way: str | None = None,
-    across: Sequence[str] = (),
+    ci: str | None = None,
+    allow_different: Sequence[str] = (),
     reference: bool = False,
     about: str | None = None,
+    way: str | None = None,
+    across: Sequence[str] = (),
 ) -> Comparison:
     """Compares methods under equal conditions, on the same trials, at the same seeds; what `kdbench compare` does.
 
@@ -68,21 +70,28 @@ def compare(
         baseline: The row that others are tested against; by default the student alone.
         pairs: Which pairs are tested, and Holm's correction is over: `baseline`, or `all`.
         metric: Metric of the pairwise tests, `accuracy` or `macro_f1`.
-        way: How intervals of differences are made, `t` (the default) or `bootstrap`.
-        across: Dotted conditions that may differ within a table.
+        ci: How intervals of differences are made, `t` (the default) or `bootstrap`.
+        allow_different: Dotted conditions that may differ within a table.
         reference: Take published numbers along, to stand beside the tables.
         about: The former name of `population`.
+        way: The former name of `ci`.
+        across: The former name of `allow_different`.
 
     Raises:
         UsageError: Names that do not exist, named methods that are not comparable, protocols that cannot be pooled, or
             a population that the data cannot support.
         DataError: There is no finished run.
     """
-    if about is not None:
-        warnings.warn("compare(about=…) is called population=… now", DeprecationWarning, stacklevel=2)
-        population = about
+    for former, value, now in (
+        ("about", about, "population"),
+        ("way", way, "ci"),
+        ("across", across, "allow_different"),
+    ):
+        if value:
+            warnings.warn(f"compare({former}=…) is called {now}=… now", DeprecationWarning, stacklevel=2)
+    population, ci, allow_different = about or population, way or ci, across or allow_different
     scope = scope_named(population)
-    way_named(scope, way)
+    way_named(scope, ci)
     population = str(scope)
     for kind, name, known in (("metric to compare pairs by", metric, PAIRED_BY), ("family of pairs", pairs, FAMILIES)):
         if name not in known:
@@ -97,7 +106,7 @@ def compare(
     wanted = on(found.runs, root, dataset=dataset, protocol=protocol, preset=preset)
     if pool:
         wanted = pooled(named(wanted, found.patterns, root), pool)
-    sorted_in = grouped(wanted, across, selection.holds)
+    sorted_in = grouped(wanted, allow_different, selection.holds)
     selection.check(wanted, sorted_in.names, root)
     groups = sorted_in.groups
     if not groups:
@@ -110,7 +119,7 @@ def compare(
     family = Family(pairs, baseline)
     family.check(groups)
     cards = {name: known_card(name) for name in {str(group.conditions["dataset"]) for group in groups}}
-    tables = tuple(_table(group, cards, population, metric, way, family) for group in groups)
+    tables = tuple(_table(group, cards, population, metric, ci, family) for group in groups)
     shown = references(dataset) if reference else ()
     left = [*found.broken, *_without_table(sorted_in.rest)]
     left += [one for group in groups for one in (*group.replaced, *group.repeated())]
@@ -143,7 +152,7 @@ def _check_comparable(groups: Sequence[Group], methods: Iterable[str]) -> None:
         other = next(group for group in groups if name in held(group))
         unlike = between(first, other)
         keys = list(dict.fromkeys(one.key.split(".")[0] for one in unlike))
-        cross = " ".join(f"--across {key}" for key in keys)
+        cross = " ".join(f"--allow-different {key}" for key in keys)
         can = not any(key in NEVER_ACROSS for key in keys)
         raise UsageError(
             f"'{name}' was not run under the conditions of {', '.join(sorted(wanted & held(first)))}: "

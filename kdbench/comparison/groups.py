@@ -250,7 +250,7 @@ def _check_across(across: Sequence[str], conditions: Sequence[Flat]) -> None:
             raise unknown("condition", key, parts, hint="Conditions stand in each run's run.json.")
         if is_below(key, NEVER_ACROSS):
             why = _WHY.get(key.split(".")[0], "other trials are another task")
-            raise UsageError(f"no ranking goes across {key}: {why}", hint="Leave out --across for it.")
+            raise UsageError(f"no ranking goes across {key}: {why}", hint="Leave out --allow-different for it.")
 
 
 def _key(conditions: Flat) -> Hashable:

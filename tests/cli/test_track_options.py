@@ -31,7 +31,7 @@ def test_commands_say_the_track(tmp_path: Path, kdbench: Callable[..., Any]) -> 
     assert words in " ".join(kdbench("runs", "show", folders[0], "--out", str(tmp_path)).out.split())
     tables = kdbench("compare", "--out", str(tmp_path)).out
     assert words in " ".join(tables.split())
-    refused = kdbench("compare", "--out", str(tmp_path), "--across", "track.labels")
+    refused = kdbench("compare", "--out", str(tmp_path), "--allow-different", "track.labels")
     assert "other labels or pairs are another task" in refused.err
     planned = kdbench(*command, "--labels", "1", "--dry-run").out
     assert f"track: {words}" in planned

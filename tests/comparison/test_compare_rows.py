@@ -197,7 +197,7 @@ def test_what_a_run_does_not_record_keeps_it_apart_and_is_named(tmp_path: Path, 
     (one,) = found.apart(found.tables[1])
     assert one.key == key.replace("__", ".")
     assert str(one) == f"{one.key} ({value} against {'2.11.0' if '.' in one.key else 'not recorded'})"
-    across = kdbench.compare(tmp_path, across=[one.key])
+    across = kdbench.compare(tmp_path, allow_different=[one.key])
     assert len(across.tables) == 1
     assert len(across.methods) == 5
 

@@ -87,13 +87,13 @@ def test_unlike_conditions_make_two_tables_with_the_difference_named(tmp_path: P
     assert [str(one) for one in found.apart(found.tables[1])] == ["train.epochs (30 against 60)"]
     with pytest.raises(UsageError, match=r"'rkd' was not run under.*train\.epochs \(30 against 60\)") as caught:
         kdbench.compare(tmp_path, methods=["hinton", "rkd"])
-    assert "--across train" in str(caught.value.hint)
+    assert "--allow-different train" in str(caught.value.hint)
 
 
 def test_across_ranks_unlike_conditions_and_says_so(tmp_path: Path) -> None:
     make_study(tmp_path, {"student_only": 20, "hinton": 8})
     make_study(tmp_path, {"rkd": 4}, train__epochs=60)
-    found = kdbench.compare(tmp_path, across=["train"])
+    found = kdbench.compare(tmp_path, allow_different=["train"])
     methods = found.methods.set_index("method")
     assert list(methods["rank"]) == [1, 2, 3]
     assert methods.loc["rkd", "condition:train.epochs"] == "60"
@@ -105,7 +105,7 @@ def test_across_ranks_unlike_conditions_and_says_so(tmp_path: Path) -> None:
 def test_one_method_under_two_crossed_conditions_is_two_rows(tmp_path: Path) -> None:
     make_study(tmp_path, {"student_only": 20, "hinton": 8})
     make_study(tmp_path, {"student_only": 20, "hinton": 10}, precision="bf16")
-    methods = kdbench.compare(tmp_path, across=["precision"]).methods.set_index("method")
+    methods = kdbench.compare(tmp_path, allow_different=["precision"]).methods.set_index("method")
     assert methods.loc["hinton (precision=bf16)", "gain"] == pytest.approx(10 / 80)
     assert methods.loc["hinton (precision=bf16)", "gain_over"] == "student_only (precision=bf16)"
 
@@ -114,7 +114,7 @@ def test_one_method_under_two_crossed_conditions_is_two_rows(tmp_path: Path) -> 
 def test_no_ranking_goes_across_other_trials_or_another_budget(tmp_path: Path, key: str) -> None:
     make_study(tmp_path, {"student_only": 20})
     with pytest.raises(UsageError, match=f"no ranking goes across {key}"):
-        kdbench.compare(tmp_path, across=[key])
+        kdbench.compare(tmp_path, allow_different=[key])
 
 
 def test_unequal_budgets_are_refused(tmp_path: Path) -> None:
@@ -122,14 +122,14 @@ def test_unequal_budgets_are_refused(tmp_path: Path) -> None:
     make_study(tmp_path, {"rkd": 8}, tuning={"trials": 10, "sampler": "tpe"})
     with pytest.raises(UsageError, match=r"tuning\.trials \(30 against 10\)") as caught:
         kdbench.compare(tmp_path, methods=["hinton", "rkd"])
-    assert "--across" not in str(caught.value.hint)
+    assert "--allow-different" not in str(caught.value.hint)
     assert set(kdbench.compare(tmp_path).methods["tuning"]) == {"tuned: 30 trials", "tuned: 10 trials"}
 
 
 def test_an_unknown_condition_names_the_near_ones(tmp_path: Path) -> None:
     make_study(tmp_path, {"student_only": 20})
     with pytest.raises(UsageError, match=r"unknown condition 'precison'; did you mean 'precision'"):
-        kdbench.compare(tmp_path, across=["precison"])
+        kdbench.compare(tmp_path, allow_different=["precison"])
 
 
 def test_a_split_that_is_drawn_by_the_seed_parts_nothing(tmp_path: Path) -> None:
@@ -286,7 +286,7 @@ def test_new_subjects_widen_the_intervals_and_are_named(tmp_path: Path) -> None:
     assert "new subjects like these 4" in sheets(new)[0].caption
     assert set(new.pairs["interval"]) == {"t"}
     assert set(kdbench.compare(tmp_path).pairs["interval"]) == {"t"}
-    assert set(kdbench.compare(tmp_path, way="bootstrap").pairs["interval"]) == {"bootstrap"}
+    assert set(kdbench.compare(tmp_path, ci="bootstrap").pairs["interval"]) == {"bootstrap"}
     these = kdbench.compare(tmp_path).methods
     assert (new.methods["gain_high"] - new.methods["gain_low"] >= these["gain_high"] - these["gain_low"] - 1e-12)[
         :2
@@ -297,7 +297,7 @@ def test_macro_f1_is_compared_by_t_as_the_bootstrap_covers_it_too_often(tmp_path
     make_study(tmp_path, {"student_only": 20, "hinton": 8, "rkd": 12})
     assert set(kdbench.compare(tmp_path, metric="macro_f1").pairs["interval"]) == {"t"}
     with pytest.raises(UsageError, match="compares accuracies, not macro_f1"):
-        kdbench.compare(tmp_path, metric="macro_f1", way="bootstrap")
+        kdbench.compare(tmp_path, metric="macro_f1", ci="bootstrap")
 
 
 def test_nothing_is_said_of_new_subjects_where_subjects_are_not_told_apart(tmp_path: Path) -> None:
@@ -310,12 +310,12 @@ def test_nothing_is_said_of_new_subjects_where_subjects_are_not_told_apart(tmp_p
 def test_one_way_is_asked_of_all_tables_and_the_one_that_cannot_have_it_is_named(tmp_path: Path) -> None:
     make_study(tmp_path, {"student_only": 20, "hinton": 8, "rkd": 12})
     make_study(tmp_path, {"teacher_only": 8}, view=None)
-    assert set(kdbench.compare(tmp_path, way="bootstrap").pairs["interval"]) == {"bootstrap"}
+    assert set(kdbench.compare(tmp_path, ci="bootstrap").pairs["interval"]) == {"bootstrap"}
     make_study(tmp_path, {"student_only": 20, "hinton": 8}, protocol="subject_specific")
     with pytest.raises(
         UsageError, match="utd_mhad · subject_specific · small: the bootstrap compares 3 methods"
     ) as caught:
-        kdbench.compare(tmp_path, way="bootstrap")
+        kdbench.compare(tmp_path, ci="bootstrap")
     assert "--protocol" in str(caught.value.hint)
 
 
@@ -345,7 +345,7 @@ def test_shuffles_of_a_coupled_network_are_averaged(tmp_path: Path) -> None:
 def test_selection_on_the_test_part_is_marked_at_its_row(tmp_path: Path) -> None:
     make_study(tmp_path, {"student_only": 20}, selection="best-test")
     make_study(tmp_path, {"hinton": 8})
-    found = kdbench.compare(tmp_path, across=["selection"])
+    found = kdbench.compare(tmp_path, allow_different=["selection"])
     assert dict(zip(found.methods["method"], found.methods["selection"], strict=True)) == {
         "hinton": "last",
         "student_only": "best-test (oracle)",
