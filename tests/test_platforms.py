@@ -47,7 +47,7 @@ except KeyboardInterrupt:
 """
 STARTS = """
 from pathlib import Path
-from kdbench import children
+from kdbench.util import process as children
 log, child = Path(sys.argv[1]), sys.argv[2]
 with log.open("wb") as file:
     process = children.start([sys.executable, "-c", child], file, os.environ, apart=True)
