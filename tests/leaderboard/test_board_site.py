@@ -380,7 +380,7 @@ def test_what_depends_on_batch_mates_says_what_it_reaches_one_by_one(tmp_path: P
     made = board_runs.runs(tmp_path / "a", "hinton")
     for folder in made:
         result = json.loads((folder / "run.json").read_text())
-        result["metrics"]["inductive"] = {"accuracy": 0.1234}
+        result["metrics"]["inductive"] = {"accuracy": 0.1234, "macro_f1": 0.1}
         (folder / "run.json").write_text(json.dumps(result))
     add(made, board)
     folder = build(board, tmp_path / "site").folder / "utd_mhad/cross_subject"
