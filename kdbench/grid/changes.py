@@ -9,6 +9,7 @@ from kdbench.errors import UsageError
 from kdbench.grid.suite import Suite, SuiteMethod
 from kdbench.recipes.resolve import absent_networks, changes_of, merge, resolve
 from kdbench.recipes.schema import Recipe
+from kdbench.runs.idle import idle_settings
 from kdbench.util.progress import Reporter
 
 
@@ -79,8 +80,9 @@ def _said(lacking: str, names: Sequence[str]) -> str:
 
 
 def _network(recipe: Recipe, change: Mapping[str, Any]) -> str | None:
-    """The network that a change is about and the recipe lacks."""
-    return next(iter(absent_networks({"teacher": recipe.teacher, "student": recipe.student}, change)), None)
+    """The network that a change is about and the recipe lacks, or what else it lacks to have any use for the change."""
+    absent = absent_networks({"teacher": recipe.teacher, "student": recipe.student}, change)
+    return next(iter(absent), None) or next((lacks for _, lacks in idle_settings(recipe, change)), None)
 
 
 def _part(key: str, recipe: Recipe, change: Mapping[str, Any]) -> str | None:

@@ -12,6 +12,7 @@ from kdbench.recipes.schema import Recipe
 from kdbench.runs.request import RunRequest
 from kdbench.types import SENSORS, VIDEO
 
+_SEES_VIDEO = "network that sees video"
 _USED_UNTRAINED = {"batch_size"}
 """Settings of a training that count without one: an evaluation takes as many trials at a time."""
 
@@ -23,9 +24,9 @@ def refuse_idle(request: RunRequest) -> None:
         UsageError: There are some; each is named with the reason.
     """
     recipe = request.recipe
-    idle = [f"--set {key}=… ({why})" for key, why in idle_settings(recipe, request.changes)]
+    idle = [f"--set {key}=… ({recipe.name} has no {lacks})" for key, lacks in idle_settings(recipe, request.changes)]
     if request.video is not None and not recipe.sees(VIDEO):
-        idle.append(f"--video {request.video} ({recipe.name} sees sensors alone)")
+        idle.append(f"--video {request.video} ({recipe.name} has no {_SEES_VIDEO})")
     if request.threads is not None and device_kind(request.device) == "cuda":
         idle.append(f"--threads {request.threads} (the run computes on a GPU)")
     if idle:
@@ -33,7 +34,7 @@ def refuse_idle(request: RunRequest) -> None:
 
 
 def idle_settings(recipe: Recipe, changes: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Each changed setting that the recipe never uses, by dotted key, with the reason.
+    """Each changed setting that the recipe never uses, by dotted key, with what the recipe lacks for it.
 
     Args:
         recipe: The recipe with the changes.
@@ -42,12 +43,12 @@ def idle_settings(recipe: Recipe, changes: Mapping[str, Any]) -> Iterator[tuple[
     data = changes.get("data")
     for key in data if isinstance(data, Mapping) else ():
         if key in ("frames", "frame_size") and not recipe.sees(VIDEO):
-            yield f"data.{key}", f"{recipe.name} sees sensors alone"
+            yield f"data.{key}", _SEES_VIDEO
         if key == "series_length" and not recipe.sees(SENSORS):
-            yield f"data.{key}", f"{recipe.name} sees video alone"
+            yield f"data.{key}", "network that sees sensors"
     losses = [name for spec in recipe.networks for name in spec.losses]
     if "semantics" in changes and not declared_needs(losses) & {"semantic", "label_vectors"}:
-        yield "semantics", f"no loss of {recipe.name} reads the names of the classes"
+        yield "semantics", "loss that reads the names of the classes"
     for phase, spec in (("teacher", recipe.teacher), ("student", recipe.student)):
         if spec is None or spec.weights is None:
             continue
@@ -56,4 +57,4 @@ def idle_settings(recipe: Recipe, changes: Mapping[str, Any]) -> Iterator[tuple[
             settings = own.get(section) if isinstance(own, Mapping) else None
             for key in settings if isinstance(settings, Mapping) else ():
                 if key not in _USED_UNTRAINED:
-                    yield f"{phase}.{section}.{key}", f"the {phase} of {recipe.name} is not trained"
+                    yield f"{phase}.{section}.{key}", f"{phase} that is trained"

@@ -54,23 +54,27 @@ def test_its_words_ask_for_the_same_run(monkeypatch: pytest.MonkeyPatch, tmp_pat
 @pytest.mark.parametrize(
     ("method", "fields", "said"),
     [
-        ("student_only_sensor", {"video": "depth"}, r"--video depth \(student_only_sensor sees"),
-        ("student_only_sensor", {"overrides": {"data": {"frames": 4}}}, r"data.frames=… \(student_only_sensor"),
-        ("student_only", {"overrides": {"data": {"series_length": 64}}}, r"series_length=… \(student_only sees"),
+        (
+            "student_only_sensor",
+            {"video": "depth"},
+            r"--video depth \(student_only_sensor has no network",
+        ),
+        ("student_only_sensor", {"overrides": {"data": {"frames": 4}}}, r"data.frames=… \(student_only_sensor has no"),
+        ("student_only", {"overrides": {"data": {"series_length": 64}}}, r"series_length=… \(student_only has no"),
         (
             "student_only",
             {"overrides": {"semantics": {"name": "hash"}}},
-            r"semantics=… \(no loss of student_only",
+            r"semantics=… \(student_only has no loss",
         ),
         (
             "hinton_random_teacher",
             {"overrides": {"teacher.train.epochs": 3}},
-            "the teacher of hinton_random_teacher",
+            "hinton_random_teacher has no teacher that is trained",
         ),
         (
             "untrained",
             {"overrides": {"student.augment.noise": 1, "track.labels": 0}},
-            "the student of untrained is not",
+            "untrained has no student that is trained",
         ),
     ],
 )
@@ -107,6 +111,15 @@ def test_a_grid_gives_the_view_to_those_that_see_video(tmp_path: Path) -> None:
     assert said == ["--video depth is not applied to what sees sensors alone: student_only_sensor"]
     with pytest.raises(UsageError, match="--video depth"):
         make_plan(suite.with_methods(["student_only_sensor"]), {"out": tmp_path, "device": "cpu"}, look_ahead=True)
+
+
+def test_a_change_goes_to_those_that_use_it(tmp_path: Path) -> None:
+    suite = Suite.model_validate(
+        {"methods": ["hinton_raw", "hinton_random_teacher_raw"], "datasets": ["motionsim"], "preset": "smoke"}
+    )
+    plan = make_plan(suite, {"out": tmp_path, "device": "cpu"}, ["teacher.train.epochs=3"], look_ahead=True)
+    teachers = [planned.cell.recipe.teacher for planned in plan.cells]
+    assert [teacher.train.epochs for teacher in teachers if teacher is not None] == [3, 2]
 
 
 def test_a_recipe_is_resolved_once_a_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

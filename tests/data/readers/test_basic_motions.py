@@ -143,18 +143,3 @@ def test_sensor_variants_share_the_raw_teacher_and_keep_their_losses(preset: str
         assert alone is not None
         assert ours.student.model_copy(update={"losses": {}}) == alone.model_copy(update={"losses": {}})
         assert ours.student.augment.rotate_deg == ours.student.augment.shift == 0
-
-
-def test_a_video_option_that_nothing_sees_is_told(capsys: pytest.CaptureFixture[str]):
-    from kdbench.util.progress import Reporter
-
-    class Said(Reporter):
-        def __init__(self) -> None:
-            self.lines: list[str] = []
-
-        def message(self, text: str) -> None:
-            self.lines.append(text)
-
-    said = Said()
-    context_for(RunRequest("student_only_sensor", "basic_motions", preset="smoke", video="depth"), reporter=said)
-    assert "--video depth is not used: student_only_sensor sees sensors alone" in said.lines
