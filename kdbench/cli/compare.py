@@ -74,7 +74,7 @@ def compare(
         raise unknown("format", form, [TERMINAL, *FORMATS])
     for name in show or ():
         if name not in SHOWN:
-            raise unknown("sheet to show", name, SHOWN)
+            raise unknown("section to show", name, SHOWN)
     for former, value, now in (
         ("--about", about, "--population"),
         ("--way", way, "--ci"),

@@ -73,7 +73,7 @@ def doctor(
         print_prose(console, f"{check.what}: {check.found}", head=mark, head_style=style)
         if check.step:
             console.print(Text(f"     → {check.step}", style="cyan"))
-    console.print(f"\n{counts['ok']} ok, {counts['warn']} to know of, {counts['fail']} broken")
+    console.print(f"\n{counts['ok']} ok, {counted(counts['warn'], 'warning')}, {counted(counts['fail'], 'error')}")
     if counts["fail"]:
         raise typer.Exit(1)
 

@@ -23,13 +23,13 @@ def explain(
     against: Annotated[
         str | None, typer.Option(help="Another run of the same trials: which trials it gains and loses.")
     ] = None,
-    only: Annotated[list[str] | None, typer.Option(help=f"Of {', '.join(PARTS)}; several with commas.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help=f"Any of: {', '.join(PARTS)}; several with commas.")] = None,
     trials: Annotated[
         list[str] | None, typer.Option("--trial", help="A trial to look at besides the best and the worst; repeatable.")
     ] = None,
     draws: Annotated[int, typer.Option(help="Random draws of each corruption.", min=1)] = 3,
     dataset: Annotated[
-        str | None, typer.Option(help="The data set's card, where the run's name of it does not lead there.")
+        str | None, typer.Option(help="The data set's card, where the run's name of it is no longer known.")
     ] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Folder with the data sets; searched first.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",

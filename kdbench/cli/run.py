@@ -211,7 +211,7 @@ def _cost(cost: Mapping[str, Any], *, with_teacher: bool) -> Iterator[str]:
         )
         yield f"{duration(cost['train_seconds'])} of training{epoch}{teacher}"
     if has("peak_memory_bytes"):
-        yield f"{cost['peak_memory_bytes'] / 2**30:.1f} GiB at most"
+        yield f"{cost['peak_memory_bytes'] / 2**30:.1f} GiB peak memory"
     if has("wait_share"):
         yield f"waited for data {100 * cost['wait_share']:.1f} %"
 

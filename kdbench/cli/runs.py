@@ -133,12 +133,12 @@ def remove_runs(
         typer.Argument(help="Folders, ids or names of runs; * stands for anything.", autocompletion=completion.runs),
     ] = None,
     teachers: Annotated[
-        bool, typer.Option("--teachers", help="Remove the teachers that no run uses, then, too.")
+        bool, typer.Option("--teachers", help="Also remove teachers that no run uses any longer.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     out: Out = None,
 ) -> None:
-    """Removes runs, and says what that frees. What another process is making stays, and so does what is no run."""
+    """Removes runs, and says what that frees. Runs in progress, and folders that are not runs, are kept."""
     from rich.filesize import decimal
 
     from kdbench.runs.overview import overview

@@ -217,7 +217,7 @@ def confusion_difference(table: GroupTable) -> Figure | None:
     figure = new_figure(max(7.5, side + 4.2), max(5.0, side + 3.4))
     head(
         figure,
-        f"Confusion: {short(row.method)} less {row.gain.over} · {table.group.title}",
+        f"Confusion: {short(row.method)} minus {row.gain.over} · {table.group.title}",
         "points of the true class, mean over seeds, as measured",
     )
     axes = figure.subplots()

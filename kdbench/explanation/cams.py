@@ -76,7 +76,7 @@ def _look(
     row, names = study.row(trial), study.card.short_names
     said = [f"{role} {names[k]} ({100 * study.scores.probabilities[row, k]:.0f} %)" for role, k in targets.items()]
     if len(targets) == 1:
-        said = [f"{said[0]}, which is true"]
+        said = [f"{said[0]}, correct"]
     return Look(
         trial=trial,
         why=why,

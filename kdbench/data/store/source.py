@@ -151,7 +151,7 @@ def where_to_get(card: Card, view: str | None = None) -> str:
     archives = [archive for archive in card.download.archives if archive.holds in wanted]
     addresses = "".join(f"\n  {archive.urls[0]}  → {card.name}/{archive.holds}/" for archive in archives)
     only = "".join(f" --only {archive.holds}" for archive in archives) if view else ""
-    command = f"Let it be done: kdbench data download {card.typed}{only}\nOr get" if archives else "Get"
+    command = f"Download it: kdbench data download {card.typed}{only}\nOr get" if archives else "Get"
     example = next(t for t in templates if t is not None and (view is None or _folder_of(t) in wanted))
     trial = grid(card)[0].id if card.trials else "TRIAL"
     return (
