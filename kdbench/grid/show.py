@@ -149,7 +149,9 @@ class LiveView(LineView):
         table.add_column(no_wrap=True, ratio=1, style="dim")
         for each in running:
             table.add_row(Text(self._short(each.planned)), duration(each.seconds), Text(_last(each.job.said())))
-        summary = f"{self._ended} of {self._total} finished, {len(running)} running, {pending} waiting · {self._clock()}"
+        summary = (
+            f"{self._ended} of {self._total} finished, {len(running)} running, {pending} waiting · {self._clock()}"
+        )
         return Group(table, Text(summary, style="bold"))
 
     def _short(self, planned: PlannedCell) -> str:

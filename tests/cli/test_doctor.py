@@ -33,7 +33,7 @@ def _line(out: str, start: str) -> tuple[str, str]:
 def test_a_fresh_installation_is_sound(kdbench: Callable[..., Any], tmp_path: Path) -> None:
     done = kdbench("doctor")
     assert done.code == 0
-    assert done.out.splitlines()[-1].endswith(" 0 broken")
+    assert done.out.splitlines()[-1].endswith(" 0 errors")
     for what in ("Python", "torch", "GPU", "libraries", "registered", "plugins", "prepared data", "MLflow"):
         assert _line(done.out, what)[0] == "ok"
     assert _line(done.out, "data set motionsim")[0] == "ok"
