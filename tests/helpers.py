@@ -21,7 +21,8 @@ WORLD = ["data.options={actions: 4, subjects: 4, trials: 3}"]
 def tiny(method: str, out: Path, *overrides: str, **arguments: Any) -> RunResult:
     """Runs a method on the tiny world at `smoke`, in about two seconds."""
     # Two epochs of a single step would leave the teacher at chance level.
-    teacher = [] if method == "student_only" else ["teacher.train.epochs=8", "teacher.train.batch_size=8"]
+    teacher = [] if method == "student_only" else ["teacher.train.batch_size=8"]
+    teacher += ["teacher.train.epochs=8"] if teacher and "random_teacher" not in method else []
     changes = [*WORLD, *teacher, *overrides]
     return run(method, "motionsim", preset="smoke", device="cpu", out=out, overrides=changes, **arguments)
 
