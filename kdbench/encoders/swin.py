@@ -8,7 +8,6 @@ import timm
 from timm.models.swin_transformer import checkpoint_filter_fn
 from torch import Tensor
 
-from kdbench.encoders import checkpoint_file
 from kdbench.encoders import weights as pretraining
 from kdbench.encoders.base import Encoder
 from kdbench.errors import UsageError
@@ -47,11 +46,9 @@ class SwinT(Encoder):
             path = (
                 pretraining.hub_file(REPOSITORY, FILE, encoder="swin_t") if weights == "pretrained" else Path(weights)
             )
-            held = checkpoint_file.read(path)
-            taken = checkpoint_file.unwrapped(held, self.backbone, str(path))
-            left_out = checkpoint_file.left_out(held, taken)
-            state = checkpoint_filter_fn(taken, self.backbone)
-            left_out |= pretraining.load(self.backbone, state, origin=str(path), input_weight="patch_embed.proj.weight")
+            left_out = pretraining.load_file(
+                self.backbone, path, input_weight="patch_embed.proj.weight", adapt=checkpoint_filter_fn
+            )
             from_hub = weights == "pretrained"
             self.pretrained = f"{REPOSITORY} (ImageNet-1k)" if from_hub else pretraining.provenance(path, left_out)
 

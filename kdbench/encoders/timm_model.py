@@ -13,7 +13,6 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from kdbench.encoders import checkpoint_file
 from kdbench.encoders import weights as pretraining
 from kdbench.encoders.base import Encoder
 from kdbench.encoders.chain import Chain, NotAChain, chain_of
@@ -193,19 +192,13 @@ class TimmEncoder(Encoder):
                     hint="Train it from scratch with weights: random, or name a file with weights: PATH.",
                 )
             path = pretraining.hub_file(config.hf_hub_id, FILE, encoder=name)
-        held = checkpoint_file.read(path)
-        state = checkpoint_file.unwrapped(held, self.backbone, str(path))
-        left_out = checkpoint_file.left_out(held, state)
         module = sys.modules[type(self.backbone).__module__]
-        adapt = getattr(module, "checkpoint_filter_fn", None) or getattr(module, "_filter_fn", None)
-        if adapt is not None:
-            state = adapt(state, self.backbone)
-        left_out |= pretraining.load(
+        left_out = pretraining.load_file(
             self.backbone,
-            state,
-            origin=str(path),
+            path,
             input_weight=[f"{each}.weight" for each in _names(config.first_conv if config else None)],
             head=_names(config.classifier if config else None),
+            adapt=getattr(module, "checkpoint_filter_fn", None) or getattr(module, "_filter_fn", None),
         )
         from_hub = weights == "pretrained"
         self.pretrained = f"{config.hf_hub_id} (timm)" if from_hub else pretraining.provenance(path, left_out)

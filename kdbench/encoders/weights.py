@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import urllib.request
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.error import URLError
@@ -155,6 +155,36 @@ def load(
     return {_module(key) for key in left_out}
 
 
+def load_file(
+    model: nn.Module,
+    path: Path,
+    *,
+    input_weight: str | Sequence[str],
+    head: str | Sequence[str] = ("head",),
+    adapt: Callable[..., Mapping[str, Tensor]] | None = None,
+) -> set[str]:
+    """Loads a backbone's weights from a file, out of what they are wrapped in.
+
+    Args:
+        model: The backbone.
+        path: The file.
+        input_weight: As for `load`.
+        head: As for `load`.
+        adapt: Called with the weights and the model; gives them the names and shapes of today.
+
+    Returns:
+        The names of the modules in the file that were left out.
+
+    Raises:
+        UsageError: It cannot be read, or holds what `load` refuses.
+    """
+    held = checkpoint_file.read(path)
+    taken = checkpoint_file.unwrapped(held, model, str(path))
+    state = taken if adapt is None else adapt(taken, model)
+    heads = load(model, state, origin=str(path), input_weight=input_weight, head=head)
+    return checkpoint_file.left_out(held, taken) | heads
+
+
 def _module(key: str) -> str:
     return key.partition(".")[0]
 
@@ -206,10 +236,7 @@ def load_torchvision(
         load(model, torchvision_state(entry, encoder=encoder), origin=entry.url, input_weight=input_weight, head=head)
         return f"{entry} (Kinetics-400)"
     path = Path(weights)
-    held = checkpoint_file.read(path)
-    state = checkpoint_file.unwrapped(held, model, str(path))
-    heads = load(model, state, origin=str(path), input_weight=input_weight, head=head)
-    return provenance(path, checkpoint_file.left_out(held, state) | heads)
+    return provenance(path, load_file(model, path, input_weight=input_weight, head=head))
 
 
 def normalisation_of(model: nn.Module) -> Literal["batch", "sample"]:
