@@ -54,6 +54,7 @@ def run(
     from kdbench.grid.plan import make_plan, rename_done
     from kdbench.grid.show import show_end, show_plan, view_for
     from kdbench.registry import plugin_files
+    from kdbench.runs.request import option_words
     from kdbench.util.progress import reporter_for
 
     place = launcher_named(launcher, jobs=jobs, device=common["device"])
@@ -71,11 +72,9 @@ def run(
     if seeds is not None:
         words += ["--seeds", seeds] if isinstance(seeds, int) else ["--seed", seeds[0]]
     words += [word for change in overrides for word in ("--set", change)]
-    single: dict[str, object] = {"--preset": preset, "--video": video, "--timeout": timeout}
-    single |= {f"--{key.replace('_', '-')}": common[key] for key in _OPTIONS}
-    single |= {"--jobs": jobs if jobs > 1 else None, "--launcher": launcher if launcher != "local" else None}
-    single |= {"--device": common["device"] if common["device"] != "auto" else None}
-    words += [word for option, value in single.items() if value is not None for word in (option, value)]
+    single = {"preset": preset, "video": video, "timeout": timeout} | {key: common[key] for key in _OPTIONS}
+    single |= {"jobs": jobs if jobs > 1 else None, "launcher": launcher if launcher != "local" else None}
+    words += option_words(single | {"device": common["device"] if common["device"] != "auto" else None})
     words += ["--exclude-broken"] * common["exclude_broken"]
     words += [word for file in plugin_files() for word in ("--plugin", file)]
     show_end(ended, shlex.join(map(str, ["kdbench", "run", *words])), console)

@@ -94,23 +94,18 @@ class RunRequest:
 
     def words(self) -> list[str]:
         """What `kdbench run` is given to make this run."""
-        given: dict[str, object] = {
-            "--method": self.method,
-            "--dataset": self.dataset,
-            "--protocol": self.protocol,
-            "--preset": self.preset,
-            "--video": self.video,
-        }
-        words = [word for option, value in given.items() if value is not None for word in (option, str(value))]
-        words += [word for change in assignments(self.overrides) for word in ("--set", change)]
-        rest: dict[str, object] = {
-            "--seed": self.seed,
-            "--out": self.out,
-            "--device": self.device,
-            "--threads": self.threads,
-            "--precision": self.precision,
-            "--data-dir": self.data_dir,
-        }
-        words += [word for option, value in rest.items() if value is not None for word in (option, str(value))]
+        words = [word for change in assignments(self.overrides) for word in ("--set", change)]
         words += ["--exclude-broken"] * self.exclude_broken + ["--fresh"] * self.fresh
-        return words + (["--name", self.name] if self.name is not None else [])
+        written = ("overrides", "exclude_broken", "fresh")
+        fields = [field.name for field in dataclasses.fields(self) if field.name not in written]
+        return words + option_words({name: getattr(self, name) for name in fields})
+
+
+def option_words(values: Mapping[str, object]) -> list[str]:
+    """Options of the command line with their values, by the names that they have in Python; without those of None."""
+    return [
+        word
+        for name, value in values.items()
+        if value is not None
+        for word in (f"--{name.replace('_', '-')}", str(value))
+    ]

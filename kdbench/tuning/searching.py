@@ -146,7 +146,17 @@ def search(
         out=out,
     )
     request = SearchRequest(
-        run, trials, space, sampler, pruner, metric, trial_seeds, jobs, storage, study, heartbeat_seconds
+        run,
+        trials=trials,
+        space=space,
+        sampler=sampler,
+        pruner=pruner,
+        metric=metric,
+        trial_seeds=trial_seeds,
+        jobs=jobs,
+        storage=storage,
+        study=study,
+        heartbeat_seconds=heartbeat_seconds,
     )
     if seeds < 1:
         raise UsageError(f"seeds is {seeds}, expected at least 1")
