@@ -47,6 +47,15 @@ def declared(name: str) -> Mapping[str, Any]:
     return declares
 
 
+def read_class_names(names: Iterable[str]) -> bool:
+    """Whether one of some losses needs vectors of the class names.
+
+    Args:
+        names: Registered names of losses.
+    """
+    return bool(declared_needs(names) & {"semantic", "label_vectors"})
+
+
 def declared_needs(names: Iterable[str]) -> frozenset[str]:
     """Optional fields of `Features` and `Context` that losses declare, before any network is built.
 

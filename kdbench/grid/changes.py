@@ -39,7 +39,7 @@ def changes_for(
     given = [(text.partition("=")[0], changes_of([text])) for text in overrides]
     found: list[dict[str, Any]] = [{} for _ in methods]
     for key, change in everywhere:
-        _spread(f"set: {key}", change, methods, recipes, found, reporter, lacks=_network)
+        _spread(f"set: {key}", change, methods, recipes, found, reporter, lacks=_lacking)
     found = [merge(changes, changes_of(method.set)) for changes, method in zip(found, methods, strict=True)]
     for key, change in given:
         _spread(f"--set {key}", change, methods, recipes, found, reporter, lacks=lambda *of, key=key: _part(key, *of))
@@ -79,7 +79,7 @@ def _said(lacking: str, names: Sequence[str]) -> str:
     return f"no {lacking} in {', '.join(dict.fromkeys(names))}"
 
 
-def _network(recipe: Recipe, change: Mapping[str, Any]) -> str | None:
+def _lacking(recipe: Recipe, change: Mapping[str, Any]) -> str | None:
     """The network that a change is about and the recipe lacks, or what else it lacks to have any use for the change."""
     absent = absent_networks({"teacher": recipe.teacher, "student": recipe.student}, change)
     return next(iter(absent), None) or next((lacks for _, lacks in idle_settings(recipe, change)), None)
@@ -87,7 +87,7 @@ def _network(recipe: Recipe, change: Mapping[str, Any]) -> str | None:
 
 def _part(key: str, recipe: Recipe, change: Mapping[str, Any]) -> str | None:
     """The network, or the loss of it, that a change is about and the recipe lacks."""
-    if (network := _network(recipe, change)) is not None:
+    if (network := _lacking(recipe, change)) is not None:
         return network
     phase, *rest = key.split(".")
     spec = {"teacher": recipe.teacher, "student": recipe.student}.get(phase)

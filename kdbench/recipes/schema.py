@@ -393,6 +393,11 @@ class Recipe(_Strict):
         """Its teacher and its student, as far as it has them."""
         return tuple(spec for spec in (self.teacher, self.student) if spec is not None)
 
+    @property
+    def losses(self) -> list[str]:
+        """Names of the losses of its networks."""
+        return [name for spec in self.networks for name in spec.losses]
+
     def sees(self, modality: str) -> bool:
         """Whether one of its networks sees `sensors` or `video`."""
         return any(spec.modality == modality for spec in self.networks)

@@ -17,7 +17,7 @@ from kdbench.data.tracks import Supervision
 from kdbench.engine.device import build_accelerator, device_kind, fixed_threads, threads_on
 from kdbench.engine.loop import Pairing, Record
 from kdbench.engine.objective import Objective, declared_needs, reads_labels
-from kdbench.engine.term import check_parameters
+from kdbench.engine.term import check_parameters, read_class_names
 from kdbench.errors import UsageError
 from kdbench.network import Network, build_network
 from kdbench.recipes import shipped
@@ -299,5 +299,4 @@ def choose_preset(preset: str, device: str, reporter: Reporter) -> str:
 
 
 def _label_vectors(recipe: Recipe, card: Card) -> LabelVectors | None:
-    terms = {name for spec in (recipe.teacher, recipe.student) if spec for name in spec.losses}
-    return load(recipe.semantics, card) if declared_needs(terms) & {"semantic", "label_vectors"} else None
+    return load(recipe.semantics, card) if read_class_names(recipe.losses) else None

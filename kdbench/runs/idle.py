@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kdbench.engine.device import device_kind
-from kdbench.engine.objective import declared_needs
+from kdbench.engine.term import read_class_names
 from kdbench.errors import UsageError
 from kdbench.recipes.schema import Recipe
 from kdbench.runs.request import RunRequest
@@ -46,8 +46,7 @@ def idle_settings(recipe: Recipe, changes: Mapping[str, Any]) -> Iterator[tuple[
             yield f"data.{key}", _SEES_VIDEO
         if key == "series_length" and not recipe.sees(SENSORS):
             yield f"data.{key}", "network that sees sensors"
-    losses = [name for spec in recipe.networks for name in spec.losses]
-    if "semantics" in changes and not declared_needs(losses) & {"semantic", "label_vectors"}:
+    if "semantics" in changes and not read_class_names(recipe.losses):
         yield "semantics", "loss that reads the names of the classes"
     for phase, spec in (("teacher", recipe.teacher), ("student", recipe.student)):
         if spec is None or spec.weights is None:

@@ -11,6 +11,7 @@ from kdbench.errors import UsageError, unknown
 from kdbench.recipes.resolve import resolve
 from kdbench.recipes.schema import PRESETS, Recipe
 from kdbench.registry import registry
+from kdbench.runs import provenance
 from kdbench.text.wording import counted
 
 
@@ -80,10 +81,8 @@ def _wrong(
 def _unknown_parts(recipe: Recipe) -> Iterator[UsageError]:
     """What a recipe names and no registry has."""
     named = [("semantics", recipe.semantics.name)]
-    for spec in (recipe.teacher, recipe.student):
-        if spec is not None:
-            named += [(kind, getattr(spec, kind).name) for kind in ("representation", "encoder", "fusion")]
-            named += [("loss", name) for name in spec.losses]
+    for spec in recipe.networks:
+        named += provenance.parts_of(spec)
     for kind, name in dict.fromkeys(named):
         if not registry(kind).has(name):
             yield registry(kind).unknown(name)

@@ -129,8 +129,7 @@ def check_parts(setting: RunContext) -> None:
         UsageError: Parts or parameters that do not exist or do not fit together, or a loss that fails.
     """
     recipe = setting.cell.recipe
-    specs = [spec for spec in (recipe.teacher, recipe.student) if spec is not None]
-    loader = setting.loader(setting.split.train[:REHEARSED_TRIALS], *specs)
+    loader = setting.loader(setting.split.train[:REHEARSED_TRIALS], *recipe.networks)
     teacher = setting.build("teacher", recipe.teacher) if recipe.teacher else None
     if recipe.teacher is not None and teacher is not None:
         objective = setting.objective("teacher", recipe.teacher, teacher, None)
@@ -140,7 +139,7 @@ def check_parts(setting: RunContext) -> None:
         if recipe.student.weights is not None:
             return
         if recipe.track.is_transfer_alone:
-            loader = setting.loader(setting.split.train[:REHEARSED_TRIALS], *specs, labelled=())
+            loader = setting.loader(setting.split.train[:REHEARSED_TRIALS], *recipe.networks, labelled=())
         objective = setting.objective("student", recipe.student, student, teacher)
         rehearse(objective, student, teacher, loader, setting.accelerator)
 

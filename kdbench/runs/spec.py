@@ -18,6 +18,7 @@ from kdbench.data.splits import Split, split
 from kdbench.data.store.open import Dataset
 from kdbench.data.tracks import Supervision, supervise
 from kdbench.engine.objective import declared_needs
+from kdbench.engine.term import read_class_names
 from kdbench.recipes.schema import SEARCHED, NetworkSpec, Recipe
 from kdbench.runs import libraries, provenance
 from kdbench.semantic_spaces.base import LabelVectors
@@ -116,7 +117,7 @@ class Cell:
 
     def libraries(self, *specs: NetworkSpec | None) -> dict[str, str]:
         """Versions of the libraries that the numbers of some networks depend on; by default those of all."""
-        used = [spec for spec in specs or (self.recipe.teacher, self.recipe.student) if spec is not None]
+        used = [spec for spec in specs or self.recipe.networks if spec is not None]
         parts = [part for spec in used for part in provenance.parts_of(spec)]
         semantics = [("semantics", self.recipe.semantics.name)] if self._vectors(*used) else []
         probes = [("probe", "linear")] if self.recipe.track.is_transfer_alone and not specs else []
@@ -126,7 +127,7 @@ class Cell:
 
     def _vectors(self, *specs: NetworkSpec | None) -> str | None:
         names = [name for spec in specs if spec is not None for name in spec.losses]
-        if self.label_vectors is None or not declared_needs(names) & {"semantic", "label_vectors"}:
+        if self.label_vectors is None or not read_class_names(names):
             return None
         return hashlib.sha256(self.label_vectors.vectors.numpy().tobytes()).hexdigest()
 
@@ -137,8 +138,7 @@ class Cell:
 
     def plugins(self) -> list[provenance.Record]:
         """Every part, recipe and data set of the run that kdbench does not ship."""
-        specs = [spec for spec in (self.recipe.teacher, self.recipe.student) if spec is not None]
-        parts = [part for spec in specs for part in provenance.parts_of(spec)]
+        parts = [part for spec in self.recipe.networks for part in provenance.parts_of(spec)]
         semantics = [("semantics", self.recipe.semantics.name)] if self.label_vectors is not None else []
         return [*self.recipe_plugins, *provenance.of_parts([self._reader, *semantics, *parts])]
 

@@ -141,10 +141,9 @@ class RecipeCase:
         assert isinstance(dataset, WatchedDataset)
         return dataset.seen
 
-    def specs(self) -> list[NetworkSpec]:
+    def specs(self) -> tuple[NetworkSpec, ...]:
         """The networks of the recipe."""
-        recipe = self.setting.cell.recipe
-        return [spec for spec in (recipe.teacher, recipe.student) if spec is not None]
+        return self.setting.cell.recipe.networks
 
     @functools.cached_property
     def teacher_training(self) -> Training | None:

@@ -17,6 +17,7 @@ from kdbench.engine.weights import weight_at
 from kdbench.network import evaluating
 from kdbench.recipes.schema import CONTROLS, PRESETS, Recipe
 from kdbench.registry import registry
+from kdbench.runs import provenance
 from kdbench.runs.phases import check_parts
 from kdbench.testing.base import Failed, Skipped, Suite
 from kdbench.testing.recipe_case import RecipeCase, StudentSetup
@@ -182,11 +183,8 @@ SUITE = Suite(
 
 def _parts(recipe: Recipe) -> Iterator[tuple[str, str]]:
     yield "semantics", recipe.semantics.name
-    for spec in (recipe.teacher, recipe.student):
-        for kind in ("representation", "encoder", "fusion") if spec is not None else ():
-            yield kind, getattr(spec, kind).name
-        for name in spec.losses if spec is not None else ():
-            yield "loss", name
+    for spec in recipe.networks:
+        yield from provenance.parts_of(spec)
 
 
 def _trainings(case: RecipeCase) -> list[Training]:
