@@ -15,7 +15,7 @@ from kdbench.errors import UsageError
 from kdbench.grid.plan import make_plan
 from kdbench.grid.suite import Suite
 from kdbench.recipes import resolve as resolving
-from kdbench.runs.idle import refuse_idle
+from kdbench.runs.idle import negative_weights, refuse_idle
 from kdbench.runs.request import RunRequest
 from kdbench.runs.run import run_request
 from kdbench.util.progress import Reporter
@@ -81,6 +81,23 @@ def test_its_words_ask_for_the_same_run(monkeypatch: pytest.MonkeyPatch, tmp_pat
 def test_what_has_no_effect_is_refused(method: str, fields: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         refuse_idle(RunRequest(method, "motionsim", preset="smoke", **fields))
+
+
+@pytest.mark.parametrize("overrides", [{"student.losses.st.weight": 0.5}, {"student.losses.rkd": {}}])
+def test_a_loss_that_nobody_teaches_is_refused_before_anything_is_loaded(overrides: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="student_only has no teacher, and student.losses") as refused:
+        refuse_idle(RunRequest("student_only", "motionsim", preset="smoke", overrides=overrides))
+    assert str(refused.value.hint).startswith(f"Leave out --set {'.'.join(next(iter(overrides)).split('.')[:3])}…")
+
+
+def test_a_weight_below_zero_is_told() -> None:
+    changes = {"student.losses.st.weight": -1, "teacher.losses.ce.weight": {"schedule": "linear", "to": -0.5}}
+    recipe = RunRequest("hinton", "motionsim", preset="smoke", overrides=changes).recipe
+    assert list(negative_weights(recipe)) == [
+        "teacher.losses.ce.weight is below 0 (-0.5): the training makes this loss larger",
+        "student.losses.st.weight is below 0 (-1): the training makes this loss larger",
+    ]
+    assert not list(negative_weights(RunRequest("sgm_ft", "motionsim", preset="smoke").recipe))
 
 
 def test_sensors_of_a_network_that_sees_none_are_refused() -> None:
