@@ -372,7 +372,7 @@ def _cost(runs: list[StoredRun]) -> dict[str, float | None]:
 
 def _notes(group: Group, compared: Comparison | None) -> tuple[str, ...]:
     notes = list(compared.notes) if compared else ["no method has a result at every seed, so nothing is ranked"]
-    notes += filter(None, (partly_named(group.runs[row]) for row in group.rows if row in group.runs))
+    notes += [f"{row}: {said}" for row, runs in sorted(group.runs.items()) if (said := partly_named(runs))]
     if group.shared:
         notes.append(f"otherwise than kdbench ships them, all recipes here have {short_text(group.shared)}")
     unlike = _machines(group)

@@ -107,7 +107,7 @@ def test_a_row_is_of_one_recipe_whatever_its_runs_are_called(tmp_path: Path) -> 
     assert _rows(found) == ["hinton", "student_only"]
     assert found.methods["missing_seeds"].tolist() == [0, 0]
     notes = " ".join(sheets(found)[0].notes)
-    assert "seed 1 is named 'a better day'; a row is called by a name that all its seeds have" in notes
+    assert "hinton: seed 1 is named 'a better day'; a row is called by a name that all its seeds have" in notes
     for seed in (0, 2):
         rename(next(tmp_path.glob(f"hinton-s{seed}-*")), "a better day")
     assert _rows(kdbench.compare(tmp_path)) == ["a better day", "student_only"]
