@@ -11,6 +11,8 @@ from browser import path_of_chromium
 
 # Test processes share the cores; threads that wait for one another would take all of the time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A store of MLflow takes seconds of every run in a fresh folder; the tests of it switch it on.
+os.environ.setdefault("KDBENCH_TRACKING", "off")
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and the commands under test with them.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

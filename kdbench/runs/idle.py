@@ -42,7 +42,7 @@ def _refuse_untaught(recipe: Recipe) -> None:
             where = f"student.losses.{name}"
             raise UsageError(
                 f"{recipe.name} has no teacher, and {where} compares with one",
-                hint=f"Leave out --set {where}…, or choose a method with a teacher: kdbench list methods",
+                hint=f"Do without it, --set {where}=null, or choose a method with a teacher: kdbench list methods",
             )
 
 

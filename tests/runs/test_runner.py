@@ -342,7 +342,7 @@ def test_an_unreachable_tracking_store_costs_one_warning(tmp_path: Path, monkeyp
         (["teacher.sensors=[thermometer]"], "no sensor 'thermometer'"),
         (["student.losses.rdk.weight=1"], "did you mean 'rkd'"),
         (["data.options.actors=3"], "actors"),
-        (["teacher=null"], "compares with a teacher"),
+        (["teacher=null"], "has no teacher, and student.losses.st compares with one"),
     ],
 )
 def test_parts_that_do_not_fit_are_refused_before_any_training(overrides: list[str], said: str, tmp_path: Path) -> None:
