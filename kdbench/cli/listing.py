@@ -26,7 +26,7 @@ ORDER = ("methods", "datasets", "representations", "encoders", "fusions", "losse
 SUITES = "suites"
 TUNED = "tuned methods"
 _LISTED = (*ORDER, SUITES)
-_HEADINGS = {"summary": "what it is"}
+_HEADINGS = {"summary": "what it is", "cells": "runs"}
 _BUILT_IN = "built in"
 _FIRST = 5
 """Names of a kind that the overview shows."""

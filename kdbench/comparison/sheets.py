@@ -17,7 +17,7 @@ from kdbench.runs.gain import alone_words
 from kdbench.statistics import PairSummary
 from kdbench.statistics.scope import other_population
 from kdbench.statistics.scores import UNTOLD
-from kdbench.text.wording import counted, inflected
+from kdbench.text.wording import counted, inflected, ranges
 
 if TYPE_CHECKING:
     from kdbench.comparison.result import Comparison
@@ -285,9 +285,7 @@ def _states(states: Mapping[int, str]) -> str:
     seeds: dict[str, list[int]] = {}
     for seed, state in states.items():
         seeds.setdefault(state, []).append(seed)
-    return "; ".join(
-        f"{inflected(len(held), 'seed')} {', '.join(map(str, held))} {state}" for state, held in seeds.items()
-    )
+    return "; ".join(f"{inflected(len(held), 'seed')} {ranges(held)} {state}" for state, held in seeds.items())
 
 
 def _oracle(table: GroupTable) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import sys
+import textwrap
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -18,6 +19,7 @@ from kdbench.text.wording import counted
 
 WIDEST_BAR, SHORT_BAR = 24, 8
 _DOT = " · "
+_CUT = " …"
 
 
 class Reporter:
@@ -226,6 +228,21 @@ def describe(record: dict[str, Any], epochs: int) -> str:
             f"{record['samples_per_second']:.0f} trials/s",
         ]
     )
+
+
+def fitted_line(line: str, width: int) -> str:
+    """A line of `LineReporter` in the room that there is: of an epoch, its place and the time left before the rest.
+
+    Args:
+        line: The line; what it says is parted by ` · `.
+        width: The room, in characters.
+    """
+    first, *rest = line.split(_DOT)
+    if len(line) <= width or not rest:
+        return textwrap.shorten(line, max(width, len(_CUT)), placeholder=_CUT)
+    *between, last = rest
+    # The first between them is that of the loss terms, which is the longest and matters least.
+    return fitted([first, last], [*between[1:], *between[:1]], width)
 
 
 def _terms(record: dict[str, Any]) -> list[str]:
