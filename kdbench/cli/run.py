@@ -205,7 +205,7 @@ def _cost(cost: Mapping[str, Any], *, with_teacher: bool) -> Iterator[str]:
     if has("flops", "latency_ms"):
         yield f"{_operations(cost['flops'])} and {cost['latency_ms']:.1f} ms a trial"
     if has("train_seconds"):
-        epoch = f" ({cost['seconds_per_epoch']:.2f} s an epoch)" if has("seconds_per_epoch") else ""
+        epoch = f" ({cost['seconds_per_epoch']:.2f} s per epoch)" if has("seconds_per_epoch") else ""
         teacher = (
             f" + teacher {duration(cost['teacher_seconds'])}" if cost.get("teacher_seconds") and with_teacher else ""
         )

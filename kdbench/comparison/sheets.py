@@ -144,7 +144,7 @@ def _results(comparison: Comparison, table: GroupTable, number: int) -> Sheet:
         "Method",
         f"{TITLES[table.metric]} [95 % CI]",
         "SD",
-        f"Gain over {over(table)}, points [95 % CI]",
+        "Gain, points [95 % CI]",
         "Verdict",
     )
     rows = tuple(
@@ -158,6 +158,7 @@ def _results(comparison: Comparison, table: GroupTable, number: int) -> Sheet:
         for row in table.rows
     )
     notes = [
+        *([f"Gain: over {over(table)}."] if any(row.gain for row in table.rows) else []),
         *([table.family] if table.family else []),
         *_pooled(table),
         *_apart(comparison, table, number),
@@ -216,7 +217,7 @@ def _metrics(table: GroupTable, _number: int) -> Sheet:
         *(f"{TITLES[name]} [95 % CI]" for name in TITLES),
         *probes.values(),
         "SD of accuracy",
-        *(f"Accuracy at seed {seed}" for seed in seeds),
+        *(f"Seed {seed}" for seed in seeds),
     )
     rows = tuple(
         (
@@ -228,7 +229,7 @@ def _metrics(table: GroupTable, _number: int) -> Sheet:
         )
         for row in table.rows
     )
-    return Sheet("metrics", "Metrics and seeds", "", headers, rows, spare=(3, 2))
+    return Sheet("metrics", "Metrics, and the accuracy of each seed", "", headers, rows, spare=(3, 2))
 
 
 def _probed(table: GroupTable, row: Row, name: str) -> float | None:
@@ -326,12 +327,12 @@ def _conditions(table: GroupTable, _number: int) -> Sheet:
 def _cost(table: GroupTable, _number: int) -> Sheet:
     headers = (
         "Method",
-        "s an epoch",
+        "s per epoch",
         "Training, min",
         "Teacher, min",
         "Peak memory, GiB",
         "Parameters, M",
-        "GFLOPs a trial",
+        "GFLOPs per trial",
         "Latency, ms",
     )
     columns: tuple[tuple[str, float, int], ...] = (
@@ -361,13 +362,12 @@ def _tests(table: GroupTable, _number: int) -> Sheet | None:
     if not table.pairs:
         return None
     headers = (
-        "Method",
-        "Against",
+        "Pair",
         "Difference, points [95 % CI]",
+        "p",
         "p (Holm)",
         "Verdict",
         "To tell apart",
-        "p",
         "McNemar p (Holm), these trials only",
     )
     chosen = sorted(table.pairs, key=lambda pair: (pair.p_holm, pair.p))[:PAIRS_SHOWN]
@@ -383,7 +383,7 @@ def _tests(table: GroupTable, _number: int) -> Sheet | None:
     if len(table.group.seeds) > 1 and any(pair.needed for pair in table.pairs):
         notes.append(_of_what("To tell apart", table))
     title = f"Pairwise tests of {metric_name(table)}"
-    return Sheet("tests", title, about(table), headers, rows, tuple(notes), frozenset({0, 1, 4, 5}), spare=(6, 7, 5))
+    return Sheet("tests", title, about(table), headers, rows, tuple(notes), frozenset({0, 4, 5}), spare=(6, 5))
 
 
 def _of_what(heading: str, table: GroupTable) -> str:
@@ -400,13 +400,12 @@ def _of_what(heading: str, table: GroupTable) -> str:
 
 def _test(pair: PairSummary) -> tuple[str, ...]:
     return (
-        pair.first,
-        pair.second,
+        f"{pair.first} − {pair.second}",
         f"{points(pair.difference)} [{points(pair.interval.low)}, {points(pair.interval.high)}]",
-        p_text(pair.p_holm),
-        f"{name} is better" if (name := better(pair)) else "cannot be told apart with this data",
-        needed_text(pair),
         p_text(pair.p),
+        p_text(pair.p_holm),
+        pair.verdict.value,
+        needed_text(pair),
         p_text(pair.mcnemar.p_holm) if pair.mcnemar else NONE,
     )
 
