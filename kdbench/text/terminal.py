@@ -32,10 +32,16 @@ def console(**options: Any) -> Console:
     return SafeConsole(**options)
 
 
+# A command ends where its clause does; what stands in quotes is a part of it.
+_COMMAND = re.compile(r"\bkdbench (?:'[^']*'|[^',;()])+")
+_GLUE = "\x00"
+
+
 def print_prose(console: Console, text: str, style: str = "", *, head: str = "", head_style: str = "") -> None:
     """Prints sentences: a terminal breaks their lines between words, and elsewhere they stay whole.
 
-    A word that is longer than a line, such as a path, is not broken.
+    A command stays on one line, so that it can be copied, and so does a word that is longer than a line, such as a
+    path.
 
     Args:
         console: Where to.
@@ -54,7 +60,9 @@ def print_prose(console: Console, text: str, style: str = "", *, head: str = "",
 
 def _broken(line: str, width: int) -> str:
     indent = " " * (len(line) - len(line.lstrip(" ")))
-    return textwrap.fill(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    glued = _COMMAND.sub(lambda found: found[0].rstrip().replace(" ", _GLUE) + " " * found[0].endswith(" "), line)
+    filled = textwrap.fill(glued, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return filled.replace(_GLUE, " ")
 
 
 def printable(text: str) -> str:

@@ -128,6 +128,24 @@ def fitted(needed: Sequence[str], wished: Sequence[str], width: int) -> str:
     return _DOT.join(held)
 
 
+class CountColumn(ProgressColumn):
+    """How many items are done, for how long, and how long the rest takes: `3/512, 0:01 elapsed, 2:49 left`."""
+
+    def render(self, task: Task) -> Text:
+        """The words beside a bar."""
+        total = round(task.total or 0)
+        count = f"{round(task.completed):>{len(str(total))}}/{total}"
+        return Text(f"{count}, {clock(task.elapsed)} elapsed, {clock(task.time_remaining)} left")
+
+
+class LeftColumn(ProgressColumn):
+    """How long the rest takes: `2:49 left`."""
+
+    def render(self, task: Task) -> Text:
+        """The words beside a bar."""
+        return Text(f"{clock(task.time_remaining)} left")
+
+
 class _Bar(ProgressColumn):
     """A bar that takes the room which the words leave, up to `WIDEST_BAR`."""
 
@@ -258,6 +276,15 @@ def _accuracies(record: dict[str, Any]) -> list[str]:
     if record.get("test"):
         held.append(f"test (oracle) {100 * record['test']['accuracy']:.1f} %")
     return held
+
+
+def clock(seconds: float | None) -> str:
+    """A duration as a clock has it, `0:01` or `1:02:03`; a dash where it is not known."""
+    if seconds is None:
+        return "–"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def duration(seconds: float) -> str:
