@@ -24,8 +24,8 @@ ABLATIONS = ("all", "channel")
 class Network(nn.Module):
     """Representations, encoders, a fusion and heads, from `Batch` to `Features`.
 
-    There is one representation and one encoder a source, and one set of heads a branch. Sources and branches are the
-    same unless the fusion is joint, which leaves one branch.
+    There is one representation and one encoder per source, and one set of heads per branch. Sources and branches are
+    the same unless the fusion is joint, which leaves one branch.
 
     Args:
         modality: `sensors` or `video`.
@@ -80,7 +80,7 @@ class Network(nn.Module):
                 representation.fit(values[name])  # type: ignore[operator]
 
     def represent(self, batch: Batch) -> list[Tensor]:
-        """The encoders' inputs, one a source: after representation and normalisation.
+        """The encoders' inputs, one per source: after representation and normalisation.
 
         Raises:
             UsageError: The batch lacks a source.

@@ -203,7 +203,7 @@ def _cost(cost: Mapping[str, Any], *, with_teacher: bool) -> Iterator[str]:
     if has("parameters"):
         yield f"{cost['parameters'] / 1e6:.2f} M parameters"
     if has("flops", "latency_ms"):
-        yield f"{_operations(cost['flops'])} and {cost['latency_ms']:.1f} ms a trial"
+        yield f"{_operations(cost['flops'])} and {cost['latency_ms']:.1f} ms per trial"
     if has("train_seconds"):
         epoch = f" ({cost['seconds_per_epoch']:.2f} s per epoch)" if has("seconds_per_epoch") else ""
         teacher = (

@@ -185,7 +185,7 @@ def _csv(rows: Sequence[RunRow]) -> str:
 
 
 def _show(rows: Sequence[RunRow], root: Path, console: Console) -> None:
-    """A line a run; what all have in common stands above, and settings below, so that a terminal's width is enough."""
+    """A line per run; what all have in common stands above, settings below, so that a terminal's width is enough."""
     from rich.filesize import decimal
 
     from kdbench.runs.overview import DAMAGED

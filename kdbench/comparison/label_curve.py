@@ -1,4 +1,4 @@
-"""Accuracy over the number of labelled trials a class: what a method is worth as labels become few, in one picture."""
+"""Accuracy over the number of labelled trials per class: what a method is worth as labels become few, in a picture."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def label_tracks(tables: Sequence[GroupTable]) -> list[LabelTracks]:
 
 
 def label_curve(held: LabelTracks) -> Figure:
-    """Accuracy with its interval over the number of labels a class; the student alone and controls dashed.
+    """Accuracy with its interval over the number of labels per class; the student alone and controls dashed.
 
     Lines join neighbouring tracks alone. Without labels another thing is measured, by a probe, so none leads there.
 
@@ -126,7 +126,7 @@ def label_curve(held: LabelTracks) -> Figure:
     lines, hidden = held.lines()
     figure = new_figure(_WIDTH, _HEIGHT)
     teacher = "the same labels" if held.tracks[0].teacher_labels == "same" else "all labels"
-    head(figure, f"Accuracy by labels a class · {held.place}", f"mean over seeds; teacher with {teacher}")
+    head(figure, f"Accuracy by labels per class · {held.place}", f"mean over seeds; teacher uses {teacher}")
     axes = figure.subplots()
     offsets = np.linspace(-_SPREAD, _SPREAD, len(lines)) if len(lines) > 1 else np.zeros(1)
     methods = 0

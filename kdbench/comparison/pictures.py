@@ -43,7 +43,7 @@ class Picture:
     figure: Figure
 
     def png(self) -> bytes:
-        """As PNG, 150 dots an inch."""
+        """As PNG, 150 dots per inch."""
         return self._saved("png")
 
     def svg(self) -> bytes:
@@ -85,7 +85,7 @@ def pictures(comparison: Comparison) -> list[Picture]:
                     heading = f"{name.replace('_', ' ').capitalize()}: {table.group.title}"
                     found.append(Picture(f"table{number}_{place}_{name}", heading, figure))
         for number, held in enumerate(label_tracks(comparison.tables), 1):
-            heading = f"Accuracy by labels a class: {held.place}"
+            heading = f"Accuracy by labels per class: {held.place}"
             found.append(Picture(f"label_curve{number}_{_as_name(held.place)}", heading, label_curve(held)))
         for number, ranking in enumerate(comparison.rankings, 1):
             heading = f"Mean ranks over {counted(ranking.ranks.blocks, 'block')} that share no subject"
@@ -137,7 +137,7 @@ def bars(table: GroupTable) -> Figure | None:
 
 
 def cost(table: GroupTable) -> Figure | None:
-    """Accuracy against training time and against peak memory; a mark and a colour a method."""
+    """Accuracy against training time and against peak memory; a mark and a colour per method."""
     rows = [row for row in shown_rows(table, MOST_MARKS) if row.cost.get("train_seconds") is not None]
     if not rows:
         return None
@@ -175,7 +175,7 @@ def cost(table: GroupTable) -> Figure | None:
 
 
 def class_gain(table: GroupTable) -> Figure | None:
-    """Recall of each class above the student alone's, a row a method, points."""
+    """Recall of each class above the student alone's, a row per method, points."""
     rows = [row for row in shown_rows(table, MOST_ROWS) if row.gain]
     if not rows:
         return None

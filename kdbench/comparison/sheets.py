@@ -51,7 +51,7 @@ class Sheet:
         kind: One of `KINDS`.
         title: Its heading.
         caption: Whom and what it is about.
-        headers: One a column; the first column names the row.
+        headers: One per column; the first column names the row.
         rows: Cells.
         notes: Lines below it.
         words: Columns of words; the others are numbers, to be set flush right.

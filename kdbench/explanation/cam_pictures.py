@@ -41,7 +41,7 @@ class Look:
         targets: The classes whose evidence is shown, by their roles: the predicted one, and the true one where it is
             another.
         names: Short names of those classes, by the same roles.
-        inputs: What the network takes, a tensor `(C, *size)` a source.
+        inputs: What the network takes, a tensor `(C, *size)` per source.
         heat: For each target the map of each source, at the size of its input, in [0, 1].
         grids: The grid of each source's map, as `2×1×1 cells`.
         seconds: Length of the trial.
@@ -124,7 +124,7 @@ def _sheet(rows: dict[str, np.ndarray], seconds: np.ndarray, title: str, grid: s
 
 
 def draw_series(look: Look, sources: Sequence[str], folder: Path) -> list[Picture]:
-    """Each sensor's curves over a band of heat, a row a sensor and a column a class.
+    """Each sensor's curves over a band of heat, a row per sensor and a column per class.
 
     Args:
         look: The trial; what the network takes are series `(C, n)`.
@@ -149,7 +149,7 @@ def draw_series(look: Look, sources: Sequence[str], folder: Path) -> list[Pictur
 
 
 def draw_images(look: Look, sources: Sequence[str], folder: Path) -> list[Picture]:
-    """The image of each sensor with the heat over it, a row a sensor and a column a class.
+    """The image of each sensor with the heat over it, a row per sensor and a column per class.
 
     Args:
         look: The trial; what the network takes are images `(C, H, W)`.

@@ -50,7 +50,7 @@ def grad_cam(network: Network, inputs: Sequence[Tensor], target: int, accelerato
 
     Args:
         network: In eval mode.
-        inputs: One trial as `Network.represent` returns it, one tensor `(1, C, *size)` a source.
+        inputs: One trial as `Network.represent` returns it, one tensor `(1, C, *size)` per source.
         target: The class.
         accelerator: Device and precision.
 

@@ -55,7 +55,7 @@ def reporter_for(console: Console) -> Reporter:
 
 
 class _Clock:
-    """Trials a second and time left, from what this process has done itself."""
+    """Trials per second and time left, from what this process has done itself."""
 
     def __init__(self, epochs: int, done: int, trials: int) -> None:
         self.left = (epochs - done) * trials
@@ -75,7 +75,7 @@ class _Clock:
 
 
 class LineReporter(Reporter):
-    """A plain log, one line an epoch at most every few seconds."""
+    """A plain log, one line per epoch at most every few seconds."""
 
     def __init__(self, console: Console, *, every_seconds: float = 10.0) -> None:
         self._console = console
