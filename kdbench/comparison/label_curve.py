@@ -13,7 +13,7 @@ from kdbench.comparison.conditions import without
 from kdbench.comparison.groups import LIBRARIES
 from kdbench.comparison.sheets import about, label
 from kdbench.comparison.table import GroupTable, Row
-from kdbench.plotting.style import COLOURS, head, new_figure, short
+from kdbench.plotting.style import COLOURS, accuracy_end, head, new_figure, short
 from kdbench.recipes.track import Track, track_of
 from kdbench.runs.gain import is_alone
 from kdbench.text.wording import counted
@@ -153,7 +153,8 @@ def label_curve(held: LabelTracks) -> Figure:
     axes.grid(axis="x", visible=False)
     for edge in range(1, len(held.tracks)):
         axes.axvline(edge - 0.5, color="#EEEEEE", lw=1)
-    axes.set_ylim(0, 100)
+    rows = [row for line in lines for row in line.points.values()]
+    axes.set_ylim(0, accuracy_end(100 * row.measures["accuracy"].high for row in rows))
     axes.set_xlabel("labelled trials of each class that the student sees")
     axes.set_ylabel("accuracy, % (95 % intervals)")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8.5)
