@@ -52,7 +52,7 @@ def describe(
         str, typer.Option(help="The preset at which a method is shown: paper, small or smoke.")
     ] = "small",
 ) -> None:
-    """Describes a component with its parameters, a method with its settings, a data set, or a suite."""
+    """Describe a component with its parameters, a method with its settings, a data set, or a suite."""
     from kdbench.text.terminal import SafeConsole as Console
     from kdbench.text.terminal import print_prose
 

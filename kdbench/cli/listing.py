@@ -48,7 +48,7 @@ def list_parts(
         typer.Option("--seconds", help="With --broken: time limit for the import of one plugin, in seconds.", min=1),
     ] = 60,
 ) -> None:
-    """Lists methods, data sets, components and suites, with their origin; without a kind, how many there are."""
+    """List methods, data sets, components and suites, with their origin; without a kind, how many there are."""
     kinds = _with_tuned([_plural(kind)] if kind else list(_LISTED))
     if broken:
         _show_broken(kinds, seconds, as_json=as_json)

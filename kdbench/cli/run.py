@@ -62,7 +62,7 @@ def run(
         str, typer.Option(help="How the runs of a grid are started; only local is built in.")
     ] = "local",
 ) -> None:
-    """Trains methods on data sets and reports the results.
+    """Train methods on data sets and report the results.
 
     A finished run is shown and not repeated; an interrupted one is resumed.
     """

@@ -54,7 +54,7 @@ def list_runs(
     output: Annotated[str, typer.Option("--format", help="text, json or csv.")] = "text",
     out: Out = None,
 ) -> None:
-    """Lists runs with the settings in which they differ from the recipe that kdbench ships."""
+    """List runs, each with the settings that differ from the recipe as kdbench ships it."""
     from kdbench.runs.overview import STATUSES, is_meant, overview
 
     if output not in FORMATS:
@@ -85,7 +85,7 @@ def show_run(
     output: Annotated[str, typer.Option("--format", help="text, or json: what run.json says.")] = "text",
     out: Out = None,
 ) -> None:
-    """Shows one run: its result, its settings, the conditions that it holds under, and its folder."""
+    """Show one run: its result, its settings, its conditions and its folder."""
     import yaml
 
     from kdbench.runs.overview import DAMAGED, overview
@@ -138,7 +138,7 @@ def remove_runs(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     out: Out = None,
 ) -> None:
-    """Removes runs, and says what that frees. Runs in progress, and folders that are not runs, are kept."""
+    """Remove runs, and say how much space that frees. Runs in progress, and folders that are not runs, are kept."""
     from rich.filesize import decimal
 
     from kdbench.runs.overview import overview
