@@ -392,9 +392,9 @@ def _of_what(heading: str, table: GroupTable) -> str:
     if methods < 3:
         return f"{heading}: a plan from this pair's own spread."
     return (
-        f"{heading}: a plan at the level of {counted(len(table.pairs), 'pair')}, with the seed variance of all "
-        f"{counted(methods, 'method')} of the table, since a pair's own seeds say little of it; with others it "
-        "is another."
+        f"{heading}: a plan corrected for {counted(len(table.pairs), 'pair')}, with the seed variance of all "
+        f"{counted(methods, 'method')} of this table, since a pair's own seeds say little about it. A table with other "
+        "methods gives another plan."
     )
 
 
