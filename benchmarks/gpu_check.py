@@ -1,9 +1,9 @@
 """Every check that needs a GPU, and a short run at the paper's sizes; writes one report in Markdown.
 
 Runs the tests marked `gpu`, then trains `sgm_ft` at `paper` for a few steps: from a packed copy or the recordings where
-they are there (`--data-dir`), else from generated data. Measures an epoch, clips a second, peak memory and the share of
-the card's own bf16 matrix rate, against a plain eager float32 loop over the same step. Needs torch, torchvision, timm
-and kdbench's light dependencies; neither mlflow nor transformers.
+they are there (`--data-dir`), else from generated data. Measures an epoch, clips per second, peak memory and the share
+of the card's own bf16 matrix rate, against a plain eager float32 loop over the same step. Needs torch, torchvision,
+timm and kdbench's light dependencies; neither mlflow nor transformers.
 
     python benchmarks/gpu_check.py --data-dir PACKED --dataset utd_mhad --out gpu_report.md
 """
@@ -76,7 +76,7 @@ def main() -> int:
         "TFLOP/s count the network in training, forward and backward, without the frozen teacher and the ablated pass.",
         "",
     ]
-    lines += ["| phase | variant | ms a step | clips/s | s an epoch | peak GiB | TFLOP/s | share of matrix rate |"]
+    lines += ["| phase | variant | ms per step | clips/s | s per epoch | peak GiB | TFLOP/s | share of matrix rate |"]
     lines += ["|---|---|---:|---:|---:|---:|---:|---:|"]
     baseline: dict[str, float] = {}
     variants = (

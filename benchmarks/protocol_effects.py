@@ -32,7 +32,7 @@ def spread(shares: list[float]) -> str:
 
 
 def protocols(runs: list[StoredRun]) -> None:
-    """One row a method and preset, one column a protocol; the methods with more than one."""
+    """One row per method and preset, one column per protocol; the methods with more than one."""
     held: dict[tuple[str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for run in runs:
         held[run.method, run.result["preset"]][run.result["protocol"]].append(run.metrics["accuracy"])

@@ -71,7 +71,7 @@ def main() -> None:
 
 
 def tried(files: tuple[str, ...], select: str, environment: dict[str, str]) -> bool:
-    """Runs the tests of some files, a process a file; prints what each tried, and what failed."""
+    """Runs the tests of some files, a process per file; prints what each tried, and what failed."""
     whole = True
     for file in (file for file in files if select in file):
         began = time.monotonic()

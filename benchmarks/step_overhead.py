@@ -86,7 +86,7 @@ def main() -> None:
     ours_ms, plain_ms = (1000 * statistics.median(held) for held in times)
     low, high = statistics.quantiles(ratios, n=4)[::2]
     print(f"{arguments.method} on {arguments.dataset}, {arguments.preset}, {torch.get_num_threads()} threads")
-    print(f"kdbench {ours_ms:.1f} ms, plain {plain_ms:.1f} ms a step of {spec.train.batch_size} trials")
+    print(f"kdbench {ours_ms:.1f} ms, plain {plain_ms:.1f} ms per step of {spec.train.batch_size} trials")
     print(f"ratio: median {statistics.median(ratios):.3f}, quartiles {low:.3f} to {high:.3f}, {arguments.steps} pairs")
 
 

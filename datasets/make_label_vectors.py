@@ -20,7 +20,7 @@ from kdbench.semantic_spaces.transformer import encode
 
 
 def main() -> None:
-    """Writes one table a data set beside its card: mean over all tokens, unit length, as sentence encoders do."""
+    """Writes one table per data set beside its card: mean over all tokens, unit length, as sentence encoders do."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("datasets", nargs="+", help="names of data sets, or paths of their cards")
     parser.add_argument("--encoder", required=True, help="folder or hub name of a transformers sentence encoder")

@@ -60,16 +60,20 @@ class Interrupted(KdbenchError):
     exit_code = 130
 
 
-def unknown(kind: str, name: str, known: Iterable[str], *, hint: str | None = None) -> UsageError:
+def unknown(
+    kind: str, name: str, known: Iterable[str], *, of: str | None = None, hint: str | None = None
+) -> UsageError:
     """Builds the error for a name that does not exist, with the near misses first.
 
     Args:
         kind: What was asked for, in the singular: `loss`, `recipe key`.
         name: What the user wrote.
         known: Every name that exists.
+        of: What has no such thing: `student.losses.st`.
         hint: The command that lists what exists.
     """
-    return UsageError(f"unknown {kind} '{shortened(name)}'{near_misses(name, known, brief=bool(hint))}", hint=hint)
+    what = f"unknown {kind}" if of is None else f"{of} has no {kind}"
+    return UsageError(f"{what} '{shortened(name)}'{near_misses(name, known, brief=bool(hint))}", hint=hint)
 
 
 def near_misses(name: str, known: Iterable[str], *, brief: bool = False) -> str:

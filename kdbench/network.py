@@ -24,8 +24,8 @@ ABLATIONS = ("all", "channel")
 class Network(nn.Module):
     """Representations, encoders, a fusion and heads, from `Batch` to `Features`.
 
-    There is one representation and one encoder a source, and one set of heads a branch. Sources and branches are the
-    same unless the fusion is joint, which leaves one branch.
+    There is one representation and one encoder per source, and one set of heads per branch. Sources and branches are
+    the same unless the fusion is joint, which leaves one branch.
 
     Args:
         modality: `sensors` or `video`.
@@ -35,9 +35,6 @@ class Network(nn.Module):
         classes: K.
         semantic: S, the width of the label vectors, or None where no loss needs the semantic feature.
         groups: G, the number of groups of classes, or None where no loss needs their scores.
-
-    Attributes:
-        last_maps: Modules that the last map of each source passes through unchanged: where hooks see what is pooled.
     """
 
     def __init__(
@@ -58,7 +55,7 @@ class Network(nn.Module):
         self.representations = nn.ModuleList(representations.values())
         self.encoders = nn.ModuleList(encoders.values())
         self.fusion = fusion
-        self.last_maps = nn.ModuleList(nn.Identity() for _ in self.sources)
+        self._seen = nn.ModuleList(nn.ModuleList(nn.Identity() for _ in self.sources) for _ in range(4))
         width = fusion.out_width
         self.classifiers = nn.ModuleList(nn.Linear(width, classes) for _ in self.branches)
         self.projections: nn.ModuleList | None = None
@@ -80,7 +77,7 @@ class Network(nn.Module):
                 representation.fit(values[name])  # type: ignore[operator]
 
     def represent(self, batch: Batch) -> list[Tensor]:
-        """The encoders' inputs, one a source: after representation and normalisation.
+        """The encoders' inputs, one per source: after representation and normalisation.
 
         Raises:
             UsageError: The batch lacks a source.
@@ -114,14 +111,23 @@ class Network(nn.Module):
         for index in range(4):
             maps = [encoder.stage(index, x) for encoder, x in zip(encoders, maps, strict=True)]
             maps = self.fusion.between(index, maps) if index < 3 else self.fusion.last(maps)
-            if index == 3:
-                maps = [seen(x) for seen, x in zip(self.last_maps, maps, strict=True)]
+            maps = [seen(x) for seen, x in zip(self.seen(index), maps, strict=True)]
             stages.append(maps)
         embeddings = [encoder.pool(last) for encoder, last in zip(encoders, maps, strict=True)]
         outputs: list[Joined] = list(zip(zip(*stages, strict=True), embeddings, strict=True))
         if self.fusion.joint:
             outputs = [self.fusion.after([output[0] for output in outputs], embeddings)]
         return [self._features(index, *output) for index, output in enumerate(outputs)]
+
+    def seen(self, stage: int) -> nn.ModuleList:
+        """The modules that the maps of a stage pass through unchanged, one per source: where hooks see them.
+
+        Args:
+            stage: Counted from 0.
+        """
+        held = self._seen[stage]
+        assert isinstance(held, nn.ModuleList)
+        return held
 
     def _features(
         self, branch: int, stages: tuple[Tensor, ...], embedding: Tensor, auxiliary: Tensor | None = None

@@ -23,7 +23,7 @@ class Batch:
         label: Class indices `(B,)`, int64.
         trial: The B trial ids, in the order of the rows; on the host.
         index: Positions of the trials in their part `(B,)`, int64; the key of a teacher's cache.
-        metadata: Columns of the trial index (subject, repetition, …), one value a row; on the host.
+        metadata: Columns of the trial index (subject, repetition, …), one value per row; on the host.
         labelled: So many rows, the first ones, have a label; that of the others is -1. None: all have.
         paired: So many rows, the first ones, have sensors that the teacher sees. None: all have.
     """

@@ -66,7 +66,7 @@ def _dist_hunto(params: Params) -> Differs:
 
 
 def _rows(inputs: Inputs) -> tuple[Tensor, Tensor]:
-    """Class scores with one row a sample; those of every pixel of a map `(B, K, H, W)` count as samples."""
+    """Class scores with one row per sample; those of every pixel of a map `(B, K, H, W)` count as samples."""
     student, teacher = (
         scores.transpose(1, 3).flatten(0, 2) if scores.dim() == 4 else scores for scores in (inputs["s"], inputs["t"])
     )

@@ -23,5 +23,5 @@ def output_of(script: str, *arguments: str) -> str:
 def test_a_step_is_measured_against_one_written_by_hand() -> None:
     quick = [f"--set={each}" for each in (*WORLD, "teacher.train.epochs=8", "teacher.train.batch_size=8")]
     told = output_of("step_overhead.py", "--dataset", "motionsim", "--preset", "smoke", "--steps", "3", *quick)
-    assert re.search(r"kdbench [\d.]+ ms, plain [\d.]+ ms a step of \d+ trials", told)
+    assert re.search(r"kdbench [\d.]+ ms, plain [\d.]+ ms per step of \d+ trials", told)
     assert re.search(r"ratio: median [\d.]+, quartiles [\d.]+ to [\d.]+, 3 pairs", told)

@@ -76,7 +76,17 @@ def _load(target: str) -> Any:
         single = typer.Typer(add_completion=False)
         single.command()(found)
         found = single
-    return typer.main.get_command(found)
+    command = typer.main.get_command(found)
+    _fill(command)
+    return command
+
+
+def _fill(command: Any) -> None:
+    """Joins the lines of each paragraph of a command's help, so that a terminal breaks them once."""
+    if command.help:
+        command.help = "\n\n".join(" ".join(part.split()) for part in command.help.split("\n\n"))
+    for each in getattr(command, "commands", {}).values():
+        _fill(each)
 
 
 def _version(wanted: bool) -> None:

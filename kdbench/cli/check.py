@@ -58,7 +58,7 @@ def check(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="List skipped checks, too, each with why.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Runs the conformance tests of components, methods and data sets; exit code 1 if one fails."""
+    """Run the conformance tests of components, methods and data sets; exit code 1 if one fails."""
     if sys.stderr.isatty():
         typer.echo("loading torch and what is checked", err=True)
     # What a component prints must not get between the lines of the report.

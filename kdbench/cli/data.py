@@ -41,7 +41,7 @@ Option = Annotated[
 
 @app.command("list")
 def list_datasets(data_dir: DataDir = None) -> None:
-    """Lists every data set: where its recordings are, and what is prepared."""
+    """List every data set: where its recordings are, and what is prepared."""
     from rich.table import Table
     from rich.text import Text
 
@@ -87,7 +87,7 @@ def download(
         typer.Option(help="Folder for NAME/; by default where it already is, else in the cache folder."),
     ] = None,
 ) -> None:
-    """Downloads the recordings, checks their size and hash, and unpacks them; resumable."""
+    """Download the recordings, check their size and hash, and unpack them; resumable."""
     from kdbench.data.card import load_card
     from kdbench.data.download.download import download as get
 
@@ -118,7 +118,7 @@ def prepare(
     jobs: Jobs = None,
     option: Option = None,
 ) -> None:
-    """Prepares the memory-mapped arrays that runs read; resumable. A run does this by itself."""
+    """Prepare the memory-mapped arrays that runs read; resumable. A run does this by itself."""
     data = _open(name, video, preset, frame_size, frames, data_dir, option, exclude_broken=exclude_broken, jobs=jobs)
     console = console_for(soft_wrap=True)
     size = sum(path.stat().st_size for path in data.folder.iterdir() if path.is_file())
@@ -134,7 +134,7 @@ def prepare(
 
 @app.command()
 def verify(name: Name, data_dir: DataDir = None) -> None:
-    """Compares recordings with the manifest and prepared data with their hashes; exit code 3 if they differ."""
+    """Compare recordings with the manifest and prepared data with their hashes; exit code 3 if they differ."""
     from kdbench.data.card import load_card
     from kdbench.data.store import layout, source
     from kdbench.data.store.verify import verify as check
@@ -189,7 +189,7 @@ def preview(
     exclude_broken: Exclude = False,
     option: Option = None,
 ) -> None:
-    """Draws trials: frames, the sensor curves below them, and the GAF image of each sensor."""
+    """Draw trials: frames, the sensor curves below them, and the GAF image of each sensor."""
     from kdbench.data.preview import contact_sheet, spread
     from kdbench.util import files
 
@@ -215,7 +215,7 @@ def pack(
     jobs: Jobs = None,
     option: Option = None,
 ) -> None:
-    """Writes a compact copy for another machine: exact sensors, and frames compressed to fit the size."""
+    """Write a compact copy for another machine: exact sensors, and frames compressed to fit the size."""
     from kdbench.data.store.pack import pack as write
     from kdbench.data.store.packed import FILE, PackedReader
 
@@ -237,7 +237,7 @@ def clean(
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Removes prepared data, after asking; recordings stay. Runs prepare again what they need."""
+    """Remove prepared data, after asking; recordings stay. Runs prepare again what they need."""
     import sys
 
     from rich.table import Table

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import inspect
+import math
 import os
 import shlex
+import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kdbench.cli import completion
+from kdbench.cli import completion, docstring
 from kdbench.cli.listing import ORDER, SUITES
 from kdbench.errors import unknown
 from kdbench.grid.suite import shipped
@@ -29,6 +31,9 @@ SUITE = "suite"
 _CARD = "card.yaml"
 _DATASET = "utd_mhad"
 _GIVEN = {"batch", "context", "dataset", "statistics"}
+_NOTHING = "nothing"
+_PIPE = 110
+"""Width of YAML where there is no terminal."""
 _Line = tuple[str, str]
 
 
@@ -47,25 +52,26 @@ def describe(
         str, typer.Option(help="The preset at which a method is shown: paper, small or smoke.")
     ] = "small",
 ) -> None:
-    """Describes a component with its parameters, a method with its settings, a data set, or a suite."""
+    """Describe a component with its parameters, a method with its settings, a data set, or a suite."""
     from kdbench.text.terminal import SafeConsole as Console
     from kdbench.text.terminal import print_prose
 
     console = Console(highlight=False, markup=False)
+    width = console.width if console.is_terminal else _PIPE
     found = _kinds_of(name, kind)
     for number, each in enumerate(found):
         if number:
             console.print()
-        for text, style in _sections(each, name, preset):
-            print_prose(console, text, style)
+        for text, style in _sections(each, name, preset, width):
+            print_prose(console, text, style, hang=2)
 
 
-def _sections(kind: str, name: str, preset: str) -> Iterator[_Line]:
+def _sections(kind: str, name: str, preset: str, width: int) -> Iterator[_Line]:
     if kind == "method":
-        return _method(name, preset)
+        return _method(name, preset, width)
     if kind == SUITE:
-        return _suite(name)
-    return _dataset(name) if kind == "dataset" else _part(kind, name)
+        return _suite(name, width)
+    return _dataset(name, width) if kind == "dataset" else _part(kind, name)
 
 
 def _kinds_of(name: str, kind: str | None) -> list[str]:
@@ -111,7 +117,14 @@ def _part(kind: str, name: str) -> Iterator[_Line]:
     component = registry(kind).get(name)
     origin = registry(kind).origin(name)
     yield f"{name} · {kind} · {origin.owner} · {origin.target}", "bold"
-    yield f"\n{inspect.getdoc(component) or 'It has no docstring.'}", ""
+    text = inspect.getdoc(component) or "It has no docstring."
+    yield "\n" + "\n\n".join(docstring.prose(text)), ""
+    explained = docstring.arguments(text)
+    parameters = dict(_parameters(component))
+    if given := {key: words for key, words in explained.items() if key not in parameters}:
+        yield f"\nTakes\n{_entries(given)}", ""
+    shown = {f"{key}{default}": explained.get(key, "") for key, default in parameters.items()}
+    yield f"\nParameters in a recipe\n{_entries(shown, ' · ') or '  none'}", ""
     declared = {"takes" if key == "eats" else key: value for key, value in part_of(component).declares.items()}
     if kind == "fusion":
         declared = {"joint": component.joint, "couples_batch": component.couples_batch}
@@ -120,12 +133,15 @@ def _part(kind: str, name: str) -> Iterator[_Line]:
 
         declared["labels"] = reads_labels(name) or "not said, so that no track with few labels takes it"
     if declared:
-        facts = "\n".join(f"  {key}: {_plain(value)}" for key, value in declared.items())
-        yield f"\nDeclared\n{facts}", ""
-    parameters = "\n".join(f"  {line}" for line in _parameters(component))
-    yield f"\nParameters in a recipe\n{parameters or '  none'}", ""
+        facts = " · ".join(f"{key}: {_plain(value)}" for key, value in declared.items() if _plain(value) != _NOTHING)
+        yield f"\nDeclared\n  {facts}", ""
     plugin = f" --plugin {shlex.quote(str(origin.file))}" if origin.file else ""
     yield f"\nUse it: {_use(kind, name, declared)}{plugin}", "cyan"
+
+
+def _entries(words: Mapping[str, str], between: str = ": ") -> str:
+    """A line for each name, with what there is to say of it."""
+    return "\n".join(f"  {key}{between if text else ''}{text}" for key, text in words.items())
 
 
 def _owned(kind: str, name: str) -> str:
@@ -142,21 +158,24 @@ def _use(kind: str, name: str, declared: Mapping[str, Any]) -> str:
     return f"--set {key.get(kind, f'{phase}.{kind}.name={name}')}"
 
 
-def _parameters(component: Any) -> Iterator[str]:
-    """The keyword parameters that a recipe may give; what kdbench itself hands over is left out."""
+def _parameters(component: Any) -> Iterator[tuple[str, str]]:
+    """The keyword parameters that a recipe may give, each with its type and default as one reads them behind its name.
+
+    What kdbench itself hands over is left out.
+    """
     for parameter in inspect.signature(component).parameters.values():
         keyword_only = parameter.kind is parameter.KEYWORD_ONLY
         optional = parameter.default is not parameter.empty
         if parameter.name in _GIVEN or not (keyword_only or optional):
             continue
-        text = parameter.name
+        text = ""
         if parameter.annotation is not parameter.empty:
             held = parameter.annotation
             text += f": {held if isinstance(held, str) else inspect.formatannotation(held)}"
-        yield f"{text} = {parameter.default!r}" if optional else f"{text} (required)"
+        yield parameter.name, f"{text} = {parameter.default!r}" if optional else f"{text} (required)"
 
 
-def _method(name: str, preset: str) -> Iterator[_Line]:
+def _method(name: str, preset: str, width: int) -> Iterator[_Line]:
     from kdbench.recipes.resolve import chain, resolve
 
     recipe = resolve(name, preset)
@@ -172,21 +191,30 @@ def _method(name: str, preset: str) -> Iterator[_Line]:
         content["search"] = {key: values.plain() for key, values in recipe.search.items()}
     if recipe.tuning is not None:
         content["tuning"] = recipe.tuning.model_dump(mode="json")
-    yield f"\n{_yaml(content)}", ""
+    yield f"\n{_yaml(content, width)}", ""
     dataset = (recipe.tuning.under or {}).get("dataset", _DATASET) if recipe.tuning else _DATASET
     yield f"\nUse it: kdbench run --method {shlex.quote(name)} --dataset {dataset} --preset {preset}", "cyan"
 
 
-def _dataset(name: str) -> Iterator[_Line]:
+def _dataset(name: str, width: int) -> Iterator[_Line]:
     from kdbench.data.card import load_card
 
     card = load_card(name)
     yield f"{card.name} · data set{_owned('dataset', name)} · {card.title}", "bold"
     content = card.model_dump(mode="json", exclude_none=True, exclude={"name", "title"})
-    yield f"\n{_yaml({key: value for key, value in content.items() if value not in ('', {}, [])})}", ""
+    yield f"\n{_yaml(_without_empty(content), width)}", ""
     tracks = "\n".join(f"  {option}\n    {text}" for option, text in _tracks(card))
     yield f"\nTracks: what the student is given of the training part; never ranked together\n{tracks}", ""
     yield f"\nPrepare it: kdbench data prepare {card.typed}", "cyan"
+
+
+def _without_empty(content: Any) -> Any:
+    """What a card says, without what it leaves empty."""
+    if isinstance(content, list):
+        return [_without_empty(each) for each in content]
+    if not isinstance(content, Mapping):
+        return content
+    return {key: _without_empty(value) for key, value in content.items() if value not in ("", {}, [])}
 
 
 def _tracks(card: Card) -> Iterator[_Line]:
@@ -218,7 +246,7 @@ def _tracks(card: Card) -> Iterator[_Line]:
         )
 
 
-def _suite(name: str) -> Iterator[_Line]:
+def _suite(name: str, width: int) -> Iterator[_Line]:
     from kdbench.grid.suite import load_suite
 
     suite = load_suite(name)
@@ -227,7 +255,7 @@ def _suite(name: str) -> Iterator[_Line]:
     if summary := content.pop("summary", ""):
         yield f"\n{summary}", ""
     content["methods"] = [_in_suite(method) for method in content["methods"]]
-    yield f"\n{_yaml(content)}", ""
+    yield f"\n{_yaml(content, width)}", ""
     yield f"\nUse it: kdbench run --suite {shlex.quote(name)} --dry-run", "cyan"
 
 
@@ -237,9 +265,50 @@ def _in_suite(method: Mapping[str, Any]) -> Any:
 
 def _plain(value: Any) -> str:
     if isinstance(value, tuple | list):
-        return ", ".join(map(str, value)) or "nothing"
-    return {None: "nothing", True: "yes", False: "no"}.get(value, str(value))
+        return ", ".join(map(str, value)) or _NOTHING
+    return {None: _NOTHING, True: "yes", False: "no"}.get(value, str(value))
 
 
-def _yaml(content: Any) -> str:
-    return plain_yaml.dump(content, width=110, default_flow_style=None).rstrip()
+def _yaml(content: Mapping[str, Any], width: int) -> str:
+    """YAML in few lines, none of them wider than it must be: what fits stands in one."""
+    lines: list[str] = []
+    for key, value in content.items():
+        in_one = _in_one({key: value})
+        if len(in_one) <= width or not _holds_mappings(value):
+            lines.append(_wrapped(in_one, width))
+        elif isinstance(value, Mapping):
+            lines += [f"{key}:", textwrap.indent(_yaml(value, width - 2), "  ")]
+        else:
+            lines += [f"{key}:", *(_item(each, width) for each in value)]
+    return "\n".join(lines)
+
+
+def _in_one(content: Mapping[str, Any]) -> str:
+    """A key and its value as YAML in a line, however long; text of several lines keeps them."""
+    ((_, value),) = content.items()
+    is_nested = isinstance(value, Mapping | list)
+    text = plain_yaml.dump(content, width=math.inf, default_flow_style=is_nested).strip()
+    return text[1:-1] if is_nested else text
+
+
+def _holds_mappings(value: Any) -> bool:
+    held = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    return any((isinstance(each, Mapping) and each) or _holds_mappings(each) for each in held)
+
+
+def _item(value: Any, width: int) -> str:
+    """An item of a list, below the list's key."""
+    in_one = plain_yaml.dump(value, width=math.inf, default_flow_style=True).strip()
+    if len(in_one) + 2 > width and _is_deep(value):
+        return "- " + textwrap.indent(_yaml(value, width - 2), "  ").lstrip()
+    return _wrapped(f"- {in_one}", width)
+
+
+def _is_deep(value: Any) -> bool:
+    return isinstance(value, Mapping) and any(isinstance(each, Mapping | list) for each in value.values())
+
+
+def _wrapped(line: str, width: int) -> str:
+    if "\n" in line:
+        return line
+    return textwrap.fill(line, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)

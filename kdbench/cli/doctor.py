@@ -59,7 +59,7 @@ def doctor(
     data_dir: Annotated[Path | None, typer.Option(help="Folder with recordings; searched first.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the runs; $KDBENCH_HOME or ./runs by default.")] = None,
 ) -> None:
-    """Checks the installation, the data and the folders; exit code 1 if something is broken."""
+    """Check the installation, the data and the folders; exit code 1 if something is broken."""
     from rich.text import Text
 
     from kdbench.text.terminal import SafeConsole as Console

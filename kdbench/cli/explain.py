@@ -36,7 +36,7 @@ def explain(
     out: Annotated[Path | None, typer.Option(help="Folder of the runs; $KDBENCH_HOME or ./runs by default.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Make again what is there.")] = False,
 ) -> None:
-    """Shows what a finished run has learnt: a page of pictures, and explain.json with the numbers.
+    """Show what a finished run has learnt: a page of pictures, and explain.json with the numbers.
 
     Nothing is trained. What is there already and still true is kept.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,7 +27,7 @@ ORDER = ("methods", "datasets", "representations", "encoders", "fusions", "losse
 SUITES = "suites"
 TUNED = "tuned methods"
 _LISTED = (*ORDER, SUITES)
-_HEADINGS = {"summary": "what it is"}
+_HEADINGS = {"summary": "what it is", "cells": "runs"}
 _BUILT_IN = "built in"
 _FIRST = 5
 """Names of a kind that the overview shows."""
@@ -47,7 +48,7 @@ def list_parts(
         typer.Option("--seconds", help="With --broken: time limit for the import of one plugin, in seconds.", min=1),
     ] = 60,
 ) -> None:
-    """Lists methods, data sets, components and suites, with their origin; without a kind, how many there are."""
+    """List methods, data sets, components and suites, with their origin; without a kind, how many there are."""
     kinds = _with_tuned([_plural(kind)] if kind else list(_LISTED))
     if broken:
         _show_broken(kinds, seconds, as_json=as_json)
@@ -150,18 +151,26 @@ def _line_of(path: Path, key: str) -> str:
 
 
 def _show_overview(kinds: list[str]) -> None:
-    """A line a kind: how many there are, the first names, those of plugins before all, and how to see the rest."""
+    """A line for each kind: how many there are and the first names, plugins' before all; then how to see the rest."""
     console = console_for()
     held = {kind: rows(kind) for kind in kinds}
     counts = {kind: f"{len(found)} {kind}" for kind, found in held.items()}
     width = max(map(len, counts.values()))
     for kind, found in held.items():
         names = [row["name"] for row in sorted(found, key=lambda row: row["origin"] == _BUILT_IN)]
-        rest = f", … (kdbench list {kind})" if len(names) > _FIRST and kind != TUNED else ""
-        print_prose(console, f"{counts[kind]:<{width}}  {', '.join(names[:_FIRST])}{rest}")
-    print_prose(
-        console, "\nAll of a kind, with what it is: kdbench list KIND; of every kind: kdbench list --all", "dim"
-    )
+        room = console.width - width - 2
+        print_prose(console, f"{counts[kind]:<{width}}  {_beginning(names, room)}")
+    print_prose(console, f"\nAll of a kind, with what each is, for example: kdbench list {kinds[0]}", "dim")
+    print_prose(console, "All of every kind: kdbench list --all", "dim")
+
+
+def _beginning(names: Sequence[str], room: int) -> str:
+    """The first names, as many as there is room for."""
+    for count in range(min(len(names), _FIRST), 0, -1):
+        text = ", ".join(names[:count]) + (", …" if count < len(names) else "")
+        if len(text) <= room:
+            return text
+    return names[0] if names else ""
 
 
 def _show(kinds: list[str]) -> None:
@@ -176,18 +185,21 @@ def _show(kinds: list[str]) -> None:
             box=None, pad_edge=False, title=kind, title_justify="left", title_style="bold", header_style="dim"
         )
         held = rows(kind)
-        for key in held[0]:
+        families = registry(_KIND_OF[kind]).families() if kind in _KIND_OF else {}
+        more = [Origin(_KIND_OF[kind], f"{prefix}:NAME", target) for prefix, target in families.items()]
+        owners = {row["origin"] for row in held} | {family.owner for family in more}
+        shown = [key for key in held[0] if key != "origin" or owners != {_BUILT_IN}]
+        for key in shown:
             table.add_column(
                 _HEADINGS.get(key, key), no_wrap=key != "summary", justify="right" if key == "cells" else "left"
             )
         for row in held:
             table.add_row(
-                *(escape(str(value)) for value in row.values()), style=None if row["origin"] == _BUILT_IN else "cyan"
+                *(escape(str(row[key])) for key in shown), style=None if row["origin"] == _BUILT_IN else "cyan"
             )
-        families = registry(_KIND_OF[kind]).families() if kind in _KIND_OF else {}
-        for prefix, target in families.items():
-            family = Origin(_KIND_OF[kind], f"{prefix}:NAME", target)
-            table.add_row(family.name, family.owner, escape(family.summary()), style="dim")
+        for family in more:
+            cells = {"name": family.name, "origin": family.owner, "summary": family.summary()}
+            table.add_row(*(escape(cells[key]) for key in shown), style="dim")
         print_table(console, table)
         if kind != kinds[-1]:
             console.print()

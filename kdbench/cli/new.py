@@ -16,7 +16,7 @@ def new(
     name: Annotated[str, typer.Argument(help="Its name in recipes: lower-case letters, digits and _.")],
     out: Annotated[Path | None, typer.Option(help="Folder to write to; ./NAME by default.")] = None,
 ) -> None:
-    """Creates a package that already works, for you to change: the component, its entry point, tests and a README."""
+    """Create a package that already works, for you to change: the component, its entry point, tests and a README."""
     from kdbench.registry.scaffold import write
 
     singular = {plural: each for each, plural in KINDS.items()}.get(kind, kind)

@@ -62,7 +62,7 @@ def run(
         str, typer.Option(help="How the runs of a grid are started; only local is built in.")
     ] = "local",
 ) -> None:
-    """Trains methods on data sets and reports the results.
+    """Train methods on data sets and report the results.
 
     A finished run is shown and not repeated; an interrupted one is resumed.
     """
@@ -203,9 +203,9 @@ def _cost(cost: Mapping[str, Any], *, with_teacher: bool) -> Iterator[str]:
     if has("parameters"):
         yield f"{cost['parameters'] / 1e6:.2f} M parameters"
     if has("flops", "latency_ms"):
-        yield f"{_operations(cost['flops'])} and {cost['latency_ms']:.1f} ms a trial"
+        yield f"{_operations(cost['flops'])} and {cost['latency_ms']:.1f} ms per trial"
     if has("train_seconds"):
-        epoch = f" ({cost['seconds_per_epoch']:.2f} s an epoch)" if has("seconds_per_epoch") else ""
+        epoch = f" ({cost['seconds_per_epoch']:.2f} s per epoch)" if has("seconds_per_epoch") else ""
         teacher = (
             f" + teacher {duration(cost['teacher_seconds'])}" if cost.get("teacher_seconds") and with_teacher else ""
         )
@@ -213,7 +213,7 @@ def _cost(cost: Mapping[str, Any], *, with_teacher: bool) -> Iterator[str]:
     if has("peak_memory_bytes"):
         yield f"{cost['peak_memory_bytes'] / 2**30:.1f} GiB peak memory"
     if has("wait_share"):
-        yield f"waited for data {100 * cost['wait_share']:.1f} %"
+        yield f"{100 * cost['wait_share']:.1f} % of it spent waiting for data"
 
 
 def _percent(metrics: Mapping[str, Any]) -> list[str]:

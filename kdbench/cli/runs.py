@@ -31,8 +31,8 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="List, show a
 FORMATS = ("text", "json", "csv")
 _ALIKE = ("dataset", "protocol", "preset", "track")
 _RIGHT = ("seed", "accuracy", "size")
-_GOING = ("size", "age")
-"""Columns that a narrow terminal puts below a run, in this order."""
+_SPARE = ("size", "age")
+"""Columns that a narrow terminal does without, in this order."""
 _SHORTEST_NAME = 8
 _STYLES = {"finished": "", "running": "cyan", "interrupted": "yellow", "failed": "bold red", "damaged": "bold red"}
 Out = Annotated[Path | None, typer.Option(help="Folder of the runs; $KDBENCH_HOME or ./runs by default.")]
@@ -55,7 +55,7 @@ def list_runs(
     output: Annotated[str, typer.Option("--format", help="text, json or csv.")] = "text",
     out: Out = None,
 ) -> None:
-    """Lists runs with the settings in which they differ from the recipe that kdbench ships."""
+    """List runs, each with the settings that differ from the recipe as kdbench ships it."""
     from kdbench.runs.overview import STATUSES, is_meant, overview
 
     if output not in FORMATS:
@@ -86,7 +86,7 @@ def show_run(
     output: Annotated[str, typer.Option("--format", help="text, or json: what run.json says.")] = "text",
     out: Out = None,
 ) -> None:
-    """Shows one run: its result, its settings, the conditions that it holds under, and its folder."""
+    """Show one run: its result, its settings, its conditions and its folder."""
     import yaml
 
     from kdbench.runs.overview import DAMAGED, overview
@@ -139,7 +139,7 @@ def remove_runs(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     out: Out = None,
 ) -> None:
-    """Removes runs, and says what that frees. Runs in progress, and folders that are not runs, are kept."""
+    """Remove runs, and say how much space that frees. Runs in progress, and folders that are not runs, are kept."""
     from rich.filesize import decimal
 
     from kdbench.runs.overview import overview
@@ -186,7 +186,7 @@ def _csv(rows: Sequence[RunRow]) -> str:
 
 
 def _show(rows: Sequence[RunRow], root: Path, console: Console) -> None:
-    """A line a run; what all have in common stands above, and settings below, so that a terminal's width is enough."""
+    """A line per run; what all have in common stands above, settings below, so that a terminal's width is enough."""
     from rich.filesize import decimal
 
     from kdbench.runs.overview import DAMAGED
@@ -231,14 +231,21 @@ def _show_table(rows: Sequence[RunRow], own: Sequence[str], shared: Mapping[str,
     widths = {title: max(map(len, (title, *cells))) for title, cells in held.items()}
 
     below: dict[str, list[str]] = {}
+    left_out = []
     if console.is_terminal:
 
         def over() -> int:
             return sum(widths[key] + 2 for key in held) - 2 - console.width
 
-        for title in _GOING:
-            if title in held and over() > 0:
-                below[title] = held.pop(title)
+        if over() > 0:
+            # Only a run that is not finished has no accuracy.
+            del held["status"]
+            held["accuracy"] = [_accuracy(row) or row.status for row in rows]
+            widths["accuracy"] = max(map(len, ("accuracy", *held["accuracy"])))
+        for title in _SPARE:
+            if over() > 0:
+                left_out.append(title)
+                del held[title]
         if over() > 0 and "name" in held:
             below["name"] = held["name"]
             widths["name"] = max(_SHORTEST_NAME, widths["name"] - over())
@@ -257,15 +264,17 @@ def _show_table(rows: Sequence[RunRow], own: Sequence[str], shared: Mapping[str,
         shown = {title: cells[place] for title, cells in held.items()}
         text = line(shown)
         settings = settings_text({key: each for key, each in (row.settings or {}).items() if key not in shared})
-        if settings and not console.is_terminal:
-            text += f"  [{settings}]"
+        told = f"  [{printable(settings)}]" if settings else ""
+        if not console.is_terminal or len(text + told) <= console.width:
+            text += told
+            told = ""
         say(console, text, _STYLES[row.status])
         moved = [f"{title} {each[place]}" for title, each in below.items() if each[place] not in ("", shown.get(title))]
-        more = [" · ".join(moved)] * bool(moved) + [f"[{printable(settings)}]"] * bool(settings)
-        for text in more if console.is_terminal else ():
+        more = " · ".join([*moved, *filter(None, [told.strip()])])
+        if more:
             indent = " " * min(widths["id"] + 2, console.width // 4)
             wrapped = textwrap.wrap(
-                text,
+                more,
                 console.width,
                 initial_indent=indent,
                 subsequent_indent=f"{indent} ",
@@ -273,6 +282,13 @@ def _show_table(rows: Sequence[RunRow], own: Sequence[str], shared: Mapping[str,
                 break_on_hyphens=False,
             )
             say(console, "\n".join(wrapped), "dim")
+    if left_out:
+        print_prose(
+            console,
+            f"Left out at {console.width} columns: {' and '.join(left_out)}. A wider terminal or --format csv shows "
+            f"{'it' if len(left_out) == 1 else 'them'}.",
+            "dim",
+        )
 
 
 def _accuracy(row: RunRow) -> str:

@@ -87,7 +87,7 @@ def search(
     out: options.Out = None,
     exclude_broken: options.ExcludeBroken = False,
 ) -> None:
-    """Searches methods' settings on a validation part, and trains the best ones with several seeds.
+    """Search methods' settings on a validation part, and train the best ones with several seeds.
 
     The first trial is the recipe as it is, so that on the validation part what is tuned is never worse.
     The recipe lists the values to try under `search:`: in those of kdbench the weights of the losses, the temperature

@@ -9,7 +9,7 @@ from kdbench.comparison.controls import control_of
 from kdbench.comparison.groups import Group, between
 from kdbench.comparison.table import GroupTable
 from kdbench.runs.gain import alone_words, is_alone
-from kdbench.text.wording import inflected
+from kdbench.text.wording import inflected, ranges
 
 Recipe = Mapping[str, Any]
 _DIFFERENCES = 3
@@ -51,7 +51,7 @@ def _elsewhere(sought: Callable[[Recipe], bool], group: Group, others: Sequence[
     if aside:
         named = ", ".join(aside)
         seeds = sorted({run.seed for runs in aside.values() for run in runs})
-        at = f"{inflected(len(seeds), 'seed')} {', '.join(map(str, seeds))}"
+        at = f"{inflected(len(seeds), 'seed')} {ranges(seeds)}"
         return f"{named} {inflected(len(aside), 'was')} run ({at}) and not asked for"
     for other in others:
         found = [row for row in other.rows if sought(other.recipes[row])]

@@ -11,7 +11,7 @@ from kdbench.comparison.drawing import MOST_MARKS, note_hidden, shown_rows
 from kdbench.comparison.sheets import label
 from kdbench.comparison.table import GroupTable
 from kdbench.errors import DataError
-from kdbench.plotting.style import COLOURS, head, new_figure, nothing, short
+from kdbench.plotting.style import COLOURS, accuracy_end, head, new_figure, nothing, short
 from kdbench.util.records import read_jsonl
 
 if TYPE_CHECKING:
@@ -70,7 +70,10 @@ def curves(table: GroupTable) -> Figure | None:
     for axes, panel in zip(all_axes, panels, strict=True):
         axes.set_title(PANELS[panel], loc="left")
         if panel != "ce":
-            axes.set_ylim(0, 102)
+            column = list(PANELS).index(panel)
+            end = accuracy_end(value for logs in held.values() for value in logs[..., column].ravel())
+            # A line at 100 % would be cut in half.
+            axes.set_ylim(0, 1.02 * end)
         elif axes.get_lines():
             axes.set_ylim(bottom=0)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))

@@ -1,4 +1,4 @@
-"""Accuracy over the number of labelled trials a class: what a method is worth as labels become few, in one picture."""
+"""Accuracy over the number of labelled trials per class: what a method is worth as labels become few, in a picture."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kdbench.comparison.conditions import without
 from kdbench.comparison.groups import LIBRARIES
 from kdbench.comparison.sheets import about, label
 from kdbench.comparison.table import GroupTable, Row
-from kdbench.plotting.style import COLOURS, head, new_figure, short
+from kdbench.plotting.style import COLOURS, accuracy_end, head, new_figure, short
 from kdbench.recipes.track import Track, track_of
 from kdbench.runs.gain import is_alone
 from kdbench.text.wording import counted
@@ -116,7 +116,7 @@ def label_tracks(tables: Sequence[GroupTable]) -> list[LabelTracks]:
 
 
 def label_curve(held: LabelTracks) -> Figure:
-    """Accuracy with its interval over the number of labels a class; the student alone and controls dashed.
+    """Accuracy with its interval over the number of labels per class; the student alone and controls dashed.
 
     Lines join neighbouring tracks alone. Without labels another thing is measured, by a probe, so none leads there.
 
@@ -126,7 +126,7 @@ def label_curve(held: LabelTracks) -> Figure:
     lines, hidden = held.lines()
     figure = new_figure(_WIDTH, _HEIGHT)
     teacher = "the same labels" if held.tracks[0].teacher_labels == "same" else "all labels"
-    head(figure, f"Accuracy by labels a class · {held.place}", f"mean over seeds; teacher with {teacher}")
+    head(figure, f"Accuracy by labels per class · {held.place}", f"mean over seeds; teacher uses {teacher}")
     axes = figure.subplots()
     offsets = np.linspace(-_SPREAD, _SPREAD, len(lines)) if len(lines) > 1 else np.zeros(1)
     methods = 0
@@ -153,7 +153,8 @@ def label_curve(held: LabelTracks) -> Figure:
     axes.grid(axis="x", visible=False)
     for edge in range(1, len(held.tracks)):
         axes.axvline(edge - 0.5, color="#EEEEEE", lw=1)
-    axes.set_ylim(0, 100)
+    rows = [row for line in lines for row in line.points.values()]
+    axes.set_ylim(0, accuracy_end(100 * row.measures["accuracy"].high for row in rows))
     axes.set_xlabel("labelled trials of each class that the student sees")
     axes.set_ylabel("accuracy, % (95 % intervals)")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8.5)

@@ -48,7 +48,7 @@ def layout(sheet: Sheet, width: int) -> list[Line]:
         dropped = 0
         lines += _cards(sheet, width)
     if dropped:
-        names = ", ".join(sheet.headers[place] for place in sorted(sheet.spare[:dropped]))
+        names = "; ".join(sheet.headers[place] for place in sorted(sheet.spare[:dropped]))
         lines += wrapped(
             f"· Left out at {width} columns: {names}. A wider terminal or --format csv shows them.", width, "note", "  "
         )

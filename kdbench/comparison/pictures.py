@@ -14,12 +14,13 @@ from kdbench.comparison.drawing import MOST_MARKS, MOST_ROWS, colour_of, note_hi
 from kdbench.comparison.sheets import about, label, metric_name
 from kdbench.comparison.subjects import known_card
 from kdbench.comparison.table import GroupTable, Row, recalls
-from kdbench.plotting.style import COLOURS, INK, STYLE, finish_grid, head, new_figure, short
+from kdbench.plotting.style import COLOURS, INK, STYLE, accuracy_end, finish_grid, head, new_figure, short
 from kdbench.runs.gain import alone_words
 from kdbench.text.wording import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
 
     from kdbench.comparison.result import Comparison
 
@@ -43,7 +44,7 @@ class Picture:
     figure: Figure
 
     def png(self) -> bytes:
-        """As PNG, 150 dots an inch."""
+        """As PNG, 150 dots per inch."""
         return self._saved("png")
 
     def svg(self) -> bytes:
@@ -85,7 +86,7 @@ def pictures(comparison: Comparison) -> list[Picture]:
                     heading = f"{name.replace('_', ' ').capitalize()}: {table.group.title}"
                     found.append(Picture(f"table{number}_{place}_{name}", heading, figure))
         for number, held in enumerate(label_tracks(comparison.tables), 1):
-            heading = f"Accuracy by labels a class: {held.place}"
+            heading = f"Accuracy by labels per class: {held.place}"
             found.append(Picture(f"label_curve{number}_{_as_name(held.place)}", heading, label_curve(held)))
         for number, ranking in enumerate(comparison.rankings, 1):
             heading = f"Mean ranks over {counted(ranking.ranks.blocks, 'block')} that share no subject"
@@ -122,9 +123,14 @@ def bars(table: GroupTable) -> Figure | None:
             right.plot([100 * gain.low, 100 * gain.high], [place, place], color=colour, lw=1.8)
             right.plot(100 * gain.difference, place, "o", ms=5, color=colour)
     left.set_yticks(places, [short(label(row)) for row in rows])
-    left.set_xlim(0, 100)
+    chance = 100 * _chance(table)
+    drawn = [100 * each for row in rows for each in _values(row)]
+    left.set_xlim(0, accuracy_end([chance, *drawn]))
+    left.axvline(chance, color=INK, lw=0.9, ls=":", zorder=0)
     left.set_ylim(-0.7, len(rows) - 0.3)
-    left.set_xlabel("accuracy, %\n(bar: mean; line: 95 % interval; dots: seeds)")
+    left.set_xlabel(
+        f"accuracy, %\n(bar: mean; line: 95 % interval; dots: seeds; dotted: always one class, {chance:.0f} %)"
+    )
     left.grid(axis="y", visible=False)
     if overs:
         name = next(iter(overs)) if len(overs) == 1 else alone_words(table.group.conditions)
@@ -136,8 +142,20 @@ def bars(table: GroupTable) -> Figure | None:
     return figure
 
 
+def _values(row: Row) -> list[float]:
+    """All accuracies that a row's bar shows."""
+    of = row.measures["accuracy"]
+    return [of.mean, of.low, of.high, *(seed["accuracy"] for seed in row.seeds.values())]
+
+
+def _chance(table: GroupTable) -> float:
+    """The accuracy of always naming the most frequent class of the trials."""
+    labels = next(iter(table.results[table.ranked[0].method].values())).labels
+    return float(np.bincount(labels).max() / len(labels))
+
+
 def cost(table: GroupTable) -> Figure | None:
-    """Accuracy against training time and against peak memory; a mark and a colour a method."""
+    """Accuracy against training time and against peak memory; a mark and a colour per method."""
     rows = [row for row in shown_rows(table, MOST_MARKS) if row.cost.get("train_seconds") is not None]
     if not rows:
         return None
@@ -164,7 +182,10 @@ def cost(table: GroupTable) -> Figure | None:
                 mfc="none" if row.control else None,
                 label=short(label(row)),
             )
-    time.set_ylabel("accuracy, % (95 % interval)")
+    start = max(0.0, time.get_ylim()[0])
+    time.set_ylim(bottom=start)
+    note = f"\nthe axis starts at {start:.0f} %; always one class: {100 * _chance(table):.0f} %" if start else ""
+    time.set_ylabel(f"accuracy, % (95 % interval){note}")
     time.set_xlabel("training of student and teacher,\nminutes, mean over seeds")
     memory.set_xlabel("peak memory, GiB,\nlargest of the seeds")
     for axes, most in zip((time, memory), largest, strict=True):
@@ -175,7 +196,7 @@ def cost(table: GroupTable) -> Figure | None:
 
 
 def class_gain(table: GroupTable) -> Figure | None:
-    """Recall of each class above the student alone's, a row a method, points."""
+    """Recall of each class above the student alone's, a row per method, points."""
     rows = [row for row in shown_rows(table, MOST_ROWS) if row.gain]
     if not rows:
         return None
@@ -206,7 +227,10 @@ def class_gain(table: GroupTable) -> Figure | None:
 
 
 def confusion_difference(table: GroupTable) -> Figure | None:
-    """Confusion matrix of the best method less that of the student alone, points of each true class."""
+    """Confusion matrix of the best method less that of the student alone, points of each true class.
+
+    Its colours say which is better: on the diagonal more is, beside it less, since that is errors.
+    """
     row = next((row for row in table.ranked if row.gain and not row.control), None)
     if row is None or row.gain is None:
         return None
@@ -218,10 +242,12 @@ def confusion_difference(table: GroupTable) -> Figure | None:
     head(
         figure,
         f"Confusion: {short(row.method)} minus {row.gain.over} · {table.group.title}",
-        "points of the true class, mean over seeds, as measured",
+        "points of the true class, mean over seeds, as measured. Framed: named right, more is better; others: errors, "
+        "less is better",
     )
     axes = figure.subplots()
-    image = axes.imshow(difference, cmap="RdBu", vmin=-bound, vmax=bound)
+    better = np.where(np.eye(len(classes), dtype=bool), difference, -difference)
+    image = axes.imshow(better, cmap="RdBu", vmin=-bound, vmax=bound)
     shown = _class_names(table, row)
     names = [shown[name] for name in classes]
     axes.set_xticks(range(len(classes)), names, rotation=90)
@@ -233,10 +259,20 @@ def confusion_difference(table: GroupTable) -> Figure | None:
             colour = "white" if abs(value) > 0.6 * bound else INK
             axes.text(predicted, true, _signed(value), ha="center", va="center", fontsize=6, color=colour)
     finish_grid(axes, difference.shape)
+    for place in range(len(classes)):
+        axes.add_patch(_frame(place))
     bar = figure.colorbar(image, ax=axes, shrink=0.6, aspect=24, pad=0.02)
-    bar.set_label("more often (blue) or less often (red), points")
+    bar.ax.yaxis.set_major_formatter(lambda value, _: f"{abs(value):.0f}")
+    bar.set_label(f"points; blue: {short(row.method)} is better, red: {short(row.gain.over)} is")
     bar.outline.set_visible(False)
     return figure
+
+
+def _frame(place: int) -> Rectangle:
+    """The border of a cell of the diagonal."""
+    from matplotlib.patches import Rectangle
+
+    return Rectangle((place - 0.47, place - 0.47), 0.94, 0.94, fill=False, edgecolor=INK, linewidth=0.9)
 
 
 def _signed(points: float) -> str:

@@ -2,7 +2,7 @@
 
 What is assumed. Each fold has its own test subjects and its own networks, trained on other subjects with other initial
 weights: the score of a row at a seed is the mean over the trials of all folds. A seed of the pooled row is therefore a
-tuple of independent trainings, one a fold, which have no more in common than the seed's number; such tuples are drawn
+tuple of independent trainings, one per fold, which have no more in common than the seed's number; such tuples are drawn
 anew with each seed, so the spread of the pooled score over seeds is what other trainings would add to it, and nothing
 about the statistics changes (`kdbench.statistics.spread`). Pairs stay paired: at a seed both methods of a pair see the
 same order of the same trials in each fold.
@@ -54,7 +54,7 @@ class PooledRun(StoredRun):
 
     @property
     def parts(self) -> tuple[StoredRun, ...]:
-        """The trainings that it reports: one a fold."""
+        """The trainings that it reports: one per fold."""
         return self.folds
 
 

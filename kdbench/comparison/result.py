@@ -54,7 +54,7 @@ class Comparison:
         return between(self.tables[0].group, table.group)
 
     def __repr__(self) -> str:
-        """What it holds, in a line a table; the rows are in `methods`, `pairs`, `seeds` and `per_class`."""
+        """What it holds, in a line per table; the rows are in `methods`, `pairs`, `seeds` and `per_class`."""
         held = [f"  {number}. {_headline(table)}" for number, table in enumerate(self.tables[:_IN_REPR], 1)]
         more = len(self.tables) - len(held)
         held += [f"  … and {counted(more, 'more table')}"] if more else []
@@ -74,22 +74,22 @@ class Comparison:
 
     @property
     def methods(self) -> pd.DataFrame:
-        """One row a method and table: metrics with intervals, gain, teacher, conditions and cost; shares in [0, 1]."""
+        """One row per method and table: metrics with intervals, gain, teacher, conditions, cost; shares in [0, 1]."""
         return self._frame(_method_record(table, row) for table in self.tables for row in table.rows)
 
     @property
     def seeds(self) -> pd.DataFrame:
-        """One row a cell, method × seed, with its state; a missing one has no metrics."""
+        """One row per cell, method × seed, with its state; a missing one has no metrics."""
         return self._frame(record for table in self.tables for row in table.rows for record in _cells(table, row))
 
     @property
     def pairs(self) -> pd.DataFrame:
-        """One row a pair that is tested, then each method with each control: difference, interval, p, verdict."""
+        """One row per pair that is tested, then each method with each control: difference, interval, p, verdict."""
         return self._frame(record for table in self.tables for record in _pairs(table))
 
     @property
     def per_class(self) -> pd.DataFrame:
-        """One row a method and class: recall, mean over the seeds, and its gain over the student alone."""
+        """One row per method and class: recall, mean over the seeds, and its gain over the student alone."""
         return self._frame(record for table in self.tables for record in _recalls(table))
 
     def save(self, folder: Path) -> list[Path]:

@@ -18,7 +18,7 @@ from kdbench.runs.gain import alone_words
 from kdbench.statistics import PairSummary
 from kdbench.statistics.scope import other_population
 from kdbench.statistics.scores import UNTOLD
-from kdbench.text.wording import counted, inflected
+from kdbench.text.wording import counted, inflected, ranges
 
 if TYPE_CHECKING:
     from kdbench.comparison.result import Comparison
@@ -52,7 +52,7 @@ class Sheet:
         kind: One of `KINDS`.
         title: Its heading.
         caption: Whom and what it is about.
-        headers: One a column; the first column names the row.
+        headers: One per column; the first column names the row.
         rows: Cells.
         notes: Lines below it.
         words: Columns of words; the others are numbers, to be set flush right.
@@ -145,7 +145,7 @@ def _results(comparison: Comparison, table: GroupTable, number: int) -> Sheet:
         "Method",
         f"{TITLES[table.metric]} [95 % CI]",
         "SD",
-        f"Gain over {over(table)}, points [95 % CI]",
+        "Gain, points [95 % CI]",
         "Verdict",
     )
     rows = tuple(
@@ -159,6 +159,7 @@ def _results(comparison: Comparison, table: GroupTable, number: int) -> Sheet:
         for row in table.shown
     )
     notes = [
+        *([f"Gain: over {over(table)}."] if any(row.gain for row in table.rows) else []),
         *([table.family] if table.family else []),
         *_pooled(table),
         *_apart(comparison, table, number),
@@ -227,7 +228,7 @@ def _metrics(table: GroupTable, _number: int) -> Sheet:
         *(f"{TITLES[name]} [95 % CI]" for name in TITLES),
         *probes.values(),
         "SD of accuracy",
-        *(f"Accuracy at seed {seed}" for seed in seeds),
+        *(f"Seed {seed}" for seed in seeds),
     )
     rows = tuple(
         (
@@ -239,7 +240,7 @@ def _metrics(table: GroupTable, _number: int) -> Sheet:
         )
         for row in table.shown
     )
-    return Sheet("metrics", "Metrics and seeds", "", headers, rows, spare=(3, 2))
+    return Sheet("metrics", "Metrics, and the accuracy of each seed", "", headers, rows, spare=(3, 2))
 
 
 def _probed(table: GroupTable, row: Row, name: str) -> float | None:
@@ -298,9 +299,7 @@ def _states(states: Mapping[int, str]) -> str:
     seeds: dict[str, list[int]] = {}
     for seed, state in states.items():
         seeds.setdefault(state, []).append(seed)
-    return "; ".join(
-        f"{inflected(len(held), 'seed')} {', '.join(map(str, held))} {state}" for state, held in seeds.items()
-    )
+    return "; ".join(f"{inflected(len(held), 'seed')} {ranges(held)} {state}" for state, held in seeds.items())
 
 
 def _oracle(table: GroupTable) -> list[str]:
@@ -341,12 +340,12 @@ def _conditions(table: GroupTable, _number: int) -> Sheet:
 def _cost(table: GroupTable, _number: int) -> Sheet:
     headers = (
         "Method",
-        "s an epoch",
+        "s per epoch",
         "Training, min",
         "Teacher, min",
         "Peak memory, GiB",
         "Parameters, M",
-        "GFLOPs a trial",
+        "GFLOPs per trial",
         "Latency, ms",
     )
     columns: tuple[tuple[str, float, int], ...] = (
@@ -376,13 +375,12 @@ def _tests(table: GroupTable, _number: int) -> Sheet | None:
     if not table.pairs:
         return None
     headers = (
-        "Method",
-        "Against",
+        "Pair",
         "Difference, points [95 % CI]",
+        "p",
         "p (Holm)",
         "Verdict",
         "To tell apart",
-        "p",
         "McNemar p (Holm), these trials only",
     )
     chosen = sorted(table.pairs, key=lambda pair: (pair.p_holm, pair.p))[:PAIRS_SHOWN]
@@ -398,7 +396,7 @@ def _tests(table: GroupTable, _number: int) -> Sheet | None:
     if len(table.group.seeds) > 1 and any(pair.needed for pair in table.pairs):
         notes.append(_of_what("To tell apart", table))
     title = f"Pairwise tests of {metric_name(table)}"
-    return Sheet("tests", title, about(table), headers, rows, tuple(notes), frozenset({0, 1, 4, 5}), spare=(6, 7, 5))
+    return Sheet("tests", title, about(table), headers, rows, tuple(notes), frozenset({0, 4, 5}), spare=(6, 5))
 
 
 def _of_what(heading: str, table: GroupTable) -> str:
@@ -407,21 +405,20 @@ def _of_what(heading: str, table: GroupTable) -> str:
     if methods < 3:
         return f"{heading}: a plan from this pair's own spread."
     return (
-        f"{heading}: a plan at the level of {counted(len(table.pairs), 'pair')}, with the seed variance of all "
-        f"{counted(methods, 'method')} of the table, since a pair's own seeds say little of it; with others it "
-        "is another."
+        f"{heading}: a plan corrected for {counted(len(table.pairs), 'pair')}, with the seed variance of all "
+        f"{counted(methods, 'method')} of this table, since a pair's own seeds say little about it. A table with other "
+        "methods gives another plan."
     )
 
 
 def _test(pair: PairSummary) -> tuple[str, ...]:
     return (
-        pair.first,
-        pair.second,
+        f"{pair.first} − {pair.second}",
         f"{points(pair.difference)} [{points(pair.interval.low)}, {points(pair.interval.high)}]",
-        p_text(pair.p_holm),
-        f"{name} is better" if (name := better(pair)) else "cannot be told apart with this data",
-        needed_text(pair),
         p_text(pair.p),
+        p_text(pair.p_holm),
+        pair.verdict.value,
+        needed_text(pair),
         p_text(pair.mcnemar.p_holm) if pair.mcnemar else NONE,
     )
 

@@ -62,7 +62,7 @@ class Loader:
     ) -> None:
         for name in sensors or ():
             if name not in dataset.sensors:
-                raise unknown(f"sensor of '{dataset.card.name}'", name, dataset.sensors)
+                raise unknown("sensor", name, dataset.sensors, of=f"data set '{dataset.card.name}'")
         if video and dataset.view is None:
             raise UsageError(f"'{dataset.card.name}' was opened without video, which this network needs")
         if not trials:
@@ -106,7 +106,7 @@ class Loader:
 
         Args:
             order: Positions in `trials`, on the host; repeats and subsets are allowed.
-            batch_size: Trials a batch.
+            batch_size: Trials per batch.
             join_single: As in `batch_slices`.
         """
         positions = torch.as_tensor(order, dtype=torch.int64, device="cpu")
@@ -179,7 +179,7 @@ def batch_slices(count: int, batch_size: int, *, join_single: bool = False) -> l
 
     Args:
         count: Trials in all.
-        batch_size: Trials a batch; the last one holds what is left.
+        batch_size: Trials per batch; the last one holds what is left.
         join_single: Let a single trial that is left join the batch before: relations between trials, and batch
             statistics of a map of one position, are not defined for one.
     """

@@ -61,7 +61,7 @@ def split(card: Card, index: pd.DataFrame, protocol: str, *, validation: bool, s
 
     Args:
         card: The data set's card.
-        index: One row a trial: `trial`, `label`, and the columns that the rules name.
+        index: One row per trial: `trial`, `label`, and the columns that the rules name.
         protocol: Name of a protocol, such as `cross_subject` or `loso_3`.
         validation: Cut a validation part from the training part.
         seed: The run's seed. Where a rule draws the validation part, the draw depends on the names of the data set and

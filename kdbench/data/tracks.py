@@ -72,7 +72,7 @@ def supervise(
 
     Args:
         card: The data set's card.
-        index: One row a trial: `trial`, `label` and the card's columns.
+        index: One row per trial: `trial`, `label` and the card's columns.
         train: Ids of the training part.
         protocol: Name of the protocol.
         track: What is left.
@@ -143,8 +143,8 @@ def mixed_steps(rest: int, batch_size: int, quota: int) -> int:
 
     Args:
         rest: Trials that are not scarce.
-        batch_size: Trials a batch.
-        quota: Scarce trials a batch.
+        batch_size: Trials per batch.
+        quota: Scarce trials per batch.
     """
     return math.ceil(rest / (batch_size - quota))
 
@@ -155,8 +155,8 @@ def mixed_order(scarce: Tensor, rest: Tensor, batch_size: int, quota: int, gener
     Args:
         scarce: Positions of the scarce trials `(n,)`, on the host; they come again and again, each time shuffled.
         rest: Positions of the others `(m,)`, on the host.
-        batch_size: Trials a batch, more than `quota`.
-        quota: Scarce trials a batch.
+        batch_size: Trials per batch, more than `quota`.
+        quota: Scarce trials per batch.
         generator: Draws both orders.
 
     Returns:

@@ -34,7 +34,7 @@ class ConvEncoder(Encoder):
     def __init__(self, in_channels: int, widths: Sequence[int], norm: str, dropout: float) -> None:
         super().__init__(in_channels)
         if len(widths) != 4 or any(width < 1 for width in widths):
-            raise UsageError(f"widths = {list(widths)}: expected four positive channel counts, one a stage")
+            raise UsageError(f"widths = {list(widths)}: expected four positive channel counts, one per stage")
         if norm not in NORMS:
             raise unknown("norm of a convolutional encoder", str(norm), NORMS)
         self.normalisation = "batch" if norm == "batch" else "sample"

@@ -61,9 +61,11 @@ class Transformer1d(Encoder):
     ) -> None:
         super().__init__(in_channels)
         if len(widths) != 4 or any(width < HEAD_WIDTH or width % HEAD_WIDTH for width in widths):
-            raise UsageError(f"widths = {list(widths)}: expected four positive multiples of {HEAD_WIDTH}, one a stage")
+            raise UsageError(
+                f"widths = {list(widths)}: expected four positive multiples of {HEAD_WIDTH}, one per stage"
+            )
         if len(depths) != 4 or any(depth < 1 for depth in depths):
-            raise UsageError(f"depths = {list(depths)}: expected four positive numbers of blocks, one a stage")
+            raise UsageError(f"depths = {list(depths)}: expected four positive numbers of blocks, one per stage")
         if not isinstance(patch, int) or patch < 1:
             raise UsageError(f"patch = {patch!r}: expected a whole number of samples, at least 1")
         first, second, third, fourth = widths

@@ -172,7 +172,7 @@ def build_balance(spec: PartSpec | None, weights: Sequence[float | Schedule], *,
     known = [key for key in inspect.signature(component).parameters if key != "terms"]
     for key in spec.params:
         if key not in known:
-            raise unknown(f"parameter of {where}", key, known, hint=f"The balance is '{spec.name}'.")
+            raise unknown("parameter", key, known, of=where, hint=f"The balance is '{spec.name}'.")
     try:
         return component(len(weights), **spec.params)
     except (TypeError, ValueError) as error:

@@ -103,6 +103,6 @@ def build_accelerator(device: str, precision: str) -> Accelerator:
     if accelerator.num_processes > 1:
         raise UsageError(
             f"this is one of {accelerator.num_processes} processes, and relation losses need the whole batch in one",
-            hint="Start one process a run, each with a GPU of its own (CUDA_VISIBLE_DEVICES).",
+            hint="Start one process per run, each with a GPU of its own (CUDA_VISIBLE_DEVICES).",
         )
     return accelerator

@@ -66,7 +66,7 @@ class Training:
         watched_part: `validation`, or `test` where the recipe asks for that oracle; its key in each record.
         scarce: Positions of the trials that every batch begins with a quota of, and what they are: `labelled` or
             `paired`; None where no trial is short of anything.
-        quota: Scarce trials a batch.
+        quota: Scarce trials per batch.
         unlabelled: Whether no trial has a label.
         keep_best: Whether the weights of the epoch that is best on it are kept, and restored at the end.
         on_epoch: Called with each epoch's record.
@@ -101,7 +101,7 @@ class Training:
         """Trains to the last epoch, from the last checkpoint where there is one.
 
         Returns:
-            One record an epoch, as in `metrics.jsonl`.
+            One record per epoch, as in `metrics.jsonl`.
 
         Raises:
             RunFailed: A loss became NaN or inf; the term, the step and its trials are named.

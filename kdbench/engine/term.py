@@ -268,7 +268,7 @@ def check_parameters(name: str, params: Mapping[str, Any], where: str) -> None:
     is_open = any(parameter.kind is _ANY_NAME for parameter in signature.values())
     for key in params:
         if key in given or (key not in known and not is_open):
-            raise unknown(f"parameter of {where}", key, ["weight", *known], hint=f"See them: kdbench describe {name}")
+            raise unknown("parameter", key, ["weight", *known], of=where, hint=f"See them: kdbench describe {name}")
     missing = [key for key in known if signature[key].default is _NONE and key not in params]
     if missing:
         raise UsageError(

@@ -46,7 +46,7 @@ def over_shuffles(logits: np.ndarray, labels: np.ndarray, classes: Sequence[str]
     """Every reported metric, averaged over the shuffles that a network which couples a batch is evaluated in.
 
     Args:
-        logits: `(R, N, K)`, one row a shuffle; R = 1 where there is none.
+        logits: `(R, N, K)`, one row per shuffle; R = 1 where there is none.
         labels: Class indices `(N,)`.
         classes: The K class names.
 
@@ -107,7 +107,7 @@ def confusion(labels: np.ndarray, predictions: np.ndarray, classes: int) -> np.n
 def _checked(logits: np.ndarray, labels: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
     logits, labels = np.asarray(logits), np.asarray(labels)
     if logits.shape != (len(labels), classes):
-        raise ValueError(f"logits are {logits.shape}, expected ({len(labels)}, {classes}): one row a label")
+        raise ValueError(f"logits are {logits.shape}, expected ({len(labels)}, {classes}): one row per label")
     if not len(labels):
         raise ValueError("there is no trial to evaluate")
     if labels.min() < 0 or labels.max() >= classes:

@@ -26,7 +26,7 @@ class Predictions:
     Attributes:
         trials: The N trial ids.
         labels: Class indices `(N,)`.
-        logits: Scores `(R, N, K)`: R = 1, or one row a shuffle where the network couples the samples of a batch.
+        logits: Scores `(R, N, K)`: R = 1, or one row per shuffle where the network couples the samples of a batch.
         batch_size: Trials in a batch when they were made.
     """
 
@@ -79,7 +79,7 @@ def predict(
 def embed(network: Network, loader: Loader, *, batch_size: int, accelerator: Accelerator) -> np.ndarray:
     """The embedding of every trial of a loader's part `(R, N, D)`, float32; those of branches lie side by side.
 
-    R = 1, or one row a shuffle, as in `predict`.
+    R = 1, or one row per shuffle, as in `predict`.
 
     Args:
         network: The network.

@@ -41,9 +41,9 @@ class Look:
         targets: The classes whose evidence is shown, by their roles: the predicted one, and the true one where it is
             another.
         names: Short names of those classes, by the same roles.
-        inputs: What the network takes, a tensor `(C, *size)` a source.
+        inputs: What the network takes, a tensor `(C, *size)` per source.
         heat: For each target the map of each source, at the size of its input, in [0, 1].
-        grids: The grid of each source's map, as `2×1×1 cells`.
+        maps: What is known of each source's map, as `the last map has 2×4×4 cells`.
         seconds: Length of the trial.
     """
 
@@ -55,7 +55,7 @@ class Look:
     names: dict[str, str]
     inputs: list[np.ndarray]
     heat: list[list[np.ndarray]]
-    grids: list[str]
+    maps: list[str]
     seconds: float
 
 
@@ -78,7 +78,7 @@ def draw_clip(look: Look, clip: np.ndarray, folder: Path) -> list[Picture]:
         name = textwrap.fill(look.names[role], _LABEL)
         label = f"for {role}:\n{name}" + ("" if values.max() > 0 else "\n(nothing)")
         rows[label] = np.concatenate([heated(frames[shown], values[shown]), average])
-    figure = _sheet(rows, centres(len(frames))[shown] * look.seconds, look.title, look.grids[0])
+    figure = _sheet(rows, centres(len(frames))[shown] * look.seconds, look.title, look.maps[0])
     save_png(figure, folder / f"{look.name}.png", dpi=_DPI)
     sides = [frames, *(heated(frames, values) for values in heat.values())]
     save_gif(list(np.concatenate(sides, axis=2)), folder / f"{look.name}.gif", seconds=look.seconds)
@@ -89,7 +89,7 @@ def draw_clip(look: Look, clip: np.ndarray, folder: Path) -> list[Picture]:
     ]
 
 
-def _sheet(rows: dict[str, np.ndarray], seconds: np.ndarray, title: str, grid: str) -> Figure:
+def _sheet(rows: dict[str, np.ndarray], seconds: np.ndarray, title: str, known: str) -> Figure:
     """Rows of pictures, the last column being their average, over a scale of the heat; sizes are in inches."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
@@ -117,14 +117,14 @@ def _sheet(rows: dict[str, np.ndarray], seconds: np.ndarray, title: str, grid: s
         axes.set_axis_off()
         for at, text, side in (
             (_LEFT - 0.1, "no evidence", "right"),
-            (_LEFT + _CELL + 0.1, f"most in the row · the map has {grid}", "left"),
+            (_LEFT + _CELL + 0.1, f"most in the row · {known}", "left"),
         ):
             figure.text(at / width, 0.17 / height, text, fontsize=8, color=FAINT, ha=side, va="center")
     return figure
 
 
 def draw_series(look: Look, sources: Sequence[str], folder: Path) -> list[Picture]:
-    """Each sensor's curves over a band of heat, a row a sensor and a column a class.
+    """Each sensor's curves over a band of heat, a row per sensor and a column per class.
 
     Args:
         look: The trial; what the network takes are series `(C, n)`.
@@ -149,7 +149,7 @@ def draw_series(look: Look, sources: Sequence[str], folder: Path) -> list[Pictur
 
 
 def draw_images(look: Look, sources: Sequence[str], folder: Path) -> list[Picture]:
-    """The image of each sensor with the heat over it, a row a sensor and a column a class.
+    """The image of each sensor with the heat over it, a row per sensor and a column per class.
 
     Args:
         look: The trial; what the network takes are images `(C, H, W)`.

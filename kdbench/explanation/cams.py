@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from kdbench.explanation.cam_pictures import Look, draw_clip, draw_images, draw_series
-from kdbench.explanation.gradcam import agreement, enlarged, grad_cam
+from kdbench.explanation.gradcam import LAST, agreement, enlarged, grad_cam, telling_stage
 from kdbench.explanation.reopen import untrained
 from kdbench.explanation.section import Section
 from kdbench.explanation.study import Study
@@ -28,24 +28,29 @@ def cams(study: Study) -> Section:
     network, loader = opened.network, study.loader(opened)
     fresh = untrained(setting, opened.role, network, opened.spec)
     place = {trial: row for row, trial in enumerate(loader.trials)}
-    section = Section(notes=_notes(study))
-    found = []
+    section = Section()
+    found: list[dict[str, Any]] = []
+    stage = LAST
     for trial, why in _chosen(study).items():
         batch = next(iter(loader.batches([place[trial]], 1)))
         with torch.no_grad():
             inputs = network.represent(batch)
+        if not found:
+            stage = telling_stage(network, inputs)
+            section.notes = _notes(study, stage)
         targets = _targets(study, trial)
-        maps = [grad_cam(network, inputs, target, setting.accelerator) for target in targets.values()]
-        look = _look(study, trial, why, targets, inputs, maps)
+        maps = [grad_cam(network, inputs, target, setting.accelerator, stage) for target in targets.values()]
+        look = _look(study, trial, why, targets, inputs, maps, stage)
         if opened.spec.modality == VIDEO:
             section.pictures += draw_clip(look, setting.cell.dataset.clip(trial), study.folder)
         elif inputs[0].dim() == 3:
             section.pictures += draw_series(look, network.sources, study.folder)
         else:
             section.pictures += draw_images(look, network.sources, study.folder)
-        random = grad_cam(fresh, inputs, next(iter(targets.values())), setting.accelerator)
+        random = grad_cam(fresh, inputs, next(iter(targets.values())), setting.accelerator, stage)
         found.append(_numbers(study, look, maps[0], random, network))
     section.numbers = {
+        "stage": stage + 1,
         "grid": {source: list(cam.shape) for source, cam in zip(network.sources, maps[0], strict=True)},
         "trials": found,
     }
@@ -71,7 +76,13 @@ def _targets(study: Study, trial: str) -> dict[str, int]:
 
 
 def _look(
-    study: Study, trial: str, why: str, targets: dict[str, int], inputs: list[Tensor], maps: list[list[Tensor]]
+    study: Study,
+    trial: str,
+    why: str,
+    targets: dict[str, int],
+    inputs: list[Tensor],
+    maps: list[list[Tensor]],
+    stage: int,
 ) -> Look:
     row, names = study.row(trial), study.card.short_names
     said = [f"{role} {names[k]} ({100 * study.scores.probabilities[row, k]:.0f} %)" for role, k in targets.items()]
@@ -86,7 +97,7 @@ def _look(
         names={role: names[k] for role, k in targets.items()},
         inputs=[x[0].float().cpu().numpy() for x in inputs],
         heat=[[enlarged(cam, x.shape[2:]) for cam, x in zip(row, inputs, strict=True)] for row in maps],
-        grids=[cells(tuple(cam.shape)) for cam in maps[0]],
+        maps=[f"{_of(stage)} has {cells(tuple(cam.shape))}" for cam in maps[0]],
         seconds=study.seconds(trial),
     )
 
@@ -112,12 +123,22 @@ def _numbers(study: Study, look: Look, maps: list[Tensor], random: list[Tensor],
     }
 
 
-def _notes(study: Study) -> list[str]:
+def _of(stage: int) -> str:
+    return "the last map" if stage == LAST else f"the map of stage {stage + 1}"
+
+
+def _notes(study: Study, stage: int) -> list[str]:
+    of = "the last stage" if stage == LAST else f"stage {stage + 1}"
     notes = [
-        "Grad-CAM of the last stage (Selvaraju et al., 2017): which regions of the last feature maps support the "
-        "class. Each trial and class has a scale of its own, one for all frames: compare colours over place and time, "
-        "not between trials or classes."
+        f"Grad-CAM of {of} (Selvaraju et al., 2017): which regions of its feature maps support the class. Each trial "
+        "and class has a scale of its own, one for all frames: compare colours over place and time, not between trials "
+        "or classes."
     ]
+    if stage != LAST:
+        notes.append(
+            f"The maps of the later stages are one cell per picture, which shows no place; stage {stage + 1} is the "
+            "last with more. Later stages may use its evidence otherwise."
+        )
     if len(study.reported.network.sources) > 1:
         notes.append("Each sensor has a scale of its own too: colours do not say which sensor weighs more.")
     if study.reported.network.couples_batch:
@@ -142,7 +163,7 @@ def _sanity(found: list[dict[str, Any]], grids: dict[str, list[int]]) -> list[st
         if source["agreement_with_random_weights"] is not None
     ]
     size = ", ".join(f"{cells(grid)} ({source})" for source, grid in grids.items())
-    notes = [f"The last maps have {size}: the colours resolve nothing finer than a cell."]
+    notes = [f"The maps have {size}: the colours resolve nothing finer than a cell."]
     whole = [source for source, grid in grids.items() if len(grid) == 3 and grid[1:] == [1, 1]]
     if whole:
         notes.append(
@@ -154,7 +175,7 @@ def _sanity(found: list[dict[str, Any]], grids: dict[str, list[int]]) -> list[st
     ]
     if empty:
         shown = ", ".join(empty)
-        notes.append(f"Empty, since no cell of the last map supports the predicted class: {shown}.")
+        notes.append(f"Empty, since no cell of the map supports the predicted class: {shown}.")
     if values:
         notes.append(
             "Sanity check (Adebayo et al., 2018): the mean rank correlation of these maps with those of the same "

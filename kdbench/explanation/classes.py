@@ -1,4 +1,4 @@
-"""Which classes the network knows: the confusion matrix, and a table a class."""
+"""Which classes the network knows: the confusion matrix, and a table per class."""
 
 from __future__ import annotations
 

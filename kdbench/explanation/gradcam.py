@@ -1,6 +1,6 @@
-"""Grad-CAM of a network's last maps, by captum.
+"""Grad-CAM of a network's maps, by captum.
 
-For class c with score y and the K channels A_k of the last map (Selvaraju et al., Grad-CAM, ICCV 2017, eq. 1 and 2):
+For class c with score y and the K channels A_k of the map (Selvaraju et al., Grad-CAM, ICCV 2017, eq. 1 and 2):
 
     α_k = mean over the grid of ∂y/∂A_k,    L = ReLU(Σ_k α_k A_k)
 
@@ -20,6 +20,8 @@ from torch import Tensor, nn
 
 from kdbench.network import Network
 
+LAST = 3
+"""The last stage, counted from 0."""
 COARSE = 4
 """Cells along an axis below which a map is shown as blocks."""
 _MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
@@ -45,17 +47,45 @@ class ClassScores(nn.Module):
         return self.network.probabilities(branches).clamp_min(1e-12).log()
 
 
-def grad_cam(network: Network, inputs: Sequence[Tensor], target: int, accelerator: Accelerator) -> list[Tensor]:
-    """Which regions of the last feature maps support a class.
+def telling_stage(network: Network, inputs: Sequence[Tensor]) -> int:
+    """The last stage, counted from 0, whose maps tell places of a picture apart; without pictures the last of all.
 
     Args:
         network: In eval mode.
-        inputs: One trial as `Network.represent` returns it, one tensor `(1, C, *size)` a source.
+        inputs: As in `grad_cam`.
+    """
+    grids: dict[int, list[tuple[int, ...]]] = {}
+    hooks = [
+        seen.register_forward_hook(
+            lambda _module, _given, out, stage=stage: grids.setdefault(stage, []).append(out.shape[2:])
+        )
+        for stage in range(LAST + 1)
+        for seen in network.seen(stage)
+    ]
+    try:
+        with torch.no_grad():
+            network(inputs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    telling = [stage for stage, held in grids.items() if all(len(grid) < 3 or min(grid[1:]) > 1 for grid in held)]
+    return max(telling, default=LAST)
+
+
+def grad_cam(
+    network: Network, inputs: Sequence[Tensor], target: int, accelerator: Accelerator, stage: int = LAST
+) -> list[Tensor]:
+    """Which regions of the feature maps of a stage support a class.
+
+    Args:
+        network: In eval mode.
+        inputs: One trial as `Network.represent` returns it, one tensor `(1, C, *size)` per source.
         target: The class.
         accelerator: Device and precision.
+        stage: The stage, counted from 0.
 
     Returns:
-        For each source the map `(*grid)` on the grid of its last stage, not negative, float32, on the CPU. It is zero
+        For each source the map `(*grid)` on the grid of that stage, not negative, float32, on the CPU. It is zero
         where no channel supports the class.
     """
     from captum.attr import LayerGradCam
@@ -63,11 +93,11 @@ def grad_cam(network: Network, inputs: Sequence[Tensor], target: int, accelerato
     model = ClassScores(network, accelerator)
     given = tuple(x.detach().clone() for x in inputs)
     maps = []
-    for last in network.last_maps:
+    for seen in network.seen(stage):
         with warnings.catch_warnings(), torch.enable_grad():
             # captum says each time that it switches gradients of the inputs on.
             warnings.filterwarnings("ignore", message=".*required_grads.*")
-            found = LayerGradCam(model, last).attribute(given, target=target, relu_attributions=True)
+            found = LayerGradCam(model, seen).attribute(given, target=target, relu_attributions=True)
         assert isinstance(found, Tensor)
         maps.append(found.detach()[0, 0].float().cpu())
     return maps

@@ -42,7 +42,7 @@ def inputs(study: Study) -> Section:
         ],
         pictures=[
             Picture(
-                FILE, f"{counted(len(chosen), 'trial')} of the {study.run.conditions['part']} part, a column a trial."
+                FILE, f"{counted(len(chosen), 'trial')} of the {study.run.conditions['part']} part, a column per trial."
             )
         ],
         numbers={"trials": chosen, "representation": kind, "sources": list(teacher.network.sources)},
@@ -50,7 +50,7 @@ def inputs(study: Study) -> Section:
 
 
 def _chosen(study: Study) -> list[str]:
-    """Two trials a class, of classes that lie evenly over all of them, the two of different subjects if possible."""
+    """Two trials per class, of classes that lie evenly over all of them, the two of different subjects if possible."""
     scores = study.scores
     present = np.unique(scores.labels)
     classes = present[np.linspace(0, len(present) - 1, min(CLASSES, len(present))).round().astype(int)]

@@ -10,7 +10,7 @@ from kdbench.data.store.progress import progress
 from kdbench.explanation.corruptions import CORRUPTIONS, corrupted
 from kdbench.explanation.section import Picture, Section, Table
 from kdbench.explanation.study import Study
-from kdbench.plotting.style import COLOURS, INK, PLAIN, RULE, save_png
+from kdbench.plotting.style import COLOURS, INK, PLAIN, RULE, accuracy_end, save_png
 from kdbench.text.wording import counted
 from kdbench.types import Batch
 from kdbench.util.progress import Reporter
@@ -92,6 +92,7 @@ def _draw(study: Study, curves: dict[str, list[dict[str, Any]]], clean: float) -
 
     kinds = CORRUPTIONS[study.reported.spec.modality]
     chance = np.bincount(study.scores.labels).max() / len(study.scores.labels)
+    drawn = [chance, clean, *(value for points in curves.values() for each in points for value in each["accuracies"])]
     with mpl.rc_context(PLAIN):
         figure = Figure(figsize=(3.1 * len(curves), 3.3), layout="constrained")
         for number, (axes, (name, points)) in enumerate(
@@ -107,8 +108,15 @@ def _draw(study: Study, curves: dict[str, list[dict[str, Any]]], clean: float) -
             axes.set_xticks(at, [f"{point['severity']:g}" for point in points])
             axes.set_xlabel(kinds[name].unit)
             axes.set_title(name, loc="left", color=INK)
-            axes.set_ylim(0, 102)
+            axes.set_ylim(0, 1.02 * accuracy_end(100 * value for value in drawn))
             if number == 0:
                 axes.set_ylabel("accuracy %")
-                axes.text(0, 100 * chance + 1, "always one class", fontsize=7, color="#8A8A8A", ha="left")
+                axes.annotate(
+                    "always one class",
+                    (0, 100 * chance),
+                    xytext=(0, 2),
+                    textcoords="offset points",
+                    fontsize=7,
+                    color="#8A8A8A",
+                )
         save_png(figure, study.folder / FILE)

@@ -1,4 +1,4 @@
-"""A run's stored predictions, a row a trial."""
+"""A run's stored predictions, a row per trial."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Scores:
     Attributes:
         trials: The N trial ids.
         labels: True classes `(N,)`.
-        logits: Scores `(R, N, K)`, one row a shuffle where the network couples the samples of a batch.
+        logits: Scores `(R, N, K)`, one row per shuffle where the network couples the samples of a batch.
         probabilities: Softmax of the scores `(N, K)`, averaged over shuffles.
     """
 
@@ -53,7 +53,7 @@ class Scores:
         return order[self.predicted[order] != self.labels[order]]
 
     def best(self) -> np.ndarray:
-        """Rows of the right predictions, the most confident first, one a class before the second of any."""
+        """Rows of the right predictions, the most confident first, one per class before the second of any."""
         order = np.argsort(-self.margin, kind="stable")
         order = order[self.predicted[order] == self.labels[order]]
         seen: dict[int, int] = {}

@@ -165,7 +165,7 @@ class Study:
             return self.scores.trials.index(trial)
         except ValueError:
             part = self.run.conditions["part"]
-            raise unknown(f"trial of the {part} part", trial, self.scores.trials, hint=_like(self.scores)) from None
+            raise unknown("trial", trial, self.scores.trials, of=f"the {part} part", hint=_like(self.scores)) from None
 
     def seconds(self, trial: str) -> float:
         """Length of a trial, from its first sensor."""

@@ -49,7 +49,7 @@ class Fusion(nn.Module):
 
         Args:
             stage: Index of the stage that has just run.
-            maps: One map `(B, C, *grid)` a branch.
+            maps: One map `(B, C, *grid)` per branch.
 
         Returns:
             Maps of the same shapes.
@@ -60,7 +60,7 @@ class Fusion(nn.Module):
         """Called after stage 3 with the branches' maps; what it returns is pooled. By default nothing changes.
 
         Args:
-            maps: One map `(B, C_4, *grid)` a branch.
+            maps: One map `(B, C_4, *grid)` per branch.
 
         Returns:
             Maps of the same shapes.

@@ -18,7 +18,7 @@ def check_norm(norm: str, owner: str) -> None:
         UsageError: It is none of `NORMS`; the near misses are named.
     """
     if norm not in NORMS:
-        raise unknown(f"norm of {owner}", str(norm), NORMS)
+        raise unknown("norm", str(norm), NORMS, of=owner)
 
 
 def similarity(features: Tensor, norm: str) -> Tensor:

@@ -33,6 +33,6 @@ def activated(width: int, norm: str, dropout: float, owner: str) -> nn.Sequentia
         UsageError: An unknown norm.
     """
     if norm not in NORMS:
-        raise unknown(f"norm of {owner}", str(norm), NORMS)
+        raise unknown("norm", str(norm), NORMS, of=owner)
     layer = RowBatchNorm(width) if norm == "batch" else nn.LayerNorm(width)
     return nn.Sequential(layer, nn.ReLU(), nn.Dropout(dropout))

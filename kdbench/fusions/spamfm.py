@@ -82,7 +82,7 @@ class SPAMFM(nn.Module):
 
 @fusion("spamfm")
 class SPAMFMFusion(Fusion):
-    """Gates the branches after each of the four stages by what they gather over the batch (SAKDN); a head a branch.
+    """Gates the branches after each of the four stages by what they gather over the batch (SAKDN); a head per branch.
 
     `g = σ(gate [u_1 … u_m]) + σ(gate Σ u) + σ(gate Π u)`, `F̂ = g ⊙ F`, where u = G v gathers each source's pooled map
     over the batch, G being the Gram matrix of its maps with unit rows; see `SPAMFM`. A prediction depends on its batch.

@@ -30,6 +30,6 @@ def weighted_stages(weights: Tensor, stages: Sequence[Sequence[Tensor]]) -> tupl
         stages: The maps of each of m branches.
 
     Returns:
-        One map `(B, C_i, *grid_i)` a stage.
+        One map `(B, C_i, *grid_i)` per stage.
     """
     return tuple(weighted(weights, maps) for maps in zip(*stages, strict=True))

@@ -106,7 +106,7 @@ def execute(plan: Plan, launcher: Launcher, *, timeout: float | None = None, vie
             grid.kill()
     if signals:
         raise Interrupted(
-            "interrupted; every finished epoch of every cell is kept", hint="Repeat the same command to go on."
+            "interrupted; every finished epoch of every run is kept", hint="Repeat the same command to go on."
         )
     return Plan(tuple(grid.ended.get(cell.folder, cell) for cell in plan.cells), plan.root, plan.fresh)
 
@@ -145,7 +145,7 @@ class _Grid:
         if signals:
             self._pending.clear()
         self._start()
-        self._view.tick(list(self._running.values()), len(self._pending))
+        self._view.tick(list(self._running.values()))
         return bool(self._running or self._pending)
 
     def kill(self) -> None:

@@ -14,12 +14,11 @@ from kdbench.grid.left import TimeLeft
 from kdbench.grid.state import DONE, FAILED, INTERRUPTED, LOGS, OOM, ORDER, TIMEOUT, TO_DO
 from kdbench.text.terminal import print_prose
 from kdbench.text.terminal_table import print_table
-from kdbench.text.wording import counted
-from kdbench.util.progress import duration
+from kdbench.text.wording import counted, ranges
+from kdbench.util.progress import duration, fitted_line
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
-    from rich.table import Table
 
     from kdbench.grid.estimate import Estimate
     from kdbench.grid.execute import Running
@@ -27,6 +26,11 @@ if TYPE_CHECKING:
 
 STYLES = {DONE: "green", TO_DO: "", INTERRUPTED: "yellow", FAILED: "bold red", OOM: "bold red", TIMEOUT: "yellow"}
 _MIB = 2**20
+_COLUMNS = ("method", "data set", "protocol", "preset")
+_GAP = 2
+"""Spaces between two columns."""
+_MOST_NAMES = 3
+"""Names that a sentence holds at most; of more, it gives their number."""
 
 
 class View:
@@ -50,7 +54,7 @@ class View:
     def waits(self, planned: PlannedCell) -> None:
         """A cell that had started turned out to be made by another process, which is waited for."""
 
-    def tick(self, running: Sequence[Running], pending: int) -> None:
+    def tick(self, running: Sequence[Running]) -> None:
         """Some time has passed."""
 
 
@@ -91,13 +95,21 @@ class LineView(View):
         self._left.ended(planned, seconds)
         state = planned.state
         said = f"accuracy {100 * state.accuracy:.2f} %" if state.accuracy is not None else f"{state.message} ({log})"
-        text = f"{state.status}: {planned.label} in {duration(seconds)} · {said} · {self._ended} of {self._total} · "
-        self._print(text + self._clock(), STYLES.get(state.status, ""))
+        text = f"{state.status}: {self.named(planned)} in {duration(seconds)} · {said}{self.after_end()}"
+        self._print(text, STYLES.get(state.status, ""))
 
     def waits(self, planned: PlannedCell) -> None:
         """Prints the line."""
         self._left.waits(planned)
-        self._print(f"waiting: {planned.label}: another process makes it")
+        self._print(f"waiting: {self.named(planned)}: another process makes it")
+
+    def named(self, planned: PlannedCell) -> str:
+        """What a cell is called."""
+        return planned.label
+
+    def after_end(self) -> str:
+        """What the line of an end closes with: how far the grid is."""
+        return f" · {self._ended} of {self._total} · {self._clock()}"
 
     def _clock(self) -> str:
         """How long the grid has been under way, and how long it still takes."""
@@ -132,29 +144,34 @@ class LiveView(LineView):
         """The table tells."""
         self._left.started(planned)
 
-    def tick(self, running: Sequence[Running], pending: int) -> None:
+    def tick(self, running: Sequence[Running]) -> None:
         """Draws the table."""
-        self._live.update(self.drawn(running, pending))
+        self._live.update(self.drawn(running))
 
-    def drawn(self, running: Sequence[Running], pending: int) -> Group:
+    def drawn(self, running: Sequence[Running]) -> Group:
         """What runs: each cell with its time and the last line of its log."""
         from rich.console import Group
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(box=None, pad_edge=False, show_header=False, expand=True)
+        table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, show_header=False)
         table.add_column(no_wrap=True)
         table.add_column(no_wrap=True, justify="right")
-        # What the log says takes the room that is left.
-        table.add_column(no_wrap=True, ratio=1, style="dim")
-        for each in running:
-            table.add_row(Text(self._short(each.planned)), duration(each.seconds), Text(_last(each.job.said())))
-        summary = (
-            f"{self._ended} of {self._total} finished, {len(running)} running, {pending} waiting · {self._clock()}"
-        )
+        table.add_column(no_wrap=True, style="dim")
+        names = [self.named(each.planned) for each in running]
+        times = [duration(each.seconds) for each in running]
+        taken = max(map(len, names), default=0) + max(map(len, times), default=0) + 2 * _GAP
+        for each, name, passed in zip(running, names, times, strict=True):
+            said = fitted_line(_last(each.job.said()), self.console.width - taken)
+            table.add_row(Text(name), passed, Text(said))
+        summary = f"{self._ended} of {self._total} finished, {len(running)} running · {self._clock()}"
         return Group(table, Text(summary, style="bold"))
 
-    def _short(self, planned: PlannedCell) -> str:
+    def after_end(self) -> str:
+        """Nothing: the table tells."""
+        return ""
+
+    def named(self, planned: PlannedCell) -> str:
         """Method and seed; data set and protocol only where the grid has several."""
         cell = planned.cell
         parts = [planned.request.name or cell.method]
@@ -173,9 +190,9 @@ def show_plan(plan: Plan, cost: Estimate, *, jobs: int, console: Console) -> Non
     def say(text: str, style: str = "") -> None:
         print_prose(console, text, style)
 
-    print_table(console, table_of(plan))
+    _print_table(plan, console)
     counts = ", ".join(f"{count} {status}" for status, count in plan.counts().items())
-    say(f"{counted(len(plan.cells), 'cell')}: {counts}", "bold")
+    say(f"{counted(len(plan.cells), 'run')}: {counts}", "bold")
     for track in sorted({cell.cell.recipe.track.words for cell in plan.cells} - {""}):
         say(f"track: {track}")
     shared, missing = plan.teachers(), plan.teachers_to_make()
@@ -183,7 +200,7 @@ def show_plan(plan: Plan, cost: Estimate, *, jobs: int, console: Console) -> Non
         users = sum(map(len, shared.values()))
         there = len(shared) - len(missing)
         say(
-            f"{counted(len(shared), 'teacher')}, used by {counted(users, 'cell')}: {len(missing)} to train, "
+            f"{counted(len(shared), 'teacher')}, used by {counted(users, 'run')}: {len(missing)} to train, "
             f"{there} already trained or not needed"
         )
     if unprepared := {cell.cell.dataset.card.name for cell in plan.cells if cell.cell.dataset.folder == Path()}:
@@ -191,7 +208,10 @@ def show_plan(plan: Plan, cost: Estimate, *, jobs: int, console: Console) -> Non
     if plan.to_make():
         say(_cost_line(cost, jobs))
         if cost.unknown and cost.seconds is not None:
-            say(f"Not included, since no earlier run is like them: {', '.join(cost.unknown)}", "dim")
+            rest = len(cost.unknown) - _MOST_NAMES
+            more = f" and {rest} more" if rest > 0 else ""
+            named = ", ".join(cost.unknown[:_MOST_NAMES])
+            say(f"Not included, since no earlier run is like them: {named}{more}", "dim")
     else:
         say(_next(plan), "cyan")
     _show_trouble(plan, say)
@@ -208,9 +228,17 @@ def _cost_line(cost: Estimate, jobs: int) -> str:
     if jobs > 1:
         text += f" (at best {duration(cost.seconds / jobs)} with --jobs {jobs})"
     text += f", plus start-up per run; disk space {max(1, round(cost.disk_bytes / _MIB))} MiB"
+    text += f"; taken from {counted(cost.runs, 'finished run')}"
     if cost.from_others:
-        text += f"; no earlier {' or '.join(cost.from_others)} run with these settings"
-    return f"{text}; taken from {counted(cost.runs, 'finished run')}."
+        text += f"; {_without_earlier(cost.from_others)} with these settings"
+    return f"{text}."
+
+
+def _without_earlier(methods: Sequence[str]) -> str:
+    """Which methods have no earlier run: by their names where these are few."""
+    if len(methods) > _MOST_NAMES:
+        return f"{counted(len(methods), 'method')} without an earlier run"
+    return f"no earlier run of {' or '.join(methods)}"
 
 
 def show_end(plan: Plan, command: str, console: Console) -> None:
@@ -219,9 +247,9 @@ def show_end(plan: Plan, command: str, console: Console) -> None:
     def say(text: str, style: str = "") -> None:
         print_prose(console, text, style)
 
-    print_table(console, table_of(plan))
+    _print_table(plan, console)
     say(
-        f"{counted(len(plan.cells), 'cell')}: " + ", ".join(f"{n} {status}" for status, n in plan.counts().items()),
+        f"{counted(len(plan.cells), 'run')}: " + ", ".join(f"{n} {status}" for status, n in plan.counts().items()),
         "bold",
     )
     say(f"folder: {plan.root}")
@@ -242,29 +270,34 @@ def _show_trouble(plan: Plan, say: Any) -> None:
             say(f"{cell.state.status}: {cell.label}: {cell.state.message}", STYLES.get(cell.state.status, ""))
 
 
-def table_of(plan: Plan) -> Table:
-    """A row for each method on a data set under a protocol: its seeds by how they stand, and their accuracy."""
+def _print_table(plan: Plan, console: Console) -> None:
+    """Prints what all runs have in common, then a row for each method: its seeds by how they stand, its accuracy."""
     from rich.markup import escape
     from rich.table import Table
 
-    rows: dict[tuple[str, str, str, str], list[PlannedCell]] = {}
+    rows: dict[tuple[str, ...], list[PlannedCell]] = {}
     for each in plan.cells:
         cell = each.cell
         place = (each.request.name or cell.method, cell.dataset.card.name, cell.protocol, cell.preset)
         rows.setdefault(place, []).append(each)
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in ("method", "data set", "protocol", "preset", "seeds", "accuracy"):
+    columns = list(zip(*rows, strict=True))
+    own = [place for place, values in enumerate(columns) if place == 0 or len(set(values)) > 1]
+    common = [values[0] for place, values in enumerate(columns) if place not in own]
+    if common:
+        print_prose(console, " · ".join(common), "bold")
+    table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="dim")
+    for column in (*(_COLUMNS[place] for place in own), "seeds", "accuracy"):
         table.add_column(column, justify="right" if column == "accuracy" else "left")
     for names, cells in rows.items():
-        table.add_row(*map(escape, names), escape(_seeds(cells)), _spread(cells))
-    return table
+        table.add_row(*(escape(names[each]) for each in own), escape(_seeds(cells)), _spread(cells))
+    print_table(console, table)
 
 
 def _seeds(cells: Iterable[PlannedCell]) -> str:
-    held: dict[str, list[str]] = {}
+    held: dict[str, list[int]] = {}
     for each in cells:
-        held.setdefault(each.state.status, []).append(str(each.cell.seed))
-    return " · ".join(f"{status} {', '.join(held[status])}" for status in ORDER if status in held)
+        held.setdefault(each.state.status, []).append(each.cell.seed)
+    return " · ".join(f"{status} {ranges(held[status])}" for status in ORDER if status in held)
 
 
 def _spread(cells: Iterable[PlannedCell]) -> str:

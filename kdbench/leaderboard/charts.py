@@ -72,7 +72,7 @@ class Scatter:
 
 @dataclass(frozen=True)
 class Curves:
-    """One quantity over the epochs of a phase, a line a seed."""
+    """One quantity over the epochs of a phase, a line per seed."""
 
     title: str
     lines: Sequence[tuple[int, str]]

@@ -117,7 +117,7 @@ def _check_declared(file: pq.ParquetFile, classes: int) -> None:
     values = sum(chunk.num_values for chunk in chunks if chunk.path_in_schema.startswith("logits"))
     if values > metadata.num_rows * classes:
         each = values // max(metadata.num_rows, 1)
-        raise DataError(f"{PREDICTIONS} declares {each} logits a trial, expected one for each of {classes} classes")
+        raise DataError(f"{PREDICTIONS} declares {each} logits per trial, expected one for each of {classes} classes")
     if unpacked > _MOST_UNPACKED or values > MOST_LOGITS:
         raise DataError(f"{PREDICTIONS} is too large when it is unpacked: {unpacked} bytes, {values} logits")
 

@@ -36,7 +36,7 @@ def check_scores(entry: Entry, known: Expected | None) -> Iterator[str]:
     result, predictions = entry.result, entry.predictions
     if predictions.logits.shape[1] != len(result.classes):
         classes = counted(len(result.classes), "class")
-        yield f"{counted(predictions.logits.shape[1], 'logit')} a trial, expected one for each of {classes}"
+        yield f"{counted(predictions.logits.shape[1], 'logit')} per trial, expected one for each of {classes}"
         return
     stray = set(np.unique(predictions.seed).tolist()) - {each.seed for each in result.seeds}
     if stray:

@@ -64,7 +64,7 @@ class Server(ThreadingHTTPServer):
     def process_request_thread(self, request: socket.socket | tuple[bytes, socket.socket], client_address: str) -> None:
         """Answers one connection, in bounded time, when there is a place."""
         with self._places:
-            # A client that sends or takes a byte a second would hold its place for hours.
+            # A client that sends or takes a byte per second would hold its place for hours.
             timer = threading.Timer(SECONDS, _cut, [request])
             timer.daemon = True
             timer.start()

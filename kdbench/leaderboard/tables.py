@@ -228,7 +228,7 @@ class Tab:
         if track.is_transfer_alone:
             return "no labels"
         same = ", teacher too" if track.teacher_labels == "same" else ""
-        return f"{counted(track.labels, 'label')} a class{same}"
+        return f"{counted(track.labels, 'label')} per class{same}"
 
     @property
     def slug(self) -> str:

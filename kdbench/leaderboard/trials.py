@@ -91,7 +91,7 @@ def supervision(
 
 @lru_cache(maxsize=64)
 def _index(dataset: str, options: str) -> tuple[Card, pd.DataFrame] | None:
-    """A card and one row a trial: `trial`, `label` and the card's columns."""
+    """A card and one row per trial: `trial`, `label` and the card's columns."""
     import pandas as pd
 
     reader = _reader(dataset, options)

@@ -32,7 +32,7 @@ def attention_transfer(
     unsquared norm of the difference, `sum_l 1/B sum_b ||Q_s,b^l - Q_t,b^l||_2`; its factor 1/2 belongs to the weight.
 
     Args:
-        student: The student's maps `(B, C, *grid)`, one a stage.
+        student: The student's maps `(B, C, *grid)`, one per stage.
         teacher: The teacher's; detached.
         p: The power, at least 1.
         stages: Indices of the stages that are compared and summed; None for all.

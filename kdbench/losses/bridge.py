@@ -51,7 +51,7 @@ def component(name: str) -> type[nn.Module]:
         why, instead = REFUSED[name]
         raise UsageError(f"{FAMILY}:{name} cannot be bridged: {why}", hint=instead)
     if name not in ENTRIES:
-        raise unknown(f"loss of {FAMILY}", name, ENTRIES)
+        raise unknown("loss", name, ENTRIES, of=FAMILY)
     try:
         library = getattr(importlib.import_module(_MODULE), name)
     except (ImportError, AttributeError) as error:
@@ -264,7 +264,7 @@ def _check_traps(name: str, entry: Entry, accepted: Sequence[str], given: Mappin
     known = [trap.name for trap in entry.traps]
     for each in accepted:
         if each not in known:
-            raise unknown(f"deviation of {FAMILY}:{name}", each, known)
+            raise unknown("deviation", each, known, of=f"{FAMILY}:{name}")
     for trap in entry.traps:
         if trap.holds(given) and trap.name not in accepted:
             raise UsageError(

@@ -68,7 +68,7 @@ class FactorTransfer(nn.Module):
         self._error: Tensor | None = None
 
     def forward(self, student: tuple[Tensor, ...], teacher: tuple[Tensor, ...]) -> Tensor:
-        """The loss of maps `(B, C, *grid)`, one a stage; the teacher's are detached."""
+        """The loss of maps `(B, C, *grid)`, one per stage; the teacher's are detached."""
         own, target = align_maps(student[self.stage], teacher[self.stage].detach())
         dtype = next(self.parameters()).dtype
         own, target = own.flatten(2).to(dtype), target.flatten(2).to(dtype)

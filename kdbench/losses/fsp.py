@@ -40,7 +40,7 @@ def solution_flow(
     which is another loss.
 
     Args:
-        student: The student's maps `(B, C, *grid)`, one a stage.
+        student: The student's maps `(B, C, *grid)`, one per stage.
         teacher: The teacher's, with as many channels; detached.
         stages: Indices of the stages, at least two; None for all.
         pool: `max` or `average`.

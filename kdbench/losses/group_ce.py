@@ -40,7 +40,7 @@ class GroupCrossEntropy(nn.Module):
         if tuple(groups.shape) != (context.classes,):
             raise UsageError(
                 f"the loss 'group_ce' got groups of shape {tuple(groups.shape)} for {context.classes} classes; "
-                "expected one a class"
+                "expected one per class"
             )
         self.register_buffer("groups", groups.detach().clone(), persistent=False)
 

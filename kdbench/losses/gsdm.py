@@ -38,7 +38,7 @@ class SemanticallyDiscriminativeMapping(nn.Module):
 
     Args:
         context: Gives the label vectors.
-        slope: `sample` averages k over the semantic space, one number a sample, as the released code does; the norm
+        slope: `sample` averages k over the semantic space, one number per sample, as the released code does; the norm
             takes its size away, so that it only says whether a sample has evidence (and its sign, with `clamp` off).
             `channel` pools k from S to the channels of the map, so that it weighs them against each other.
         clamp: Negative slopes count as zero.
@@ -46,7 +46,7 @@ class SemanticallyDiscriminativeMapping(nn.Module):
         slope_clip: Bound on the slope's entries; None for none.
         stages: Indices of the stages; None for all.
         ablation: What the ablated input lacks, for whoever computes its logits: `all` of it, or one random `channel`
-            a sample.
+            per sample.
 
     Raises:
         UsageError: There are no label vectors, a parameter has no such value, or a stage does not exist.

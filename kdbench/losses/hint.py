@@ -32,7 +32,7 @@ def hint(
     where the widths differ.
 
     Args:
-        student: The student's maps `(B, C, *grid)`, one a stage.
+        student: The student's maps `(B, C, *grid)`, one per stage.
         teacher: The teacher's, with as many channels; detached. Unlike grids are aligned by `align_maps`.
         stages: Indices of the stages that are compared and summed; None for all. The second of four by default.
         reduction: `mean` over all entries, `sum` over all, or `paper`: half the sum of a sample, mean over the samples.

@@ -28,7 +28,7 @@ def inter_channel_correlation(
     1e-7 are rounding and may be negative.
 
     Args:
-        student: The student's maps `(B, C, *grid)`, one a stage.
+        student: The student's maps `(B, C, *grid)`, one per stage.
         teacher: The teacher's, with as many channels; detached.
         stages: Indices of the stages that are compared and summed; None for all. The last one by default.
 

@@ -99,7 +99,7 @@ def stage_pairs(
     """The maps of the chosen stages, student's and teacher's; the teacher's detached.
 
     Args:
-        student: The student's maps, one a stage.
+        student: The student's maps, one per stage.
         teacher: The teacher's.
         stages: Indices of stages, negative ones from the end; None for all.
 

@@ -35,7 +35,7 @@ def neuron_selectivity(
     The polynomial kernel goes through the Gram matrices of the channels or of the positions, whichever are smaller.
 
     Args:
-        student: The student's maps `(B, C, *grid)`, one a stage.
+        student: The student's maps `(B, C, *grid)`, one per stage.
         teacher: The teacher's; detached.
         kernel: `polynomial`, `linear` or `gaussian`.
         stages: Indices of the stages that are compared and summed; None for all.

@@ -31,7 +31,7 @@ def label_vectors_of(context: Context, name: str) -> Tensor:
     if vectors.dim() != 2 or len(vectors) != context.classes:
         raise UsageError(
             f"the loss '{name}' got label vectors of shape {tuple(vectors.shape)} for {context.classes} classes; "
-            "expected one row a class"
+            "expected one row per class"
         )
     return vectors.detach().clone()
 

@@ -87,7 +87,7 @@ def check_slope(owner: str, *, eps: float, slope_clip: float | None, ablation: s
         UsageError: One has no such value; the message names the loss, `owner`.
     """
     if ablation not in ("all", "channel"):
-        raise unknown(f"ablation of {owner}", ablation, ("all", "channel"))
+        raise unknown("ablation", ablation, ("all", "channel"), of=owner)
     if eps <= 0 or (slope_clip is not None and slope_clip <= 0):
         raise UsageError(f"{owner}: eps is {eps} and slope_clip {slope_clip}; expected positive numbers")
 
@@ -119,7 +119,7 @@ class SemanticGraphMapping(nn.Module):
     """Mean squared error between the semantic maps of student and teacher, mean over the stages.
 
     `L_SGM = 1/(s-1) sum_i MSE(M_S^i, M_T^i)` (Yuan et al., Scientific Reports 14, 2024, eq. 12-16); the mean over the
-    teacher's branches is taken outside, by one call a branch. Maps are aligned by `align_maps`; where the channels
+    teacher's branches is taken outside, by one call per branch. Maps are aligned by `align_maps`; where the channels
     of a stage differ, a learnt linear brings the student's to the teacher's.
 
     Args:
@@ -130,7 +130,7 @@ class SemanticGraphMapping(nn.Module):
         slope_gradient: Let the gradient pass through the student's slope too.
         stages: Indices of the stages; None for all but the last.
         ablation: What the ablated input lacks, for whoever computes its logits: `all` of it, or one random `channel`
-            a sample.
+            per sample.
 
     Raises:
         UsageError: There are no label vectors or no teacher, a parameter has no such value, or a stage does not exist.

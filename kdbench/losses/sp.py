@@ -23,7 +23,7 @@ def similarity_preserving(
     torchdistill divides the rows by their L1 norm instead, which is another loss.
 
     Args:
-        student: The student's maps `(B, C, *grid)`, one a stage.
+        student: The student's maps `(B, C, *grid)`, one per stage.
         teacher: The teacher's; detached.
         stages: Indices of the stages that are compared and summed; None for all. The last one by default.
 

@@ -50,7 +50,7 @@ class VariationalInformation(nn.Module):
         self.spreads = nn.ParameterList(torch.full((theirs[stage],), start) for stage in self.stages)
 
     def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
-        """The loss of maps `(B, C, *grid)`, one a stage; the teacher's are detached."""
+        """The loss of maps `(B, C, *grid)`, one per stage; the teacher's are detached."""
         terms = []
         for stage, mean, spread in zip(self.stages, self.means, self.spreads, strict=True):
             own, target = (x.flatten(2) for x in align_maps(student[stage], teacher[stage].detach()))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kdbench.plotting.style import COLOURS, STYLE, save_png
+from kdbench.plotting.style import COLOURS, STYLE, accuracy_end, save_png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -130,7 +130,8 @@ def _accuracy(axes: Axes, epochs: list[int], records: Sequence[Mapping[str, Any]
     _line(axes, epochs, [held.get("macro_f1") for held in validation], "validation F1", COLOURS[3], ":")
     oracle = [(record.get("test") or {}).get("accuracy") for record in records]
     _line(axes, epochs, oracle, "test (oracle)", COLOURS[3])
-    axes.set_ylim(0, 1.02)
+    drawn = [float(y) for line in axes.get_lines() for y in np.asarray(line.get_ydata(), dtype=float)]
+    axes.set_ylim(0, 1.02 * accuracy_end(100 * value for value in drawn) / 100)
     axes.yaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f} %")
     axes.set_title(title, loc="left")
 

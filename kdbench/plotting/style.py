@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +44,9 @@ PLAIN: dict[Any, Any] = STYLE | {
 }
 """The same without a grid, for pictures of recordings."""
 NAME_LENGTH = 40
+_ENDS = (10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 80.0)
+_FULLEST = 0.95
+"""Share of an axis that values may take before it gets longer."""
 GIF_SIDE = 224
 
 
@@ -127,6 +130,16 @@ def head(figure: Figure, title: str, line: str) -> None:
     characters = int(figure.get_figwidth() * 11)
     wrapped = textwrap.fill(title, characters)
     figure.suptitle(f"{wrapped}\n{textwrap.fill(line, characters)}", fontsize=10.5)
+
+
+def accuracy_end(values: Iterable[float]) -> float:
+    """Where an axis of accuracy ends that starts at 0, in per cent: at 100, or sooner where all values lie far below.
+
+    Args:
+        values: All that is drawn, intervals and chance included, in per cent.
+    """
+    highest = max((value for value in values if np.isfinite(value)), default=100.0)
+    return next((end for end in _ENDS if highest <= _FULLEST * end), 100.0)
 
 
 def short(name: str, length: int = NAME_LENGTH) -> str:

@@ -168,7 +168,7 @@ class Train(_Strict):
 
     Attributes:
         epochs: Passes over the training part.
-        batch_size: Trials a step; a single trial that is left over joins the last full one.
+        batch_size: Trials per step; a single trial that is left over joins the last full one.
         lr: Peak learning rate of AdamW.
         weight_decay: Decoupled weight decay; norms, biases and other vectors are left out.
         schedule: `cosine` falls to zero; `constant` stays.

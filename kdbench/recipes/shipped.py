@@ -3,7 +3,7 @@
 A distribution brings a recipe by an entry point of the group `kdbench.methods`: its name is the method's, its value a
 module of the distribution, and `NAME.yaml` lies beside that module.
 
-Recipes that a search has tuned lie below `tuned`, a folder a data set, and go by their path: `tuned/utd_mhad/rkd_raw`.
+Recipes that a search has tuned lie below `tuned`, a folder per data set, by their path: `tuned/utd_mhad/rkd_raw`.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ class Track(BaseModel):
         if self.labels != "all" and self.pairs < 1:
             raise ValueError("labels and pairs are scarce in tracks of their own: leave one of them whole")
         if self.teacher_labels == "same" and self.labels in ("all", 0):
-            raise ValueError("teacher_labels = same needs labels: a number of trials a class (--labels 1)")
+            raise ValueError("teacher_labels = same needs labels: a number of trials per class (--labels 1)")
         return self
 
     @property
@@ -58,7 +58,7 @@ class Track(BaseModel):
         """Scarce trials in a batch: at least one, at least their share, and a place is left for the others.
 
         Args:
-            batch_size: Trials a batch, at least 2.
+            batch_size: Trials per batch, at least 2.
             share: Share of the scarce trials in the training part.
         """
         return min(max(1, math.floor(max(self.quota, share) * batch_size + 0.5)), batch_size - 1)
@@ -78,10 +78,10 @@ class Track(BaseModel):
         if self.is_whole:
             return ""
         if self.labels != "all":
-            teacher = "the same labels" if self.teacher_labels == "same" else "all labels"
+            taught = f"teacher uses {'the same' if self.teacher_labels == 'same' else 'all'} labels"
             if self.is_transfer_alone:
-                return f"{PROBED}, teacher with {teacher}"
-            return f"{counted(self.labels, 'labelled trial')} a class, teacher with {teacher}"
+                return f"{PROBED}, {taught}"
+            return f"{counted(self.labels, 'labelled trial')} per class, {taught}"
         return f"{100 * self.pairs:g} % of the training trials have sensors"
 
 

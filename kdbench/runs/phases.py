@@ -349,7 +349,7 @@ class Student:
     Attributes:
         network: The network, in eval mode.
         objective: Its losses, with whatever they learnt; None where nothing was trained.
-        records: One record an epoch.
+        records: One record per epoch.
         best: Epoch and accuracy of the best validation epoch, where that is the rule.
     """
 

@@ -86,7 +86,7 @@ class RunResult:
         return self.result["metrics"]
 
     def predictions(self) -> pd.DataFrame:
-        """The table of `predictions.parquet`: trial, label, shuffle, and a logit a class."""
+        """The table of `predictions.parquet`: trial, label, shuffle, and a logit per class."""
         return pd.read_parquet(self.folder / "predictions.parquet")
 
 
@@ -532,7 +532,7 @@ class Run:
 
 
 def table(predictions: Predictions) -> pd.DataFrame:
-    """Predictions as rows: trial, label, shuffle, batch size, and a logit a class."""
+    """Predictions as rows: trial, label, shuffle, batch size, and a logit per class."""
     shuffles, count, classes = predictions.logits.shape
     return pd.DataFrame(
         {

@@ -98,7 +98,7 @@ class StoredRun:
         return self.result["conditions"]
 
     def predictions(self) -> pd.DataFrame:
-        """The table of `predictions.parquet`: trial, label, shuffle, batch size, and a logit a class.
+        """The table of `predictions.parquet`: trial, label, shuffle, batch size, and a logit per class.
 
         Raises:
             DataError: It is missing or broken.

@@ -76,7 +76,7 @@ def create_store(store: Path, warn: Callable[[str], None]) -> None:
 
 
 class Tracker:
-    """Mirrors one run: parameters and tags at the start, metrics an epoch, result and files at the end.
+    """Mirrors one run: parameters and tags at the start, metrics per epoch, result and files at the end.
 
     MLflow is imported at the start; what it stores goes through a thread, so that training does not wait. The first
     failure is said in one line, and then nothing more is sent. Until it is started, a tracker does nothing.

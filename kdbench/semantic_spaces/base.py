@@ -1,4 +1,4 @@
-"""Label vectors: one vector a class name, which the semantic losses draw features towards."""
+"""Label vectors: one vector per class name, which the semantic losses draw features towards."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class LabelVectors:
     """Vectors of the class names, in the scale that enters the losses.
 
     Attributes:
-        vectors: `(K, S)`, float32, one row a class in the order of the labels.
+        vectors: `(K, S)`, float32, one row per class in the order of the labels.
         name: What made them; the result repeats it.
         scale: Their scale in words; the result repeats it.
         meaningful: Whether near vectors mean near classes.

@@ -14,7 +14,7 @@ from kdbench.util.seeds import seed_for
 
 @semantics("hash")
 def hashed(names: Sequence[str], *, size: int = 384, seed: int = 0) -> LabelVectors:
-    """Random directions, one a class name; they carry no meaning, and the result says so.
+    """Random directions, one per class name; they carry no meaning, and the result says so.
 
     Args:
         names: The class names; a name's direction does not depend on the others.

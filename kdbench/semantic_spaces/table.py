@@ -32,7 +32,7 @@ def table(names: Sequence[str], *, dataset: Card, table: str | None = None) -> L
         names: The class names.
         dataset: The data set's card, beside which its tables lie as `label_vectors_<table>.csv`.
         table: Name of such a table, by default the one that the card names; or the path of one's own CSV file:
-            `class,v0,v1,…`, one row a class.
+            `class,v0,v1,…`, one row per class.
 
     Raises:
         UsageError: There is no such table, or it lacks a class.

@@ -21,7 +21,7 @@ from kdbench.text.wording import counted
 
 DRAWS = 2000
 DRAWS_A_PAIR, MOST_PAIRS, FEWEST_METHODS = 100, 200, 3
-"""At 100 draws a pair, the smallest p that the bootstrap can give is two fifths of the strictest of Holm's levels of
+"""At 100 draws per pair, the smallest p that the bootstrap can give is two fifths of the strictest of Holm's levels of
 0.05; beyond 200 pairs that would be more draws than they are worth. With two methods its intervals are too wide, and
 so are those of macro F1."""
 

@@ -43,7 +43,7 @@ class McNemar:
     """The test of one pair.
 
     Attributes:
-        seeds: One table a seed.
+        seeds: One table per seed.
         p: Over the seeds: R/k times the k-th smallest p, k = ⌈R/2⌉ (Rüger, Metrika 1978), at most 1.
         p_holm: `p` after Holm's correction over all pairs.
         about: Whom it is about.

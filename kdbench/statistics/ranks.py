@@ -72,7 +72,7 @@ def compare_ranks(
 
     scores = np.asarray(scores, dtype=np.float64)
     if scores.ndim != 2 or len(scores) != len(methods):
-        raise UsageError(f"scores are {scores.shape}, expected ({len(methods)}, blocks): one row a method")
+        raise UsageError(f"scores are {scores.shape}, expected ({len(methods)}, blocks): one row per method")
     kinds, blocks = scores.shape
     if kinds < 3:
         raise UsageError(f"ranks compare three methods or more, not {kinds}", hint="Look at the pair's interval.")

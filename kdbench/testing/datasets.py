@@ -94,7 +94,7 @@ class DatasetCase:
 
     @functools.cached_property
     def index(self) -> pd.DataFrame:
-        """One row a trial: id, label and columns; without those that are left out."""
+        """One row per trial: id, label and columns; without those that are left out."""
         kept = self.trials
         if self.exclude_broken and (self.lacking or self.series is not None):
             kept = [trial for trial in kept if trial.id not in self.lacking and trial.id not in self.unreadable]

@@ -142,7 +142,7 @@ def gradient_stays_off_the_teacher(case: LossCase) -> str | None:
         if asking:
             raise Failed(f"it makes the teacher's {', '.join(asking)} ask for a gradient; the teacher is frozen")
     if _trains(case, sample):
-        return "it would train a teacher that is not frozen; kdbench's are, elsewhere detach what comes from it"
+        return "gradients also reach the teacher; harmless here (the teacher is frozen), otherwise detach it"
     return None
 
 

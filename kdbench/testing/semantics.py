@@ -1,4 +1,4 @@
-"""What every source of label vectors promises: one vector a class, distinct, and of the name alone."""
+"""What every source of label vectors promises: one vector per class, distinct, and of the name alone."""
 
 from __future__ import annotations
 

@@ -32,10 +32,18 @@ def console(**options: Any) -> Console:
     return SafeConsole(**options)
 
 
-def print_prose(console: Console, text: str, style: str = "", *, head: str = "", head_style: str = "") -> None:
+# A command ends where its clause does; what stands in quotes is a part of it.
+_COMMAND = re.compile(r"\bkdbench (?:'[^']*'|[^',;()])+")
+_GLUE = "\x00"
+
+
+def print_prose(
+    console: Console, text: str, style: str = "", *, head: str = "", head_style: str = "", hang: int = 0
+) -> None:
     """Prints sentences: a terminal breaks their lines between words, and elsewhere they stay whole.
 
-    A word that is longer than a line, such as a path, is not broken.
+    A command stays on one line, so that it can be copied, and so does a word that is longer than a line, such as a
+    path.
 
     Args:
         console: Where to.
@@ -43,18 +51,22 @@ def print_prose(console: Console, text: str, style: str = "", *, head: str = "",
         style: rich's style of them.
         head: What comes before them, in a style of its own.
         head_style: That style.
+        hang: Spaces before the second and later lines of a sentence, beyond its own indent, where it has one.
     """
     text = head + text
     if console.is_terminal:
-        text = "\n".join(_broken(line, console.width) for line in text.split("\n"))
+        text = "\n".join(_broken(line, console.width, hang) for line in text.split("\n"))
     shown = Text(text, style=style)
     shown.stylize(head_style, 0, len(head))
     console.print(shown, soft_wrap=True)
 
 
-def _broken(line: str, width: int) -> str:
+def _broken(line: str, width: int, hang: int) -> str:
     indent = " " * (len(line) - len(line.lstrip(" ")))
-    return textwrap.fill(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    indent += " " * hang if indent else ""
+    glued = _COMMAND.sub(lambda found: found[0].rstrip().replace(" ", _GLUE) + " " * found[0].endswith(" "), line)
+    filled = textwrap.fill(glued, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return filled.replace(_GLUE, " ")
 
 
 def printable(text: str) -> str:

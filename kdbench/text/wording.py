@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+_SHORTEST_RANGE = 3
+
 _IRREGULAR = {"epoch": "epochs", "is": "are", "has": "have", "was": "were", "this": "these"}
 _VOWELS = "aeiou"
 
@@ -28,6 +32,17 @@ def inflected(count: int, word: str, plural: str | None = None) -> str:
     if count == 1:
         return word
     return plural or _plural(word)
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """Numbers in their order, three and more in a row as a range: `0–4`, `0, 1`, `0–2, 5`."""
+    rows: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if rows and number == rows[-1][-1] + 1:
+            rows[-1].append(number)
+        else:
+            rows.append([number])
+    return ", ".join(f"{row[0]}–{row[-1]}" if len(row) >= _SHORTEST_RANGE else ", ".join(map(str, row)) for row in rows)
 
 
 def _plural(word: str) -> str:

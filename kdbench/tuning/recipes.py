@@ -1,4 +1,4 @@
-"""Tuned recipes as files that can be shipped: a folder a data set, a recipe a method, its study's record beside it."""
+"""Tuned recipes as files that can be shipped: a folder per data set, a recipe per method, its study's record beside."""
 
 from __future__ import annotations
 

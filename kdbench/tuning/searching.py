@@ -46,7 +46,7 @@ class SearchResult:
         report: What `search.json` says.
         plan: The search, settled.
         tuning: What the winner's recipe says of the search.
-        final: The winner's runs, one a seed.
+        final: The winner's runs, one per seed.
     """
 
     folder: Path

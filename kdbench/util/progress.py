@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import sys
+import textwrap
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -18,6 +19,7 @@ from kdbench.text.wording import counted
 
 WIDEST_BAR, SHORT_BAR = 24, 8
 _DOT = " · "
+_CUT = " …"
 
 
 class Reporter:
@@ -53,7 +55,7 @@ def reporter_for(console: Console) -> Reporter:
 
 
 class _Clock:
-    """Trials a second and time left, from what this process has done itself."""
+    """Trials per second and time left, from what this process has done itself."""
 
     def __init__(self, epochs: int, done: int, trials: int) -> None:
         self.left = (epochs - done) * trials
@@ -73,7 +75,7 @@ class _Clock:
 
 
 class LineReporter(Reporter):
-    """A plain log, one line an epoch at most every few seconds."""
+    """A plain log, one line per epoch at most every few seconds."""
 
     def __init__(self, console: Console, *, every_seconds: float = 10.0) -> None:
         self._console = console
@@ -124,6 +126,24 @@ def fitted(needed: Sequence[str], wished: Sequence[str], width: int) -> str:
             break
         held.append(text)
     return _DOT.join(held)
+
+
+class CountColumn(ProgressColumn):
+    """How many items are done, for how long, and how long the rest takes: `3/512, 0:01 elapsed, 2:49 left`."""
+
+    def render(self, task: Task) -> Text:
+        """The words beside a bar."""
+        total = round(task.total or 0)
+        count = f"{round(task.completed):>{len(str(total))}}/{total}"
+        return Text(f"{count}, {clock(task.elapsed)} elapsed, {clock(task.time_remaining)} left")
+
+
+class LeftColumn(ProgressColumn):
+    """How long the rest takes: `2:49 left`."""
+
+    def render(self, task: Task) -> Text:
+        """The words beside a bar."""
+        return Text(f"{clock(task.time_remaining)} left")
 
 
 class _Bar(ProgressColumn):
@@ -228,6 +248,21 @@ def describe(record: dict[str, Any], epochs: int) -> str:
     )
 
 
+def fitted_line(line: str, width: int) -> str:
+    """A line of `LineReporter` in the room that there is: of an epoch, its place and the time left before the rest.
+
+    Args:
+        line: The line; what it says is parted by ` · `.
+        width: The room, in characters.
+    """
+    first, *rest = line.split(_DOT)
+    if len(line) <= width or not rest:
+        return textwrap.shorten(line, max(width, len(_CUT)), placeholder=_CUT)
+    *between, last = rest
+    # The first between them is that of the loss terms, which is the longest and matters least.
+    return fitted([first, last], [*between[1:], *between[:1]], width)
+
+
 def _terms(record: dict[str, Any]) -> list[str]:
     # A term of weight 0 that is not finite has no value.
     return [f"{name} {'–' if value is None else f'{value:.3g}'}" for name, value in record["terms"].items()]
@@ -241,6 +276,15 @@ def _accuracies(record: dict[str, Any]) -> list[str]:
     if record.get("test"):
         held.append(f"test (oracle) {100 * record['test']['accuracy']:.1f} %")
     return held
+
+
+def clock(seconds: float | None) -> str:
+    """A duration as a clock has it, `0:01` or `1:02:03`; a dash where it is not known."""
+    if seconds is None:
+        return "–"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def duration(seconds: float) -> str:

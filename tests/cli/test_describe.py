@@ -32,7 +32,8 @@ def test_every_part_is_described_with_its_parameters(kind: str, name: str, kdben
 
 def test_parameters_have_types_and_defaults(kdbench: Callable[..., Any]) -> None:
     out = kdbench("describe", "hash").out
-    assert "  size: int = 384\n  seed: int = 0\n" in out
+    assert "  size: int = 384 · " in out
+    assert "\n  seed: int = 0 · " in out
     assert "names" not in out.partition("Parameters in a recipe")[2]
 
 
@@ -63,13 +64,13 @@ def test_a_fusion_shows_what_it_does_and_whether_it_couples_the_batch(name: str,
     out = kdbench("describe", name, "--kind", "fusion").out
     component = registry("fusion").get(name)
     assert (component.__doc__ or "").partition("\n")[0] in out
-    assert f"  joint: {'yes' if component.joint else 'no'}" in out
-    assert f"  couples_batch: {'yes' if component.couples_batch else 'no'}" in out
-    given = out[out.index("Parameters in a recipe") : out.index("Use it:")]
+    assert f"  joint: {'yes' if component.joint else 'no'} · " in out
+    assert f"couples_batch: {'yes' if component.couples_batch else 'no'}" in out
+    given = out[out.index("Parameters in a recipe") : out.index("\nDeclared\n")]
     own = list(inspect.signature(component).parameters)[3:]
     assert all(f"  {parameter}: " in given for parameter in own)
     # Each is explained, not only listed.
-    assert all(f"    {parameter}: " in out[: out.index("Declared")] for parameter in own)
+    assert all(" · " in line for line in given.splitlines() if line.startswith("  ") and own)
     assert not {"channels", "sources", "width"} & {line.strip().partition(":")[0] for line in given.splitlines()}
 
 
@@ -81,6 +82,26 @@ def test_a_methods_description_is_its_resolved_recipe(name: str, preset: str, kd
     recipe = resolve(name, preset)
     shown = yaml.safe_load(text) | {"name": name, "summary": recipe.summary, "source": recipe.source}
     assert Recipe.model_validate(shown) == recipe
+
+
+@pytest.mark.parametrize("name", ["rkd", "sgm", "utd_mhad", "losses"])
+def test_no_line_is_wider_than_the_terminal(
+    name: str, kdbench: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for key, value in {"TTY_COMPATIBLE": "1", "COLUMNS": "80", "NO_COLOR": "1", "TERM": "dumb"}.items():
+        monkeypatch.setenv(key, value)
+    lines = kdbench("describe", name).out.splitlines()
+    assert [line for line in lines if len(line) > 80 and " " in line.strip() and "kdbench" not in line] == []
+
+
+def test_yaml_of_a_narrow_terminal_says_the_same(kdbench: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    for key, value in {"TTY_COMPATIBLE": "1", "COLUMNS": "80", "NO_COLOR": "1", "TERM": "dumb"}.items():
+        monkeypatch.setenv(key, value)
+    out = kdbench("describe", "utd_mhad").out
+    shown = yaml.safe_load(out[out.index("\nversion:") : out.index("\nTracks:")])
+    card = load_card("utd_mhad")
+    assert [entry["name"] for entry in shown["classes"]] == list(card.class_names)
+    assert shown["citation"] == card.citation
 
 
 def test_a_method_shows_what_it_extends(kdbench: Callable[..., Any]) -> None:

@@ -110,7 +110,27 @@ def test_a_table_fits_a_narrow_terminal(kdbench: Command, root: Path, monkeypatc
     assert "teacher.train.epochs=3," in told
 
 
-def test_a_long_name_takes_the_room_of_size_and_age(
+def test_each_run_has_one_line_on_a_narrow_terminal_which_says_what_it_leaves_out(
+    kdbench: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("TERM", "dumb")
+    make_run(tmp_path, "hinton_random_teacher_raw", folder="rkd-u-s0-aaaa000000")
+    make_run(tmp_path, "hinton_random_teacher_raw", 1, folder="rkd-u-s1-bbbb000000", status="failed")
+    rename(tmp_path / "rkd-u-s0-aaaa000000", "a name of 23 characters")
+    said = kdbench("runs", "list", "--out", str(tmp_path)).out
+    head, *lines = said[said.index("id   ") :].splitlines()
+    assert head.split() == ["id", "name", "method", "seed", "accuracy"]
+    assert lines[0].split()[0] == "aaaa000000"
+    assert "a name of 23 characters  hinton_random_teacher_raw " in lines[0]
+    assert lines[1].split() == ["bbbb000000", "hinton_random_teacher_raw", "1", "failed"]
+    assert lines[2].startswith("Left out at 80 columns: size and age.")
+    assert max(map(len, lines)) <= 80
+
+
+def test_a_name_without_room_is_whole_below_its_run(
     kdbench: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
@@ -118,16 +138,14 @@ def test_a_long_name_takes_the_room_of_size_and_age(
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("TERM", "dumb")
     oracle = recipe_of("rkd", "selection.rule=best-test")
-    make_run(tmp_path, "rkd", folder="rkd-u-s0-aaaa000000", change=oracle)
+    make_run(tmp_path, "hinton_random_teacher_raw", folder="rkd-u-s0-aaaa000000", change=oracle)
     rename(tmp_path / "rkd-u-s0-aaaa000000", "a name of thirty-one characters")
     lines = kdbench("runs", "list", "--out", str(tmp_path)).out.splitlines()
     place = next(number for number, line in enumerate(lines) if line.startswith("aaaa000000"))
     assert max(map(len, lines[place - 1 :])) <= 80
-    assert "a name of thirty-one ..." in lines[place]
+    assert "a name of ..." in lines[place]
     assert "(oracle) 87.50" in lines[place]
-    assert "size" not in lines[place - 1]
     assert "name a name of thirty-one characters" in lines[place + 1]
-    assert all(f"{column} " in lines[place + 1] for column in ("size", "age"))
 
 
 def test_an_age_outlives_a_new_name(kdbench: Command, root: Path) -> None:

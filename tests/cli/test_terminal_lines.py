@@ -31,6 +31,19 @@ def test_a_path_longer_than_the_terminal_is_whole(length: int) -> None:
     assert path in printed(f"the folder is {path}, as you said", terminal=True)[1]
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "kdbench compare --out somewhere",
+        "kdbench run --method rkd --dataset utd_mhad --preset small --seeds 3",
+        "kdbench run --set 'student.losses.rkd={weight: 1, squared: true}'",
+    ],
+)
+def test_a_command_stays_on_one_line(command: str) -> None:
+    lines = printed(f"Compare them in a moment: {command}, or: {command}", terminal=True)
+    assert [command in line for line in lines].count(True) == 2
+
+
 def test_a_file_gets_whole_lines() -> None:
     assert printed(SENTENCE, terminal=False) == [SENTENCE]
 

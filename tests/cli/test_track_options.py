@@ -13,7 +13,7 @@ from kdbench.util.records import read_json
 
 
 def test_commands_say_the_track(tmp_path: Path, kdbench: Callable[..., Any]) -> None:
-    words = "1 labelled trial a class, teacher with all labels"
+    words = "1 labelled trial per class, teacher uses all labels"
     command = ["run", "--dataset", "motionsim", "--preset", "smoke", "--device", "cpu", "--out", str(tmp_path)]
     command += ["--set", WORLD[0], "--method", "student_only"]
     alone = kdbench(*command, "--labels", "1")

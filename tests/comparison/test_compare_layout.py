@@ -51,6 +51,23 @@ def test_the_main_table_is_a_table_at_eighty_columns_and_says_what_it_leaves_out
     assert ("SD" in head) != ("Left out at 80 columns: SD" in note)
 
 
+def test_the_heads_of_the_main_table_take_two_lines_at_eighty_columns(tmp_path: Path) -> None:
+    make_study(tmp_path, {"student_only": 40, "hinton_random_teacher_raw": 2, "sgm_ft_without_st": 30}, seeds=3)
+    lines = [line.text for line in layout(sheets(kdbench.compare(tmp_path))[0], 80)]
+    first = next(place for place, line in enumerate(lines) if line.startswith("Method"))
+    assert lines[first + 2].startswith("─")
+    assert "· Gain: over student_only." in lines
+
+
+def test_pairwise_tests_keep_both_p_at_eighty_columns(tmp_path: Path) -> None:
+    make_study(tmp_path, {"student_only": 40, "hinton_random_teacher_raw": 2, "sgm_ft_without_st": 30}, seeds=3)
+    (tests,) = sheets(kdbench.compare(tmp_path), {"tests"})
+    lines = [line.text for line in layout(tests, 80)]
+    head, below = next((lines[place], lines[place + 1]) for place, line in enumerate(lines) if line.startswith("Pair "))
+    assert head.split().count("p") == 2
+    assert "(Holm)" in below
+
+
 def test_a_table_that_cannot_fit_becomes_cards(compared: Comparison) -> None:
     lines = [line.text for line in layout(sheets(compared)[0], 60)]
     place = lines.index(LONG)
@@ -74,7 +91,7 @@ def test_one_table_is_printed_and_others_on_request(tmp_path: Path) -> None:
     assert "Pairwise tests of accuracy" in shown("--show", "tests")
     assert "Teachers and conditions" not in shown("--show", "tests")
     everything = shown("--show", "all")
-    for title in ("Metrics and seeds", "Pairwise tests", "Teachers and conditions", "Cost of what"):
+    for title in ("Metrics, and the accuracy", "Pairwise tests", "Teachers and conditions", "Cost of what"):
         assert title in everything
     assert "More, by" not in everything
     done = CliRunner().invoke(app, ["compare", "--out", str(tmp_path), "--show", "test"])

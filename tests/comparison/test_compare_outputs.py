@@ -12,8 +12,9 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
-from made_runs import make_run, make_study
+from made_runs import TRIALS, make_run, make_study
 from typer.testing import CliRunner
 
 import kdbench
@@ -21,7 +22,7 @@ from kdbench.cli import app, main
 from kdbench.comparison import Comparison, references
 from kdbench.comparison.curves import curves
 from kdbench.comparison.formats import FORMATS, render
-from kdbench.comparison.pictures import pictures
+from kdbench.comparison.pictures import bars, confusion_difference, pictures
 from kdbench.comparison.sheets import sheets
 from kdbench.errors import UsageError
 from kdbench.plotting.style import short
@@ -143,6 +144,31 @@ def test_pictures_are_drawn_without_a_display(study: Path, tmp_path: Path) -> No
 def test_the_same_numbers_give_the_same_picture(study: Path) -> None:
     first, second = (pictures(kdbench.compare(study))[0].svg() for _ in range(2))
     assert first == second
+
+
+def test_colours_of_a_confusion_difference_say_what_is_better(tmp_path: Path) -> None:
+    make_study(tmp_path, {"student_only": 20, "rkd": 60})
+    figure = confusion_difference(kdbench.compare(tmp_path).tables[0])
+    assert figure is not None
+    (image,) = figure.axes[0].images
+    shown = np.asarray(image.get_array())
+    # rkd errs more often: it is worse on the diagonal, and worse where the errors are, too.
+    assert image.get_cmap().name == "RdBu"
+    assert shown.min() < 0
+    assert shown.max() <= 0
+
+
+def test_an_axis_of_bars_fits_intervals_seeds_and_chance(tmp_path: Path) -> None:
+    count = len(TRIALS)
+    make_study(tmp_path, {"student_only": count - count // 10, "rkd": count - count // 5})
+    table = kdbench.compare(tmp_path).tables[0]
+    figure = bars(table)
+    assert figure is not None
+    low, high = figure.axes[0].get_xlim()
+    drawn = [100 * row.measures["accuracy"].high for row in table.rows]
+    assert low == 0
+    assert max(drawn) <= high < 100
+    assert "always one class" in figure.axes[0].get_xlabel()
 
 
 def test_a_leaking_teacher_is_named_in_every_format(tmp_path: Path) -> None:

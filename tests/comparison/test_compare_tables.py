@@ -359,6 +359,6 @@ def test_the_plan_of_a_pair_says_what_it_follows_from(tmp_path: Path) -> None:
     make_study(tmp_path, {"student_only": 20, "hinton": 19, "rkd": 18})
     (tests,) = sheets(kdbench.compare(tmp_path), {"tests"})
     (note,) = [note for note in tests.notes if note.startswith("To tell apart")]
-    assert "the seed variance of all 3 methods of the table" in note
+    assert "the seed variance of all 3 methods of this table" in note
     (pair,) = sheets(kdbench.compare(tmp_path, methods=("student_only", "hinton")), {"tests"})
     assert "To tell apart: a plan from this pair's own spread." in pair.notes

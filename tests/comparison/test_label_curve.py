@@ -1,4 +1,4 @@
-"""The picture of accuracy over the number of labels a class."""
+"""The picture of accuracy over the number of labels per class."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_method_is_a_line_with_its_means_and_what_it_is_measured_against_is_da
     axes = label_curve(tracks).axes[0]
     drawn = {line.get_label(): line for line in axes.get_lines() if not str(line.get_label()).startswith("_")}
     assert [drawn[line.name].get_linestyle() for line in lines] == ["-", "-", "--", "--", "--"]
-    # 14, 15 and 16 of 80 trials are wrong with one label a class, 11, 12 and 13 with four, 10, 11 and 12 with all.
+    # 14, 15 and 16 of 80 trials are wrong with one label per class, 11, 12 and 13 with four, 10, 11 and 12 with all.
     heights = np.asarray(drawn["hinton"].get_ydata(), dtype=float)
     assert heights == pytest.approx([100 - 1500 / 80, 100 - 1200 / 80, 100 - 1100 / 80])
     # Where a track has no result, the line is broken.

@@ -98,7 +98,7 @@ def test_what_is_downloaded_is_found_and_opened(card: Card, recordings: Path, ca
 def test_one_folder_into_a_place_of_ones_own(card: Card, tmp_path: Path):
     download(card, tmp_path / "mine", only=["Depth"], shown=False)
     assert names(tmp_path / "mine/utd_mhad") == {"Depth"}
-    with pytest.raises(UsageError, match="unknown folder of 'utd_mhad' 'Dept'; did you mean 'Depth'"):
+    with pytest.raises(UsageError, match="data set 'utd_mhad' has no folder 'Dept'; did you mean 'Depth'"):
         download(card, only=["Dept"], shown=False)
 
 

@@ -264,7 +264,7 @@ def test_a_server_that_sends_a_byte_now_and_then_is_left_for_the_next(
 def test_a_slow_server_is_named(server: Server, path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(module, "SLOW_SECONDS", 0.3)
     server.pages["/slow.zip"] = Page(CONTENT, piece=1, pause=0.02)
-    with pytest.raises(DataError, match=r"slow\.zip: it sends less than 1024 bytes a second"):
+    with pytest.raises(DataError, match=r"slow\.zip: it sends less than 1024 bytes per second"):
         fetch([f"{server.address}/slow.zip"], path, sha256=SHA256, shown=False)
 
 

@@ -133,7 +133,7 @@ def test_a_failing_read_reaches_the_caller(dataset: Dataset, monkeypatch: pytest
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"sensors": ["gyroscop"]}, "unknown sensor of 'utd_mhad' 'gyroscop'; did you mean 'gyroscope'"),
+        ({"sensors": ["gyroscop"]}, "data set 'utd_mhad' has no sensor 'gyroscop'; did you mean 'gyroscope'"),
         ({"trials": ["a9_s9_t9"]}, "'utd_mhad' has no trial 'a9_s9_t9'"),
     ],
 )

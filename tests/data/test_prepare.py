@@ -193,7 +193,7 @@ def test_views(opened, recordings: Path):
     with pytest.raises(DataError, match=r"the rgb video of 'utd_mhad' is not there \(depth is\)") as caught:
         opened(recordings, video="rgb")
     assert "RGB.zip" in str(caught.value.hint)
-    with pytest.raises(UsageError, match="unknown video view of 'utd_mhad' 'dept'; did you mean 'depth'"):
+    with pytest.raises(UsageError, match="data set 'utd_mhad' has no video view 'dept'; did you mean 'depth'"):
         opened(recordings, video="dept")
 
 
@@ -357,6 +357,6 @@ def test_generated_data_need_no_files_and_take_knobs(cache: Path):
     assert len(data.card.classes) == 3
     other = open_dataset("motionsim", frame_size=16, frames=4, progress=False, options=knobs | {"noise": 0.5})
     assert other.fingerprint != data.fingerprint
-    with pytest.raises(UsageError, match="unknown option of data set 'motionsim' 'nois'; did you mean 'noise'"):
+    with pytest.raises(UsageError, match="data set 'motionsim' has no option 'nois'; did you mean 'noise'"):
         open_dataset("motionsim", options={"nois": 1})
     assert load_card("motionsim").options["actions"] > 3

@@ -198,7 +198,7 @@ def test_a_schedule_that_starts_at_zero_gives_no_gradient_before_its_start(runs:
     assert late[0]["terms"] == without[0]["terms"]
     assert late[1]["terms"] == without[1]["terms"]
     assert late[3]["terms"] != without[3]["terms"]
-    # Three steps an epoch, twelve in all: 6, 7 and 8 of 12 are (0, 1/12, 2/12) / 0.4 of the way to 2.
+    # Three steps per epoch, twelve in all: 6, 7 and 8 of 12 are (0, 1/12, 2/12) / 0.4 of the way to 2.
     assert late[2]["weights"]["st"] == pytest.approx(2 * (0 + 1 / 12 + 2 / 12) / 0.4 / 3)
     for record in late:
         assert record["weights"]["ce"] == 1

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from rich.progress import Progress
 
 from kdbench.data.store.progress import fitted
-from kdbench.util.progress import BarReporter
+from kdbench.util.progress import BarReporter, CountColumn, clock
 
 TERMS = {"ce": 2.76, "st": 0.00484, "sgm": 2.05, "se": 0.28}
 RECORD: dict[str, Any] = {"phase": "student", "epoch": 1, "terms": TERMS, "accuracy": 0.125, "validation": None}
@@ -50,3 +51,19 @@ def test_a_bar_gets_smaller_before_its_title_gets_shorter(room: int, title: str)
     assert said == title
     assert 4 <= width <= 40
     assert len(said) + 1 + width <= room
+
+
+def test_a_bar_of_items_says_what_is_elapsed_and_what_is_left() -> None:
+    seconds = iter(range(0, 1000, 2))
+    bar = Progress(CountColumn(), console=Console(file=io.StringIO()), get_time=lambda: float(next(seconds)))
+    bar.add_task("x", total=512)
+    (task,) = bar.tasks
+    assert re.fullmatch(r"  0/512, 0:\d\d elapsed, – left", CountColumn().render(task).plain)
+    bar.advance(task.id, 256)
+    bar.advance(task.id, 128)
+    assert re.fullmatch(r"384/512, 0:\d\d elapsed, 0:\d\d left", CountColumn().render(task).plain)
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(None, "–"), (0.6, "0:01"), (749, "12:29"), (3723, "1:02:03")])
+def test_a_duration_on_a_clock(seconds: float | None, said: str) -> None:
+    assert clock(seconds) == said

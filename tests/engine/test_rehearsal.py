@@ -27,7 +27,7 @@ class NothingTrained(Reporter):
 
 @loss("rowwise", on="logits")
 def rowwise(student: Tensor, teacher: Tensor) -> Tensor:
-    """One value a sample."""
+    """One value per sample."""
     return (student - teacher).square().mean(1)
 
 

@@ -59,7 +59,7 @@ def test_a_teacher_sees_paired_trials_alone(tmp_path: Path) -> None:
     changes = ["track.pairs=0.5", "student.train.batch_size=8", "student.train.epochs=6"]
     with known(spy("every", every, labels="optional")):
         tiny("hinton_raw", tmp_path, *changes, "student.losses.every.weight=1")
-    # Three steps an epoch, half of each batch paired as half of the trials are; before them come the rehearsals.
+    # Three steps per epoch, half of each batch paired as half of the trials are; before them come the rehearsals.
     steps = every[-18:]
     for batch in steps:
         assert batch["student"] == batch["teacher"] == len(batch["label"]) == 4

@@ -8,7 +8,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from kdbench.explanation.gradcam import agreement, enlarged, grad_cam
+from kdbench.explanation.gradcam import LAST, agreement, enlarged, grad_cam, telling_stage
 from kdbench.network import Network, build_network
 from kdbench.recipes.schema import NetworkSpec
 from kdbench.types import Batch
@@ -152,3 +152,23 @@ def test_a_map_of_few_cells_is_shown_as_blocks() -> None:
     cam = torch.tensor([[[1.0]], [[2.0]]])
     assert enlarged(cam, (4, 2, 2))[:, 0, 0].tolist() == [0.5, 0.5, 1, 1]
     assert len(np.unique(enlarged(torch.arange(16.0), (64,)))) > 16
+
+
+def test_a_clip_whose_last_map_is_one_cell_per_picture_is_looked_at_in_an_earlier_stage(
+    accelerator: Accelerator,
+) -> None:
+    built = network("video", CLIP, {"depth": 1})
+    inputs = inputs_of(built)
+    (branch,) = built(inputs)
+    assert [tuple(maps.shape[3:]) for maps in branch.stages] == [(8, 8), (4, 4), (2, 2), (1, 1)]
+    stage = telling_stage(built, inputs)
+    assert stage == 2
+    (gradient,) = torch.autograd.grad(branch.logits[0, 1], branch.stages[2], retain_graph=True)
+    expected = (gradient.mean((2, 3, 4), keepdim=True) * branch.stages[2]).sum(1).relu()[0]
+    (found,) = grad_cam(built, inputs, 1, accelerator, stage)
+    torch.testing.assert_close(found, expected)
+
+
+def test_a_series_is_looked_at_in_the_last_stage(accelerator: Accelerator) -> None:
+    built = network("sensors", RAW, SERIES)
+    assert telling_stage(built, inputs_of(built)) == LAST

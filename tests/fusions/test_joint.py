@@ -181,10 +181,10 @@ def test_attention_gives_a_source_that_scores_high_the_word(score: str) -> None:
         (lambda: MultiHead(CHANNELS, 2, WIDTH, dropout=1.0), r"dropout = 1.0, expected a number in \[0, 1\)"),
         (
             lambda: MultiHead(CHANNELS, 2, WIDTH, norm="bacth"),
-            "unknown norm of multihead 'bacth'; did you mean 'batch'",
+            "multihead has no norm 'bacth'; did you mean 'batch'",
         ),
         (lambda: MultiHead(CHANNELS, 2, WIDTH, attention_dropout=-1), "attention_dropout = -1, expected a number"),
-        (lambda: Guided(CHANNELS, 2, WIDTH, norm="group"), "unknown norm of guided 'group'"),
+        (lambda: Guided(CHANNELS, 2, WIDTH, norm="group"), "guided has no norm 'group'"),
         (lambda: Guided(CHANNELS, 2, WIDTH, hidden=0), "hidden = 0, expected a positive width"),
         (lambda: Guided(CHANNELS, 2, WIDTH, dropout=-0.1), "dropout = -0.1"),
     ],

@@ -232,13 +232,13 @@ def test_the_smoke_suite_runs_two_at_a_time_on_a_fresh_store(
     code, out = kdbench_main("run", *given, "--dry-run")
     count = len(load_suite("smoke").methods)
     assert code == 0
-    assert f"{count} cells: {count} to do" in out
-    assert "3 teachers, used by 4 cells: 3 to train" in out
+    assert f"{count} runs: {count} to do" in out
+    assert "3 teachers, used by 4 runs: 3 to train" in out
     assert "unknown" in out
     assert not list(tmp_path.iterdir())
     code, out = kdbench_main("run", *given, "--jobs", "2")
     assert code == 0, out
-    assert f"{count} cells: {count} done" in out
+    assert f"{count} runs: {count} done" in out
     assert f"Compare them: kdbench compare --out {tmp_path}" in out
     logs = [path.read_text() for path in (tmp_path / "logs").iterdir()]
     assert len(logs) == count
@@ -253,7 +253,7 @@ def test_the_smoke_suite_runs_two_at_a_time_on_a_fresh_store(
     assert len(client.search_runs(experiments)) == count
     code, out = kdbench_main("run", *given, "--jobs", "2", "--seeds", "2", "--dry-run")
     assert code == 0
-    assert f"{2 * count} cells: {count} done, {count} to do" in out
+    assert f"{2 * count} runs: {count} done, {count} to do" in out
     assert f"from {count} finished runs" in out
 
 
@@ -267,7 +267,7 @@ def test_several_seeds_fail_one_by_one_and_end_with_code_1_and_the_command_to_re
     given += ["--plugin", str(plugin)]
     code, out = kdbench_main("run", *given)
     assert code == 1
-    assert "2 cells: 2 failed" in out
+    assert "2 runs: 2 failed" in out
     assert "Try again what is not done: kdbench run --method student_only" in out
     assert "'data.options={actions: 3, subjects: 4, trials: 2}'" in out
     assert f"--plugin {plugin}" in out

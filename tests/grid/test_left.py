@@ -92,7 +92,7 @@ def test_the_live_table_keeps_seed_and_time_where_a_log_line_is_long(tmp_path: P
     console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
     job = SimpleNamespace(said=lambda: "epoch 1\n" + "warning: this is a control and no method " * 9)
     console.print(
-        LiveView(console, made, jobs=1).drawn([SimpleNamespace(planned=made.cells[0], seconds=312.0, job=job)], 0)  # type: ignore[list-item]
+        LiveView(console, made, jobs=1).drawn([SimpleNamespace(planned=made.cells[0], seconds=312.0, job=job)])  # type: ignore[list-item]
     )
     line = console.file.getvalue().splitlines()[0]  # type: ignore[attr-defined]
     assert "hinton_random_teacher_raw · seed 0" in line
@@ -101,12 +101,33 @@ def test_the_live_table_keeps_seed_and_time_where_a_log_line_is_long(tmp_path: P
     assert len(line) <= width
 
 
+def test_the_live_table_fits_80_columns_with_its_epoch_and_the_time_left(tmp_path: Path) -> None:
+    made = plan(tmp_path, "hinton_random_teacher_raw")
+    console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
+    said = "student 21/30 · ce 2.74 st 0.00484 sgm 2.05 · train 39.1 % · 170 trials/s · 1 min 2 s left\n"
+    job = SimpleNamespace(said=lambda: said)
+    view = LiveView(console, made, jobs=1)
+    console.print(view.drawn([SimpleNamespace(planned=made.cells[0], seconds=312.0, job=job)]))  # type: ignore[list-item]
+    lines = [line.rstrip() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
+    assert lines[0] == "hinton_random_teacher_raw · seed 0  5 min 12 s  student 21/30 · 1 min 2 s left"
+    assert lines[1].startswith("0 of 1 finished, 1 running · 0 s elapsed")
+    assert len(lines) == 2
+
+
+def test_an_end_in_a_terminal_leaves_what_the_table_tells_to_it(tmp_path: Path) -> None:
+    made = plan(tmp_path, "student_only", seeds=2)
+    out = io.StringIO()
+    view = LiveView(Console(file=out, width=80, force_terminal=True, color_system=None), made, jobs=1)
+    view.ended(finished(made.cells[1], seconds=60), 65, tmp_path / "log")
+    assert out.getvalue() == "done: student_only · seed 1 in 1 min 5 s · accuracy 50.00 %\n"
+
+
 def test_a_run_that_has_named_its_folder_is_still_writing(tmp_path: Path) -> None:
     made = plan(tmp_path, "student_only")
     console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
     job = SimpleNamespace(said=lambda: "pictures: runs/a.png\nfolder:   runs/a\n")
     console.print(
-        LiveView(console, made, jobs=1).drawn([SimpleNamespace(planned=made.cells[0], seconds=312.0, job=job)], 0)  # type: ignore[list-item]
+        LiveView(console, made, jobs=1).drawn([SimpleNamespace(planned=made.cells[0], seconds=312.0, job=job)])  # type: ignore[list-item]
     )
     line = console.file.getvalue().splitlines()[0]  # type: ignore[attr-defined]
     assert line.rstrip().endswith("writing the result")

@@ -322,7 +322,7 @@ def test_looking_ahead_prepares_nothing_and_knows_what_is_prepared(
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        (["student.losses.rkd.beeta=3"], "unknown parameter of student.losses.rkd 'beeta'"),
+        (["student.losses.rkd.beeta=3"], "student.losses.rkd has no parameter 'beeta'"),
         (["student.losses.no_such={weight: 1}"], "unknown loss 'no_such'"),
         (["student.encoder.widths=[8, 8]"], "widths"),
         (["teacher.encoder.name=conv2d"], "conv2d"),

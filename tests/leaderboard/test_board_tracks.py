@@ -26,7 +26,7 @@ ONE = Track(labels=1)
 
 
 def scarce(root: Path, method: str, labels: int, right: float) -> list[Path]:
-    """Runs on UTD-MHAD with so many labels a class; 27 classes, 431 training trials."""
+    """Runs on UTD-MHAD with so many labels per class; 27 classes, 431 training trials."""
     track = Track(labels=labels).model_dump()
     recipe = {**resolve(method, "small").model_dump(mode="json"), "track": track}
     trials = {"train": 431, "validation": 0, "test": 430, "labelled": 27 * labels, "paired": 431}
@@ -37,7 +37,7 @@ def scarce(root: Path, method: str, labels: int, right: float) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def tracks(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A board with two methods under all labels and under one label a class, and one under two."""
+    """A board with two methods under all labels and under one label per class, and one under two."""
     root = tmp_path_factory.mktemp("tracks")
     board = root / "leaderboard"
     board.mkdir()
@@ -50,7 +50,7 @@ def tracks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def honest(tmp_path: Path) -> Path:
-    """One submission with one label a class."""
+    """One submission with one label per class."""
     (tmp_path / "leaderboard").mkdir()
     return add(scarce(tmp_path / "runs", "hinton", 1, 0.7), tmp_path / "leaderboard")
 
@@ -103,14 +103,14 @@ def test_tracks_are_never_in_one_table(tracks: Path) -> None:
     (protocol,) = protocols(verify(found(tracks)))
     assert [(tab.name, [number for number, _ in tab.tables]) for tab in protocol.tabs] == [
         ("all labels", [1]),
-        ("2 labels a class", [2]),
-        ("1 label a class", [3]),
+        ("2 labels per class", [2]),
+        ("1 label per class", [3]),
     ]
     for table in protocol.tables:
         assert len({row.entry.recipe.track for row in table.rows}) == 1
         assert table.differs == []
     one = protocol.tables[2]
-    assert one.title.endswith("1 labelled trial a class, teacher with all labels")
+    assert one.title.endswith("1 labelled trial per class, teacher uses all labels")
     assert one.alone is not None
     row = next(row for row in one.rows if row.label == "hinton")
     assert command(row, "hinton").endswith("--seeds 3 --labels 1")
@@ -119,7 +119,9 @@ def test_tracks_are_never_in_one_table(tracks: Path) -> None:
 def test_a_page_without_scripts_has_a_heading_a_track(tracks: Path, tmp_path: Path) -> None:
     site = build(tracks, tmp_path / "site").folder
     page = (site / "utd_mhad/cross_subject/index.html").read_text()
-    places = [page.index(f"<h2>Track: {name}</h2>") for name in ("all labels", "2 labels a class", "1 label a class")]
+    places = [
+        page.index(f"<h2>Track: {name}</h2>") for name in ("all labels", "2 labels per class", "1 label per class")
+    ]
     assert places == sorted(places)
     assert "<h3>small · video:depth as clip</h3>" in page
     recipe = next(site.glob("utd_mhad/cross_subject/hinton/*/index.html"))
@@ -145,7 +147,7 @@ def test_a_tab_shows_its_track_alone(tracks: Path, tmp_path: Path) -> None:
         page.on("pageerror", lambda error: heard.append(str(error)))
         page.goto(address)
         tabs = page.get_by_role("tab")
-        assert tabs.all_inner_texts() == ["all labels", "2 labels a class", "1 label a class"]
+        assert tabs.all_inner_texts() == ["all labels", "2 labels per class", "1 label per class"]
         shown = page.locator("section.track:visible")
         assert shown.evaluate_all("all => all.map((each) => each.id)") == ["track-all"]
         assert page.locator("form[data-filter] output").inner_text() == "2 of 2 rows"

@@ -105,7 +105,10 @@ def test_an_edited_recall_is_found(submission: Path) -> None:
         (lambda table: table.slice(430), "seed 0: predictions.parquet has no prediction of it"),
         (lambda table: pa.concat_tables([table, table.slice(0, 1)]), "trials are there twice: a1_s2_t1"),
         (lambda table: table.drop_columns(["label"]), "has the columns seed, trial, shuffle, logits"),
-        (replaced("logits", lambda rows: [row[:26] for row in rows]), "26 logits a trial, expected one for each of 27"),
+        (
+            replaced("logits", lambda rows: [row[:26] for row in rows]),
+            "26 logits per trial, expected one for each of 27",
+        ),
         (replaced("logits", first(None)), "a value is missing"),
         (replaced("label", first(99)), "a label is of no class"),
         (

@@ -116,7 +116,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], Path], str]] = {
         "does not fit into 64 bits",
     ),
     "ten million rows": (table(lambda: rows(10**7)), "declares 10000000 rows, expected at most 2000000"),
-    "ten million logits in a row": (table(lambda: rows(1, 10**7)), "declares 10000000 logits a trial"),
+    "ten million logits in a row": (table(lambda: rows(1, 10**7)), "declares 10000000 logits per trial"),
     "names of a megabyte": (table(lambda: rows(1000, 27, "x" * 10**6)), "names of at most 200 letters"),
     "16 MB of conditions": (
         lambda folder: forge(folder, lambda result: result["conditions"].update(big=["x" * 1000] * 8000)),

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from kdbench.plotting import figures
+from kdbench.plotting.style import accuracy_end
 
 
 def _record(phase: str, epoch: int, **changes: Any) -> dict[str, Any]:
@@ -79,3 +80,10 @@ def test_the_users_settings_of_matplotlib_stay(tmp_path: Path) -> None:
     before = dict(mpl.rcParams)
     figures.learning_curves([_record("student", 1)], tmp_path / "x.png", title="x")
     assert dict(mpl.rcParams) == before
+
+
+@pytest.mark.parametrize(
+    ("values", "end"), [([10, 27], 30), ([5.0], 10), ([0, float("nan")], 10), ([79], 100), ([], 100)]
+)
+def test_an_axis_of_accuracy_ends_where_its_values_do(values: list[float], end: float) -> None:
+    assert accuracy_end(values) == end

@@ -22,16 +22,16 @@ from kdbench.runs.run import run
     ("track", "slug", "words"),
     [
         (Track(), "", ""),
-        (Track(labels=1), "labels1", "1 labelled trial a class, teacher with all labels"),
+        (Track(labels=1), "labels1", "1 labelled trial per class, teacher uses all labels"),
         (
             Track(labels=4, teacher_labels="same"),
             "labels4_same",
-            "4 labelled trials a class, teacher with the same labels",
+            "4 labelled trials per class, teacher uses the same labels",
         ),
         (
             Track(labels=0),
             "labels0",
-            "transfer alone: no labels, linear probe of the frozen embedding, teacher with all labels",
+            "transfer alone: no labels, linear probe of the frozen embedding, teacher uses all labels",
         ),
         (Track(pairs=0.25), "pairs0.25", "25 % of the training trials have sensors"),
     ],
@@ -88,7 +88,7 @@ def test_a_data_set_that_does_not_tell_its_subjects_has_no_label_track() -> None
 
 
 def test_a_protocol_whose_subjects_have_too_few_trials_is_named() -> None:
-    # Two of the four subjects train, three trials a class each.
+    # Two of the four subjects train, three trials per class each.
     with pytest.raises(UsageError, match="has 6 training trials of 2 subjects under protocol") as error:
         supervision("hinton", "motionsim", *WORLD, "track.labels=7")
     assert "--labels 6" in str(error.value)

@@ -199,7 +199,7 @@ def test_nan_stops_the_run_with_the_term_the_step_and_the_trials(tmp_path: Path)
     bad = 7
     with known(fragile), pytest.raises(RunFailed) as caught:
         tiny("student_only", tmp_path, "student.losses.fragile.weight=1", "student.train.batch_size=8")
-    # One call tries the loss and two time the step before the training; then three steps an epoch: call 7 is the first
+    # One call tries the loss and two time the step before the training; then three steps per epoch: call 7 is the first
     # of epoch 2.
     assert "fragile became NaN or inf in epoch 2, step 1" in str(caught.value)
     assert all(trial in str(caught.value) for trial in calls[bad - 1])
@@ -391,6 +391,6 @@ def test_a_network_that_cannot_be_built_shows_before_data_are_prepared(
 
 
 def test_a_misspelt_parameter_of_a_loss_leaves_no_run(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"unknown parameter of student.losses.st 'wieght'; did you mean 'weight'\?"):
+    with pytest.raises(UsageError, match=r"student.losses.st has no parameter 'wieght'; did you mean 'weight'\?"):
         tiny("hinton_raw", tmp_path, "student.losses.st.wieght=1")
     assert not list(tmp_path.iterdir())

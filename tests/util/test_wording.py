@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import kdbench
-from kdbench.text.wording import counted, inflected
+from kdbench.text.wording import counted, inflected, ranges
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,21 @@ from kdbench.text.wording import counted, inflected
 )
 def test_counts_in_singular_and_plural(count: int, noun: str, plural: str | None, expected: str) -> None:
     assert counted(count, noun, plural) == expected
+
+
+@pytest.mark.parametrize(
+    ("numbers", "expected"),
+    [
+        ((), ""),
+        ((3,), "3"),
+        ((0, 1), "0, 1"),
+        ((0, 1, 2, 3, 4), "0–4"),
+        ((5, 2, 1, 0), "0–2, 5"),
+        ((0, 2, 4), "0, 2, 4"),
+    ],
+)
+def test_three_numbers_in_a_row_are_a_range(numbers: tuple[int, ...], expected: str) -> None:
+    assert ranges(numbers) == expected
 
 
 def test_inflects_verbs() -> None:

@@ -44,7 +44,7 @@ ANSWER_SECONDS = 60
 """Until the answer's headers are there, redirects included: a server may send them byte by byte."""
 SLOW_SECONDS = 60
 LEAST_RATE = 2**10
-"""Bytes a second, over `SLOW_SECONDS`, below which an address is given up."""
+"""Bytes per second, over `SLOW_SECONDS`, below which an address is given up."""
 REDIRECTS = 5
 LARGEST = 2**36
 """Bytes that are taken of a file whose size nobody has stated."""
@@ -207,7 +207,7 @@ def _receive(
             held += len(chunk)
             if (passed := time.monotonic() - since) >= SLOW_SECONDS:
                 if held - before < LEAST_RATE * passed:
-                    raise _Refused(f"it sends less than {LEAST_RATE} bytes a second")
+                    raise _Refused(f"it sends less than {LEAST_RATE} bytes per second")
                 since, before = time.monotonic(), held
             if held > (LARGEST if total is None else total):
                 file.truncate(0)

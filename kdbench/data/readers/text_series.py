@@ -1,4 +1,4 @@
-"""Series of samples in text files: a row a sample, some of its columns numbers, others a time or a name."""
+"""Series of samples in text files: a row per sample, some of its columns numbers, others a time or a name."""
 
 from __future__ import annotations
 

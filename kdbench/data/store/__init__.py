@@ -1,1 +1,1 @@
-"""Prepared data: one folder a data set and size, read through a memory map."""
+"""Prepared data: one folder per data set and size, read through a memory map."""

@@ -27,7 +27,7 @@ class Dataset:
 
     Attributes:
         card: The data set's card.
-        index: One row a trial, in natural order: `trial`, `label` (int), the card's columns (`action`, `subject`, …).
+        index: One row per trial, in natural order: `trial`, `label` (int), the card's columns (`action`, `subject`, …).
         fingerprint: Content hash of everything that is opened here: trials, labels, series, frames, exclusions, coding.
         series_fingerprint: The same of labels and series alone, whichever view is opened.
         view: The video view, or None.
@@ -162,7 +162,7 @@ def load(card: Card, folder: Path, meta: Meta, reason: str) -> Dataset:
 def sound(card: Card, folder: Path, meta: Meta, reason: str) -> Dataset:
     """Opens a complete store, and compares its data with the hashes that were written with them.
 
-    All is read and hashed, once a process and store, at about 1.2 GiB a second and core: 861 trials of `small` (54 MiB)
+    All is read and hashed, once per process and store, at 1.2 GiB per second and core: 861 trials of `small` (54 MiB)
     take a twentieth of a second of work, those of `paper` (1.3 GiB) 1.1 s.
 
     Args:

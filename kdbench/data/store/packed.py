@@ -1,4 +1,4 @@
-"""Reading a packed copy: sensors as they were, video as one picture of frames a trial.
+"""Reading a packed copy: sensors as they were, video as one picture of frames per trial.
 
 It takes the place of the recordings: `DATA/NAME/pack.json` with `series.npz` and `sheets/TRIAL.webp` beside it.
 Reading needs numpy and Pillow alone. `kdbench.data.store.pack` writes it.

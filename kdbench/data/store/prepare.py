@@ -1,7 +1,7 @@
 """From recordings to a prepared store, once, in parallel; interrupted, it goes on where it was.
 
 Each trial is read, checked, hashed, cropped and resized into a part file of its own, which appears under its name only
-when it is whole. When all parts are there they are joined into one memory-mapped array a sensor and one for the video,
+when it is whole. When all parts are there they are joined into one memory-mapped array per sensor and one for video,
 with a parquet index and `meta.json`, whose appearance makes the store complete.
 
 A store keeps the `frames` centre frames of each trial, not all of them: `small` (16 frames of 64²) is 54 MiB against

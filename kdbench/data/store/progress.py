@@ -47,7 +47,7 @@ def progress(title: str, total: int, *, shown: bool) -> Iterator[Callable[[], No
         quarter = QUARTERS * done // total
         if quarter > told:
             told = quarter
-            console.print(f"{title}: {done} of {total}, {time.monotonic() - start:.0f} s", highlight=False)
+            console.print(f"{title}: {done} of {total}, {time.monotonic() - start:.0f} s elapsed", highlight=False)
 
     yield advance
 
@@ -70,16 +70,17 @@ def byte_progress(title: str, total: int | None, *, shown: bool) -> Iterator[Cal
     from rich import progress as rich
 
     from kdbench.text.terminal import SafeConsole
+    from kdbench.util.progress import LeftColumn
 
     console = SafeConsole(stderr=True)
     if console.is_terminal:
-        title, width = fitted(title, console.width - len("1023.9/1023.9 MiB 999.9 MB/s 00:00:00   "))
+        title, width = fitted(title, console.width - len("1023.9/1023.9 MiB 999.9 MB/s 0:00:00 left   "))
         columns = (
             rich.TextColumn("{task.description}"),
             *([rich.BarColumn(bar_width=width)] if width else []),
             rich.DownloadColumn(binary_units=True),
             rich.TransferSpeedColumn(),
-            rich.TimeRemainingColumn(),
+            LeftColumn(),
         )
         with rich.Progress(*columns, console=console) as bar:
             task = bar.add_task(title, total=total)
@@ -115,14 +116,13 @@ def fitted(title: str, room: int) -> tuple[str, int]:
 def _bar(console: Console, title: str, total: int) -> Iterator[Callable[[], None]]:
     from rich import progress as rich
 
-    title, width = fitted(title, console.width - 2 * len(str(total)) - len("/ 00:00:00 left 00:00:00    "))
+    from kdbench.util.progress import CountColumn
+
+    title, width = fitted(title, console.width - 2 * len(str(total)) - len("/, 0:00:00 elapsed, 0:00:00 left  "))
     columns = (
         rich.TextColumn("{task.description}"),
         *([rich.BarColumn(bar_width=width)] if width else []),
-        rich.MofNCompleteColumn(),
-        rich.TimeElapsedColumn(),
-        rich.TextColumn("left"),
-        rich.TimeRemainingColumn(),
+        CountColumn(),
     )
     with rich.Progress(*columns, console=console) as bar:
         task = bar.add_task(title, total=total)

@@ -108,7 +108,7 @@ def choose_view(card: Card, there: tuple[str, ...], asked: str | None) -> tuple[
         if not card.views:
             raise UsageError(f"'{card.name}' has no video, and the view '{asked}' was asked for")
         if asked not in card.views:
-            raise unknown(f"video view of '{card.name}'", asked, card.views)
+            raise unknown("video view", asked, card.views, of=f"data set '{card.name}'")
         if asked not in there:
             others = f" ({', '.join(there)} is)" if there else ""
             raise DataError(f"the {asked} video of '{card.name}' is not there{others}", hint=where_to_get(card, asked))

@@ -1,4 +1,4 @@
-"""Makes recordings in the format of `part_name`: generated sines, one frequency a class. `python -m … FOLDER`."""
+"""Makes recordings in the format of `part_name`: generated sines, one frequency per class. `python -m … FOLDER`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ HEADER = "acc_x,acc_y,acc_z,gyr_x,gyr_y,gyr_z"
 
 
 def write(folder: Path, *, actions: int = 3, subjects: int = 4, repetitions: int = 4) -> Path:
-    """Writes one file a trial.
+    """Writes one file per trial.
 
     Args:
         folder: What is given to kdbench as `--data-dir`.

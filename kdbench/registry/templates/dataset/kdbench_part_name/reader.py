@@ -1,4 +1,4 @@
-"""Reads `part_name`: one CSV file a trial, with a header line and a row a sample."""
+"""Reads `part_name`: one CSV file a trial, with a header line and a row per sample."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 @encoder("part_name", eats="series")
 class PartName(Encoder):
-    """A plain 1-D net over a series `(B, axes, n)`: a convolution a stage, each halving the length.
+    """A plain 1-D net over a series `(B, axes, n)`: a convolution per stage, each halving the length.
 
     For images or clips say `eats="image"` or `eats="clip"`, and take two or three dimensions.
 
