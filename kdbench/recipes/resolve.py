@@ -11,7 +11,7 @@ import os
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from kdbench.errors import UsageError, shortened, unknown
 from kdbench.recipes import shipped as methods
@@ -25,6 +25,7 @@ from kdbench.util.validation import checked, found
 _MOST_FILES = 100
 PHASES = ("teacher", "student")
 SEARCH = "search"
+TEACHER = "teacher"
 _SECTIONS = {
     "student": NetworkSpec.model_fields,
     "student.train": Train.model_fields,
@@ -34,52 +35,81 @@ _SECTIONS = {
 """What a recipe's keys may be taken for that lie deeper, by where they lie."""
 
 
-def locate(name_or_path: str) -> Path:
+class Layer(NamedTuple):
+    """What one file says of a recipe.
+
+    Attributes:
+        path: The file.
+        settings: What it says, as written.
+    """
+
+    path: Path
+    settings: Mapping[str, Any]
+
+    @property
+    def own(self) -> dict[str, Any]:
+        """The settings at every size, without those of what it extends."""
+        return {key: value for key, value in self.settings.items() if key not in {"extends", "presets"}}
+
+    def at(self, preset: str) -> Mapping[str, Any]:
+        """What it says of a preset besides."""
+        presets = self.settings.get("presets") or {}
+        if not isinstance(presets, Mapping):
+            raise _odd(self.path, "presets", presets, f"a mapping with the keys {', '.join(PRESETS)}")
+        for key, changes in presets.items():
+            if key not in PRESETS:
+                raise unknown(f"preset in the recipe {self.path}", key, PRESETS)
+            if not isinstance(changes, Mapping | None):
+                raise _odd(self.path, f"presets.{key}", changes, "a mapping of settings")
+        return presets.get(preset) or {}
+
+
+def locate(name_or_path: str, kind: str = "method") -> Path:
     """The file of a recipe.
 
     Args:
         name_or_path: The name of a recipe, or the path of one's own YAML file.
+        kind: `method` or `teacher`.
 
     Raises:
         UsageError: No such recipe.
     """
-    path = methods.path_of(name_or_path)
+    path = methods.path_of(name_or_path, kind)
     if path is None:
         path = Path(name_or_path)
         if name_or_path.startswith(f"{methods.TUNED}/") and path.suffix not in {".yaml", ".yml"}:
             raise unknown("tuned recipe", name_or_path, methods.tuned(), hint="See them: kdbench list methods")
         if path.suffix not in {".yaml", ".yml"} and os.sep not in name_or_path:
-            raise registry("method").unknown(name_or_path)
+            raise registry(kind).unknown(name_or_path)
         if not resources.is_file(path):
             raise UsageError(
                 f"there is no recipe file {shortened(str(path), 200)}",
-                hint="See the shipped ones: kdbench list methods",
+                hint=f"See the shipped ones: kdbench list {kind}s",
             )
     return path
 
 
-def read(name_or_path: str) -> tuple[str, dict[str, Any]]:
-    """Reads one recipe file, without what it extends: its name, and its settings as written.
-
-    Raises:
-        UsageError: No such recipe, or the file is not a YAML mapping.
-    """
-    path = locate(name_or_path)
-    return path.stem, resources.read_mapping(path, "recipe")
-
-
 def files(name_or_path: str) -> list[Path]:
-    """The files of a recipe and of everything it extends, root first.
+    """The files of a method and of everything it extends, root first; see `layers`."""
+    return [layer.path for layer in layers(name_or_path)]
+
+
+def layers(name_or_path: str, kind: str = "method") -> list[Layer]:
+    """A recipe behind everything it extends, root first; of several that it extends, the later one wins.
 
     Raises:
         UsageError: A recipe extends itself, directly or through others, or more than a hundred others; or `extends`
             is not a name or a list of names.
     """
-    return list(_visited(name_or_path, (), {}))
+    return list(_visited(name_or_path, kind, (), {}).values())
 
 
-def _visited(name_or_path: str, above: tuple[Path, ...], seen: dict[Path, None]) -> dict[Path, None]:
-    path = locate(name_or_path).absolute()
+def _visited(name: str, kind: str, above: tuple[Path, ...], seen: dict[Any, Layer]) -> dict[Any, Layer]:
+    if kind == "method" and (pair := methods.aliases().get(name)):
+        _visited(pair.method, kind, above, seen)
+        seen[name] = Layer(locate(f"{methods.ALIASES}"), {"teacher": pair.teacher})
+        return seen
+    path = locate(name, kind).absolute()
     if path in above:
         way = " → ".join(each.stem for each in (*above, path))
         raise UsageError(f"the recipe '{path.stem}' extends itself: {shortened(way, 300)}")
@@ -87,15 +117,16 @@ def _visited(name_or_path: str, above: tuple[Path, ...], seen: dict[Path, None])
         return seen
     if len(above) + len(seen) >= _MOST_FILES:
         raise UsageError(f"the recipe '{above[0].stem}' extends more than {_MOST_FILES} recipes")
-    for parent in _extended(path):
-        _visited(_beside(path, parent), (*above, path), seen)
-    seen[path] = None
+    settings = resources.read_mapping(path, "recipe")
+    for parent in _extended(path, settings):
+        _visited(_beside(path, parent), kind, (*above, path), seen)
+    seen[path] = Layer(path, settings)
     return seen
 
 
-def _extended(path: Path) -> list[str]:
+def _extended(path: Path, settings: Mapping[str, Any]) -> list[str]:
     """What a recipe says that it extends."""
-    extends = resources.read_mapping(path, "recipe").get("extends") or []
+    extends = settings.get("extends") or []
     named = [extends] if isinstance(extends, str) else extends
     if not isinstance(named, list):
         raise _odd(path, "extends", extends, "the name or path of a recipe, or a list of them")
@@ -109,28 +140,23 @@ def _odd(path: Path, key: str, value: Any, expected: str) -> UsageError:
     return UsageError(f"the recipe {path}: {key} = {found(value)}: expected {expected}")
 
 
-def _beside(path: Path, parent: str) -> str:
-    """What a recipe extends: a name as it is, a relative path below the folder of the recipe."""
-    is_path = parent.endswith((".yaml", ".yml")) or (os.sep in parent and parent not in methods.tuned())
-    return str(path.parent / parent) if is_path else parent
+def _beside(path: Path, named: str) -> str:
+    """What a recipe names: a name as it is, a relative path below the folder of the recipe."""
+    is_path = named.endswith((".yaml", ".yml")) or (os.sep in named and named not in methods.tuned())
+    return str(path.parent / named) if is_path else named
 
 
-def chain(name_or_path: str) -> list[tuple[str, dict[str, Any]]]:
-    """The recipe behind everything it extends, root first; of several that it extends, the later one wins.
-
-    Raises:
-        UsageError: A recipe extends itself, directly or through others.
-    """
-    return [read(str(path)) for path in files(name_or_path)]
-
-
-def resolve(name_or_path: str, preset: str, overrides: Iterable[str] | Mapping[str, Any] = ()) -> Recipe:
-    """Resolves a recipe at one preset, with overrides, and checks every key.
+def resolve(
+    name_or_path: str, preset: str, overrides: Iterable[str] | Mapping[str, Any] = (), *, teacher: str | None = None
+) -> Recipe:
+    """Resolves a method with its teacher at one preset, with overrides, and checks every key.
 
     Args:
-        name_or_path: Name of a shipped recipe or path of a YAML file.
+        name_or_path: Name of a shipped method, former or present, or path of a YAML file.
         preset: `paper`, `small` or `smoke`.
         overrides: Changes, as `changes_of` takes them.
+        teacher: Name of a teacher, or path of its YAML file, in place of the method's own; what the method changes of
+            its teacher is changed of this one too.
 
     Raises:
         UsageError: An unknown recipe, preset or key (with the near misses), a value of the wrong type, or a change of a
@@ -138,14 +164,20 @@ def resolve(name_or_path: str, preset: str, overrides: Iterable[str] | Mapping[s
     """
     if preset not in PRESETS:
         raise unknown("preset", preset, PRESETS)
-    paths = files(name_or_path)
-    merged: dict[str, Any] = {}
-    for path in paths:
-        settings = resources.read_mapping(path, "recipe")
-        own = {key: value for key, value in settings.items() if key not in {"extends", "presets"}}
-        merged = _changed(_changed(merged, own), _presets(path, settings).get(preset) or {})
     changes = changes_of(overrides)
-    merged["name"] = paths[-1].stem
+    if isinstance(changes.get(TEACHER), str):
+        teacher = changes.pop(TEACHER)
+    pair = methods.aliases().get(name_or_path)
+    method, teacher = (pair.method, teacher or pair.teacher) if pair else (name_or_path, teacher)
+    merged, own = _merged(layers(method), preset, teacher)
+    stem = locate(method).stem
+    if teacher is not None and own is None:
+        raise UsageError(
+            f"the method '{stem}' has no teacher, so --teacher {teacher} changes nothing",
+            hint="See methods that have one: kdbench list methods",
+        )
+    merged |= {"method": stem, "taught_by": teacher or own}
+    merged["name"] = _name(stem, teacher, own, is_shipped=methods.path_of(method) is not None)
     for phase in absent_networks(merged, changes):
         raise UsageError(
             f"the recipe '{merged['name']}' has no {phase}, so {_first_key(phase, changes[phase])} changes nothing",
@@ -154,6 +186,45 @@ def resolve(name_or_path: str, preset: str, overrides: Iterable[str] | Mapping[s
     _refuse_short(changes)
     merged = _changed(merged, changes | {"name": merged["name"]})
     return checked(Recipe, merged, f"recipe '{merged['name']}'", hint=keys_hint(name_or_path))
+
+
+def _merged(held: Iterable[Layer], preset: str, teacher: str | None) -> tuple[dict[str, Any], str | None]:
+    """The settings of a method with its teacher's, and the name of the teacher that the method itself names."""
+    merged: dict[str, Any] = {}
+    own: str | None = None
+    for layer in held:
+        for changes in (layer.own, layer.at(preset)):
+            named = changes.get(TEACHER)
+            if isinstance(named, str):
+                own = _beside(layer.path, named)
+                changes = {**changes, TEACHER: teacher_at(teacher or own, preset)}
+                merged[TEACHER] = None
+            elif TEACHER in changes and named is None:
+                own = None
+            merged = _changed(merged, changes)
+    return merged, own
+
+
+def teacher_at(name_or_path: str, preset: str) -> dict[str, Any]:
+    """The network of a teacher at one preset, as settings.
+
+    Args:
+        name_or_path: Name of a teacher, or path of its YAML file.
+        preset: As for `resolve`.
+
+    Raises:
+        UsageError: No such teacher, or a file that is no mapping.
+    """
+    merged: dict[str, Any] = {}
+    for layer in layers(name_or_path, "teacher"):
+        merged = merge(merge(merged, layer.own), layer.at(preset))
+    return {key: value for key, value in merged.items() if key not in ("summary", "source")}
+
+
+def _name(method: str, teacher: str | None, own: str | None, *, is_shipped: bool) -> str:
+    """What a method with a teacher is called in the names of folders."""
+    known = methods.former_name(method, teacher or own or "") if is_shipped else None
+    return known or (method if teacher in (None, own) else f"{method}+{Path(teacher).stem}")
 
 
 def _refuse_short(changes: Mapping[str, Any]) -> None:
@@ -168,19 +239,6 @@ def _refuse_short(changes: Mapping[str, Any]) -> None:
             raise UsageError(
                 f"unknown key '{key}'; did you mean {whole}?", hint=f"Write the whole key: --set {near[0]}…"
             )
-
-
-def _presets(path: Path, settings: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What a recipe says of the presets."""
-    presets = settings.get("presets") or {}
-    if not isinstance(presets, Mapping):
-        raise _odd(path, "presets", presets, f"a mapping with the keys {', '.join(PRESETS)}")
-    for key, changes in presets.items():
-        if key not in PRESETS:
-            raise unknown(f"preset in the recipe {path}", key, PRESETS)
-        if not isinstance(changes, Mapping | None):
-            raise _odd(path, f"presets.{key}", changes, "a mapping of settings")
-    return presets
 
 
 def keys_hint(name_or_path: str) -> str:

@@ -290,7 +290,9 @@ class Recipe(_Strict):
     """A method as resolved: every choice made.
 
     Attributes:
-        name: The method.
+        name: What it is called in the names of folders: the method, or the former name of a method with its teacher.
+        method: The method, as it is called today.
+        taught_by: Name of the teacher; null without one, and for one that the recipe describes itself.
         summary: One line on what it is.
         source: The paper.
         data: Input sizes.
@@ -307,6 +309,8 @@ class Recipe(_Strict):
     """
 
     name: str
+    method: str = Field(default="", exclude=True)
+    taught_by: str | None = Field(default=None, exclude=True)
     summary: str = ""
     source: str = ""
     data: Data

@@ -62,10 +62,18 @@ KINDS = {
     "semantics": "semantics",
     "dataset": "datasets",
     "method": "methods",
+    "teacher": "teachers",
 }
+RECIPES = ("method", "teacher")
+"""Kinds whose parts are YAML files, and no code."""
 GROUPS = {f"kdbench.{plural}": kind for kind, plural in KINDS.items()}
 """The kind of each entry-point group."""
-TABLES = {"dataset": "kdbench.data", "method": "kdbench.recipes.shipped", "semantics": "kdbench.semantic_spaces"}
+TABLES = {
+    "dataset": "kdbench.data",
+    "method": "kdbench.recipes.shipped",
+    "teacher": "kdbench.recipes.teachers",
+    "semantics": "kdbench.semantic_spaces",
+}
 """Modules with the table of what is built in, where it is not the package of the kind's own name."""
 
 
@@ -246,7 +254,7 @@ class Registry:
     def unknown(self, name: str) -> UsageError:
         """The error for a name that means nothing here: switched off, or misspelt."""
         hint = f"See them all: kdbench list {KINDS[self.kind]}"
-        if self.kind not in ("method", "dataset"):
+        if self.kind not in (*RECIPES, "dataset"):
             hint += ". One of your own: --plugin FILE.py"
         return self.switched_off(name) or unknown(label(self.kind), name, self.origins(), hint=hint)
 

@@ -109,8 +109,9 @@ def _origins(distribution: Distribution, name: str, version: str, groups: Mappin
 def _fault(origin: Origin, value: str) -> str:
     if not re.fullmatch(r"[\w-]+", origin.name):
         return f"its name is '{origin.name}', expected letters, digits, '-' and '_'"
-    if not _VALUE.fullmatch(value.strip()) or (origin.kind != "method" and ":" not in origin.target):
-        expected = "a module" if origin.kind == "method" else "module:attribute"
+    is_recipe = origin.kind in ("method", "teacher")
+    if not _VALUE.fullmatch(value.strip()) or (not is_recipe and ":" not in origin.target):
+        expected = "a module" if is_recipe else "module:attribute"
         return f"its entry point is '{value}', expected {expected}"
     return ""
 
