@@ -10,10 +10,15 @@ import typer
 
 
 def methods(incomplete: str) -> list[str]:
-    """Names of methods, and of tuned ones."""
-    from kdbench.recipes.shipped import tuned
+    """Names of methods, former ones too, and of tuned ones."""
+    from kdbench.recipes.shipped import aliases, tuned
 
-    return [*_of(("method",), incomplete), *(name for name in tuned() if name.startswith(incomplete))]
+    return [*_of(("method",), incomplete), *(name for name in (*aliases(), *tuned()) if name.startswith(incomplete))]
+
+
+def teachers(incomplete: str) -> list[str]:
+    """Names of teachers."""
+    return _of(("teacher",), incomplete)
 
 
 def datasets(incomplete: str) -> list[str]:

@@ -69,6 +69,8 @@ def describe(
 def _sections(kind: str, name: str, preset: str, width: int) -> Iterator[_Line]:
     if kind == "method":
         return _method(name, preset, width)
+    if kind == "teacher":
+        return _teacher(name, preset, width)
     if kind == SUITE:
         return _suite(name, width)
     return _dataset(name, width) if kind == "dataset" else _part(kind, name)
@@ -76,8 +78,10 @@ def _sections(kind: str, name: str, preset: str, width: int) -> Iterator[_Line]:
 
 def _kinds_of(name: str, kind: str | None) -> list[str]:
     """The kinds in which a name exists; `rkd` is a method and a loss."""
-    if name in methods.tuned():
+    if kind is None and name in methods.tuned():
         return ["method"]
+    if kind in (None, "method", "methods") and name in methods.aliases():
+        return ["method"] + (["teacher"] if kind is None and registry("teacher").has(name) else [])
     if name.endswith((".yaml", ".yml")) or os.sep in name:
         return [_kind_of_file(Path(name))]
     if kind is not None:
@@ -100,13 +104,14 @@ def _kind_of_file(path: Path) -> str:
     """What a file is meant to be, by its name, else by most of its keys: a broken one is told its own faults."""
     from kdbench.data.card import Card
     from kdbench.grid.suite import Suite
-    from kdbench.recipes.schema import Recipe
+    from kdbench.recipes.schema import NetworkSpec, Recipe
 
     if path.name == _CARD:
         return "dataset"
     content = paths.read_mapping(path, "recipe, card or suite")
     own = {
         "method": {*known_keys(Recipe, ()), "extends"},
+        "teacher": {*known_keys(NetworkSpec, ()), "extends"},
         "dataset": {*known_keys(Card, ())},
         SUITE: {*known_keys(Suite, ())},
     }
@@ -176,12 +181,14 @@ def _parameters(component: Any) -> Iterator[tuple[str, str]]:
 
 
 def _method(name: str, preset: str, width: int) -> Iterator[_Line]:
-    from kdbench.recipes.resolve import chain, resolve
+    from kdbench.recipes.resolve import layers, resolve
 
     recipe = resolve(name, preset)
-    shown = label_of(recipe.name, tuned=recipe.tuning is not None)
+    shown = label_of(recipe.method, tuned=recipe.tuning is not None)
     yield f"{shown} · method{_owned('method', name)} · preset {preset}", "bold"
-    links = [link for link, _ in chain(name)]
+    if pair := methods.aliases().get(name):
+        yield f"{name} is a former name of {pair.method} with the teacher {pair.teacher}", "dim"
+    links = [layer.path.stem for layer in layers(recipe.method if pair else name)]
     content = recipe.model_dump(mode="json")
     yield f"\n{content.pop('summary')}\n{content.pop('source')}".rstrip(), ""
     if len(links) > 1:
@@ -193,7 +200,23 @@ def _method(name: str, preset: str, width: int) -> Iterator[_Line]:
         content["tuning"] = recipe.tuning.model_dump(mode="json")
     yield f"\n{_yaml(content, width)}", ""
     dataset = (recipe.tuning.under or {}).get("dataset", _DATASET) if recipe.tuning else _DATASET
-    yield f"\nUse it: kdbench run --method {shlex.quote(name)} --dataset {dataset} --preset {preset}", "cyan"
+    taught = f" --teacher {pair.teacher}" if pair else ""
+    shown = shlex.quote(pair.method if pair else name)
+    yield f"\nUse it: kdbench run --method {shown}{taught} --dataset {dataset} --preset {preset}", "cyan"
+
+
+def _teacher(name: str, preset: str, width: int) -> Iterator[_Line]:
+    from kdbench.recipes.resolve import layers, teacher_at
+
+    yield f"{name} · teacher{_owned('teacher', name)} · preset {preset}", "bold"
+    held = layers(name, "teacher")
+    said = [str(held[-1].settings.get(key, "")) for key in ("summary", "source")]
+    yield "\n" + "\n".join(filter(None, said)), ""
+    if len(held) > 1:
+        yield f"\nExtends, the later over the earlier: {' → '.join(layer.path.stem for layer in held)}", ""
+    yield f"\n{_yaml(teacher_at(name, preset), width)}", ""
+    use = f"kdbench run --method kd --teacher {shlex.quote(name)} --dataset {_DATASET} --preset {preset}"
+    yield f"\nUse it: {use}", "cyan"
 
 
 def _dataset(name: str, width: int) -> Iterator[_Line]:

@@ -20,6 +20,7 @@ def run(
     *,
     suite: str | None,
     methods: Sequence[str],
+    teachers: Sequence[str],
     datasets: Sequence[str],
     protocols: Sequence[str],
     seeds: int | tuple[int, ...] | None,
@@ -47,13 +48,22 @@ def run(
         methods,
         datasets,
         note,
+        teachers=tuple(teachers),
         protocols=tuple(protocols),
         seeds=seeds,
         preset=preset,
         video=video,
     )
     names = [each.name for each in wanted.methods]
-    check_names(names, wanted.datasets, wanted.protocols, preset=preset, device=common["device"], overrides=overrides)
+    check_names(
+        names,
+        wanted.datasets,
+        wanted.protocols,
+        teachers=wanted.teachers,
+        preset=preset,
+        device=common["device"],
+        overrides=overrides,
+    )
     console = console_for()
     say_loading(console, "the parts of the methods")
     from kdbench.grid.estimate import estimate

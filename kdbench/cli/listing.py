@@ -23,7 +23,7 @@ from kdbench.util import paths
 if TYPE_CHECKING:
     from kdbench.testing.plugins import Broken
 
-ORDER = ("methods", "datasets", "representations", "encoders", "fusions", "losses", "semantics")
+ORDER = ("methods", "teachers", "datasets", "representations", "encoders", "fusions", "losses", "semantics")
 SUITES = "suites"
 TUNED = "tuned methods"
 _LISTED = (*ORDER, SUITES)
@@ -39,6 +39,9 @@ Row = dict[str, Any]
 def list_parts(
     kind: Annotated[str | None, typer.Argument(help=f"One of: {', '.join(_LISTED)}. An overview by default.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every name of every kind.")] = False,
+    aliases: Annotated[
+        bool, typer.Option("--aliases", help="Former names of methods, and the method and teacher of each.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     broken: Annotated[
         bool, typer.Option("--broken", help="Import every plugin and show the tracebacks of those that fail.")
@@ -49,6 +52,11 @@ def list_parts(
     ] = 60,
 ) -> None:
     """List methods, data sets, components and suites, with their origin; without a kind, how many there are."""
+    if aliases:
+        if kind is not None and _plural(kind) != "methods":
+            raise UsageError("--aliases are of methods", hint="kdbench list methods --aliases")
+        _show_aliases(as_json=as_json)
+        return
     kinds = _with_tuned([_plural(kind)] if kind else list(_LISTED))
     if broken:
         _show_broken(kinds, seconds, as_json=as_json)
@@ -111,7 +119,7 @@ def _summary(kind: str, origin: Origin) -> str:
     if origin.fault:
         return f"broken: {origin.fault}"
     try:
-        if kind == "methods":
+        if kind in ("methods", "teachers"):
             return _line_of(methods.file_of(origin), "summary")
         if kind == "datasets":
             return _line_of(_card(origin), "title")
@@ -203,6 +211,23 @@ def _show(kinds: list[str]) -> None:
         print_table(console, table)
         if kind != kinds[-1]:
             console.print()
+
+
+def _show_aliases(*, as_json: bool) -> None:
+    from rich.table import Table
+
+    from kdbench.text.terminal_table import print_table
+
+    held = [{"name": name, **pair._asdict()} for name, pair in methods.aliases().items()]
+    if as_json:
+        typer.echo(json.dumps(held, indent=2, ensure_ascii=False))
+        return
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for key in ("former name", "method", "teacher"):
+        table.add_column(key, no_wrap=True)
+    for row in held:
+        table.add_row(*row.values())
+    print_table(console_for(), table)
 
 
 def _show_broken(kinds: list[str], seconds: float, *, as_json: bool) -> None:

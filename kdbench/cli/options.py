@@ -16,6 +16,13 @@ Methods = Annotated[
         autocompletion=completion.methods,
     ),
 ]
+Teachers = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="A teacher of `kdbench list teachers`, or a YAML file; repeatable. By default the method's own.",
+        autocompletion=completion.teachers,
+    ),
+]
 Datasets = Annotated[
     list[str] | None,
     typer.Option(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 def run(
     method: options.Methods = None,
+    teacher: options.Teachers = None,
     dataset: options.Datasets = None,
     protocol: options.Protocols = None,
     preset: options.Preset = None,
@@ -69,7 +70,7 @@ def run(
     if seed is not None and seeds is not None:
         raise UsageError("--seed and --seeds exclude each other", hint="--seeds 3 runs the seeds 0, 1 and 2.")
     overrides = [*(overrides or ()), *tracks.settings(labels, teacher_labels, pairs)]
-    methods, datasets, protocols = method or [], dataset or [], protocol or []
+    methods, teachers, datasets, protocols = method or [], teacher or [], dataset or [], protocol or []
     common: dict[str, Any] = {
         "device": device,
         "threads": threads,
@@ -80,13 +81,14 @@ def run(
         "fresh": fresh,
         "name": name,
     }
-    several = max(*map(len, (methods, datasets, protocols)), seeds or 1) > 1
+    several = max(*map(len, (methods, teachers, datasets, protocols)), seeds or 1) > 1
     if several or suite or jobs or timeout or dry_run or launcher != "local":
         from kdbench.cli import grid
 
         grid.run(
             suite=suite,
             methods=methods,
+            teachers=teachers,
             datasets=datasets,
             protocols=protocols,
             seeds=seeds if seed is None else (seed,),
@@ -108,7 +110,9 @@ def run(
             )
     from kdbench.runs.names import check_names
 
-    check_names(methods, datasets, protocols, preset=preset, device=device, overrides=overrides)
+    check_names(
+        methods, datasets, protocols, teachers=teachers, preset=preset, device=device, overrides=overrides
+    )
     from kdbench.text.terminal import SafeConsole as Console
 
     console = Console()
@@ -117,9 +121,16 @@ def run(
     from kdbench.runs.run import run_request
     from kdbench.util.progress import reporter_for
 
-    where = protocols[0] if protocols else None
     request = RunRequest(
-        methods[0], datasets[0], where, preset or "auto", video, seed=seed or 0, overrides=overrides, **common
+        methods[0],
+        datasets[0],
+        protocols[0] if protocols else None,
+        preset or "auto",
+        video,
+        teacher=teachers[0] if teachers else None,
+        seed=seed or 0,
+        overrides=overrides,
+        **common,
     )
     show(run_request(request, reporter_for(console)), console)
 

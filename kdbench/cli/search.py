@@ -24,6 +24,7 @@ NO_PRUNER = "none"
 
 def search(
     method: options.Methods = None,
+    teacher: options.Teachers = None,
     dataset: options.Dataset = None,
     suite: Annotated[
         str | None,
@@ -100,11 +101,11 @@ def search(
 
     methods = list(dict.fromkeys(method or []))
     datasets, protocols = [dataset] if dataset else [], (protocol,) if protocol else ()
-    wanted = asked_for("search", suite, methods, datasets, note, protocols=protocols, preset=preset, video=video)
+    wanted = asked_for("search", suite, methods, datasets, note, teachers=tuple(teacher or ()), protocols=protocols, preset=preset, video=video)
     names = [each.name for each in wanted.methods]
     overrides = [*(overrides or ()), *tracks.settings(labels, teacher_labels, pairs)]
-    check_names(names, wanted.datasets, wanted.protocols, preset=preset, device=device, overrides=overrides)
-    several = suite is not None or len(methods) > 1
+    check_names(names, wanted.datasets, wanted.protocols, teachers=wanted.teachers, preset=preset, device=device, overrides=overrides)
+    several = suite is not None or len(wanted.pairs()) > 1
     if several and study is not None:
         raise UsageError("--study names one study, and there are several methods", hint="Leave it out.")
     common: dict[str, Any] = {
@@ -144,6 +145,7 @@ def search(
     result = search_once(
         methods[0],
         wanted.datasets[0],
+        teacher=wanted.teachers[0] if wanted.teachers else None,
         protocol=protocol,
         preset=wanted.preset,
         video=video,

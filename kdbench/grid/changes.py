@@ -34,7 +34,7 @@ def changes_for(
     own = [merge(changes_of(suite.set), changes_of(method.set)) for method in methods]
     if len(methods) == 1:
         return [merge(own[0], changes_of(overrides))]
-    recipes = [resolve(method.name, preset, changes_of(method.set)) for method in methods]
+    recipes = [resolve(each.name, preset, changes_of(each.set), teacher=each.teacher) for each in methods]
     everywhere = [(key, changes_of({key: value})) for key, value in changes_of(suite.set).items()]
     given = [(text.partition("=")[0], changes_of([text])) for text in overrides]
     found: list[dict[str, Any]] = [{} for _ in methods]

@@ -136,7 +136,7 @@ def make_plan(
     check_device(device)
     root = runs_folder(options.get("out"))
     preset = choose_preset(suite.preset, device, reporter)
-    methods = sorted(suite.methods, key=lambda method: method.name not in BASELINES)
+    methods = sorted(suite.pairs(), key=lambda method: method.name not in BASELINES)
     changes = changes_for(methods, suite, overrides, preset, reporter)
     videos = _videos(methods, changes, preset, suite.video, reporter)
     found: dict[Path, PlannedCell] = {}
@@ -144,9 +144,8 @@ def make_plan(
         for protocol in suite.protocols or protocol_names(load_card(dataset))[:1]:
             lines = []
             for method, own, video in zip(methods, changes, videos, strict=True):
-                request = RunRequest(
-                    method.name, dataset, protocol, preset, video, overrides=own, **{**options, "out": root}
-                )
+                common = {**options, "out": root, "teacher": method.teacher}
+                request = RunRequest(method.name, dataset, protocol, preset, video, overrides=own, **common)
                 if request.name is None:
                     request = replace(request, name=method.label)
                 lines.append(list(_cells(request, suite.seed_numbers, look_ahead=look_ahead)))
@@ -165,7 +164,10 @@ def _videos(
     """The view that each method is given: none for those that see sensors alone, where others see video."""
     if video is None or len(methods) == 1:
         return [video] * len(methods)
-    seeing = [resolve(method.name, preset, own).sees(VIDEO) for method, own in zip(methods, changes, strict=True)]
+    recipes = [
+        resolve(method.name, preset, own, teacher=method.teacher) for method, own in zip(methods, changes, strict=True)
+    ]
+    seeing = [recipe.sees(VIDEO) for recipe in recipes]
     if any(seeing) and not all(seeing):
         blind = [method.name for method, sees in zip(methods, seeing, strict=True) if not sees]
         reporter.message(f"--video {video} is not applied to what sees sensors alone: {', '.join(blind)}")

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from kdbench.errors import UsageError, shortened, unknown
+from kdbench.recipes.resolve import resolve
 from kdbench.text.wording import counted
 from kdbench.util import paths as resources
 from kdbench.util.validation import checked
@@ -22,14 +23,21 @@ class SuiteMethod(BaseModel):
 
     Attributes:
         name: Name of a recipe, or path of a YAML file.
+        teacher: Name of a teacher, or path of a YAML file; by default the method's own, or each of the suite's.
         label: What tables call its runs; by default the recipe's name.
         set: What is changed of the recipe, nested as in a recipe.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: str
+    teacher: str | None = None
     label: str | None = None
     set: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """What it is called where its runs are not told apart by other things."""
+        return self.label or " + ".join(filter(None, (self.name, self.teacher)))
 
 
 class Suite(BaseModel):
@@ -38,6 +46,7 @@ class Suite(BaseModel):
     Attributes:
         summary: One line on what it is for.
         methods: The methods, each with its own changes.
+        teachers: Teachers that each method is taught by; none means its own. A method that has no teacher is run once.
         datasets: Names of data sets, or paths of cards.
         protocols: Names of protocols; none means the first of each data set's card.
         seeds: How many seeds (0 … n − 1), or which ones.
@@ -49,6 +58,7 @@ class Suite(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     summary: str = ""
     methods: tuple[SuiteMethod, ...] = Field(min_length=1)
+    teachers: tuple[str, ...] = ()
     datasets: tuple[str, ...] = Field(min_length=1)
     protocols: tuple[str, ...] = ()
     seeds: int | tuple[int, ...] = 1
@@ -80,7 +90,24 @@ class Suite(BaseModel):
     @property
     def cell_count(self) -> int:
         """Number of runs; without protocols, each data set brings its first one."""
-        return len(self.methods) * len(self.datasets) * max(1, len(self.protocols)) * len(self.seed_numbers)
+        return len(self.pairs()) * len(self.datasets) * max(1, len(self.protocols)) * len(self.seed_numbers)
+
+    def pairs(self) -> tuple[SuiteMethod, ...]:
+        """Every method with each of its teachers.
+
+        Raises:
+            UsageError: There are teachers, and no method has one.
+        """
+        if not self.teachers:
+            return self.methods
+        found: list[SuiteMethod] = []
+        for method in self.methods:
+            is_taught = method.teacher is None and resolve(method.name, "small").taught_by is not None
+            found += [method.model_copy(update={"teacher": each}) for each in self.teachers] if is_taught else [method]
+        if len(found) == len(self.methods) and all(each.teacher is None for each in found):
+            names = ", ".join(method.name for method in self.methods)
+            raise UsageError(f"none of these methods has a teacher: {names}", hint="Leave out --teacher.")
+        return tuple(found)
 
     def with_methods(self, names: list[str]) -> Suite:
         """The suite with these methods alone; those that it has keep their changes."""

@@ -8,7 +8,7 @@ from kdbench.data.card import load_card
 from kdbench.data.splits import rule_of
 from kdbench.engine.device_name import check_device_name
 from kdbench.errors import UsageError, unknown
-from kdbench.recipes.resolve import resolve
+from kdbench.recipes.resolve import resolve, teacher_at
 from kdbench.recipes.schema import PRESETS, Recipe
 from kdbench.registry import registry
 from kdbench.runs import provenance
@@ -20,6 +20,7 @@ def check_names(
     datasets: Sequence[str],
     protocols: Sequence[str] = (),
     *,
+    teachers: Sequence[str] = (),
     preset: str | None = None,
     device: str = "auto",
     overrides: Sequence[str] = (),
@@ -30,6 +31,7 @@ def check_names(
         methods: Names of recipes, or paths of YAML files.
         datasets: Names of data sets, or paths of cards.
         protocols: Names of protocols, which each data set must have.
+        teachers: Names of teachers, or paths of YAML files; methods that have none do without.
         preset: Name of a preset; None and `auto` leave it open.
         device: Name of a device.
         overrides: Changes of the only method, `a.b.c=value`; those of several are spread among them elsewhere.
@@ -37,7 +39,7 @@ def check_names(
     Raises:
         UsageError: Something that does not exist, each with its near misses; several are listed together.
     """
-    wrong = list(_wrong(methods, datasets, protocols, preset, device, overrides))
+    wrong = list(_wrong(methods, datasets, protocols, teachers, preset, device, overrides))
     if len(wrong) == 1:
         raise wrong[0]
     if wrong:
@@ -50,6 +52,7 @@ def _wrong(
     methods: Sequence[str],
     datasets: Sequence[str],
     protocols: Sequence[str],
+    teachers: Sequence[str],
     preset: str | None,
     device: str,
     overrides: Sequence[str],
@@ -64,9 +67,15 @@ def _wrong(
     except UsageError as error:
         yield error
     changes = overrides if len(methods) == 1 else ()
+    teacher = teachers[0] if len(teachers) == len(methods) == 1 else None
     for method in methods:
         try:
-            yield from _unknown_parts(resolve(method, size, changes))
+            yield from _unknown_parts(resolve(method, size, changes, teacher=teacher))
+        except UsageError as error:
+            yield error
+    for each in teachers if teacher is None else ():
+        try:
+            teacher_at(each, size)
         except UsageError as error:
             yield error
     for dataset in datasets:

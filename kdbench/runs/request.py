@@ -30,6 +30,7 @@ class RunRequest:
 
     Attributes:
         method: Name of a recipe, or path of a YAML file.
+        teacher: Name of a teacher, or path of a YAML file; None for the method's own.
         dataset: Name of a data set, or path of a card.
         protocol: The split; None for the first of the card.
         preset: `paper`, `small`, `smoke`, or `auto`: `paper` with a GPU, else `small`.
@@ -56,6 +57,7 @@ class RunRequest:
     video: str | None = None
     seed: int = 0
     overrides: Any = ()
+    teacher: str | None = None
     device: str = "auto"
     threads: int | None = None
     precision: str | None = None
@@ -81,7 +83,7 @@ class RunRequest:
         Raises:
             UsageError: As `kdbench.recipes.resolve.resolve`.
         """
-        return resolve(self.method, self.preset, self.changes)
+        return resolve(self.method, self.preset, self.changes, teacher=self.teacher)
 
     @property
     def root(self) -> Path:

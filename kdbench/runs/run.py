@@ -94,6 +94,7 @@ def run(
     method: str,
     dataset: str,
     *,
+    teacher: str | None = None,
     protocol: str | None = None,
     preset: str = "auto",
     video: str | None = None,
@@ -118,6 +119,7 @@ def run(
     Args:
         method: Name of a recipe, or path of a YAML file.
         dataset: Name of a data set, or path of a card.
+        teacher: Name of a teacher, or path of a YAML file; by default the method's own.
         protocol: The split; by default the first of the card.
         preset: `paper`, `small`, `smoke`, or `auto`: `paper` with a GPU, else `small`.
         video: The student's view (`depth`, `rgb`, …); by default the best that is there.
@@ -146,6 +148,7 @@ def run(
     request = RunRequest(
         method=method,
         dataset=dataset,
+        teacher=teacher,
         protocol=protocol,
         preset=preset,
         video=video,

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from kdbench.errors import UsageError, unknown
-from kdbench.registry import KINDS, Part, part_of, registry, unknown_anywhere
+from kdbench.recipes.shipped import aliases
+from kdbench.registry import KINDS, RECIPES, Part, part_of, registry, unknown_anywhere
 from kdbench.registry.origin import THIS_PROCESS, Origin
 from kdbench.testing.base import Check, Report, Suite
 from kdbench.testing.suites import SUITES
 from kdbench.util.paths import read_mapping
 
-NAMED = ("dataset", "method")
+NAMED = ("dataset", *RECIPES)
 """Kinds that are checked by their name or file: what is registered of them is a reader, or nothing to import."""
 
 
@@ -105,6 +106,8 @@ def targets(kind: str | None, what: Any) -> list[Target]:
         return [_of_file(Path(name), wanted)]
     kinds = [wanted] if wanted else list(KINDS)
     found = [Target(each, name) for each in kinds if registry(each).has(name)]
+    if wanted in (None, "method") and name in aliases():
+        found.insert(0, Target("method", name))
     if not found:
         raise registry(wanted).unknown(name) if wanted else unknown_anywhere(name)
     return found
@@ -170,10 +173,17 @@ def _of_file(path: Path, wanted: str | None) -> Target:
         raise UsageError(
             f"there is no file {path}", hint="Give a name, or the path of a recipe's or a card's YAML file."
         )
-    kind = wanted or ("dataset" if "reader" in read_mapping(path, "file") else "method")
+    kind = wanted or _kind_of(read_mapping(path, "file"))
     if kind not in NAMED:
         raise UsageError(f"{path} cannot be a {kind}: files hold recipes and cards")
     return Target(kind, str(path))
+
+
+def _kind_of(content: Mapping[str, Any]) -> str:
+    """What a file holds: a card names its reader, and a teacher is one network."""
+    if "reader" in content:
+        return "dataset"
+    return "method" if {"student", "teacher"} & set(content) or "encoder" not in content else "teacher"
 
 
 def _is_registered(part: Part, component: Any) -> bool:

@@ -106,11 +106,13 @@ def _text(origin: Origin, seconds: float) -> str:
 def _complaint(origin: Origin) -> str:
     """What using a plugin raises; empty where it raises nothing."""
     from kdbench.recipes import shipped
-    from kdbench.recipes.resolve import resolve
+    from kdbench.recipes.resolve import resolve, teacher_at
     from kdbench.registry import registry
 
     try:
-        if origin.kind == "method":
+        if origin.kind == "teacher":
+            teacher_at(str(shipped.file_of(origin)), "small")
+        elif origin.kind == "method":
             resolve(str(shipped.file_of(origin)), "small")
         else:
             registry(origin.kind).load(origin)

@@ -80,6 +80,7 @@ class RecipeCase:
         name: Its registered name, or the path of its file.
         component: Not used: a recipe goes by its name.
         dataset: Where it is tried; a small generated world by default.
+        teacher: Name of a teacher in place of the recipe's own.
         preset: At which size.
         overrides: Changes of the recipe, as in `kdbench.run`.
         data_dir: Where recordings lie.
@@ -93,6 +94,7 @@ class RecipeCase:
         component: Any = None,  # noqa: ARG002
         *,
         dataset: str = GENERATED,
+        teacher: str | None = None,
         preset: str = "smoke",
         overrides: Sequence[str] | Mapping[str, Any] = (),
         data_dir: Path | str | None = None,
@@ -100,6 +102,7 @@ class RecipeCase:
     ) -> None:
         self.name = name
         self.dataset = dataset
+        self.teacher = teacher
         self.preset = preset
         self.overrides = changes_of(overrides)
         self.data_dir = None if data_dir is None else Path(data_dir)
@@ -109,7 +112,7 @@ class RecipeCase:
 
     def resolved(self, preset: str) -> Recipe:
         """The recipe at a preset."""
-        return resolve(self.name, preset, self.overrides)
+        return resolve(self.name, preset, self.overrides, teacher=self.teacher)
 
     @functools.cached_property
     def setting(self) -> RunContext:
@@ -127,7 +130,13 @@ class RecipeCase:
         changes = merge(merge({"precision": "fp32"}, small), self.overrides)
         setting = context_for(
             RunRequest(
-                self.name, self.dataset, preset=self.preset, overrides=changes, device="cpu", data_dir=self.data_dir
+                self.name,
+                self.dataset,
+                preset=self.preset,
+                overrides=changes,
+                teacher=self.teacher,
+                device="cpu",
+                data_dir=self.data_dir,
             )
         )
         held = setting.cell.dataset
@@ -190,3 +199,18 @@ class StudentSetup:
     training: Training
     teacher: Teacher | None
     calls: TeacherCalls
+
+
+def teacher_case(
+    name: str,
+    component: Any = None,
+    *,
+    dataset: str = GENERATED,
+    preset: str = "smoke",
+    overrides: Sequence[str] | Mapping[str, Any] = (),
+    data_dir: Path | str | None = None,
+) -> RecipeCase:
+    """One teacher, in front of a student that learns from it by soft targets; options as those of `RecipeCase`."""
+    return RecipeCase(
+        "kd", component, dataset=dataset, teacher=name, preset=preset, overrides=overrides, data_dir=data_dir
+    )

@@ -20,7 +20,7 @@ from kdbench.registry import registry
 from kdbench.runs import provenance
 from kdbench.runs.phases import check_parts
 from kdbench.testing.base import Failed, Skipped, Suite
-from kdbench.testing.recipe_case import RecipeCase, StudentSetup
+from kdbench.testing.recipe_case import RecipeCase, StudentSetup, teacher_case
 from kdbench.text.wording import counted, inflected
 from kdbench.types import Batch
 
@@ -166,19 +166,18 @@ def the_test_part_selects_nothing(case: RecipeCase) -> None:
         )
 
 
-SUITE = Suite(
-    RecipeCase,
-    gates=(resolves_at_every_preset, needs_are_met, batches_hold_their_trials),
-    checks=(
-        selects_nothing_on_what_it_reports,
-        every_loss_moves_its_network,
-        teacher_sees_the_students_trials,
-        teacher_stays_in_eval_mode,
-        teacher_stays_as_it_was,
-        a_step_changes_the_student,
-        the_test_part_selects_nothing,
-    ),
+_GATES = (resolves_at_every_preset, needs_are_met, batches_hold_their_trials)
+_CHECKS = (
+    selects_nothing_on_what_it_reports,
+    every_loss_moves_its_network,
+    teacher_sees_the_students_trials,
+    teacher_stays_in_eval_mode,
+    teacher_stays_as_it_was,
+    a_step_changes_the_student,
+    the_test_part_selects_nothing,
 )
+SUITE = Suite(RecipeCase, gates=_GATES, checks=_CHECKS)
+TEACHERS = Suite(teacher_case, gates=_GATES, checks=_CHECKS)
 
 
 def _parts(recipe: Recipe) -> Iterator[tuple[str, str]]:

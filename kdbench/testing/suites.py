@@ -8,5 +8,6 @@ SUITES = {
     "semantics": "kdbench.testing.semantics:SUITE",
     "dataset": "kdbench.testing.datasets:SUITE",
     "method": "kdbench.testing.recipes:SUITE",
+    "teacher": "kdbench.testing.recipes:TEACHERS",
 }
 """The checks of each kind of part."""

@@ -65,6 +65,7 @@ def search(
     method: str,
     dataset: str,
     *,
+    teacher: str | None = None,
     trials: int = 30,
     space: Sequence[str] = (),
     sampler: str = "tpe",
@@ -99,6 +100,7 @@ def search(
     Args:
         method: Name of a recipe, or path of a YAML file; its `search:` says what is tried.
         dataset: Name of a data set, or path of a card.
+        teacher: Name of a teacher, or path of a YAML file; by default the method's own.
         trials: Trials in all, those of earlier calls included.
         space: What is tried, in the place of what the recipe declares: `KEY=LOW..HIGH[:log]` or `KEY=A,B,C`.
         sampler: What proposes trials: `tpe`, `random`, or `grid` (every point of a space of choices and steps).
@@ -134,6 +136,7 @@ def search(
     run = RunRequest(
         method=method,
         dataset=dataset,
+        teacher=teacher,
         protocol=protocol,
         preset=preset,
         video=video,

@@ -80,16 +80,18 @@ def entries_of(
     """
     dataset, protocol = _only("data set", "--dataset", suite.datasets), _only("protocol", "--protocol", suite.protocols)
     preset = choose_preset(suite.preset, options.get("device", "auto"), reporter)
-    changes = changes_for(suite.methods, suite, overrides, preset, reporter)
+    methods = suite.pairs()
+    changes = changes_for(methods, suite, overrides, preset, reporter)
     entries: list[Entry] = []
     wrong: list[UsageError] = []
-    for method, own in zip(suite.methods, changes, strict=True):
+    for method, own in zip(methods, changes, strict=True):
+        place = (str(dataset), protocol, preset, suite.video)
         try:
-            run = RunRequest(method.name, str(dataset), protocol, preset, suite.video, overrides=own, **options)
+            run = RunRequest(method.name, *place, overrides=own, teacher=method.teacher, **options)
             search = settled(SearchRequest(run, **request), reporter if not entries else None)
-            entries.append(Entry(method.label or method.name, search))
+            entries.append(Entry(method.title, search))
         except UsageError as error:
-            wrong.append(UsageError(f"{method.label or method.name}: {error.message}", hint=error.hint))
+            wrong.append(UsageError(f"{method.title}: {error.message}", hint=error.hint))
     if len(wrong) == 1:
         raise wrong[0]
     if wrong:
