@@ -139,6 +139,7 @@ def show(result: RunResult, console: Console) -> None:
     """Prints one run: its numbers, the conditions they hold under, its cost, and where it lies."""
     from rich.table import Table
 
+    from kdbench.recipes.pairs import pair_of, title_of
     from kdbench.recipes.track import words_of
     from kdbench.runs.gain import alone_for, gain_now
     from kdbench.runs.overview import differing, is_oracle, settings_text, shipped
@@ -146,12 +147,13 @@ def show(result: RunResult, console: Console) -> None:
     from kdbench.text.terminal_table import print_table
 
     record, metrics = result.result, result.metrics
-    of = [str(record[key]) for key in ("method", "dataset", "protocol", "preset")]
+    method, teacher = pair_of(record)
+    of = [title_of(method, teacher), *(str(record[key]) for key in ("dataset", "protocol", "preset"))]
     title = ", ".join(filter(None, [*of, words_of(record["conditions"]), f"seed {record['seed']}"]))
     title += " (oracle)" * is_oracle(record["recipe"])
     if record.get("name"):
         title = f"{record['name']}: {title}"
-    base = shipped(record["method"], record["preset"])
+    base = shipped(method, record["preset"], teacher)
     if base is not None and (settings := settings_text(dict(differing(record["recipe"], base)))):
         title += f"\n[{settings}]"
     print_prose(console, title, "italic")

@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Any
 
 from kdbench.comparison.conditions import NOT_RECORDED, Flat, is_below, shown
+from kdbench.runs.naming import label_of
 from kdbench.runs.overview import WORDS, differing, settings_text, shipped
 from kdbench.runs.store import StoredRun
 
@@ -22,7 +23,8 @@ def row_names(part: Sequence[tuple[StoredRun, Flat]], across: Sequence[str]) -> 
 
     A row is of one recipe. It is called by the name that all its runs were given, else by its method, with what it has
     otherwise than the recipe that kdbench ships in square brackets: `sgm_ft` and `sgm_ft [st.weight=0.5]`; without what
-    all recipes of the table have otherwise (`shared_settings`). Conditions that a table goes across stand in round
+    all recipes of the table have otherwise (`shared_settings`). Where methods of a table have unlike teachers, one that
+    is not the method's own stands behind it: `sgm_ft + raw_ft`. Conditions that a table goes across stand in round
     brackets: `sgm_ft (precision=bf16)`.
 
     Args:
@@ -32,9 +34,10 @@ def row_names(part: Sequence[tuple[StoredRun, Flat]], across: Sequence[str]) -> 
     variants = _by_recipe([run for run, _ in part])
     shared = _shared(variants)
     conditions = {id(run): held for run, held in part}
+    with_teacher = len({run.teacher for run, _ in part if run.result["recipe"].get("teacher")}) > 1
     labels: dict[str, list[list[StoredRun]]] = defaultdict(list)
     for runs in variants:
-        labels[_label(runs)].append(runs)
+        labels[_label(runs, with_teacher=with_teacher)].append(runs)
     names: dict[int, str] = {}
     for label, held in labels.items():
         named = _named(label, [runs[0] for runs in held], shared)
@@ -79,13 +82,16 @@ def _shared(variants: Sequence[Sequence[StoredRun]]) -> dict[str, Any]:
 
 
 def _unlike_shipped(run: StoredRun) -> dict[str, Any]:
-    base = None if run.result.get("tuning") else shipped(run.method, str(run.result["preset"]))
+    base = None if run.result.get("tuning") else shipped(run.method, str(run.result["preset"]), run.teacher)
     return {} if base is None else dict(differing(run.result["recipe"], base))
 
 
-def _label(runs: Sequence[StoredRun]) -> str:
-    """The name that all runs of a recipe were given, else their method's."""
-    return runs[0].label if len({run.label for run in runs}) == 1 else runs[0].method_label
+def _label(runs: Sequence[StoredRun], *, with_teacher: bool) -> str:
+    """The name that all runs of a recipe were given, else their method's, with its teacher's where that tells."""
+    first = runs[0]
+    if first.name and all(run.name == first.name for run in runs):
+        return first.name
+    return first.method_label if with_teacher else label_of(first.method, tuned=bool(first.result.get("tuning")))
 
 
 def _by_recipe(runs: Sequence[StoredRun]) -> list[list[StoredRun]]:
@@ -98,12 +104,12 @@ def _by_recipe(runs: Sequence[StoredRun]) -> list[list[StoredRun]]:
 
 def _written(run: StoredRun) -> str:
     recipe = {key: value for key, value in run.result["recipe"].items() if key not in WORDS}
-    return json.dumps([run.method, recipe], sort_keys=True)
+    return json.dumps([run.title, recipe], sort_keys=True)
 
 
 def _named(label: str, variants: Sequence[StoredRun], shared: Mapping[str, Any]) -> list[str]:
     """A name for each recipe of one label, no two alike."""
-    if all(run.method == label for run in variants):
+    if not any(run.name == label or run.result.get("tuning") for run in variants):
         unlike = [_unlike_shipped(run) for run in variants]
         unlike = [{key: value for key, value in each.items() if (key, value) not in shared.items()} for each in unlike]
     else:
@@ -118,10 +124,10 @@ def _named(label: str, variants: Sequence[StoredRun], shared: Mapping[str, Any])
 def _from_others(run: StoredRun, variants: Iterable[StoredRun]) -> dict[str, Any]:
     """Its method where others have another, and the settings in which it differs from those of its own."""
     others = [other for other in variants if other is not run]
-    if all(other.method != run.method for other in others):
-        return {"method": run.method}
-    method = {"method": run.method} if any(other.method != run.method for other in others) else {}
-    recipes = (other.result["recipe"] for other in others if other.method == run.method)
+    if all(other.title != run.title for other in others):
+        return {"method": run.title}
+    method = {"method": run.title} if any(other.title != run.title for other in others) else {}
+    recipes = (other.result["recipe"] for other in others if other.title == run.title)
     return method | {key: value for other in recipes for key, value in differing(run.result["recipe"], other)}
 
 

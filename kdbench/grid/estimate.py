@@ -52,8 +52,8 @@ def estimate(plan: Plan) -> Estimate:
         if found is None:
             unknown.append(cell.label)
             continue
-        if not found.own and cell.cell.method not in others:
-            others.append(cell.cell.method)
+        if not found.own and cell.cell.title not in others:
+            others.append(cell.cell.title)
         seconds, disk, used = seconds + found.seconds, disk + found.disk_bytes, used + 1
     for cells in plan.teachers_to_make().values():
         teacher = known.teacher(cells[0].cell)
@@ -103,8 +103,8 @@ class _Known:
             recipe = run.result["recipe"]
             kind = "student" if recipe["student"] else "teacher"
             made = _Cost(_seconds(run.result), _bytes(run.folder))
-            self._runs[(*size, run.method, _key(recipe))].append(made)
-            self._runs[(*size, run.method, "")].append(made)
+            self._runs[(*size, run.title, _key(recipe))].append(made)
+            self._runs[(*size, run.title, "")].append(made)
             self._runs[(*size, "", kind)].append(made)
             teacher = run.result.get("teacher")
             seconds = run.result["cost"].get("teacher_seconds")
@@ -116,10 +116,10 @@ class _Known:
     def run(self, cell: Cell) -> _Cost | None:
         """Cost of a cell without its teacher."""
         size = _size_of(cell)
-        if own := self._runs.get((*size, cell.method, _key(cell.recipe.model_dump(mode="json")))):
+        if own := self._runs.get((*size, cell.title, _key(cell.recipe.model_dump(mode="json")))):
             return _middle(own)
         kind = "student" if cell.recipe.student else "teacher"
-        held = self._runs.get((*size, cell.method, "")) or self._runs.get((*size, "", kind))
+        held = self._runs.get((*size, cell.title, "")) or self._runs.get((*size, "", kind))
         return _middle(held, own=False) if held else None
 
     def teacher(self, cell: Cell) -> _Cost | None:

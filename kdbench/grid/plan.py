@@ -51,7 +51,7 @@ class PlannedCell:
     def label(self) -> str:
         """Method, data set, protocol and seed."""
         cell = self.cell
-        return f"{self.request.name or cell.method} · {cell.dataset.card.name} · {cell.protocol} · seed {cell.seed}"
+        return f"{self.request.name or cell.title} · {cell.dataset.card.name} · {cell.protocol} · seed {cell.seed}"
 
     @property
     def needs_teacher(self) -> bool:

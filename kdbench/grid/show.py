@@ -174,7 +174,7 @@ class LiveView(LineView):
     def named(self, planned: PlannedCell) -> str:
         """Method and seed; data set and protocol only where the grid has several."""
         cell = planned.cell
-        parts = [planned.request.name or cell.method]
+        parts = [planned.request.name or cell.title]
         parts += [cell.dataset.card.name] * self._several_datasets + [cell.protocol] * self._several_protocols
         return " · ".join([*parts, f"seed {cell.seed}"])
 
@@ -278,7 +278,7 @@ def _print_table(plan: Plan, console: Console) -> None:
     rows: dict[tuple[str, ...], list[PlannedCell]] = {}
     for each in plan.cells:
         cell = each.cell
-        place = (each.request.name or cell.method, cell.dataset.card.name, cell.protocol, cell.preset)
+        place = (each.request.name or cell.title, cell.dataset.card.name, cell.protocol, cell.preset)
         rows.setdefault(place, []).append(each)
     columns = list(zip(*rows, strict=True))
     own = [place for place, values in enumerate(columns) if place == 0 or len(set(values)) > 1]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kdbench.errors import DataError, KdbenchError
+from kdbench.recipes.shipped import former_name
 from kdbench.recipes.track import words_of
 from kdbench.runs.locks import is_locked
 from kdbench.runs.schema import FINISHED
@@ -34,7 +35,8 @@ class RunRow:
         folder: Where it lies.
         id: The end of its folder's name, by which commands know it, too.
         name: What the user called it; empty where nothing was said.
-        method: The recipe's name.
+        method: The method.
+        teacher: Its teacher; empty without one.
         settings: What it has otherwise than the recipe as kdbench ships it, by dotted key; None where there is none.
         dataset: Name of the data set.
         protocol: The split.
@@ -54,6 +56,7 @@ class RunRow:
     id: str
     name: str
     method: str
+    teacher: str
     settings: Mapping[str, Any] | None
     dataset: str
     protocol: str
@@ -75,6 +78,7 @@ class RunRow:
             "id": self.id,
             "name": self.name or None,
             "method": self.method or None,
+            "teacher": self.teacher or None,
             "tuned": self.is_tuned,
             "settings": None if self.settings is None else dict(self.settings),
             "dataset": self.dataset or None,
@@ -106,7 +110,8 @@ def overview(root: Path) -> list[RunRow]:
 
 def names_of(row: RunRow) -> tuple[str, ...]:
     """What a run may be called by."""
-    return tuple(filter(None, (row.folder.name, row.id, row.name, row.method)))
+    former = former_name(row.method, row.teacher)
+    return tuple(filter(None, (row.folder.name, row.id, row.name, row.method, former)))
 
 
 def is_meant(row: RunRow, pattern: str) -> bool:
@@ -185,7 +190,8 @@ def _row(run: StoredRun) -> RunRow:
         id=_id(run.folder),
         name=str(result.get("name") or ""),
         method=run.method,
-        settings=_settings(run.method, str(result["preset"]), result["recipe"]),
+        teacher=run.teacher or "",
+        settings=_settings(run, str(result["preset"]), result["recipe"]),
         dataset=str(result["dataset"]),
         protocol=str(result["protocol"]),
         preset=str(result["preset"]),
@@ -203,23 +209,25 @@ def _row(run: StoredRun) -> RunRow:
 
 def _damaged(folder: Path, why: str) -> RunRow:
     return RunRow(
-        folder, _id(folder), "", "", None, "", "", "", None, DAMAGED, None, _written(folder), bytes_of(folder), why
+        folder, _id(folder), "", "", "", None, "", "", "", None, DAMAGED, None, _written(folder), bytes_of(folder), why
     )
 
 
-def _settings(method: str, preset: str, recipe: Mapping[str, Any]) -> dict[str, Any] | None:
-    base = shipped(method, preset)
+def _settings(run: StoredRun, preset: str, recipe: Mapping[str, Any]) -> dict[str, Any] | None:
+    base = shipped(run.method, preset, run.teacher)
     return None if base is None else dict(differing(recipe, base))
 
 
 @functools.lru_cache(maxsize=256)
-def shipped(method: str, preset: str) -> Mapping[str, Any] | None:
-    """The recipe of a method as this kdbench has it, as `run.json` holds recipes; None where it has none."""
+def shipped(method: str, preset: str, teacher: str | None = None) -> Mapping[str, Any] | None:
+    """The recipe of a method with a teacher as this kdbench has it, as `run.json` holds recipes; None where it has none."""
     from kdbench.recipes import shipped as methods
     from kdbench.recipes.resolve import resolve
 
     try:
-        return resolve(method, preset).model_dump(mode="json") if methods.path_of(method) is not None else None
+        if methods.path_of(method) is None:
+            return None
+        return resolve(method, preset, teacher=teacher).model_dump(mode="json")
     except KdbenchError:
         return None
 

@@ -45,6 +45,7 @@ from kdbench.runs.phases import (
 )
 from kdbench.runs.request import RunRequest, excluding
 from kdbench.runs.schema import SCHEMA_VERSION
+from kdbench.recipes.pairs import TAUGHT_BY
 from kdbench.runs.spec import TRACK, environment
 from kdbench.runs.store import RESULT
 from kdbench.runs.tracking import OFF, Tracker, is_wanted
@@ -279,6 +280,7 @@ class Run:
             "status": "running",
             "name": (previous.name if self.setting.name is None else self.setting.name) or None,
             "method": cell.method,
+            TAUGHT_BY: cell.recipe.taught_by,
             "dataset": cell.dataset.card.name,
             "protocol": cell.protocol,
             "preset": cell.preset,
@@ -325,7 +327,7 @@ class Run:
         self.tracker.start(
             self.root,
             experiment=f"{cell.dataset.card.name}/{cell.protocol}/{cell.preset}",
-            run_name=f"{self.result['name'] or cell.method} seed {cell.seed}",
+            run_name=f"{self.result['name'] or cell.title} seed {cell.seed}",
             params=self.result["recipe"] | {"seed": cell.seed},
             tags={
                 "method": cell.method,
@@ -490,7 +492,7 @@ class Run:
         write_parquet(self.folder / "predictions.parquet", table(predictions))
         records = [*(records_of(teacher.folder) if teacher else []), *(student.records if student else [])]
         cell = self.setting.cell
-        title = f"{cell.method} · {cell.dataset.card.name} · {cell.protocol} · {cell.preset} · seed {cell.seed}"
+        title = f"{cell.title} · {cell.dataset.card.name} · {cell.protocol} · {cell.preset} · seed {cell.seed}"
         if records:
             figures.learning_curves(records, self.folder / "learning_curves.png", title=title)
         matrix = confusion(

@@ -19,6 +19,7 @@ from kdbench.data.store.open import Dataset
 from kdbench.data.tracks import Supervision, supervise
 from kdbench.engine.objective import declared_needs
 from kdbench.engine.term import read_class_names
+from kdbench.recipes.pairs import title_of
 from kdbench.recipes.schema import SEARCHED, NetworkSpec, Recipe
 from kdbench.runs import libraries, provenance
 from kdbench.semantic_spaces.base import LabelVectors
@@ -61,8 +62,13 @@ class Cell:
 
     @property
     def method(self) -> str:
-        """The recipe's name."""
-        return self.recipe.name
+        """The method, by its name of today."""
+        return self.recipe.method
+
+    @property
+    def title(self) -> str:
+        """The method with its teacher, in one line."""
+        return title_of(self.recipe.method, self.recipe.taught_by)
 
     def at_seed(self, seed: int) -> Cell:
         """The same with another seed, on which the validation part may depend."""
@@ -86,7 +92,7 @@ class Cell:
     def folder(self) -> str:
         """Name of the run's folder: readable parts, then a hash of everything that its numbers depend on."""
         track = [self.recipe.track.slug] if self.recipe.track.slug else []
-        parts = (self.method, self.dataset.card.name, self.protocol, self.preset, *track, f"s{self.seed}")
+        parts = (self.recipe.name, self.dataset.card.name, self.protocol, self.preset, *track, f"s{self.seed}")
         return f"{'-'.join(re.sub(r'[^A-Za-z0-9_.]', '_', part) for part in parts)}-{_hash(self._key())}"
 
     @property

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdbench.errors import DataError, KdbenchError
+from kdbench.recipes.pairs import pair_of, title_of
+from kdbench.recipes.shipped import former_name
 from kdbench.runs.naming import label_of
 from kdbench.runs.schema import FINISHED, checked
 from kdbench.util.records import read_json, unlike
@@ -59,8 +61,24 @@ class StoredRun:
 
     @property
     def method(self) -> str:
-        """The recipe's name."""
-        return str(self.result["method"])
+        """The method, by its name of today."""
+        return pair_of(self.result)[0]
+
+    @property
+    def teacher(self) -> str | None:
+        """The teacher's name; None without one, and for one that a recipe of one's own describes."""
+        return pair_of(self.result)[1]
+
+    @property
+    def former(self) -> tuple[str, ...]:
+        """The names that its method with its teacher had before, and that commands go on to know it by."""
+        known = former_name(self.method, self.teacher or "")
+        return () if known is None else (known,)
+
+    @property
+    def title(self) -> str:
+        """The method with its teacher, in one line."""
+        return _printable(title_of(*pair_of(self.result)))
 
     @property
     def name(self) -> str:
@@ -69,8 +87,8 @@ class StoredRun:
 
     @property
     def method_label(self) -> str:
-        """Its method, and whether that was tuned."""
-        return _printable(label_of(self.method, tuned=bool(self.result.get("tuning"))))
+        """Its method with its teacher, and whether that was tuned."""
+        return _printable(label_of(self.title, tuned=bool(self.result.get("tuning"))))
 
     @property
     def label(self) -> str:

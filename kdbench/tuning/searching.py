@@ -259,7 +259,7 @@ class _Search:
         tracker.start(
             plan.root,
             experiment=f"{cell.dataset.card.name}/{cell.protocol}/{cell.preset}",
-            run_name=f"search {cell.method}",
+            run_name=f"search {cell.title}",
             params={
                 "method": cell.method,
                 "trials": plan.trials,
@@ -293,7 +293,7 @@ class _Search:
             told = report(plan, study, self.search.url, final, teachers)
             write_json(plan.folder / "search.json", told)
             cell = self.setting.cell
-            title = f"{cell.method} · {cell.dataset.card.name} · {plan.run.protocol} · {plan.run.preset}"
+            title = f"{cell.title} · {cell.dataset.card.name} · {plan.run.protocol} · {plan.run.preset}"
             pictures.draw(slots(study), plan.space, plan.folder, title=title, metric=plan.metric)
         return SearchResult(plan.folder, told, plan, tuning(plan, study), tuple(final))
 

@@ -89,7 +89,7 @@ def settled(request: SearchRequest, reporter: Reporter | None = None) -> Settled
     plan = Plan(
         run=dataclasses.replace(run, protocol=cell.protocol),
         study=request.study or f"{cell.folder.rpartition('-')[0].removesuffix('-s0')}-{_hash(identity)}",
-        stem=cell.method,
+        stem=cell.recipe.name,
         space=space,
         own=own if len(own) == len(space) else None,
         integers=tuple(key for key, values in space.items() if is_integer(recipe, key, values)),
