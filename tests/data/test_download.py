@@ -223,7 +223,7 @@ def test_data_that_must_be_asked_for_say_how(tmp_path: Path):
     ("archive", "message"),
     [
         ({"urls": [], "holds": "Depth"}, "urls"),
-        ({"urls": ["ftp://host/file"], "holds": "Depth"}, "is no https or http address"),
+        ({"urls": ["ftp://host/file"], "holds": "Depth"}, "is not an https or http address"),
         ({"urls": ["https://host/file"], "holds": "../Depth"}, "holds"),
         ({"urls": ["https://host/file"], "holds": "Depth", "sha256": "abc"}, "sha256"),
     ],
