@@ -163,7 +163,7 @@ def test_shows_one_run_by_what_it_is_called(kdbench: Command, root: Path) -> Non
     several = kdbench("runs", "show", "rkd", "--out", str(root))
     assert several.code == 2
     assert "'rkd' stands for 3 runs" in several.err
-    assert "is not a run in" in kdbench("runs", "show", "nobody", "--out", str(root)).err
+    assert "no run in" in kdbench("runs", "show", "nobody", "--out", str(root)).err
 
 
 def test_removes_what_is_named_and_says_what_that_frees(kdbench: Command, root: Path) -> None:
