@@ -11,12 +11,12 @@ from browser import path_of_chromium
 
 # Test processes share the cores; threads that wait for one another would take all of the time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A store of MLflow takes seconds of every run in a fresh folder; the tests of it switch it on.
+os.environ.setdefault("KDBENCH_TRACKING", "off")
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and the commands under test with them.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
-NEEDS = {"data_dir": "KDBENCH_DATA", "goldens_dir": "KDBENCH_GOLDENS"}
 
 
 def _has_gpu() -> bool:
@@ -26,16 +26,10 @@ def _has_gpu() -> bool:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselects tests of the recordings and the reference values where their folder is not named; of a GPU or a browser
-    where there is none.
-    """
-    missing = {fixture for fixture, variable in NEEDS.items() if not os.environ.get(variable)}
-    dropped = [item for item in items if missing & set(getattr(item, "fixturenames", ()))]
-    on_gpu = [item for item in items if item.get_closest_marker("gpu")]
-    if on_gpu and not _has_gpu():
-        dropped += [item for item in on_gpu if item not in dropped]
-    if not path_of_chromium():
-        dropped += [item for item in items if item.get_closest_marker("browser") and item not in dropped]
+    """Deselects tests of a GPU or a browser where there is none."""
+    lacking = {"gpu"} if any(item.get_closest_marker("gpu") for item in items) and not _has_gpu() else set()
+    lacking |= set() if path_of_chromium() else {"browser"}
+    dropped = [item for item in items if any(item.get_closest_marker(marker) for marker in lacking)]
     if dropped:
         config.hook.pytest_deselected(items=dropped)
         items[:] = [item for item in items if item not in set(dropped)]
@@ -46,20 +40,25 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     passed = [report for report in terminalreporter.stats.get("passed", ()) if report.when == "call"]
     found = [value for report in passed for key, value in report.user_properties if key == "golden"]
     if found:
-        coming = sorted({state.removeprefix("coming ") for state in found if state.startswith("coming ")})
-        terminalreporter.write_line(
-            f"golden: {found.count('matched')} matched, {found.count('differs')} differ as documented, "
-            f"{len(coming)} families to come ({', '.join(coming)})"
-        )
+        counts = f"{found.count('matched')} matched, {found.count('differs')} differ as documented"
+        terminalreporter.write_line(f"golden: {counts}")
 
 
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """Folder that holds `utd_mhad/`."""
-    return Path(os.environ["KDBENCH_DATA"])
+    return _named("KDBENCH_DATA", "recordings of UTD-MHAD")
 
 
 @pytest.fixture(scope="session")
 def goldens_dir() -> Path:
     """Folder that holds `index.json` and its arrays."""
-    return Path(os.environ["KDBENCH_GOLDENS"])
+    return _named("KDBENCH_GOLDENS", "reference values")
+
+
+def _named(variable: str, what: str) -> Path:
+    """The folder that a variable names; without it, the test is skipped and says how to run it."""
+    folder = os.environ.get(variable)
+    if not folder:
+        pytest.skip(f"${variable} names no folder of {what}: see CONTRIBUTING.md")
+    return Path(folder)

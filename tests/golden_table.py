@@ -27,9 +27,6 @@ from kdbench.losses.sp import similarity_preserving
 from kdbench.losses.st import soft_targets
 from kdbench.representations.gaf import gramian_angular_field
 
-# Families of the index that kdbench does not have yet, with the name that each will be registered under.
-COMING: dict[str, tuple[str, str]] = {}
-
 
 def lookup(vector: Mapping[str, Any]) -> Match | Differs:
     """The line of the table for a vector.

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from kdbench.evaluation.metrics import over_shuffles
+from kdbench.runs.overview import shipped
 from kdbench.runs.schema import SCHEMA_VERSION
 from kdbench.util.records import append_jsonl, write_json, write_parquet
 
@@ -103,10 +104,14 @@ def make_run(
         rows = (np.arange(wrong) * len(labels) // wrong + 3 * seed) % len(labels)
         predicted[rows] = (labels[rows] + 1) % len(CLASSES)
     logits = np.tile(np.eye(len(CLASSES), dtype=np.float32)[predicted], (shuffles, 1, 1))
-    if teacher is None and method != "student_only":
-        teacher = network({"ce": {"weight": 1.0}}, "sensors")
     taught = method != "student_only"
-    losses = {"ce": {"weight": 1.0}, **({"st": {"weight": 1.0}} if taught else {})}
+    recipe = copy.deepcopy(dict(shipped(method, str(changed.get("preset", "small"))) or {}))
+    if not recipe:
+        losses = {"ce": {"weight": 1.0}, **({"st": {"weight": 1.0}} if taught else {})}
+        taught_by = network({"ce": {"weight": 1.0}}, "sensors") if taught else None
+        recipe = {"name": method, "teacher": taught_by, "student": network(losses), "precision": "fp32"}
+    recipe |= {} if teacher is None else {"teacher": copy.deepcopy(dict(teacher))}
+    recipe |= {} if student is None else {"student": copy.deepcopy(dict(student))}
     result = {
         "schema_version": SCHEMA_VERSION,
         "status": status,
@@ -115,7 +120,7 @@ def make_run(
         "protocol": "cross_subject",
         "preset": "small",
         "seed": seed,
-        "recipe": {"name": method, "teacher": teacher, "student": student or network(losses), "precision": "fp32"},
+        "recipe": recipe,
         "conditions": conditions(**changed),
         "environment": {"device": "cpu", "gpu": None, "threads": 1},
         "metrics": over_shuffles(logits, labels, CLASSES) if status == "finished" else None,

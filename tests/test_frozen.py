@@ -67,8 +67,7 @@ def test_runs_and_teachers_keep_their_names(frozen: dict[str, Any], preset: str)
     assert {place: hashes(*place.split(" ")) for place in held} == held
 
 
-def test_a_run_keeps_its_numbers(frozen: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("KDBENCH_TRACKING", "off")
+def test_a_run_keeps_its_numbers(frozen: dict[str, Any], tmp_path: Path) -> None:
     np.testing.assert_allclose(logits(tmp_path), frozen["logits"], atol=1e-3)
 
 

@@ -1,4 +1,4 @@
-"""Our losses and images against values recorded from other people's code, one test a recorded vector.
+"""Our losses and images against values recorded from other people's code: a test of each family, in parts a vector.
 
 The vectors lie below $KDBENCH_GOLDENS; `golden_table` says which of our calls each is compared with.
 """
@@ -16,11 +16,10 @@ import numpy as np
 import pytest
 import torch
 from golden_kit import Differs, Match
-from golden_table import COMING, families, lookup
+from golden_table import families, lookup
 from torch import Tensor
 
 from kdbench.errors import KdbenchError
-from kdbench.registry import registry
 
 COARSE_CASES = ("offset", "extreme", "heavytail")
 TRIVIAL = 1e-12
@@ -40,30 +39,31 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
         return {key: held[key] for key in held.files}
 
 
-@pytest.mark.parametrize("vector", [pytest.param(vector, id=vector["name"]) for vector in _vectors()])
-def test_golden(vector: Vector, goldens_dir: Path, record_property: pytest.RecordProperty) -> None:
-    family = vector["family"]
-    if family in COMING:
-        kind, name = COMING[family]
-        assert name not in registry(kind).names(), (
-            f"kdbench has the {kind} '{name}': give {family} its lines in the table"
-        )
-        record_property("golden", f"coming {family}")
-        return
-    arrays = _arrays(goldens_dir / vector["file"])
+@pytest.mark.parametrize("family", sorted(families()))
+def test_golden(
+    family: str, goldens_dir: Path, subtests: pytest.Subtests, record_property: pytest.RecordProperty
+) -> None:
+    vectors = [vector for vector in _vectors() if vector["family"] == family]
+    assert vectors
+    for vector in vectors:
+        with subtests.test(vector["name"]):
+            record_property("golden", _compared(vector, _arrays(goldens_dir / vector["file"])))
+
+
+def _compared(vector: Vector, arrays: Mapping[str, np.ndarray]) -> str:
+    """Holds ours to one vector; returns how they stand."""
     entry = lookup(vector)
     if vector.get("raises") or not vector["finite"]:
         _check_defined(entry, vector, arrays)
-        record_property("golden", "differs")
-    elif "image" in vector["outputs"]:
+        return "differs"
+    if "image" in vector["outputs"]:
         _check_image(entry, vector, arrays)
-        record_property("golden", "matched")
-    elif isinstance(entry, Match):
+        return "matched"
+    if isinstance(entry, Match):
         _check_match(entry, vector, arrays)
-        record_property("golden", "matched")
-    else:
-        _check_differs(entry, vector, arrays)
-        record_property("golden", "differs")
+        return "matched"
+    _check_differs(entry, vector, arrays)
+    return "differs"
 
 
 DEGENERATE: Mapping[str, Any] = {
@@ -106,9 +106,8 @@ def test_a_difference_holds_where_the_inputs_leave_little_of_it(change: str, ali
             _check_difference(entry, given, ours, golden)
 
 
-def test_golden_families_are_ours_or_to_come(goldens_dir: Path) -> None:
-    assert families().isdisjoint(COMING)
-    assert {vector["family"] for vector in _vectors()} <= families() | set(COMING)
+def test_every_golden_family_has_its_lines_in_the_table(goldens_dir: Path) -> None:
+    assert {vector["family"] for vector in _vectors()} == families()
 
 
 def _inputs(vector: Vector, arrays: Mapping[str, np.ndarray]) -> dict[str, Tensor]:

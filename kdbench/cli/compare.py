@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from kdbench.cli.console import note
 from kdbench.errors import unknown
 from kdbench.text.wording import counted
 
@@ -44,7 +45,10 @@ def compare(
     baseline: Annotated[
         str | None, typer.Option(help="The method, name or row to test against; by default the student alone.")
     ] = None,
-    pairs: Annotated[str, typer.Option(help="Pairs to test: baseline (every method against it) or all.")] = "baseline",
+    family: Annotated[
+        str, typer.Option(help="Pairs that are tested and corrected for: baseline (every method against it) or all.")
+    ] = "baseline",
+    pairs: Annotated[str | None, typer.Option(hidden=True)] = None,
     metric: Annotated[str, typer.Option(help="Metric of the pairwise tests: accuracy or macro_f1.")] = "accuracy",
     ci: Annotated[
         str | None, typer.Option(help="How confidence intervals of differences are made: t (the default) or bootstrap.")
@@ -77,11 +81,12 @@ def compare(
             raise unknown("section to show", name, SHOWN)
     for former, value, now in (
         ("--about", about, "--population"),
+        ("--pairs", pairs, "--family"),
         ("--way", way, "--ci"),
         ("--across", across, "--allow-different"),
     ):
         if value:
-            typer.echo(f"note: {former} is called {now} now", err=True)
+            note(f"{former} is called {now} now")
     found = compare_runs(
         out,
         runs=[*(runs or ()), *(pattern or ())],
@@ -94,7 +99,7 @@ def compare(
         seeds=seed or (),
         population=about or population,
         baseline=baseline,
-        pairs=pairs,
+        family=pairs or family,
         metric=metric,
         ci=way or ci,
         allow_different=across or allow_different or (),

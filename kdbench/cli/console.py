@@ -26,6 +26,13 @@ def say_loading(console: Console, what: str = "the parts of the method") -> None
     say(console, f"loading torch and {what}")
 
 
+def note(text: str) -> None:
+    """Says on stderr what an option means for the others."""
+    import typer
+
+    typer.echo(f"note: {text}", err=True)
+
+
 def say(console: Console, text: str, style: str = "") -> None:
     """Prints a text as it is, unwrapped, without markup."""
     console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from kdbench.cli.console import console_for, say_loading
+from kdbench.cli.console import console_for, note, say_loading
 from kdbench.errors import UsageError
 
 _OPTIONS = ("precision", "threads", "data_dir", "out", "name")
@@ -42,7 +42,15 @@ def run(
 
     limit = seconds_of(timeout) if timeout else None
     wanted = asked_for(
-        "run", suite or None, methods, datasets, protocols=tuple(protocols), seeds=seeds, preset=preset, video=video
+        "run",
+        suite or None,
+        methods,
+        datasets,
+        note,
+        protocols=tuple(protocols),
+        seeds=seeds,
+        preset=preset,
+        video=video,
     )
     names = [each.name for each in wanted.methods]
     check_names(names, wanted.datasets, wanted.protocols, preset=preset, device=common["device"], overrides=overrides)

@@ -16,6 +16,7 @@ import typer
 from kdbench.cli import completion
 from kdbench.cli.console import console_for, say
 from kdbench.errors import UsageError, unknown
+from kdbench.runs.naming import label_of
 from kdbench.runs.overview import settings_text
 from kdbench.text.terminal import print_prose, printable
 from kdbench.text.wording import counted
@@ -218,7 +219,7 @@ def _show_table(rows: Sequence[RunRow], own: Sequence[str], shared: Mapping[str,
     columns = {
         "id": [row.id for row in rows],
         "name": [row.name for row in rows],
-        "method": [row.method for row in rows],
+        "method": [label_of(row.method, tuned=row.is_tuned) for row in rows],
         **{"data set" if key == "dataset" else key: [str(getattr(row, key)) for row in rows] for key in own},
         "seed": [str(row.seed) for row in rows],
         "status": [row.status for row in rows],
@@ -297,7 +298,7 @@ def _accuracy(row: RunRow) -> str:
 def _shared(rows: Sequence[RunRow]) -> dict[str, Any]:
     """The settings in which all runs differ alike from their recipes."""
     first, *rest = (row.settings or {} for row in rows)
-    return {key: value for key, value in first.items() if rest and all(each.get(key) == value for each in rest)}
+    return {key: value for key, value in first.items() if rest and all((key, value) in each.items() for each in rest)}
 
 
 def _settings(row: RunRow) -> str:

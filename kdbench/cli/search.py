@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kdbench.cli import completion, options, tracks
-from kdbench.cli.console import console_for, say, say_loading
+from kdbench.cli.console import console_for, note, say, say_loading
 from kdbench.errors import UsageError
 from kdbench.text.wording import counted
 
@@ -100,7 +100,7 @@ def search(
 
     methods = list(dict.fromkeys(method or []))
     datasets, protocols = [dataset] if dataset else [], (protocol,) if protocol else ()
-    wanted = asked_for("search", suite, methods, datasets, protocols=protocols, preset=preset, video=video)
+    wanted = asked_for("search", suite, methods, datasets, note, protocols=protocols, preset=preset, video=video)
     names = [each.name for each in wanted.methods]
     overrides = [*(overrides or ()), *tracks.settings(labels, teacher_labels, pairs)]
     check_names(names, wanted.datasets, wanted.protocols, preset=preset, device=device, overrides=overrides)
@@ -166,6 +166,7 @@ def show(result: SearchResult, console: Console) -> None:
     from rich.table import Table
 
     from kdbench.recipes.track import words_of
+    from kdbench.runs.gain import alone_for, is_alone
     from kdbench.text.terminal_table import print_table
     from kdbench.tuning.report import rank
     from kdbench.util.progress import duration
@@ -200,6 +201,10 @@ def show(result: SearchResult, console: Console) -> None:
     if not result.final:
         say(console, "next: the same command without --no-final trains the winner, whose runs tell the budget")
         return
+    run = result.final[0].result
+    if not is_alone(run["recipe"]):
+        budget = f"--method {alone_for(run)} --trials {told['budget']['trials']}"
+        say(console, f"a gain is over a baseline that was tuned by the same budget: search it too, with {budget}")
     names = {"--dataset": told["dataset"], "--protocol": told["protocol"], "--preset": told["preset"]}
     words = [word for pair in (names | {"--out": str(result.plan.root)}).items() for word in pair]
     say(console, f"next: {shlex.join(['kdbench', 'compare', *words])}")

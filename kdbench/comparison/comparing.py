@@ -44,12 +44,13 @@ def compare(
     seeds: Sequence[int] = (),
     population: str = Scope.THESE_SUBJECTS,
     baseline: str | None = None,
-    pairs: str = "baseline",
+    family: str = "baseline",
     metric: str = "accuracy",
     ci: str | None = None,
     allow_different: Sequence[str] = (),
     reference: bool = False,
     about: str | None = None,
+    pairs: str | None = None,
     way: str | None = None,
     across: Sequence[str] = (),
 ) -> Comparison:
@@ -68,12 +69,13 @@ def compare(
         population: Target population of intervals and tests: `these-subjects` (new trials of theirs, new seeds) or
             `new-subjects`.
         baseline: The row that others are tested against; by default the student alone.
-        pairs: Which pairs are tested, and Holm's correction is over: `baseline`, or `all`.
+        family: Which pairs are tested, and Holm's correction is over: `baseline`, or `all`.
         metric: Metric of the pairwise tests, `accuracy` or `macro_f1`.
         ci: How intervals of differences are made, `t` (the default) or `bootstrap`.
         allow_different: Dotted conditions that may differ within a table.
         reference: Take published numbers along, to stand beside the tables.
         about: The former name of `population`.
+        pairs: The former name of `family`.
         way: The former name of `ci`.
         across: The former name of `allow_different`.
 
@@ -84,16 +86,18 @@ def compare(
     """
     for former, value, now in (
         ("about", about, "population"),
+        ("pairs", pairs, "family"),
         ("way", way, "ci"),
         ("across", across, "allow_different"),
     ):
         if value:
             warnings.warn(f"compare({former}=…) is called {now}=… now", DeprecationWarning, stacklevel=2)
     population, ci, allow_different = about or population, way or ci, across or allow_different
+    family = pairs or family
     scope = scope_named(population)
     way_named(scope, ci)
     population = str(scope)
-    for kind, name, known in (("metric to compare pairs by", metric, PAIRED_BY), ("family of pairs", pairs, FAMILIES)):
+    for kind, name, known in (("metric to compare pairs by", metric, PAIRED_BY), ("family of pairs", family, FAMILIES)):
         if name not in known:
             raise unknown(kind, name, known)
     if pool and protocol is not None:
@@ -116,10 +120,10 @@ def compare(
     if methods:
         _check_comparable(groups, methods)
     tell_apart(groups)
-    family = Family(pairs, baseline)
-    family.check(groups)
+    tested = Family(family, baseline)
+    tested.check(groups)
     cards = {name: known_card(name) for name in {str(group.conditions["dataset"]) for group in groups}}
-    tables = tuple(_table(group, cards, population, metric, ci, family) for group in groups)
+    tables = tuple(_table(group, cards, population, metric, ci, tested) for group in groups)
     shown = references(dataset) if reference else ()
     left = [*found.broken, *_without_table(sorted_in.rest)]
     left += [one for group in groups for one in (*group.replaced, *group.repeated())]

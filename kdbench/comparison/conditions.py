@@ -60,14 +60,13 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> Flat:
 def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> tuple[Difference, ...]:
     """The keys of two flat mappings whose values differ, in the order in which they are named.
 
-    A mapping that is empty on one side, such as a data set's options, is no key of its own: what the other side sets
-    below it is at its default here.
+    What is a mapping on one side alone is no key of its own: what that side sets below it is at its default on the
+    other where it is empty there, as a data set's options may be, and else what the other side has in its place, such
+    as `defaults` for the settings of a search.
     """
     keys = dict.fromkeys([*first, *second])
     pairs = ((key, _value(first, key), _value(second, key)) for key in keys)
-    return tuple(
-        Difference(key, a, b) for key, a, b in pairs if a != b and not (_EMPTY in (a, b) and _holds(key, keys))
-    )
+    return tuple(Difference(key, a, b) for key, a, b in pairs if a != b and not _holds(key, keys))
 
 
 _EMPTY = ()
@@ -81,7 +80,8 @@ def _value(conditions: Mapping[str, Any], key: str) -> Any:
     if key in conditions:
         return conditions[key]
     above = (key.rsplit(".", n)[0] for n in range(1, key.count(".") + 1))
-    return BY_DEFAULT if any(conditions.get(parent) == _EMPTY for parent in above) else NOT_RECORDED
+    instead = next((conditions[parent] for parent in above if parent in conditions), NOT_RECORDED)
+    return BY_DEFAULT if instead == _EMPTY else instead
 
 
 def without(conditions: Mapping[str, Any], keys: Sequence[str]) -> Flat:

@@ -78,7 +78,7 @@ class Family:
             return f"Verdicts: Holm's correction over all {every}, since {name} has no complete row here."
         overs = set(over.values())
         against = next(iter(overs)) if len(overs) == 1 else "its student alone"
-        more = f" All {every}: --pairs all." if len(rows) > 2 else ""
+        more = f" All {every}: --family all." if len(rows) > 2 else ""
         return f"Verdicts: every method against {against}, Holm's correction over {counted(len(pairs), 'pair')}.{more}"
 
 

@@ -20,7 +20,7 @@ from kdbench.comparison.conditions import (
     without,
 )
 from kdbench.comparison.pooling import JOIN
-from kdbench.comparison.rows import row_names
+from kdbench.comparison.rows import row_names, shared_settings
 from kdbench.errors import UsageError, unknown
 from kdbench.recipes.track import Track, words_of
 from kdbench.runs.schema import FINISHED
@@ -54,6 +54,7 @@ class Group:
         recipes: Row → its recipe, as one of its runs holds it.
         filtered: Row → runs of these conditions that were not asked for.
         replaced: Unusable runs whose repeats stand in their places.
+        shared: What all its recipes have otherwise than kdbench ships them, by dotted key; rows do not name it.
         mark: What sets it apart from other groups of the same data set, protocol and preset; empty without such.
     """
 
@@ -66,6 +67,7 @@ class Group:
     recipes: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     filtered: dict[str, list[StoredRun]] = field(default_factory=dict)
     replaced: list[Unreadable] = field(default_factory=list)
+    shared: Mapping[str, Any] = field(default_factory=dict)
     mark: str = ""
 
     @property
@@ -277,6 +279,7 @@ def _group(
     same_split = len({conditions.get("split") for _, conditions in part}) == 1
     libraries = {key: value for _, held in part for key, value in held.items() if is_below(key, (LIBRARIES,))}
     group = Group(without(first | libraries, across if same_split else [*across, *_BY_SEED]))
+    group.shared = shared_settings([*(run for run, _ in part), *others])
     for run in others:
         group.filtered.setdefault(names[id(run)], []).append(run)
     crossed = dict.fromkeys(key for _, conditions in part for key in conditions if is_below(key, across))

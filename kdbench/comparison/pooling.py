@@ -108,7 +108,7 @@ def _cell(run: StoredRun) -> str:
     """What the runs of one recipe and seed have in common, whatever their fold."""
     recipe = {key: value for key, value in run.result["recipe"].items() if key not in WORDS}
     conditions = {key: value for key, value in run.conditions.items() if key not in _OF_A_FOLD}
-    return json.dumps([run.label, run.method, run.seed, recipe, conditions], sort_keys=True, default=str)
+    return json.dumps([run.method, run.seed, recipe, conditions], sort_keys=True, default=str)
 
 
 def _joined(
@@ -126,6 +126,7 @@ def _joined(
     cut = known | {each: run.conditions.get("split") for each, run in held.items()}
     result = dict(first.result) | {
         "protocol": name,
+        "name": first.name if len({fold.name for fold in folds}) == 1 else None,
         "conditions": dict(first.conditions)
         | {"protocol": name, "split": JOIN.join(str(cut[each]) for each in protocols)},
         "status": FINISHED,

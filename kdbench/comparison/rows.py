@@ -20,33 +20,76 @@ _MOST_SETTINGS = 3
 def row_names(part: Sequence[tuple[StoredRun, Flat]], across: Sequence[str]) -> dict[int, str]:
     """The row of each run, by the run's `id`.
 
-    A row is of one recipe. Where recipes of one name differ, what differs stands in square brackets, except for the
-    recipe that kdbench ships, or that differs from it only as all others do: it keeps the plain name, so that there
-    are `sgm_ft` and `sgm_ft [st.weight=0.5]`. Conditions that a table goes across stand in round brackets:
-    `sgm_ft (precision=bf16)`.
+    A row is of one recipe. It is called by the name that all its runs were given, else by its method, with what it has
+    otherwise than the recipe that kdbench ships in square brackets: `sgm_ft` and `sgm_ft [st.weight=0.5]`; without what
+    all recipes of the table have otherwise (`shared_settings`). Conditions that a table goes across stand in round
+    brackets: `sgm_ft (precision=bf16)`.
 
     Args:
         part: Runs of one table, with their conditions.
         across: Conditions that may differ within the table.
     """
-    labels: dict[str, list[tuple[StoredRun, Flat]]] = defaultdict(list)
-    for run, conditions in part:
-        labels[run.label].append((run, conditions))
+    variants = _by_recipe([run for run, _ in part])
+    shared = _shared(variants)
+    conditions = {id(run): held for run, held in part}
+    labels: dict[str, list[list[StoredRun]]] = defaultdict(list)
+    for runs in variants:
+        labels[_label(runs)].append(runs)
     names: dict[int, str] = {}
     for label, held in labels.items():
-        variants = _by_recipe([run for run, _ in held])
-        named = _named(label, [runs[0] for runs in variants])
-        crossed = _crossed(held, across)
-        for name, runs in zip(named, variants, strict=True):
+        named = _named(label, [runs[0] for runs in held], shared)
+        crossed = _crossed([(run, conditions[id(run)]) for runs in held for run in runs], across)
+        for name, runs in zip(named, held, strict=True):
             names |= {id(run): name + crossed[id(run)] for run in runs}
     return names
 
 
+def shared_settings(runs: Sequence[StoredRun]) -> dict[str, Any]:
+    """What every recipe of a table has otherwise than kdbench ships it, such as fewer epochs, by dotted key.
+
+    Args:
+        runs: Runs of one table; those of a single recipe share nothing, since its name holds its settings.
+    """
+    return _shared(_by_recipe(runs))
+
+
+def partly_named(runs: Mapping[int, StoredRun]) -> str:
+    """What to say of a row of which some runs alone were given a name, or unlike ones; empty for any other.
+
+    Args:
+        runs: Seed → run.
+    """
+    if len({run.name for run in runs.values()}) < 2:
+        return ""
+    named = ", ".join(f"seed {seed} is named '{run.name}'" for seed, run in sorted(runs.items()) if run.name)
+    return f"{named}; a row is called by a name that all its seeds have"
+
+
+def _shared(variants: Sequence[Sequence[StoredRun]]) -> dict[str, Any]:
+    if len(variants) < 2:
+        return {}
+    unlike = [(run := runs[0], _unlike_shipped(run)) for runs in variants]
+    settings = {key: value for _, each in unlike for key, value in each.items()}
+    # A recipe without a teacher, or without a student, has no setting of it.
+    return {
+        key: value
+        for key, value in settings.items()
+        if all((key, value) in each.items() for run, each in unlike if run.result["recipe"].get(key.split(".")[0]))
+    }
+
+
+def _unlike_shipped(run: StoredRun) -> dict[str, Any]:
+    base = None if run.result.get("tuning") else shipped(run.method, str(run.result["preset"]))
+    return {} if base is None else dict(differing(run.result["recipe"], base))
+
+
+def _label(runs: Sequence[StoredRun]) -> str:
+    """The name that all runs of a recipe were given, else their method's."""
+    return runs[0].label if len({run.label for run in runs}) == 1 else runs[0].method_label
+
+
 def _by_recipe(runs: Sequence[StoredRun]) -> list[list[StoredRun]]:
     """Parts runs by their recipes."""
-    first = runs[0].result["recipe"]
-    if all(run.result["recipe"] == first for run in runs):
-        return [list(runs)]
     found: dict[str, list[StoredRun]] = {}
     for run in runs:
         found.setdefault(_written(run), []).append(run)
@@ -58,31 +101,32 @@ def _written(run: StoredRun) -> str:
     return json.dumps([run.method, recipe], sort_keys=True)
 
 
-def _named(label: str, variants: Sequence[StoredRun]) -> list[str]:
+def _named(label: str, variants: Sequence[StoredRun], shared: Mapping[str, Any]) -> list[str]:
     """A name for each recipe of one label, no two alike."""
-    if len(variants) == 1:
-        return [label]
-    base = shipped(variants[0].method, str(variants[0].result["preset"])) if variants[0].method == label else None
-    unlike = [dict(differing(run.result["recipe"], base)) if base is not None else {} for run in variants]
-    # What all have otherwise than the shipped one, such as fewer epochs, sets none of them apart.
-    shared = {key: value for key, value in unlike[0].items() if all(each.get(key) == value for each in unlike[1:])}
-    unlike = [{key: value for key, value in each.items() if key not in shared} for each in unlike]
-    if base is None or all(unlike):
+    if all(run.method == label for run in variants):
+        unlike = [_unlike_shipped(run) for run in variants]
+        unlike = [{key: value for key, value in each.items() if (key, value) not in shared.items()} for each in unlike]
+    else:
+        unlike = [{} for _ in variants]
+    if len(variants) > 1 and unlike.count({}) > 1:
         unlike = [_from_others(run, variants) for run in variants]
-    named = [f"{label} [{_words(settings)}]" if settings else label for settings in unlike]
+    named = [f"{label} [{short_text(settings)}]" if settings else label for settings in unlike]
     alike = {name for name in named if named.count(name) > 1}
     return [_marked(name, run) if name in alike else name for name, run in zip(named, variants, strict=True)]
 
 
 def _from_others(run: StoredRun, variants: Iterable[StoredRun]) -> dict[str, Any]:
-    """The settings in which a recipe differs from any other of its label."""
+    """Its method where others have another, and the settings in which it differs from those of its own."""
     others = [other for other in variants if other is not run]
+    if all(other.method != run.method for other in others):
+        return {"method": run.method}
     method = {"method": run.method} if any(other.method != run.method for other in others) else {}
-    recipes = (other.result["recipe"] for other in others)
+    recipes = (other.result["recipe"] for other in others if other.method == run.method)
     return method | {key: value for other in recipes for key, value in differing(run.result["recipe"], other)}
 
 
-def _words(settings: Mapping[str, Any]) -> str:
+def short_text(settings: Mapping[str, Any]) -> str:
+    """The first few settings, and how many more there are."""
     text = settings_text(dict(islice(settings.items(), _MOST_SETTINGS)))
     return text + (f" and {len(settings) - _MOST_SETTINGS} more" if len(settings) > _MOST_SETTINGS else "")
 

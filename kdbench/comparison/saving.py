@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING
 from kdbench.comparison.formats import FORMATS
 from kdbench.comparison.html import html
 from kdbench.comparison.pictures import pictures
-from kdbench.errors import UsageError
-from kdbench.util.records import write_bytes
+from kdbench.errors import DataError, UsageError
+from kdbench.util.records import read_json, write_bytes, write_json
 
 if TYPE_CHECKING:
     from kdbench.comparison.result import Comparison
 
 
 FRAMES = ("methods", "pairs", "seeds", "per_class")
+LISTED = "files.json"
+"""The names of all files that the last comparison wrote into a folder."""
 
 
 def save(comparison: Comparison, folder: Path) -> list[Path]:
@@ -23,7 +25,8 @@ def save(comparison: Comparison, folder: Path) -> list[Path]:
 
     Args:
         comparison: What was compared.
-        folder: Made where it does not exist; files of the same names are replaced.
+        folder: Made where it does not exist. Files of the same names are replaced, and those go that an earlier
+            comparison wrote there and this one does not.
 
     Returns:
         Every file.
@@ -45,6 +48,23 @@ def save(comparison: Comparison, folder: Path) -> list[Path]:
     for picture in drawn:
         contents[folder / f"{picture.name}.png"] = picture.png()
         contents[folder / f"{picture.name}.svg"] = picture.svg()
+    earlier = _listed(folder)
+    # Listed before they are written, so that a process that is killed between leaves none unlisted.
+    names = [path.name for path in contents]
+    write_json(folder / LISTED, sorted({*names, *earlier}))
     for path, content in contents.items():
         write_bytes(path, content)
+    for name in set(earlier) - set(names):
+        (folder / name).unlink(missing_ok=True)
+    write_json(folder / LISTED, sorted(names))
     return list(contents)
+
+
+def _listed(folder: Path) -> list[str]:
+    """The files of an earlier comparison: plain names, whatever the list holds."""
+    try:
+        names = read_json(folder / LISTED) if (folder / LISTED).is_file() else []
+    except DataError:
+        return []
+    names = [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
+    return [name for name in names if Path(name).name == name and (folder / name).is_file()]

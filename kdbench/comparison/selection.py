@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kdbench.errors import DataError, KdbenchError, UsageError, unknown
+from kdbench.registry import registry
 from kdbench.runs.find import matches
 from kdbench.runs.store import StoredRun, Unreadable, stored_run, stored_runs
 
@@ -45,7 +46,9 @@ class Selection:
         known = {name for run in runs for name in (run.method, run.label, rows[id(run)])}
         for method in self.methods:
             if method not in known:
-                raise unknown("method among these runs", method, known, hint=f"Run it: kdbench run --method {method} …")
+                there = registry("method").has(method)
+                hint = f"Run it: kdbench run --method {method} …" if there else "See them: kdbench runs list"
+                raise unknown("method among these runs", method, known, hint=hint)
         for pattern in (*self.runs, *self.exclude):
             if not any(_named(run, rows[id(run)], pattern) for run in runs):
                 raise unknown(

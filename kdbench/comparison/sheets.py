@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -155,7 +156,7 @@ def _results(comparison: Comparison, table: GroupTable, number: int) -> Sheet:
             f"{points(row.gain.difference)} [{points(row.gain.low)}, {points(row.gain.high)}]" if row.gain else NONE,
             row.gain.reading if row.gain else verdict_without_gain(row, table),
         )
-        for row in table.rows
+        for row in table.shown
     )
     notes = [
         *([f"Gain: over {over(table)}."] if any(row.gain for row in table.rows) else []),
@@ -172,14 +173,22 @@ def _results(comparison: Comparison, table: GroupTable, number: int) -> Sheet:
     if table.comparison and len(table.group.seeds) > 1:
         way = f"; differences by {table.comparison.way}" if table.comparison.way != "t" else ""
         notes.append(f"SD: over {counted(len(table.group.seeds), 'seed')} (n − 1){way}.")
-        if len(table.ranked) > 2:
-            notes.append("Seed variance is pooled over methods; the CI of an unusually unstable method is too narrow.")
+        notes.append(_variance(len(table.ranked)))
     title = f"Table {number}: {table.group.title}"
-    gained = {(place, 3) for place, row in enumerate(table.rows) if row.gain and row.gain.shown}
+    gained = {(place, 3) for place, row in enumerate(table.shown) if row.gain and row.gain.shown}
     marks = frozenset({(place, 1) for place in _best(table)} | gained)
     return Sheet(
         "results", title, about(table), headers, rows, tuple(notes), frozenset({0, 4}), marks, (2,), _hint(table)
     )
+
+
+def _variance(methods: int) -> str:
+    """Whose seeds the intervals are made of."""
+    if methods > 2:
+        return (
+            f"Seed variance is pooled over the {methods} methods; the CI of an unusually unstable method is too narrow."
+        )
+    return "Fewer than 3 methods are too few to pool the seed variance: with more of them, the intervals are others."
 
 
 def _hint(table: GroupTable) -> str:
@@ -197,6 +206,8 @@ def verdict_without_gain(row: Row, table: GroupTable) -> str:
     """What stands in the place of a verdict: a baseline and a control are called what they are."""
     if row.method in {other.gain.over for other in table.rows if other.gain}:
         return "the baseline"
+    if not row.measures:
+        return "not ranked"
     return "a control" if row.control else NONE
 
 
@@ -227,7 +238,7 @@ def _metrics(table: GroupTable, _number: int) -> Sheet:
             percent(row.measures["accuracy"].sd) if row.measures else NONE,
             *(percent(row.seeds.get(seed, {}).get("accuracy")) for seed in seeds),
         )
-        for row in table.rows
+        for row in table.shown
     )
     return Sheet("metrics", "Metrics, and the accuracy of each seed", "", headers, rows, spare=(3, 2))
 
@@ -241,8 +252,10 @@ def _probed(table: GroupTable, row: Row, name: str) -> float | None:
 
 
 def _measure(row: Row, metric: str) -> str:
-    found = row.measures.get(metric)
-    return f"{percent(found.mean)} [{percent(found.low)}, {percent(found.high)}]" if found else NONE
+    if found := row.measures.get(metric):
+        return f"{percent(found.mean)} [{percent(found.low)}, {percent(found.high)}]"
+    mean = statistics.fmean(values[metric] for values in row.seeds.values())
+    return f"{percent(mean)} ({counted(len(row.seeds), 'seed')})"
 
 
 def metric_name(table: GroupTable) -> str:
@@ -318,7 +331,7 @@ def _conditions(table: GroupTable, _number: int) -> Sheet:
             row.selection or NONE,
             *(shown(table.group.across[key].get(row.method, NONE)) for key in across),
         )
-        for row in table.rows
+        for row in table.shown
     )
     words = frozenset(range(len(headers))) - {2}
     return Sheet("conditions", "Teachers and conditions", "", headers, rows, words=words, spare=(3, 4, 5))
@@ -346,7 +359,7 @@ def _cost(table: GroupTable, _number: int) -> Sheet:
     )
     rows = tuple(
         (label(row), *(_amount(row.cost.get(name), unit, digits) for name, unit, digits in columns))
-        for row in table.rows
+        for row in table.shown
     )
     return Sheet(
         "cost", "Cost of what is reported, mean over seeds (memory: the largest)", "", headers, rows, spare=(6, 5, 7, 3)

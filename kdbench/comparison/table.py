@@ -15,6 +15,7 @@ from kdbench.comparison.conditions import is_below
 from kdbench.comparison.controls import NOT_TOLD_APART, Reading, better, control_of, lead, read_gain
 from kdbench.comparison.families import Family
 from kdbench.comparison.groups import LIBRARIES, Group
+from kdbench.comparison.rows import partly_named, short_text
 from kdbench.comparison.scores import paired
 from kdbench.recipes.track import is_transfer_alone
 from kdbench.runs.gain import alone_for, alone_words, is_alone
@@ -146,6 +147,11 @@ class GroupTable:
         return tuple(row for row in self.rows if row.measures)
 
     @property
+    def shown(self) -> tuple[Row, ...]:
+        """The rows with a result at any seed."""
+        return tuple(row for row in self.rows if row.seeds)
+
+    @property
     def pairs(self) -> tuple[PairSummary, ...]:
         """The pairs of the family."""
         return self.comparison.pairs if self.comparison else ()
@@ -200,12 +206,16 @@ def build_table(
                 measures[row][name] = measure
     found = _Company(group, compared, against, over, alone, alike)
     rows = [_row(group, row, measures.get(row, {}), found) for row in group.rows]
-    rows.sort(key=lambda row: (not row.measures, -row.measures[metric].mean if row.measures else 0, row.method))
+    rows.sort(key=lambda row: (not row.measures, not row.seeds, -_mean(row, metric), row.method))
     notes = list(_notes(group, compared))
     if trained and scope is Scope.NEW_SUBJECTS:
         notes.insert(0, "the subjects that test also train here: new subjects are ones that would train as well")
     sentence = family.sentence(complete, over, alone_words(group.conditions))
     return GroupTable(group, tuple(rows), compared, against, results, tuple(notes), sentence, population, metric)
+
+
+def _mean(row: Row, metric: str) -> float:
+    return plain.fmean(one[metric] for one in row.seeds.values()) if row.seeds else 0.0
 
 
 @dataclass(frozen=True)
@@ -362,11 +372,14 @@ def _cost(runs: list[StoredRun]) -> dict[str, float | None]:
 
 def _notes(group: Group, compared: Comparison | None) -> tuple[str, ...]:
     notes = list(compared.notes) if compared else ["no method has a result at every seed, so nothing is ranked"]
+    notes += [f"{row}: {said}" for row, runs in sorted(group.runs.items()) if (said := partly_named(runs))]
+    if group.shared:
+        notes.append(f"otherwise than kdbench ships them, all recipes here have {short_text(group.shared)}")
     unlike = _machines(group)
     if len(unlike) > 1:
         notes.append(f"costs were measured on unlike machines: {'; '.join(unlike)}")
     common: set[int] = set(group.seeds).intersection(*(set(cells) for cells in group.runs.values() if cells))
-    if len(group.complete) < len(group.rows):
+    if len(group.complete) < len([cells for cells in group.runs.values() if cells]):
         fewer = 0 < len(common) < len(group.seeds)
         choose = " ".join(f"--seed {seed}" for seed in sorted(common))
         notes.append(

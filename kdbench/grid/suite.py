@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from kdbench.errors import UsageError, shortened, unknown
+from kdbench.text.wording import counted
 from kdbench.util import paths as resources
 from kdbench.util.validation import checked
 
@@ -88,7 +89,12 @@ class Suite(BaseModel):
 
 
 def asked_for(
-    command: str, suite: str | None, methods: Sequence[str], datasets: Sequence[str], **changes: Any
+    command: str,
+    suite: str | None,
+    methods: Sequence[str],
+    datasets: Sequence[str],
+    note: Callable[[str], None],
+    **changes: Any,
 ) -> Suite:
     """What a command is to go through: a suite as its options change it, or what they name themselves.
 
@@ -97,6 +103,7 @@ def asked_for(
         suite: Name of a suite or path of a YAML file; None where there is none.
         methods: Names of methods; beside a suite, they stand in place of its own.
         datasets: Names of data sets, likewise.
+        note: Is told what of a suite is left out.
         changes: Other fields of `Suite`; what is None or empty changes nothing.
 
     Raises:
@@ -104,6 +111,9 @@ def asked_for(
     """
     if suite is not None:
         wanted = load_suite(suite)
+        if methods:
+            own = counted(len(wanted.methods), "method")
+            note(f"--method stands in place of the {own} of the suite {suite}")
     else:
         for option, given in (("--method", methods), ("--dataset", datasets)):
             if not given:

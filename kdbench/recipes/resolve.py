@@ -15,7 +15,8 @@ from typing import Any
 
 from kdbench.errors import UsageError, shortened, unknown
 from kdbench.recipes import shipped as methods
-from kdbench.recipes.schema import PRESETS, NetworkSpec, Recipe
+from kdbench.recipes.schema import PRESETS, Data, NetworkSpec, Recipe, Train
+from kdbench.recipes.track import Track
 from kdbench.registry import registry
 from kdbench.util import paths as resources
 from kdbench.util import plain_yaml
@@ -24,6 +25,13 @@ from kdbench.util.validation import checked, found
 _MOST_FILES = 100
 PHASES = ("teacher", "student")
 SEARCH = "search"
+_SECTIONS = {
+    "student": NetworkSpec.model_fields,
+    "student.train": Train.model_fields,
+    "data": Data.model_fields,
+    "track": Track.model_fields,
+}
+"""What a recipe's keys may be taken for that lie deeper, by where they lie."""
 
 
 def locate(name_or_path: str) -> Path:
@@ -153,9 +161,13 @@ def _refuse_short(changes: Mapping[str, Any]) -> None:
     for key in changes:
         if key in Recipe.model_fields:
             continue
-        whole = f"student.{key}" if key in NetworkSpec.model_fields else f"student.losses.{key}"
-        if key in NetworkSpec.model_fields or key in registry("loss").names():
-            raise UsageError(f"unknown key '{key}'; did you mean {whole}?", hint=f"Write the whole key: --set {whole}…")
+        near = [f"{place}.{key}" for place, fields in _SECTIONS.items() if key in fields]
+        near += [f"student.losses.{key}"] if key in registry("loss").names() else []
+        if near:
+            whole = " or ".join(near)
+            raise UsageError(
+                f"unknown key '{key}'; did you mean {whole}?", hint=f"Write the whole key: --set {near[0]}…"
+            )
 
 
 def _presets(path: Path, settings: Mapping[str, Any]) -> Mapping[str, Any]:

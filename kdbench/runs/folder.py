@@ -133,3 +133,10 @@ def clear(folder: Path, *, keep: Collection[str] = ()) -> None:
             if path.name == _LOCK or path.name in keep:
                 continue
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
+def remove_empty(folder: Path) -> None:
+    """Removes a folder that holds nothing but its lock, if that; the caller holds the lock."""
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else {_LOCK}
+    if not names - {_LOCK}:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""What a run is asked for that would change nothing in it; it is refused, since whoever asks expects something."""
+"""What a run is asked for that changes nothing in it, which is refused, or does what is seldom meant, which is told."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kdbench.engine.device import device_kind
-from kdbench.engine.term import read_class_names
+from kdbench.engine.term import declared, read_class_names
 from kdbench.errors import UsageError
 from kdbench.recipes.schema import Recipe
 from kdbench.runs.request import RunRequest
@@ -18,12 +18,13 @@ _USED_UNTRAINED = {"batch_size"}
 
 
 def refuse_idle(request: RunRequest) -> None:
-    """Refuses options and settings without an effect on this run.
+    """Refuses options and settings without an effect on this run, and losses that nobody can teach.
 
     Raises:
         UsageError: There are some; each is named with the reason.
     """
     recipe = request.recipe
+    _refuse_untaught(recipe)
     idle = [f"--set {key}=… ({recipe.name} has no {lacks})" for key, lacks in idle_settings(recipe, request.changes)]
     if request.video is not None and not recipe.sees(VIDEO):
         idle.append(f"--video {request.video} ({recipe.name} has no {_SEES_VIDEO})")
@@ -31,6 +32,18 @@ def refuse_idle(request: RunRequest) -> None:
         idle.append(f"--threads {request.threads} (the run computes on a GPU)")
     if idle:
         raise UsageError(f"without effect on this run: {'; '.join(idle)}", hint="Leave out what has no effect.")
+
+
+def _refuse_untaught(recipe: Recipe) -> None:
+    if recipe.student is None or recipe.teacher is not None:
+        return
+    for name in recipe.student.losses:
+        if declared(name)["teacher"]:
+            where = f"student.losses.{name}"
+            raise UsageError(
+                f"{recipe.name} has no teacher, and {where} compares with one",
+                hint=f"Do without it, --set {where}=null, or choose a method with a teacher: kdbench list methods",
+            )
 
 
 def idle_settings(recipe: Recipe, changes: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -57,3 +70,13 @@ def idle_settings(recipe: Recipe, changes: Mapping[str, Any]) -> Iterator[tuple[
             for key in settings if isinstance(settings, Mapping) else ():
                 if key not in _USED_UNTRAINED:
                     yield f"{phase}.{section}.{key}", f"{phase} that is trained"
+
+
+def negative_weights(recipe: Recipe) -> Iterator[str]:
+    """A sentence for each loss of which the training makes more."""
+    for phase, spec in (("teacher", recipe.teacher), ("student", recipe.student)):
+        for name, term in spec.losses.items() if spec is not None else ():
+            weight = term.weight
+            values = (weight,) if isinstance(weight, int | float) else (weight.first, weight.to)
+            if min(values) < 0:
+                yield f"{phase}.losses.{name}.weight is below 0 ({min(values):g}): the training makes this loss larger"

@@ -47,6 +47,7 @@ class RunRow:
         message: Why it failed, or what is damaged.
         is_oracle: Whether the test part chose the epoch that is reported on it.
         track: Its track in words; empty for the whole training part.
+        is_tuned: Whether a search chose its settings.
     """
 
     folder: Path
@@ -65,6 +66,7 @@ class RunRow:
     message: str
     is_oracle: bool = False
     track: str = ""
+    is_tuned: bool = False
 
     def plain(self) -> dict[str, Any]:
         """As plain data, for JSON and CSV."""
@@ -73,6 +75,7 @@ class RunRow:
             "id": self.id,
             "name": self.name or None,
             "method": self.method or None,
+            "tuned": self.is_tuned,
             "settings": None if self.settings is None else dict(self.settings),
             "dataset": self.dataset or None,
             "protocol": self.protocol or None,
@@ -194,6 +197,7 @@ def _row(run: StoredRun) -> RunRow:
         message=message,
         is_oracle=is_oracle(result["recipe"]),
         track=words_of(result["conditions"]),
+        is_tuned=bool(result.get("tuning")),
     )
 
 

@@ -29,9 +29,9 @@ from kdbench.recipes.track import words_of
 from kdbench.runs import cost
 from kdbench.runs.context import RunContext, context_for, settled
 from kdbench.runs.earlier import before, tell_other_versions
-from kdbench.runs.folder import CHECKPOINT, FRESH, clear, finished, locked, replace_by_fresh, tidy
+from kdbench.runs.folder import CHECKPOINT, FRESH, clear, finished, locked, remove_empty, replace_by_fresh, tidy
 from kdbench.runs.gain import gain_over_student_only
-from kdbench.runs.idle import refuse_idle
+from kdbench.runs.idle import negative_weights, refuse_idle
 from kdbench.runs.naming import renamed
 from kdbench.runs.phases import (
     Student,
@@ -244,9 +244,11 @@ class Run:
         """Trains, evaluates and writes everything; returns what `run.json` says."""
         self.started = time.perf_counter()
         self.tracker = Tracker(self.setting.warn)
-        self.result = self._header()
-        self._write("running")
+        self.result: dict[str, Any] = {}
         try:
+            self._check()
+            self.result = self._header()
+            self._write("running")
             if is_wanted():
                 self.setting.reporter.message(f"opening MLflow, which records the run too ({OFF}=off leaves it out)")
             self._track()
@@ -350,7 +352,12 @@ class Run:
             # A killed run goes on in the same MLflow run.
             self._write("running")
 
-    def _finish(self) -> dict[str, Any]:
+    def _check(self) -> None:
+        """Says what there is to know of the run, and tries its parts.
+
+        Raises:
+            UsageError: As `check_parts`.
+        """
         recipe, setting = self.setting.cell.recipe, self.setting
         if setting.label_vectors is not None and not setting.label_vectors.meaningful:
             setting.warn("the label vectors are hashes: the semantic losses run, and mean nothing")
@@ -365,8 +372,13 @@ class Run:
                 "(oracle): the epoch was chosen by its accuracy on the test part, which nobody can know in use: "
                 "the result is too high"
             )
+        for line in negative_weights(recipe):
+            setting.warn(line)
         setting.reporter.message("trying every loss once, and timing a step")
         check_parts(setting)
+
+    def _finish(self) -> dict[str, Any]:
+        recipe, setting = self.setting.cell.recipe, self.setting
         announce(setting, self.root / "teachers", self.folder)
         with cost.PeakMemory(setting.accelerator.device) as memory:
             teacher = student = None
@@ -508,6 +520,10 @@ class Run:
         write_json(self.folder / RESULT, self.result)
 
     def _stop(self, status: str, message: str) -> None:
+        if not self.result:
+            # It was refused before it began.
+            remove_empty(self.folder)
+            return
         self.result["message"] = redacted(message)
         # The reason of the failure may be that nothing can be written.
         with contextlib.suppress(KdbenchError, OSError):

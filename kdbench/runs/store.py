@@ -63,10 +63,19 @@ class StoredRun:
         return str(self.result["method"])
 
     @property
+    def name(self) -> str:
+        """What the user called it; empty where nothing was said."""
+        return _printable(str(self.result.get("name") or ""))
+
+    @property
+    def method_label(self) -> str:
+        """Its method, and whether that was tuned."""
+        return _printable(label_of(self.method, tuned=bool(self.result.get("tuning"))))
+
+    @property
     def label(self) -> str:
-        """What tables call it: its name, else its method and whether that was tuned; nothing that moves a cursor."""
-        name = self.result.get("name") or label_of(self.method, tuned=bool(self.result.get("tuning")))
-        return "".join(sign if sign.isprintable() else "?" for sign in str(name))
+        """What it is called: its name, else its method and whether that was tuned; nothing that moves a cursor."""
+        return self.name or self.method_label
 
     @property
     def seed(self) -> int:
@@ -104,6 +113,10 @@ class StoredRun:
                 f"{path} cannot be read: {type(error).__name__}: {error}",
                 hint="Train that run again: repeat its command with --fresh.",
             ) from error
+
+
+def _printable(text: str) -> str:
+    return "".join(sign if sign.isprintable() else "?" for sign in text)
 
 
 @dataclass(frozen=True)

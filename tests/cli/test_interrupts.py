@@ -42,8 +42,7 @@ def test_what_was_told_to_be_ignored_stays_ignored() -> None:
         signal.signal(signal.SIGHUP, held)
 
 
-def test_a_terminated_run_says_so_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KDBENCH_TRACKING", "off")
+def test_a_terminated_run_says_so_and_goes_on(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "kdbench", "run", "--method", "student_only", "--dataset", "motionsim"]
     command += ["--preset", "smoke", "--device", "cpu", "--out", str(tmp_path)]
     command += [part for change in [*WORLD, *CHANGES] for part in ("--set", change)]

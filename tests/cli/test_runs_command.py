@@ -25,6 +25,13 @@ def recipe_of(method: str, *changes: str) -> dict[str, Any]:
     return {"recipe": resolve(method, "small", changes).model_dump(mode="json")}
 
 
+def test_a_tuned_run_says_so(kdbench: Command, tmp_path: Path) -> None:
+    make_run(tmp_path, "rkd", change=recipe_of("rkd", "student.losses.rkd.weight=2") | {"tuning": {"trials": 5}})
+    (line,) = [line for line in kdbench("runs", "list", "--out", str(tmp_path)).out.splitlines() if "rkd" in line]
+    assert "rkd (tuned)" in line
+    assert json.loads(kdbench("runs", "list", "--out", str(tmp_path), "--format", "json").out)[0]["tuned"] is True
+
+
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """Three finished runs, one that failed, a damaged one, and a folder in which a run only began."""

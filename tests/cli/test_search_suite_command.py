@@ -21,11 +21,6 @@ from kdbench.tuning import suite as suites
 TINY = ["--dataset", "motionsim", "--preset", "smoke", "--device", "cpu", "--set", *WORLD]
 
 
-@pytest.fixture(autouse=True)
-def untracked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KDBENCH_TRACKING", "off")
-
-
 def test_a_dry_run_makes_nothing(tmp_path: Path, kdbench: Callable[..., Any]) -> None:
     out = tmp_path / "runs"
     given = ["search", "--method", "student_only", "--method", "rkd_raw", *TINY, "--trials", "7", "--out", str(out)]

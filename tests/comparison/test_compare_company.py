@@ -5,13 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from made_runs import make_run, make_study, network
+from made_runs import make_run, make_study
 
 import kdbench
 from kdbench.comparison.sheets import sheets
 from kdbench.errors import UsageError
-
-RANDOM = network({"ce": {"weight": 1.0}}, "sensors", weights="random")
 
 
 def _notes(found: kdbench.comparison.Comparison, table: int = 0) -> str:
@@ -20,7 +18,7 @@ def _notes(found: kdbench.comparison.Comparison, table: int = 0) -> str:
 
 def _control(root: Path, seeds: int, wrong: int = 30, **more: object) -> None:
     for seed in range(seeds):
-        make_run(root, "hinton_random_teacher", seed, wrong=wrong, teacher=RANDOM, **more)
+        make_run(root, "hinton_random_teacher", seed, wrong=wrong, **more)
 
 
 def test_methods_are_tested_against_the_student_alone(tmp_path: Path) -> None:
@@ -31,10 +29,10 @@ def test_methods_are_tested_against_the_student_alone(tmp_path: Path) -> None:
         ("rkd", "student_only"),
         ("at", "student_only"),
     ]
-    assert "every method against student_only, Holm's correction over 3 pairs. All 6 pairs: --pairs all." in _notes(
+    assert "every method against student_only, Holm's correction over 3 pairs. All 6 pairs: --family all." in _notes(
         found
     )
-    every = kdbench.compare(tmp_path, pairs="all")
+    every = kdbench.compare(tmp_path, family="all")
     assert len(every.pairs) == 6
     assert "every method against every other, Holm's correction over all 6 pairs" in _notes(every)
     assert (every.methods["gain_p_holm"].dropna() >= found.methods["gain_p_holm"].dropna()).all()
@@ -124,5 +122,5 @@ def test_a_student_alone_that_is_incomplete_filtered_or_elsewhere_is_named(tmp_p
 
 def test_an_interrupted_control_is_no_missing_one(tmp_path: Path) -> None:
     make_study(tmp_path, {"student_only": 40, "hinton": 2}, seeds=1)
-    make_run(tmp_path, "hinton_random_teacher", 0, teacher=RANDOM, status="interrupted")
+    make_run(tmp_path, "hinton_random_teacher", 0, status="interrupted")
     assert "hinton_random_teacher lacks seed 0 (interrupted)" in _notes(kdbench.compare(tmp_path))

@@ -120,7 +120,7 @@ def test_latex_has_minus_signs_bold_claims_and_pages(tmp_path: Path) -> None:
     assert "textbf" not in row["rkd"] + row["worse"] + row["student\\_only"]
     assert "$-$37.50 [$-$" in row["worse"]
     assert not re.search(r"(?<![\w$-])-\d", text)
-    assert "{-}{-}pairs all" in text
+    assert "{-}{-}family all" in text
     for number in range(30):
         make_run(tmp_path, f"more_{number}", 0)
     many = render(kdbench.compare(tmp_path, seeds=[0]), "latex")

@@ -218,6 +218,26 @@ def test_saving_over_a_file_is_refused(study: Path, tmp_path: Path) -> None:
         kdbench.compare(study).save(tmp_path / "taken")
 
 
+def test_a_folder_holds_the_last_comparison_alone(study: Path, tmp_path: Path) -> None:
+    saved = tmp_path / "saved"
+    saved.mkdir()
+    (saved / "mine.png").write_bytes(b"mine")
+    first = {path.name for path in kdbench.compare(study).save(saved)}
+    second = {path.name for path in kdbench.compare(study, methods=["student_only"]).save(saved)}
+    assert first - second
+    assert {path.name for path in saved.iterdir()} == {*second, "files.json", "mine.png"}
+
+
+@pytest.mark.parametrize("listed", ["5", "[1, null]", '["../mine.png", "sub/mine.png"]', "no list"])
+def test_a_list_of_files_names_nothing_elsewhere(study: Path, tmp_path: Path, listed: str) -> None:
+    (tmp_path / "saved/sub").mkdir(parents=True)
+    for place in ("mine.png", "saved/sub/mine.png"):
+        (tmp_path / place).write_bytes(b"mine")
+    (tmp_path / "saved/files.json").write_text(listed)
+    kdbench.compare(study).save(tmp_path / "saved")
+    assert all((tmp_path / place).is_file() for place in ("mine.png", "saved/sub/mine.png"))
+
+
 def test_the_command_prints_names_as_they_are(hostile: Comparison, tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["compare", "--out", str(tmp_path / "runs")])
     assert done.exit_code == 0
@@ -240,6 +260,8 @@ def test_the_command_writes_a_format_and_saves(study: Path, tmp_path: Path) -> N
     [
         (["--format", "pdf"], 2, "unknown format 'pdf'"),
         (["--method", "hintn"], 2, "did you mean 'hinton'"),
+        (["--method", "hintn"], 2, "See them: kdbench runs list"),
+        (["--method", "dkd"], 2, "Run it: kdbench run --method dkd"),
         (["--dataset", "mmact"], 2, "unknown dataset"),
         (["--out", "nowhere"], 3, "there is no folder of runs"),
     ],

@@ -15,10 +15,15 @@ from kdbench.cli import app
 from kdbench.comparison.sheets import left_out, sheets
 from kdbench.errors import DataError, UsageError
 from kdbench.recipes.resolve import resolve
+from kdbench.runs.naming import rename
 
 
 def _losses(weight: float, **more: Any) -> dict[str, Any]:
     return network({"ce": {"weight": 1.0}, "st": {"weight": weight}, **more})
+
+
+def _changed(method: str, *changes: str) -> dict[str, Any]:
+    return resolve(method, "small", changes).model_dump(mode="json")
 
 
 def _rows(found: kdbench.comparison.Comparison) -> list[str]:
@@ -37,25 +42,36 @@ def test_recipes_of_one_method_are_rows_by_themselves(tmp_path: Path) -> None:
 
 
 def test_the_recipe_as_shipped_keeps_the_plain_name(tmp_path: Path) -> None:
-    shipped = resolve("sgm_ft", "small").model_dump(mode="json")
-    halved = resolve("sgm_ft", "small", ["student.losses.st.weight=0.5"]).model_dump(mode="json")
-    for number, recipe in enumerate((shipped, halved)):
-        make_run(tmp_path, "sgm_ft", folder=f"sgm_ft-{number}", change={"recipe": recipe})
+    for number, changes in enumerate(([], ["student.losses.st.weight=0.5"])):
+        make_run(tmp_path, "sgm_ft", folder=f"sgm_ft-{number}", change={"recipe": _changed("sgm_ft", *changes)})
     assert _rows(kdbench.compare(tmp_path)) == ["sgm_ft", "sgm_ft [st.weight=0.5]"]
 
 
-def test_what_all_have_otherwise_than_shipped_renames_none(tmp_path: Path) -> None:
+def test_a_changed_recipe_says_so_also_where_no_other_of_its_method_is(tmp_path: Path) -> None:
+    make_run(tmp_path, "student_only")
+    make_run(tmp_path, "hinton", change={"recipe": _changed("hinton", "student.losses.cosine.weight=1")})
+    found = kdbench.compare(tmp_path)
+    assert _rows(found) == ["hinton [cosine.weight=1]", "student_only"]
+    assert not found.tables[0].group.shared
+    (alone,) = kdbench.compare(tmp_path, methods=["hinton"]).methods["method"]
+    assert alone == "hinton [cosine.weight=1]"
+
+
+def test_what_all_have_otherwise_than_shipped_is_said_once(tmp_path: Path) -> None:
     fewer = ["student.train.epochs=3", "teacher.train.epochs=2"]
     for number, more in enumerate(([], ["student.losses.st.weight=0.5"])):
-        recipe = resolve("sgm_ft", "small", [*fewer, *more]).model_dump(mode="json")
-        make_run(tmp_path, "sgm_ft", folder=f"sgm_ft-{number}", change={"recipe": recipe})
-    assert _rows(kdbench.compare(tmp_path)) == ["sgm_ft", "sgm_ft [st.weight=0.5]"]
+        make_run(tmp_path, "sgm_ft", folder=f"sgm_ft-{number}", change={"recipe": _changed("sgm_ft", *fewer, *more)})
+    make_run(tmp_path, "student_only", change={"recipe": _changed("student_only", fewer[0])})
+    found = kdbench.compare(tmp_path)
+    assert _rows(found) == ["sgm_ft", "sgm_ft [st.weight=0.5]", "student_only"]
+    said = "otherwise than kdbench ships them, all recipes here have teacher.train.epochs=2, train.epochs=3"
+    assert said in sheets(found)[0].notes
 
 
 def test_a_recipe_that_differs_at_one_seed_is_another_row(tmp_path: Path) -> None:
     make_study(tmp_path, {"student_only": 20}, seeds=2)
-    make_run(tmp_path, "hinton", 0, student=_losses(1.0))
-    make_run(tmp_path, "hinton", 1, student=_losses(3.0))
+    make_run(tmp_path, "hinton", 0)
+    make_run(tmp_path, "hinton", 1, change={"recipe": _changed("hinton", "student.losses.st.weight=3")})
     found = kdbench.compare(tmp_path)
     assert _rows(found) == ["hinton", "hinton [st.weight=3]", "student_only"]
     notes = " ".join(sheets(found)[0].notes)
@@ -76,11 +92,36 @@ def test_recipes_that_differ_in_many_settings_have_short_names_of_their_own(tmp_
 
 def test_a_named_run_shows_under_its_name(tmp_path: Path) -> None:
     make_study(tmp_path, {"student_only": 20}, seeds=1)
-    make_run(tmp_path, "hinton", student=_losses(1.0))
-    make_run(tmp_path, "hinton", student=_losses(0.5), change={"name": "half the weight"}, folder="named")
+    make_run(tmp_path, "hinton")
+    halved = _changed("hinton", "student.losses.st.weight=0.5")
+    make_run(tmp_path, "hinton", change={"name": "half the weight", "recipe": halved}, folder="named")
     found = kdbench.compare(tmp_path)
     assert _rows(found) == ["half the weight", "hinton", "student_only"]
     assert _rows(kdbench.compare(tmp_path, methods=["half the weight"])) == ["half the weight"]
+
+
+def test_a_row_is_of_one_recipe_whatever_its_runs_are_called(tmp_path: Path) -> None:
+    make_study(tmp_path, {"student_only": 20, "hinton": 8}, seeds=3)
+    rename(next(tmp_path.glob("hinton-s1-*")), "a better day")
+    found = kdbench.compare(tmp_path)
+    assert _rows(found) == ["hinton", "student_only"]
+    assert found.methods["missing_seeds"].tolist() == [0, 0]
+    notes = " ".join(sheets(found)[0].notes)
+    assert "hinton: seed 1 is named 'a better day'; a row is called by a name that all its seeds have" in notes
+    for seed in (0, 2):
+        rename(next(tmp_path.glob(f"hinton-s{seed}-*")), "a better day")
+    assert _rows(kdbench.compare(tmp_path)) == ["a better day", "student_only"]
+
+
+def test_only_a_row_with_a_result_is_shown(tmp_path: Path) -> None:
+    make_study(tmp_path, {"student_only": 20, "hinton": 8}, seeds=2)
+    make_run(tmp_path, "rkd", 1, wrong=16)
+    make_run(tmp_path, "sp", 0, status="failed")
+    found = kdbench.compare(tmp_path)
+    main = sheets(found)[0]
+    assert [row[0] for row in main.rows] == ["hinton", "student_only", "rkd"]
+    assert main.rows[2][1:] == ("80.00 (1 seed)", "–", "–", "not ranked")
+    assert "sp: seed 0 failed; seed 1 not run" in main.notes
 
 
 def test_one_name_for_two_methods_is_two_rows(tmp_path: Path) -> None:

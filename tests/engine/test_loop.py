@@ -244,7 +244,7 @@ def test_a_killed_process_resumes_bit_for_bit(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "kdbench", "run", "--method", "student_only", "--dataset", "motionsim"]
     command += ["--preset", "smoke", "--device", "cpu", "--out", str(tmp_path / "killed")]
     command += [part for change in changes for part in ("--set", change)]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads()), "KDBENCH_TRACKING": "off"}
+    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 240
     while not (held := list((tmp_path / "killed").rglob("checkpoint/state.safetensors"))):

@@ -56,11 +56,6 @@ def trouble(student, batch, *, kind="none"):
 '''
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KDBENCH_TRACKING", "off")
-
-
 @pytest.fixture
 def plugin(tmp_path: Path) -> Iterator[Path]:
     path = tmp_path / "trouble.py"

@@ -14,11 +14,6 @@ WORLD = ["--set", "data.options={actions: 3, subjects: 4, trials: 2}", "--device
 FEW = 3
 
 
-@pytest.fixture(autouse=True)
-def untracked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KDBENCH_TRACKING", "off")
-
-
 def grid(out: Path) -> list[str]:
     given = ["--method", "student_only", "--dataset", "motionsim", "--seeds", "2", "--set", "student.train.epochs=1"]
     return ["run", *given, "--jobs", "2", *WORLD, "--out", str(out)]

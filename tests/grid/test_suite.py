@@ -10,7 +10,7 @@ import pytest
 from kdbench.data.card import load_card
 from kdbench.data.splits import protocol_names
 from kdbench.errors import UsageError
-from kdbench.grid.suite import Suite, load_suite, shipped
+from kdbench.grid.suite import Suite, asked_for, load_suite, shipped
 from kdbench.recipes.resolve import assignments, parse_overrides, resolve
 
 
@@ -106,6 +106,16 @@ def test_an_unknown_suite_names_those_that_exist(tmp_path: Path) -> None:
 )
 def test_changes_survive_the_command_line(changes: dict[str, Any]) -> None:
     assert parse_overrides(assignments(changes)) == changes
+
+
+def test_methods_beside_a_suite_stand_in_place_of_its_own_and_it_is_said() -> None:
+    notes: list[str] = []
+    own = asked_for("run", "smoke", [], [], notes.append)
+    assert not notes
+    wanted = asked_for("run", "smoke", ["rkd"], [], notes.append)
+    assert [each.name for each in wanted.methods] == ["rkd"]
+    assert wanted.datasets == own.datasets
+    assert notes == [f"--method stands in place of the {len(own.methods)} methods of the suite smoke"]
 
 
 def test_a_suite_needs_no_defaults_of_its_own() -> None:

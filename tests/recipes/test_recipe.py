@@ -236,6 +236,9 @@ def test_odd_keys_of_changes_are_named(key: Any) -> None:
         ("st.weight=1", "student.losses.st"),
         ("train.epochs=3", "student.train"),
         ("losses.st.weight=1", "student.losses"),
+        ("lr=0.1", "student.train.lr"),
+        ("frames=4", "data.frames"),
+        ("labels=1", "track.labels"),
     ],
 )
 def test_a_setting_as_tables_write_it_is_answered_with_its_whole_key(change: str, whole: str) -> None:

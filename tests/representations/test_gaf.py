@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from pyts.image import GramianAngularField as Reference
+from pyts_images import GramianAngularField as Reference
 
 from kdbench.errors import UsageError
 from kdbench.representations import gaf

@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from pyts.image import MarkovTransitionField as Reference
+from pyts_images import MarkovTransitionField as Reference
 
 from kdbench.errors import UsageError
 from kdbench.representations.mtf import MarkovTransitionField, markov_transition_field

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from pyts.image import RecurrencePlot as Reference
+from pyts_images import RecurrencePlot as Reference
 
 from kdbench.errors import UsageError
 from kdbench.representations.recurrence import RecurrencePlot, recurrence_plot

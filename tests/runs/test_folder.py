@@ -24,11 +24,6 @@ def command(root: Path, *more: str) -> list[str]:
     return [*words, *(word for change in CHANGES for word in ("--set", change)), "--out", str(root), *more]
 
 
-@pytest.fixture(autouse=True)
-def _without_a_mirror(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KDBENCH_TRACKING", "off")
-
-
 def result(root: Path) -> tuple[dict[str, Any], pd.DataFrame]:
     """The finished run as every reader finds it, if it is whole."""
     (folder,) = (path.parent for path in root.glob("*/run.json"))
@@ -46,9 +41,7 @@ def leftovers(root: Path) -> list[Path]:
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("reference")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KDBENCH_TRACKING", "off")
-        operations = survey(command(root / "runs"), below=root / "runs", log=root / "log")
+    operations = survey(command(root / "runs"), below=root / "runs", log=root / "log")
     (root / "operations").write_text(json.dumps(operations))
     return root
 

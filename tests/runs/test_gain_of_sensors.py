@@ -15,7 +15,6 @@ from kdbench.util.progress import LineReporter
 
 @pytest.fixture(autouse=True)
 def quiet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    monkeypatch.setenv("KDBENCH_TRACKING", "off")
     monkeypatch.setenv("KDBENCH_CACHE", str(tmp_path / "cache"))
 
 

@@ -12,8 +12,7 @@ from kdbench.runs.naming import LONGEST, checked_name
 from kdbench.util.records import read_json
 
 
-def test_a_name_is_a_label_that_changes_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KDBENCH_TRACKING", "off")
+def test_a_name_is_a_label_that_changes_no_run(tmp_path: Path) -> None:
     first = tiny("student_only", tmp_path, name="  plain ")
     assert first.result["name"] == "plain"
     again = tiny("student_only", tmp_path, name="baseline")

@@ -15,7 +15,7 @@ from kdbench.errors import UsageError
 from kdbench.grid.plan import make_plan
 from kdbench.grid.suite import Suite
 from kdbench.recipes import resolve as resolving
-from kdbench.runs.idle import refuse_idle
+from kdbench.runs.idle import negative_weights, refuse_idle
 from kdbench.runs.request import RunRequest
 from kdbench.runs.run import run_request
 from kdbench.util.progress import Reporter
@@ -83,6 +83,23 @@ def test_what_has_no_effect_is_refused(method: str, fields: dict[str, Any], said
         refuse_idle(RunRequest(method, "motionsim", preset="smoke", **fields))
 
 
+@pytest.mark.parametrize("overrides", [{"student.losses.st.weight": 0.5}, {"student.losses.rkd": {}}])
+def test_a_loss_that_nobody_teaches_is_refused_before_anything_is_loaded(overrides: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="student_only has no teacher, and student") as refused:
+        refuse_idle(RunRequest("student_only", "motionsim", preset="smoke", overrides=overrides))
+    assert f"--set {'.'.join(next(iter(overrides)).split('.')[:3])}=null" in str(refused.value.hint)
+
+
+def test_a_weight_below_zero_is_told() -> None:
+    changes = {"student.losses.st.weight": -1, "teacher.losses.ce.weight": {"schedule": "linear", "to": -0.5}}
+    recipe = RunRequest("hinton", "motionsim", preset="smoke", overrides=changes).recipe
+    assert list(negative_weights(recipe)) == [
+        "teacher.losses.ce.weight is below 0 (-0.5): the training makes this loss larger",
+        "student.losses.st.weight is below 0 (-1): the training makes this loss larger",
+    ]
+    assert not list(negative_weights(RunRequest("sgm_ft", "motionsim", preset="smoke").recipe))
+
+
 def test_sensors_of_a_network_that_sees_none_are_refused() -> None:
     with pytest.raises(UsageError, match="has no effect: the network sees video"):
         _ = RunRequest("rkd", "motionsim", preset="smoke", overrides=["student.sensors=[wrist]"]).recipe
@@ -123,7 +140,6 @@ def test_a_change_goes_to_those_that_use_it(tmp_path: Path) -> None:
 
 
 def test_a_recipe_is_resolved_once_a_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("KDBENCH_TRACKING", "off")
     resolved: list[str] = []
     whole = resolving.resolve
 

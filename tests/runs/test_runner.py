@@ -208,6 +208,16 @@ def test_nan_stops_the_run_with_the_term_the_step_and_the_trials(tmp_path: Path)
     assert (folder / "checkpoint" / "state.safetensors").is_file()
 
 
+def test_a_run_that_is_refused_leaves_nothing(tmp_path: Path) -> None:
+    @loss("odd", on="logits", teacher=False)
+    def odd(student: Tensor) -> Tensor:
+        return student.mean(dim=0)
+
+    with known(odd), pytest.raises(UsageError, match="expected a scalar tensor"):
+        tiny("student_only", tmp_path, "student.losses.odd.weight=1")
+    assert not list(tmp_path.glob("student_only-*"))
+
+
 def test_a_teacher_at_chance_level_stops_the_run(tmp_path: Path) -> None:
     with pytest.raises(RunFailed, match="the teacher stayed at chance level"):
         tiny("hinton_raw", tmp_path, "teacher.train.lr=1e-9")
@@ -332,7 +342,7 @@ def test_an_unreachable_tracking_store_costs_one_warning(tmp_path: Path, monkeyp
         (["teacher.sensors=[thermometer]"], "no sensor 'thermometer'"),
         (["student.losses.rdk.weight=1"], "did you mean 'rkd'"),
         (["data.options.actors=3"], "actors"),
-        (["teacher=null"], "compares with a teacher"),
+        (["teacher=null"], "has no teacher, and student.losses.st compares with one"),
     ],
 )
 def test_parts_that_do_not_fit_are_refused_before_any_training(overrides: list[str], said: str, tmp_path: Path) -> None:

@@ -45,11 +45,6 @@ TEACHER = ["teacher.train.epochs=8", "teacher.train.batch_size=8"]
 RATE = ["student.train.lr=0.001..0.01:log"]
 
 
-@pytest.fixture(autouse=True)
-def untracked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KDBENCH_TRACKING", "off")
-
-
 def searched(out: Path, method: str = "student_only", **arguments: Any) -> SearchResult:
     given: dict[str, Any] = {"trials": 2, "space": RATE, "seeds": 1, "final": False, "overrides": WORLD}
     given |= {"preset": "smoke", "device": "cpu", "out": out} | arguments
@@ -87,7 +82,6 @@ def rkd(tmp_path_factory: pytest.TempPathFactory, loaded: set[str]) -> SearchRes
         original(self, dataset, trials, **arguments)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KDBENCH_TRACKING", "off")
         patch.setattr(Loader, "__init__", watched)
         return searched(tmp_path_factory.mktemp("runs"), "rkd", space=(), trial_seeds=2, overrides=[*WORLD, *TEACHER])
 

@@ -30,11 +30,6 @@ search(
 FEW = 3
 
 
-@pytest.fixture(autouse=True)
-def untracked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KDBENCH_TRACKING", "off")
-
-
 def search(out: Path) -> list[str]:
     return ["-c", SEARCH.replace("OUT", repr(str(out)))]
 

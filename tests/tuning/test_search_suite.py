@@ -26,11 +26,6 @@ HINTON = {"name": "hinton_raw", "set": {"teacher": TEACHER}}
 TINY = ["--dataset", "motionsim", "--preset", "smoke", "--device", "cpu", "--set", *WORLD]
 
 
-@pytest.fixture(autouse=True)
-def untracked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KDBENCH_TRACKING", "off")
-
-
 def entries(out: Path, *names: Any, **options: Any) -> list[Entry]:
     wanted = {"methods": names, "datasets": ["motionsim"], "preset": "smoke"}
     keys = {key: options.pop(key) for key in ("datasets", "protocols") if key in options}
@@ -42,10 +37,8 @@ def entries(out: Path, *names: Any, **options: Any) -> list[Entry]:
 def tuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Runs of two methods, tuned by two trials each, and their recipes."""
     out = tmp_path_factory.mktemp("runs")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KDBENCH_TRACKING", "off")
-        found = entries(out, "student_only", HINTON)
-        ended = list(search_all(found, seeds=1, recipes=out / "tuned", reporter=Reporter()))
+    found = entries(out, "student_only", HINTON)
+    ended = list(search_all(found, seeds=1, recipes=out / "tuned", reporter=Reporter()))
     assert all(outcome.error is None for outcome in ended)
     return out
 
