@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import functools
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -185,7 +186,7 @@ def _row(run: StoredRun) -> RunRow:
         id=_id(run.folder),
         name=str(result.get("name") or ""),
         method=run.method,
-        settings=_settings(run.method, str(result["preset"]), result["recipe"]),
+        settings=_settings(result),
         dataset=str(result["dataset"]),
         protocol=str(result["protocol"]),
         preset=str(result["preset"]),
@@ -207,21 +208,44 @@ def _damaged(folder: Path, why: str) -> RunRow:
     )
 
 
-def _settings(method: str, preset: str, recipe: Mapping[str, Any]) -> dict[str, Any] | None:
-    base = shipped(method, preset)
-    return None if base is None else dict(differing(recipe, base))
+def _settings(result: Mapping[str, Any]) -> dict[str, Any] | None:
+    base = base_of(result)
+    return None if base is None else dict(differing(result["recipe"], base))
+
+
+def base_of(result: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The recipe of a result's method as this kdbench has it, in the result's track; None where it has none.
+
+    Args:
+        result: What a `run.json` says.
+    """
+    track = json.dumps(result["recipe"].get(TRACK) or {}, sort_keys=True)
+    return shipped(str(result["method"]), str(result["preset"]), track)
 
 
 @functools.lru_cache(maxsize=256)
-def shipped(method: str, preset: str) -> Mapping[str, Any] | None:
-    """The recipe of a method as this kdbench has it, as `run.json` holds recipes; None where it has none."""
+def shipped(method: str, preset: str, track: str = "{}") -> Mapping[str, Any] | None:
+    """The recipe of a method as this kdbench has it, as `run.json` holds recipes; None where it has none.
+
+    Args:
+        method: Its name.
+        preset: The size.
+        track: The track's settings, as JSON.
+    """
     from kdbench.recipes import shipped as methods
     from kdbench.recipes.resolve import resolve
 
     try:
-        return resolve(method, preset).model_dump(mode="json") if methods.path_of(method) is not None else None
+        if methods.path_of(method) is None:
+            return None
+        recipe = resolve(method, preset, {TRACK: json.loads(track)} if json.loads(track) else {})
+        if recipe.track.is_transfer_alone:
+            from kdbench.runs.unlabelled import for_track
+
+            recipe, _ = for_track(recipe)
     except KdbenchError:
         return None
+    return recipe.model_dump(mode="json")
 
 
 def _unnamed(root: Path) -> list[Path]:
