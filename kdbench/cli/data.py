@@ -170,7 +170,7 @@ def verify(name: Name, data_dir: DataDir = None) -> None:
         raise DataError(
             f"{counted(len(problems), 'problem')} with '{card.name}', listed above",
             hint="Get those files again, or go on without their trials: --exclude-broken. "
-            "Delete a damaged prepared folder; it is made anew.",
+            "Delete the damaged folder of prepared data; it is made again.",
         )
     console.print("[green]everything is as it should be[/]")
 

@@ -110,9 +110,7 @@ def run(
             )
     from kdbench.runs.names import check_names
 
-    check_names(
-        methods, datasets, protocols, teachers=teachers, preset=preset, device=device, overrides=overrides
-    )
+    check_names(methods, datasets, protocols, teachers=teachers, preset=preset, device=device, overrides=overrides)
     from kdbench.text.terminal import SafeConsole as Console
 
     console = Console()
@@ -142,7 +140,7 @@ def show(result: RunResult, console: Console) -> None:
     from kdbench.recipes.pairs import pair_of, title_of
     from kdbench.recipes.track import words_of
     from kdbench.runs.gain import alone_for, gain_now
-    from kdbench.runs.overview import differing, is_oracle, settings_text, shipped
+    from kdbench.runs.overview import base_of, differing, is_oracle, settings_text
     from kdbench.text.terminal import print_prose
     from kdbench.text.terminal_table import print_table
 
@@ -153,7 +151,7 @@ def show(result: RunResult, console: Console) -> None:
     title += " (oracle)" * is_oracle(record["recipe"])
     if record.get("name"):
         title = f"{record['name']}: {title}"
-    base = shipped(method, record["preset"], teacher)
+    base = base_of(record)
     if base is not None and (settings := settings_text(dict(differing(record["recipe"], base)))):
         title += f"\n[{settings}]"
     print_prose(console, title, "italic")

@@ -101,10 +101,28 @@ def search(
 
     methods = list(dict.fromkeys(method or []))
     datasets, protocols = [dataset] if dataset else [], (protocol,) if protocol else ()
-    wanted = asked_for("search", suite, methods, datasets, note, teachers=tuple(teacher or ()), protocols=protocols, preset=preset, video=video)
+    wanted = asked_for(
+        "search",
+        suite,
+        methods,
+        datasets,
+        note,
+        teachers=tuple(teacher or ()),
+        protocols=protocols,
+        preset=preset,
+        video=video,
+    )
     names = [each.name for each in wanted.methods]
     overrides = [*(overrides or ()), *tracks.settings(labels, teacher_labels, pairs)]
-    check_names(names, wanted.datasets, wanted.protocols, teachers=wanted.teachers, preset=preset, device=device, overrides=overrides)
+    check_names(
+        names,
+        wanted.datasets,
+        wanted.protocols,
+        teachers=wanted.teachers,
+        preset=preset,
+        device=device,
+        overrides=overrides,
+    )
     several = suite is not None or len(wanted.pairs()) > 1
     if several and study is not None:
         raise UsageError("--study names one study, and there are several methods", hint="Leave it out.")

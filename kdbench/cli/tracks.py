@@ -43,7 +43,7 @@ def settings(labels: str | None, teacher_labels: str | None, pairs: float | None
         raise unknown("value of --teacher-labels", teacher_labels, ("all", "same"))
     if pairs is not None and not 0 < pairs <= 1:
         raise UsageError(
-            f"--pairs {pairs:g} is no share of the training trials",
+            f"--pairs {pairs:g} is not a share of the training trials",
             hint="Write a number above 0 and up to 1: --pairs 0.25",
         )
     given = {"labels": labels, "teacher_labels": teacher_labels, "pairs": pairs}

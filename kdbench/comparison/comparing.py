@@ -15,7 +15,7 @@ from kdbench.comparison.pooling import pooled, protocols_of
 from kdbench.comparison.reference import references
 from kdbench.comparison.result import Comparison
 from kdbench.comparison.scores import read_group
-from kdbench.comparison.selection import Selection, called, named, nothing_finished, on, read_runs
+from kdbench.comparison.selection import Selection, named, nothing_finished, on, read_runs
 from kdbench.comparison.subjects import known_card, subject_pattern, subjects_of, subjects_train
 from kdbench.comparison.table import GroupTable, build_table
 from kdbench.errors import DataError, UsageError, unknown
@@ -144,7 +144,7 @@ def _check_comparable(groups: Sequence[Group], methods: Iterable[str]) -> None:
 
     def held(group: Group) -> set[str]:
         runs = ((row, run) for row, cells in group.runs.items() for run in cells.values())
-        return {name for row, run in runs for name in (row, *called(run))}
+        return {name for row, run in runs for name in (row, *run.called)}
 
     if any(wanted <= held(group) for group in groups):
         return

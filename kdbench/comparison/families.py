@@ -84,4 +84,4 @@ class Family:
 
 def _names(group: Group, row: str) -> set[str]:
     runs = group.runs.get(row, {}).values()
-    return {row, *(name for run in runs for name in called(run))}
+    return {row, *(name for run in runs for name in run.called)}

@@ -10,8 +10,9 @@ from itertools import islice
 from typing import Any
 
 from kdbench.comparison.conditions import NOT_RECORDED, Flat, is_below, shown
+from kdbench.recipes.resolve import PHASES
 from kdbench.runs.naming import label_of
-from kdbench.runs.overview import WORDS, differing, settings_text, shipped
+from kdbench.runs.overview import WORDS, base_of, differing, settings_text
 from kdbench.runs.store import StoredRun
 
 _MOST_SETTINGS = 3
@@ -73,16 +74,24 @@ def _shared(variants: Sequence[Sequence[StoredRun]]) -> dict[str, Any]:
         return {}
     unlike = [(run := runs[0], _unlike_shipped(run)) for runs in variants]
     settings = {key: value for _, each in unlike for key, value in each.items()}
-    # A recipe without a teacher, or without a student, has no setting of it.
     return {
         key: value
         for key, value in settings.items()
-        if all((key, value) in each.items() for run, each in unlike if run.result["recipe"].get(key.split(".")[0]))
+        if all((key, value) in each.items() for run, each in unlike if _uses(run.result["recipe"], key))
     }
 
 
+def _uses(recipe: Mapping[str, Any], key: str) -> bool:
+    """Whether a setting is about something that a recipe has: its teacher or its student, and their training."""
+    phase, _, rest = key.partition(".")
+    if phase not in PHASES:
+        return True
+    spec = recipe.get(phase)
+    return spec is not None and not (spec.get("weights") and rest.split(".")[0] in ("train", "augment"))
+
+
 def _unlike_shipped(run: StoredRun) -> dict[str, Any]:
-    base = None if run.result.get("tuning") else shipped(run.method, str(run.result["preset"]), run.teacher)
+    base = None if run.result.get("tuning") else base_of(run.result)
     return {} if base is None else dict(differing(run.result["recipe"], base))
 
 

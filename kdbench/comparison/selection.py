@@ -33,7 +33,7 @@ class Selection:
         return (
             (not self.runs or any(_named(run, row, each) for each in self.runs))
             and not any(_named(run, row, each) for each in self.exclude)
-            and (not self.methods or bool({*called(run), row} & set(self.methods)))
+            and (not self.methods or bool({*run.called, row} & set(self.methods)))
             and (not self.seeds or run.seed in self.seeds)
         )
 
@@ -43,7 +43,7 @@ class Selection:
         Raises:
             UsageError: A method, pattern or seed of which there is no run.
         """
-        known = {name for run in runs for name in (*called(run), rows[id(run)])}
+        known = {name for run in runs for name in (*run.called, rows[id(run)])}
         for method in self.methods:
             if method not in known:
                 there = registry("method").has(method)
@@ -60,11 +60,6 @@ class Selection:
         for seed in self.seeds:
             if seed not in {run.seed for run in runs}:
                 raise UsageError(f"no run has seed {seed}", hint="Leave out --seed to see which there are.")
-
-
-def called(run: StoredRun) -> tuple[str, ...]:
-    """What a run may be called by: its name, its method, alone and with its teacher, and what both were called."""
-    return (run.method, run.label, run.title, *run.former)
 
 
 def _named(run: StoredRun, row: str, pattern: str) -> bool:

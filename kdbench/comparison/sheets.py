@@ -148,9 +148,12 @@ def _results(comparison: Comparison, table: GroupTable, number: int) -> Sheet:
         "Gain, points [95 % CI]",
         "Verdict",
     )
+    taught = any(row.taught_by for row in table.shown)
+    if taught:
+        headers = (headers[0], "Teacher", *headers[1:])
     rows = tuple(
         (
-            label(row),
+            *((_without_teacher(row), row.taught_by or NONE) if taught else (label(row),)),
             _measure(row, table.metric),
             percent(row.measures[table.metric].sd) if row.measures else NONE,
             f"{points(row.gain.difference)} [{points(row.gain.low)}, {points(row.gain.high)}]" if row.gain else NONE,
@@ -175,11 +178,16 @@ def _results(comparison: Comparison, table: GroupTable, number: int) -> Sheet:
         notes.append(f"SD: over {counted(len(table.group.seeds), 'seed')} (n − 1){way}.")
         notes.append(_variance(len(table.ranked)))
     title = f"Table {number}: {table.group.title}"
-    gained = {(place, 3) for place, row in enumerate(table.shown) if row.gain and row.gain.shown}
-    marks = frozenset({(place, 1) for place in _best(table)} | gained)
-    return Sheet(
-        "results", title, about(table), headers, rows, tuple(notes), frozenset({0, 4}), marks, (2,), _hint(table)
-    )
+    first = len(headers) - 4
+    gained = {(place, first + 2) for place, row in enumerate(table.shown) if row.gain and row.gain.shown}
+    marks = frozenset({(place, first) for place in _best(table)} | gained)
+    words = frozenset({*range(first), first + 3})
+    return Sheet("results", title, about(table), headers, rows, tuple(notes), words, marks, (first + 1,), _hint(table))
+
+
+def _without_teacher(row: Row) -> str:
+    """A row's label beside a column that holds its teacher."""
+    return label(row).replace(f" + {row.taught_by}", "", 1)
 
 
 def _variance(methods: int) -> str:

@@ -79,13 +79,14 @@ class Row:
     """One method of a table.
 
     Attributes:
-        method: The recipe's name.
+        method: What the table calls it.
         seeds: Seed → metric → value, of the seeds that have a result.
         missing: Seed → why there is none.
         measures: Metric → its summary; empty where a seed is missing.
         gain: Over the baseline; None where that is not in the table, or is the row itself.
         control: Which control it is, if any.
-        teacher: What taught it; None without a teacher.
+        taught_by: Name of its teacher; None without one, and for one that a recipe of one's own describes.
+        teacher: What its teacher is made of; None without a teacher.
         teacher_accuracy: The teacher's own, mean over the seeds; None where one is missing.
         teacher_leaks: Whether the teacher was trained on the sensor recordings of the test trials.
         test_modalities: What the reported network sees at test time.
@@ -100,6 +101,7 @@ class Row:
     measures: Mapping[str, Measure]
     gain: Gain | None
     control: str | None
+    taught_by: str | None
     teacher: str | None
     teacher_accuracy: float | None
     teacher_leaks: bool
@@ -321,6 +323,7 @@ def _row(group: Group, row: str, measures: Mapping[str, Measure], company: _Comp
         measures=measures,
         gain=company.gain(row) if measures else None,
         control=control_of(group.recipes[row]),
+        taught_by=first.teacher if first and student else None,
         teacher=_teacher(first.result["recipe"]) if first and student else None,
         teacher_accuracy=plain.fmean(one["accuracy"] for one in taught) if taught and student and measures else None,
         teacher_leaks=student and any(one.get("leaks") for one in taught),

@@ -271,7 +271,7 @@ class Archive(_Strict):
     def _web_addresses(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
         for url in urls:
             if not re.match(r"https?://[^/\s]+/\S", url):
-                raise ValueError(f"'{url}' is no https or http address of a file")
+                raise ValueError(f"'{url}' is not an https or http address of a file")
         return urls
 
 

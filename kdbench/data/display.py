@@ -27,7 +27,7 @@ def picture(frame: Any, aspect: Fraction | None, side: int | None = None) -> np.
         `(rows, columns, 3)`, uint8, RGB.
 
     Raises:
-        ValueError: The file asks for something that is no multiple of 90 degrees, or pixels have an impossible form.
+        ValueError: The file asks for something that is not a multiple of 90 degrees, or pixels have an impossible form.
     """
     width, height = frame.width, frame.height
     if side is not None:
@@ -56,7 +56,7 @@ def _turned(pixels: np.ndarray, matrix: np.ndarray | None) -> np.ndarray:
     right, down = matrix / np.linalg.norm(matrix, axis=1, keepdims=True).clip(1)
     directions = np.rint([right, down])
     if np.abs(directions - [right, down]).max() > 0.02 or abs(np.linalg.det(directions)) != 1:
-        raise ValueError("it is to be shown turned by an angle that is no multiple of 90 degrees")
+        raise ValueError("it is to be shown turned by an angle that is not a multiple of 90 degrees")
     if directions[0, 0] == 0:
         # What was right points up or down: rows become columns.
         pixels = pixels.transpose(1, 0, 2)

@@ -74,7 +74,7 @@ def chain_of(model: Any, image: Tensor, embed: Embed = lambda _, features: featu
     steps = list(_steps(model, cuts))
     missing = [cut for cut in cuts if cut not in steps]
     if missing:
-        raise NotAChain(f"its {missing[0]} is no module of a sequence")
+        raise NotAChain(f"its {missing[0]} is not a module of a sequence")
     ends = [steps.index(cut) + 1 for cut in cuts]
     container = cuts[0].rpartition(".")[0]
     first = max(1, next(i for i, step in enumerate(steps) if step == cuts[0] or _lies_in(container, step)))

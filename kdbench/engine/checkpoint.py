@@ -166,7 +166,7 @@ def _apply(
     except RuntimeError as error:
         raise RunFailed(
             f"the checkpoint {path} does not fit this training: {error}",
-            hint="Start this run anew: repeat the command with --fresh",
+            hint="Train it again: repeat the command with --fresh",
         ) from error
     states: dict[int, dict[str, Tensor]] = {}
     for key, value in _below(tensors, "optimizer/").items():

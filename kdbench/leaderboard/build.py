@@ -67,7 +67,7 @@ def build(board: Path, out: Path) -> Site:
         RunFailed: The disk is full, or the folder cannot be written.
     """
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / MARK).is_file())):
-        raise UsageError(f"{out} is there and is no site", hint="Choose another folder: --out DIR")
+        raise UsageError(f"{out} is there and is not a site", hint="Choose another folder: --out DIR")
     checked = verify(found(board))
     wrong = [f"- {each.folder}: {problem}" for each in checked for problem in each.problems]
     if wrong:

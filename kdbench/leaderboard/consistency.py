@@ -98,7 +98,7 @@ def _files(entry: Entry) -> Iterator[str]:
     stray = sorted({path.name for path in entry.folder.iterdir()} - {RESULT, VERIFICATION, *listed})
     # What a write that was killed left is removed by the next one.
     stray = [name for name in stray if not (name.startswith(f".{VERIFICATION}.") and name.endswith(".tmp"))]
-    yield from (f"{name!r} is no file of this submission" for name in stray[:_SHOWN])
+    yield from (f"{name!r} is not a file of this submission" for name in stray[:_SHOWN])
     if len(stray) > _SHOWN:
         yield f"{len(stray) - _SHOWN} more files are not of this submission"
 
@@ -202,7 +202,7 @@ def check_card(entry: Entry, card: Card, known: Expected | None) -> Iterator[str
     if known is not None and conditions.get("version") != card.version:
         yield f"its conditions say version {conditions.get('version')!r} of the data set, and the card {card.version!r}"
     if not re.fullmatch(r"[0-9a-f]{64}", str(conditions.get("fingerprint"))):
-        yield f"its conditions have the fingerprint {conditions.get('fingerprint')!r} of the data, which is no sha256"
+        yield f"its conditions give the data the fingerprint {conditions.get('fingerprint')!r}, which is not a sha256"
     if known is not None:
         right = known.split if conditions["selection"] == "last" else known.split_at_seed_0
         if right is not None and conditions.get("split") != right:

@@ -80,7 +80,7 @@ class Entry:
         try:
             return Recipe.model_validate(content)
         except ValidationError as error:
-            raise DataError(f"{RECIPE} is no resolved recipe: {in_a_line(error, Recipe, content)}") from error
+            raise DataError(f"{RECIPE} is not a resolved recipe: {in_a_line(error, Recipe, content)}") from error
 
     @cached_property
     def settings(self) -> str:
@@ -101,7 +101,7 @@ class Entry:
         try:
             return read_bytes(self.folder, RECIPE).decode()
         except UnicodeDecodeError as error:
-            raise DataError(f"{RECIPE} is no text: {error}") from error
+            raise DataError(f"{RECIPE} is not text: {error}") from error
 
 
 def place(result: Submission) -> Path:

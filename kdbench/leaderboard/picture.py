@@ -57,7 +57,7 @@ def plain(data: bytes) -> bytes:
         data: A file's content.
 
     Raises:
-        DataError: It is no whole PNG, or it is larger than what a submission may hold.
+        DataError: It is not a whole PNG, or it is larger than what a submission may hold.
     """
     (pixels,) = arrays(PICTURE, data)
     return pixels.tobytes()
@@ -94,4 +94,4 @@ def _decoded(data: bytes) -> Image.Image:
                 raise DataError(f"{PICTURE} has {frames} frames, expected one")
             return picture.convert("RGB")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, OverflowError, struct.error) as error:
-        raise DataError(f"{PICTURE} is no whole PNG: {error}") from error
+        raise DataError(f"{PICTURE} is not a whole PNG: {error}") from error

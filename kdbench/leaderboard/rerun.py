@@ -79,7 +79,7 @@ def _checked_name(by: str) -> str:
         return TypeAdapter(Person).validate_python(by.strip())
     except ValidationError as error:
         raise UsageError(
-            f"--by {by!r} is no name: 1 to 100 characters in one line", hint='For example --by "Ada Lovelace"'
+            f"--by {by!r} is not a name: 1 to 100 characters in one line", hint='For example --by "Ada Lovelace"'
         ) from error
 
 

@@ -112,7 +112,7 @@ class _Handler(BaseHTTPRequestHandler):
             path = urllib.parse.urlsplit(self.path).path
             found = self._found(path)
         except ValueError:
-            self.send_error(HTTPStatus.BAD_REQUEST, "this is no address of a page")
+            self.send_error(HTTPStatus.BAD_REQUEST, "this is not an address of a page")
             return
         if found is None:
             self.send_error(HTTPStatus.NOT_FOUND, "there is no such page")

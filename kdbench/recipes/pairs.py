@@ -38,5 +38,5 @@ def pair_of(result: Mapping[str, Any]) -> tuple[str, str | None]:
 
 
 def title_of(method: str, teacher: str | None) -> str:
-    """What a method with a teacher is called in one line: `kd + raw`; without the teacher where it is the method's own."""
+    """A method with its teacher in one line, such as `kd + raw`; a teacher that is the method's own is left out."""
     return method if teacher in (None, own_teacher(method)) else f"{method} + {teacher}"

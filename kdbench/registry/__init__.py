@@ -273,7 +273,7 @@ class Registry:
         what = f"the {label(self.kind)} '{origin.name}' of {origin.owner} ({origin.target})"
         if self.kind == "dataset":
             if not (isinstance(component, type) and hasattr(component, READER)):
-                raise UsageError(f"{what} is no subclass of kdbench.Reader")
+                raise UsageError(f"{what} is not a subclass of kdbench.Reader")
             return
         part = getattr(component, ATTRIBUTE, None)
         wanted = f"@{self.kind}('{origin.name}', …)"

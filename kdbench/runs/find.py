@@ -89,7 +89,7 @@ def matches(run: StoredRun, pattern: str) -> bool:
         run: A run of any state.
         pattern: A name, in which `*`, `?` and `[…]` stand for any signs, one sign, and one of several.
     """
-    names = (run.folder.name, id_of(run), run.label, run.method, run.title, *run.former)
+    names = (run.folder.name, id_of(run), *run.called)
     return pattern in names or any(fnmatchcase(name, pattern) for name in names)
 
 

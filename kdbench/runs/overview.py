@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import functools
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kdbench.errors import DataError, KdbenchError
+from kdbench.recipes.pairs import pair_of
 from kdbench.recipes.shipped import former_name
 from kdbench.recipes.track import words_of
 from kdbench.runs.locks import is_locked
@@ -191,7 +193,7 @@ def _row(run: StoredRun) -> RunRow:
         name=str(result.get("name") or ""),
         method=run.method,
         teacher=run.teacher or "",
-        settings=_settings(run, str(result["preset"]), result["recipe"]),
+        settings=_settings(result),
         dataset=str(result["dataset"]),
         protocol=str(result["protocol"]),
         preset=str(result["preset"]),
@@ -213,23 +215,45 @@ def _damaged(folder: Path, why: str) -> RunRow:
     )
 
 
-def _settings(run: StoredRun, preset: str, recipe: Mapping[str, Any]) -> dict[str, Any] | None:
-    base = shipped(run.method, preset, run.teacher)
-    return None if base is None else dict(differing(recipe, base))
+def _settings(result: Mapping[str, Any]) -> dict[str, Any] | None:
+    base = base_of(result)
+    return None if base is None else dict(differing(result["recipe"], base))
+
+
+def base_of(result: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The recipe of a result's method as this kdbench has it, in the result's track; None where it has none.
+
+    Args:
+        result: What a `run.json` says.
+    """
+    track = json.dumps(result["recipe"].get(TRACK) or {}, sort_keys=True)
+    return shipped(pair_of(result), str(result["preset"]), track)
 
 
 @functools.lru_cache(maxsize=256)
-def shipped(method: str, preset: str, teacher: str | None = None) -> Mapping[str, Any] | None:
-    """The recipe of a method with a teacher as this kdbench has it, as `run.json` holds recipes; None where it has none."""
+def shipped(pair: tuple[str, str | None], preset: str, track: str = "{}") -> Mapping[str, Any] | None:
+    """The recipe of a method as this kdbench has it, as `run.json` holds recipes; None where it has none.
+
+    Args:
+        pair: Names of the method and of the teacher; None for the method's own.
+        preset: The size.
+        track: The track's settings, as JSON.
+    """
     from kdbench.recipes import shipped as methods
     from kdbench.recipes.resolve import resolve
 
     try:
+        method, teacher = pair
         if methods.path_of(method) is None:
             return None
-        return resolve(method, preset, teacher=teacher).model_dump(mode="json")
+        recipe = resolve(method, preset, {TRACK: json.loads(track)} if json.loads(track) else {}, teacher=teacher)
+        if recipe.track.is_transfer_alone:
+            from kdbench.runs.unlabelled import for_track
+
+            recipe, _ = for_track(recipe)
     except KdbenchError:
         return None
+    return recipe.model_dump(mode="json")
 
 
 def _unnamed(root: Path) -> list[Path]:

@@ -98,7 +98,7 @@ def remove(folders: Sequence[Path], root: Path) -> Iterator[Path]:
     """Removes folders of runs or teachers, one after the other; yields each when it is gone.
 
     Raises:
-        UsageError: One is no folder of a run or teacher in `root`, or is being made by another process.
+        UsageError: One is not a folder of a run or teacher in `root`, or is being made by another process.
         RunFailed: One cannot be removed.
     """
     for folder in folders:
@@ -120,7 +120,7 @@ def remove(folders: Sequence[Path], root: Path) -> Iterator[Path]:
 def _check(folder: Path, root: Path) -> None:
     inside = folder.resolve().parent in (root.resolve(), (root / TEACHERS).resolve())
     if folder.is_symlink() or not folder.is_dir() or not inside or folder.name in (SEARCHES, TEACHERS):
-        raise UsageError(f"{folder} is not removed: it is no folder of a run in {root}")
+        raise UsageError(f"{folder} is not removed: it is not a folder of a run in {root}")
     if is_locked(folder):
         raise UsageError(f"{folder} is not removed: another process is making it", hint="Stop that process first.")
 
@@ -144,7 +144,7 @@ def _by_path(word: str, rows: Sequence[RunRow], root: Path) -> list[RunRow]:
         return []
     found = [row for row in rows if row.folder.resolve() == path.resolve()]
     if not found and path.exists():
-        raise UsageError(f"{word} is no run in {root}", hint="Name the folder of its runs: --out FOLDER")
+        raise UsageError(f"{word} is not a run in {root}", hint="Name the folder of its runs: --out FOLDER")
     return found
 
 

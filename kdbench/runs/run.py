@@ -24,6 +24,7 @@ from kdbench.evaluation.metrics import confusion, numbers
 from kdbench.evaluation.predict import Predictions, predict
 from kdbench.evaluation.probe import Probed, fit_probe, probe
 from kdbench.plotting import figures
+from kdbench.recipes.pairs import TAUGHT_BY
 from kdbench.recipes.schema import CONTROLS
 from kdbench.recipes.track import words_of
 from kdbench.runs import cost
@@ -45,7 +46,6 @@ from kdbench.runs.phases import (
 )
 from kdbench.runs.request import RunRequest, excluding
 from kdbench.runs.schema import SCHEMA_VERSION
-from kdbench.recipes.pairs import TAUGHT_BY
 from kdbench.runs.spec import TRACK, environment
 from kdbench.runs.store import RESULT
 from kdbench.runs.tracking import OFF, Tracker, is_wanted

@@ -70,10 +70,10 @@ class StoredRun:
         return pair_of(self.result)[1]
 
     @property
-    def former(self) -> tuple[str, ...]:
-        """The names that its method with its teacher had before, and that commands go on to know it by."""
-        known = former_name(self.method, self.teacher or "")
-        return () if known is None else (known,)
+    def called(self) -> tuple[str, ...]:
+        """What commands know it by: its name, its method, alone and with its teacher, and what both were called."""
+        former = former_name(self.method, self.teacher or "")
+        return (self.method, self.label, self.title, *filter(None, (former,)))
 
     @property
     def title(self) -> str:

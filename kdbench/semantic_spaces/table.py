@@ -62,7 +62,7 @@ def read_table(path: Path) -> dict[str, Tensor]:
             raise UsageError(f"{path} has more than {_MOST_BYTES // 2**20} MiB, which no table of label vectors needs")
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: byte {error.start + 1} is no UTF-8", hint="Save it as UTF-8 text.") from error
+        raise UsageError(f"{path}: byte {error.start + 1} is not UTF-8", hint="Save it as UTF-8 text.") from error
     except (OSError, ValueError) as error:
         known = sorted(file.stem.removeprefix("label_vectors_") for file in path.parent.glob("label_vectors_*.csv"))
         tables = f" (tables there: {', '.join(known)})" if known else ""

@@ -30,7 +30,7 @@ def space_of(recipe: Recipe, given: Sequence[str] = ()) -> Space:
         given: `KEY=LOW..HIGH[:log]` or `KEY=A,B,C`.
 
     Raises:
-        UsageError: An unknown key, a range of a setting that is no number, an empty range, or nothing to search.
+        UsageError: An unknown key, a range of a setting that is not a number, an empty range, or nothing to search.
     """
     chosen = parse(given) or recipe.search
     if not chosen:

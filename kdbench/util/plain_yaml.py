@@ -78,7 +78,7 @@ def read(path: Path, what: str) -> Any:
         what: What it should be, for messages: `recipe`, `card`.
 
     Raises:
-        UsageError: It cannot be read, is too large, is no UTF-8, or holds what `parse` refuses.
+        UsageError: It cannot be read, is too large, is not UTF-8, or holds what `parse` refuses.
     """
     try:
         if not path.is_file():
@@ -93,7 +93,7 @@ def read(path: Path, what: str) -> Any:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UsageError(
-            f"the {what} {path} is not valid YAML: byte {error.start + 1} is no UTF-8",
+            f"the {what} {path} is not valid YAML: byte {error.start + 1} is not UTF-8",
             hint="Save it as UTF-8 text.",
         ) from error
     return parse(text, f"the {what} {path}")
@@ -158,7 +158,7 @@ def _built(events: Iterator[yaml.Event]) -> Any:
             is_list = isinstance(event, yaml.SequenceStartEvent)
             _check_tag(event, "seq" if is_list else "map", stack)
             if stack and _waits_for_key(stack[-1]):
-                raise _Fault(f"{_path(stack)} has a key that is no text", event.start_mark)
+                raise _Fault(f"{_path(stack)} has a key that is not text", event.start_mark)
             if event.anchor is not None:
                 anchored[event.anchor] = None
             stack.append(_Open([] if is_list else {}, event.anchor))
@@ -200,7 +200,7 @@ def _put(stack: list[_Open], value: Any, size: int, event: yaml.Event) -> None:
         into.held.append(value)
     elif into.key is None:
         if not isinstance(value, str):
-            raise _Fault(f"{_path(stack)} has a key that is no text", event.start_mark)
+            raise _Fault(f"{_path(stack)} has a key that is not text", event.start_mark)
         if value in into.own:
             raise _Fault(f"the key {shortened(value)} stands twice{_under(stack)}", event.start_mark)
         into.own.add(value)

@@ -68,6 +68,15 @@ def test_what_all_have_otherwise_than_shipped_is_said_once(tmp_path: Path) -> No
     assert said in sheets(found)[0].notes
 
 
+def test_a_setting_that_another_recipe_has_no_use_for_is_said_once_too(tmp_path: Path) -> None:
+    make_run(tmp_path, "student_only")
+    make_run(tmp_path, "hinton_random_teacher_raw")
+    make_run(tmp_path, "hinton_raw", change={"recipe": _changed("hinton_raw", "teacher.train.epochs=2")})
+    assert _rows(kdbench.compare(tmp_path)) == ["hinton_random_teacher_raw", "hinton_raw", "student_only"]
+    make_run(tmp_path, "rkd", change={"recipe": _changed("rkd", "compile=true")})
+    assert "rkd [compile=true]" in _rows(kdbench.compare(tmp_path))
+
+
 def test_a_recipe_that_differs_at_one_seed_is_another_row(tmp_path: Path) -> None:
     make_study(tmp_path, {"student_only": 20}, seeds=2)
     make_run(tmp_path, "hinton", 0)

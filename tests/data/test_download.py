@@ -197,7 +197,7 @@ def test_an_archive_that_climbs_out_is_refused_and_removed(tmp_path: Path, serve
     server.pages["/D.zip"] = Page(buffer.getvalue())
     sha256 = hashlib.sha256(buffer.getvalue()).hexdigest()
     card = card_for(tmp_path, [{"urls": [f"{server.address}/D.zip"], "holds": "Depth", "sha256": sha256}])
-    with pytest.raises(DataError, match="no plain path inside the archive"):
+    with pytest.raises(DataError, match="not a plain path inside the archive"):
         download(card, shown=False)
     assert names(cache / "data/utd_mhad") == set()
     assert not [path for path in tmp_path.rglob("*out*") if path.is_file()]
@@ -223,7 +223,7 @@ def test_data_that_must_be_asked_for_say_how(tmp_path: Path):
     ("archive", "message"),
     [
         ({"urls": [], "holds": "Depth"}, "urls"),
-        ({"urls": ["ftp://host/file"], "holds": "Depth"}, "is no https or http address"),
+        ({"urls": ["ftp://host/file"], "holds": "Depth"}, "is not an https or http address"),
         ({"urls": ["https://host/file"], "holds": "../Depth"}, "holds"),
         ({"urls": ["https://host/file"], "holds": "Depth", "sha256": "abc"}, "sha256"),
     ],

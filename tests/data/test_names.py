@@ -139,7 +139,7 @@ def test_a_reader_cannot_write_outside_the_cache(tmp_path: Path, monkeypatch: py
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"\xff\xfe" + b"a" * 64, "byte 1 is no UTF-8"),
+        (b"\xff\xfe" + b"a" * 64, "byte 1 is not UTF-8"),
         (b"a" * 63 + b"  x\n", "line 1: expected 'sha256  path'"),
         (b"z" * 64 + b"  x\n", "line 1: expected 'sha256  path'"),
         (b"a" * 64 + b"  ../../x\n", "line 1: the path '../../x' leads out"),

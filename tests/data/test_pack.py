@@ -113,7 +113,7 @@ def test_what_cannot_be_packed(dataset: Dataset, copy: Path, card_path: Path, re
         pack(blind, tmp_path / "again", max_mib=1)
     (tmp_path / "mine/utd_mhad").mkdir(parents=True)
     (tmp_path / "mine/utd_mhad/thesis.tex").write_text("years of work")
-    with pytest.raises(UsageError, match="exists and is no packed copy"):
+    with pytest.raises(UsageError, match="exists and is not a packed copy"):
         pack(dataset, tmp_path / "mine", max_mib=1)
     assert (tmp_path / "mine/utd_mhad/thesis.tex").exists()
 

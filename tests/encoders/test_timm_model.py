@@ -279,7 +279,7 @@ class Detour(nn.Module):
         ({"feature_info": STAGES[:3]}, "timm names 3 resolutions of it, and four are needed"),
         ({"feature_info": [{**e, "num_chs": 8} for e in STAGES]}, "gives 3 channels, and timm names 8"),
         ({"feature_info": STAGES[::-1]}, "its stages do not follow one another"),
-        ({"feature_info": [{**e, "module": f"deep.{e['module']}"} for e in STAGES]}, "is no module of"),
+        ({"feature_info": [{**e, "module": f"deep.{e['module']}"} for e in STAGES]}, "is not a module of"),
     ],
 )
 def test_a_chain_is_only_taken_where_it_is_proven(changes, message):

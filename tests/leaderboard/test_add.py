@@ -142,8 +142,8 @@ def test_the_picture_of_an_explained_run_comes_along_as_pixels_alone(tmp_path: P
 @pytest.mark.parametrize(
     ("picture", "probability", "said"),
     [
-        (b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>", None, "is no whole PNG"),
-        (png()[:-20], None, "is no whole PNG"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>", None, "is not a whole PNG"),
+        (png()[:-20], None, "is not a whole PNG"),
         (png(5000), None, "at most 4000 a side"),
         (png(), 0.123, "explains other predictions than those of the run"),
     ],

@@ -416,6 +416,6 @@ def test_a_site_replaces_a_site_and_nothing_else(board: Path, tmp_path: Path) ->
     assert not (build(board, tmp_path / "site").folder / "old.html").exists()
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis/chapter.tex").touch()
-    with pytest.raises(UsageError, match="is no site"):
+    with pytest.raises(UsageError, match="is not a site"):
         build(board, tmp_path / "thesis")
     assert (tmp_path / "thesis/chapter.tex").exists()

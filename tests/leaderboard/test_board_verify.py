@@ -221,7 +221,7 @@ def test_files_that_do_not_belong_and_other_folders_are_found(submission: Path) 
     moved = submission.parent.parent / "sgm_ft" / submission.name
     shutil.move(submission, moved)
     problems = check(moved).problems
-    assert "'notes.html' is no file of this submission" in problems
+    assert "'notes.html' is not a file of this submission" in problems
     assert any("wrong folder, expected …/utd_mhad/cross_subject/hinton/" in problem for problem in problems)
 
 
@@ -260,7 +260,7 @@ def test_a_recipe_that_no_parser_bears_is_named(submission: Path, text: str, sai
         ("environment.json", b"[1, 2, 3]", "environment.json is not what its schema says"),
         ("environment.json", b"[" * 200_000, "environment.json is not valid JSON"),
         ("recipe.yaml", b"#" * 70_000, "recipe.yaml has 70000 bytes, expected at most 65536"),
-        ("recipe.yaml", b"\xff\xfe", "recipe.yaml is no text"),
+        ("recipe.yaml", b"\xff\xfe", "recipe.yaml is not text"),
         ("predictions.parquet", b"PAR1 and no more PAR1", "predictions.parquet cannot be read"),
         ("verification.json", b'{"seeds": {"0": {}}}', "verification.json is not what its schema says"),
     ],

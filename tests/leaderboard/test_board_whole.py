@@ -157,7 +157,7 @@ def test_problems_are_all_listed_with_exit_code_3(
     assert kdbench("verify", "--board", board) == 3
     said = capsys.readouterr()
     assert "recipe.yaml was edited" in said.out
-    assert "'more.txt' is no file of this submission" in said.out
+    assert "'more.txt' is not a file of this submission" in said.out
     assert "in 1 of 1 submission" in said.err
     assert kdbench("build", "--board", board, "--out", tmp_path / "site") == 3
     assert "does not verify" in capsys.readouterr().err

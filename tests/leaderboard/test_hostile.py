@@ -126,9 +126,9 @@ HOSTILE: dict[str, tuple[Callable[[Path], Path], str]] = {
     "a folder": (instead("environment.json", Path.mkdir), "environment.json is a folder, expected a file"),
     "a link to a device": (instead("recipe.yaml", lambda path: path.symlink_to("/dev/zero")), "recipe.yaml is a link"),
     "a file of a terabyte": (instead("predictions.parquet", sparse), "has 1099511627776 bytes, expected at most"),
-    "a huge picture": (picture(2**31 - 1, 2**31 - 1), "grad_cam.png is no whole PNG"),
+    "a huge picture": (picture(2**31 - 1, 2**31 - 1), "grad_cam.png is not a whole PNG"),
     "a picture of many pixels": (picture(3999, 3999), "grad_cam.png has 3999 x 3999 pixels, expected at most"),
-    "a picture with a bomb": (picture(4, 4, b"x" * 10**8), "grad_cam.png is no whole PNG"),
+    "a picture with a bomb": (picture(4, 4, b"x" * 10**8), "grad_cam.png is not a whole PNG"),
 }
 
 

@@ -98,7 +98,7 @@ def test_an_object_that_is_decorated_as_something_else(source: str, what: str, s
 def test_a_data_set_that_is_no_reader(site: Site) -> None:
     site.add("odd", "[kdbench.datasets]\nmine = mine_kd:Mine\n", {"mine_kd.py": "class Mine: pass\n"})
     message = _error(kind="dataset").message
-    assert message == ("the data set 'mine' of odd 1.5 (mine_kd:Mine) is no subclass of kdbench.Reader")
+    assert message == ("the data set 'mine' of odd 1.5 (mine_kd:Mine) is not a subclass of kdbench.Reader")
 
 
 def test_what_it_prints_goes_to_the_error_stream(site: Site, capsys: pytest.CaptureFixture[str]) -> None:

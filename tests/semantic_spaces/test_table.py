@@ -106,7 +106,7 @@ def test_a_broken_table_names_file_and_row(tmp_path: Path, rows: str, text: str)
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"class,v0\nwave,\xff\n", "byte 15 is no UTF-8"),
+        (b"class,v0\nwave,\xff\n", "byte 15 is not UTF-8"),
         (b'class,v0\n"' + b"x" * 200_000 + b'",1\n', "is no CSV file"),
         (b"class,v0\nwave,1\nwave,2\n", "the class 'wave' stands twice"),
         (b"class,v0\nwave," + b"9" * 5000 + b"x\n", "the row of 'wave'"),

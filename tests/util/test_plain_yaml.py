@@ -68,8 +68,8 @@ MERGES = "a0: &a0 {x: 1}\n" + "".join(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 
         ("a: !mine 3", "a has the type !mine"),
         ("a: !!python/object/apply:os.getcwd []", "a has the type !!python/object/apply:os.getcwd"),
         ("!!python/name:os.system ''", "it has the type !!python/name:os.system"),
-        ("? [1, 2]\n: 3", "has a key that is no text"),
-        ("? {a: 1}\n: 3", "has a key that is no text"),
+        ("? [1, 2]\n: 3", "has a key that is not text"),
+        ("? {a: 1}\n: 3", "has a key that is not text"),
         ("a: !!int x", "a = 'x' is no !!int"),
         ("a: 1\n---\nb: 2", "holds several documents"),
         ("a: {<<: 3}", "<< takes in mappings alone under a"),
@@ -92,8 +92,8 @@ def test_what_is_more_than_plain_values_is_refused_by_its_place(text: str, said:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"a: \xff", "byte 4 is no UTF-8"),
-        ("a: 1".encode("utf-16"), "is no UTF-8"),
+        (b"a: \xff", "byte 4 is not UTF-8"),
+        ("a: 1".encode("utf-16"), "is not UTF-8"),
         (b"# \n" + b"a" * (4 * 2**20), "has more than 4 MiB"),
         (b"- 1", "holds a list of 1, expected a mapping"),
         (b"", "holds null, expected a mapping"),

@@ -124,7 +124,7 @@ def safe_path(name: str, archive: str) -> PurePosixPath:
         or any(ord(character) < 32 or ord(character) == 127 for character in name)
     )
     if bad:
-        raise DataError(f"{archive}: the entry {name!r} is no plain path inside the archive; nothing was unpacked")
+        raise DataError(f"{archive}: the entry {name!r} is not a plain path inside the archive; nothing was unpacked")
     return PurePosixPath(*parts)
 
 

@@ -61,7 +61,7 @@ class Variable:
                 raise ValueError("a variable is larger than is read, or cut off")
         kind, _, inner, end = _element(whole, 0, self._order)
         if kind != _MATRIX or end != len(whole):
-            raise ValueError("a variable is no array")
+            raise ValueError("a variable is not an array")
         flags, after = _flags(whole, inner, self._order)
         for _ in range(2):
             *_, after = _element(whole, after, self._order)

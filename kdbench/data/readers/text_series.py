@@ -60,7 +60,7 @@ def read(content: bytes, columns: Sequence[int], *, width: int | None = None) ->
         for place, column in enumerate(columns):
             text = _plain(values[column], delimiter)
             if not _NUMBER.fullmatch(text):
-                what = f"is no number: '{values[column][:40]}'" if text else "is missing"
+                what = f"is not a number: '{values[column][:40]}'" if text else "is missing"
                 raise ValueError(f"line {line}: the value in column {column + 1} {what}")
             numbers[row, place] = float(text.upper().replace("D", "E") if text[-1].isdigit() else text)
     with np.errstate(over="ignore"):
@@ -75,9 +75,9 @@ def _rows(content: bytes) -> list[tuple[int, str]]:
     except UnicodeError as error:
         text = content.decode("latin-1")
         if coding != "utf-8" or _CONTROL.search(text) or sum(byte > 127 for byte in content) > _FEW * len(content):
-            raise ValueError("it is no text in UTF-8") from error
+            raise ValueError("it is not text in UTF-8") from error
     if "\0" in text:
-        raise ValueError("it is no text: it holds zero bytes")
+        raise ValueError("it is not text: it holds zero bytes")
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     held = ((number, line.strip(" ")) for number, line in enumerate(lines, start=1))
     return [(number, line) for number, line in held if line.strip() and not line.lstrip().startswith(_COMMENTS)]

@@ -35,7 +35,7 @@ def _parsed(path: Path) -> Mapping[str, str]:
             raise DataError(f"the manifest {path} has more than {_MOST_BYTES // 2**20} MiB")
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise DataError(f"the manifest {path}: byte {error.start + 1} is no UTF-8", hint=_AGAIN) from error
+        raise DataError(f"the manifest {path}: byte {error.start + 1} is not UTF-8", hint=_AGAIN) from error
     except OSError as error:
         raise DataError(f"the manifest {path} cannot be read: {error.strerror}") from error
     hashes: dict[str, str] = {}

@@ -62,7 +62,7 @@ def pack(dataset: Dataset, out: Path, *, max_mib: float, jobs: int | None = None
         raise UsageError(f"'{dataset.card.name}' {what}", hint="Pack from the recordings: give their --data-dir.")
     target = out / dataset.card.name
     if target.exists() and not (target / packed.FILE).is_file() and (not target.is_dir() or any(target.iterdir())):
-        raise UsageError(f"{target} exists and is no packed copy", hint="Give another folder: --out DIR")
+        raise UsageError(f"{target} exists and is not a packed copy", hint="Give another folder: --out DIR")
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         _write(dataset, temporary, max_mib, jobs or min(os.cpu_count() or 1, MAX_JOBS), shown=shown)

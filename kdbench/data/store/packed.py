@@ -39,7 +39,7 @@ class PackedReader(Reader):
         views: The view that it holds, as a tuple.
 
     Raises:
-        DataError: The folder is no packed copy, or belongs to another data set.
+        DataError: The folder is not a packed copy, or belongs to another data set.
     """
 
     def __init__(self, card: Card, root: Path, options: Mapping[str, Any] | None = None) -> None:

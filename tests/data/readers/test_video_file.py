@@ -157,7 +157,7 @@ def test_a_clip_is_upright(container: str, turned: int, flips: dict[str, bool], 
 
 
 def test_a_slanted_clip_is_named():
-    with pytest.raises(ValueError, match="turned by an angle that is no multiple of 90 degrees"):
+    with pytest.raises(ValueError, match="turned by an angle that is not a multiple of 90 degrees"):
         shown(clip(3, prepare=lambda s: s.set_display_rotation(30)))
 
 
