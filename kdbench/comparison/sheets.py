@@ -141,7 +141,7 @@ def needed_text(pair: PairSummary) -> str:
 
 
 def _results(comparison: Comparison, table: GroupTable, number: int) -> Sheet:
-    headers = (
+    headers: tuple[str, ...] = (
         "Method",
         f"{TITLES[table.metric]} [95 % CI]",
         "SD",

@@ -209,7 +209,7 @@ def _content(runs: Sequence[StoredRun], files: Mapping[str, bytes], by: str | No
     classes = card_of(first["dataset"], options).class_names
     content = {
         "schema_version": SCHEMA_VERSION,
-        "method": first["method"],
+        "method": first["recipe"]["name"],
         "summary": first["recipe"].get("summary") or "",
         "source": first["recipe"].get("source") or "",
         **{key: first[key] for key in ("dataset", "protocol", "preset", "conditions")},

@@ -24,11 +24,12 @@ from kdbench.leaderboard.picture import plain
 from kdbench.leaderboard.readings import difference, reading, signed
 from kdbench.leaderboard.schema import PICTURE
 from kdbench.leaderboard.staging import move_in, staged
-from kdbench.leaderboard.tables import Protocol, Row, Table, protocols, sees
+from kdbench.leaderboard.tables import Protocol, Row, Table, comparable, protocols, sees
 from kdbench.leaderboard.tier import Tier
 from kdbench.leaderboard.trials import card_of
 from kdbench.leaderboard.verify import verify
 from kdbench.recipes.resolve import resolve
+from kdbench.recipes.shipped import aliases
 from kdbench.recipes.track import Track, words_of
 from kdbench.registry import registry
 from kdbench.runs.unlabelled import for_track
@@ -218,11 +219,11 @@ def _track_options(track: Track) -> dict[str, Any]:
 @lru_cache(maxsize=256)
 def _shipped(method: str, preset: str, track: Track) -> str | None:
     """The shipped recipe of that name in a track, as comparable text; None where none is shipped."""
-    if method not in registry("method").names():
+    if method not in (*registry("method").names(), *aliases()):
         return None
     try:
         recipe, _ = for_track(resolve(method, preset, {"track": track.model_dump()}))
-        return json.dumps(recipe.model_dump(mode="json"), sort_keys=True)
+        return comparable(recipe)
     except KdbenchError:
         return None
 

@@ -43,7 +43,8 @@ def _record(number: int, table: Table, row: Row, interval: tuple[float, float] |
     low, high = interval or (None, None)
     return {
         "table": number,
-        "method": result.method,
+        "method": row.method,
+        "teacher": row.taught_by,
         "id": result.id,
         "control": row.control,
         "tier": row.tier.value,

@@ -22,10 +22,18 @@ from kdbench.leaderboard.statements import Statements, stated
 from kdbench.leaderboard.tier import Tier, Verification, own_rerun, verification
 from kdbench.leaderboard.trials import card_of
 from kdbench.leaderboard.verify import Checked, differences
+from kdbench.recipes.pairs import pair_of, title_of
+from kdbench.recipes.schema import Recipe
 from kdbench.recipes.track import Track, track_of, words_of
 from kdbench.runs.gain import BASELINES, alone_words, is_alone
+from kdbench.runs.overview import WORDS
 from kdbench.text.wording import counted
 from kdbench.types import SENSORS
+
+
+def comparable(recipe: Recipe) -> str:
+    """A recipe as text that is equal for recipes of the same numbers."""
+    return json.dumps(recipe.model_dump(mode="json", exclude=set(WORDS)), sort_keys=True)
 
 
 @dataclass(frozen=True)
@@ -35,12 +43,22 @@ class Row:
     Attributes:
         entry: The submission.
         tier: How it was verified.
-        label: The method's name; with the id where the table has it twice.
+        label: The method with its teacher, in one line; with the id where the table has it twice.
     """
 
     entry: Entry
     tier: Tier
     label: str
+
+    @property
+    def method(self) -> str:
+        """The label without the teacher, beside a column that holds it."""
+        return self.label.replace(f" + {self.taught_by}", "", 1)
+
+    @cached_property
+    def taught_by(self) -> str | None:
+        """Name of the teacher; None without one, and for one that a recipe of one's own describes."""
+        return pair_of({"method": self.entry.result.method})[1] if self.entry.recipe.teacher is not None else None
 
     @cached_property
     def href(self) -> str:
@@ -85,7 +103,7 @@ class Row:
     @cached_property
     def recipe(self) -> str:
         """The resolved recipe as comparable text."""
-        return json.dumps(self.entry.recipe.model_dump(mode="json"), sort_keys=True)
+        return comparable(self.entry.recipe)
 
     @cached_property
     def control(self) -> str | None:
@@ -318,7 +336,7 @@ def table(group: Sequence[Checked]) -> Table:
         if entry.result.conditions != first.conditions:
             unlike = "; ".join(differences(first.conditions, entry.result.conditions))
             raise DataError(f"{held[0][0].folder} and {entry.folder} cannot stand in one table: {unlike}")
-    names = [entry.result.method for entry, _ in held]
+    names = [title_of(*pair_of({"method": entry.result.method})) for entry, _ in held]
     rows = [
         Row(entry, tier, name if names.count(name) == 1 else f"{name} ({entry.result.id})")
         for name, (entry, tier) in zip(names, held, strict=True)

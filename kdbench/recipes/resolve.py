@@ -80,7 +80,7 @@ def locate(name_or_path: str, kind: str = "method") -> Path:
         if name_or_path.startswith(f"{methods.TUNED}/") and path.suffix not in {".yaml", ".yml"}:
             raise unknown("tuned recipe", name_or_path, methods.tuned(), hint="See them: kdbench list methods")
         if path.suffix not in {".yaml", ".yml"} and os.sep not in name_or_path:
-            raise registry(kind).unknown(name_or_path)
+            raise registry(kind).unknown(name_or_path, methods.aliases() if kind == "method" else ())
         if not resources.is_file(path):
             raise UsageError(
                 f"there is no recipe file {shortened(str(path), 200)}",

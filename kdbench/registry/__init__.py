@@ -251,12 +251,17 @@ class Registry:
         ways = " or ".join(claim.qualified for claim in claims if not self._is_hidden(claim))
         return UsageError(f"the {label(self.kind)} '{name}' is claimed by {owners}", hint=f"Say which one: {ways}")
 
-    def unknown(self, name: str) -> UsageError:
-        """The error for a name that means nothing here: switched off, or misspelt."""
+    def unknown(self, name: str, more: Iterable[str] = ()) -> UsageError:
+        """The error for a name that means nothing here: switched off, or misspelt.
+
+        Args:
+            name: The name.
+            more: Names that would do besides those that are registered.
+        """
         hint = f"See them all: kdbench list {KINDS[self.kind]}"
         if self.kind not in (*RECIPES, "dataset"):
             hint += ". One of your own: --plugin FILE.py"
-        return self.switched_off(name) or unknown(label(self.kind), name, self.origins(), hint=hint)
+        return self.switched_off(name) or unknown(label(self.kind), name, [*self.origins(), *more], hint=hint)
 
     def switched_off(self, name: str) -> UsageError | None:
         """The error for a name that `$KDBENCH_PLUGINS` leaves out; None for any other."""

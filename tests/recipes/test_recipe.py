@@ -2,46 +2,137 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kdbench.errors import UsageError
-from kdbench.recipes.resolve import chain, merge, parse_overrides, resolve
+from kdbench.recipes.resolve import layers, merge, parse_overrides, resolve, teacher_at
 from kdbench.recipes.schema import PRESETS
-from kdbench.recipes.shipped import names
+from kdbench.recipes.shipped import aliases, names
+from kdbench.registry import registry
 
 FUSED = ("mmad", "keyless_style", "hamlet_style", "mumu_style", "sakdn")
+IMAGES = ("mtf", "recurrence", "spectrogram")
+LATE = ("concat", "sum", "hadamard")
 METHODS = {
-    *("sgm_ft", "sgm_ft_without_ft", "sgm_ft_without_sgm", "sgm_ft_without_se", "sgm_ft_without_st", "sgm_ft_raw"),
-    *("student_only", "teacher_only", "teacher_only_raw", "untrained", "untrained_sensor"),
-    *("hinton_warmup", "sgm_ft_uncertainty", "sgm_ft_gradnorm", "torchdistill_pkt"),
-    *(f"{name}_sensor" for name in ("student_only", "hinton", "rkd")),
-    *(f"{name}{raw}" for name in ("hinton", "rkd", "sp", "at") for raw in ("", "_raw")),
-    *(f"{name}{raw}" for name in ("logits", "logit_standardisation", "dkd", "dist") for raw in ("", "_raw")),
-    *(f"{name}{raw}" for name in ("pkt", "cc", "crd", "crd_batch", "condrk") for raw in ("", "_raw")),
-    *(f"{name}{raw}" for name in ("hint", "nst", "fsp", "mars", "ickd") for raw in ("", "_raw")),
-    *(f"{name}{raw}" for name in ("vid", "factor", "gsdm") for raw in ("", "_raw")),
-    *(f"{name}{raw}" for name in ("mmd", "pskd") for raw in ("", "_raw")),
-    *(f"hinton_{control}{raw}" for control in ("random_teacher", "wrong_trials") for raw in ("", "_raw")),
-    *(f"hinton_{fusion}{raw}" for fusion in ("concat", "sum", "hadamard") for raw in ("", "_raw")),
-    *(f"{teacher}{name}" for name in FUSED for teacher in ("", "teacher_only_")),
-    *(f"{kind}_{image}" for image in ("mtf", "recurrence", "spectrogram") for kind in ("sgm_ft", "teacher_only")),
-    *("sgm_ft_resnet", "hinton_r2plus1d", "hinton_transformer1d"),
+    *(f"sgm_ft{change}" for change in ("", "_without_sgm", "_without_se", "_without_st", "_uncertainty", "_gradnorm")),
+    *(f"kd{change}" for change in ("", "_warmup", "_wrong_trials", "_r2plus1d")),
+    *(f"{name}_sensor" for name in ("student_only", "kd", "rkd")),
+    *("student_only", "teacher_only", "untrained", "untrained_sensor", "torchdistill_pkt"),
+    *("rkd", "sp", "at", "logits", "logit_standardisation", "dkd", "dist", "pkt", "cc", "crd", "crd_batch", "condrk"),
+    *("hint", "nst", "fsp", "mars", "ickd", "vid", "factor", "gsdm", "mmd", "pskd"),
+}
+TEACHERS = {
+    *("gaf", "gaf_ft", "gaf_ft_random", "gaf_resnet", "raw", "raw_ft", "raw_random", "raw_transformer1d"),
+    *(f"{kind}_{fusion}" for kind in ("gaf", "raw") for fusion in LATE),
+    *(f"{image}_ft" for image in IMAGES),
+    *FUSED,
+}
+FORMER = {
+    "hinton": ("kd", "gaf_ft"),
+    "hinton_raw": ("kd", "raw"),
+    "hinton_random_teacher": ("kd", "gaf_ft_random"),
+    "hinton_random_teacher_raw": ("kd", "raw_random"),
+    "hinton_wrong_trials": ("kd_wrong_trials", "gaf_ft"),
+    "hinton_wrong_trials_raw": ("kd_wrong_trials", "raw"),
+    "hinton_warmup": ("kd_warmup", "gaf_ft"),
+    "hinton_r2plus1d": ("kd_r2plus1d", "gaf_ft"),
+    "hinton_sensor": ("kd_sensor", "raw"),
+    "hinton_transformer1d": ("kd", "raw_transformer1d"),
+    "sgm_ft_without_ft": ("sgm_ft", "gaf"),
+    "sgm_ft_resnet": ("sgm_ft", "gaf_resnet"),
+    "teacher_only_raw": ("teacher_only", "raw"),
+    **{f"{name}_raw": (name, "raw_ft") for name in ("sgm_ft", "gsdm", "pskd")},
+    **{f"{name}_raw": (name, "raw") for name in ("rkd", "sp", "at", "logits", "logit_standardisation", "dkd", "dist")},
+    **{f"{name}_raw": (name, "raw") for name in ("pkt", "cc", "crd", "crd_batch", "condrk", "hint", "nst", "fsp")},
+    **{f"{name}_raw": (name, "raw") for name in ("mars", "ickd", "vid", "factor", "mmd")},
+    **{f"hinton_{fusion}": ("kd", f"gaf_{fusion}") for fusion in LATE},
+    **{f"hinton_{fusion}_raw": ("kd", f"raw_{fusion}") for fusion in LATE},
+    **{f"{method}_{image}": (method, f"{image}_ft") for image in IMAGES for method in ("sgm_ft", "teacher_only")},
+    **{name: ("gsdm" if name == "sakdn" else "kd", name) for name in FUSED},
+    **{f"teacher_only_{name}": ("teacher_only", name) for name in FUSED},
 }
 
 
-def test_every_promised_method_is_shipped() -> None:
+def test_every_promised_method_teacher_and_former_name_is_there() -> None:
     assert set(names()) == METHODS
+    assert set(registry("teacher").names()) == TEACHERS
+    assert {name: tuple(pair) for name, pair in aliases().items()} == FORMER
 
 
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("method", sorted(METHODS))
 def test_every_method_resolves_at_every_preset(method: str, preset: str) -> None:
     recipe = resolve(method, preset)
-    assert recipe.name == method
+    assert recipe.method == method
     assert recipe.summary
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_former_name_is_a_method_with_a_teacher(preset: str) -> None:
+    for former, (method, teacher) in FORMER.items():
+        recipe = resolve(former, preset)
+        assert recipe == resolve(method, preset, teacher=teacher)
+        assert (recipe.name, recipe.method, recipe.taught_by) == (former, method, teacher)
+
+
+def test_every_method_that_has_a_teacher_takes_every_other(tmp_path: Path) -> None:
+    taught = [method for method in sorted(METHODS) if resolve(method, "smoke").taught_by]
+    assert METHODS - set(taught) == {"student_only", "student_only_sensor", "untrained", "untrained_sensor"}
+    for teacher in sorted(TEACHERS):
+        spec = teacher_at(teacher, "smoke")
+        for method in taught:
+            if method == "teacher_only" and teacher.endswith("_random"):
+                continue
+            recipe = resolve(method, "smoke", teacher=teacher)
+            assert recipe.taught_by == teacher
+            assert recipe.student == resolve(method, "smoke").student
+            assert recipe.teacher is not None
+            assert recipe.teacher.representation.name == spec["representation"]["name"]
+    assert resolve("rkd", "smoke", teacher="raw_sum").name == "rkd+raw_sum"
+    own = tmp_path / "mine.yaml"
+    own.write_text("extends: raw\nencoder: {dropout: 0.25}\n")
+    recipe = resolve("rkd", "smoke", teacher=str(own))
+    assert recipe.name == "rkd+mine"
+    assert recipe.teacher is not None
+    assert recipe.teacher.encoder.params["dropout"] == 0.25
+
+
+def test_what_a_method_changes_of_its_teacher_it_changes_of_another() -> None:
+    teacher = resolve("sgm_ft_without_se", "small", teacher="raw_ft").teacher
+    assert teacher is not None
+    assert teacher.representation.name == "raw"
+    assert set(teacher.losses) == {"ce"}
+
+
+def test_teachers_are_named_in_one_s_own_recipes_too(tmp_path: Path) -> None:
+    own = tmp_path / "mine.yaml"
+    own.write_text("extends: hinton_raw\nstudent: {losses: {st: {weight: 2.0}}}\n")
+    recipe = resolve(str(own), "small")
+    assert (recipe.name, recipe.method, recipe.taught_by) == ("mine", "mine", "raw")
+    own.write_text("extends: kd\nteacher: raw_sum\n")
+    assert resolve(str(own), "small").teacher == resolve("kd", "small", teacher="raw_sum").teacher
+    (tmp_path / "net.yaml").write_text("extends: raw\ntrain: {epochs: 5}\n")
+    own.write_text("extends: kd\nteacher: net.yaml\n")
+    taught = resolve(str(own), "small").teacher
+    assert taught is not None
+    assert taught.train.epochs == 5
+
+
+@pytest.mark.parametrize(
+    ("method", "teacher", "said"),
+    [
+        ("kd", "rwa", "unknown teacher 'rwa'; did you mean 'raw'"),
+        ("student_only", "raw", "the method 'student_only' has no teacher, so --teacher raw changes nothing"),
+        ("kd", "nowhere/mine.yaml", "there is no recipe file nowhere/mine.yaml"),
+    ],
+)
+def test_a_teacher_that_is_not_there_is_named(method: str, teacher: str, said: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(said)):
+        resolve(method, "small", teacher=teacher)
 
 
 @pytest.mark.parametrize("method", ["hinton", "rkd", "sp", "at", "sgm_ft_without_sgm", "sgm_ft_without_st"])
@@ -50,32 +141,6 @@ def test_methods_that_differ_in_the_student_share_the_teacher(method: str) -> No
         ours, reference = resolve(method, preset), resolve("sgm_ft", preset)
         assert ours.teacher == reference.teacher
         assert ours.semantics == reference.semantics
-
-
-@pytest.mark.parametrize("method", FUSED)
-def test_a_fused_teacher_is_the_one_that_is_evaluated_alone(method: str) -> None:
-    for preset in PRESETS:
-        ours, alone = resolve(method, preset), resolve(f"teacher_only_{method}", preset)
-        assert ours.teacher == alone.teacher
-        assert alone.student is None
-
-
-@pytest.mark.parametrize("fusion", ["concat", "sum", "hadamard"])
-def test_late_fusions_change_nothing_but_the_fusion(fusion: str) -> None:
-    for raw in ("", "_raw"):
-        ours, reference = resolve(f"hinton_{fusion}{raw}", "small"), resolve(f"hinton{raw}", "small")
-        assert ours.teacher is not None
-        assert reference.teacher is not None
-        assert ours.teacher.fusion.name == fusion
-        assert ours.teacher.model_copy(update={"fusion": reference.teacher.fusion}) == reference.teacher
-        assert ours.student == reference.student
-
-
-@pytest.mark.parametrize("method", ["hinton_raw", "rkd_raw", "sp_raw", "at_raw"])
-def test_raw_variants_share_the_raw_teacher_and_keep_their_losses(method: str) -> None:
-    ours = resolve(method, "small")
-    assert ours.teacher == resolve("teacher_only_raw", "small").teacher
-    assert ours.student == resolve(method.removesuffix("_raw"), "small").student
 
 
 def test_the_paper_preset_holds_the_papers_numbers() -> None:
@@ -176,7 +241,7 @@ def test_a_recipe_that_extends_itself_is_refused(tmp_path: Path) -> None:
     first.write_text(f"extends: {second}\n")
     second.write_text(f"extends: {first}\n")
     with pytest.raises(UsageError, match="extends itself: first → second → first"):
-        chain(str(first))
+        layers(str(first))
 
 
 @pytest.mark.parametrize("content", ["- a\n- b\n", "a: [1\n", "!!python/object/apply:os.system ['true']\n"])

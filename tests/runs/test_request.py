@@ -21,6 +21,7 @@ from kdbench.runs.run import run_request
 from kdbench.util.progress import Reporter
 
 FULL: dict[str, Any] = {
+    "teacher": "raw_ft",
     "protocol": "cross_subject",
     "preset": "smoke",
     "video": "depth",
@@ -143,9 +144,9 @@ def test_a_recipe_is_resolved_once_a_run(monkeypatch: pytest.MonkeyPatch, tmp_pa
     resolved: list[str] = []
     whole = resolving.resolve
 
-    def counting(*arguments: Any) -> Any:
+    def counting(*arguments: Any, **more: Any) -> Any:
         resolved.append(arguments[0])
-        return whole(*arguments)
+        return whole(*arguments, **more)
 
     monkeypatch.setattr("kdbench.runs.request.resolve", counting)
     request = RunRequest("student_only", "motionsim", preset="smoke", device="cpu", overrides=WORLD, out=tmp_path)
