@@ -11,7 +11,6 @@ from typing import Any
 
 from kdbench.comparison.conditions import NOT_RECORDED, Flat, is_below, shown
 from kdbench.recipes.resolve import PHASES
-from kdbench.runs.naming import label_of
 from kdbench.runs.overview import WORDS, base_of, differing, settings_text
 from kdbench.runs.store import StoredRun
 
@@ -24,9 +23,8 @@ def row_names(part: Sequence[tuple[StoredRun, Flat]], across: Sequence[str]) -> 
 
     A row is of one recipe. It is called by the name that all its runs were given, else by its method, with what it has
     otherwise than the recipe that kdbench ships in square brackets: `sgm_ft` and `sgm_ft [st.weight=0.5]`; without what
-    all recipes of the table have otherwise (`shared_settings`). Where methods of a table have unlike teachers, one that
-    is not the method's own stands behind it: `sgm_ft + raw_ft`. Conditions that a table goes across stand in round
-    brackets: `sgm_ft (precision=bf16)`.
+    all recipes of the table have otherwise (`shared_settings`). A teacher that is not the method's own stands behind
+    it: `sgm_ft + raw_ft`. Conditions that a table goes across stand in round brackets: `sgm_ft (precision=bf16)`.
 
     Args:
         part: Runs of one table, with their conditions.
@@ -35,10 +33,9 @@ def row_names(part: Sequence[tuple[StoredRun, Flat]], across: Sequence[str]) -> 
     variants = _by_recipe([run for run, _ in part])
     shared = _shared(variants)
     conditions = {id(run): held for run, held in part}
-    with_teacher = len({run.teacher for run, _ in part if run.result["recipe"].get("teacher")}) > 1
     labels: dict[str, list[list[StoredRun]]] = defaultdict(list)
     for runs in variants:
-        labels[_label(runs, with_teacher=with_teacher)].append(runs)
+        labels[_label(runs)].append(runs)
     names: dict[int, str] = {}
     for label, held in labels.items():
         named = _named(label, [runs[0] for runs in held], shared)
@@ -95,12 +92,9 @@ def _unlike_shipped(run: StoredRun) -> dict[str, Any]:
     return {} if base is None else dict(differing(run.result["recipe"], base))
 
 
-def _label(runs: Sequence[StoredRun], *, with_teacher: bool) -> str:
-    """The name that all runs of a recipe were given, else their method's, with its teacher's where that tells."""
-    first = runs[0]
-    if first.name and all(run.name == first.name for run in runs):
-        return first.name
-    return first.method_label if with_teacher else label_of(first.method, tuned=bool(first.result.get("tuning")))
+def _label(runs: Sequence[StoredRun]) -> str:
+    """The name that all runs of a recipe were given, else their method's with its teacher's."""
+    return runs[0].label if len({run.label for run in runs}) == 1 else runs[0].method_label
 
 
 def _by_recipe(runs: Sequence[StoredRun]) -> list[list[StoredRun]]:

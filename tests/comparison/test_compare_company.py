@@ -22,10 +22,10 @@ def _control(root: Path, seeds: int, wrong: int = 30, **more: object) -> None:
 
 
 def test_methods_are_tested_against_the_student_alone(tmp_path: Path) -> None:
-    make_study(tmp_path, {"student_only": 40, "hinton": 4, "rkd": 6, "at": 39}, seeds=3)
+    make_study(tmp_path, {"student_only": 40, "kd": 4, "rkd": 6, "at": 39}, seeds=3)
     found = kdbench.compare(tmp_path)
     assert list(zip(found.pairs["first"], found.pairs["second"], strict=True)) == [
-        ("hinton", "student_only"),
+        ("kd", "student_only"),
         ("rkd", "student_only"),
         ("at", "student_only"),
     ]
@@ -39,9 +39,9 @@ def test_methods_are_tested_against_the_student_alone(tmp_path: Path) -> None:
 
 
 def test_verdicts_do_not_depend_on_pairs_that_nobody_asked_about(tmp_path: Path) -> None:
-    make_study(tmp_path / "two", {"student_only": 40, "hinton": 4}, seeds=3)
-    make_study(tmp_path / "many", {"student_only": 40, "hinton": 4, "rkd": 39, "at": 38, "cc": 41, "pkt": 40}, seeds=3)
-    few, many = (kdbench.compare(tmp_path / name).pairs.set_index("first").loc["hinton"] for name in ("two", "many"))
+    make_study(tmp_path / "two", {"student_only": 40, "kd": 4}, seeds=3)
+    make_study(tmp_path / "many", {"student_only": 40, "kd": 4, "rkd": 39, "at": 38, "cc": 41, "pkt": 40}, seeds=3)
+    few, many = (kdbench.compare(tmp_path / name).pairs.set_index("first").loc["kd"] for name in ("two", "many"))
     assert few["difference"] == many["difference"]
     assert few["verdict"] == many["verdict"]
     # Holm's correction over five pairs is all that the company adds, beside what it knows of seeds.
@@ -49,64 +49,64 @@ def test_verdicts_do_not_depend_on_pairs_that_nobody_asked_about(tmp_path: Path)
 
 
 def test_another_baseline_can_be_asked_for(tmp_path: Path) -> None:
-    make_study(tmp_path, {"student_only": 40, "hinton": 2, "rkd": 39}, seeds=5)
-    found = kdbench.compare(tmp_path, baseline="hinton")
+    make_study(tmp_path, {"student_only": 40, "kd": 2, "rkd": 39}, seeds=5)
+    found = kdbench.compare(tmp_path, baseline="kd")
     methods = found.methods.set_index("method")
-    assert set(methods["gain_over"].dropna()) == {"hinton"}
+    assert set(methods["gain_over"].dropna()) == {"kd"}
     assert methods["verdict"].dropna().to_dict() == {"rkd": "worse", "student_only": "worse"}
-    assert "every method against hinton" in _notes(found)
+    assert "every method against kd" in _notes(found)
     assert sheets(found)[0].rows[0][4] == "the baseline"
     close = kdbench.compare(tmp_path, baseline="rkd").methods.set_index("method")
     assert close.loc["student_only", "verdict"] == "cannot be told apart"
-    assert close.loc["hinton", "verdict"] == "better"
-    with pytest.raises(UsageError, match=r"unknown baseline among these runs 'hintn'; did you mean 'hinton'"):
+    assert close.loc["kd", "verdict"] == "better"
+    with pytest.raises(UsageError, match=r"unknown baseline among these runs 'hintn'; did you mean 'kd'"):
         kdbench.compare(tmp_path, baseline="hintn")
 
 
 def test_without_a_baseline_all_pairs_are_tested_and_it_is_said(tmp_path: Path) -> None:
-    make_study(tmp_path, {"hinton": 2, "rkd": 39, "at": 20}, seeds=2)
+    make_study(tmp_path, {"kd": 2, "rkd": 39, "at": 20}, seeds=2)
     found = kdbench.compare(tmp_path)
     assert len(found.pairs) == 3
     assert "Holm's correction over all 3 pairs, since the student alone has no complete row here" in _notes(found)
 
 
 def test_a_gain_is_tested_against_controls_in_a_family_of_its_own(tmp_path: Path) -> None:
-    make_study(tmp_path, {"student_only": 40, "hinton": 2, "rkd": 6}, seeds=5)
+    make_study(tmp_path, {"student_only": 40, "kd": 2, "rkd": 6}, seeds=5)
     _control(tmp_path, 5, wrong=38)
     found = kdbench.compare(tmp_path)
     assert found.pairs["family"].tolist() == ["tested"] * 3 + ["controls"] * 2
-    assert found.methods.set_index("method").loc["hinton", "verdict"] == "more than the controls"
+    assert found.methods.set_index("method").loc["kd", "verdict"] == "more than the controls"
 
 
 def test_a_control_whose_seeds_are_incomplete_is_named(tmp_path: Path) -> None:
-    make_study(tmp_path, {"student_only": 40, "hinton": 2}, seeds=3)
+    make_study(tmp_path, {"student_only": 40, "kd": 2}, seeds=3)
     _control(tmp_path, 2)
     notes = _notes(kdbench.compare(tmp_path))
-    assert "no gain is tested against a control: hinton_random_teacher lacks seed 2 (not run)" in notes
+    assert "no gain is tested against a control: kd + gaf_ft_random lacks seed 2 (not run)" in notes
     assert "no control was run" not in notes
 
 
 @pytest.mark.parametrize(
     "chosen",
-    [{"methods": ["student_only", "hinton"]}, {"exclude": ["*random*"]}, {"runs": ["student_only*", "hinton-s*"]}],
+    [{"methods": ["student_only", "kd"]}, {"exclude": ["*random*"]}, {"runs": ["student_only*", "kd-s*"]}],
 )
 def test_a_control_that_was_not_asked_for_is_named(tmp_path: Path, chosen: dict) -> None:
-    make_study(tmp_path, {"student_only": 40, "hinton": 2}, seeds=2)
+    make_study(tmp_path, {"student_only": 40, "kd": 2}, seeds=2)
     _control(tmp_path, 2)
     notes = _notes(kdbench.compare(tmp_path, **chosen))
-    assert "hinton_random_teacher was run (seeds 0, 1) and not asked for" in notes
+    assert "kd + gaf_ft_random was run (seeds 0, 1) and not asked for" in notes
     assert "no control was run" not in notes
 
 
 def test_a_control_under_other_conditions_is_named_with_what_differs(tmp_path: Path) -> None:
-    make_study(tmp_path, {"student_only": 40, "hinton": 2}, seeds=2)
+    make_study(tmp_path, {"student_only": 40, "kd": 2}, seeds=2)
     _control(tmp_path, 2, train__epochs=3)
     notes = _notes(kdbench.compare(tmp_path))
-    assert "hinton_random_teacher was run under other conditions: train.epochs (30 against 3)" in notes
+    assert "kd + gaf_ft_random was run under other conditions: train.epochs (30 against 3)" in notes
 
 
 def test_a_student_alone_that_is_incomplete_filtered_or_elsewhere_is_named(tmp_path: Path) -> None:
-    make_study(tmp_path, {"hinton": 2}, seeds=2)
+    make_study(tmp_path, {"kd": 2}, seeds=2)
     assert "the student alone was not run under these conditions" in _notes(kdbench.compare(tmp_path))
     make_run(tmp_path, "student_only", 0, wrong=20)
     assert "there is no gain: student_only lacks seed 1 (not run)" in _notes(kdbench.compare(tmp_path))
@@ -121,6 +121,6 @@ def test_a_student_alone_that_is_incomplete_filtered_or_elsewhere_is_named(tmp_p
 
 
 def test_an_interrupted_control_is_no_missing_one(tmp_path: Path) -> None:
-    make_study(tmp_path, {"student_only": 40, "hinton": 2}, seeds=1)
+    make_study(tmp_path, {"student_only": 40, "kd": 2}, seeds=1)
     make_run(tmp_path, "hinton_random_teacher", 0, status="interrupted")
-    assert "hinton_random_teacher lacks seed 0 (interrupted)" in _notes(kdbench.compare(tmp_path))
+    assert "kd + gaf_ft_random lacks seed 0 (interrupted)" in _notes(kdbench.compare(tmp_path))

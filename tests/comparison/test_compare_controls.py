@@ -34,10 +34,10 @@ def test_controls_are_known_by_their_recipes() -> None:
 
 
 def test_a_gain_that_a_control_reaches_is_regularisation(tmp_path: Path) -> None:
-    make_study(tmp_path, {"student_only": 40, "hinton": 10}, seeds=5)
+    make_study(tmp_path, {"student_only": 40, "kd": 10}, seeds=5)
     with_control(tmp_path, wrong=4)
     found = readings(tmp_path)
-    assert found["hinton"] == Reading.REGULARISATION == "regularisation, not knowledge"
+    assert found["kd"] == Reading.REGULARISATION == "regularisation, not knowledge"
     assert found["any_name"] == Reading.CONTROL
     notes = " ".join(sheets(kdbench.compare(tmp_path))[0].notes)
     assert "any_name: teacher with random weights" in notes
@@ -45,37 +45,37 @@ def test_a_gain_that_a_control_reaches_is_regularisation(tmp_path: Path) -> None
 
 
 def test_a_gain_above_the_controls_is_more(tmp_path: Path) -> None:
-    make_study(tmp_path, {"student_only": 40, "hinton": 2}, seeds=5)
+    make_study(tmp_path, {"student_only": 40, "kd": 2}, seeds=5)
     with_control(tmp_path, wrong=39)
-    assert readings(tmp_path)["hinton"] == Reading.KNOWLEDGE
+    assert readings(tmp_path)["kd"] == Reading.KNOWLEDGE
 
 
 def test_a_control_that_cannot_be_told_apart_leaves_it_open(tmp_path: Path) -> None:
-    make_study(tmp_path, {"student_only": 40, "hinton": 4}, seeds=5)
+    make_study(tmp_path, {"student_only": 40, "kd": 4}, seeds=5)
     with_control(tmp_path, wrong=7)
-    assert readings(tmp_path)["hinton"] == Reading.OPEN
+    assert readings(tmp_path)["kd"] == Reading.OPEN
 
 
 def test_without_a_control_a_gain_is_untested(tmp_path: Path) -> None:
-    make_study(tmp_path, {"student_only": 40, "hinton": 2}, seeds=5)
-    assert readings(tmp_path)["hinton"] == Reading.UNTESTED
+    make_study(tmp_path, {"student_only": 40, "kd": 2}, seeds=5)
+    assert readings(tmp_path)["kd"] == Reading.UNTESTED
     assert any("no control was run" in note for note in sheets(kdbench.compare(tmp_path))[0].notes)
 
 
 def test_without_the_student_alone_there_is_no_gain(tmp_path: Path) -> None:
-    make_study(tmp_path, {"hinton": 2, "rkd": 4})
+    make_study(tmp_path, {"kd": 2, "rkd": 4})
     assert set(readings(tmp_path).values()) == {None}
     assert any("the student alone was not run" in note for note in sheets(kdbench.compare(tmp_path))[0].notes)
 
 
 def test_a_loss_is_called_one_and_no_difference_none(tmp_path: Path) -> None:
-    make_study(tmp_path, {"student_only": 4, "hinton": 60, "rkd": 4}, seeds=5)
+    make_study(tmp_path, {"student_only": 4, "kd": 60, "rkd": 4}, seeds=5)
     found = readings(tmp_path)
-    assert found["hinton"] == Reading.LOSS
+    assert found["kd"] == Reading.LOSS
     assert found["rkd"] == Reading.NONE
 
 
 def test_a_gain_that_is_not_shown_is_none_even_where_a_control_has_more(tmp_path: Path) -> None:
-    make_study(tmp_path, {"student_only": 12, "hinton": 11}, seeds=5)
+    make_study(tmp_path, {"student_only": 12, "kd": 11}, seeds=5)
     with_control(tmp_path, wrong=10)
-    assert readings(tmp_path)["hinton"] == Reading.NONE
+    assert readings(tmp_path)["kd"] == Reading.NONE

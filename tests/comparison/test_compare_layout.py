@@ -17,13 +17,13 @@ from kdbench.comparison.layout import encodable, layout
 from kdbench.comparison.sheets import sheets
 
 LONG = "a_method_whose_name_has_forty_signs_in_i"
-NAMES = ("student_only", "hinton", LONG, "sgm_ft_without_st")
+NAMES = ("student_only", "kd", LONG, "sgm_ft_without_st")
 
 
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
     root = tmp_path_factory.mktemp("runs")
-    make_study(root, {"student_only": 40, "hinton": 2, LONG: 12, "sgm_ft_without_st": 30}, seeds=3)
+    make_study(root, {"student_only": 40, "kd": 2, LONG: 12, "sgm_ft_without_st": 30}, seeds=3)
     return kdbench.compare(root, reference=True, dataset="utd_mhad")
 
 
@@ -46,7 +46,7 @@ def test_the_main_table_is_a_table_at_eighty_columns_and_says_what_it_leaves_out
     head = next(line for line in lines if line.startswith("Method"))
     assert "Accuracy %" in head
     assert "Verdict" in head
-    assert any(line.startswith("hinton_random_teacher_raw ") for line in lines)
+    assert any(line.startswith("kd (control) ") for line in lines)
     note = " ".join(lines)
     assert ("SD" in head) != ("Left out at 80 columns: SD" in note)
 
@@ -76,7 +76,7 @@ def test_a_table_that_cannot_fit_becomes_cards(compared: Comparison) -> None:
 
 
 def test_one_table_is_printed_and_others_on_request(tmp_path: Path) -> None:
-    make_study(tmp_path, {"student_only": 40, "hinton": 2}, seeds=2)
+    make_study(tmp_path, {"student_only": 40, "kd": 2}, seeds=2)
 
     def shown(*more: str) -> str:
         done = CliRunner().invoke(app, ["compare", "--out", str(tmp_path), *more])
@@ -106,17 +106,17 @@ def test_a_terminal_that_knows_ascii_alone_gets_ascii() -> None:
 
 def test_a_comparison_is_short_on_the_prompt_and_a_table_in_a_notebook(compared: Comparison) -> None:
     assert len(repr(compared)) < 500
-    assert "utd_mhad · cross_subject · small: 4 methods, 3 seeds; highest accuracy: hinton" in repr(compared)
+    assert "utd_mhad · cross_subject · small: 4 methods, 3 seeds; highest accuracy: kd" in repr(compared)
     page = compared._repr_html_()
     assert page.count("<table>") == 1
     assert LONG in page
 
 
 def test_latex_has_minus_signs_bold_claims_and_pages(tmp_path: Path) -> None:
-    make_study(tmp_path, {"student_only": 40, "hinton": 2, "rkd": 39, "worse": 70}, seeds=5)
+    make_study(tmp_path, {"student_only": 40, "kd": 2, "rkd": 39, "worse": 70}, seeds=5)
     text = render(kdbench.compare(tmp_path), "latex")
     row = {line.split(" & ")[0]: line for line in text.splitlines() if line.count(" & ") == 4}
-    assert row["hinton"].split(" & ")[3].startswith(r"\textbf{+")
+    assert row["kd"].split(" & ")[3].startswith(r"\textbf{+")
     assert "textbf" not in row["rkd"] + row["worse"] + row["student\\_only"]
     assert "$-$37.50 [$-$" in row["worse"]
     assert not re.search(r"(?<![\w$-])-\d", text)

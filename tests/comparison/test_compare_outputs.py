@@ -33,7 +33,7 @@ HOSTILE = "<script>alert(1)</script>|`x`[red]$\\frac{a}{b}$&%_#"
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
     root = tmp_path / "runs"
-    make_study(root, {"student_only": 20, "hinton": 8, "rkd": 12})
+    make_study(root, {"student_only": 20, "kd": 8, "rkd": 12})
     make_run(root, "late", 0)
     return root
 
@@ -41,7 +41,7 @@ def study(tmp_path: Path) -> Path:
 @pytest.fixture
 def hostile(tmp_path: Path) -> Comparison:
     root = tmp_path / "runs"
-    make_study(root, {"student_only": 20, "hinton": 8}, seeds=2)
+    make_study(root, {"student_only": 20, "kd": 8}, seeds=2)
     for seed in range(2):
         make_run(root, HOSTILE, seed, folder=f"hostile-{seed}")
     return kdbench.compare(root)
@@ -87,7 +87,7 @@ def test_latex_is_booktabs_with_every_sign_escaped(hostile: Comparison) -> None:
 
 def test_csv_reads_back(study: Path) -> None:
     rows = list(csv.DictReader(io.StringIO(render(kdbench.compare(study), "csv"))))
-    assert [row["method"] for row in rows] == ["hinton", "rkd", "student_only", "late"]
+    assert [row["method"] for row in rows] == ["kd", "rkd", "student_only", "late"]
     assert float(rows[0]["accuracy"]) == pytest.approx(1 - 9 / 80)
     assert rows[3]["accuracy"] == ""
 
@@ -175,17 +175,17 @@ def test_a_leaking_teacher_is_named_in_every_format(tmp_path: Path) -> None:
     root = tmp_path / "runs"
     make_study(root, {"student_only": 20})
     for seed in range(3):
-        make_run(root, "hinton", seed, change={"teacher": {"accuracy": 0.99, "folder": "t", "leaks": True}})
+        make_run(root, "kd", seed, change={"teacher": {"accuracy": 0.99, "folder": "t", "leaks": True}})
         make_run(root, "rkd", seed)
     found = kdbench.compare(root)
     leaks = dict(zip(found.methods["method"], found.methods["teacher_leaks"], strict=True))
-    assert leaks == {"hinton": True, "rkd": False, "student_only": False}
-    assert set(found.seeds[found.seeds["teacher_leaks"]]["method"]) == {"hinton"}
+    assert leaks == {"kd": True, "rkd": False, "student_only": False}
+    assert set(found.seeds[found.seeds["teacher_leaks"]]["method"]) == {"kd"}
     shown = CliRunner().invoke(app, ["compare", "--out", str(root), "--show", "all"]).output
     texts = {name: render(found, name) for name in FORMATS} | {"terminal": shown}
     for name in ("md", "latex", "html", "terminal"):
         row = next(line for line in texts[name].splitlines() if "99.00" in line)
-        assert "hinton" in row or name == "terminal"
+        assert "kd" in row or name == "terminal"
         assert "(leaks)" in row
         assert texts[name].count("(leaks)") == 2
         assert "trained on the sensor recordings of the test trials" in " ".join(texts[name].split())
@@ -203,7 +203,7 @@ def test_long_names_are_shortened_where_they_do_not_differ() -> None:
 
 @pytest.mark.parametrize("line", ["[1]", '{"phase": "student"}', '{"phase": "student", "epoch": 1, "accuracy": "x"}'])
 def test_a_broken_log_costs_its_curve_alone(study: Path, line: str) -> None:
-    log = next(study.glob("hinton-s0-*")) / "metrics.jsonl"
+    log = next(study.glob("kd-s0-*")) / "metrics.jsonl"
     log.write_text(f"{line}\n")
     (table,) = kdbench.compare(study).tables
     figure = curves(table)
@@ -247,10 +247,10 @@ def test_the_command_prints_names_as_they_are(hostile: Comparison, tmp_path: Pat
 
 
 def test_the_command_writes_a_format_and_saves(study: Path, tmp_path: Path) -> None:
-    arguments = ["compare", "--out", str(study), "--method", "hinton", "--method", "student_only", "--format", "json"]
+    arguments = ["compare", "--out", str(study), "--method", "kd", "--method", "student_only", "--format", "json"]
     done = CliRunner().invoke(app, [*arguments, "--save", str(tmp_path / "saved")])
     assert done.exit_code == 0
-    assert [one["method"] for one in json.loads(done.stdout)["methods"]] == ["hinton", "student_only"]
+    assert [one["method"] for one in json.loads(done.stdout)["methods"]] == ["kd", "student_only"]
     assert f"writing figures to {tmp_path / 'saved'} ..." in done.stderr
     assert (tmp_path / "saved" / "comparison.html").is_file()
 
@@ -259,7 +259,7 @@ def test_the_command_writes_a_format_and_saves(study: Path, tmp_path: Path) -> N
     ("arguments", "code", "message"),
     [
         (["--format", "pdf"], 2, "unknown format 'pdf'"),
-        (["--method", "hintn"], 2, "did you mean 'hinton'"),
+        (["--method", "hintn"], 2, "did you mean 'kd'"),
         (["--method", "hintn"], 2, "See them: kdbench runs list"),
         (["--method", "dkd"], 2, "Run it: kdbench run --method dkd"),
         (["--dataset", "mmact"], 2, "unknown dataset"),

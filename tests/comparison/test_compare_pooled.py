@@ -40,7 +40,7 @@ def both(root: Path, method: str, wrong: tuple[int, int], seeds: int = 3) -> Non
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
     both(tmp_path, "student_only", (20, 12))
-    both(tmp_path, "hinton", (8, 4))
+    both(tmp_path, "kd", (8, 4))
     return tmp_path
 
 
@@ -52,11 +52,11 @@ def test_a_pooled_table_counts_every_trial_of_both_folds_once(study: Path) -> No
     assert (table.comparison.trials, len(table.comparison.subjects)) == (120, 8)
     methods = found.methods.set_index("method")
     # 8, 9 and 10 of 80 are wrong in one fold, and 4, 5 and 6 of 40 in the other.
-    assert methods.loc["hinton", "accuracy"] == pytest.approx(1 - 14 / 120)
-    assert methods.loc["hinton", "accuracy_sd"] == pytest.approx(np.std([12 / 120, 14 / 120, 16 / 120], ddof=1))
-    assert methods.loc["hinton", "gain"] == pytest.approx(20 / 120)
-    assert methods.loc["hinton", "train_seconds"] == 480
-    assert methods.loc["hinton", "teacher_accuracy"] == 0.75
+    assert methods.loc["kd", "accuracy"] == pytest.approx(1 - 14 / 120)
+    assert methods.loc["kd", "accuracy_sd"] == pytest.approx(np.std([12 / 120, 14 / 120, 16 / 120], ddof=1))
+    assert methods.loc["kd", "gain"] == pytest.approx(20 / 120)
+    assert methods.loc["kd", "train_seconds"] == 480
+    assert methods.loc["kd", "teacher_accuracy"] == 0.75
     notes = next(sheet.notes for sheet in sheets(found) if sheet.kind == "results")
     assert any(note.startswith("pooled: 120 trials of 8 subjects") for note in notes)
 
@@ -95,11 +95,11 @@ def test_a_seed_that_lacks_a_fold_is_missing_and_named(study: Path) -> None:
 
 def test_a_damaged_fold_costs_its_cell_alone(study: Path) -> None:
     table = kdbench.compare(study, protocol=FOLDS[1]).tables[0]
-    run = table.group.runs["hinton"][1]
+    run = table.group.runs["kd"][1]
     held = run.predictions()
     write_parquet(run.folder / "predictions.parquet", held.assign(label=(held["label"] + 1) % len(CLASSES)))
     (pooled,) = kdbench.compare(study, pool=FOLDS).tables
-    row = next(row for row in pooled.rows if row.method == "hinton")
+    row = next(row for row in pooled.rows if row.method == "kd")
     assert list(row.missing) == [1]
     assert len(pooled.ranked) == 1
 
@@ -107,11 +107,11 @@ def test_a_damaged_fold_costs_its_cell_alone(study: Path) -> None:
 def test_folds_under_unlike_conditions_do_not_meet(tmp_path: Path) -> None:
     both(tmp_path, "student_only", (20, 12))
     for seed in range(3):
-        fold(tmp_path, "hinton", seed, 0, 8)
-        fold(tmp_path, "hinton", seed, 1, 4, train__epochs=5)
+        fold(tmp_path, "kd", seed, 0, 8)
+        fold(tmp_path, "kd", seed, 1, 4, train__epochs=5)
     (table,) = kdbench.compare(tmp_path, pool=FOLDS).tables
     rows = {row.method: row for row in table.rows}
-    assert rows["hinton"].missing == dict.fromkeys(range(3), "not run under cross_subject_swapped")
+    assert rows["kd"].missing == dict.fromkeys(range(3), "not run under cross_subject_swapped")
 
 
 def test_pictures_and_files_of_a_pooled_table(study: Path, tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_protocols_that_cannot_be_pooled(study: Path, pool: tuple[str, ...], tex
 
 def test_protocols_that_test_common_trials_are_no_folds(study: Path) -> None:
     for seed in range(3):
-        make_run(study, "hinton", seed, trials=TRIALS[:40], protocol="half", split="x", folder=f"half-{seed}")
+        make_run(study, "kd", seed, trials=TRIALS[:40], protocol="half", split="x", folder=f"half-{seed}")
     with pytest.raises(UsageError, match="test 40 trials in common, such as a1_s2_t1"):
         kdbench.compare(study, pool=("cross_subject", "half"))
 
@@ -147,6 +147,6 @@ def test_one_protocol_and_several_exclude_each_other(study: Path) -> None:
 
 def test_the_command_pools(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
-        main(["compare", "hinton", "student_only", "--out", str(study), "--pool", FOLDS[0], "--pool", FOLDS[1]])
+        main(["compare", "kd", "student_only", "--out", str(study), "--pool", FOLDS[0], "--pool", FOLDS[1]])
     assert not end.value.code
     assert "pooled over cross_subject + cross_subject_swapped" in " ".join(capsys.readouterr().out.split())

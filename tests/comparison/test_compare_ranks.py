@@ -15,7 +15,7 @@ from kdbench.comparison.formats import render
 from kdbench.comparison.pictures import pictures
 from kdbench.comparison.sheets import sheets
 
-WRONG = {"student_only": 8, "hinton": 5, "rkd": 1}
+WRONG = {"student_only": 8, "kd": 5, "rkd": 1}
 
 
 def fold(root: Path, subject: int, methods: dict[str, int] = WRONG, **changed: str) -> None:
@@ -28,7 +28,7 @@ def fold(root: Path, subject: int, methods: dict[str, int] = WRONG, **changed: s
 
 def test_folds_of_six_subjects_are_ranked_as_by_scipy(tmp_path: Path) -> None:
     for subject in range(1, 7):
-        fold(tmp_path, subject, WRONG if subject < 6 else {"student_only": 1, "hinton": 5, "rkd": 8})
+        fold(tmp_path, subject, WRONG if subject < 6 else {"student_only": 1, "kd": 5, "rkd": 8})
     found = kdbench.compare(tmp_path)
     (ranking,) = found.rankings
     assert len(ranking.blocks) == ranking.ranks.blocks == 6
@@ -36,11 +36,11 @@ def test_folds_of_six_subjects_are_ranked_as_by_scipy(tmp_path: Path) -> None:
     reference = stats.friedmanchisquare(*scores)
     assert (ranking.ranks.statistic, ranking.ranks.p) == pytest.approx(tuple(reference))
     assert dict(zip(ranking.ranks.methods, ranking.ranks.mean_ranks, strict=True)) == pytest.approx(
-        {"rkd": 8 / 6, "hinton": 2, "student_only": 16 / 6}
+        {"rkd": 8 / 6, "kd": 2, "student_only": 16 / 6}
     )
     sheet = next(sheet for sheet in sheets(found) if sheet.title == "Mean ranks over 6 blocks that share no subject")
     assert "each with networks of its own" in sheet.caption
-    assert [row[0] for row in sheet.rows] == ["rkd", "hinton", "student_only"]
+    assert [row[0] for row in sheet.rows] == ["rkd", "kd", "student_only"]
     assert [one.name for one in pictures(found)][-1] == "critical_difference1"
     assert json.loads(render(found, "json"))["rankings"][0]["blocks"] == 6
 
@@ -72,7 +72,7 @@ def test_blocks_are_of_equal_conditions_and_common_methods(tmp_path: Path) -> No
         fold(tmp_path, subject)
     fold(tmp_path, 6, precision="bf16")
     assert kdbench.compare(tmp_path).rankings == ()
-    fold(tmp_path, 7, {"student_only": 8, "hinton": 5, "at": 1})
+    fold(tmp_path, 7, {"student_only": 8, "kd": 5, "at": 1})
     assert kdbench.compare(tmp_path).rankings == ()
     fold(tmp_path, 8, WRONG | {"at": 3})
     (ranking,) = kdbench.compare(tmp_path, methods=list(WRONG)).rankings

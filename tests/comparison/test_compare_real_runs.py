@@ -12,15 +12,15 @@ from kdbench.comparison.sheets import sheets
 
 
 def test_trained_runs_are_compared(tmp_path: Path) -> None:
-    runs = {method: tiny(method, tmp_path) for method in ("student_only", "hinton")}
+    runs = {method: tiny(method, tmp_path) for method in ("student_only", "kd")}
     found = kdbench.compare(tmp_path)
     methods = found.methods.set_index("method")
     for method, run in runs.items():
         assert methods.loc[method, "accuracy"] == pytest.approx(run.metrics["accuracy"])
         assert methods.loc[method, "macro_f1"] == pytest.approx(run.metrics["macro_f1"])
         assert methods.loc[method, "weighted_f1"] == pytest.approx(run.metrics["weighted_f1"])
-    gain = runs["hinton"].metrics["accuracy"] - runs["student_only"].metrics["accuracy"]
-    assert methods.loc["hinton", "gain"] == pytest.approx(gain)
-    assert methods.loc["hinton", "teacher_accuracy"] == runs["hinton"].result["teacher"]["accuracy"]
+    gain = runs["kd"].metrics["accuracy"] - runs["student_only"].metrics["accuracy"]
+    assert methods.loc["kd", "gain"] == pytest.approx(gain)
+    assert methods.loc["kd", "teacher_accuracy"] == runs["kd"].result["teacher"]["accuracy"]
     assert "same 2 test subjects" in sheets(found)[0].caption
     assert len(found.save(tmp_path / "saved")) > 15

@@ -49,12 +49,12 @@ def test_the_recipe_as_shipped_keeps_the_plain_name(tmp_path: Path) -> None:
 
 def test_a_changed_recipe_says_so_also_where_no_other_of_its_method_is(tmp_path: Path) -> None:
     make_run(tmp_path, "student_only")
-    make_run(tmp_path, "hinton", change={"recipe": _changed("hinton", "student.losses.cosine.weight=1")})
+    make_run(tmp_path, "kd", change={"recipe": _changed("kd", "student.losses.cosine.weight=1")})
     found = kdbench.compare(tmp_path)
-    assert _rows(found) == ["hinton [cosine.weight=1]", "student_only"]
+    assert _rows(found) == ["kd [cosine.weight=1]", "student_only"]
     assert not found.tables[0].group.shared
-    (alone,) = kdbench.compare(tmp_path, methods=["hinton"]).methods["method"]
-    assert alone == "hinton [cosine.weight=1]"
+    (alone,) = kdbench.compare(tmp_path, methods=["kd"]).methods["method"]
+    assert alone == "kd [cosine.weight=1]"
 
 
 def test_what_all_have_otherwise_than_shipped_is_said_once(tmp_path: Path) -> None:
@@ -72,20 +72,20 @@ def test_a_setting_that_another_recipe_has_no_use_for_is_said_once_too(tmp_path:
     make_run(tmp_path, "student_only")
     make_run(tmp_path, "hinton_random_teacher_raw")
     make_run(tmp_path, "hinton_raw", change={"recipe": _changed("hinton_raw", "teacher.train.epochs=2")})
-    assert _rows(kdbench.compare(tmp_path)) == ["hinton_random_teacher_raw", "hinton_raw", "student_only"]
+    assert _rows(kdbench.compare(tmp_path)) == ["kd + raw", "kd + raw_random", "student_only"]
     make_run(tmp_path, "rkd", change={"recipe": _changed("rkd", "compile=true")})
     assert "rkd [compile=true]" in _rows(kdbench.compare(tmp_path))
 
 
 def test_a_recipe_that_differs_at_one_seed_is_another_row(tmp_path: Path) -> None:
     make_study(tmp_path, {"student_only": 20}, seeds=2)
-    make_run(tmp_path, "hinton", 0)
-    make_run(tmp_path, "hinton", 1, change={"recipe": _changed("hinton", "student.losses.st.weight=3")})
+    make_run(tmp_path, "kd", 0)
+    make_run(tmp_path, "kd", 1, change={"recipe": _changed("kd", "student.losses.st.weight=3")})
     found = kdbench.compare(tmp_path)
-    assert _rows(found) == ["hinton", "hinton [st.weight=3]", "student_only"]
+    assert _rows(found) == ["kd", "kd [st.weight=3]", "student_only"]
     notes = " ".join(sheets(found)[0].notes)
-    assert "hinton: seed 1 not run" in notes
-    assert "hinton [st.weight=3]: seed 0 not run" in notes
+    assert "kd: seed 1 not run" in notes
+    assert "kd [st.weight=3]: seed 0 not run" in notes
 
 
 def test_recipes_that_differ_in_many_settings_have_short_names_of_their_own(tmp_path: Path) -> None:
@@ -101,53 +101,53 @@ def test_recipes_that_differ_in_many_settings_have_short_names_of_their_own(tmp_
 
 def test_a_named_run_shows_under_its_name(tmp_path: Path) -> None:
     make_study(tmp_path, {"student_only": 20}, seeds=1)
-    make_run(tmp_path, "hinton")
-    halved = _changed("hinton", "student.losses.st.weight=0.5")
-    make_run(tmp_path, "hinton", change={"name": "half the weight", "recipe": halved}, folder="named")
+    make_run(tmp_path, "kd")
+    halved = _changed("kd", "student.losses.st.weight=0.5")
+    make_run(tmp_path, "kd", change={"name": "half the weight", "recipe": halved}, folder="named")
     found = kdbench.compare(tmp_path)
-    assert _rows(found) == ["half the weight", "hinton", "student_only"]
+    assert _rows(found) == ["half the weight", "kd", "student_only"]
     assert _rows(kdbench.compare(tmp_path, methods=["half the weight"])) == ["half the weight"]
 
 
 def test_a_row_is_of_one_recipe_whatever_its_runs_are_called(tmp_path: Path) -> None:
-    make_study(tmp_path, {"student_only": 20, "hinton": 8}, seeds=3)
-    rename(next(tmp_path.glob("hinton-s1-*")), "a better day")
+    make_study(tmp_path, {"student_only": 20, "kd": 8}, seeds=3)
+    rename(next(tmp_path.glob("kd-s1-*")), "a better day")
     found = kdbench.compare(tmp_path)
-    assert _rows(found) == ["hinton", "student_only"]
+    assert _rows(found) == ["kd", "student_only"]
     assert found.methods["missing_seeds"].tolist() == [0, 0]
     notes = " ".join(sheets(found)[0].notes)
-    assert "hinton: seed 1 is named 'a better day'; a row is called by a name that all its seeds have" in notes
+    assert "kd: seed 1 is named 'a better day'; a row is called by a name that all its seeds have" in notes
     for seed in (0, 2):
-        rename(next(tmp_path.glob(f"hinton-s{seed}-*")), "a better day")
+        rename(next(tmp_path.glob(f"kd-s{seed}-*")), "a better day")
     assert _rows(kdbench.compare(tmp_path)) == ["a better day", "student_only"]
 
 
 def test_only_a_row_with_a_result_is_shown(tmp_path: Path) -> None:
-    make_study(tmp_path, {"student_only": 20, "hinton": 8}, seeds=2)
+    make_study(tmp_path, {"student_only": 20, "kd": 8}, seeds=2)
     make_run(tmp_path, "rkd", 1, wrong=16)
     make_run(tmp_path, "sp", 0, status="failed")
     found = kdbench.compare(tmp_path)
     main = sheets(found)[0]
-    assert [row[0] for row in main.rows] == ["hinton", "student_only", "rkd"]
+    assert [row[0] for row in main.rows] == ["kd", "student_only", "rkd"]
     assert main.rows[2][1:] == ("80.00 (1 seed)", "–", "–", "not ranked")
     assert "sp: seed 0 failed; seed 1 not run" in main.notes
 
 
 def test_one_name_for_two_methods_is_two_rows(tmp_path: Path) -> None:
-    for method in ("hinton", "rkd"):
+    for method in ("kd", "rkd"):
         make_run(tmp_path, method, change={"name": "mine"})
-    assert _rows(kdbench.compare(tmp_path)) == ["mine [method=hinton]", "mine [method=rkd]"]
+    assert _rows(kdbench.compare(tmp_path)) == ["mine [method=kd]", "mine [method=rkd]"]
 
 
 def test_a_name_moves_no_cursor(tmp_path: Path) -> None:
-    make_run(tmp_path, "hinton", change={"name": "red \x1b[31m\rname"})
+    make_run(tmp_path, "kd", change={"name": "red \x1b[31m\rname"})
     done = CliRunner().invoke(app, ["compare", "--out", str(tmp_path)])
     assert "red ?[31m?name" in done.output
     assert "\x1b[31m" not in done.output
 
 
 def test_a_repeat_is_named_and_left_out(tmp_path: Path) -> None:
-    make_study(tmp_path, {"student_only": 20, "hinton": 8}, seeds=2)
+    make_study(tmp_path, {"student_only": 20, "kd": 8}, seeds=2)
     original = make_run(tmp_path, "rkd", folder="a-rkd")
     make_run(tmp_path, "rkd", folder="b-rkd")
     make_run(tmp_path, "rkd", folder="c-rkd", wrong=30)
@@ -165,26 +165,26 @@ def test_a_repeat_is_named_and_left_out(tmp_path: Path) -> None:
 
 
 def test_every_run_without_a_place_is_named_with_the_reason(tmp_path: Path) -> None:
-    make_study(tmp_path, {"student_only": 20, "hinton": 8}, seeds=2)
-    (make_run(tmp_path, "hinton", 7, folder="lost") / "predictions.parquet").unlink()
+    make_study(tmp_path, {"student_only": 20, "kd": 8}, seeds=2)
+    (make_run(tmp_path, "kd", 7, folder="lost") / "predictions.parquet").unlink()
     make_run(tmp_path, "rkd", 9, status="interrupted", folder="stopped")
     make_run(tmp_path, "rkd", 0, status="failed", folder="elsewhere", train__epochs=77)
     (tmp_path / "torn").mkdir()
     (tmp_path / "torn" / "run.json").write_text("{")
     found = kdbench.compare(tmp_path)
     notes = " ".join(sheets(found)[0].notes)
-    assert "hinton: seed 7 unusable: predictions.parquet cannot be read: it is missing" in notes
+    assert "kd: seed 7 unusable: predictions.parquet cannot be read: it is missing" in notes
     assert "rkd: seeds 0, 1 not run; seed 9 interrupted" in notes
     lines = " ".join(left_out(found))
     assert "elsewhere: failed, and no run under its conditions is finished" in lines
     assert "torn" in lines
-    assert found.methods.set_index("method").loc["hinton", "missing_seeds"] == 0
+    assert found.methods.set_index("method").loc["kd", "missing_seeds"] == 0
 
 
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
     root = tmp_path / "runs"
-    make_study(root, {"student_only": 20, "hinton": 8, "hinton_raw": 9, "rkd": 12}, seeds=2)
+    make_study(root, {"student_only": 20, "kd": 8, "hinton_raw": 9, "rkd": 12}, seeds=2)
     make_run(root, "rkd", 0, change={"name": "trial run"}, student=_losses(0.1), folder="named-run")
     return root
 
@@ -192,13 +192,13 @@ def study(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("chosen", "rows"),
     [
-        ({"runs": ["hinton*"]}, {"hinton", "hinton_raw"}),
-        ({"runs": ["hinton", "student_only"]}, {"hinton", "student_only"}),
+        ({"runs": ["kd*"]}, {"kd", "kd + raw"}),
+        ({"runs": ["kd", "student_only"]}, {"kd", "student_only"}),
         ({"runs": ["named-run"]}, {"trial run"}),
         ({"runs": ["trial*"]}, {"trial run"}),
-        ({"runs": ["*-s0-*", "*-s1-*"]}, {"student_only", "hinton", "hinton_raw", "rkd"}),
-        ({"exclude": ["hinton*", "trial run"]}, {"student_only", "rkd"}),
-        ({"runs": ["hinton*"], "exclude": ["*_raw"]}, {"hinton"}),
+        ({"runs": ["*-s0-*", "*-s1-*"]}, {"student_only", "kd", "kd + raw", "rkd"}),
+        ({"exclude": ["kd*", "trial run"]}, {"student_only", "rkd"}),
+        ({"runs": ["kd*"], "exclude": ["*_raw"]}, {"kd"}),
         ({"methods": ["rkd"], "exclude": ["trial run"]}, {"rkd"}),
     ],
 )
@@ -207,12 +207,12 @@ def test_runs_are_chosen_by_folder_name_or_method(study: Path, chosen: dict[str,
 
 
 def test_runs_are_chosen_by_their_paths(study: Path, tmp_path: Path) -> None:
-    paths = sorted(study.glob("hinton-s*")) + sorted(study.glob("student_only-*"))
+    paths = sorted(study.glob("kd-s*")) + sorted(study.glob("student_only-*"))
     found = kdbench.compare(tmp_path / "nowhere", runs=paths)
-    assert _rows(found) == ["hinton", "student_only"]
+    assert _rows(found) == ["kd", "student_only"]
     assert _rows(kdbench.compare(tmp_path / "nowhere", runs=[study], exclude=["rkd"])) == [
-        "hinton",
-        "hinton_raw",
+        "kd",
+        "kd + raw",
         "student_only",
     ]
     done = CliRunner().invoke(app, ["compare", *map(str, paths), "--format", "csv"])
@@ -229,7 +229,7 @@ def test_a_row_is_chosen_by_its_name_and_keeps_it(tmp_path: Path) -> None:
 
 
 def test_a_choice_of_nothing_is_explained(study: Path) -> None:
-    with pytest.raises(UsageError, match=r"unknown run in .* 'hintn'; did you mean 'hinton'"):
+    with pytest.raises(UsageError, match=r"unknown run in .* 'hintn'; did you mean 'kd'"):
         kdbench.compare(study, runs=["hintn"])
     with pytest.raises(UsageError, match="unknown run in"):
         kdbench.compare(study, exclude=["nobody*"])
@@ -239,9 +239,9 @@ def test_a_choice_of_nothing_is_explained(study: Path) -> None:
 
 @pytest.mark.parametrize("key", ["device", "threads", "libraries__torch"])
 def test_what_a_run_does_not_record_keeps_it_apart_and_is_named(tmp_path: Path, key: str) -> None:
-    make_study(tmp_path, {"student_only": 20, "hinton": 8}, seeds=2)
+    make_study(tmp_path, {"student_only": 20, "kd": 8}, seeds=2)
     value = {"device": "cpu", "threads": 1, "libraries__torch": "2.99"}[key]
-    make_study(tmp_path, {"student_only": 20, "hinton": 8, "rkd": 8}, seeds=2, **{key: value})
+    make_study(tmp_path, {"student_only": 20, "kd": 8, "rkd": 8}, seeds=2, **{key: value})
     found = kdbench.compare(tmp_path)
     assert [len(table.rows) for table in found.tables] == [3, 2]
     (one,) = found.apart(found.tables[1])
@@ -271,5 +271,5 @@ def test_a_library_that_one_run_does_without_is_no_difference(tmp_path: Path) ->
 def test_names_in_json_are_those_of_the_rows(study: Path) -> None:
     done = CliRunner().invoke(app, ["compare", "--out", str(study), "--exclude", "trial run", "--format", "json"])
     content = json.loads(done.output)
-    assert {one["method"] for one in content["methods"]} == {"student_only", "hinton", "hinton_raw", "rkd"}
+    assert {one["method"] for one in content["methods"]} == {"student_only", "kd", "kd + raw", "rkd"}
     assert {one["family"] for one in content["pairs"]} == {"tested"}

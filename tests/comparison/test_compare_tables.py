@@ -18,26 +18,26 @@ from kdbench.statistics.scores import weighted_f1_scores
 
 
 def test_a_table_holds_the_known_numbers(tmp_path: Path) -> None:
-    make_study(tmp_path, {"student_only": 20, "hinton": 8})
+    make_study(tmp_path, {"student_only": 20, "kd": 8})
     found = kdbench.compare(tmp_path)
     methods = found.methods.set_index("method")
-    assert list(methods.index) == ["hinton", "student_only"]
+    assert list(methods.index) == ["kd", "student_only"]
     # 8, 9 and 10 of 80 trials are wrong; 20, 21 and 22.
-    assert methods.loc["hinton", "accuracy"] == pytest.approx(1 - 9 / 80)
-    assert methods.loc["hinton", "accuracy_sd"] == pytest.approx(np.std([8 / 80, 9 / 80, 10 / 80], ddof=1))
-    assert methods.loc["hinton", "gain"] == pytest.approx(12 / 80)
-    assert methods.loc["hinton", "gain_over"] == "student_only"
-    assert methods.loc["hinton", "gain_low"] < 12 / 80 < methods.loc["hinton", "gain_high"]
-    assert methods.loc["hinton", "accuracy_low"] < 1 - 9 / 80 < methods.loc["hinton", "accuracy_high"]
-    assert methods.loc["hinton", "teacher_accuracy"] == 0.75
-    assert methods.loc["hinton", "peak_memory_bytes"] == 3 * 2**30
-    assert methods.loc["hinton", "seconds_per_epoch"] == 9
-    assert methods.loc["hinton", "test_modalities"] == "video:depth"
-    assert methods.loc["hinton", "tuning"] == "defaults"
+    assert methods.loc["kd", "accuracy"] == pytest.approx(1 - 9 / 80)
+    assert methods.loc["kd", "accuracy_sd"] == pytest.approx(np.std([8 / 80, 9 / 80, 10 / 80], ddof=1))
+    assert methods.loc["kd", "gain"] == pytest.approx(12 / 80)
+    assert methods.loc["kd", "gain_over"] == "student_only"
+    assert methods.loc["kd", "gain_low"] < 12 / 80 < methods.loc["kd", "gain_high"]
+    assert methods.loc["kd", "accuracy_low"] < 1 - 9 / 80 < methods.loc["kd", "accuracy_high"]
+    assert methods.loc["kd", "teacher_accuracy"] == 0.75
+    assert methods.loc["kd", "peak_memory_bytes"] == 3 * 2**30
+    assert methods.loc["kd", "seconds_per_epoch"] == 9
+    assert methods.loc["kd", "test_modalities"] == "video:depth"
+    assert methods.loc["kd", "tuning"] == "defaults"
     (pair,) = found.pairs.to_dict("records")
-    assert (pair["first"], pair["second"], pair["difference"]) == ("hinton", "student_only", pytest.approx(12 / 80))
+    assert (pair["first"], pair["second"], pair["difference"]) == ("kd", "student_only", pytest.approx(12 / 80))
     assert set(found.methods["population"]) == {"these-subjects"}
-    gains = found.per_class[found.per_class["method"] == "hinton"]
+    gains = found.per_class[found.per_class["method"] == "kd"]
     assert gains["gain"].mean() == pytest.approx(12 / 80)
 
 
@@ -61,7 +61,7 @@ def test_the_interval_of_weighted_f1_follows_from_its_influence() -> None:
 
 
 def test_a_missing_cell_is_shown_and_never_averaged_away(tmp_path: Path) -> None:
-    make_study(tmp_path, {"student_only": 20, "hinton": 8, "rkd": 10})
+    make_study(tmp_path, {"student_only": 20, "kd": 8, "rkd": 10})
     (tmp_path / next(p.name for p in tmp_path.glob("rkd-s2-*")) / "run.json").unlink()
     make_run(tmp_path, "rkd", 2, status="running", folder="rkd-s2-killed")
     found = kdbench.compare(tmp_path)
@@ -80,18 +80,18 @@ def test_a_missing_cell_is_shown_and_never_averaged_away(tmp_path: Path) -> None
 
 
 def test_unlike_conditions_make_two_tables_with_the_difference_named(tmp_path: Path) -> None:
-    make_study(tmp_path, {"student_only": 20, "hinton": 8})
+    make_study(tmp_path, {"student_only": 20, "kd": 8})
     make_study(tmp_path, {"rkd": 8}, train__epochs=60)
     found = kdbench.compare(tmp_path)
     assert [len(table.rows) for table in found.tables] == [2, 1]
     assert [str(one) for one in found.apart(found.tables[1])] == ["train.epochs (30 against 60)"]
     with pytest.raises(UsageError, match=r"'rkd' was not run under.*train\.epochs \(30 against 60\)") as caught:
-        kdbench.compare(tmp_path, methods=["hinton", "rkd"])
+        kdbench.compare(tmp_path, methods=["kd", "rkd"])
     assert "--allow-different train" in str(caught.value.hint)
 
 
 def test_across_ranks_unlike_conditions_and_says_so(tmp_path: Path) -> None:
-    make_study(tmp_path, {"student_only": 20, "hinton": 8})
+    make_study(tmp_path, {"student_only": 20, "kd": 8})
     make_study(tmp_path, {"rkd": 4}, train__epochs=60)
     found = kdbench.compare(tmp_path, allow_different=["train"])
     methods = found.methods.set_index("method")
@@ -103,11 +103,11 @@ def test_across_ranks_unlike_conditions_and_says_so(tmp_path: Path) -> None:
 
 
 def test_one_method_under_two_crossed_conditions_is_two_rows(tmp_path: Path) -> None:
-    make_study(tmp_path, {"student_only": 20, "hinton": 8})
-    make_study(tmp_path, {"student_only": 20, "hinton": 10}, precision="bf16")
+    make_study(tmp_path, {"student_only": 20, "kd": 8})
+    make_study(tmp_path, {"student_only": 20, "kd": 10}, precision="bf16")
     methods = kdbench.compare(tmp_path, allow_different=["precision"]).methods.set_index("method")
-    assert methods.loc["hinton (precision=bf16)", "gain"] == pytest.approx(10 / 80)
-    assert methods.loc["hinton (precision=bf16)", "gain_over"] == "student_only (precision=bf16)"
+    assert methods.loc["kd (precision=bf16)", "gain"] == pytest.approx(10 / 80)
+    assert methods.loc["kd (precision=bf16)", "gain_over"] == "student_only (precision=bf16)"
 
 
 @pytest.mark.parametrize("key", ["tuning", "protocol", "split"])
@@ -118,10 +118,10 @@ def test_no_ranking_goes_across_other_trials_or_another_budget(tmp_path: Path, k
 
 
 def test_unequal_budgets_are_refused(tmp_path: Path) -> None:
-    make_study(tmp_path, {"hinton": 8}, tuning={"trials": 30, "sampler": "tpe"})
+    make_study(tmp_path, {"kd": 8}, tuning={"trials": 30, "sampler": "tpe"})
     make_study(tmp_path, {"rkd": 8}, tuning={"trials": 10, "sampler": "tpe"})
     with pytest.raises(UsageError, match=r"tuning\.trials \(30 against 10\)") as caught:
-        kdbench.compare(tmp_path, methods=["hinton", "rkd"])
+        kdbench.compare(tmp_path, methods=["kd", "rkd"])
     assert "--allow-different" not in str(caught.value.hint)
     assert set(kdbench.compare(tmp_path).methods["tuning"]) == {"tuned: 30 trials", "tuned: 10 trials"}
 
@@ -133,7 +133,7 @@ def test_an_unknown_condition_names_the_near_ones(tmp_path: Path) -> None:
 
 
 def test_a_split_that_is_drawn_by_the_seed_parts_nothing(tmp_path: Path) -> None:
-    for method in ("student_only", "hinton"):
+    for method in ("student_only", "kd"):
         for seed in range(3):
             make_run(tmp_path, method, seed, split=f"drawn-{seed}")
     assert len(kdbench.compare(tmp_path).tables) == 1
@@ -148,7 +148,7 @@ def test_an_unfinished_run_beside_a_finished_one_claims_nothing(tmp_path: Path) 
 
 
 def test_one_seed_says_that_nothing_is_known_of_others(tmp_path: Path) -> None:
-    make_study(tmp_path, {"student_only": 9, "hinton": 8}, seeds=1)
+    make_study(tmp_path, {"student_only": 9, "kd": 8}, seeds=1)
     found = kdbench.compare(tmp_path)
     assert found.methods["accuracy_sd"].isna().all()
     assert any("one seed was run" in note for note in sheets(found)[0].notes)
@@ -157,14 +157,14 @@ def test_one_seed_says_that_nothing_is_known_of_others(tmp_path: Path) -> None:
 
 
 def test_a_single_method_is_a_table_without_pairs(tmp_path: Path) -> None:
-    make_study(tmp_path, {"hinton": 8})
+    make_study(tmp_path, {"kd": 8})
     found = kdbench.compare(tmp_path)
     assert len(found.methods) == 1
     assert found.pairs.empty
 
 
 def test_broken_results_are_shown_in_their_cells(tmp_path: Path) -> None:
-    make_study(tmp_path, {"student_only": 20, "hinton": 8})
+    make_study(tmp_path, {"student_only": 20, "kd": 8})
     make_study(tmp_path, {"edited": 8, "lost": 8, "torn": 8}, seeds=1)
     path = next(tmp_path.glob("edited-*")) / "run.json"
     result = json.loads(path.read_text())
@@ -178,7 +178,7 @@ def test_broken_results_are_shown_in_their_cells(tmp_path: Path) -> None:
     assert "predictions give" in cells["edited", 0]
     assert "predictions.parquet cannot be read" in cells["lost", 0]
     assert "predictions.parquet cannot be read" in cells["torn", 0]
-    assert cells["hinton", 0] == "finished"
+    assert cells["kd", 0] == "finished"
 
 
 def test_half_written_runs_and_other_versions_are_left_out_with_the_reason(tmp_path: Path) -> None:
@@ -207,8 +207,8 @@ def test_half_written_runs_and_other_versions_are_left_out_with_the_reason(tmp_p
     ],
 )
 def test_an_edited_result_is_left_out_with_the_key(tmp_path: Path, key: str, value: object) -> None:
-    make_study(tmp_path, {"student_only": 20, "hinton": 8}, seeds=1)
-    path = next(tmp_path.glob("hinton-*")) / "run.json"
+    make_study(tmp_path, {"student_only": 20, "kd": 8}, seeds=1)
+    path = next(tmp_path.glob("kd-*")) / "run.json"
     result = json.loads(path.read_text())
     *above, last = key.split(".")
     place = result
@@ -224,29 +224,29 @@ def test_an_edited_result_is_left_out_with_the_key(tmp_path: Path, key: str, val
 
 @pytest.mark.parametrize("labels", [-1, 0.5, "wave"])
 def test_labels_that_are_none_set_a_run_aside(tmp_path: Path, labels: object) -> None:
-    make_study(tmp_path, {"student_only": 20, "hinton": 8}, seeds=1)
-    path = next(tmp_path.glob("hinton-*")) / "predictions.parquet"
+    make_study(tmp_path, {"student_only": 20, "kd": 8}, seeds=1)
+    path = next(tmp_path.glob("kd-*")) / "predictions.parquet"
     pd.read_parquet(path).assign(label=labels).to_parquet(path)
     cells = kdbench.compare(tmp_path).seeds.set_index("method")["state"]
-    assert cells["hinton"] == "unusable: predictions.parquet has labels that are no class indices"
+    assert cells["kd"] == "unusable: predictions.parquet has labels that are no class indices"
 
 
 @pytest.mark.parametrize("logit", [float("nan"), float("inf")])
 def test_a_logit_that_is_missing_or_infinite_sets_a_run_aside(tmp_path: Path, logit: float) -> None:
-    make_study(tmp_path, {"student_only": 20, "hinton": 8}, seeds=1)
-    path = next(tmp_path.glob("hinton-*")) / "predictions.parquet"
+    make_study(tmp_path, {"student_only": 20, "kd": 8}, seeds=1)
+    path = next(tmp_path.glob("kd-*")) / "predictions.parquet"
     table = pd.read_parquet(path)
     table.loc[3, "logit_1"] = logit
     table.to_parquet(path)
     cells = kdbench.compare(tmp_path).seeds.set_index("method")["state"]
-    assert cells["hinton"] == "unusable: predictions.parquet has logits that are not finite"
+    assert cells["kd"] == "unusable: predictions.parquet has logits that are not finite"
 
 
 def test_other_trials_are_refused(tmp_path: Path) -> None:
     from made_runs import TRIALS
 
     make_study(tmp_path, {"student_only": 20}, seeds=1)
-    make_run(tmp_path, "hinton", 0, trials=TRIALS[:-1])
+    make_run(tmp_path, "kd", 0, trials=TRIALS[:-1])
     with pytest.raises(UsageError, match=r"other trials: 1 are in one of them alone, such as a4_s8_t5"):
         kdbench.compare(tmp_path)
 
@@ -256,7 +256,7 @@ def test_an_empty_store_says_how_to_fill_it(tmp_path: Path) -> None:
         kdbench.compare(tmp_path)
     with pytest.raises(DataError, match="no folder of runs"):
         kdbench.compare(tmp_path / "nowhere")
-    make_run(tmp_path, "hinton", status="interrupted", folder="begun")
+    make_run(tmp_path, "kd", status="interrupted", folder="begun")
     with pytest.raises(DataError, match=r"no finished run.*begun \(interrupted\)"):
         kdbench.compare(tmp_path)
 
@@ -266,7 +266,7 @@ def test_an_empty_store_says_how_to_fill_it(tmp_path: Path) -> None:
     [
         ({"dataset": "utd_mhda"}, "did you mean 'utd_mhad'"),
         ({"protocol": "cross_scene"}, "unknown protocol"),
-        ({"methods": ["hintn"]}, "did you mean 'hinton'"),
+        ({"methods": ["hintn"]}, "did you mean 'kd'"),
         ({"seeds": [7]}, "no run has seed 7"),
         ({"population": "subjects"}, "known: new-subjects, these-subjects"),
         ({"metric": "f1"}, "unknown metric"),
@@ -275,13 +275,13 @@ def test_an_empty_store_says_how_to_fill_it(tmp_path: Path) -> None:
 def test_names_that_do_not_exist_are_refused_with_the_near_ones(
     tmp_path: Path, wanted: dict[str, str], message: str
 ) -> None:
-    make_study(tmp_path, {"student_only": 20, "hinton": 8}, seeds=1)
+    make_study(tmp_path, {"student_only": 20, "kd": 8}, seeds=1)
     with pytest.raises(UsageError, match=message):
         kdbench.compare(tmp_path, **wanted)
 
 
 def test_new_subjects_widen_the_intervals_and_are_named(tmp_path: Path) -> None:
-    make_study(tmp_path, {"student_only": 20, "hinton": 8, "rkd": 12})
+    make_study(tmp_path, {"student_only": 20, "kd": 8, "rkd": 12})
     new = kdbench.compare(tmp_path, population="new-subjects")
     assert "new subjects like these 4" in sheets(new)[0].caption
     assert set(new.pairs["interval"]) == {"t"}
@@ -294,24 +294,24 @@ def test_new_subjects_widen_the_intervals_and_are_named(tmp_path: Path) -> None:
 
 
 def test_macro_f1_is_compared_by_t_as_the_bootstrap_covers_it_too_often(tmp_path: Path) -> None:
-    make_study(tmp_path, {"student_only": 20, "hinton": 8, "rkd": 12})
+    make_study(tmp_path, {"student_only": 20, "kd": 8, "rkd": 12})
     assert set(kdbench.compare(tmp_path, metric="macro_f1").pairs["interval"]) == {"t"}
     with pytest.raises(UsageError, match="compares accuracies, not macro_f1"):
         kdbench.compare(tmp_path, metric="macro_f1", ci="bootstrap")
 
 
 def test_nothing_is_said_of_new_subjects_where_subjects_are_not_told_apart(tmp_path: Path) -> None:
-    make_study(tmp_path, {"hinton": 8}, dataset="basic_motions")
+    make_study(tmp_path, {"kd": 8}, dataset="basic_motions")
     with pytest.raises(UsageError, match="does not tell its subjects apart"):
         kdbench.compare(tmp_path, population="new-subjects")
     assert len(kdbench.compare(tmp_path).methods) == 1
 
 
 def test_one_way_is_asked_of_all_tables_and_the_one_that_cannot_have_it_is_named(tmp_path: Path) -> None:
-    make_study(tmp_path, {"student_only": 20, "hinton": 8, "rkd": 12})
+    make_study(tmp_path, {"student_only": 20, "kd": 8, "rkd": 12})
     make_study(tmp_path, {"teacher_only": 8}, view=None)
     assert set(kdbench.compare(tmp_path, ci="bootstrap").pairs["interval"]) == {"bootstrap"}
-    make_study(tmp_path, {"student_only": 20, "hinton": 8}, protocol="subject_specific")
+    make_study(tmp_path, {"student_only": 20, "kd": 8}, protocol="subject_specific")
     with pytest.raises(
         UsageError, match="utd_mhad · subject_specific · small: the bootstrap compares 3 methods"
     ) as caught:
@@ -320,16 +320,16 @@ def test_one_way_is_asked_of_all_tables_and_the_one_that_cannot_have_it_is_named
 
 
 def test_new_subjects_under_a_protocol_that_trains_on_them_are_said_to_train(tmp_path: Path) -> None:
-    make_study(tmp_path, {"student_only": 20, "hinton": 8}, protocol="subject_specific")
+    make_study(tmp_path, {"student_only": 20, "kd": 8}, protocol="subject_specific")
     line = "the subjects that test also train here: new subjects are ones that would train as well"
     assert line in sheets(kdbench.compare(tmp_path, population="new-subjects"))[0].notes
     assert line not in sheets(kdbench.compare(tmp_path))[0].notes
-    make_study(tmp_path / "apart", {"student_only": 20, "hinton": 8})
+    make_study(tmp_path / "apart", {"student_only": 20, "kd": 8})
     assert line not in sheets(kdbench.compare(tmp_path / "apart", population="new-subjects"))[0].notes
 
 
 def test_a_student_alone_of_other_losses_is_no_student_alone(tmp_path: Path) -> None:
-    make_study(tmp_path, {"hinton": 8})
+    make_study(tmp_path, {"kd": 8})
     for seed in range(3):
         changed = network({"ce": {"weight": 1.0}, "rkd": {"weight": 1.0}})
         make_run(tmp_path, "student_only", seed, wrong=20, student=changed)
@@ -344,21 +344,21 @@ def test_shuffles_of_a_coupled_network_are_averaged(tmp_path: Path) -> None:
 
 def test_selection_on_the_test_part_is_marked_at_its_row(tmp_path: Path) -> None:
     make_study(tmp_path, {"student_only": 20}, selection="best-test")
-    make_study(tmp_path, {"hinton": 8})
+    make_study(tmp_path, {"kd": 8})
     found = kdbench.compare(tmp_path, allow_different=["selection"])
     assert dict(zip(found.methods["method"], found.methods["selection"], strict=True)) == {
-        "hinton": "last",
+        "kd": "last",
         "student_only": "best-test (oracle)",
     }
     results = sheets(found)[0]
-    assert [row[0] for row in results.rows] == ["hinton", "student_only (oracle)"]
+    assert [row[0] for row in results.rows] == ["kd", "student_only (oracle)"]
     assert any(note.startswith("(oracle)") for note in results.notes)
 
 
 def test_the_plan_of_a_pair_says_what_it_follows_from(tmp_path: Path) -> None:
-    make_study(tmp_path, {"student_only": 20, "hinton": 19, "rkd": 18})
+    make_study(tmp_path, {"student_only": 20, "kd": 19, "rkd": 18})
     (tests,) = sheets(kdbench.compare(tmp_path), {"tests"})
     (note,) = [note for note in tests.notes if note.startswith("To tell apart")]
     assert "the seed variance of all 3 methods of this table" in note
-    (pair,) = sheets(kdbench.compare(tmp_path, methods=("student_only", "hinton")), {"tests"})
+    (pair,) = sheets(kdbench.compare(tmp_path, methods=("student_only", "kd")), {"tests"})
     assert "To tell apart: a plan from this pair's own spread." in pair.notes

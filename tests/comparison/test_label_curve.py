@@ -16,10 +16,10 @@ from kdbench.recipes.track import Track
 
 RANDOM = network({"ce": {"weight": 1.0}}, "sensors", weights="random")
 WRONG = {
-    0: {"hinton": 30, "rkd": 40},
-    1: {"student_only": 45, "hinton": 14, "rkd": 32, "crd": 36},
-    4: {"student_only": 24, "hinton": 11},
-    "all": {"student_only": 12, "hinton": 10, "rkd": 12, "sp": 18},
+    0: {"kd": 30, "rkd": 40},
+    1: {"student_only": 45, "kd": 14, "rkd": 32, "crd": 36},
+    4: {"student_only": 24, "kd": 11},
+    "all": {"student_only": 12, "kd": 10, "rkd": 12, "sp": 18},
 }
 
 
@@ -52,14 +52,14 @@ def test_tables_of_one_place_stand_side_by_side_the_fewest_labels_first(tracks: 
 
 def test_a_method_is_a_line_with_its_means_and_what_it_is_measured_against_is_dashed(tracks: LabelTracks) -> None:
     lines, hidden = tracks.lines()
-    assert [line.name for line in lines] == ["hinton", "rkd", "student_only", "random (control)", "untrained"]
+    assert [line.name for line in lines] == ["kd", "rkd", "student_only", "random (control)", "untrained"]
     # Methods of one track alone are no line: crd and sp.
     assert hidden == 2
     axes = label_curve(tracks).axes[0]
     drawn = {line.get_label(): line for line in axes.get_lines() if not str(line.get_label()).startswith("_")}
     assert [drawn[line.name].get_linestyle() for line in lines] == ["-", "-", "--", "--", "--"]
     # 14, 15 and 16 of 80 trials are wrong with one label per class, 11, 12 and 13 with four, 10, 11 and 12 with all.
-    heights = np.asarray(drawn["hinton"].get_ydata(), dtype=float)
+    heights = np.asarray(drawn["kd"].get_ydata(), dtype=float)
     assert heights == pytest.approx([100 - 1500 / 80, 100 - 1200 / 80, 100 - 1100 / 80])
     # Where a track has no result, the line is broken.
     assert np.isnan(np.asarray(drawn["rkd"].get_ydata(), dtype=float)).tolist() == [False, True, False]
@@ -68,7 +68,7 @@ def test_a_method_is_a_line_with_its_means_and_what_it_is_measured_against_is_da
 
 def test_the_picture_stands_with_the_others_and_has_the_same_bytes_twice(tmp_path: Path) -> None:
     for labels in (1, 4):
-        make_study(tmp_path, {"student_only": 20, "hinton": 10}, seeds=2, **given(labels))
+        make_study(tmp_path, {"student_only": 20, "kd": 10}, seeds=2, **given(labels))
     first, second = (
         next(picture for picture in pictures(kdbench.compare(tmp_path)) if picture.name.startswith("label_curve"))
         for _ in "ab"
