@@ -26,7 +26,11 @@ def _has_gpu() -> bool:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselects tests of a GPU or a browser where there is none."""
+    """Deselects tests of a GPU or a browser where there is none, and puts the slow ones first.
+
+    A slow test at the end would leave one process with it, and the other with nothing to do.
+    """
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
     lacking = {"gpu"} if any(item.get_closest_marker("gpu") for item in items) and not _has_gpu() else set()
     lacking |= set() if path_of_chromium() else {"browser"}
     dropped = [item for item in items if any(item.get_closest_marker(marker) for marker in lacking)]

@@ -49,7 +49,7 @@ def shared_settings(runs: Sequence[StoredRun]) -> dict[str, Any]:
     """What every recipe of a table has otherwise than kdbench ships it, such as fewer epochs, by dotted key.
 
     Args:
-        runs: Runs of one table; those of a single recipe share nothing, since its name holds its settings.
+        runs: Runs of one table; those of a single recipe share nothing but the data, since its name holds its settings.
     """
     return _shared(_by_recipe(runs))
 
@@ -67,14 +67,16 @@ def partly_named(runs: Mapping[int, StoredRun]) -> str:
 
 
 def _shared(variants: Sequence[Sequence[StoredRun]]) -> dict[str, Any]:
-    if len(variants) < 2:
-        return {}
-    unlike = [(run := runs[0], _unlike_shipped(run)) for runs in variants]
+    firsts = [runs[0] for runs in variants]
+    # What a search chose is no part of a name.
+    unlike = [(run, _unlike_shipped(run)) for run in firsts if not run.result.get("tuning")]
     settings = {key: value for _, each in unlike for key, value in each.items()}
     return {
         key: value
         for key, value in settings.items()
-        if all((key, value) in each.items() for run, each in unlike if _uses(run.result["recipe"], key))
+        # The data are a condition, which every table has one of.
+        if (len(variants) > 1 or key.startswith("data."))
+        and all((key, value) in each.items() for run, each in unlike if _uses(run.result["recipe"], key))
     }
 
 

@@ -126,8 +126,8 @@ def test_a_page_without_scripts_has_a_heading_a_track(tracks: Path, tmp_path: Pa
     assert "<h3>small · video:depth as clip</h3>" in page
     recipe = next(site.glob("utd_mhad/cross_subject/hinton/*/index.html"))
     assert "kdbench run --method hinton" in recipe.read_text()
-    assert "1 labelled trial a class" in (site / "index.html").read_text()
-    assert "1 labelled trial a class" in (site / "utd_mhad/cross_subject/table.csv").read_text()
+    assert "1 labelled trial per class" in (site / "index.html").read_text()
+    assert "1 labelled trial per class" in (site / "utd_mhad/cross_subject/table.csv").read_text()
 
 
 def test_a_page_of_one_track_has_no_tabs(tmp_path: Path, submission: Path, board: Path) -> None:
