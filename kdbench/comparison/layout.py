@@ -48,7 +48,8 @@ def layout(sheet: Sheet, width: int) -> list[Line]:
         dropped = 0
         lines += _cards(sheet, width)
     if dropped:
-        names = "; ".join(sheet.headers[place] for place in sorted(sheet.spare[:dropped]))
+        gone = [place for place in sorted(sheet.spare[:dropped]) if not (place == 1 and sheet.whole)]
+        names = "; ".join(sheet.headers[place] for place in gone)
         lines += wrapped(
             f"· Left out at {width} columns: {names}. A wider terminal or --format csv shows them.", width, "note", "  "
         )
@@ -69,10 +70,13 @@ def encodable(text: str, encoding: str | None) -> str:
 
 def _without(sheet: Sheet, places: Sequence[int]) -> Sheet:
     kept = [place for place in range(len(sheet.headers)) if place not in places]
+    rows = sheet.rows
+    if sheet.whole and 1 in places:
+        rows = tuple((name, *row[1:]) for name, row in zip(sheet.whole, rows, strict=True))
     return dataclasses.replace(
         sheet,
         headers=tuple(sheet.headers[place] for place in kept),
-        rows=tuple(tuple(row[place] for place in kept) for row in sheet.rows),
+        rows=tuple(tuple(row[place] for place in kept) for row in rows),
         words=frozenset(kept.index(place) for place in sheet.words if place in kept),
     )
 

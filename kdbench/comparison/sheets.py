@@ -58,6 +58,7 @@ class Sheet:
         words: Columns of words; the others are numbers, to be set flush right.
         marks: Cells, by row and column, that hold a claim: better than the baseline, or than every other.
         spare: Columns that a narrow table can do without, the first to go first.
+        whole: What the first column holds where the second is left out; empty where it is the same.
         hint: What to type for another population, after the caption, where a command can be typed.
     """
 
@@ -70,6 +71,7 @@ class Sheet:
     words: frozenset[int] = frozenset({0})
     marks: frozenset[tuple[int, int]] = frozenset()
     spare: tuple[int, ...] = ()
+    whole: tuple[str, ...] = ()
     hint: str = ""
 
 
@@ -181,8 +183,20 @@ def _results(comparison: Comparison, table: GroupTable, number: int) -> Sheet:
     first = len(headers) - 4
     gained = {(place, first + 2) for place, row in enumerate(table.shown) if row.gain and row.gain.shown}
     marks = frozenset({(place, first) for place in _best(table)} | gained)
-    words = frozenset({*range(first), first + 3})
-    return Sheet("results", title, about(table), headers, rows, tuple(notes), words, marks, (first + 1,), _hint(table))
+    return Sheet(
+        "results",
+        title,
+        about(table),
+        headers,
+        rows,
+        tuple(notes),
+        frozenset({*range(first), first + 3}),
+        marks,
+        # The deviation goes first; then the teacher, into the column of the method.
+        (first + 1, *range(1, first)),
+        tuple(map(label, table.shown)) if taught else (),
+        _hint(table),
+    )
 
 
 def _without_teacher(row: Row) -> str:

@@ -46,7 +46,7 @@ def test_the_main_table_is_a_table_at_eighty_columns_and_says_what_it_leaves_out
     head = next(line for line in lines if line.startswith("Method"))
     assert "Accuracy %" in head
     assert "Verdict" in head
-    assert any(line.startswith("kd (control) ") for line in lines)
+    assert any(line.startswith("kd + raw_random (control) ") for line in lines)
     note = " ".join(lines)
     assert ("SD" in head) != ("Left out at 80 columns: SD" in note)
 
@@ -71,7 +71,7 @@ def test_pairwise_tests_keep_both_p_at_eighty_columns(tmp_path: Path) -> None:
 def test_a_table_that_cannot_fit_becomes_cards(compared: Comparison) -> None:
     lines = [line.text for line in layout(sheets(compared)[0], 60)]
     place = lines.index(LONG)
-    assert lines[place + 1].startswith("  Accuracy % [95 % CI]: ")
+    assert lines[place + 2].startswith("  Accuracy % [95 % CI]: ")
     assert any(line.startswith("  Verdict: ") for line in lines[place : place + 7])
 
 
@@ -115,8 +115,8 @@ def test_a_comparison_is_short_on_the_prompt_and_a_table_in_a_notebook(compared:
 def test_latex_has_minus_signs_bold_claims_and_pages(tmp_path: Path) -> None:
     make_study(tmp_path, {"student_only": 40, "kd": 2, "rkd": 39, "worse": 70}, seeds=5)
     text = render(kdbench.compare(tmp_path), "latex")
-    row = {line.split(" & ")[0]: line for line in text.splitlines() if line.count(" & ") == 4}
-    assert row["kd"].split(" & ")[3].startswith(r"\textbf{+")
+    row = {line.split(" & ")[0]: line for line in text.splitlines() if line.count(" & ") == 5}
+    assert row["kd"].split(" & ")[4].startswith(r"\textbf{+")
     assert "textbf" not in row["rkd"] + row["worse"] + row["student\\_only"]
     assert "$-$37.50 [$-$" in row["worse"]
     assert not re.search(r"(?<![\w$-])-\d", text)

@@ -259,7 +259,7 @@ def test_the_command_writes_a_format_and_saves(study: Path, tmp_path: Path) -> N
     ("arguments", "code", "message"),
     [
         (["--format", "pdf"], 2, "unknown format 'pdf'"),
-        (["--method", "hintn"], 2, "did you mean 'kd'"),
+        (["--method", "hintn"], 2, "did you mean 'hinton'"),
         (["--method", "hintn"], 2, "See them: kdbench runs list"),
         (["--method", "dkd"], 2, "Run it: kdbench run --method dkd"),
         (["--dataset", "mmact"], 2, "unknown dataset"),

@@ -129,7 +129,7 @@ def test_only_a_row_with_a_result_is_shown(tmp_path: Path) -> None:
     found = kdbench.compare(tmp_path)
     main = sheets(found)[0]
     assert [row[0] for row in main.rows] == ["kd", "student_only", "rkd"]
-    assert main.rows[2][1:] == ("80.00 (1 seed)", "–", "–", "not ranked")
+    assert main.rows[2][1:] == ("gaf_ft", "80.00 (1 seed)", "–", "–", "not ranked")
     assert "sp: seed 0 failed; seed 1 not run" in main.notes
 
 
@@ -229,7 +229,7 @@ def test_a_row_is_chosen_by_its_name_and_keeps_it(tmp_path: Path) -> None:
 
 
 def test_a_choice_of_nothing_is_explained(study: Path) -> None:
-    with pytest.raises(UsageError, match=r"unknown run in .* 'hintn'; did you mean 'kd'"):
+    with pytest.raises(UsageError, match=r"unknown run in .* 'hintn'; did you mean 'hinton'"):
         kdbench.compare(study, runs=["hintn"])
     with pytest.raises(UsageError, match="unknown run in"):
         kdbench.compare(study, exclude=["nobody*"])

@@ -266,7 +266,7 @@ def test_an_empty_store_says_how_to_fill_it(tmp_path: Path) -> None:
     [
         ({"dataset": "utd_mhda"}, "did you mean 'utd_mhad'"),
         ({"protocol": "cross_scene"}, "unknown protocol"),
-        ({"methods": ["hintn"]}, "did you mean 'kd'"),
+        ({"methods": ["hintn"]}, "did you mean 'hinton'"),
         ({"seeds": [7]}, "no run has seed 7"),
         ({"population": "subjects"}, "known: new-subjects, these-subjects"),
         ({"metric": "f1"}, "unknown metric"),
