@@ -224,7 +224,7 @@ def _cost(cost: Mapping[str, Any], *, with_teacher: bool) -> Iterator[str]:
     if has("peak_memory_bytes"):
         yield f"{cost['peak_memory_bytes'] / 2**30:.1f} GiB peak memory"
     if has("wait_share"):
-        yield f"{100 * cost['wait_share']:.1f} % of it spent waiting for data"
+        yield f"{100 * cost['wait_share']:.1f} % of the training spent waiting for data"
 
 
 def _percent(metrics: Mapping[str, Any]) -> list[str]:

@@ -108,8 +108,6 @@ def show_run(
         typer.echo(json.dumps(result, indent=2, ensure_ascii=False))
         return
     console = console_for()
-    if row.name:
-        say(console, f"name: {row.name}", "bold")
     if row.status == "finished":
         from kdbench.cli.run import show
         from kdbench.runs.run import RunResult
@@ -117,7 +115,8 @@ def show_run(
         show(RunResult(row.folder, dict(result), reused=True), console)
     else:
         of = ", ".join(filter(None, (row.protocol, row.preset, row.track, f"seed {row.seed}")))
-        say(console, f"{row.method} on {row.dataset}, {of}", "bold")
+        named = f"{row.name}: " if row.name else ""
+        say(console, f"{named}{row.method} on {row.dataset}, {of}", "bold")
         say(console, f"{row.status}{f': {row.message}' if row.message else ''}", _STYLES[row.status])
         for warning in result.get("warnings") or []:
             say(console, f"warning: {warning}", "yellow")

@@ -187,6 +187,7 @@ def show(result: SearchResult, console: Console) -> None:
 
     from kdbench.recipes.track import words_of
     from kdbench.runs.gain import alone_for, is_alone
+    from kdbench.text.terminal import print_prose
     from kdbench.text.terminal_table import print_table
     from kdbench.tuning.report import rank
     from kdbench.util.progress import duration
@@ -224,7 +225,7 @@ def show(result: SearchResult, console: Console) -> None:
     run = result.final[0].result
     if not is_alone(run["recipe"]):
         budget = f"--method {alone_for(run)} --trials {told['budget']['trials']}"
-        say(console, f"a gain is over a baseline that was tuned by the same budget: search it too, with {budget}")
+        print_prose(console, f"For a gain, the baseline needs the same budget: search it too, with {budget}.")
     names = {"--dataset": told["dataset"], "--protocol": told["protocol"], "--preset": told["preset"]}
     words = [word for pair in (names | {"--out": str(result.plan.root)}).items() for word in pair]
     say(console, f"next: {shlex.join(['kdbench', 'compare', *words])}")

@@ -29,7 +29,7 @@ def company(table: GroupTable, tables: Sequence[GroupTable]) -> list[str]:
     if not any(row.gain for row in taught):
         alone = alone_words(table.group.conditions)
         why = _elsewhere(is_alone, table.group, others)
-        return [f"there is no gain: {why or f'{alone} was not run under these conditions'}"]
+        return [f"gains are not known, since {why or f'{alone} was not run under these conditions'}"]
     controls = [f"{row.method}: {row.control}" for row in taught if row.control]
     if controls:
         return [f"controls ({'; '.join(controls)}): a gain that they reach too is regularisation, not knowledge"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
@@ -36,13 +36,18 @@ def row_names(part: Sequence[tuple[StoredRun, Flat]], across: Sequence[str]) -> 
     labels: dict[str, list[list[StoredRun]]] = defaultdict(list)
     for runs in variants:
         labels[_label(runs)].append(runs)
-    names: dict[int, str] = {}
+    found: list[tuple[str, list[StoredRun], dict[int, str]]] = []
     for label, held in labels.items():
         named = _named(label, [runs[0] for runs in held], shared)
         crossed = _crossed([(run, conditions[id(run)]) for runs in held for run in runs], across)
-        for name, runs in zip(named, held, strict=True):
-            names |= {id(run): name + crossed[id(run)] for run in runs}
-    return names
+        found += [(name, runs, crossed) for name, runs in zip(named, held, strict=True)]
+    # A name that a user gave may be what another recipe is called by its settings.
+    count = Counter(name for name, _, _ in found)
+    return {
+        id(run): (name if count[name] == 1 else _marked(name, runs[0])) + crossed[id(run)]
+        for name, runs, crossed in found
+        for run in runs
+    }
 
 
 def shared_settings(runs: Sequence[StoredRun]) -> dict[str, Any]:
@@ -66,17 +71,32 @@ def partly_named(runs: Mapping[int, StoredRun]) -> str:
     return f"{named}; a row is called by a name that all its seeds have"
 
 
+def behind_names(rows: Mapping[str, Mapping[int, StoredRun]]) -> str:
+    """What the rows are that go by a name of the user's: their methods and settings; empty without such.
+
+    Args:
+        rows: Row → seed → run.
+    """
+    said = []
+    for row, runs in sorted(rows.items()):
+        first = next(iter(runs.values()))
+        if first.name and row.startswith(first.name):
+            settings = _unlike_shipped(first)
+            said.append(f"{row} is {first.method_label}" + (f" [{short_text(settings)}]" if settings else ""))
+    return "; ".join(said)
+
+
 def _shared(variants: Sequence[Sequence[StoredRun]]) -> dict[str, Any]:
     firsts = [runs[0] for runs in variants]
     # What a search chose is no part of a name.
     unlike = [(run, _unlike_shipped(run)) for run in firsts if not run.result.get("tuning")]
     settings = {key: value for _, each in unlike for key, value in each.items()}
+    users = {key: [each for run, each in unlike if _uses(run.result["recipe"], key)] for key in settings}
     return {
         key: value
         for key, value in settings.items()
         # The data are a condition, which every table has one of.
-        if (len(variants) > 1 or key.startswith("data."))
-        and all((key, value) in each.items() for run, each in unlike if _uses(run.result["recipe"], key))
+        if (len(users[key]) > 1 or key.startswith("data.")) and all((key, value) in each.items() for each in users[key])
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,10 @@ if TYPE_CHECKING:
 
 
 FRAMES = ("methods", "pairs", "seeds", "per_class")
-LISTED = "files.json"
+LISTED = ".kdbench-comparison.json"
 """The names of all files that the last comparison wrote into a folder."""
+_OWN = re.compile(r"(table\d+_|label_curve\d+_|critical_difference\d+)[A-Za-z0-9_]*\.(png|svg)")
+"""Names of pictures, the only files that one comparison has and another has not."""
 
 
 def save(comparison: Comparison, folder: Path) -> list[Path]:
@@ -61,10 +64,10 @@ def save(comparison: Comparison, folder: Path) -> list[Path]:
 
 
 def _listed(folder: Path) -> list[str]:
-    """The files of an earlier comparison: plain names, whatever the list holds."""
+    """The pictures of an earlier comparison, whatever else the list names."""
     try:
         names = read_json(folder / LISTED) if (folder / LISTED).is_file() else []
     except DataError:
         return []
     names = [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
-    return [name for name in names if Path(name).name == name and (folder / name).is_file()]
+    return [name for name in names if _OWN.fullmatch(name) and (folder / name).is_file()]

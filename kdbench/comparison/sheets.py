@@ -210,7 +210,7 @@ def _variance(methods: int) -> str:
         return (
             f"Seed variance is pooled over the {methods} methods; the CI of an unusually unstable method is too narrow."
         )
-    return "Fewer than 3 methods are too few to pool the seed variance: with more of them, the intervals are others."
+    return "With fewer than 3 methods, the seed variance is not pooled: intervals change where more are compared."
 
 
 def _hint(table: GroupTable) -> str:

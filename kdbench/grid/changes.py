@@ -91,7 +91,9 @@ def _part(key: str, recipe: Recipe, change: Mapping[str, Any]) -> str | None:
         return network
     phase, *rest = key.split(".")
     spec = {"teacher": recipe.teacher, "student": recipe.student}.get(phase)
-    # `student.losses.rkd={…}` gives it one; `student.losses.rkd.weight=…` changes the one that it has.
-    if spec is not None and len(rest) > 2 and rest[0] == "losses" and rest[1] not in spec.losses:
+    if spec is None or rest[:1] != ["losses"] or len(rest) < 2 or rest[1] in spec.losses:
+        return None
+    # `student.losses.rkd={…}` gives it one; `student.losses.rkd.weight=…` and `=null` are about the one that it has.
+    if len(rest) > 2 or change[phase]["losses"][rest[1]] is None:
         return f"loss {rest[1]} of the {phase}"
     return None

@@ -8,6 +8,7 @@ from typing import Any
 from kdbench.engine.device import device_kind
 from kdbench.engine.term import declared, read_class_names
 from kdbench.errors import UsageError
+from kdbench.recipes.resolve import PHASES, resolve
 from kdbench.recipes.schema import Recipe
 from kdbench.runs.request import RunRequest
 from kdbench.types import SENSORS, VIDEO
@@ -25,13 +26,31 @@ def refuse_idle(request: RunRequest) -> None:
     """
     recipe = request.recipe
     _refuse_untaught(recipe)
-    idle = [f"--set {key}=… ({recipe.name} has no {lacks})" for key, lacks in idle_settings(recipe, request.changes)]
+    idle = list(_removed_in_vain(request))
+    idle += [f"--set {key}=… ({recipe.name} has no {lacks})" for key, lacks in idle_settings(recipe, request.changes)]
     if request.video is not None and not recipe.sees(VIDEO):
         idle.append(f"--video {request.video} ({recipe.name} has no {_SEES_VIDEO})")
     if request.threads is not None and device_kind(request.device) == "cuda":
         idle.append(f"--threads {request.threads} (the run computes on a GPU)")
     if idle:
         raise UsageError(f"without effect on this run: {'; '.join(idle)}", hint="Leave out what has no effect.")
+
+
+def _removed_in_vain(request: RunRequest) -> Iterator[str]:
+    """Losses that the changes remove and that the method does not have."""
+    removed = [
+        (phase, name)
+        for phase in PHASES
+        if isinstance(own := request.changes.get(phase), Mapping) and isinstance(own.get("losses"), Mapping)
+        for name, term in own["losses"].items()
+        if term is None
+    ]
+    if removed:
+        shipped = resolve(request.method, request.preset, teacher=request.teacher)
+        for phase, name in removed:
+            spec = getattr(shipped, phase)
+            if spec is None or name not in spec.losses:
+                yield f"--set {phase}.losses.{name}=null ({shipped.name} has no loss {name} of the {phase})"
 
 
 def _refuse_untaught(recipe: Recipe) -> None:

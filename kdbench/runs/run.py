@@ -259,6 +259,8 @@ class Run:
             return self._finish()
         except KeyboardInterrupt as error:
             self._stop("interrupted", f"interrupted by {error or 'the user'}")
+            if not self.result:
+                raise Interrupted("interrupted before the training", hint="Repeat the same command.") from error
             raise Interrupted(
                 f"interrupted; every finished epoch is kept below {self.root}",
                 hint=f"Repeat the same command{' without --fresh' * self.fresh} to go on from there.",

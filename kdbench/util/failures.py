@@ -37,13 +37,10 @@ def one_line(error: BaseException) -> str:
 
 
 def _say(message: str, hint: str | None) -> None:
-    from rich.text import Text
-
     from kdbench.text.terminal import SafeConsole as Console
     from kdbench.text.terminal import print_prose
 
     console = Console(stderr=True)
     print_prose(console, redacted(message), head="error: ", head_style="bold red")
     if hint:
-        # Commands in it are to be copied, so their lines stay whole.
-        console.print(Text(redacted(hint), style="cyan"), soft_wrap=True)
+        print_prose(console, redacted(hint), "cyan")

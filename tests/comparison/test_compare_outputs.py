@@ -23,6 +23,7 @@ from kdbench.comparison import Comparison, references
 from kdbench.comparison.curves import curves
 from kdbench.comparison.formats import FORMATS, render
 from kdbench.comparison.pictures import bars, confusion_difference, pictures
+from kdbench.comparison.saving import LISTED
 from kdbench.comparison.sheets import sheets
 from kdbench.errors import UsageError
 from kdbench.plotting.style import short
@@ -225,17 +226,20 @@ def test_a_folder_holds_the_last_comparison_alone(study: Path, tmp_path: Path) -
     first = {path.name for path in kdbench.compare(study).save(saved)}
     second = {path.name for path in kdbench.compare(study, methods=["student_only"]).save(saved)}
     assert first - second
-    assert {path.name for path in saved.iterdir()} == {*second, "files.json", "mine.png"}
+    assert {path.name for path in saved.iterdir()} == {*second, LISTED, "mine.png"}
 
 
-@pytest.mark.parametrize("listed", ["5", "[1, null]", '["../mine.png", "sub/mine.png"]', "no list"])
-def test_a_list_of_files_names_nothing_elsewhere(study: Path, tmp_path: Path, listed: str) -> None:
+@pytest.mark.parametrize(
+    "listed", ["5", "[1, null]", '["../table1_a.png", "sub/table1_a.png", "notes.txt", "files.json"]', "no list"]
+)
+def test_a_list_of_files_takes_no_file_of_anybody_else(study: Path, tmp_path: Path, listed: str) -> None:
     (tmp_path / "saved/sub").mkdir(parents=True)
-    for place in ("mine.png", "saved/sub/mine.png"):
-        (tmp_path / place).write_bytes(b"mine")
-    (tmp_path / "saved/files.json").write_text(listed)
+    own = ("table1_a.png", "saved/sub/table1_a.png", "saved/notes.txt", "saved/files.json")
+    for place in own:
+        (tmp_path / place).write_text('["notes.txt"]')
+    (tmp_path / "saved" / LISTED).write_text(listed)
     kdbench.compare(study).save(tmp_path / "saved")
-    assert all((tmp_path / place).is_file() for place in ("mine.png", "saved/sub/mine.png"))
+    assert all((tmp_path / place).read_text() == '["notes.txt"]' for place in own)
 
 
 def test_the_command_prints_names_as_they_are(hostile: Comparison, tmp_path: Path) -> None:

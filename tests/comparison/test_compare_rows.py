@@ -64,15 +64,21 @@ def test_what_all_have_otherwise_than_shipped_is_said_once(tmp_path: Path) -> No
     make_run(tmp_path, "student_only", change={"recipe": _changed("student_only", fewer[0])})
     found = kdbench.compare(tmp_path)
     assert _rows(found) == ["sgm_ft", "sgm_ft [st.weight=0.5]", "student_only"]
-    said = "otherwise than kdbench ships them, all recipes here have teacher.train.epochs=2, train.epochs=3"
+    said = "unlike the shipped recipes, those of this table have teacher.train.epochs=2, train.epochs=3"
     assert said in sheets(found)[0].notes
 
 
 def test_a_setting_that_another_recipe_has_no_use_for_is_said_once_too(tmp_path: Path) -> None:
     make_run(tmp_path, "student_only")
     make_run(tmp_path, "hinton_random_teacher_raw")
-    make_run(tmp_path, "hinton_raw", change={"recipe": _changed("hinton_raw", "teacher.train.epochs=2")})
-    assert _rows(kdbench.compare(tmp_path)) == ["kd + raw", "kd + raw_random", "student_only"]
+    fewer = "teacher.train.epochs=2"
+    make_run(tmp_path, "hinton_raw", change={"recipe": _changed("hinton_raw", fewer)})
+    # A setting of one recipe alone is its own.
+    expected = [f"kd + raw [{fewer}]", "kd + raw_random", "student_only"]
+    assert _rows(kdbench.compare(tmp_path)) == expected
+    make_run(tmp_path, "rkd_raw", change={"recipe": _changed("rkd_raw", fewer)})
+    expected = ["kd + raw", "kd + raw_random", "rkd + raw", "student_only"]
+    assert _rows(kdbench.compare(tmp_path)) == expected
     make_run(tmp_path, "rkd", change={"recipe": _changed("rkd", "compile=true")})
     assert "rkd [compile=true]" in _rows(kdbench.compare(tmp_path))
 
@@ -131,6 +137,23 @@ def test_only_a_row_with_a_result_is_shown(tmp_path: Path) -> None:
     assert [row[0] for row in main.rows] == ["kd", "student_only", "rkd"]
     assert main.rows[2][1:] == ("gaf_ft", "80.00 (1 seed)", "–", "–", "not ranked")
     assert "sp: seed 0 failed; seed 1 not run" in main.notes
+
+
+def test_a_name_that_reads_like_another_row_is_told_from_it(tmp_path: Path) -> None:
+    make_run(tmp_path, "kd", change={"recipe": _changed("kd", "student.losses.st.weight=0.5")})
+    make_run(tmp_path, "rkd", wrong=20, change={"name": "kd [st.weight=0.5]"})
+    found = kdbench.compare(tmp_path)
+    rows = _rows(found)
+    assert len(set(rows)) == 2
+    assert all(row.startswith("kd [st.weight=0.5, ") for row in rows)
+    assert not found.left_out
+
+
+def test_a_table_says_what_its_named_rows_are(tmp_path: Path) -> None:
+    changed = _changed("student_only", "student.train.lr=0.01")
+    make_run(tmp_path, "student_only", change={"name": "hot", "recipe": changed})
+    make_run(tmp_path, "hinton")
+    assert "hot is student_only [train.lr=0.01]" in sheets(kdbench.compare(tmp_path))[0].notes
 
 
 def test_one_name_for_two_methods_is_two_rows(tmp_path: Path) -> None:
@@ -193,7 +216,7 @@ def study(tmp_path: Path) -> Path:
     ("chosen", "rows"),
     [
         ({"runs": ["kd*"]}, {"kd", "kd + raw"}),
-        ({"runs": ["kd", "student_only"]}, {"kd", "student_only"}),
+        ({"runs": ["kd", "student_only"]}, {"kd", "kd + raw", "student_only"}),
         ({"runs": ["named-run"]}, {"trial run"}),
         ({"runs": ["trial*"]}, {"trial run"}),
         ({"runs": ["*-s0-*", "*-s1-*"]}, {"student_only", "kd", "kd + raw", "rkd"}),

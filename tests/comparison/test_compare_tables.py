@@ -74,7 +74,7 @@ def test_a_missing_cell_is_shown_and_never_averaged_away(tmp_path: Path) -> None
     assert "rkd" not in set(found.pairs["first"]) | set(found.pairs["second"])
     notes = " ".join(sheets(found)[0].notes)
     assert "rkd: seed 2 running" in notes
-    assert "--seed 0 --seed 1 compares the seeds that all" in notes
+    assert "to rank all rows at the seeds that they have in common: --seed 0 --seed 1" in notes
     fewer = kdbench.compare(tmp_path, seeds=[0, 1]).methods.set_index("method")
     assert fewer.loc["rkd", "accuracy"] == pytest.approx(1 - 10.5 / 80)
 

@@ -84,6 +84,13 @@ def test_what_has_no_effect_is_refused(method: str, fields: dict[str, Any], said
         refuse_idle(RunRequest(method, "motionsim", preset="smoke", **fields))
 
 
+def test_a_loss_that_is_not_there_cannot_be_removed() -> None:
+    for method, overrides in (("student_only", {"student.losses.st": None}), ("rkd", {"teacher.losses.rkd": None})):
+        with pytest.raises(UsageError, match=r"=null \(.* has no loss"):
+            refuse_idle(RunRequest(method, "motionsim", preset="smoke", overrides=overrides))
+    refuse_idle(RunRequest("hinton", "motionsim", preset="smoke", overrides={"student.losses.st": None}))
+
+
 @pytest.mark.parametrize("overrides", [{"student.losses.st.weight": 0.5}, {"student.losses.rkd": {}}])
 def test_a_loss_that_nobody_teaches_is_refused_before_anything_is_loaded(overrides: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="student_only has no teacher, and student") as refused:
