@@ -115,7 +115,7 @@ def test_a_comparison_is_short_on_the_prompt_and_a_table_in_a_notebook(compared:
 def test_latex_has_minus_signs_bold_claims_and_pages(tmp_path: Path) -> None:
     make_study(tmp_path, {"student_only": 40, "kd": 2, "rkd": 39, "worse": 70}, seeds=5)
     text = render(kdbench.compare(tmp_path), "latex")
-    row = {line.split(" & ")[0]: line for line in text.splitlines() if line.count(" & ") == 5}
+    row = {line.split(" & ")[0]: line for line in reversed(text.splitlines()) if line.count(" & ") == 5}
     assert row["kd"].split(" & ")[4].startswith(r"\textbf{+")
     assert "textbf" not in row["rkd"] + row["worse"] + row["student\\_only"]
     assert "$-$37.50 [$-$" in row["worse"]
@@ -124,6 +124,6 @@ def test_latex_has_minus_signs_bold_claims_and_pages(tmp_path: Path) -> None:
     for number in range(30):
         make_run(tmp_path, f"more_{number}", 0)
     many = render(kdbench.compare(tmp_path, seeds=[0]), "latex")
-    assert r"\begin{longtable}{lrrrl}" in many
+    assert r"\begin{longtable}{llrrrl}" in many
     assert many.count(r"\endhead") == many.count(r"\begin{longtable}") > 0
     assert many.count(r"\begin{table}") == many.count(r"\end{table}")
