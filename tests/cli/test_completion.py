@@ -40,9 +40,10 @@ def offered(words: str, **environment: str) -> set[str]:
         ("kdbench run --method student_on", {"student_only", "student_only_sensor"}),
         ("kdbench run --dataset utd", {"utd_mhad"}),
         ("kdbench run --suite los", {"losses"}),
+        ("kdbench run --method kd --teacher raw_s", {"raw_sum"}),
         ("kdbench run --set student.losses.rk", {"student.losses.rkd.weight="}),
         ("kdbench search --method hinton_random_teacher_", {"hinton_random_teacher_raw"}),
-        ("kdbench describe pk", {"pkt", "pkt_raw"}),
+        ("kdbench describe pk", {"pkt"}),
         ("kdbench data prepare motion", {"motionsim"}),
     ],
 )

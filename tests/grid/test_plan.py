@@ -56,7 +56,7 @@ def test_a_cell_has_the_folder_that_its_run_would_have(tmp_path: Path) -> None:
 
 def test_the_student_alone_comes_first_and_seeds_come_together(tmp_path: Path) -> None:
     made = plan(tmp_path, "hinton_raw", "student_only", seeds=2)
-    order = [(cell.cell.seed, cell.cell.method) for cell in made.cells]
+    order = [(cell.cell.seed, cell.cell.recipe.name) for cell in made.cells]
     assert order == [(0, "student_only"), (0, "hinton_raw"), (1, "student_only"), (1, "hinton_raw")]
 
 
@@ -168,7 +168,13 @@ def test_the_cost_is_that_of_earlier_runs_and_a_teacher_counts_once(tmp_path: Pa
     for cell in made.cells[1:3]:
         recipe = cell.cell.recipe.model_dump(mode="json")
         spent = {"train_seconds": 10.0, "teacher_seconds": 100.0, "seconds_this_process": 12.0}
-        result = {"method": cell.cell.method, "dataset": "motionsim", "preset": "smoke", "recipe": recipe}
+        result = {
+            "method": cell.cell.method,
+            "taught_by": cell.cell.recipe.taught_by,
+            "dataset": "motionsim",
+            "preset": "smoke",
+            "recipe": recipe,
+        }
         written(cell.folder, **result, cost=spent, teacher={"folder": "t", "accuracy": 0.5})
     made = plan(tmp_path, "hinton_raw", "rkd_raw", "student_only", seeds=[0, 1])
     assert made.counts() == {"done": 2, "to do": 4}
@@ -244,7 +250,7 @@ def changed(root: Path, methods: list[Any], *overrides: str, **suite: Any) -> tu
     told = Lines()
     given = {"methods": methods, "datasets": ["motionsim"], "preset": "smoke", "set": WORLD} | suite
     made = make_plan(Suite.model_validate(given), {"out": root, "device": "cpu"}, overrides, told)
-    return {cell.cell.method: cell.cell.recipe for cell in made.cells}, told.lines
+    return {cell.cell.recipe.name: cell.cell.recipe for cell in made.cells}, told.lines
 
 
 def test_a_change_goes_to_the_methods_that_have_what_it_is_about(tmp_path: Path) -> None:

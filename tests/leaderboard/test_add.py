@@ -43,7 +43,7 @@ def test_the_same_runs_give_the_same_submission(tmp_path: Path, board: Path) -> 
     ("change", "said"),
     [
         ({"conditions": {"precision": "bf16"}}, 'unlike conditions: precision: "fp32", "bf16"'),
-        ({"method": "other"}, 'unlike method: "hinton", "other"'),
+        ({"method": "other"}, 'unlike method: "kd", "other"'),
         ({"status": "interrupted"}, "is interrupted, expected a finished run"),
         ({"conditions": {"part": "validation"}}, "reports the validation part"),
         ({"conditions": {"selection": "best-test"}}, "chose its epoch by 'best-test'"),
