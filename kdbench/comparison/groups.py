@@ -20,7 +20,7 @@ from kdbench.comparison.conditions import (
     without,
 )
 from kdbench.comparison.pooling import JOIN
-from kdbench.comparison.rows import row_names, shared_settings
+from kdbench.comparison.rows import row_names
 from kdbench.errors import UsageError, unknown
 from kdbench.recipes.track import Track, words_of
 from kdbench.runs.schema import FINISHED
@@ -180,18 +180,20 @@ def grouped(
     for run, conditions in known:
         buckets[_key(without(conditions, [*across, *_BY_SEED, LIBRARIES]))].append((run, conditions))
     names: dict[int, str] = {}
-    parts: list[tuple[list[tuple[StoredRun, Flat]], list[StoredRun]]] = []
+    parts: list[tuple[list[tuple[StoredRun, Flat]], list[StoredRun], dict[str, Any]]] = []
     rest: list[StoredRun] = []
     sets = (libraries for bucket in buckets.values() for libraries in _by_libraries(bucket, across))
     for part in (part for libraries in sets for part in _by_split(libraries)):
-        names |= row_names(part, across)
+        named, shared = row_names(part, across)
+        names |= named
         kept = [(run, conditions) for run, conditions in part if chosen(run, names[id(run)])]
         if any(run.status == FINISHED for run, _ in kept):
-            parts.append((kept, [run for run, _ in part if not chosen(run, names[id(run)])]))
+            parts.append((kept, [run for run, _ in part if not chosen(run, names[id(run)])], shared))
         else:
             rest += [run for run, _ in kept]
     parts.sort(key=lambda part: -sum(run.status == FINISHED for run, _ in part[0]))
-    return Grouped([_group(kept, across, names, others) for kept, others in parts], names, rest)
+    groups = [_group(kept, across, names, others, shared) for kept, others, shared in parts]
+    return Grouped(groups, names, rest)
 
 
 def between(first: Group, second: Group) -> tuple[Difference, ...]:
@@ -273,13 +275,16 @@ def _by_split(bucket: list[tuple[StoredRun, Flat]]) -> list[list[tuple[StoredRun
 
 
 def _group(
-    part: list[tuple[StoredRun, Flat]], across: Sequence[str], names: Mapping[int, str], others: Sequence[StoredRun]
+    part: list[tuple[StoredRun, Flat]],
+    across: Sequence[str],
+    names: Mapping[int, str],
+    others: Sequence[StoredRun],
+    shared: Mapping[str, Any],
 ) -> Group:
     first = part[0][1]
     same_split = len({conditions.get("split") for _, conditions in part}) == 1
     libraries = {key: value for _, held in part for key, value in held.items() if is_below(key, (LIBRARIES,))}
-    group = Group(without(first | libraries, across if same_split else [*across, *_BY_SEED]))
-    group.shared = shared_settings([*(run for run, _ in part), *others])
+    group = Group(without(first | libraries, across if same_split else [*across, *_BY_SEED]), shared=shared)
     for run in others:
         group.filtered.setdefault(names[id(run)], []).append(run)
     crossed = dict.fromkeys(key for _, conditions in part for key in conditions if is_below(key, across))

@@ -150,8 +150,9 @@ def _values(row: Row) -> list[float]:
 
 def _chance(table: GroupTable) -> float:
     """The accuracy of always naming the most frequent class of the trials."""
-    labels = next(iter(table.results[table.ranked[0].method].values())).labels
-    return float(np.bincount(labels).max() / len(labels))
+    from kdbench.evaluation.metrics import majority_share
+
+    return majority_share(next(iter(table.results[table.ranked[0].method].values())).labels)
 
 
 def cost(table: GroupTable) -> Figure | None:

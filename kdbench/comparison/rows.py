@@ -18,17 +18,21 @@ _MOST_SETTINGS = 3
 """Settings that a row's name holds at most."""
 
 
-def row_names(part: Sequence[tuple[StoredRun, Flat]], across: Sequence[str]) -> dict[int, str]:
-    """The row of each run, by the run's `id`.
+def row_names(part: Sequence[tuple[StoredRun, Flat]], across: Sequence[str]) -> tuple[dict[int, str], dict[str, Any]]:
+    """The row of each run, by the run's `id`, and what no row needs to say, since all recipes of the table have it.
 
     A row is of one recipe. It is called by the name that all its runs were given, else by its method, with what it has
     otherwise than the recipe that kdbench ships in square brackets: `sgm_ft` and `sgm_ft [st.weight=0.5]`; without what
-    all recipes of the table have otherwise (`shared_settings`). A teacher that is not the method's own stands behind
-    it: `sgm_ft + raw_ft`. Conditions that a table goes across stand in round brackets: `sgm_ft (precision=bf16)`.
+    several recipes of the table have otherwise, and none that uses it does not, such as fewer epochs. A teacher that is
+    not the method's own stands behind it: `sgm_ft + raw_ft`. Conditions that a table goes across stand in round
+    brackets: `sgm_ft (precision=bf16)`.
 
     Args:
         part: Runs of one table, with their conditions.
         across: Conditions that may differ within the table.
+
+    Returns:
+        The rows; and the shared settings by dotted key, of a single recipe those of the data alone.
     """
     variants = _by_recipe([run for run, _ in part])
     shared = _shared(variants)
@@ -43,47 +47,30 @@ def row_names(part: Sequence[tuple[StoredRun, Flat]], across: Sequence[str]) -> 
         found += [(name, runs, crossed) for name, runs in zip(named, held, strict=True)]
     # A name that a user gave may be what another recipe is called by its settings.
     count = Counter(name for name, _, _ in found)
-    return {
+    names = {
         id(run): (name if count[name] == 1 else _marked(name, runs[0])) + crossed[id(run)]
         for name, runs, crossed in found
         for run in runs
     }
+    return names, shared
 
 
-def shared_settings(runs: Sequence[StoredRun]) -> dict[str, Any]:
-    """What every recipe of a table has otherwise than kdbench ships it, such as fewer epochs, by dotted key.
-
-    Args:
-        runs: Runs of one table; those of a single recipe share nothing but the data, since its name holds its settings.
-    """
-    return _shared(_by_recipe(runs))
-
-
-def partly_named(runs: Mapping[int, StoredRun]) -> str:
-    """What to say of a row of which some runs alone were given a name, or unlike ones; empty for any other.
-
-    Args:
-        runs: Seed → run.
-    """
-    if len({run.name for run in runs.values()}) < 2:
-        return ""
-    named = ", ".join(f"seed {seed} is named '{run.name}'" for seed, run in sorted(runs.items()) if run.name)
-    return f"{named}; a row is called by a name that all its seeds have"
-
-
-def behind_names(rows: Mapping[str, Mapping[int, StoredRun]]) -> str:
-    """What the rows are that go by a name of the user's: their methods and settings; empty without such.
+def name_notes(rows: Mapping[str, Mapping[int, StoredRun]]) -> list[str]:
+    """What a table says of names that the user gave: what named rows are, and which seeds alone have a name.
 
     Args:
         rows: Row → seed → run.
     """
-    said = []
+    behind, partly = [], []
     for row, runs in sorted(rows.items()):
         first = next(iter(runs.values()))
         if first.name and row.startswith(first.name):
             settings = _unlike_shipped(first)
-            said.append(f"{row} is {first.method_label}" + (f" [{short_text(settings)}]" if settings else ""))
-    return "; ".join(said)
+            behind.append(f"{row} is {first.method_label}" + (f" [{short_text(settings)}]" if settings else ""))
+        if len({run.name for run in runs.values()}) > 1:
+            named = ", ".join(f"seed {seed} is named '{run.name}'" for seed, run in sorted(runs.items()) if run.name)
+            partly.append(f"{row}: {named}; a row is called by a name that all its seeds have")
+    return ["; ".join(behind)] * bool(behind) + partly
 
 
 def _shared(variants: Sequence[Sequence[StoredRun]]) -> dict[str, Any]:

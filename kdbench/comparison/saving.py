@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 FRAMES = ("methods", "pairs", "seeds", "per_class")
 LISTED = ".kdbench-comparison.json"
-"""The names of all files that the last comparison wrote into a folder."""
+"""The names of the pictures that the last comparison wrote into a folder."""
 _OWN = re.compile(r"(table\d+_|label_curve\d+_|critical_difference\d+)[A-Za-z0-9_]*\.(png|svg)")
 """Names of pictures, the only files that one comparison has and another has not."""
 
@@ -53,7 +53,7 @@ def save(comparison: Comparison, folder: Path) -> list[Path]:
         contents[folder / f"{picture.name}.svg"] = picture.svg()
     earlier = _listed(folder)
     # Listed before they are written, so that a process that is killed between leaves none unlisted.
-    names = [path.name for path in contents]
+    names = [path.name for path in contents if _OWN.fullmatch(path.name)]
     write_json(folder / LISTED, sorted({*names, *earlier}))
     for path, content in contents.items():
         write_bytes(path, content)

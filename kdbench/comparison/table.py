@@ -15,7 +15,7 @@ from kdbench.comparison.conditions import is_below
 from kdbench.comparison.controls import NOT_TOLD_APART, Reading, better, control_of, lead, read_gain
 from kdbench.comparison.families import Family
 from kdbench.comparison.groups import LIBRARIES, Group
-from kdbench.comparison.rows import behind_names, partly_named, short_text
+from kdbench.comparison.rows import name_notes, short_text
 from kdbench.comparison.scores import paired
 from kdbench.recipes.track import is_transfer_alone
 from kdbench.runs.gain import alone_for, alone_words, is_alone
@@ -375,15 +375,14 @@ def _cost(runs: list[StoredRun]) -> dict[str, float | None]:
 
 def _notes(group: Group, compared: Comparison | None) -> tuple[str, ...]:
     notes = list(compared.notes) if compared else ["no method has a result at every seed, so nothing is ranked"]
-    notes += filter(None, (behind_names({row: runs for row, runs in group.runs.items() if runs}),))
-    notes += [f"{row}: {said}" for row, runs in sorted(group.runs.items()) if (said := partly_named(runs))]
+    notes += name_notes(group.runs)
     if group.shared:
         notes.append(f"unlike the shipped recipes, those of this table have {short_text(group.shared)}")
     unlike = _machines(group)
     if len(unlike) > 1:
         notes.append(f"costs were measured on unlike machines: {'; '.join(unlike)}")
     common: set[int] = set(group.seeds).intersection(*(set(cells) for cells in group.runs.values() if cells))
-    if len(group.complete) < len([cells for cells in group.runs.values() if cells]):
+    if len(group.complete) < len(group.runs):
         fewer = 0 < len(common) < len(group.seeds)
         choose = " ".join(f"--seed {seed}" for seed in sorted(common))
         notes.append(

@@ -89,6 +89,15 @@ def calibration_error(logits: np.ndarray, labels: np.ndarray, bins: int = ECE_BI
     return float(np.abs(np.bincount(bin_of, weights=gap, minlength=bins)).sum() / len(labels))
 
 
+def majority_share(labels: np.ndarray) -> float:
+    """The accuracy of always naming the most frequent class.
+
+    Args:
+        labels: True class indices `(N,)`.
+    """
+    return float(np.bincount(labels).max() / len(labels))
+
+
 def confusion(labels: np.ndarray, predictions: np.ndarray, classes: int) -> np.ndarray:
     """Row-normalised confusion matrix `(K, K)`: the share of each true class (row) that was predicted as each class.
 

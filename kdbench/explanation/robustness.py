@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from kdbench.data.store.progress import progress
+from kdbench.evaluation.metrics import majority_share
 from kdbench.explanation.corruptions import CORRUPTIONS, corrupted
 from kdbench.explanation.section import Picture, Section, Table
 from kdbench.explanation.study import Study
@@ -91,7 +92,7 @@ def _draw(study: Study, curves: dict[str, list[dict[str, Any]]], clean: float) -
     from matplotlib.figure import Figure
 
     kinds = CORRUPTIONS[study.reported.spec.modality]
-    chance = np.bincount(study.scores.labels).max() / len(study.scores.labels)
+    chance = majority_share(study.scores.labels)
     drawn = [chance, clean, *(value for points in curves.values() for each in points for value in each["accuracies"])]
     with mpl.rc_context(PLAIN):
         figure = Figure(figsize=(3.1 * len(curves), 3.3), layout="constrained")

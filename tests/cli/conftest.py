@@ -37,6 +37,13 @@ def kdbench(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
 
 
 @pytest.fixture
+def eighty_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a command prints goes to a terminal of 80 columns, without colours."""
+    for name, value in {"TTY_COMPATIBLE": "1", "COLUMNS": "80", "NO_COLOR": "1", "TERM": "dumb"}.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
 def kdbench_process() -> Callable[..., Outcome]:
     """Runs a command in a process of its own."""
 

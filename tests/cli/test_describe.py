@@ -85,18 +85,14 @@ def test_a_methods_description_is_its_resolved_recipe(name: str, preset: str, kd
 
 
 @pytest.mark.parametrize("name", ["rkd", "sgm", "utd_mhad", "losses"])
-def test_no_line_is_wider_than_the_terminal(
-    name: str, kdbench: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for key, value in {"TTY_COMPATIBLE": "1", "COLUMNS": "80", "NO_COLOR": "1", "TERM": "dumb"}.items():
-        monkeypatch.setenv(key, value)
+@pytest.mark.usefixtures("eighty_columns")
+def test_no_line_is_wider_than_the_terminal(name: str, kdbench: Callable[..., Any]) -> None:
     lines = kdbench("describe", name).out.splitlines()
     assert [line for line in lines if len(line) > 80 and " " in line.strip() and "kdbench" not in line] == []
 
 
-def test_yaml_of_a_narrow_terminal_says_the_same(kdbench: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    for key, value in {"TTY_COMPATIBLE": "1", "COLUMNS": "80", "NO_COLOR": "1", "TERM": "dumb"}.items():
-        monkeypatch.setenv(key, value)
+@pytest.mark.usefixtures("eighty_columns")
+def test_yaml_of_a_narrow_terminal_says_the_same(kdbench: Callable[..., Any]) -> None:
     out = kdbench("describe", "utd_mhad").out
     shown = yaml.safe_load(out[out.index("\nversion:") : out.index("\nTracks:")])
     card = load_card("utd_mhad")

@@ -150,11 +150,8 @@ def test_json_stays_json_where_a_plugin_prints(kdbench: Callable[..., Any], inst
     assert "loud" in {row["name"] for row in json.loads(kdbench("list", "losses", "--json").out)["losses"]}
 
 
-def test_without_a_kind_there_is_a_line_for_each_kind(
-    kdbench: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, value in {"TTY_COMPATIBLE": "1", "COLUMNS": "80", "NO_COLOR": "1", "TERM": "dumb"}.items():
-        monkeypatch.setenv(name, value)
+@pytest.mark.usefixtures("eighty_columns")
+def test_without_a_kind_there_is_a_line_for_each_kind(kdbench: Callable[..., Any]) -> None:
     lines = kdbench("list").out.splitlines()
     assert len(lines) < 15
     assert max(map(len, lines)) <= 80

@@ -99,24 +99,18 @@ def test_unknown_filters_are_refused(kdbench: Command, root: Path) -> None:
     assert "no such run in" in kdbench("runs", "list", "--out", str(root / "nowhere")).out
 
 
-def test_a_table_fits_a_narrow_terminal(kdbench: Command, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TTY_COMPATIBLE", "1")
-    monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setenv("NO_COLOR", "1")
-    monkeypatch.setenv("TERM", "dumb")
+@pytest.mark.usefixtures("eighty_columns")
+def test_a_table_fits_a_narrow_terminal(kdbench: Command, root: Path) -> None:
     told = kdbench("runs", "list", "--out", str(root), "--method", "rkd").out
     lines = told.splitlines()[1:-1]
     assert max(map(len, lines)) <= 80
     assert "teacher.train.epochs=3," in told
 
 
+@pytest.mark.usefixtures("eighty_columns")
 def test_each_run_has_one_line_on_a_narrow_terminal_which_says_what_it_leaves_out(
-    kdbench: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kdbench: Command, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("TTY_COMPATIBLE", "1")
-    monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setenv("NO_COLOR", "1")
-    monkeypatch.setenv("TERM", "dumb")
     make_run(tmp_path, "hinton_random_teacher_raw", folder="rkd-u-s0-aaaa000000")
     make_run(tmp_path, "hinton_random_teacher_raw", 1, folder="rkd-u-s1-bbbb000000", status="failed")
     rename(tmp_path / "rkd-u-s0-aaaa000000", "a name of 23 characters")
@@ -130,13 +124,8 @@ def test_each_run_has_one_line_on_a_narrow_terminal_which_says_what_it_leaves_ou
     assert max(map(len, lines)) <= 80
 
 
-def test_a_name_without_room_is_whole_below_its_run(
-    kdbench: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TTY_COMPATIBLE", "1")
-    monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setenv("NO_COLOR", "1")
-    monkeypatch.setenv("TERM", "dumb")
+@pytest.mark.usefixtures("eighty_columns")
+def test_a_name_without_room_is_whole_below_its_run(kdbench: Command, tmp_path: Path) -> None:
     oracle = recipe_of("rkd", "selection.rule=best-test")
     make_run(tmp_path, "hinton_random_teacher_raw", folder="rkd-u-s0-aaaa000000", change=oracle)
     rename(tmp_path / "rkd-u-s0-aaaa000000", "a name of thirty-one characters")

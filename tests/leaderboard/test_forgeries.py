@@ -235,7 +235,7 @@ FORGERIES: dict[str, tuple[Forgery, str]] = {
     # Conditions
     "a condition of its own": (conditions(league="mine"), "its conditions hold 'league', which no run writes"),
     "another version of the data": (conditions(version="2016"), "say version '2016' of the data set, and the card"),
-    "a fingerprint of its own": (conditions(fingerprint="mine"), "the fingerprint 'mine' of the data"),
+    "a fingerprint of its own": (conditions(fingerprint="mine"), "the data the fingerprint 'mine'"),
     "a view that is not there": (conditions(view="lidar", test_modalities=["video:lidar"]), "it sees the view 'lidar'"),
     "a preset of its own": (
         result(lambda c: (c.update(preset="large"), c["conditions"].update(preset="large"))),

@@ -107,8 +107,8 @@ def test_options_are_settings_of_the_track() -> None:
         (("some", None, None), "cannot read --labels some"),
         (("-1", None, None), "cannot read --labels -1"),
         ((None, "most", None), "unknown value of --teacher-labels 'most'"),
-        ((None, None, 0.0), "--pairs 0 is no share"),
-        ((None, None, 1.5), "--pairs 1.5 is no share"),
+        ((None, None, 0.0), "--pairs 0 is not a share of the training trials"),
+        ((None, None, 1.5), "--pairs 1.5 is not a share of the training trials"),
     ],
 )
 def test_options_that_cannot_be_read(given: Any, text: str) -> None:
