@@ -23,7 +23,7 @@ from kdbench.runs.store import stored_runs
 
 METHODS = (
     "student_only",
-    "hinton_raw",
+    "kd",
     "dist_raw",
     "rkd_raw",
     "sp_raw",

@@ -46,6 +46,9 @@ def list_runs(
     method: Annotated[
         str | None, typer.Option(help="Only runs of this method.", autocompletion=completion.methods)
     ] = None,
+    teacher: Annotated[
+        str | None, typer.Option(help="Only runs with this teacher.", autocompletion=completion.teachers)
+    ] = None,
     status: Annotated[
         str | None, typer.Option(help="Only these: finished, running, interrupted, failed or damaged.")
     ] = None,
@@ -56,6 +59,7 @@ def list_runs(
     out: Out = None,
 ) -> None:
     """List runs, each with the settings that differ from the recipe as kdbench ships it."""
+    from kdbench.recipes import shipped
     from kdbench.runs.overview import STATUSES, is_meant, overview
 
     if output not in FORMATS:
@@ -63,7 +67,9 @@ def list_runs(
     if status is not None and status not in STATUSES:
         raise unknown("status", status, STATUSES)
     root = runs_folder(out)
-    wanted = {"dataset": dataset, "method": method, "status": status}
+    if method is not None and (pair := shipped.aliases().get(method)):
+        method, teacher = pair.method, teacher or pair.teacher
+    wanted = {"dataset": dataset, "method": method, "teacher": teacher, "status": status}
     rows = [
         row
         for row in overview(root)
@@ -116,7 +122,7 @@ def show_run(
     else:
         of = ", ".join(filter(None, (row.protocol, row.preset, row.track, f"seed {row.seed}")))
         named = f"{row.name}: " if row.name else ""
-        say(console, f"{named}{row.method} on {row.dataset}, {of}", "bold")
+        say(console, f"{named}{row.title} on {row.dataset}, {of}", "bold")
         say(console, f"{row.status}{f': {row.message}' if row.message else ''}", _STYLES[row.status])
         for warning in result.get("warnings") or []:
             say(console, f"warning: {warning}", "yellow")
@@ -219,6 +225,7 @@ def _show_table(rows: Sequence[RunRow], own: Sequence[str], shared: Mapping[str,
         "id": [row.id for row in rows],
         "name": [row.name for row in rows],
         "method": [label_of(row.method, tuned=row.is_tuned) for row in rows],
+        "teacher": [row.teacher for row in rows],
         **{"data set" if key == "dataset" else key: [str(getattr(row, key)) for row in rows] for key in own},
         "seed": [str(row.seed) for row in rows],
         "status": [row.status for row in rows],
@@ -241,6 +248,10 @@ def _show_table(rows: Sequence[RunRow], own: Sequence[str], shared: Mapping[str,
             del held["status"]
             held["accuracy"] = [_accuracy(row) or row.status for row in rows]
             widths["accuracy"] = max(map(len, ("accuracy", *held["accuracy"])))
+        if over() > 0 and "teacher" in held:
+            del held["teacher"]
+            held["method"] = [printable(label_of(row.title, tuned=row.is_tuned)) for row in rows]
+            widths["method"] = max(map(len, ("method", *held["method"])))
         for title in _SPARE:
             if over() > 0:
                 left_out.append(title)

@@ -37,8 +37,8 @@ def company(table: GroupTable, tables: Sequence[GroupTable]) -> list[str]:
     if why:
         return [f"no gain is tested against a control: {why}"]
     return [
-        "no control was run: hinton_random_teacher and hinton_wrong_trials would tell whether a gain is knowledge "
-        "or regularisation"
+        "no control was run: kd with the teacher raw_random or gaf_ft_random, and kd_wrong_trials, would tell whether "
+        "a gain is knowledge or regularisation"
     ]
 
 

@@ -162,5 +162,5 @@ def nothing_finished(root: Path, runs: Sequence[StoredRun], broken: Sequence[Unr
     rest = f": {', '.join(found[:5])}" + (f" and {len(found) - 5} more" if len(found) > 5 else "") if found else ""
     return DataError(
         f"there is no finished run to compare in {root}{rest}",
-        hint="Run some: kdbench run --method student_only --method hinton --dataset NAME --seeds 3",
+        hint="Run some: kdbench run --method student_only --method kd --dataset NAME --seeds 3",
     )

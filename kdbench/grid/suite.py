@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from kdbench.errors import UsageError, shortened, unknown
+from kdbench.losses import BUILTIN as BUILTIN_LOSSES
+from kdbench.recipes import shipped as shipped_methods
 from kdbench.recipes.resolve import resolve
 from kdbench.text.wording import counted
 from kdbench.util import paths as resources
@@ -46,6 +48,7 @@ class Suite(BaseModel):
     Attributes:
         summary: One line on what it is for.
         methods: The methods, each with its own changes.
+        losses: Every built-in loss besides: each method that is called like one, unless `methods` has it.
         teachers: Teachers that each method is taught by; none means its own. A method that has no teacher is run once.
         datasets: Names of data sets, or paths of cards.
         protocols: Names of protocols; none means the first of each data set's card.
@@ -58,6 +61,7 @@ class Suite(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     summary: str = ""
     methods: tuple[SuiteMethod, ...] = Field(min_length=1)
+    losses: bool = False
     teachers: tuple[str, ...] = ()
     datasets: tuple[str, ...] = Field(min_length=1)
     protocols: tuple[str, ...] = ()
@@ -72,6 +76,15 @@ class Suite(BaseModel):
         if isinstance(methods, list | tuple):
             return [{"name": each} if isinstance(each, str) else each for each in methods]
         return methods
+
+    @model_validator(mode="after")
+    def _with_losses(self) -> Suite:
+        if not self.losses:
+            return self
+        listed = {method.name for method in self.methods}
+        found = sorted(BUILTIN_LOSSES.keys() & shipped_methods.BUILTIN.keys() - listed)
+        methods = (*self.methods, *(SuiteMethod(name=name) for name in found))
+        return self.model_copy(update={"methods": methods, "losses": False})
 
     @field_validator("seeds")
     @classmethod

@@ -250,7 +250,7 @@ def keys_hint(name_or_path: str) -> str:
     above = [
         path.stem for path in files(name_or_path) if methods.path_of(path.stem) is not None and path.stem[0] != "_"
     ]
-    return f"See the keys of a recipe: kdbench describe {shlex.quote(above[-1] if above else 'hinton')}"
+    return f"See the keys of a recipe: kdbench describe {shlex.quote(above[-1] if above else 'kd')}"
 
 
 def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

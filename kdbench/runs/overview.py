@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kdbench.errors import DataError, KdbenchError
-from kdbench.recipes.pairs import pair_of
+from kdbench.recipes.pairs import pair_of, title_of
 from kdbench.recipes.shipped import former_name
 from kdbench.recipes.track import words_of
 from kdbench.runs.locks import is_locked
@@ -73,6 +73,11 @@ class RunRow:
     track: str = ""
     is_tuned: bool = False
 
+    @property
+    def title(self) -> str:
+        """The method with its teacher, in one line; see `title_of`."""
+        return title_of(self.method, self.teacher or None)
+
     def plain(self) -> dict[str, Any]:
         """As plain data, for JSON and CSV."""
         return {
@@ -113,7 +118,7 @@ def overview(root: Path) -> list[RunRow]:
 def names_of(row: RunRow) -> tuple[str, ...]:
     """What a run may be called by."""
     former = former_name(row.method, row.teacher)
-    return tuple(filter(None, (row.folder.name, row.id, row.name, row.method, former)))
+    return tuple(filter(None, (row.folder.name, row.id, row.name, row.method, row.title, former)))
 
 
 def is_meant(row: RunRow, pattern: str) -> bool:

@@ -35,7 +35,7 @@ def for_track(recipe: Recipe) -> tuple[Recipe, tuple[str, ...]]:
     if student is None:
         raise UsageError(
             f"track.labels = 0: '{recipe.name}' trains no student, which distillation losses alone could train",
-            hint="Choose a method with a student, for example --method hinton; or all labels: --labels all",
+            hint="Choose a method with a student, for example --method kd; or all labels: --labels all",
         )
     if student.weights is not None:
         return recipe, ()
@@ -44,7 +44,7 @@ def for_track(recipe: Recipe) -> tuple[Recipe, tuple[str, ...]]:
     if not kept:
         raise UsageError(
             f"track.labels = 0 leaves '{recipe.name}' no loss: {'; '.join(_line(*each) for each in left.items())}",
-            hint=f"Choose a method with a distillation loss (--method hinton), the network that is not trained "
+            hint=f"Choose a method with a distillation loss (--method kd), the network that is not trained "
             f"(--method {UNTRAINED[student.modality]}), or labels: --labels 1",
         )
     return _with_losses(recipe, kept), tuple(f"left out, since no trial has a label: {_line(*e)}" for e in left.items())

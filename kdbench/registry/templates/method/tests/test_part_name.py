@@ -23,7 +23,7 @@ def test_conformance(check: Callable[[], None]) -> None:
 @pytest.mark.parametrize("preset", ["paper", "small", "smoke"])
 def test_losses(preset: str) -> None:
     """It adds one loss to those of the recipe that it extends, at every size."""
-    student, extended = resolve(RECIPE, preset).student, resolve("hinton", preset).student
+    student, extended = resolve(RECIPE, preset).student, resolve("kd", preset).student
     assert student is not None
     assert extended is not None
     assert set(student.losses) == {*extended.losses, "sp"}
