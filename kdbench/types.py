@@ -124,7 +124,8 @@ class Widths:
 
     def of(self, field_name: str) -> int | tuple[int, ...] | None:
         """The width of the field of `Features` with this name."""
-        return getattr(self, field_name)
+        width: int | tuple[int, ...] | None = getattr(self, field_name)
+        return width
 
 
 @dataclass(frozen=True)

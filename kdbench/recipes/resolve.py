@@ -339,9 +339,11 @@ def changes_of(overrides: str | Iterable[str] | Mapping[str, Any]) -> dict[str, 
 
 
 def _nested(key: str, value: Any) -> dict[str, Any]:
-    for name in reversed(key.split(".")):
-        value = {name: value}
-    return value
+    *above, last = key.split(".")
+    nested = {last: value}
+    for name in reversed(above):
+        nested = {name: nested}
+    return nested
 
 
 def parse_overrides(items: Iterable[str]) -> dict[str, Any]:

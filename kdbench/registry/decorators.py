@@ -29,7 +29,7 @@ def part_of(component: Any) -> Part:
     Raises:
         UsageError: The component carries no decorator of kdbench.
     """
-    part = getattr(component, ATTRIBUTE, None)
+    part: Part | None = getattr(component, ATTRIBUTE, None)
     if part is None:
         raise UsageError(
             f"{getattr(component, '__name__', component)!r} is not decorated as a part of kdbench",

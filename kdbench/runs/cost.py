@@ -28,7 +28,7 @@ def flops(forward: Callable[[], Any]) -> int:
     """
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         forward()
-    return counter.get_total_flops()
+    return int(counter.get_total_flops())
 
 
 def latency_ms(forward: Callable[[], Any], device: torch.device | str, repeats: int = 20) -> float:
@@ -39,7 +39,7 @@ def latency_ms(forward: Callable[[], Any], device: torch.device | str, repeats: 
         device: Where it runs; a GPU is waited for.
         repeats: Timed calls.
     """
-    wait = torch.cuda.synchronize if torch.device(device).type == "cuda" else lambda: None
+    wait: Callable[[], None] = torch.cuda.synchronize if torch.device(device).type == "cuda" else lambda: None
     times = []
     with torch.inference_mode():
         for _ in range(max(1, repeats // 5)):

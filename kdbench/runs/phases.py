@@ -188,6 +188,7 @@ def finished_teacher(folder: Path, warn: Callable[[str], None]) -> dict[str, Any
     if not path.is_file():
         return None
     why = None
+    record: dict[str, Any] = {}
     try:
         record = read_json(path)
     except DataError as error:

@@ -74,7 +74,8 @@ class RunRequest:
     @property
     def changes(self) -> dict[str, Any]:
         """The changes of the recipe, nested."""
-        return self.overrides | ({} if self.precision is None else {"precision": self.precision})
+        precision = {} if self.precision is None else {"precision": self.precision}
+        return {**changes_of(self.overrides), **precision}
 
     @cached_property
     def recipe(self) -> Recipe:

@@ -84,7 +84,8 @@ class RunResult:
     @property
     def metrics(self) -> dict[str, Any]:
         """The metrics of the reported network."""
-        return self.result["metrics"]
+        metrics: dict[str, Any] = self.result["metrics"]
+        return metrics
 
     def predictions(self) -> pd.DataFrame:
         """The table of `predictions.parquet`: trial, label, shuffle, and a logit per class."""

@@ -113,7 +113,8 @@ class StoredRun:
     @property
     def conditions(self) -> Mapping[str, Any]:
         """All that must be equal for two results to stand in one ranking."""
-        return self.result["conditions"]
+        conditions: Mapping[str, Any] = self.result["conditions"]
+        return conditions
 
     def predictions(self) -> pd.DataFrame:
         """The table of `predictions.parquet`: trial, label, shuffle, batch size, and a logit per class.

@@ -129,7 +129,8 @@ def parse(text: str, place: str) -> Any:
 
 def dump(content: Any, **style: Any) -> str:
     """Writes plain values as YAML that `parse` reads back as the same values."""
-    return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, **style)
+    text: str = yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, **style)
+    return text
 
 
 class _Dumper(yaml.SafeDumper):

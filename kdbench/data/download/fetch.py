@@ -294,7 +294,7 @@ def _answer(request: urllib.request.Request) -> Any:
 def _watched(connection: Any, opened: list[socket.socket]) -> Any:
     """A class of connections that tells of its sockets."""
 
-    class Watched(connection):
+    class Watched(connection):  # type: ignore[misc]
         def connect(self) -> None:
             super().connect()
             opened.append(self.sock)
