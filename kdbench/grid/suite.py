@@ -49,6 +49,7 @@ class Suite(BaseModel):
         summary: One line on what it is for.
         methods: The methods, each with its own changes.
         losses: Every built-in loss besides: each method that is called like one, unless `methods` has it.
+        without: Losses that are left out of these.
         teachers: Teachers that each method is taught by; none means its own. A method that has no teacher is run once.
         datasets: Names of data sets, or paths of cards.
         protocols: Names of protocols; none means the first of each data set's card.
@@ -62,6 +63,7 @@ class Suite(BaseModel):
     summary: str = ""
     methods: tuple[SuiteMethod, ...] = Field(min_length=1)
     losses: bool = False
+    without: tuple[str, ...] = ()
     teachers: tuple[str, ...] = ()
     datasets: tuple[str, ...] = Field(min_length=1)
     protocols: tuple[str, ...] = ()
@@ -81,10 +83,10 @@ class Suite(BaseModel):
     def _with_losses(self) -> Suite:
         if not self.losses:
             return self
-        listed = {method.name for method in self.methods}
+        listed = {method.name for method in self.methods}.union(self.without)
         found = sorted(BUILTIN_LOSSES.keys() & shipped_methods.BUILTIN.keys() - listed)
         methods = (*self.methods, *(SuiteMethod(name=name) for name in found))
-        return self.model_copy(update={"methods": methods, "losses": False})
+        return self.model_copy(update={"methods": methods, "losses": False, "without": ()})
 
     @field_validator("seeds")
     @classmethod

@@ -11,12 +11,13 @@ import pytest
 import yaml
 
 from kdbench.data.card import load_card
-from kdbench.recipes.resolve import resolve
+from kdbench.recipes.resolve import resolve, teacher_at
 from kdbench.recipes.schema import Recipe
 from kdbench.recipes.shipped import names
 from kdbench.registry import KINDS, registry
 
-PARTS = [(kind, name) for kind in KINDS if kind not in {"method", "dataset"} for name in registry(kind).names()]
+_FILES = {"method", "teacher", "dataset"}
+PARTS = [(kind, name) for kind in KINDS if kind not in _FILES for name in registry(kind).names()]
 
 
 @pytest.mark.parametrize(("kind", "name"), PARTS)
@@ -80,8 +81,10 @@ def test_a_methods_description_is_its_resolved_recipe(name: str, preset: str, kd
     out = kdbench("describe", name, "--kind", "method", "--preset", preset).out
     text = out[out.index("\ndata:") : out.index("\nUse it:")]
     recipe = resolve(name, preset)
-    shown = yaml.safe_load(text) | {"name": name, "summary": recipe.summary, "source": recipe.source}
+    unsaid = ("name", "method", "taught_by", "summary", "source")
+    shown = yaml.safe_load(text) | {key: getattr(recipe, key) for key in unsaid}
     assert Recipe.model_validate(shown) == recipe
+    assert (f"Its teacher is {recipe.taught_by}" in out) == (recipe.taught_by is not None)
 
 
 @pytest.mark.parametrize("name", ["rkd", "sgm", "utd_mhad", "losses"])
@@ -100,13 +103,21 @@ def test_yaml_of_a_narrow_terminal_says_the_same(kdbench: Callable[..., Any]) ->
     assert shown["citation"] == card.citation
 
 
+def test_a_teachers_description_is_the_network_that_it_gives(kdbench: Callable[..., Any]) -> None:
+    for name in registry("teacher").names():
+        out = kdbench("describe", name, "--kind", "teacher", "--preset", "small").out
+        text = out[out.index("\nmodality:") : out.index("\nUse it:")]
+        assert yaml.safe_load(text) == teacher_at(name, "small")
+        assert f"Use it: kdbench run --method kd --teacher {name} " in out
+
+
 def test_a_method_shows_what_it_extends(kdbench: Callable[..., Any]) -> None:
-    assert "Extends, the later over the earlier: sgm_ft → hinton → rkd" in kdbench("describe", "rkd").out
+    assert "Extends, the later over the earlier: sgm_ft → kd → rkd" in kdbench("describe", "rkd").out
 
 
 def test_ones_own_recipe_by_path(kdbench: Callable[..., Any], tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
-    path.write_text("extends: hinton\nstudent: {losses: {st: {temperature: 2.0}}}\n")
+    path.write_text("extends: kd\nstudent: {losses: {st: {temperature: 2.0}}}\n")
     done = kdbench("describe", str(path))
     assert "mine · method" in done.out
     assert "temperature: 2.0" in done.out
