@@ -26,7 +26,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.slow
 def test_an_add_that_is_killed_anywhere_is_whole_or_not_there_and_can_be_repeated(tmp_path: Path) -> None:
-    made = [str(folder) for folder in board_runs.runs(tmp_path / "runs", "hinton")]
+    made = [str(folder) for folder in board_runs.runs(tmp_path / "runs", "kd")]
     board, log = tmp_path / "board", tmp_path / "log.txt"
     command = ["leaderboard", "add", *made, "--to", str(board)]
     operations = killing.survey(command, below=board, log=log)
@@ -45,7 +45,7 @@ def test_an_add_that_is_killed_anywhere_is_whole_or_not_there_and_can_be_repeate
 @pytest.mark.slow
 def test_a_build_that_is_killed_anywhere_leaves_the_old_site_or_the_new_one(tmp_path: Path) -> None:
     board, site, log = tmp_path / "board", tmp_path / "out" / "site", tmp_path / "log.txt"
-    add(board_runs.runs(tmp_path / "a", "hinton"), board)
+    add(board_runs.runs(tmp_path / "a", "kd"), board)
     command = ["leaderboard", "build", "--board", str(board), "--out", str(site)]
     with pytest.raises(SystemExit):
         main(command)
@@ -70,7 +70,7 @@ def test_a_build_that_is_killed_anywhere_leaves_the_old_site_or_the_new_one(tmp_
 @pytest.mark.slow
 def test_many_builds_at_once_all_end_well(tmp_path: Path) -> None:
     board, site = tmp_path / "board", tmp_path / "out" / "site"
-    add(board_runs.runs(tmp_path / "a", "hinton"), board)
+    add(board_runs.runs(tmp_path / "a", "kd"), board)
     command = [sys.executable, "-m", "kdbench", "leaderboard", "build", "--board", str(board), "--out", str(site)]
     builds = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) for _ in range(3)]
     said = [build.communicate()[0] for build in builds]

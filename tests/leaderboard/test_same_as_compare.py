@@ -14,7 +14,7 @@ from kdbench.leaderboard.readings import reading
 from kdbench.leaderboard.tables import protocols
 from kdbench.leaderboard.verify import verify
 
-METHODS = {"student_only": 0.70, "hinton": 0.80, "rkd": 0.72, "sp": 0.55, "hinton_wrong_trials": 0.74}
+METHODS = {"student_only": 0.70, "kd": 0.80, "rkd": 0.72, "sp": 0.55, "kd_wrong_trials": 0.74}
 
 
 def test_intervals_gains_and_readings_are_those_of_compare(tmp_path: Path) -> None:
