@@ -80,7 +80,7 @@ def _kinds_of(name: str, kind: str | None) -> list[str]:
     """The kinds in which a name exists; `rkd` is a method and a loss."""
     if kind is None and name in methods.tuned():
         return ["method"]
-    if kind in (None, "method", "methods") and name in methods.aliases():
+    if kind in (None, "method", "methods") and methods.behind(name):
         return ["method"] + (["teacher"] if kind is None and registry("teacher").has(name) else [])
     if name.endswith((".yaml", ".yml")) or os.sep in name:
         return [_kind_of_file(Path(name))]
@@ -186,7 +186,7 @@ def _method(name: str, preset: str, width: int) -> Iterator[_Line]:
     recipe = resolve(name, preset)
     shown = label_of(recipe.method, tuned=recipe.tuning is not None)
     yield f"{shown} · method{_owned('method', name)} · preset {preset}", "bold"
-    if pair := methods.aliases().get(name):
+    if pair := methods.behind(name):
         yield f"{name} is a former name of {pair.method} with the teacher {pair.teacher}", "dim"
     links = [layer.path.stem for layer in layers(recipe.method if pair else name)]
     content = recipe.model_dump(mode="json")

@@ -67,7 +67,7 @@ def list_runs(
     if status is not None and status not in STATUSES:
         raise unknown("status", status, STATUSES)
     root = runs_folder(out)
-    if method is not None and (pair := shipped.aliases().get(method)):
+    if method is not None and (pair := shipped.behind(method)):
         method, teacher = pair.method, teacher or pair.teacher
     wanted = {"dataset": dataset, "method": method, "teacher": teacher, "status": status}
     rows = [

@@ -105,7 +105,7 @@ def layers(name_or_path: str, kind: str = "method") -> list[Layer]:
 
 
 def _visited(name: str, kind: str, above: tuple[Path, ...], seen: dict[Any, Layer]) -> dict[Any, Layer]:
-    if kind == "method" and (pair := methods.aliases().get(name)):
+    if kind == "method" and (pair := methods.behind(name)):
         _visited(pair.method, kind, above, seen)
         seen[name] = Layer(locate(f"{methods.ALIASES}"), {"teacher": pair.teacher})
         return seen
@@ -167,7 +167,7 @@ def resolve(
     changes = changes_of(overrides)
     if isinstance(changes.get(TEACHER), str):
         teacher = changes.pop(TEACHER)
-    pair = methods.aliases().get(name_or_path)
+    pair = methods.behind(name_or_path)
     method, teacher = (pair.method, teacher or pair.teacher) if pair else (name_or_path, teacher)
     merged, own = _merged(layers(method), preset, teacher)
     stem = locate(method).stem

@@ -40,6 +40,12 @@ def aliases() -> dict[str, Pair]:
     return {name: Pair(**pair) for name, pair in sorted(held.items())}
 
 
+def behind(name: str) -> Pair | None:
+    """What a former name stands for; None for other names, and where a plugin's method has it."""
+    pair = aliases().get(name)
+    return None if pair is None or registry("method").has(name) else pair
+
+
 def former_name(method: str, teacher: str) -> str | None:
     """The former name of a method with a teacher; None where the pair has none."""
     return next((name for name, pair in aliases().items() if pair == (method, teacher)), None)

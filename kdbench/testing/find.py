@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kdbench.errors import UsageError, unknown
-from kdbench.recipes.shipped import aliases
+from kdbench.recipes.shipped import behind
 from kdbench.registry import KINDS, RECIPES, Part, part_of, registry, unknown_anywhere
 from kdbench.registry.origin import THIS_PROCESS, Origin
 from kdbench.testing.base import Check, Report, Suite
@@ -106,7 +106,7 @@ def targets(kind: str | None, what: Any) -> list[Target]:
         return [_of_file(Path(name), wanted)]
     kinds = [wanted] if wanted else list(KINDS)
     found = [Target(each, name) for each in kinds if registry(each).has(name)]
-    if wanted in (None, "method") and name in aliases():
+    if wanted in (None, "method") and behind(name):
         found.insert(0, Target("method", name))
     if not found:
         raise registry(wanted).unknown(name) if wanted else unknown_anywhere(name)

@@ -21,7 +21,7 @@ Command = Callable[..., Any]
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     make_run(tmp_path, "student_only", wrong=20, folder="student_only-u-s0-aaaa000000")
-    make_run(tmp_path, "hinton", wrong=8, folder="hinton-u-s0-bbbb000000")
+    make_run(tmp_path, "kd", wrong=8, folder="kd-u-s0-bbbb000000")
     return tmp_path
 
 
@@ -45,7 +45,7 @@ def root(tmp_path: Path) -> Path:
 def test_every_command_names_the_file_the_key_and_what_was_expected(
     root: Path, kdbench: Command, key: str, value: Any, said: str
 ) -> None:
-    folder = root / "hinton-u-s0-bbbb000000"
+    folder = root / "kd-u-s0-bbbb000000"
     path = folder / "run.json"
     result = read_json(path)
     *above, last = key.split(".")
@@ -57,7 +57,7 @@ def test_every_command_names_the_file_the_key_and_what_was_expected(
     listed = kdbench("runs", "list", "--out", str(root))
     assert listed.code == 0
     assert "student_only" in listed.out
-    assert "damaged: hinton-u-s0-bbbb000000: run.json: " in listed.out
+    assert "damaged: kd-u-s0-bbbb000000: run.json: " in listed.out
     for words in (
         ("runs", "show", "bbbb", "--out", str(root)),
         ("leaderboard", "add", str(folder), "--to", str(root / "board")),
@@ -78,15 +78,15 @@ def test_every_command_names_the_file_the_key_and_what_was_expected(
 
 @pytest.mark.parametrize("metric", ["accuracy", "macro_f1"])
 def test_a_metric_that_the_predictions_do_not_give_is_not_shown(root: Path, kdbench: Command, metric: str) -> None:
-    path = root / "hinton-u-s0-bbbb000000" / "run.json"
+    path = root / "kd-u-s0-bbbb000000" / "run.json"
     result = read_json(path)
     result["metrics"][metric] = 0.99
     write_json(path, result)
-    row = next(row for row in overview(root) if row.method == "hinton")
+    row = next(row for row in overview(root) if row.method == "kd")
     assert (row.status, row.accuracy) == ("damaged", None)
     assert row.message.startswith(f"run.json says {metric} 0.990000, its predictions give 0.")
     assert (
-        f"damaged: hinton-u-s0-bbbb000000: run.json says {metric} 0.99"
+        f"damaged: kd-u-s0-bbbb000000: run.json says {metric} 0.99"
         in kdbench("runs", "list", "--out", str(root)).out
     )
     shown = kdbench("runs", "show", "bbbb", "--out", str(root)).out

@@ -122,17 +122,20 @@ def test_a_part_that_is_switched_off_is_said_to_be(
 def test_a_recipe_of_a_plugin_may_extend_the_shipped_one_of_its_name(kdbench: Kdbench, site: Site) -> None:
     files = {
         "zoo_kd/__init__.py": "",
-        "zoo_kd/hinton.yaml": "summary: Hotter\nextends: hinton\nstudent: {losses: {st: {temperature: 9.0}}}\n",
+        "zoo_kd/hinton.yaml": "summary: Of its own\nextends: rkd\n",
+        "zoo_kd/kd.yaml": "summary: Hotter\nextends: kd\nstudent: {losses: {st: {temperature: 9.0}}}\n",
         "zoo_kd/loop.yaml": "extends: zoo:loop\n",
     }
-    site.add("zoo", "[kdbench.methods]\nhinton = zoo_kd\nloop = zoo_kd\n", files)
-    done = kdbench("describe", "zoo:hinton")
+    site.add("zoo", "[kdbench.methods]\nkd = zoo_kd\nhinton = zoo_kd\nloop = zoo_kd\n", files)
+    done = kdbench("describe", "zoo:kd")
     assert done.code == 0, done.err
-    assert done.out.startswith("hinton · method · zoo 1.5 · preset small")
+    assert done.out.startswith("kd · method · zoo 1.5 · preset small")
     assert "temperature: 9.0" in done.out
+    # A plugin's name is never taken for a former name.
+    assert "hinton · method · zoo 1.5" in kdbench("describe", "hinton", "--kind", "method").out
     loop = kdbench("describe", "loop")
     assert loop.code == 2
     assert "the recipe 'loop' extends itself: loop → loop" in loop.err
     rows = {row["name"]: row for row in json.loads(kdbench("list", "methods", "--json").out)["methods"]}
-    assert rows["hinton"]["origin"] == "built in"
-    assert rows["zoo:hinton"] == {"name": "zoo:hinton", "origin": "zoo 1.5", "summary": "Hotter"}
+    assert rows["kd"]["origin"] == "built in"
+    assert rows["zoo:kd"] == {"name": "zoo:kd", "origin": "zoo 1.5", "summary": "Hotter"}

@@ -111,15 +111,15 @@ def test_a_table_fits_a_narrow_terminal(kdbench: Command, root: Path) -> None:
 def test_each_run_has_one_line_on_a_narrow_terminal_which_says_what_it_leaves_out(
     kdbench: Command, tmp_path: Path
 ) -> None:
-    make_run(tmp_path, "hinton_random_teacher_raw", folder="rkd-u-s0-aaaa000000")
-    make_run(tmp_path, "hinton_random_teacher_raw", 1, folder="rkd-u-s1-bbbb000000", status="failed")
-    rename(tmp_path / "rkd-u-s0-aaaa000000", "a name of 23 characters")
+    make_run(tmp_path, "hinton_wrong_trials_raw", folder="rkd-u-s0-aaaa000000")
+    make_run(tmp_path, "hinton_wrong_trials_raw", 1, folder="rkd-u-s1-bbbb000000", status="failed")
+    rename(tmp_path / "rkd-u-s0-aaaa000000", "a name of twenty-seven char")
     said = kdbench("runs", "list", "--out", str(tmp_path)).out
     head, *lines = said[said.index("id   ") :].splitlines()
     assert head.split() == ["id", "name", "method", "seed", "accuracy"]
     assert lines[0].split()[0] == "aaaa000000"
-    assert "a name of 23 characters  hinton_random_teacher_raw " in lines[0]
-    assert lines[1].split() == ["bbbb000000", "hinton_random_teacher_raw", "1", "failed"]
+    assert "a name of twenty-seven char  kd_wrong_trials + raw " in lines[0]
+    assert lines[1].split() == ["bbbb000000", "kd_wrong_trials", "+", "raw", "1", "failed"]
     assert lines[2].startswith("Left out at 80 columns: size and age.")
     assert max(map(len, lines)) <= 80
 
@@ -127,14 +127,14 @@ def test_each_run_has_one_line_on_a_narrow_terminal_which_says_what_it_leaves_ou
 @pytest.mark.usefixtures("eighty_columns")
 def test_a_name_without_room_is_whole_below_its_run(kdbench: Command, tmp_path: Path) -> None:
     oracle = recipe_of("rkd", "selection.rule=best-test")
-    make_run(tmp_path, "hinton_random_teacher_raw", folder="rkd-u-s0-aaaa000000", change=oracle)
-    rename(tmp_path / "rkd-u-s0-aaaa000000", "a name of thirty-one characters")
+    make_run(tmp_path, "hinton_wrong_trials_raw", folder="rkd-u-s0-aaaa000000", change=oracle)
+    rename(tmp_path / "rkd-u-s0-aaaa000000", "a name of thirty-seven characters now")
     lines = kdbench("runs", "list", "--out", str(tmp_path)).out.splitlines()
     place = next(number for number, line in enumerate(lines) if line.startswith("aaaa000000"))
     assert max(map(len, lines[place - 1 :])) <= 80
-    assert "a name of ..." in lines[place]
+    assert "a name of thirty- ..." in lines[place]
     assert "(oracle) 87.50" in lines[place]
-    assert "name a name of thirty-one characters" in lines[place + 1]
+    assert "name a name of thirty-seven characters now" in lines[place + 1]
 
 
 def test_an_age_outlives_a_new_name(kdbench: Command, root: Path) -> None:

@@ -15,7 +15,7 @@ def test_trained_runs_are_compared(tmp_path: Path) -> None:
     runs = {method: tiny(method, tmp_path) for method in ("student_only", "kd")}
     found = kdbench.compare(tmp_path)
     methods = found.methods.set_index("method")
-    assert "hinton [teacher.train.epochs=8, teacher.train.batch_size=8]" in methods.index
+    assert "kd [teacher.train.epochs=8, teacher.train.batch_size=8]" in methods.index
     methods = methods.rename(index=lambda row: row.split(" [")[0])
     for method, run in runs.items():
         assert methods.loc[method, "accuracy"] == pytest.approx(run.metrics["accuracy"])

@@ -59,7 +59,7 @@ def test_the_title_has_the_name_the_settings_and_whether_the_test_part_chose(tmp
     text = io.StringIO()
     show(result, Console(file=text, width=160))
     title = text.getvalue().partition("accuracy")[0]
-    assert "[mine]: hinton_sensor, basic_motions" in title
+    assert "[mine]: kd_sensor, basic_motions" in title
     assert "seed 0 (oracle)" in title
     assert "selection.rule=best-test" in title
     after = said.getvalue().rpartition("student 1/1")[2].splitlines()

@@ -86,7 +86,7 @@ def test_a_distillation_loss_that_needs_labels_is_left_out() -> None:
             "--method untrained",
         ),
         ("student_only_sensor", [ALONE], "no loss", "--method untrained_sensor"),
-        ("teacher_only_raw", [ALONE], "trains no student", "--method hinton"),
+        ("teacher_only_raw", [ALONE], "trains no student", "--method kd"),
         ("untrained", [], "'untrained' trains nothing", "--labels 0"),
         ("hinton_raw", [ALONE, "selection.rule=best-val"], "no labels to choose an epoch", "--labels 1"),
         ("hinton_raw", [ALONE, "selection.part=validation"], "no labels to choose an epoch", "--labels 1"),
@@ -148,8 +148,8 @@ def test_gains_are_over_the_untrained_network_and_controls_are_named(runs: dict[
     assert PROBED in table.group.title
     rows = {row.method: row for row in table.rows}
     assert {row.gain.over for row in rows.values() if row.gain} == {"untrained"}
-    assert rows["hinton_random_teacher_raw"].control
-    assert rows["hinton_wrong_trials_raw"].control
+    assert rows["kd + raw_random"].control
+    assert rows["kd_wrong_trials + raw"].control
 
 
 def test_the_same_run_twice_has_the_same_numbers(runs: dict[str, RunResult], tmp_path: Path) -> None:
