@@ -71,12 +71,12 @@ app = typer.Typer(
 
 def _load(target: str) -> Any:
     module, _, attribute = target.partition(":")
-    found = getattr(importlib.import_module(module), attribute)
-    if not isinstance(found, typer.Typer):
+    loaded = getattr(importlib.import_module(module), attribute)
+    if not isinstance(loaded, typer.Typer):
         single = typer.Typer(add_completion=False)
-        single.command()(found)
-        found = single
-    command = typer.main.get_command(found)
+        single.command()(loaded)
+        loaded = single
+    command = typer.main.get_command(loaded)
     _fill(command)
     return command
 
@@ -85,8 +85,8 @@ def _fill(command: Any) -> None:
     """Joins the lines of each paragraph of a command's help, so that a terminal breaks them once."""
     if command.help:
         command.help = "\n\n".join(" ".join(part.split()) for part in command.help.split("\n\n"))
-    for each in getattr(command, "commands", {}).values():
-        _fill(each)
+    for child in getattr(command, "commands", {}).values():
+        _fill(child)
 
 
 def _version(wanted: bool) -> None:

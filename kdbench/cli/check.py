@@ -63,8 +63,8 @@ def check(
         typer.echo("loading torch and what is checked", err=True)
     # What a component prints must not get between the lines of the report.
     with own_stdout() as out, stdout_to_stderr():
-        found = _targets(names or [], kind, everything=everything)
-        groups = _groups(found, _options(found, assignments, device, dataset, data_dir, exclude_broken), only or [])
+        targets = _targets(names or [], kind, everything=everything)
+        groups = _groups(targets, _options(targets, assignments, device, dataset, data_dir, exclude_broken), only or [])
         report = _run(groups, None if as_json else out, verbose=verbose)
     if as_json:
         typer.echo(json.dumps(report.as_dict(), indent=2, ensure_ascii=False))
@@ -79,16 +79,16 @@ def _targets(names: list[str], kind: str | None, *, everything: bool) -> list[Ta
     if everything == bool(names):
         raise UsageError("name what is to be checked, or give --all", hint="See what there is: kdbench list")
     if everything:
-        return [target for each in ([kind] if kind else KINDS) for target in find.everything(each)]
-    found: list[Target] = []
+        return [target for listed in ([kind] if kind else KINDS) for target in find.everything(listed)]
+    targets: list[Target] = []
     for name in names:
         whole = kind is None and name in KINDS.values()
-        found += find.everything(name) if whole else find.targets(kind, name)
-    return list(dict.fromkeys(found))
+        targets += find.everything(name) if whole else find.targets(kind, name)
+    return list(dict.fromkeys(targets))
 
 
 def _options(
-    found: list[Target],
+    targets: list[Target],
     assignments: list[str] | None,
     device: str | None,
     dataset: str | None,
@@ -103,7 +103,7 @@ def _options(
     options = {name: value for name, value in options.items() if value is not None}
     if assignments:
         values = parse_overrides(assignments)
-        taken = {name for target in found for name in target.suite.options}
+        taken = {name for target in targets for name in target.suite.options}
         options |= {name: values for name in ("params", "overrides", "options") if name in taken}
     if device == "cuda":
         _demand_gpu()
@@ -121,13 +121,13 @@ def _demand_gpu() -> None:
         )
 
 
-def _groups(found: list[Target], options: dict[str, Any], only: list[str]) -> list[list[Check]]:
+def _groups(targets: list[Target], options: dict[str, Any], only: list[str]) -> list[list[Check]]:
     """The checks of each component."""
     from kdbench.testing.find import checks_of
 
     groups: dict[tuple[str, str], list[Check]] = {}
-    for each in checks_of(found, options, only):
-        groups.setdefault((each.kind, each.component), []).append(each)
+    for single in checks_of(targets, options, only):
+        groups.setdefault((single.kind, single.component), []).append(single)
     return list(groups.values())
 
 
@@ -158,10 +158,12 @@ def _show(console: Any, report: Report, *, whole: bool, verbose: bool) -> None:
     first = report.results[0]
     counts = {outcome: sum(r.outcome == outcome for r in report.results) for outcome in _MARKS}
     seconds = sum(result.seconds for result in report.results)
-    said = ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count)
+    outcomes = ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count)
     mark, style = _MARKS["passed" if report.passed else "failed"]
     console.print(
-        Text.assemble((f"{mark} ", style), (f"{first.kind} {first.component}", "bold"), f": {said} in {seconds:.1f} s")
+        Text.assemble(
+            (f"{mark} ", style), (f"{first.kind} {first.component}", "bold"), f": {outcomes} in {seconds:.1f} s"
+        )
     )
     # Where nothing passed, why that is is the result.
     verbose = verbose or not counts["passed"]

@@ -87,7 +87,7 @@ def compare(
     ):
         if value:
             note(f"{former} is called {now} now")
-    found = compare_runs(
+    comparison = compare_runs(
         out,
         runs=[*(runs or ()), *(pattern or ())],
         exclude=exclude or (),
@@ -108,10 +108,10 @@ def compare(
     if form == TERMINAL:
         from kdbench.text.terminal import SafeConsole as Console
 
-        show_sheets(found, Console(), show or ())
+        show_sheets(comparison, Console(), show or ())
     else:
-        typer.echo(render(found, form), nl=False)
+        typer.echo(render(comparison, form), nl=False)
     if save is not None:
         typer.echo(f"writing figures to {save} ...", err=True)
-        written = found.save(save)
+        written = comparison.save(save)
         typer.echo(f"{counted(len(written), 'file')} in {save}", err=True)

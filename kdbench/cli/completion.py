@@ -63,12 +63,12 @@ def runs(ctx: typer.Context, incomplete: str) -> list[str]:
     if (os.sep in incomplete or incomplete == ".") and not given:
         return []
     root = runs_folder(Path(str(given)) if given else None)
-    found: list[str] = []
+    names: list[str] = []
     for path in sorted(root.glob("*/run.json")):
-        found.append(path.parent.name)
+        names.append(path.parent.name)
         with contextlib.suppress(Exception):
-            found.append(str(read_json(path).get("name") or ""))
-    return [name for name in dict.fromkeys(found) if name and name.startswith(incomplete)]
+            names.append(str(read_json(path).get("name") or ""))
+    return [name for name in dict.fromkeys(names) if name and name.startswith(incomplete)]
 
 
 _COMMON = (

@@ -60,17 +60,17 @@ def list_datasets(data_dir: DataDir = None) -> None:
     for name in registry("dataset").names():
         try:
             card = load_card(name)
-            found = source.find(card, data_dir)
+            recordings = source.find(card, data_dir)
         except KdbenchError as error:
             table.add_row(Text(name, style="bold"), "", Text(error.message, style="red"), "")
             continue
-        if found is None:
+        if recordings is None:
             place = Text("missing", style="yellow")
         else:
-            kind = "packed, " if found.packed else ""
-            place = Text(f"{found.place} ({kind}{', '.join(found.views) or 'sensors'})")
-        held = [_described(folder, meta) for folder, meta in stores if meta.key["dataset"] == name]
-        table.add_row(Text(name, style="bold"), card.title, place, "\n".join(held) or Text("no", style="dim"))
+            kind = "packed, " if recordings.packed else ""
+            place = Text(f"{recordings.place} ({kind}{', '.join(recordings.views) or 'sensors'})")
+        prepared = [_described(folder, meta) for folder, meta in stores if meta.key["dataset"] == name]
+        table.add_row(Text(name, style="bold"), card.title, place, "\n".join(prepared) or Text("no", style="dim"))
     print_table(console, table)
     console.print(f"Prepared data are in {layout.prepared_dir()}", style="dim", highlight=False)
 
@@ -140,16 +140,16 @@ def verify(name: Name, data_dir: DataDir = None) -> None:
     from kdbench.data.store.verify import verify as check
 
     card = load_card(name)
-    found = source.find(card, data_dir)
+    recordings = source.find(card, data_dir)
     stores = [(folder, meta) for folder, meta in layout.stores() if meta.key["dataset"] == card.name]
-    if found is None and not stores:
+    if recordings is None and not stores:
         raise source.missing(card, data_dir)
-    report = check(card, found, stores)
+    report = check(card, recordings, stores)
     console = console_for(soft_wrap=True)
-    if found is None:
+    if recordings is None:
         console.print("recordings: not there")
-    elif found.root is not None:
-        console.print(f"recordings in {found.root}: {counted(report.checked, 'file')} checked")
+    elif recordings.root is not None:
+        console.print(f"recordings in {recordings.root}: {counted(report.checked, 'file')} checked")
         for absent, count in report.absent.items():
             console.print(f"  {absent}/ is not there ({counted(count, 'file')})", style="dim")
         if report.unlisted:

@@ -58,11 +58,11 @@ def describe(
 
     console = Console(highlight=False, markup=False)
     width = console.width if console.is_terminal else _PIPE
-    found = _kinds_of(name, kind)
-    for number, each in enumerate(found):
+    kinds = _kinds_of(name, kind)
+    for number, meant in enumerate(kinds):
         if number:
             console.print()
-        for text, style in _sections(each, name, preset, width):
+        for text, style in _sections(meant, name, preset, width):
             print_prose(console, text, style, hang=2)
 
 
@@ -85,19 +85,21 @@ def _kinds_of(name: str, kind: str | None) -> list[str]:
     if name.endswith((".yaml", ".yml")) or os.sep in name:
         return [_kind_of_file(Path(name))]
     if kind is not None:
-        singular = ({plural: each for each, plural in KINDS.items()} | {SUITES: SUITE}).get(kind, kind)
+        singular = ({plural: listed for listed, plural in KINDS.items()} | {SUITES: SUITE}).get(kind, kind)
         if singular == SUITE:
             return [SUITE]
         if singular not in KINDS:
             raise unknown("kind of part", kind, (*KINDS, SUITE))
         registry(singular).origin(name)
         return [singular]
-    found = [each for each in sorted(KINDS, key=lambda each: ORDER.index(KINDS[each])) if registry(each).has(name)]
+    kinds = [
+        listed for listed in sorted(KINDS, key=lambda listed: ORDER.index(KINDS[listed])) if registry(listed).has(name)
+    ]
     if name in shipped():
-        found.append(SUITE)
-    if not found:
+        kinds.append(SUITE)
+    if not kinds:
         raise unknown_anywhere(name, shipped())
-    return found
+    return kinds
 
 
 def _kind_of_file(path: Path) -> str:
@@ -175,8 +177,8 @@ def _parameters(component: Any) -> Iterator[tuple[str, str]]:
             continue
         text = ""
         if parameter.annotation is not parameter.empty:
-            held = parameter.annotation
-            text += f": {held if isinstance(held, str) else inspect.formatannotation(held)}"
+            annotation = parameter.annotation
+            text += f": {annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)}"
         yield parameter.name, f"{text} = {parameter.default!r}" if optional else f"{text} (required)"
 
 
@@ -211,11 +213,11 @@ def _teacher(name: str, preset: str, width: int) -> Iterator[_Line]:
     from kdbench.recipes.resolve import layers, teacher_at
 
     yield f"{name} · teacher{_owned('teacher', name)} · preset {preset}", "bold"
-    held = layers(name, "teacher")
-    said = [str(held[-1].settings.get(key, "")) for key in ("summary", "source")]
-    yield "\n" + "\n".join(filter(None, said)), ""
-    if len(held) > 1:
-        yield f"\nExtends, the later over the earlier: {' → '.join(layer.path.stem for layer in held)}", ""
+    chain = layers(name, "teacher")
+    words = [str(chain[-1].settings.get(key, "")) for key in ("summary", "source")]
+    yield "\n" + "\n".join(filter(None, words)), ""
+    if len(chain) > 1:
+        yield f"\nExtends, the later over the earlier: {' → '.join(layer.path.stem for layer in chain)}", ""
     yield f"\n{_yaml(teacher_at(name, preset), width)}", ""
     use = f"kdbench run --method kd --teacher {shlex.quote(name)} --dataset {_DATASET} --preset {preset}"
     yield f"\nUse it: {use}", "cyan"
@@ -236,7 +238,7 @@ def _dataset(name: str, width: int) -> Iterator[_Line]:
 def _without_empty(content: Any) -> Any:
     """What a card says, without what it leaves empty."""
     if isinstance(content, list):
-        return [_without_empty(each) for each in content]
+        return [_without_empty(entry) for entry in content]
     if not isinstance(content, Mapping):
         return content
     return {key: _without_empty(value) for key, value in content.items() if value not in ("", {}, [])}
@@ -304,7 +306,7 @@ def _yaml(content: Mapping[str, Any], width: int) -> str:
         elif isinstance(value, Mapping):
             lines += [f"{key}:", textwrap.indent(_yaml(value, width - 2), "  ")]
         else:
-            lines += [f"{key}:", *(_item(each, width) for each in value)]
+            lines += [f"{key}:", *(_item(entry, width) for entry in value)]
     return "\n".join(lines)
 
 
@@ -317,8 +319,8 @@ def _in_one(content: Mapping[str, Any]) -> str:
 
 
 def _holds_mappings(value: Any) -> bool:
-    held = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
-    return any((isinstance(each, Mapping) and each) or _holds_mappings(each) for each in held)
+    entries = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    return any((isinstance(entry, Mapping) and entry) or _holds_mappings(entry) for entry in entries)
 
 
 def _item(value: Any, width: int) -> str:
@@ -330,7 +332,7 @@ def _item(value: Any, width: int) -> str:
 
 
 def _is_deep(value: Any) -> bool:
-    return isinstance(value, Mapping) and any(isinstance(each, Mapping | list) for each in value.values())
+    return isinstance(value, Mapping) and any(isinstance(entry, Mapping | list) for entry in value.values())
 
 
 def _wrapped(line: str, width: int) -> str:

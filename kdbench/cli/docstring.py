@@ -21,7 +21,7 @@ def prose(text: str) -> list[str]:
             break
         before.append(line)
     paragraphs = re.split(r"\n\s*\n", "\n".join(before).strip())
-    return [each if "\n " in each else " ".join(each.split()) for each in paragraphs]
+    return [paragraph if "\n " in paragraph else " ".join(paragraph.split()) for paragraph in paragraphs]
 
 
 def arguments(text: str) -> dict[str, str]:
@@ -30,15 +30,15 @@ def arguments(text: str) -> dict[str, str]:
     Args:
         text: As `inspect.getdoc` gives it.
     """
-    found: dict[str, list[str]] = {}
+    described: dict[str, list[str]] = {}
     name = None
     for line in _lines_of_arguments(text):
         if entry := _ENTRY.fullmatch(line):
             name = entry[1]
-            found[name] = [entry[2]]
+            described[name] = [entry[2]]
         elif name is not None:
-            found[name].append(line.strip())
-    return {name: " ".join(lines).strip() for name, lines in found.items()}
+            described[name].append(line.strip())
+    return {name: " ".join(lines).strip() for name, lines in described.items()}
 
 
 def _lines_of_arguments(text: str) -> Iterator[str]:

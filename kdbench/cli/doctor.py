@@ -124,13 +124,13 @@ def _software() -> Iterator[Check]:
 
 
 def _libraries() -> Iterator[Check]:
-    found, missing = [], []
+    installed, missing = [], []
     for name in LIBRARIES:
         try:
-            found.append(f"{name} {importlib.metadata.version(name)}")
+            installed.append(f"{name} {importlib.metadata.version(name)}")
         except importlib.metadata.PackageNotFoundError:
             missing.append(name)
-    yield Check("ok", "libraries", ", ".join(found))
+    yield Check("ok", "libraries", ", ".join(installed))
     if missing:
         yield Check("fail", "libraries that are missing", ", ".join(missing), f"pip install {' '.join(missing)}")
 
@@ -141,18 +141,18 @@ def _parts() -> Iterator[Check]:
     yield Check(
         "ok" if whole else "fail",
         "registered",
-        ", ".join(f"{len(found)} {kind}" for kind, found in counts.items()),
+        ", ".join(f"{len(known)} {kind}" for kind, known in counts.items()),
         "" if whole else "Recipes or cards are missing from the installation: pip install --force-reinstall kdbench",
     )
-    plugins = [f"{row['name']} ({row['origin']})" for found in counts.values() for row in found if _foreign(row)]
+    plugins = [f"{row['name']} ({row['origin']})" for known in counts.values() for row in known if _foreign(row)]
     step = "They are not imported here. To see whether they can be: kdbench list --broken" if plugins else ""
     yield Check("ok", "plugins", ", ".join(plugins) or "none", step)
-    found = discover(GROUPS)
-    for origin in found.origins:
+    known = discover(GROUPS)
+    for origin in known.origins:
         if origin.fault:
             name = f"{origin.name} of {KINDS[origin.kind]} ({origin.owner})"
             yield Check("warn", "broken plugin", f"{name}: {origin.fault}", "Mend or uninstall that distribution.")
-    for owner, reason in found.unreadable:
+    for owner, reason in known.unreadable:
         yield Check("warn", "broken plugin", f"{owner}: {reason}", "Mend or uninstall that distribution.")
 
 
@@ -185,18 +185,18 @@ def _data(data_dir: Path | None) -> Iterator[Check]:
             continue
         try:
             card = load_card(name)
-            found = source.find(card, data_dir)
+            recordings = source.find(card, data_dir)
         except KdbenchError as error:
             yield Check("fail", f"data set {name}", error.message, error.hint or "")
             continue
-        if found is None:
+        if recordings is None:
             searched = ", ".join(str(folder / card.name) for folder in paths.data_dirs(data_dir))
             step, *_ = source.where_to_get(card).splitlines()
             yield Check("warn", f"data set {name}", f"not in {searched}", step)
         else:
-            kind = "a packed copy in " if found.packed else ""
-            views = ", ".join(found.views) or "no video"
-            yield Check("ok", f"data set {name}", f"{kind}{found.place} ({', '.join(card.sensors)}; {views})")
+            kind = "a packed copy in " if recordings.packed else ""
+            views = ", ".join(recordings.views) or "no video"
+            yield Check("ok", f"data set {name}", f"{kind}{recordings.place} ({', '.join(card.sensors)}; {views})")
 
 
 def _prepared() -> Iterator[Check]:

@@ -51,7 +51,7 @@ def explain(
     from kdbench.explanation.make import explain as explain_run
     from kdbench.util.progress import duration, reporter_for
 
-    found = explain_run(
+    explanation = explain_run(
         run,
         against=against,
         only=[name for word in only or () for name in word.split(",")],
@@ -64,10 +64,10 @@ def explain(
         fresh=fresh,
         reporter=reporter_for(console),
     )
-    seconds = sum(found.record["parts"][name]["seconds"] for name in found.made)
-    said = [f"made {', '.join(found.made)} in {duration(seconds)}"] if found.made else []
-    said += [f"kept {', '.join(found.kept)} (--fresh makes them again)"] if found.kept else []
-    say(console, "; ".join(said))
-    for name, why in found.missing.items():
+    seconds = sum(explanation.record["parts"][name]["seconds"] for name in explanation.made)
+    states = [f"made {', '.join(explanation.made)} in {duration(seconds)}"] if explanation.made else []
+    states += [f"kept {', '.join(explanation.kept)} (--fresh makes them again)"] if explanation.kept else []
+    say(console, "; ".join(states))
+    for name, why in explanation.missing.items():
         say(console, f"{name}: {why}", "yellow")
-    say(console, f"page: {found.page}")
+    say(console, f"page: {explanation.page}")

@@ -54,7 +54,7 @@ def run(
         preset=preset,
         video=video,
     )
-    names = [each.name for each in wanted.methods]
+    names = [method.name for method in wanted.methods]
     check_names(
         names,
         wanted.datasets,
@@ -106,8 +106,8 @@ def seconds_of(text: str) -> float:
     Raises:
         UsageError: It is no such time, or not above zero.
     """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip())
-    seconds = float(found[1]) * _UNITS[found[2]] if found else 0.0
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip())
+    seconds = float(match[1]) * _UNITS[match[2]] if match else 0.0
     if not seconds:
         raise UsageError(f"cannot read the time '{text}'", hint="Write --timeout 90s, 45m or 2h.")
     return seconds

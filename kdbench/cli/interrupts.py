@@ -16,18 +16,18 @@ _REQUESTS = ("SIGTERM", "SIGHUP", "SIGBREAK")
 @contextlib.contextmanager
 def as_interrupts() -> Iterator[None]:
     """Raises KeyboardInterrupt on them inside the block; restores what was there afterwards."""
-    held = {}
+    handlers = {}
     # Only the main thread may ask to be told.
     if threading.current_thread() is threading.main_thread():
         for name in _REQUESTS:
             number = getattr(signal, name, None)
             # What was started under nohup stays deaf to the end of its terminal.
             if number is not None and signal.getsignal(number) == signal.SIG_DFL:
-                held[number] = signal.signal(number, _interrupt)
+                handlers[number] = signal.signal(number, _interrupt)
     try:
         yield
     finally:
-        for number, handler in held.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
 
 

@@ -100,16 +100,16 @@ def verify(
     if sys.stderr.isatty():
         typer.echo(f"checking {counted(len(folders), 'submission')}", err=True)
     checked = check_all(folders)
-    for each in checked:
-        state = "refused" if each.problems else str(each.tier)
-        typer.echo(f"{state:<10} {'/'.join(each.folder.absolute().parts[-4:])}")
-        for problem in each.problems:
+    for submission in checked:
+        state = "refused" if submission.problems else str(submission.tier)
+        typer.echo(f"{state:<10} {'/'.join(submission.folder.absolute().parts[-4:])}")
+        for problem in submission.problems:
             typer.echo(f"  - {problem}")
-    wrong = [each for each in checked if each.problems]
+    wrong = [submission for submission in checked if submission.problems]
     right = len(checked) - len(wrong)
     typer.echo(f"{right} of {counted(len(checked), 'submission')} {inflected(right, 'stands', 'stand')}")
     if wrong:
-        count = sum(len(each.problems) for each in wrong)
+        count = sum(len(submission.problems) for submission in wrong)
         raise DataError(
             f"{counted(count, 'problem')} in {len(wrong)} of {counted(len(checked), 'submission')}, listed above"
         )
@@ -123,13 +123,13 @@ def _rerun(folders: list[Path], by: str, tolerance: float, out: Path | None, dat
     from kdbench.util.progress import reporter_for
 
     for folder in folders:
-        held = rerun(folder, out, by=by, tolerance=tolerance, data_dir=data_dir, reporter=reporter_for(Console()))
-        for seed, again in held.seeds.items():
+        repeated = rerun(folder, out, by=by, tolerance=tolerance, data_dir=data_dir, reporter=reporter_for(Console()))
+        for seed, again in repeated.seeds.items():
             typer.echo(
                 f"seed {seed}: {100 * again.then:.2f} % then, {100 * again.now:.2f} % now, "
                 f"{100 * again.same:.1f} % of the predictions alike"
             )
-        if own_rerun(load(folder), held):
+        if own_rerun(load(folder), repeated):
             typer.echo(f"{by} submitted it too: recorded, and no verification by others")
 
 

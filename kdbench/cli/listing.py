@@ -144,8 +144,8 @@ def broken_parts(kinds: list[str], seconds: float = 60) -> list[Broken]:
     from kdbench.testing import plugins as probe
 
     names = [_KIND_OF[kind] for kind in _registered(kinds)]
-    found = [origin for origin in discover(GROUPS).origins if origin.kind in names]
-    return probe.broken(sorted(found, key=lambda origin: (names.index(origin.kind), origin.name)), seconds=seconds)
+    origins = [origin for origin in discover(GROUPS).origins if origin.kind in names]
+    return probe.broken(sorted(origins, key=lambda origin: (names.index(origin.kind), origin.name)), seconds=seconds)
 
 
 def _line_of(path: Path, key: str) -> str:
@@ -161,11 +161,11 @@ def _line_of(path: Path, key: str) -> str:
 def _show_overview(kinds: list[str]) -> None:
     """A line for each kind: how many there are and the first names, plugins' before all; then how to see the rest."""
     console = console_for()
-    held = {kind: rows(kind) for kind in kinds}
-    counts = {kind: f"{len(found)} {kind}" for kind, found in held.items()}
+    by_kind = {kind: rows(kind) for kind in kinds}
+    counts = {kind: f"{len(parts)} {kind}" for kind, parts in by_kind.items()}
     width = max(map(len, counts.values()))
-    for kind, found in held.items():
-        names = [row["name"] for row in sorted(found, key=lambda row: row["origin"] == _BUILT_IN)]
+    for kind, parts in by_kind.items():
+        names = [row["name"] for row in sorted(parts, key=lambda row: row["origin"] == _BUILT_IN)]
         room = console.width - width - 2
         print_prose(console, f"{counts[kind]:<{width}}  {_beginning(names, room)}")
     print_prose(console, f"\nAll of a kind, with what each is, for example: kdbench list {kinds[0]}", "dim")
@@ -192,16 +192,16 @@ def _show(kinds: list[str]) -> None:
         table = Table(
             box=None, pad_edge=False, title=kind, title_justify="left", title_style="bold", header_style="dim"
         )
-        held = rows(kind)
+        parts = rows(kind)
         families = registry(_KIND_OF[kind]).families() if kind in _KIND_OF else {}
         more = [Origin(_KIND_OF[kind], f"{prefix}:NAME", target) for prefix, target in families.items()]
-        owners = {row["origin"] for row in held} | {family.owner for family in more}
-        shown = [key for key in held[0] if key != "origin" or owners != {_BUILT_IN}]
+        owners = {row["origin"] for row in parts} | {family.owner for family in more}
+        shown = [key for key in parts[0] if key != "origin" or owners != {_BUILT_IN}]
         for key in shown:
             table.add_column(
                 _HEADINGS.get(key, key), no_wrap=key != "summary", justify="right" if key == "cells" else "left"
             )
-        for row in held:
+        for row in parts:
             table.add_row(
                 *(escape(str(row[key])) for key in shown), style=None if row["origin"] == _BUILT_IN else "cyan"
             )
@@ -218,20 +218,20 @@ def _show_aliases(*, as_json: bool) -> None:
 
     from kdbench.text.terminal_table import print_table
 
-    held = [{"name": name, **pair._asdict()} for name, pair in methods.aliases().items()]
+    pairs = [{"name": name, **pair._asdict()} for name, pair in methods.aliases().items()]
     if as_json:
-        typer.echo(json.dumps(held, indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(pairs, indent=2, ensure_ascii=False))
         return
     table = Table(box=None, pad_edge=False, header_style="dim")
     for key in ("former name", "method", "teacher"):
         table.add_column(key, no_wrap=True)
-    for row in held:
+    for row in pairs:
         table.add_row(*row.values())
     print_table(console_for(), table)
 
 
 def _show_broken(kinds: list[str], seconds: float, *, as_json: bool) -> None:
-    found = [
+    reported = [
         {
             "kind": broken.origin.kind,
             "name": broken.origin.name,
@@ -242,18 +242,18 @@ def _show_broken(kinds: list[str], seconds: float, *, as_json: bool) -> None:
         for broken in broken_parts(kinds, seconds)
     ]
     unreadable = discover(GROUPS).unreadable
-    found += [
+    reported += [
         {"kind": "distribution", "name": owner, "origin": owner, "target": "entry_points.txt", "traceback": reason}
         for owner, reason in unreadable
     ]
     if as_json:
-        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(reported, indent=2, ensure_ascii=False))
         return
     from kdbench.text.terminal import printable
 
-    for row in found:
+    for row in reported:
         typer.echo(printable(f"{row['kind']} {row['name']} ({row['target']}, {row['origin']})\n{row['traceback']}\n"))
-    typer.echo(f"{counted(len(found), 'broken plugin')}" if found else "every plugin can be imported")
+    typer.echo(f"{counted(len(reported), 'broken plugin')}" if reported else "every plugin can be imported")
 
 
 def _plural(kind: str) -> str:

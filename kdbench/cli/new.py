@@ -19,7 +19,7 @@ def new(
     """Create a package that already works, for you to change: the component, its entry point, tests and a README."""
     from kdbench.registry.scaffold import write
 
-    singular = {plural: each for each, plural in KINDS.items()}.get(kind, kind)
+    singular = {plural: listed for listed, plural in KINDS.items()}.get(kind, kind)
     files = write(singular, name, out)
     folder = Path(os.path.commonpath(files))
     for file in files:

@@ -26,16 +26,16 @@ _LETTERS = {
 def unbreakable() -> Iterator[Streams]:
     """Makes the standard streams of a command such that writing to them never fails; restores them afterwards."""
     _occupy_closed()
-    held = sys.stdout, sys.stderr
+    usual = sys.stdout, sys.stderr
     streams = Streams()
-    sys.stdout, sys.stderr = streams.guarded(held[0]), streams.guarded(held[1])
+    sys.stdout, sys.stderr = streams.guarded(usual[0]), streams.guarded(usual[1])
     try:
         yield streams
     finally:
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError):
                 stream.flush()
-        sys.stdout, sys.stderr = held
+        sys.stdout, sys.stderr = usual
 
 
 class Streams:
@@ -51,8 +51,8 @@ class Streams:
     @property
     def lost(self) -> OSError | None:
         """Why something that was printed is lost."""
-        found = [raw.lost for raw in self._raws if raw.lost is not None]
-        return next((error for error in found if not isinstance(error, BrokenPipeError)), None)
+        errors = [raw.lost for raw in self._raws if raw.lost is not None]
+        return next((error for error in errors if not isinstance(error, BrokenPipeError)), None)
 
     def guarded(self, stream: TextIO | None) -> Any:
         """The stream on the same file, which never raises; others, such as those of a test, stay themselves."""
@@ -118,8 +118,8 @@ def _plainly(error: UnicodeError) -> tuple[str, int]:
     """Stands in for letters that a stream cannot encode."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    found = []
+    characters = []
     for letter in error.object[error.start : error.end]:
         plain = _LETTERS.get(letter) or unicodedata.normalize("NFKD", letter).encode("ascii", "ignore").decode()
-        found.append(plain or "?")
-    return "".join(found), error.end
+        characters.append(plain or "?")
+    return "".join(characters), error.end

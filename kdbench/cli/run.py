@@ -184,8 +184,8 @@ def show(result: RunResult, console: Console) -> None:
     print_table(console, table)
     if now.why:
         print_prose(console, f"gain: {now.why}", "dim")
-    told = _cost(record.get("cost") or {}, with_teacher=who == "student")
-    print_prose(console, " · ".join([f"{part} part, {counted(metrics['n'], 'trial')}", *told]))
+    costs = _cost(record.get("cost") or {}, with_teacher=who == "student")
+    print_prose(console, " · ".join([f"{part} part, {counted(metrics['n'], 'trial')}", *costs]))
     # A run that was made just now has told them.
     for warning in record.get("warnings") or () if result.reused else ():
         print_prose(console, f"warning: {warning}", "yellow")

@@ -102,11 +102,11 @@ def show_run(
     if output not in FORMATS[:2]:
         raise unknown("format", output, FORMATS[:2])
     root = runs_folder(out)
-    found = meant([run], overview(root), root)
-    if len(found) > 1:
-        listed = "\n".join(f"  {row.folder.name}" for row in found[:8])
-        raise UsageError(f"'{run}' stands for {counted(len(found), 'run')}:\n{listed}", hint="Write more of one.")
-    row = found[0]
+    rows = meant([run], overview(root), root)
+    if len(rows) > 1:
+        listed = "\n".join(f"  {row.folder.name}" for row in rows[:8])
+        raise UsageError(f"'{run}' stands for {counted(len(rows), 'run')}:\n{listed}", hint="Write more of one.")
+    row = rows[0]
     if row.status == DAMAGED and not (row.folder / "run.json").is_file():
         raise UsageError(f"{row.folder} holds no result: {row.message}", hint=f"Remove it: kdbench runs rm {row.id}")
     result = stored_run(row.folder).result
@@ -128,8 +128,8 @@ def show_run(
             say(console, f"warning: {warning}", "yellow")
         say(console, f"folder:   {row.folder}")
     print_prose(console, f"\nsettings: {_settings(row)}")
-    said = yaml.safe_dump(dict(result["conditions"]), sort_keys=False, allow_unicode=True, default_flow_style=None)
-    say(console, f"\nconditions:\n{said.rstrip()}")
+    text = yaml.safe_dump(dict(result["conditions"]), sort_keys=False, allow_unicode=True, default_flow_style=None)
+    say(console, f"\nconditions:\n{text.rstrip()}")
 
 
 @app.command("rm")
@@ -160,10 +160,10 @@ def remove_runs(
     if not doomed and not unused:
         say(console, "nothing to remove: every teacher is used")
         return
-    for folder in [*going, *(each.folder for each in unused)]:
+    for folder in [*going, *(teacher.folder for teacher in unused)]:
         say(console, str(folder.relative_to(root)))
     what = " and ".join([counted(len(doomed), "run")] * bool(doomed) + [counted(len(unused), "teacher")] * bool(unused))
-    size = decimal(sum(row.size_bytes for row in doomed) + sum(each.size_bytes for each in unused))
+    size = decimal(sum(row.size_bytes for row in doomed) + sum(teacher.size_bytes for teacher in unused))
     if not yes:
         try:
             agreed = typer.confirm(f"Remove {what}, {size}?")
@@ -174,17 +174,17 @@ def remove_runs(
         if not agreed:
             say(console, "nothing is removed")
             return
-    gone = list(remove([*going, *(each.folder for each in unused)], root))
+    gone = list(remove([*going, *(teacher.folder for teacher in unused)], root))
     say(console, f"removed {what}, {size}, from {root}" if gone else "nothing is removed")
 
 
 def _csv(rows: Sequence[RunRow]) -> str:
-    held = [row.plain() for row in rows]
+    records = [row.plain() for row in rows]
     file = io.StringIO()
-    keys = list(held[0]) if held else ["folder"]
+    keys = list(records[0]) if records else ["folder"]
     writer = csv.DictWriter(file, keys, lineterminator="\n")
     writer.writeheader()
-    for row in held:
+    for row in records:
         settings = row["settings"]
         writer.writerow(row | {"settings": "" if settings is None else json.dumps(settings, ensure_ascii=False)})
     return file.getvalue()
@@ -233,54 +233,56 @@ def _show_table(rows: Sequence[RunRow], own: Sequence[str], shared: Mapping[str,
         "age": [_age(now - row.made) for row in rows],
         "size": [decimal(row.size_bytes) for row in rows],
     }
-    held = {title: list(map(printable, cells)) for title, cells in columns.items() if any(cells)}
-    widths = {title: max(map(len, (title, *cells))) for title, cells in held.items()}
+    table = {title: list(map(printable, cells)) for title, cells in columns.items() if any(cells)}
+    widths = {title: max(map(len, (title, *cells))) for title, cells in table.items()}
 
     below: dict[str, list[str]] = {}
     left_out = []
     if console.is_terminal:
 
         def over() -> int:
-            return sum(widths[key] + 2 for key in held) - 2 - console.width
+            return sum(widths[key] + 2 for key in table) - 2 - console.width
 
         if over() > 0:
             # Only a run that is not finished has no accuracy.
-            del held["status"]
-            held["accuracy"] = [_accuracy(row) or row.status for row in rows]
-            widths["accuracy"] = max(map(len, ("accuracy", *held["accuracy"])))
-        if over() > 0 and "teacher" in held:
-            del held["teacher"]
-            held["method"] = [printable(label_of(row.title, tuned=row.is_tuned)) for row in rows]
-            widths["method"] = max(map(len, ("method", *held["method"])))
+            del table["status"]
+            table["accuracy"] = [_accuracy(row) or row.status for row in rows]
+            widths["accuracy"] = max(map(len, ("accuracy", *table["accuracy"])))
+        if over() > 0 and "teacher" in table:
+            del table["teacher"]
+            table["method"] = [printable(label_of(row.title, tuned=row.is_tuned)) for row in rows]
+            widths["method"] = max(map(len, ("method", *table["method"])))
         for title in _SPARE:
             if over() > 0:
                 left_out.append(title)
-                del held[title]
-        if over() > 0 and "name" in held:
-            below["name"] = held["name"]
+                del table[title]
+        if over() > 0 and "name" in table:
+            below["name"] = table["name"]
             widths["name"] = max(_SHORTEST_NAME, widths["name"] - over())
-            held["name"] = [textwrap.shorten(name, widths["name"], placeholder=" ...") for name in held["name"]]
+            table["name"] = [textwrap.shorten(name, widths["name"], placeholder=" ...") for name in table["name"]]
         for title in ("track", "preset", "protocol", "data set", "name", "seed"):
-            if title in held and over() > 0:
-                below.setdefault(title, held[title])
-                del held[title]
+            if title in table and over() > 0:
+                below.setdefault(title, table[title])
+                del table[title]
 
     def line(cells: Mapping[str, str]) -> str:
-        padded = (cells[key].rjust(widths[key]) if key in _RIGHT else cells[key].ljust(widths[key]) for key in held)
+        padded = (cells[key].rjust(widths[key]) if key in _RIGHT else cells[key].ljust(widths[key]) for key in table)
         return "  ".join(padded).rstrip()
 
-    say(console, line({title: title for title in held}), "dim")
+    say(console, line({title: title for title in table}), "dim")
     for place, row in enumerate(rows):
-        shown = {title: cells[place] for title, cells in held.items()}
+        shown = {title: cells[place] for title, cells in table.items()}
         text = line(shown)
-        settings = settings_text({key: each for key, each in (row.settings or {}).items() if key not in shared})
-        told = f"  [{printable(settings)}]" if settings else ""
-        if not console.is_terminal or len(text + told) <= console.width:
-            text += told
-            told = ""
+        settings = settings_text({key: entry for key, entry in (row.settings or {}).items() if key not in shared})
+        aside = f"  [{printable(settings)}]" if settings else ""
+        if not console.is_terminal or len(text + aside) <= console.width:
+            text += aside
+            aside = ""
         say(console, text, _STYLES[row.status])
-        moved = [f"{title} {each[place]}" for title, each in below.items() if each[place] not in ("", shown.get(title))]
-        more = " · ".join([*moved, *filter(None, [told.strip()])])
+        moved = [
+            f"{title} {entry[place]}" for title, entry in below.items() if entry[place] not in ("", shown.get(title))
+        ]
+        more = " · ".join([*moved, *filter(None, [aside.strip()])])
         if more:
             indent = " " * min(widths["id"] + 2, console.width // 4)
             wrapped = textwrap.wrap(
@@ -308,7 +310,7 @@ def _accuracy(row: RunRow) -> str:
 def _shared(rows: Sequence[RunRow]) -> dict[str, Any]:
     """The settings in which all runs differ alike from their recipes."""
     first, *rest = (row.settings or {} for row in rows)
-    return {key: value for key, value in first.items() if rest and all((key, value) in each.items() for each in rest)}
+    return {key: value for key, value in first.items() if rest and all((key, value) in other.items() for other in rest)}
 
 
 def _settings(row: RunRow) -> str:

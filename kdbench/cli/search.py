@@ -112,7 +112,7 @@ def search(
         preset=preset,
         video=video,
     )
-    names = [each.name for each in wanted.methods]
+    names = [entry.name for entry in wanted.methods]
     overrides = [*(overrides or ()), *tracks.settings(labels, teacher_labels, pairs)]
     check_names(
         names,
@@ -192,41 +192,43 @@ def show(result: SearchResult, console: Console) -> None:
     from kdbench.tuning.report import rank
     from kdbench.util.progress import duration
 
-    told, metric = result.report, result.report["metric"].replace("_", " ")
-    finished = [trial for trial in told["trials"] if trial["state"] == "finished"]
+    report, metric = result.report, result.report["metric"].replace("_", " ")
+    finished = [trial for trial in report["trials"] if trial["state"] == "finished"]
     best = sorted(finished, key=lambda trial: rank(trial["value"], trial["settings"], own=trial["own"]))[:SHOWN]
-    of = [str(told[key]) for key in ("method", "dataset", "protocol", "preset")]
-    title = ", ".join(filter(None, [*of, words_of(told)]))
-    say(console, f"{title}: the best of {counted(told['budget']['trials'], 'trial')}")
+    of = [str(report[key]) for key in ("method", "dataset", "protocol", "preset")]
+    title = ", ".join(filter(None, [*of, words_of(report)]))
+    say(console, f"{title}: the best of {counted(report['budget']['trials'], 'trial')}")
     table = Table()
     table.add_column("trial", justify="right")
     table.add_column(f"validation {metric}", justify="right")
-    for key in told["space"]:
+    for key in report["space"]:
         table.add_column(key, justify="right", overflow="fold")
     for place, trial in enumerate(best):
-        values = [_value(trial["settings"].get(key)) for key in told["space"]]
+        values = [_value(trial["settings"].get(key)) for key in report["space"]]
         score = f"{100 * trial['value']:.2f}"
         table.add_row(str(trial["trial"]), score, *values, style=None if place else "bold")
     print_table(console, table)
-    ended = ", ".join(f"{count} {state}" for state, count in told["states"].items() if count)
-    say(console, f"trials: {ended}, {duration(told['seconds'])} of work")
-    _spread(console, f"over trials, validation {metric}", told["spread"]["over_trials"])
-    if told["budget"]["trial_seeds"] > 1:
-        _spread(console, f"the chosen one over tuning seeds, validation {metric}", told["spread"]["over_tuning_seeds"])
-    for key, spread in told["spread"]["over_seeds"].items():
+    ended = ", ".join(f"{count} {state}" for state, count in report["states"].items() if count)
+    say(console, f"trials: {ended}, {duration(report['seconds'])} of work")
+    _spread(console, f"over trials, validation {metric}", report["spread"]["over_trials"])
+    if report["budget"]["trial_seeds"] > 1:
+        _spread(
+            console, f"the chosen one over tuning seeds, validation {metric}", report["spread"]["over_tuning_seeds"]
+        )
+    for key, spread in report["spread"]["over_seeds"].items():
         _spread(console, f"the chosen one over seeds, test {key.replace('_', ' ')}", spread)
     pictures = sorted(path.name for path in result.folder.glob("*.png"))
     say(console, f"pictures: {', '.join(pictures) or 'none'}")
     say(console, f"folder:   {result.folder}")
-    say(console, f"recipe:   {result.folder / told['recipe']}")
+    say(console, f"recipe:   {result.folder / report['recipe']}")
     if not result.final:
         say(console, "next: the same command without --no-final trains the winner, whose runs tell the budget")
         return
     run = result.final[0].result
     if not is_alone(run["recipe"]):
-        budget = f"--method {alone_for(run)} --trials {told['budget']['trials']}"
+        budget = f"--method {alone_for(run)} --trials {report['budget']['trials']}"
         print_prose(console, f"For a gain, the baseline needs the same budget: search it too, with {budget}.")
-    names = {"--dataset": told["dataset"], "--protocol": told["protocol"], "--preset": told["preset"]}
+    names = {"--dataset": report["dataset"], "--protocol": report["protocol"], "--preset": report["preset"]}
     words = [word for pair in (names | {"--out": str(result.plan.root)}).items() for word in pair]
     say(console, f"next: {shlex.join(['kdbench', 'compare', *words])}")
 

@@ -62,14 +62,14 @@ def run(
         return
     if recipes is not None:
         check_folder(recipes)
-    told = _Told(entries, left, console)
+    progress = _Told(entries, left, console)
     ended: list[Outcome] = []
     try:
         for outcome in search_all(
-            entries, seeds=seeds, recipes=recipes, reporter=_Within(reporter_for(console)), begun=told.begun
+            entries, seeds=seeds, recipes=recipes, reporter=_Within(reporter_for(console)), begun=progress.begun
         ):
             ended.append(outcome)
-            told.ended(outcome)
+            progress.ended(outcome)
     except Interrupted as error:
         show_end(ended, entries, console)
         raise Interrupted("interrupted", hint="Repeat the same command to go on; what is finished is kept.") from error
@@ -151,9 +151,9 @@ class _Told:
 def scores(outcome: Outcome) -> tuple[str, str]:
     """The validation scores of the recipe as it is and of the best trial, per cent."""
     assert outcome.result is not None
-    told = outcome.result.report
-    default = told["default"]["value"] if told["default"] else None
-    return _per_cent(default), _per_cent(told["best"]["value"])
+    report = outcome.result.report
+    default = report["default"]["value"] if report["default"] else None
+    return _per_cent(default), _per_cent(report["best"]["value"])
 
 
 def show_plan(entries: Sequence[Entry], left: Sequence[Forecast], console: Console, *, spaces: bool) -> None:
@@ -221,13 +221,13 @@ def show_end(ended: Sequence[Outcome], entries: Sequence[Entry], console: Consol
         if outcome.result is None:
             table.add_row(outcome.entry.name, "failed", *["–"] * 5, duration(outcome.seconds), style="red")
             continue
-        told = outcome.result.report
-        default, best = told["default"], told["best"]["value"]
+        report = outcome.result.report
+        default, best = report["default"], report["best"]["value"]
         has_default = default is not None and default["value"] is not None
         gain = f"{100 * (best - default['value']):+.2f}" if has_default else "–"
-        states = told["states"]
-        counts = (told["budget"]["trials"], states["pruned"], states["failed"])
-        table.add_row(outcome.entry.name, *scores(outcome), gain, *map(str, counts), duration(told["seconds"]))
+        states = report["states"]
+        counts = (report["budget"]["trials"], states["pruned"], states["failed"])
+        table.add_row(outcome.entry.name, *scores(outcome), gain, *map(str, counts), duration(report["seconds"]))
     if ended:
         print_table(console, table)
     if missing := len(entries) - len(ended):

@@ -136,8 +136,8 @@ class GradNorm(Balance):
         """Moves the averages and with them the factors of the next steps; what is not finite is passed over."""
         valid = norms.isfinite()
         # The average of ones beside the average of norms takes the bias of its first steps away (as in Adam).
-        for held, new in ((self.norms, norms), (self.seen, torch.ones_like(norms))):
-            held.copy_(held.lerp(new, 1 - self.momentum).where(valid, held))
+        for smooth, new in ((self.norms, norms), (self.seen, torch.ones_like(norms))):
+            smooth.copy_(smooth.lerp(new, 1 - self.momentum).where(valid, smooth))
         means = self.norms / self.seen.where(self.seen > 0, 1)
         wanted = sum(weight * mean for weight, mean in zip(weights, means, strict=True)) / sum(weights)
         factors = (wanted / means.where(means > 0, 1)).clamp(1 / LARGEST_FACTOR, LARGEST_FACTOR)

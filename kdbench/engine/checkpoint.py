@@ -172,8 +172,8 @@ def _apply(
     for key, value in _below(tensors, "optimizer/").items():
         number, _, name = key.partition("/")
         states.setdefault(int(number), {})[name] = value if name == "step" else value.to(device)
-    held = optimizer.state_dict()
-    optimizer.load_state_dict({"state": states, "param_groups": held["param_groups"]})
+    current = optimizer.state_dict()
+    optimizer.load_state_dict({"state": states, "param_groups": current["param_groups"]})
 
 
 def _of_modules(modules: Mapping[str, nn.Module]) -> dict[str, Tensor]:

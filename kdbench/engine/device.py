@@ -71,13 +71,13 @@ def fixed_threads(threads: int | None) -> Iterator[None]:
     if threads is None:
         yield
         return
-    held = torch.get_num_threads()
+    before = torch.get_num_threads()
     with threadpool_limits(limits=threads):
         torch.set_num_threads(threads)
         try:
             yield
         finally:
-            torch.set_num_threads(held)
+            torch.set_num_threads(before)
 
 
 def build_accelerator(device: str, precision: str) -> Accelerator:

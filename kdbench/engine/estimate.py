@@ -70,8 +70,8 @@ def said(phases: list[Expected], device: torch.device) -> str | None:
     left = [phase for phase in phases if phase.steps]
     if not left:
         return None
-    parts = ", ".join(f"{each.phase} {duration(each.seconds)} for {each.steps} steps" for each in left)
-    return f"about {duration(sum(each.seconds for each in left))} of training on {device}: {parts}"
+    parts = ", ".join(f"{work.phase} {duration(work.seconds)} for {work.steps} steps" for work in left)
+    return f"about {duration(sum(work.seconds for work in left))} of training on {device}: {parts}"
 
 
 def _wait(training: Training) -> None:

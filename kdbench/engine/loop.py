@@ -139,8 +139,8 @@ class Training:
         generator = torch.Generator().manual_seed(self.pairing.seed_of("order", epoch))
         if self.scarce is None:
             return torch.randperm(len(self.loader), generator=generator)
-        held = torch.zeros(len(self.loader), dtype=torch.bool).index_fill_(0, self.scarce[1], True)
-        rest = (~held).nonzero().flatten()
+        is_scarce = torch.zeros(len(self.loader), dtype=torch.bool).index_fill_(0, self.scarce[1], True)
+        rest = (~is_scarce).nonzero().flatten()
         return mixed_order(self.scarce[1], rest, self.spec.train.batch_size, self.quota, generator)
 
     def batches(self, order: Tensor) -> Iterator[Batch]:
@@ -248,8 +248,8 @@ class Training:
                 norms.append(value.new_zeros(()))
                 continue
             gradients = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
-            held = [g.float().norm() for g in gradients if g is not None]
-            norms.append(torch.stack(held).norm() if held else value.new_zeros(()))
+            lengths = [g.float().norm() for g in gradients if g is not None]
+            norms.append(torch.stack(lengths).norm() if lengths else value.new_zeros(()))
         return torch.stack(norms).detach()
 
     def _validate(self, epoch: int, record: Record) -> None:
@@ -303,12 +303,12 @@ class Training:
         self._bests = [self.best["epoch"]]
         records: list[Record] = progress["records"] if progress is not None else []
         path = self.folder / "metrics.jsonl"
-        held: list[Record] | None = None
+        written: list[Record] | None = None
         with contextlib.suppress(DataError):
-            held = read_jsonl(path)
-        if held is None or held[: len(records)] != records:
+            written = read_jsonl(path)
+        if written is None or written[: len(records)] != records:
             self.warn(f"{path} is not what this training had written; it is made again from the checkpoint")
-        if held != records:
+        if written != records:
             write_jsonl(path, records)
         return records
 

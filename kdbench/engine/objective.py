@@ -145,9 +145,9 @@ class Objective(nn.Module):
         """Scalars that losses report beside their value, on the device, named `loss/what`."""
         report: dict[str, Tensor] = {}
         for term in self._terms():
-            held = [loss.diagnostics() for loss in term.losses if callable(getattr(loss, "diagnostics", None))]
-            for what in held[0] if held else ():
-                report[f"{term.name}/{what}"] = torch.stack([one[what] for one in held if what in one]).mean()
+            reports = [loss.diagnostics() for loss in term.losses if callable(getattr(loss, "diagnostics", None))]
+            for what in reports[0] if reports else ():
+                report[f"{term.name}/{what}"] = torch.stack([one[what] for one in reports if what in one]).mean()
         return report
 
 

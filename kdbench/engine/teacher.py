@@ -201,8 +201,8 @@ def _select(features: Features, rows: Tensor) -> Features:
 
 def _concatenate(parts: list[Features]) -> Features:
     def join(values: list[Tensor | None]) -> Tensor | None:
-        held = [value for value in values if value is not None]
-        return torch.cat(held) if held else None
+        given = [value for value in values if value is not None]
+        return torch.cat(given) if given else None
 
     return Features(
         logits=torch.cat([part.logits for part in parts]),

@@ -111,7 +111,7 @@ def _visited(name: str, kind: str, above: tuple[Path, ...], seen: dict[Any, Laye
         return seen
     path = locate(name, kind).absolute()
     if path in above:
-        way = " → ".join(each.stem for each in (*above, path))
+        way = " → ".join(link.stem for link in (*above, path))
         raise UsageError(f"the recipe '{path.stem}' extends itself: {shortened(way, 300)}")
     if path in seen:
         return seen
@@ -130,9 +130,9 @@ def _extended(path: Path, settings: Mapping[str, Any]) -> list[str]:
     named = [extends] if isinstance(extends, str) else extends
     if not isinstance(named, list):
         raise _odd(path, "extends", extends, "the name or path of a recipe, or a list of them")
-    for number, each in enumerate(named):
-        if not isinstance(each, str):
-            raise _odd(path, f"extends.{number}", each, "the name or path of a recipe")
+    for number, parent in enumerate(named):
+        if not isinstance(parent, str):
+            raise _odd(path, f"extends.{number}", parent, "the name or path of a recipe")
     return named
 
 
@@ -188,11 +188,11 @@ def resolve(
     return checked(Recipe, merged, f"recipe '{merged['name']}'", hint=keys_hint(name_or_path))
 
 
-def _merged(held: Iterable[Layer], preset: str, teacher: str | None) -> tuple[dict[str, Any], str | None]:
+def _merged(chain: Iterable[Layer], preset: str, teacher: str | None) -> tuple[dict[str, Any], str | None]:
     """The settings of a method with its teacher's, and the name of the teacher that the method itself names."""
     merged: dict[str, Any] = {}
     own: str | None = None
-    for layer in held:
+    for layer in chain:
         for changes in (layer.own, layer.at(preset)):
             named = changes.get(TEACHER)
             if isinstance(named, str):
@@ -260,15 +260,15 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
     """
     result = dict(base)
     for key, value in changes.items():
-        held = result.get(key)
+        current = result.get(key)
         if (
             isinstance(value, Mapping)
-            and isinstance(held, Mapping)
-            and value.get("name", held.get("name")) == held.get("name")
+            and isinstance(current, Mapping)
+            and value.get("name", current.get("name")) == current.get("name")
         ):
-            result[key] = merge(held, value)
-        elif isinstance(value, Mapping) and "schedule" in value and isinstance(held, int | float):
-            result[key] = {"to": held, **value}
+            result[key] = merge(current, value)
+        elif isinstance(value, Mapping) and "schedule" in value and isinstance(current, int | float):
+            result[key] = {"to": current, **value}
         else:
             result[key] = value
     return result
@@ -277,10 +277,10 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
 def _changed(recipe: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """As `merge`, but for `search`: each range is a whole, and a removed network or loss takes its ranges with it."""
     merged = merge(recipe, changes)
-    held, own = recipe.get(SEARCH), changes.get(SEARCH)
-    if isinstance(held, Mapping) and isinstance(own, Mapping | None):
+    ranges, own = recipe.get(SEARCH), changes.get(SEARCH)
+    if isinstance(ranges, Mapping) and isinstance(own, Mapping | None):
         removed = tuple(f"{path}." for path in _removed(changes))
-        kept = {key: values for key, values in held.items() if not str(key).startswith(removed)}
+        kept = {key: values for key, values in ranges.items() if not str(key).startswith(removed)}
         merged[SEARCH] = {**kept, **(own or {})}
     return merged
 

@@ -38,10 +38,10 @@ class _Numbers(BaseModel):
     @field_validator("*", mode="wrap")
     @classmethod
     def _no_other_for_a_number(cls, value: Any, read: ValidatorFunctionWrapHandler) -> Any:
-        found = read(value)
-        if isinstance(value, bool | str) and isinstance(found, int | float) and not isinstance(found, bool):
+        number = read(value)
+        if isinstance(value, bool | str) and isinstance(number, int | float) and not isinstance(number, bool):
             raise ValueError("expected a number")
-        return found
+        return number
 
 
 class _Strict(_Numbers):

@@ -36,8 +36,8 @@ class Pair(NamedTuple):
 @functools.cache
 def aliases() -> dict[str, Pair]:
     """Former names of methods, sorted, with what each stands for."""
-    held = paths.read_mapping(paths.folder("methods") / f"{ALIASES}.yaml", "list of former names")
-    return {name: Pair(**pair) for name, pair in sorted(held.items())}
+    pairs = paths.read_mapping(paths.folder("methods") / f"{ALIASES}.yaml", "list of former names")
+    return {name: Pair(**pair) for name, pair in sorted(pairs.items())}
 
 
 def behind(name: str) -> Pair | None:

@@ -160,10 +160,10 @@ class RunContext:
             return None
         card = self.cell.dataset.card
         if len(card.group_names) < 2:
-            held = f"only the group '{card.group_names[0]}'" if card.group_names else "no groups"
+            extent = f"only the group '{card.group_names[0]}'" if card.group_names else "no groups"
             raise UsageError(
                 f"{phase}.losses.{needing[0]} tells groups of similar classes apart, and the classes of {card.name} "
-                f"have {held} (actions that are left out are not counted)",
+                f"have {extent} (actions that are left out are not counted)",
                 hint=f"Give each class a group in {card.folder / 'card.yaml'}, two or more in all: "
                 f"{{name: …, short: …, group: …}}; or do without: --set {phase}.losses.{needing[0]}=null",
             )

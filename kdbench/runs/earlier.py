@@ -34,11 +34,11 @@ class Before:
 def before(path: Path) -> Before:
     """What the `run.json` of an earlier process tells; nothing where there is none that can be read."""
     try:
-        held = checked(read_json(path))
+        record = checked(read_json(path))
     except DataError:
         return Before()
-    name = held.get("name")
-    started, resumed, tracking = held.get("started"), held.get("resumed"), held.get("tracking")
+    name = record.get("name")
+    started, resumed, tracking = record.get("started"), record.get("resumed"), record.get("tracking")
     run_id = tracking.get("run_id") if isinstance(tracking, dict) else None
     return Before(
         started if isinstance(started, str) else None,

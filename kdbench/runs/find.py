@@ -26,11 +26,11 @@ def find_run(name: str | Path, root: Path) -> StoredRun:
         UsageError: No run, several runs, or one that is not finished.
         DataError: Its `run.json` is broken or of another version.
     """
-    found = find_runs(name, root)
-    if len(found) > 1:
-        listed = _listed([run.folder.name for run in found])
-        raise UsageError(f"{counted(len(found), 'run')} in {root} are meant by '{name}':\n{listed}", hint=_MORE)
-    run = found[0]
+    meant = find_runs(name, root)
+    if len(meant) > 1:
+        listed = _listed([run.folder.name for run in meant])
+        raise UsageError(f"{counted(len(meant), 'run')} in {root} are meant by '{name}':\n{listed}", hint=_MORE)
+    run = meant[0]
     if run.status != FINISHED:
         raise UsageError(
             f"the run {run.folder.name} is not finished: its status is '{run.status}'",
@@ -65,10 +65,10 @@ def find_runs(name: str | Path, root: Path) -> list[StoredRun]:
             f"there is no run '{name}': {root} holds none",
             hint="Name a run's folder, or the folder of the runs with --out FOLDER.",
         )
-    found = [run for run in runs if matches(run, word)]
-    found = found or [run for run in runs if run.folder.name.startswith(word) or id_of(run).startswith(word)]
-    if found:
-        return found
+    chosen = [run for run in runs if matches(run, word)]
+    chosen = chosen or [run for run in runs if run.folder.name.startswith(word) or id_of(run).startswith(word)]
+    if chosen:
+        return chosen
     names = [run.folder.name for run in runs]
     near = difflib.get_close_matches(word, [*names, *filter(None, (run.label for run in runs))], n=3, cutoff=0.5)
     meant = f"; did you mean\n{_listed(near)}" if near else f". There are {len(names)}:\n{_listed(names)}"

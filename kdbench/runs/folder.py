@@ -89,13 +89,13 @@ def tidy(folder: Path, warn: Callable[[str], None]) -> None:
     place of the old one.
     """
     fresh = folder / FRESH
-    for each in (folder, folder / CHECKPOINT, fresh, fresh / CHECKPOINT):
-        remove_unfinished(each)
-    for each in (folder, fresh):
+    for place in (folder, folder / CHECKPOINT, fresh, fresh / CHECKPOINT):
+        remove_unfinished(place)
+    for place in (folder, fresh):
         try:
-            finished(each)
+            finished(place)
         except DataError as error:
-            aside = put_aside(each / RESULT)
+            aside = put_aside(place / RESULT)
             warn(f"{error.message}; it is kept as {aside.name}, and the run is made again as far as it must be")
     if finished(fresh)[0] is not None:
         replace_by_fresh(folder)

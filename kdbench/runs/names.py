@@ -73,9 +73,9 @@ def _wrong(
             yield from _unknown_parts(resolve(method, size, changes, teacher=teacher))
         except UsageError as error:
             yield error
-    for each in teachers if teacher is None else ():
+    for name_of_teacher in teachers if teacher is None else ():
         try:
-            teacher_at(each, size)
+            teacher_at(name_of_teacher, size)
         except UsageError as error:
             yield error
     for dataset in datasets:

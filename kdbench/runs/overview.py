@@ -110,7 +110,7 @@ def overview(root: Path) -> list[RunRow]:
         root: The folder of runs; one that does not exist holds none.
     """
     runs, broken = stored_runs(root)
-    rows = [_row(run) for run in runs] + [_damaged(each.folder, each.why) for each in broken]
+    rows = [_row(run) for run in runs] + [_damaged(damaged.folder, damaged.why) for damaged in broken]
     rows += [_damaged(folder, "it holds no run.json") for folder in _unnamed(root)]
     return sorted(rows, key=lambda row: row.folder.name)
 
@@ -171,7 +171,7 @@ def _word(key: str, value: Any) -> str:
 def value_text(value: Any) -> str:
     """A value as YAML would have it in a line: `0.5`, `{schedule: linear, start: 0}`, `[1, 2]`."""
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key}: {value_text(each)}" for key, each in value.items()) + "}"
+        return "{" + ", ".join(f"{key}: {value_text(entry)}" for key, entry in value.items()) + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(value_text, value)) + "]"
     if isinstance(value, bool):

@@ -69,9 +69,9 @@ class Teacher:
         part = self.setting.cell.recipe.selection.part
         path = self.folder / f"metrics_{part}_b{batch_size}.json"
         if path.is_file():
-            held = self._kept_metrics(path)
-            if held is not None:
-                return held
+            kept = self._kept_metrics(path)
+            if kept is not None:
+                return kept
         metrics = self.predictions(batch_size).metrics(self.setting.classes)
         write_json(path, files.sealed({**metrics, "weights": self.weights_sha256}, path))
         return metrics
@@ -84,15 +84,15 @@ class Teacher:
     def _kept_metrics(self, path: Path) -> dict[str, Any] | None:
         """Metrics that were measured before, if they are whole and of these very weights."""
         try:
-            held = read_json(path)
+            record = read_json(path)
         except DataError:
-            held = None
-        if not isinstance(held, dict) or not files.is_sealed(held):
+            record = None
+        if not isinstance(record, dict) or not files.is_sealed(record):
             self.setting.warn(f"{path} is damaged; the teacher is evaluated again")
             return None
-        if held["weights"] != self.weights_sha256:
+        if record["weights"] != self.weights_sha256:
             return None
-        return {key: value for key, value in held.items() if key not in ("weights", SEAL)}
+        return {key: value for key, value in record.items() if key not in ("weights", SEAL)}
 
     def report(self, student_batch_size: int | None) -> dict[str, Any]:
         """Its metrics at its own batch size, at the student's, and one trial at a time; and whether they leak."""
@@ -328,16 +328,16 @@ def _check_above_chance(
     predictions = predict(network, loader, batch_size=spec.train.batch_size, accelerator=setting.accelerator)
     count, most = len(predictions.labels), int(np.bincount(predictions.labels).max())
     verdict = above_chance(round(predictions.accuracy * count), count, most)
-    found = f"{100 * predictions.accuracy:.1f} % of its own training part"
+    share = f"{100 * predictions.accuracy:.1f} % of its own training part"
     always = f"always naming one class gives {100 * most / count:.1f} %"
     if verdict == "no":
         raise RunFailed(
-            f"the teacher stayed at chance level: {found} after {counted(len(records), 'epoch')}, where {always}",
+            f"the teacher stayed at chance level: {share} after {counted(len(records), 'epoch')}, where {always}",
             hint="Train it longer (--set teacher.train.epochs=…) or at another rate (--set teacher.train.lr=…).",
         )
     if verdict == "unclear":
         setting.warn(
-            f"{counted(count, 'trial')} cannot tell whether the teacher has learnt anything: it names {found} right, "
+            f"{counted(count, 'trial')} cannot tell whether the teacher has learnt anything: it names {share} right, "
             f"and {always}"
         )
     return predictions.accuracy

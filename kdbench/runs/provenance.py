@@ -22,12 +22,12 @@ def of_parts(parts: Iterable[tuple[str, str]]) -> list[Record]:
     Args:
         parts: Kind and name of each.
     """
-    found = []
+    plugins = []
     for kind, name in dict.fromkeys(parts):
         origin = registry(kind).origin(name)
         if not origin.built_in:
-            found.append(_record(origin, imported_sha256(origin)))
-    return found
+            plugins.append(_record(origin, imported_sha256(origin)))
+    return plugins
 
 
 def parts_of(spec: NetworkSpec) -> Iterator[tuple[str, str]]:
@@ -41,13 +41,13 @@ def parts_of(spec: NetworkSpec) -> Iterator[tuple[str, str]]:
 def of_method(name_or_path: str) -> list[Record]:
     """The plugins that a recipe, and whatever it extends, come from."""
     used = {path.resolve() for path in files(name_or_path)}
-    found = []
+    plugins = []
     for origin in registry("method").origins().values():
         if not origin.built_in and not origin.fault and origin.source is not None:
             path = origin.source.parent / f"{origin.name}.yaml"
             if path.resolve() in used:
-                found.append(_record(origin, hashlib.sha256(path.read_bytes()).hexdigest()))
-    return found
+                plugins.append(_record(origin, hashlib.sha256(path.read_bytes()).hexdigest()))
+    return plugins
 
 
 def _record(origin: Origin, sha256: str | None) -> Record:

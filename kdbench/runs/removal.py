@@ -48,14 +48,14 @@ def meant(words: Sequence[str], rows: Sequence[RunRow], root: Path) -> list[RunR
     Raises:
         UsageError: A word that names no run of this folder.
     """
-    found: dict[Path, RunRow] = {}
+    chosen: dict[Path, RunRow] = {}
     for word in words:
         rows_of = _by_path(word, rows, root) or [row for row in rows if is_meant(row, word)]
         rows_of = rows_of or [row for row in rows if row.folder.name.startswith(word) or _by_id(row, word)]
         if not rows_of:
             raise UsageError(f"no run in {root} is called '{word}'", hint=f"See them: kdbench runs list --out {root}")
-        found |= {row.folder: row for row in rows_of}
-    return list(found.values())
+        chosen |= {row.folder: row for row in rows_of}
+    return list(chosen.values())
 
 
 def unused_teachers(root: Path, without: Sequence[Path] = ()) -> list[Doomed]:
@@ -90,7 +90,9 @@ def unused_teachers(root: Path, without: Sequence[Path] = ()) -> list[Doomed]:
     return [
         Doomed(path, bytes_of(path))
         for path in folders
-        if path.name not in used and not any(path.name.startswith(each) for each in begun) and not is_locked(path)
+        if path.name not in used
+        and not any(path.name.startswith(beginning) for beginning in begun)
+        and not is_locked(path)
     ]
 
 
@@ -142,10 +144,10 @@ def _by_path(word: str, rows: Sequence[RunRow], root: Path) -> list[RunRow]:
     path = Path(word)
     if len(path.parts) < 2:
         return []
-    found = [row for row in rows if row.folder.resolve() == path.resolve()]
-    if not found and path.exists():
+    there = [row for row in rows if row.folder.resolve() == path.resolve()]
+    if not there and path.exists():
         raise UsageError(f"{word} is not a run in {root}", hint="Name the folder of its runs: --out FOLDER")
-    return found
+    return there
 
 
 def _by_id(row: RunRow, word: str) -> bool:

@@ -24,7 +24,7 @@ from kdbench.evaluation.metrics import confusion, numbers
 from kdbench.evaluation.predict import Predictions, predict
 from kdbench.evaluation.probe import Probed, fit_probe, probe
 from kdbench.plotting import figures
-from kdbench.recipes.pairs import TAUGHT_BY
+from kdbench.recipes.pairs import TAUGHT_BY, pair_of, title_of
 from kdbench.recipes.schema import CONTROLS
 from kdbench.recipes.track import words_of
 from kdbench.runs import cost
@@ -78,8 +78,8 @@ class RunResult:
     def __repr__(self) -> str:
         """What it is a run of and what came out, in two lines."""
         of = ", ".join(str(self.result[key]) for key in ("dataset", "protocol", "preset"))
-        found = f"accuracy {100 * self.metrics['accuracy']:.2f} %, macro F1 {100 * self.metrics['macro_f1']:.2f} %"
-        return f"{self.result['method']} on {of}, seed {self.result['seed']}: {found}\n  {self.folder}"
+        scores = f"accuracy {100 * self.metrics['accuracy']:.2f} %, macro F1 {100 * self.metrics['macro_f1']:.2f} %"
+        return f"{title_of(*pair_of(self.result))} on {of}, seed {self.result['seed']}: {scores}\n  {self.folder}"
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -322,8 +322,8 @@ class Run:
         return {"labelled": labelled, "paired": paired} if labelled != paired else {}
 
     def _semantics(self) -> dict[str, Any] | None:
-        held = self.setting.label_vectors
-        return {"name": held.name, "scale": held.scale, "meaningful": held.meaningful} if held else None
+        vectors = self.setting.label_vectors
+        return {"name": vectors.name, "scale": vectors.scale, "meaningful": vectors.meaningful} if vectors else None
 
     def _track(self) -> None:
         cell = self.setting.cell

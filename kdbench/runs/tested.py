@@ -45,15 +45,15 @@ def tested(run: StoredRun) -> Tested:
     Raises:
         DataError: They are missing, broken or not finite, or they give other metrics than `run.json` says.
     """
-    found = _read(run) if run.parts == (run,) else _together([tested(part) for part in run.parts])
+    trials = _read(run) if run.parts == (run,) else _together([tested(part) for part in run.parts])
     for metric in METRICS:
-        said = run.metrics.get(metric)
-        if not isinstance(said, int | float) or not math.isfinite(said):
-            raise DataError(f"its {metric} is {said}, expected a number")
-        given = float(found.scores[metric].mean())
-        if abs(given - said) > TOLERANCE:
-            raise DataError(f"run.json says {metric} {said:.6f}, its predictions give {given:.6f}")
-    return found
+        claimed = run.metrics.get(metric)
+        if not isinstance(claimed, int | float) or not math.isfinite(claimed):
+            raise DataError(f"its {metric} is {claimed}, expected a number")
+        given = float(trials.scores[metric].mean())
+        if abs(given - claimed) > TOLERANCE:
+            raise DataError(f"run.json says {metric} {claimed:.6f}, its predictions give {given:.6f}")
+    return trials
 
 
 def _together(folds: list[Tested]) -> Tested:

@@ -204,8 +204,8 @@ class Tracker:
             if local is not None:
                 _follow(store / DATABASE, local)
             self._client = MlflowClient(tracking_uri=uri)
-            held = self._client.get_experiment_by_name(experiment)
-            number = held.experiment_id if held else self._client.create_experiment(experiment, local)
+            known = self._client.get_experiment_by_name(experiment)
+            number = known.experiment_id if known else self._client.create_experiment(experiment, local)
         if self._run_id is not None:
             try:
                 self._client.update_run(self._run_id, status="RUNNING")
@@ -236,8 +236,8 @@ class Tracker:
 
     def _close(self, status: str, artifacts: Sequence[Path]) -> None:
         if self._names.changed:
-            told = json.dumps(self._names.changed, ensure_ascii=False)
-            self._client.set_tag(self._run_id, NAMES, told[:_LONGEST_TAG])
+            changed = json.dumps(self._names.changed, ensure_ascii=False)
+            self._client.set_tag(self._run_id, NAMES, changed[:_LONGEST_TAG])
         self._copy(artifacts)
         self._client.set_terminated(self._run_id, status)
 
@@ -267,15 +267,17 @@ def _follow(database: Path, here: str) -> None:
     """
     if not database.is_file() or not database.stat().st_size:
         return
-    with contextlib.closing(sqlite3.connect(database, timeout=_OPEN_SECONDS)) as held, held:
-        if not held.execute("SELECT 1 FROM sqlite_master WHERE name = 'experiments'").fetchone():
+    with contextlib.closing(sqlite3.connect(database, timeout=_OPEN_SECONDS)) as connection, connection:
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'experiments'").fetchone():
             return
-        places = {place for (place,) in held.execute("SELECT artifact_location FROM experiments") if place}
+        places = {place for (place,) in connection.execute("SELECT artifact_location FROM experiments") if place}
         for place in places:
             if place == here or not place.startswith("file:") or not place.endswith(f"/{ARTIFACTS}"):
                 continue
-            held.execute("UPDATE experiments SET artifact_location = ? WHERE artifact_location = ?", (here, place))
-            held.execute(
+            connection.execute(
+                "UPDATE experiments SET artifact_location = ? WHERE artifact_location = ?", (here, place)
+            )
+            connection.execute(
                 "UPDATE runs SET artifact_uri = ? || substr(artifact_uri, ?) WHERE substr(artifact_uri, 1, ?) = ?",
                 (here, len(place) + 1, len(place) + 1, f"{place}/"),
             )
@@ -286,8 +288,8 @@ def _input(dataset: Mapping[str, Any]) -> Any:
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     rest = {key: value for key, value in dataset.items() if key not in {"name", "digest"}}
-    told = json.dumps(rest, ensure_ascii=False, default=str)
-    entity = Dataset(str(dataset["name"]), str(dataset["digest"])[:_LONGEST_DIGEST], "kdbench", told)
+    profile = json.dumps(rest, ensure_ascii=False, default=str)
+    entity = Dataset(str(dataset["name"]), str(dataset["digest"])[:_LONGEST_DIGEST], "kdbench", profile)
     return DatasetInput(entity, [InputTag("mlflow.data.context", "training")])
 
 

@@ -43,7 +43,7 @@ def for_track(recipe: Recipe) -> tuple[Recipe, tuple[str, ...]]:
     kept = {name: term for name, term in student.losses.items() if name not in left}
     if not kept:
         raise UsageError(
-            f"track.labels = 0 leaves '{recipe.name}' no loss: {'; '.join(_line(*each) for each in left.items())}",
+            f"track.labels = 0 leaves '{recipe.name}' no loss: {'; '.join(_line(*loss) for loss in left.items())}",
             hint=f"Choose a method with a distillation loss (--method kd), the network that is not trained "
             f"(--method {UNTRAINED[student.modality]}), or labels: --labels 1",
         )

@@ -73,14 +73,14 @@ def redacted_words(words: Sequence[str]) -> list[str]:
     Args:
         words: What follows the program's name; a word may be an address with spaces, or the value of an option.
     """
-    found: list[str] = []
+    words_shown: list[str] = []
     for position, word in enumerate(words):
         before = words[position - 1] if position else ""
         if _SECRET_OPTION.fullmatch(before) and not word.startswith("-"):
-            found.append(MASK)
+            words_shown.append(MASK)
         else:
-            found.append(redacted(_address(word) if word.count("://") == 1 else word))
-    return found
+            words_shown.append(redacted(_address(word) if word.count("://") == 1 else word))
+    return words_shown
 
 
 def _named(text: str) -> str:
@@ -100,11 +100,11 @@ def _hidden(match: re.Match[str]) -> str:
 def _address(word: str) -> str:
     """A word with an address in it, without what stands before its last `@`, save a name that needs a password."""
     begin, mark, rest = word.partition("://")
-    held, at, place = rest.rpartition("@")
+    credentials, at, place = rest.rpartition("@")
     if not mark or not at:
         return word
     scheme = re.sub(r".*[^A-Za-z0-9+.\-]", "", begin, flags=re.DOTALL).lower()
-    user, colon, _ = held.partition(":")
+    user, colon, _ = credentials.partition(":")
     if "/" in user and (not colon or scheme.startswith(("sqlite", "file"))):
         return word
     if "http" in scheme and "/" not in user:
@@ -118,11 +118,11 @@ def _known(
     addresses: tuple[str, ...], words: tuple[str, ...], environment: tuple[tuple[str, str], ...]
 ) -> re.Pattern[str] | None:
     """Matches what is known to be secret, as it was given and as addresses write it."""
-    found = {secret for text in (*addresses, *words) for secret in _secrets_of(text)}
-    found |= {word for option, word in itertools.pairwise(words) if _SECRET_OPTION.fullmatch(option)}
+    secrets = {secret for text in (*addresses, *words) for secret in _secrets_of(text)}
+    secrets |= {word for option, word in itertools.pairwise(words) if _SECRET_OPTION.fullmatch(option)}
     for name, value in environment:
-        found |= {value} if _SECRET_NAME.search(name) else set(_secrets_of(value))
-    forms = {form for secret in found for form in _forms(secret) if form.strip("*") and not _PLAIN.fullmatch(form)}
+        secrets |= {value} if _SECRET_NAME.search(name) else set(_secrets_of(value))
+    forms = {form for secret in secrets for form in _forms(secret) if form.strip("*") and not _PLAIN.fullmatch(form)}
     patterns = [_pattern(form) for form in sorted(forms, key=lambda form: (-len(form), form))]
     return re.compile("|".join(patterns)) if patterns else None
 

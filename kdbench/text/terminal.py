@@ -64,7 +64,7 @@ def print_prose(
 def _broken(line: str, width: int, hang: int) -> str:
     indent = " " * (len(line) - len(line.lstrip(" ")))
     indent += " " * hang if indent else ""
-    glued = _COMMAND.sub(lambda found: found[0].rstrip().replace(" ", _GLUE) + " " * found[0].endswith(" "), line)
+    glued = _COMMAND.sub(lambda match: match[0].rstrip().replace(" ", _GLUE) + " " * match[0].endswith(" "), line)
     filled = textwrap.fill(glued, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
     return filled.replace(_GLUE, " ")
 

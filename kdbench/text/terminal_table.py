@@ -25,15 +25,15 @@ def print_table(console: Console, table: Table) -> None:
         table: The first column names the row.
     """
     cells = [[_text(cell) for cell in (column.header, *column.cells)] for column in table.columns]
-    most = [max(max(map(cell_len, text.plain.split("\n")), default=0) for text in held) for held in cells]
+    most = [max(max(map(cell_len, text.plain.split("\n")), default=0) for text in rows) for rows in cells]
     needed = Measurement.get(console, console.options.update(width=_UNBOUND), table).maximum
     room = console.width - needed + sum(most)
     if not console.is_terminal:
         console.width = max(console.width, needed)
     elif room < sum(most):
         least = [
-            wide if column.no_wrap else max(max(map(cell_len, text.plain.split()), default=0) for text in held)
-            for column, wide, held in zip(table.columns, most, cells, strict=True)
+            wide if column.no_wrap else max(max(map(cell_len, text.plain.split()), default=0) for text in rows)
+            for column, wide, rows in zip(table.columns, most, cells, strict=True)
         ]
         if sum(least) > room:
             _print_records(console, table, cells)

@@ -115,12 +115,12 @@ def parse(text: str, place: str) -> Any:
     except _Fault as fault:
         raise UsageError(f"{place}{_line(fault.mark)}: {fault}", hint=fault.hint) from None
     except yaml.MarkedYAMLError as error:
-        told = ", ".join(part for part in (error.context, error.problem) if part)
-        quotes = any(problem in told for problem in _UNQUOTED)
-        if "\t" in text and "cannot start any token" in told:
-            told, quotes = f"{told} (indent with spaces, not with tabs)", False
+        problems = ", ".join(part for part in (error.context, error.problem) if part)
+        quotes = any(problem in problems for problem in _UNQUOTED)
+        if "\t" in text and "cannot start any token" in problems:
+            problems, quotes = f"{problems} (indent with spaces, not with tabs)", False
         raise UsageError(
-            f"{place} is not valid YAML{_line(error.problem_mark)}: {shortened(told, 200)}",
+            f"{place} is not valid YAML{_line(error.problem_mark)}: {shortened(problems, 200)}",
             hint=_HINT if quotes else None,
         ) from None
     except (yaml.YAMLError, UnicodeEncodeError) as error:
@@ -173,9 +173,9 @@ def _built(events: Iterator[yaml.Event]) -> Any:
         elif isinstance(event, yaml.AliasEvent):
             known = anchored.get(event.anchor)
             if known is None:
-                told = "to itself" if event.anchor in anchored else "to what does not stand above it"
+                target = "to itself" if event.anchor in anchored else "to what does not stand above it"
                 raise _Fault(
-                    f"{_path(stack)} refers {told}: *{event.anchor}",
+                    f"{_path(stack)} refers {target}: *{event.anchor}",
                     event.start_mark,
                     quotes=event.anchor not in anchored,
                 )
@@ -275,8 +275,8 @@ def _plain(event: yaml.ScalarEvent, stack: list[_Open]) -> Any:
 def _path(stack: list[_Open]) -> str:
     """The dotted key at which the reader stands."""
     steps = [
-        str(len(each.held)) if isinstance(each.held, list) else shortened(each.key) if each.key is not None else ""
-        for each in stack
+        str(len(level.held)) if isinstance(level.held, list) else shortened(level.key) if level.key is not None else ""
+        for level in stack
     ]
     return shortened(".".join(step for step in steps if step), 120) or "it"
 

@@ -80,7 +80,7 @@ def gpus() -> list[str]:
     """Ids of the GPUs that this process may use."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     if named is not None:
-        return [each.strip() for each in named.split(",") if each.strip()]
+        return [index.strip() for index in named.split(",") if index.strip()]
     import torch
 
     return [str(number) for number in range(torch.cuda.device_count())]

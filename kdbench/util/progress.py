@@ -120,12 +120,12 @@ def fitted(needed: Sequence[str], wished: Sequence[str], width: int) -> str:
         wished: The more important first; the first that has no room ends it.
         width: The room, in characters.
     """
-    held = list(needed)
+    parts = list(needed)
     for text in wished:
-        if len(_DOT.join([*held, text])) > width:
+        if len(_DOT.join([*parts, text])) > width:
             break
-        held.append(text)
-    return _DOT.join(held)
+        parts.append(text)
+    return _DOT.join(parts)
 
 
 class CountColumn(ProgressColumn):
@@ -156,8 +156,8 @@ class _Bar(ProgressColumn):
     def render(self, task: Task) -> ProgressBar | Text:
         """The bar; nothing where there is no room."""
         # Once for both columns: the clock goes on between them.
-        said = task.fields["said"] = self._reporter.info(task)
-        width = min(WIDEST_BAR, self._reporter.room(task) - len(said))
+        info = task.fields["said"] = self._reporter.info(task)
+        width = min(WIDEST_BAR, self._reporter.room(task) - len(info))
         if width < 1:
             return Text()
         return ProgressBar(total=task.total, completed=task.completed, width=width)
@@ -270,12 +270,12 @@ def _terms(record: dict[str, Any]) -> list[str]:
 
 def _accuracies(record: dict[str, Any]) -> list[str]:
     """Accuracy on the training part, where trials have labels, then on those parts that were tried."""
-    held = [] if record["accuracy"] is None else [f"train {100 * record['accuracy']:.1f} %"]
+    words = [] if record["accuracy"] is None else [f"train {100 * record['accuracy']:.1f} %"]
     if record["validation"]:
-        held.append(f"validation {100 * record['validation']['accuracy']:.1f} %")
+        words.append(f"validation {100 * record['validation']['accuracy']:.1f} %")
     if record.get("test"):
-        held.append(f"test (oracle) {100 * record['test']['accuracy']:.1f} %")
-    return held
+        words.append(f"test (oracle) {100 * record['test']['accuracy']:.1f} %")
+    return words
 
 
 def clock(seconds: float | None) -> str:

@@ -95,14 +95,14 @@ def unlike(folder: Path, recorded: Mapping[str, str]) -> list[str]:
         folder: The folder.
         recorded: As `hashes` gave it.
     """
-    found = []
+    faults = []
     for name, sha256 in recorded.items():
         path = folder / name
         if not path.is_file():
-            found.append(f"{path} is missing")
+            faults.append(f"{path} is missing")
         elif sha256_of(path) != sha256:
-            found.append(f"{path} is not what was written, by its sha256")
-    return found
+            faults.append(f"{path} is not what was written, by its sha256")
+    return faults
 
 
 def append_jsonl(path: Path, obj: Any) -> None:

@@ -73,13 +73,13 @@ def checked(
     try:
         return model.model_validate(content)
     except ValidationError as fault:
-        found = faults(fault, model, content)
+        sentences = faults(fault, model, content)
     except RecursionError:
-        found = ["it is nested too deep"]
-    if len(found) == 1:
-        raise error(f"{what}: {found[0]}", hint=hint)
-    listed = "\n".join(f"  - {each}" for each in _some(found))
-    raise error(f"{what} has {counted(len(found), 'fault')}:\n{listed}", hint=hint)
+        sentences = ["it is nested too deep"]
+    if len(sentences) == 1:
+        raise error(f"{what}: {sentences[0]}", hint=hint)
+    listed = "\n".join(f"  - {line}" for line in _some(sentences))
+    raise error(f"{what} has {counted(len(sentences), 'fault')}:\n{listed}", hint=hint)
 
 
 def in_a_line(fault: ValidationError, model: Any, content: Any) -> str:
@@ -96,26 +96,26 @@ def faults(fault: ValidationError, model: Any, content: Any) -> list[str]:
         content: What was validated.
     """
     by_path: dict[_Path, list[ErrorDetails]] = {}
-    for each in _details(fault):
-        by_path.setdefault(_path(each, content), []).append(each)
+    for detail in _details(fault):
+        by_path.setdefault(_path(detail, content), []).append(detail)
     # Of a union (a number, or a mapping), the member that goes deeper is the one that was meant.
     deeper = {path[:end] for path in by_path for end in range(len(path))}
-    unknown = [path for path, held in by_path.items() if held[0]["type"] == "extra_forbidden"]
-    said = []
-    for path, held in by_path.items():
-        kind = held[0]["type"]
+    unknown = [path for path, details in by_path.items() if details[0]["type"] == "extra_forbidden"]
+    sentences = []
+    for path, details in by_path.items():
+        kind = details[0]["type"]
         if kind == "missing" and any(_meant(other, path) for other in unknown):
             continue
         # Pydantic does not count the entries that are wrong themselves.
-        if path in deeper and (kind == "too_short" or (len(held[0]["loc"]) > len(path) and kind != "missing")):
+        if path in deeper and (kind == "too_short" or (len(details[0]["loc"]) > len(path) and kind != "missing")):
             continue
-        said.append(shortened(_sentence(path, held, model), _LONGEST))
-    return said
+        sentences.append(shortened(_sentence(path, details, model), _LONGEST))
+    return sentences
 
 
-def _some(found: list[str]) -> list[str]:
-    more = len(found) - LISTED
-    return found if more <= 0 else [*found[:LISTED], f"and {more} more"]
+def _some(sentences: list[str]) -> list[str]:
+    more = len(sentences) - LISTED
+    return sentences if more <= 0 else [*sentences[:LISTED], f"and {more} more"]
 
 
 def _meant(unknown: _Path, missing: _Path) -> bool:
@@ -125,33 +125,33 @@ def _meant(unknown: _Path, missing: _Path) -> bool:
 
 def _details(fault: ValidationError) -> Iterator[ErrorDetails]:
     """Pydantic's errors, with those of a model that was checked inside a validator in their place."""
-    for each in fault.errors(include_url=False):
-        inner = each.get("ctx", {}).get("error")
+    for detail in fault.errors(include_url=False):
+        inner = detail.get("ctx", {}).get("error")
         if isinstance(inner, ValidationError):
             for below in _details(inner):
-                below["loc"] = (*each["loc"], *below["loc"])
+                below["loc"] = (*detail["loc"], *below["loc"])
                 yield below
         else:
-            yield each
+            yield detail
 
 
-def _path(each: ErrorDetails, content: Any) -> _Path:
+def _path(detail: ErrorDetails, content: Any) -> _Path:
     """Where a fault lies in the content: pydantic's location without the members of unions that it tried."""
     path: list[str | int] = []
-    held = content
-    last = len(each["loc"]) - 1
-    for number, step in enumerate(each["loc"]):
-        is_key = isinstance(held, Mapping) and step in held
-        if is_key or (isinstance(held, list | tuple) and isinstance(step, int) and step < len(held)):
-            held = held[step]
-        elif number != last or each["type"] not in {"missing", "extra_forbidden"}:
+    value = content
+    last = len(detail["loc"]) - 1
+    for number, step in enumerate(detail["loc"]):
+        is_key = isinstance(value, Mapping) and step in value
+        if is_key or (isinstance(value, list | tuple) and isinstance(step, int) and step < len(value)):
+            value = value[step]
+        elif number != last or detail["type"] not in {"missing", "extra_forbidden"}:
             continue
         path.append(step)
     return tuple(path)
 
 
-def _sentence(path: _Path, held: list[ErrorDetails], model: Any) -> str:
-    kind, value, location = held[0]["type"], held[0]["input"], held[0]["loc"]
+def _sentence(path: _Path, details: list[ErrorDetails], model: Any) -> str:
+    kind, value, location = details[0]["type"], details[0]["input"], details[0]["loc"]
     key, above = _dotted(path), _dotted(path[:-1])
     if kind == "missing":
         return f"{key} is missing"
@@ -160,11 +160,11 @@ def _sentence(path: _Path, held: list[ErrorDetails], model: Any) -> str:
         under = f" under {above}" if above else ""
         return f"unknown key '{shortened(name)}'{under}{near_misses(name, known_keys(model, path[:-1]))}"
     if kind in {"value_error", "assertion_error"}:
-        message = held[0]["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+        message = details[0]["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
         if isinstance(value, Mapping | BaseModel):
             return f"{key}: {message}" if key else message
         return f"{key or 'it'} = {found(value)}: {message}"
-    expected = " or ".join(dict.fromkeys(_wanted(each, path, model) for each in held))
+    expected = " or ".join(dict.fromkeys(_wanted(detail, path, model) for detail in details))
     if "[key]" in location:
         return f"the key '{shortened(str(path[-1]))}' under {above or 'it'}: expected {expected}"
     if expected == "text" and isinstance(value, bool | int | float):
@@ -172,26 +172,26 @@ def _sentence(path: _Path, held: list[ErrorDetails], model: Any) -> str:
     return f"{key or 'it'} = {found(value)}: expected {expected}"
 
 
-def _wanted(each: ErrorDetails, path: _Path, model: Any) -> str:
+def _wanted(detail: ErrorDetails, path: _Path, model: Any) -> str:
     """What a value should have been."""
-    kind, said = each["type"], each.get("ctx", {})
+    kind, context = detail["type"], detail.get("ctx", {})
     if kind in _BOUNDS:
         words, bound = _BOUNDS[kind]
-        return f"{words} {said[bound]}"
+        return f"{words} {context[bound]}"
     if kind in {"literal_error", "enum", "union_tag_invalid"}:
-        options = str(said.get("expected", said.get("expected_tags", "")))
+        options = str(context.get("expected", context.get("expected_tags", "")))
         names = [name.strip().strip("'") for name in options.replace(" or ", ", ").split(",")]
-        near = near_misses(each["input"], names).partition(" (known")[0] if isinstance(each["input"], str) else ""
+        near = near_misses(detail["input"], names).partition(" (known")[0] if isinstance(detail["input"], str) else ""
         return f"{options}{near}"
     if kind == "finite_number":
         return "a finite number"
     if kind in {"too_short", "too_long", "string_too_short", "string_too_long"}:
         words, bound = ("at least", "min_length") if kind.endswith("short") else ("at most", "max_length")
-        count = said[bound]
-        unit = "character" if isinstance(each["input"], str) else "entry"
+        count = context[bound]
+        unit = "character" if isinstance(detail["input"], str) else "entry"
         return f"{words} {count} {unit if count == 1 else 'entries' if unit == 'entry' else 'characters'}"
     if kind == "string_pattern_mismatch":
-        pattern = said["pattern"]
+        pattern = context["pattern"]
         if "x1f" in pattern:
             return "text without control characters"
         return _PATTERNS.get(pattern, f"text of the form {pattern}")
@@ -205,7 +205,7 @@ def _wanted(each: ErrorDetails, path: _Path, model: Any) -> str:
     for word, wanted in _KINDS.items():
         if kind.startswith(f"{word}_"):
             return wanted
-    return each["msg"].replace("Input should be ", "").replace("valid ", "")
+    return detail["msg"].replace("Input should be ", "").replace("valid ", "")
 
 
 def found(value: Any) -> str:
@@ -243,7 +243,7 @@ def _inside(annotation: Any, step: str | int) -> list[Any]:
     for plain in _plain(annotation):
         if isinstance(plain, type) and issubclass(plain, BaseModel):
             inner += [field.annotation for name, field in plain.model_fields.items() if step in (field.alias, name)]
-        elif arguments := [each for each in get_args(plain) if each is not Ellipsis]:
+        elif arguments := [argument for argument in get_args(plain) if argument is not Ellipsis]:
             inner.append(arguments[-1])
     return inner
 

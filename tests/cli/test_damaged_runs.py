@@ -86,8 +86,7 @@ def test_a_metric_that_the_predictions_do_not_give_is_not_shown(root: Path, kdbe
     assert (row.status, row.accuracy) == ("damaged", None)
     assert row.message.startswith(f"run.json says {metric} 0.990000, its predictions give 0.")
     assert (
-        f"damaged: kd-u-s0-bbbb000000: run.json says {metric} 0.99"
-        in kdbench("runs", "list", "--out", str(root)).out
+        f"damaged: kd-u-s0-bbbb000000: run.json says {metric} 0.99" in kdbench("runs", "list", "--out", str(root)).out
     )
     shown = kdbench("runs", "show", "bbbb", "--out", str(root)).out
     assert f"run.json says {metric} 0.99" in shown
