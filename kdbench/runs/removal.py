@@ -91,7 +91,7 @@ def unused_teachers(root: Path, without: Sequence[Path] = ()) -> list[Doomed]:
         Doomed(path, bytes_of(path))
         for path in folders
         if path.name not in used
-        and not any(path.name.startswith(beginning) for beginning in begun)
+        and not any(path.name.startswith(start) for start in begun)
         and not is_locked(path)
     ]
 
