@@ -37,6 +37,11 @@ def pair_of(result: Mapping[str, Any]) -> tuple[str, str | None]:
     return method, own_teacher(method)
 
 
+def stem_of(method: str, teacher: str | None) -> str:
+    """What files of a method with its teacher are called: `kd+raw`; see `title_of`."""
+    return title_of(method, teacher).replace(" ", "")
+
+
 def title_of(method: str, teacher: str | None) -> str:
     """A method with its teacher in one line, such as `kd + raw`; a teacher that is the method's own is left out."""
     return method if teacher in (None, own_teacher(method)) else f"{method} + {teacher}"

@@ -165,19 +165,20 @@ def resolve(
     if preset not in PRESETS:
         raise unknown("preset", preset, PRESETS)
     changes = changes_of(overrides)
-    if isinstance(changes.get(TEACHER), str):
-        teacher = changes.pop(TEACHER)
+    named, changes = _named_teacher(changes)
+    teacher = named or teacher
     pair = methods.behind(name_or_path)
     method, teacher = (pair.method, teacher or pair.teacher) if pair else (name_or_path, teacher)
-    merged, own = _merged(layers(method), preset, teacher)
-    stem = locate(method).stem
+    chain = layers(method)
+    merged, own = _merged(chain, preset, teacher)
+    stem = _method_of(chain[-1])
     if teacher is not None and own is None:
         raise UsageError(
             f"the method '{stem}' has no teacher, so --teacher {teacher} changes nothing",
             hint="See methods that have one: kdbench list methods",
         )
     merged |= {"method": stem, "taught_by": teacher or own}
-    merged["name"] = _name(stem, teacher, own, is_shipped=methods.path_of(method) is not None)
+    merged["name"] = _name(stem, teacher, own, is_shipped=methods.path_of(stem) is not None)
     for phase in absent_networks(merged, changes):
         raise UsageError(
             f"the recipe '{merged['name']}' has no {phase}, so {_first_key(phase, changes[phase])} changes nothing",
@@ -194,15 +195,32 @@ def _merged(chain: Iterable[Layer], preset: str, teacher: str | None) -> tuple[d
     own: str | None = None
     for layer in chain:
         for changes in (layer.own, layer.at(preset)):
-            named = changes.get(TEACHER)
-            if isinstance(named, str):
+            named, changes = _named_teacher(changes)
+            if named is not None:
                 own = _beside(layer.path, named)
-                changes = {**changes, TEACHER: teacher_at(teacher or own, preset)}
-                merged[TEACHER] = None
-            elif TEACHER in changes and named is None:
+                merged[TEACHER] = teacher_at(teacher or own, preset)
+            elif TEACHER in changes and changes[TEACHER] is None:
                 own = None
             merged = _changed(merged, changes)
     return merged, own
+
+
+def _named_teacher(changes: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
+    """The teacher that settings name, and the settings without that name: `teacher: raw`, or `{name: raw, …}`."""
+    named = changes.get(TEACHER)
+    if isinstance(named, str):
+        return named, {key: value for key, value in changes.items() if key != TEACHER}
+    if isinstance(named, Mapping) and isinstance(named.get("name"), str):
+        others = {key: value for key, value in named.items() if key != "name"}
+        return named["name"], {**changes, TEACHER: others}
+    return None, dict(changes)
+
+
+def _method_of(layer: Layer) -> str:
+    """What a recipe is called: as its file, or as the method that it extends where a search tuned it."""
+    if "tuning" in layer.settings and (names := _extended(layer.path, layer.settings)):
+        return Path(names[-1]).stem
+    return layer.path.stem
 
 
 def teacher_at(name_or_path: str, preset: str) -> dict[str, Any]:

@@ -90,9 +90,7 @@ def unused_teachers(root: Path, without: Sequence[Path] = ()) -> list[Doomed]:
     return [
         Doomed(path, bytes_of(path))
         for path in folders
-        if path.name not in used
-        and not any(path.name.startswith(start) for start in begun)
-        and not is_locked(path)
+        if path.name not in used and not any(path.name.startswith(start) for start in begun) and not is_locked(path)
     ]
 
 

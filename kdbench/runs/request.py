@@ -12,6 +12,7 @@ from typing import Any
 
 from kdbench.recipes.resolve import assignments, changes_of, merge, resolve
 from kdbench.recipes.schema import Recipe
+from kdbench.recipes.shipped import behind
 from kdbench.runs.naming import checked_name
 from kdbench.util.paths import runs_folder
 
@@ -29,7 +30,8 @@ class RunRequest:
     """One run as it is asked for, before anything is opened.
 
     Attributes:
-        method: Name of a recipe, or path of a YAML file.
+        method: Name of a recipe, or path of a YAML file; a former name is kept as the method and the teacher that it
+            stands for.
         teacher: Name of a teacher, or path of a YAML file; None for the method's own.
         dataset: Name of a data set, or path of a card.
         protocol: The split; None for the first of the card.
@@ -68,6 +70,9 @@ class RunRequest:
     name: str | None = None
 
     def __post_init__(self) -> None:
+        if (pair := behind(self.method)) is not None:
+            object.__setattr__(self, "method", pair.method)
+            object.__setattr__(self, "teacher", self.teacher or pair.teacher)
         object.__setattr__(self, "overrides", changes_of(self.overrides))
         object.__setattr__(self, "name", checked_name(self.name))
 

@@ -6,8 +6,6 @@ import os
 from pathlib import Path
 
 from kdbench.errors import UsageError
-from kdbench.recipes import shipped
-from kdbench.tuning.plan import Plan
 from kdbench.tuning.report import recipe_text
 from kdbench.tuning.searching import SearchResult
 from kdbench.util.records import write_bytes, write_json
@@ -33,16 +31,13 @@ def write_tuned(result: SearchResult, folder: Path, stem: str | None = None) -> 
     path = folder / f"{stem or plan.stem}.yaml"
     told = {key: value for key, value in result.report.items() if key not in _OF_THIS_MACHINE}
     write_json(path.with_name(f"{path.stem}{RECORD}"), told)
-    write_bytes(path, recipe_text(plan, record, _extended(plan, folder)).encode())
+
+    def written(file: Path) -> str:
+        way = os.path.relpath(file.absolute(), folder.absolute())
+        return way if os.sep in way else f".{os.sep}{way}"
+
+    write_bytes(path, recipe_text(plan, record, written).encode())
     return path
-
-
-def _extended(plan: Plan, folder: Path) -> str:
-    """What the recipe extends: a name, or the way from its folder to a file of one's own."""
-    if shipped.path_of(plan.run.method) is not None:
-        return plan.run.method
-    way = os.path.relpath(Path(plan.run.method).absolute(), folder.absolute())
-    return way if os.sep in way else f".{os.sep}{way}"
 
 
 def check_folder(folder: Path) -> None:

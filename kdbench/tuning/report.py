@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from kdbench.errors import RunFailed
 from kdbench.recipes import shipped
-from kdbench.recipes.resolve import merge
+from kdbench.recipes.resolve import TEACHER, merge
 from kdbench.recipes.schema import Tuning
 from kdbench.runs import libraries
 from kdbench.runs.run import RunResult
@@ -142,12 +142,11 @@ def recipe_path(plan: Plan) -> Path:
 def write_recipe(plan: Plan, study: optuna.Study) -> Path:
     """Writes the winner's recipe: it has the method's name, extends it by what the search chose, and says so."""
     path = recipe_path(plan)
-    extends = plan.run.method if shipped.path_of(plan.run.method) is not None else str(Path(plan.run.method).absolute())
-    write_bytes(path, recipe_text(plan, tuning(plan, study), extends).encode())
+    write_bytes(path, recipe_text(plan, tuning(plan, study), lambda path: str(path.absolute())).encode())
     return path
 
 
-def recipe_text(plan: Plan, record: Tuning, extends: str) -> str:
+def recipe_text(plan: Plan, record: Tuning, written: Callable[[Path], str]) -> str:
     """The winner's recipe.
 
     The track is left to the command, as the data set and the protocol are.
@@ -155,9 +154,16 @@ def recipe_text(plan: Plan, record: Tuning, extends: str) -> str:
     Args:
         plan: The search.
         record: What it chose.
-        extends: Name or path of the method.
+        written: How the path of a file of one's own is written.
     """
+
+    def way(name: str, kind: str) -> str:
+        return name if shipped.path_of(name, kind) is not None else written(Path(name))
+
     fixed = {key: value for key, value in plan.run.overrides.items() if key not in ("name", "track")}
     summary = f"{plan.stem}, tuned by {counted(record.budget['trials'], 'trial')} on {plan.under['dataset']}"
     settings = merge(fixed, nested(record.best))
+    if plan.run.teacher is not None:
+        settings[TEACHER] = {"name": way(plan.run.teacher, "teacher"), **(settings.get(TEACHER) or {})}
+    extends = way(plan.run.method, "method")
     return plain_yaml.dump({"summary": summary, "extends": extends, **settings, "tuning": record.model_dump()})

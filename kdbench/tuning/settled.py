@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kdbench.errors import UsageError, unknown
+from kdbench.recipes.pairs import stem_of
 from kdbench.recipes.schema import Recipe
 from kdbench.runs.context import RunContext, context_for
 from kdbench.runs.context import settled as chosen
@@ -89,7 +90,7 @@ def settled(request: SearchRequest, reporter: Reporter | None = None) -> Settled
     plan = Plan(
         run=dataclasses.replace(run, protocol=cell.protocol),
         study=request.study or f"{cell.folder.rpartition('-')[0].removesuffix('-s0')}-{_hash(identity)}",
-        stem=cell.recipe.name,
+        stem=stem_of(cell.recipe.method, cell.recipe.taught_by),
         space=space,
         own=own if len(own) == len(space) else None,
         integers=tuple(key for key, values in space.items() if is_integer(recipe, key, values)),

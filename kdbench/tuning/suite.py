@@ -41,7 +41,8 @@ class Entry:
     @property
     def stem(self) -> str:
         """What the files of its recipe are called."""
-        return "".join(sign if sign.isalnum() or sign in "_.-" else "_" for sign in self.name.rpartition("/")[2])
+        name = self.name.rpartition("/")[2].replace(" + ", "+")
+        return "".join(sign if sign.isalnum() or sign in "_.+-" else "_" for sign in name)
 
 
 @dataclass(frozen=True)

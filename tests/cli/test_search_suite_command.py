@@ -98,24 +98,24 @@ def test_shipped_tuned_recipes_go_by_their_path(
     record = {"budget": {"trials": 3}, "study": "one", "space": {key: {"low": 0.1, "high": 1}}, "best": {key: 0.2}}
     content = {"summary": "tuned", "extends": "kd", "teacher": "raw", "student": {"train": {"lr": 0.2}}}
     content["tuning"] = record | {"under": under}
-    (copy / "tuned/motionsim/kd_raw.yaml").write_text(yaml.safe_dump(content))
-    (copy / "tuned/motionsim/kd_raw.search.json").write_text("{}")
+    (copy / "tuned/motionsim/kd+raw.yaml").write_text(yaml.safe_dump(content))
+    (copy / "tuned/motionsim/kd+raw.search.json").write_text("{}")
     original = methods.paths.folder
     monkeypatch.setattr(methods.paths, "folder", lambda name: copy if name == "methods" else original(name))
-    name = "tuned/motionsim/kd_raw"
+    name = "tuned/motionsim/kd+raw"
     assert methods.tuned() == [name]
     held = resolve(name, "smoke")
-    assert held.name == "kd_raw"
+    assert held.name == "hinton_raw"
     assert held.tuning is not None
     listed = kdbench("list", "methods").out
     assert listed.index("tuned methods") < listed.index(name)
     assert [row["name"] for row in json.loads(kdbench("list", "methods", "--json").out)["tuned methods"]] == [name]
     described = kdbench("describe", name, "--preset", "smoke").out
-    assert "kd_raw (tuned) · method" in described
-    assert "kdbench run --method tuned/motionsim/kd_raw --dataset motionsim" in described
+    assert "kd (tuned) · method" in described
+    assert "kdbench run --method tuned/motionsim/kd+raw --dataset motionsim" in described
     assert completion.methods("tun") == [name]
     mine = tmp_path / "mine.yaml"
     mine.write_text(f"extends: {name}\n")
     assert resolve(str(mine), "smoke").tuning == held.tuning
-    with pytest.raises(UsageError, match="did you mean 'tuned/motionsim/kd_raw'"):
-        resolve("tuned/motionsim/kd_rw", "smoke")
+    with pytest.raises(UsageError, match=r"did you mean 'tuned/motionsim/kd\+raw'"):
+        resolve("tuned/motionsim/kd+rw", "smoke")

@@ -95,7 +95,7 @@ def test_the_live_table_keeps_seed_and_time_where_a_log_line_is_long(tmp_path: P
         LiveView(console, made, jobs=1).drawn([SimpleNamespace(planned=made.cells[0], seconds=312.0, job=job)])  # type: ignore[list-item]
     )
     line = console.file.getvalue().splitlines()[0]  # type: ignore[attr-defined]
-    assert "hinton_random_teacher_raw · seed 0" in line
+    assert "kd + raw_random · seed 0" in line
     assert "warning: this is a control" in line
     assert "5 min 12 s" in line
     assert len(line) <= width
@@ -109,7 +109,7 @@ def test_the_live_table_fits_80_columns_with_its_epoch_and_the_time_left(tmp_pat
     view = LiveView(console, made, jobs=1)
     console.print(view.drawn([SimpleNamespace(planned=made.cells[0], seconds=312.0, job=job)]))  # type: ignore[list-item]
     lines = [line.rstrip() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
-    assert lines[0] == "hinton_random_teacher_raw · seed 0  5 min 12 s  student 21/30 · 1 min 2 s left"
+    assert lines[0] == "kd + raw_random · seed 0  5 min 12 s  student 21/30 · 1 min 2 s left"
     assert lines[1].startswith("0 of 1 finished, 1 running · 0 s elapsed")
     assert len(lines) == 2
 

@@ -15,6 +15,7 @@ from kdbench.grid.show import show_plan
 from kdbench.grid.suite import Suite
 
 METHODS = ("student_only", "hinton_random_teacher_raw", "hinton_wrong_trials_raw", "hinton_raw", "rkd_raw", "crd_raw")
+TITLES = ("student_only", "kd + raw_random", "kd_wrong_trials + raw", "kd + raw", "rkd + raw", "crd + raw")
 WORLD = {"data": {"options": {"actions": 3, "subjects": 4, "trials": 2}}}
 
 
@@ -45,7 +46,7 @@ def shown(root: Path, methods: tuple[str, ...], **more: object) -> list[str]:
 def test_a_plan_has_a_line_for_each_method_with_its_seeds_as_ranges(tmp_path: Path) -> None:
     lines = shown(tmp_path, METHODS)
     assert lines[0] == "motionsim · cross_subject · smoke"
-    assert [lines[2].split()[0], *(line.split()[0] for line in lines[3:8])] == list(METHODS)
+    assert [line.partition("  ")[0] for line in lines[2:8]] == list(TITLES)
     assert " ".join(lines[2].split()[1:6]) == "done 0 · to do"
     assert "1–4" in lines[2]
     assert all(line.endswith("to do 0–4") for line in lines[3:8])
@@ -65,4 +66,4 @@ def test_many_methods_without_an_earlier_run_are_counted(tmp_path: Path) -> None
 
 def test_few_methods_without_an_earlier_run_are_named(tmp_path: Path) -> None:
     said = " ".join(shown(tmp_path, METHODS[:3]))
-    assert f"no earlier run of {METHODS[1]} or {METHODS[2]} with these settings." in said
+    assert f"no earlier run of {TITLES[1]} or {TITLES[2]} with these settings." in said

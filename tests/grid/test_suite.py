@@ -24,9 +24,11 @@ def test_the_promised_suites_are_shipped() -> None:
 def test_every_cell_of_a_shipped_suite_resolves(name: str) -> None:
     suite = load_suite(name)
     assert suite.summary
-    for method in suite.methods:
+    for method in suite.pairs():
         for preset in ("paper", "small", "smoke") if suite.preset == "auto" else (suite.preset,):
-            assert resolve(method.name, preset, {**suite.set, **method.set}).name == method.name
+            recipe = resolve(method.name, preset, {**suite.set, **method.set}, teacher=method.teacher)
+            assert recipe.method == method.name
+            assert method.teacher in (None, recipe.taught_by)
     for dataset in suite.datasets:
         assert set(suite.protocols) <= set(protocol_names(load_card(dataset)))
 
@@ -53,7 +55,7 @@ def test_both_controls_stand_in_the_suites_that_make_a_table() -> None:
         "leaderboard_cross_subject",
         "leaderboard_subject_specific",
     ):
-        controls = [resolve(method.name, "small").controls for method in load_suite(name).methods]
+        controls = [resolve(each.name, "small", teacher=each.teacher).controls for each in load_suite(name).pairs()]
         assert {each for held in controls for each in held} == {"random_teacher", "wrong_trials"}
 
 

@@ -256,16 +256,16 @@ def test_an_installed_distribution_brings_a_method(tmp_path: Path, monkeypatch: 
     about = tmp_path / "wearable_kd-1.2.dist-info"
     about.mkdir()
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: wearable-kd\nVersion: 1.2\n")
-    (about / "entry_points.txt").write_text("[kdbench.methods]\nmine = wearable_kd\nhinton = wearable_kd\n")
+    (about / "entry_points.txt").write_text("[kdbench.methods]\nmine = wearable_kd\nkd = wearable_kd\n")
     (tmp_path / "wearable_kd.py").write_text("raise ImportError('a recipe needs no import')\n")
-    (tmp_path / "mine.yaml").write_text("extends: hinton\nstudent: {losses: {st: {weight: 7}}}\n")
-    (tmp_path / "hinton.yaml").write_text("extends: sp\n")
+    (tmp_path / "mine.yaml").write_text("extends: kd\nstudent: {losses: {st: {weight: 7}}}\n")
+    (tmp_path / "kd.yaml").write_text("extends: sp\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     assert "mine" in names()
     student = resolve("mine", "small").student
     assert student is not None
     assert student.losses["st"].weight == 7
-    assert "st" in resolve("hinton", "small").student.losses  # type: ignore[union-attr]
+    assert "st" in resolve("kd", "small").student.losses  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(

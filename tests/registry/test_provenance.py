@@ -309,14 +309,14 @@ def test_a_run_writes_down_its_plugins(site: Site, tmp_path: Path) -> None:
 def test_a_recipe_that_extends_a_plugins_recipe_names_both(site: Site, tmp_path: Path) -> None:
     site.add(
         "mine-kd",
-        "[kdbench.methods]\nhinton = mine_kd\n",
-        {"mine_kd/__init__.py": "", "mine_kd/hinton.yaml": "extends: hinton\nprecision: fp32\n"},
+        "[kdbench.methods]\nkd = mine_kd\n",
+        {"mine_kd/__init__.py": "", "mine_kd/kd.yaml": "extends: kd\nprecision: fp32\n"},
     )
     mine = tmp_path / "own.yaml"
-    mine.write_text("extends: mine-kd:hinton\n")
+    mine.write_text("extends: mine-kd:kd\n")
     (plugin,) = of_method(str(mine))
-    assert (plugin["kind"], plugin["name"], plugin["distribution"]) == ("method", "hinton", "mine-kd")
-    assert of_method("hinton") == []
+    assert (plugin["kind"], plugin["name"], plugin["distribution"]) == ("method", "kd", "mine-kd")
+    assert of_method("kd") == []
 
 
 READER = '''

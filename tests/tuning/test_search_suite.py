@@ -22,7 +22,7 @@ from kdbench.util.progress import Reporter
 from kdbench.util.records import read_json
 
 TEACHER = {"train": {"epochs": 8, "batch_size": 8}}
-HINTON = {"name": "hinton_raw", "set": {"teacher": TEACHER}}
+KD = {"name": "kd", "teacher": "raw", "set": {"teacher": TEACHER}}
 TINY = ["--dataset", "motionsim", "--preset", "smoke", "--device", "cpu", "--set", *WORLD]
 
 
@@ -37,25 +37,25 @@ def entries(out: Path, *names: Any, **options: Any) -> list[Entry]:
 def tuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Runs of two methods, tuned by two trials each, and their recipes."""
     out = tmp_path_factory.mktemp("runs")
-    found = entries(out, "student_only", HINTON)
+    found = entries(out, "student_only", KD)
     ended = list(search_all(found, seeds=1, recipes=out / "tuned", reporter=Reporter()))
     assert all(outcome.error is None for outcome in ended)
     return out
 
 
 def test_every_method_has_the_same_budget_and_the_same_validation_part(tuned: Path) -> None:
-    records = [read_json(tuned / f"tuned/{name}.search.json") for name in ("student_only", "hinton_raw")]
+    records = [read_json(tuned / f"tuned/{name}.search.json") for name in ("student_only", "kd+raw")]
     assert records[0]["budget"] == records[1]["budget"]
     assert records[0]["budget"]["trials"] == 2
     assert all(len(record["trials"]) == 2 for record in records)
-    found = entries(tuned, "student_only", HINTON)
+    found = entries(tuned, "student_only", KD)
     assert len({entry.search.setting.split.validation for entry in found}) == 1
 
 
 def test_a_tuned_recipe_says_what_chose_it_and_where(tuned: Path) -> None:
-    for name in ("student_only", "hinton_raw"):
-        recipe = resolve(str(tuned / f"tuned/{name}.yaml"), "smoke")
-        record = read_json(tuned / f"tuned/{name}.search.json")
+    for stem, name in (("student_only", "student_only"), ("kd+raw", "hinton_raw")):
+        recipe = resolve(str(tuned / f"tuned/{stem}.yaml"), "smoke")
+        record = read_json(tuned / f"tuned/{stem}.search.json")
         assert recipe.name == name
         assert recipe.tuning is not None
         assert recipe.tuning.best == record["best"]["settings"]
@@ -66,7 +66,7 @@ def test_a_tuned_recipe_says_what_chose_it_and_where(tuned: Path) -> None:
 
 
 def test_a_tuned_recipe_is_the_winner_that_was_trained(tuned: Path) -> None:
-    again = package.run(str(tuned / "tuned/hinton_raw.yaml"), "motionsim", preset="smoke", device="cpu", out=tuned)
+    again = package.run(str(tuned / "tuned/kd+raw.yaml"), "motionsim", preset="smoke", device="cpu", out=tuned)
     assert again.reused
     assert "tuned_under" not in again.result["conditions"]
 
@@ -75,11 +75,11 @@ def test_tuned_methods_of_one_budget_stand_in_one_table_with_the_student_alone(t
     package.run("student_only", "motionsim", preset="smoke", device="cpu", out=tuned, overrides=WORLD)
     tables = package.compare(tuned).methods
     rows = {row["method"]: row for row in tables.to_dict("records")}
-    assert set(rows) == {"student_only", "student_only (tuned)", "hinton_raw (tuned)"}
-    assert rows["student_only (tuned)"]["tuning"] == rows["hinton_raw (tuned)"]["tuning"] == "tuned: 2 trials"
+    assert set(rows) == {"student_only", "student_only (tuned)", "kd + raw (tuned)"}
+    assert rows["student_only (tuned)"]["tuning"] == rows["kd + raw (tuned)"]["tuning"] == "tuned: 2 trials"
     assert rows["student_only"]["tuning"] == "defaults"
     groups = [set(table.group.rows) for table in package.compare(tuned).tables]
-    assert sorted(map(sorted, groups)) == [["hinton_raw (tuned)", "student_only (tuned)"], ["student_only"]]
+    assert sorted(map(sorted, groups)) == [["kd + raw (tuned)", "student_only (tuned)"], ["student_only"]]
     tuned_table = next(table for table in package.compare(tuned).tables if len(table.group.rows) == 2)
     assert "tuned: 2 trials" in tuned_table.group.title
 
@@ -103,7 +103,7 @@ def test_finished_studies_are_kept(tuned: Path, monkeypatch: pytest.MonkeyPatch)
     from kdbench.tuning.trial import Trial
 
     monkeypatch.setattr(Trial, "__call__", lambda *_: pytest.fail("a trial was made again"))
-    found = entries(tuned, "student_only", HINTON)
+    found = entries(tuned, "student_only", KD)
     before = {path: path.read_bytes() for path in (tuned / "tuned").iterdir()}
     ended = list(search_all(found, seeds=1, recipes=tuned / "tuned", reporter=Reporter()))
     assert all(outcome.error is None for outcome in ended)
@@ -114,12 +114,12 @@ def test_a_method_that_fails_does_not_stop_the_others(tmp_path: Path, monkeypatc
     original = suites.carry_out
 
     def failing(search: Any, *rest: Any) -> Any:
-        if search.plan.stem == "hinton_raw":
+        if search.plan.stem == "kd+raw":
             raise RunFailed("the disk is full")
         return original(search, *rest)
 
     monkeypatch.setattr(suites, "carry_out", failing)
-    found = entries(tmp_path, HINTON, "student_only", trials=1)
+    found = entries(tmp_path, KD, "student_only", trials=1)
     ended = list(search_all(found, seeds=0, recipes=None, reporter=Reporter()))
     assert [outcome.error and outcome.error.message for outcome in ended] == ["the disk is full", None]
 

@@ -80,7 +80,7 @@ def test_of_a_number_or_a_list_both_are_named(tmp_path: Path) -> None:
     path.write_text("methods: [rkd, 5]\ndatasets: motionsim\nseeds: few\n")
     with pytest.raises(UsageError) as caught:
         load_suite(str(path))
-    assert "methods.1 = 5: expected a mapping with the keys name, label, set" in caught.value.message
+    assert "methods.1 = 5: expected a mapping with the keys name, teacher, label, set" in caught.value.message
     assert "datasets = 'motionsim': expected a list" in caught.value.message
     assert "seeds = 'few': expected a whole number or a list" in caught.value.message
     assert not JARGON.search(caught.value.message)
