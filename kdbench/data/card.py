@@ -40,7 +40,7 @@ SUBJECT = "subject"
 MOST_TRIALS = 200_000
 
 
-class _Strict(BaseModel):
+class _CardModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
@@ -55,8 +55,8 @@ def _beside(name: str) -> str:
     return name
 
 
-def _line(text: str) -> str:
-    if bad := next((each for each in text if not each.isprintable()), ""):
+def _one_line(text: str) -> str:
+    if bad := next((character for character in text if not character.isprintable()), ""):
         raise ValueError(f"holds {bad!r}: expected one line of text")
     return text
 
@@ -64,10 +64,10 @@ def _line(text: str) -> str:
 File = Annotated[str, AfterValidator(_file)]
 """Path of a trial's file, in which `{trial}` stands for the id."""
 Beside = Annotated[str, AfterValidator(_beside)]
-Line = Annotated[str, AfterValidator(_line), Field(min_length=1, max_length=200)]
+OneLine = Annotated[str, AfterValidator(_one_line), Field(min_length=1, max_length=200)]
 
 
-class ClassName(_Strict):
+class ClassName(_CardModel):
     """One class.
 
     Attributes:
@@ -76,12 +76,12 @@ class ClassName(_Strict):
         group: The group of similar classes that it belongs to, for losses of groups; all classes have one, or none.
     """
 
-    name: Line
-    short: Line
-    group: Line | None = None
+    name: OneLine
+    short: OneLine
+    group: OneLine | None = None
 
 
-class Sensor(_Strict):
+class Sensor(_CardModel):
     """One wearable sensor.
 
     Attributes:
@@ -109,7 +109,7 @@ class Sensor(_Strict):
         return self
 
 
-class View(_Strict):
+class View(_CardModel):
     """One video view.
 
     Attributes:
@@ -133,7 +133,7 @@ class View(_Strict):
     crop: str = ""
 
 
-class Trials(_Strict):
+class Trials(_CardModel):
     """Which trials there are: every combination of the columns' values, less the missing ones.
 
     Attributes:
@@ -193,7 +193,7 @@ class Trials(_Strict):
                     raise ValueError(f"id gives the trial '{shortened(name)}', which {why}")
 
 
-class Validation(_Strict):
+class Validation(_CardModel):
     """The part that is cut from the training part; one of three ways.
 
     Attributes:
@@ -217,7 +217,7 @@ class Validation(_Strict):
         return self
 
 
-class ProtocolRule(_Strict):
+class ProtocolRule(_CardModel):
     """Who trains and who tests.
 
     Attributes:
@@ -251,7 +251,7 @@ class ProtocolRule(_Strict):
         yield from (("disjoint", column) for column in self.disjoint)
 
 
-class Archive(_Strict):
+class Archive(_CardModel):
     """One zip archive to download.
 
     Attributes:
@@ -275,7 +275,7 @@ class Archive(_Strict):
         return urls
 
 
-class Download(_Strict):
+class Download(_CardModel):
     """Where the recordings are to be had.
 
     Attributes:
@@ -291,7 +291,7 @@ class Download(_Strict):
     request: str = ""
 
 
-class Card(_Strict):
+class Card(_CardModel):
     """Everything that kdbench knows of a data set without opening its files.
 
     Attributes:
@@ -341,10 +341,10 @@ class Card(_Strict):
 
     @field_validator("sensors", "views")
     @classmethod
-    def _plain_names(cls, held: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
-        for name in held:
+    def _plain_names(cls, entries: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        for name in entries:
             names.word(name, str(info.field_name).removesuffix("s"))
-        return held
+        return entries
 
     @model_validator(mode="after")
     def _protocols_fit(self) -> Card:

@@ -86,9 +86,9 @@ def chain_of(model: Any, image: Tensor, embed: Embed = lambda _, features: featu
     for part, width in zip((stem, *stages), (None, *widths), strict=True):
         x = _tried(model, part, x)
         layouts.append(_layout(model, x))
-        found = x.shape[1 if layouts[-1] == "nchw" else -1]
-        if width not in (None, found):
-            raise NotAChain(f"its {part[-1]} gives {found} channels, and timm names {width}")
+        channels = x.shape[1 if layouts[-1] == "nchw" else -1]
+        if width not in (None, channels):
+            raise NotAChain(f"its {part[-1]} gives {channels} channels, and timm names {width}")
     tail = _tail(model, rest, x, model.forward_features(image))
     chain = Chain(stem, stages, tail, tuple(layouts), isotropic)
     return _read(model, chain, image, embed, widths[3]), widths

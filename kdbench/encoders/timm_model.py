@@ -37,7 +37,7 @@ def timm_encoder(name: str) -> type[TimmEncoder]:
         raise _unknown(model, timm.list_models(), "model")
     tags = [full.partition(".")[2] for full in timm.list_pretrained(f"{model}.*")]
     if tag and tag not in tags:
-        raise _unknown(name, [f"{model}.{each}" for each in tags], "set of weights")
+        raise _unknown(name, [f"{model}.{one}" for one in tags], "set of weights")
     config = timm.get_pretrained_cfg(name)
 
     class Named(TimmEncoder):
@@ -196,7 +196,7 @@ class TimmEncoder(Encoder):
         left_out = pretraining.load_file(
             self.backbone,
             path,
-            input_weight=[f"{each}.weight" for each in _names(config.first_conv if config else None)],
+            input_weight=[f"{layer}.weight" for layer in _names(config.first_conv if config else None)],
             head=_names(config.classifier if config else None),
             adapt=getattr(module, "checkpoint_filter_fn", None) or getattr(module, "_filter_fn", None),
         )

@@ -35,17 +35,17 @@ def torchvision_encoder(name: str) -> type[TorchvisionVideo]:
     if kind not in KINDS:
         raise UsageError(
             f"the encoder 'torchvision:{name}' cannot be driven in four stages: its kind '{kind}' is not known",
-            hint=f"Those that can: {', '.join(each for each in known if _kind(each) in KINDS)}",
+            hint=f"Those that can: {', '.join(model for model in known if _kind(model) in KINDS)}",
         )
     preset: Any = models.get_model_weights(name).DEFAULT.transforms()
 
-    held = {
+    attributes = {
         "__doc__": f"`{name}` of torchvision.\n\n{KINDS[kind].__doc__}",
         "__module__": __name__,
         "model_name": name,
         "statistics": (tuple(preset.mean), tuple(preset.std)),
     }
-    return encoder(f"torchvision:{name}", eats="clip")(type(f"torchvision:{name}", (KINDS[kind],), held))
+    return encoder(f"torchvision:{name}", eats="clip")(type(f"torchvision:{name}", (KINDS[kind],), attributes))
 
 
 def _kind(name: str) -> str:

@@ -29,13 +29,13 @@ def cams(study: Study) -> Section:
     fresh = untrained(setting, opened.role, network, opened.spec)
     place = {trial: row for row, trial in enumerate(loader.trials)}
     section = Section()
-    found: list[dict[str, Any]] = []
+    records: list[dict[str, Any]] = []
     stage = LAST
     for trial, why in _chosen(study).items():
         batch = next(iter(loader.batches([place[trial]], 1)))
         with torch.no_grad():
             inputs = network.represent(batch)
-        if not found:
+        if not records:
             stage = telling_stage(network, inputs)
             section.notes = _notes(study, stage)
         targets = _targets(study, trial)
@@ -48,13 +48,13 @@ def cams(study: Study) -> Section:
         else:
             section.pictures += draw_images(look, network.sources, study.folder)
         random = grad_cam(fresh, inputs, next(iter(targets.values())), setting.accelerator, stage)
-        found.append(_numbers(study, look, maps[0], random, network))
+        records.append(_numbers(study, look, maps[0], random, network))
     section.numbers = {
         "stage": stage + 1,
         "grid": {source: list(cam.shape) for source, cam in zip(network.sources, maps[0], strict=True)},
-        "trials": found,
+        "trials": records,
     }
-    section.notes += _sanity(found, section.numbers["grid"])
+    section.notes += _sanity(records, section.numbers["grid"])
     return section
 
 
@@ -85,14 +85,14 @@ def _look(
     stage: int,
 ) -> Look:
     row, names = study.row(trial), study.card.short_names
-    said = [f"{role} {names[k]} ({100 * study.scores.probabilities[row, k]:.0f} %)" for role, k in targets.items()]
+    shares = [f"{role} {names[k]} ({100 * study.scores.probabilities[row, k]:.0f} %)" for role, k in targets.items()]
     if len(targets) == 1:
-        said = [f"{said[0]}, correct"]
+        shares = [f"{shares[0]}, correct"]
     return Look(
         trial=trial,
         why=why,
         name="gradcam_" + "".join(c if c.isalnum() or c in "_-." else "_" for c in trial),
-        title=f"{trial} · {why} · {' · '.join(said)}",
+        title=f"{trial} · {why} · {' · '.join(shares)}",
         targets=targets,
         names={role: names[k] for role, k in targets.items()},
         inputs=[x[0].float().cpu().numpy() for x in inputs],
@@ -155,11 +155,11 @@ def cells(grid: Sequence[int]) -> str:
     return f"{'×'.join(map(str, grid))} {inflected(count, 'cell')}"
 
 
-def _sanity(found: list[dict[str, Any]], grids: dict[str, list[int]]) -> list[str]:
+def _sanity(records: list[dict[str, Any]], grids: dict[str, list[int]]) -> list[str]:
     values = [
         source["agreement_with_random_weights"]
-        for each in found
-        for source in each["sources"].values()
+        for record in records
+        for source in record["sources"].values()
         if source["agreement_with_random_weights"] is not None
     ]
     size = ", ".join(f"{cells(grid)} ({source})" for source, grid in grids.items())
@@ -171,7 +171,10 @@ def _sanity(found: list[dict[str, Any]], grids: dict[str, list[int]]) -> list[st
             "where. A larger preset, or a network that halves its maps less often, has finer ones."
         )
     empty = [
-        f"{each['trial']} ({name})" for each in found for name, source in each["sources"].items() if source["empty"]
+        f"{record['trial']} ({name})"
+        for record in records
+        for name, source in record["sources"].items()
+        if source["empty"]
     ]
     if empty:
         shown = ", ".join(empty)

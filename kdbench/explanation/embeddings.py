@@ -26,7 +26,9 @@ def embeddings(study: Study) -> Section:
     ]
     shown = {opened.role: _embeddings(study, opened) for opened in _networks(study, notes)}
     section = Section(notes, numbers={role: _numbers(values, study.scores.labels) for role, values in shown.items()})
-    apart = [f"{role} {each['silhouette']:+z.2f}" for role, each in section.numbers.items() if each["silhouette"]]
+    apart = [
+        f"{role} {measures['silhouette']:+z.2f}" for role, measures in section.numbers.items() if measures["silhouette"]
+    ]
     if apart:
         notes.append(
             "How far the classes are apart in the embedding itself, by the silhouette, which is 1 where they are and "

@@ -68,7 +68,7 @@ def telling_stage(network: Network, inputs: Sequence[Tensor]) -> int:
     finally:
         for hook in hooks:
             hook.remove()
-    telling = [stage for stage, held in grids.items() if all(len(grid) < 3 or min(grid[1:]) > 1 for grid in held)]
+    telling = [stage for stage, shapes in grids.items() if all(len(grid) < 3 or min(grid[1:]) > 1 for grid in shapes)]
     return max(telling, default=LAST)
 
 
@@ -97,9 +97,9 @@ def grad_cam(
         with warnings.catch_warnings(), torch.enable_grad():
             # captum says each time that it switches gradients of the inputs on.
             warnings.filterwarnings("ignore", message=".*required_grads.*")
-            found = LayerGradCam(model, seen).attribute(given, target=target, relu_attributions=True)
-        assert isinstance(found, Tensor)
-        maps.append(found.detach()[0, 0].float().cpu())
+            cam = LayerGradCam(model, seen).attribute(given, target=target, relu_attributions=True)
+        assert isinstance(cam, Tensor)
+        maps.append(cam.detach()[0, 0].float().cpu())
     return maps
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kdbench.errors import DataError, UsageError, unknown
-from kdbench.explanation import PARTS, Part
+from kdbench.explanation import PARTS, SectionSpec
 from kdbench.explanation.page import write_page
 from kdbench.explanation.reopen import teacher_weights
 from kdbench.explanation.scores import AGAIN
@@ -130,11 +130,11 @@ def explain(
         if name not in PARTS:
             raise unknown("part of an explanation", name, PARTS)
     root, reporter = runs_folder(out), reporter or Reporter()
-    found = find_run(run, root)
+    stored = find_run(run, root)
     other = find_run(against, root) if against is not None else None
-    folder = found.folder / FOLDER
+    folder = stored.folder / FOLDER
     study = Study(
-        run=found,
+        run=stored,
         folder=folder,
         against=other,
         chosen=tuple(dict.fromkeys(trials)),
@@ -145,7 +145,7 @@ def explain(
         reporter=reporter,
     )
     _check(study)
-    record = _record(folder, found)
+    record = _record(folder, stored)
     made, kept = [], []
     for name in [name for name in PARTS if not only or name in only]:
         key = _key(study, PARTS[name])
@@ -183,7 +183,7 @@ def _check(study: Study) -> None:
         study.other_scores()
 
 
-def _make(study: Study, part: Part, key: str) -> dict[str, Any]:
+def _make(study: Study, part: SectionSpec, key: str) -> dict[str, Any]:
     module, _, function = part.target.partition(":")
     began, missing = time.perf_counter(), None
     try:
@@ -196,14 +196,14 @@ def _make(study: Study, part: Part, key: str) -> dict[str, Any]:
 
 
 def _record(folder: Path, run: StoredRun) -> dict[str, Any]:
-    held = None
+    record = None
     if (folder / "explain.json").is_file():
         try:
-            held = read_json(folder / "explain.json")
+            record = read_json(folder / "explain.json")
         except DataError:
             # A damaged one is made again.
-            held = None
-    parts = _whole_parts(held)
+            record = None
+    parts = _whole_parts(record)
     facts = {key: run.result[key] for key in ("method", "dataset", "protocol", "preset", "seed")}
     facts |= {
         "part": run.conditions["part"],
@@ -213,11 +213,11 @@ def _record(folder: Path, run: StoredRun) -> dict[str, Any]:
     return {"format": FORMAT, "run": run.folder.name, "facts": facts, "parts": parts}
 
 
-def _whole_parts(held: Any) -> dict[str, Any]:
+def _whole_parts(record: Any) -> dict[str, Any]:
     """The parts of an earlier `explain.json` that can be shown; a damaged or an older one holds none."""
-    if not isinstance(held, dict) or held.get("format") != FORMAT or not isinstance(held.get("parts"), dict):
+    if not isinstance(record, dict) or record.get("format") != FORMAT or not isinstance(record.get("parts"), dict):
         return {}
-    return {name: part for name, part in held["parts"].items() if name in PARTS and _is_whole(part)}
+    return {name: part for name, part in record["parts"].items() if name in PARTS and _is_whole(part)}
 
 
 def _is_whole(part: Any) -> bool:
@@ -228,13 +228,13 @@ def _is_whole(part: Any) -> bool:
     return True
 
 
-def _is_there(held: dict[str, Any] | None, key: str, folder: Path) -> bool:
-    if held is None or held["key"] != key or held["missing"]:
+def _is_there(part: dict[str, Any] | None, key: str, folder: Path) -> bool:
+    if part is None or part["key"] != key or part["missing"]:
         return False
-    return all((folder / picture["file"]).is_file() for picture in held["pictures"])
+    return all((folder / picture["file"]).is_file() for picture in part["pictures"])
 
 
-def _key(study: Study, part: Part) -> str:
+def _key(study: Study, part: SectionSpec) -> str:
     """Hash of what a part depends on: the run's predictions and weights, and the options that it reads."""
     values: dict[str, Any] = {"format": FORMAT, "part": part.target}
     values["files"] = _files(study.run)

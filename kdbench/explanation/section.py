@@ -25,7 +25,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Table:
+class PageTable:
     """A table of the page.
 
     Attributes:
@@ -52,5 +52,5 @@ class Section:
 
     notes: list[str] = field(default_factory=list)
     pictures: list[Picture] = field(default_factory=list)
-    tables: list[Table] = field(default_factory=list)
+    tables: list[PageTable] = field(default_factory=list)
     numbers: dict[str, Any] = field(default_factory=dict)

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from kdbench.explanation.scores import Scores
-from kdbench.explanation.section import Section, Table
+from kdbench.explanation.scores import TrialScores
+from kdbench.explanation.section import PageTable, Section
 from kdbench.explanation.study import Study
 from kdbench.text.wording import counted, inflected
 
@@ -20,7 +20,7 @@ def trials(study: Study) -> Section:
     section = Section(
         notes=[f"{len(wrong)} of {counted(len(study.scores.trials), 'trial')} {inflected(len(wrong), 'is')} wrong."],
         tables=[
-            Table(
+            PageTable(
                 "The most confident errors",
                 ("trial", "true", "predicted", "probability of predicted %", "of true %"),
                 [
@@ -53,7 +53,7 @@ def _entry(study: Study, row: int) -> dict[str, Any]:
     }
 
 
-def _compare(study: Study, other: Scores, section: Section) -> None:
+def _compare(study: Study, other: TrialScores, section: Section) -> None:
     """Adds the trials that change most, by the probability of their true class."""
     assert study.against is not None
     scores, name = study.scores, study.against.folder.name
@@ -76,9 +76,9 @@ def _compare(study: Study, other: Scores, section: Section) -> None:
         "improved": [_change(study, other, row) for row in order if change[row] > 0],
         "worsened": [_change(study, other, row) for row in order[::-1] if change[row] < 0],
     }
-    for kind, found in entries.items():
+    for kind, listed in entries.items():
         section.tables.append(
-            Table(
+            PageTable(
                 f"The most {kind} against {name}",
                 ("trial", "true", "predicted here", "predicted there", "of true here %", "of true there %"),
                 [
@@ -90,14 +90,14 @@ def _compare(study: Study, other: Scores, section: Section) -> None:
                         _shown(entry["probability_of_true"]),
                         _shown(entry["probability_of_true_there"]),
                     )
-                    for entry in found[:SHOWN]
+                    for entry in listed[:SHOWN]
                 ],
             )
         )
-    section.numbers["against"] = {"run": name, **counts, **{kind: found[:SHOWN] for kind, found in entries.items()}}
+    section.numbers["against"] = {"run": name, **counts, **{kind: listed[:SHOWN] for kind, listed in entries.items()}}
 
 
-def _change(study: Study, other: Scores, row: int) -> dict[str, Any]:
+def _change(study: Study, other: TrialScores, row: int) -> dict[str, Any]:
     return _entry(study, row) | {
         "predicted_there": study.classes[other.predicted[row]],
         "probability_of_true_there": float(other.truth[row]),

@@ -136,8 +136,8 @@ def angular_products(
     if offset is not None:
         factors.append(offset.expand_as(cosine[..., :1]).reshape(-1, 1, 1))
     # Ternary operations with two broadcast operands are not vectorised on a CPU: the offset has its own.
-    for part, left, taken, right, held, *start in chunks(image.view(-1, *shape[-2:]), *factors):
-        torch.mul(left, right, out=part).addcmul_(taken, held, value=-1)
+    for part, left, taken, right, right_sine, *start in chunks(image.view(-1, *shape[-2:]), *factors):
+        torch.mul(left, right, out=part).addcmul_(taken, right_sine, value=-1)
         for value in start:
             part.add_(value)
     return image

@@ -86,11 +86,11 @@ def transitions(values: Tensor, bins: int, strategy: str) -> tuple[Tensor, Tenso
     place = torch.zeros_like(values, dtype=torch.int64)
     for edge in _edges(values, bins, strategy):
         place += values > edge
-    held = (place[..., None, :] == torch.arange(bins, device=values.device)[:, None]).to(values.dtype)
+    membership = (place[..., None, :] == torch.arange(bins, device=values.device)[:, None]).to(values.dtype)
     with torch.autocast(values.device.type, enabled=False):
         # Counting by a product of zeros and ones is exact, and needs no scatter, whose order a GPU leaves open.
-        counts = held[..., :-1] @ held[..., 1:].mT
-    return counts / counts.sum(-1, keepdim=True).clamp_min(1), held
+        counts = membership[..., :-1] @ membership[..., 1:].mT
+    return counts / counts.sum(-1, keepdim=True).clamp_min(1), membership
 
 
 def field(steps: Tensor, levels: Tensor, dtype: torch.dtype, *, scale: Tensor | float = 1.0) -> Tensor:

@@ -143,11 +143,11 @@ def grid(card: Card) -> list[Trial]:
     if card.trials is None:
         raise DataError(f"the card of '{card.name}' declares no trials, and its reader lists none")
     columns, label = card.trials.columns, card.trials.label
-    found = []
+    trials = []
     for values in itertools.product(*columns.values()):
         row = dict(zip(columns, values, strict=True))
-        found.append(Trial(card.trials.id.format(**row), columns[label].index(row[label]), row))
-    return sorted((t for t in found if t.id not in card.trials.missing), key=lambda trial: natural_key(trial.id))
+        trials.append(Trial(card.trials.id.format(**row), columns[label].index(row[label]), row))
+    return sorted((t for t in trials if t.id not in card.trials.missing), key=lambda trial: natural_key(trial.id))
 
 
 def natural_key(text: str) -> tuple[tuple[int, int | str], ...]:

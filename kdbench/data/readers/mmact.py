@@ -45,7 +45,7 @@ class MMAct(Reader):
             DataError: A file is named after none of the card's classes.
         """
         labels = {name.replace(" ", "_"): label for label, name in enumerate(self.card.class_names)}
-        found = []
+        trials = []
         clips = self._clips or {(0, performance): "" for paths in self._series.values() for performance in paths}
         for (camera, performance), path in clips.items():
             subject, scene, session, action = performance
@@ -65,8 +65,8 @@ class MMAct(Reader):
             }
             if camera:
                 columns["camera"] = camera
-            found.append(Trial(f"{name}_cam{camera}" if camera else name, labels[action], columns))
-        return found
+            trials.append(Trial(f"{name}_cam{camera}" if camera else name, labels[action], columns))
+        return trials
 
     def files(self, trial: Trial, view: str | None) -> tuple[str, ...]:
         """See `Reader.files`."""
@@ -100,17 +100,17 @@ class MMAct(Reader):
     def _clips(self) -> dict[tuple[int, Performance], str]:
         """Path of each camera's clip of each performance."""
         (view,) = self.card.views.values()
-        return {(camera, performance): path for camera, performance, path in self._found(str(view.file)) if camera}
+        return {(camera, performance): path for camera, performance, path in self._files_like(str(view.file)) if camera}
 
     @functools.cached_property
     def _series(self) -> dict[str, dict[Performance, str]]:
         """Path of each sensor's file of each performance."""
         return {
-            name: {performance: path for _, performance, path in self._found(str(sensor.file))}
+            name: {performance: path for _, performance, path in self._files_like(str(sensor.file))}
             for name, sensor in self.card.sensors.items()
         }
 
-    def _found(self, template: str) -> Iterator[tuple[int, Performance, str]]:
+    def _files_like(self, template: str) -> Iterator[tuple[int, Performance, str]]:
         """Camera (0 where the path names none), performance and path of each file of a kind."""
         if self.root is None:
             return

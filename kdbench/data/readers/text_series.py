@@ -79,8 +79,8 @@ def _rows(content: bytes) -> list[tuple[int, str]]:
     if "\0" in text:
         raise ValueError("it is not text: it holds zero bytes")
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    held = ((number, line.strip(" ")) for number, line in enumerate(lines, start=1))
-    return [(number, line) for number, line in held if line.strip() and not line.lstrip().startswith(_COMMENTS)]
+    numbered = ((number, line.strip(" ")) for number, line in enumerate(lines, start=1))
+    return [(number, line) for number, line in numbered if line.strip() and not line.lstrip().startswith(_COMMENTS)]
 
 
 def _is_of_names(values: Sequence[str], delimiter: str | None) -> bool:

@@ -38,15 +38,15 @@ def progress(title: str, total: int, *, shown: bool) -> Iterator[Callable[[], No
     if console.is_terminal:
         yield from _bar(console, title, total)
         return
-    done, start, told = 0, time.monotonic(), 0
+    done, start, printed = 0, time.monotonic(), 0
     console.print(f"{title}: {total} to do", highlight=False)
 
     def advance() -> None:
-        nonlocal done, told
+        nonlocal done, printed
         done += 1
         quarter = QUARTERS * done // total
-        if quarter > told:
-            told = quarter
+        if quarter > printed:
+            printed = quarter
             console.print(f"{title}: {done} of {total}, {time.monotonic() - start:.0f} s elapsed", highlight=False)
 
     yield advance
@@ -65,7 +65,7 @@ def byte_progress(title: str, total: int | None, *, shown: bool) -> Iterator[Cal
         A function to call with the bytes that are there and the bytes in all, or None.
     """
     if not shown:
-        yield lambda _held, _total: None
+        yield lambda _arrived, _total: None
         return
     from rich import progress as rich
 
@@ -84,16 +84,16 @@ def byte_progress(title: str, total: int | None, *, shown: bool) -> Iterator[Cal
         )
         with rich.Progress(*columns, console=console) as bar:
             task = bar.add_task(title, total=total)
-            yield lambda held, total: bar.update(task, completed=held, total=total)
+            yield lambda arrived, total: bar.update(task, completed=arrived, total=total)
         return
-    told = time.monotonic() - EVERY_SECONDS
+    printed_at = time.monotonic() - EVERY_SECONDS
 
-    def at(held: int, total: int | None) -> None:
-        nonlocal told
-        if held == total or time.monotonic() - told >= EVERY_SECONDS:
-            told = time.monotonic()
+    def at(arrived: int, total: int | None) -> None:
+        nonlocal printed_at
+        if arrived == total or time.monotonic() - printed_at >= EVERY_SECONDS:
+            printed_at = time.monotonic()
             of = "" if total is None else f" of {total / 2**20:.1f}"
-            console.print(f"{title}: {held / 2**20:.1f}{of} MiB", highlight=False)
+            console.print(f"{title}: {arrived / 2**20:.1f}{of} MiB", highlight=False)
 
     yield at
 
