@@ -69,12 +69,12 @@ def stores(card_path: Path, recordings: Path, own_recordings: Path) -> dict[str,
 
 
 def test_what_is_held_and_whether_it_can_be_made_again(stores: dict[str, Path]):
-    held = {store.folder: store for store in clean.held()}
+    held = {store.folder: store for store in clean.prepared_stores()}
     assert set(held) == set(stores.values())
     assert held[stores["half"]].meta is None
     assert held[stores["half"]].bytes == 1000
     assert {name for name, folder in stores.items() if not held[folder].remakable} == {"gone"}
-    assert [store.dataset for store in clean.held("basic_motions")] == ["basic_motions"]
+    assert [store.dataset for store in clean.prepared_stores("basic_motions")] == ["basic_motions"]
 
 
 def test_an_open_data_set_keeps_its_data_and_one_that_is_being_made_stays(
@@ -82,7 +82,7 @@ def test_an_open_data_set_keeps_its_data_and_one_that_is_being_made_stays(
 ):
     data = open_dataset(str(card_path), data_dir=recordings, frame_size=16, frames=4, progress=False)
     before = np.array(data.clip("a1_s1_t1"))
-    held = {store.folder: store for store in clean.held()}
+    held = {store.folder: store for store in clean.prepared_stores()}
     with filelock.FileLock(f"{stores['half']}.lock"):
         assert not clean.remove(held[stores["half"]])
     assert clean.remove(held[stores["utd"]])
