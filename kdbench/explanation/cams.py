@@ -15,6 +15,7 @@ from kdbench.explanation.gradcam import LAST, agreement, enlarged, grad_cam, tel
 from kdbench.explanation.reopen import untrained
 from kdbench.explanation.section import Section
 from kdbench.explanation.study import Study
+from kdbench.explanation.trials import entry
 from kdbench.network import Network
 from kdbench.text.wording import inflected
 from kdbench.types import VIDEO
@@ -103,7 +104,6 @@ def _look(
 
 
 def _numbers(study: Study, look: Look, maps: list[Tensor], random: list[Tensor], network: Network) -> dict[str, Any]:
-    row = study.row(look.trial)
     sources = {}
     for source, cam, other, heat in zip(network.sources, maps, random, look.heat[0], strict=True):
         over_time = heat.reshape(heat.shape[0], -1).mean(1) if heat.ndim != 2 else heat.mean(0)
@@ -112,15 +112,7 @@ def _numbers(study: Study, look: Look, maps: list[Tensor], random: list[Tensor],
             "heat_over_time": [round(float(value), 4) for value in over_time],
             "agreement_with_random_weights": agreement(cam, other),
         }
-    return {
-        "trial": look.trial,
-        "why": look.why,
-        "true": study.classes[study.scores.labels[row]],
-        "predicted": study.classes[study.scores.predicted[row]],
-        "probability_of_predicted": float(study.scores.probabilities[row].max()),
-        "probability_of_true": float(study.scores.truth[row]),
-        "sources": sources,
-    }
+    return {**entry(study, study.row(look.trial)), "why": look.why, "sources": sources}
 
 
 def _of(stage: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import importlib
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from kdbench.errors import DataError, UsageError, unknown
 from kdbench.explanation import PARTS, SectionSpec
@@ -36,32 +37,14 @@ FOLDER = "explain"
 DRAWS = 3
 
 
-class _Whole(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class _Picture(_Whole):
-    file: str = Field(pattern=r"^[^/\\.][^/\\]*$")
-    caption: str
-
-
-class _Table(_Whole):
-    title: str
-    columns: list[str]
-    rows: list[list[str | int]]
-
-
-class _Kept(_Whole):
+@dataclass(kw_only=True)
+class _Kept(Section):
     """A part as `explain.json` keeps it."""
 
     title: str
     key: str
     seconds: float
     missing: str | None
-    notes: list[str]
-    pictures: list[_Picture]
-    tables: list[_Table]
-    numbers: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -191,18 +174,16 @@ def _make(study: Study, part: SectionSpec, key: str) -> dict[str, Any]:
     except NotShown as error:
         section, missing = Section(), str(error)
     seconds = round(time.perf_counter() - began, 2)
-    head = {"title": part.title, "key": key, "seconds": seconds, "missing": missing}
-    return head | dataclasses.asdict(section)
+    kept = _Kept(**vars(section), title=part.title, key=key, seconds=seconds, missing=missing)
+    return dataclasses.asdict(kept)
 
 
 def _record(folder: Path, run: StoredRun) -> dict[str, Any]:
     record = None
-    if (folder / "explain.json").is_file():
-        try:
+    # A damaged one is made again.
+    with contextlib.suppress(DataError):
+        if (folder / "explain.json").is_file():
             record = read_json(folder / "explain.json")
-        except DataError:
-            # A damaged one is made again.
-            record = None
     parts = _whole_parts(record)
     facts = {key: run.result[key] for key in ("method", "dataset", "protocol", "preset", "seed")}
     facts |= {
@@ -217,15 +198,15 @@ def _whole_parts(record: Any) -> dict[str, Any]:
     """The parts of an earlier `explain.json` that can be shown; a damaged or an older one holds none."""
     if not isinstance(record, dict) or record.get("format") != FORMAT or not isinstance(record.get("parts"), dict):
         return {}
-    return {name: part for name, part in record["parts"].items() if name in PARTS and _is_whole(part)}
+    parts = {name: _whole(part) for name, part in record["parts"].items() if name in PARTS}
+    return {name: part for name, part in parts.items() if part is not None}
 
 
-def _is_whole(part: Any) -> bool:
+def _whole(part: Any) -> dict[str, Any] | None:
     try:
-        _Kept.model_validate(part)
+        return dataclasses.asdict(TypeAdapter(_Kept).validate_json(json.dumps(part), strict=True))
     except ValidationError:
-        return False
-    return True
+        return None
 
 
 def _is_there(part: dict[str, Any] | None, key: str, folder: Path) -> bool:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 
 class NotShown(Exception):
@@ -20,7 +22,7 @@ class Picture:
         caption: What it shows, in a sentence.
     """
 
-    file: str
+    file: Annotated[str, Field(pattern=r"^[^/\\.][^/\\]*$")]
     caption: str
 
 

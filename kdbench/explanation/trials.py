@@ -16,7 +16,7 @@ SHOWN = 15
 
 def trials(study: Study) -> Section:
     """Lists the most confident errors, and the trials that gain and lose most against the other run."""
-    wrong = [_entry(study, int(row)) for row in study.scores.worst()]
+    wrong = [entry(study, int(row)) for row in study.scores.worst()]
     section = Section(
         notes=[f"{len(wrong)} of {counted(len(study.scores.trials), 'trial')} {inflected(len(wrong), 'is')} wrong."],
         tables=[
@@ -25,13 +25,13 @@ def trials(study: Study) -> Section:
                 ("trial", "true", "predicted", "probability of predicted %", "of true %"),
                 [
                     (
-                        entry["trial"],
-                        entry["true"],
-                        entry["predicted"],
-                        _shown(entry["probability_of_predicted"]),
-                        _shown(entry["probability_of_true"]),
+                        trial["trial"],
+                        trial["true"],
+                        trial["predicted"],
+                        _shown(trial["probability_of_predicted"]),
+                        _shown(trial["probability_of_true"]),
                     )
-                    for entry in wrong[:SHOWN]
+                    for trial in wrong[:SHOWN]
                 ],
             )
         ],
@@ -42,7 +42,8 @@ def trials(study: Study) -> Section:
     return section
 
 
-def _entry(study: Study, row: int) -> dict[str, Any]:
+def entry(study: Study, row: int) -> dict[str, Any]:
+    """What is predicted of a trial, by its row in the scores."""
     scores, names = study.scores, study.classes
     return {
         "trial": scores.trials[row],
@@ -83,14 +84,14 @@ def _compare(study: Study, other: TrialScores, section: Section) -> None:
                 ("trial", "true", "predicted here", "predicted there", "of true here %", "of true there %"),
                 [
                     (
-                        entry["trial"],
-                        entry["true"],
-                        entry["predicted"],
-                        entry["predicted_there"],
-                        _shown(entry["probability_of_true"]),
-                        _shown(entry["probability_of_true_there"]),
+                        trial["trial"],
+                        trial["true"],
+                        trial["predicted"],
+                        trial["predicted_there"],
+                        _shown(trial["probability_of_true"]),
+                        _shown(trial["probability_of_true_there"]),
                     )
-                    for entry in listed[:SHOWN]
+                    for trial in listed[:SHOWN]
                 ],
             )
         )
@@ -98,7 +99,7 @@ def _compare(study: Study, other: TrialScores, section: Section) -> None:
 
 
 def _change(study: Study, other: TrialScores, row: int) -> dict[str, Any]:
-    return _entry(study, row) | {
+    return entry(study, row) | {
         "predicted_there": study.classes[other.predicted[row]],
         "probability_of_true_there": float(other.truth[row]),
     }
