@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from kdbench.data.card import Card, ProtocolRule, Validation, Value
+from kdbench.data.card import Card
+from kdbench.data.protocol import ProtocolRule, Validation, Value
 from kdbench.errors import UsageError, unknown
 from kdbench.text.wording import counted, inflected
 from kdbench.util.seeds import seed_for

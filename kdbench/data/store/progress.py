@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress, ProgressColumn, TaskID
 
 QUARTERS = 4
 WIDEST_BAR, SHORT_BAR = 40, 4
@@ -33,10 +34,13 @@ def progress(title: str, total: int, *, shown: bool) -> Iterator[Callable[[], No
         yield lambda: None
         return
     from kdbench.text.terminal import SafeConsole
+    from kdbench.util.progress import CountColumn
 
     console = SafeConsole(stderr=True)
     if console.is_terminal:
-        yield from _bar(console, title, total)
+        room = console.width - 2 * len(str(total)) - len("/, 0:00:00 elapsed, 0:00:00 left  ")
+        with _bar(console, title, total, room, CountColumn()) as (bar, task):
+            yield lambda: bar.advance(task)
         return
     done, start, printed = 0, time.monotonic(), 0
     console.print(f"{title}: {total} to do", highlight=False)
@@ -74,16 +78,9 @@ def byte_progress(title: str, total: int | None, *, shown: bool) -> Iterator[Cal
 
     console = SafeConsole(stderr=True)
     if console.is_terminal:
-        title, width = fitted(title, console.width - len("1023.9/1023.9 MiB 999.9 MB/s 0:00:00 left   "))
-        columns = (
-            rich.TextColumn("{task.description}"),
-            *([rich.BarColumn(bar_width=width)] if width else []),
-            rich.DownloadColumn(binary_units=True),
-            rich.TransferSpeedColumn(),
-            LeftColumn(),
-        )
-        with rich.Progress(*columns, console=console) as bar:
-            task = bar.add_task(title, total=total)
+        room = console.width - len("1023.9/1023.9 MiB 999.9 MB/s 0:00:00 left   ")
+        columns = (rich.DownloadColumn(binary_units=True), rich.TransferSpeedColumn(), LeftColumn())
+        with _bar(console, title, total, room, *columns) as (bar, task):
             yield lambda arrived, total: bar.update(task, completed=arrived, total=total)
         return
     printed_at = time.monotonic() - EVERY_SECONDS
@@ -113,20 +110,17 @@ def fitted(title: str, room: int) -> tuple[str, int]:
     return title, width if width >= SHORT_BAR else 0
 
 
-def _bar(console: Console, title: str, total: int) -> Iterator[Callable[[], None]]:
+@contextlib.contextmanager
+def _bar(
+    console: Console, title: str, total: int | None, room: int, *columns: ProgressColumn
+) -> Iterator[tuple[Progress, TaskID]]:
+    """A bar between its title and some columns; both share the room that these leave."""
     from rich import progress as rich
 
-    from kdbench.util.progress import CountColumn
-
-    title, width = fitted(title, console.width - 2 * len(str(total)) - len("/, 0:00:00 elapsed, 0:00:00 left  "))
-    columns = (
-        rich.TextColumn("{task.description}"),
-        *([rich.BarColumn(bar_width=width)] if width else []),
-        CountColumn(),
-    )
-    with rich.Progress(*columns, console=console) as bar:
-        task = bar.add_task(title, total=total)
-        yield lambda: bar.advance(task)
+    title, width = fitted(title, room)
+    between = [rich.BarColumn(bar_width=width)] if width else []
+    with rich.Progress(rich.TextColumn("{task.description}"), *between, *columns, console=console) as bar:
+        yield bar, bar.add_task(title, total=total)
 
 
 def note(text: str, *, shown: bool) -> None:

@@ -12,11 +12,6 @@ _LAST = 4
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
-def begins(content: bytes) -> bool:
-    """Whether a file starts with a page."""
-    return content[:4] == _MARK
-
-
 def walk(content: bytes) -> int | None:
     """See `containers`."""
     at, open_streams = 0, set()
