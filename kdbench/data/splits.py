@@ -76,12 +76,12 @@ def split(card: Card, index: pd.DataFrame, protocol: str, *, validation: bool, s
     where = f"protocol '{protocol}' of '{card.name}'"
     test = _matching(index, rule.test, where)
     train = ~test if rule.train is None else _matching(index, rule.train, where)
-    validating = train & False
+    held_out = train & False
     if validation:
         drawn = _held_out(index[train], rule.validation, where, seed_for("split", card.name, protocol, seed))
-        validating = index["trial"].isin(drawn)
-        train = train & ~validating
-    result = Split(*(tuple(index.loc[rows, "trial"]) for rows in (train, validating, test)))
+        held_out = index["trial"].isin(drawn)
+        train = train & ~held_out
+    result = Split(*(tuple(index.loc[rows, "trial"]) for rows in (train, held_out, test)))
     _check_classes(result, index, where, card.typed, validation=validation)
     check_disjoint(result, index, rule.disjoint, where)
     return result
