@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,15 @@ from kdbench.util.files import sha256_of
 from kdbench.util.records import read_json, write_json
 
 
+@pytest.fixture(scope="module", autouse=True)
+def few_looks() -> Iterator[None]:
+    """Grad-CAM of the worst and of the best trial alone: drawing takes most of its time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cams, "WORST", 1)
+        patch.setattr(cams, "BEST", 1)
+        yield
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("runs")
@@ -54,14 +63,7 @@ def explained(hinton: RunResult, alone: RunResult, runs: Path) -> Explanation:
 
 
 @pytest.fixture
-def few_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Grad-CAM of the worst and of the best trial alone: drawing takes most of its time."""
-    monkeypatch.setattr(cams, "WORST", 1)
-    monkeypatch.setattr(cams, "BEST", 1)
-
-
-@pytest.fixture
-def copied(hinton: RunResult, tmp_path: Path, few_looks: None) -> Path:
+def copied(hinton: RunResult, tmp_path: Path) -> Path:
     """The run alone, without its teacher's folder, to be spoilt."""
     folder = tmp_path / "runs" / hinton.folder.name
     shutil.copytree(hinton.folder, folder, ignore=shutil.ignore_patterns("explain"))
@@ -147,7 +149,6 @@ def test_a_repeated_call_makes_nothing(explained: Explanation, runs: Path) -> No
     assert again.record == explained.record
 
 
-@pytest.mark.usefixtures("few_looks")
 def test_only_what_an_option_changes_or_what_is_gone_is_made_again(explained: Explanation, runs: Path) -> None:
     (explained.folder / "confusion_matrix.png").unlink()
     chosen = explained.record["parts"]["trials"]["numbers"]["wrong"] or [{"trial": hinton_trial(explained)}]
@@ -344,7 +345,6 @@ def test_misspelt_parts_and_trials_get_the_near_misses(hinton: RunResult) -> Non
         kdbench.explain(hinton.folder, draws=0)
 
 
-@pytest.mark.usefixtures("few_looks")
 def test_a_sensor_student_is_explained_over_its_series(tmp_path: Path) -> None:
     sees = ["student.sensors=[accelerometer, gyroscope]", "student.fusion={name: spamfm}", "student.train.batch_size=8"]
     changes = [*WORLD, *sees]
@@ -359,7 +359,6 @@ def test_a_sensor_student_is_explained_over_its_series(tmp_path: Path) -> None:
     assert any("couples the trials" in note for note in parts["gradcam"]["notes"])
 
 
-@pytest.mark.usefixtures("few_looks")
 def test_a_run_of_a_teacher_alone_is_explained_over_its_images(tmp_path: Path) -> None:
     done = tiny("teacher_only", tmp_path)
     found = kdbench.explain(done.folder, only=["gradcam", "inputs", "embeddings"], device="cpu")
