@@ -30,23 +30,23 @@ def inertial_of(trial: str) -> np.ndarray:
     return np.sin(phase) * [1, 1, 1, 200, 200, 200] + rng.normal(0, 0.01, (length, 6))
 
 
-def depth_of(trial: str, frames: int = 34) -> np.ndarray:
-    """Depth `(240, 320, F)`, mm: a person in 3 m distance who lifts an arm."""
+def depth_of(trial: str, frames: int = 34, *, full: bool = False) -> np.ndarray:
+    """Depth `(120, 160, F)`, or `(240, 320, F)` as in the data set, mm: a person in 3 m distance who lifts an arm."""
     rng = np.random.default_rng([*trial.encode(), 1])
     depth = np.zeros((240, 320, frames), np.uint16)
     depth[70:230, 140:180] = rng.integers(2800, 3000, (160, 40, 1))
     for frame in range(frames):
         top = 180 - 3 * frame
         depth[top : top + 15, 180:215, frame] = 2400
-    return depth
+    return depth if full else depth[::2, ::2]
 
 
-def write_trial(root: Path, trial: str) -> None:
-    """Writes one trial's files as MATLAB would."""
+def write_trial(root: Path, trial: str, *, full: bool = False) -> None:
+    """Writes one trial's files as MATLAB would; `full` as in `depth_of`."""
     for folder in ("Inertial", "Depth"):
         (root / folder).mkdir(parents=True, exist_ok=True)
     save(root / f"Inertial/{trial}_inertial.mat", d_iner=inertial_of(trial))
-    save(root / f"Depth/{trial}_depth.mat", d_depth=depth_of(trial))
+    save(root / f"Depth/{trial}_depth.mat", d_depth=depth_of(trial, full=full))
 
 
 def save(path: Path, **variables: np.ndarray) -> None:
@@ -69,11 +69,12 @@ def write_video(path: Path, frames: np.ndarray, codec: str = "mjpeg") -> None:
 
 
 def write_card(folder: Path, **changes: object) -> Path:
-    """Writes the shipped card cut down to these trials and without manifest, some keys changed; None removes one."""
+    """Writes the shipped card for these trials and frames, without manifest, some keys changed; None removes one."""
     content = yaml.safe_load((paths.folder("datasets") / "utd_mhad/card.yaml").read_text(encoding="utf-8"))
     content["trials"] |= {"columns": {"action": ACTIONS, "subject": SUBJECTS, "repetition": REPETITIONS}, "missing": []}
     content["classes"] = content["classes"][:ACTIONS]
     content["manifest"] = None
+    content["views"]["depth"] |= {"height": 120, "width": 160}
     content |= changes
     path = folder / "card.yaml"
     kept = {key: value for key, value in content.items() if value is not None}

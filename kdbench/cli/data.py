@@ -252,7 +252,7 @@ def clean(
         from kdbench.data.card import load_card
 
         dataset = load_card(name).name
-    stores = cleaning.held(dataset)
+    stores = cleaning.prepared_stores(dataset)
     if not stores:
         console.print("nothing is prepared" + (f" of {dataset}" if dataset else ""))
         return

@@ -9,22 +9,14 @@ import math
 import os
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    PrivateAttr,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 
 from kdbench.data import names
+from kdbench.data.protocol import CardModel, ProtocolRule, Value
 from kdbench.errors import UsageError, near_misses, shortened
 from kdbench.registry import registry
 from kdbench.registry.origin import Origin
@@ -32,16 +24,9 @@ from kdbench.text.wording import counted
 from kdbench.util import paths
 from kdbench.util.validation import checked, found
 
-Value = int | str
-
-
 SUBJECT = "subject"
 """The column of a card's trials that says who performs them."""
 MOST_TRIALS = 200_000
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def _file(template: str) -> str:
@@ -55,8 +40,8 @@ def _beside(name: str) -> str:
     return name
 
 
-def _line(text: str) -> str:
-    if bad := next((each for each in text if not each.isprintable()), ""):
+def _one_line(text: str) -> str:
+    if bad := next((character for character in text if not character.isprintable()), ""):
         raise ValueError(f"holds {bad!r}: expected one line of text")
     return text
 
@@ -64,10 +49,10 @@ def _line(text: str) -> str:
 File = Annotated[str, AfterValidator(_file)]
 """Path of a trial's file, in which `{trial}` stands for the id."""
 Beside = Annotated[str, AfterValidator(_beside)]
-Line = Annotated[str, AfterValidator(_line), Field(min_length=1, max_length=200)]
+OneLine = Annotated[str, AfterValidator(_one_line), Field(min_length=1, max_length=200)]
 
 
-class ClassName(_Strict):
+class ClassName(CardModel):
     """One class.
 
     Attributes:
@@ -76,12 +61,12 @@ class ClassName(_Strict):
         group: The group of similar classes that it belongs to, for losses of groups; all classes have one, or none.
     """
 
-    name: Line
-    short: Line
-    group: Line | None = None
+    name: OneLine
+    short: OneLine
+    group: OneLine | None = None
 
 
-class Sensor(_Strict):
+class Sensor(CardModel):
     """One wearable sensor.
 
     Attributes:
@@ -109,7 +94,7 @@ class Sensor(_Strict):
         return self
 
 
-class View(_Strict):
+class View(CardModel):
     """One video view.
 
     Attributes:
@@ -133,7 +118,7 @@ class View(_Strict):
     crop: str = ""
 
 
-class Trials(_Strict):
+class Trials(CardModel):
     """Which trials there are: every combination of the columns' values, less the missing ones.
 
     Attributes:
@@ -193,65 +178,7 @@ class Trials(_Strict):
                     raise ValueError(f"id gives the trial '{shortened(name)}', which {why}")
 
 
-class Validation(_Strict):
-    """The part that is cut from the training part; one of three ways.
-
-    Attributes:
-        where: Fixed values of columns.
-        draw: This many values of each column, drawn by a seed (`{subject: 1}`).
-        share: This share of each class's trials, drawn by a seed.
-        whole: With `share`: the column whose values are drawn instead of trials, so that none of them is divided.
-    """
-
-    where: dict[str, tuple[Value, ...]] | None = None
-    draw: dict[str, Annotated[int, Field(ge=1)]] | None = None
-    share: float | None = Field(default=None, gt=0, lt=1)
-    whole: str | None = None
-
-    @model_validator(mode="after")
-    def _one_way(self) -> Validation:
-        if self.whole is not None and self.share is None:
-            raise ValueError("whole goes with share alone")
-        if sum(way is not None for way in (self.where, self.draw, self.share)) != 1:
-            raise ValueError("give exactly one of where, draw and share")
-        return self
-
-
-class ProtocolRule(_Strict):
-    """Who trains and who tests.
-
-    Attributes:
-        title: One line on what it measures.
-        test: Values of columns that make a test trial.
-        train: Values of columns that make a training trial; None: all other trials.
-        validation: How a validation part is cut from the training part when a run asks for one.
-        disjoint: Columns of which no value may be in two parts.
-        sensors_leak: Whether performances that test also train, as seen by other cameras: their sensors are then the
-            same recordings in both parts, and say nothing of a network that sees them.
-        absent: Classes that the test part never shows, by name, short name, or position in the card's classes from 0.
-        each: For a template: the values that fill a field of the protocol's name, such as `loso_{subject}`.
-    """
-
-    title: str = ""
-    test: dict[str, tuple[Value, ...]]
-    train: dict[str, tuple[Value, ...]] | None = None
-    validation: Validation
-    disjoint: tuple[str, ...] = ()
-    sensors_leak: bool = False
-    absent: tuple[Value, ...] = ()
-    each: dict[str, tuple[Value, ...]] = Field(default_factory=dict, max_length=1)
-
-    def columns(self) -> Iterator[tuple[str, str]]:
-        """Every column that the rule names, with the key that does."""
-        yield from (("test", column) for column in self.test)
-        yield from (("train", column) for column in self.train or ())
-        yield from (("validation.where", column) for column in self.validation.where or ())
-        yield from (("validation.draw", column) for column in self.validation.draw or ())
-        yield from (("validation.whole", column) for column in [self.validation.whole] if column)
-        yield from (("disjoint", column) for column in self.disjoint)
-
-
-class Archive(_Strict):
+class Archive(CardModel):
     """One zip archive to download.
 
     Attributes:
@@ -275,7 +202,7 @@ class Archive(_Strict):
         return urls
 
 
-class Download(_Strict):
+class Download(CardModel):
     """Where the recordings are to be had.
 
     Attributes:
@@ -291,7 +218,7 @@ class Download(_Strict):
     request: str = ""
 
 
-class Card(_Strict):
+class Card(CardModel):
     """Everything that kdbench knows of a data set without opening its files.
 
     Attributes:
@@ -332,19 +259,18 @@ class Card(_Strict):
 
     @model_validator(mode="after")
     def _a_class_a_label(self) -> Card:
-        if self.trials is not None and len(self.trials.columns[self.trials.label]) != len(self.classes):
-            count = len(self.trials.columns[self.trials.label])
-            raise ValueError(
-                f"{counted(len(self.classes), 'class')} for {counted(count, 'value')} of '{self.trials.label}'"
-            )
+        if self.trials is not None:
+            values, classes = len(self.trials.columns[self.trials.label]), len(self.classes)
+            if values != classes:
+                raise ValueError(f"{counted(classes, 'class')} for {counted(values, 'value')} of '{self.trials.label}'")
         return self
 
     @field_validator("sensors", "views")
     @classmethod
-    def _plain_names(cls, held: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
-        for name in held:
+    def _plain_names(cls, entries: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        for name in entries:
             names.word(name, str(info.field_name).removesuffix("s"))
-        return held
+        return entries
 
     @model_validator(mode="after")
     def _protocols_fit(self) -> Card:

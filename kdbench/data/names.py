@@ -22,7 +22,7 @@ def fault_of(name: str) -> str:
     """Why a name cannot be that of a file; empty where it can."""
     if not name or len(name.encode("utf-8", "replace")) > LONGEST:
         return f"has {counted(len(name), 'character')}, expected 1 to {LONGEST}"
-    if bad := next((each for each in name if each in _FORBIDDEN or not each.isprintable()), ""):
+    if bad := next((character for character in name if character in _FORBIDDEN or not character.isprintable()), ""):
         return f"holds {bad!r}, which no file name may hold"
     if name[0] in ". " or name[-1] in ". ":
         return "begins or ends with a dot or a space"
@@ -47,19 +47,19 @@ def check_ids(ids: Iterable[str], dataset: str) -> None:
         DataError: One cannot name a file, or two are one where upper and lower case are.
     """
     seen: dict[str, str] = {}
-    for each in ids:
-        if why := fault_of(each):
+    for trial in ids:
+        if why := fault_of(trial):
             raise DataError(
-                f"the trial id '{shortened(each)}' of '{dataset}' {why}", hint="Mend the card or its reader."
+                f"the trial id '{shortened(trial)}' of '{dataset}' {why}", hint="Mend the card or its reader."
             )
-        same = unicodedata.normalize("NFC", each).casefold()
+        same = unicodedata.normalize("NFC", trial).casefold()
         if same in seen:
             raise DataError(
-                f"the trials '{shortened(seen[same])}' and '{shortened(each)}' of '{dataset}' have one name where "
+                f"the trials '{shortened(seen[same])}' and '{shortened(trial)}' of '{dataset}' have one name where "
                 "upper and lower case are one",
                 hint="Mend the card or its reader.",
             )
-        seen[same] = each
+        seen[same] = trial
 
 
 def fields_of(template: str, known: Iterable[str]) -> list[str]:
@@ -69,16 +69,18 @@ def fields_of(template: str, known: Iterable[str]) -> list[str]:
         ValueError: It is no template, or has a field that is not known or is more than a name and a width.
     """
     names = list(known)
-    found = []
+    fields = []
     for _, name, form, conversion in string.Formatter().parse(template):
         if name is None:
             continue
         if name not in names:
-            raise ValueError(f"uses {{{shortened(name)}}}, expected {', '.join(f'{{{each}}}' for each in names)} alone")
+            raise ValueError(
+                f"uses {{{shortened(name)}}}, expected {', '.join(f'{{{field}}}' for field in names)} alone"
+            )
         if conversion or not _FORMAT.fullmatch(form or ""):
             raise ValueError(f"{{{name}}} takes at most a width, such as {{{name}:02d}}")
-        found.append(name)
-    return found
+        fields.append(name)
+    return fields
 
 
 def inside(path: str) -> str:

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from kdbench.data.card import Card, ProtocolRule, Validation, Value
+from kdbench.data.card import Card
+from kdbench.data.protocol import ProtocolRule, Validation, Value
 from kdbench.errors import UsageError, unknown
 from kdbench.text.wording import counted, inflected
 from kdbench.util.seeds import seed_for
@@ -75,12 +76,12 @@ def split(card: Card, index: pd.DataFrame, protocol: str, *, validation: bool, s
     where = f"protocol '{protocol}' of '{card.name}'"
     test = _matching(index, rule.test, where)
     train = ~test if rule.train is None else _matching(index, rule.train, where)
-    held = train & False
+    held_out = train & False
     if validation:
         drawn = _held_out(index[train], rule.validation, where, seed_for("split", card.name, protocol, seed))
-        held = index["trial"].isin(drawn)
-        train = train & ~held
-    result = Split(*(tuple(index.loc[rows, "trial"]) for rows in (train, held, test)))
+        held_out = index["trial"].isin(drawn)
+        train = train & ~held_out
+    result = Split(*(tuple(index.loc[rows, "trial"]) for rows in (train, held_out, test)))
     _check_classes(result, index, where, card.typed, validation=validation)
     check_disjoint(result, index, rule.disjoint, where)
     return result
@@ -155,11 +156,11 @@ def _held_out(train: pd.DataFrame, rule: Validation, where: str, seed: int) -> s
         return set(train.loc[rows, "trial"])
     unit = rule.whole or "trial"
     _matching(train, {unit: ()}, where)
-    held: set[str] = set()
+    drawn: set[str] = set()
     for _, group in train.groupby("label", sort=True):
         units = sorted(set(group[unit]))
-        held.update(draw.sample(units, math.ceil(float(rule.share or 0) * len(units))))
-    return set(train.loc[train[unit].isin(held), "trial"])
+        drawn.update(draw.sample(units, math.ceil(float(rule.share or 0) * len(units))))
+    return set(train.loc[train[unit].isin(drawn), "trial"])
 
 
 def _check_classes(split: Split, index: pd.DataFrame, where: str, name: str, *, validation: bool) -> None:

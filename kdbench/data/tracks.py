@@ -57,10 +57,10 @@ class Supervision:
         Args:
             trials: Ids of the training part, or of a part of it.
         """
-        found = [place for place, trial in enumerate(trials) if trial in self.scarce]
-        if not found or len(found) == len(trials):
+        places = [place for place, trial in enumerate(trials) if trial in self.scarce]
+        if not places or len(places) == len(trials):
             return None
-        return "labelled" if len(self.labelled) < len(self.paired) else "paired", torch.tensor(found)
+        return "labelled" if len(self.labelled) < len(self.paired) else "paired", torch.tensor(places)
 
 
 def supervise(
@@ -115,7 +115,7 @@ def _labelled(
             hint=f"Name a column '{SUBJECT}' in {card.folder / 'card.yaml'}; or take all labels: --labels all",
         )
     subjects = sorted(set(table[SUBJECT]))
-    label, trials = min(classes.items(), key=lambda each: len(each[1]))
+    label, trials = min(classes.items(), key=lambda entry: len(entry[1]))
     where = f"of {counted(len(subjects), 'subject')} under protocol '{protocol}' of '{card.name}'"
     if len(trials) < wanted:
         raise UsageError(
@@ -126,16 +126,16 @@ def _labelled(
     draw = random.Random(seed_for("labels", card.name, protocol, seed))
     draw.shuffle(subjects)
     place = {trial: subjects.index(subject) for trial, subject in table[SUBJECT].items()}
-    found: set[str] = set()
+    labelled: set[str] = set()
     for trials in classes.values():
         draw.shuffle(trials)
-        found.update(sorted(trials, key=place.__getitem__)[:wanted])
-    if len(found) == len(table):
+        labelled.update(sorted(trials, key=place.__getitem__)[:wanted])
+    if len(labelled) == len(table):
         raise UsageError(
             f"track.labels = {wanted} labels each of the {len(table)} training trials {where}",
             hint="That is the track of all labels: --labels all",
         )
-    return found
+    return labelled
 
 
 def mixed_steps(rest: int, batch_size: int, quota: int) -> int:

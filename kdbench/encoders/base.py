@@ -19,12 +19,11 @@ def unread(result: Tensor, maps: Sequence[Tensor]) -> tuple[int, ...]:
     """
     # Each entry has a weight of its own: the plain sum of what a norm gives does not depend on anything.
     weights = torch.arange(1, result.numel() + 1, device=result.device).cos().view_as(result)
-    watched = [x for x in maps if x.requires_grad]
-    found = iter(torch.autograd.grad((weights * result).sum(), watched, allow_unused=True)) if watched else iter(())
-    gradients = [next(found) if x.requires_grad else None for x in maps]
-    return tuple(
-        number for number, gradient in enumerate(gradients, start=1) if gradient is None or not bool(gradient.any())
-    )
+    watched = {number: x for number, x in enumerate(maps, start=1) if x.requires_grad}
+    total = (weights * result).sum()
+    gradients = torch.autograd.grad(total, list(watched.values()), allow_unused=True) if watched else ()
+    read = {n for n, gradient in zip(watched, gradients, strict=True) if gradient is not None and bool(gradient.any())}
+    return tuple(number for number in range(1, len(maps) + 1) if number not in read)
 
 
 class Encoder(nn.Module, ABC):
@@ -87,11 +86,8 @@ class Encoder(nn.Module, ABC):
             x: A batch of what the encoder takes.
         """
         with torch.enable_grad():
-            maps, held = [], self.stem(x.detach().requires_grad_())
-            for index in range(4):
-                held = self.stage(index, held)
-                maps.append(held)
-            return unread(self.pool(held), maps)
+            maps, embedding = self(x.detach().requires_grad_())
+            return unread(embedding, maps)
 
     def forward(self, x: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
         """Runs everything.

@@ -76,8 +76,8 @@ def chain_of(model: Any, image: Tensor, embed: Embed = lambda _, features: featu
     if missing:
         raise NotAChain(f"its {missing[0]} is not a module of a sequence")
     ends = [steps.index(cut) + 1 for cut in cuts]
-    container = cuts[0].rpartition(".")[0]
-    first = max(1, next(i for i, step in enumerate(steps) if step == cuts[0] or _lies_in(container, step)))
+    inside = f"{cuts[0].rpartition('.')[0]}."
+    first = max(1, next(i for i, step in enumerate(steps) if step == cuts[0] or step.startswith(inside)))
     if sorted({first, *ends}) != [first, *ends]:
         raise NotAChain("its stages do not follow one another")
     parts = [tuple(steps[start:end]) for start, end in zip([first, *ends], [*ends, len(steps)], strict=True)]
@@ -86,9 +86,9 @@ def chain_of(model: Any, image: Tensor, embed: Embed = lambda _, features: featu
     for part, width in zip((stem, *stages), (None, *widths), strict=True):
         x = _tried(model, part, x)
         layouts.append(_layout(model, x))
-        found = x.shape[1 if layouts[-1] == "nchw" else -1]
-        if width not in (None, found):
-            raise NotAChain(f"its {part[-1]} gives {found} channels, and timm names {width}")
+        channels = x.shape[1 if layouts[-1] == "nchw" else -1]
+        if width not in (None, channels):
+            raise NotAChain(f"its {part[-1]} gives {channels} channels, and timm names {width}")
     tail = _tail(model, rest, x, model.forward_features(image))
     chain = Chain(stem, stages, tail, tuple(layouts), isotropic)
     return _read(model, chain, image, embed, widths[3]), widths
@@ -156,10 +156,6 @@ def _steps(model: nn.Module, cuts: Sequence[str], prefix: str = "") -> Iterator[
             yield path
         if positioned and name == "patch_embed":
             yield POSITIONS
-
-
-def _lies_in(container: str, step: str) -> bool:
-    return bool(container) and step.startswith(f"{container}.")
 
 
 def _step(model: nn.Module, step: str) -> Any:

@@ -46,10 +46,10 @@ def read(path: Path) -> dict[str, Tensor]:
         UsageError: There is no such file, or it is in another form.
     """
     if path.is_dir():
-        held = ", ".join(sorted(each.name for each in path.iterdir() if each.suffix in {".safetensors", *_TORCH})[:3])
+        names = ", ".join(sorted(file.name for file in path.iterdir() if file.suffix in {".safetensors", *_TORCH})[:3])
         raise UsageError(
             f"weights: {path} is a folder",
-            hint=f"Name a file in it{f', such as {held}' if held else ''}. {_EXPECTED}",
+            hint=f"Name a file in it{f', such as {names}' if names else ''}. {_EXPECTED}",
         )
     if not path.is_file():
         raise UsageError(f"weights: there is no file {shortened(str(path), 200)}", hint=_EXPECTED)
@@ -99,8 +99,8 @@ def _torch(path: Path) -> dict[str, Tensor]:
             hint=_SAVE,
         ) from error
     except Exception as error:
-        told = shortened(str(error).partition("\n")[0], 200)
-        raise UsageError(f"weights: {path} cannot be read as a file of torch.save: {told}", hint=_SAVE) from error
+        reason = shortened(str(error).partition("\n")[0], 200)
+        raise UsageError(f"weights: {path} cannot be read as a file of torch.save: {reason}", hint=_SAVE) from error
     return _tensors(content, path)
 
 
@@ -111,7 +111,7 @@ def _check_unpacked(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-            compressed = any(each.compress_type != zipfile.ZIP_STORED for each in archive.infolist())
+            compressed = any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist())
     except (OSError, zipfile.BadZipFile, NotImplementedError, ValueError) as error:
         raise UsageError(f"weights: {path} is a damaged archive: {error}", hint="Get the file again.") from error
     if any(name.endswith("constants.pkl") for name in names):
@@ -122,46 +122,46 @@ def _check_unpacked(path: Path) -> None:
 
 def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
     """The weights of a checkpoint, out of what they are nested in."""
-    held, way = _by_name(content), ""
+    level, way = _by_name(content), ""
     for _ in range(_DEEPEST):
-        if not isinstance(held, Mapping):
+        if not isinstance(level, Mapping):
             break
-        held = {name: _by_name(value) for name, value in held.items()}
-        found = {str(name): value for name, value in held.items() if isinstance(value, Tensor)}
-        nested = [name for name in _NESTS if isinstance(held.get(name), Mapping) and held[name]]
+        level = {name: _by_name(value) for name, value in level.items()}
+        tensors = {str(name): value for name, value in level.items() if isinstance(value, Tensor)}
+        nested = [name for name in _NESTS if isinstance(level.get(name), Mapping) and level[name]]
         if not nested:
-            nested = [name for name, value in held.items() if _holds_tensors(value)]
-            if not found and len(nested) > 1:
+            nested = [name for name, value in level.items() if _holds_tensors(value)]
+            if not tensors and len(nested) > 1:
                 raise UsageError(
                     f"weights: {path} holds several sets of weights: {shortened(', '.join(map(str, nested)), 200)}",
                     hint=f"Save the one that is meant. {_SAVE}",
                 )
-        if found and not any(_holds_tensors(held[name]) for name in nested):
-            return found
+        if tensors and not any(_holds_tensors(level[name]) for name in nested):
+            return tensors
         if not nested:
             break
-        held, way = held[nested[0]], f"{way}{nested[0]}."
-    keys = shortened(", ".join(map(str, held)), 200) if isinstance(held, Mapping) else type(held).__name__
+        level, way = level[nested[0]], f"{way}{nested[0]}."
+    keys = shortened(", ".join(map(str, level)), 200) if isinstance(level, Mapping) else type(level).__name__
     raise UsageError(f"weights: {path} holds no tensors by name; it holds {way}{keys}", hint=_SAVE)
 
 
 def _by_name(value: Any) -> Any:
     """A list of weights, as ensembles are kept, as what it holds: the one set in it, or several by their places."""
-    if not isinstance(value, list | tuple) or not value or not all(isinstance(each, Mapping) for each in value):
+    if not isinstance(value, list | tuple) or not value or not all(isinstance(entry, Mapping) for entry in value):
         return value
-    return value[0] if len(value) == 1 else {str(place): each for place, each in enumerate(value)}
+    return value[0] if len(value) == 1 else {str(place): entry for place, entry in enumerate(value)}
 
 
-def left_out(held: Mapping[str, Tensor], taken: Mapping[str, Tensor]) -> set[str]:
+def left_out(state: Mapping[str, Tensor], taken: Mapping[str, Tensor]) -> set[str]:
     """The modules, by the first steps of their names, of which `unwrapped` took no tensor."""
     kept = {id(value) for value in taken.values()}
-    plain = _without_common({name: _WRAPPERS.sub("", name) for name in held})
-    modules = {name: each.partition(".")[0] for name, each in plain.items()}
-    return set(modules.values()) - {modules[name] for name, value in held.items() if id(value) in kept}
+    plain = _without_common({name: _WRAPPERS.sub("", name) for name in state})
+    modules = {name: stripped.partition(".")[0] for name, stripped in plain.items()}
+    return set(modules.values()) - {modules[name] for name, value in state.items() if id(value) in kept}
 
 
 def _holds_tensors(value: Any) -> bool:
-    return isinstance(value, Mapping) and any(isinstance(each, Tensor) for each in value.values())
+    return isinstance(value, Mapping) and any(isinstance(entry, Tensor) for entry in value.values())
 
 
 def unwrapped(state: Mapping[str, Tensor], model: nn.Module, origin: str) -> dict[str, Tensor]:
@@ -209,10 +209,10 @@ def _prefixes(name: str, wanted: set[str]) -> Iterator[str]:
 
 def _without_common(names: Mapping[str, str]) -> dict[str, str]:
     """Names without the first steps that all of them have in common, for those who translate names themselves."""
-    held = dict(names)
-    while len(held) > 1:
-        firsts = {name.partition(".")[0] for name in held.values()}
-        if len(firsts) > 1 or not all("." in name for name in held.values()):
+    stripped = dict(names)
+    while len(stripped) > 1:
+        firsts = {name.partition(".")[0] for name in stripped.values()}
+        if len(firsts) > 1 or not all("." in name for name in stripped.values()):
             break
-        held = {name: plain.partition(".")[2] for name, plain in held.items()}
-    return held
+        stripped = {name: plain.partition(".")[2] for name, plain in stripped.items()}
+    return stripped

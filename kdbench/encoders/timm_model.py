@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import math
 import sys
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 from kdbench.encoders import weights as pretraining
 from kdbench.encoders.base import Encoder
 from kdbench.encoders.chain import Chain, NotAChain, chain_of
-from kdbench.errors import UsageError
+from kdbench.errors import UsageError, near_misses
 from kdbench.registry import encoder
 
 DRIVEN = "resnet, resnetv2, regnet, convnext, swin, vit, deit3, mixer, efficientnet, mobilenetv3"
@@ -37,7 +36,7 @@ def timm_encoder(name: str) -> type[TimmEncoder]:
         raise _unknown(model, timm.list_models(), "model")
     tags = [full.partition(".")[2] for full in timm.list_pretrained(f"{model}.*")]
     if tag and tag not in tags:
-        raise _unknown(name, [f"{model}.{each}" for each in tags], "set of weights")
+        raise _unknown(name, [f"{model}.{one}" for one in tags], "set of weights")
     config = timm.get_pretrained_cfg(name)
 
     class Named(TimmEncoder):
@@ -196,7 +195,7 @@ class TimmEncoder(Encoder):
         left_out = pretraining.load_file(
             self.backbone,
             path,
-            input_weight=[f"{each}.weight" for each in _names(config.first_conv if config else None)],
+            input_weight=[f"{layer}.weight" for layer in _names(config.first_conv if config else None)],
             head=_names(config.classifier if config else None),
             adapt=getattr(module, "checkpoint_filter_fn", None) or getattr(module, "_filter_fn", None),
         )
@@ -216,10 +215,7 @@ def _names(given: str | Sequence[str] | None) -> tuple[str, ...]:
 
 
 def _unknown(name: str, known: Sequence[str], kind: str) -> UsageError:
-    # timm has over a thousand models: only the near ones are listed.
-    near = difflib.get_close_matches(name, known, n=5, cutoff=0.5)
-    meant = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
     return UsageError(
-        f"timm has no {kind} '{name}'{meant}",
+        f"timm has no {kind} '{name}'{near_misses(name, known, brief=True)}",
         hint="See all: python -c 'import timm; print(timm.list_models())'",
     )

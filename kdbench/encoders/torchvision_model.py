@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
+import inspect
 from typing import Any, ClassVar
 
 import torch
@@ -12,7 +12,7 @@ from torch.nn.modules.utils import _triple
 
 from kdbench.encoders import weights as pretraining
 from kdbench.encoders.base import Encoder
-from kdbench.errors import UsageError
+from kdbench.errors import UsageError, near_misses
 from kdbench.registry import encoder
 from kdbench.text.wording import counted
 
@@ -28,24 +28,23 @@ def torchvision_encoder(name: str) -> type[TorchvisionVideo]:
 
     known = models.list_models(module=models.video)
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-        meant = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
-        raise UsageError(f"torchvision has no video model '{name}'{meant}", hint=f"It has: {', '.join(known)}")
-    kind = models.get_model_builder(name).__module__.rpartition(".")[2]
+        raise UsageError(f"torchvision has no video model '{name}'{near_misses(name, known)}")
+    kind = _kind(name)
     if kind not in KINDS:
         raise UsageError(
             f"the encoder 'torchvision:{name}' cannot be driven in four stages: its kind '{kind}' is not known",
-            hint=f"Those that can: {', '.join(each for each in known if _kind(each) in KINDS)}",
+            hint=f"Those that can: {', '.join(model for model in known if _kind(model) in KINDS)}",
         )
     preset: Any = models.get_model_weights(name).DEFAULT.transforms()
 
-    held = {
-        "__doc__": f"`{name}` of torchvision.\n\n{KINDS[kind].__doc__}",
+    _, _, arguments = str(inspect.getdoc(TorchvisionVideo)).partition("\n\n")
+    attributes = {
+        "__doc__": f"`{name}` of torchvision.\n\n{inspect.getdoc(KINDS[kind])}\n\n{arguments}",
         "__module__": __name__,
         "model_name": name,
         "statistics": (tuple(preset.mean), tuple(preset.std)),
     }
-    return encoder(f"torchvision:{name}", eats="clip")(type(f"torchvision:{name}", (KINDS[kind],), held))
+    return encoder(f"torchvision:{name}", eats="clip")(type(f"torchvision:{name}", (KINDS[kind],), attributes))
 
 
 def _kind(name: str) -> str:
@@ -118,12 +117,7 @@ class TorchvisionVideo(Encoder):
 
 
 class VideoResNet(TorchvisionVideo):
-    """A residual net over clips (Tran et al., 2018): `r3d_18`, `mc3_18`, `r2plus1d_18`.
-
-    Args:
-        in_channels: Channels of a frame; pretrained kernels are fitted where it is not three.
-        weights: `pretrained` (Kinetics-400), `random`, or the path of a file of weights.
-    """
+    """A residual net over clips (Tran et al., 2018): `r3d_18`, `mc3_18`, `r2plus1d_18`."""
 
     first_kernel = "stem.0.weight"
 
@@ -151,10 +145,6 @@ class S3D(TorchvisionVideo):
 
     The embedding is the mean over time and space; torchvision's own head first averages over windows of 2 × 7 × 7,
     which frames below 224² do not fill.
-
-    Args:
-        in_channels: Channels of a frame; pretrained kernels are fitted where it is not three.
-        weights: `pretrained` (Kinetics-400), `random`, or the path of a file of weights.
     """
 
     first_kernel = "features.0.0.0.weight"
@@ -197,12 +187,7 @@ class SwinStages(Encoder):
 
 
 class Swin3d(SwinStages, TorchvisionVideo):
-    """Video Swin over clips (Liu et al., 2022): `swin3d_t`, `swin3d_s`, `swin3d_b`.
-
-    Args:
-        in_channels: Channels of a frame; pretrained kernels are fitted where it is not three.
-        weights: `pretrained` (Kinetics-400), `random`, or the path of a file of weights.
-    """
+    """Video Swin over clips (Liu et al., 2022): `swin3d_t`, `swin3d_s`, `swin3d_b`."""
 
     first_kernel = "patch_embed.proj.weight"
 
@@ -219,10 +204,6 @@ class MViT(TorchvisionVideo):
     torchvision builds it for 16 frames of 224². The class token is no part of a map: it passes from stage to stage
     beside it, a fusion between stages does not touch it, and it is the embedding. It looks at the patches for the last
     time in the last block, which therefore follows the last map: the last map is what that block takes.
-
-    Args:
-        in_channels: Channels of a frame; pretrained kernels are fitted where it is not three.
-        weights: `pretrained` (Kinetics-400), `random`, or the path of a file of weights.
     """
 
     first_kernel = "conv_proj.weight"

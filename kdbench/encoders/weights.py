@@ -178,11 +178,11 @@ def load_file(
     Raises:
         UsageError: It cannot be read, or holds what `load` refuses.
     """
-    held = checkpoint_file.read(path)
-    taken = checkpoint_file.unwrapped(held, model, str(path))
+    content = checkpoint_file.read(path)
+    taken = checkpoint_file.unwrapped(content, model, str(path))
     state = taken if adapt is None else adapt(taken, model)
     heads = load(model, state, origin=str(path), input_weight=input_weight, head=head)
-    return checkpoint_file.left_out(held, taken) | heads
+    return checkpoint_file.left_out(content, taken) | heads
 
 
 def _module(key: str) -> str:
@@ -249,8 +249,8 @@ def fit_input_channels(weight: Tensor, channels: int) -> Tensor:
 
     It becomes its mean over them, rescaled so that equal channels give the response that they gave.
     """
-    held = weight.shape[1]
-    if held == channels:
+    given = weight.shape[1]
+    if given == channels:
         return weight
     repeats = [1, channels, *[1] * (weight.dim() - 2)]
-    return weight.mean(1, keepdim=True).repeat(repeats) * (held / channels)
+    return weight.mean(1, keepdim=True).repeat(repeats) * (given / channels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -66,17 +67,21 @@ def predict(
         accelerator: Device and precision.
         change: Applied to each batch before the network sees it, to measure what a change of the inputs costs.
     """
-
-    def scores(branches: list[Features]) -> Tensor:
-        if len(branches) == 1:
-            return branches[0].logits.float()
-        return network.probabilities(branches).clamp_min(1e-12).log()
-
+    scores = functools.partial(class_scores, network)
     rows = _passes(network, loader, scores, batch_size, accelerator, change)
     return Predictions(tuple(loader.trials), loader.labels.cpu().numpy(), rows, batch_size)
 
 
-def embed(network: Network, loader: Loader, *, batch_size: int, accelerator: Accelerator) -> np.ndarray:
+def class_scores(network: Network, branches: list[Features]) -> Tensor:
+    """Scores `(B, K)`, float32: the logits of the only branch, or the log of the mean of all softmax outputs."""
+    if len(branches) == 1:
+        return branches[0].logits.float()
+    return network.probabilities(branches).clamp_min(1e-12).log()
+
+
+def embed(
+    network: Network, loader: Loader, *, batch_size: int, accelerator: Accelerator, shuffled: bool = True
+) -> np.ndarray:
     """The embedding of every trial of a loader's part `(R, N, D)`, float32; those of branches lie side by side.
 
     R = 1, or one row per shuffle, as in `predict`.
@@ -86,12 +91,13 @@ def embed(network: Network, loader: Loader, *, batch_size: int, accelerator: Acc
         loader: The part.
         batch_size: Trials in a batch.
         accelerator: Device and precision.
+        shuffled: Shuffle where the network couples a batch; otherwise batches are in the loader's order, and R = 1.
     """
 
     def embeddings(branches: list[Features]) -> Tensor:
         return torch.cat([branch.embedding.float() for branch in branches], dim=1)
 
-    return _passes(network, loader, embeddings, batch_size, accelerator, lambda batch: batch)
+    return _passes(network, loader, embeddings, batch_size, accelerator, shuffled=shuffled)
 
 
 @torch.no_grad()
@@ -101,13 +107,15 @@ def _passes(
     read: Callable[[list[Features]], Tensor],
     batch_size: int,
     accelerator: Accelerator,
-    change: Callable[[Batch], Batch],
+    change: Callable[[Batch], Batch] = lambda batch: batch,
+    *,
+    shuffled: bool = True,
 ) -> np.ndarray:
     """What is read of each trial's features, once or once a shuffle: `(R, N, …)`, in the loader's order."""
     was_training = network.training
     network.eval()
     count = len(loader)
-    if network.couples_batch and batch_size > 1:
+    if shuffled and network.couples_batch and batch_size > 1:
         orders = [_shuffle(count, number) for number in range(SHUFFLES)]
     else:
         orders = [torch.arange(count)]

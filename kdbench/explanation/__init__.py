@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
-class Part(NamedTuple):
-    """One part of an explanation.
+class SectionSpec(NamedTuple):
+    """Where one part of an explanation comes from.
 
     Attributes:
         title: Its heading.
@@ -24,11 +24,11 @@ class Part(NamedTuple):
 
 
 PARTS = {
-    "classes": Part("Classes", "kdbench.explanation.classes:classes"),
-    "trials": Part("Trials", "kdbench.explanation.trials:trials", ("against",)),
-    "gradcam": Part("Where the network looks", "kdbench.explanation.cams:cams", ("chosen",)),
-    "inputs": Part("What the teacher sees", "kdbench.explanation.inputs:inputs"),
-    "embeddings": Part("Embeddings of student and teacher", "kdbench.explanation.embeddings:embeddings"),
-    "robustness": Part("Robustness", "kdbench.explanation.robustness:robustness", ("draws",)),
+    "classes": SectionSpec("Classes", "kdbench.explanation.classes:classes"),
+    "trials": SectionSpec("Trials", "kdbench.explanation.trials:trials", ("against",)),
+    "gradcam": SectionSpec("Where the network looks", "kdbench.explanation.cams:cams", ("chosen",)),
+    "inputs": SectionSpec("What the teacher sees", "kdbench.explanation.inputs:inputs"),
+    "embeddings": SectionSpec("Embeddings of student and teacher", "kdbench.explanation.embeddings:embeddings"),
+    "robustness": SectionSpec("Robustness", "kdbench.explanation.robustness:robustness", ("draws",)),
 }
 """The parts by the names that `--only` takes, in the order of the page."""

@@ -15,6 +15,7 @@ from kdbench.explanation.gradcam import LAST, agreement, enlarged, grad_cam, tel
 from kdbench.explanation.reopen import untrained
 from kdbench.explanation.section import Section
 from kdbench.explanation.study import Study
+from kdbench.explanation.trials import entry
 from kdbench.network import Network
 from kdbench.text.wording import inflected
 from kdbench.types import VIDEO
@@ -29,13 +30,13 @@ def cams(study: Study) -> Section:
     fresh = untrained(setting, opened.role, network, opened.spec)
     place = {trial: row for row, trial in enumerate(loader.trials)}
     section = Section()
-    found: list[dict[str, Any]] = []
+    records: list[dict[str, Any]] = []
     stage = LAST
     for trial, why in _chosen(study).items():
         batch = next(iter(loader.batches([place[trial]], 1)))
         with torch.no_grad():
             inputs = network.represent(batch)
-        if not found:
+        if not records:
             stage = telling_stage(network, inputs)
             section.notes = _notes(study, stage)
         targets = _targets(study, trial)
@@ -48,13 +49,13 @@ def cams(study: Study) -> Section:
         else:
             section.pictures += draw_images(look, network.sources, study.folder)
         random = grad_cam(fresh, inputs, next(iter(targets.values())), setting.accelerator, stage)
-        found.append(_numbers(study, look, maps[0], random, network))
+        records.append(_numbers(study, look, maps[0], random, network))
     section.numbers = {
         "stage": stage + 1,
         "grid": {source: list(cam.shape) for source, cam in zip(network.sources, maps[0], strict=True)},
-        "trials": found,
+        "trials": records,
     }
-    section.notes += _sanity(found, section.numbers["grid"])
+    section.notes += _sanity(records, section.numbers["grid"])
     return section
 
 
@@ -85,14 +86,14 @@ def _look(
     stage: int,
 ) -> Look:
     row, names = study.row(trial), study.card.short_names
-    said = [f"{role} {names[k]} ({100 * study.scores.probabilities[row, k]:.0f} %)" for role, k in targets.items()]
+    shares = [f"{role} {names[k]} ({100 * study.scores.probabilities[row, k]:.0f} %)" for role, k in targets.items()]
     if len(targets) == 1:
-        said = [f"{said[0]}, correct"]
+        shares = [f"{shares[0]}, correct"]
     return Look(
         trial=trial,
         why=why,
         name="gradcam_" + "".join(c if c.isalnum() or c in "_-." else "_" for c in trial),
-        title=f"{trial} · {why} · {' · '.join(said)}",
+        title=f"{trial} · {why} · {' · '.join(shares)}",
         targets=targets,
         names={role: names[k] for role, k in targets.items()},
         inputs=[x[0].float().cpu().numpy() for x in inputs],
@@ -103,7 +104,6 @@ def _look(
 
 
 def _numbers(study: Study, look: Look, maps: list[Tensor], random: list[Tensor], network: Network) -> dict[str, Any]:
-    row = study.row(look.trial)
     sources = {}
     for source, cam, other, heat in zip(network.sources, maps, random, look.heat[0], strict=True):
         over_time = heat.reshape(heat.shape[0], -1).mean(1) if heat.ndim != 2 else heat.mean(0)
@@ -112,15 +112,7 @@ def _numbers(study: Study, look: Look, maps: list[Tensor], random: list[Tensor],
             "heat_over_time": [round(float(value), 4) for value in over_time],
             "agreement_with_random_weights": agreement(cam, other),
         }
-    return {
-        "trial": look.trial,
-        "why": look.why,
-        "true": study.classes[study.scores.labels[row]],
-        "predicted": study.classes[study.scores.predicted[row]],
-        "probability_of_predicted": float(study.scores.probabilities[row].max()),
-        "probability_of_true": float(study.scores.truth[row]),
-        "sources": sources,
-    }
+    return {**entry(study, study.row(look.trial)), "why": look.why, "sources": sources}
 
 
 def _of(stage: int) -> str:
@@ -155,11 +147,11 @@ def cells(grid: Sequence[int]) -> str:
     return f"{'×'.join(map(str, grid))} {inflected(count, 'cell')}"
 
 
-def _sanity(found: list[dict[str, Any]], grids: dict[str, list[int]]) -> list[str]:
+def _sanity(records: list[dict[str, Any]], grids: dict[str, list[int]]) -> list[str]:
     values = [
         source["agreement_with_random_weights"]
-        for each in found
-        for source in each["sources"].values()
+        for record in records
+        for source in record["sources"].values()
         if source["agreement_with_random_weights"] is not None
     ]
     size = ", ".join(f"{cells(grid)} ({source})" for source, grid in grids.items())
@@ -171,7 +163,10 @@ def _sanity(found: list[dict[str, Any]], grids: dict[str, list[int]]) -> list[st
             "where. A larger preset, or a network that halves its maps less often, has finer ones."
         )
     empty = [
-        f"{each['trial']} ({name})" for each in found for name, source in each["sources"].items() if source["empty"]
+        f"{record['trial']} ({name})"
+        for record in records
+        for name, source in record["sources"].items()
+        if source["empty"]
     ]
     if empty:
         shown = ", ".join(empty)

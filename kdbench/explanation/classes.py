@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from kdbench.evaluation.metrics import confusion
-from kdbench.explanation.section import Picture, Section, Table
+from kdbench.explanation.section import PageTable, Picture, Section
 from kdbench.explanation.study import Study
 from kdbench.plotting.figures import confusion_matrix
 from kdbench.text.wording import counted
@@ -40,7 +40,7 @@ def classes(study: Study) -> Section:
         ],
         pictures=[Picture("confusion_matrix.png", "Shares of each true class (row) in per cent.")],
         tables=[
-            Table(
+            PageTable(
                 "Classes",
                 ("class", "precision %", "recall %", "F1 %", "trials"),
                 [(name, *(_shown(values[k]) for values in shown.values()), counts[k]) for k, name in enumerate(names)],
@@ -57,11 +57,11 @@ def classes(study: Study) -> Section:
     )
 
 
-def _confusions(study: Study, matrix: np.ndarray) -> Table:
+def _confusions(study: Study, matrix: np.ndarray) -> PageTable:
     wrong = matrix * (1 - np.eye(len(matrix)))
     order = np.argsort(-wrong, axis=None, kind="stable")[:CONFUSED]
     pairs = [np.unravel_index(cell, wrong.shape) for cell in order]
-    return Table(
+    return PageTable(
         "The most frequent confusions",
         ("true", "predicted", "of the true class %"),
         [(study.classes[i], study.classes[j], _shown(float(wrong[i, j]))) for i, j in pairs if wrong[i, j] > 0],

@@ -40,17 +40,17 @@ def lose(x: Tensor, share: float, generator: Generator) -> Tensor:
     count = x.shape[1]
     lost = min(round(share * count), count - 1)
     kept = torch.randperm(count, generator=generator)[lost:].sort().values
-    return _held(x, kept)
+    return _sample_and_hold(x, kept)
 
 
 def slow(x: Tensor, step: float, generator: Generator) -> Tensor:
     """Takes every `step`-th sample or frame, from a random first one on, and holds it until the next."""
     step = min(int(step), x.shape[1])
     first = int(torch.randint(step, (1,), generator=generator))
-    return _held(x, torch.arange(first, x.shape[1], step))
+    return _sample_and_hold(x, torch.arange(first, x.shape[1], step))
 
 
-def _held(x: Tensor, kept: Tensor) -> Tensor:
+def _sample_and_hold(x: Tensor, kept: Tensor) -> Tensor:
     """Each moment shows the last of the kept ones; before the first of them, that one."""
     last = torch.searchsorted(kept, torch.arange(x.shape[1]), right=True) - 1
     return x.index_select(1, kept[last.clamp_min(0)].to(x.device))

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import torch
 
+from kdbench.evaluation.predict import embed
 from kdbench.explanation.reopen import Opened
 from kdbench.explanation.section import NotShown, Picture, Section
 from kdbench.explanation.study import Study
@@ -26,7 +26,9 @@ def embeddings(study: Study) -> Section:
     ]
     shown = {opened.role: _embeddings(study, opened) for opened in _networks(study, notes)}
     section = Section(notes, numbers={role: _numbers(values, study.scores.labels) for role, values in shown.items()})
-    apart = [f"{role} {each['silhouette']:+z.2f}" for role, each in section.numbers.items() if each["silhouette"]]
+    apart = [
+        f"{role} {measures['silhouette']:+z.2f}" for role, measures in section.numbers.items() if measures["silhouette"]
+    ]
     if apart:
         notes.append(
             "How far the classes are apart in the embedding itself, by the silhouette, which is 1 where they are and "
@@ -61,17 +63,13 @@ def _networks(study: Study, notes: list[str]) -> list[Opened]:
     return [*networks, teacher]
 
 
-@torch.no_grad()
 def _embeddings(study: Study, opened: Opened) -> np.ndarray:
     """Embeddings `(N, D)` in the order of the scores; those of several branches one after another."""
-    loader = study.loader(opened)
-    rows = []
-    for batch in loader.batches(list(range(len(loader))), opened.spec.train.batch_size):
-        with study.setting.accelerator.autocast():
-            branches = opened.network(opened.network.represent(batch))
-        rows.append(torch.cat([branch.embedding.float() for branch in branches], dim=1).cpu())
+    loader, accelerator = study.loader(opened), study.setting.accelerator
+    batch_size = opened.spec.train.batch_size
+    rows = embed(opened.network, loader, batch_size=batch_size, accelerator=accelerator, shuffled=False)[0]
     place = {trial: row for row, trial in enumerate(loader.trials)}
-    return torch.cat(rows).numpy()[[place[trial] for trial in study.scores.trials]]
+    return rows[[place[trial] for trial in study.scores.trials]]
 
 
 def _numbers(values: np.ndarray, labels: np.ndarray) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Grad-CAM of a network's maps, by captum.
+"""Grad-CAM of a network's maps.
 
 For class c with score y and the K channels A_k of the map (Selvaraju et al., Grad-CAM, ICCV 2017, eq. 1 and 2):
 
@@ -9,15 +9,16 @@ The grid may have any number of axes: time for a series, two for an image, time 
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
-from torch import Tensor, nn
+from torch import Tensor
 
+from kdbench.evaluation.predict import class_scores
 from kdbench.network import Network
 
 LAST = 3
@@ -27,26 +28,6 @@ COARSE = 4
 _MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 
-class ClassScores(nn.Module):
-    """A network as the image classifier that captum expects: from its inputs to class scores `(B, K)`.
-
-    The score of several branches is the logarithm of the mean of their softmax outputs, as in a prediction.
-    """
-
-    def __init__(self, network: Network, accelerator: Accelerator) -> None:
-        super().__init__()
-        self.network = network
-        self._accelerator = accelerator
-
-    def forward(self, *inputs: Tensor) -> Tensor:
-        """Class scores of represented inputs, float32."""
-        with self._accelerator.autocast():
-            branches = self.network(inputs)
-        if len(branches) == 1:
-            return branches[0].logits.float()
-        return self.network.probabilities(branches).clamp_min(1e-12).log()
-
-
 def telling_stage(network: Network, inputs: Sequence[Tensor]) -> int:
     """The last stage, counted from 0, whose maps tell places of a picture apart; without pictures the last of all.
 
@@ -54,21 +35,9 @@ def telling_stage(network: Network, inputs: Sequence[Tensor]) -> int:
         network: In eval mode.
         inputs: As in `grad_cam`.
     """
-    grids: dict[int, list[tuple[int, ...]]] = {}
-    hooks = [
-        seen.register_forward_hook(
-            lambda _module, _given, out, stage=stage: grids.setdefault(stage, []).append(out.shape[2:])
-        )
-        for stage in range(LAST + 1)
-        for seen in network.seen(stage)
-    ]
-    try:
-        with torch.no_grad():
-            network(inputs)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    telling = [stage for stage, held in grids.items() if all(len(grid) < 3 or min(grid[1:]) > 1 for grid in held)]
+    with torch.no_grad(), _maps_of(network) as stages:
+        network(inputs)
+    telling = [stage for stage, maps in enumerate(stages) if all(x.dim() < 5 or min(x.shape[3:]) > 1 for x in maps)]
     return max(telling, default=LAST)
 
 
@@ -88,19 +57,32 @@ def grad_cam(
         For each source the map `(*grid)` on the grid of that stage, not negative, float32, on the CPU. It is zero
         where no channel supports the class.
     """
-    from captum.attr import LayerGradCam
+    with torch.enable_grad(), _maps_of(network) as stages:
+        with accelerator.autocast():
+            branches = network([x.detach().clone().requires_grad_() for x in inputs])
+        score = class_scores(network, branches)[0, target]
+        gradients = torch.autograd.grad(score, stages[stage])
+    cams = []
+    for x, gradient in zip(stages[stage], gradients, strict=True):
+        weights = gradient.mean(tuple(range(2, x.dim())), keepdim=True)
+        cams.append((weights * x.detach()).sum(1).relu()[0].float().cpu())
+    return cams
 
-    model = ClassScores(network, accelerator)
-    given = tuple(x.detach().clone() for x in inputs)
-    maps = []
-    for seen in network.seen(stage):
-        with warnings.catch_warnings(), torch.enable_grad():
-            # captum says each time that it switches gradients of the inputs on.
-            warnings.filterwarnings("ignore", message=".*required_grads.*")
-            found = LayerGradCam(model, seen).attribute(given, target=target, relu_attributions=True)
-        assert isinstance(found, Tensor)
-        maps.append(found.detach()[0, 0].float().cpu())
-    return maps
+
+@contextlib.contextmanager
+def _maps_of(network: Network) -> Iterator[list[list[Tensor]]]:
+    """The maps of each stage, one per source, that the network makes inside the block."""
+    stages: list[list[Tensor]] = [[] for _ in range(LAST + 1)]
+    hooks = [
+        seen.register_forward_hook(lambda _module, _inputs, out, maps=maps: maps.append(out))
+        for stage, maps in enumerate(stages)
+        for seen in network.seen(stage)
+    ]
+    try:
+        yield stages
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def enlarged(cam: Tensor, size: Sequence[int]) -> np.ndarray:

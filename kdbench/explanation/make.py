@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import importlib
@@ -12,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from kdbench.errors import DataError, UsageError, unknown
-from kdbench.explanation import PARTS, Part
+from kdbench.explanation import PARTS, SectionSpec
 from kdbench.explanation.page import write_page
 from kdbench.explanation.reopen import teacher_weights
 from kdbench.explanation.scores import AGAIN
@@ -36,32 +37,14 @@ FOLDER = "explain"
 DRAWS = 3
 
 
-class _Whole(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class _Picture(_Whole):
-    file: str = Field(pattern=r"^[^/\\.][^/\\]*$")
-    caption: str
-
-
-class _Table(_Whole):
-    title: str
-    columns: list[str]
-    rows: list[list[str | int]]
-
-
-class _Kept(_Whole):
+@dataclass(kw_only=True)
+class _Kept(Section):
     """A part as `explain.json` keeps it."""
 
     title: str
     key: str
     seconds: float
     missing: str | None
-    notes: list[str]
-    pictures: list[_Picture]
-    tables: list[_Table]
-    numbers: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -130,11 +113,11 @@ def explain(
         if name not in PARTS:
             raise unknown("part of an explanation", name, PARTS)
     root, reporter = runs_folder(out), reporter or Reporter()
-    found = find_run(run, root)
+    stored = find_run(run, root)
     other = find_run(against, root) if against is not None else None
-    folder = found.folder / FOLDER
+    folder = stored.folder / FOLDER
     study = Study(
-        run=found,
+        run=stored,
         folder=folder,
         against=other,
         chosen=tuple(dict.fromkeys(trials)),
@@ -145,7 +128,7 @@ def explain(
         reporter=reporter,
     )
     _check(study)
-    record = _record(folder, found)
+    record = _record(folder, stored)
     made, kept = [], []
     for name in [name for name in PARTS if not only or name in only]:
         key = _key(study, PARTS[name])
@@ -183,7 +166,7 @@ def _check(study: Study) -> None:
         study.other_scores()
 
 
-def _make(study: Study, part: Part, key: str) -> dict[str, Any]:
+def _make(study: Study, part: SectionSpec, key: str) -> dict[str, Any]:
     module, _, function = part.target.partition(":")
     began, missing = time.perf_counter(), None
     try:
@@ -191,19 +174,17 @@ def _make(study: Study, part: Part, key: str) -> dict[str, Any]:
     except NotShown as error:
         section, missing = Section(), str(error)
     seconds = round(time.perf_counter() - began, 2)
-    head = {"title": part.title, "key": key, "seconds": seconds, "missing": missing}
-    return head | dataclasses.asdict(section)
+    kept = _Kept(**vars(section), title=part.title, key=key, seconds=seconds, missing=missing)
+    return dataclasses.asdict(kept)
 
 
 def _record(folder: Path, run: StoredRun) -> dict[str, Any]:
-    held = None
-    if (folder / "explain.json").is_file():
-        try:
-            held = read_json(folder / "explain.json")
-        except DataError:
-            # A damaged one is made again.
-            held = None
-    parts = _whole_parts(held)
+    record = None
+    # A damaged one is made again.
+    with contextlib.suppress(DataError):
+        if (folder / "explain.json").is_file():
+            record = read_json(folder / "explain.json")
+    parts = _whole_parts(record)
     facts = {key: run.result[key] for key in ("method", "dataset", "protocol", "preset", "seed")}
     facts |= {
         "part": run.conditions["part"],
@@ -213,28 +194,28 @@ def _record(folder: Path, run: StoredRun) -> dict[str, Any]:
     return {"format": FORMAT, "run": run.folder.name, "facts": facts, "parts": parts}
 
 
-def _whole_parts(held: Any) -> dict[str, Any]:
+def _whole_parts(record: Any) -> dict[str, Any]:
     """The parts of an earlier `explain.json` that can be shown; a damaged or an older one holds none."""
-    if not isinstance(held, dict) or held.get("format") != FORMAT or not isinstance(held.get("parts"), dict):
+    if not isinstance(record, dict) or record.get("format") != FORMAT or not isinstance(record.get("parts"), dict):
         return {}
-    return {name: part for name, part in held["parts"].items() if name in PARTS and _is_whole(part)}
+    parts = {name: _whole(part) for name, part in record["parts"].items() if name in PARTS}
+    return {name: part for name, part in parts.items() if part is not None}
 
 
-def _is_whole(part: Any) -> bool:
+def _whole(part: Any) -> dict[str, Any] | None:
     try:
-        _Kept.model_validate(part)
+        return dataclasses.asdict(TypeAdapter(_Kept).validate_json(json.dumps(part), strict=True))
     except ValidationError:
+        return None
+
+
+def _is_there(part: dict[str, Any] | None, key: str, folder: Path) -> bool:
+    if part is None or part["key"] != key or part["missing"]:
         return False
-    return True
+    return all((folder / picture["file"]).is_file() for picture in part["pictures"])
 
 
-def _is_there(held: dict[str, Any] | None, key: str, folder: Path) -> bool:
-    if held is None or held["key"] != key or held["missing"]:
-        return False
-    return all((folder / picture["file"]).is_file() for picture in held["pictures"])
-
-
-def _key(study: Study, part: Part) -> str:
+def _key(study: Study, part: SectionSpec) -> str:
     """Hash of what a part depends on: the run's predictions and weights, and the options that it reads."""
     values: dict[str, Any] = {"format": FORMAT, "part": part.target}
     values["files"] = _files(study.run)

@@ -85,7 +85,7 @@ def _check_parts(run: StoredRun, spec: NetworkSpec) -> None:
     for kind, name in provenance.parts_of(spec):
         if kind != "loss" and not registry(kind).has(name):
             records = run.result.get("plugins") or []
-            origin = [each for each in records if (each["kind"], each["name"]) == (kind, name)]
+            origin = [record for record in records if (record["kind"], record["name"]) == (kind, name)]
             known = f" of {origin[0]['distribution']} {origin[0]['version']}" if origin else ""
             raise DataError(
                 f"{run.folder.name} was made with the {kind} '{name}'{known}, which is not there",
@@ -182,9 +182,9 @@ def open_reported(run: StoredRun, setting: RunContext) -> Opened:
     """
     recipe = setting.cell.recipe
     if recipe.student is None:
-        found = open_teacher(run, setting)
-        assert found is not None
-        return found
+        teacher = open_teacher(run, setting)
+        assert teacher is not None
+        return teacher
     _check_parts(run, recipe.student)
     return Opened(
         "student",
@@ -199,8 +199,8 @@ def open_teacher(run: StoredRun, setting: RunContext) -> Opened | None:
     Raises:
         DataError: Its file is missing, broken, or holds another network.
     """
-    spec, held = setting.cell.recipe.teacher, run.result.get("teacher")
-    if spec is None or not held:
+    spec, trained = setting.cell.recipe.teacher, run.result.get("teacher")
+    if spec is None or not trained:
         return None
     _check_parts(run, spec)
     path = teacher_weights(run)
@@ -210,5 +210,5 @@ def open_teacher(run: StoredRun, setting: RunContext) -> Opened | None:
 
 def teacher_weights(run: StoredRun) -> Path | None:
     """Where the weights of the run's teacher should lie; None where it had none."""
-    held = run.result.get("teacher")
-    return run.folder.parent / "teachers" / held["folder"] / "teacher.safetensors" if held else None
+    trained = run.result.get("teacher")
+    return run.folder.parent / "teachers" / trained["folder"] / "teacher.safetensors" if trained else None

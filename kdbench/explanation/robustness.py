@@ -9,7 +9,7 @@ import numpy as np
 from kdbench.data.store.progress import progress
 from kdbench.evaluation.metrics import majority_share
 from kdbench.explanation.corruptions import CORRUPTIONS, corrupted
-from kdbench.explanation.section import Picture, Section, Table
+from kdbench.explanation.section import PageTable, Picture, Section
 from kdbench.explanation.study import Study
 from kdbench.plotting.style import COLOURS, INK, PLAIN, RULE, accuracy_end, save_png
 from kdbench.text.wording import counted
@@ -29,14 +29,14 @@ def robustness(study: Study) -> Section:
         for severity in corruption.severities[1:]
         for draw in range(study.draws)
     ]
-    found: dict[tuple[str, float], list[float]] = {}
+    accuracies: dict[tuple[str, float], list[float]] = {}
     with progress("Robustness", len(todo), shown=type(study.reporter) is not Reporter) as advance:
         for name, severity, draw in todo:
-            found.setdefault((name, severity), []).append(accuracy_under(study, name, severity, draw))
+            accuracies.setdefault((name, severity), []).append(accuracy_under(study, name, severity, draw))
             advance()
     curves = {
         name: [
-            _point(severity, found.get((name, severity), [clean]), first=severity == corruption.severities[0])
+            _point(severity, accuracies.get((name, severity), [clean]), first=severity == corruption.severities[0])
             for severity in corruption.severities
         ]
         for name, corruption in kinds.items()
@@ -53,7 +53,7 @@ def robustness(study: Study) -> Section:
         ],
         pictures=[Picture(FILE, "Mean over the draws; the band reaches from the lowest to the highest.")],
         tables=[
-            Table(
+            PageTable(
                 f"{name}: {kinds[name].unit}",
                 ("severity", "accuracy %", "standard deviation, points", "change, points"),
                 [
@@ -93,7 +93,7 @@ def _draw(study: Study, curves: dict[str, list[dict[str, Any]]], clean: float) -
 
     kinds = CORRUPTIONS[study.reported.spec.modality]
     chance = majority_share(study.scores.labels)
-    drawn = [chance, clean, *(value for points in curves.values() for each in points for value in each["accuracies"])]
+    drawn = [chance, clean, *(value for points in curves.values() for point in points for value in point["accuracies"])]
     with mpl.rc_context(PLAIN):
         figure = Figure(figsize=(3.1 * len(curves), 3.3), layout="constrained")
         for number, (axes, (name, points)) in enumerate(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 
 class NotShown(Exception):
@@ -20,12 +22,12 @@ class Picture:
         caption: What it shows, in a sentence.
     """
 
-    file: str
+    file: Annotated[str, Field(pattern=r"^[^/\\.][^/\\]*$")]
     caption: str
 
 
 @dataclass(frozen=True)
-class Table:
+class PageTable:
     """A table of the page.
 
     Attributes:
@@ -52,5 +54,5 @@ class Section:
 
     notes: list[str] = field(default_factory=list)
     pictures: list[Picture] = field(default_factory=list)
-    tables: list[Table] = field(default_factory=list)
+    tables: list[PageTable] = field(default_factory=list)
     numbers: dict[str, Any] = field(default_factory=dict)

@@ -14,7 +14,7 @@ from kdbench.data.loader import Loader
 from kdbench.errors import DataError, UsageError, unknown
 from kdbench.evaluation.predict import Predictions, predict
 from kdbench.explanation.reopen import Opened, open_reported, open_setting, open_teacher, teacher_weights
-from kdbench.explanation.scores import AGAIN, Scores, read_scores
+from kdbench.explanation.scores import AGAIN, TrialScores, read_scores
 from kdbench.explanation.section import NotShown
 from kdbench.registry import registry
 from kdbench.runs.context import RunContext
@@ -73,7 +73,7 @@ class Study:
         return names
 
     @cached_property
-    def scores(self) -> Scores:
+    def scores(self) -> TrialScores:
         """Its stored predictions."""
         return read_scores(self.run, self.classes)
 
@@ -82,10 +82,10 @@ class Study:
         """Its data and parts; another fingerprint is refused."""
         setting = open_setting(self.run, dataset=self.dataset, data_dir=self.data_dir, device=self.device)
         setting.reporter = self.reporter
-        held, cut = set(self.scores.trials), set(setting.reported_trials())
-        if held != cut:
+        predicted, cut = set(self.scores.trials), set(setting.reported_trials())
+        if predicted != cut:
             raise DataError(
-                f"{self.run.folder.name} predicts {counted(len(held), 'trial')}, and its protocol reports "
+                f"{self.run.folder.name} predicts {counted(len(predicted), 'trial')}, and its protocol reports "
                 f"{counted(len(cut), 'other')} now",
                 hint=AGAIN,
             )
@@ -108,12 +108,12 @@ class Study:
         Raises:
             DataError: That is not what the run's `predictions.parquet` says.
         """
-        found = self.predict(self._reported)
-        place = {trial: row for row, trial in enumerate(found.trials)}
+        predictions = self.predict(self._reported)
+        place = {trial: row for row, trial in enumerate(predictions.trials)}
         rows = [place[trial] for trial in self.scores.trials]
-        if (found.labels[rows] != self.scores.labels).any():
+        if (predictions.labels[rows] != self.scores.labels).any():
             raise DataError(f"{self.run.folder / 'predictions.parquet'} has other labels than the data set", hint=AGAIN)
-        logits = found.logits[:, rows]
+        logits = predictions.logits[:, rows]
         fits = logits.shape == self.scores.logits.shape
         same = float((logits.argmax(-1) == self.scores.logits.argmax(-1)).mean()) if fits else 0.0
         if same < SAME_SHARE:
@@ -124,7 +124,7 @@ class Study:
             )
         if same < 1:
             self.reporter.warn(f"{100 * (1 - same):.2f} % of the predictions are not the stored ones on this machine")
-        return found
+        return predictions
 
     @cached_property
     def teacher(self) -> Opened | None:
@@ -172,7 +172,7 @@ class Study:
         name, sensor = next(iter(self.card.sensors.items()))
         return len(self.setting.cell.dataset.series(trial)[name]) / sensor.rate_hz
 
-    def other_scores(self) -> Scores:
+    def other_scores(self) -> TrialScores:
         """The predictions of the other run, in the order of this one's trials.
 
         Raises:
@@ -187,10 +187,10 @@ class Study:
         rows = np.array([place[trial] for trial in self.scores.trials])
         if (other.labels[rows] != self.scores.labels).any():
             raise UsageError(f"{self.against.folder.name} gives the trials other labels than {self.run.folder.name}")
-        return Scores(self.scores.trials, other.labels[rows], other.logits[:, rows], other.probabilities[rows])
+        return TrialScores(self.scores.trials, other.labels[rows], other.logits[:, rows], other.probabilities[rows])
 
 
-def _like(scores: Scores) -> str:
+def _like(scores: TrialScores) -> str:
     return f"Trials are named like {scores.trials[0]}."
 
 
@@ -199,9 +199,9 @@ def _check_alike(run: StoredRun, other: StoredRun) -> None:
     ours, theirs = run.conditions, other.conditions
     differing = [key for key in ours if key in theirs and ours[key] != theirs[key]]
     if differing:
-        said = "\n".join(f"  {key}: {_short(ours[key])} here, {_short(theirs[key])} there" for key in differing)
+        lines = "\n".join(f"  {key}: {_short(ours[key])} here, {_short(theirs[key])} there" for key in differing)
         raise UsageError(
-            f"{other.folder.name} was made under other conditions than {run.folder.name}:\n{said}",
+            f"{other.folder.name} was made under other conditions than {run.folder.name}:\n{lines}",
             hint="Name a run that differs in its method or its seed alone.",
         )
 

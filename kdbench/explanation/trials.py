@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from kdbench.explanation.scores import Scores
-from kdbench.explanation.section import Section, Table
+from kdbench.explanation.scores import TrialScores
+from kdbench.explanation.section import PageTable, Section
 from kdbench.explanation.study import Study
 from kdbench.text.wording import counted, inflected
 
@@ -16,22 +16,22 @@ SHOWN = 15
 
 def trials(study: Study) -> Section:
     """Lists the most confident errors, and the trials that gain and lose most against the other run."""
-    wrong = [_entry(study, int(row)) for row in study.scores.worst()]
+    wrong = [entry(study, int(row)) for row in study.scores.worst()]
     section = Section(
         notes=[f"{len(wrong)} of {counted(len(study.scores.trials), 'trial')} {inflected(len(wrong), 'is')} wrong."],
         tables=[
-            Table(
+            PageTable(
                 "The most confident errors",
                 ("trial", "true", "predicted", "probability of predicted %", "of true %"),
                 [
                     (
-                        entry["trial"],
-                        entry["true"],
-                        entry["predicted"],
-                        _shown(entry["probability_of_predicted"]),
-                        _shown(entry["probability_of_true"]),
+                        trial["trial"],
+                        trial["true"],
+                        trial["predicted"],
+                        _shown(trial["probability_of_predicted"]),
+                        _shown(trial["probability_of_true"]),
                     )
-                    for entry in wrong[:SHOWN]
+                    for trial in wrong[:SHOWN]
                 ],
             )
         ],
@@ -42,7 +42,8 @@ def trials(study: Study) -> Section:
     return section
 
 
-def _entry(study: Study, row: int) -> dict[str, Any]:
+def entry(study: Study, row: int) -> dict[str, Any]:
+    """What is predicted of a trial, by its row in the scores."""
     scores, names = study.scores, study.classes
     return {
         "trial": scores.trials[row],
@@ -53,7 +54,7 @@ def _entry(study: Study, row: int) -> dict[str, Any]:
     }
 
 
-def _compare(study: Study, other: Scores, section: Section) -> None:
+def _compare(study: Study, other: TrialScores, section: Section) -> None:
     """Adds the trials that change most, by the probability of their true class."""
     assert study.against is not None
     scores, name = study.scores, study.against.folder.name
@@ -76,29 +77,29 @@ def _compare(study: Study, other: Scores, section: Section) -> None:
         "improved": [_change(study, other, row) for row in order if change[row] > 0],
         "worsened": [_change(study, other, row) for row in order[::-1] if change[row] < 0],
     }
-    for kind, found in entries.items():
+    for kind, listed in entries.items():
         section.tables.append(
-            Table(
+            PageTable(
                 f"The most {kind} against {name}",
                 ("trial", "true", "predicted here", "predicted there", "of true here %", "of true there %"),
                 [
                     (
-                        entry["trial"],
-                        entry["true"],
-                        entry["predicted"],
-                        entry["predicted_there"],
-                        _shown(entry["probability_of_true"]),
-                        _shown(entry["probability_of_true_there"]),
+                        trial["trial"],
+                        trial["true"],
+                        trial["predicted"],
+                        trial["predicted_there"],
+                        _shown(trial["probability_of_true"]),
+                        _shown(trial["probability_of_true_there"]),
                     )
-                    for entry in found[:SHOWN]
+                    for trial in listed[:SHOWN]
                 ],
             )
         )
-    section.numbers["against"] = {"run": name, **counts, **{kind: found[:SHOWN] for kind, found in entries.items()}}
+    section.numbers["against"] = {"run": name, **counts, **{kind: listed[:SHOWN] for kind, listed in entries.items()}}
 
 
-def _change(study: Study, other: Scores, row: int) -> dict[str, Any]:
-    return _entry(study, row) | {
+def _change(study: Study, other: TrialScores, row: int) -> dict[str, Any]:
+    return entry(study, row) | {
         "predicted_there": study.classes[other.predicted[row]],
         "probability_of_true_there": float(other.truth[row]),
     }

@@ -10,6 +10,7 @@ from torch import Tensor
 from kdbench.errors import UsageError, unknown
 from kdbench.registry import representation
 from kdbench.representations.base import Representation, Statistics, per_channel
+from kdbench.representations.images import checked_choices, checked_size
 from kdbench.representations.length import Windows, aggregate, resample, samples_of, wide, windows
 from kdbench.representations.memory import chunks, fresh, reusable
 
@@ -136,8 +137,8 @@ def angular_products(
     if offset is not None:
         factors.append(offset.expand_as(cosine[..., :1]).reshape(-1, 1, 1))
     # Ternary operations with two broadcast operands are not vectorised on a CPU: the offset has its own.
-    for part, left, taken, right, held, *start in chunks(image.view(-1, *shape[-2:]), *factors):
-        torch.mul(left, right, out=part).addcmul_(taken, held, value=-1)
+    for part, left, taken, right, right_sine, *start in chunks(image.view(-1, *shape[-2:]), *factors):
+        torch.mul(left, right, out=part).addcmul_(taken, right_sine, value=-1)
         for value in start:
             part.add_(value)
     return image
@@ -175,11 +176,8 @@ class GramianAngularField(Representation):
         range: Literal["trial", "dataset"] = "trial",  # noqa: A002
     ) -> None:
         super().__init__(channels, statistics=statistics)
-        for value, key, known in ((method, "method", METHODS), (resize, "resize", RESIZES), (range, "range", RANGES)):
-            if value not in known:
-                raise unknown(f"value of the GAF's {key}", str(value), known)
-        if not isinstance(image_size, int) or image_size < 1:
-            raise UsageError(f"the GAF's image_size = {image_size!r}: expected a whole number of pixels, at least 1")
+        checked_choices("GAF", {"method": (method, METHODS), "resize": (resize, RESIZES), "range": (range, RANGES)})
+        checked_size(image_size)
         self.image_size, self.method, self.resize, self.range = image_size, method, resize, range
         self.register_buffer("low", -torch.ones(channels, 1))
         self.register_buffer("high", torch.ones(channels, 1))

@@ -11,7 +11,7 @@ import torch
 from scipy.special import ndtri
 from torch import Tensor
 
-from kdbench.errors import UsageError, unknown
+from kdbench.errors import UsageError
 from kdbench.registry import representation
 from kdbench.representations.base import Statistics
 from kdbench.representations.images import ImageOfSeries, checked_choices, lerp
@@ -79,18 +79,22 @@ def transitions(values: Tensor, bins: int, strategy: str) -> tuple[Tensor, Tenso
     Raises:
         UsageError: An unknown strategy, or fewer than two bins.
     """
-    if strategy not in STRATEGIES:
-        raise unknown("MTF strategy", str(strategy), STRATEGIES)
-    if not isinstance(bins, int) or bins < 2:
-        raise UsageError(f"the MTF's bins = {bins!r}: expected a whole number, at least 2")
+    checked(bins, strategy)
     place = torch.zeros_like(values, dtype=torch.int64)
     for edge in _edges(values, bins, strategy):
         place += values > edge
-    held = (place[..., None, :] == torch.arange(bins, device=values.device)[:, None]).to(values.dtype)
+    membership = (place[..., None, :] == torch.arange(bins, device=values.device)[:, None]).to(values.dtype)
     with torch.autocast(values.device.type, enabled=False):
         # Counting by a product of zeros and ones is exact, and needs no scatter, whose order a GPU leaves open.
-        counts = held[..., :-1] @ held[..., 1:].mT
-    return counts / counts.sum(-1, keepdim=True).clamp_min(1), held
+        counts = membership[..., :-1] @ membership[..., 1:].mT
+    return counts / counts.sum(-1, keepdim=True).clamp_min(1), membership
+
+
+def checked(bins: int, strategy: str) -> None:
+    """Raises `UsageError` where a parameter of a Markov transition field is out of its range."""
+    checked_choices("MTF", {"strategy": (strategy, STRATEGIES)})
+    if not isinstance(bins, int) or bins < 2:
+        raise UsageError(f"the MTF's bins = {bins!r}: expected a whole number, at least 2")
 
 
 def field(steps: Tensor, levels: Tensor, dtype: torch.dtype, *, scale: Tensor | float = 1.0) -> Tensor:
@@ -152,9 +156,7 @@ class MarkovTransitionField(ImageOfSeries):
         strategy: Literal["quantile", "uniform", "normal"] = "quantile",
     ) -> None:
         super().__init__(channels, statistics=statistics, image_size=image_size)
-        checked_choices("MTF", {"strategy": (strategy, STRATEGIES)})
-        if not isinstance(bins, int) or bins < 2:
-            raise UsageError(f"the MTF's bins = {bins!r}: expected a whole number, at least 2")
+        checked(bins, strategy)
         self.bins, self.strategy = bins, strategy
         self.register_buffer("mean", torch.zeros(channels, 1))
         self.register_buffer("std", torch.ones(channels, 1))

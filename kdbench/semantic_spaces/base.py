@@ -53,20 +53,20 @@ def load(spec: PartSpec, card: Card) -> LabelVectors:
     source = registry("semantics").get(spec.name)
     given = _given(source, spec, card)
     try:
-        held: LabelVectors = source(card.class_names, **given, **spec.params)
+        label_vectors: LabelVectors = source(card.class_names, **given, **spec.params)
     except (TypeError, ValueError) as error:
         raise UsageError(
             f"semantics '{spec.name}' cannot be built with {spec.params or 'its defaults'}: {error}",
             hint=f"See its parameters: kdbench describe {spec.name}",
         ) from error
-    vectors, count = held.vectors, len(card.class_names)
+    vectors, count = label_vectors.vectors, len(card.class_names)
     if vectors.ndim != 2 or len(vectors) != count or not vectors.isfinite().all():
         raise UsageError(
             f"semantics '{spec.name}' gave {tuple(vectors.shape)} for the {counted(count, 'class')} of "
             f"{card.name}, expected "
             f"({count}, S) finite numbers"
         )
-    return held
+    return label_vectors
 
 
 def scaled(vectors: Tensor) -> tuple[Tensor, str]:

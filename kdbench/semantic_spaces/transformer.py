@@ -137,7 +137,7 @@ def _missing(model: str, error: Exception) -> UsageError:
     if _wants_code(error):
         kind, message = UsageError, f"the language model '{model}' brings Python code of its own, which is never run"
     elif Path(model).is_dir():
-        pickled = sorted(each.name for each in Path(model).glob("pytorch_model*.bin"))
+        pickled = sorted(file.name for file in Path(model).glob("pytorch_model*.bin"))
         if pickled and not any(Path(model).glob("*.safetensors")):
             why = f"{pickled[0]} is not loaded, since it could run code; save the model as safetensors"
         kind, message = UsageError, f"the folder {model} holds no complete language model: {why}"

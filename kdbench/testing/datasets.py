@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from kdbench.data import part
 from kdbench.data.card import load_card
 from kdbench.data.readers.base import Reader, Recording, Trial, check
 from kdbench.data.splits import Split, protocol_names, rule_of, split
-from kdbench.data.store import source
+from kdbench.data.store import source, trial_file
 from kdbench.data.store.source import Source
 from kdbench.data.store.verify import verify
 from kdbench.errors import DataError
@@ -162,7 +161,7 @@ class DatasetCase:
         """Hash of every whole trial's series, by id; every one is read, and those that cannot be are left out."""
         with ThreadPoolExecutor() as pool:
             read = zip(self.whole, pool.map(lambda trial: self._tried(trial, None), self.whole), strict=True)
-            return {trial.id: part.series_sha256(held.series) for trial, held in read if held is not None}
+            return {trial.id: trial_file.series_sha256(held.series) for trial, held in read if held is not None}
 
     def _tried(self, trial: Trial, view: str | None) -> Recording | None:
         """One trial as read; None where it is broken, which `unreadable` then tells."""
@@ -329,8 +328,8 @@ def reading_is_deterministic(case: DatasetCase) -> None:
     drawn = before.changed(RandomStates.now())
     if drawn:
         raise Failed(f"reading draws from a global source of random numbers, {' and '.join(drawn)}")
-    same = part.series_sha256(first.series) == part.series_sha256(second.series)
-    if not same or part.clip_sha256(first.clip) != part.clip_sha256(second.clip):
+    same = trial_file.series_sha256(first.series) == trial_file.series_sha256(second.series)
+    if not same or trial_file.clip_sha256(first.clip) != trial_file.clip_sha256(second.clip):
         raise Failed(f"trial {chosen.id}, read twice, is not the same")
 
 

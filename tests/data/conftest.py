@@ -49,3 +49,9 @@ def dataset(card_path: Path, recordings: Path, tmp_path_factory: pytest.TempPath
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KDBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
         return open_dataset(str(card_path), data_dir=recordings, frame_size=32, frames=8, progress=False)
+
+
+@pytest.fixture
+def prepared(dataset: Dataset, cache: Path) -> Path:
+    """A copy of the store of `dataset` in the test's own cache."""
+    return Path(shutil.copytree(dataset.folder, cache / "prepared" / dataset.folder.name))

@@ -4,24 +4,38 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import io
 import os
 import pty
+import shutil
 import subprocess
 import sys
 import termios
+from collections.abc import Callable
 from pathlib import Path
 
 import filelock
 import numpy as np
 import pytest
 
+from kdbench.cli import main
 from kdbench.data.store import clean
 from kdbench.data.store.open import open_dataset
 
 
-def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", "kdbench", "data", "clean", *arguments]
-    return subprocess.run(line, capture_output=True, text=True, check=False, timeout=120, stdin=subprocess.DEVNULL)
+@pytest.fixture
+def command(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs `kdbench data clean` in this process, where nobody can be asked."""
+
+    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+        monkeypatch.setattr(sys, "stdin", io.StringIO())
+        with pytest.raises(SystemExit) as caught:
+            main(["data", "clean", *arguments])
+        return subprocess.CompletedProcess(arguments, int(caught.value.code or 0), *capfd.readouterr())
+
+    return call
 
 
 def answered(answer: bytes, *arguments: str) -> tuple[int, str]:
@@ -53,28 +67,40 @@ def answered(answer: bytes, *arguments: str) -> tuple[int, str]:
     return process.wait(60), said.decode()
 
 
-@pytest.fixture
-def stores(card_path: Path, recordings: Path, own_recordings: Path) -> dict[str, Path]:
-    """A store of UTD-MHAD, one whose recordings are gone, one of BasicMotions, and half a one."""
-    made = {
-        "utd": open_dataset(str(card_path), data_dir=recordings, frame_size=16, frames=4, progress=False).folder,
-        "gone": open_dataset(str(card_path), data_dir=own_recordings, frame_size=16, frames=4, progress=False).folder,
-        "basic": open_dataset("basic_motions", progress=False).folder,
-    }
-    (own_recordings / "utd_mhad").rename(own_recordings / "moved")
+@pytest.fixture(scope="module")
+def shelf(card_path: Path, recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A store of UTD-MHAD, one whose recordings are gone, one of BasicMotions, and half a one; not to be changed."""
+    cache = tmp_path_factory.mktemp("prepared")
+    gone = Path(shutil.copytree(recordings, cache / "own"))
+
+    def opened(folder: Path) -> Path:
+        return open_dataset(str(card_path), data_dir=folder, frame_size=16, frames=4, progress=False).folder
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KDBENCH_CACHE", str(cache))
+        made = {"utd": opened(recordings), "gone": opened(gone)}
+        made["basic"] = open_dataset("basic_motions", progress=False).folder
+    shutil.rmtree(gone)
     made["half"] = made["utd"].with_name("utd_mhad-depth-64x16-0123456789")
     (made["half"] / "parts").mkdir(parents=True)
     (made["half"] / "parts/a1_s1_t1.npz").write_bytes(bytes(1000))
     return made
 
 
-def test_what_is_held_and_whether_it_can_be_made_again(stores: dict[str, Path]):
-    held = {store.folder: store for store in clean.held()}
-    assert set(held) == set(stores.values())
-    assert held[stores["half"]].meta is None
-    assert held[stores["half"]].bytes == 1000
-    assert {name for name, folder in stores.items() if not held[folder].remakable} == {"gone"}
-    assert [store.dataset for store in clean.held("basic_motions")] == ["basic_motions"]
+@pytest.fixture
+def stores(shelf: dict[str, Path], cache: Path) -> dict[str, Path]:
+    """A copy of what is prepared, in the test's own cache."""
+    shutil.copytree(shelf["utd"].parent, cache / "prepared", ignore=shutil.ignore_patterns("*.lock"))
+    return {name: cache / "prepared" / folder.name for name, folder in shelf.items()}
+
+
+def test_what_is_prepared_and_whether_it_can_be_made_again(stores: dict[str, Path]):
+    listed = {store.folder: store for store in clean.prepared_stores()}
+    assert set(listed) == set(stores.values())
+    assert listed[stores["half"]].meta is None
+    assert listed[stores["half"]].bytes == 1000
+    assert {name for name, folder in stores.items() if not listed[folder].remakable} == {"gone"}
+    assert [store.dataset for store in clean.prepared_stores("basic_motions")] == ["basic_motions"]
 
 
 def test_an_open_data_set_keeps_its_data_and_one_that_is_being_made_stays(
@@ -82,16 +108,16 @@ def test_an_open_data_set_keeps_its_data_and_one_that_is_being_made_stays(
 ):
     data = open_dataset(str(card_path), data_dir=recordings, frame_size=16, frames=4, progress=False)
     before = np.array(data.clip("a1_s1_t1"))
-    held = {store.folder: store for store in clean.held()}
+    listed = {store.folder: store for store in clean.prepared_stores()}
     with filelock.FileLock(f"{stores['half']}.lock"):
-        assert not clean.remove(held[stores["half"]])
-    assert clean.remove(held[stores["utd"]])
+        assert not clean.remove(listed[stores["half"]])
+    assert clean.remove(listed[stores["utd"]])
     assert not stores["utd"].exists()
     assert stores["half"].exists()
     assert np.array_equal(data.clip("a1_s1_t1"), before)
 
 
-def test_the_command_asks_first(stores: dict[str, Path]):
+def test_the_command_asks_first(stores: dict[str, Path], command: Callable[..., subprocess.CompletedProcess[str]]):
     unasked = command()
     assert unasked.returncode == 2
     assert "nobody can be asked" in unasked.stderr

@@ -5,18 +5,29 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-CLI = [sys.executable, "-m", "kdbench", "data"]
+from kdbench.cli import main
+
+Data = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def data(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*CLI, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=300)
+@pytest.fixture
+def data(capfd: pytest.CaptureFixture[str]) -> Data:
+    """Runs `kdbench data` in this process."""
+
+    def call(*arguments: object) -> subprocess.CompletedProcess[str]:
+        with pytest.raises(SystemExit) as caught:
+            main(["data", *map(str, arguments)])
+        return subprocess.CompletedProcess(arguments, int(caught.value.code or 0), *capfd.readouterr())
+
+    return call
 
 
-def test_list_shows_where_recordings_are_and_what_is_prepared(card_path: Path, recordings: Path):
+def test_list_shows_where_recordings_are_and_what_is_prepared(data: Data, card_path: Path, recordings: Path):
     before = data("list")
     assert before.returncode == 0, before.stderr
     assert "utd_mhad" in before.stdout
@@ -31,7 +42,7 @@ def test_list_shows_where_recordings_are_and_what_is_prepared(card_path: Path, r
     assert "frames of 32²" in after.stdout
 
 
-def test_prepare_says_what_it_leaves_out(card_path: Path, own_recordings: Path):
+def test_prepare_says_what_it_leaves_out(data: Data, card_path: Path, own_recordings: Path):
     (own_recordings / "utd_mhad/Inertial/a1_s1_t1_inertial.mat").write_bytes(b"\0" * 200)
     arguments = ("prepare", card_path, "--data-dir", own_recordings, "--frame-size", 16, "--frames", 4, "--jobs", 1)
     refused = data(*arguments)
@@ -44,7 +55,7 @@ def test_prepare_says_what_it_leaves_out(card_path: Path, own_recordings: Path):
     assert "1 trial excluded: a1_s1_t1" in done.stdout
 
 
-def test_verify_exits_3_where_files_differ(card_path: Path, own_recordings: Path, tmp_path: Path):
+def test_verify_exits_3_where_files_differ(data: Data, card_path: Path, own_recordings: Path, tmp_path: Path):
     assert data("prepare", card_path, "--data-dir", own_recordings, "--preset", "smoke").returncode == 0
     sound = data("verify", card_path, "--data-dir", own_recordings)
     assert sound.returncode == 0, sound.stderr
@@ -63,7 +74,7 @@ def test_verify_exits_3_where_files_differ(card_path: Path, own_recordings: Path
     assert "trial a3_s4_t2 is not what was written" in damaged.stderr
 
 
-def test_verify_compares_with_the_shipped_manifest(own_recordings: Path):
+def test_verify_compares_with_the_shipped_manifest(data: Data, own_recordings: Path):
     # The files of the tests bear names of real ones and hold something else.
     done = data("verify", "utd_mhad", "--data-dir", own_recordings)
     assert done.returncode == 3
@@ -72,14 +83,14 @@ def test_verify_compares_with_the_shipped_manifest(own_recordings: Path):
     assert "Depth/a27_s1_t1_depth.mat: missing" in done.stderr
 
 
-def test_preview_writes_a_png(card_path: Path, recordings: Path, tmp_path: Path):
+def test_preview_writes_a_png(data: Data, card_path: Path, recordings: Path, tmp_path: Path):
     done = data("preview", card_path, "--data-dir", recordings, "--preset", "smoke", "--trial", "a2_s2_t2")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "utd_mhad-preview.png").read_bytes().startswith(b"\x89PNG")
     assert data("preview", card_path, "--data-dir", recordings, "--preset", "smoke", "--trial", "x").returncode == 2
 
 
-def test_pack_makes_a_data_folder(card_path: Path, recordings: Path, tmp_path: Path):
+def test_pack_makes_a_data_folder(data: Data, card_path: Path, recordings: Path, tmp_path: Path):
     done = data(
         "pack", card_path, "--data-dir", recordings, "--max-mib", 1, "--preset", "smoke", "--out", tmp_path / "p"
     )
@@ -91,7 +102,7 @@ def test_pack_makes_a_data_folder(card_path: Path, recordings: Path, tmp_path: P
     assert "everything is as it should be" in data("verify", card_path, "--data-dir", tmp_path / "p").stdout
 
 
-def test_knobs_of_generated_data():
+def test_knobs_of_generated_data(data: Data):
     done = data("prepare", "motionsim", "--preset", "smoke", "--option", "actions=2", "--option", "subjects=2")
     assert done.returncode == 0, done.stderr
     assert "motionsim: 16 trials" in done.stdout
@@ -99,13 +110,13 @@ def test_knobs_of_generated_data():
 
 
 @pytest.mark.parametrize("arguments", [("prepare", "utd_mahd"), ("prepare", "utd_mhad", "--preset", "tiny")])
-def test_misspelt_names_are_usage_errors(arguments: tuple[str, ...]):
+def test_misspelt_names_are_usage_errors(data: Data, arguments: tuple[str, ...]):
     done = data(*arguments)
     assert done.returncode == 2
     assert "unknown" in done.stderr
 
 
-def test_missing_recordings_exit_3():
+def test_missing_recordings_exit_3(data: Data):
     done = data("prepare", "utd_mhad")
     assert done.returncode == 3
     assert "UTD-MHAD.html" in done.stderr
@@ -113,7 +124,12 @@ def test_missing_recordings_exit_3():
 
 def test_help_is_quick_and_imports_nothing_heavy():
     began = time.perf_counter()
-    assert "prepare" in data("--help").stdout
+    assert (
+        "prepare"
+        in subprocess.run(
+            [sys.executable, "-m", "kdbench", "data", "--help"], capture_output=True, text=True, check=True
+        ).stdout
+    )
     assert time.perf_counter() - began < 5
     code = (
         "import sys, kdbench.cli.data, kdbench.data.card, kdbench.util.paths\n"

@@ -43,8 +43,8 @@ def broken_inertial(folder: Path, trial: str) -> None:
     path.write_bytes(path.read_bytes()[:300])
 
 
-def test_a_dataset_is_the_recordings(opened, recordings: Path):
-    data = opened(recordings)
+def test_a_dataset_is_the_recordings(dataset: Dataset):
+    data = dataset
     assert data.index["trial"].tolist() == TRIALS
     assert data.index.columns.tolist() == ["trial", "label", "action", "subject", "repetition"]
     assert data.index["label"].tolist() == (data.index["action"] - 1).tolist()
@@ -74,6 +74,7 @@ def test_the_real_recordings_prepare_and_verify(data_dir: Path, tmp_path: Path):
     assert not data.damaged()
 
 
+@pytest.mark.usefixtures("prepared")
 def test_the_fingerprint_is_the_content_and_nothing_else(opened, recordings: Path, own_recordings: Path, cache: Path):
     first = opened(recordings)
     assert opened(recordings).folder == first.folder
@@ -118,25 +119,25 @@ def test_all_broken_files_are_named_at_once_and_the_rest_is_kept(opened, own_rec
 
 
 def test_a_mended_file_is_taken_without_doing_the_rest_again(
-    opened, own_recordings: Path, recordings: Path, cache: Path
+    opened, own_recordings: Path, recordings: Path, cache: Path, dataset: Dataset
 ):
     broken_inertial(own_recordings, "a1_s2_t1")
     with pytest.raises(DataError):
         opened(own_recordings)
     good = "utd_mhad/Inertial/a1_s2_t1_inertial.mat"
     (own_recordings / good).write_bytes((recordings / good).read_bytes())
-    assert opened(own_recordings).fingerprint == opened(recordings).fingerprint
+    assert opened(own_recordings).fingerprint == dataset.fingerprint
 
 
 def test_broken_trials_are_left_out_on_request_and_the_fingerprint_says_so(
-    opened, own_recordings: Path, recordings: Path
+    opened, own_recordings: Path, dataset: Dataset
 ):
     broken_inertial(own_recordings, "a1_s2_t1")
     data = opened(own_recordings, exclude_broken=True)
     assert "a1_s2_t1" not in set(data.index["trial"])
     assert len(data) == 23
     assert "cannot be read as a MATLAB file" in data.excluded["a1_s2_t1"]
-    assert data.fingerprint != opened(recordings).fingerprint
+    assert data.fingerprint != dataset.fingerprint
     with pytest.raises(DataError, match="trial a1_s2_t1 of 'utd_mhad' was excluded"):
         data.clip("a1_s2_t1")
     with pytest.raises(DataError, match="was prepared without 1 trial:\n  a1_s2_t1: trial a1_s2_t1: Inertial"):
@@ -188,6 +189,7 @@ def test_a_data_dir_that_does_not_exist(opened, tmp_path: Path):
         opened(tmp_path / "nowhere")
 
 
+@pytest.mark.usefixtures("prepared")
 def test_views(opened, recordings: Path):
     assert opened(recordings, video="depth").view_reason == "asked"
     with pytest.raises(DataError, match=r"the rgb video of 'utd_mhad' is not there \(depth is\)") as caught:
@@ -251,7 +253,9 @@ def test_a_killed_preparation_goes_on_where_it_was(
     assert out.strip() == whole.fingerprint
 
 
-def test_a_killed_preparation_equals_one_that_was_not(opened, recordings: Path, own_recordings: Path, cache: Path):
+def test_a_killed_preparation_equals_one_that_was_not(
+    opened, recordings: Path, own_recordings: Path, cache: Path, dataset: Dataset
+):
     for trial in TRIALS[10:]:
         broken_inertial(own_recordings, trial)
     with pytest.raises(DataError):
@@ -260,10 +264,10 @@ def test_a_killed_preparation_equals_one_that_was_not(opened, recordings: Path, 
     for trial in TRIALS[10:]:
         name = f"utd_mhad/Inertial/{trial}_inertial.mat"
         (own_recordings / name).write_bytes((recordings / name).read_bytes())
-    assert opened(own_recordings).fingerprint == opened(recordings).fingerprint
+    assert opened(own_recordings).fingerprint == dataset.fingerprint
 
 
-def test_a_damaged_part_is_made_again(opened, own_recordings: Path, recordings: Path, cache: Path):
+def test_a_damaged_part_is_made_again(opened, own_recordings: Path, recordings: Path, cache: Path, dataset: Dataset):
     broken_inertial(own_recordings, "a1_s1_t1")
     with pytest.raises(DataError):
         opened(own_recordings)
@@ -271,7 +275,7 @@ def test_a_damaged_part_is_made_again(opened, own_recordings: Path, recordings: 
     part.write_bytes(part.read_bytes()[:100])
     name = "utd_mhad/Inertial/a1_s1_t1_inertial.mat"
     (own_recordings / name).write_bytes((recordings / name).read_bytes())
-    assert opened(own_recordings).fingerprint == opened(recordings).fingerprint
+    assert opened(own_recordings).fingerprint == dataset.fingerprint
 
 
 def test_a_part_whose_file_changed_is_made_again(opened, own_recordings: Path, recordings: Path, cache: Path):
@@ -287,6 +291,7 @@ def test_a_part_whose_file_changed_is_made_again(opened, own_recordings: Path, r
     assert changed == {"a2_s1_t1.npz"}
 
 
+@pytest.mark.usefixtures("prepared")
 def test_two_processes_at_once(opened, card_path: Path, recordings: Path, cache: Path):
     folder = opened(recordings).folder
     (folder / layout.META).unlink()
@@ -341,6 +346,7 @@ def test_files_that_differ_from_the_manifest_are_recorded(
     assert "1 file of 'utd_mhad' differs from its manifest" in capfd.readouterr().err
 
 
+@pytest.mark.usefixtures("prepared")
 @pytest.mark.parametrize("name", ["video.npy", "index.parquet", "series.gyroscope.npy"])
 def test_a_store_that_lost_something_is_made_again(opened, recordings: Path, name: str):
     data = opened(recordings)

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 
 import pytest
 import torch
-from huggingface_hub import constants
 from safetensors.torch import save_file
 from torch import nn
 
@@ -45,6 +45,18 @@ def made(name: str, channels: int = 3, **parameters) -> TimmEncoder:
     return registry("encoder").get(f"timm:{name}")(channels, **parameters)
 
 
+@pytest.fixture(scope="module")
+def encoder(request: pytest.FixtureRequest) -> TimmEncoder:
+    """A model in eval mode, shared by the tests of one name; not to be changed."""
+    name = request.param
+    return made(name, image_size=70 if "patch14" in name else SIZE).eval()
+
+
+def of(names: Iterable[str]) -> pytest.MarkDecorator:
+    """Runs a test with the shared encoder of each name."""
+    return pytest.mark.parametrize("encoder", list(names), indirect=True)
+
+
 def shaken(encoder: TimmEncoder) -> TimmEncoder:
     """With no parameter or statistic at the value that initialisation gave it: a zero or a one would hide a step."""
     with torch.no_grad():
@@ -54,10 +66,10 @@ def shaken(encoder: TimmEncoder) -> TimmEncoder:
     return encoder.eval()
 
 
-@pytest.mark.parametrize("name", MODELS)
+@of(MODELS)
 @torch.no_grad()
-def test_driven_by_stages_it_gives_exactly_the_models_own_features(name):
-    encoder = shaken(made(name))
+def test_driven_by_stages_it_gives_exactly_the_models_own_features(encoder):
+    encoder = shaken(copy.deepcopy(encoder))
     x = torch.randn(2, 3, SIZE, SIZE)
     features = encoder.backbone.forward_features(x)
     maps, embedding = encoder(x)
@@ -69,7 +81,7 @@ def test_driven_by_stages_it_gives_exactly_the_models_own_features(name):
     assert [feature.shape[1] for feature in maps] == list(encoder.channels)
     assert all(feature.dim() == 4 and len(feature) == 2 for feature in maps)
     assert embedding.shape == (2, encoder.width)
-    normalisation, layout = MODELS[name]
+    normalisation, layout = MODELS[encoder.model_name]
     assert encoder.normalisation == normalisation
     assert encoder.chain.layouts[-1] == layout
 
@@ -87,9 +99,8 @@ TRANSFORMERS = (
 )
 
 
-@pytest.mark.parametrize("name", [*MODELS, *TRANSFORMERS])
-def test_what_is_predicted_depends_on_every_map(name):
-    encoder = made(name, image_size=70 if "patch14" in name else SIZE).eval()
+@of(dict.fromkeys([*MODELS, *TRANSFORMERS]))
+def test_what_is_predicted_depends_on_every_map(encoder):
     x = torch.randn(1, 3, encoder.image_size, encoder.image_size)
     assert encoder.unread(x) == ()
     with torch.no_grad():
@@ -107,9 +118,8 @@ def test_the_last_map_of_a_class_token_is_what_its_last_block_takes():
     assert made("vit_little_patch16_reg4_gap_256").chain.stages[3][-1] == "blocks.13"
 
 
-@pytest.mark.parametrize("name", ["resnet10t", "swin_tiny_patch4_window7_224", "vit_tiny_patch16_224"])
-def test_a_map_that_is_replaced_between_stages_changes_the_outcome(name):
-    encoder = made(name).eval()
+@of(["resnet10t", "swin_tiny_patch4_window7_224", "vit_tiny_patch16_224"])
+def test_a_map_that_is_replaced_between_stages_changes_the_outcome(encoder):
     x = torch.randn(2, 3, SIZE, SIZE)
     with torch.no_grad():
         expected = encoder(x)[1]
@@ -162,10 +172,10 @@ def test_other_channels_enter_and_fit_the_first_kernel(channels, tmp_path):
     assert other.pretrained.startswith("mine.safetensors sha256:")
 
 
-@pytest.mark.parametrize("name", ["resnet10t", "convnext_atto", "vit_tiny_patch16_224", "swin_tiny_patch4_window7_224"])
-def test_a_file_with_a_head_is_loaded_without_it(name, tmp_path):
+@of(["resnet10t", "convnext_atto", "vit_tiny_patch16_224", "swin_tiny_patch4_window7_224"])
+def test_a_file_with_a_head_is_loaded_without_it(encoder, tmp_path):
     path = tmp_path / "mine.safetensors"
-    given = shaken(made(name))
+    name, given = encoder.model_name, shaken(copy.deepcopy(encoder))
     head = "fc" if name == "resnet10t" else "head.fc" if name.startswith(("convnext", "swin")) else "head"
     state = {key: value.contiguous() for key, value in given.backbone.state_dict().items()}
     save_file({**state, f"{head}.weight": torch.zeros(1000, given.width), f"{head}.bias": torch.zeros(1000)}, path)
@@ -183,7 +193,7 @@ def test_a_file_of_another_model_is_refused(tmp_path):
 
 
 def test_pretrained_weights_come_from_the_hubs_cache(tmp_path, monkeypatch):
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     given = shaken(made("resnet10t"))
     repository = tmp_path / "models--timm--resnet10t.c3_in1k"
     (repository / "refs").mkdir(parents=True)
@@ -196,7 +206,7 @@ def test_pretrained_weights_come_from_the_hubs_cache(tmp_path, monkeypatch):
 
 
 def test_unreachable_weights_are_an_error_and_never_random_ones(tmp_path, monkeypatch):
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(weights, "reachable", lambda _: False)
     with pytest.raises(UsageError) as caught:
         made("resnet10t", weights="pretrained")

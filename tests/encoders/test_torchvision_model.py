@@ -5,7 +5,8 @@ import torch
 from safetensors.torch import save_file
 
 from kdbench.encoders import weights
-from kdbench.encoders.torchvision_model import KINDS, TorchvisionVideo, torchvision_encoder
+from kdbench.encoders.base import unread
+from kdbench.encoders.torchvision_model import KINDS, MViT, TorchvisionVideo, torchvision_encoder
 from kdbench.errors import UsageError
 from kdbench.registry import part_of, registry
 
@@ -18,6 +19,12 @@ def made(name: str, channels: int = 3, given: str = "random") -> TorchvisionVide
     return registry("encoder").get(f"torchvision:{name}")(channels, weights=given)
 
 
+@pytest.fixture(scope="module")
+def encoder(request: pytest.FixtureRequest) -> TorchvisionVideo:
+    """A model of three channels in eval mode, shared by the tests of one name; not to be changed."""
+    return made(request.param).eval()
+
+
 def own(encoder: TorchvisionVideo, x: torch.Tensor) -> torch.Tensor:
     """What torchvision computes before its classifier."""
     if encoder.model_name == "s3d":
@@ -25,37 +32,58 @@ def own(encoder: TorchvisionVideo, x: torch.Tensor) -> torch.Tensor:
     return encoder.backbone(x)
 
 
-@pytest.mark.parametrize("channels", [3, 2])
-@pytest.mark.parametrize("name", MODELS)
-@torch.no_grad()
-def test_driven_by_stages_it_gives_exactly_the_models_own_features(name, channels):
-    encoder = made(name, channels).eval()
-    x = torch.randn(2, channels, *CLIP)
-    maps, embedding = encoder(x)
-    assert torch.equal(embedding, own(encoder, x))
+def check_stages(encoder: TorchvisionVideo) -> None:
+    x = torch.randn(2, encoder.in_channels, *CLIP)
+    with torch.no_grad():
+        maps, embedding = encoder(x)
+        assert torch.equal(embedding, own(encoder, x))
     assert [feature.shape[1] for feature in maps] == list(encoder.channels)
     assert [feature.dim() for feature in maps] == [5] * 4
     assert embedding.shape == (2, encoder.width)
-    assert encoder.normalisation == MODELS[name]
+    assert encoder.normalisation == MODELS[encoder.model_name]
     assert encoder.pretrained is False
 
 
+@pytest.mark.parametrize("encoder", MODELS, indirect=True)
+def test_driven_by_stages_it_gives_exactly_the_models_own_features(encoder):
+    check_stages(encoder)
+
+
 @pytest.mark.parametrize("name", MODELS)
-def test_what_is_predicted_depends_on_every_map(name):
-    assert made(name).eval().unread(torch.randn(1, 3, 8, 64, 64)) == ()
+def test_other_channels_are_driven_alike(name):
+    check_stages(made(name, 2).eval())
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["mvit_v1_b", "mvit_v2_s"])
-@torch.no_grad()
-def test_a_multiscale_transformer_passes_its_class_token_beside_the_maps(name):
+@pytest.mark.parametrize("encoder", MODELS, indirect=True)
+def test_what_is_predicted_depends_on_every_map(encoder):
+    assert encoder.unread(torch.randn(1, 3, *CLIP)) == ()
+
+
+MULTISCALE = ("mvit_v1_b", "mvit_v2_s")
+
+
+@pytest.mark.parametrize("name", MULTISCALE)
+def test_a_multiscale_transformer_passes_its_class_token_beside_the_maps(name, monkeypatch):
+    from torchvision.models.video import mvit
+
+    built = mvit.MViT
+    size = {"spatial_size": (64, 64), "temporal_size": 4}
+    monkeypatch.setattr(mvit, "MViT", lambda **options: built(**options | size))
+    monkeypatch.setattr(MViT, "clip", (4, 64, 64))
     encoder = made(name).eval()
-    x = torch.randn(1, 3, 16, 224, 224)
+    x = torch.randn(1, 3, 4, 64, 64)
     maps, embedding = encoder(x)
-    assert encoder.unread(x) == ()
-    assert torch.equal(embedding, own(encoder, x))
-    assert [tuple(feature.shape[2:]) for feature in maps] == [(8, side, side) for side in (56, 28, 14, 7)]
+    with torch.no_grad():
+        assert torch.equal(embedding, own(encoder, x))
+    assert unread(embedding, maps) == ()
     assert [feature.shape[1] for feature in maps] == list(encoder.channels)
+
+
+@pytest.mark.parametrize("name", MULTISCALE)
+def test_a_multiscale_transformer_halves_its_maps(name):
+    with torch.device("meta"):
+        maps, _ = made(name).eval()(torch.empty(1, 3, 16, 224, 224))
+    assert [tuple(feature.shape[2:]) for feature in maps] == [(8, side, side) for side in (56, 28, 14, 7)]
 
 
 def test_a_multiscale_transformer_refuses_other_clips():
@@ -87,10 +115,10 @@ def test_a_misspelt_name_gets_the_near_ones():
         registry("encoder").get("torchvision:resnet18")
 
 
-@pytest.mark.parametrize("name", ["mc3_18", "s3d"])
-def test_loads_a_file_and_fits_its_first_kernel(name, tmp_path):
+@pytest.mark.parametrize("encoder", ["mc3_18", "s3d"], indirect=True)
+def test_loads_a_file_and_fits_its_first_kernel(encoder, tmp_path):
     path = tmp_path / "video.safetensors"
-    three = made(name).eval()
+    name, three = encoder.model_name, encoder
     head = {"fc.weight": torch.zeros(400, 512)} if name == "mc3_18" else {"classifier.1.weight": torch.zeros(400, 1024)}
     save_file({**three.backbone.state_dict(), **head}, path)
     depth = made(name, 1, str(path)).eval()
@@ -101,11 +129,12 @@ def test_loads_a_file_and_fits_its_first_kernel(name, tmp_path):
     assert depth.pretrained.startswith("video.safetensors sha256:")
 
 
-def test_takes_pretrained_weights_from_the_hub_folder(tmp_path, monkeypatch):
+@pytest.mark.parametrize("encoder", ["mc3_18"], indirect=True)
+def test_takes_pretrained_weights_from_the_hub_folder(encoder, tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     folder = tmp_path / "hub" / "checkpoints"
     folder.mkdir(parents=True)
-    given = made("mc3_18").backbone.state_dict()
+    given = encoder.backbone.state_dict()
     torch.save(
         {**given, "fc.weight": torch.zeros(400, 512), "fc.bias": torch.zeros(400)}, folder / "mc3_18-a90a0ba3.pth"
     )

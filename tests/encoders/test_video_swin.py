@@ -5,14 +5,19 @@ import torch
 from safetensors.torch import save_file
 
 from kdbench.encoders import weights
-from kdbench.encoders.video_swin import KINETICS, VideoSwinT
+from kdbench.encoders.base import Encoder
 from kdbench.errors import UsageError
+from kdbench.registry import registry
+
+
+def made(channels: int, **parameters) -> Encoder:
+    torch.manual_seed(0)
+    return registry("encoder").get("video_swin_t")(channels, **parameters)
 
 
 @pytest.fixture(scope="module")
-def encoder() -> VideoSwinT:
-    torch.manual_seed(0)
-    return VideoSwinT(3, weights="random")
+def encoder() -> Encoder:
+    return made(3, weights="random")
 
 
 def test_hands_out_four_maps_and_an_embedding(encoder):
@@ -36,7 +41,7 @@ def test_loads_a_file_and_fits_its_first_kernel(encoder, tmp_path):
     path = tmp_path / "video.safetensors"
     state = {key: value.contiguous() for key, value in encoder.backbone.state_dict().items()}
     save_file({**state, "head.weight": torch.zeros(400, 768), "head.bias": torch.zeros(400)}, path)
-    depth = VideoSwinT(1, weights=str(path)).eval()
+    depth = made(1, weights=str(path)).eval()
     clip = torch.randn(1, 1, 4, 32, 32)
     expected = encoder.eval()(clip.expand(-1, 3, -1, -1, -1))[1]
     torch.testing.assert_close(depth(clip)[1], expected, rtol=1e-4, atol=1e-4)
@@ -47,9 +52,9 @@ def test_unreachable_weights_name_the_file_the_place_and_the_way_without(tmp_pat
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr(weights, "reachable", lambda _: False)
     with pytest.raises(UsageError) as caught:
-        VideoSwinT(3)
+        made(3)
     message = str(caught.value)
-    assert KINETICS.url in message
+    assert "https://download.pytorch.org/models/swin3d_t-7615ae03.pth" in message
     assert str(tmp_path / "hub" / "checkpoints" / "swin3d_t-7615ae03.pth") in message
     assert "weights: random" in message
 
@@ -62,7 +67,7 @@ def test_takes_the_weights_from_the_hub_folder(encoder, tmp_path, monkeypatch):
     torch.save(
         {**state, "head.weight": torch.zeros(400, 768), "head.bias": torch.zeros(400)}, folder / "swin3d_t-7615ae03.pth"
     )
-    loaded = VideoSwinT(3)
+    loaded = made(3)
     assert all(torch.equal(value, state[key]) for key, value in loaded.backbone.state_dict().items())
     assert "Kinetics-400" in loaded.pretrained
 
@@ -73,22 +78,25 @@ def test_a_broken_cached_file_is_named(tmp_path, monkeypatch):
     broken.parent.mkdir(parents=True)
     broken.write_bytes(b"half a download")
     with pytest.raises(UsageError, match="cannot be read") as caught:
-        VideoSwinT(3)
+        made(3)
     assert str(broken) in str(caught.value)
     assert "Delete that file" in str(caught.value)
 
 
-@pytest.mark.slow
-def test_the_papers_size_trains():
-    torch.manual_seed(0)
-    encoder = VideoSwinT(3, weights="random")
-    maps, embedding = encoder(torch.randn(1, 3, 32, 224, 224))
+def test_the_papers_size_has_the_papers_maps():
+    with torch.device("meta"):
+        maps, _ = made(3, weights="random")(torch.empty(1, 3, 32, 224, 224))
     assert [tuple(m.shape) for m in maps] == [
         (1, 96, 16, 56, 56),
         (1, 192, 16, 28, 28),
         (1, 384, 16, 14, 14),
         (1, 768, 16, 7, 7),
     ]
+
+
+def test_it_trains_where_windows_are_shifted():
+    encoder = made(3, weights="random")
+    _, embedding = encoder(torch.randn(1, 3, 32, 32, 32))
     embedding.square().sum().backward()
     assert all(torch.isfinite(p.grad).all() for p in encoder.parameters())
     assert encoder.backbone.patch_embed.proj.weight.grad.abs().sum() > 0

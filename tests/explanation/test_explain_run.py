@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 
 import kdbench
 from kdbench.errors import DataError, UsageError
-from kdbench.explanation import PARTS
+from kdbench.explanation import PARTS, cams
 from kdbench.explanation.cam_pictures import Look, draw_clip
 from kdbench.explanation.corruptions import CORRUPTIONS
 from kdbench.explanation.gradcam import agreement, grad_cam
@@ -31,6 +31,15 @@ from kdbench.runs.store import stored_run
 from kdbench.types import SENSORS
 from kdbench.util.files import sha256_of
 from kdbench.util.records import read_json, write_json
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_looks() -> Iterator[None]:
+    """Grad-CAM of the worst and of the best trial alone: drawing takes most of its time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cams, "WORST", 1)
+        patch.setattr(cams, "BEST", 1)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from pyts_images import GramianAngularField as Reference
 
 from kdbench.errors import UsageError
 from kdbench.representations import gaf
@@ -31,6 +30,8 @@ SERIES = {
 
 
 def reference(series: np.ndarray, **parameters) -> np.ndarray:
+    from pyts_images import GramianAngularField as Reference
+
     return Reference(**parameters).fit_transform(series)
 
 

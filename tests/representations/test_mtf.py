@@ -5,7 +5,6 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from pyts_images import MarkovTransitionField as Reference
 
 from kdbench.errors import UsageError
 from kdbench.representations.mtf import MarkovTransitionField, markov_transition_field
@@ -25,6 +24,8 @@ SERIES = {
 
 
 def reference(series: np.ndarray, bins: int, **parameters) -> np.ndarray:
+    from pyts_images import MarkovTransitionField as Reference
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         return Reference(n_bins=bins, **parameters).fit_transform(series)

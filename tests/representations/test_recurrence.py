@@ -3,7 +3,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from pyts_images import RecurrencePlot as Reference
 
 from kdbench.errors import UsageError
 from kdbench.representations.recurrence import RecurrencePlot, recurrence_plot
@@ -24,6 +23,8 @@ STATES = [(1, 1), (2, 1), (3, 2), (4, 5)]
 
 
 def reference(series: np.ndarray, **parameters) -> np.ndarray:
+    from pyts_images import RecurrencePlot as Reference
+
     return Reference(**parameters).fit_transform(series)
 
 

@@ -5,8 +5,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from scipy.signal import ShortTimeFFT
-from scipy.signal.windows import hann
 
 from kdbench.errors import UsageError
 from kdbench.representations.spectrogram import Spectrogram, power_spectrogram
@@ -15,6 +13,9 @@ UNIT = ((0.0,), (1.0,))
 
 
 def test_equals_scipys_short_time_transform():
+    from scipy.signal import ShortTimeFFT
+    from scipy.signal.windows import hann
+
     series = torch.randn(2, 3, 96, dtype=torch.float64)
     power = power_spectrogram(series, window=32, hop=8)
     assert power.shape == (2, 3, 17, 13)

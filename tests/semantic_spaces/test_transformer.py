@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import BertConfig, BertModel, BertTokenizerFast
 
 from kdbench.errors import UsageError
 from kdbench.semantic_spaces.transformer import encode, transformer
@@ -19,6 +18,8 @@ NAMES = ("sit to stand", "stand to sit", "wave")
 
 @pytest.fixture(scope="module")
 def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
     folder = tmp_path_factory.mktemp("bert") / "tiny_bert"
     folder.mkdir()
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "sit", "to", "stand", "wave"]
@@ -34,16 +35,18 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_mean_over_the_tokens_of_the_bare_name(tiny_bert: Path) -> None:
-    held = transformer(NAMES, model=str(tiny_bert))
+    from transformers import BertModel, BertTokenizerFast
+
+    label_vectors = transformer(NAMES, model=str(tiny_bert))
     tokenizer = BertTokenizerFast.from_pretrained(tiny_bert)
     model = BertModel.from_pretrained(tiny_bert).eval()
     with torch.no_grad():
         hidden = model(**tokenizer("sit to stand", return_tensors="pt")).last_hidden_state[0]
     assert len(hidden) == 5
-    torch.testing.assert_close(held.vectors[0], hidden[1:-1].mean(dim=0))
-    assert held.name == "tiny_bert (mean)"
-    assert "as encoded, mean square" in held.scale
-    assert held.meaningful
+    torch.testing.assert_close(label_vectors.vectors[0], hidden[1:-1].mean(dim=0))
+    assert label_vectors.name == "tiny_bert (mean)"
+    assert "as encoded, mean square" in label_vectors.scale
+    assert label_vectors.meaningful
 
 
 def test_the_order_of_the_words_matters(tiny_bert: Path) -> None:

@@ -11,7 +11,8 @@ import pytest
 from helpers import known
 from recordings import TRIALS, depth_of, inertial_of, save, write_card, write_trial
 
-from kdbench.data.card import Card, ProtocolRule, load_card
+from kdbench.data.card import Card, load_card
+from kdbench.data.protocol import ProtocolRule
 from kdbench.data.readers.base import Recording, Trial
 from kdbench.data.readers.motionsim.reader import MotionSim
 from kdbench.registry import dataset

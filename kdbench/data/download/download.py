@@ -82,15 +82,15 @@ def _chosen(card: Card, only: Sequence[str]) -> list[Archive]:
 def _root(card: Card, data_dir: Path | None) -> Path:
     if data_dir is not None:
         return data_dir.expanduser().resolve() / card.name
-    found = source.find(card)
-    if found is None or found.root is None or found.root.name != card.name:
+    recordings = source.find(card)
+    if recordings is None or recordings.root is None or recordings.root.name != card.name:
         return paths.cache_dir() / "data" / card.name
-    if found.packed is not None:
+    if recordings.packed is not None:
         raise UsageError(
-            f"a packed copy of '{card.name}' is in {found.root} and would hide what is downloaded",
+            f"a packed copy of '{card.name}' is in {recordings.root} and would hide what is downloaded",
             hint="Give another folder: --data-dir FOLDER",
         )
-    return found.root
+    return recordings.root
 
 
 def _got(card: Card, archive: Archive, root: Path, *, shown: bool) -> Fetched:

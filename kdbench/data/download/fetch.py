@@ -6,18 +6,17 @@ server proves by its ETag or date that it still has the same file.
 
 Certificates are those of the system's OpenSSL; `SSL_CERT_FILE` names others. Proxies are taken from the environment.
 
-There are libraries for the simple part. pooch, the best kept of them, neither goes on with a half file nor tries a
-second address nor limits redirects, which is most of what is here; urllib does the rest.
+No library keeps these promises: pooch neither goes on with a half file nor tries a second address; the retries of
+urllib3 and requests begin anew, count attempts instead of progress, and know no time for a whole answer.
 """
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import json
+import queue
 import re
 import shutil
-import socket
 import ssl
 import threading
 import time
@@ -147,35 +146,35 @@ def _transfer(url: str, path: Path, size: int | None, sha256: str | None, *, sho
 
 
 def _once(url: str, path: Path, size: int | None, sha256: str | None, at: Callable[[int, int | None], None]) -> bool:
-    part, held = _part(path), _length(_part(path))
+    part, arrived = _part(path), _length(_part(path))
     known = _read_note(path)
     validator = known.get("validator") if known.get("url") == url else None
-    if held and ((sha256 is None and validator is None) or (size is not None and held > size)):
+    if arrived and ((sha256 is None and validator is None) or (size is not None and arrived > size)):
         _discard(path)
-        held = 0
-    if held and held == size:
+        arrived = 0
+    if arrived and arrived == size:
         return True
     headers = {"User-Agent": f"kdbench/{__version__}", "Accept-Encoding": "identity"}
-    if held:
-        headers["Range"] = f"bytes={held}-"
+    if arrived:
+        headers["Range"] = f"bytes={arrived}-"
         if validator:
             headers["If-Range"] = str(validator)
     try:
         request = urllib.request.Request(url, headers=headers)
         with _answer(request) as response:
-            total = _total(response, held)
+            total = _total(response, arrived)
             if response.status != http.HTTPStatus.PARTIAL_CONTENT:
-                held = 0
+                arrived = 0
             if size is not None and total is not None and total != size:
                 raise _Refused(f"it has {counted(total, 'byte')} there, {counted(size, 'byte')} expected")
             total = size if total is None else total
-            _check_space(path, (total or 0) - held)
+            _check_space(path, (total or 0) - arrived)
             _write_note(path, url, response.headers)
-            _receive(response, part, held, total, at)
+            _receive(response, part, arrived, total, at)
     except urllib.error.HTTPError as error:
         with error:
-            if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and held:
-                if error.headers.get("Content-Range") == f"bytes */{held}":
+            if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and arrived:
+                if error.headers.get("Content-Range") == f"bytes */{arrived}":
                     return True
                 _discard(path)
                 raise _Cut("it refused to go on with the half file") from error
@@ -188,28 +187,32 @@ def _once(url: str, path: Path, size: int | None, sha256: str | None, at: Callab
         raise _Cut(f"no connection: {error.reason}") from error
     except (http.client.HTTPException, TimeoutError, ConnectionError, ssl.SSLError, ValueError) as error:
         raise _Cut(f"the connection broke: {type(error).__name__}: {error}") from error
-    return held > 0
+    return arrived > 0
 
 
 def _receive(
-    response: http.client.HTTPResponse, part: Path, held: int, total: int | None, at: Callable[[int, int | None], None]
+    response: http.client.HTTPResponse,
+    part: Path,
+    arrived: int,
+    total: int | None,
+    at: Callable[[int, int | None], None],
 ) -> None:
     try:
-        file = part.open("r+b" if held else "wb", buffering=0)
+        file = part.open("r+b" if arrived else "wb", buffering=0)
     except OSError as error:
         raise files.unwritable(error, part, elsewhere=ELSEWHERE) from error
     with file:
-        file.seek(held)
-        at(held, total)
-        since, before = time.monotonic(), held
+        file.seek(arrived)
+        at(arrived, total)
+        since, before = time.monotonic(), arrived
         # Whatever is there, instead of waiting for a whole chunk that may never come.
         while chunk := response.read1(_CHUNK):
-            held += len(chunk)
+            arrived += len(chunk)
             if (passed := time.monotonic() - since) >= SLOW_SECONDS:
-                if held - before < LEAST_RATE * passed:
+                if arrived - before < LEAST_RATE * passed:
                     raise _Refused(f"it sends less than {LEAST_RATE} bytes per second")
-                since, before = time.monotonic(), held
-            if held > (LARGEST if total is None else total):
+                since, before = time.monotonic(), arrived
+            if arrived > (LARGEST if total is None else total):
                 file.truncate(0)
                 raise _Refused(f"it sent more than the {total or LARGEST} bytes that were expected")
             try:
@@ -218,12 +221,12 @@ def _receive(
                     rest = rest[file.write(rest) :]
             except OSError as error:
                 raise files.unwritable(error, part, size=total, elsewhere=ELSEWHERE) from error
-            at(held, total)
-    if total is not None and held < total:
-        raise _Cut(f"it was cut off after {held} of {counted(total, 'byte')}")
+            at(arrived, total)
+    if total is not None and arrived < total:
+        raise _Cut(f"it was cut off after {arrived} of {counted(total, 'byte')}")
 
 
-def _total(response: Any, held: int) -> int | None:
+def _total(response: Any, start: int) -> int | None:
     """Bytes of the whole file, as the server states them.
 
     Raises:
@@ -233,10 +236,10 @@ def _total(response: Any, held: int) -> int | None:
     if response.headers.get("Content-Encoding", "identity") != "identity":
         raise _Refused(f"it is sent as {response.headers['Content-Encoding']}, which was not asked for")
     if response.status == http.HTTPStatus.PARTIAL_CONTENT:
-        found = re.fullmatch(r"bytes ([0-9]{1,15})-[0-9]+/([0-9]+|\*)", response.headers.get("Content-Range", ""))
-        if not found or int(found[1]) != held:
-            raise _Refused(f"it sent '{response.headers.get('Content-Range')}' when asked from byte {held} on")
-        return None if found[2] == "*" else _stated(found[2])
+        span = re.fullmatch(r"bytes ([0-9]{1,15})-[0-9]+/([0-9]+|\*)", response.headers.get("Content-Range", ""))
+        if not span or int(span[1]) != start:
+            raise _Refused(f"it sent '{response.headers.get('Content-Range')}' when asked from byte {start} on")
+        return None if span[2] == "*" else _stated(span[2])
     if response.status != http.HTTPStatus.OK:
         raise _Refused(f"the server answered {response.status}")
     length = response.headers.get("Content-Length", "")
@@ -269,79 +272,34 @@ def _answer(request: urllib.request.Request) -> Any:
     Raises:
         TimeoutError: They are not there in time.
     """
-    opened: list[socket.socket] = []
+    opener = urllib.request.build_opener(
+        urllib.request.HTTPSHandler(context=ssl.create_default_context()), _SafeRedirects()
+    )
+    outcome: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
-    def give_up() -> None:
-        for each in opened:
-            # Wakes whoever reads from it.
-            with contextlib.suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
+    def ask() -> None:
+        try:
+            outcome.put(opener.open(request, timeout=min(TIMEOUT_SECONDS, ANSWER_SECONDS)))
+        except Exception as error:
+            outcome.put(error)
 
-    timer = threading.Timer(ANSWER_SECONDS, give_up)
-    timer.daemon = True
-    timer.start()
-    began = time.monotonic()
+    # A time-out of a socket begins anew with each byte; the thread of a server that drips is left to itself.
+    threading.Thread(target=ask, name="kdbench-fetch", daemon=True).start()
     try:
-        return _opener(opened).open(request, timeout=min(TIMEOUT_SECONDS, ANSWER_SECONDS))
-    except (http.client.HTTPException, OSError) as error:
-        if time.monotonic() - began >= ANSWER_SECONDS and not isinstance(error, urllib.error.HTTPError):
-            raise TimeoutError(f"no answer within {ANSWER_SECONDS} s") from error
-        raise
-    finally:
-        timer.cancel()
-
-
-def _watched(connection: Any, opened: list[socket.socket]) -> Any:
-    """A class of connections that tells of its sockets."""
-
-    class Watched(connection):  # type: ignore[misc]
-        def connect(self) -> None:
-            super().connect()
-            opened.append(self.sock)
-
-    return Watched
-
-
-class _Http(urllib.request.HTTPHandler):
-    def __init__(self, opened: list[socket.socket]) -> None:
-        super().__init__()
-        self.opened = opened
-
-    def do_open(self, http_class: Any, req: Any, **options: Any) -> Any:
-        return super().do_open(_watched(http_class, self.opened), req, **options)
-
-
-class _Https(urllib.request.HTTPSHandler):
-    def __init__(self, opened: list[socket.socket]) -> None:
-        super().__init__(context=ssl.create_default_context())
-        self.opened = opened
-
-    def do_open(self, http_class: Any, req: Any, **options: Any) -> Any:
-        return super().do_open(_watched(http_class, self.opened), req, **options)
-
-
-def _opener(opened: list[socket.socket]) -> urllib.request.OpenerDirector:
-    """Handlers for http and https alone: no files, no ftp, no data addresses."""
-    opener = urllib.request.OpenerDirector()
-    handlers: list[urllib.request.BaseHandler] = [
-        urllib.request.ProxyHandler(),
-        _Http(opened),
-        _Https(opened),
-        urllib.request.HTTPDefaultErrorHandler(),
-        urllib.request.HTTPErrorProcessor(),
-        _SafeRedirects(),
-    ]
-    for handler in handlers:
-        opener.add_handler(handler)
-    return opener
+        answer = outcome.get(timeout=ANSWER_SECONDS)
+    except queue.Empty:
+        raise TimeoutError(f"no answer within {ANSWER_SECONDS} s") from None
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
 
 
 def _wrong(path: Path, size: int | None, sha256: str | None) -> str | None:
     """What is wrong with a file; None where nothing is."""
     if size is not None and _length(path) != size:
         return f"it has {counted(_length(path), 'byte')}, expected {size}"
-    if sha256 is not None and (found := files.sha256_of(path)) != sha256:
-        return f"its sha256 is {found}, expected {sha256}"
+    if sha256 is not None and (actual := files.sha256_of(path)) != sha256:
+        return f"its sha256 is {actual}, expected {sha256}"
     return None
 
 
@@ -373,10 +331,10 @@ def _discard(path: Path) -> None:
 
 def _read_note(path: Path) -> Mapping[str, Any]:
     try:
-        found = json.loads(_note_of(path).read_text(encoding="utf-8"))
+        content = json.loads(_note_of(path).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def _write_note(path: Path, url: str, headers: Any) -> None:

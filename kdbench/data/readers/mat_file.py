@@ -71,11 +71,11 @@ def _problems(content: bytes) -> Iterator[None]:
     except _Unfit as error:
         raise ValueError(str(error)) from error
     except Exception as error:
-        held = f"it holds {counted(len(content), 'byte')}"
+        size = f"it holds {counted(len(content), 'byte')}"
         if (form := _form(content)) is not None:
-            raise ValueError(f"it cannot be read as a MATLAB file (it is {form}); {held}") from error
+            raise ValueError(f"it cannot be read as a MATLAB file (it is {form}); {size}") from error
         reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'}"
-        raise ValueError(f"it cannot be read as a MATLAB file ({reason}); {held}") from error
+        raise ValueError(f"it cannot be read as a MATLAB file ({reason}); {size}") from error
 
 
 def _form(content: bytes) -> str | None:
@@ -91,10 +91,10 @@ def _from_mat(content: bytes, variable: str, shape: Sequence[int | None]) -> Any
     import scipy.io
     import scipy.sparse
 
-    found: list[mat5.Variable] = []
+    variables: list[mat5.Variable] = []
     if content[126:128] in (b"IM", b"MI"):
-        found = mat5.variables(content)
-        listed = [(held.name, held.shape, held.kind) for held in found]
+        variables = mat5.variables(content)
+        listed = [(entry.name, entry.shape, entry.kind) for entry in variables]
     else:
         listed = scipy.io.whosmat(io.BytesIO(content))
     _one_of([name for name, *_ in listed], variable)
@@ -102,8 +102,8 @@ def _from_mat(content: bytes, variable: str, shape: Sequence[int | None]) -> Any
     # Looked at before it is read, so that a few bytes cannot ask for all memory.
     _check_kind(variable, kind, stated)
     _check_shape(variable, stated, kind, shape)
-    if found:
-        content = found[number].alone(most=16 * _MOST)
+    if variables:
+        content = variables[number].alone(most=16 * _MOST)
     array = scipy.io.loadmat(io.BytesIO(content), variable_names=[variable])[variable]
     if scipy.sparse.issparse(array):
         array = array.tocsc()
@@ -167,14 +167,14 @@ def _dense(values: np.ndarray, places: np.ndarray, starts: np.ndarray, rows: int
         starts: Where the values of each column start, and where the last ones end.
         rows: Number of rows.
     """
-    held = int(starts[-1]) if len(starts) else -1
-    places = places[: max(held, 0)]
-    if held > min(len(places), len(values)) or starts[0] != 0 or (np.diff(starts) < 0).any():
+    count = int(starts[-1]) if len(starts) else -1
+    places = places[: max(count, 0)]
+    if count > min(len(places), len(values)) or starts[0] != 0 or (np.diff(starts) < 0).any():
         raise ValueError("the columns of a sparse array are damaged")
-    if held and not 0 <= places.min() <= places.max() < rows:
+    if count and not 0 <= places.min() <= places.max() < rows:
         raise ValueError("the rows of a sparse array are damaged")
     array = np.zeros((rows, len(starts) - 1), values.dtype)
-    np.add.at(array, (places, np.repeat(np.arange(len(starts) - 1), np.diff(starts))), values[:held])
+    np.add.at(array, (places, np.repeat(np.arange(len(starts) - 1), np.diff(starts))), values[:count])
     return array
 
 

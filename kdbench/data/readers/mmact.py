@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from kdbench.data.card import Value
+from kdbench.data.protocol import Value
 from kdbench.data.readers import text_series, video_file
-from kdbench.data.readers.base import Reader, Recording, Trial
+from kdbench.data.readers.base import Reader, Recording, Trial, expecting
 from kdbench.data.readers.timeline import centre_frames
 from kdbench.errors import DataError
 
@@ -45,7 +45,7 @@ class MMAct(Reader):
             DataError: A file is named after none of the card's classes.
         """
         labels = {name.replace(" ", "_"): label for label, name in enumerate(self.card.class_names)}
-        found = []
+        trials = []
         clips = self._clips or {(0, performance): "" for paths in self._series.values() for performance in paths}
         for (camera, performance), path in clips.items():
             subject, scene, session, action = performance
@@ -65,8 +65,8 @@ class MMAct(Reader):
             }
             if camera:
                 columns["camera"] = camera
-            found.append(Trial(f"{name}_cam{camera}" if camera else name, labels[action], columns))
-        return found
+            trials.append(Trial(f"{name}_cam{camera}" if camera else name, labels[action], columns))
+        return trials
 
     def files(self, trial: Trial, view: str | None) -> tuple[str, ...]:
         """See `Reader.files`."""
@@ -86,31 +86,31 @@ class MMAct(Reader):
         *paths, last = (*self.files(trial, view), "") if view is None else self.files(trial, view)
         for name, path in zip(self.card.sensors, paths, strict=True):
             content, hashes[path] = self.bytes_of(path, trial.id)
-            series[name] = _values(content, path, trial.id)
+            # Behind the time.
+            with expecting("rows of a time and three numbers", trial.id, path):
+                series[name] = text_series.read(content, (1, 2, 3), width=4)
         if view is None:
             return Recording(series, hashes=hashes)
         content, hashes[last] = self.bytes_of(last, trial.id)
-        try:
+        with expecting("a whole video", trial.id, last):
             clip, recorded, seconds = video_file.decode(content, lambda count: centre_frames(count, frames), side=SIDE)
-        except ValueError as error:
-            raise DataError(f"trial {trial.id}: {last}: {error}; expected a whole video") from error
         return Recording(series, clip, hashes, recorded, seconds)
 
     @functools.cached_property
     def _clips(self) -> dict[tuple[int, Performance], str]:
         """Path of each camera's clip of each performance."""
         (view,) = self.card.views.values()
-        return {(camera, performance): path for camera, performance, path in self._found(str(view.file)) if camera}
+        return {(camera, performance): path for camera, performance, path in self._files_like(str(view.file)) if camera}
 
     @functools.cached_property
     def _series(self) -> dict[str, dict[Performance, str]]:
         """Path of each sensor's file of each performance."""
         return {
-            name: {performance: path for _, performance, path in self._found(str(sensor.file))}
+            name: {performance: path for _, performance, path in self._files_like(str(sensor.file))}
             for name, sensor in self.card.sensors.items()
         }
 
-    def _found(self, template: str) -> Iterator[tuple[int, Performance, str]]:
+    def _files_like(self, template: str) -> Iterator[tuple[int, Performance, str]]:
         """Camera (0 where the path names none), performance and path of each file of a kind."""
         if self.root is None:
             return
@@ -134,11 +134,3 @@ def _expected(template: str, performance: Performance) -> str:
     """Where a missing file was expected."""
     subject, scene, session, action = performance
     return template.replace("{trial}", f"subject{subject}/scene{scene}/session{session}/{action}")
-
-
-def _values(content: bytes, path: str, trial: str) -> np.ndarray:
-    """The three columns behind the time of a sensor's file, `(n, 3)` float32."""
-    try:
-        return text_series.read(content, (1, 2, 3), width=4)
-    except ValueError as error:
-        raise DataError(f"trial {trial}: {path}: {error}; expected rows of a time and three numbers") from error

@@ -43,7 +43,9 @@ def read(content: bytes, columns: Sequence[int], *, width: int | None = None) ->
     first = _QUOTED.sub("", rows[0][1]) if rows else ""
     delimiter = next((mark for mark in _DELIMITERS if mark in first), None)
     table = [(line, _values(text, delimiter)) for line, text in rows]
-    if len(table) > 1 and _is_of_names(_chosen(table[0][1], columns), delimiter):
+    if len(table) > 1 and _is_of_names(
+        [table[0][1][column] for column in columns if column < len(table[0][1])], delimiter
+    ):
         names = len(table[0][1])
         del table[0]
         if len(table) > 1 and len(table[0][1]) == names and _is_of_names(table[0][1], delimiter):
@@ -79,8 +81,8 @@ def _rows(content: bytes) -> list[tuple[int, str]]:
     if "\0" in text:
         raise ValueError("it is not text: it holds zero bytes")
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    held = ((number, line.strip(" ")) for number, line in enumerate(lines, start=1))
-    return [(number, line) for number, line in held if line.strip() and not line.lstrip().startswith(_COMMENTS)]
+    numbered = ((number, line.strip(" ")) for number, line in enumerate(lines, start=1))
+    return [(number, line) for number, line in numbered if line.strip() and not line.lstrip().startswith(_COMMENTS)]
 
 
 def _is_of_names(values: Sequence[str], delimiter: str | None) -> bool:
@@ -95,10 +97,6 @@ def _values(line: str, delimiter: str | None) -> list[str]:
     values = values or [value.strip() for value in line.split(delimiter)]
     # Some programs end a row as they end a value.
     return values[:-1] if len(values) > 1 and not values[-1] and not line.rstrip().endswith(delimiter * 2) else values
-
-
-def _chosen(values: Sequence[str], columns: Sequence[int]) -> list[str]:
-    return [values[column] for column in columns if column < len(values)]
 
 
 def _plain(value: str, delimiter: str | None) -> str:

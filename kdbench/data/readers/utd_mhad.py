@@ -9,9 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from kdbench.data.readers import depth, mat_file, skeleton, video_file
-from kdbench.data.readers.base import Reader, Recording, Trial
+from kdbench.data.readers.base import Reader, Recording, Trial, expecting
 from kdbench.data.readers.timeline import centre_frames
-from kdbench.errors import DataError
 
 
 class UtdMhad(Reader):
@@ -51,15 +50,13 @@ class UtdMhad(Reader):
         view = self.card.views["depth"]
         array, sha256 = self._array(path, str(view.variable), trial, (view.height, view.width, None))
         least, most = array.min(), array.max()
-        if least < 0 or most > depth.FARTHEST_MM:
-            reason = f"depths lie between {least:g} and {most:g}"
-            raise DataError(f"trial {trial}: {path}: {reason}; expected millimetres up to {depth.FARTHEST_MM}")
+        with expecting(f"millimetres up to {depth.FARTHEST_MM}", trial, path):
+            if least < 0 or most > depth.FARTHEST_MM:
+                raise ValueError(f"depths lie between {least:g} and {most:g}")
         # MATLAB stores columns first: transposed, the array is contiguous.
         turned = array.transpose(2, 1, 0)
-        try:
+        with expecting("one person, and 0 elsewhere", trial, path):
             left, top, side = depth.person_box(turned > 0)
-        except ValueError as error:
-            raise DataError(f"trial {trial}: {path}: {error}; expected one person, and 0 elsewhere") from error
         person = depth.crop(turned, left, top, side)
         near, far = depth.range_of(person)
         chosen = person[centre_frames(len(person), frames)].transpose(0, 2, 1)
@@ -68,27 +65,20 @@ class UtdMhad(Reader):
     def _skeleton(self, path: str, trial: str, frames: int) -> tuple[np.ndarray, str, int]:
         view = self.card.views["skeleton"]
         array, sha256 = self._array(path, str(view.variable), trial, (skeleton.JOINTS, 3, None))
-        try:
+        with expecting("a tracked person, in metres", trial, path):
             joints = skeleton.normalised(array.transpose(2, 0, 1))
-        except ValueError as error:
-            raise DataError(f"trial {trial}: {path}: {error}; expected a tracked person, in metres") from error
         chosen = joints[centre_frames(len(joints), frames)]
         return skeleton.draw(chosen, view.height)[..., np.newaxis], sha256, len(joints)
 
     def _colour(self, path: str, trial: str, frames: int) -> tuple[np.ndarray, str, int, float | None]:
         content, sha256 = self.bytes_of(path, trial)
-        try:
+        with expecting("a whole colour video", trial, path):
             decoded, recorded, seconds = video_file.decode(content, lambda count: centre_frames(count, frames))
-        except ValueError as error:
-            raise DataError(f"trial {trial}: {path}: {error}; expected a whole colour video") from error
         return np.ascontiguousarray(video_file.centre_square(decoded)), sha256, recorded, seconds
 
     def _array(self, path: str, variable: str, trial: str, shape: tuple[int | None, ...]) -> tuple[np.ndarray, str]:
         """One array of a MATLAB file; `shape` has None where any length of at least one will do."""
         content, sha256 = self.bytes_of(path, trial)
-        try:
+        lengths = ", ".join("n" if n is None else str(n) for n in shape)
+        with expecting(f"'{variable}' of shape ({lengths}), finite numbers", trial, path):
             return mat_file.read(content, variable, shape), sha256
-        except ValueError as error:
-            lengths = ", ".join("n" if n is None else str(n) for n in shape)
-            expected = f"'{variable}' of shape ({lengths}), finite numbers"
-            raise DataError(f"trial {trial}: {path}: {error}; expected {expected}") from error

@@ -53,7 +53,7 @@ _PICTURE_EACH = frozenset(
 _UNCHANGED_BYTES = 24
 
 
-class Clip(NamedTuple):
+class DecodedVideo(NamedTuple):
     """Frames of a video file.
 
     Attributes:
@@ -67,7 +67,7 @@ class Clip(NamedTuple):
     seconds: float | None
 
 
-def decode(content: bytes, pick: Callable[[int], np.ndarray], *, side: int | None = None) -> Clip:
+def decode(content: bytes, pick: Callable[[int], np.ndarray], *, side: int | None = None) -> DecodedVideo:
     """Decodes a video file and returns some of its frames.
 
     Only the wanted frames are held in memory.
@@ -98,7 +98,7 @@ def centre_square(frames: np.ndarray) -> np.ndarray:
     return frames[:, top : top + side, left : left + side]
 
 
-def _decode(content: bytes, pick: Callable[[int], np.ndarray], side: int | None) -> Clip:
+def _decode(content: bytes, pick: Callable[[int], np.ndarray], side: int | None) -> DecodedVideo:
     missing = whole_file.missing(content)
     wanted: set[int] | None = None
     while True:
@@ -118,7 +118,7 @@ def _decode(content: bytes, pick: Callable[[int], np.ndarray], side: int | None)
     if len(sizes) > 1:
         listed = " and ".join(f"{columns}×{rows}" for rows, columns in sorted(sizes))
         raise ValueError(f"its frames differ in size ({listed} pixels)")
-    return Clip(np.stack([pictures[index] for index in chosen]), len(seen), film.clock.seconds(shown))
+    return DecodedVideo(np.stack([pictures[index] for index in chosen]), len(seen), film.clock.seconds(shown))
 
 
 @contextlib.contextmanager
@@ -126,7 +126,7 @@ def _logged() -> Iterator[list[Any]]:
     """What FFmpeg logs in this thread inside the block: level, part and message of each error."""
     import av
 
-    held = av.logging.get_level(), av.logging.get_skip_repeated()
+    before = av.logging.get_level(), av.logging.get_skip_repeated()
     av.logging.set_level(av.logging.ERROR)
     # A message that another file caused already would be passed over.
     av.logging.set_skip_repeated(False)
@@ -134,8 +134,8 @@ def _logged() -> Iterator[list[Any]]:
         with av.logging.Capture(local=True) as log:
             yield log
     finally:
-        av.logging.set_level(held[0])
-        av.logging.set_skip_repeated(held[1])
+        av.logging.set_level(before[0])
+        av.logging.set_skip_repeated(before[1])
 
 
 @contextlib.contextmanager
@@ -281,10 +281,10 @@ class _Film:
         """Looks for frames that are not where the index of an AVI file says: the demuxer passes over their remains."""
         if not self.clock.by_order:
             return
-        found = {packet.pos for packet in self._packets}
+        places = {packet.pos for packet in self._packets}
         # A place is that of the frame or of the eight bytes before it.
         listed = [entry.pos for entry in getattr(self._stream, "index_entries", ()) if entry.size > _UNCHANGED_BYTES]
-        lost = [at for at in listed if at not in found and at + 8 not in found and at >= min(found) - 8]
+        lost = [at for at in listed if at not in places and at + 8 not in places and at >= min(places) - 8]
         # An index that fits nothing is not of this file.
         if lost and 2 * len(lost) < len(listed):
             raise ValueError(f"it is damaged: {counted(len(lost), 'frame')} of {len(listed)} cannot be found")

@@ -7,23 +7,25 @@ begins, that there is damage in between.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from kdbench.data.readers.containers import SOME_MORE, asf, avi, flv, matroska, mp4, mpeg, ogg, plain
 
-_WALKS: tuple[tuple[Callable[[bytes], bool], Callable[[bytes], int | None]], ...] = (
-    (mp4.begins, mp4.walk),
-    (matroska.begins, matroska.walk),
-    (avi.begins, avi.walk),
-    (ogg.begins, ogg.walk),
-    (asf.begins, asf.walk),
-    (mpeg.begins_program, mpeg.walk_program),
-    (flv.begins, flv.walk),
-    (plain.begins_ivf, plain.walk_ivf),
-    (plain.begins_yuv4mpeg, plain.walk_yuv4mpeg),
-    (plain.begins_gif, plain.walk_gif),
-    (mpeg.begins_transport, mpeg.walk_transport),
+_WALKS: tuple[tuple[bytes, Callable[[bytes], int | None]], ...] = (
+    (rb".{4}(?:" + b"|".join(mp4.BOXES) + rb")", mp4.walk),
+    (rb"\x1a\x45\xdf\xa3", matroska.walk),
+    (rb"RIFF.{4}AVI ", avi.walk),
+    (rb"OggS", ogg.walk),
+    (re.escape(asf.HEADER), asf.walk),
+    (rb"\x00\x00\x01\xba", mpeg.walk_program),
+    (rb"FLV", flv.walk),
+    (rb"DKIF", plain.walk_ivf),
+    (rb"YUV4MPEG2 ", plain.walk_yuv4mpeg),
+    (rb"GIF.{11}", plain.walk_gif),
+    (rb"G.{187}G.{187}G|.{4}G.{191}G.{191}G|G.{203}G.{203}G", mpeg.walk_transport),
 )
+"""How a file begins that a function walks; the first pattern that fits counts."""
 
 
 def missing(content: bytes) -> str | None:
@@ -32,7 +34,7 @@ def missing(content: bytes) -> str | None:
     Raises:
         ValueError: It is damaged.
     """
-    end = next((walk(content) for begins, walk in _WALKS if begins(content)), None)
+    end = next((walk(content) for pattern, walk in _WALKS if re.match(pattern, content, re.DOTALL)), None)
     if end is None:
         return None
     if end == SOME_MORE:

@@ -14,7 +14,7 @@ from kdbench.util import files
 
 
 @dataclass(frozen=True)
-class Held:
+class PreparedStore:
     """A prepared store, or what an interrupted preparation left.
 
     Attributes:
@@ -32,13 +32,13 @@ class Held:
     remakable: bool
 
 
-def held(dataset: str | None = None) -> list[Held]:
+def prepared_stores(dataset: str | None = None) -> list[PreparedStore]:
     """Everything prepared, the largest first.
 
     Args:
         dataset: Only of this data set.
     """
-    found = []
+    stores = []
     folders = sorted(layout.prepared_dir().glob("*/")) if layout.prepared_dir().is_dir() else []
     for folder in folders:
         meta = layout.read_meta(folder)
@@ -47,11 +47,11 @@ def held(dataset: str | None = None) -> list[Held]:
             continue
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         remakable = meta is None or meta.place == "generated" or Path(meta.place).is_dir()
-        found.append(Held(folder, str(name), meta, size, remakable))
-    return sorted(found, key=lambda store: -store.bytes)
+        stores.append(PreparedStore(folder, str(name), meta, size, remakable))
+    return sorted(stores, key=lambda store: -store.bytes)
 
 
-def remove(store: Held) -> bool:
+def remove(store: PreparedStore) -> bool:
     """Removes a store, unless another process is preparing it.
 
     Runs that have it open keep their data until they end.

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kdbench.data import part
 from kdbench.data.card import Card
-from kdbench.data.store import layout
+from kdbench.data.store import layout, trial_file
 from kdbench.data.store.layout import Damaged, Key, Meta
 from kdbench.errors import DataError, UsageError
 from kdbench.text.wording import counted
@@ -89,11 +88,11 @@ class Dataset:
     def series(self, trial: str) -> dict[str, np.ndarray]:
         """Each sensor's samples of a trial, `{name: (n, axes)}`, float32, in the card's units and at its rate."""
         row = self.position(trial)
-        found = {}
+        series = {}
         for name, values in self._series.items():
             first = self._layout[layout.start(name)][row]
-            found[name] = values[first : first + self._layout[layout.length(name)][row]]
-        return found
+            series[name] = values[first : first + self._layout[layout.length(name)][row]]
+        return series
 
     def clip(self, trial: str) -> np.ndarray:
         """The frames of a trial `(channels, T, H, W)`, uint8, as a view of the memory map."""
@@ -115,7 +114,7 @@ class Dataset:
         def is_other(item: tuple[str, int]) -> bool:
             trial, row = item
             clip = None if self._video is None else self._video[row]
-            hashes = (part.series_sha256(self.series(trial)), part.clip_sha256(clip))
+            hashes = (trial_file.series_sha256(self.series(trial)), trial_file.clip_sha256(clip))
             return hashes != (self._layout[layout.SERIES_HASH][row], self._layout[layout.CLIP_HASH][row])
 
         with ThreadPoolExecutor() as pool:
@@ -197,14 +196,14 @@ _SOUND: set[tuple[Any, ...]] = set()
 def _mapped(path: Path, kind: type, dimensions: int) -> np.ndarray:
     """An array of a store, mapped; its bytes are hashed, so its type has to be what the bytes were written as."""
     try:
-        held = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise Damaged(f"the prepared {path} is damaged: {error}") from error
     if (
-        held.dtype != np.dtype(kind)
-        or not held.dtype.isnative
-        or held.ndim != dimensions
-        or not held.flags.c_contiguous
+        array.dtype != np.dtype(kind)
+        or not array.dtype.isnative
+        or array.ndim != dimensions
+        or not array.flags.c_contiguous
     ):
-        raise Damaged(f"the prepared {path} is damaged: it is {held.shape} {held.dtype}, which was never written")
-    return held
+        raise Damaged(f"the prepared {path} is damaged: it is {array.shape} {array.dtype}, which was never written")
+    return array

@@ -172,9 +172,9 @@ def prepared_dir() -> Path:
 
 def stores() -> list[tuple[Path, Meta]]:
     """Every complete store, the newest first."""
-    found = [path.parent for path in prepared_dir().glob(f"*/{META}")]
-    found.sort(key=lambda folder: (folder / META).stat().st_mtime_ns, reverse=True)
-    return [(folder, meta) for folder in found if (meta := read_meta(folder)) is not None]
+    folders = [path.parent for path in prepared_dir().glob(f"*/{META}")]
+    folders.sort(key=lambda folder: (folder / META).stat().st_mtime_ns, reverse=True)
+    return [(folder, meta) for folder in folders if (meta := read_meta(folder)) is not None]
 
 
 def complete(
@@ -272,8 +272,8 @@ def intact(folder: Path, meta: Meta) -> pd.DataFrame:
     if hashlib.sha256(content).hexdigest() != meta.index_sha256:
         raise Damaged(f"the prepared {folder / INDEX} was changed: its sha256 is not the one in {META}", hint=hint)
     index = pd.read_parquet(io.BytesIO(content))
-    held = {"fingerprint": meta.fingerprint, "series_fingerprint": meta.series_fingerprint}
-    if fingerprints(key, index, meta.excluded, meta.packed) != held:
+    stated = {"fingerprint": meta.fingerprint, "series_fingerprint": meta.series_fingerprint}
+    if fingerprints(key, index, meta.excluded, meta.packed) != stated:
         raise Damaged(f"the fingerprint in {folder / META} does not fit its index", hint=hint)
     return index
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 
 from kdbench.data import names
 from kdbench.data.card import Card
@@ -22,10 +21,9 @@ def load(card: Card) -> Mapping[str, str]:
     Raises:
         DataError: The manifest is not there or not in the format of `sha256sum`.
     """
-    return _parsed(card.folder / card.manifest) if card.manifest else {}
-
-
-def _parsed(path: Path) -> Mapping[str, str]:
+    if card.manifest is None:
+        return {}
+    path = card.folder / card.manifest
     if not paths.is_file(path):
         raise DataError(
             f"the manifest {path} is not there", hint="Reinstall kdbench, or mend the card's key 'manifest'."

@@ -59,25 +59,25 @@ def open_dataset(
         RunFailed: The disk is full.
     """
     card = load_card(name)
-    found = source.find(card, data_dir, options)
-    if found is None:
+    recordings = source.find(card, data_dir, options)
+    if recordings is None:
         return _open_prepared(card, data_dir, video, frame_size, frames, options, exclude_broken=exclude_broken)
-    view, reason = source.choose_view(found.card, found.views, video)
-    key = layout.key_for(found.reader, view, frame_size, frames)
-    folder = key.folder(found.place)
+    view, reason = source.choose_view(recordings.card, recordings.views, video)
+    key = layout.key_for(recordings.reader, view, frame_size, frames)
+    folder = key.folder(recordings.place)
     if look_ahead:
         meta = layout.read_meta(folder)
-        if meta is None or meta.signature != signature(found, view):
-            return blank(found.reader, view, reason, frames, frame_size)
+        if meta is None or meta.signature != signature(recordings, view):
+            return blank(recordings.reader, view, reason, frames, frame_size)
     with locked(folder, f"prepares {key}", shown=progress):
         meta = layout.read_meta(folder)
-        if meta is not None and meta.signature == signature(found, view):
+        if meta is not None and meta.signature == signature(recordings, view):
             try:
-                return _opened(found.reader, folder, meta, reason, exclude_broken=exclude_broken)
+                return _opened(recordings.reader, folder, meta, reason, exclude_broken=exclude_broken)
             except Damaged as error:
                 note(f"Warning: {error.message}; it is made again from the recordings", shown=progress)
-        meta = prepare(found, key, exclude_broken=exclude_broken, jobs=jobs, shown=progress)
-        return _opened(found.reader, folder, meta, reason, exclude_broken=exclude_broken)
+        meta = prepare(recordings, key, exclude_broken=exclude_broken, jobs=jobs, shown=progress)
+        return _opened(recordings.reader, folder, meta, reason, exclude_broken=exclude_broken)
 
 
 def _open_prepared(
@@ -98,14 +98,14 @@ def _open_prepared(
         keys = [layout.key_for(reader, view, frame_size, frames, by=by).as_dict() for by in (None, PackedReader)]
         return [(folder, meta) for folder, meta in stores if meta.key in keys]
 
-    held = {view: fitting(view) for view in (*card.views, None)}
-    there = tuple(view for view in card.views if held[view])
-    if not there and not held[None]:
+    fits = {view: fitting(view) for view in (*card.views, None)}
+    there = tuple(view for view in card.views if fits[view])
+    if not there and not fits[None]:
         raise source.missing(card, data_dir)
     view, reason = source.choose_view(card, there, video)
-    if not held[view]:
+    if not fits[view]:
         raise source.missing(card, data_dir)
-    folder, meta = held[view][0]
+    folder, meta = fits[view][0]
     return _opened(reader, folder, meta, reason, exclude_broken=exclude_broken)
 
 

@@ -50,22 +50,24 @@ class PackedReader(Reader):
             content = json.loads(path.read_text(encoding="utf-8"))
             if content.pop(SHA256, None) not in {None, content_sha256(content)}:
                 raise DataError(f"{path} is damaged: its sha256 is not the one in it", hint=_AGAIN)
-            held, entries, form = content["dataset"], content["trials"], content["format"]
+            dataset, entries, form = content["dataset"], content["trials"], content["format"]
             self.coding: dict[str, Any] = content["coding"]
             self._series_sha256: str = content["series_sha256"]
             self.unverified = content["unverified"]
             self.excluded = content["excluded"]
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise DataError(f"{path} is not the index of a packed copy: {_told(error)}", hint=_AGAIN) from error
-        if (held, form) != (card.name, FORMAT):
-            raise DataError(f"{path} is of data set '{held}', format {form}; expected '{card.name}', format {FORMAT}")
+            raise DataError(f"{path} is not the index of a packed copy: {_reason(error)}", hint=_AGAIN) from error
+        if (dataset, form) != (card.name, FORMAT):
+            raise DataError(
+                f"{path} is of data set '{dataset}', format {form}; expected '{card.name}', format {FORMAT}"
+            )
         try:
             self._entries: dict[str, dict[str, Any]] = {entry["trial"]: entry for entry in entries}
             names.check_ids(self._entries, card.name)
             self.views: tuple[str, ...] = (self.coding["view"],)
             self._checked()
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise DataError(f"{path} is not the index of a packed copy: {_told(error)}", hint=_AGAIN) from error
+            raise DataError(f"{path} is not the index of a packed copy: {_reason(error)}", hint=_AGAIN) from error
         self._series: dict[str, np.ndarray] | None = None
 
     def _checked(self) -> None:
@@ -75,13 +77,13 @@ class PackedReader(Reader):
                 raise ValueError(f"coding.{key} = {self.coding[key]}")
         if self.views[0] not in self.card.views:
             raise ValueError(f"coding.view = {self.views[0]}")
-        for each in self._entries.values():
-            spans = [(each["start"][name], each["length"][name]) for name in self.card.sensors]
-            whole = all(isinstance(value, int) and value >= 0 for span in (*spans, [each["label"]]) for value in span)
-            if not whole or not isinstance(each["sha256"], str) or not isinstance(each["columns"], dict):
-                raise ValueError(f"trial {each['trial']}")
-            if each["label"] >= len(self.card.classes):
-                raise ValueError(f"the label of trial {each['trial']}")
+        for entry in self._entries.values():
+            spans = [(entry["start"][name], entry["length"][name]) for name in self.card.sensors]
+            whole = all(isinstance(value, int) and value >= 0 for span in (*spans, [entry["label"]]) for value in span)
+            if not whole or not isinstance(entry["sha256"], str) or not isinstance(entry["columns"], dict):
+                raise ValueError(f"trial {entry['trial']}")
+            if entry["label"] >= len(self.card.classes):
+                raise ValueError(f"the label of trial {entry['trial']}")
 
     def trials(self) -> list[Trial]:
         """The trials that were packed."""
@@ -150,7 +152,7 @@ def content_sha256(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _told(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     what = f"the key {error} is missing" if isinstance(error, KeyError) else str(error)
     return shortened(what, 200)
 

@@ -26,13 +26,13 @@ from typing import Any
 
 import numpy as np
 
-from kdbench.data import names, part
-from kdbench.data.part import Stamp
+from kdbench.data import names
 from kdbench.data.readers.base import Reader, Trial, check, natural_key
-from kdbench.data.store import layout, manifest
+from kdbench.data.store import layout, manifest, trial_file
 from kdbench.data.store.layout import Key, Meta
 from kdbench.data.store.progress import note, progress
 from kdbench.data.store.source import Source
+from kdbench.data.store.trial_file import Stamp
 from kdbench.errors import DataError, RunFailed
 from kdbench.text.wording import counted, inflected
 from kdbench.util import files
@@ -63,14 +63,14 @@ def prepare(
     reader, folder = source.reader, key.folder(source.place)
     trials = sorted(reader.trials(), key=lambda trial: natural_key(trial.id))
     names.check_ids((trial.id for trial in trials), key.dataset)
-    stamps = {trial.id: part.stamp(reader, trial, key.view) for trial in trials}
-    lacking = {name: [path for path, size, _ in found if size < 0] for name, found in stamps.items()}
+    stamps = {trial.id: trial_file.stamp(reader, trial, key.view) for trial in trials}
+    lacking = {name: [path for path, size, _ in listed if size < 0] for name, listed in stamps.items()}
     lacking = {name: paths for name, paths in lacking.items() if paths}
     if lacking and not exclude_broken:
         raise _incomplete(source, lacking, len(trials))
     trials = [trial for trial in trials if trial.id not in lacking]
     parts = folder / "parts"
-    todo = [trial for trial in trials if not part.is_done(_path(parts, trial), stamps[trial.id])]
+    todo = [trial for trial in trials if not trial_file.is_done(_path(parts, trial), stamps[trial.id])]
     _check_space(key, folder, len(todo), len(trials))
     if len(todo) < len(trials):
         note(
@@ -99,7 +99,7 @@ def prepare(
 
 def signature(source: Source, view: str | None) -> str:
     """Hash of names, sizes and times of the files that a store is made of: it changes when a file does."""
-    return signature_of({trial.id: part.stamp(source.reader, trial, view) for trial in source.reader.trials()})
+    return signature_of({trial.id: trial_file.stamp(source.reader, trial, view) for trial in source.reader.trials()})
 
 
 def signature_of(stamps: Mapping[str, Stamp]) -> str:
@@ -119,7 +119,7 @@ def _make_parts(
     def make(trial: Trial) -> None:
         recording = reader.read(trial, key.view, key.frames)
         check(recording, reader.card, trial.id, key.view, key.frames)
-        part.write(_path(parts, trial), part.make(recording, key.frame_size), stamps[trial.id])
+        trial_file.write(_path(parts, trial), trial_file.make(recording, key.frame_size), stamps[trial.id])
 
     broken: dict[str, str] = {}
     with progress(f"Preparing {key}", len(todo), shown=shown) as advance, ThreadPoolExecutor(jobs) as pool:
@@ -195,7 +195,7 @@ def _join(
     def clips() -> Iterator[np.ndarray]:
         for trial in trials:
             path = _path(folder / "parts", trial)
-            made = part.read(path)
+            made = trial_file.read(path)
             if made is None:
                 path.unlink(missing_ok=True)
                 raise DataError(f"the prepared part {path} was damaged; it is removed", hint="Repeat the command.")

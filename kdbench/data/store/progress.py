@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress, ProgressColumn, TaskID
 
 QUARTERS = 4
 WIDEST_BAR, SHORT_BAR = 40, 4
@@ -33,20 +34,23 @@ def progress(title: str, total: int, *, shown: bool) -> Iterator[Callable[[], No
         yield lambda: None
         return
     from kdbench.text.terminal import SafeConsole
+    from kdbench.util.progress import CountColumn
 
     console = SafeConsole(stderr=True)
     if console.is_terminal:
-        yield from _bar(console, title, total)
+        room = console.width - 2 * len(str(total)) - len("/, 0:00:00 elapsed, 0:00:00 left  ")
+        with _bar(console, title, total, room, CountColumn()) as (bar, task):
+            yield lambda: bar.advance(task)
         return
-    done, start, told = 0, time.monotonic(), 0
+    done, start, printed = 0, time.monotonic(), 0
     console.print(f"{title}: {total} to do", highlight=False)
 
     def advance() -> None:
-        nonlocal done, told
+        nonlocal done, printed
         done += 1
         quarter = QUARTERS * done // total
-        if quarter > told:
-            told = quarter
+        if quarter > printed:
+            printed = quarter
             console.print(f"{title}: {done} of {total}, {time.monotonic() - start:.0f} s elapsed", highlight=False)
 
     yield advance
@@ -65,7 +69,7 @@ def byte_progress(title: str, total: int | None, *, shown: bool) -> Iterator[Cal
         A function to call with the bytes that are there and the bytes in all, or None.
     """
     if not shown:
-        yield lambda _held, _total: None
+        yield lambda _arrived, _total: None
         return
     from rich import progress as rich
 
@@ -74,26 +78,19 @@ def byte_progress(title: str, total: int | None, *, shown: bool) -> Iterator[Cal
 
     console = SafeConsole(stderr=True)
     if console.is_terminal:
-        title, width = fitted(title, console.width - len("1023.9/1023.9 MiB 999.9 MB/s 0:00:00 left   "))
-        columns = (
-            rich.TextColumn("{task.description}"),
-            *([rich.BarColumn(bar_width=width)] if width else []),
-            rich.DownloadColumn(binary_units=True),
-            rich.TransferSpeedColumn(),
-            LeftColumn(),
-        )
-        with rich.Progress(*columns, console=console) as bar:
-            task = bar.add_task(title, total=total)
-            yield lambda held, total: bar.update(task, completed=held, total=total)
+        room = console.width - len("1023.9/1023.9 MiB 999.9 MB/s 0:00:00 left   ")
+        columns = (rich.DownloadColumn(binary_units=True), rich.TransferSpeedColumn(), LeftColumn())
+        with _bar(console, title, total, room, *columns) as (bar, task):
+            yield lambda arrived, total: bar.update(task, completed=arrived, total=total)
         return
-    told = time.monotonic() - EVERY_SECONDS
+    printed_at = time.monotonic() - EVERY_SECONDS
 
-    def at(held: int, total: int | None) -> None:
-        nonlocal told
-        if held == total or time.monotonic() - told >= EVERY_SECONDS:
-            told = time.monotonic()
+    def at(arrived: int, total: int | None) -> None:
+        nonlocal printed_at
+        if arrived == total or time.monotonic() - printed_at >= EVERY_SECONDS:
+            printed_at = time.monotonic()
             of = "" if total is None else f" of {total / 2**20:.1f}"
-            console.print(f"{title}: {held / 2**20:.1f}{of} MiB", highlight=False)
+            console.print(f"{title}: {arrived / 2**20:.1f}{of} MiB", highlight=False)
 
     yield at
 
@@ -113,20 +110,17 @@ def fitted(title: str, room: int) -> tuple[str, int]:
     return title, width if width >= SHORT_BAR else 0
 
 
-def _bar(console: Console, title: str, total: int) -> Iterator[Callable[[], None]]:
+@contextlib.contextmanager
+def _bar(
+    console: Console, title: str, total: int | None, room: int, *columns: ProgressColumn
+) -> Iterator[tuple[Progress, TaskID]]:
+    """A bar between its title and some columns; both share the room that these leave."""
     from rich import progress as rich
 
-    from kdbench.util.progress import CountColumn
-
-    title, width = fitted(title, console.width - 2 * len(str(total)) - len("/, 0:00:00 elapsed, 0:00:00 left  "))
-    columns = (
-        rich.TextColumn("{task.description}"),
-        *([rich.BarColumn(bar_width=width)] if width else []),
-        CountColumn(),
-    )
-    with rich.Progress(*columns, console=console) as bar:
-        task = bar.add_task(title, total=total)
-        yield lambda: bar.advance(task)
+    title, width = fitted(title, room)
+    between = [rich.BarColumn(bar_width=width)] if width else []
+    with rich.Progress(rich.TextColumn("{task.description}"), *between, *columns, console=console) as bar:
+        yield bar, bar.add_task(title, total=total)
 
 
 def note(text: str, *, shown: bool) -> None:

@@ -18,7 +18,7 @@ from kdbench.util import files
 
 
 @dataclass
-class Report:
+class IntegrityReport:
     """What was found.
 
     Attributes:
@@ -43,29 +43,31 @@ class Report:
         return not (self.differing or self.missing or any(self.stores.values()))
 
 
-def verify(card: Card, found: Source | None, stores: Sequence[tuple[Path, Meta]], *, shown: bool = True) -> Report:
+def verify(
+    card: Card, recordings: Source | None, stores: Sequence[tuple[Path, Meta]], *, shown: bool = True
+) -> IntegrityReport:
     """Hashes every file of a data set that is there, and the data of every prepared store.
 
     Args:
         card: The data set's card.
-        found: Where the recordings are; None where they are not.
+        recordings: Where the recordings are; None where they are not.
         stores: The data set's prepared stores.
         shown: Show progress.
     """
-    report = Report()
-    if found is not None and found.packed is not None:
-        _packed(found, report, shown=shown)
-    elif found is not None and found.root is not None:
-        _recordings(card, found, found.root, report, shown=shown)
+    report = IntegrityReport()
+    if recordings is not None and recordings.packed is not None:
+        _packed(recordings, report, shown=shown)
+    elif recordings is not None and recordings.root is not None:
+        _recordings(card, recordings, recordings.root, report, shown=shown)
     for folder, meta in stores:
         report.stores[folder] = _store(card, folder, meta)
     return report
 
 
-def _recordings(card: Card, found: Source, root: Path, report: Report, *, shown: bool) -> None:
+def _recordings(card: Card, source: Source, root: Path, report: IntegrityReport, *, shown: bool) -> None:
     listed = manifest.load(card)
-    reader = found.reader
-    named = [path for view in (None, *found.views) for trial in reader.trials() for path in reader.files(trial, view)]
+    reader = source.reader
+    named = [path for view in (None, *source.views) for trial in reader.trials() for path in reader.files(trial, view)]
     wanted = dict.fromkeys([*listed, *named])
     present: list[str] = []
     for path in wanted:
@@ -94,13 +96,13 @@ def _hash(path: Path) -> str:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _packed(found: Source, report: Report, *, shown: bool) -> None:
-    assert isinstance(found.reader, packed.PackedReader)
-    trials = found.reader.trials()
+def _packed(recordings: Source, report: IntegrityReport, *, shown: bool) -> None:
+    assert isinstance(recordings.reader, packed.PackedReader)
+    trials = recordings.reader.trials()
     with progress("Reading the packed copy", len(trials), shown=shown) as advance:
         for trial in trials:
             try:
-                found.reader.read(trial, found.views[0], 1)
+                recordings.reader.read(trial, recordings.views[0], 1)
             except DataError as error:
                 report.differing[trial.id] = error.message
             report.checked += 1

@@ -8,9 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.linear_model import RidgeClassifierCV
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from kdbench.data.card import load_card
 from kdbench.data.readers.base import check
@@ -211,6 +208,9 @@ class Views:
     def accuracy(self, view):
         """Cross-subject accuracy of a ridge classifier on random convolutions (Dempster et al., 2020) of one view."""
         import torch
+        from sklearn.linear_model import RidgeClassifierCV
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
 
         values, train = torch.from_numpy(getattr(self, view)).float(), self.train
         values = (values - values[train].mean((0, 2), keepdim=True)) / values[train].std((0, 2), keepdim=True)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.io
 import scipy.sparse
-from recordings import depth_of, inertial_of, save, write_video
+from recordings import depth_of, inertial_of, save, write_trial, write_video
 
 from kdbench.data.card import Card, load_card
 from kdbench.data.readers.base import Reader, Trial, check
@@ -24,6 +24,14 @@ DEPTH = "Depth/a1_s1_t1_depth.mat"
 @pytest.fixture(scope="module")
 def card() -> Card:
     return load_card("utd_mhad")
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with one trial in the data set's own size; not to be changed."""
+    folder = tmp_path_factory.mktemp("recordings")
+    write_trial(folder / "utd_mhad", TRIAL.id, full=True)
+    return folder
 
 
 def reader_of(folder: Path, card: Card) -> Reader:
@@ -71,7 +79,7 @@ def test_sparse_and_7_3_files_are_read_as_any(own_recordings: Path, card: Card):
     usual = reader_of(own_recordings, card).read(TRIAL, "depth", 4)
     save(root / INERTIAL, d_iner=scipy.sparse.csc_matrix(inertial_of("a1_s1_t1")))
     with h5py.File(root / DEPTH, "w", userblock_size=512) as file:
-        file["d_depth"] = depth_of("a1_s1_t1").T
+        file["d_depth"] = depth_of("a1_s1_t1", full=True).T
         file["d_depth"].attrs["MATLAB_class"] = np.bytes_("uint16")
     found = reader_of(own_recordings, card).read(TRIAL, "depth", 4)
     assert usual.clip is not None
@@ -112,7 +120,7 @@ def text(root: Path) -> None:
 
 
 def turned(root: Path) -> None:
-    save(root / DEPTH, d_depth=depth_of("a1_s1_t1").transpose(2, 0, 1))
+    save(root / DEPTH, d_depth=depth_of("a1_s1_t1", full=True).transpose(2, 0, 1))
 
 
 def no_frames(root: Path) -> None:
@@ -128,13 +136,13 @@ def complex_numbers(root: Path) -> None:
 
 
 def too_far(root: Path) -> None:
-    far = depth_of("a1_s1_t1").astype(np.float64)
+    far = depth_of("a1_s1_t1", full=True).astype(np.float64)
     far[100, 150, 3] = 1e38
     save(root / DEPTH, d_depth=far)
 
 
 def negative(root: Path) -> None:
-    save(root / DEPTH, d_depth=depth_of("a1_s1_t1").astype(np.int32) - 5)
+    save(root / DEPTH, d_depth=depth_of("a1_s1_t1", full=True).astype(np.int32) - 5)
 
 
 def gone(root: Path) -> None:

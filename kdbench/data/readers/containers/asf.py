@@ -7,15 +7,10 @@ from typing import NamedTuple
 
 from kdbench.data.readers.containers import SOME_MORE, damaged
 
-_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _FILE = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _DATA = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")
 _LIVE = 1
-
-
-def begins(content: bytes) -> bool:
-    """Whether a file starts as ASF does."""
-    return content[:16] == _HEADER
 
 
 def walk(content: bytes) -> int | None:

@@ -8,11 +8,6 @@ _UNKNOWN_SIZES = (0, 0x7FFFFFFF, 0xFFFFFFFF)
 _HEAD = 8
 
 
-def begins(content: bytes) -> bool:
-    """Whether a file starts as AVI does."""
-    return content[:4] == b"RIFF" and content[8:12] == b"AVI "
-
-
 def walk(content: bytes) -> int | None:
     """See `containers`; frames that are not where the index says are found by who reads it.
 

@@ -9,11 +9,6 @@ _JUMP_MS = 1000
 _AUDIO, _VIDEO, _SCRIPT = 8, 9, 18
 
 
-def begins(content: bytes) -> bool:
-    """Whether a file starts as FLV does."""
-    return content[:3] == b"FLV"
-
-
 def walk(content: bytes) -> int | None:
     """See `containers`."""
     at = int.from_bytes(content[5:9]) + 4

@@ -31,11 +31,6 @@ _ENTERED = {
 }
 
 
-def begins(content: bytes) -> bool:
-    """Whether a file starts as EBML does."""
-    return content[:4] == _EBML.to_bytes(4)
-
-
 def walk(content: bytes) -> int | None:
     """See `containers`."""
     try:

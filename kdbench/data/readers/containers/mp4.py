@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from kdbench.data.readers.containers import SOME_MORE, check_nothing_follows
 
-_BOXES = (
+BOXES = (
     *(b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"mfra", b"sidx", b"ssix", b"emsg", b"prft"),
     *(b"free", b"skip", b"wide", b"uuid", b"udta", b"meta", b"pnot", b"PICT"),
 )
 _MEDIA = (b"moov", b"moof", b"mdat")
-
-
-def begins(content: bytes) -> bool:
-    """Whether a file starts with a box."""
-    return content[4:8] in _BOXES
 
 
 def walk(content: bytes) -> int | None:
@@ -23,9 +18,9 @@ def walk(content: bytes) -> int | None:
         size, kind, head = int.from_bytes(content[at : at + 4]), content[at + 4 : at + 8], 8
         if size == 1:
             size, head = int.from_bytes(content[at + 8 : at + 16]), 16
-        if size == 0 and kind in _BOXES:
+        if size == 0 and kind in BOXES:
             return None  # the last box, which has all of the rest
-        if size < head or (kind not in _BOXES and at + size > len(content)):
+        if size < head or (kind not in BOXES and at + size > len(content)):
             check_nothing_follows(content, at, *_MEDIA)
             return SOME_MORE if last == b"moof" else None
         if at + size > len(content):

@@ -8,16 +8,6 @@ _TRANSPORT = ((0, 188), (4, 192), (0, 204))
 _PACK, _END = 0xBA, 0xB9
 
 
-def begins_transport(content: bytes) -> bool:
-    """Whether packets of a transport stream follow each other at the start of a file."""
-    return any(len(content) > s + 2 * n and all(content[s + n * k] == 0x47 for k in range(3)) for s, n in _TRANSPORT)
-
-
-def begins_program(content: bytes) -> bool:
-    """Whether a file starts with a pack of a program stream."""
-    return content[:4] == b"\0\0\1\xba"
-
-
 def walk_transport(content: bytes) -> int | None:
     """See `containers`; packets of one size."""
     start, size = next((s, n) for s, n in _TRANSPORT if all(content[s + n * k] == 0x47 for k in range(3)))

@@ -12,11 +12,6 @@ _LAST = 4
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
-def begins(content: bytes) -> bool:
-    """Whether a file starts with a page."""
-    return content[:4] == _MARK
-
-
 def walk(content: bytes) -> int | None:
     """See `containers`."""
     at, open_streams = 0, set()
@@ -40,6 +35,6 @@ def walk(content: bytes) -> int | None:
 def _check(page: bytes, at: int) -> None:
     """Compares a page's checksum: of the kind of zlib's, but with the bits of each byte in the other order."""
     bare = page[:22] + bytes(4) + page[26:]
-    found = zlib.crc32(bare.translate(_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
-    if found.to_bytes(4, "little").translate(_REVERSED) != page[22:26][::-1]:
+    checksum = zlib.crc32(bare.translate(_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
+    if checksum.to_bytes(4, "little").translate(_REVERSED) != page[22:26][::-1]:
         raise damaged(at, "the checksum of a page differs")

@@ -7,22 +7,12 @@ from kdbench.data.readers.containers import SOME_MORE, damaged
 _IMAGE, _EXTENSION, _TRAILER = 0x2C, 0x21, 0x3B
 
 
-def begins_ivf(content: bytes) -> bool:
-    """Whether a file starts as IVF does."""
-    return content[:4] == b"DKIF"
-
-
 def walk_ivf(content: bytes) -> int | None:
     """See `containers`; frames of stated sizes."""
     at = 32
     while at + 12 <= len(content):
         at += 12 + int.from_bytes(content[at : at + 4], "little")
     return max(at, len(content) + 1) if at != len(content) else None
-
-
-def begins_yuv4mpeg(content: bytes) -> bool:
-    """Whether a file starts as YUV4MPEG does."""
-    return content[:10] == b"YUV4MPEG2 "
 
 
 def walk_yuv4mpeg(content: bytes) -> int | None:
@@ -36,11 +26,6 @@ def walk_yuv4mpeg(content: bytes) -> int | None:
         if not b"FRAME".startswith(content[frame : frame + 5]):
             raise damaged(frame, "no frame begins there")
     return len(content) + size - rest if (rest := (len(content) - at) % size) else None
-
-
-def begins_gif(content: bytes) -> bool:
-    """Whether a file starts as GIF does."""
-    return content[:3] == b"GIF" and len(content) > 13
 
 
 def walk_gif(content: bytes) -> int | None:

@@ -76,7 +76,7 @@ def _both(**angles: float) -> dict[str, float]:
     return _right(**angles) | _left(**angles)
 
 
-def _held(start: float, stop: float, pose: Mapping[str, float]) -> tuple[Beat, Beat]:
+def _pause(start: float, stop: float, pose: Mapping[str, float]) -> tuple[Beat, Beat]:
     return Beat(start, pose), Beat(stop, pose)
 
 
@@ -104,7 +104,7 @@ def _circle(name: str, direction: float) -> Action:
         Swing("r_lift", 26, 2, 0.2, 0.8, phase=0.25),
         Swing("r_plane", 26 * direction, 2, 0.2, 0.8),
     )
-    return Action(name, 3.0, _held(0.17, 0.83, _FORWARD), turn)
+    return Action(name, 3.0, _pause(0.17, 0.83, _FORWARD), turn)
 
 
 def _stride(side: str, phase: float) -> tuple[Swing, ...]:
@@ -114,14 +114,14 @@ def _stride(side: str, phase: float) -> tuple[Swing, ...]:
 
 
 def _sweep(name: str, start: Mapping[str, float], stop: Mapping[str, float]) -> Action:
-    return Action(name, 2.3, (*_held(0.28, 0.38, start), *_held(0.58, 0.70, stop)))
+    return Action(name, 2.3, (*_pause(0.28, 0.38, start), *_pause(0.58, 0.70, stop)))
 
 
 _KICK_LEFT = Action("kick with the left leg", 2.2, (Beat(0.3, _KICK_BACK), Beat(0.48, _KICK), Beat(0.58, _KICK)))
 _WAVE = Action(
     "right hand wave",
     2.8,
-    _held(0.2, 0.82, _HAND_UP),
+    _pause(0.2, 0.82, _HAND_UP),
     (Swing("r_twist", 26, 3.5, 0.22, 0.8), Swing("r_wrist", 10, 3.5, 0.22, 0.8, phase=-0.1)),
 )
 _STEPS = 4.5
@@ -136,18 +136,18 @@ ACTIONS: tuple[Action, ...] = (
     Action(
         "two hand clap",
         2.4,
-        _held(0.18, 0.82, _CLAP),
+        _pause(0.18, 0.82, _CLAP),
         tuple(Swing(f"{side}_plane", 17, 4, 0.2, 0.8) for side in "lr"),
     ),
-    Action("right hand knock on door", 2.4, _held(0.22, 0.78, _AT_DOOR), (Swing("r_flex", 13, 3.5, 0.26, 0.76),)),
-    Action("right hand turn a key", 2.4, _held(0.22, 0.78, _AT_DOOR), (Swing("r_turn", 42, 2.5, 0.26, 0.76),)),
-    Action("right arm throw", 2.2, (*_held(0.32, 0.38, _WIND_UP), Beat(0.47, _RELEASE), Beat(0.56, _FOLLOW))),
-    Action("squat", 2.8, _held(0.38, 0.52, _DOWN)),
+    Action("right hand knock on door", 2.4, _pause(0.22, 0.78, _AT_DOOR), (Swing("r_flex", 13, 3.5, 0.26, 0.76),)),
+    Action("right hand turn a key", 2.4, _pause(0.22, 0.78, _AT_DOOR), (Swing("r_turn", 42, 2.5, 0.26, 0.76),)),
+    Action("right arm throw", 2.2, (*_pause(0.32, 0.38, _WIND_UP), Beat(0.47, _RELEASE), Beat(0.56, _FOLLOW))),
+    Action("squat", 2.8, _pause(0.38, 0.52, _DOWN)),
     _KICK_LEFT,
     _KICK_LEFT.mirrored("kick with the right leg"),
-    Action("jogging in place", 2.8, _held(0.12, 0.88, _JOG), (*_stride("l", 0.0), *_stride("r", 0.5), _BOUNCE)),
+    Action("jogging in place", 2.8, _pause(0.12, 0.88, _JOG), (*_stride("l", 0.0), *_stride("r", 0.5), _BOUNCE)),
     _WAVE.mirrored("left hand wave"),
-    Action("right hand push forward", 2.2, (*_held(0.26, 0.36, _CHEST), *_held(0.54, 0.64, _PUSHED))),
-    Action("bow", 2.8, _held(0.38, 0.55, _BOWED)),
+    Action("right hand push forward", 2.2, (*_pause(0.26, 0.36, _CHEST), *_pause(0.54, 0.64, _PUSHED))),
+    Action("bow", 2.8, _pause(0.38, 0.55, _BOWED)),
 )
 """The vocabulary; a data set of n actions takes the first n."""

@@ -25,14 +25,6 @@ SWAY_DOFS = ("x", "y", "trunk_bend", "trunk_lean", "trunk_twist", "yaw")
 SWAY_SIZE = np.array([0.008, 0.008, 0.8, 0.8, 0.8, 0.6])
 
 
-def _ones() -> np.ndarray:
-    return np.ones(len(DOFS))
-
-
-def _zeros() -> np.ndarray:
-    return np.zeros(len(DOFS))
-
-
 @dataclass(frozen=True)
 class Style:
     """How one person performs one trial; the defaults are the neutral performance, without any variation.
@@ -57,8 +49,8 @@ class Style:
     lead_seconds: float = 0.3
     tail_seconds: float = 0.3
     smoothing_seconds: float = 0.06
-    amplitude: np.ndarray = field(default_factory=_ones)
-    offset: np.ndarray = field(default_factory=_zeros)
+    amplitude: np.ndarray = field(default_factory=lambda: np.ones(len(DOFS)))
+    offset: np.ndarray = field(default_factory=lambda: np.zeros(len(DOFS)))
     curvature: float = 0.0
     beat_shift: np.ndarray = field(default_factory=lambda: np.zeros(MAX_BEATS))
     beat_pose: np.ndarray = field(default_factory=lambda: np.zeros((MAX_BEATS, len(DOFS))))

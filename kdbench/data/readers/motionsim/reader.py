@@ -54,10 +54,10 @@ class MotionSim(Reader):
 
     def trials(self) -> list[Trial]:
         """See `Reader.trials`; with several cameras, the column `performance` names what they all saw."""
-        found = super().trials()
+        trials = super().trials()
         if self.options["cameras"] == 1:
-            return found
-        return [replace(trial, columns={**trial.columns, "performance": _performance(trial)}) for trial in found]
+            return trials
+        return [replace(trial, columns={**trial.columns, "performance": _performance(trial)}) for trial in trials]
 
     def motion(self, trial: Trial) -> tuple[Motion, Performer]:
         """The movement behind a trial, exact and continuous in time, and who performs it."""

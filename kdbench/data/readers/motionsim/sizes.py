@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from kdbench.data.card import Card, ProtocolRule, Trials, Validation, Value
+from kdbench.data.card import Card, Trials
+from kdbench.data.protocol import ProtocolRule, Validation, Value
 from kdbench.data.readers.motionsim.actions import ACTIONS
 from kdbench.data.readers.motionsim.render import CAMERAS
 from kdbench.data.readers.motionsim.wearables import WORN, sensors
@@ -87,17 +88,13 @@ def sized(card: Card, options: Mapping[str, Any]) -> Card:
 
 def _protocols(card: Card, people: tuple[int, ...], turns: tuple[int, ...]) -> dict[str, ProtocolRule]:
     odd, half = people[::2], (len(turns) + 1) // 2
-    changes: dict[str, Callable[[ProtocolRule], ProtocolRule]] = {
-        "cross_subject": lambda rule: rule.model_copy(
-            update={
-                "train": {"subject": odd},
-                "test": {"subject": people[1::2]},
-                "validation": Validation(where={"subject": odd[-1:]}),
-            }
-        ),
-        "subject_specific": lambda rule: rule.model_copy(
-            update={"train": {"repetition": turns[:half]}, "test": {"repetition": turns[half:]}}
-        ),
-        "loso_{subject}": lambda rule: rule.model_copy(update={"each": {"subject": people}}),
+    changes: dict[str, dict[str, Any]] = {
+        "cross_subject": {
+            "train": {"subject": odd},
+            "test": {"subject": people[1::2]},
+            "validation": Validation(where={"subject": odd[-1:]}),
+        },
+        "subject_specific": {"train": {"repetition": turns[:half]}, "test": {"repetition": turns[half:]}},
+        "loso_{subject}": {"each": {"subject": people}},
     }
-    return {name: changes[name](rule) if name in changes else rule for name, rule in card.protocols.items()}
+    return {name: rule.model_copy(update=changes.get(name, {})) for name, rule in card.protocols.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from kdbench.data.readers.motionsim.kinematics import forward
 from kdbench.data.readers.motionsim.motion import Motion
 from kdbench.data.readers.motionsim.people import Performer
 
+AXES = dict.fromkeys(("accelerometer", "gyroscope"), ("x", "y", "z")) | {"orientation": ("azimuth", "pitch", "roll")}
 UNITS = {"accelerometer": "g", "gyroscope": "deg/s", "orientation": "deg"}
 
 
@@ -35,14 +37,7 @@ class Device:
     measures: Mapping[str, str]
 
 
-def _watch(performer: Performer) -> Placement:
-    return performer.watch
-
-
-def _phone(performer: Performer) -> Placement:
-    return performer.phone
-
-
+_watch, _phone = attrgetter("watch"), attrgetter("phone")
 _WRIST = "right wrist, x to the hand, z out of the back of the wrist"
 _POCKET = "right trouser pocket, x up the thigh, y to the person's right, z to the front"
 
@@ -60,7 +55,12 @@ WORN: Mapping[str, tuple[Device, ...]] = {
 def sensors(worn: tuple[Device, ...]) -> dict[str, Sensor]:
     """The sensors of a set, as a card describes them."""
     return {
-        name: Sensor(axes=_axes(quantity), unit=UNITS[quantity], rate_hz=device.rate_hz, placement=device.placement)
+        name: Sensor(
+            axes=AXES[quantity],
+            unit=UNITS[quantity],
+            rate_hz=device.rate_hz,
+            placement=device.placement,
+        )
         for device in worn
         for name, quantity in device.measures.items()
     }
@@ -106,7 +106,3 @@ def _exact(device: Device, motion: Motion, performer: Performer) -> dict[str, np
     if "orientation" in wanted:
         computed["orientation"] = orientation(frame_at, motion.seconds, device.rate_hz)
     return {quantity: values for quantity, values in computed.items() if quantity in wanted}
-
-
-def _axes(quantity: str) -> tuple[str, ...]:
-    return ("azimuth", "pitch", "roll") if quantity == "orientation" else ("x", "y", "z")

@@ -20,7 +20,7 @@ _DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
 
 
 @dataclass(frozen=True)
-class Part:
+class PreparedTrial:
     """One trial as it goes into the store.
 
     Attributes:
@@ -52,14 +52,14 @@ def clip_sha256(clip: np.ndarray | None) -> str:
     return "" if clip is None else hashlib.sha256(np.ascontiguousarray(clip).data).hexdigest()
 
 
-def make(recording: Recording, frame_size: int) -> Part:
+def make(recording: Recording, frame_size: int) -> PreparedTrial:
     """Resizes a recording's frames to `frame_size`² and puts channels first.
 
     Pillow's bilinear filter widens with the scale, so it averages areas when it shrinks and interpolates when it grows.
     """
     clip = None if recording.clip is None else resized(recording.clip, frame_size)
     hashes = series_sha256(recording.series), clip_sha256(clip)
-    return Part(recording.series, clip, recording.hashes, *hashes)
+    return PreparedTrial(recording.series, clip, recording.hashes, *hashes)
 
 
 def resized(frames: np.ndarray, size: int) -> np.ndarray:
@@ -77,29 +77,29 @@ def resized(frames: np.ndarray, size: int) -> np.ndarray:
 
 def stamp(reader: Reader, trial: Trial, view: str | None) -> Stamp:
     """Path, size and modification time of each file of a trial; size -1 for one that is missing."""
-    found: Stamp = []
+    files: Stamp = []
     for path in reader.files(trial, view):
         assert reader.root is not None
         try:
             stat = (reader.root / path).stat()
-            found.append([path, stat.st_size, stat.st_mtime_ns])
+            files.append([path, stat.st_size, stat.st_mtime_ns])
         except OSError:
-            found.append([path, -1, 0])
-    return found
+            files.append([path, -1, 0])
+    return files
 
 
-def write(path: Path, part: Part, stamped: Stamp) -> None:
-    """Writes a part, whole or not at all, with the stamp of the files that it was made from."""
-    arrays = {f"series.{name}": values for name, values in part.series.items()}
-    if part.clip is not None:
-        arrays["clip"] = part.clip
-    about = {"stamp": stamped, "hashes": dict(part.hashes), "sha256": [part.series_sha256, part.clip_sha256]}
+def write(path: Path, trial: PreparedTrial, stamped: Stamp) -> None:
+    """Writes a trial, whole or not at all, with the stamp of the files that it was made from."""
+    arrays = {f"series.{name}": values for name, values in trial.series.items()}
+    if trial.clip is not None:
+        arrays["clip"] = trial.clip
+    about = {"stamp": stamped, "hashes": dict(trial.hashes), "sha256": [trial.series_sha256, trial.clip_sha256]}
     with files.whole(path, durable=False, elsewhere=paths.OTHER_CACHE) as file:
         np.savez(file, about=np.frombuffer(json.dumps(about).encode(), np.uint8), **arrays)  # type: ignore[arg-type]
 
 
 def is_done(path: Path, stamped: Stamp) -> bool:
-    """Whether a finished part is there, made from files that have not changed since."""
+    """Whether a finished trial is there, made from files that have not changed since."""
     try:
         with np.load(path, allow_pickle=False) as content:
             return json.loads(content["about"].tobytes())["stamp"] == stamped
@@ -107,13 +107,15 @@ def is_done(path: Path, stamped: Stamp) -> bool:
         return False
 
 
-def read(path: Path) -> Part | None:
-    """A finished part, or None where it is damaged."""
+def read(path: Path) -> PreparedTrial | None:
+    """A finished trial, or None where it is damaged."""
     try:
         with np.load(path, allow_pickle=False) as content:
             about = json.loads(content["about"].tobytes())
             names = [name for name in content.files if name.startswith("series.")]
             series = {name.removeprefix("series."): content[name] for name in names}
-            return Part(series, content["clip"] if "clip" in content.files else None, about["hashes"], *about["sha256"])
+            return PreparedTrial(
+                series, content["clip"] if "clip" in content.files else None, about["hashes"], *about["sha256"]
+            )
     except _DAMAGED:
         return None
