@@ -50,7 +50,8 @@ def beside(file: Path, loaded: Collection[str] = ()) -> dict[str, Path]:
         file: A Python file.
         loaded: Names of top-level modules that it is known to have imported from its folder, however it did.
     """
-    waiting, seen, files = {*loaded, *_imports(file)}, {file.stem, "kdbench"}, {}
+    waiting, seen = {*loaded, *_imports(file)}, {file.stem, "kdbench"}
+    files: dict[str, Path] = {}
     while waiting := waiting - seen:
         seen |= waiting
         trees = [_named(file.parent, _places(file.parent, [top])) for top in sorted(waiting)]

@@ -81,10 +81,11 @@ def _text(origin: Origin, seconds: float) -> str:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "report")
         arguments = [json.dumps(sys.path), json.dumps(dataclasses.asdict(origin)), str(seconds), str(file)]
-        command, nowhere = [sys.executable, "-c", _PROGRAM, *arguments], subprocess.DEVNULL
-        streams, code = {"stdin": nowhere, "stdout": nowhere, "stderr": nowhere}, None
+        command, none = [sys.executable, "-c", _PROGRAM, *arguments], subprocess.DEVNULL
+        code, timeout = None, seconds + _GRACE
         with contextlib.suppress(subprocess.TimeoutExpired):
-            code = subprocess.run(command, check=False, timeout=seconds + _GRACE, **streams).returncode
+            done = subprocess.run(command, check=False, timeout=timeout, stdin=none, stdout=none, stderr=none)
+            code = done.returncode
         written = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
     if written == SOUND:
         return ""
