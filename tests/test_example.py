@@ -60,7 +60,7 @@ def test_it_is_described(call: Call) -> None:
     assert "cosine · loss · kdbench-cosine 0.1.0 · kdbench_cosine.loss:cosine" in call("describe", "cosine")
     out = call("describe", "cosine_kd")
     assert "cosine_kd · method · kdbench-cosine 0.1.0 · preset small" in out
-    assert "sgm_ft → hinton → cosine_kd" in out
+    assert "sgm_ft → kd → cosine_kd" in out
 
 
 def test_its_loss_passes_the_checks(call: Call) -> None:

@@ -87,8 +87,7 @@ class Registry:
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self.group = f"kdbench.{KINDS[kind]}"
-        self._added: dict[str, Any] = {}
-        self._added_from: dict[str, Origin] = {}
+        self._added: dict[str, tuple[Origin, Any]] = {}
 
     def _builtin(self) -> dict[str, str]:
         return self._table().BUILTIN
@@ -102,7 +101,8 @@ class Registry:
 
     def _own(self) -> dict[str, Origin]:
         """What is built in or was added in this process, whose plain names no distribution can take."""
-        return {name: Origin(self.kind, name, target) for name, target in self._builtin().items()} | self._added_from
+        own = {name: Origin(self.kind, name, target) for name, target in self._builtin().items()}
+        return own | {name: origin for name, (origin, _) in self._added.items()}
 
     def origins(self) -> dict[str, Origin]:
         """Every known name with its origin, sorted; imports no component.
@@ -144,12 +144,10 @@ class Registry:
 
     def has(self, name: str) -> bool:
         """Whether a name means something, be it broken or claimed twice; imports no component."""
-        if name in self._claims():
-            return True
         try:
             self.origin(name)
         except UsageError:
-            return False
+            return name in self._claims()
         return True
 
     def origin(self, name: str) -> Origin:
@@ -158,14 +156,15 @@ class Registry:
         Raises:
             UsageError: No such name (the near misses are named), or two distributions claim it.
         """
-        own = self._own()
-        if name in own:
-            return own[name]
+        if name in self._added:
+            return self._added[name][0]
+        builtin = self._builtin()
         prefix, colon, rest = name.partition(":")
         if colon and prefix in self.families():
             return Origin(self.kind, name, self.families()[prefix])
-        if prefix == BUILT_IN and rest in self._builtin():
-            return Origin(self.kind, rest, self._builtin()[rest])
+        own = rest if prefix == BUILT_IN else name
+        if own in builtin:
+            return Origin(self.kind, own, builtin[own])
         claims = self._claims().get(rest if colon else name, [])
         if colon:
             claims = [claim for claim in claims if normalised(claim.distribution) == normalised(prefix)]
@@ -183,7 +182,7 @@ class Registry:
                 be imported or is not decorated as what it is registered as.
         """
         if name in self._added:
-            return self._added[name]
+            return self._added[name][1]
         origin = self.origin(name)
         if not origin.built_in:
             return self.load(origin)
@@ -223,8 +222,7 @@ class Registry:
         if part is None or part.kind != self.kind:
             raise UsageError(f"{component!r} is not decorated with @{self.kind}(NAME)")
         self.demand_free(part.name, "Give yours another name.")
-        self._added[part.name] = component
-        self._added_from[part.name] = origin or _of_this_process(self.kind, part.name, component)
+        self._added[part.name] = origin or _of_this_process(self.kind, part.name, component), component
 
     def demand_free(self, name: str, hint: str) -> None:
         """Refuses a name that is taken.
@@ -243,8 +241,8 @@ class Registry:
 
     def drop(self, file: Path) -> list[tuple[Origin, Any]]:
         """Forgets what was added from a file, and returns it."""
-        dropped = [origin for origin in self._added_from.values() if origin.file == file]
-        return [(self._added_from.pop(origin.name), self._added.pop(origin.name)) for origin in dropped]
+        dropped = [name for name, (origin, _) in self._added.items() if origin.file == file]
+        return [self._added.pop(name) for name in dropped]
 
     def _claims(self) -> dict[str, list[Origin]]:
         """What the installed distributions register, by the name that they give it."""
