@@ -41,7 +41,8 @@ def environment(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFacto
     site = tmp_path_factory.mktemp("site")
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
     subprocess.run([*pip, "--target", str(site), *map(str, folders.values())], check=True, capture_output=True)
-    return {**os.environ, "PYTHONPATH": str(site), "KDBENCH_CACHE": str(tmp_path_factory.mktemp("cache"))}
+    path = os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "PYTHONPATH": path, "KDBENCH_CACHE": str(tmp_path_factory.mktemp("cache"))}
 
 
 def _run(*arguments: str, environment: dict[str, str], folder: Path | None = None) -> subprocess.CompletedProcess[str]:
