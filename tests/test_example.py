@@ -7,36 +7,49 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from plugin_site import site_of
+
+from kdbench.cli import main
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "kdbench-cosine"
-Call = Callable[..., subprocess.CompletedProcess[str]]
+Call = Callable[..., str]
 
 
 @pytest.fixture(scope="module")
-def call(tmp_path_factory: pytest.TempPathFactory) -> Call:
-    """Runs a command of kdbench where the example is installed."""
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that the example is installed into."""
     root = tmp_path_factory.mktemp("example")
     # A build leaves files in its folder.
     copy = shutil.copytree(EXAMPLE, root / "copy")
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
     subprocess.run([*pip, "--target", str(root / "site"), str(copy)], check=True, capture_output=True)
-    environment = {**os.environ, "PYTHONPATH": str(root / "site"), "KDBENCH_CACHE": str(root / "cache")}
+    return root / "site"
 
-    def run(*arguments: str, module: str = "kdbench") -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", module, *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=root)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done
 
-    return run
+@pytest.fixture
+def call(
+    installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Call]:
+    """Runs a command of kdbench where the example is installed, and gives what it prints."""
+    monkeypatch.setenv("KDBENCH_CACHE", str(tmp_path / "cache"))
+
+    def run(*arguments: str) -> str:
+        with pytest.raises(SystemExit) as left:
+            main(list(arguments))
+        captured = capsys.readouterr()
+        assert not left.value.code, captured.out + captured.err
+        return captured.out
+
+    with site_of(installed, monkeypatch):
+        yield run
 
 
 def test_it_is_listed(call: Call) -> None:
-    found = json.loads(call("list", "--json").stdout)
+    found = json.loads(call("list", "--json"))
     rows = {row["name"]: row for kind in ("losses", "methods") for row in found[kind]}
     for name in ("cosine", "cosine_kd"):
         assert rows[name]["origin"] == "kdbench-cosine 0.1.0"
@@ -44,14 +57,14 @@ def test_it_is_listed(call: Call) -> None:
 
 
 def test_it_is_described(call: Call) -> None:
-    assert "cosine · loss · kdbench-cosine 0.1.0 · kdbench_cosine.loss:cosine" in call("describe", "cosine").stdout
-    out = call("describe", "cosine_kd").stdout
+    assert "cosine · loss · kdbench-cosine 0.1.0 · kdbench_cosine.loss:cosine" in call("describe", "cosine")
+    out = call("describe", "cosine_kd")
     assert "cosine_kd · method · kdbench-cosine 0.1.0 · preset small" in out
-    assert "sgm_ft → hinton → cosine_kd" in out
+    assert "sgm_ft → kd → cosine_kd" in out
 
 
 def test_its_loss_passes_the_checks(call: Call) -> None:
-    assert "failed" not in call("check", "cosine").stdout
+    assert "failed" not in call("check", "cosine")
 
 
 @pytest.mark.slow
@@ -70,12 +83,17 @@ def test_a_run_trains_with_it_and_says_so(call: Call, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_its_own_tests_pass(call: Call) -> None:
-    assert "failed" not in call("-q", str(EXAMPLE / "tests"), "-p", "no:cacheprovider", module="pytest").stdout
+def test_its_own_tests_pass(installed: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pytest", "-q", str(EXAMPLE / "tests"), "-p", "no:cacheprovider"]
+    path = os.pathsep.join(filter(None, [str(installed), os.environ.get("PYTHONPATH")]))
+    environment = {**os.environ, "PYTHONPATH": path}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_file_alone_is_a_plugin_too() -> None:
+def test_the_file_alone_is_a_plugin_too(capsys: pytest.CaptureFixture[str]) -> None:
     file = EXAMPLE / "kdbench_cosine" / "loss.py"
-    command = [sys.executable, "-m", "kdbench", "describe", "cosine", "--plugin", str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout.startswith(f"cosine · loss · {file} · loss.py:cosine")
+    with pytest.raises(SystemExit) as left:
+        main(["describe", "cosine", "--plugin", str(file)])
+    assert not left.value.code
+    assert capsys.readouterr().out.startswith(f"cosine · loss · {file} · loss.py:cosine")

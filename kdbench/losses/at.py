@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from kdbench.errors import UsageError, unknown
+from kdbench.losses._ops import computed_by
+from kdbench.losses._ops.energy import Energy
 from kdbench.losses.maps import align_maps, stage_pairs
-from kdbench.losses.numerics import at_least_float32, power_of_two, precision_of
+from kdbench.losses.numerics import at_least_float32, power_of_two
 from kdbench.registry import loss
 
 
@@ -66,26 +68,16 @@ def attention_transfer(
 def _attention(feature: Tensor, p: float) -> Tensor:
     """Energy of a sample up to its scale, which its norm takes away again; large maps are divided by theirs."""
     if p == 2:
-        return _Energy.apply(feature) / feature.shape[1]
+        return _energy(feature) / feature.shape[1]
     magnitude = at_least_float32(feature).abs()
     scale = power_of_two(magnitude.detach().flatten(1).amax(1)).clamp_min(1)
     return (magnitude / scale.view(-1, *[1] * (feature.dim() - 1))).pow(p).mean(1, keepdim=True)
 
 
-class _Energy(torch.autograd.Function):
-    """Sum of squares over the channels, over the square of a power of two near a sample's largest norm above 1.
-
-    It is what autograd does, without tensors of the map's size but the gradient.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, feature: Tensor) -> Tensor:
-        norm = torch.linalg.vector_norm(feature, dim=1, keepdim=True, dtype=precision_of(feature))
-        scale = power_of_two(norm.flatten(1).amax(1)).clamp_min_(1).view(-1, *[1] * (feature.dim() - 1))
-        ctx.save_for_backward(feature, scale)
-        return norm.div_(scale).square_()
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        feature, scale = ctx.saved_tensors
-        return feature * (2 * grads[0] / scale.square()).to(feature.dtype)
+@computed_by(Energy)
+def _energy(feature: Tensor) -> Tensor:
+    """Sum of squares over the channels, over the square of a power of two near a sample's largest norm above 1."""
+    feature = at_least_float32(feature)
+    largest = torch.linalg.vector_norm(feature.detach(), dim=1).flatten(1).amax(1)
+    scale = power_of_two(largest).clamp_min(1).view(-1, *[1] * (feature.dim() - 1))
+    return (feature / scale).square().sum(1, keepdim=True)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from kdbench.errors import unknown
+from kdbench.losses._ops import computed_by
+from kdbench.losses._ops.pearson import PearsonDistance
 from kdbench.losses.checks import check_positive, check_scores
 from kdbench.losses.numerics import at_least_float32
 from kdbench.registry import loss
@@ -52,51 +55,23 @@ def correlated(
     check_scores("dist", student, teacher)
     ours = (at_least_float32(student) / temperature).softmax(1)
     theirs = (at_least_float32(teacher).detach() / temperature).softmax(1)
-    total = _Distance.apply(ours, theirs, beta, gamma, eps)
+    total = _distance(ours, theirs, beta, gamma, eps)
     return total * temperature**2 if scale == "t2" else total
 
 
-class _Distance(torch.autograd.Function):
-    """`beta (1 - mean_b r_b) + gamma (1 - mean_k r_k)` of two matrices of probabilities.
-
-    The gradient is formed together with the value: on matrices as small as a batch's, the time goes into the number of
-    operations and not into their size.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, ours: Tensor, theirs: Tensor, beta: float, gamma: float, eps: float) -> Tensor:
-        by_sample, of_sample = _correlation(ours, theirs, 1, eps)
-        by_class, of_class = _correlation(ours, theirs, 0, eps)
-        ctx.save_for_backward(of_sample.mul_(-beta).sub_(of_class, alpha=gamma))
-        return beta * (1 - by_sample) + gamma * (1 - by_class)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        (gradient,) = ctx.saved_tensors
-        return grads[0] * gradient, None, None, None, None
+@computed_by(PearsonDistance)
+def _distance(ours: Tensor, theirs: Tensor, beta: float, gamma: float, eps: float) -> Tensor:
+    """`beta (1 - mean_b r_b) + gamma (1 - mean_k r_k)` of two matrices of probabilities."""
+    by_sample, by_class = (
+        F.cosine_similarity(_deviations(ours, dim), _deviations(theirs, dim), dim=dim, eps=eps).mean() for dim in (1, 0)
+    )
+    return beta * (1 - by_sample) + gamma * (1 - by_class)
 
 
-def _correlation(ours: Tensor, theirs: Tensor, dim: int, eps: float) -> tuple[Tensor, Tensor]:
-    """The mean of Pearson's correlations along a dimension, and its gradient in the first matrix.
-
-    With a and b the deviations and |a| = max(norm of a, eps): `dr/da = b / (|a| |b|) - r a / (|a| norm of a)`. Its mean
-    along the dimension is zero, as that of a and b, so it is the gradient in the probabilities too.
-    """
-    first, inverse_norm = _centred(ours, dim)
-    second, inverse_of_theirs = _centred(theirs, dim)
-    inverse = inverse_norm.clamp_max(1 / eps)
-    both = inverse * inverse_of_theirs.clamp_max(1 / eps)
-    correlations = (first * second).sum(dim, keepdim=True).mul_(both)
-    count = correlations.numel()
-    gradient = second.mul_(both).sub_(first.mul_(correlations * inverse * inverse_norm))
-    return correlations.mean(), gradient.div_(count)
-
-
-def _centred(probabilities: Tensor, dim: int) -> tuple[Tensor, Tensor]:
-    """Deviations from the mean, and their inverse norm: zero where they are no more than rounding."""
+def _deviations(probabilities: Tensor, dim: int) -> Tensor:
+    """Deviations from the mean; zero where they are no more than rounding."""
     mean = probabilities.mean(dim, keepdim=True)
     deviations = probabilities - mean
-    norm = torch.linalg.vector_norm(deviations, dim=dim, keepdim=True)
-    # What rounding leaves of a constant points nowhere, and 1/eps would blow up its gradient.
+    norm = torch.linalg.vector_norm(deviations.detach(), dim=dim, keepdim=True)
     rounding = 8 * torch.finfo(norm.dtype).eps * probabilities.shape[dim] ** 0.5
-    return deviations, norm.reciprocal().where(norm > rounding * mean, 0)
+    return deviations.where(norm > rounding * mean, 0)

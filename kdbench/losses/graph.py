@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from kdbench.losses.numerics import precision_of, squared_distances
+from kdbench.losses.distances import squared_distances
+from kdbench.losses.numerics import precision_of
 
 
 def normalized_affinity(scores: Tensor, *, self_loops: bool = True) -> Tensor:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import functools
-import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal
+from typing import Literal
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from kdbench.errors import UsageError
+from kdbench.losses._ops import computed_by
+from kdbench.losses._ops.window_max import WindowMax
 from kdbench.losses.numerics import at_least_float32, precision_of
 from kdbench.text.wording import counted
 
@@ -155,37 +154,11 @@ def _pooled(feature: Tensor, grid: list[int], pool: str) -> Tensor:
     window = tuple(size // cells for size, cells in zip(sizes, grid, strict=True))
     divides = all(size % cells == 0 for size, cells in zip(sizes, grid, strict=True))
     if pool == "max" and divides and math.prod(window) <= _MOST_SHIFTS:
-        return _WindowMax.apply(feature, window)
+        return _window_max(feature, window)
     return _POOLS[pool][len(grid)](feature, grid)
 
 
-class _WindowMax(torch.autograd.Function):
-    """Maxima of windows without overlap, as torch's pooling gives them; faster on a CPU for small windows.
-
-    The gradient goes to the first maximum of a window, in the order of its positions.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, feature: Tensor, window: tuple[int, ...]) -> Tensor:
-        ctx.window = window
-        top = functools.reduce(torch.maximum, _shifts(feature, window))
-        ctx.save_for_backward(feature, top)
-        return top
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        feature, top = ctx.saved_tensors
-        gradient, (left,) = torch.empty_like(feature), grads
-        for values, into in zip(_shifts(feature, ctx.window), _shifts(gradient, ctx.window), strict=True):
-            taken = left * (values == top)
-            into.copy_(taken)
-            left = left - taken
-        return gradient, None
-
-
-def _shifts(feature: Tensor, window: tuple[int, ...]) -> list[Tensor]:
-    """Views `(B, C, *grid)` of every position within a window."""
-    indices: Iterator[tuple[Any, ...]] = itertools.product(
-        *([slice(first, None, size) for first in range(size)] for size in window)
-    )
-    return [feature[(..., *index)] for index in indices]
+@computed_by(WindowMax)
+def _window_max(feature: Tensor, window: tuple[int, ...]) -> Tensor:
+    """Maxima of windows without overlap; the gradient goes to the first maximum of a window."""
+    return {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}[len(window)](feature, window)

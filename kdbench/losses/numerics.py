@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -52,42 +50,3 @@ def gram(rows: Tensor) -> Tensor:
     with without_autocast(rows):
         products = rows @ rows.detach().T
     return products + products.T - products.detach() if products.requires_grad else products
-
-
-def squared_distances(points: Tensor, precision: torch.dtype | None = None) -> Tensor:
-    """Squared Euclidean distances of all pairs of samples, `(B, D)` to `(B, B)`, computed in the widest precision.
-
-    The samples are centred before their Gram matrix is taken, so that a common offset cancels no digits. Memory is
-    `B * B`; the diagonal is exactly zero. The gradient takes one product, in the precision of the loss.
-
-    Args:
-        points: One vector a sample.
-        precision: Of the result; None for the widest.
-    """
-    return _SquaredDistances.apply(points, precision)
-
-
-class _SquaredDistances(torch.autograd.Function):
-    """`D_ij = |c_i|^2 + |c_j|^2 - 2 <c_i, c_j>`, whose gradient is `2 sum_j S_ij (c_i - c_j)` with `S = G + G^T`."""
-
-    @staticmethod
-    def forward(ctx: Any, points: Tensor, precision: torch.dtype | None) -> Tensor:
-        ctx.save_for_backward(points)
-        with without_autocast(points):
-            wide = widest(points)
-            centred = wide - wide.mean(0)
-            products = centred @ centred.T
-        squares = products.diagonal().clone()
-        distances = products.mul_(-2).add_(squares[:, None]).add_(squares).clamp_min_(0)
-        return distances if precision is None else distances.to(precision)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        (points,) = ctx.saved_tensors
-        with without_autocast(points):
-            precise = at_least_float32(points)
-            # A common offset cancels; to take most of it away saves digits.
-            centred = precise - precise.mean(0)
-            both = (grads[0] + grads[0].T).to(precise.dtype)
-            gradient = torch.addmm(both.sum(1, keepdim=True) * centred, both, centred, beta=2, alpha=-2)
-        return gradient.to(points.dtype), None

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from kdbench.errors import UsageError, unknown
-from kdbench.losses.numerics import precision_of, squared_distances, widest
+from kdbench.losses._ops import computed_by
+from kdbench.losses._ops.angles import AngleLoss
+from kdbench.losses.distances import squared_distances
+from kdbench.losses.numerics import precision_of, widest
 from kdbench.registry import loss
 from kdbench.text.wording import counted
 
 _EPS = 1e-12
-_CHUNK = 1 << 18
 
 
 @loss("rkd", on="embedding", project=False)
@@ -63,7 +65,7 @@ def relational(
         distance = F.smooth_l1_loss(_distances(*relations, squared), _distances(*targets, squared), reduction=reduction)
         total = total + distance_weight * distance
     if angle_weight:
-        angle = _AngleLoss.apply(*_scaled(*relations), *_scaled(*targets))
+        angle = _angle_loss(_in_units(relations[0]), relations[1], _in_units(targets[0]), targets[1])
         total = total + angle_weight * (angle if reduction == "sum" else angle / samples**3)
     return total
 
@@ -88,49 +90,19 @@ def _distances(squares: Tensor, distinct: Tensor, squared: bool) -> Tensor:
     return values / mean.clamp_min(torch.finfo(values.dtype).tiny)
 
 
-def _scaled(squares: Tensor, distinct: Tensor) -> tuple[Tensor, Tensor]:
-    """Squared distances in units of their mean, which no angle depends on, and inverse distances."""
-    unit = squares.detach().mean().clamp_min(torch.finfo(squares.dtype).tiny)
-    squares = squares / unit
-    inverse = squares.detach().where(distinct, 1).rsqrt().where(distinct, 0)
-    return squares, inverse
+def _in_units(squares: Tensor) -> Tensor:
+    """Squared distances in units of their mean, which no angle depends on."""
+    return squares / squares.detach().mean().clamp_min(torch.finfo(squares.dtype).tiny)
 
 
-class _AngleLoss(torch.autograd.Function):
-    """Sum of `h(a_ijk^s - a_ijk^t)` from squared distances D and inverse distances r.
-
-    `a_ijk = (D_ij + D_ik - D_jk) r_ij r_ik / 2`. The gradient in D^s is formed together with the value, a few anchors
-    i at a time, so that nothing of size `B^3` is ever kept.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, squares: Tensor, inverse: Tensor, of_teacher: Tensor, inverse_of_teacher: Tensor) -> Tensor:
-        samples = len(squares)
-        total = squares.new_zeros(())
-        gradient = torch.zeros_like(squares)
-        anchors = max(1, _CHUNK // samples**2)
-        for start in range(0, samples, anchors):
-            rows = slice(start, start + anchors)
-            angles, weights = _angles(squares, inverse, rows)
-            difference = angles - _angles(of_teacher, inverse_of_teacher, rows)[0]
-            slope = difference.clamp(-1, 1)
-            total += (slope * difference.sub_(slope, alpha=0.5)).sum()
-            along = angles.mul_(slope).sum(2)
-            weights.mul_(slope)
-            gradient[rows] += 2 * weights.sum(2) - inverse[rows].square() * along
-            gradient -= weights.sum(0)
-        ctx.save_for_backward(gradient)
-        return total
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        (gradient,) = ctx.saved_tensors
-        return grads[0] * gradient, None, None, None
+@computed_by(AngleLoss)
+def _angle_loss(squares: Tensor, distinct: Tensor, of_teacher: Tensor, distinct_of_teacher: Tensor) -> Tensor:
+    """Sum of `h(a_ijk^s - a_ijk^t)`."""
+    angles = (_angles(squares, distinct), _angles(of_teacher, distinct_of_teacher))
+    return F.smooth_l1_loss(*angles, reduction="sum")
 
 
-def _angles(squares: Tensor, inverse: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
-    """Cosines `(anchors, B, B)` at the anchors `rows`, and `r_ij r_ik / 2`."""
-    weights = inverse[rows, :, None] * (inverse[rows, None, :] / 2)
-    angles = squares[rows, :, None] - squares
-    angles += squares[rows, None, :]
-    return angles.mul_(weights), weights
+def _angles(squares: Tensor, distinct: Tensor) -> Tensor:
+    """Cosines `(B, B, B)` by the law of cosines, `a_ijk = (D_ij + D_ik - D_jk) / (2 d_ij d_ik)`."""
+    inverse = squares.where(distinct, 1).rsqrt().where(distinct, 0)
+    return (squares[:, :, None] + squares[:, None] - squares) * inverse[:, :, None] * inverse[:, None] / 2

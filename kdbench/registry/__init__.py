@@ -87,8 +87,7 @@ class Registry:
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self.group = f"kdbench.{KINDS[kind]}"
-        self._added: dict[str, Any] = {}
-        self._added_from: dict[str, Origin] = {}
+        self._added: dict[str, tuple[Origin, Any]] = {}
 
     def _builtin(self) -> dict[str, str]:
         return self._table().BUILTIN
@@ -100,21 +99,25 @@ class Registry:
         """Libraries whose parts go by `PREFIX:NAME`, each with the function that makes a component of a name."""
         return dict(getattr(self._table(), "FAMILIES", {}))
 
+    def _own(self) -> dict[str, Origin]:
+        """What is built in or was added in this process, whose plain names no distribution can take."""
+        own = {name: Origin(self.kind, name, target) for name, target in self._builtin().items()}
+        return own | {name: origin for name, (origin, _) in self._added.items()}
+
     def origins(self) -> dict[str, Origin]:
         """Every known name with its origin, sorted; imports no component.
 
         What a plugin registers under a name that is taken, or that another plugin claims too, stands there as
         `distribution:name`.
         """
-        found = {name: Origin(self.kind, name, target) for name, target in self._builtin().items()}
-        found |= {name: self._added_from[name] for name in self._added}
-        plain = set(found)
+        own = self._own()
+        names = dict(own)
         for name, claims in self._claims().items():
-            if len(claims) == 1 and name not in plain:
-                found[name] = claims[0]
+            if len(claims) == 1 and name not in own:
+                names[name] = claims[0]
             else:
-                found |= {claim.qualified: claim for claim in claims if not self._is_hidden(claim)}
-        return dict(sorted(found.items()))
+                names |= {claim.qualified: claim for claim in claims if not self._is_hidden(claim)}
+        return dict(sorted(names.items()))
 
     def names(self) -> list[str]:
         """Every known name, sorted."""
@@ -122,13 +125,10 @@ class Registry:
 
     def clashes(self) -> list[str]:
         """A line on each name that has more than one owner, with the names to use instead."""
-        held = {name: Origin(self.kind, name, target) for name, target in self._builtin().items()}
-        held |= {name: self._added_from[name] for name in self._added}
-        lines = []
+        own, lines = self._own(), []
         for name, claims in self._claims().items():
-            owner = held.get(name)
-            if owner is not None:
-                keeps = "the built-in one" if owner.built_in else owner.owner
+            if name in own:
+                keeps = "the built-in one" if own[name].built_in else own[name].owner
                 lines += [f"the {label(self.kind)} '{name}' is {keeps}; {self._way_to(claim)}" for claim in claims]
             elif len(claims) > 1:
                 lines.append(self._ambiguous(name, claims).message)
@@ -144,13 +144,10 @@ class Registry:
 
     def has(self, name: str) -> bool:
         """Whether a name means something, be it broken or claimed twice; imports no component."""
-        prefix, colon, _ = name.partition(":")
-        if (colon and prefix in self.families()) or name in self._claims():
-            return True
         try:
             self.origin(name)
         except UsageError:
-            return False
+            return name in self._claims()
         return True
 
     def origin(self, name: str) -> Origin:
@@ -159,16 +156,15 @@ class Registry:
         Raises:
             UsageError: No such name (the near misses are named), or two distributions claim it.
         """
-        builtin = self._builtin()
         if name in self._added:
-            return self._added_from[name]
-        if name in builtin:
-            return Origin(self.kind, name, builtin[name])
+            return self._added[name][0]
+        builtin = self._builtin()
         prefix, colon, rest = name.partition(":")
         if colon and prefix in self.families():
             return Origin(self.kind, name, self.families()[prefix])
-        if colon and prefix == BUILT_IN and rest in builtin:
-            return Origin(self.kind, rest, builtin[rest])
+        own = rest if prefix == BUILT_IN else name
+        if own in builtin:
+            return Origin(self.kind, own, builtin[own])
         claims = self._claims().get(rest if colon else name, [])
         if colon:
             claims = [claim for claim in claims if normalised(claim.distribution) == normalised(prefix)]
@@ -186,13 +182,13 @@ class Registry:
                 be imported or is not decorated as what it is registered as.
         """
         if name in self._added:
-            return self._added[name]
+            return self._added[name][1]
         origin = self.origin(name)
         if not origin.built_in:
             return self.load(origin)
         try:
-            found = resolved(origin.target)
-            return found if origin.name in self._builtin() else found(name.partition(":")[2])
+            component = resolved(origin.target)
+            return component if origin.name in self._builtin() else component(name.partition(":")[2])
         except ImportError as error:
             library = (error.name or "").partition(".")[0]
             hint = f"Install it: pip install {library}" if library else "Install kdbench again: pip install kdbench"
@@ -225,26 +221,36 @@ class Registry:
         part = getattr(component, ATTRIBUTE, None)
         if part is None or part.kind != self.kind:
             raise UsageError(f"{component!r} is not decorated with @{self.kind}(NAME)")
-        if (held := self.origins().get(part.name)) is not None or self.has(part.name):
-            owner = f" ({held.owner})" if held else ""
-            raise UsageError(
-                f"the {label(self.kind)} '{part.name}' exists already{owner}", hint="Give yours another name."
-            )
-        self._added[part.name] = component
-        self._added_from[part.name] = origin or _of_this_process(self.kind, part.name, component)
+        self.demand_free(part.name, "Give yours another name.")
+        self._added[part.name] = origin or _of_this_process(self.kind, part.name, component), component
+
+    def demand_free(self, name: str, hint: str) -> None:
+        """Refuses a name that is taken.
+
+        Args:
+            name: The name.
+            hint: What to do where it is.
+
+        Raises:
+            UsageError: It means something already.
+        """
+        owner = self.origins().get(name)
+        if owner is not None or self.has(name):
+            held = f" ({owner.owner})" if owner else ""
+            raise UsageError(f"the {label(self.kind)} '{name}' exists already{held}", hint=hint)
 
     def drop(self, file: Path) -> list[tuple[Origin, Any]]:
         """Forgets what was added from a file, and returns it."""
-        found = [self._added_from[name] for name in self._added if self._added_from[name].file == file]
-        return [(origin, self._added.pop(origin.name)) for origin in found]
+        dropped = [name for name, (origin, _) in self._added.items() if origin.file == file]
+        return [self._added.pop(name) for name in dropped]
 
     def _claims(self) -> dict[str, list[Origin]]:
         """What the installed distributions register, by the name that they give it."""
-        found: dict[str, list[Origin]] = {}
+        claims: dict[str, list[Origin]] = {}
         for origin in sorted(discover(GROUPS).origins, key=lambda origin: origin.owner):
             if origin.kind == self.kind:
-                found.setdefault(origin.name, []).append(origin)
-        return found
+                claims.setdefault(origin.name, []).append(origin)
+        return claims
 
     def _ambiguous(self, name: str, claims: list[Origin]) -> UsageError:
         owners = " and by ".join(claim.owner for claim in claims)
@@ -280,14 +286,13 @@ class Registry:
             if not (isinstance(component, type) and hasattr(component, READER)):
                 raise UsageError(f"{what} is not a subclass of kdbench.Reader")
             return
-        part = getattr(component, ATTRIBUTE, None)
-        wanted = f"@{self.kind}('{origin.name}', …)"
+        part, wanted = getattr(component, ATTRIBUTE, None), f"Put @{self.kind}('{origin.name}', …)"
         if not isinstance(part, Part):
-            raise UsageError(f"{what} is not decorated", hint=f"Put {wanted} from kdbench above it.")
+            raise UsageError(f"{what} is not decorated", hint=f"{wanted} from kdbench above it.")
         if (part.kind, part.name) != (self.kind, origin.name):
             raise UsageError(
                 f"{what} is decorated as the {part.kind} '{part.name}'",
-                hint=f"Put {wanted} above it, or register it as what it is.",
+                hint=f"{wanted} above it, or register it as what it is.",
             )
 
 
@@ -318,8 +323,8 @@ def unknown_anywhere(name: str, others: Iterable[str] = ()) -> UsageError:
         others: Names that are known beside those of the kinds.
     """
     registries = [registry(kind) for kind in KINDS]
-    off = next((error for each in registries if (error := each.switched_off(name))), None)
-    known = {known for each in registries for known in each.names()} | set(others)
+    off = next((error for kind in registries if (error := kind.switched_off(name))), None)
+    known = {known for kind in registries for known in kind.names()} | set(others)
     return off or unknown("name", name, known, hint="See them all: kdbench list. A part of your own: --plugin FILE.py")
 
 

@@ -8,7 +8,7 @@ import os
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import Distribution
 from pathlib import Path
@@ -78,19 +78,18 @@ def _read_all(groups: Mapping[str, str]) -> Discovery:
     unreadable: list[tuple[str, str]] = []
     seen: set[str] = set()
     for distribution in importlib.metadata.distributions():
+        name, version = _of_folder(distribution)
+        if normalised(name) in seen:
+            # Another of this name stands before it on the import path.
+            continue
+        seen.add(normalised(name))
         try:
-            text = distribution.read_text("entry_points.txt") or ""
-            if PREFIX not in text:
-                continue
-            name, version = _name_and_version(distribution)
-            if normalised(name) in seen or _is_shadowed(name, text):
-                continue
-            seen.add(normalised(name))
-            origins += _origins(distribution, name, version, groups)
+            if PREFIX in (distribution.read_text("entry_points.txt") or ""):
+                origins += _origins(distribution, *_name_and_version(distribution), groups)
         except Exception as error:
             # Damaged metadata make the standard library raise whatever the damage leads to.
-            owner = " ".join(part for part in _of_folder(distribution) if part)
-            unreadable.append((owner, f"entry_points.txt cannot be read ({type(error).__name__}: {error})"))
+            reason = f"entry_points.txt cannot be read ({type(error).__name__}: {error})"
+            unreadable.append((f"{name} {version}".strip(), reason))
     return Discovery(tuple(origins), (), tuple(unreadable))
 
 
@@ -103,22 +102,20 @@ def _origins(distribution: Distribution, name: str, version: str, groups: Mappin
         elif point.group.startswith(PREFIX):
             miss = unknown("entry-point group", point.group, groups)
             once(f"warning: in the metadata of {name} {version}: {miss.message}")
-    return [claims[0] if len(claims) == 1 else _claimed_twice(claims) for claims in found.values()]
+    for claims in found.values():
+        if len(claims) > 1:
+            targets = " and ".join(claim.target for claim in claims)
+            claims[:] = [replace(claims[0], fault=f"{name} registers this name more than once: {targets}")]
+    return [claims[0] for claims in found.values()]
 
 
 def _fault(origin: Origin, value: str) -> str:
+    is_recipe = origin.kind in ("method", "teacher")
     if not re.fullmatch(r"[\w-]+", origin.name):
         return f"its name is '{origin.name}', expected letters, digits, '-' and '_'"
-    is_recipe = origin.kind in ("method", "teacher")
     if not _VALUE.fullmatch(value.strip()) or (not is_recipe and ":" not in origin.target):
-        expected = "a module" if is_recipe else "module:attribute"
-        return f"its entry point is '{value}', expected {expected}"
+        return f"its entry point is '{value}', expected {'a module' if is_recipe else 'module:attribute'}"
     return ""
-
-
-def _claimed_twice(claims: list[Origin]) -> Origin:
-    first, targets = claims[0], " and ".join(claim.target for claim in claims)
-    return replace(first, fault=f"{first.distribution} registers this name more than once: {targets}")
 
 
 def _allowed(found: Discovery, wanted: str) -> Discovery:
@@ -129,17 +126,14 @@ def _allowed(found: Discovery, wanted: str) -> Discovery:
     given = [] if wanted.lower() in NONE else [name.strip() for name in wanted.split(",") if name.strip()]
     for name in given:
         if normalised(name) not in known:
-            raise unknown(f"plugin in ${VARIABLE}", name, known, hint=_hint(name, known))
+            hint = "It is a comma-separated list of installed distributions, or off, or all"
+            hint += "." if known else "; none with plugins is installed here."
+            if name.endswith(".py"):
+                hint = "It lists installed distributions; a file is given by --plugin FILE."
+            raise unknown(f"plugin in ${VARIABLE}", name, known, hint=hint)
     names = {normalised(name) for name in given}
     kept = tuple(origin for origin in found.origins if normalised(origin.distribution) in names)
     return Discovery(kept, tuple(o for o in found.origins if o not in kept), found.unreadable if names else ())
-
-
-def _hint(name: str, present: Collection[str]) -> str:
-    if name.endswith(".py"):
-        return "It lists installed distributions; a file is given by --plugin FILE."
-    others = "" if present else "; none with plugins is installed here"
-    return f"It is a comma-separated list of installed distributions, or off, or all{others}."
 
 
 def _name_and_version(distribution: Distribution) -> tuple[str, str]:
@@ -154,14 +148,6 @@ def _name_and_version(distribution: Distribution) -> tuple[str, str]:
 
 def _of_folder(distribution: Distribution) -> tuple[str, str]:
     """Name and version as the metadata's folder is called, for metadata that do not say."""
-    stem = Path(str(getattr(distribution, "_path", "unknown distribution"))).stem
+    stem = Path(str(getattr(distribution, "_path", distribution))).stem
     name, _, version = stem.partition("-")
     return name, version.partition("-py")[0]
-
-
-def _is_shadowed(name: str, text: str) -> bool:
-    """Whether another distribution of this name stands before it on the import path."""
-    try:
-        return importlib.metadata.distribution(name).read_text("entry_points.txt") != text
-    except importlib.metadata.PackageNotFoundError:
-        return False

@@ -42,7 +42,7 @@ def load_plugin(path: str | Path) -> tuple[Part, ...]:
     _check_path(file, path)
     module = types.ModuleType(_module_name(file))
     module.__file__ = str(file)
-    before = {kind: registry(kind).drop(file) for kind in KINDS}
+    before = [part for kind in KINDS for part in registry(kind).drop(file)]
     old = sys.modules.pop(module.__name__, None)
     _forget(getattr(old, _HELPERS, ()))
     try:
@@ -52,9 +52,8 @@ def load_plugin(path: str | Path) -> tuple[Part, ...]:
                 registry(origin.kind).add(component, origin)
     except BaseException:
         unload_plugin(file)
-        for kind, parts in before.items():
-            for origin, component in parts:
-                registry(kind).add(component, origin)
+        for origin, component in before:
+            registry(origin.kind).add(component, origin)
         if old is not None:
             sys.modules[module.__name__] = old
         raise

@@ -59,18 +59,15 @@ class Origin:
     @property
     def source(self) -> Path | None:
         """The file of the module, found without importing it; None where it cannot be."""
-        files = self._files()
-        return files[-1] if files else None
+        return self.file or _file_of(self.target.partition(":")[0])
 
     def source_sha256(self) -> str | None:
         """Hash of all that its distribution brings, or of the file; None where the source is not there."""
-        chain = [] if self.sha256 else self._files()
-        if not chain:
+        file = None if self.sha256 or self.file else self.source
+        if file is None:
             return self.sha256
         try:
-            module = self.target.partition(":")[0]
-            files = {"": self.file} if self.file else source.files_of(self.distribution, module, chain)
-            return source.sha256_of(files)
+            return source.sha256_of(source.files_of(self.distribution, self.target.partition(":")[0], file))
         except (OSError, ValueError, IndexError):
             return None
 
@@ -80,16 +77,14 @@ class Origin:
         Raises:
             UsageError: The registration is broken, or there is no such module or file.
         """
-        what = f"the {label(self.kind)} '{self.name}' of {self.owner}"
-        problem, path = self.fault, None
-        if not problem:
-            module, _, _ = self.target.partition(":")
-            path = self.source.parent / name if self.source else None
-            problem = f"there is no module {module}" if path is None else f"there is no file {path}"
-        if path is None or not path.is_file():
-            hint = f"It comes with {name} beside its module. Mend or uninstall that distribution."
-            raise UsageError(f"{what} is broken: {problem}", hint=hint)
-        return path
+        path = None if self.fault or self.source is None else self.source.parent / name
+        if path is not None and path.is_file():
+            return path
+        problem = f"there is no file {path}" if path else f"there is no module {self.target.partition(':')[0]}"
+        raise UsageError(
+            f"the {label(self.kind)} '{self.name}' of {self.owner} is broken: {self.fault or problem}",
+            hint=f"It comes with {name} beside its module. Mend or uninstall that distribution.",
+        )
 
     def summary(self) -> str:
         """First line of the docstring, read from the source without importing it; empty where that cannot be."""
@@ -103,27 +98,22 @@ class Origin:
                 return (ast.get_docstring(node) or "").partition("\n")[0]
         return ""
 
-    def _files(self) -> list[Path]:
-        """The `__init__` files of the packages above the module, from the top, then its own; empty where unknown."""
-        if self.file is not None:
-            return [self.file]
-        top, *below = self.target.partition(":")[0].split(".")
-        try:
-            spec = importlib.util.find_spec(top)
-        except (ImportError, AttributeError, ValueError):
-            return []
-        if spec is None:
-            return []
-        found = [Path(spec.origin)] if spec.origin and Path(spec.origin).is_file() else []
-        folders = [Path(folder) for folder in spec.submodule_search_locations or ()]
-        for name in below:
-            folder = next((f for f in folders if (f / name).is_dir() or (f / f"{name}.py").is_file()), None)
-            if folder is None:
-                return []
-            file = folder / name / "__init__.py" if (folder / name).is_dir() else folder / f"{name}.py"
-            found += [file] if file.is_file() else []
-            folders = [folder / name]
-        return found
+
+def _file_of(module: str) -> Path | None:
+    """The file of a module, found without importing the packages above it."""
+    top, *below = module.split(".")
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, AttributeError, ValueError):
+        return None
+    file, folders = Path(spec.origin or "") if spec else None, list((spec and spec.submodule_search_locations) or ())
+    for name in below:
+        places = [Path(folder, name) for folder in folders]
+        place = next((place for place in places if place.is_dir() or place.with_suffix(".py").is_file()), None)
+        if place is None:
+            return None
+        file, folders = (place / "__init__.py" if place.is_dir() else place.with_suffix(".py")), [str(place)]
+    return file if file and file.is_file() else None
 
 
 def label(kind: str) -> str:

@@ -70,10 +70,7 @@ def _check_name(kind: str, name: str) -> None:
             f"'{name}' cannot be a name, expected a Python identifier in lower case",
             hint=f"For example: kdbench new {kind} {better}",
         )
-    if registry(kind).has(name):
-        owner = registry(kind).origins().get(name)
-        held = f" ({owner.owner})" if owner else ""
-        raise UsageError(f"the {label(kind)} '{name}' exists already{held}", hint="Choose another name.")
+    registry(kind).demand_free(name, "Choose another name.")
 
 
 def _filled(text: str, kind: str, name: str) -> str:

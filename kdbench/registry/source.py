@@ -13,7 +13,7 @@ from pathlib import Path
 MOST_FILES = 20_000
 MOST_BYTES = 256 << 20
 """What is read of a plugin's files, code first; of what lies beyond, name and size count."""
-_BYTECODE = {".pyc", ".pyo"}
+_BYTECODE = (".pyc", ".pyo")
 _METADATA = (".dist-info", ".egg-info")
 _INSTALLED_INTO = {"site-packages", "dist-packages"}
 _NOT_SHIPPED = {"build", "dist", "doc", "docs", "test", "tests"}
@@ -21,7 +21,7 @@ _BESIDE_MODULES = {".py", ".so", ".pyd", ".yaml", ".yml", ".json", ".csv", ".txt
 """Suffixes that count in the folder of top-level modules, where also logs and readmes lie."""
 
 
-def files_of(distribution: str, module: str, chain: list[Path]) -> dict[str, Path]:
+def files_of(distribution: str, module: str, file: Path) -> dict[str, Path]:
     """Every file of a plugin, by its name in the hash.
 
     Those are the files that its distribution recorded when it was installed, and all of the package that the module is
@@ -31,20 +31,16 @@ def files_of(distribution: str, module: str, chain: list[Path]) -> dict[str, Pat
     Args:
         distribution: Its name.
         module: The module's dotted name.
-        chain: The `__init__` files of the packages above the module, from the top, then its own.
+        file: The module's file.
     """
-    own, depth = chain[-1], module.count(".") + (chain[-1].name == "__init__.py")
-    root = own.parents[depth]
+    depth = module.count(".") + (file.name == "__init__.py")
+    root = file.parents[depth]
+    packages = [folder for folder in file.parents[:depth] if (folder / "__init__.py").is_file()]
     recorded = _recorded(distribution)
-    inside = chain[0].parent if chain[0].name == "__init__.py" else None
-    if any(path.name == own.name and path.is_file() and path.samefile(own) for path in recorded.values()):
-        found = dict(recorded)
-    elif _is_shared(root):
+    if not any(path.name == file.name and path.resolve() == file.resolve() for path in recorded.values()):
         tops = {module.partition(".")[0], *_top_level(distribution)}
-        found = _named(root, (path for top in sorted(tops) for path in _module_or_tree(root, top)))
-    else:
-        found = _named(root, _importable(root))
-    return found | _named(root, () if inside is None else tree(inside))
+        recorded = _named(root, _places(root, tops) if _is_shared(root) else _importable(root))
+    return recorded | _named(root, packages[-1:])
 
 
 def beside(file: Path, loaded: Collection[str] = ()) -> dict[str, Path]:
@@ -54,19 +50,15 @@ def beside(file: Path, loaded: Collection[str] = ()) -> dict[str, Path]:
         file: A Python file.
         loaded: Names of top-level modules that it is known to have imported from its folder, however it did.
     """
-    folder, seen = file.parent, {file.stem, "kdbench"}
-    found: dict[str, Path] = {}
-    wanted = [*loaded, *_imports(file)]
-    while wanted:
-        top = wanted.pop()
-        if top in seen:
-            continue
-        seen.add(top)
-        paths = list(_module_or_tree(folder, top))
-        if any(path.suffix == ".py" for path in paths):
-            found |= _named(folder, paths)
-            wanted += [name for path in paths if path.suffix == ".py" for name in _imports(path)]
-    return found
+    waiting, seen = {*loaded, *_imports(file)}, {file.stem, "kdbench"}
+    files: dict[str, Path] = {}
+    while waiting := waiting - seen:
+        seen |= waiting
+        trees = [_named(file.parent, _places(file.parent, [top])) for top in sorted(waiting)]
+        python = [tree for tree in trees if any(path.suffix == ".py" for path in tree.values())]
+        files |= {name: path for tree in python for name, path in tree.items()}
+        waiting = {name for tree in python for path in tree.values() if path.suffix == ".py" for name in _imports(path)}
+    return files
 
 
 def sha256_of(files: dict[str, Path]) -> str:
@@ -86,24 +78,21 @@ def sha256_of(files: dict[str, Path]) -> str:
     return digest.hexdigest()
 
 
-def tree(folder: Path) -> Iterator[Path]:
-    """Files below a folder, in a fixed order, without bytecode, metadata, environments and what is hidden."""
-    return islice(_walk(folder), MOST_FILES)
+def _named(root: Path, places: Iterable[Path]) -> dict[str, Path]:
+    """Files, and all that counts below folders, by their path below the root."""
+    paths = (path for place in places for path in (_tree(place) if place.is_dir() else [place]))
+    return {path.relative_to(root).as_posix(): path for path in islice(filter(Path.is_file, paths), MOST_FILES)}
 
 
-def _walk(folder: Path) -> Iterator[Path]:
+def _tree(folder: Path) -> Iterator[Path]:
+    """What lies below a folder, in a fixed order; environments of Python are left out."""
     for parent, folders, names in os.walk(folder):
-        if "pyvenv.cfg" in names:
-            folders.clear()
-            continue
-        folders[:] = sorted(name for name in folders if _counts(name))
-        paths = (Path(parent, name) for name in sorted(names) if _counts(name))
-        yield from (path for path in paths if path.is_file())
+        folders[:] = [] if "pyvenv.cfg" in names else sorted(filter(_counts, folders))
+        yield from [] if "pyvenv.cfg" in names else (Path(parent, name) for name in sorted(filter(_counts, names)))
 
 
 def _counts(name: str) -> bool:
-    bytecode = name == "__pycache__" or Path(name).suffix in _BYTECODE
-    return not (bytecode or name.startswith(".") or name.endswith(_METADATA))
+    return name == ".." or not (name == "__pycache__" or name.startswith(".") or name.endswith(_BYTECODE + _METADATA))
 
 
 def _recorded(distribution: str) -> dict[str, Path]:
@@ -112,21 +101,16 @@ def _recorded(distribution: str) -> dict[str, Path]:
         files = importlib.metadata.files(distribution) or []
     except importlib.metadata.PackageNotFoundError:
         return {}
-    kept = [
-        file
-        for file in files
-        if all(part == ".." or _counts(part) for part in file.parts)
-        and not (file.parts[0] == ".." and file.parent.name in {"bin", "Scripts"})
-    ]
+    scripts = {("..", "bin"), ("..", "Scripts")}
+    kept = [f for f in files if all(map(_counts, f.parts)) and (f.parts[0], f.parent.name) not in scripts]
     return {file.as_posix(): Path(str(file.locate())) for file in islice(sorted(kept), MOST_FILES)}
 
 
 def _top_level(distribution: str) -> list[str]:
     try:
-        text = importlib.metadata.distribution(distribution).read_text("top_level.txt")
+        return (importlib.metadata.distribution(distribution).read_text("top_level.txt") or "").split()
     except importlib.metadata.PackageNotFoundError:
         return []
-    return (text or "").split()
 
 
 def _is_shared(root: Path) -> bool:
@@ -134,27 +118,19 @@ def _is_shared(root: Path) -> bool:
     return root.name in _INSTALLED_INTO or sum(path.name.endswith(_METADATA) for path in root.iterdir()) > 1
 
 
+def _places(root: Path, tops: Iterable[str]) -> list[Path]:
+    """The module and the folder of each top-level name."""
+    return [place for top in sorted(tops) for place in (root / f"{top}.py", root / top) if place.exists()]
+
+
 def _importable(root: Path) -> Iterator[Path]:
-    for entry in sorted(root.iterdir()):
-        if not _counts(entry.name):
+    for place in sorted(root.iterdir()):
+        if not _counts(place.name):
             continue
-        if entry.is_dir() and entry.name not in _NOT_SHIPPED:
-            paths = list(tree(entry))
-            yield from paths if any(path.suffix == ".py" for path in paths) else ()
-        elif entry.is_file() and entry.suffix in _BESIDE_MODULES:
-            yield entry
-
-
-def _module_or_tree(root: Path, top: str) -> Iterator[Path]:
-    module = root / f"{top}.py"
-    if module.is_file():
-        yield module
-    if (root / top).is_dir():
-        yield from tree(root / top)
-
-
-def _named(root: Path, paths: Iterable[Path]) -> dict[str, Path]:
-    return {path.relative_to(root).as_posix(): path for path in islice(paths, MOST_FILES)}
+        if place.is_dir() and place.name not in _NOT_SHIPPED:
+            yield from [place] if any(path.suffix == ".py" for path in _tree(place)) else []
+        elif place.suffix in _BESIDE_MODULES:
+            yield place
 
 
 def _imports(file: Path) -> set[str]:

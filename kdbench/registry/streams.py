@@ -13,8 +13,7 @@ from typing import TextIO
 _OUT, _ERR = 1, 2
 _lock = threading.Lock()
 _inside = 0
-_kept: int | None = None
-_stream: TextIO = sys.stdout
+_undo = contextlib.ExitStack()
 
 
 @contextlib.contextmanager
@@ -23,11 +22,18 @@ def stdout_to_stderr() -> Iterator[None]:
 
     Blocks may be nested and may run in several threads; all is put back when the last one ends.
     """
-    _redirect()
+    global _inside
+    with _lock:
+        _inside += 1
+        if _inside == 1:
+            _redirect()
     try:
         yield
     finally:
-        _restore()
+        with _lock:
+            _inside -= 1
+            if not _inside:
+                _undo.close()
 
 
 @contextlib.contextmanager
@@ -35,8 +41,7 @@ def own_stdout() -> Iterator[TextIO]:
     """A stream to standard output as it is now, which `stdout_to_stderr` leaves alone."""
     out = sys.stdout
     try:
-        is_descriptor = out.fileno() == _OUT
-        kept = os.dup(_OUT) if is_descriptor else None
+        kept = os.dup(_OUT) if out.fileno() == _OUT else None
     except (AttributeError, OSError, ValueError):
         # Replaced by an object without a descriptor, as in notebooks and tests; or closed.
         kept = None
@@ -49,37 +54,15 @@ def own_stdout() -> Iterator[TextIO]:
 
 
 def _redirect() -> None:
-    global _inside, _kept, _stream
-    with _lock:
-        _inside += 1
-        if _inside > 1:
-            return
-        _flush()
-        _stream, sys.stdout = sys.stdout, sys.stderr
-        with contextlib.suppress(OSError):
-            kept = os.dup(_OUT)
-            try:
-                os.dup2(_ERR, _OUT)
-            except OSError:
-                # There is no error stream: what is written stays where it goes.
-                os.close(kept)
-            else:
-                _kept = kept
-
-
-def _restore() -> None:
-    global _inside, _kept
-    with _lock:
-        _inside -= 1
-        if _inside:
-            return
-        _flush()
-        sys.stdout = _stream
-        if _kept is None:
-            return
-        os.dup2(_kept, _OUT)
-        os.close(_kept)
-        _kept = None
+    _flush()
+    with contextlib.suppress(OSError):
+        kept = os.dup(_OUT)
+        _undo.callback(os.close, kept)
+        # Where there is no error stream, what is written stays where it goes.
+        os.dup2(_ERR, _OUT)
+        _undo.callback(os.dup2, kept, _OUT)
+    _undo.enter_context(contextlib.redirect_stdout(sys.stderr))
+    _undo.callback(_flush)
 
 
 def _flush() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -15,7 +16,6 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from kdbench.testing.explain import explained, missing
-from kdbench.testing.isolation import isolated
 
 Outcome = Literal["passed", "failed", "skipped"]
 PASSED: Outcome = "passed"
@@ -187,15 +187,15 @@ class _Session:
         return Check(self._kind, self._component, name, line, run)
 
     def _run(self, name: str) -> Result:
+        # Torch is for those who run checks: finding broken plugins does without.
+        from kdbench.testing.isolation import isolated
+
         gates = self._suite.gates
         for gate in gates[: gates.index(name)] if name in gates else gates:
-            held = self._outcome(gate)
-            if held.outcome == FAILED:
-                return self._result(name, SKIPPED, f"not checked, since {gate} failed")
-            if held.outcome == SKIPPED:
-                return self._result(name, SKIPPED, f"not checked, since {gate} was skipped")
-        started = time.perf_counter()
-        outcome, message = PASSED, ""
+            if (outcome := self._outcome(gate).outcome) != PASSED:
+                verb = "failed" if outcome == FAILED else "was skipped"
+                return self._result(name, SKIPPED, f"not checked, since {gate} {verb}")
+        started, outcome, message = time.perf_counter(), PASSED, ""
         try:
             with isolated(), self._present():
                 message = self._suite.steps[name](self._made()) or ""
@@ -223,6 +223,20 @@ class _Session:
 
     def _result(self, name: str, outcome: Outcome, message: str = "", seconds: float = 0.0) -> Result:
         return Result(name, outcome, message, seconds, self._kind, self._component)
+
+
+def checks_in(module: str) -> list[Step]:
+    """The checks that a module holds: its public functions, in the order in which they stand.
+
+    Args:
+        module: Its name; it may still be executing.
+    """
+    members = vars(sys.modules[module]).items()
+    return [
+        member
+        for name, member in members
+        if inspect.isfunction(member) and member.__module__ == module and not name.startswith("_")
+    ]
 
 
 def _loads(_case: Any) -> None:

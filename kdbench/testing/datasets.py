@@ -22,8 +22,8 @@ from kdbench.data.store.verify import verify
 from kdbench.errors import DataError
 from kdbench.registry import registry
 from kdbench.semantic_spaces.table import read_table
-from kdbench.testing.base import Failed, Skipped, Suite
-from kdbench.testing.isolation import RandomStates
+from kdbench.testing.base import Failed, Skipped, Suite, checks_in
+from kdbench.testing.demands import nothing_drawn
 from kdbench.text.wording import counted, inflected
 
 FRAMES = 4
@@ -111,12 +111,8 @@ class DatasetCase:
         wanted = {
             trial.id: {p for view in views for p in self.source.reader.files(trial, view)} for trial in self.trials
         }
-        there = {path: (root / path).is_file() for paths in wanted.values() for path in paths}
-        return {
-            trial: sorted(lost)
-            for trial, paths in wanted.items()
-            if (lost := [path for path in paths if not there[path]])
-        }
+        absent = {path for path in set().union(*wanted.values()) if not (root / path).is_file()}
+        return {trial: sorted(paths & absent) for trial, paths in wanted.items() if paths & absent}
 
     @functools.cached_property
     def whole(self) -> list[Trial]:
@@ -125,12 +121,12 @@ class DatasetCase:
         Raises:
             Skipped: None has.
         """
-        found = [trial for trial in self.trials if trial.id not in self.lacking]
-        if not found:
+        whole = [trial for trial in self.trials if trial.id not in self.lacking]
+        if not whole:
             raise Skipped(
-                f"none of the {counted(len(self.trials), 'trial')} has all of its files: {told(self.lacking)}"
+                f"none of the {counted(len(self.trials), 'trial')} has all of its files: {_listed(self.lacking)}"
             )
-        return found
+        return whole
 
     @property
     def some(self) -> list[Trial]:
@@ -150,18 +146,17 @@ class DatasetCase:
     @functools.cached_property
     def recordings(self) -> dict[str, dict[str, Recording]]:
         """The chosen trials as read, by view and id; sensors alone where there is no view."""
-        found: dict[str, dict[str, Recording]] = {}
-        for view in self.source.views or (None,):
-            read = ((trial.id, self._tried(trial, view)) for trial in self.some)
-            found[str(view)] = {trial: recording for trial, recording in read if recording is not None}
-        return found
+        return {
+            str(view): {trial.id: read for trial in self.some if (read := self._tried(trial, view)) is not None}
+            for view in self.source.views or (None,)
+        }
 
     @functools.cached_property
     def series(self) -> dict[str, str]:
         """Hash of every whole trial's series, by id; every one is read, and those that cannot be are left out."""
         with ThreadPoolExecutor() as pool:
             read = zip(self.whole, pool.map(lambda trial: self._tried(trial, None), self.whole), strict=True)
-            return {trial.id: trial_file.series_sha256(held.series) for trial, held in read if held is not None}
+            return {trial.id: trial_file.series_sha256(one.series) for trial, one in read if one is not None}
 
     def _tried(self, trial: Trial, view: str | None) -> Recording | None:
         """One trial as read; None where it is broken, which `unreadable` then tells."""
@@ -225,10 +220,9 @@ def parts_share_no_recording(case: DatasetCase) -> None:
         if rule_of(case.card, protocol).sensors_leak:
             where = {trial: name for trial, name in where.items() if name != TEST}
         for trials in several:
-            placed = [trial for trial in trials if trial in where]
-            held = {where[trial] for trial in placed}
-            if len(held) > 1:
-                raise Failed(f"{words}: {_some(placed)} are one recording, and are in {' and in '.join(sorted(held))}")
+            placed = {trial: where[trial] for trial in trials if trial in where}
+            if len(names := sorted(set(placed.values()))) > 1:
+                raise Failed(f"{words}: {_some(placed)} are one recording, and are in {' and in '.join(names)}")
 
 
 def parts_know_every_class(case: DatasetCase) -> None:
@@ -237,15 +231,12 @@ def parts_know_every_class(case: DatasetCase) -> None:
     for protocol, words, parts in case.splits():
         absent = case.card.absent_labels(rule_of(case.card, protocol))
         for name, trials in parts.parts().items():
-            held, excused = set(labels.loc[list(trials)]), absent if name == TEST else frozenset()
-            lacking = [
-                text for label, text in enumerate(case.card.class_names) if label not in held and label not in excused
-            ]
-            if lacking:
+            seen, excused = set(labels.loc[list(trials)]), absent if name == TEST else frozenset()
+            names = case.card.class_names
+            if lacking := [text for label, text in enumerate(names) if label not in seen | excused]:
                 raise Failed(f"{words}: its {name} part never shows {_some(lacking)}")
-            if shown := sorted(held & excused):
-                names = _some(case.card.class_names[label] for label in shown)
-                raise Failed(f"{words}: its {name} part shows {names}, which it declares absent")
+            if shown := [names[label] for label in sorted(seen & excused)]:
+                raise Failed(f"{words}: its {name} part shows {_some(shown)}, which it declares absent")
 
 
 def label_vectors_cover_the_classes(case: DatasetCase) -> None:
@@ -269,8 +260,8 @@ def files_are_sound(case: DatasetCase) -> None:
     if case.lacking and not case.exclude_broken:
         raise Failed(
             f"{counted(len(case.lacking), 'trial')} of {len(case.trials)} "
-            f"{inflected(len(case.lacking), 'lacks', 'lack')} files: {told(case.lacking)}\nSee them all: kdbench data "
-            f"verify {case.name}. Check the others alone: kdbench check {case.name} --exclude-broken"
+            f"{inflected(len(case.lacking), 'lacks', 'lack')} files: {_listed(case.lacking)}\nSee them all: kdbench "
+            f"data verify {case.name}. Check the others alone: kdbench check {case.name} --exclude-broken"
         )
     if wrong:
         raise Failed(
@@ -281,12 +272,12 @@ def files_are_sound(case: DatasetCase) -> None:
 
 def recordings_can_be_read(case: DatasetCase) -> None:
     """Sensors of every trial, and videos of some, can be read and are what the card says."""
-    held = case.series, case.recordings
+    series, views = case.series, case.recordings
     if case.unreadable and not case.exclude_broken:
         raise Failed(f"{counted(len(case.unreadable), 'trial')} cannot be read: {_some(case.unreadable.values())}")
-    if not held[0]:
+    if not series:
         raise Failed("no recording can be read")
-    for view, recordings in case.recordings.items():
+    for view, recordings in views.items():
         for trial, recording in recordings.items():
             if recording.clip is not None and recording.clip.std() == 0:
                 raise Failed(f"trial {trial}: every pixel of the {view} video is the same")
@@ -320,33 +311,17 @@ def trials_are_paired_in_time(case: DatasetCase) -> None:
 def reading_is_deterministic(case: DatasetCase) -> None:
     """A trial read twice is the same, and no global source of random numbers is drawn from."""
     view = case.source.views[0] if case.source.views else None
-    before = RandomStates.now()
-    chosen = next((trial for trial in case.whole if case._tried(trial, view) is not None), None)
-    if chosen is None:
-        raise Skipped("no recording can be read")
-    first, second = (case.read(chosen, view) for _ in range(2))
-    drawn = before.changed(RandomStates.now())
-    if drawn:
-        raise Failed(f"reading draws from a global source of random numbers, {' and '.join(drawn)}")
+    with nothing_drawn("reading"):
+        chosen = next((trial for trial in case.whole if case._tried(trial, view) is not None), None)
+        if chosen is None:
+            raise Skipped("no recording can be read")
+        first, second = (case.read(chosen, view) for _ in range(2))
     same = trial_file.series_sha256(first.series) == trial_file.series_sha256(second.series)
     if not same or trial_file.clip_sha256(first.clip) != trial_file.clip_sha256(second.clip):
         raise Failed(f"trial {chosen.id}, read twice, is not the same")
 
 
-SUITE = Suite(
-    DatasetCase,
-    gates=(labels_every_trial,),
-    checks=(
-        protocols_do_not_leak,
-        parts_know_every_class,
-        label_vectors_cover_the_classes,
-        files_are_sound,
-        recordings_can_be_read,
-        parts_share_no_recording,
-        trials_are_paired_in_time,
-        reading_is_deterministic,
-    ),
-)
+SUITE = Suite(DatasetCase, gates=(labels_every_trial,), checks=checks_in(__name__))
 
 
 def _named_apart(case: DatasetCase, protocol: str) -> list[str]:
@@ -374,7 +349,7 @@ def _lengths(case: DatasetCase) -> dict[tuple[str, str], list[tuple[str, float, 
     return found
 
 
-def told(lacking: Mapping[str, list[str]]) -> str:
+def _listed(lacking: Mapping[str, list[str]]) -> str:
     """How many files lack in each folder, and some of the trials."""
     counts = Counter(str(Path(path).parent) for paths in lacking.values() for path in paths)
     folders = [f"{count} in {folder}/" for folder, count in sorted(counts.items())]
@@ -386,6 +361,5 @@ def _repeated(values: Any) -> list[Any]:
 
 
 def _some(values: Any) -> str:
-    held = [str(value) for value in values]
-    more = f" and {len(held) - SHOWN} more" if len(held) > SHOWN else ""
-    return f"{', '.join(held[:SHOWN])}{more}"
+    texts = list(map(str, values))
+    return ", ".join(texts[:SHOWN]) + (f" and {len(texts) - SHOWN} more" if len(texts) > SHOWN else "")

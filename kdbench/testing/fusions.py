@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import functools
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -16,8 +13,18 @@ from kdbench.fusions.base import Fusion
 from kdbench.network import Network
 from kdbench.representations.raw import Raw
 from kdbench.testing import modules
-from kdbench.testing.base import Failed, Skipped, Suite
-from kdbench.testing.modules import Named
+from kdbench.testing.base import Failed, Skipped, Suite, checks_in
+from kdbench.testing.demands import (
+    Named,
+    demand_declared,
+    demand_finite,
+    demand_gradients,
+    demand_same,
+    normal,
+    rows,
+    untouched,
+    weighted_sum,
+)
 
 CHANNELS, WIDTH = (4, 6, 8, 10), 10
 SOURCES = (1, 2, 4)
@@ -25,73 +32,55 @@ GRIDS = {"series": ((16,), (8,), (4,), (2,)), "image": ((8, 8), (4, 4), (2, 2), 
 SAMPLES, AXES, LENGTH, CLASSES, GROUPS = 6, 3, 64, 5, 3
 
 
-class FusionCase:
-    """One fusion with its parameters, alone and inside a network of small encoders.
+class FusionCase(modules.ModuleCase):
+    """One fusion with its parameters, inside a network of small encoders; arguments as of `ModuleCase`."""
 
-    Args:
-        name: Its registered name.
-        component: The class.
-        params: Keyword parameters, as in a recipe; without dropout by default.
-        device: Where to check.
-    """
+    def fusion(self, sources: int, seed: int = 0) -> Fusion:
+        """A new fusion alone."""
+        return self.build(CHANNELS, sources, WIDTH, seed=seed)
 
-    def __init__(
-        self, name: str, component: Any, *, params: Mapping[str, Any] | None = None, device: str = "cpu"
-    ) -> None:
-        self.name = name
-        self.component = component
-        self.params = modules.settled(component, params or {})
-        self.device = torch.device(device)
-        self.build(2)
-
-    def build(self, sources: int, *, seed: int = 0) -> Fusion:
-        """A new instance."""
-        return modules.build(self.component, (CHANNELS, sources, WIDTH), self.params, seed).to(self.device)
-
-    def network(self, sources: int = 2, *, seed: int = 0) -> Network:
-        """A network around the fusion, off its initial state, in eval mode and in float64; with heads for groups."""
-        if seed:
-            return self._network(sources, seed)
-        return copy.deepcopy(self._kept(sources))
-
-    @functools.cache  # noqa: B019
-    def _kept(self, sources: int) -> Network:
-        return self._network(sources, 0)
-
-    def _network(self, sources: int, seed: int) -> Network:
-        fusion = self.build(sources, seed=seed)
+    def made(self, seed: int = 0, sources: int = 2) -> Network:
+        """A network around the fusion, off its initial state and in float64; with heads for groups."""
+        fusion = self.fusion(sources, seed)
         torch.manual_seed(seed)
         names = [f"sensor_{number}" for number in range(sources)]
         network = Network(
             "sensors",
             {name: Raw(AXES, statistics=((0.5,), (0.5,))) for name in names},
             {name: Conv1d(AXES, widths=CHANNELS) for name in names},
-            fusion,
+            modules.moved_off(fusion),
             classes=CLASSES,
             semantic=None,
             groups=GROUPS,
         )
-        modules.moved_off(network.fusion)
-        return network.to(self.device).double().eval()
+        return network.to(self.device).double()
 
-    def input(self, sources: int = 2, samples: int = SAMPLES, *, seed: int = 0) -> list[Tensor]:
+    def input(self, samples: int = SAMPLES, sources: int = 2) -> list[Tensor]:
         """A batch of series of each source."""
-        drawn = [
-            modules.normal(samples, AXES, LENGTH, seed=10 * seed + number, dtype=torch.float64)
-            for number in range(sources)
-        ]
-        return [series.to(self.device) for series in drawn]
+        shape = (samples, AXES, LENGTH)
+        return [normal(*shape, seed=number, dtype=torch.float64).to(self.device) for number in range(sources)]
+
+    def outputs(self, module: Any, inputs: Any) -> Named:
+        """Every feature of every branch."""
+        named: Named = {}
+        for number, features in enumerate(module(inputs), start=1):
+            branch = {"logits": features.logits, "embedding": features.embedding, "group_logits": features.group_logits}
+            branch |= {f"stages[{stage}]": x for stage, x in enumerate(features.stages)}
+            named |= {f"{name} of branch {number}": x for name, x in branch.items() if x is not None}
+        return named
 
 
 def takes_any_number_of_sources(case: FusionCase) -> None:
     """With one, two and four sources the maps keep their shapes, and what comes out is as declared."""
     for sources in SOURCES:
-        fusion = case.build(sources).eval()
+        fusion = case.fusion(sources).eval()
         for words, grids in GRIDS.items():
             with torch.no_grad():
                 _demand_shapes(case, fusion, sources, grids, f"with {sources} {words} maps")
         with torch.no_grad():
-            modules.demand_finite(_outputs(case.network(sources), case.input(sources)), f"with {sources} sources")
+            demand_finite(
+                case.outputs(case.module(sources=sources), case.input(sources=sources)), f"with {sources} sources"
+            )
 
 
 def _demand_shapes(
@@ -99,10 +88,7 @@ def _demand_shapes(
 ) -> None:
     stages: list[list[Tensor]] = []
     for stage, (channels, grid) in enumerate(zip(CHANNELS, grids, strict=True)):
-        maps = [
-            modules.normal(SAMPLES, channels, *grid, seed=10 * stage + number).to(case.device)
-            for number in range(sources)
-        ]
+        maps = [normal(SAMPLES, channels, *grid, seed=10 * stage + number).to(case.device) for number in range(sources)]
         fused = fusion.between(stage, list(maps)) if stage < 3 else fusion.last(list(maps))
         shapes, given = [tuple(x.shape) for x in fused], [tuple(x.shape) for x in maps]
         if shapes != given:
@@ -130,19 +116,22 @@ def _demand_shapes(
 def gradient_reaches_every_source(case: FusionCase) -> None:
     """A gradient comes back to every source, and to every parameter of the fusion."""
     for sources in SOURCES[1:]:
-        network, inputs = case.network(sources).train(), [x.requires_grad_() for x in case.input(sources)]
-        found = _outputs(network, inputs)
-        gradients = torch.autograd.grad(modules.weighted_sum(found), inputs, allow_unused=True, retain_graph=True)
+        network, inputs = (
+            case.module(sources=sources).train(),
+            [x.requires_grad_() for x in case.input(sources=sources)],
+        )
+        found = case.outputs(network, [x.requires_grad_() for x in inputs])
+        gradients = torch.autograd.grad(weighted_sum(found), inputs, allow_unused=True, retain_graph=True)
         lost = [str(n) for n, gradient in enumerate(gradients, start=1) if gradient is None or not gradient.any()]
         if lost:
             raise Failed(f"no gradient reaches source {', '.join(lost)} of {sources}")
-        modules.demand_gradients(network.fusion, modules.weighted_sum(found))
+        demand_gradients(network.fusion, weighted_sum(found))
 
 
 def prediction_depends_on_every_map(case: FusionCase) -> None:
     """The class scores depend on what it returns after each stage, for every source."""
     for sources in SOURCES:
-        network, inputs = case.network(sources), case.input(sources)
+        network, inputs = case.module(sources=sources), case.input(sources=sources)
         fusion = network.fusion
         fused: list[Tensor] = []
 
@@ -151,8 +140,8 @@ def prediction_depends_on_every_map(case: FusionCase) -> None:
             return maps
 
         between, last = fusion.between, fusion.last
-        fusion.between = lambda stage, maps: recorded(between(stage, maps))  # type: ignore[method-assign]  # noqa: B023
-        fusion.last = lambda maps: recorded(last(maps))  # type: ignore[method-assign]  # noqa: B023
+        fusion.between = lambda stage, maps: recorded(between(stage, maps))  # noqa: B023
+        fusion.last = lambda maps: recorded(last(maps))  # noqa: B023
         logits = torch.stack([features.logits for features in network([x.requires_grad_() for x in inputs])])
         missed = unread(logits, fused)
         if missed:
@@ -165,142 +154,76 @@ def prediction_depends_on_every_map(case: FusionCase) -> None:
 
 def couples_the_batch_as_declared(case: FusionCase) -> None:
     """In eval mode a row depends on the rest of its batch if, and only if, it declares `couples_batch = True`."""
-    differing = _difference_when_split(case, training=False)
-    if differing and not case.network().fusion.couples_batch:
-        raise Failed(
-            f"it declares couples_batch = False, and when the batch is split {differing}: predictions would depend on "
-            "their batch mates"
-        )
-    if not differing and case.network().fusion.couples_batch:
-        raise Failed("it declares couples_batch = True, and splitting the batch changes nothing")
+    couples = case.module().fusion.couples_batch
+    demand_declared(f"couples_batch = {couples}", couples, _difference_when_split(case, training=False))
 
 
 def normalises_as_declared(case: FusionCase) -> None:
     """In training, a row depends on the rest of its batch if, and only if, it declares `normalisation = "batch"`."""
-    fusion = case.network().fusion
+    fusion = case.module().fusion
     if fusion.couples_batch:
         raise Skipped("it couples the batch in any mode")
-    differing = _difference_when_split(case, training=True)
-    if differing and fusion.normalisation != "batch":
-        raise Failed(f"it declares normalisation = {fusion.normalisation!r}, and when the batch is split {differing}")
-    if not differing and fusion.normalisation == "batch":
-        raise Failed("it declares normalisation = 'batch', and splitting the batch changes nothing in training")
+    declares = f"normalisation = {fusion.normalisation!r}"
+    demand_declared(declares, fusion.normalisation == "batch", _difference_when_split(case, training=True))
 
 
 def follows_the_order_of_the_batch(case: FusionCase) -> None:
     """With the rows of the batch in another order, the rows of the output are in that order."""
     order = torch.tensor([4, 0, 5, 2, 1, 3], device=case.device)
     for sources in SOURCES:
-        network, inputs = case.network(sources), case.input(sources)
+        network, inputs = case.module(sources=sources), case.input(sources=sources)
         with torch.no_grad():
-            ordered = modules.rows(_outputs(network, inputs), order)
-            differing = modules.difference(ordered, _outputs(network, [x[order] for x in inputs]))
-        if differing:
-            raise Failed(f"with the rows of the batch in another order {differing}: a row's place in it matters")
+            ordered = rows(case.outputs(network, inputs), order)
+            after = case.outputs(network, [x[order] for x in inputs])
+        demand_same(ordered, after, "a row's place in the batch matters: with the rows in another order")
 
 
 def treats_equal_rows_as_declared(case: FusionCase) -> None:
     """Where it declares `constant_batch_invariant`, each of several equal rows gets what one alone would get."""
     for sources in SOURCES:
-        network, one = case.network(sources), case.input(sources, 1)
+        network, one = case.module(sources=sources), case.input(1, sources)
         if not network.fusion.constant_batch_invariant:
             return
         with torch.no_grad():
-            alone = _outputs(network, one)
-            several = modules.rows(_outputs(network, [x.expand(SAMPLES, -1, -1) for x in one]), slice(1))
-        differing = modules.difference(alone, several)
-        if differing:
-            raise Failed(f"it declares constant_batch_invariant = True, and in a batch of equal rows {differing}")
+            alone = case.outputs(network, one)
+            several = rows(case.outputs(network, [x.expand(SAMPLES, -1, -1) for x in one]), slice(1))
+        demand_same(alone, several, "it declares constant_batch_invariant = True, and in a batch of equal rows")
 
 
 def takes_a_batch_of_one(case: FusionCase) -> None:
     """The last batch of an epoch may hold one trial, in eval mode and in training."""
     for sources in SOURCES:
         for training in (False, True):
-            network, inputs = case.network(sources).train(training), case.input(sources, 1)
-            found = _outputs(network, inputs)
-            modules.demand_finite(found, "on a batch of one")
-            modules.demand_gradients(network.fusion, modules.weighted_sum(found)) if sources > 1 else None
+            network, inputs = case.module(sources=sources).train(training), case.input(1, sources)
+            found = case.outputs(network, inputs)
+            demand_finite(found, "on a batch of one")
+            demand_gradients(network.fusion, weighted_sum(found)) if sources > 1 else None
 
 
 def survives_bf16_autocast(case: FusionCase) -> None:
     """Inside bf16 autocast the output is finite, also where features are large."""
-    network = case.network().float()
+    network = case.module().float()
     inputs = [x.float() for x in case.input()]
     for scale in (1.0, 100.0):
         with torch.no_grad(), torch.autocast(case.device.type, torch.bfloat16):
-            modules.demand_finite(
-                _outputs(network, [scale * x for x in inputs]), f"inside autocast, scaled by {scale:g}"
-            )
-
-
-def is_deterministic(case: FusionCase) -> None:
-    """In eval mode the same input gives the same output, and nothing random is drawn."""
-    network, inputs = case.network(), case.input()
-    with torch.no_grad():
-        modules.demand_deterministic(lambda: _outputs(network, inputs), "in eval mode")
-
-
-def state_round_trips(case: FusionCase) -> None:
-    """A new instance with its saved state gives the same output."""
-    network, inputs = case.network(), case.input()
-    with torch.no_grad():
-        network.train()(inputs)
-        modules.demand_round_trip(network.eval(), case.network(seed=1), lambda module: _outputs(module, inputs))
+            demand_finite(case.outputs(network, [scale * x for x in inputs]), f"inside autocast, scaled by {scale:g}")
 
 
 def inputs_stay_as_they_are(case: FusionCase) -> None:
     """The maps are not changed in place."""
-    fusion = case.build(2).eval()
+    fusion = case.fusion(2).eval()
     for stage, channels in enumerate(CHANNELS):
-        maps = [modules.normal(SAMPLES, channels, 4, seed=number).to(case.device) for number in range(2)]
-        call = fusion.last if stage == 3 else functools.partial(fusion.between, stage)
-        with torch.no_grad():
-            modules.demand_untouched(maps, functools.partial(call, list(maps)))
+        maps = [normal(SAMPLES, channels, 4, seed=number).to(case.device) for number in range(2)]
+        with torch.no_grad(), untouched(*((f"map {number}", x) for number, x in enumerate(maps, start=1))):
+            fusion.last(list(maps)) if stage == 3 else fusion.between(stage, list(maps))
 
 
-def never_waits_for_the_device(case: FusionCase) -> None:
-    """No value is read on the host, on which a GPU would have to be waited for."""
-    network, inputs = case.network().train(), case.input()
-    modules.demand_no_reads(lambda: _outputs(network, inputs))
-
-
-SUITE = Suite(
-    FusionCase,
-    gates=(takes_any_number_of_sources,),
-    checks=(
-        gradient_reaches_every_source,
-        prediction_depends_on_every_map,
-        couples_the_batch_as_declared,
-        normalises_as_declared,
-        follows_the_order_of_the_batch,
-        treats_equal_rows_as_declared,
-        takes_a_batch_of_one,
-        survives_bf16_autocast,
-        is_deterministic,
-        state_round_trips,
-        inputs_stay_as_they_are,
-        never_waits_for_the_device,
-    ),
-)
+SUITE = Suite(FusionCase, gates=(takes_any_number_of_sources,), checks=(*checks_in(__name__), *modules.CHECKS))
 
 
 def _difference_when_split(case: FusionCase, *, training: bool) -> str | None:
-    """What differs for the first rows of a batch when the others are taken away; None where nothing does."""
     for sources in SOURCES:
-        network, inputs = case.network(sources).train(training), case.input(sources)
-        with torch.no_grad():
-            together = modules.rows(_outputs(network, inputs), slice(3))
-            differing = modules.difference(together, _outputs(network, [x[:3] for x in inputs]))
-        if differing:
+        network, inputs = case.module(sources=sources).train(training), case.input(sources=sources)
+        if differing := case.difference_when_split(network, inputs, whole=3):
             return f"{differing} ({sources} sources)"
     return None
-
-
-def _outputs(network: Any, inputs: list[Tensor]) -> Named:
-    named: Named = {}
-    for number, features in enumerate(network(inputs), start=1):
-        branch = {"logits": features.logits, "embedding": features.embedding, "group_logits": features.group_logits}
-        branch |= {f"stages[{stage}]": x for stage, x in enumerate(features.stages)}
-        named |= {f"{name} of branch {number}": x for name, x in branch.items() if x is not None}
-    return named

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -102,7 +102,9 @@ class LossCase:
         if key not in self._built:
             torch.manual_seed(seed)
             self._built[key] = self._build(self.context(teacher, student), weight).to(self.device).train()
-        return copy.deepcopy(self._built[key])
+        term = self._built[key]
+        # Without parameters and memory a term may share all that it holds.
+        return copy.deepcopy(term) if self.is_module or any(True for _ in term.parameters()) else copy.copy(term)
 
     def _build(self, context: Context, weight: float) -> Term:
         return Term(self.name, self.spec(weight), context, where=f"student.losses.{self.name}")
@@ -170,6 +172,18 @@ class LossCase:
         """The tensors of the fields that the loss reads, by name."""
         return {name: t for name, t in tensors(features).items() if name.partition("[")[0] in self.fields}
 
+    def gradients(self, value: Tensor, sample: Sample) -> dict[str, Tensor | None]:
+        """The gradient of a value on each tensor of the student that the loss reads; None where there is no path."""
+        inputs = self.inputs(sample.student)
+        if not value.requires_grad:
+            return dict.fromkeys(inputs)
+        found = torch.autograd.grad(value, list(inputs.values()), allow_unused=True, retain_graph=True)
+        return dict(zip(inputs, found, strict=True))
+
+    def draw(self, **options: Any) -> Sample:
+        """A sample on the case's device; arguments as in `kdbench.testing.samples.draw`."""
+        return draw(**options).to(device=self.device)
+
     def _optional(self, features: Features) -> Features:
         return features.replace(
             **{name: getattr(features, name) if name in self.needs else None for name in (*OPTIONAL, ABLATED)}
@@ -192,18 +206,6 @@ class LossCase:
         """
         if not self.distils:
             raise Skipped("it is supervised: it takes no teacher")
-
-
-def draw_for(case: LossCase, **options: Any) -> Sample:
-    """A sample on the case's device; arguments as in `kdbench.testing.samples.draw`."""
-    return draw(**options).to(device=case.device)
-
-
-def gradients(value: Tensor, inputs: Sequence[Tensor]) -> list[Tensor | None]:
-    """The gradient of a value on each input; None where there is no path."""
-    if not value.requires_grad:
-        return [None] * len(inputs)
-    return list(torch.autograd.grad(value, list(inputs), allow_unused=True, retain_graph=True))
 
 
 def is_zero(gradient: Tensor | None) -> bool:

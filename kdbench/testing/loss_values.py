@@ -6,7 +6,8 @@ Whatever is random is drawn from generators of the checks' own, with fixed seeds
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -15,7 +16,8 @@ from torch import Tensor
 from kdbench.engine.term import Term, reads_labels
 from kdbench.errors import KdbenchError, UsageError
 from kdbench.testing.base import Failed, Skipped
-from kdbench.testing.loss_case import LossCase, draw_for, gradients, is_zero
+from kdbench.testing.demands import demand_finite
+from kdbench.testing.loss_case import LossCase, is_zero
 from kdbench.testing.samples import (
     CLIP,
     IMAGE,
@@ -38,7 +40,7 @@ ROUNDING = 1e-9
 
 def returns_a_scalar(case: LossCase) -> None:
     """A call gives a scalar tensor of floating point."""
-    value = case.value(case.build(), draw_for(case))
+    value = case.value(case.build(), case.draw())
     if not value.is_floating_point():
         raise Failed(f"it returned {value.dtype}, expected a floating-point scalar")
 
@@ -46,12 +48,12 @@ def returns_a_scalar(case: LossCase) -> None:
 def is_finite(case: LossCase) -> None:
     """Value and gradients are finite on ordinary features."""
     for seed in range(3):
-        _finite(case, draw_for(case, seed=seed), "on ordinary features")
+        _finite(case, case.draw(seed=seed), "on ordinary features")
 
 
 def survives_degenerate_features(case: LossCase) -> None:
     """Value and gradients are finite where samples coincide, networks agree, features are zero, or scores certain."""
-    ordinary = draw_for(case)
+    ordinary = case.draw()
     alike = ordinary.reordered(torch.zeros(len(ordinary.batch), dtype=torch.int64, device=case.device))
     _finite(case, alike.replace(batch=ordinary.batch), "where all samples of a batch are alike")
     zero = ordinary.replace(
@@ -62,13 +64,13 @@ def survives_degenerate_features(case: LossCase) -> None:
     one = ordinary.through(lambda x: torch.cat([torch.zeros_like(x[:1]), x[1:]]))
     _finite(case, one, "where the features of one trial are zero")
     _finite(case, ordinary.through(torch.ones_like), "where all features are one")
-    _finite(case, draw_for(case, grids=(PIXEL, PIXEL)), "where every map is one pixel")
+    _finite(case, case.draw(grids=(PIXEL, PIXEL)), "where every map is one pixel")
     certain = ordinary.replace(
         student=ordinary.student.replace(logits=_certain(ordinary.student.logits).requires_grad_()),
         teachers=tuple(each.replace(logits=_certain(each.logits)) for each in ordinary.teachers),
     )
     _finite(case, certain, "where the scores of one class are 10,000 and all others -10,000")
-    twins = draw_for(case, grids=(CLIP, CLIP), widths=(STUDENT, STUDENT))
+    twins = case.draw(grids=(CLIP, CLIP), widths=(STUDENT, STUDENT))
     same = changed(twins.student, lambda tensor: tensor.detach().clone())
     twins = twins.replace(teachers=(same,) * len(twins.teachers))
     _finite(case, twins, "where the student's features are the teacher's", case.build(STUDENT))
@@ -79,11 +81,9 @@ def gradient_reaches_the_student(case: LossCase) -> None:
     strange = sorted(set(case.declares["detaches"]) - set(case.fields))
     if strange:
         raise Failed(f"it declares detaches={strange[0]!r}, which is none of the fields that it reads")
-    sample = draw_for(case)
-    inputs = case.inputs(sample.student)
-    term = case.build()
-    found = dict(zip(inputs, gradients(case.value(term, sample), list(inputs.values())), strict=True))
-    wanted = [name for name in inputs if _field(name) not in case.cut]
+    sample = case.draw()
+    found = case.gradients(case.value(case.build(), sample), sample)
+    wanted = [name for name in found if _field(name) not in case.cut]
     moving = [name for name in wanted if _moves(case, sample, name)]
     lost = [name for name in moving if is_zero(found[name])]
     if lost:
@@ -104,14 +104,12 @@ def gradient_reaches_the_student(case: LossCase) -> None:
 
 def gradient_is_the_slope(case: LossCase) -> None:
     """The gradient agrees with finite differences of the value."""
-    sample = draw_for(case).to(torch.float64)
-    inputs = {name: t for name, t in case.inputs(sample.student).items() if _field(name) not in case.cut}
-    found = gradients(case.value(case.build().double(), sample), list(inputs.values()))
-    reached = {name: gradient for name, gradient in zip(inputs, found, strict=True) if not is_zero(gradient)}
+    sample = case.draw().to(torch.float64)
+    found = case.gradients(case.value(case.build().double(), sample), sample)
+    reached = {n: g for n, g in found.items() if g is not None and g.any() and _field(n) not in case.cut}
     if not reached:
         raise Skipped("no gradient reaches the student")
     for number, (name, gradient) in enumerate(reached.items()):
-        assert gradient is not None
         size = torch.linalg.vector_norm(gradient)
         if size < ROUNDING:
             continue
@@ -119,9 +117,13 @@ def gradient_is_the_slope(case: LossCase) -> None:
         random = torch.randn(gradient.shape, generator=generator, dtype=gradient.dtype).to(case.device)
         for direction in (gradient / size, random / torch.linalg.vector_norm(random)):
             slope = (gradient * direction).sum()
-            measured = [_difference(case, sample, name, step * direction) / (2 * step) for step in STEPS]
-            if all((slope - each).abs() > 0.03 * slope.abs() + 0.01 * size for each in measured):
-                nearest = min(measured, key=lambda each: float((slope - each).abs()))
+            measured: list[Tensor] = []
+            for step in STEPS:
+                measured.append(_difference(case, sample, name, step * direction) / (2 * step))
+                if (slope - measured[-1]).abs() <= 0.03 * slope.abs() + 0.01 * size:
+                    break
+            else:
+                nearest = min(measured, key=lambda found: float((slope - found).abs()))
                 raise Failed(
                     f"the gradient on the student's {name} is {slope:.4g} along a direction in which the value "
                     f"changes by {nearest:.4g} a unit; if part of it is held fixed on purpose, declare "
@@ -132,7 +134,7 @@ def gradient_is_the_slope(case: LossCase) -> None:
 def gradient_stays_off_the_teacher(case: LossCase) -> str | None:
     """The teacher's features are as they were given: without gradient, and asking for none."""
     case.distilling()
-    sample = draw_for(case)
+    sample = case.draw()
     frozen = [case.seen(teacher) for teacher in sample.teachers]
     value = case.build()([case.shown(sample.student)], frozen, sample.batch)
     if value.requires_grad:
@@ -154,17 +156,17 @@ def _trains(case: LossCase, sample: Sample) -> bool:
     except KdbenchError:
         # It may rely on what the framework promises, for example on `teacher.numpy()`.
         return False
-    inputs = [tensor for teacher in awake for tensor in case.inputs(teacher).values()]
-    return not all(is_zero(gradient) for gradient in gradients(value, inputs))
+    return any(
+        not is_zero(gradient)
+        for teacher in awake
+        for gradient in case.gradients(value, sample.replace(student=teacher)).values()
+    )
 
 
 def takes_a_batch_of_one(case: LossCase) -> None:
     """The last batch may hold one trial: the value is finite, or the error says that more are needed."""
-    try:
-        _finite(case, draw_for(case, samples=1), "on a batch of one")
-    except UsageError as error:
-        if "batch" not in error.message and "sample" not in error.message:
-            raise
+    with _may_refuse("batch", "sample"):
+        _finite(case, case.draw(samples=1), "on a batch of one")
 
 
 def labels_are_as_declared(case: LossCase) -> None:
@@ -174,7 +176,7 @@ def labels_are_as_declared(case: LossCase) -> None:
         raise Skipped("it declares labels='needed'" if declared else "it does not say what it does with labels")
     if not case.build().takes_batch:
         raise Skipped("it takes no batch, so it sees no label")
-    sample = draw_for(case)
+    sample = case.draw()
     label = sample.batch.label
     value = case.value(case.build(), sample).detach()
     other = sample.replace(batch=sample.batch.replace(label=(label + 1) % STUDENT.logits))
@@ -195,12 +197,8 @@ def labels_are_as_declared(case: LossCase) -> None:
 def takes_one_class(case: LossCase) -> None:
     """A data set may have one class: the value is finite, or the error says that more are needed."""
     student, teacher = ONE_CLASS
-    try:
-        sample = draw_for(case, widths=ONE_CLASS)
-        _finite(case, sample, "with one class", case.build(teacher, student=student))
-    except UsageError as error:
-        if "class" not in error.message:
-            raise
+    with _may_refuse("class"):
+        _finite(case, case.draw(widths=ONE_CLASS), "with one class", case.build(teacher, student=student))
 
 
 def takes_unlike_grids(case: LossCase) -> None:
@@ -209,17 +207,16 @@ def takes_unlike_grids(case: LossCase) -> None:
         raise Skipped("it reads no maps")
     pairs = {"clip and series": (CLIP, SERIES), "series and image": (SERIES, IMAGE), "image and clip": (IMAGE, CLIP)}
     for words, grids in pairs.items():
-        sample = draw_for(case, grids=grids)
+        sample = case.draw(grids=grids)
         _finite(case, sample, f"where the maps of student and teacher are {words}")
-        maps = {name: tensor for name, tensor in case.inputs(sample.student).items() if name.startswith("stages")}
-        found = gradients(case.value(case.build(), sample), list(maps.values()))
-        if all(is_zero(gradient) for gradient in found):
+        found = case.gradients(case.value(case.build(), sample), sample)
+        if all(is_zero(gradient) for name, gradient in found.items() if name.startswith("stages")):
             raise Failed(f"no gradient reaches the student where the maps of student and teacher are {words}")
 
 
 def holds_in_bf16(case: LossCase) -> str | None:
     """Features in bf16 give the value of the same features in float32, nearly, with and without autocast."""
-    half = draw_for(case).to(torch.bfloat16)
+    half = case.draw().to(torch.bfloat16)
     term = case.build()
     exact = case.value(copy.deepcopy(term), half.to(torch.float32)).detach()
     # A linear with weights may be taken down by autocast.
@@ -229,9 +226,7 @@ def holds_in_bf16(case: LossCase) -> str | None:
         words = "inside autocast" if autocast else "outside of autocast"
         with torch.autocast(case.device.type, torch.bfloat16, enabled=autocast):
             value = case.value(copy.deepcopy(term), half)
-        found = gradients(value, list(case.inputs(half.student).values()))
-        if not value.isfinite() or not all(each is None or each.isfinite().all() for each in found):
-            raise Failed(f"bf16 features give a value or a gradient that is not finite {words}")
+        demand_finite(_named(case, value, half), f"{words}, on bf16 features")
         if not float((value - exact).abs()) <= tolerance * float(exact.abs()) + 1e-5:
             raise Failed(f"bf16 features give {value:.6g} {words}, and {exact:.6g} in float32; compute in float32")
         if value.dtype not in (torch.float32, torch.float64):
@@ -243,16 +238,14 @@ def is_the_same_on_a_gpu(case: LossCase) -> None:
     """CPU and GPU give the same value and gradients."""
     if not torch.cuda.is_available():
         raise Skipped("there is no GPU here")
-    sample, term = draw_for(case).to(device=torch.device("cpu")), case.build().cpu()
+    sample, term = case.draw().to(device=torch.device("cpu")), case.build().cpu()
     there, term_there = sample.to(device=torch.device("cuda")), copy.deepcopy(term).cuda()
     ours, theirs = case.value(term, sample), case.value(term_there, there)
-    _close(theirs.cpu(), ours, "on the GPU", "on the CPU", rtol=1e-3)
-    pairs = zip(
-        gradients(theirs, list(case.inputs(there.student).values())),
-        gradients(ours, list(case.inputs(sample.student).values())),
-        strict=True,
-    )
-    for on_gpu, on_cpu in pairs:
+    if not torch.allclose(theirs.cpu(), ours, rtol=1e-3, atol=1e-6):
+        raise Failed(f"its value is {theirs.item():.6g} on the GPU and {ours.item():.6g} on the CPU")
+    gradients_there, gradients_here = case.gradients(theirs, there), case.gradients(ours, sample)
+    for name, on_cpu in gradients_here.items():
+        on_gpu = gradients_there[name]
         if (on_gpu is None) != (on_cpu is None):
             raise Failed("a gradient is there on one of CPU and GPU alone")
         if on_gpu is not None and on_cpu is not None:
@@ -263,7 +256,7 @@ def is_the_same_on_a_gpu(case: LossCase) -> None:
 
 def follows_its_declared_order(case: LossCase) -> None:
     """Its value depends on the order of the trials if, and only if, it declares `batch_order="sensitive"`."""
-    sample = draw_for(case)
+    sample = case.draw()
     value = case.value(case.build(), sample).detach()
     orders = [torch.randperm(len(sample.batch), generator=torch.Generator().manual_seed(n)) for n in range(1, 4)]
     values = [case.value(case.build(), sample.reordered(order.to(case.device))).detach() for order in orders]
@@ -280,20 +273,19 @@ def follows_its_declared_order(case: LossCase) -> None:
 def uses_the_teacher(case: LossCase) -> None:
     """Its value moves when the teacher's features do."""
     case.distilling()
-    sample = draw_for(case)
-    other = sample.replace(teachers=draw_for(case, seed=5).teachers)
+    sample = case.draw()
+    other = sample.replace(teachers=case.draw(seed=5).teachers)
     if torch.equal(case.value(case.build(), sample), case.value(case.build(), other)):
         raise Failed("its value is the same whatever the teacher's features are")
 
 
 def three_steps_lower_it(case: LossCase) -> None:
     """Three steps of an optimiser on one batch make it smaller."""
-    sample, term, before = draw_for(case), case.build(), case.build()
-    leaves = list(case.inputs(sample.student).values())
+    sample, term, before = case.draw(), case.build(), case.build()
     start = case.value(copy.deepcopy(before), sample)
-    if all(is_zero(gradient) for gradient in gradients(start, leaves)):
+    if all(map(is_zero, case.gradients(start, sample).values())):
         raise Skipped("no gradient reaches the student")
-    optimizer = torch.optim.Adam([*leaves, *term.parameters()], lr=1e-2)
+    optimizer = torch.optim.Adam([*case.inputs(sample.student).values(), *term.parameters()], lr=1e-2)
     for _ in range(3):
         optimizer.zero_grad()
         case.value(term, sample).backward()
@@ -322,7 +314,7 @@ def _references(case: LossCase) -> list[tuple[tuple[Any, ...], float]]:
         return [(tuple(_tensors(case, each) for each in given), float(value)) for *given, value in case.reference]
     found = []
     for seed in range(3):
-        sample = draw_for(case, grids=(CLIP, CLIP), widths=(STUDENT, STUDENT), seed=seed)
+        sample = case.draw(grids=(CLIP, CLIP), widths=(STUDENT, STUDENT), seed=seed)
         student, teacher = case.shown(sample.student), case.seen(sample.teachers[0])
         ours, theirs = (each if case.on is None else getattr(each, case.on) for each in (student, teacher))
         arguments = (ours, theirs) if case.distils else (ours,)
@@ -336,19 +328,28 @@ def _tensors(case: LossCase, given: Any) -> Any:
     return tuple(map(torch.as_tensor, given)) if case.on == "stages" else torch.as_tensor(given)
 
 
+@contextmanager
+def _may_refuse(*words: str) -> Iterator[None]:
+    """Lets an error pass that says by one of the words of what there is too little."""
+    try:
+        yield
+    except UsageError as error:
+        if not any(word in error.message for word in words):
+            raise
+
+
 def _finite(case: LossCase, sample: Sample, words: str, term: Term | None = None) -> None:
-    inputs = case.inputs(sample.student)
-    value = case.value(term or case.build(), sample)
-    if not value.isfinite():
-        raise Failed(f"the value is {value.item()} {words}")
-    for name, gradient in zip(inputs, gradients(value, list(inputs.values())), strict=True):
-        if gradient is not None and not gradient.isfinite().all():
-            raise Failed(f"the gradient on the student's {name} is not finite {words}")
+    demand_finite(_named(case, case.value(term or case.build(), sample), sample), words)
+
+
+def _named(case: LossCase, value: Tensor, sample: Sample) -> dict[str, Tensor | None]:
+    found = case.gradients(value, sample)
+    return {"the value": value} | {f"the gradient on the student's {name}": each for name, each in found.items()}
 
 
 def _moves(case: LossCase, sample: Sample, name: str) -> bool:
     """Whether the value depends on one tensor of the student."""
-    other = case.inputs(draw_for(case, seed=3).student)[name]
+    other = case.inputs(case.draw(seed=3).student)[name]
     changed_one = sample.replace(student=with_tensor(sample.student, name, other))
     return not torch.equal(case.value(case.build(), sample), case.value(case.build(), changed_one))
 
@@ -381,8 +382,3 @@ def _certain(logits: Tensor) -> Tensor:
 
 def _zeros(tensor: Tensor) -> Tensor:
     return torch.zeros_like(tensor).requires_grad_()
-
-
-def _close(value: Tensor, other: Tensor, words: str, other_words: str, *, rtol: float) -> None:
-    if not torch.allclose(value, other.to(value.dtype), rtol=rtol, atol=1e-6):
-        raise Failed(f"its value is {value.item():.6g} {words} and {other.item():.6g} {other_words}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import faulthandler
 import importlib
@@ -18,6 +19,7 @@ from pathlib import Path
 from types import TracebackType
 
 from kdbench.errors import KdbenchError
+from kdbench.registry import registry
 from kdbench.registry.importing import said
 from kdbench.registry.origin import THIS_PROCESS, Origin
 
@@ -51,10 +53,10 @@ def broken(origins: Iterable[Origin], *, seconds: float = SECONDS) -> list[Broke
         origins: The plugins; what is built in or came from a file is passed over.
         seconds: How long each may take.
     """
-    found = [o for o in origins if not o.built_in and o.file is None and o.distribution != THIS_PROCESS]
+    installed = [o for o in origins if not o.built_in and o.file is None and o.distribution != THIS_PROCESS]
     with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
-        texts = list(pool.map(lambda origin: _text(origin, seconds), found))
-    return [Broken(origin, text) for origin, text in zip(found, texts, strict=True) if text]
+        texts = pool.map(lambda origin: origin.fault or _text(origin, seconds), installed)
+        return [Broken(origin, text) for origin, text in zip(installed, texts, strict=True) if text]
 
 
 def report(origin: str, seconds: str, file: str) -> None:
@@ -75,25 +77,15 @@ def report(origin: str, seconds: str, file: str) -> None:
 
 
 def _text(origin: Origin, seconds: float) -> str:
-    """What is wrong with a plugin; empty where nothing is."""
-    if origin.fault:
-        return origin.fault
+    """What is wrong with a plugin, seen from outside of its process; empty where nothing is."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "report")
-        fields = json.dumps(dataclasses.asdict(origin))
-        arguments = [json.dumps(sys.path), fields, str(seconds), str(file)]
-        process = subprocess.Popen(
-            [sys.executable, "-c", _PROGRAM, *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            code = process.wait(seconds + _GRACE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            code = None
+        arguments = [json.dumps(sys.path), json.dumps(dataclasses.asdict(origin)), str(seconds), str(file)]
+        command, none = [sys.executable, "-c", _PROGRAM, *arguments], subprocess.DEVNULL
+        code, timeout = None, seconds + _GRACE
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            done = subprocess.run(command, check=False, timeout=timeout, stdin=none, stdout=none, stderr=none)
+            code = done.returncode
         written = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
     if written == SOUND:
         return ""
@@ -105,15 +97,12 @@ def _text(origin: Origin, seconds: float) -> str:
 
 def _complaint(origin: Origin) -> str:
     """What using a plugin raises; empty where it raises nothing."""
-    from kdbench.recipes import shipped
-    from kdbench.recipes.resolve import resolve, teacher_at
-    from kdbench.registry import registry
-
     try:
-        if origin.kind == "teacher":
-            teacher_at(str(shipped.file_of(origin)), "small")
-        elif origin.kind == "method":
-            resolve(str(shipped.file_of(origin)), "small")
+        if origin.kind in ("method", "teacher"):
+            from kdbench.recipes import resolve, shipped
+
+            read = resolve.teacher_at if origin.kind == "teacher" else resolve.resolve
+            read(str(shipped.file_of(origin)), "small")
         else:
             registry(origin.kind).load(origin)
         if origin.kind == "dataset":

@@ -110,6 +110,7 @@ class RecipeCase:
         self._folder = tempfile.TemporaryDirectory(prefix="kdbench-check-")
         self.recipe = self.resolved(preset)
 
+    @functools.cache  # noqa: B019
     def resolved(self, preset: str) -> Recipe:
         """The recipe at a preset."""
         return resolve(self.name, preset, self.overrides, teacher=self.teacher)

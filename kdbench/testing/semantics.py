@@ -10,8 +10,8 @@ import torch
 from kdbench.data.card import Card, load_card
 from kdbench.recipes.schema import PartSpec
 from kdbench.semantic_spaces.base import LabelVectors, load
-from kdbench.testing.base import Failed, Suite
-from kdbench.testing.isolation import RandomStates
+from kdbench.testing.base import Failed, Suite, checks_in
+from kdbench.testing.demands import nothing_drawn
 from kdbench.text.wording import counted
 
 
@@ -40,16 +40,16 @@ class SemanticsCase:
 
 def gives_a_vector_a_class(case: SemanticsCase) -> None:
     """One finite float32 vector a class, with a name and a scale for the result."""
-    held, names = case.vectors(), case.card.class_names
-    if not isinstance(held, LabelVectors):
-        raise Failed(f"it returned {type(held).__name__}, expected LabelVectors")
-    if held.vectors.dtype != torch.float32:
-        raise Failed(f"the vectors are {held.vectors.dtype}, expected float32")
-    if tuple(held.vectors.shape[:1]) != (len(names),) or held.vectors.ndim != 2:
-        raise Failed(f"the vectors are {tuple(held.vectors.shape)} for {counted(len(names), 'class')}")
-    if not held.name or not held.scale:
+    space, names = case.vectors(), case.card.class_names
+    if not isinstance(space, LabelVectors):
+        raise Failed(f"it returned {type(space).__name__}, expected LabelVectors")
+    if space.vectors.dtype != torch.float32:
+        raise Failed(f"the vectors are {space.vectors.dtype}, expected float32")
+    if tuple(space.vectors.shape[:1]) != (len(names),) or space.vectors.ndim != 2:
+        raise Failed(f"the vectors are {tuple(space.vectors.shape)} for {counted(len(names), 'class')}")
+    if not space.name or not space.scale:
         raise Failed("name or scale is empty; the result repeats them")
-    if not held.vectors.any(1).all():
+    if not space.vectors.any(1).all():
         raise Failed("a class has a vector of zeros")
 
 
@@ -73,17 +73,10 @@ def ignores_the_order_of_the_classes(case: SemanticsCase) -> None:
 
 def is_deterministic(case: SemanticsCase) -> None:
     """The same names give the same vectors, and no global source of random numbers is drawn from."""
-    before = RandomStates.now()
-    first, second = case.vectors().vectors, case.vectors().vectors
-    drawn = before.changed(RandomStates.now())
-    if drawn:
-        raise Failed(f"it draws from a global source of random numbers, {' and '.join(drawn)}")
+    with nothing_drawn():
+        first, second = case.vectors().vectors, case.vectors().vectors
     if not torch.equal(first, second):
         raise Failed("two calls give unlike vectors")
 
 
-SUITE = Suite(
-    SemanticsCase,
-    gates=(gives_a_vector_a_class,),
-    checks=(tells_the_classes_apart, ignores_the_order_of_the_classes, is_deterministic),
-)
+SUITE = Suite(SemanticsCase, gates=(gives_a_vector_a_class,), checks=checks_in(__name__))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from kdbench.losses.numerics import at_least_float32, squared_distances, unit
+from kdbench.losses.distances import squared_distances
+from kdbench.losses.numerics import at_least_float32, unit
 
 
 @pytest.mark.parametrize("samples", [7, 131])
