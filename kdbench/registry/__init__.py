@@ -90,7 +90,7 @@ class Registry:
         self._added: dict[str, tuple[Origin, Any]] = {}
 
     def _builtin(self) -> dict[str, str]:
-        return self._table().BUILTIN
+        return dict(self._table().BUILTIN)
 
     def _table(self) -> Any:
         return importlib.import_module(TABLES.get(self.kind, self.group))

@@ -47,7 +47,8 @@ class EncoderCase(modules.ModuleCase):
 
     def made(self, seed: int = 0, channels: int | None = None) -> Encoder:
         """A new instance for other channels or from another seed."""
-        return self.build(channels or INPUTS[self.eats][0], seed=seed)
+        encoder: Encoder = self.build(channels or INPUTS[self.eats][0], seed=seed)
+        return encoder
 
     def input(self, samples: int = SAMPLES, channels: int | None = None) -> Tensor:
         """A batch of what it eats."""

@@ -70,7 +70,8 @@ class Target:
 def suite_of(kind: str) -> Suite:
     """The checks of a kind."""
     module, _, attribute = SUITES[kind].partition(":")
-    return getattr(importlib.import_module(module), attribute)
+    suite: Suite = getattr(importlib.import_module(module), attribute)
+    return suite
 
 
 def kind_of(word: str) -> str:

@@ -37,7 +37,8 @@ class FusionCase(modules.ModuleCase):
 
     def fusion(self, sources: int, seed: int = 0) -> Fusion:
         """A new fusion alone."""
-        return self.build(CHANNELS, sources, WIDTH, seed=seed)
+        fusion: Fusion = self.build(CHANNELS, sources, WIDTH, seed=seed)
+        return fusion
 
     def made(self, seed: int = 0, sources: int = 2) -> Network:
         """A network around the fusion, off its initial state and in float64; with heads for groups."""

@@ -136,7 +136,8 @@ class LossCase:
         """One call, as the training loop makes it; the tensors in the loss's hands are no leaves."""
         student = self.shown(sample.student)
         teachers = [self.seen(teacher) for teacher in sample.teachers]
-        return term([student], teachers if self.distils else [], sample.batch)
+        value: Tensor = term([student], teachers if self.distils else [], sample.batch)
+        return value
 
     def bare(self, sample: Sample, teacher: Widths = TEACHER) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
         """The loss itself with what the framework would call it with for the first teacher branch.

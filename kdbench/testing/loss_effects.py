@@ -121,7 +121,8 @@ def shapes_do_not_depend_on_values(case: LossCase) -> None:
     expected = copy.deepcopy(loss)(*arguments, **extra)
     torch.compiler.reset()
     try:
-        value = torch.compile(loss, backend="eager", fullgraph=True)(*arguments, **extra)
+        whole: Callable[..., Tensor] = torch.compile(loss, backend="eager", fullgraph=True)
+        value = whole(*arguments, **extra)
     except Exception as error:
         raise Failed(f"it does not survive torch.compile(fullgraph=True): {explained(error)}") from error
     finally:

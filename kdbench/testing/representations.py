@@ -43,7 +43,8 @@ class RepresentationCase(modules.ModuleCase):
 
     def unfitted(self, channels: int | None = None, statistics: Any = STATISTICS) -> Representation:
         """A new instance that has learnt nothing yet."""
-        return self.build(channels or self.channels, statistics=statistics)
+        unfitted: Representation = self.build(channels or self.channels, statistics=statistics)
+        return unfitted
 
     def made(self, seed: int = 0) -> Representation:  # noqa: ARG002
         """An instance that has learnt from a training part."""

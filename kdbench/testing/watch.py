@@ -119,7 +119,7 @@ class _Operations(TorchDispatchMode):
     """Sees the operations themselves, whoever called them."""
 
     def __init__(self, seen: Watch, functions: _Functions) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._seen = seen
         self._functions = functions
 
