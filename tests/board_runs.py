@@ -28,7 +28,7 @@ def run(
     /,
     *,
     right: float = 0.8,
-    base: str = "hinton",
+    base: str = "kd",
     on: tuple[str, str, dict[str, Any]] = UTD_MHAD,
     **changes: Any,
 ) -> Path:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
-class Part(NamedTuple):
+class ExplanationPart(NamedTuple):
     """One part of an explanation.
 
     Attributes:
@@ -24,11 +24,11 @@ class Part(NamedTuple):
 
 
 PARTS = {
-    "classes": Part("Classes", "kdbench.explanation.classes:classes"),
-    "trials": Part("Trials", "kdbench.explanation.trials:trials", ("against",)),
-    "gradcam": Part("Where the network looks", "kdbench.explanation.cams:cams", ("chosen",)),
-    "inputs": Part("What the teacher sees", "kdbench.explanation.inputs:inputs"),
-    "embeddings": Part("Embeddings of student and teacher", "kdbench.explanation.embeddings:embeddings"),
-    "robustness": Part("Robustness", "kdbench.explanation.robustness:robustness", ("draws",)),
+    "classes": ExplanationPart("Classes", "kdbench.explanation.classes:classes"),
+    "trials": ExplanationPart("Trials", "kdbench.explanation.trials:trials", ("against",)),
+    "gradcam": ExplanationPart("Where the network looks", "kdbench.explanation.cams:cams", ("chosen",)),
+    "inputs": ExplanationPart("What the teacher sees", "kdbench.explanation.inputs:inputs"),
+    "embeddings": ExplanationPart("Embeddings of student and teacher", "kdbench.explanation.embeddings:embeddings"),
+    "robustness": ExplanationPart("Robustness", "kdbench.explanation.robustness:robustness", ("draws",)),
 }
 """The parts by the names that `--only` takes, in the order of the page."""

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kdbench.errors import DataError, UsageError, unknown
-from kdbench.explanation import PARTS, Part
+from kdbench.explanation import PARTS, ExplanationPart
 from kdbench.explanation.page import write_page
 from kdbench.explanation.reopen import teacher_weights
 from kdbench.explanation.scores import AGAIN
@@ -183,7 +183,7 @@ def _check(study: Study) -> None:
         study.other_scores()
 
 
-def _make(study: Study, part: Part, key: str) -> dict[str, Any]:
+def _make(study: Study, part: ExplanationPart, key: str) -> dict[str, Any]:
     module, _, function = part.target.partition(":")
     began, missing = time.perf_counter(), None
     try:
@@ -234,7 +234,7 @@ def _is_there(held: dict[str, Any] | None, key: str, folder: Path) -> bool:
     return all((folder / picture["file"]).is_file() for picture in held["pictures"])
 
 
-def _key(study: Study, part: Part) -> str:
+def _key(study: Study, part: ExplanationPart) -> str:
     """Hash of what a part depends on: the run's predictions and weights, and the options that it reads."""
     values: dict[str, Any] = {"format": FORMAT, "part": part.target}
     values["files"] = _files(study.run)

@@ -15,7 +15,7 @@ AGAIN = "Train that run again: repeat its `kdbench run` command with --fresh."
 
 
 @dataclass(frozen=True)
-class Scores:
+class TrialScores:
     """Predictions of the reported part.
 
     Attributes:
@@ -64,7 +64,7 @@ class Scores:
         return order[np.argsort(turn, kind="stable")]
 
 
-def read_scores(run: StoredRun, classes: Sequence[str]) -> Scores:
+def read_scores(run: StoredRun, classes: Sequence[str]) -> TrialScores:
     """Reads `predictions.parquet`, and holds it to the metrics of `run.json`.
 
     Args:
@@ -90,4 +90,4 @@ def read_scores(run: StoredRun, classes: Sequence[str]) -> Scores:
     first = shuffles[0]
     logits = np.stack([rows[columns].to_numpy() for rows in shuffles])
     probabilities = softmax(logits.astype(np.float64), axis=-1).mean(0)
-    return Scores(tuple(first["trial"]), first["label"].to_numpy(), logits, probabilities)
+    return TrialScores(tuple(first["trial"]), first["label"].to_numpy(), logits, probabilities)

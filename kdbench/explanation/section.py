@@ -6,26 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from kdbench.plotting.style import CaptionedFile
+from kdbench.text.wording import NONE
+
 
 class NotShown(Exception):
     """A part that this run cannot have; the text says why, and what would help."""
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture of the page.
-
-    Attributes:
-        file: Its name in the folder of the explanation.
-        caption: What it shows, in a sentence.
-    """
-
-    file: str
-    caption: str
-
-
-@dataclass(frozen=True)
-class Table:
+class SectionTable:
     """A table of the page.
 
     Attributes:
@@ -51,6 +41,11 @@ class Section:
     """
 
     notes: list[str] = field(default_factory=list)
-    pictures: list[Picture] = field(default_factory=list)
-    tables: list[Table] = field(default_factory=list)
+    pictures: list[CaptionedFile] = field(default_factory=list)
+    tables: list[SectionTable] = field(default_factory=list)
     numbers: dict[str, Any] = field(default_factory=dict)
+
+
+def share_text(share: float | None) -> str:
+    """A share in per cent, one decimal."""
+    return NONE if share is None else f"{100 * share:.1f}"

@@ -14,7 +14,7 @@ from kdbench.data.loader import Loader
 from kdbench.errors import DataError, UsageError, unknown
 from kdbench.evaluation.predict import Predictions, predict
 from kdbench.explanation.reopen import Opened, open_reported, open_setting, open_teacher, teacher_weights
-from kdbench.explanation.scores import AGAIN, Scores, read_scores
+from kdbench.explanation.scores import AGAIN, TrialScores, read_scores
 from kdbench.explanation.section import NotShown
 from kdbench.registry import registry
 from kdbench.runs.context import RunContext
@@ -73,7 +73,7 @@ class Study:
         return names
 
     @cached_property
-    def scores(self) -> Scores:
+    def scores(self) -> TrialScores:
         """Its stored predictions."""
         return read_scores(self.run, self.classes)
 
@@ -172,7 +172,7 @@ class Study:
         name, sensor = next(iter(self.card.sensors.items()))
         return len(self.setting.cell.dataset.series(trial)[name]) / sensor.rate_hz
 
-    def other_scores(self) -> Scores:
+    def other_scores(self) -> TrialScores:
         """The predictions of the other run, in the order of this one's trials.
 
         Raises:
@@ -187,10 +187,10 @@ class Study:
         rows = np.array([place[trial] for trial in self.scores.trials])
         if (other.labels[rows] != self.scores.labels).any():
             raise UsageError(f"{self.against.folder.name} gives the trials other labels than {self.run.folder.name}")
-        return Scores(self.scores.trials, other.labels[rows], other.logits[:, rows], other.probabilities[rows])
+        return TrialScores(self.scores.trials, other.labels[rows], other.logits[:, rows], other.probabilities[rows])
 
 
-def _like(scores: Scores) -> str:
+def _like(scores: TrialScores) -> str:
     return f"Trials are named like {scores.trials[0]}."
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from kdbench.explanation.scores import Scores
-from kdbench.explanation.section import Section, Table
+from kdbench.explanation.scores import TrialScores
+from kdbench.explanation.section import Section, SectionTable, share_text
 from kdbench.explanation.study import Study
 from kdbench.text.wording import counted, inflected
 
@@ -20,7 +20,7 @@ def trials(study: Study) -> Section:
     section = Section(
         notes=[f"{len(wrong)} of {counted(len(study.scores.trials), 'trial')} {inflected(len(wrong), 'is')} wrong."],
         tables=[
-            Table(
+            SectionTable(
                 "The most confident errors",
                 ("trial", "true", "predicted", "probability of predicted %", "of true %"),
                 [
@@ -28,8 +28,8 @@ def trials(study: Study) -> Section:
                         entry["trial"],
                         entry["true"],
                         entry["predicted"],
-                        _shown(entry["probability_of_predicted"]),
-                        _shown(entry["probability_of_true"]),
+                        share_text(entry["probability_of_predicted"]),
+                        share_text(entry["probability_of_true"]),
                     )
                     for entry in wrong[:SHOWN]
                 ],
@@ -53,7 +53,7 @@ def _entry(study: Study, row: int) -> dict[str, Any]:
     }
 
 
-def _compare(study: Study, other: Scores, section: Section) -> None:
+def _compare(study: Study, other: TrialScores, section: Section) -> None:
     """Adds the trials that change most, by the probability of their true class."""
     assert study.against is not None
     scores, name = study.scores, study.against.folder.name
@@ -78,7 +78,7 @@ def _compare(study: Study, other: Scores, section: Section) -> None:
     }
     for kind, found in entries.items():
         section.tables.append(
-            Table(
+            SectionTable(
                 f"The most {kind} against {name}",
                 ("trial", "true", "predicted here", "predicted there", "of true here %", "of true there %"),
                 [
@@ -87,8 +87,8 @@ def _compare(study: Study, other: Scores, section: Section) -> None:
                         entry["true"],
                         entry["predicted"],
                         entry["predicted_there"],
-                        _shown(entry["probability_of_true"]),
-                        _shown(entry["probability_of_true_there"]),
+                        share_text(entry["probability_of_true"]),
+                        share_text(entry["probability_of_true_there"]),
                     )
                     for entry in found[:SHOWN]
                 ],
@@ -97,12 +97,8 @@ def _compare(study: Study, other: Scores, section: Section) -> None:
     section.numbers["against"] = {"run": name, **counts, **{kind: found[:SHOWN] for kind, found in entries.items()}}
 
 
-def _change(study: Study, other: Scores, row: int) -> dict[str, Any]:
+def _change(study: Study, other: TrialScores, row: int) -> dict[str, Any]:
     return _entry(study, row) | {
         "predicted_there": study.classes[other.predicted[row]],
         "probability_of_true_there": float(other.truth[row]),
     }
-
-
-def _shown(share: float) -> str:
-    return f"{100 * share:.1f}"

@@ -21,4 +21,4 @@ def board(tmp_path: Path) -> Path:
 @pytest.fixture
 def submission(tmp_path: Path, board: Path) -> Path:
     """One submission of three seeds."""
-    return add(board_runs.runs(tmp_path / "runs", "hinton"), board)
+    return add(board_runs.runs(tmp_path / "runs", "kd"), board)

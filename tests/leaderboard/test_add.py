@@ -21,10 +21,10 @@ from kdbench.recipes.schema import Recipe
 
 def test_a_submission_holds_every_seed_and_lies_where_its_content_says(submission: Path, board: Path) -> None:
     entry = load(submission)
-    assert submission == board / "submissions/utd_mhad/cross_subject/hinton" / entry.result.id
+    assert submission == board / "submissions/utd_mhad/cross_subject/kd" / entry.result.id
     assert [each.seed for each in entry.result.seeds] == [0, 1, 2]
     assert entry.predictions.logits.shape == (3 * 430, 27)
-    assert Recipe.model_validate(yaml.safe_load(entry.recipe_text)).name == "hinton"
+    assert Recipe.model_validate(yaml.safe_load(entry.recipe_text)).name == "kd"
     assert [each["seed"] for each in json.loads((submission / "environment.json").read_text())] == [0, 1, 2]
 
 
@@ -35,7 +35,7 @@ def test_no_path_of_the_command_line_is_published(submission: Path) -> None:
 
 
 def test_the_same_runs_give_the_same_submission(tmp_path: Path, board: Path) -> None:
-    made = board_runs.runs(tmp_path / "runs", "hinton")
+    made = board_runs.runs(tmp_path / "runs", "kd")
     assert add(made, board) == add(made[::-1], board)
 
 
@@ -52,9 +52,9 @@ def test_the_same_runs_give_the_same_submission(tmp_path: Path, board: Path) -> 
     ],
 )
 def test_a_run_that_does_not_fit_is_refused(tmp_path: Path, board: Path, change: dict, said: str) -> None:
-    odd = board_runs.run(tmp_path / "odd", "hinton", 2, **change)
+    odd = board_runs.run(tmp_path / "odd", "kd", 2, **change)
     with pytest.raises(UsageError) as refused:
-        add([*board_runs.runs(tmp_path / "runs", "hinton", seeds=2), odd], board)
+        add([*board_runs.runs(tmp_path / "runs", "kd", seeds=2), odd], board)
     assert said in str(refused.value)
     assert not list(board.rglob("result.json"))
 
@@ -70,7 +70,7 @@ def test_a_run_that_does_not_fit_is_refused(tmp_path: Path, board: Path, change:
     ],
 )
 def test_seeds_have_to_be_whole(tmp_path: Path, board: Path, seeds: list[int], said: str) -> None:
-    made = [board_runs.run(tmp_path / str(place), "hinton", seed) for place, seed in enumerate(seeds)]
+    made = [board_runs.run(tmp_path / str(place), "kd", seed) for place, seed in enumerate(seeds)]
     with pytest.raises(UsageError, match=said):
         add(made, board)
 
@@ -79,16 +79,16 @@ def test_seeds_have_to_be_whole(tmp_path: Path, board: Path, seeds: list[int], s
 def test_a_path_in_a_recipe_is_refused(tmp_path: Path, board: Path, value: str) -> None:
     recipe = {"summary": value}
     with pytest.raises(UsageError, match="belongs to one machine"):
-        add(board_runs.runs(tmp_path / "runs", "hinton", recipe=recipe), board)
+        add(board_runs.runs(tmp_path / "runs", "kd", recipe=recipe), board)
 
 
 def test_text_with_a_slash_is_no_path(tmp_path: Path, board: Path) -> None:
     recipe = {"summary": "m/s and/or 1/2, https://doi.org/10.1/x, a / b"}
-    assert add(board_runs.runs(tmp_path / "runs", "hinton", recipe=recipe), board).is_dir()
+    assert add(board_runs.runs(tmp_path / "runs", "kd", recipe=recipe), board).is_dir()
 
 
 def test_metrics_that_the_predictions_do_not_give_are_refused_and_leave_nothing(tmp_path: Path, board: Path) -> None:
-    made = board_runs.runs(tmp_path / "runs", "hinton")
+    made = board_runs.runs(tmp_path / "runs", "kd")
     path = made[1] / "run.json"
     result = json.loads(path.read_text())
     result["metrics"]["accuracy"] += 0.01
@@ -102,7 +102,7 @@ def test_the_recipe_of_a_searched_method_says_so(tmp_path: Path, board: Path) ->
     budget = {"trials": 3, "sampler": "tpe"}
     record = {"budget": budget, "study": "mine", "space": {"student.train.lr": {"low": 0.1, "high": 1}}, "best": {}}
     changes = {"tuning": record, "conditions": {"tuning": budget}}
-    folder = add([board_runs.run(tmp_path, "hinton", seed, **changes) for seed in range(3)], board)
+    folder = add([board_runs.run(tmp_path, "kd", seed, **changes) for seed in range(3)], board)
     assert check(folder).problems == ()
     path = folder / "recipe.yaml"
     assert resolve(str(path), "small").tuning_budget == budget
@@ -111,7 +111,7 @@ def test_the_recipe_of_a_searched_method_says_so(tmp_path: Path, board: Path) ->
 
 
 def test_a_half_written_run_is_named(tmp_path: Path, board: Path) -> None:
-    made = board_runs.runs(tmp_path / "runs", "hinton")
+    made = board_runs.runs(tmp_path / "runs", "kd")
     (made[2] / "run.json").write_text('{"schema_version": 1, "sta')
     with pytest.raises(DataError, match=made[2].name):
         add(made, board)
@@ -130,7 +130,7 @@ def png(side: int = 4, note: str = "") -> bytes:
 def test_the_picture_of_an_explained_run_comes_along_as_pixels_alone(tmp_path: Path, board: Path) -> None:
     from PIL import Image
 
-    made = board_runs.runs(tmp_path / "runs", "hinton")
+    made = board_runs.runs(tmp_path / "runs", "kd")
     board_runs.explained(made[1], png(note="<script>secret</script>") + b"<script>tail</script>")
     folder = add(made, board)
     data = (folder / "grad_cam.png").read_bytes()
@@ -151,7 +151,7 @@ def test_the_picture_of_an_explained_run_comes_along_as_pixels_alone(tmp_path: P
 def test_a_picture_that_cannot_be_published_is_refused(
     tmp_path: Path, board: Path, picture: bytes, probability: float | None, said: str
 ) -> None:
-    made = board_runs.runs(tmp_path / "runs", "hinton")
+    made = board_runs.runs(tmp_path / "runs", "kd")
     board_runs.explained(made[0], picture, probability=probability)
     with pytest.raises(DataError, match=said):
         add(made, board)
@@ -163,16 +163,16 @@ def test_a_picture_larger_than_a_page_bears_is_refused(tmp_path: Path, board: Pa
 
     buffer = io.BytesIO()
     Image.effect_noise((1200, 1200), 90).save(buffer, "PNG")
-    made = board_runs.runs(tmp_path / "runs", "hinton")
+    made = board_runs.runs(tmp_path / "runs", "kd")
     board_runs.explained(made[0], buffer.getvalue())
     with pytest.raises(DataError, match="expected at most 524288"):
         add(made, board)
 
 
 def test_other_results_of_the_same_cell_are_refused_and_leave_the_board_as_it_is(tmp_path: Path, board: Path) -> None:
-    first = add(board_runs.runs(tmp_path / "a", "hinton"), board)
+    first = add(board_runs.runs(tmp_path / "a", "kd"), board)
     with pytest.raises(UsageError, match="claims the same cell") as refused:
-        add(board_runs.runs(tmp_path / "b", "hinton", right=0.95), board)
+        add(board_runs.runs(tmp_path / "b", "kd", right=0.95), board)
     assert str(first) in str(refused.value)
     assert [path.parent for path in board.rglob("result.json")] == [first]
 

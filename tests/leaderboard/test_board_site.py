@@ -12,6 +12,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,19 +24,20 @@ from browser import chromium
 from kdbench.errors import DataError, UsageError
 from kdbench.leaderboard.add import add
 from kdbench.leaderboard.build import build, command
-from kdbench.leaderboard.charts import scatter
-from kdbench.leaderboard.entry import content_sha256, found, load
+from kdbench.leaderboard.entry import BoardEntry, content_sha256, found, load
 from kdbench.leaderboard.serve import server
-from kdbench.leaderboard.tables import protocols, table
+from kdbench.leaderboard.tables import BoardRow, BoardTable, protocols, table
 from kdbench.leaderboard.tier import Again, Verification
 from kdbench.leaderboard.verify import verify
+from kdbench.plotting.svg import scatter
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 HOSTILE = "\"><img src=x onerror=alert(1)><script>alert(2)</script>{{7*7}}=cmd|'x'!A0\\input{x}"
 PAGE = "utd_mhad/cross_subject/index.html"
-METHODS = {"student_only": 0.70, "hinton": 0.80, "rkd": 0.78, HOSTILE: 0.60}
+ACCURACY = re.compile(r"^accuracy, %")
+METHODS = {"student_only": 0.70, "kd": 0.80, "rkd": 0.78, HOSTILE: 0.60}
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +45,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("board")
     (root / "leaderboard").mkdir()
     for place, (method, right) in enumerate(METHODS.items()):
-        base = method if method != HOSTILE else "hinton"
+        base = method if method != HOSTILE else "kd"
         own = {"recipe": {"summary": HOSTILE, "source": HOSTILE}} if method == HOSTILE else {}
         add(board_runs.runs(root / str(place), method, right=right, base=base, **own), root / "leaderboard")
     return build(root / "leaderboard", root / "site").folder
@@ -96,18 +98,18 @@ def test_every_page_opens_from_the_disk(site: Path, page: Page) -> None:
 @pytest.mark.browser
 def test_a_column_sorts_both_ways_and_says_so(site: Path, page: Page) -> None:
     page.goto((site / PAGE).as_uri())
-    accuracy = page.locator("#table-1 th", has_text="accuracy, %")
-    ranked = column(page, 2)
+    accuracy = page.locator("#table-1 th", has_text=ACCURACY)
+    ranked = column(page, 3)
     assert ranked == sorted(ranked, reverse=True)
     assert accuracy.get_attribute("aria-sort") == "descending"
     accuracy.get_by_role("button").click()
-    assert column(page, 2) == ranked[::-1]
+    assert column(page, 3) == ranked[::-1]
     assert accuracy.get_attribute("aria-sort") == "ascending"
     gain = page.locator("#table-1 th", has_text="gain, points")
     gain.get_by_role("button").click()
-    assert column(page, 4)[-1] == "–"
+    assert column(page, 5)[-1] == "–"
     gain.get_by_role("button").click()
-    assert column(page, 4)[-1] == "–"
+    assert column(page, 5)[-1] == "–"
     assert accuracy.get_attribute("aria-sort") is None
 
 
@@ -115,8 +117,8 @@ def test_a_column_sorts_both_ways_and_says_so(site: Path, page: Page) -> None:
 def test_rows_are_filtered_by_words_and_choices(site: Path, page: Page) -> None:
     page.goto((site / PAGE).as_uri())
     assert page.locator("output").inner_text() == "4 of 4 rows"
-    page.get_by_role("searchbox").fill("HINTON re-scored")
-    assert column(page, 1) == ["hinton"]
+    page.get_by_role("searchbox").fill("RKD re-scored")
+    assert column(page, 1) == ["rkd"]
     assert page.locator("output").inner_text() == "1 of 4 rows"
     page.get_by_label("Verification").select_option("reported")
     assert column(page, 1) == []
@@ -128,11 +130,11 @@ def test_rows_are_filtered_by_words_and_choices(site: Path, page: Page) -> None:
 @pytest.mark.browser
 def test_sorting_and_filtering_take_keys_alone(site: Path, page: Page) -> None:
     page.goto((site / PAGE).as_uri())
-    ranked = column(page, 2)
-    heading = page.locator("#table-1 th", has_text="accuracy, %").get_by_role("button")
+    ranked = column(page, 3)
+    heading = page.locator("#table-1 th", has_text=ACCURACY).get_by_role("button")
     heading.focus()
     page.keyboard.press("Enter")
-    assert column(page, 2) == ranked[::-1]
+    assert column(page, 3) == ranked[::-1]
     assert heading.evaluate("button => getComputedStyle(button).outlineStyle") == "solid"
     page.get_by_role("searchbox").focus()
     page.keyboard.type("rkd")
@@ -192,7 +194,7 @@ def test_a_phone_is_told_where_a_table_is_wider_than_it(site: Path, browser: Bro
 def test_five_hundred_rows_are_painted_within_a_second(site: Path, browser: Browser, tmp_path: Path) -> None:
     text = (site / PAGE).read_text()
     (row,) = re.findall(
-        r'<tr data-preset="small" data-tier="re-scored">\n<td><a [^>]*><bdi>hinton</bdi></a>.*?</tr>', text, re.DOTALL
+        r'<tr data-preset="small" data-tier="re-scored">\n<td><a [^>]*><bdi>kd</bdi></a>.*?</tr>', text, re.DOTALL
     )
     (tmp_path / "many.html").write_text(text.replace(row, row * 500))
     page, first = browser.new_page(), "performance.getEntriesByName('first-contentful-paint')"
@@ -205,7 +207,7 @@ def test_five_hundred_rows_are_painted_within_a_second(site: Path, browser: Brow
         painted.append(page.evaluate(f"{first}[0].startTime"))
     assert min(painted) < 1000
     script = "th => { const t = performance.now(); th.querySelector('button').click(); return performance.now() - t; }"
-    assert page.locator("#table-1 th", has_text="accuracy, %").evaluate(script) < 1000
+    assert page.locator("#table-1 th", has_text=ACCURACY).evaluate(script) < 1000
 
 
 @pytest.mark.browser
@@ -234,7 +236,7 @@ def test_no_page_names_another_origin(site: Path) -> None:
 def test_downloads_hold_every_row_and_escape_names(site: Path) -> None:
     folder = (site / PAGE).parent
     rows = json.loads((folder / "table.json").read_text())["rows"]
-    assert [row["method"] for row in rows] == ["hinton", "rkd", "student_only", HOSTILE]
+    assert [row["method"] for row in rows] == ["kd", "rkd", "student_only", HOSTILE]
     assert rows[2]["gain"] is None
     assert rows[0]["gain"] == pytest.approx(rows[0]["accuracy"] - rows[2]["accuracy"])
     assert (folder / "table.csv").read_text().count("\n") == 5
@@ -251,7 +253,7 @@ def test_a_name_that_a_spreadsheet_would_run_is_quoted(tmp_path: Path, board: Pa
 
 
 def test_unlike_conditions_stand_in_tables_of_their_own(tmp_path: Path, board: Path) -> None:
-    add(board_runs.runs(tmp_path / "a", "hinton"), board)
+    add(board_runs.runs(tmp_path / "a", "kd"), board)
     other = {"libraries": board_runs.LIBRARIES | {"torch": "3.0.0"}}
     add(board_runs.runs(tmp_path / "b", "rkd", base="rkd", conditions=other, environment=other), board)
     (protocol,) = protocols(verify(found(board)))
@@ -263,41 +265,56 @@ def test_unlike_conditions_stand_in_tables_of_their_own(tmp_path: Path, board: P
 
 
 def test_the_command_runs_it_again(tmp_path: Path, board: Path) -> None:
-    add(board_runs.runs(tmp_path / "a", "hinton"), board)
+    add(board_runs.runs(tmp_path / "a", "kd"), board)
     add(board_runs.runs(tmp_path / "b", "mine $(x)"), board)
     rows = {row.label: row for row in protocols(verify(found(board)))[0].rows}
     expected = (
         "kdbench run --method {} --dataset utd_mhad --protocol cross_subject --preset small --video depth --seeds 3"
     )
-    assert command(rows["hinton"], "hinton") == expected.format("hinton")
+    assert command(rows["kd"], "kd") == expected.format("kd")
     folder = build(board, tmp_path / "site").folder
-    assert expected.format("hinton") in (folder / rows["hinton"].href / "index.html").read_text()
+    assert expected.format("kd") in (folder / rows["kd"].href / "index.html").read_text()
     mine = folder / rows["mine $(x)"].href
     assert expected.format("./mine___x_.yaml") in (mine / "index.html").read_text()
     assert (mine / "mine___x_.yaml").is_file()
 
 
 def test_a_control_is_never_the_most_accurate_method(tmp_path: Path, board: Path) -> None:
-    add(board_runs.runs(tmp_path / "a", "hinton_wrong_trials", base="hinton_wrong_trials", right=0.95), board)
+    add(board_runs.runs(tmp_path / "a", "kd_wrong_trials", base="kd_wrong_trials", right=0.95), board)
     page = tmp_path / "site" / "index.html"
     build(board, tmp_path / "site")
     assert "controls only" in page.read_text()
-    add(board_runs.runs(tmp_path / "b", "hinton", right=0.5), board)
+    add(board_runs.runs(tmp_path / "b", "kd", right=0.5), board)
     build(board, tmp_path / "site")
     (row,) = re.findall(r"<tr data-dataset.*?</tr>", page.read_text(), re.DOTALL)
-    assert "/hinton/" in row
-    assert "hinton_wrong_trials" not in row
+    assert "/kd/" in row
+    assert "kd_wrong_trials" not in row
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> BoardTable:
+    """A table of two methods."""
+    root = tmp_path_factory.mktemp("pair")
+    for method in ("kd", "rkd"):
+        add(board_runs.runs(root / method, method, base=method), root / "leaderboard")
+    (table,) = protocols(verify(found(root / "leaderboard")))[0].tables
+    return table
+
+
+def costing(row: BoardRow, seconds: float) -> BoardRow:
+    """The same submission, trained in another time."""
+    result = row.entry.result
+    cost = {"train_seconds": seconds, "teacher_seconds": 0.0}
+    seeds = tuple(
+        each.model_copy(update={"claims": each.claims.model_copy(update={"cost": cost})}) for each in result.seeds
+    )
+    return replace(row, entry=BoardEntry(row.entry.folder, result.model_copy(update={"seeds": seeds})))
 
 
 @pytest.mark.parametrize("seconds", [(310.0, 330.0), (250.0, 251.0), (5.0, 90000.0), (60.0, 60.0), (0.3, 0.4)])
-def test_the_time_axis_has_marks_on_both_sides_of_the_points(
-    tmp_path: Path, board: Path, seconds: tuple[float, float]
-) -> None:
-    for method, cost in zip(("hinton", "rkd"), seconds, strict=True):
-        changed = {"cost": {"train_seconds": cost, "teacher_seconds": 0.0}}
-        add(board_runs.runs(tmp_path / method, method, base=method, **changed), board)
-    (table,) = protocols(verify(found(board)))[0].tables
-    chart = scatter(table.rows, table.statements.intervals, None)
+def test_the_time_axis_has_marks_on_both_sides_of_the_points(pair: BoardTable, seconds: tuple[float, float]) -> None:
+    rows = [costing(row, cost) for row, cost in zip(pair.rows, seconds, strict=True)]
+    chart = scatter(replace(pair, rows=rows))
     places = [tick.at for tick in chart.x_ticks]
     assert len(places) >= (2 if seconds[0] != seconds[1] else 1)
     assert places[0] <= min(point.x for point in chart.points) + 1e-6
@@ -306,7 +323,7 @@ def test_the_time_axis_has_marks_on_both_sides_of_the_points(
 
 
 def test_a_record_of_the_submitter_is_shown_as_what_it_is(tmp_path: Path, board: Path) -> None:
-    folder = add(board_runs.runs(tmp_path / "a", "hinton"), board, by="Ada")
+    folder = add(board_runs.runs(tmp_path / "a", "kd"), board, by="Ada")
     entry = load(folder)
     held = Verification(
         id=entry.result.id,
@@ -322,12 +339,12 @@ def test_a_record_of_the_submitter_is_shown_as_what_it_is(tmp_path: Path, board:
         date="2026-11-21",
     )
     (folder / "verification.json").write_text(held.model_dump_json())
-    (page,) = (build(board, tmp_path / "site").folder / "utd_mhad/cross_subject").glob("hinton/*/index.html")
+    (page,) = (build(board, tmp_path / "site").folder / "utd_mhad/cross_subject").glob("kd/*/index.html")
     assert "re-scored from predictions: <bdi>Ada</bdi> trained it again, who submitted it" in page.read_text()
 
 
 def test_a_control_is_marked(tmp_path: Path, board: Path) -> None:
-    recipe = board_runs.resolve("hinton", "small").model_dump(mode="json")
+    recipe = board_runs.resolve("kd", "small").model_dump(mode="json")
     student = {"student": recipe["student"] | {"pairing": "shuffled"}}
     add(board_runs.runs(tmp_path / "a", "wrong", recipe=student), board)
     text = (build(board, tmp_path / "site").folder / PAGE).read_text()
@@ -335,10 +352,10 @@ def test_a_control_is_marked(tmp_path: Path, board: Path) -> None:
 
 
 def test_a_table_without_a_control_says_what_it_cannot_tell(tmp_path: Path, board: Path) -> None:
-    add(board_runs.runs(tmp_path / "a", "hinton"), board)
+    add(board_runs.runs(tmp_path / "a", "kd"), board)
     said = "No control was submitted under these conditions"
     assert said in (build(board, tmp_path / "site").folder / PAGE).read_text()
-    add(board_runs.runs(tmp_path / "b", "hinton_wrong_trials", base="hinton_wrong_trials"), board)
+    add(board_runs.runs(tmp_path / "b", "kd_wrong_trials", base="kd_wrong_trials"), board)
     assert said not in (build(board, tmp_path / "site").folder / PAGE).read_text()
 
 
@@ -347,16 +364,16 @@ def test_a_teacher_whose_sensors_leak_is_marked_beside_its_number(
     tmp_path: Path, board: Path, protocol: str, leaks: bool
 ) -> None:
     options = {"actions": 3, "subjects": 4, "trials": 2, "cameras": 2}
-    add(board_runs.runs(tmp_path / "a", "hinton", on=("motionsim", protocol, options)), board)
+    add(board_runs.runs(tmp_path / "a", "kd", on=("motionsim", protocol, options)), board)
     add(
         board_runs.runs(tmp_path / "b", "student_only", base="student_only", on=("motionsim", protocol, options)), board
     )
     folder = build(board, tmp_path / "site").folder / "motionsim" / protocol
-    (method,) = (folder / "hinton").glob("*/index.html")
+    (method,) = (folder / "kd").glob("*/index.html")
     for path in (folder / "index.html", method):
         assert bool(re.search(r'>\s*60\.0[^<]*<span class="tag leak"', path.read_text())) is leaks, path
     rows = {row["method"]: row["teacher_leaks"] for row in json.loads((folder / "table.json").read_text())["rows"]}
-    assert rows == {"hinton": leaks, "student_only": False}
+    assert rows == {"kd": leaks, "student_only": False}
 
 
 def test_the_picture_of_an_explained_run_is_shown_on_its_page(tmp_path: Path, board: Path) -> None:
@@ -364,20 +381,20 @@ def test_the_picture_of_an_explained_run_is_shown_on_its_page(tmp_path: Path, bo
 
     buffer = io.BytesIO()
     Image.new("RGB", (4, 4)).save(buffer, "PNG")
-    made = board_runs.runs(tmp_path / "a", "hinton")
+    made = board_runs.runs(tmp_path / "a", "kd")
     board_runs.explained(made[0], buffer.getvalue())
     submitted = add(made, board)
     add(board_runs.runs(tmp_path / "b", "rkd"), board)
     folder = build(board, tmp_path / "site").folder / "utd_mhad/cross_subject"
     pages = {path.parent.parent.name: path.read_text() for path in folder.glob("*/*/index.html")}
     data = base64.b64encode((submitted / "grad_cam.png").read_bytes()).decode()
-    assert html.unescape(pages["hinton"]).count(f'<img src="data:image/png;base64,{data}"') == 1
+    assert html.unescape(pages["kd"]).count(f'<img src="data:image/png;base64,{data}"') == 1
     assert "<img" not in pages["rkd"]
     assert "kdbench explain RUN --only gradcam" in pages["rkd"]
 
 
 def test_what_depends_on_batch_mates_says_what_it_reaches_one_by_one(tmp_path: Path, board: Path) -> None:
-    made = board_runs.runs(tmp_path / "a", "hinton")
+    made = board_runs.runs(tmp_path / "a", "kd")
     for folder in made:
         result = json.loads((folder / "run.json").read_text())
         result["metrics"]["inductive"] = {"accuracy": 0.1234, "macro_f1": 0.1}
@@ -385,12 +402,12 @@ def test_what_depends_on_batch_mates_says_what_it_reaches_one_by_one(tmp_path: P
     add(made, board)
     folder = build(board, tmp_path / "site").folder / "utd_mhad/cross_subject"
     assert "one trial at a time: 12.3 %" in (folder / "index.html").read_text()
-    (method,) = folder.glob("hinton/*/index.html")
+    (method,) = folder.glob("kd/*/index.html")
     assert "12.3 %: its predictions depend on the other trials of a batch" in method.read_text()
 
 
 def test_unlike_conditions_are_never_ranked_together(tmp_path: Path, board: Path) -> None:
-    add(board_runs.runs(tmp_path / "a", "hinton"), board)
+    add(board_runs.runs(tmp_path / "a", "kd"), board)
     other = {"libraries": board_runs.LIBRARIES | {"torch": "3.0.0"}}
     add(board_runs.runs(tmp_path / "b", "rkd", base="rkd", conditions=other, environment=other), board)
     with pytest.raises(DataError, match=r"cannot stand in one table: libraries\.torch"):

@@ -41,10 +41,10 @@ def tracks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("tracks")
     board = root / "leaderboard"
     board.mkdir()
-    for place, (method, whole, one) in enumerate((("student_only", 0.8, 0.5), ("hinton", 0.82, 0.7))):
+    for place, (method, whole, one) in enumerate((("student_only", 0.8, 0.5), ("kd", 0.82, 0.7))):
         add(board_runs.runs(root / f"all{place}", method, base=method, right=whole), board)
         add(scarce(root / f"one{place}", method, 1, one), board)
-    add(scarce(root / "two", "hinton", 2, 0.75), board)
+    add(scarce(root / "two", "kd", 2, 0.75), board)
     return board
 
 
@@ -52,7 +52,7 @@ def tracks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def honest(tmp_path: Path) -> Path:
     """One submission with one label per class."""
     (tmp_path / "leaderboard").mkdir()
-    return add(scarce(tmp_path / "runs", "hinton", 1, 0.7), tmp_path / "leaderboard")
+    return add(scarce(tmp_path / "runs", "kd", 1, 0.7), tmp_path / "leaderboard")
 
 
 def test_a_submission_names_its_track_and_how_many_trials_have_a_label(honest: Path) -> None:
@@ -112,8 +112,8 @@ def test_tracks_are_never_in_one_table(tracks: Path) -> None:
     one = protocol.tables[2]
     assert one.title.endswith("1 labelled trial per class, teacher uses all labels")
     assert one.alone is not None
-    row = next(row for row in one.rows if row.label == "hinton")
-    assert command(row, "hinton").endswith("--seeds 3 --labels 1")
+    row = next(row for row in one.rows if row.label == "kd")
+    assert command(row, "kd").endswith("--seeds 3 --labels 1")
 
 
 def test_a_page_without_scripts_has_a_heading_a_track(tracks: Path, tmp_path: Path) -> None:
@@ -124,8 +124,8 @@ def test_a_page_without_scripts_has_a_heading_a_track(tracks: Path, tmp_path: Pa
     ]
     assert places == sorted(places)
     assert "<h3>small · video:depth as clip</h3>" in page
-    recipe = next(site.glob("utd_mhad/cross_subject/hinton/*/index.html"))
-    assert "kdbench run --method hinton" in recipe.read_text()
+    recipe = next(site.glob("utd_mhad/cross_subject/kd/*/index.html"))
+    assert "kdbench run --method kd" in recipe.read_text()
     assert "1 labelled trial per class" in (site / "index.html").read_text()
     assert "1 labelled trial per class" in (site / "utd_mhad/cross_subject/table.csv").read_text()
 

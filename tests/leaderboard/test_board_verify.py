@@ -17,7 +17,7 @@ import pytest
 
 from kdbench.leaderboard.add import add
 from kdbench.leaderboard.consistency import check_card
-from kdbench.leaderboard.entry import Entry, content_id, found, load
+from kdbench.leaderboard.entry import BoardEntry, content_id, found, load
 from kdbench.leaderboard.tier import Tier
 from kdbench.leaderboard.trials import card_of
 from kdbench.leaderboard.verify import check, verify
@@ -184,7 +184,7 @@ def cost(**values: float) -> Edit:
         (condition(test_modalities="video"), "conditions.test_modalities"),
         (condition(test_modalities=["accelerometer"]), "say that it sees ['accelerometer'], and its recipe ['video:"),
         (condition(data={"options": {"subjects": 10**12}}), "larger than any that was ever generated"),
-        (change(method="better"), "recipe.yaml has the method 'hinton', and result.json says 'better'"),
+        (change(method="better"), "recipe.yaml has the method 'kd', and result.json says 'better'"),
         (change(preset="paper"), "preset is 'paper', and its conditions say 'small'"),
         (change(classes=["a", "b"]), "its classes are not those of the card"),
         (change(summary="see /home/me/x"), "it tells a path of a machine"),
@@ -222,12 +222,12 @@ def test_files_that_do_not_belong_and_other_folders_are_found(submission: Path) 
     shutil.move(submission, moved)
     problems = check(moved).problems
     assert "'notes.html' is not a file of this submission" in problems
-    assert any("wrong folder, expected …/utd_mhad/cross_subject/hinton/" in problem for problem in problems)
+    assert any("wrong folder, expected …/utd_mhad/cross_subject/kd/" in problem for problem in problems)
 
 
 def test_two_claims_of_one_cell_are_found(tmp_path: Path, board: Path, submission: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
-    other = add(board_runs.runs(tmp_path / "better", "hinton", right=0.95), elsewhere)
+    other = add(board_runs.runs(tmp_path / "better", "kd", right=0.95), elsewhere)
     shutil.copytree(other, submission.with_name(other.name))
     assert all("another submission claims the same cell" in held.problems[0] for held in verify(found(board)))
 
@@ -293,7 +293,7 @@ def test_a_sensor_network_where_the_sensors_leak_is_refused(tmp_path: Path, subm
     recipe = entry.recipe.model_copy(update={"student": None})
     seen = entry.result.conditions | {"view": None, "test_modalities": list(card.sensors)}
     changes = {"protocol": "cross_view", "classes": card.class_names, "conditions": seen}
-    leaking = Entry(submission, entry.result.model_copy(update=changes))
+    leaking = BoardEntry(submission, entry.result.model_copy(update=changes))
     leaking.__dict__["recipe"] = recipe
     (problem,) = check_card(leaking, card, None)
     assert problem.startswith("under protocol 'cross_view' the sensors of the test part are recordings that train")

@@ -32,7 +32,7 @@ Forgery = Callable[[Path], Path]
 def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A board with four honest submissions."""
     root = tmp_path_factory.mktemp("honest")
-    for place, method in enumerate(("hinton", "rkd", "student_only", "hinton_wrong_trials")):
+    for place, method in enumerate(("kd", "rkd", "student_only", "kd_wrong_trials")):
         add(board_runs.runs(root / str(place), method, base=method), root / "leaderboard")
     return root / "leaderboard"
 
@@ -325,7 +325,7 @@ def _without_last_seed(folder: Path) -> Path:
 def test_a_forgery_is_refused_by_name(honest: Path, tmp_path: Path, name: str) -> None:
     board = Path(shutil.copytree(honest, tmp_path / "leaderboard"))
     make, said = FORGERIES[name]
-    held = check(make(of(board, "hinton")))
+    held = check(make(of(board, "kd")))
     assert any(said in problem for problem in held.problems), held.problems
     assert held.tier is not Tier.RERUN
 
@@ -336,7 +336,7 @@ def test_a_comment_makes_no_other_cell(honest: Path, tmp_path: Path) -> None:
         lambda text: f"# another\n{text}",
         lambda text: text.replace("summary: Soft targets", "summary: Soft targets again"),
     ):
-        twin = Path(shutil.copytree(of(honest, "hinton"), of(board, "hinton").with_name("twin")))
+        twin = Path(shutil.copytree(of(honest, "kd"), of(board, "kd").with_name("twin")))
         (twin / "recipe.yaml").write_text(change((twin / "recipe.yaml").read_text()))
         twin = forge(twin)
         wrong = [held for held in verify(found(board)) if held.problems]
@@ -348,16 +348,16 @@ def test_a_comment_makes_no_other_cell(honest: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("noise", [0.0, 1e-3])
 def test_another_methods_predictions_are_named_on_both(honest: Path, tmp_path: Path, noise: float) -> None:
     board = Path(shutil.copytree(honest, tmp_path / "leaderboard"))
-    taken = read_predictions(of(board, "hinton"), 27)
+    taken = read_predictions(of(board, "kd"), 27)
     draw = np.random.default_rng(0).normal(scale=noise, size=taken.logits.shape)
     predictions(of(board, "rkd"), lambda held: held | {"logits": (taken.logits + draw).astype(np.float32)})
     wrong = {held.folder.parent.name: held.problems for held in verify(found(board)) if held.problems}
-    assert set(wrong) == {"hinton", "rkd"}
+    assert set(wrong) == {"kd", "rkd"}
     assert all("has the predictions of seed 0 of" in problems[0] for problems in wrong.values())
 
 
 def test_what_makes_a_control_is_in_its_recipe(honest: Path) -> None:
-    entry = load(of(honest, "hinton_wrong_trials"))
+    entry = load(of(honest, "kd_wrong_trials"))
     assert entry.recipe.controls == ("wrong_trials",)
 
 
@@ -385,6 +385,6 @@ def test_what_only_a_training_again_can_tell_never_gets_the_highest_tier(
     honest: Path, tmp_path: Path, name: str
 ) -> None:
     board = Path(shutil.copytree(honest, tmp_path / "leaderboard"))
-    held = check(UNSEEN[name](of(board, "hinton")))
+    held = check(UNSEEN[name](of(board, "kd")))
     assert held.problems == ()
     assert held.tier is Tier.RESCORED

@@ -32,7 +32,7 @@ from kdbench.leaderboard.verify import check, verify
 def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An honest submission."""
     root = tmp_path_factory.mktemp("honest")
-    return add(board_runs.runs(root / "runs", "hinton"), root / "leaderboard")
+    return add(board_runs.runs(root / "runs", "kd"), root / "leaderboard")
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kdbench.data.readers.timeline import centre_frames, centres
+from kdbench.plotting.style import COLOURS, FAINT, PLAIN, RULE
 from kdbench.text.wording import counted
 
 if TYPE_CHECKING:
@@ -20,20 +21,6 @@ FRAMES = 8
 """Frames that are shown of a clip."""
 GAF_SAMPLES = 96
 DPI = 120
-# Okabe and Ito's colours, told apart by colour-blind readers.
-_COLOURS = ("#D55E00", "#009E73", "#0072B2", "#CC79A7", "#E69F00", "#56B4E9")
-_INK, _FAINT, _RULE = "#1A1A1A", "#6B6B6B", "#E2E2E2"
-_STYLE: dict[Any, Any] = {
-    "font.size": 8,
-    "axes.edgecolor": "#B0B0B0",
-    "axes.labelcolor": _FAINT,
-    "axes.linewidth": 0.6,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "xtick.color": _FAINT,
-    "ytick.color": _FAINT,
-    "text.color": _INK,
-}
 _WIDTH, _MARGIN, _GAP = 13.0, 0.55, 0.12
 _CURVE, _HEAD, _FOOT = 1.05, 0.42, 0.5
 
@@ -71,7 +58,7 @@ def contact_sheet(dataset: Dataset, trials: Sequence[str]) -> bytes:
         strip = wide / min(FRAMES, dataset.frames)
     block = _HEAD + strip + len(dataset.sensors) * (_CURVE + _GAP) + _FOOT
     height = 0.75 + block * len(trials)
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(PLAIN | {"font.size": 8}):
         figure = Figure(figsize=(_WIDTH, height), dpi=DPI, facecolor="white")
         _title(figure, dataset, height)
         for number, trial in enumerate(trials):
@@ -89,7 +76,7 @@ def _title(figure: Figure, dataset: Dataset, height: float) -> None:
         f"{dataset.view or 'sensors'} · {size}{counted(len(dataset), 'trial')} · fingerprint {dataset.fingerprint[:12]}"
     )
     figure.text(_MARGIN / _WIDTH, y, dataset.card.title, fontsize=14, fontweight="bold", va="center")
-    figure.text(1 - _MARGIN / _WIDTH, y, about, fontsize=8.5, color=_FAINT, va="center", ha="right")
+    figure.text(1 - _MARGIN / _WIDTH, y, about, fontsize=8.5, color=FAINT, va="center", ha="right")
 
 
 def _block(figure: Figure, dataset: Dataset, trial: str, top: float, strip: float, wide: float, height: float) -> None:
@@ -101,15 +88,9 @@ def _block(figure: Figure, dataset: Dataset, trial: str, top: float, strip: floa
     row = dataset.index.iloc[dataset.position(trial)]
     columns = " · ".join(f"{name} {row[name]}" for name in dataset.index.columns if name not in {"trial", "label"})
     y = top - 0.2
-    figure.text(
-        _MARGIN / _WIDTH,
-        y / height,
-        dataset.card.class_names[row["label"]],
-        fontsize=10.5,
-        fontweight="bold",
-        va="center",
-    )
-    figure.text((_MARGIN + wide) / _WIDTH, y / height, f"{trial} · {columns}", color=_FAINT, va="center", ha="right")
+    name = dataset.card.class_names[row["label"]]
+    figure.text(_MARGIN / _WIDTH, y / height, name, fontsize=10.5, fontweight="bold", va="center")
+    figure.text((_MARGIN + wide) / _WIDTH, y / height, f"{trial} · {columns}", color=FAINT, va="center", ha="right")
     upper = top - _HEAD
     marks = np.array([])
     if dataset.view is not None:
@@ -131,16 +112,18 @@ def _block(figure: Figure, dataset: Dataset, trial: str, top: float, strip: floa
         _curves(curve, dataset, trial, name, marks, last=name == names[-1])
         _field(image, dataset.series(trial)[name])
         if name == names[0]:
-            image.set_title("GAF, xyz as rgb", fontsize=7.5, color=_FAINT, pad=4)
+            image.set_title("GAF, xyz as rgb", fontsize=7.5, color=FAINT, pad=4)
         upper -= _CURVE + _GAP
 
 
 def _curves(axes: Any, dataset: Dataset, trial: str, name: str, marks: np.ndarray, *, last: bool) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     series, sensor = dataset.series(trial)[name], dataset.card.sensors[name]
     seconds = len(series) / sensor.rate_hz
     for mark in marks:
-        axes.axvline(mark * seconds, color=_RULE, linewidth=0.8, zorder=0)
-    for values, axis, colour in zip(series.T, sensor.axes, _COLOURS, strict=False):
+        axes.axvline(mark * seconds, color=RULE, linewidth=0.8, zorder=0)
+    for values, axis, colour in zip(series.T, sensor.axes, COLOURS, strict=False):
         axes.plot(
             centres(len(series)) * seconds, values, color=colour, linewidth=1.3, label=axis, solid_joinstyle="round"
         )
@@ -150,20 +133,14 @@ def _curves(axes: Any, dataset: Dataset, trial: str, name: str, marks: np.ndarra
     low, high = axes.get_ylim()
     axes.set_ylim(low, high + 0.3 * (high - low))
     axes.set_ylabel(sensor.unit, labelpad=2)
-    axes.yaxis.set_major_locator(_ticks())
+    axes.yaxis.set_major_locator(MaxNLocator(4))
     axes.tick_params(length=2, pad=2, labelbottom=last)
-    axes.text(0.004, 0.96, name, transform=axes.transAxes, va="top", color=_FAINT, fontsize=8)
+    axes.text(0.004, 0.96, name, transform=axes.transAxes, va="top", color=FAINT, fontsize=8)
     axes.legend(
         loc="upper right", ncols=len(sensor.axes), frameon=False, handlelength=1.0, columnspacing=1.0, borderpad=0.1
     )
     if last:
         axes.set_xlabel("seconds", labelpad=1)
-
-
-def _ticks() -> Any:
-    from matplotlib.ticker import MaxNLocator
-
-    return MaxNLocator(4)
 
 
 def _field(axes: Any, series: np.ndarray) -> None:
@@ -178,5 +155,4 @@ def _field(axes: Any, series: np.ndarray) -> None:
     axes.imshow(colours.transpose(1, 2, 0).clip(0, 1), interpolation="lanczos")
     axes.set_xticks([])
     axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+    axes.spines[:].set_visible(False)
