@@ -41,7 +41,7 @@ def test_the_shipped_board_verifies(capsys: pytest.CaptureFixture[str]) -> None:
 def test_trained_runs_are_submitted_shown_and_trained_again(
     tmp_path: Path, board: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made = [tiny("hinton", tmp_path / "runs", seed=seed).folder for seed in range(3)]
+    made = [tiny("kd", tmp_path / "runs", seed=seed).folder for seed in range(3)]
     assert kdbench("add", *made, "--board", board) == 0
     folder = Path(capsys.readouterr().out.strip())
     assert check(folder).tier is Tier.RESCORED
@@ -66,16 +66,16 @@ def test_trained_runs_are_submitted_shown_and_trained_again(
 def test_a_second_training_that_comes_to_something_else_gives_no_tier(tmp_path: Path, board: Path) -> None:
     made = [tiny("student_only", tmp_path / "runs", seed=seed).folder for seed in range(3)]
     # What was trained at other settings, submitted under these ones, by somebody who mends the hashes too.
-    other = tiny("student_only", tmp_path / "other", "student.train.lr=0.5", seed=1).folder
+    other = tiny("student_only", tmp_path / "other", "student.train.lr=0.5", seed=0).folder
     name = "predictions.parquet"
-    (made[1] / name).write_bytes((other / name).read_bytes())
-    result, theirs = (json.loads((folder / "run.json").read_text()) for folder in (made[1], other))
+    (made[0] / name).write_bytes((other / name).read_bytes())
+    result, theirs = (json.loads((folder / "run.json").read_text()) for folder in (made[0], other))
     result["metrics"] = theirs["metrics"]
     result["files"][name] = theirs["files"][name]
-    (made[1] / "run.json").write_text(json.dumps(result))
+    (made[0] / "run.json").write_text(json.dumps(result))
     assert kdbench("add", *made, "--board", board) == 0
     (folder,) = (path.parent for path in board.rglob("result.json"))
-    with pytest.raises(DataError, match="seed 1 comes to an accuracy of"):
+    with pytest.raises(DataError, match="seed 0 comes to an accuracy of"):
         rerun(folder, tmp_path / "again", by="Ada", tolerance=0)
     assert check(folder).tier is Tier.RESCORED
 
@@ -83,7 +83,7 @@ def test_a_second_training_that_comes_to_something_else_gives_no_tier(tmp_path: 
 def test_adding_prints_the_folder_and_says_how_a_picture_comes_along(
     tmp_path: Path, board: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made = board_runs.runs(tmp_path / "runs", "hinton")
+    made = board_runs.runs(tmp_path / "runs", "kd")
     assert kdbench("add", *made, "--board", board) == 0
     said = capsys.readouterr()
     assert check(Path(said.out.strip())).problems == ()
@@ -126,7 +126,7 @@ def test_a_record_of_another_content_gives_no_tier(submission: Path) -> None:
 
 
 def test_the_submitters_own_training_again_is_no_verification_by_others(tmp_path: Path, board: Path) -> None:
-    folder = add(board_runs.runs(tmp_path / "runs", "hinton"), board, by="Ada  Lovelace")
+    folder = add(board_runs.runs(tmp_path / "runs", "kd"), board, by="Ada  Lovelace")
     seeds = {
         seed: {"then": each.metrics.accuracy, "now": 0.8, "same": 1.0}
         for seed, each in enumerate(load(folder).result.seeds)
@@ -188,7 +188,7 @@ def test_a_data_set_whose_files_decide_its_trials_stays_reported(tmp_path: Path,
 
     classes = load_card("mmact").class_names
     changes = {"dataset": "mmact", "protocol": "cross_subject"}
-    made = board_runs.runs(tmp_path / "runs", "hinton", **changes, conditions=changes)
+    made = board_runs.runs(tmp_path / "runs", "kd", **changes, conditions=changes)
     for folder in made:
         _with_classes(folder, classes, over_shuffles)
     held = check(add(made, board))
