@@ -8,8 +8,9 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from kdbench.explanation.gradcam import LAST, agreement, enlarged, grad_cam, telling_stage
+from kdbench.explanation.gradcam import LAST, agreement, grad_cam, telling_stage
 from kdbench.network import Network, build_network
+from kdbench.plotting.cams import enlarged
 from kdbench.recipes.schema import NetworkSpec
 from kdbench.types import Batch
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import board_runs
@@ -73,10 +72,10 @@ def test_a_build_that_is_killed_anywhere_leaves_the_old_site_or_the_new_one(tmp_
 def test_many_builds_at_once_all_end_well(tmp_path: Path) -> None:
     board, site = tmp_path / "board", tmp_path / "out" / "site"
     add(board_runs.runs(tmp_path / "a", "kd", on=SMALL), board)
-    command = [sys.executable, "-m", "kdbench", "leaderboard", "build", "--board", str(board), "--out", str(site)]
-    builds = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) for _ in range(3)]
-    said = [build.communicate()[0] for build in builds]
-    assert [build.returncode for build in builds] == [0] * 3, said
+    command = ["leaderboard", "build", "--board", str(board), "--out", str(site)]
+    logs = [tmp_path / f"log{number}.txt" for number in range(3)]
+    with ThreadPoolExecutor(len(logs)) as pool:
+        list(pool.map(lambda log: killing.survey(command, below=site.parent, log=log), logs))
     assert [path.name for path in site.parent.iterdir()] == ["site"]
 
 
