@@ -148,8 +148,6 @@ def test_agreement_counts_ranks_alone() -> None:
 
 
 def test_a_map_of_few_cells_is_shown_as_blocks() -> None:
-    from kdbench.explanation.gradcam import enlarged
-
     cam = torch.tensor([[[1.0]], [[2.0]]])
     assert enlarged(cam, (4, 2, 2))[:, 0, 0].tolist() == [0.5, 0.5, 1, 1]
     assert len(np.unique(enlarged(torch.arange(16.0), (64,)))) > 16
