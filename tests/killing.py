@@ -20,7 +20,10 @@ from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
-_LIBRARIES = ("kdbench.runs.run", "kdbench.cli.run", "torch._dynamo", "mlflow", "sklearn.metrics", "matplotlib.pyplot")
+_LIBRARIES = (
+    *("kdbench.runs.run", "kdbench.cli.run", "torch._dynamo", "mlflow", "sklearn.metrics", "matplotlib.pyplot"),
+    *("kdbench.leaderboard.add", "kdbench.leaderboard.build", "pandas", "pyarrow.parquet"),
+)
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 # Positions of the paths among an audit event's arguments, and of the folder's descriptors that they may be relative to.
 _EVENTS: dict[str, tuple[tuple[int, int | None], ...]] = {

@@ -72,7 +72,7 @@ def compare(
     from kdbench.comparison import compare as compare_runs
     from kdbench.comparison.formats import FORMATS, render
     from kdbench.comparison.terminal import SHOWN
-    from kdbench.comparison.terminal import show as show_sheets
+    from kdbench.comparison.terminal import show as show_tables
 
     if form not in (TERMINAL, *FORMATS):
         raise unknown("format", form, [TERMINAL, *FORMATS])
@@ -108,7 +108,7 @@ def compare(
     if form == TERMINAL:
         from kdbench.text.terminal import SafeConsole as Console
 
-        show_sheets(comparison, Console(), show or ())
+        show_tables(comparison, Console(), show or ())
     else:
         typer.echo(render(comparison, form), nl=False)
     if save is not None:

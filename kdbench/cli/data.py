@@ -190,7 +190,7 @@ def preview(
     option: Option = None,
 ) -> None:
     """Draw trials: frames, the sensor curves below them, and the GAF image of each sensor."""
-    from kdbench.data.preview import contact_sheet, spread
+    from kdbench.plotting.contact_sheet import contact_sheet, spread
     from kdbench.util import files
 
     data = _open(name, video, preset, None, None, data_dir, option, exclude_broken=exclude_broken)

@@ -12,12 +12,13 @@ import numpy as np
 from kdbench.comparison.families import FAMILIES, Family
 from kdbench.comparison.groups import NEVER_ACROSS, Group, between, grouped, tell_apart
 from kdbench.comparison.pooling import pooled, protocols_of
+from kdbench.comparison.ranking import build_table
 from kdbench.comparison.reference import references
 from kdbench.comparison.result import Comparison
 from kdbench.comparison.scores import read_group
-from kdbench.comparison.selection import Selection, named, nothing_finished, on, read_runs
+from kdbench.comparison.selection import RunSelection, named, nothing_finished, on, read_runs
 from kdbench.comparison.subjects import known_card, subject_pattern, subjects_of, subjects_train
-from kdbench.comparison.table import GroupTable, build_table
+from kdbench.comparison.table import GroupTable
 from kdbench.errors import DataError, UsageError, unknown
 from kdbench.runs.store import StoredRun, Unreadable
 from kdbench.statistics import Scope
@@ -104,7 +105,7 @@ def compare(
         raise UsageError("--protocol and --pool exclude each other", hint="--pool names every protocol of the table.")
     root = runs_folder(Path(out) if out is not None else None)
     found = read_runs(root, tuple(map(str, runs)))
-    selection = Selection(() if pool else found.patterns, tuple(exclude), tuple(methods), tuple(seeds))
+    selection = RunSelection(() if pool else found.patterns, tuple(exclude), tuple(methods), tuple(seeds))
     if not found.runs:
         raise nothing_finished(root, found.runs, found.broken)
     wanted = on(found.runs, root, dataset=dataset, protocol=protocol, preset=preset)

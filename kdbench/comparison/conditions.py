@@ -19,7 +19,7 @@ Flat = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Difference:
+class ConditionDifference:
     """One condition that is not equal.
 
     Attributes:
@@ -57,7 +57,7 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> Flat:
     return found
 
 
-def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> tuple[Difference, ...]:
+def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> tuple[ConditionDifference, ...]:
     """The keys of two flat mappings whose values differ, in the order in which they are named.
 
     What is a mapping on one side alone is no key of its own: what that side sets below it is at its default on the
@@ -66,7 +66,7 @@ def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> tuple[Di
     """
     keys = dict.fromkeys([*first, *second])
     pairs = ((key, _value(first, key), _value(second, key)) for key in keys)
-    return tuple(Difference(key, a, b) for key, a, b in pairs if a != b and not _holds(key, keys))
+    return tuple(ConditionDifference(key, a, b) for key, a, b in pairs if a != b and not _holds(key, keys))
 
 
 _EMPTY = ()

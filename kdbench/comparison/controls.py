@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Any
 
-from kdbench.statistics import Comparison, PairSummary, Verdict
+from kdbench.statistics import PairSummary, ScoreComparison, Verdict
 
 
-class Reading(StrEnum):
+class GainVerdict(StrEnum):
     """What a method's gain over the student alone may be called."""
 
     CONTROL = "a control"
@@ -40,9 +40,13 @@ def control_of(recipe: Mapping[str, Any]) -> str | None:
     return ", ".join(found) or None
 
 
-def read_gain(
-    comparison: Comparison, method: str, alone: str, controls: Iterable[str], against: Comparison | None = None
-) -> Reading:
+def verdict_on(
+    comparison: ScoreComparison,
+    method: str,
+    alone: str,
+    controls: Iterable[str],
+    against: ScoreComparison | None = None,
+) -> GainVerdict:
     """What a method's gain over the student alone means beside what the controls gain.
 
     A gain has to be shown before it can be called anything. A control that reaches it does so with a teacher that has
@@ -57,18 +61,18 @@ def read_gain(
     """
     controls = tuple(controls)
     if method in controls:
-        return Reading.CONTROL
+        return GainVerdict.CONTROL
     gain = comparison.pair(method, alone)
     if lead(gain, method) <= 0:
-        return Reading.LOSS if better(gain) == alone else Reading.NONE
+        return GainVerdict.LOSS if better(gain) == alone else GainVerdict.NONE
     if better(gain) != method:
-        return Reading.NONE
+        return GainVerdict.NONE
     beside = [(against or comparison).pair(method, control) for control in controls]
     if any(lead(pair, method) <= 0 for pair in beside):
-        return Reading.REGULARISATION
+        return GainVerdict.REGULARISATION
     if not beside:
-        return Reading.UNTESTED
-    return Reading.KNOWLEDGE if all(better(pair) == method for pair in beside) else Reading.OPEN
+        return GainVerdict.UNTESTED
+    return GainVerdict.KNOWLEDGE if all(better(pair) == method for pair in beside) else GainVerdict.OPEN
 
 
 def better(pair: PairSummary) -> str | None:

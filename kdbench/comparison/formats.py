@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from kdbench.comparison.html import html
-from kdbench.comparison.sheets import Sheet, left_out, sheets
+from kdbench.comparison.text_tables import TextTable, left_out, text_tables
 from kdbench.errors import unknown
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ _NEGATIVE = re.compile(r"(?<![\w.-])-(?=\d)")
 _OPTION = "\0"
 _LONGEST_FLOAT = 25
 """Rows of a float at most; a longer table breaks over pages."""
+LATEX_NEEDS = r"% needs \usepackage{booktabs}, \usepackage{graphicx} and \usepackage{longtable}"
 _LATEX = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -30,6 +31,7 @@ _LATEX = {
     "–": "--",
     _OPTION: "{-}{-}",
     "−": "$-$",
+    "±": r"$\pm$",
     "·": r"$\cdot$",
     "→": r"$\rightarrow$",
     "<": "$<$",
@@ -40,15 +42,15 @@ _LATEX = {
 def markdown(comparison: Comparison) -> str:
     """GitHub's Markdown."""
     parts = []
-    for sheet in sheets(comparison):
-        parts.append(f"## {_md(sheet.title)}\n")
-        if sheet.caption:
-            parts.append(f"{_md(sheet.caption)}\n")
-        rules = [":--" if place in sheet.words else "--:" for place in range(len(sheet.headers))]
-        lines = [_md_row(map(_md, sheet.headers)), _md_row(rules), *(_md_row(map(_md, row)) for row in sheet.rows)]
+    for table in text_tables(comparison):
+        parts.append(f"## {_md(table.title)}\n")
+        if table.caption:
+            parts.append(f"{_md(table.caption)}\n")
+        rules = [":--" if place in table.words else "--:" for place in range(len(table.headers))]
+        lines = [_md_row(map(_md, table.headers)), _md_row(rules), *(_md_row(map(_md, row)) for row in table.rows)]
         parts.append("\n".join(lines) + "\n")
-        if sheet.notes:
-            parts.append("\n".join(f"- {_md(note)}" for note in sheet.notes) + "\n")
+        if table.notes:
+            parts.append("\n".join(f"- {_md(note)}" for note in table.notes) + "\n")
     if lines := left_out(comparison):
         parts.append("\n".join(f"- {_md(line)}" for line in lines) + "\n")
     return "\n".join(parts)
@@ -61,9 +63,8 @@ def csv(comparison: Comparison) -> str:
 
 def latex(comparison: Comparison) -> str:
     """Tables for the package booktabs; long ones break over pages. Bold: shown to be better than all others."""
-    parts = ["% needs \\usepackage{booktabs}, \\usepackage{graphicx} and \\usepackage{longtable}"]
-    parts += [_latex_table(sheet) for sheet in sheets(comparison)]
-    parts += [f"% {_tex(line)}" for line in left_out(comparison)]
+    parts = [LATEX_NEEDS, *(latex_table(table) for table in text_tables(comparison))]
+    parts += [f"% {tex(line)}" for line in left_out(comparison)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -125,58 +126,35 @@ def _md_row(cells: Any) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _tex(text: str) -> str:
+def tex(text: str) -> str:
+    """A text as LaTeX prints it, in one line: every sign that means something to it is escaped."""
     # Two hyphens of an option would become one dash.
     signed = _NEGATIVE.sub("−", " ".join(text.split())).replace("--", _OPTION)
     return "".join(_LATEX.get(sign, sign) for sign in signed)
 
 
-def _latex_table(sheet: Sheet) -> str:
-    columns = "".join("l" if place in sheet.words else "r" for place in range(len(sheet.headers)))
-    caption = _tex(f"{sheet.title}. {sheet.caption.rstrip('.')}." if sheet.caption else f"{sheet.title}.")
-    head = " & ".join(map(_tex, sheet.headers)) + r" \\"
-    rows = [_latex_row(sheet, number) for number in range(len(sheet.rows))]
-    notes = [rf"\par\smallskip\footnotesize {_tex(note.rstrip('.'))}." for note in sheet.notes]
-    if len(rows) > _LONGEST_FLOAT:
-        top = [r"\toprule", head, r"\midrule"]
-        return "\n".join(
-            [
-                r"{\scriptsize\setlength{\tabcolsep}{3pt}",
-                rf"\begin{{longtable}}{{{columns}}}",
-                rf"\caption{{{caption}}}\\",
-                *top,
-                r"\endfirsthead",
-                *top,
-                r"\endhead",
-                r"\bottomrule",
-                r"\endfoot",
-                *rows,
-                r"\end{longtable}",
-                *notes,
-                "}",
-            ]
+def latex_table(table: TextTable) -> str:
+    """One table; a long one breaks over pages."""
+    columns = "".join("l" if place in table.words else "r" for place in range(len(table.headers)))
+    caption = tex(f"{table.title}. {table.caption.rstrip('.')}." if table.caption else f"{table.title}.")
+    head = "\n".join([r"\toprule", " & ".join(map(tex, table.headers)) + r" \\", r"\midrule"])
+    rows = "\n".join(_latex_row(table, number) for number in range(len(table.rows)))
+    notes = "".join(rf"\par\smallskip\footnotesize {tex(note.rstrip('.'))}." + "\n" for note in table.notes)
+    if len(table.rows) > _LONGEST_FLOAT:
+        return (
+            f"{{\\scriptsize\\setlength{{\\tabcolsep}}{{3pt}}\n\\begin{{longtable}}{{{columns}}}\n\\caption{{{caption}}}\\\\\n"
+            f"{head}\n\\endfirsthead\n{head}\n\\endhead\n\\bottomrule\n\\endfoot\n"
+            f"{rows}\n\\end{{longtable}}\n{notes}}}"
         )
-    return "\n".join(
-        [
-            r"\begin{table}",
-            rf"\caption{{{caption}}}",
-            r"\centering\resizebox{\linewidth}{!}{%",
-            rf"\begin{{tabular}}{{{columns}}}",
-            r"\toprule",
-            head,
-            r"\midrule",
-            *rows,
-            r"\bottomrule",
-            r"\end{tabular}}",
-            *notes,
-            r"\end{table}",
-        ]
+    return (
+        f"\\begin{{table}}\n\\caption{{{caption}}}\n\\centering\\resizebox{{\\linewidth}}{{!}}{{%\n"
+        f"\\begin{{tabular}}{{{columns}}}\n{head}\n{rows}\n\\bottomrule\n\\end{{tabular}}}}\n{notes}\\end{{table}}"
     )
 
 
-def _latex_row(sheet: Sheet, number: int) -> str:
+def _latex_row(table: TextTable, number: int) -> str:
     cells = [
-        rf"\textbf{{{_tex(text)}}}" if (number, place) in sheet.marks else _tex(text)
-        for place, text in enumerate(sheet.rows[number])
+        rf"\textbf{{{tex(text)}}}" if (number, place) in table.marks else tex(text)
+        for place, text in enumerate(table.rows[number])
     ]
     return " & ".join(cells) + r" \\"

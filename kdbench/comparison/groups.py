@@ -11,7 +11,7 @@ from kdbench.comparison.conditions import (
     BY_DEFAULT,
     NOT_RECORDED,
     NOT_USED,
-    Difference,
+    ConditionDifference,
     Flat,
     differences,
     flat,
@@ -196,7 +196,7 @@ def grouped(
     return Grouped(groups, names, rest)
 
 
-def between(first: Group, second: Group) -> tuple[Difference, ...]:
+def between(first: Group, second: Group) -> tuple[ConditionDifference, ...]:
     """What keeps two groups apart."""
     unlike = differences(*(_WHOLE | group.conditions for group in (first, second)))
     unlike = tuple(one for one in unlike if not (is_below(one.key, (LIBRARIES,)) and NOT_RECORDED in one.values))

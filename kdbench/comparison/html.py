@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from kdbench.comparison.pictures import Picture, pictures
-from kdbench.comparison.sheets import Sheet, left_out, sheets
+from kdbench.comparison.pictures import ComparisonPicture, pictures
+from kdbench.comparison.text_tables import TextTable, left_out, text_tables
 
 if TYPE_CHECKING:
     from kdbench.comparison.result import Comparison
@@ -36,7 +36,7 @@ p.about, ul { color: #555; font-size: .87rem; } img { max-width: 100%; height: a
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
-def html(comparison: Comparison, drawn: Sequence[Picture] | None = None) -> str:
+def html(comparison: Comparison, drawn: Sequence[ComparisonPicture] | None = None) -> str:
     """The page, with its pictures inside.
 
     Args:
@@ -44,7 +44,7 @@ def html(comparison: Comparison, drawn: Sequence[Picture] | None = None) -> str:
         drawn: Its pictures, where they are drawn already.
     """
     drawn = pictures(comparison) if drawn is None else drawn
-    body = [_section(sheet) for sheet in sheets(comparison)]
+    body = [_section(table) for table in text_tables(comparison)]
     body += [_image(picture.title, picture.svg()) for picture in drawn]
     if lines := left_out(comparison):
         body.append(_list(lines))
@@ -59,30 +59,30 @@ def html(comparison: Comparison, drawn: Sequence[Picture] | None = None) -> str:
 
 def fragment(comparison: Comparison) -> str:
     """The main tables alone, for a page that has its own style."""
-    parts = [_section(sheet) for sheet in sheets(comparison, {"results"})]
+    parts = [_section(table) for table in text_tables(comparison, {"results"})]
     return "\n".join([*parts, _list(left_out(comparison))])
 
 
-def _section(sheet: Sheet) -> str:
+def _section(table: TextTable) -> str:
     head = "".join(
-        f"<th{' class=word' if place in sheet.words else ''} scope=col>{escape(text)}</th>"
-        for place, text in enumerate(sheet.headers)
+        f"<th{' class=word' if place in table.words else ''} scope=col>{escape(text)}</th>"
+        for place, text in enumerate(table.headers)
     )
     rows = "\n".join(
-        f"<tr>{''.join(_cell(sheet, (number, place), text) for place, text in enumerate(row))}</tr>"
-        for number, row in enumerate(sheet.rows)
+        f"<tr>{''.join(_cell(table, (number, place), text) for place, text in enumerate(row))}</tr>"
+        for number, row in enumerate(table.rows)
     )
-    caption = f'<p class="about">{escape(sheet.caption)}</p>\n' if sheet.caption else ""
+    caption = f'<p class="about">{escape(table.caption)}</p>\n' if table.caption else ""
     return (
-        f'<h2>{escape(sheet.title)}</h2>\n{caption}<div class="wide"><table>\n<thead><tr>{head}</tr></thead>\n'
-        f"<tbody>\n{rows}\n</tbody>\n</table></div>\n{_list(sheet.notes)}"
+        f'<h2>{escape(table.title)}</h2>\n{caption}<div class="wide"><table>\n<thead><tr>{head}</tr></thead>\n'
+        f"<tbody>\n{rows}\n</tbody>\n</table></div>\n{_list(table.notes)}"
     )
 
 
-def _cell(sheet: Sheet, at: tuple[int, int], text: str) -> str:
-    kinds = [name for name, true in (("word", at[1] in sheet.words), ("best", at in sheet.marks)) if true]
+def _cell(table: TextTable, at: tuple[int, int], text: str) -> str:
+    kinds = [name for name, true in (("word", at[1] in table.words), ("best", at in table.marks)) if true]
     kind = f' class="{" ".join(kinds)}"' if kinds else ""
-    return f'<td{kind} data-head="{escape(sheet.headers[at[1]])}">{escape(_unbroken(text))}</td>'
+    return f'<td{kind} data-head="{escape(table.headers[at[1]])}">{escape(_unbroken(text))}</td>'
 
 
 def _unbroken(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Sheets as lines of text of a given width: a table where one fits, else a card for each row.
+"""Text tables as lines of text of a given width: a table where one fits, else a card for each row.
 
 No word is broken: where a table is too wide even with its cells on several lines, it does without columns that are not
 the point of it, and says which; where that does not help, each row becomes a card with everything.
@@ -12,79 +12,68 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kdbench.comparison.sheets import Sheet
+from kdbench.comparison.text_tables import TextTable
 
 GAP = "  "
 _COMFORT = 15
 """A column of words is at least this wide where its cells are, so that a sentence is no column of single words."""
-_PLAIN = str.maketrans({"–": "-", "−": "-", "·": "|", "…": "...", "→": "->", "×": "x", "─": "-", "\u00a0": " "})
 
 
 @dataclass(frozen=True)
-class Line:
+class TextLine:
     """A line of text, and what it is: `title`, `caption`, `head`, `row`, `note` or `warning`."""
 
     text: str
     kind: str
 
 
-def layout(sheet: Sheet, width: int) -> list[Line]:
-    """Lays a sheet out.
+def layout(table: TextTable, width: int) -> list[TextLine]:
+    """Lays a table out.
 
     Args:
-        sheet: What to show.
+        table: What to show.
         width: The most signs a line may have; a longer word gets a line of its own.
     """
     lines = [
-        *wrapped(sheet.title, width, "title"),
-        *wrapped(f"{sheet.caption} {sheet.hint}".strip(), width, "caption"),
+        *wrapped(table.title, width, "title"),
+        *wrapped(f"{table.caption} {table.hint}".strip(), width, "caption"),
     ]
-    for dropped in range(len(sheet.spare) + 1):
-        narrow = _without(sheet, sheet.spare[:dropped])
+    for dropped in range(len(table.spare) + 1):
+        narrow = _without(table, table.spare[:dropped])
         if (widths := _widths(narrow, width)) is not None:
             lines += _table(narrow, widths)
             break
     else:
         dropped = 0
-        lines += _cards(sheet, width)
+        lines += _cards(table, width)
     if dropped:
-        gone = [place for place in sorted(sheet.spare[:dropped]) if not (place == 1 and sheet.whole)]
-        names = "; ".join(sheet.headers[place] for place in gone)
+        gone = [place for place in sorted(table.spare[:dropped]) if not (place == 1 and table.whole)]
+        names = "; ".join(table.headers[place] for place in gone)
         lines += wrapped(
             f"· Left out at {width} columns: {names}. A wider terminal or --format csv shows them.", width, "note", "  "
         )
-    for note in sheet.notes:
+    for note in table.notes:
         lines += wrapped(f"· {note}", width, "note", indent="  ")
     return lines
 
 
-def encodable(text: str, encoding: str | None) -> str:
-    """Text that a terminal of some encoding can show: plain signs for others, and ? for what has none."""
-    try:
-        text.encode(encoding or "utf-8")
-    except (UnicodeEncodeError, LookupError):
-        plain = text.translate(_PLAIN)
-        return plain.encode("ascii", "replace").decode("ascii")
-    return text
-
-
-def _without(sheet: Sheet, places: Sequence[int]) -> Sheet:
-    kept = [place for place in range(len(sheet.headers)) if place not in places]
-    rows = sheet.rows
-    if sheet.whole and 1 in places:
-        rows = tuple((name, *row[1:]) for name, row in zip(sheet.whole, rows, strict=True))
+def _without(table: TextTable, places: Sequence[int]) -> TextTable:
+    kept = [place for place in range(len(table.headers)) if place not in places]
+    rows = table.rows
+    if table.whole and 1 in places:
+        rows = tuple((name, *row[1:]) for name, row in zip(table.whole, rows, strict=True))
     return dataclasses.replace(
-        sheet,
-        headers=tuple(sheet.headers[place] for place in kept),
+        table,
+        headers=tuple(table.headers[place] for place in kept),
         rows=tuple(tuple(row[place] for place in kept) for row in rows),
-        words=frozenset(kept.index(place) for place in sheet.words if place in kept),
+        words=frozenset(kept.index(place) for place in table.words if place in kept),
     )
 
 
-def wrapped(text: str, width: int, kind: str, indent: str = "") -> list[Line]:
+def wrapped(text: str, width: int, kind: str, indent: str = "") -> list[TextLine]:
     """A text on lines of a width at most; no word is broken."""
     found = textwrap.wrap(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
-    return [Line(line, kind) for line in found]
+    return [TextLine(line, kind) for line in found]
 
 
 def _pieces(text: str, words: bool) -> list[str]:
@@ -101,12 +90,12 @@ def _longest(pieces: Sequence[str]) -> int:
     return max(map(len, pieces), default=0)
 
 
-def _widths(sheet: Sheet, width: int) -> list[int] | None:
+def _widths(table: TextTable, width: int) -> list[int] | None:
     """The width of each column; None where no table fits."""
     least, most = [], []
-    for place, header in enumerate(sheet.headers):
-        word = place in sheet.words
-        cells = [row[place] for row in sheet.rows]
+    for place, header in enumerate(table.headers):
+        word = place in table.words
+        cells = [row[place] for row in table.rows]
         widest = _longest(cells)
         pieces = max([_longest(_pieces(cell, word)) for cell in cells], default=0)
         floor = max(_longest(_of_header(header)), max(pieces, min(widest, _COMFORT)) if word and place else pieces)
@@ -118,29 +107,29 @@ def _widths(sheet: Sheet, width: int) -> list[int] | None:
     for place, (low, high) in enumerate(zip(least, most, strict=True)):
         more = min(high - low, spare)
         # A number is on one line or on two: a part of the room that it asks for is of no use to it.
-        if place in sheet.words or more == high - low:
+        if place in table.words or more == high - low:
             least[place] += more
             spare -= more
     return least
 
 
-def _table(sheet: Sheet, widths: Sequence[int]) -> list[Line]:
-    lines = [Line(text, "head") for text in _row(sheet, sheet.headers, widths, head=True)]
-    lines.append(Line(GAP.join("─" * width for width in widths), "head"))
-    for row in sheet.rows:
-        lines += [Line(text, "row") for text in _row(sheet, row, widths)]
+def _table(table: TextTable, widths: Sequence[int]) -> list[TextLine]:
+    lines = [TextLine(text, "head") for text in _row(table, table.headers, widths, head=True)]
+    lines.append(TextLine(GAP.join("─" * width for width in widths), "head"))
+    for row in table.rows:
+        lines += [TextLine(text, "row") for text in _row(table, row, widths)]
     return lines
 
 
-def _row(sheet: Sheet, cells: Sequence[str], widths: Sequence[int], *, head: bool = False) -> list[str]:
+def _row(table: TextTable, cells: Sequence[str], widths: Sequence[int], *, head: bool = False) -> list[str]:
     columns = [
-        _filled(_of_header(cell) if head else _pieces(cell, place in sheet.words), width)
+        _filled(_of_header(cell) if head else _pieces(cell, place in table.words), width)
         for place, (cell, width) in enumerate(zip(cells, widths, strict=True))
     ]
     height = max(map(len, columns))
     return [
         GAP.join(
-            f"{lines[number] if number < len(lines) else '':{'<' if place in sheet.words else '>'}{width}}"
+            f"{lines[number] if number < len(lines) else '':{'<' if place in table.words else '>'}{width}}"
             for place, (lines, width) in enumerate(zip(columns, widths, strict=True))
         ).rstrip()
         for number in range(height)
@@ -158,10 +147,10 @@ def _filled(pieces: Sequence[str], width: int) -> list[str]:
     return lines or [""]
 
 
-def _cards(sheet: Sheet, width: int) -> list[Line]:
+def _cards(table: TextTable, width: int) -> list[TextLine]:
     lines = []
-    for row in sheet.rows:
+    for row in table.rows:
         lines += wrapped(row[0], width, "title")
-        for header, cell in zip(sheet.headers[1:], row[1:], strict=True):
+        for header, cell in zip(table.headers[1:], row[1:], strict=True):
             lines += wrapped(f"  {header}: {cell}", width, "row", indent="    ")
     return lines

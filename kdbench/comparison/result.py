@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdbench.comparison.blocks import Ranking, rankings
-from kdbench.comparison.conditions import Difference
+from kdbench.comparison.conditions import ConditionDifference
 from kdbench.comparison.controls import better
 from kdbench.comparison.groups import between
 from kdbench.comparison.reference import Reference
-from kdbench.comparison.table import GroupTable, Row, recalls
+from kdbench.comparison.table import GroupTable, Row
 from kdbench.runs.schema import FINISHED
 from kdbench.runs.store import Unreadable
 from kdbench.statistics import METRICS
@@ -24,6 +24,15 @@ if TYPE_CHECKING:
 
 
 _IN_REPR = 5
+_OF_GAIN = {
+    "gain_over": "over",
+    "gain": "difference",
+    "gain_low": "low",
+    "gain_high": "high",
+    "gain_p_holm": "p_holm",
+    "verdict": "verdict",
+}
+"""Columns of the frame of methods, and what of a gain stands in them."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -49,7 +58,7 @@ class Comparison:
         """Friedman's test and critical differences over tables that share no subject; empty below six of them."""
         return rankings(self.tables)
 
-    def apart(self, table: GroupTable) -> tuple[Difference, ...]:
+    def apart(self, table: GroupTable) -> tuple[ConditionDifference, ...]:
         """What keeps a table apart from the first one."""
         return between(self.tables[0].group, table.group)
 
@@ -133,20 +142,10 @@ def _method_record(table: GroupTable, row: Row) -> tuple[GroupTable, dict[str, A
     }
     for name in METRICS:
         measure = row.measures.get(name)
-        record |= {
-            name: measure.mean if measure else None,
-            f"{name}_low": measure.low if measure else None,
-            f"{name}_high": measure.high if measure else None,
-            f"{name}_sd": measure.sd if measure else None,
-        }
-    gain = row.gain
+        columns = {name: "mean", f"{name}_low": "low", f"{name}_high": "high", f"{name}_sd": "sd"}
+        record |= {column: getattr(measure, key, None) for column, key in columns.items()}
+    record |= {column: getattr(row.gain, key, None) for column, key in _OF_GAIN.items()}
     record |= {
-        "gain_over": gain.over if gain else None,
-        "gain": gain.difference if gain else None,
-        "gain_low": gain.low if gain else None,
-        "gain_high": gain.high if gain else None,
-        "gain_p_holm": gain.p_holm if gain else None,
-        "verdict": gain.reading if gain else None,
         "control": row.control,
         "teacher": row.taught_by,
         "teacher_parts": row.teacher,
@@ -210,7 +209,7 @@ def _pairs(table: GroupTable) -> list[tuple[GroupTable, dict[str, Any]]]:
 
 
 def _recalls(table: GroupTable) -> list[tuple[GroupTable, dict[str, Any]]]:
-    by_row = {row.method: recalls(row, table) for row in table.ranked}
+    by_row = {row.method: table.recalls(row) for row in table.ranked}
     found = []
     for row in table.ranked:
         base = by_row[row.gain.over] if row.gain else {}

@@ -13,7 +13,7 @@ from kdbench.runs.store import StoredRun, Unreadable, stored_run, stored_runs
 
 
 @dataclass(frozen=True)
-class Selection:
+class RunSelection:
     """What is asked for.
 
     Attributes:

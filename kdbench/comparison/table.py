@@ -1,33 +1,21 @@
-"""The rows of one table: what each method reaches, what it gains, under which conditions, and what it costs."""
+"""One table of a comparison: its rows, what each method reaches and gains, and what pictures and texts ask of it."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import statistics as plain
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
 
 import numpy as np
 
-from kdbench.comparison.conditions import is_below
-from kdbench.comparison.controls import NOT_TOLD_APART, Reading, better, control_of, lead, read_gain
-from kdbench.comparison.families import Family
-from kdbench.comparison.groups import LIBRARIES, Group
-from kdbench.comparison.rows import name_notes, short_text
-from kdbench.comparison.scores import paired
-from kdbench.recipes.track import is_transfer_alone
-from kdbench.runs.gain import alone_for, alone_words, is_alone
-from kdbench.runs.store import StoredRun
+from kdbench.comparison.groups import Group
+from kdbench.comparison.subjects import known_card
+from kdbench.runs.gain import alone_words
 from kdbench.runs.tested import Tested
-from kdbench.statistics import METRICS, Comparison, PairSummary, Scope, Scores, compare_scores
-from kdbench.statistics.intervals import infer_t
+from kdbench.statistics import PairSummary, ScoreComparison
 from kdbench.statistics.margins import LEVEL
-from kdbench.text.wording import counted
 
-COSTS = ("seconds_per_epoch", "train_seconds", "teacher_seconds", "peak_memory_bytes", "parameters", "flops")
-LATENCY = "latency_ms"
+TITLES = {"accuracy": "Accuracy %", "macro_f1": "Macro F1 %", "weighted_f1": "Weighted F1 %"}
 ORACLE = "(oracle)"
 
 
@@ -58,7 +46,7 @@ class Gain:
         low: Lower end of the 95 % interval.
         high: Upper end.
         p_holm: Of no difference, corrected over the pairs of the table's family.
-        reading: What it may be called: the verdict.
+        verdict: What it may be called.
     """
 
     over: str
@@ -66,7 +54,7 @@ class Gain:
     low: float
     high: float
     p_holm: float
-    reading: str
+    verdict: str
 
     @property
     def shown(self) -> bool:
@@ -111,6 +99,11 @@ class Row:
     cost: Mapping[str, float | None]
 
     @property
+    def label(self) -> str:
+        """Its name, marked where it is a control, and where the test part chose what it reports."""
+        return self.method + (" (control)" if self.control else "") + (" (oracle)" if self.oracle else "")
+
+    @property
     def oracle(self) -> bool:
         """Whether the test part chose which epoch is reported."""
         return ORACLE in self.selection
@@ -135,8 +128,8 @@ class GroupTable:
 
     group: Group
     rows: tuple[Row, ...]
-    comparison: Comparison | None
-    against: Comparison | None
+    comparison: ScoreComparison | None
+    against: ScoreComparison | None
     results: Mapping[str, Mapping[int, Tested]] = field(repr=False)
     notes: tuple[str, ...]
     family: str
@@ -154,259 +147,66 @@ class GroupTable:
         return tuple(row for row in self.rows if row.seeds)
 
     @property
+    def about(self) -> str:
+        """Whom intervals and tests speak of, in words."""
+        return self.comparison.about if self.comparison else f"Population: {self.population}."
+
+    def row(self, method: str) -> Row:
+        """The row of a method."""
+        return next(row for row in self.rows if row.method == method)
+
+    @property
     def pairs(self) -> tuple[PairSummary, ...]:
         """The pairs of the family."""
         return self.comparison.pairs if self.comparison else ()
 
+    @property
+    def title(self) -> str:
+        """Its conditions in short, for a heading."""
+        return self.group.title
 
-def build_table(
-    group: Group,
-    results: dict[str, dict[int, Tested]],
-    subjects: np.ndarray,
-    *,
-    population: str,
-    metric: str,
-    way: str | None,
-    family: Family,
-    trained: bool = False,
-) -> GroupTable:
-    """Compares the methods of a group.
+    @property
+    def metric_name(self) -> str:
+        """The metric that pairs are compared by, in words."""
+        return TITLES[self.metric].removesuffix(" %").lower().replace("f1", "F1")
 
-    Args:
-        group: The group, its unusable runs set aside.
-        results: Row → seed → predictions.
-        subjects: Who performed each trial.
-        population: Whom the statement is about, a value of `Scope`.
-        metric: What pairs are compared by.
-        way: How intervals of differences are made; by default `t`.
-        family: Which pairs are tested.
-        trained: Whether the subjects that test also train.
+    @property
+    def alone_words(self) -> str:
+        """What gains are over by default, in words."""
+        return alone_words(self.group.conditions)
 
-    Raises:
-        UsageError: The scope or the way cannot be had with this data.
-    """
-    complete = list(group.complete)
-    scope = Scope(population)
-    compared: Comparison | None = None
-    against: Comparison | None = None
-    measures: dict[str, dict[str, Measure]] = {row: {} for row in complete}
-    alike = _alike(group, complete)
-    alone = _alone(group, alike)
-    over: dict[str, str] = {}
-    if complete:
-        complete.sort(key=lambda row: -np.mean([one.scores[metric].mean() for one in results[row].values()]))
-        over = family.over(group, complete, alone)
-        scores = paired(results, complete, subjects, metric)
-        pairs = family.pairs(complete, over)
-        # One method has no pairs, whatever way they would be compared in.
-        compared = compare_scores(scores, scope=scope, way=way if pairs else None, pairs=pairs)
-        beside = _against_controls(group, alike, over, alone) if family.kind == "baseline" else []
-        against = compare_scores(scores, scope=scope, way=way, pairs=beside) if beside else None
-        for name in METRICS:
-            of = scores if name == metric else paired(results, complete, subjects, name)
-            for row, measure in zip(complete, _measures(of, scope), strict=True):
-                measures[row][name] = measure
-    found = _Company(group, compared, against, over, alone, alike)
-    rows = [_row(group, row, measures.get(row, {}), found) for row in group.rows]
-    rows.sort(key=lambda row: (not row.measures, not row.seeds, -_mean(row, metric), row.method))
-    notes = list(_notes(group, compared))
-    if trained and scope is Scope.NEW_SUBJECTS:
-        notes.insert(0, "the subjects that test also train here: new subjects are ones that would train as well")
-    sentence = family.sentence(complete, over, alone_words(group.conditions))
-    return GroupTable(group, tuple(rows), compared, against, results, tuple(notes), sentence, population, metric)
+    @property
+    def over(self) -> str:
+        """What its gains are over, in words."""
+        overs = {row.gain.over for row in self.rows if row.gain}
+        return next(iter(overs)) if len(overs) == 1 else self.alone_words
 
+    @property
+    def chance(self) -> float:
+        """The accuracy of always naming the most frequent class of the trials."""
+        from kdbench.evaluation.metrics import majority_share
 
-def _mean(row: Row, metric: str) -> float:
-    return plain.fmean(one[metric] for one in row.seeds.values()) if row.seeds else 0.0
+        return majority_share(next(iter(self.results[self.ranked[0].method].values())).labels)
 
+    @cached_property
+    def class_names(self) -> dict[str, str]:
+        """Each class's name for a picture: the card's short one where it is known, else the name itself."""
+        run = next(iter(self.group.runs[self.ranked[0].method].values()))
+        card = known_card(str(self.group.conditions["dataset"]))
+        known = dict(zip(card.class_names, card.short_names, strict=True)) if card else {}
+        return {name: known.get(name, name) for name in run.metrics["per_class_recall"]}
 
-@dataclass(frozen=True)
-class _Company:
-    """What a row is seen beside: the pairs, and who is whose baseline, student alone and equal in conditions."""
+    def recalls(self, row: Row) -> dict[str, float]:
+        """Recall of each class that the labels hold, mean over the method's seeds."""
+        by_run = [run.metrics["per_class_recall"] for run in self.group.runs.get(row.method, {}).values()]
+        names = (name for name, value in by_run[0].items() if value is not None)
+        return {name: sum(recalls[name] / len(by_run) for recalls in by_run) for name in names}
 
-    group: Group
-    compared: Comparison | None
-    against: Comparison | None
-    over: Mapping[str, str]
-    alone: Mapping[str, str]
-    alike: Mapping[str, Sequence[str]]
+    def confusion(self, method: str) -> np.ndarray:
+        """Shares of each true class (row) that are predicted as each class, `(K, K)`, mean over the seeds."""
+        from kdbench.evaluation.metrics import confusion
 
-    def gain(self, row: str) -> Gain | None:
-        """A row's gain over its baseline, called what it may be called."""
-        over = self.over.get(row)
-        if over is None or self.compared is None:
-            return None
-        pair = self.compared.pair(row, over)
-        sign = 1 if pair.first == row else -1
-        low, high = sorted((sign * pair.interval.low, sign * pair.interval.high))
-        return Gain(over, lead(pair, row), low, high, pair.p_holm, self._reading(pair, row, over))
-
-    def _reading(self, pair: PairSummary, row: str, over: str) -> str:
-        if self.compared is None or self.alone.get(row) != over:
-            return {row: "better", over: "worse", None: NOT_TOLD_APART}[better(pair)]
-        reading = read_gain(self.compared, row, over, _controls(self.group, self.alike[row]), self.against)
-        untrained = reading is Reading.LOSS and is_transfer_alone(self.group.conditions)
-        return "worse than untrained" if untrained else str(reading)
-
-
-def _alone(group: Group, alike: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    """Row → the student alone of the very same conditions, also where a table goes across others; itself as well."""
-    found = {}
-    for row, others in alike.items():
-        first = _first(group, row)
-        if first.result["recipe"].get("student") is None:
-            continue
-        name = alone_for(first.result)
-        plain = [other for other in others if _first(group, other).method == name and is_alone(group.recipes[other])]
-        if plain:
-            found[row] = plain[0]
-    return found
-
-
-def _controls(group: Group, rows: Sequence[str]) -> list[str]:
-    return [row for row in rows if control_of(group.recipes[row])]
-
-
-def _against_controls(
-    group: Group, alike: Mapping[str, Sequence[str]], over: Mapping[str, str], alone: Mapping[str, str]
-) -> list[tuple[str, str]]:
-    """Every method whose baseline is its student alone, with every control of its conditions."""
-    methods = [row for row in over if over[row] == alone.get(row) and not control_of(group.recipes[row])]
-    return [(row, control) for row in methods for control in _controls(group, alike[row])]
-
-
-def _first(group: Group, row: str) -> StoredRun:
-    return next(iter(group.runs[row].values()))
-
-
-def _measures(scores: Scores, scope: Scope) -> list[Measure]:
-    """Every method's mean with its interval, which is always by `t`, as `compare_scores` has it."""
-    found = infer_t(scores, np.eye(len(scores.methods)), scope)
-    return [
-        Measure(
-            float(by_seed.mean()),
-            max(float(low), 0.0),
-            min(float(high), 1.0),
-            float(by_seed.std(ddof=1)) if len(by_seed) > 1 else None,
+        runs, count = self.results[method].values(), len(self.class_names)
+        return np.mean(
+            [confusion(np.tile(run.labels, len(run.predicted)), run.predicted.ravel(), count) for run in runs], axis=0
         )
-        for by_seed, low, high in zip(scores.by_seed, found.low, found.high, strict=True)
-    ]
-
-
-def _alike(group: Group, complete: Sequence[str]) -> dict[str, list[str]]:
-    """The complete rows of the very same conditions as each, which a table across conditions may mix."""
-    crossed = {key: values for key, values in group.across.items() if is_below(key, (LIBRARIES,))}
-    rows: dict[str, list[str]] = {}
-    keys = {}
-    for row in complete:
-        # What is no difference between libraries within a table is none here.
-        held = [
-            {key: value for key, value in run.conditions.items() if key != LIBRARIES}
-            for _, run in sorted(group.runs[row].items())
-        ]
-        keys[row] = json.dumps([held, {key: values.get(row) for key, values in crossed.items()}], sort_keys=True)
-        rows.setdefault(keys[row], []).append(row)
-    return {row: rows[key] for row, key in keys.items()}
-
-
-def _row(group: Group, row: str, measures: Mapping[str, Measure], company: _Company) -> Row:
-    runs = group.runs.get(row, {})
-    first = next(iter(runs.values()), None)
-    seeds = {seed: {name: float(runs[seed].metrics[name]) for name in METRICS} for seed in sorted(runs)}
-    missing = {seed: why for seed, why in group.lacking(row).items() if seed in group.seeds}
-    taught = [run.result["teacher"] for run in runs.values() if run.result.get("teacher")]
-    student = first is not None and first.result["recipe"].get("student") is not None
-    return Row(
-        method=row,
-        seeds=seeds,
-        missing=missing,
-        measures=measures,
-        gain=company.gain(row) if measures else None,
-        control=control_of(group.recipes[row]),
-        taught_by=first.teacher if first and student else None,
-        teacher=_teacher(first.result["recipe"]) if first and student else None,
-        teacher_accuracy=plain.fmean(one["accuracy"] for one in taught) if taught and student and measures else None,
-        teacher_leaks=student and any(one.get("leaks") for one in taught),
-        test_modalities=", ".join(first.conditions["test_modalities"]) if first else "",
-        tuning=tuning_label(first.conditions.get("tuning")) if first else "",
-        selection=selection_label(first.conditions) if first else "",
-        cost=_cost(list(runs.values()) if measures else []),
-    )
-
-
-def _teacher(recipe: Mapping[str, Any]) -> str | None:
-    teacher = recipe.get("teacher")
-    if teacher is None:
-        return None
-    sensors = teacher.get("sensors")
-    parts = [teacher["representation"]["name"], teacher["encoder"]["name"], teacher["fusion"]["name"]]
-    seen = f" ({', '.join(sensors)})" if sensors else ""
-    seen += ", random weights" if teacher.get("weights") == "random" else ""
-    digest = hashlib.sha256(json.dumps(teacher, sort_keys=True).encode()).hexdigest()[:6]
-    return f"{' · '.join(part for part in parts if part != 'none')}{seen} [{digest}]"
-
-
-def tuning_label(tuning: Any) -> str:
-    """How hyper-parameters were chosen: `defaults`, or `tuned: n trials`."""
-    if isinstance(tuning, Mapping) and "trials" in tuning:
-        return f"tuned: {counted(tuning['trials'], 'trial')}"
-    return str(tuning)
-
-
-def selection_label(conditions: Mapping[str, Any]) -> str:
-    """Which epoch is reported, marked where the test part chose it, or where another part is reported."""
-    rule = str(conditions.get("selection"))
-    label = f"{rule} {ORACLE}" if rule.endswith("test") else rule
-    part = conditions.get("part")
-    return label if part == "test" else f"{label}, on the {part} part"
-
-
-def _cost(runs: list[StoredRun]) -> dict[str, float | None]:
-    known = [run.result["cost"] for run in runs if run.result.get("cost")]
-    cost: dict[str, float | None] = {}
-    for name in (*COSTS, LATENCY):
-        values = [one[name] for one in known if one.get(name) is not None]
-        if not values:
-            cost[name] = None
-        else:
-            cost[name] = max(values) if name == "peak_memory_bytes" else plain.fmean(values)
-    return cost
-
-
-def _notes(group: Group, compared: Comparison | None) -> tuple[str, ...]:
-    notes = list(compared.notes) if compared else ["no method has a result at every seed, so nothing is ranked"]
-    notes += name_notes(group.runs)
-    if group.shared:
-        notes.append(f"unlike the shipped recipes, those of this table have {short_text(group.shared)}")
-    unlike = _machines(group)
-    if len(unlike) > 1:
-        notes.append(f"costs were measured on unlike machines: {'; '.join(unlike)}")
-    common: set[int] = set(group.seeds).intersection(*(set(cells) for cells in group.runs.values() if cells))
-    if len(group.complete) < len(group.runs):
-        fewer = 0 < len(common) < len(group.seeds)
-        choose = " ".join(f"--seed {seed}" for seed in sorted(common))
-        notes.append(
-            "rows with a missing seed are not ranked"
-            + (f"; to rank all rows at the seeds that they have in common: {choose}" if fewer else "")
-        )
-    return tuple(notes)
-
-
-def _machines(group: Group) -> list[str]:
-    found = set()
-    for run in (run for cells in group.runs.values() for run in cells.values()):
-        env = run.result.get("environment") or {}
-        where = env.get("gpu") or env.get("device") or "unknown"
-        found.add(f"{where}, {env.get('threads', '?')} threads")
-    return sorted(found)
-
-
-def recalls(row: Row, table: GroupTable) -> dict[str, float]:
-    """Recall of each class that the labels hold, mean over the method's seeds."""
-    runs = table.group.runs.get(row.method, {})
-    found: dict[str, float] = {}
-    for run in runs.values():
-        for name, value in run.metrics["per_class_recall"].items():
-            if value is not None:
-                found[name] = found.get(name, 0) + value / len(runs)
-    return found

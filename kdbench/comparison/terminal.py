@@ -6,8 +6,8 @@ import os
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from kdbench.comparison.layout import Line, encodable, layout, wrapped
-from kdbench.comparison.sheets import CONTENTS, KINDS, left_out, sheets
+from kdbench.comparison.layout import TextLine, layout, wrapped
+from kdbench.comparison.text_tables import CONTENTS, KINDS, left_out, text_tables
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,7 +24,7 @@ _STYLES = {"title": "bold", "caption": "dim", "head": "bold", "row": "", "note":
 
 
 def show(comparison: Comparison, console: Console, kinds: Collection[str] = ()) -> None:
-    """Prints the main sheet, and others where they are asked for.
+    """Prints the main table, and others where they are asked for.
 
     Args:
         comparison: What was compared.
@@ -33,19 +33,15 @@ def show(comparison: Comparison, console: Console, kinds: Collection[str] = ()) 
     """
     width = console.width if console.is_terminal or "COLUMNS" in os.environ else PIPED
     wanted = set(KINDS) if ALL in kinds else {MAIN, "reference", *kinds}
-    lines: list[Line] = []
-    for sheet in sheets(comparison, wanted):
-        lines += [*layout(sheet, width), Line("", "row")]
+    lines: list[TextLine] = []
+    for table in text_tables(comparison, wanted):
+        lines += [*layout(table, width), TextLine("", "row")]
     for text in left_out(comparison):
         lines += wrapped(text, width, "warning", "  ")
-    there = {sheet.kind for sheet in sheets(comparison)}
+    there = {table.kind for table in text_tables(comparison)}
     if rest := [f"{kind} ({what})" for kind, what in CONTENTS.items() if kind in there - wanted]:
         lines += wrapped(f"More, by --show NAME: {', '.join(rest)}; or {ALL}.", width, "note", "  ")
     for line in lines:
-        _print(console, line.text, _STYLES[line.kind])
-
-
-def _print(console: Console, text: str, style: str) -> None:
-    # Names are printed as they are, whatever markup they look like.
-    shown = encodable(text, console.encoding)
-    console.print(shown, style=style, highlight=False, markup=False, emoji=False, soft_wrap=True)
+        # Names are printed as they are, whatever markup they look like.
+        style = _STYLES[line.kind]
+        console.print(line.text, style=style, highlight=False, markup=False, emoji=False, soft_wrap=True)

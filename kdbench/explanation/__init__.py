@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
-class SectionSpec(NamedTuple):
-    """Where one part of an explanation comes from.
+class ExplanationPart(NamedTuple):
+    """One part of an explanation.
 
     Attributes:
         title: Its heading.
@@ -24,11 +24,11 @@ class SectionSpec(NamedTuple):
 
 
 PARTS = {
-    "classes": SectionSpec("Classes", "kdbench.explanation.classes:classes"),
-    "trials": SectionSpec("Trials", "kdbench.explanation.trials:trials", ("against",)),
-    "gradcam": SectionSpec("Where the network looks", "kdbench.explanation.cams:cams", ("chosen",)),
-    "inputs": SectionSpec("What the teacher sees", "kdbench.explanation.inputs:inputs"),
-    "embeddings": SectionSpec("Embeddings of student and teacher", "kdbench.explanation.embeddings:embeddings"),
-    "robustness": SectionSpec("Robustness", "kdbench.explanation.robustness:robustness", ("draws",)),
+    "classes": ExplanationPart("Classes", "kdbench.explanation.classes:classes"),
+    "trials": ExplanationPart("Trials", "kdbench.explanation.trials:trials", ("against",)),
+    "gradcam": ExplanationPart("Where the network looks", "kdbench.explanation.cams:cams", ("chosen",)),
+    "inputs": ExplanationPart("What the teacher sees", "kdbench.explanation.inputs:inputs"),
+    "embeddings": ExplanationPart("Embeddings of student and teacher", "kdbench.explanation.embeddings:embeddings"),
+    "robustness": ExplanationPart("Robustness", "kdbench.explanation.robustness:robustness", ("draws",)),
 }
 """The parts by the names that `--only` takes, in the order of the page."""

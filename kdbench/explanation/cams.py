@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kdbench.explanation.cam_pictures import Look, draw_clip, draw_images, draw_series
-from kdbench.explanation.gradcam import LAST, agreement, enlarged, grad_cam, telling_stage
+from kdbench.explanation.gradcam import LAST, agreement, grad_cam, telling_stage
 from kdbench.explanation.reopen import untrained
 from kdbench.explanation.section import Section
 from kdbench.explanation.study import Study
 from kdbench.explanation.trials import entry
 from kdbench.network import Network
+from kdbench.plotting.cams import Look, draw_clip, draw_images, draw_series, enlarged
 from kdbench.text.wording import inflected
 from kdbench.types import VIDEO
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from kdbench.evaluation.metrics import confusion
-from kdbench.explanation.section import PageTable, Picture, Section
+from kdbench.explanation.section import Section, SectionTable, share_text
 from kdbench.explanation.study import Study
-from kdbench.plotting.figures import confusion_matrix
+from kdbench.plotting.class_matrices import confusion_matrix
+from kdbench.plotting.style import CaptionedFile
 from kdbench.text.wording import counted
 
 CONFUSED = 10
@@ -38,12 +39,15 @@ def classes(study: Study) -> Section:
             + f": accuracy {100 * study.run.metrics['accuracy']:.2f} %, macro F1 "
             f"{100 * study.run.metrics['macro_f1']:.2f} %."
         ],
-        pictures=[Picture("confusion_matrix.png", "Shares of each true class (row) in per cent.")],
+        pictures=[CaptionedFile("confusion_matrix.png", "Shares of each true class (row) in per cent.")],
         tables=[
-            PageTable(
+            SectionTable(
                 "Classes",
                 ("class", "precision %", "recall %", "F1 %", "trials"),
-                [(name, *(_shown(values[k]) for values in shown.values()), counts[k]) for k, name in enumerate(names)],
+                [
+                    (name, *(share_text(values[k]) for values in shown.values()), counts[k])
+                    for k, name in enumerate(names)
+                ],
             ),
             _confusions(study, matrix),
         ],
@@ -57,21 +61,17 @@ def classes(study: Study) -> Section:
     )
 
 
-def _confusions(study: Study, matrix: np.ndarray) -> PageTable:
+def _confusions(study: Study, matrix: np.ndarray) -> SectionTable:
     wrong = matrix * (1 - np.eye(len(matrix)))
     order = np.argsort(-wrong, axis=None, kind="stable")[:CONFUSED]
     pairs = [np.unravel_index(cell, wrong.shape) for cell in order]
-    return PageTable(
+    return SectionTable(
         "The most frequent confusions",
         ("true", "predicted", "of the true class %"),
-        [(study.classes[i], study.classes[j], _shown(float(wrong[i, j]))) for i, j in pairs if wrong[i, j] > 0],
+        [(study.classes[i], study.classes[j], share_text(float(wrong[i, j]))) for i, j in pairs if wrong[i, j] > 0],
     )
 
 
 def _share(value: float, support: float) -> float | None:
     """None where it is not defined: the class is never predicted, or the part lacks it."""
     return float(value) if support and np.isfinite(value) else None
-
-
-def _shown(share: float | None) -> str:
-    return "–" if share is None else f"{100 * share:.1f}"

@@ -10,9 +10,10 @@ import numpy as np
 
 from kdbench.evaluation.predict import embed
 from kdbench.explanation.reopen import Opened
-from kdbench.explanation.section import NotShown, Picture, Section
+from kdbench.explanation.section import NotShown, Section
 from kdbench.explanation.study import Study
-from kdbench.plotting.style import FAINT, PLAIN, save_png
+from kdbench.plotting.embeddings import draw_embeddings
+from kdbench.plotting.style import CaptionedFile
 from kdbench.util.seeds import seed_for
 
 PERPLEXITY = 30
@@ -108,41 +109,11 @@ def _umap(values: np.ndarray, seed: int) -> np.ndarray:
 
 def _draw(
     study: Study, shown: dict[str, np.ndarray], name: str, layout: Callable[[np.ndarray, int], np.ndarray]
-) -> Picture:
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    labels, names = study.scores.labels, study.card.short_names
-    colours = mpl.colormaps["turbo"](np.linspace(0.03, 0.97, len(names)))
+) -> CaptionedFile:
+    points = {role: layout(values, seed_for("explanation", name, role) % 2**32) for role, values in shown.items()}
+    wrong = study.scores.predicted != study.scores.labels
     file = f"embeddings_{name.lower().replace('-', '')}.png"
-    lines = -(-len(names) // 6)
-    with mpl.rc_context(PLAIN):
-        figure = Figure(figsize=(6 * len(shown) + 0.2, 6.1 + 0.2 * lines), layout="constrained")
-        for axes, (role, values) in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown.items(), strict=True):
-            points = layout(values, seed_for("explanation", name, role) % 2**32)
-            wrong = role == study.reported.role
-            for k in np.unique(labels):
-                own = points[labels == k]
-                axes.scatter(*own.T, s=14, color=colours[k], alpha=0.8, linewidth=0, label=f"{k + 1} {names[k]}")
-                middle = own[np.argmin(((own - np.median(own, 0)) ** 2).sum(1))]
-                axes.annotate(
-                    str(k + 1),
-                    middle,
-                    ha="center",
-                    va="center",
-                    fontsize=8,
-                    fontweight="bold",
-                    bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.75},
-                )
-            if wrong:
-                missed = points[study.scores.predicted != labels]
-                axes.scatter(*missed.T, s=42, facecolor="none", edgecolor="black", linewidth=0.8)
-            axes.set_title(f"{role}: {name}" + (" (rings: wrong predictions)" if wrong else ""), loc="left")
-            axes.set_xticks([])
-            axes.set_yticks([])
-            axes.spines[:].set_visible(True)
-            axes.spines[:].set_color(FAINT)
-        handles, texts = axes.get_legend_handles_labels()
-        figure.legend(handles, texts, loc="outside lower center", ncols=3 * len(shown), fontsize=7, handletextpad=0.1)
-        save_png(figure, study.folder / file)
-    return Picture(file, f"{name} of the embeddings of {' and '.join(shown)}, on the same trials.")
+    draw_embeddings(
+        points, study.scores.labels, study.card.short_names, study.folder / file, name, {study.reported.role: wrong}
+    )
+    return CaptionedFile(file, f"{name} of the embeddings of {' and '.join(shown)}, on the same trials.")

@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor
 
@@ -23,9 +22,6 @@ from kdbench.network import Network
 
 LAST = 3
 """The last stage, counted from 0."""
-COARSE = 4
-"""Cells along an axis below which a map is shown as blocks."""
-_MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 
 def telling_stage(network: Network, inputs: Sequence[Tensor]) -> int:
@@ -83,37 +79,6 @@ def _maps_of(network: Network) -> Iterator[list[list[Tensor]]]:
     finally:
         for hook in hooks:
             hook.remove()
-
-
-def enlarged(cam: Tensor, size: Sequence[int]) -> np.ndarray:
-    """A map at the size of its input, divided by its largest value, so that one scale holds for all of its frames.
-
-    A grid of few cells is shown as the blocks that it is: smooth colours would promise places that it does not know.
-
-    Args:
-        cam: `(*grid)`.
-        size: As many lengths as the grid has axes.
-
-    Returns:
-        `(*size)`, in [0, 1]; a map that is zero stays zero.
-    """
-    coarse = min(cam.shape) < COARSE
-    fine = _blocks(cam.numpy(), size) if coarse else resized(cam.numpy(), size)
-    highest = fine.max()
-    return fine / highest if highest > 0 else fine
-
-
-def _blocks(values: np.ndarray, size: Sequence[int]) -> np.ndarray:
-    for axis, length in enumerate(size):
-        cell = (np.arange(length) * values.shape[axis]) // length
-        values = values.take(cell, axis=axis)
-    return values
-
-
-def resized(values: np.ndarray, size: Sequence[int]) -> np.ndarray:
-    """Values at another size, linearly interpolated between the centres of their cells."""
-    x = torch.from_numpy(values)[None, None]
-    return F.interpolate(x, size=tuple(size), mode=_MODES[values.ndim], align_corners=False)[0, 0].numpy()
 
 
 def agreement(first: Tensor, second: Tensor) -> float | None:

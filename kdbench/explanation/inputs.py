@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 
-from kdbench.data.readers.timeline import centres
-from kdbench.explanation.cam_pictures import AXES, image_of
 from kdbench.explanation.reopen import Opened
-from kdbench.explanation.section import NotShown, Picture, Section
+from kdbench.explanation.section import NotShown, Section
 from kdbench.explanation.study import Study
-from kdbench.plotting.style import COLOURS, PLAIN, save_png
+from kdbench.plotting.cams import AXES, draw_inputs
+from kdbench.plotting.style import CaptionedFile
 from kdbench.text.wording import counted
 
 CLASSES, REPEATS = 6, 2
@@ -41,7 +38,7 @@ def inputs(study: Study) -> Section:
             else f"What the representation '{kind}' makes of each sensor, as the teacher's encoders get it. {AXES}"
         ],
         pictures=[
-            Picture(
+            CaptionedFile(
                 FILE, f"{counted(len(chosen), 'trial')} of the {study.run.conditions['part']} part, a column per trial."
             )
         ],
@@ -64,35 +61,10 @@ def _chosen(study: Study) -> list[str]:
 
 
 def _draw(study: Study, teacher: Opened, chosen: list[str]) -> None:
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
     network, loader = teacher.network, study.setting.loader(tuple(chosen), teacher.spec)
     batch = next(iter(loader.batches(list(range(len(chosen))), len(chosen))))
     with torch.no_grad():
         shown = [x.float().cpu().numpy() for x in network.represent(batch)]
-    rows, columns = len(network.sources), len(chosen)
     names = study.card.short_names
-    with mpl.rc_context(PLAIN):
-        figure = Figure(figsize=(1.25 * columns + 0.5, 1.35 * rows + 0.6), layout="constrained")
-        for row, (source, line) in enumerate(
-            zip(network.sources, figure.subplots(rows, columns, squeeze=False), strict=True)
-        ):
-            for column, axes in enumerate(line):
-                _panel(axes, shown[row][column])
-                if row == 0:
-                    label = names[study.scores.labels[study.row(chosen[column])]]
-                    axes.set_title(f"{label}\n{chosen[column]}", fontsize=7.5)
-            line[0].set_ylabel(source)
-        save_png(figure, study.folder / FILE)
-
-
-def _panel(axes: Any, values: np.ndarray) -> None:
-    if values.ndim == 3:
-        axes.imshow(image_of(values), interpolation="lanczos")
-        axes.spines[:].set_visible(False)
-    else:
-        for channel, colour in zip(values, COLOURS, strict=False):
-            axes.plot(centres(values.shape[1]), channel, color=colour, linewidth=0.8)
-    axes.set_xticks([])
-    axes.set_yticks([])
+    titles = [f"{names[study.scores.labels[study.row(trial)]]}\n{trial}" for trial in chosen]
+    draw_inputs(shown, network.sources, titles, study.folder / FILE)

@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from kdbench.errors import DataError, UsageError, unknown
-from kdbench.explanation import PARTS, SectionSpec
+from kdbench.explanation import PARTS, ExplanationPart
 from kdbench.explanation.page import write_page
 from kdbench.explanation.reopen import teacher_weights
 from kdbench.explanation.scores import AGAIN
@@ -166,7 +166,7 @@ def _check(study: Study) -> None:
         study.other_scores()
 
 
-def _make(study: Study, part: SectionSpec, key: str) -> dict[str, Any]:
+def _make(study: Study, part: ExplanationPart, key: str) -> dict[str, Any]:
     module, _, function = part.target.partition(":")
     began, missing = time.perf_counter(), None
     try:
@@ -215,7 +215,7 @@ def _is_there(part: dict[str, Any] | None, key: str, folder: Path) -> bool:
     return all((folder / picture["file"]).is_file() for picture in part["pictures"])
 
 
-def _key(study: Study, part: SectionSpec) -> str:
+def _key(study: Study, part: ExplanationPart) -> str:
     """Hash of what a part depends on: the run's predictions and weights, and the options that it reads."""
     values: dict[str, Any] = {"format": FORMAT, "part": part.target}
     values["files"] = _files(study.run)

@@ -9,9 +9,10 @@ import numpy as np
 from kdbench.data.store.progress import progress
 from kdbench.evaluation.metrics import majority_share
 from kdbench.explanation.corruptions import CORRUPTIONS, corrupted
-from kdbench.explanation.section import PageTable, Picture, Section
+from kdbench.explanation.section import Section, SectionTable
 from kdbench.explanation.study import Study
-from kdbench.plotting.style import COLOURS, INK, PLAIN, RULE, accuracy_end, save_png
+from kdbench.plotting.robustness import draw_robustness
+from kdbench.plotting.style import CaptionedFile
 from kdbench.text.wording import counted
 from kdbench.types import Batch
 from kdbench.util.progress import Reporter
@@ -41,7 +42,8 @@ def robustness(study: Study) -> Section:
         ]
         for name, corruption in kinds.items()
     }
-    _draw(study, curves, clean)
+    units, chance = {name: corruption.unit for name, corruption in kinds.items()}, majority_share(study.scores.labels)
+    draw_robustness(curves, units, study.folder / FILE, clean=clean, chance=chance)
     part = study.run.conditions["part"]
     return Section(
         notes=[
@@ -51,9 +53,9 @@ def robustness(study: Study) -> Section:
             f"For reporting alone: a method or a setting that is chosen by these curves has been chosen on the {part} "
             "part.",
         ],
-        pictures=[Picture(FILE, "Mean over the draws; the band reaches from the lowest to the highest.")],
+        pictures=[CaptionedFile(FILE, "Mean over the draws; the band reaches from the lowest to the highest.")],
         tables=[
-            PageTable(
+            SectionTable(
                 f"{name}: {kinds[name].unit}",
                 ("severity", "accuracy %", "standard deviation, points", "change, points"),
                 [
@@ -85,39 +87,3 @@ def accuracy_under(study: Study, name: str, severity: float, draw: int) -> float
 def _point(severity: float, values: list[float], *, first: bool) -> dict[str, Any]:
     spread = None if first or len(values) < 2 else float(np.std(values, ddof=1))
     return {"severity": severity, "mean": float(np.mean(values)), "sd": spread, "accuracies": values}
-
-
-def _draw(study: Study, curves: dict[str, list[dict[str, Any]]], clean: float) -> None:
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    kinds = CORRUPTIONS[study.reported.spec.modality]
-    chance = majority_share(study.scores.labels)
-    drawn = [chance, clean, *(value for points in curves.values() for point in points for value in point["accuracies"])]
-    with mpl.rc_context(PLAIN):
-        figure = Figure(figsize=(3.1 * len(curves), 3.3), layout="constrained")
-        for number, (axes, (name, points)) in enumerate(
-            zip(figure.subplots(1, len(curves), sharey=True), curves.items(), strict=True)
-        ):
-            at = range(len(points))
-            colour = COLOURS[number % len(COLOURS)]
-            axes.axhline(100 * clean, color=RULE, linewidth=1)
-            axes.axhline(100 * chance, color=RULE, linewidth=1, linestyle=":")
-            lows, highs = ([100 * pick(point["accuracies"]) for point in points] for pick in (min, max))
-            axes.fill_between(at, lows, highs, color=colour, alpha=0.2, linewidth=0)
-            axes.plot(at, [100 * point["mean"] for point in points], marker="o", markersize=4, color=colour)
-            axes.set_xticks(at, [f"{point['severity']:g}" for point in points])
-            axes.set_xlabel(kinds[name].unit)
-            axes.set_title(name, loc="left", color=INK)
-            axes.set_ylim(0, 1.02 * accuracy_end(100 * value for value in drawn))
-            if number == 0:
-                axes.set_ylabel("accuracy %")
-                axes.annotate(
-                    "always one class",
-                    (0, 100 * chance),
-                    xytext=(0, 2),
-                    textcoords="offset points",
-                    fontsize=7,
-                    color="#8A8A8A",
-                )
-        save_png(figure, study.folder / FILE)

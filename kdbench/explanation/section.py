@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Field
+from kdbench.plotting.style import CaptionedFile
+from kdbench.text.wording import NONE
 
 
 class NotShown(Exception):
@@ -14,20 +15,7 @@ class NotShown(Exception):
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture of the page.
-
-    Attributes:
-        file: Its name in the folder of the explanation.
-        caption: What it shows, in a sentence.
-    """
-
-    file: Annotated[str, Field(pattern=r"^[^/\\.][^/\\]*$")]
-    caption: str
-
-
-@dataclass(frozen=True)
-class PageTable:
+class SectionTable:
     """A table of the page.
 
     Attributes:
@@ -53,6 +41,11 @@ class Section:
     """
 
     notes: list[str] = field(default_factory=list)
-    pictures: list[Picture] = field(default_factory=list)
-    tables: list[PageTable] = field(default_factory=list)
+    pictures: list[CaptionedFile] = field(default_factory=list)
+    tables: list[SectionTable] = field(default_factory=list)
     numbers: dict[str, Any] = field(default_factory=dict)
+
+
+def share_text(share: float | None) -> str:
+    """A share in per cent, one decimal."""
+    return NONE if share is None else f"{100 * share:.1f}"

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from kdbench.explanation.scores import TrialScores
-from kdbench.explanation.section import PageTable, Section
+from kdbench.explanation.section import Section, SectionTable, share_text
 from kdbench.explanation.study import Study
 from kdbench.text.wording import counted, inflected
 
@@ -20,7 +20,7 @@ def trials(study: Study) -> Section:
     section = Section(
         notes=[f"{len(wrong)} of {counted(len(study.scores.trials), 'trial')} {inflected(len(wrong), 'is')} wrong."],
         tables=[
-            PageTable(
+            SectionTable(
                 "The most confident errors",
                 ("trial", "true", "predicted", "probability of predicted %", "of true %"),
                 [
@@ -28,8 +28,8 @@ def trials(study: Study) -> Section:
                         trial["trial"],
                         trial["true"],
                         trial["predicted"],
-                        _shown(trial["probability_of_predicted"]),
-                        _shown(trial["probability_of_true"]),
+                        share_text(trial["probability_of_predicted"]),
+                        share_text(trial["probability_of_true"]),
                     )
                     for trial in wrong[:SHOWN]
                 ],
@@ -79,7 +79,7 @@ def _compare(study: Study, other: TrialScores, section: Section) -> None:
     }
     for kind, listed in entries.items():
         section.tables.append(
-            PageTable(
+            SectionTable(
                 f"The most {kind} against {name}",
                 ("trial", "true", "predicted here", "predicted there", "of true here %", "of true there %"),
                 [
@@ -88,8 +88,8 @@ def _compare(study: Study, other: TrialScores, section: Section) -> None:
                         trial["true"],
                         trial["predicted"],
                         trial["predicted_there"],
-                        _shown(trial["probability_of_true"]),
-                        _shown(trial["probability_of_true_there"]),
+                        share_text(trial["probability_of_true"]),
+                        share_text(trial["probability_of_true_there"]),
                     )
                     for trial in listed[:SHOWN]
                 ],
@@ -103,7 +103,3 @@ def _change(study: Study, other: TrialScores, row: int) -> dict[str, Any]:
         "predicted_there": study.classes[other.predicted[row]],
         "probability_of_true_there": float(other.truth[row]),
     }
-
-
-def _shown(share: float) -> str:
-    return f"{100 * share:.1f}"

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from kdbench.errors import DataError, KdbenchError, UsageError
-from kdbench.leaderboard import private
+from kdbench.leaderboard import redaction
 from kdbench.leaderboard.consistency import HONEST, MIN_SEEDS
-from kdbench.leaderboard.entry import Entry, content_id, load, place
+from kdbench.leaderboard.entry import BoardEntry, content_id, load, place
 from kdbench.leaderboard.files import VERIFICATION, read_bytes
 from kdbench.leaderboard.picture import picture_of
 from kdbench.leaderboard.predictions import COLUMNS
@@ -148,7 +148,7 @@ def _without_drawn(conditions: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in conditions.items() if key not in drawn}
 
 
-def _check_free(entry: Entry, folder: Path) -> None:
+def _check_free(entry: BoardEntry, folder: Path) -> None:
     """Two results of the same cell cannot both stand; which of them to keep is for people to choose."""
     for path in sorted(folder.glob(f"*/{RESULT}")):
         if path.parent.name == entry.result.id:
@@ -260,7 +260,7 @@ def _check_private(content: Mapping[str, Any], files: Mapping[str, bytes]) -> No
         RECIPE: plain_yaml.parse(files[RECIPE].decode(), RECIPE),
         ENVIRONMENT: json.loads(files[ENVIRONMENT]),
     }
-    told = [*private.paths_in(published), *private.names_in(published)]
+    told = [*redaction.paths_in(published), *redaction.names_in(published)]
     if told:
         raise UsageError(
             f"this would publish what belongs to one machine: {'; '.join(told[:_LISTED])}",

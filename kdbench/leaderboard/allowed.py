@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kdbench.errors import UsageError
-from kdbench.leaderboard.entry import Entry
+from kdbench.leaderboard.entry import BoardEntry
 from kdbench.leaderboard.schema import RECIPE
 from kdbench.recipes.schema import NetworkSpec, PartSpec
 from kdbench.registry import registry
@@ -42,7 +42,7 @@ _FAMILY = re.compile(r"[A-Za-z0-9_]+:[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")
 _PLACE = re.compile(r"[/\\]|://|^\.|^~|\.(safetensors|pth?|bin|ckpt|onnx|pkl|np[yz]|py|ya?ml|json|csv)$", re.IGNORECASE)
 
 
-def check_names(entry: Entry) -> Iterator[str]:
+def check_names(entry: BoardEntry) -> Iterator[str]:
     """Whatever a recipe names that is on no list, as problems."""
     recipe, declared = entry.recipe, {(each.kind, each.name) for each in entry.result.plugins}
     used: set[tuple[str, str]] = set()
@@ -97,7 +97,7 @@ def _values(params: Mapping[str, Any], where: str) -> Iterator[str]:
                     yield f"{RECIPE} has {place} = {text[:80]!r}, a file or an address, which no submission may name"
 
 
-def _plugins(entry: Entry, used: set[tuple[str, str]]) -> Iterator[str]:
+def _plugins(entry: BoardEntry, used: set[tuple[str, str]]) -> Iterator[str]:
     listed = [(each.kind, each.name) for each in entry.result.plugins]
     for each in entry.result.plugins:
         what = f"the {each.kind} {each.name!r}"

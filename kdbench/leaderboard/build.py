@@ -17,17 +17,18 @@ from kdbench.comparison.reference import references
 from kdbench.data.card import Card
 from kdbench.data.splits import rule_of
 from kdbench.errors import DataError, KdbenchError, UsageError
-from kdbench.leaderboard import charts, downloads
-from kdbench.leaderboard.entry import found, slug
+from kdbench.leaderboard import downloads
+from kdbench.leaderboard.entry import found, settings_of, slug
 from kdbench.leaderboard.files import read_bytes
 from kdbench.leaderboard.picture import plain
-from kdbench.leaderboard.readings import difference, reading, signed
 from kdbench.leaderboard.schema import PICTURE
 from kdbench.leaderboard.staging import move_in, staged
-from kdbench.leaderboard.tables import Protocol, Row, Table, comparable, protocols, sees
+from kdbench.leaderboard.tables import BoardProtocol, BoardRow, BoardTable, protocols, sees
 from kdbench.leaderboard.tier import Tier
 from kdbench.leaderboard.trials import card_of
+from kdbench.leaderboard.verdicts import pair_cell, signed
 from kdbench.leaderboard.verify import verify
+from kdbench.plotting import svg
 from kdbench.recipes.resolve import resolve
 from kdbench.recipes.shipped import aliases
 from kdbench.recipes.track import Track, words_of
@@ -115,10 +116,9 @@ def _environment() -> Environment:
         "script": Markup(script),
         "policy": policy(style, script),
         "version": __version__,
-        "area": charts,
-        "scatter": charts.scatter,
-        "difference": difference,
-        "reading": reading,
+        "area": svg,
+        "scatter": svg.scatter,
+        "pair_cell": pair_cell,
         "sees": sees,
         "signed": signed,
         "tiers": list(Tier),
@@ -128,7 +128,7 @@ def _environment() -> Environment:
     return environment
 
 
-def _write(groups: Sequence[Protocol], out: Path) -> None:
+def _write(groups: Sequence[BoardProtocol], out: Path) -> None:
     environment = _environment()
     out.mkdir(parents=True)
     (out / MARK).touch()
@@ -140,7 +140,7 @@ def _write(groups: Sequence[Protocol], out: Path) -> None:
         _protocol(environment, group, out)
 
 
-def _protocol(environment: Environment, group: Protocol, out: Path) -> None:
+def _protocol(environment: Environment, group: BoardProtocol, out: Path) -> None:
     folder, root = out / group.folder, "../" * len(group.folder.parts)
     card = _card(group)
     _page(
@@ -162,15 +162,15 @@ def _protocol(environment: Environment, group: Protocol, out: Path) -> None:
             _method(environment, row, table, out)
 
 
-def _card(group: Protocol) -> Card:
+def _card(group: BoardProtocol) -> Card:
     return card_of(group.dataset, group.rows[0].entry.options)
 
 
-def _method(environment: Environment, row: Row, table: Table, out: Path) -> None:
+def _method(environment: Environment, row: BoardRow, table: BoardTable, out: Path) -> None:
     result, folder = row.entry.result, out / row.href
     recipe_file = f"{slug(result.method)}.yaml"
     shipped = _shipped(result.method, result.preset, row.entry.recipe.track)
-    needs_recipe = shipped != row.recipe
+    needs_recipe = shipped != row.entry.settings
     _page(
         environment,
         "method.html.j2",
@@ -181,14 +181,14 @@ def _method(environment: Environment, row: Row, table: Table, out: Path) -> None
         needs_recipe=needs_recipe,
         recipe_file=recipe_file,
         conditions=json.dumps(table.conditions, indent=2, ensure_ascii=False),
-        curves=charts.curves(row.entry),
-        squares=charts.squares(row.entry),
+        curves=svg.curves(row.entry),
+        squares=svg.squares(row.entry),
         picture=_picture(row),
     )
     _text(folder / recipe_file, row.entry.recipe_text)
 
 
-def command(row: Row, method: str) -> str:
+def command(row: BoardRow, method: str) -> str:
     """The one command that runs a submission again.
 
     Args:
@@ -223,12 +223,12 @@ def _shipped(method: str, preset: str, track: Track) -> str | None:
         return None
     try:
         recipe, _ = for_track(resolve(method, preset, {"track": track.model_dump()}))
-        return comparable(recipe)
+        return settings_of(recipe)
     except KdbenchError:
         return None
 
 
-def _picture(row: Row) -> str | None:
+def _picture(row: BoardRow) -> str | None:
     """The Grad-CAM picture as a data address; None where the submission brings none."""
     if PICTURE not in row.entry.result.files:
         return None

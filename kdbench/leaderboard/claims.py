@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
-from kdbench.leaderboard.entry import Entry
+from kdbench.leaderboard.entry import BoardEntry
 from kdbench.leaderboard.schema import SeedResult
 
 _FIXED = ("parameters", "flops")
 """Costs that the network alone decides, so that every seed has the same."""
 
 
-def check_claims(entry: Entry) -> Iterator[str]:
+def check_claims(entry: BoardEntry) -> Iterator[str]:
     """Claims that cannot be true, as problems."""
     recipe = entry.recipe
     networks = {"teacher": recipe.teacher, "student": recipe.student}
@@ -48,7 +48,7 @@ def _curves(each: SeedResult, epochs: dict[str, int]) -> Iterator[str]:
             yield f"the epochs of its {phase}'s learning curve are out of order"
 
 
-def _best(entry: Entry, each: SeedResult) -> Iterator[str]:
+def _best(entry: BoardEntry, each: SeedResult) -> Iterator[str]:
     best, recipe = each.claims.best_epoch, entry.recipe
     if best is None:
         return

@@ -10,16 +10,16 @@ from typing import Any
 from kdbench.data.card import Card
 from kdbench.data.splits import rule_of
 from kdbench.errors import DataError
-from kdbench.leaderboard import private
+from kdbench.leaderboard import redaction
 from kdbench.leaderboard.allowed import check_names
 from kdbench.leaderboard.claims import check_claims
-from kdbench.leaderboard.entry import Entry, content_id, place
+from kdbench.leaderboard.entry import BoardEntry, content_id, place
 from kdbench.leaderboard.files import VERIFICATION, read_bytes, read_json
-from kdbench.leaderboard.picture import check_picture
+from kdbench.leaderboard.picture import plain
 from kdbench.leaderboard.schema import ENVIRONMENT, PICTURE, PREDICTIONS, RECIPE, RESULT
 from kdbench.leaderboard.tier import verification
 from kdbench.leaderboard.track import check_track
-from kdbench.leaderboard.trials import Expected
+from kdbench.leaderboard.trials import ExpectedTrials
 from kdbench.recipes.schema import PRESETS, SEARCHED
 from kdbench.types import SENSORS
 
@@ -60,7 +60,7 @@ _NAMED = {"kdbench", "torch"}
 _SHOWN = 10
 
 
-def _identity(entry: Entry) -> Iterator[str]:
+def _identity(entry: BoardEntry) -> Iterator[str]:
     result = entry.result
     true = content_id(read_json(entry.folder, RESULT))
     if true != result.id:
@@ -81,7 +81,7 @@ def _identity(entry: Entry) -> Iterator[str]:
         yield f"its preset is {result.preset!r}, expected {', '.join(PRESETS)}"
 
 
-def _files(entry: Entry) -> Iterator[str]:
+def _files(entry: BoardEntry) -> Iterator[str]:
     listed = entry.result.files
     for name in (PREDICTIONS, RECIPE, ENVIRONMENT):
         if name not in listed:
@@ -92,7 +92,7 @@ def _files(entry: Entry) -> Iterator[str]:
             if hashlib.sha256(data).hexdigest() != sha256:
                 yield f"{name} was edited: its hash is not the one in {RESULT}"
             if name == PICTURE:
-                check_picture(data)
+                plain(data)
         except DataError as error:
             yield error.message
     stray = sorted({path.name for path in entry.folder.iterdir()} - {RESULT, VERIFICATION, *listed})
@@ -103,18 +103,18 @@ def _files(entry: Entry) -> Iterator[str]:
         yield f"{len(stray) - _SHOWN} more files are not of this submission"
 
 
-def _private(entry: Entry) -> Iterator[str]:
+def _private(entry: BoardEntry) -> Iterator[str]:
     held = {
         # But for the curves, which hold numbers alone, and most of the file.
         RESULT: entry.result.model_dump(mode="json", exclude={"seeds": {"__all__": {"claims": {"curves"}}}}),
         RECIPE: [entry.recipe.model_dump(mode="json"), entry.recipe.tuning and entry.recipe.tuning.model_dump()],
         ENVIRONMENT: read_json(entry.folder, ENVIRONMENT),
     }
-    for found in private.paths_in(held):
+    for found in redaction.paths_in(held):
         yield f"it tells a path of a machine: {found}"
 
 
-def _environment(entry: Entry) -> Iterator[str]:
+def _environment(entry: BoardEntry) -> Iterator[str]:
     if [each.seed for each in entry.environments] != [each.seed for each in entry.result.seeds]:
         yield f"{ENVIRONMENT} has not one entry for each seed"
         return
@@ -140,7 +140,7 @@ def _one_value(what: str, by_seed: Mapping[int, Any], said: Any) -> Iterator[str
         yield f"seed {first[0]} ran {what} {first[1]}, and its conditions say {said}"
 
 
-def _recipe(entry: Entry) -> Iterator[str]:
+def _recipe(entry: BoardEntry) -> Iterator[str]:
     result, recipe = entry.result, entry.recipe
     for key, said in (("method", recipe.name), ("summary", recipe.summary), ("source", recipe.source)):
         if said != getattr(result, key):
@@ -166,14 +166,14 @@ def _recipe(entry: Entry) -> Iterator[str]:
     yield from _tuned(entry)
 
 
-def _searched(entry: Entry, key: str) -> set[str]:
+def _searched(entry: BoardEntry, key: str) -> set[str]:
     """Settings of a condition that a search chose, so that each method may have its own."""
     tuning, role = entry.recipe.tuning, "student" if entry.recipe.student else "teacher"
     prefix = f"{role}.{key}."
     return {name.removeprefix(prefix) for name in tuning.space if name.startswith(prefix)} if tuning else set()
 
 
-def _tuned(entry: Entry) -> Iterator[str]:
+def _tuned(entry: BoardEntry) -> Iterator[str]:
     """The settings that a search is said to have chosen are those of the recipe."""
     tuning = entry.recipe.tuning
     if tuning is None:
@@ -189,7 +189,7 @@ def _tuned(entry: Entry) -> Iterator[str]:
             yield f"its search chose {path} = {value}, and {RECIPE} has {found}"
 
 
-def check_card(entry: Entry, card: Card, known: Expected | None) -> Iterator[str]:
+def check_card(entry: BoardEntry, card: Card, known: ExpectedTrials | None) -> Iterator[str]:
     """What the card knows of the conditions, whether it can name the trials or not, as problems.
 
     Args:
@@ -220,7 +220,7 @@ def check_card(entry: Entry, card: Card, known: Expected | None) -> Iterator[str
         yield f"its conditions say that it sees {result.conditions['test_modalities']}, and its recipe {seen}"
 
 
-def _record(entry: Entry) -> Iterator[str]:
+def _record(entry: BoardEntry) -> Iterator[str]:
     verification(entry)
     yield from ()
 
@@ -232,7 +232,7 @@ def _agree(value: Any, condition: Any, searched: set[str]) -> bool:
     return bool(condition == value)
 
 
-def _seeds(entry: Entry) -> Iterator[str]:
+def _seeds(entry: BoardEntry) -> Iterator[str]:
     seeds = [each.seed for each in entry.result.seeds]
     needed = max(MIN_SEEDS, len(seeds))
     missing = [str(seed) for seed in range(needed) if seed not in seeds]

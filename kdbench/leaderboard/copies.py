@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kdbench.leaderboard.entry import Entry
+from kdbench.leaderboard.entry import BoardEntry
 
 SEEDS_ALIKE = 0.999
 """Correlation of two seeds' logits from which on they are one run; seeds that were trained reach 0.93."""
@@ -22,7 +22,7 @@ METHODS_ALIKE = 0.99999
 _TRIALS = 64
 
 
-def copied_seeds(entry: Entry) -> Iterator[str]:
+def copied_seeds(entry: BoardEntry) -> Iterator[str]:
     """Seeds of a submission whose predictions are those of another of its seeds, as problems."""
     seeds = [each.seed for each in entry.result.seeds]
     shapes = [_shape(entry, seed) for seed in seeds]
@@ -33,9 +33,9 @@ def copied_seeds(entry: Entry) -> Iterator[str]:
                 break
 
 
-def copied_methods(entries: Sequence[Entry]) -> dict[Path, list[str]]:
+def copied_methods(entries: Sequence[BoardEntry]) -> dict[Path, list[str]]:
     """Submissions whose predictions at a seed are those of a submission with another recipe, as problems by folder."""
-    groups: dict[object, list[tuple[Entry, int, np.ndarray]]] = defaultdict(list)
+    groups: dict[object, list[tuple[BoardEntry, int, np.ndarray]]] = defaultdict(list)
     for entry in entries:
         for each in entry.result.seeds:
             shape = _shape(entry, each.seed)
@@ -78,10 +78,8 @@ def _unit(logits: np.ndarray) -> np.ndarray:
     return rest / norm if norm > 1e-6 * max(1.0, float(np.abs(logits).max())) else np.zeros_like(rest)
 
 
-def _shape(entry: Entry, seed: int) -> np.ndarray:
+def _shape(entry: BoardEntry, seed: int) -> np.ndarray:
     """A seed's logits in the order of its trials, the mean of its shuffles."""
-    held = entry.predictions
-    own = held.at(held.seed == seed)
-    order = np.lexsort((own.trial, own.shuffle))
+    own = entry.predictions.of_seed(seed)
     shuffles = len(np.unique(own.shuffle))
-    return own.logits[order].reshape(shuffles, -1, own.logits.shape[1]).mean(axis=0, dtype=np.float32)
+    return own.logits.reshape(shuffles, -1, own.logits.shape[1]).mean(axis=0, dtype=np.float32)

@@ -3,44 +3,27 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from kdbench.comparison.formats import LATEX_NEEDS, latex_table, tex
+from kdbench.comparison.text_tables import TextTable
 from kdbench.data.card import Card
 from kdbench.leaderboard.entry import slug
-from kdbench.leaderboard.tables import Protocol, Row, Table
-
-if TYPE_CHECKING:
-    import pandas as pd
+from kdbench.leaderboard.tables import BoardProtocol, BoardRow, BoardTable
+from kdbench.text.wording import NONE
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-_TEX = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-}
 
 
-def records(protocol: Protocol) -> list[dict[str, Any]]:
+def records(protocol: BoardProtocol) -> list[dict[str, Any]]:
     """Every row of every table of a protocol, with its table's number and key conditions; shares in [0, 1]."""
-    return [
-        _record(number, table, row, interval)
-        for number, table in enumerate(protocol.tables, start=1)
-        for row, interval in zip(table.rows, table.statements.intervals, strict=True)
-    ]
+    return [_record(number, table, row) for number, table in enumerate(protocol.tables, start=1) for row in table.rows]
 
 
-def _record(number: int, table: Table, row: Row, interval: tuple[float, float] | None) -> dict[str, Any]:
+def _record(number: int, table: BoardTable, row: BoardRow) -> dict[str, Any]:
     result = row.entry.result
-    low, high = interval or (None, None)
+    low, high = table.intervals.of(row.label) or (None, None)
     return {
         "table": number,
         "method": row.method,
@@ -70,49 +53,48 @@ def _record(number: int, table: Table, row: Row, interval: tuple[float, float] |
     }
 
 
-def csv(protocol: Protocol) -> str:
+def csv(protocol: BoardProtocol) -> str:
     """The tables as CSV; a name that a spreadsheet would take for a formula gets an apostrophe in front."""
-    table = _frame(records(protocol))
+    import pandas as pd
+
+    table = pd.DataFrame(records(protocol))
     for name in table.columns:
         table[name] = [f"'{v}" if isinstance(v, str) and v.startswith(_FORMULA) else v for v in table[name]]
     return table.to_csv(index=False, lineterminator="\n")
 
 
-def as_json(protocol: Protocol) -> str:
+def as_json(protocol: BoardProtocol) -> str:
     """The tables as JSON."""
     tables = [{"number": n, "conditions": table.conditions} for n, table in enumerate(protocol.tables, start=1)]
     content = {"dataset": protocol.dataset, "protocol": protocol.name, "tables": tables, "rows": records(protocol)}
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def latex(protocol: Protocol) -> str:
-    """The tables as LaTeX, for `booktabs`."""
-    parts = []
-    for table in protocol.tables:
-        shown = _frame(
-            {
-                "Method": tex(row.label) + (" (control)" if row.control else ""),
-                "Accuracy (\\%)": f"${100 * row.accuracy:.1f} \\pm {100 * row.sd:.1f}$",
-                "Gain": "--" if (gain := row.gain(table.alone)) is None else f"${100 * gain:+.1f}$",
-                "Macro F1 (\\%)": f"{100 * row.metric('macro_f1'):.1f}",
-                "ECE (\\%)": f"{100 * row.metric('ece'):.1f}",
-                "Seeds": len(row.entry.result.seeds),
-                "Tier": row.tier.value,
-            }
-            for row in table.rows
-        )
-        caption = tex(
-            f"{protocol.dataset}, {protocol.name}, {table.title}. Mean and sample standard deviation over seeds."
-        )
-        parts.append(
-            shown.style.hide(axis="index").to_latex(
-                hrules=True, caption=caption, column_format="lrrrrrl", position_float="centering"
-            )
-        )
-    return "% needs \\usepackage{booktabs}\n" + "\n".join(parts)
+def latex(protocol: BoardProtocol) -> str:
+    """The tables as LaTeX, for the packages that the first line names."""
+    return "\n\n".join([LATEX_NEEDS, *(latex_table(_text_table(protocol, table)) for table in protocol.tables)]) + "\n"
 
 
-def bibtex(rows: Iterable[Row], cards: Sequence[Card]) -> str:
+def _text_table(protocol: BoardProtocol, table: BoardTable) -> TextTable:
+    headers = ("Method", "Accuracy (%)", "Gain", "Macro F1 (%)", "ECE (%)", "Seeds", "Tier")
+    rows = tuple(
+        (
+            row.label + (" (control)" if row.control else ""),
+            f"{100 * row.accuracy:.1f} ± {100 * row.sd:.1f}",
+            NONE if (gain := row.gain(table.alone)) is None else f"{100 * gain:+.1f}",
+            f"{100 * row.metric('macro_f1'):.1f}",
+            f"{100 * row.metric('ece'):.1f}",
+            str(len(row.entry.result.seeds)),
+            row.tier.value,
+        )
+        for row in table.rows
+    )
+    title = f"{protocol.dataset}, {protocol.name}, {table.title}"
+    caption = "Mean and sample standard deviation over seeds"
+    return TextTable("results", title, caption, headers, rows, words=frozenset({0, 6}))
+
+
+def bibtex(rows: Iterable[BoardRow], cards: Sequence[Card]) -> str:
     """What the site cites: the benchmark, its data sets, and the papers that the recipes name."""
     entries = ["@misc{kdbench,\n  title = {kdbench: cross-modal knowledge distillation under identical conditions},\n}"]
     entries += [_misc(f"data_{card.name}", card.title, card.citation) for card in cards]
@@ -128,14 +110,3 @@ def bibtex(rows: Iterable[Row], cards: Sequence[Card]) -> str:
 def _misc(key: str, title: str, note: str) -> str:
     lines = [f"  {name} = {{{tex(text)}}}," for name, text in (("title", title), ("note", note)) if text]
     return "\n".join([f"@misc{{{key},", *lines, "}"])
-
-
-def tex(text: str) -> str:
-    """A text as LaTeX prints it: every character that means something to it is escaped, in one line."""
-    return "".join(_TEX.get(character, character) for character in re.sub(r"\s+", " ", text))
-
-
-def _frame(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
-    import pandas as pd
-
-    return pd.DataFrame(list(rows))

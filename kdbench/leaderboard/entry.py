@@ -12,13 +12,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from kdbench.errors import DataError, UsageError
 from kdbench.leaderboard.files import check_depth, read_bytes, read_json
-from kdbench.leaderboard.predictions import Predictions, read_predictions
+from kdbench.leaderboard.predictions import SubmittedPredictions, read_predictions
 from kdbench.leaderboard.schema import ENVIRONMENT, RECIPE, RESULT, SCHEMA_VERSION, Environment, Submission
 from kdbench.recipes.schema import Recipe
+from kdbench.runs.overview import WORDS
+from kdbench.runs.schema import FINISHED
+from kdbench.runs.store import StoredRun
+from kdbench.runs.tested import Tested
 from kdbench.util import plain_yaml
 from kdbench.util.validation import in_a_line
 
@@ -30,7 +35,7 @@ _ENVIRONMENTS = TypeAdapter(tuple[Environment, ...])
 
 
 @dataclass(frozen=True)
-class Entry:
+class BoardEntry:
     """A submission on the disk."""
 
     folder: Path
@@ -43,13 +48,35 @@ class Entry:
         return found if isinstance(found, Mapping) else {}
 
     @cached_property
-    def predictions(self) -> Predictions:
+    def predictions(self) -> SubmittedPredictions:
         """Every seed's predictions.
 
         Raises:
             DataError: The file is missing, broken, or has other columns.
         """
         return read_predictions(self.folder, len(self.result.classes))
+
+    @cached_property
+    def runs(self) -> tuple[StoredRun, ...]:
+        """The run of each seed, as far as a submission keeps what its `run.json` said; `tested` has its predictions."""
+        result, recipe = self.result, self.recipe.model_dump(mode="json")
+        shared = {key: getattr(result, key) for key in ("method", "dataset", "protocol", "preset", "conditions")}
+        return tuple(
+            StoredRun(
+                self.folder,
+                shared
+                | {"recipe": recipe, "status": FINISHED, **each.model_dump(include={"seed", "metrics"})}
+                | each.claims.model_dump(include={"teacher", "cost"}),
+            )
+            for each in result.seeds
+        )
+
+    def tested(self, seed: int) -> Tested:
+        """A seed's predictions, the trials sorted by name; the submission has to be verified."""
+        own = self.predictions.of_seed(seed)
+        predicted = own.logits.argmax(axis=1).reshape(len(np.unique(own.shuffle)), -1)
+        trials = predicted.shape[1]
+        return Tested(own.trial[:trials], own.label[:trials], predicted)
 
     @cached_property
     def environments(self) -> tuple[Environment, ...]:
@@ -89,7 +116,7 @@ class Entry:
         Raises:
             DataError: As `recipe`.
         """
-        return json.dumps(self.recipe.model_dump(mode="json", exclude={"name", "summary", "source"}), sort_keys=True)
+        return settings_of(self.recipe)
 
     @cached_property
     def recipe_text(self) -> str:
@@ -102,6 +129,11 @@ class Entry:
             return read_bytes(self.folder, RECIPE).decode()
         except UnicodeDecodeError as error:
             raise DataError(f"{RECIPE} is not text: {error}") from error
+
+
+def settings_of(recipe: Recipe) -> str:
+    """A recipe as text that is equal for recipes of the same numbers."""
+    return json.dumps(recipe.model_dump(mode="json", exclude=set(WORDS)), sort_keys=True)
 
 
 def place(result: Submission) -> Path:
@@ -187,7 +219,7 @@ def below(paths: list[Path]) -> Iterator[Path]:
         yield from folders
 
 
-def load(folder: Path) -> Entry:
+def load(folder: Path) -> BoardEntry:
     """Reads a submission's `result.json`.
 
     Raises:
@@ -201,7 +233,7 @@ def load(folder: Path) -> Entry:
     if version != SCHEMA_VERSION:
         raise DataError(f"{RESULT} has schema version {version!r}, and this kdbench reads {SCHEMA_VERSION}")
     try:
-        return Entry(folder, Submission.model_validate(content))
+        return BoardEntry(folder, Submission.model_validate(content))
     except ValidationError as error:
         told = in_a_line(error, Submission, content)
         raise DataError(f"{RESULT} is not what its schema says: {told}") from error

@@ -73,15 +73,6 @@ def redrawn(data: bytes) -> bytes:
     return made
 
 
-def check_picture(data: bytes) -> None:
-    """Checks that a file is a picture.
-
-    Raises:
-        DataError: As `plain`.
-    """
-    plain(data)
-
-
 def _decoded(data: bytes) -> Image.Image:
     from PIL import Image
 

@@ -30,7 +30,7 @@ _ROWS = 2**16
 
 
 @dataclass(frozen=True)
-class Predictions:
+class SubmittedPredictions:
     """The rows of `predictions.parquet`.
 
     Attributes:
@@ -47,12 +47,18 @@ class Predictions:
     shuffle: np.ndarray
     logits: np.ndarray
 
-    def at(self, rows: np.ndarray) -> Predictions:
+    def at(self, rows: np.ndarray) -> SubmittedPredictions:
         """Some of the rows, by a mask or by positions."""
-        return Predictions(*(values[rows] for values in (self.seed, self.trial, self.label, self.shuffle, self.logits)))
+        columns = (self.seed, self.trial, self.label, self.shuffle, self.logits)
+        return SubmittedPredictions(*(column[rows] for column in columns))
+
+    def of_seed(self, seed: int) -> SubmittedPredictions:
+        """The rows of a seed, by shuffle and then by trial."""
+        own = self.at(self.seed == seed)
+        return own.at(np.lexsort((own.trial, own.shuffle)))
 
 
-def read_predictions(folder: Path, classes: int) -> Predictions:
+def read_predictions(folder: Path, classes: int) -> SubmittedPredictions:
     """Reads a submission's `predictions.parquet`.
 
     Args:
@@ -63,11 +69,11 @@ def read_predictions(folder: Path, classes: int) -> Predictions:
         DataError: It is missing, broken or too large, or has other columns, a null, or rows of unlike numbers of
             logits.
     """
-    return Predictions(*arrays(PREDICTIONS, read_bytes(folder, PREDICTIONS), classes=classes))
+    return SubmittedPredictions(*arrays(PREDICTIONS, read_bytes(folder, PREDICTIONS), classes=classes))
 
 
 def unpacked(data: bytes, classes: int) -> list[np.ndarray]:
-    """What a `predictions.parquet` holds, in the order of `Predictions`; errors as in `read_predictions`.
+    """What a `predictions.parquet` holds, in the order of `SubmittedPredictions`; errors as in `read_predictions`.
 
     Args:
         data: The file's content.

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from kdbench.errors import DataError, UsageError
-from kdbench.leaderboard.entry import Entry, content_sha256, load, slug
+from kdbench.leaderboard.entry import BoardEntry, content_sha256, load, slug
 from kdbench.leaderboard.files import VERIFICATION, read_json
 from kdbench.leaderboard.schema import RECIPE, RESULT, Environment, Person, SeedResult
 from kdbench.leaderboard.tier import LARGEST_TOLERANCE, Again, Verification
@@ -84,7 +84,7 @@ def _checked_name(by: str) -> str:
 
 
 def _trained_again(
-    entry: Entry,
+    entry: BoardEntry,
     place: Path,
     out: Path,
     by: str,
@@ -138,7 +138,7 @@ def _trained_again(
     )
 
 
-def _check_network(entry: Entry, each: SeedResult, cost: Mapping[str, Any]) -> None:
+def _check_network(entry: BoardEntry, each: SeedResult, cost: Mapping[str, Any]) -> None:
     said, true = each.claims.cost.get("parameters"), cost.get("parameters")
     if said is not None and true is not None and said != true:
         raise DataError(
@@ -146,7 +146,7 @@ def _check_network(entry: Entry, each: SeedResult, cost: Mapping[str, Any]) -> N
         )
 
 
-def _check_alike(entry: Entry, conditions: dict[str, Any]) -> None:
+def _check_alike(entry: BoardEntry, conditions: dict[str, Any]) -> None:
     then = {key: value for key, value in entry.result.conditions.items() if key not in _FREE}
     unlike = differences(then, {key: value for key, value in conditions.items() if key not in _FREE})
     if unlike:
@@ -156,10 +156,9 @@ def _check_alike(entry: Entry, conditions: dict[str, Any]) -> None:
         )
 
 
-def _same(entry: Entry, seed: int, made: Path) -> float:
+def _same(entry: BoardEntry, seed: int, made: Path) -> float:
     """The share of rows in which both networks predict the same class."""
-    held = entry.predictions
-    own = held.at(held.seed == seed)
+    own = entry.predictions.of_seed(seed)
     now = stored_run(made).predictions()
     logits = now[[f"logit_{k}" for k in range(own.logits.shape[1])]].to_numpy()
     keys = zip(now["trial"].astype(str), now["shuffle"].astype(int), strict=True)

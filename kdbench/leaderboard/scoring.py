@@ -9,10 +9,10 @@ import numpy as np
 
 from kdbench.evaluation.metrics import over_shuffles
 from kdbench.leaderboard.copies import copied_seeds
-from kdbench.leaderboard.entry import Entry
-from kdbench.leaderboard.predictions import Predictions
+from kdbench.leaderboard.entry import BoardEntry
+from kdbench.leaderboard.predictions import SubmittedPredictions
 from kdbench.leaderboard.schema import PREDICTIONS, Metrics
-from kdbench.leaderboard.trials import Expected
+from kdbench.leaderboard.trials import ExpectedTrials
 from kdbench.text.wording import counted
 
 TOLERANCE = 1e-6
@@ -26,7 +26,7 @@ _MOST_ORDERS = 20
 _SCORES = ("accuracy", "macro_f1", "weighted_f1", "ece")
 
 
-def check_scores(entry: Entry, known: Expected | None) -> Iterator[str]:
+def check_scores(entry: BoardEntry, known: ExpectedTrials | None) -> Iterator[str]:
     """Whatever the predictions do not bear out, as problems.
 
     Args:
@@ -44,7 +44,7 @@ def check_scores(entry: Entry, known: Expected | None) -> Iterator[str]:
     reference: dict[str, int] | None = dict(known.test) if known is not None else None
     orders, wrong = _orders(entry), False
     for each in result.seeds:
-        own = predictions.at(predictions.seed == each.seed)
+        own = predictions.of_seed(each.seed)
         if not len(own.seed):
             wrong = True
             yield f"seed {each.seed}: {PREDICTIONS} has no prediction of it"
@@ -58,7 +58,7 @@ def check_scores(entry: Entry, known: Expected | None) -> Iterator[str]:
         yield from copied_seeds(entry)
 
 
-def _orders(entry: Entry) -> tuple[int, ...]:
+def _orders(entry: BoardEntry) -> tuple[int, ...]:
     """In how many orders the reported network saw the test part; a plugin's fusion may couple a batch or not."""
     network = entry.recipe.reported
     if network.train.batch_size == 1:
@@ -69,7 +69,7 @@ def _orders(entry: Entry) -> tuple[int, ...]:
 
 
 def _trials(
-    own: Predictions, test: Mapping[str, int], known: Expected | None, orders: tuple[int, ...]
+    own: SubmittedPredictions, test: Mapping[str, int], known: ExpectedTrials | None, orders: tuple[int, ...]
 ) -> Iterator[str]:
     bad = ~np.isfinite(own.logits).all(axis=1)
     if bad.any():
@@ -107,11 +107,10 @@ def _some(found: Iterable[Any]) -> str:
     return ", ".join(names[:_LISTED]) + (f" and {len(names) - _LISTED} more" if len(names) > _LISTED else "")
 
 
-def _metrics(own: Predictions, claimed: Metrics, classes: tuple[str, ...]) -> Iterator[str]:
-    order = np.lexsort((own.trial, own.shuffle))
+def _metrics(own: SubmittedPredictions, claimed: Metrics, classes: tuple[str, ...]) -> Iterator[str]:
     shuffles = len(np.unique(own.shuffle))
-    logits = own.logits[order].reshape(shuffles, -1, own.logits.shape[1])
-    labels = own.label[order][: logits.shape[1]]
+    logits = own.logits.reshape(shuffles, -1, own.logits.shape[1])
+    labels = own.label[: logits.shape[1]]
     true = {"shuffles": 1, **over_shuffles(logits, labels, classes)}
     for key in ("n", "shuffles"):
         if getattr(claimed, key) != true[key]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,30 +14,27 @@ from typing import Any
 import numpy as np
 
 from kdbench.comparison.controls import control_of
-from kdbench.comparison.table import tuning_label
+from kdbench.comparison.ranking import tuning_label
 from kdbench.data.splits import rule_of
 from kdbench.errors import DataError
-from kdbench.leaderboard.entry import Entry, place, slug
-from kdbench.leaderboard.statements import Statements, stated
+from kdbench.leaderboard.entry import BoardEntry, place, slug
+from kdbench.leaderboard.intervals import Intervals, intervals
 from kdbench.leaderboard.tier import Tier, Verification, own_rerun, verification
 from kdbench.leaderboard.trials import card_of
 from kdbench.leaderboard.verify import Checked, differences
-from kdbench.recipes.pairs import pair_of, title_of
-from kdbench.recipes.schema import Recipe
 from kdbench.recipes.track import Track, track_of, words_of
 from kdbench.runs.gain import BASELINES, alone_words, is_alone
-from kdbench.runs.overview import WORDS
 from kdbench.text.wording import counted
 from kdbench.types import SENSORS
 
 
-def comparable(recipe: Recipe) -> str:
-    """A recipe as text that is equal for recipes of the same numbers."""
-    return json.dumps(recipe.model_dump(mode="json", exclude=set(WORDS)), sort_keys=True)
+def _of_all(values: Sequence[float | None], summary: Callable[[list[float]], Any]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(summary(known)) if len(known) == len(values) else None
 
 
 @dataclass(frozen=True)
-class Row:
+class BoardRow:
     """One submission in a table.
 
     Attributes:
@@ -46,7 +43,7 @@ class Row:
         label: The method with its teacher, in one line; with the id where the table has it twice.
     """
 
-    entry: Entry
+    entry: BoardEntry
     tier: Tier
     label: str
 
@@ -58,7 +55,7 @@ class Row:
     @cached_property
     def taught_by(self) -> str | None:
         """Name of the teacher; None without one, and for one that a recipe of one's own describes."""
-        return pair_of({"method": self.entry.result.method})[1] if self.entry.recipe.teacher is not None else None
+        return self.entry.runs[0].teacher if self.entry.recipe.teacher is not None else None
 
     @cached_property
     def href(self) -> str:
@@ -81,15 +78,13 @@ class Row:
 
     def cost(self, name: str) -> float | None:
         """Median of a cost over the seeds; None where a run does not tell."""
-        found = [each.claims.cost.get(name) for each in self.entry.result.seeds]
-        known = [value for value in found if value is not None]
-        return float(np.median(known)) if len(known) == len(found) else None
+        return _of_all([each.claims.cost.get(name) for each in self.entry.result.seeds], np.median)
 
     @cached_property
     def training_seconds(self) -> float | None:
         """Seconds of one seed's training, the teacher's included."""
-        own = self.cost("train_seconds")
-        teacher = self.cost("teacher_seconds") if any(e.claims.teacher for e in self.entry.result.seeds) else 0.0
+        own, taught = self.cost("train_seconds"), any(each.claims.teacher for each in self.entry.result.seeds)
+        teacher = self.cost("teacher_seconds") if taught else 0.0
         # A network that is a teacher itself reports the same seconds under both keys.
         if own is None or self.is_teacher:
             return own
@@ -101,19 +96,14 @@ class Row:
         return self.entry.recipe.student is None
 
     @cached_property
-    def recipe(self) -> str:
-        """The resolved recipe as comparable text."""
-        return comparable(self.entry.recipe)
-
-    @cached_property
     def control(self) -> str | None:
         """Which control the recipe is; None for a method."""
-        return control_of(self.entry.recipe.model_dump(mode="json"))
+        return control_of(self.entry.runs[0].result["recipe"])
 
     @cached_property
     def is_alone(self) -> bool:
         """Whether it is the student without a teacher, by plain cross-entropy or, in transfer alone, not trained."""
-        return self.entry.result.method in BASELINES and is_alone(self.entry.recipe.model_dump(mode="json"))
+        return self.entry.result.method in BASELINES and is_alone(self.entry.runs[0].result["recipe"])
 
     @property
     def tuning(self) -> str:
@@ -136,9 +126,7 @@ class Row:
     @cached_property
     def one_by_one(self) -> float | None:
         """Accuracy one trial at a time, mean over the seeds; None where batch mates do not change the predictions."""
-        found = [each.claims.inductive for each in self.entry.result.seeds]
-        known = [accuracy for accuracy in found if accuracy is not None]
-        return float(np.mean(known)) if len(known) == len(found) else None
+        return _of_all([each.claims.inductive for each in self.entry.result.seeds], np.mean)
 
     @cached_property
     def machines(self) -> list[str]:
@@ -155,7 +143,7 @@ class Row:
         """Whether its submitter trained it again."""
         return self.verification is not None and own_rerun(self.entry, self.verification)
 
-    def gain(self, alone: Row | None) -> float | None:
+    def gain(self, alone: BoardRow | None) -> float | None:
         """Accuracy above the student alone, at the seeds that both have."""
         if alone is None or alone is self:
             return None
@@ -164,7 +152,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Table:
+class BoardTable:
     """Submissions under one set of conditions, the most accurate first.
 
     Attributes:
@@ -175,7 +163,7 @@ class Table:
     """
 
     conditions: Mapping[str, Any]
-    rows: Sequence[Row]
+    rows: Sequence[BoardRow]
     differs: Sequence[str] = field(default=())
     number: int | None = None
 
@@ -201,7 +189,7 @@ class Table:
         return list(dict.fromkeys(machine for row in self.rows for machine in row.machines))
 
     @property
-    def best(self) -> Row | None:
+    def best(self) -> BoardRow | None:
         """The most accurate method; None where there are controls alone, which are no methods."""
         return next((row for row in self.rows if not row.control), None)
 
@@ -211,20 +199,18 @@ class Table:
         return any(row.control for row in self.rows)
 
     @cached_property
-    def alone(self) -> Row | None:
+    def alone(self) -> BoardRow | None:
         """The student without a teacher, which gains are above."""
         return next((row for row in self.rows if row.is_alone), None)
 
     @cached_property
-    def statements(self) -> Statements:
+    def intervals(self) -> Intervals:
         """Intervals and paired differences."""
-        controls = [row.label for row in self.rows if row.control]
-        alone = self.alone.label if self.alone else None
-        return stated([row.entry for row in self.rows], [row.label for row in self.rows], alone, controls)
+        return intervals({row.label: row.entry for row in self.rows})
 
 
 @dataclass(frozen=True)
-class Tab:
+class TrackTab:
     """The tables of one track, which are never ranked with those of another.
 
     Attributes:
@@ -233,7 +219,7 @@ class Tab:
     """
 
     track: Track
-    tables: Sequence[tuple[int, Table]]
+    tables: Sequence[tuple[int, BoardTable]]
 
     @property
     def name(self) -> str:
@@ -255,12 +241,12 @@ class Tab:
 
 
 @dataclass(frozen=True)
-class Protocol:
+class BoardProtocol:
     """All tables of one protocol of a data set."""
 
     dataset: str
     name: str
-    tables: Sequence[Table]
+    tables: Sequence[BoardTable]
 
     @property
     def folder(self) -> Path:
@@ -268,20 +254,20 @@ class Protocol:
         return place(self.tables[0].rows[0].entry.result).parent.parent
 
     @property
-    def tabs(self) -> list[Tab]:
+    def tabs(self) -> list[TrackTab]:
         """The tables by track, in their order."""
-        found: dict[Track, list[tuple[int, Table]]] = defaultdict(list)
+        found: dict[Track, list[tuple[int, BoardTable]]] = defaultdict(list)
         for number, table in enumerate(self.tables, start=1):
             found[table.track].append((number, table))
-        return [Tab(track, tables) for track, tables in found.items()]
+        return [TrackTab(track, tables) for track, tables in found.items()]
 
     @property
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[BoardRow]:
         """Every submission."""
         return [row for table in self.tables for row in table.rows]
 
 
-def protocols(checked: Sequence[Checked]) -> list[Protocol]:
+def protocols(checked: Sequence[Checked]) -> list[BoardProtocol]:
     """Groups verified submissions by data set and protocol, then by everything that must be equal in one ranking.
 
     Raises:
@@ -298,7 +284,7 @@ def protocols(checked: Sequence[Checked]) -> list[Protocol]:
     for (dataset, name), groups in sorted(by_protocol.items()):
         ordered = sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))
         made = sorted((table(group) for _, group in ordered), key=lambda table: _order(table.track))
-        found.append(Protocol(dataset, name, [_placed(table, made) for table in made]))
+        found.append(BoardProtocol(dataset, name, [_placed(table, made) for table in made]))
     return found
 
 
@@ -315,16 +301,16 @@ def _order(track: Track) -> tuple[float, ...]:
     return (track.pairs < 1, -labels, -track.pairs, track.teacher_labels == "same", track.quota)
 
 
-def _placed(table: Table, tables: Sequence[Table]) -> Table:
+def _placed(table: BoardTable, tables: Sequence[BoardTable]) -> BoardTable:
     """A table that says how it differs from the first one of its track, under a title of its own."""
     alike = [other for other in tables if other.title == table.title]
     own = 1 + alike.index(table) if len(alike) > 1 else None
     first = next(other for other in tables if other.track == table.track)
     differs = differences(first.conditions, table.conditions, most=None) if table is not first else []
-    return Table(table.conditions, table.rows, differs, own)
+    return BoardTable(table.conditions, table.rows, differs, own)
 
 
-def table(group: Sequence[Checked]) -> Table:
+def table(group: Sequence[Checked]) -> BoardTable:
     """Ranks submissions.
 
     Raises:
@@ -336,9 +322,9 @@ def table(group: Sequence[Checked]) -> Table:
         if entry.result.conditions != first.conditions:
             unlike = "; ".join(differences(first.conditions, entry.result.conditions))
             raise DataError(f"{held[0][0].folder} and {entry.folder} cannot stand in one table: {unlike}")
-    names = [title_of(*pair_of({"method": entry.result.method})) for entry, _ in held]
+    names = [entry.runs[0].title for entry, _ in held]
     rows = [
-        Row(entry, tier, name if names.count(name) == 1 else f"{name} ({entry.result.id})")
+        BoardRow(entry, tier, name if names.count(name) == 1 else f"{name} ({entry.result.id})")
         for name, (entry, tier) in zip(names, held, strict=True)
     ]
-    return Table(first.conditions, sorted(rows, key=lambda row: (-row.accuracy, row.label)))
+    return BoardTable(first.conditions, sorted(rows, key=lambda row: (-row.accuracy, row.label)))

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from kdbench.errors import DataError, KdbenchError
-from kdbench.leaderboard.entry import Entry, content_sha256
+from kdbench.leaderboard.entry import BoardEntry, content_sha256
 from kdbench.leaderboard.files import VERIFICATION, read_json
 from kdbench.leaderboard.schema import RESULT, Environment, Person, Sha256, Share
 from kdbench.util.validation import checked
@@ -80,7 +80,7 @@ class Verification(BaseModel):
         return max(abs(each.now - each.then) for each in self.seeds.values())
 
 
-def verification(entry: Entry) -> Verification | None:
+def verification(entry: BoardEntry) -> Verification | None:
     """The record of a submission that was trained again; None where there is none.
 
     Raises:
@@ -103,7 +103,7 @@ def verification(entry: Entry) -> Verification | None:
     return held
 
 
-def own_rerun(entry: Entry, record: Verification) -> bool:
+def own_rerun(entry: BoardEntry, record: Verification) -> bool:
     """Whether the submitter trained it again: that shows that it can be repeated, not that anybody else checked it."""
     return entry.result.submitted_by is not None and same_person(entry.result.submitted_by, record.by)
 
@@ -114,7 +114,7 @@ def same_person(one: str, other: str) -> bool:
     return first == second
 
 
-def tier_of(entry: Entry, scored: bool) -> Tier:
+def tier_of(entry: BoardEntry, scored: bool) -> Tier:
     """The tier of a submission.
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdbench.leaderboard.entry import Entry
+from kdbench.leaderboard.entry import BoardEntry
 from kdbench.leaderboard.schema import Given
 from kdbench.leaderboard.trials import supervision
 from kdbench.recipes.track import Track
@@ -13,7 +13,7 @@ from kdbench.runs.gain import UNTRAINED
 from kdbench.runs.unlabelled import why_left_out
 
 
-def check_track(entry: Entry) -> Iterator[str]:
+def check_track(entry: BoardEntry) -> Iterator[str]:
     """What cannot be under the track that a submission names, as problems.
 
     That its conditions name the recipe's track is checked with the other conditions.
@@ -37,7 +37,7 @@ def check_track(entry: Entry) -> Iterator[str]:
         yield from (f"seed {each.seed}: {problem}" for problem in _given(entry, track, each.given, each.seed))
 
 
-def _given(entry: Entry, track: Track, given: Given | None, seed: int) -> Iterator[str]:
+def _given(entry: BoardEntry, track: Track, given: Given | None, seed: int) -> Iterator[str]:
     """Whether the numbers of labelled and paired trials are those that the track gives."""
     if track.is_whole:
         if given is not None:

@@ -25,7 +25,7 @@ _MOST_TRIALS = 10**6
 
 
 @dataclass(frozen=True)
-class Expected:
+class ExpectedTrials:
     """What the card says of one protocol.
 
     Attributes:
@@ -45,7 +45,7 @@ class Expected:
     split_at_seed_0: str | None
 
 
-def expected(dataset: str, protocol: str, options: Mapping[str, Any]) -> Expected | None:
+def expected(dataset: str, protocol: str, options: Mapping[str, Any]) -> ExpectedTrials | None:
     """The test trials of a protocol.
 
     Args:
@@ -101,7 +101,7 @@ def _index(dataset: str, options: str) -> tuple[Card, pd.DataFrame] | None:
 
 
 @lru_cache(maxsize=64)
-def _expected(dataset: str, protocol: str, options: str) -> Expected | None:
+def _expected(dataset: str, protocol: str, options: str) -> ExpectedTrials | None:
     known = _index(dataset, options)
     if known is None:
         return None
@@ -109,7 +109,7 @@ def _expected(dataset: str, protocol: str, options: str) -> Expected | None:
     parts = split(card, index, protocol, validation=False, seed=0)
     test = index.set_index("trial").loc[list(parts.test)]
     who = test[SUBJECT] if SUBJECT in test.columns else test.index.to_series()
-    return Expected(
+    return ExpectedTrials(
         card.class_names,
         frozenset(parts.train),
         {str(trial): int(label) for trial, label in test["label"].items()},

@@ -14,10 +14,10 @@ from typing import Any
 from kdbench.errors import KdbenchError
 from kdbench.leaderboard.consistency import FILE_CHECKS, check_card
 from kdbench.leaderboard.copies import copied_methods
-from kdbench.leaderboard.entry import Entry, load
+from kdbench.leaderboard.entry import BoardEntry, load
 from kdbench.leaderboard.scoring import check_scores
 from kdbench.leaderboard.tier import Tier, tier_of
-from kdbench.leaderboard.trials import Expected, card_of, expected
+from kdbench.leaderboard.trials import ExpectedTrials, card_of, expected
 
 _LONGEST = 400
 _MOST_PROBLEMS = 50
@@ -37,7 +37,7 @@ class Checked:
     """
 
     folder: Path
-    entry: Entry | None
+    entry: BoardEntry | None
     problems: tuple[str, ...]
     tier: Tier
 
@@ -84,7 +84,7 @@ def _check(folder: Path) -> Checked:
     except KdbenchError as error:
         return Checked(folder, None, (_printable(error.message),), Tier.REPORTED)
     problems = [line for part in FILE_CHECKS for line in _caught(part, entry)]
-    known: Expected | None = None
+    known: ExpectedTrials | None = None
     try:
         result = entry.result
         card = card_of(result.dataset, entry.options)
@@ -98,7 +98,7 @@ def _check(folder: Path) -> Checked:
     return Checked(folder, entry, _shown(dict.fromkeys(problems)), tier_of(entry, scored))
 
 
-def cell_of(entry: Entry) -> str:
+def cell_of(entry: BoardEntry) -> str:
     """What no two submissions may both claim: method, settings and conditions, as comparable text.
 
     Raises:
@@ -110,7 +110,7 @@ def cell_of(entry: Entry) -> str:
     return json.dumps([name, result.conditions, plugins, entry.settings], sort_keys=True)
 
 
-def _cell(entry: Entry) -> str | None:
+def _cell(entry: BoardEntry) -> str | None:
     try:
         return cell_of(entry)
     except (KdbenchError, ValueError, TypeError):
@@ -141,7 +141,7 @@ def _short(value: Any) -> str:
     return text if len(text) < 60 else f"{text[:57]}…"
 
 
-def _caught(part: Callable[[Entry], Iterable[str]], entry: Entry) -> list[str]:
+def _caught(part: Callable[[BoardEntry], Iterable[str]], entry: BoardEntry) -> list[str]:
     """What one part finds; where it stops, the others still tell what they find."""
     found: list[str] = []
     try:

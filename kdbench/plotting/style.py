@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
+from pydantic import Field
 
 from kdbench.util.records import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.colorbar import Colorbar
     from matplotlib.figure import Figure
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#7F7F7F", "#B8A200")
@@ -48,6 +52,19 @@ _ENDS = (10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 80.0)
 _FULLEST = 0.95
 """Share of an axis that values may take before it gets longer."""
 GIF_SIDE = 224
+
+
+@dataclass(frozen=True)
+class CaptionedFile:
+    """A picture that was written.
+
+    Attributes:
+        file: Its name in its folder.
+        caption: What it shows, in a sentence.
+    """
+
+    file: Annotated[str, Field(pattern=r"^[^/\\.][^/\\]*$")]
+    caption: str
 
 
 def save_gif(frames: Sequence[np.ndarray], path: Path, *, seconds: float) -> None:
@@ -125,6 +142,33 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
+@contextlib.contextmanager
+def png_figure(
+    path: Path, width: float, height: float, *, title: str = "", style: dict[Any, Any] = STYLE, dpi: int = 150
+) -> Iterator[Figure]:
+    """A figure to draw into, which is written as PNG when the block ends; the user's settings of matplotlib stay.
+
+    Args:
+        path: The file.
+        width: In inches.
+        height: In inches.
+        title: Heading, wrapped to the width.
+        style: `STYLE` or `PLAIN`.
+        dpi: Pixels an inch.
+
+    Raises:
+        RunFailed: The file cannot be written.
+    """
+    import matplotlib as mpl
+
+    with mpl.rc_context(style):
+        figure = new_figure(width, height)
+        if title:
+            figure.suptitle(textwrap.fill(title, int(9 * width)), fontsize=11, fontweight="bold")
+        yield figure
+        save_png(figure, path, dpi=dpi)
+
+
 def head(figure: Figure, title: str, line: str) -> None:
     """A title and, below it, whom the picture is about; both wrapped to the figure's width."""
     characters = int(figure.get_figwidth() * 11)
@@ -148,14 +192,48 @@ def short(name: str, length: int = NAME_LENGTH) -> str:
     return name if len(name) <= length else f"{name[:head]}…{name[-tail:]}"
 
 
-def finish_grid(axes: Axes, shape: Sequence[int]) -> None:
-    """White lines between the cells of a matrix."""
-    axes.set_xticks(np.arange(0.5, shape[1] - 1), minor=True)
-    axes.set_yticks(np.arange(0.5, shape[0] - 1), minor=True)
+def heatmap(
+    figure: Figure,
+    values: np.ndarray,
+    written: np.ndarray,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    *,
+    low: float,
+    high: float,
+    colours: str = "RdBu",
+    aspect: Literal["equal", "auto"] = "equal",
+) -> tuple[Axes, Colorbar]:
+    """A matrix as coloured cells with a number in each, white lines between them, and a scale beside it.
+
+    Args:
+        figure: Where to draw.
+        values: What the colours show, `(R, C)`.
+        written: The cells' texts, `(R, C)`; empty for none.
+        rows: R names.
+        columns: C names.
+        low: Value of the first colour.
+        high: Value of the last colour.
+        colours: Name of a colour map.
+        aspect: `equal` for square cells, or `auto`.
+    """
+    axes = figure.subplots()
+    image = axes.imshow(values, cmap=colours, vmin=low, vmax=high, aspect=aspect)
+    axes.set_xticks(range(len(columns)), columns, rotation=90)
+    axes.set_yticks(range(len(rows)), rows)
+    for (row, column), text in np.ndenumerate(written):
+        if text:
+            colour = "white" if abs(values[row, column]) > 0.58 * high else INK
+            axes.text(column, row, text, ha="center", va="center", fontsize=6.5, color=colour)
+    axes.set_xticks(np.arange(0.5, len(columns) - 1), minor=True)
+    axes.set_yticks(np.arange(0.5, len(rows) - 1), minor=True)
     axes.grid(visible=False)
     axes.grid(which="minor", color="white", linewidth=0.8)
     axes.tick_params(which="both", length=0)
     axes.spines[:].set_visible(False)
+    bar = figure.colorbar(image, ax=axes, shrink=0.6, aspect=24, pad=0.02)
+    bar.outline.set_visible(False)
+    return axes, bar
 
 
 def nothing(axes: Axes, text: str) -> None:

@@ -23,7 +23,8 @@ from kdbench.errors import Interrupted, KdbenchError
 from kdbench.evaluation.metrics import confusion, numbers
 from kdbench.evaluation.predict import Predictions, predict
 from kdbench.evaluation.probe import Probed, fit_probe, probe
-from kdbench.plotting import figures
+from kdbench.plotting.class_matrices import confusion_matrix
+from kdbench.plotting.curves import learning_curves
 from kdbench.recipes.pairs import TAUGHT_BY, pair_of, title_of
 from kdbench.recipes.schema import CONTROLS
 from kdbench.recipes.track import words_of
@@ -497,13 +498,11 @@ class Run:
         cell = self.setting.cell
         title = f"{cell.title} · {cell.dataset.card.name} · {cell.protocol} · {cell.preset} · seed {cell.seed}"
         if records:
-            figures.learning_curves(records, self.folder / "learning_curves.png", title=title)
+            learning_curves(records, self.folder / "learning_curves.png", title=title)
         matrix = confusion(
             np.tile(predictions.labels, len(predictions.logits)), predictions.logits.argmax(-1).ravel(), len(classes)
         )
-        figures.confusion_matrix(
-            matrix, cell.dataset.card.short_names, self.folder / "confusion_matrix.png", title=title
-        )
+        confusion_matrix(matrix, cell.dataset.card.short_names, self.folder / "confusion_matrix.png", title=title)
         if student is not None:
             export(
                 student.network, self.folder / "student.safetensors", self.setting, self.setting.cell.recipe.reported

@@ -9,7 +9,7 @@ What is offered, and to whom its statement applies, was decided by measured cove
 `benchmarks/interval_coverage.py`.
 """
 
-from kdbench.statistics.comparison import Comparison, MethodSummary, PairSummary, Verdict, compare_scores
+from kdbench.statistics.comparison import MethodSummary, PairSummary, ScoreComparison, Verdict, compare_scores
 from kdbench.statistics.holm import holm
 from kdbench.statistics.intervals import Interval
 from kdbench.statistics.mcnemar import McNemar, SeedTable, mcnemar
@@ -21,7 +21,6 @@ from kdbench.statistics.scores import METRICS, Scores, contributions, from_predi
 __all__ = [
     "METRICS",
     "MIN_BLOCKS",
-    "Comparison",
     "Interval",
     "McNemar",
     "MethodSummary",
@@ -29,6 +28,7 @@ __all__ = [
     "PairSummary",
     "RankComparison",
     "Scope",
+    "ScoreComparison",
     "Scores",
     "SeedTable",
     "Verdict",

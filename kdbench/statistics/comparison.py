@@ -83,7 +83,7 @@ class PairSummary:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ScoreComparison:
     """All methods and all pairs of them.
 
     Attributes:
@@ -136,7 +136,7 @@ def compare_scores(
     seed: int = 0,
     against: str | None = None,
     pairs: Sequence[tuple[str, str]] | None = None,
-) -> Comparison:
+) -> ScoreComparison:
     """Compares every method with every other, all with one, or chosen pairs.
 
     Args:
@@ -170,7 +170,7 @@ def compare_scores(
     alone = infer_t(scores, unit, scope)
     gaps = unit[first] - unit[second]
     found = infer_t(scores, gaps, scope) if way == "t" else infer_bootstrap(scores, gaps, scope, draws=draws, seed=seed)
-    return Comparison(
+    return ScoreComparison(
         scope=scope,
         about=statement(scope, subjects=subjects, seeds=len(scores.seeds)),
         metric=scores.metric,

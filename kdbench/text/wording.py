@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+NONE = "–"
+"""Stands where there is no value."""
 _SHORTEST_RANGE = 3
 
 _IRREGULAR = {"epoch": "epochs", "is": "are", "has": "have", "was": "were", "this": "these"}
@@ -51,3 +53,10 @@ def _plural(word: str) -> str:
     if word.endswith("y") and word[-2:-1] not in _VOWELS:
         return f"{word[:-1]}ies"
     return f"{word}es" if word.endswith(("s", "x", "z", "ch", "sh")) else f"{word}s"
+
+
+def p_text(p: float | None) -> str:
+    """A p-value to two digits."""
+    if p is None:
+        return NONE
+    return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"

@@ -13,6 +13,7 @@ import optuna
 from filelock import FileLock
 
 from kdbench.errors import Interrupted, UsageError
+from kdbench.plotting.search import draw as draw_search
 from kdbench.recipes.schema import Tuning
 from kdbench.runs.context import RunContext, context_for
 from kdbench.runs.phases import check_parts, obtain_teacher
@@ -20,7 +21,6 @@ from kdbench.runs.request import RunRequest, excluding
 from kdbench.runs.run import RunResult, run_setting
 from kdbench.runs.tracking import Tracker, create_store
 from kdbench.text.wording import counted
-from kdbench.tuning import pictures
 from kdbench.tuning.choosers import NO_PRUNER
 from kdbench.tuning.plan import Plan
 from kdbench.tuning.report import recipe_path, report, tuning, winner, write_recipe
@@ -294,7 +294,7 @@ class _Search:
             write_json(plan.folder / "search.json", told)
             cell = self.setting.cell
             title = f"{cell.title} · {cell.dataset.card.name} · {plan.run.protocol} · {plan.run.preset}"
-            pictures.draw(slots(study), plan.space, plan.folder, title=title, metric=plan.metric)
+            draw_search(slots(study), plan.space, plan.folder, title=title, metric=plan.metric)
         return SearchResult(plan.folder, told, plan, tuning(plan, study), tuple(final))
 
     def _final(self, study: optuna.Study, best: Mapping[str, Any], seed: int) -> RunResult:

@@ -8,12 +8,12 @@ import pytest
 from made_runs import make_run, make_study
 
 import kdbench
-from kdbench.comparison.sheets import sheets
+from kdbench.comparison.text_tables import text_tables
 from kdbench.errors import UsageError
 
 
 def _notes(found: kdbench.comparison.Comparison, table: int = 0) -> str:
-    return " ".join([one for one in sheets(found) if one.kind == "results"][table].notes)
+    return " ".join([one for one in text_tables(found) if one.kind == "results"][table].notes)
 
 
 def _control(root: Path, seeds: int, wrong: int = 30, **more: object) -> None:
@@ -55,7 +55,7 @@ def test_another_baseline_can_be_asked_for(tmp_path: Path) -> None:
     assert set(methods["gain_over"].dropna()) == {"kd"}
     assert methods["verdict"].dropna().to_dict() == {"rkd": "worse", "student_only": "worse"}
     assert "every method against kd" in _notes(found)
-    assert sheets(found)[0].rows[0][5] == "the baseline"
+    assert text_tables(found)[0].rows[0][5] == "the baseline"
     close = kdbench.compare(tmp_path, baseline="rkd").methods.set_index("method")
     assert close.loc["student_only", "verdict"] == "cannot be told apart"
     assert close.loc["kd", "verdict"] == "better"

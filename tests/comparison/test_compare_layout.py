@@ -13,8 +13,8 @@ import kdbench
 from kdbench.cli import app
 from kdbench.comparison import Comparison
 from kdbench.comparison.formats import render
-from kdbench.comparison.layout import encodable, layout
-from kdbench.comparison.sheets import sheets
+from kdbench.comparison.layout import layout
+from kdbench.comparison.text_tables import text_tables
 
 LONG = "a_method_whose_name_has_forty_signs_in_i"
 NAMES = ("student_only", "kd", LONG, "sgm_ft_without_st")
@@ -29,7 +29,7 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
 
 @pytest.mark.parametrize("width", [60, 80, 100, 120, 200])
 def test_a_table_keeps_to_the_width_and_breaks_no_word(compared: Comparison, width: int) -> None:
-    for sheet in sheets(compared):
+    for sheet in text_tables(compared):
         lines = [line.text for line in layout(sheet, width)]
         assert max(map(len, lines)) <= width
         text = " ".join(" ".join(lines).split())
@@ -37,12 +37,12 @@ def test_a_table_keeps_to_the_width_and_breaks_no_word(compared: Comparison, wid
         left_out = " ".join(line for line in lines if line.startswith("· Left out"))
         shown = words if not left_out else {row[0].split()[0] for row in sheet.rows}
         assert all(word in text for word in shown), sheet.kind
-    assert all(name in "\n".join(line.text for line in layout(sheets(compared)[0], width)) for name in NAMES)
+    assert all(name in "\n".join(line.text for line in layout(text_tables(compared)[0], width)) for name in NAMES)
 
 
 def test_the_main_table_is_a_table_at_eighty_columns_and_says_what_it_leaves_out(tmp_path: Path) -> None:
     make_study(tmp_path, {"student_only": 40, "hinton_random_teacher_raw": 2, "sgm_ft_without_st": 30}, seeds=3)
-    lines = [line.text for line in layout(sheets(kdbench.compare(tmp_path))[0], 80)]
+    lines = [line.text for line in layout(text_tables(kdbench.compare(tmp_path))[0], 80)]
     head = next(line for line in lines if line.startswith("Method"))
     assert "Accuracy %" in head
     assert "Verdict" in head
@@ -53,7 +53,7 @@ def test_the_main_table_is_a_table_at_eighty_columns_and_says_what_it_leaves_out
 
 def test_the_heads_of_the_main_table_take_two_lines_at_eighty_columns(tmp_path: Path) -> None:
     make_study(tmp_path, {"student_only": 40, "hinton_random_teacher_raw": 2, "sgm_ft_without_st": 30}, seeds=3)
-    lines = [line.text for line in layout(sheets(kdbench.compare(tmp_path))[0], 80)]
+    lines = [line.text for line in layout(text_tables(kdbench.compare(tmp_path))[0], 80)]
     first = next(place for place, line in enumerate(lines) if line.startswith("Method"))
     assert lines[first + 2].startswith("─")
     assert "· Gain: over student_only." in lines
@@ -61,7 +61,7 @@ def test_the_heads_of_the_main_table_take_two_lines_at_eighty_columns(tmp_path: 
 
 def test_pairwise_tests_keep_both_p_at_eighty_columns(tmp_path: Path) -> None:
     make_study(tmp_path, {"student_only": 40, "hinton_random_teacher_raw": 2, "sgm_ft_without_st": 30}, seeds=3)
-    (tests,) = sheets(kdbench.compare(tmp_path), {"tests"})
+    (tests,) = text_tables(kdbench.compare(tmp_path), {"tests"})
     lines = [line.text for line in layout(tests, 80)]
     head, below = next((lines[place], lines[place + 1]) for place, line in enumerate(lines) if line.startswith("Pair "))
     assert head.split().count("p") == 2
@@ -69,7 +69,7 @@ def test_pairwise_tests_keep_both_p_at_eighty_columns(tmp_path: Path) -> None:
 
 
 def test_a_table_that_cannot_fit_becomes_cards(compared: Comparison) -> None:
-    lines = [line.text for line in layout(sheets(compared)[0], 60)]
+    lines = [line.text for line in layout(text_tables(compared)[0], 60)]
     place = lines.index(LONG)
     assert lines[place + 2].startswith("  Accuracy % [95 % CI]: ")
     assert any(line.startswith("  Verdict: ") for line in lines[place : place + 7])
@@ -96,12 +96,6 @@ def test_one_table_is_printed_and_others_on_request(tmp_path: Path) -> None:
     assert "More, by" not in everything
     done = CliRunner().invoke(app, ["compare", "--out", str(tmp_path), "--show", "test"])
     assert "did you mean 'tests'" in str(done.exception)
-
-
-def test_a_terminal_that_knows_ascii_alone_gets_ascii() -> None:
-    assert encodable("a · b – c − d", "ascii") == "a | b - c - d"
-    assert encodable("Öl", "ascii") == "?l"
-    assert encodable("a · b", "utf-8") == "a · b"
 
 
 def test_a_comparison_is_short_on_the_prompt_and_a_table_in_a_notebook(compared: Comparison) -> None:

@@ -20,32 +20,50 @@ from typer.testing import CliRunner
 import kdbench
 from kdbench.cli import app, main
 from kdbench.comparison import Comparison, references
-from kdbench.comparison.curves import curves
 from kdbench.comparison.formats import FORMATS, render
-from kdbench.comparison.pictures import bars, confusion_difference, pictures
+from kdbench.comparison.pictures import pictures
 from kdbench.comparison.saving import LISTED
-from kdbench.comparison.sheets import sheets
+from kdbench.comparison.text_tables import text_tables
 from kdbench.errors import UsageError
+from kdbench.plotting.class_matrices import confusion_difference
+from kdbench.plotting.curves import method_curves
+from kdbench.plotting.methods import bars
 from kdbench.plotting.style import short
 
 HOSTILE = "<script>alert(1)</script>|`x`[red]$\\frac{a}{b}$&%_#"
 
 
-@pytest.fixture
-def study(tmp_path: Path) -> Path:
-    root = tmp_path / "runs"
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("study") / "runs"
     make_study(root, {"student_only": 20, "kd": 8, "rkd": 12})
     make_run(root, "late", 0)
     return root
 
 
-@pytest.fixture
-def hostile(tmp_path: Path) -> Comparison:
-    root = tmp_path / "runs"
+@pytest.fixture(scope="module")
+def compared(study: Path) -> Comparison:
+    return kdbench.compare(study)
+
+
+@pytest.fixture(scope="module")
+def alone(study: Path) -> Comparison:
+    """One method, which has few pictures."""
+    return kdbench.compare(study, methods=["student_only"])
+
+
+@pytest.fixture(scope="module")
+def hostile_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("hostile") / "runs"
     make_study(root, {"student_only": 20, "kd": 8}, seeds=2)
     for seed in range(2):
         make_run(root, HOSTILE, seed, folder=f"hostile-{seed}")
-    return kdbench.compare(root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def hostile(hostile_runs: Path) -> Comparison:
+    return kdbench.compare(hostile_runs)
 
 
 def test_every_output_says_whom_it_is_about(study: Path) -> None:
@@ -80,14 +98,14 @@ def test_markdown_keeps_a_row_a_row(hostile: Comparison) -> None:
 
 def test_latex_is_booktabs_with_every_sign_escaped(hostile: Comparison) -> None:
     text = render(hostile, "latex")
-    assert text.count(r"\toprule") == text.count(r"\bottomrule") == len(sheets(hostile))
+    assert text.count(r"\toprule") == text.count(r"\bottomrule") == len(text_tables(hostile))
     row = next(line for line in text.splitlines() if "script" in line)
     assert r"\textbackslash{}frac\{a\}\{b\}\$\&\%\_\#" in row
-    assert len(re.findall(r"(?<!\\)&", row)) == len(sheets(hostile)[0].headers) - 1
+    assert len(re.findall(r"(?<!\\)&", row)) == len(text_tables(hostile)[0].headers) - 1
 
 
-def test_csv_reads_back(study: Path) -> None:
-    rows = list(csv.DictReader(io.StringIO(render(kdbench.compare(study), "csv"))))
+def test_csv_reads_back(compared: Comparison) -> None:
+    rows = list(csv.DictReader(io.StringIO(render(compared, "csv"))))
     assert [row["method"] for row in rows] == ["kd", "rkd", "student_only", "late"]
     assert float(rows[0]["accuracy"]) == pytest.approx(1 - 9 / 80)
     assert rows[3]["accuracy"] == ""
@@ -142,8 +160,8 @@ def test_pictures_are_drawn_without_a_display(study: Path, tmp_path: Path) -> No
         assert path.read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_same_numbers_give_the_same_picture(study: Path) -> None:
-    first, second = (pictures(kdbench.compare(study))[0].svg() for _ in range(2))
+def test_the_same_numbers_give_the_same_picture(alone: Comparison) -> None:
+    first, second = (pictures(alone)[0].svg() for _ in range(2))
     assert first == second
 
 
@@ -203,28 +221,29 @@ def test_long_names_are_shortened_where_they_do_not_differ() -> None:
 
 
 @pytest.mark.parametrize("line", ["[1]", '{"phase": "student"}', '{"phase": "student", "epoch": 1, "accuracy": "x"}'])
-def test_a_broken_log_costs_its_curve_alone(study: Path, line: str) -> None:
+def test_a_broken_log_costs_its_curve_alone(study: Path, compared: Comparison, line: str) -> None:
     log = next(study.glob("kd-s0-*")) / "metrics.jsonl"
+    whole = log.read_text()
     log.write_text(f"{line}\n")
-    (table,) = kdbench.compare(study).tables
-    figure = curves(table)
+    figure = method_curves(compared.tables[0])
+    log.write_text(whole)
     assert figure is not None
     assert "methods without curves: 1" in figure.get_suptitle()
     assert [text.get_text() for text in figure.legends[0].texts] == ["rkd", "student_only"]
 
 
-def test_saving_over_a_file_is_refused(study: Path, tmp_path: Path) -> None:
+def test_saving_over_a_file_is_refused(compared: Comparison, tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("")
     with pytest.raises(UsageError, match="is a file, expected a folder"):
-        kdbench.compare(study).save(tmp_path / "taken")
+        compared.save(tmp_path / "taken")
 
 
-def test_a_folder_holds_the_last_comparison_alone(study: Path, tmp_path: Path) -> None:
+def test_a_folder_holds_the_last_comparison_alone(compared: Comparison, alone: Comparison, tmp_path: Path) -> None:
     saved = tmp_path / "saved"
     saved.mkdir()
     (saved / "mine.png").write_bytes(b"mine")
-    first = {path.name for path in kdbench.compare(study).save(saved)}
-    second = {path.name for path in kdbench.compare(study, methods=["student_only"]).save(saved)}
+    first = {path.name for path in compared.save(saved)}
+    second = {path.name for path in alone.save(saved)}
     assert first - second
     assert {path.name for path in saved.iterdir()} == {*second, LISTED, "mine.png"}
 
@@ -232,18 +251,18 @@ def test_a_folder_holds_the_last_comparison_alone(study: Path, tmp_path: Path) -
 @pytest.mark.parametrize(
     "listed", ["5", "[1, null]", '["../table1_a.png", "sub/table1_a.png", "notes.txt", "files.json"]', "no list"]
 )
-def test_a_list_of_files_takes_no_file_of_anybody_else(study: Path, tmp_path: Path, listed: str) -> None:
+def test_a_list_of_files_takes_no_file_of_anybody_else(alone: Comparison, tmp_path: Path, listed: str) -> None:
     (tmp_path / "saved/sub").mkdir(parents=True)
     own = ("table1_a.png", "saved/sub/table1_a.png", "saved/notes.txt", "saved/files.json")
     for place in own:
         (tmp_path / place).write_text('["notes.txt"]')
     (tmp_path / "saved" / LISTED).write_text(listed)
-    kdbench.compare(study).save(tmp_path / "saved")
+    alone.save(tmp_path / "saved")
     assert all((tmp_path / place).read_text() == '["notes.txt"]' for place in own)
 
 
-def test_the_command_prints_names_as_they_are(hostile: Comparison, tmp_path: Path) -> None:
-    done = CliRunner().invoke(app, ["compare", "--out", str(tmp_path / "runs")])
+def test_the_command_prints_names_as_they_are(hostile_runs: Path) -> None:
+    done = CliRunner().invoke(app, ["compare", "--out", str(hostile_runs)])
     assert done.exit_code == 0
     assert HOSTILE in done.output
     assert "95 % CIs and tests: same 4 test subjects, new trials and seeds (2 seeds run)." in done.output
@@ -281,11 +300,11 @@ def test_the_command_explains_bad_input(
     assert "Traceback" not in shown
 
 
-def test_published_numbers_stand_beside_and_in_no_ranking(study: Path) -> None:
-    plain, beside = kdbench.compare(study), kdbench.compare(study, reference=True, dataset="utd_mhad")
+def test_published_numbers_stand_beside_and_in_no_ranking(study: Path, compared: Comparison) -> None:
+    plain, beside = compared, kdbench.compare(study, reference=True, dataset="utd_mhad")
     assert plain.references == ()
     assert beside.methods.equals(plain.methods)
-    sheet = sheets(beside)[-1]
+    sheet = text_tables(beside)[-1]
     assert sheet.title == "Published numbers, beside and in no ranking"
     assert ("SAKDN", "utd_mhad", "98.60") in {(row[0], row[1], row[4]) for row in sheet.rows}
 

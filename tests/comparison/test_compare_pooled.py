@@ -12,7 +12,7 @@ from sklearn.metrics import f1_score
 
 import kdbench
 from kdbench.cli import main
-from kdbench.comparison.sheets import sheets
+from kdbench.comparison.text_tables import text_tables
 from kdbench.errors import UsageError
 from kdbench.statistics import Scope
 from kdbench.util.records import write_parquet
@@ -57,7 +57,7 @@ def test_a_pooled_table_counts_every_trial_of_both_folds_once(study: Path) -> No
     assert methods.loc["kd", "gain"] == pytest.approx(20 / 120)
     assert methods.loc["kd", "train_seconds"] == 480
     assert methods.loc["kd", "teacher_accuracy"] == 0.75
-    notes = next(sheet.notes for sheet in sheets(found) if sheet.kind == "results")
+    notes = next(sheet.notes for sheet in text_tables(found) if sheet.kind == "results")
     assert any(note.startswith("pooled: 120 trials of 8 subjects") for note in notes)
 
 

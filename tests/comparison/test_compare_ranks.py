@@ -13,7 +13,7 @@ from scipy import stats
 import kdbench
 from kdbench.comparison.formats import render
 from kdbench.comparison.pictures import pictures
-from kdbench.comparison.sheets import sheets
+from kdbench.comparison.text_tables import text_tables
 
 WRONG = {"student_only": 8, "kd": 5, "rkd": 1}
 
@@ -38,7 +38,9 @@ def test_folds_of_six_subjects_are_ranked_as_by_scipy(tmp_path: Path) -> None:
     assert dict(zip(ranking.ranks.methods, ranking.ranks.mean_ranks, strict=True)) == pytest.approx(
         {"rkd": 8 / 6, "kd": 2, "student_only": 16 / 6}
     )
-    sheet = next(sheet for sheet in sheets(found) if sheet.title == "Mean ranks over 6 blocks that share no subject")
+    sheet = next(
+        sheet for sheet in text_tables(found) if sheet.title == "Mean ranks over 6 blocks that share no subject"
+    )
     assert "each with networks of its own" in sheet.caption
     assert [row[0] for row in sheet.rows] == ["rkd", "kd", "student_only"]
     assert [one.name for one in pictures(found)][-1] == "critical_difference1"

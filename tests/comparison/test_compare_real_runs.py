@@ -8,7 +8,7 @@ import pytest
 from helpers import tiny
 
 import kdbench
-from kdbench.comparison.sheets import sheets
+from kdbench.comparison.text_tables import text_tables
 
 
 def test_trained_runs_are_compared(tmp_path: Path) -> None:
@@ -24,5 +24,5 @@ def test_trained_runs_are_compared(tmp_path: Path) -> None:
     gain = runs["kd"].metrics["accuracy"] - runs["student_only"].metrics["accuracy"]
     assert methods.loc["kd", "gain"] == pytest.approx(gain)
     assert methods.loc["kd", "teacher_accuracy"] == runs["kd"].result["teacher"]["accuracy"]
-    assert "same 2 test subjects" in sheets(found)[0].caption
+    assert "same 2 test subjects" in text_tables(found)[0].caption
     assert len(found.save(tmp_path / "saved")) > 15

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import kdbench
 from kdbench.cli import app
-from kdbench.comparison.sheets import left_out, sheets
+from kdbench.comparison.text_tables import left_out, text_tables
 from kdbench.errors import DataError, UsageError
 from kdbench.recipes.resolve import resolve
 from kdbench.runs.naming import rename
@@ -65,7 +65,7 @@ def test_what_all_have_otherwise_than_shipped_is_said_once(tmp_path: Path) -> No
     found = kdbench.compare(tmp_path)
     assert _rows(found) == ["sgm_ft", "sgm_ft [st.weight=0.5]", "student_only"]
     said = "unlike the shipped recipes, those of this table have teacher.train.epochs=2, train.epochs=3"
-    assert said in sheets(found)[0].notes
+    assert said in text_tables(found)[0].notes
 
 
 def test_a_setting_that_another_recipe_has_no_use_for_is_said_once_too(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_a_recipe_that_differs_at_one_seed_is_another_row(tmp_path: Path) -> Non
     make_run(tmp_path, "kd", 1, change={"recipe": _changed("kd", "student.losses.st.weight=3")})
     found = kdbench.compare(tmp_path)
     assert _rows(found) == ["kd", "kd [st.weight=3]", "student_only"]
-    notes = " ".join(sheets(found)[0].notes)
+    notes = " ".join(text_tables(found)[0].notes)
     assert "kd: seed 1 not run" in notes
     assert "kd [st.weight=3]: seed 0 not run" in notes
 
@@ -121,7 +121,7 @@ def test_a_row_is_of_one_recipe_whatever_its_runs_are_called(tmp_path: Path) -> 
     found = kdbench.compare(tmp_path)
     assert _rows(found) == ["kd", "student_only"]
     assert found.methods["missing_seeds"].tolist() == [0, 0]
-    notes = " ".join(sheets(found)[0].notes)
+    notes = " ".join(text_tables(found)[0].notes)
     assert "kd: seed 1 is named 'a better day'; a row is called by a name that all its seeds have" in notes
     for seed in (0, 2):
         rename(next(tmp_path.glob(f"kd-s{seed}-*")), "a better day")
@@ -133,7 +133,7 @@ def test_only_a_row_with_a_result_is_shown(tmp_path: Path) -> None:
     make_run(tmp_path, "rkd", 1, wrong=16)
     make_run(tmp_path, "sp", 0, status="failed")
     found = kdbench.compare(tmp_path)
-    main = sheets(found)[0]
+    main = text_tables(found)[0]
     assert [row[0] for row in main.rows] == ["kd", "student_only", "rkd"]
     assert main.rows[2][1:] == ("gaf_ft", "80.00 (1 seed)", "–", "–", "not ranked")
     assert "sp: seed 0 failed; seed 1 not run" in main.notes
@@ -153,7 +153,7 @@ def test_a_table_says_what_its_named_rows_are(tmp_path: Path) -> None:
     changed = _changed("student_only", "student.train.lr=0.01")
     make_run(tmp_path, "student_only", change={"name": "hot", "recipe": changed})
     make_run(tmp_path, "hinton")
-    assert "hot is student_only [train.lr=0.01]" in sheets(kdbench.compare(tmp_path))[0].notes
+    assert "hot is student_only [train.lr=0.01]" in text_tables(kdbench.compare(tmp_path))[0].notes
 
 
 def test_one_name_for_two_methods_is_two_rows(tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ def test_every_run_without_a_place_is_named_with_the_reason(tmp_path: Path) -> N
     (tmp_path / "torn").mkdir()
     (tmp_path / "torn" / "run.json").write_text("{")
     found = kdbench.compare(tmp_path)
-    notes = " ".join(sheets(found)[0].notes)
+    notes = " ".join(text_tables(found)[0].notes)
     assert "kd: seed 7 unusable: predictions.parquet cannot be read: it is missing" in notes
     assert "rkd: seeds 0, 1 not run; seed 9 interrupted" in notes
     lines = " ".join(left_out(found))

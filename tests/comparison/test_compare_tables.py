@@ -12,7 +12,7 @@ from made_runs import CLASSES, LABELS, make_run, make_study, network
 from sklearn.metrics import f1_score
 
 import kdbench
-from kdbench.comparison.sheets import sheets
+from kdbench.comparison.text_tables import text_tables
 from kdbench.errors import DataError, UsageError
 from kdbench.statistics.scores import weighted_f1_scores
 
@@ -72,7 +72,7 @@ def test_a_missing_cell_is_shown_and_never_averaged_away(tmp_path: Path) -> None
     assert cells.loc[("rkd", 2), "state"] == "running"
     assert cells.loc[("rkd", 1), "accuracy"] == pytest.approx(1 - 11 / 80)
     assert "rkd" not in set(found.pairs["first"]) | set(found.pairs["second"])
-    notes = " ".join(sheets(found)[0].notes)
+    notes = " ".join(text_tables(found)[0].notes)
     assert "rkd: seed 2 running" in notes
     assert "to rank all rows at the seeds that they have in common: --seed 0 --seed 1" in notes
     fewer = kdbench.compare(tmp_path, seeds=[0, 1]).methods.set_index("method")
@@ -99,7 +99,9 @@ def test_across_ranks_unlike_conditions_and_says_so(tmp_path: Path) -> None:
     assert methods.loc["rkd", "condition:train.epochs"] == "60"
     # The student alone was not run for 60 epochs, so there is nothing to gain over.
     assert np.isnan(methods.loc["rkd", "gain"])
-    assert any("ranked across unlike conditions" in note and "train.epochs" in note for note in sheets(found)[0].notes)
+    assert any(
+        "ranked across unlike conditions" in note and "train.epochs" in note for note in text_tables(found)[0].notes
+    )
 
 
 def test_one_method_under_two_crossed_conditions_is_two_rows(tmp_path: Path) -> None:
@@ -151,8 +153,8 @@ def test_one_seed_says_that_nothing_is_known_of_others(tmp_path: Path) -> None:
     make_study(tmp_path, {"student_only": 9, "kd": 8}, seeds=1)
     found = kdbench.compare(tmp_path)
     assert found.methods["accuracy_sd"].isna().all()
-    assert any("one seed was run" in note for note in sheets(found)[0].notes)
-    (tests,) = sheets(found, {"tests"})
+    assert any("one seed was run" in note for note in text_tables(found)[0].notes)
+    (tests,) = text_tables(found, {"tests"})
     assert [row[5] for row in tests.rows] == ["one seed cannot say"]
 
 
@@ -283,7 +285,7 @@ def test_names_that_do_not_exist_are_refused_with_the_near_ones(
 def test_new_subjects_widen_the_intervals_and_are_named(tmp_path: Path) -> None:
     make_study(tmp_path, {"student_only": 20, "kd": 8, "rkd": 12})
     new = kdbench.compare(tmp_path, population="new-subjects")
-    assert "new subjects like these 4" in sheets(new)[0].caption
+    assert "new subjects like these 4" in text_tables(new)[0].caption
     assert set(new.pairs["interval"]) == {"t"}
     assert set(kdbench.compare(tmp_path).pairs["interval"]) == {"t"}
     assert set(kdbench.compare(tmp_path, ci="bootstrap").pairs["interval"]) == {"bootstrap"}
@@ -322,10 +324,10 @@ def test_one_way_is_asked_of_all_tables_and_the_one_that_cannot_have_it_is_named
 def test_new_subjects_under_a_protocol_that_trains_on_them_are_said_to_train(tmp_path: Path) -> None:
     make_study(tmp_path, {"student_only": 20, "kd": 8}, protocol="subject_specific")
     line = "the subjects that test also train here: new subjects are ones that would train as well"
-    assert line in sheets(kdbench.compare(tmp_path, population="new-subjects"))[0].notes
-    assert line not in sheets(kdbench.compare(tmp_path))[0].notes
+    assert line in text_tables(kdbench.compare(tmp_path, population="new-subjects"))[0].notes
+    assert line not in text_tables(kdbench.compare(tmp_path))[0].notes
     make_study(tmp_path / "apart", {"student_only": 20, "kd": 8})
-    assert line not in sheets(kdbench.compare(tmp_path / "apart", population="new-subjects"))[0].notes
+    assert line not in text_tables(kdbench.compare(tmp_path / "apart", population="new-subjects"))[0].notes
 
 
 def test_a_student_alone_of_other_losses_is_no_student_alone(tmp_path: Path) -> None:
@@ -350,15 +352,15 @@ def test_selection_on_the_test_part_is_marked_at_its_row(tmp_path: Path) -> None
         "kd": "last",
         "student_only": "best-test (oracle)",
     }
-    results = sheets(found)[0]
+    results = text_tables(found)[0]
     assert [row[0] for row in results.rows] == ["kd", "student_only (oracle)"]
     assert any(note.startswith("(oracle)") for note in results.notes)
 
 
 def test_the_plan_of_a_pair_says_what_it_follows_from(tmp_path: Path) -> None:
     make_study(tmp_path, {"student_only": 20, "kd": 19, "rkd": 18})
-    (tests,) = sheets(kdbench.compare(tmp_path), {"tests"})
+    (tests,) = text_tables(kdbench.compare(tmp_path), {"tests"})
     (note,) = [note for note in tests.notes if note.startswith("To tell apart")]
     assert "the seed variance of all 3 methods of this table" in note
-    (pair,) = sheets(kdbench.compare(tmp_path, methods=("student_only", "kd")), {"tests"})
+    (pair,) = text_tables(kdbench.compare(tmp_path, methods=("student_only", "kd")), {"tests"})
     assert "To tell apart: a plan from this pair's own spread." in pair.notes

@@ -10,8 +10,9 @@ import pytest
 from made_runs import make_run, make_study, network
 
 import kdbench
-from kdbench.comparison.label_curve import LabelTracks, label_curve, label_tracks
+from kdbench.comparison.label_tracks import LabelTracks, label_tracks
 from kdbench.comparison.pictures import pictures
+from kdbench.plotting.label_curve import label_curve
 from kdbench.recipes.track import Track
 
 RANDOM = network({"ce": {"weight": 1.0}}, "sensors", weights="random")

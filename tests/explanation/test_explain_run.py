@@ -19,12 +19,12 @@ from safetensors.torch import load_file, save_file
 import kdbench
 from kdbench.errors import DataError, UsageError
 from kdbench.explanation import PARTS, cams
-from kdbench.explanation.cam_pictures import Look, draw_clip
 from kdbench.explanation.corruptions import CORRUPTIONS
 from kdbench.explanation.gradcam import agreement, grad_cam
 from kdbench.explanation.make import Explanation
 from kdbench.explanation.page import write_page
 from kdbench.explanation.reopen import open_reported, open_setting, untrained
+from kdbench.plotting.cams import Look, draw_clip
 from kdbench.plotting.style import heated
 from kdbench.runs.run import RunResult, run
 from kdbench.runs.store import stored_run

@@ -8,8 +8,9 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from kdbench.explanation.gradcam import LAST, agreement, enlarged, grad_cam, telling_stage
+from kdbench.explanation.gradcam import LAST, agreement, grad_cam, telling_stage
 from kdbench.network import Network, build_network
+from kdbench.plotting.cams import enlarged
 from kdbench.recipes.schema import NetworkSpec
 from kdbench.types import Batch
 
@@ -147,8 +148,6 @@ def test_agreement_counts_ranks_alone() -> None:
 
 
 def test_a_map_of_few_cells_is_shown_as_blocks() -> None:
-    from kdbench.explanation.gradcam import enlarged
-
     cam = torch.tensor([[[1.0]], [[2.0]]])
     assert enlarged(cam, (4, 2, 2))[:, 0, 0].tolist() == [0.5, 0.5, 1, 1]
     assert len(np.unique(enlarged(torch.arange(16.0), (64,)))) > 16

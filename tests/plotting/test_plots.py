@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kdbench.plotting import figures
+from kdbench.plotting.class_matrices import confusion_matrix
+from kdbench.plotting.curves import learning_curves
 from kdbench.plotting.style import accuracy_end
 
 
@@ -36,8 +37,8 @@ def _size(path: Path) -> tuple[int, int]:
 
 def test_both_phases_stand_one_above_the_other(tmp_path: Path) -> None:
     teacher, student = [_record("teacher", e) for e in (1, 2)], [_record("student", e) for e in (1, 2, 3)]
-    figures.learning_curves(student, tmp_path / "one.png", title="student_only")
-    figures.learning_curves([*student, *teacher], tmp_path / "two.png", title="sgm_ft")
+    learning_curves(student, tmp_path / "one.png", title="student_only")
+    learning_curves([*student, *teacher], tmp_path / "two.png", title="sgm_ft")
     one, two = _size(tmp_path / "one.png"), _size(tmp_path / "two.png")
     assert one[0] == two[0]
     assert one[1] < two[1]
@@ -54,31 +55,31 @@ def test_both_phases_stand_one_above_the_other(tmp_path: Path) -> None:
     ],
 )
 def test_missing_zero_and_negative_values_are_drawn(changes: dict[str, Any], tmp_path: Path) -> None:
-    figures.learning_curves([_record("student", 1, **changes)], tmp_path / "x.png", title="x")
+    learning_curves([_record("student", 1, **changes)], tmp_path / "x.png", title="x")
     _size(tmp_path / "x.png")
 
 
 def test_no_epoch_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no epoch"):
-        figures.learning_curves([], tmp_path / "x.png", title="x")
+        learning_curves([], tmp_path / "x.png", title="x")
 
 
 def test_the_confusion_matrix_grows_with_the_classes(tmp_path: Path) -> None:
     for count in (3, 27):
         names = [f"right hand draw circle (counter clockwise) {i}" for i in range(count)]
-        figures.confusion_matrix(np.eye(count), names, tmp_path / f"{count}.png", title="sgm_ft on utd_mhad " * 4)
+        confusion_matrix(np.eye(count), names, tmp_path / f"{count}.png", title="sgm_ft on utd_mhad " * 4)
     sizes = [_size(tmp_path / f"{count}.png")[0] for count in (3, 27)]
     assert sizes == sorted(set(sizes))
 
 
 def test_names_may_look_like_formulas(tmp_path: Path) -> None:
-    figures.confusion_matrix(np.eye(2), ["$\\frac$", "$_$"], tmp_path / "x.png", title="$^$")
+    confusion_matrix(np.eye(2), ["$\\frac$", "$_$"], tmp_path / "x.png", title="$^$")
     _size(tmp_path / "x.png")
 
 
 def test_the_users_settings_of_matplotlib_stay(tmp_path: Path) -> None:
     before = dict(mpl.rcParams)
-    figures.learning_curves([_record("student", 1)], tmp_path / "x.png", title="x")
+    learning_curves([_record("student", 1)], tmp_path / "x.png", title="x")
     assert dict(mpl.rcParams) == before
 
 

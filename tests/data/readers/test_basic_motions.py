@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from kdbench.data.card import load_card
-from kdbench.data.preview import contact_sheet, spread
 from kdbench.data.readers import basic_motions
 from kdbench.data.readers.basic_motions import BasicMotions
 from kdbench.data.splits import protocol_names, split
@@ -18,6 +17,7 @@ from kdbench.data.store import source
 from kdbench.data.store.open import open_dataset
 from kdbench.data.store.verify import verify
 from kdbench.errors import DataError, UsageError
+from kdbench.plotting.contact_sheet import contact_sheet, spread
 from kdbench.recipes.resolve import resolve
 from kdbench.runs.context import context_for
 from kdbench.runs.request import RunRequest

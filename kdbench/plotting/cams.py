@@ -9,11 +9,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from kdbench.data.readers.timeline import centre_frames, centres
-from kdbench.explanation.gradcam import resized
-from kdbench.explanation.section import Picture
-from kdbench.plotting.style import COLOURS, FAINT, PLAIN, as_pictures, heated, save_gif, save_png
+from kdbench.plotting.style import (
+    COLOURS,
+    FAINT,
+    PLAIN,
+    CaptionedFile,
+    as_pictures,
+    heated,
+    png_figure,
+    save_gif,
+    save_png,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,6 +34,9 @@ FRAMES = 8
 AXES = "The axes of a sensor are blue, orange, green, …, in their order."
 """How curves are to be read."""
 _IMAGES = "Left what the network takes, right the evidence over it, from violet where there is none to yellow."
+COARSE = 4
+"""Cells along an axis below which a map is shown as blocks."""
+_MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
 _LEFT, _CELL, _GAP = 1.25, 1.3, 0.05
 _LABEL = 15
 # A sheet may go into a submission, which is to stay small.
@@ -59,7 +73,7 @@ class Look:
     seconds: float
 
 
-def draw_clip(look: Look, clip: np.ndarray, folder: Path) -> list[Picture]:
+def draw_clip(look: Look, clip: np.ndarray, folder: Path) -> list[CaptionedFile]:
     """A sheet of frames with the heat over them, and a GIF over the whole clip.
 
     Args:
@@ -84,8 +98,10 @@ def draw_clip(look: Look, clip: np.ndarray, folder: Path) -> list[Picture]:
     save_gif(list(np.concatenate(sides, axis=2)), folder / f"{look.name}.gif", seconds=look.seconds)
     order = ", ".join(["the clip", *(f"the evidence for {look.names[role]} ({role})" for role in heat)])
     return [
-        Picture(f"{look.name}.png", f"{look.title}. The last column is the average over time, on a scale of its own."),
-        Picture(f"{look.name}.gif", f"{look.trial}, in real time: {order}."),
+        CaptionedFile(
+            f"{look.name}.png", f"{look.title}. The last column is the average over time, on a scale of its own."
+        ),
+        CaptionedFile(f"{look.name}.gif", f"{look.trial}, in real time: {order}."),
     ]
 
 
@@ -123,7 +139,7 @@ def _sheet(rows: dict[str, np.ndarray], seconds: np.ndarray, title: str, known: 
     return figure
 
 
-def draw_series(look: Look, sources: Sequence[str], folder: Path) -> list[Picture]:
+def draw_series(look: Look, sources: Sequence[str], folder: Path) -> list[CaptionedFile]:
     """Each sensor's curves over a band of heat, a row per sensor and a column per class.
 
     Args:
@@ -145,10 +161,10 @@ def draw_series(look: Look, sources: Sequence[str], folder: Path) -> list[Pictur
         axes.set_xlabel("seconds")
 
     _grid(look, sources, folder, panel, (5.2, 1.6))
-    return [Picture(f"{look.name}.png", f"{look.title}. {AXES} The darker the ground, the more evidence.")]
+    return [CaptionedFile(f"{look.name}.png", f"{look.title}. {AXES} The darker the ground, the more evidence.")]
 
 
-def draw_images(look: Look, sources: Sequence[str], folder: Path) -> list[Picture]:
+def draw_images(look: Look, sources: Sequence[str], folder: Path) -> list[CaptionedFile]:
     """The image of each sensor with the heat over it, a row per sensor and a column per class.
 
     Args:
@@ -164,7 +180,7 @@ def draw_images(look: Look, sources: Sequence[str], folder: Path) -> list[Pictur
         axes.set_yticks([])
 
     _grid(look, sources, folder, panel, (4.4, 2.2))
-    return [Picture(f"{look.name}.png", f"{look.title}. {_IMAGES}")]
+    return [CaptionedFile(f"{look.name}.png", f"{look.title}. {_IMAGES}")]
 
 
 def image_of(values: np.ndarray) -> np.ndarray:
@@ -175,16 +191,68 @@ def image_of(values: np.ndarray) -> np.ndarray:
 
 
 def _grid(look: Look, sources: Sequence[str], folder: Path, panel: Any, size: tuple[float, float]) -> None:
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
     columns, rows = len(look.targets), len(sources)
-    with mpl.rc_context(PLAIN):
-        figure = Figure(figsize=(size[0] * columns + 0.6, (size[1] + 0.4) * rows + 0.6), layout="constrained")
-        title = textwrap.fill(look.title, int(10 * figure.get_figwidth()))
-        figure.suptitle(title, fontsize=10.5, fontweight="bold", x=0.01, ha="left")
+    width, height = size[0] * columns + 0.6, (size[1] + 0.4) * rows + 0.6
+    with png_figure(folder / f"{look.name}.png", width, height, title=look.title, style=PLAIN) as figure:
         for row, line in enumerate(figure.subplots(rows, columns, squeeze=False)):
             for column, (axes, role) in enumerate(zip(line, look.targets, strict=True)):
                 panel(axes, look.inputs[row], look.heat[column][row])
                 axes.set_title(f"{sources[row]}: for {role}, {look.names[role]}", loc="left", fontsize=9)
-        save_png(figure, folder / f"{look.name}.png")
+
+
+def draw_inputs(inputs: Sequence[np.ndarray], sources: Sequence[str], titles: Sequence[str], path: Path) -> None:
+    """What a network takes of several trials: a row per source and a column per trial.
+
+    Args:
+        inputs: For each source its trials, images `(N, C, H, W)` or series `(N, C, n)`.
+        sources: The sensors.
+        titles: N headings.
+        path: The PNG.
+    """
+    rows, columns = len(sources), len(titles)
+    with png_figure(path, 1.25 * columns + 0.5, 1.35 * rows + 0.6, style=PLAIN) as figure:
+        panels = figure.subplots(rows, columns, squeeze=False)
+        for line, source, trials in zip(panels, sources, inputs, strict=True):
+            for axes, values in zip(line, trials, strict=True):
+                if values.ndim == 3:
+                    axes.imshow(image_of(values), interpolation="lanczos")
+                    axes.spines[:].set_visible(False)
+                else:
+                    for channel, colour in zip(values, COLOURS, strict=False):
+                        axes.plot(centres(values.shape[1]), channel, color=colour, linewidth=0.8)
+                axes.set_xticks([])
+                axes.set_yticks([])
+            line[0].set_ylabel(source)
+        for axes, title in zip(panels[0], titles, strict=True):
+            axes.set_title(title, fontsize=7.5)
+
+
+def enlarged(cam: Tensor, size: Sequence[int]) -> np.ndarray:
+    """A map at the size of its input, divided by its largest value, so that one scale holds for all of its frames.
+
+    A grid of few cells is shown as the blocks that it is: smooth colours would promise places that it does not know.
+
+    Args:
+        cam: `(*grid)`.
+        size: As many lengths as the grid has axes.
+
+    Returns:
+        `(*size)`, in [0, 1]; a map that is zero stays zero.
+    """
+    coarse = min(cam.shape) < COARSE
+    fine = _blocks(cam.numpy(), size) if coarse else resized(cam.numpy(), size)
+    highest = fine.max()
+    return fine / highest if highest > 0 else fine
+
+
+def _blocks(values: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    for axis, length in enumerate(size):
+        cell = (np.arange(length) * values.shape[axis]) // length
+        values = values.take(cell, axis=axis)
+    return values
+
+
+def resized(values: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """Values at another size, linearly interpolated between the centres of their cells."""
+    x = torch.from_numpy(values)[None, None]
+    return F.interpolate(x, size=tuple(size), mode=_MODES[values.ndim], align_corners=False)[0, 0].numpy()

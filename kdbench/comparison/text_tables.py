@@ -1,4 +1,4 @@
-"""A comparison as plain sheets of text, which every output format lays out in its own way."""
+"""A comparison as plain tables of text, which every output format lays out in its own way."""
 
 from __future__ import annotations
 
@@ -12,28 +12,25 @@ from kdbench.comparison.company import company
 from kdbench.comparison.conditions import shown
 from kdbench.comparison.controls import better
 from kdbench.comparison.pooling import protocols_of
-from kdbench.comparison.table import GroupTable, Row
+from kdbench.comparison.table import TITLES, GroupTable, Row
 from kdbench.recipes.track import is_transfer_alone
-from kdbench.runs.gain import alone_words
 from kdbench.statistics import PairSummary
 from kdbench.statistics.scope import other_population
 from kdbench.statistics.scores import UNTOLD
-from kdbench.text.wording import counted, inflected, ranges
+from kdbench.text.wording import NONE, counted, inflected, p_text, ranges
 
 if TYPE_CHECKING:
     from kdbench.comparison.result import Comparison
 
 
-NONE = "–"
 PAIRS_SHOWN = 66
 """Pairs that a sheet holds at most; data frames and CSV hold all."""
-TITLES = {"accuracy": "Accuracy %", "macro_f1": "Macro F1 %", "weighted_f1": "Weighted F1 %"}
 
 
 _PROBES = {"cosine_5nn": "Accuracy % by cosine 5-NN", "own_logits": "Accuracy % by own logits"}
 """What transfer alone is reported by, beside the linear probe."""
 KINDS = ("results", "metrics", "tests", "conditions", "cost", "ranks", "reference")
-"""The sheets by name, in their order; `results` is the main one."""
+"""The tables by name, in their order; `results` is the main one."""
 CONTENTS = {
     "metrics": "accuracy by seed, macro and weighted F1",
     "tests": "pairwise tests, and what would tell a pair apart",
@@ -45,7 +42,7 @@ CONTENTS = {
 
 
 @dataclass(frozen=True)
-class Sheet:
+class TextTable:
     """One table of text.
 
     Attributes:
@@ -75,14 +72,14 @@ class Sheet:
     hint: str = ""
 
 
-def sheets(comparison: Comparison, kinds: Collection[str] = KINDS) -> list[Sheet]:
+def text_tables(comparison: Comparison, kinds: Collection[str] = KINDS) -> list[TextTable]:
     """Sheets of each table, then mean ranks, then published numbers.
 
     Args:
         comparison: What was compared.
-        kinds: Which sheets; all by default.
+        kinds: Which tables; all by default.
     """
-    made: dict[str, Callable[[GroupTable, int], Sheet | None]] = {
+    made: dict[str, Callable[[GroupTable, int], TextTable | None]] = {
         "results": lambda table, number: _results(comparison, table, number),
         "metrics": _metrics,
         "tests": _tests,
@@ -90,10 +87,10 @@ def sheets(comparison: Comparison, kinds: Collection[str] = KINDS) -> list[Sheet
         "cost": _cost,
     }
     found = [
-        sheet
+        text_table
         for number, table in enumerate(comparison.tables, 1)
         for kind, make in made.items()
-        if kind in kinds and (sheet := make(table, number)) is not None
+        if kind in kinds and (text_table := make(table, number)) is not None
     ]
     if "ranks" in kinds:
         found += [_ranks(ranking) for ranking in comparison.rankings]
@@ -110,16 +107,6 @@ def left_out(comparison: Comparison) -> list[str]:
     return [f"left out: {', '.join(names)}: {why}" for why, names in runs.items()]
 
 
-def about(table: GroupTable) -> str:
-    """Whom a table's intervals and tests speak of, in words."""
-    return table.comparison.about if table.comparison else f"Population: {table.population}."
-
-
-def label(row: Row) -> str:
-    """A row's name, marked where it is a control, and where the test part chose what it reports."""
-    return row.method + (" (control)" if row.control else "") + (" (oracle)" if row.oracle else "")
-
-
 def percent(share: float | None) -> str:
     """A share in per cent, two decimals."""
     return NONE if share is None else f"{100 * share:.2f}"
@@ -130,19 +117,12 @@ def points(difference: float | None) -> str:
     return NONE if difference is None else f"{100 * difference:+.2f}"
 
 
-def p_text(p: float | None) -> str:
-    """A p-value to two digits."""
-    if p is None:
-        return NONE
-    return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
-
-
 def needed_text(pair: PairSummary) -> str:
     """How many seeds or subjects would tell a pair apart."""
     return pair.needed.sentence if pair.needed else NONE
 
 
-def _results(comparison: Comparison, table: GroupTable, number: int) -> Sheet:
+def _results(comparison: Comparison, table: GroupTable, number: int) -> TextTable:
     headers: tuple[str, ...] = (
         "Method",
         f"{TITLES[table.metric]} [95 % CI]",
@@ -155,16 +135,16 @@ def _results(comparison: Comparison, table: GroupTable, number: int) -> Sheet:
         headers = (headers[0], "Teacher", *headers[1:])
     rows = tuple(
         (
-            *((_without_teacher(row), row.taught_by or NONE) if taught else (label(row),)),
+            *((_without_teacher(row), row.taught_by or NONE) if taught else (row.label,)),
             _measure(row, table.metric),
             percent(row.measures[table.metric].sd) if row.measures else NONE,
             f"{points(row.gain.difference)} [{points(row.gain.low)}, {points(row.gain.high)}]" if row.gain else NONE,
-            row.gain.reading if row.gain else verdict_without_gain(row, table),
+            row.gain.verdict if row.gain else verdict_without_gain(row, table),
         )
         for row in table.shown
     )
     notes = [
-        *([f"Gain: over {over(table)}."] if any(row.gain for row in table.rows) else []),
+        *([f"Gain: over {table.over}."] if any(row.gain for row in table.rows) else []),
         *([table.family] if table.family else []),
         *_pooled(table),
         *_apart(comparison, table, number),
@@ -183,10 +163,10 @@ def _results(comparison: Comparison, table: GroupTable, number: int) -> Sheet:
     first = len(headers) - 4
     gained = {(place, first + 2) for place, row in enumerate(table.shown) if row.gain and row.gain.shown}
     marks = frozenset({(place, first) for place in _best(table)} | gained)
-    return Sheet(
+    return TextTable(
         "results",
         title,
-        about(table),
+        table.about,
         headers,
         rows,
         tuple(notes),
@@ -194,14 +174,14 @@ def _results(comparison: Comparison, table: GroupTable, number: int) -> Sheet:
         marks,
         # The deviation goes first; then the teacher, into the column of the method.
         (first + 1, *range(1, first)),
-        tuple(map(label, table.shown)) if taught else (),
+        tuple(row.label for row in table.shown) if taught else (),
         _hint(table),
     )
 
 
 def _without_teacher(row: Row) -> str:
     """A row's label beside a column that holds its teacher."""
-    return label(row).replace(f" + {row.taught_by}", "", 1)
+    return row.label.replace(f" + {row.taught_by}", "", 1)
 
 
 def _variance(methods: int) -> str:
@@ -216,12 +196,6 @@ def _variance(methods: int) -> str:
 def _hint(table: GroupTable) -> str:
     names = table.comparison.subjects if table.comparison else ()
     return other_population(table.population, subjects=0 if names == (UNTOLD,) else len(names))
-
-
-def over(table: GroupTable) -> str:
-    """What gains of a table are over, in words."""
-    overs = {row.gain.over for row in table.rows if row.gain}
-    return next(iter(overs)) if len(overs) == 1 else alone_words(table.group.conditions)
 
 
 def verdict_without_gain(row: Row, table: GroupTable) -> str:
@@ -243,7 +217,7 @@ def _best(table: GroupTable) -> list[int]:
     return [0] if claimed else []
 
 
-def _metrics(table: GroupTable, _number: int) -> Sheet:
+def _metrics(table: GroupTable, _number: int) -> TextTable:
     seeds, probes = table.group.seeds, _PROBES if is_transfer_alone(table.group.conditions) else {}
     headers = (
         "Method",
@@ -254,7 +228,7 @@ def _metrics(table: GroupTable, _number: int) -> Sheet:
     )
     rows = tuple(
         (
-            label(row),
+            row.label,
             *(_measure(row, name) for name in TITLES),
             *(percent(_probed(table, row, name)) for name in probes),
             percent(row.measures["accuracy"].sd) if row.measures else NONE,
@@ -262,7 +236,7 @@ def _metrics(table: GroupTable, _number: int) -> Sheet:
         )
         for row in table.shown
     )
-    return Sheet("metrics", "Metrics, and the accuracy of each seed", "", headers, rows, spare=(3, 2))
+    return TextTable("metrics", "Metrics, and the accuracy of each seed", "", headers, rows, spare=(3, 2))
 
 
 def _probed(table: GroupTable, row: Row, name: str) -> float | None:
@@ -278,11 +252,6 @@ def _measure(row: Row, metric: str) -> str:
         return f"{percent(found.mean)} [{percent(found.low)}, {percent(found.high)}]"
     mean = statistics.fmean(values[metric] for values in row.seeds.values())
     return f"{percent(mean)} ({counted(len(row.seeds), 'seed')})"
-
-
-def metric_name(table: GroupTable) -> str:
-    """The metric that pairs are compared by, in words."""
-    return TITLES[table.metric].removesuffix(" %").lower().replace("f1", "F1")
 
 
 def _apart(comparison: Comparison, table: GroupTable, number: int) -> list[str]:
@@ -340,12 +309,12 @@ def _leaks(table: GroupTable) -> list[str]:
     ]
 
 
-def _conditions(table: GroupTable, _number: int) -> Sheet:
+def _conditions(table: GroupTable, _number: int) -> TextTable:
     across = tuple(table.group.across)
     headers = ("Method", "Teacher", "Teacher accuracy %", "Input at test time", "Tuning", "Selection", *across)
     rows = tuple(
         (
-            label(row),
+            row.label,
             row.teacher or NONE,
             percent(row.teacher_accuracy) + (" (leaks)" if row.teacher_leaks else ""),
             row.test_modalities or NONE,
@@ -356,43 +325,35 @@ def _conditions(table: GroupTable, _number: int) -> Sheet:
         for row in table.shown
     )
     words = frozenset(range(len(headers))) - {2}
-    return Sheet("conditions", "Teachers and conditions", "", headers, rows, words=words, spare=(3, 4, 5))
+    return TextTable("conditions", "Teachers and conditions", "", headers, rows, words=words, spare=(3, 4, 5))
 
 
-def _cost(table: GroupTable, _number: int) -> Sheet:
-    headers = (
-        "Method",
-        "s per epoch",
-        "Training, min",
-        "Teacher, min",
-        "Peak memory, GiB",
-        "Parameters, M",
-        "GFLOPs per trial",
-        "Latency, ms",
-    )
-    columns: tuple[tuple[str, float, int], ...] = (
-        ("seconds_per_epoch", 1, 2),
-        ("train_seconds", 60, 1),
-        ("teacher_seconds", 60, 1),
-        ("peak_memory_bytes", 2**30, 2),
-        ("parameters", 1e6, 2),
-        ("flops", 1e9, 3),
-        ("latency_ms", 1, 1),
-    )
+_COSTS: tuple[tuple[str, str, float, int], ...] = (
+    ("s per epoch", "seconds_per_epoch", 1, 2),
+    ("Training, min", "train_seconds", 60, 1),
+    ("Teacher, min", "teacher_seconds", 60, 1),
+    ("Peak memory, GiB", "peak_memory_bytes", 2**30, 2),
+    ("Parameters, M", "parameters", 1e6, 2),
+    ("GFLOPs per trial", "flops", 1e9, 3),
+    ("Latency, ms", "latency_ms", 1, 1),
+)
+"""Heading, cost, unit and digits of each column."""
+
+
+def _cost(table: GroupTable, _number: int) -> TextTable:
+    def amount(value: float | None, unit: float, digits: int) -> str:
+        return NONE if value is None else f"{value / unit:.{digits}f}"
+
+    title = "Cost of what is reported, mean over seeds (memory: the largest)"
+    headers = ("Method", *(heading for heading, *_ in _COSTS))
     rows = tuple(
-        (label(row), *(_amount(row.cost.get(name), unit, digits) for name, unit, digits in columns))
+        (row.label, *(amount(row.cost.get(name), unit, digits) for _, name, unit, digits in _COSTS))
         for row in table.shown
     )
-    return Sheet(
-        "cost", "Cost of what is reported, mean over seeds (memory: the largest)", "", headers, rows, spare=(6, 5, 7, 3)
-    )
+    return TextTable("cost", title, "", headers, rows, spare=(6, 5, 7, 3))
 
 
-def _amount(value: float | None, unit: float, digits: int) -> str:
-    return NONE if value is None else f"{value / unit:.{digits}f}"
-
-
-def _tests(table: GroupTable, _number: int) -> Sheet | None:
+def _tests(table: GroupTable, _number: int) -> TextTable | None:
     beside = table.against.pairs if table.against else ()
     if not table.pairs:
         return None
@@ -417,8 +378,8 @@ def _tests(table: GroupTable, _number: int) -> Sheet | None:
         notes.append(f"{counted(hidden, 'more pair')}: --format csv, json, or --save FOLDER.")
     if len(table.group.seeds) > 1 and any(pair.needed for pair in table.pairs):
         notes.append(_of_what("To tell apart", table))
-    title = f"Pairwise tests of {metric_name(table)}"
-    return Sheet("tests", title, about(table), headers, rows, tuple(notes), frozenset({0, 4, 5}), spare=(6, 5))
+    title = f"Pairwise tests of {table.metric_name}"
+    return TextTable("tests", title, table.about, headers, rows, tuple(notes), frozenset({0, 4, 5}), spare=(6, 5))
 
 
 def _of_what(heading: str, table: GroupTable) -> str:
@@ -445,7 +406,7 @@ def _test(pair: PairSummary) -> tuple[str, ...]:
     )
 
 
-def _ranks(ranking: Ranking) -> Sheet:
+def _ranks(ranking: Ranking) -> TextTable:
     ranks = ranking.ranks
     rows = tuple(
         (method, f"{rank:.2f}", ", ".join(f"{place}" for place, group in enumerate(ranks.groups, 1) if method in group))
@@ -457,7 +418,7 @@ def _ranks(ranking: Ranking) -> Sheet:
         "of a common set cannot be told apart",
         "folds of one data set train on common subjects, which the test does not allow for",
     )
-    return Sheet(
+    return TextTable(
         "ranks",
         f"Mean ranks over {counted(ranks.blocks, 'block')} that share no subject",
         f"Friedman's test: p {p_text(ranks.p)}; about {ranks.about}",
@@ -468,14 +429,14 @@ def _ranks(ranking: Ranking) -> Sheet:
     )
 
 
-def _references(comparison: Comparison) -> Sheet:
+def _references(comparison: Comparison) -> TextTable:
     headers = ("Method", "Data set", "Protocol of its source", "Metric", "Value %", "Input at test time", "Source")
     rows = tuple(
         (one.method, one.dataset, one.protocol, one.metric, f"{one.value:.2f}", one.test_modalities, one.table)
         for one in comparison.references
     )
     notes = tuple(dict.fromkeys(f"{one.table}: {one.note} ({one.source})" for one in comparison.references))
-    return Sheet(
+    return TextTable(
         "reference",
         "Published numbers, beside and in no ranking",
         "Preset, seeds and selection are unknown; no interval or test includes them",

@@ -1,22 +1,34 @@
-"""Pictures of a run: its learning curves and its confusion matrix, as PNG."""
+"""Curves over epochs: the losses, gradients and accuracy of a run, and the accuracy of several methods."""
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kdbench.plotting.style import COLOURS, STYLE, accuracy_end, save_png
+from kdbench.errors import DataError
+from kdbench.plotting.methods import MOST_MARKS, note_hidden, shown_rows
+from kdbench.plotting.style import COLOURS, accuracy_end, head, new_figure, nothing, png_figure, short
+from kdbench.util.records import read_jsonl
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from kdbench.comparison.table import GroupTable
 
 PHASES = ("teacher", "student")
 _TOTAL = "#222222"
-_NUMBERS_UP_TO = 40
+PANELS = {
+    "accuracy": "Accuracy on the training part, %",
+    "ce": "Cross-entropy on the training part, nats",
+    "validation": "Accuracy on the validation part, %",
+}
+_LINES = ("-", "--")
+_CONTROL = ":"
+"""The line of a control."""
 
 
 def learning_curves(records: Sequence[Mapping[str, Any]], path: Path, *, title: str) -> None:
@@ -31,17 +43,12 @@ def learning_curves(records: Sequence[Mapping[str, Any]], path: Path, *, title: 
         ValueError: There is no record.
         RunFailed: The file cannot be written.
     """
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
     phases = [phase for phase in PHASES if any(record["phase"] == phase for record in records)]
     if not phases:
         raise ValueError("there is no epoch to draw")
     names = list(dict.fromkeys(name for record in records for name in record["terms"]))
     colour = {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(names)}
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(10.5, 0.6 + 2.9 * len(phases)), layout="constrained")
-        figure.suptitle(title, fontsize=12, fontweight="bold")
+    with png_figure(path, 10.5, 0.6 + 2.9 * len(phases), title=title) as figure:
         rows = figure.subplots(len(phases), 3, squeeze=False)
         for phase, (losses, gradients, accuracy) in zip(phases, rows, strict=True):
             own = sorted((r for r in records if r["phase"] == phase), key=lambda r: r["epoch"])
@@ -54,58 +61,6 @@ def learning_curves(records: Sequence[Mapping[str, Any]], path: Path, *, title: 
                 _log_where_possible(panel)
             for panel in (losses, gradients, accuracy):
                 _finish(panel, epochs)
-        save_png(figure, path)
-
-
-def confusion_matrix(matrix: np.ndarray, classes: Sequence[str], path: Path, *, title: str) -> None:
-    """Draws a row-normalised confusion matrix with its shares in per cent.
-
-    Args:
-        matrix: `(K, K)`, rows are true classes and sum to one, or to zero where a class is absent.
-        classes: The K names.
-        path: The PNG, written atomically.
-        title: Heading.
-
-    Raises:
-        RunFailed: The file cannot be written.
-    """
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    count = len(classes)
-    side = max(3.0, 0.3 * count)
-    margin = 0.075 * max(len(name) for name in classes)
-    width = side + margin + 1.3
-    with mpl.rc_context(STYLE | {"axes.grid": False}):
-        figure = Figure(figsize=(width, side + margin + 0.9), layout="constrained")
-        figure.suptitle(textwrap.fill(title, int(8 * width)), fontsize=12, fontweight="bold")
-        axes = figure.subplots()
-        image = axes.imshow(matrix, cmap="Blues", vmin=0, vmax=1)
-        axes.set_xticks(range(count), classes, rotation=90)
-        axes.set_yticks(range(count), classes)
-        axes.set_xlabel("predicted")
-        axes.set_ylabel("true")
-        axes.set_xticks(np.arange(0.5, count - 1), minor=True)
-        axes.set_yticks(np.arange(0.5, count - 1), minor=True)
-        axes.grid(which="minor", color="white", linewidth=0.8)
-        axes.tick_params(which="both", length=0)
-        axes.spines[:].set_visible(False)
-        if count <= _NUMBERS_UP_TO:
-            _write_shares(axes, matrix)
-        bar = figure.colorbar(image, ax=axes, shrink=0.5, aspect=25, pad=0.02)
-        bar.set_ticks([0, 0.5, 1], labels=["0 %", "50 %", "100 %"])
-        bar.set_label("share of the true class")
-        bar.outline.set_visible(False)
-        save_png(figure, path)
-
-
-def _write_shares(axes: Axes, matrix: np.ndarray) -> None:
-    for (row, column), share in np.ndenumerate(matrix):
-        per_cent = round(100 * share)
-        if per_cent:
-            colour = "white" if share > 0.55 else _TOTAL
-            weight = "bold" if row == column else "normal"
-            axes.text(column, row, per_cent, ha="center", va="center", fontsize=7, color=colour, fontweight=weight)
 
 
 def _curves(
@@ -172,3 +127,76 @@ def _finish(axes: Axes, epochs: list[int]) -> None:
         )
     else:
         axes.text(0.5, 0.5, "not recorded", transform=axes.transAxes, ha="center", color="#999999")
+
+
+def method_curves(table: GroupTable) -> Figure | None:
+    """Accuracy and cross-entropy of the student on the training part by epoch: mean over seeds, band from the lowest.
+
+    The validation part's accuracy has a panel where one was cut. Losses other than the cross-entropy are no panel:
+    every method has its own.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    chosen = shown_rows(table, MOST_MARKS)
+    held: dict[str, np.ndarray] = {}
+    for row in chosen:
+        parts = [part for run in table.group.runs[row.method].values() for part in run.parts]
+        found = [log for part in parts if (log := _log(part.folder)) is not None]
+        if len(found) == len(parts):
+            shortest = min(map(len, found))
+            held[row.method] = np.stack([log[:shortest] for log in found])
+    if not held:
+        return None
+    validated = any(np.isfinite(logs[..., -1]).any() for logs in held.values())
+    panels = list(PANELS)[: 3 if validated else 2]
+    figure = new_figure(3.2 + 3.8 * len(panels), 4.4)
+    without = len(chosen) - len(held)
+    rest = f"; methods without curves: {without}" if without else ""
+    head(figure, f"Learning curves · {table.title}", f"mean over seeds; band: lowest to highest seed{rest}")
+    names = {row.method: short(row.label) for row in table.ranked}
+    controls = {row.method for row in table.ranked if row.control}
+    all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for place, axes in enumerate(all_axes):
+        for number, (method, logs) in enumerate(held.items()):
+            values = logs[..., place]
+            if not np.isfinite(values).any():
+                continue
+            style, colour = _LINES[number // len(COLOURS) % len(_LINES)], COLOURS[number % len(COLOURS)]
+            style = _CONTROL if method in controls else style
+            epochs = np.arange(1, values.shape[1] + 1)
+            axes.plot(epochs, values.mean(axis=0), style, color=colour, label=names[method])
+            axes.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.12, lw=0)
+        axes.set_xlabel("epoch")
+        if not axes.get_lines():
+            nothing(axes, "not recorded")
+    for axes, panel in zip(all_axes, panels, strict=True):
+        axes.set_title(PANELS[panel], loc="left")
+        if panel != "ce":
+            column = list(PANELS).index(panel)
+            end = accuracy_end(value for logs in held.values() for value in logs[..., column].ravel())
+            # A line at 100 % would be cut in half.
+            axes.set_ylim(0, 1.02 * end)
+        elif axes.get_lines():
+            axes.set_ylim(bottom=0)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
+    figure.legend(*all_axes[0].get_legend_handles_labels(), loc="outside right center", fontsize=8)
+    note_hidden(figure, table, MOST_MARKS)
+    return figure
+
+
+def _log(folder: Path) -> np.ndarray | None:
+    """The student's records of a run, `(epochs, panels)`, NaN where a value is missing; None where there are none."""
+    try:
+        records = [one for one in read_jsonl(folder / "metrics.jsonl") if one.get("phase") == "student"]
+        rows = [_values(record) for record in sorted(records, key=lambda one: int(one["epoch"]))]
+    except (DataError, AttributeError, KeyError, TypeError, ValueError):
+        # A broken log costs its curve, not the comparison.
+        return None
+    return np.array(rows) if rows else None
+
+
+def _values(record: dict[str, Any]) -> list[float]:
+    validation, terms = record.get("validation") or {}, record.get("terms") or {}
+    shares = (record.get("accuracy"), validation.get("accuracy"))
+    accuracy, validated = (np.nan if share is None else 100 * float(share) for share in shares)
+    return [accuracy, float(terms.get("ce", np.nan)), validated]

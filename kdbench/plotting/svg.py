@@ -5,29 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kdbench.evaluation.metrics import confusion
-from kdbench.leaderboard.entry import Entry
-from kdbench.leaderboard.tables import Row
+
+if TYPE_CHECKING:
+    from kdbench.leaderboard.entry import BoardEntry
+    from kdbench.leaderboard.tables import BoardRow, BoardTable
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 520, 260, 62, 40, 12, 14
 _LABEL, _LETTER, _LINE = 28, 6.5, 13
 """A label's most letters, and the width of a letter and the height of a line in pixels."""
 _PLACES = (
-    ("start", 8, 4),
-    ("end", -8, 4),
-    ("start", 7, -7),
-    ("end", -7, -7),
-    ("start", 7, 15),
-    ("end", -7, 15),
-    ("start", 7, -18),
-    ("end", -7, -18),
-    ("start", 7, 26),
-    ("end", -7, 26),
-    ("middle", 0, -22),
-    ("middle", 0, 30),
+    *((anchor, dx, dy) for dy in (4, -7, 15, -18, 26) for anchor, dx in (("start", 8), ("end", -8))),
+    *(("middle", 0, dy) for dy in (-22, 30)),
 )
 """Where a label may stand beside its point, the best place first."""
 _Box = tuple[float, float, float, float]
@@ -52,7 +45,7 @@ class Point:
     y: float
     low: float
     high: float
-    row: Row
+    row: BoardRow
     label: str = ""
     label_x: float = 0.0
     label_y: float = 0.0
@@ -89,14 +82,15 @@ class Square:
     share: float
 
 
-def scatter(rows: Sequence[Row], intervals: Sequence[tuple[float, float] | None], alone: Row | None) -> Scatter | None:
+def scatter(table: BoardTable) -> Scatter | None:
     """Accuracy, with its interval, against the seconds of one seed's training, on a logarithmic scale.
 
     Returns:
         None where fewer than two rows tell their cost.
     """
-    costs = [(row.training_seconds, row, interval) for row, interval in zip(rows, intervals, strict=True)]
-    known = [(cost, row, interval or (row.accuracy, row.accuracy)) for cost, row, interval in costs if cost]
+    alone, ends = table.alone, table.intervals.of
+    costs = [(row.training_seconds, row) for row in table.rows]
+    known = [(cost, row, ends(row.label) or (row.accuracy, row.accuracy)) for cost, row in costs if cost]
     if len(known) < 2:
         return None
     marks = _round_durations([cost for cost, _, _ in known])
@@ -105,7 +99,7 @@ def scatter(rows: Sequence[Row], intervals: Sequence[tuple[float, float] | None]
     bare = [Point(x(math.log10(cost)), y(row.accuracy), y(low), y(high), row) for cost, row, (low, high) in known]
     base = y(alone.accuracy) if any(row is alone for _, row, _ in known) and alone is not None else None
     return Scatter(
-        _labelled(bare, base), _apart(x.at(marks, _duration)), y.ticks(_per_cent), base, len(rows) - len(known)
+        _labelled(bare, base), _apart(x.at(marks, _duration)), y.ticks(_per_cent), base, len(costs) - len(known)
     )
 
 
@@ -154,7 +148,7 @@ def _apart(ticks: Sequence[Tick]) -> list[Tick]:
     return [*kept, ticks[-1]]
 
 
-def curves(entry: Entry) -> list[Curves]:
+def curves(entry: BoardEntry) -> list[Curves]:
     """Loss and training accuracy of each phase."""
     found = []
     for phase in ("teacher", "student"):
@@ -176,7 +170,7 @@ def _curves(title: str, lines: Sequence[tuple[int, list[tuple[int, float]]]], te
     return Curves(title, drawn, x.ticks(lambda value: f"{value:.0f}"), y.ticks(text))
 
 
-def squares(entry: Entry) -> list[Square]:
+def squares(entry: BoardEntry) -> list[Square]:
     """The cells of the confusion matrix over all seeds: the share of a true class (row) predicted as each class."""
     held = entry.predictions
     matrix = confusion(held.label, held.logits.argmax(axis=1), len(entry.result.classes))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kdbench.data.readers.timeline import centre_frames, centres
-from kdbench.plotting.style import FAINT, PLAIN, RULE
+from kdbench.plotting.style import COLOURS, FAINT, PLAIN, RULE
 from kdbench.text.wording import counted
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ FRAMES = 8
 """Frames that are shown of a clip."""
 GAF_SAMPLES = 96
 DPI = 120
-# Okabe and Ito's, for axes x, y and z in the order of the colours that stand for them in the field's image.
-_COLOURS = ("#D55E00", "#009E73", "#0072B2", "#CC79A7", "#E69F00", "#56B4E9")
 _WIDTH, _MARGIN, _GAP = 13.0, 0.55, 0.12
 _CURVE, _HEAD, _FOOT = 1.05, 0.42, 0.5
 
@@ -90,14 +88,8 @@ def _block(figure: Figure, dataset: Dataset, trial: str, top: float, strip: floa
     row = dataset.index.iloc[dataset.position(trial)]
     columns = " · ".join(f"{name} {row[name]}" for name in dataset.index.columns if name not in {"trial", "label"})
     y = top - 0.2
-    figure.text(
-        _MARGIN / _WIDTH,
-        y / height,
-        dataset.card.class_names[row["label"]],
-        fontsize=10.5,
-        fontweight="bold",
-        va="center",
-    )
+    name = dataset.card.class_names[row["label"]]
+    figure.text(_MARGIN / _WIDTH, y / height, name, fontsize=10.5, fontweight="bold", va="center")
     figure.text((_MARGIN + wide) / _WIDTH, y / height, f"{trial} · {columns}", color=FAINT, va="center", ha="right")
     upper = top - _HEAD
     marks = np.array([])
@@ -131,7 +123,7 @@ def _curves(axes: Any, dataset: Dataset, trial: str, name: str, marks: np.ndarra
     seconds = len(series) / sensor.rate_hz
     for mark in marks:
         axes.axvline(mark * seconds, color=RULE, linewidth=0.8, zorder=0)
-    for values, axis, colour in zip(series.T, sensor.axes, _COLOURS, strict=False):
+    for values, axis, colour in zip(series.T, sensor.axes, COLOURS, strict=False):
         axes.plot(
             centres(len(series)) * seconds, values, color=colour, linewidth=1.3, label=axis, solid_joinstyle="round"
         )
@@ -163,5 +155,4 @@ def _field(axes: Any, series: np.ndarray) -> None:
     axes.imshow(colours.transpose(1, 2, 0).clip(0, 1), interpolation="lanczos")
     axes.set_xticks([])
     axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+    axes.spines[:].set_visible(False)

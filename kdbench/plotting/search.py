@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from kdbench.plotting.style import COLOURS, STYLE, save_png
+from kdbench.plotting.style import COLOURS, png_figure
 from kdbench.recipes.search_space import Range
 from kdbench.text.wording import counted
 
@@ -39,22 +38,24 @@ def draw(trials: list[FrozenTrial], space: Mapping[str, Range], folder: Path, *,
     Raises:
         RunFailed: A picture cannot be written.
     """
-    import matplotlib as mpl
-
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     if not complete:
         return []
     best = max(complete, key=lambda trial: (trial.value or 0.0, -trial.number))
     measured = f"validation {metric.replace('_', ' ')}"
-    drawn = {}
-    with mpl.rc_context(STYLE):
-        drawn["history.png"] = _history(trials, best, title, measured)
-        drawn["slices.png"] = _slices(complete, best, space, title, measured)
-        if shares := importance(complete):
-            drawn["importance.png"] = _importance(shares, title, len(complete))
-        for name, figure in drawn.items():
-            save_png(figure, folder / name)
-    return [folder / name for name in drawn]
+    history, slices, shares = (folder / f"{name}.png" for name in ("history", "slices", "importance"))
+    with png_figure(history, 8.0, 3.8, title=title) as figure:
+        _history(figure, trials, best, measured)
+    columns = min(_COLUMNS, len(space))
+    rows = -(-len(space) // columns)
+    with png_figure(slices, max(4.6, 3.5 * columns), 0.8 + 2.7 * rows, title=title) as figure:
+        _slices(figure, figure.subplots(rows, columns, squeeze=False, sharey=True), complete, best, space, measured)
+    explained = importance(complete)
+    if not explained:
+        return [history, slices]
+    with png_figure(shares, 8.0, 1.3 + 0.38 * len(explained), title=title) as figure:
+        _importance(figure.subplots(), explained, len(complete))
+    return [history, slices, shares]
 
 
 def importance(complete: list[FrozenTrial]) -> dict[str, float]:
@@ -75,8 +76,10 @@ def importance(complete: list[FrozenTrial]) -> dict[str, float]:
         return dict(get_param_importances(held, evaluator=FanovaImportanceEvaluator(seed=0)))
 
 
-def _history(trials: list[FrozenTrial], best: FrozenTrial, title: str, measured: str) -> Figure:
-    figure, axes = _figure(8.0, 3.8, title)
+def _history(figure: Figure, trials: list[FrozenTrial], best: FrozenTrial, measured: str) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes = figure.subplots()
     complete = [(i, t.value) for i, t in enumerate(trials, 1) if t.state == TrialState.COMPLETE and t.value is not None]
     numbers, values = [i for i, _ in complete], [value for _, value in complete]
     axes.plot(numbers, values, "o", color=_BLUE, markersize=4, label="trial", clip_on=False)
@@ -93,19 +96,15 @@ def _history(trials: list[FrozenTrial], best: FrozenTrial, title: str, measured:
         low = axes.get_ylim()[0]
         axes.plot(failed, [low] * len(failed), "x", color=_RED, markersize=6, clip_on=False, label="failed")
     axes.plot([trials.index(best) + 1], [best.value or 0.0], "o", ms=9, mfc="none", mec=_RED, mew=1.5, label="chosen")
-    from matplotlib.ticker import MaxNLocator
-
     axes.set_xlim(0.5, len(trials) + 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("trial")
     axes.set_ylabel(measured)
     _per_cent(axes)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=5, fontsize=8)
-    return figure
 
 
-def _importance(shares: Mapping[str, float], title: str, count: int) -> Figure:
-    figure, axes = _figure(8.0, 1.3 + 0.38 * len(shares), title)
+def _importance(axes: Axes, shares: Mapping[str, float], count: int) -> None:
     names = [_short(name) for name in shares][::-1]
     values = list(shares.values())[::-1]
     bars = axes.barh(names, values, color=_BLUE, height=0.62)
@@ -115,20 +114,16 @@ def _importance(shares: Mapping[str, float], title: str, count: int) -> Figure:
     axes.xaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f} %")
     axes.grid(visible=False, axis="y")
     axes.set_axisbelow(True)
-    return figure
 
 
 def _slices(
-    complete: list[FrozenTrial], best: FrozenTrial, space: Mapping[str, Range], title: str, measured: str
-) -> Figure:
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    columns = min(_COLUMNS, len(space))
-    rows = -(-len(space) // columns)
-    figure = Figure(figsize=(max(4.6, 3.5 * columns), 0.8 + 2.7 * rows), layout="constrained")
-    figure.suptitle(textwrap.fill(title, int(10 * figure.get_figwidth())), fontsize=11, fontweight="bold")
-    panels = figure.subplots(rows, columns, squeeze=False, sharey=True)
+    figure: Figure,
+    panels: np.ndarray,
+    complete: list[FrozenTrial],
+    best: FrozenTrial,
+    space: Mapping[str, Range],
+    measured: str,
+) -> None:
     dots: Any = None
     for panel, (key, values) in zip(panels.flat, space.items(), strict=False):
         tried = [_place(trial.params[key], values) for trial in complete]
@@ -136,7 +131,7 @@ def _slices(
             tried,
             [trial.value for trial in complete],
             c=range(1, len(complete) + 1),
-            cmap=mpl.colormaps["viridis_r"],
+            cmap="viridis_r",
             s=22,
             zorder=3,
         )
@@ -160,15 +155,6 @@ def _slices(
         bar.set_label("trial (early to late)")
         bar.set_ticks([])
         bar.outline.set_visible(False)
-    return figure
-
-
-def _figure(width: float, height: float, title: str) -> tuple[Figure, Axes]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    figure.suptitle(textwrap.fill(title, int(10 * width)), fontsize=11, fontweight="bold")
-    return figure, figure.subplots()
 
 
 def _place(value: Any, values: Range) -> Any:

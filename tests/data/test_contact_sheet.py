@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kdbench.data.preview import contact_sheet, spread
 from kdbench.data.store.dataset import Dataset
 from kdbench.data.store.open import open_dataset
 from kdbench.errors import UsageError
+from kdbench.plotting.contact_sheet import contact_sheet, spread
 
 
 def pixels(content: bytes) -> np.ndarray:
