@@ -14,14 +14,14 @@ from pathlib import Path
 import filelock
 import numpy as np
 import pytest
+from forked import kdbench
 
 from kdbench.data.store import clean
 from kdbench.data.store.open import open_dataset
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", "kdbench", "data", "clean", *arguments]
-    return subprocess.run(line, capture_output=True, text=True, check=False, timeout=120, stdin=subprocess.DEVNULL)
+    return kdbench("data", "clean", *arguments, seconds=120)
 
 
 def answered(answer: bytes, *arguments: str) -> tuple[int, str]:

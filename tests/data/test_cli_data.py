@@ -8,12 +8,11 @@ import time
 from pathlib import Path
 
 import pytest
-
-CLI = [sys.executable, "-m", "kdbench", "data"]
+from forked import kdbench
 
 
 def data(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*CLI, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=300)
+    return kdbench("data", *arguments)
 
 
 def test_list_shows_where_recordings_are_and_what_is_prepared(card_path: Path, recordings: Path):
