@@ -34,7 +34,6 @@ def world() -> dict[str, object]:
         "deaf to": [int(number) for number in signal.valid_signals() if signal.getsignal(number) == signal.SIG_IGN],
         "threads": [threading.active_count(), torch.get_num_threads(), torch.get_num_interop_threads()],
         "cuda": torch.cuda.is_initialized(),
-        "torch draws": torch.rand(1).item(),
         "grad": torch.is_grad_enabled(),
         "plugins": plugin_files(),
         "warnings": [str(entry[:3]) for entry in warnings.filters if "kept" in str(entry)],
@@ -49,7 +48,7 @@ def main() -> None:
     if what == "world":
         sys.stdout.write(json.dumps(found))
     elif what == "draws":
-        sys.stdout.write(f"{random.random()} {np.random.random()}\n")  # noqa: NPY002
+        sys.stdout.write(f"{random.random()} {np.random.random()} {torch.rand(1).item()}\n")  # noqa: NPY002
     elif what == "streams":
         sys.stdout.write("printed\n")
         sys.stderr.write("complained\n")

@@ -75,6 +75,7 @@ class Request:
     def fulfil(self) -> None:
         """Becomes the program, and leaves with its exit code."""
         import numpy as np
+        import torch
 
         os.setsid()
         for number, stream in enumerate((self.input, self.output, self.errors)):
@@ -87,6 +88,7 @@ class Request:
         os.chdir(wish["folder"])
         # Else what draws without a seed would draw alike in every fork.
         np.random.seed()  # noqa: NPY002
+        torch.default_generator.seed()
         module, *arguments = wish["program"]
         sys.argv[1:] = arguments
         self.report("began", os.getpid())

@@ -91,7 +91,7 @@ def test_two_forks_draw_otherwise_without_a_seed(tmp_path: Path) -> None:
         job = probe(tmp_path / "log", "draws")
         assert ended(job) == 0
         draws += job.printed().split()
-    assert len(set(draws)) == 4
+    assert len(set(draws)) == 6
 
 
 def test_what_it_and_its_children_print_is_appended_to_its_log(tmp_path: Path) -> None:
