@@ -9,6 +9,7 @@ Tests of the start itself, or of modules that are installed for a test, take a f
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import os
 import subprocess
@@ -16,6 +17,8 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+
+import psutil
 
 from kdbench.launch.launcher import Program
 from kdbench.launch.local import Local
@@ -78,10 +81,8 @@ def wait(process: ForkedProcess, seconds: float = 300) -> int:
 def alive(root: Path) -> Sequence[int]:
     """Processes whose output goes to a file below this folder."""
     numbers = []
-    for stream in Path("/proc").glob("[0-9]*/fd/1"):
-        try:
-            if stream.readlink().is_relative_to(root):
-                numbers.append(int(stream.parts[2]))
-        except OSError:
-            continue
+    for number in psutil.pids():
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{number}/fd/1").readlink().is_relative_to(root):
+                numbers.append(number)
     return numbers
