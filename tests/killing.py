@@ -4,26 +4,24 @@
     killed = kill(["run", …], at=7, below=folder, log=log)                                # True: it died before the 7th
 
 A file operation is a file opened for writing, a file or folder made, renamed or removed, below `below`. Commands run in
-processes forked from one that has imported the libraries, so a kill costs what the command itself costs.
+forks, so a kill costs what the command itself costs.
 """
 
 from __future__ import annotations
 
-import functools
-import multiprocessing
 import os
 import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
-_LIBRARIES = (
-    *("kdbench.runs.run", "kdbench.cli.run", "torch._dynamo", "mlflow", "sklearn.metrics", "matplotlib.pyplot"),
-    *("kdbench.leaderboard.add", "kdbench.leaderboard.build", "pandas", "pyarrow.parquet"),
-)
+from forked import fork, wait
+
+from kdbench.launch.launcher import Program
+from kdbench.launch.tied import tie
+
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 # Positions of the paths among an audit event's arguments, and of the folder's descriptors that they may be relative to.
 _EVENTS: dict[str, tuple[tuple[int, int | None], ...]] = {
@@ -102,58 +100,28 @@ def sampled(count: int, most: int) -> Sequence[int]:
     return sorted({round(k * (count - 1) / max(1, most - 1)) for k in range(min(count, most))})
 
 
-def _run(
-    arguments: Sequence[str], at: int | None, below: Path, log: Path, listing: Path | None, seconds: float
-) -> int | None:
-    environment = {name: value for name, value in os.environ.items() if name.startswith("KDBENCH_")}
-    process = _server().Process(  # type: ignore[attr-defined]
-        target=_child, args=(list(arguments), at, below, log, listing, str(Path.cwd()), environment)
-    )
-    process.start()
-    process.join(seconds)
-    if process.is_alive():
-        process.kill()
-        process.join()
-        raise AssertionError(f"not done after {seconds} s: {log.read_text(errors='replace')[-2000:]}")
-    code: int | None = process.exitcode
-    process.close()
-    return code
+def _run(arguments: Sequence[str], at: int | None, below: Path, log: Path, listing: Path | None, seconds: float) -> int:
+    words = [str(below), "" if at is None else str(at), str(listing or ""), *arguments]
+    with log.open("wb") as output:
+        return wait(fork(Program("killing", tuple(words)), output), seconds)
 
 
-@functools.cache
-def _server() -> ForkServerContext:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(_LIBRARIES))
-    return context
-
-
-def _child(
-    arguments: list[str],
-    at: int | None,
-    below: Path,
-    log: Path,
-    listing: Path | None,
-    working: str,
-    environment: dict[str, str],
-) -> None:
-    os.chdir(working)
-    for name in [name for name in os.environ if name.startswith("KDBENCH_")]:
-        del os.environ[name]
-    os.environ.update(environment)
-    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(output, 1)
-    os.dup2(output, 2)
-    operations = _watch(at, Path(os.path.realpath(below)))
-    from kdbench.cli import main
+def main() -> None:
+    """Runs a command, watched, in a fork."""
+    below, at, listing, *arguments = sys.argv[1:]
+    sys.argv[1:] = arguments
+    tie()
+    operations = _watch(int(at) if at else None, Path(os.path.realpath(below)))
+    from kdbench.cli import main as kdbench
 
     try:
         if arguments[0] == "-c":
             exec(arguments[1], {})
         else:
-            main(arguments)
+            kdbench(arguments)
     finally:
-        if listing is not None:
-            listing.write_text("\n".join(operations))
+        if listing:
+            Path(listing).write_text("\n".join(operations))
 
 
 def _watch(at: int | None, below: Path) -> list[str]:
@@ -192,3 +160,7 @@ def _absolute(path: Any, folder: Any) -> str:
     """A path without `.` and `..`, as text; its links stay, since an operation on a link is one on the link."""
     base = Path(f"/proc/self/fd/{folder}").readlink() if isinstance(folder, int) and folder >= 0 else Path.cwd()
     return os.path.normpath(base / os.fsdecode(path))
+
+
+if __name__ == "__main__":
+    main()

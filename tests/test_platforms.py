@@ -37,7 +37,7 @@ print("\\n".join(failed))
 """
 CHILD = """
 import sys, time
-from kdbench.util.tied import tie
+from kdbench.launch.tied import tie
 tie()
 try:
     print("there", flush=True)
@@ -46,15 +46,21 @@ except KeyboardInterrupt:
     sys.exit(7)
 """
 STARTS = """
+import time
 from pathlib import Path
-from kdbench.util import process as children
-log, child = Path(sys.argv[1]), sys.argv[2]
-with log.open("wb") as file:
-    process = children.start([sys.executable, "-c", child], file, os.environ, apart=True)
-while b"there" not in log.read_bytes():
-    assert process.poll() is None
-children.interrupt(process)
-print(process.wait(90))
+from kdbench.launch.launcher import Program
+from kdbench.launch.local import Local
+folder = Path(sys.argv[1])
+os.environ["PYTHONPATH"] = os.pathsep.join([sys.argv[1], os.environ.get("PYTHONPATH", "")])
+with Local(jobs=1, device="cpu") as local:
+    job = local.start(Program("child"), folder / "log", 0)
+    while "there" not in job.printed():
+        assert job.poll() is None, job.printed()
+    job.interrupt()
+    end = time.monotonic() + 90
+    while (code := job.poll()) is None:
+        assert time.monotonic() < end
+print(code)
 """
 
 
@@ -78,4 +84,5 @@ def test_every_module_is_imported_without_what_windows_lacks() -> None:
 
 def test_children_are_interrupted_without_signals(tmp_path: Path) -> None:
     # The child itself has them; it hears of the end of its pipe alone.
-    assert run(STARTS, str(tmp_path / "log"), CHILD) == "7"
+    (tmp_path / "child.py").write_text(CHILD)
+    assert run(STARTS, str(tmp_path)) == "7"

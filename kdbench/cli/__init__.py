@@ -15,9 +15,9 @@ from kdbench.cli.interrupts import as_interrupts
 from kdbench.cli.output import unbreakable
 from kdbench.cli.variables import VARIABLES
 from kdbench.errors import Interrupted, UsageError
+from kdbench.launch.tied import tie
 from kdbench.text.redaction import redacted
 from kdbench.util.failures import exit_code_of
-from kdbench.util.tied import tie
 
 COMMANDS = {
     "run": ("kdbench.cli.run:run", "Train a method on a data set, report the result; resumable."),

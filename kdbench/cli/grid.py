@@ -68,22 +68,24 @@ def run(
     say_loading(console, "the parts of the methods")
     from kdbench.grid.estimate import estimate
     from kdbench.grid.execute import execute
-    from kdbench.grid.launch import launcher as launcher_named
     from kdbench.grid.plan import make_plan, rename_done
     from kdbench.grid.show import show_end, show_plan, view_for
+    from kdbench.launch.launcher import launcher as launcher_named
     from kdbench.registry import plugin_files
     from kdbench.runs.request import option_words
     from kdbench.util.progress import reporter_for
 
-    place = launcher_named(launcher, jobs=jobs, device=common["device"])
-    plan = make_plan(wanted, common, overrides, reporter_for(console), look_ahead=dry_run)
+    reporter = reporter_for(console)
+    place = launcher_named(launcher, jobs=jobs, device=common["device"], reporter=reporter)
+    plan = make_plan(wanted, common, overrides, reporter, look_ahead=dry_run)
     show_plan(plan, estimate(plan), jobs=jobs, console=console)
     if dry_run:
         return
     rename_done(plan)
     if not plan.to_make():
         return
-    ended = execute(plan, place, timeout=limit, view=view_for(console, plan, place.slots))
+    with place:
+        ended = execute(plan, place, timeout=limit, view=view_for(console, plan, place.slots))
     words: list[object] = ["--suite", suite] if suite else []
     for option, values in (("--method", methods), ("--dataset", datasets), ("--protocol", protocols)):
         words += [word for value in values for word in (option, value)]

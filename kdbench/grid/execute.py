@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kdbench.errors import Interrupted, KdbenchError
-from kdbench.grid.launch import Job, Launcher
 from kdbench.grid.plan import Plan, PlannedCell, refreshed
 from kdbench.grid.show import View
 from kdbench.grid.state import (
@@ -29,11 +28,13 @@ from kdbench.grid.state import (
     read_state,
     set_broken_aside,
 )
+from kdbench.launch.launcher import Job, Launcher, Program
+from kdbench.launch.tied import GRACE_SECONDS
+from kdbench.registry import plugin_files
 from kdbench.runs.locks import is_locked
 from kdbench.runs.tracking import create_store
 from kdbench.util.files import unwritable
 from kdbench.util.records import ELSEWHERE
-from kdbench.util.tied import GRACE_SECONDS
 
 TICK_SECONDS = 0.2
 _OUT_OF_MEMORY = re.compile(
@@ -82,7 +83,7 @@ def execute(plan: Plan, launcher: Launcher, *, timeout: float | None = None, vie
 
     Args:
         plan: The cells.
-        launcher: Where they run.
+        launcher: Where they run; open already.
         timeout: Seconds that a cell may take; what it has by then is kept, and gone on with the next time.
         view: Is told what happens.
 
@@ -126,6 +127,7 @@ class _Grid:
     def __init__(self, plan: Plan, launcher: Launcher, timeout: float | None, view: View) -> None:
         self._launcher, self._timeout, self._view = launcher, timeout, view
         self._logs = plan.root / LOGS
+        self._plugins = [word for file in plugin_files() for word in ("--plugin", file)]
         self._fresh = plan.fresh
         self._pending = plan.to_make()
         self._running: dict[int, Running] = {}
@@ -170,7 +172,8 @@ class _Grid:
             log = self._logs / f"{planned.folder.name}.log"
             try:
                 set_broken_aside(planned.folder)
-                self._running[slot] = Running(planned, self._launcher.start(planned.request.words(), log, slot))
+                program = Program("kdbench", ("run", *planned.request.words(), *self._plugins))
+                self._running[slot] = Running(planned, self._launcher.start(program, log, slot))
             except (KdbenchError, OSError) as error:
                 self._end(replace(planned, state=State(FAILED, str(error).partition("\n")[0])), 0.0)
                 continue
@@ -186,7 +189,7 @@ class _Grid:
         return None
 
     def _conclude(self, running: Running, code: int, *, interrupted: bool) -> None:
-        planned, said, found = running.planned, running.job.said(), read_state(running.planned.folder)
+        planned, said, found = running.planned, running.job.printed(), read_state(running.planned.folder)
         if found.status == RUNNING and not interrupted:
             # Its own lock ended with it, so another process came first, and may end well.
             self._pending.insert(0, planned)

@@ -162,7 +162,7 @@ class LiveView(LineView):
         times = [duration(each.seconds) for each in running]
         taken = max(map(len, names), default=0) + max(map(len, times), default=0) + 2 * _GAP
         for each, name, passed in zip(running, names, times, strict=True):
-            said = fitted_line(_last(each.job.said()), self.console.width - taken)
+            said = fitted_line(_last(each.job.printed()), self.console.width - taken)
             table.add_row(Text(name), passed, Text(said))
         summary = f"{self._ended} of {self._total} finished, {len(running)} running · {self._clock()}"
         return Group(table, Text(summary, style="bold"))

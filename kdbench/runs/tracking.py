@@ -67,7 +67,7 @@ def create_store(store: Path, warn: Callable[[str], None]) -> None:
         with FileLock(store / f".{DATABASE}.lock", timeout=_OPEN_SECONDS):
             if path.is_file() and path.stat().st_size:
                 return
-            _import_mlflow()
+            import_mlflow()
             from mlflow import MlflowClient
 
             MlflowClient(tracking_uri=uri).search_experiments(max_results=1)
@@ -117,7 +117,7 @@ class Tracker:
             run_id: The MLflow run to go on with, of a resumed run; a new one where it is gone.
         """
         # MLflow is not imported in the thread: that could meet another import of the main thread, or a fork, half-way.
-        if not is_wanted() or not self._guarded(_import_mlflow):
+        if not is_wanted() or not self._guarded(import_mlflow):
             return
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
         self._thread.start()
@@ -247,7 +247,7 @@ class Tracker:
                 self._client.log_artifact(self._run_id, str(path))
 
 
-def _import_mlflow() -> None:
+def import_mlflow() -> None:
     """Imports MLflow with timeouts that suit a mirror, and quiet; what the user set stays."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)

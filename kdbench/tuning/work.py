@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import optuna
 from optuna.trial import TrialState
 
 from kdbench.errors import Interrupted, KdbenchError, RunFailed
+from kdbench.launch.launcher import Job, Program, launcher, stop
 from kdbench.registry import plugin_files
 from kdbench.text.wording import counted, inflected
 from kdbench.tuning.plan import Plan
@@ -33,12 +29,10 @@ from kdbench.tuning.studies import (
     slots,
 )
 from kdbench.tuning.trial import Trial, TrialFailed
-from kdbench.util.process import Process, cores, environment_of, gpus, interrupt, kill, start
 from kdbench.util.progress import Reporter
 
 FAILURES = 5
 _POLL_SECONDS = 0.5
-_STOP_SECONDS = 60
 _KILLS = 3
 
 
@@ -57,7 +51,7 @@ def work_off(plan: Plan, study: optuna.Study, url: str, jobs: int, reporter: Rep
             if jobs == 1:
                 work(plan, study, reporter, told)
             else:
-                _Pool(plan, study, url, jobs, reporter, told).run()
+                _work_in_processes(plan, study, url, jobs, reporter, told)
             await_others(study, plan, told)
         told.tell(study)
 
@@ -114,96 +108,60 @@ def _check_failures(study: optuna.Study) -> None:
         )
 
 
-@dataclass
-class _Worker:
-    process: Process
-    number: int
-    log: Path
-    offset: int
+def _work_in_processes(plan: Plan, study: optuna.Study, url: str, jobs: int, reporter: Reporter, told: Told) -> None:
+    """Works in processes until each has nothing left to do; one that is killed is replaced, and its trial comes back.
 
+    Raises:
+        RunFailed: Too many were killed; and the errors of `work`, from whichever process they stop.
+        Interrupted: Ctrl-C.
+    """
+    given = {"plan": plan.model_dump(mode="json"), "url": url, "plugins": plugin_files()}
+    worker = Program("kdbench.tuning.worker", text=json.dumps(given) + "\n")
+    killed = 0
+    with launcher("local", jobs=jobs, device=plan.run.device, reporter=reporter) as place:
 
-class _Pool:
-    """Worker processes of one search; one that is killed is replaced, and its trial comes back."""
+        def start(number: int) -> Job:
+            return place.start(worker, plan.folder / f"worker-{number}.log", number)
 
-    def __init__(self, plan: Plan, study: optuna.Study, url: str, jobs: int, reporter: Reporter, told: Told) -> None:
-        self.plan, self.study, self.url, self.jobs = plan, study, url, jobs
-        self.reporter, self.told = reporter, told
-        self.gpus = [] if plan.run.device == "cpu" else gpus()
-        self.killed = 0
-
-    def run(self) -> None:
-        """Works until every worker has found nothing left to do."""
-        workers = [self._start(number) for number in range(self.jobs)]
+        workers = {number: start(number) for number in range(jobs)}
         try:
             while workers:
                 time.sleep(_POLL_SECONDS)
-                self.told.tell(self.study)
-                workers = [kept for worker in workers if (kept := self._kept(worker)) is not None]
+                told.tell(study)
+                for number, job in list(workers.items()):
+                    code = job.poll()
+                    if code is None:
+                        continue
+                    del workers[number]
+                    if code > 0:
+                        raise _error_of(number, job, code)
+                    if code < 0:
+                        killed += 1
+                        if killed > _KILLS * jobs:
+                            raise _too_many(killed, -code)
+                        reporter.warn(f"worker {number} was killed (signal {-code}); its trial comes back")
+                        workers[number] = start(number)
         except KeyboardInterrupt as error:
             raise Interrupted("interrupted", hint="Repeat the same command to go on.") from error
         finally:
-            _stop(workers)
-
-    def _kept(self, worker: _Worker) -> _Worker | None:
-        """The worker while it works, its successor where it was killed, None where it is done."""
-        code = worker.process.poll()
-        if code is None:
-            return worker
-        if code == 0:
-            return None
-        if code > 0:
-            raise _said(worker)
-        self.killed += 1
-        if self.killed > _KILLS * self.jobs:
-            raise RunFailed(
-                f"{counted(self.killed, 'worker')} {inflected(self.killed, 'was')} killed, the last one by "
-                f"signal {-code}",
-                hint="Often memory is short: take fewer workers, --jobs 1. Repeat the same command to go on.",
-            )
-        self.reporter.warn(f"worker {worker.number} was killed (signal {-code}); its trial comes back")
-        return self._start(worker.number)
-
-    def _start(self, number: int) -> _Worker:
-        log = self.plan.folder / f"worker-{number}.log"
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("ab") as file:
-            offset = file.tell()
-            environment = environment_of(number, jobs=self.jobs, gpus=self.gpus, cores=cores(), base=os.environ)
-            process = start([sys.executable, "-P", "-m", "kdbench.tuning.worker"], file, environment, apart=False)
-        given = {"plan": self.plan.model_dump(mode="json"), "url": self.url, "plugins": plugin_files()}
-        # The pipe stays open: the worker ends when it is closed.
-        with contextlib.suppress(BrokenPipeError):
-            _write(process.stdin, json.dumps(given) + "\n")
-        return _Worker(process, number, log, offset)
+            stop(workers.values())
 
 
-def _write(pipe: IO[bytes] | None, text: str) -> None:
-    assert pipe is not None
-    pipe.write(text.encode())
-    pipe.flush()
+def _too_many(killed: int, signal: int) -> RunFailed:
+    return RunFailed(
+        f"{counted(killed, 'worker')} {inflected(killed, 'was')} killed, the last one by signal {signal}",
+        hint="Often memory is short: take fewer workers, --jobs 1. Repeat the same command to go on.",
+    )
 
 
-def _said(worker: _Worker) -> KdbenchError:
-    """What a worker said before it gave up; its log also holds what earlier ones said."""
-    lines = worker.log.read_bytes()[worker.offset :].decode(errors="replace").strip().splitlines()
+def _error_of(number: int, job: Job, code: int) -> KdbenchError:
+    """What a worker printed before it gave up."""
+    lines = job.printed().strip().splitlines()
     place = max((i for i, line in enumerate(lines) if line.startswith("error: ")), default=len(lines) - 1)
-    told = lines[place:] or ["it said nothing"]
-    code = worker.process.returncode
+    last = lines[place:] or ["it said nothing"]
     kind: Any = next((kind for kind in KdbenchError.__subclasses__() if kind.exit_code == code), RunFailed)
-    hint = "\n".join(told[1:]) or f"All that it said: {worker.log}"
-    return kind(f"worker {worker.number} stopped: {told[0].removeprefix('error: ')}", hint=hint)
-
-
-def _stop(workers: list[_Worker]) -> None:
-    """Interrupts what still works, so that it puts its trial back; kills what does not listen."""
-    for worker in workers:
-        interrupt(worker.process)
-    end = time.monotonic() + _STOP_SECONDS
-    for worker in workers:
-        try:
-            worker.process.wait(max(0.1, end - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            kill(worker.process, apart=False)
+    hint = "\n".join(last[1:]) or f"All that it said: {job.log}"
+    return kind(f"worker {number} stopped: {last[0].removeprefix('error: ')}", hint=hint)
 
 
 @contextlib.contextmanager

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import sys
 
+from kdbench.launch.tied import tie
 from kdbench.tuning.progress import Told
 from kdbench.tuning.work import joined, work
 from kdbench.util.failures import exit_code_of
 from kdbench.util.progress import Reporter
-from kdbench.util.tied import tie
 
 
 def main() -> int:

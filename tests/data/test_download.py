@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import io
 import subprocess
-import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from forked import kdbench
 from recordings import TRIALS, write_card
 from webserver import Page, Server, certificate, serving
 
@@ -234,8 +234,7 @@ def test_a_card_with_a_bad_archive_is_refused(tmp_path: Path, archive: dict, mes
 
 
 def command(*arguments: object) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", "kdbench", "data", "download", *map(str, arguments)]
-    return subprocess.run(line, capture_output=True, text=True, check=False, timeout=120)
+    return kdbench("data", "download", *arguments, seconds=120)
 
 
 def test_the_command(card: Card, tmp_path: Path, server: Server):

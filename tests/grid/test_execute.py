@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import psutil
 import pytest
 from filelock import FileLock
+from forked import alive, fork, place, wait
 from made_runs import least
 
 from kdbench.errors import RunFailed
 from kdbench.grid.execute import execute
-from kdbench.grid.launch import Local
 from kdbench.grid.plan import Plan, PlannedCell, make_plan
 from kdbench.grid.show import View
 from kdbench.grid.state import read_state
 from kdbench.grid.suite import Suite, load_suite
+from kdbench.launch.launcher import LAUNCHERS, Program
 from kdbench.registry.file import loaded
 from kdbench.util.records import read_json, write_json
 
@@ -86,20 +83,10 @@ def until(holds: Callable[[], bool], seconds: float = 200) -> None:
         time.sleep(0.1)
 
 
-def alive(root: Path) -> list[int]:
-    """Processes that make a run in this folder."""
-    found = []
-    for process in psutil.process_iter(["cmdline", "status"]):
-        words = process.info["cmdline"] or []
-        if str(root) in words and process.info["status"] != psutil.STATUS_ZOMBIE:
-            found.append(process.pid)
-    return found
-
-
 @pytest.mark.slow
 def test_every_ending_has_its_status_and_only_what_failed_is_tried_again(tmp_path: Path, plugin: Path) -> None:
     root = tmp_path / "runs"
-    ended = execute(troubles(root, "none", "oom", "killed", "undefined"), Local(jobs=2, device="cpu"))
+    ended = execute(troubles(root, "none", "oom", "killed", "undefined"), place())
     assert statuses(ended) == ["done", "oom", "oom", "failed"]
     assert "Tried to allocate" in ended.cells[1].state.message
     assert "killed" in ended.cells[2].state.message
@@ -108,7 +95,7 @@ def test_every_ending_has_its_status_and_only_what_failed_is_tried_again(tmp_pat
     first = (ended.cells[0].folder / "run.json").stat().st_mtime_ns
     (ended.cells[3].folder / "run.json").write_text('{"status": "runn')
     (tmp_path / "well").touch()
-    again = execute(troubles(root, "none", "oom", "killed", "undefined"), Local(jobs=2, device="cpu"))
+    again = execute(troubles(root, "none", "oom", "killed", "undefined"), place())
     assert statuses(again) == ["done"] * 4
     assert (ended.cells[0].folder / "run.json").stat().st_mtime_ns == first
     assert (ended.cells[3].folder / "run.json.broken").is_file()
@@ -127,8 +114,8 @@ class Late:
         self.others: list[FileLock] = []
         self.log = Path("late.log")
 
-    def start(self, arguments: Sequence[str], log: Path, slot: int) -> Late:
-        out = Path(arguments[arguments.index("--out") + 1])
+    def start(self, program: Program, log: Path, slot: int) -> Late:
+        out = Path(program.arguments[program.arguments.index("--out") + 1])
         (out / "run").mkdir(parents=True, exist_ok=True)
         self.others.append(FileLock(out / "run" / ".lock"))
         self.others[-1].acquire()
@@ -137,7 +124,7 @@ class Late:
     def poll(self) -> int:
         return 2
 
-    def said(self) -> str:
+    def printed(self) -> str:
         return "error: another process is making this very run"
 
     def interrupt(self) -> None:
@@ -167,59 +154,68 @@ def test_a_folder_that_cannot_be_written_is_named_once_and_no_cell_starts(tmp_pa
     plan = troubles(taken, "none")
     taken.write_text("")
     with pytest.raises(RunFailed, match=r"cannot write .*taken") as caught:
-        execute(plan, Local(jobs=1, device="cpu"))
+        execute(plan, place())
     assert "--out" in str(caught.value.hint)
 
 
 @pytest.mark.slow
 def test_a_cell_whose_time_is_up_goes_on_the_next_time(tmp_path: Path, plugin: Path) -> None:
     root = tmp_path / "runs"
-    ended = execute(troubles(root, "wait"), Local(jobs=1, device="cpu"), timeout=25)
+    ended = execute(troubles(root, "wait"), place(), timeout=8)
     assert statuses(ended) == ["timeout"]
     assert not alive(root)
     (tmp_path / "well").touch()
-    assert statuses(execute(troubles(root, "wait"), Local(jobs=1, device="cpu"))) == ["done"]
+    assert statuses(execute(troubles(root, "wait"), place())) == ["done"]
+
+
+CHANGES = ["data={options: {actions: 3, subjects: 4, trials: 2}}", "student.losses.trouble={weight: 0, kind: wait}"]
 
 
 def command(plugin: Path, root: Path) -> list[str]:
-    world = "data={options: {actions: 3, subjects: 4, trials: 2}}"
-    given = ["--dataset", "motionsim", "--preset", "smoke", "--device", "cpu", "--out", str(root), "--set", world]
-    given += ["--set", "student.losses.trouble={weight: 0, kind: wait}", "--plugin", str(plugin)]
-    return [sys.executable, "-m", "kdbench", "run", "--method", "student_only", "--jobs", "2", "--seeds", "2", *given]
+    given = ["--dataset", "motionsim", "--preset", "smoke", "--device", "cpu", "--out", str(root)]
+    given += [word for change in CHANGES for word in ("--set", change)]
+    return ["run", "--method", "student_only", "--jobs", "2", "--seeds", "2", *given, "--plugin", str(plugin)]
+
+
+IN_THE_BACKGROUND = """
+import signal
+from kdbench.cli import main
+
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+main()
+"""
 
 
 @pytest.mark.slow
 def test_children_end_with_an_interrupted_or_killed_grid_which_is_gone_on_with(tmp_path: Path, plugin: Path) -> None:
     root = tmp_path / "runs"
     # Interrupted
-    grid = subprocess.Popen(command(plugin, root), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    until((tmp_path / "waiting").exists)
-    grid.send_signal(signal.SIGINT)
-    out, _ = grid.communicate(timeout=120)
-    assert grid.returncode == 130, out
-    assert "Repeat the same command" in out
+    with (tmp_path / "output").open("w+b") as output:
+        grid = fork(Program("kdbench", tuple(command(plugin, root))), output)
+        until(lambda: grid.poll() is not None or (tmp_path / "waiting").exists())
+        grid.interrupt()
+        code = wait(grid, 120)
+        output.seek(0)
+        printed = output.read().decode()
+    assert code == 130, printed
+    assert "Repeat the same command" in printed
     assert not alive(root)
     assert {read_state(path.parent).status for path in root.glob("*/attempt.json")} == {"interrupted"}
     # Killed, from a shell that starts it in the background, where Ctrl-C is ignored
     (tmp_path / "waiting").unlink()
-    grid = subprocess.Popen(
-        command(plugin, root),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
-    )
-    until(lambda: (tmp_path / "waiting").exists() and len(list(root.glob("*/run.json"))) == 2)
+    with (tmp_path / "output").open("wb") as output:
+        grid = fork(Program("probe", ("python", IN_THE_BACKGROUND, *command(plugin, root))), output)
+    waiting = tmp_path / "waiting"
+    until(lambda: grid.poll() is not None or (waiting.exists() and len(list(root.glob("*/run.json"))) == 2))
     grid.kill()
-    grid.wait()
     until(lambda: not alive(root), 40)
     assert {read_json(path)["status"] for path in root.glob("*/run.json")} == {"interrupted"}
-    again = subprocess.Popen(command(plugin, root), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     (tmp_path / "well").touch()
-    out, _ = again.communicate(timeout=300)
-    assert again.returncode == 0, out
-    assert "2 done" in out
+    suite = {"methods": ["student_only"], "datasets": ["motionsim"], "preset": "smoke", "seeds": 2}
+    again = execute(make_plan(Suite.model_validate(suite), {"out": root, "device": "cpu"}, CHANGES), place())
+    assert statuses(again) == ["done"] * 2
+    assert {path.parent for path in root.glob("*/run.json")} == {cell.folder for cell in again.cells}
     until(lambda: not alive(root), 60)
-    assert all(read_json(path)["status"] == "finished" for path in root.glob("*/run.json"))
 
 
 @pytest.mark.slow
@@ -282,9 +278,11 @@ def test_what_a_grid_cannot_read_is_refused(kdbench_main: Callable[..., tuple[in
 
 
 @pytest.fixture
-def kdbench_main(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
-    """A command in this process: its exit code and what it printed."""
+def kdbench_main(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str]]:
+    """A command in this process, whose runs are forks of the shared warm one: its exit code and what it printed."""
     from kdbench.cli import main
+
+    monkeypatch.setitem(LAUNCHERS, "local", "forked:Shared")
 
     def call(*arguments: str) -> tuple[int, str]:
         with pytest.raises(SystemExit) as caught:

@@ -17,13 +17,14 @@ from made_runs import least
 import kdbench
 from kdbench.errors import UsageError
 from kdbench.grid.estimate import estimate
-from kdbench.grid.launch import Local, launcher
 from kdbench.grid.plan import Plan, make_plan
 from kdbench.grid.state import State, note_attempt, read_state, set_broken_aside
 from kdbench.grid.suite import Suite
+from kdbench.launch.launcher import launcher
+from kdbench.launch.local import Local
+from kdbench.launch.machine import environment_of, gpus
 from kdbench.runs.context import context_for
 from kdbench.runs.request import RunRequest
-from kdbench.util.process import environment_of, gpus
 from kdbench.util.progress import Reporter
 
 WORLD = {"data": {"options": {"actions": 3, "subjects": 4, "trials": 2}}}
@@ -215,14 +216,14 @@ def test_gpus_are_those_that_are_visible(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_launcher_goes_by_its_name() -> None:
-    assert isinstance(launcher("local", jobs=2, device="cpu"), Local)
+    assert isinstance(launcher("local", jobs=2, device="cpu", reporter=Reporter()), Local)
     with pytest.raises(UsageError, match="unknown launcher 'slurm'"):
-        launcher("slurm", jobs=2, device="cpu")
+        launcher("slurm", jobs=2, device="cpu", reporter=Reporter())
 
 
 def test_a_child_runs_the_code_of_its_parent_where_another_one_is_installed(tmp_path: Path) -> None:
     shutil.copytree(Path(kdbench.__file__).parent, tmp_path / "kdbench", ignore=shutil.ignore_patterns("__pycache__"))
-    ask = "import json, os; from kdbench.util.process import environment_of as of; "
+    ask = "import json, os; from kdbench.launch.machine import environment_of as of; "
     ask += "print(json.dumps(of(0, jobs=1, gpus=[], cores=1, base=dict(os.environ))))"
 
     def said(*arguments: str, **more: Any) -> str:

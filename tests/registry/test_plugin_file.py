@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from forked import kdbench as command
 from plugin_site import COSINE, loss_source
 
 import kdbench
@@ -131,10 +131,6 @@ def test_a_data_set_in_a_file_has_its_card_beside_it(file: Path) -> None:
         load_card("mine")
 
 
-def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "kdbench", *arguments], capture_output=True, text=True, check=False)
-
-
 @pytest.mark.parametrize("before", [True, False])
 def test_the_option_stands_anywhere(before: bool, tmp_path: Path) -> None:
     first, second = tmp_path / "first.py", tmp_path / "second.py"
@@ -142,7 +138,7 @@ def test_the_option_stands_anywhere(before: bool, tmp_path: Path) -> None:
     second.write_text(loss_source("two"))
     options = ["--plugin", str(first), f"--plugin={second}"]
     command = ["list", "losses"]
-    done = _run(*options, *command) if before else _run(*command, *options)
+    done = command(*options, *command) if before else command(*command, *options)
     assert done.returncode == 0, done.stderr
     assert f"{first}" in done.stdout
     assert "The loss two." in done.stdout
@@ -151,7 +147,7 @@ def test_the_option_stands_anywhere(before: bool, tmp_path: Path) -> None:
 def test_describe_says_how_to_use_it(tmp_path: Path) -> None:
     path = tmp_path / "my loss.py"
     path.write_text(COSINE)
-    done = _run("describe", "cosine", "--plugin", str(path))
+    done = command("describe", "cosine", "--plugin", str(path))
     assert f"cosine · loss · {path} · my loss.py:cosine" in done.stdout
     assert f"Use it: --set student.losses.cosine.weight=1 --plugin '{path}'" in done.stdout
 
@@ -165,7 +161,7 @@ def test_describe_says_how_to_use_it(tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_option_leaves_with_2(arguments: list[str], message: str) -> None:
-    done = _run(*arguments)
+    done = command(*arguments)
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr

@@ -8,8 +8,6 @@ import json
 import os
 import signal
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -17,16 +15,19 @@ from types import SimpleNamespace
 from typing import Any
 
 import optuna
-import psutil
 import pytest
 import yaml
 from filelock import FileLock
+from forked import alive, fork, wait
+from forked import place as local
 from helpers import WORLD, known
 
 import kdbench
 from kdbench import loss
 from kdbench.data.loader import Loader
 from kdbench.errors import Interrupted, RunFailed, UsageError
+from kdbench.launch.launcher import LAUNCHERS, Program
+from kdbench.launch.warm import ForkedProcess
 from kdbench.recipes.resolve import resolve
 from kdbench.recipes.schema import Recipe
 from kdbench.runs.context import context_for
@@ -37,7 +38,7 @@ from kdbench.tuning.progress import Told
 from kdbench.tuning.report import rank
 from kdbench.tuning.searching import SearchResult
 from kdbench.tuning.studies import place, slots
-from kdbench.tuning.work import _said, _Worker
+from kdbench.tuning.work import _error_of
 from kdbench.util.progress import Reporter
 from kdbench.util.records import read_json
 
@@ -187,18 +188,27 @@ kdbench.search("student_only", "motionsim", trials=2, space=["student.train.lr=0
 """
 
 
+def forked(script: str, folder: Path) -> ForkedProcess:
+    """A script in a process of its own."""
+    with (folder / "log").open("wb") as log:
+        return fork(Program("probe", ("python", script, str(folder))), log)
+
+
+def await_checkpoint(process: ForkedProcess, folder: Path) -> None:
+    end = time.monotonic() + 400
+    while not list(folder.glob("searches/*/trials/*/*/checkpoint/*")):
+        assert process.poll() is None, (folder / "log").read_text()
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
 @pytest.mark.slow
 def test_the_trial_of_a_killed_process_comes_back(tmp_path: Path) -> None:
-    process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(tmp_path)], env=os.environ)
+    process = forked(SCRIPT, tmp_path)
     try:
-        end = time.monotonic() + 120
-        while not list(tmp_path.glob("searches/*/trials/*/*/checkpoint/*")):
-            assert process.poll() is None
-            assert time.monotonic() < end
-            time.sleep(0.05)
+        await_checkpoint(process, tmp_path)
     finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.kill()
     result = searched(tmp_path, overrides=[*WORLD, "student.train.epochs=30"], heartbeat_seconds=2)
     assert result.report["states"]["finished"] == 2
     assert result.report["budget"]["trials"] == 2
@@ -237,8 +247,7 @@ MOMENTS = {
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_search_that_was_killed_ends_as_if_nothing_had_been(moment: str, tmp_path: Path) -> None:
     script = DEADLY.format(moment=MOMENTS[moment])
-    killed = subprocess.run([sys.executable, "-c", script, str(tmp_path)], env=os.environ, timeout=300, check=False)
-    assert killed.returncode == -signal.SIGKILL
+    assert wait(forked(script, tmp_path)) == -signal.SIGKILL
     with sqlite3.connect(tmp_path / "optuna.db") as database:
         left = database.execute("SELECT state FROM trials").fetchall()
         beats = database.execute("SELECT count(*) FROM trial_heartbeats").fetchone()[0]
@@ -292,19 +301,17 @@ def test_no_pruner_stops_the_recipes_own_values(tmp_path: Path, monkeypatch: pyt
 @pytest.mark.slow
 def test_the_workers_of_a_killed_search_end_with_it(tmp_path: Path) -> None:
     script = SCRIPT.replace("heartbeat_seconds=2", "heartbeat_seconds=2, jobs=2").replace("epochs=30", "epochs=3000")
-    parent = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], env=os.environ)
+    parent = forked(script, tmp_path)
     try:
-        end = time.monotonic() + 400
-        while not list(tmp_path.glob("searches/*/trials/*/*/checkpoint/*")):
-            assert parent.poll() is None
-            assert time.monotonic() < end
-            time.sleep(0.05)
-        workers = psutil.Process(parent.pid).children()
+        await_checkpoint(parent, tmp_path)
+        workers = alive(tmp_path / "searches")
     finally:
         parent.kill()
-        parent.wait()
     assert len(workers) == 2
-    assert not psutil.wait_procs(workers, timeout=40)[1]
+    end = time.monotonic() + 40
+    while alive(tmp_path / "searches"):
+        assert time.monotonic() < end
+        time.sleep(0.05)
     with sqlite3.connect(tmp_path / "optuna.db") as database:
         states = [state for (state,) in database.execute("SELECT state FROM trials")]
     # What they were at is queued again, and not left to look as if it were running.
@@ -313,7 +320,8 @@ def test_the_workers_of_a_killed_search_end_with_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_workers_share_a_study_and_a_killed_one_is_replaced(tmp_path: Path) -> None:
+def test_workers_share_a_study_and_a_killed_one_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(LAUNCHERS, "local", "forked:Shared")
     killed: list[int] = []
 
     class Killer(Lines):
@@ -322,9 +330,8 @@ def test_workers_share_a_study_and_a_killed_one_is_replaced(tmp_path: Path) -> N
         def message(self, text: str) -> None:
             super().message(text)
             if text.startswith("trial 1/") and not killed:
-                children = [int(pid) for pid in _children() if "kdbench.tuning.worker" in _command(pid)]
-                killed.append(children[0])
-                os.kill(children[0], signal.SIGKILL)
+                killed.append(alive(tmp_path / "searches")[0])
+                os.kill(killed[0], signal.SIGKILL)
 
     told = Killer()
     result = searched(
@@ -336,23 +343,13 @@ def test_workers_share_a_study_and_a_killed_one_is_replaced(tmp_path: Path) -> N
     assert len({str(trial["settings"]) for trial in result.report["trials"]}) == 3
 
 
-def _children() -> list[str]:
-    return Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-
-
-def _command(pid: str) -> str:
-    return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-
-
 def test_what_an_earlier_worker_said_is_not_taken_for_what_stopped_a_later_one(tmp_path: Path) -> None:
     log = tmp_path / "worker-0.log"
     log.write_text("error: of yesterday\n")
-    offset = log.stat().st_size
-    process = subprocess.Popen(
-        [sys.executable, "-c", "raise ImportError('of today')"], stderr=log.open("ab"), stdout=subprocess.DEVNULL
-    )
-    process.wait()
-    assert _said(_Worker(process, 0, log, offset)).message == "worker 0 stopped: ImportError: of today"
+    job = local().start(Program("probe", ("raise",)), log, 0)
+    while (code := job.poll()) is None:
+        time.sleep(0.02)
+    assert _error_of(0, job, code).message == "worker 0 stopped: ValueError: as asked"
 
 
 def test_a_trial_that_goes_on_later_keeps_its_place() -> None:
@@ -395,7 +392,9 @@ def test_trials_stand_under_their_search_in_a_mirror_that_is_slow_to_open(
     assert parents == [(names["student_only seed 0"], names["search student_only"])]
 
 
-def test_a_worker_says_what_stopped_it(tmp_path: Path) -> None:
+def test_a_worker_says_what_stopped_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(LAUNCHERS, "local", "forked:Shared")
+
     @loss("only_here", on="logits", teacher=False)
     def only_here(student: Any) -> Any:
         """Known in this process alone."""

@@ -1,4 +1,4 @@
-"""A process that works for another one ends when that one does, however it ended: its share of `kdbench.util.process`.
+"""A process that works for another one ends when that one does, however it ended: its share of `kdbench.launch`.
 
 The other process holds the writing end of a pipe that is this one's standard input. The system closes it when that
 process ends, be it by `kill -9`; that is the same on every platform.

@@ -1,58 +1,11 @@
-"""Processes that work for this one: they get its code, their share of the machine and its plugins, and end with it."""
+"""What a process of this machine gets: the kdbench that this one runs, and its share of the cores and GPUs."""
 
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
 import sysconfig
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO
-
-from kdbench.util import tied
-
-Process = subprocess.Popen[bytes]
-_HAS_GROUPS = hasattr(os, "killpg")
-
-
-def start(command: Sequence[str], output: IO[bytes], environment: Mapping[str, str], *, apart: bool) -> Process:
-    """Starts a process that ends when this one does, however this one ends; it has to call `kdbench.util.tied.tie`.
-
-    Args:
-        command: Program and arguments.
-        output: Gets what it prints.
-        environment: As `environment_of` makes it.
-        apart: Whether it is out of the reach of the terminal's Ctrl-C, with a group of its own.
-    """
-    return subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=output,
-        stderr=subprocess.STDOUT,
-        env={**environment, tied.ASKED: "1"},
-        start_new_session=apart and _HAS_GROUPS,
-    )
-
-
-def interrupt(process: Process) -> None:
-    """Asks a process to keep what it has and to end."""
-    if process.poll() is not None:
-        return
-    if _HAS_GROUPS:
-        process.send_signal(signal.SIGINT)
-    elif process.stdin is not None:
-        process.stdin.close()
-
-
-def kill(process: Process, *, apart: bool) -> None:
-    """Ends a process at once; one that is apart with all that it started."""
-    if process.poll() is None:
-        if apart and _HAS_GROUPS:
-            os.killpg(process.pid, signal.SIGKILL)
-        else:
-            process.kill()
-    process.wait()
 
 
 def environment_of(slot: int, *, jobs: int, gpus: Sequence[str], cores: int, base: Mapping[str, str]) -> dict[str, str]:
