@@ -53,8 +53,8 @@ def rankings(tables: Sequence[GroupTable]) -> tuple[Ranking, ...]:
     for number, table in enumerate(tables, 1):
         if len(table.ranked) >= FEWEST_METHODS and not table.group.across:
             alike[frozenset(without(table.group.conditions, OF_A_BLOCK).items())].append((number, table))
-    found = (_ranking(_disjoint(candidates)) for candidates in alike.values())
-    return tuple(one for one in found if one)
+    possible = (_ranking(_disjoint(candidates)) for candidates in alike.values())
+    return tuple(one for one in possible if one)
 
 
 def _disjoint(candidates: Sequence[tuple[int, GroupTable]]) -> list[tuple[int, GroupTable]]:

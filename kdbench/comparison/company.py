@@ -54,12 +54,12 @@ def _elsewhere(sought: Callable[[Recipe], bool], group: Group, others: Sequence[
         at = f"{inflected(len(seeds), 'seed')} {ranges(seeds)}"
         return f"{named} {inflected(len(aside), 'was')} run ({at}) and not asked for"
     for other in others:
-        found = [row for row in other.rows if sought(other.recipes[row])]
-        if found:
+        rows = [row for row in other.rows if sought(other.recipes[row])]
+        if rows:
             unlike = between(group, other)
             rest = f" and {len(unlike) - _DIFFERENCES} more" if len(unlike) > _DIFFERENCES else ""
             named = ", ".join(map(str, unlike[:_DIFFERENCES]))
-            return f"{found[0]} was run under other conditions: {named}{rest}"
+            return f"{rows[0]} was run under other conditions: {named}{rest}"
     return None
 
 

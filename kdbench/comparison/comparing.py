@@ -104,19 +104,19 @@ def compare(
     if pool and protocol is not None:
         raise UsageError("--protocol and --pool exclude each other", hint="--pool names every protocol of the table.")
     root = runs_folder(Path(out) if out is not None else None)
-    found = read_runs(root, tuple(map(str, runs)))
-    selection = RunSelection(() if pool else found.patterns, tuple(exclude), tuple(methods), tuple(seeds))
-    if not found.runs:
-        raise nothing_finished(root, found.runs, found.broken)
-    wanted = on(found.runs, root, dataset=dataset, protocol=protocol, preset=preset)
+    read = read_runs(root, tuple(map(str, runs)))
+    selection = RunSelection(() if pool else read.patterns, tuple(exclude), tuple(methods), tuple(seeds))
+    if not read.runs:
+        raise nothing_finished(root, read.runs, read.broken)
+    wanted = on(read.runs, root, dataset=dataset, protocol=protocol, preset=preset)
     if pool:
-        wanted = pooled(named(wanted, found.patterns, root), pool)
+        wanted = pooled(named(wanted, read.patterns, root), pool)
     sorted_in = grouped(wanted, allow_different, selection.holds)
     selection.check(wanted, sorted_in.names, root)
     groups = sorted_in.groups
     if not groups:
         raise nothing_finished(
-            root, [run for run in wanted if selection.holds(run, sorted_in.names[id(run)])], found.broken
+            root, [run for run in wanted if selection.holds(run, sorted_in.names[id(run)])], read.broken
         )
     if methods:
         _check_comparable(groups, methods)
@@ -126,7 +126,7 @@ def compare(
     cards = {name: known_card(name) for name in {str(group.conditions["dataset"]) for group in groups}}
     tables = tuple(_table(group, cards, population, metric, ci, tested) for group in groups)
     shown = references(dataset) if reference else ()
-    left = [*found.broken, *_without_table(sorted_in.rest)]
+    left = [*read.broken, *_without_table(sorted_in.rest)]
     left += [one for group in groups for one in (*group.replaced, *group.repeated())]
     return Comparison(population, metric, tables, tuple(left), tuple(shown))
 

@@ -47,14 +47,14 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> Flat:
     Example:
         `{"train": {"epochs": 30}}` gives `{"train.epochs": 30}`; an empty mapping stays a value of its own.
     """
-    found: Flat = {}
+    flattened: Flat = {}
     for name, value in values.items():
         key = f"{prefix}{name}"
         if isinstance(value, Mapping) and value:
-            found |= flat(value, f"{key}.")
+            flattened |= flat(value, f"{key}.")
         else:
-            found[key] = _hashable(value)
-    return found
+            flattened[key] = _hashable(value)
+    return flattened
 
 
 def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> tuple[ConditionDifference, ...]:

@@ -32,12 +32,12 @@ def control_of(recipe: Mapping[str, Any]) -> str | None:
         recipe: A recipe as `run.json` holds it.
     """
     teacher, student = recipe.get("teacher") or {}, recipe.get("student") or {}
-    found = []
+    kinds = []
     if student and teacher.get("weights") == "random":
-        found.append("teacher with random weights")
+        kinds.append("teacher with random weights")
     if teacher and student.get("pairing") == "shuffled":
-        found.append("teacher paired with the wrong trials")
-    return ", ".join(found) or None
+        kinds.append("teacher paired with the wrong trials")
+    return ", ".join(kinds) or None
 
 
 def verdict_on(

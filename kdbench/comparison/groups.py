@@ -234,12 +234,12 @@ def _by_libraries(bucket: list[tuple[StoredRun, Flat]], across: Sequence[str]) -
     ]
     sets: list[Flat] = []
     for one in sorted(used, key=len, reverse=True):
-        fitting = next((held for held in sets if not _clash(held, one)), None)
+        fitting = next((versions for versions in sets if not _clash(versions, one)), None)
         if fitting is None:
             sets.append(dict(one))
         else:
             fitting |= one
-    return [[run for run, one in zip(bucket, used, strict=True) if not _clash(held, one)] for held in sets]
+    return [[run for run, one in zip(bucket, used, strict=True) if not _clash(versions, one)] for versions in sets]
 
 
 def _clash(first: Flat, second: Flat) -> bool:
@@ -283,7 +283,7 @@ def _group(
 ) -> Group:
     first = part[0][1]
     same_split = len({conditions.get("split") for _, conditions in part}) == 1
-    libraries = {key: value for _, held in part for key, value in held.items() if is_below(key, (LIBRARIES,))}
+    libraries = {key: value for _, recorded in part for key, value in recorded.items() if is_below(key, (LIBRARIES,))}
     group = Group(without(first | libraries, across if same_split else [*across, *_BY_SEED]), shared=shared)
     for run in others:
         group.filtered.setdefault(names[id(run)], []).append(run)

@@ -70,12 +70,12 @@ class LabelTracks:
                 points[row.label][place] = row
                 if is_alone(table.group.recipes[row.method]):
                     alone.add(row.label)
-        found = [
-            LabelCurveLine(name, held, any(row.control for row in held.values()), name in alone)
-            for name, held in points.items()
+        every = [
+            LabelCurveLine(name, rows, any(row.control for row in rows.values()), name in alone)
+            for name, rows in points.items()
         ]
-        beside = [line for line in found if line.is_control or line.is_alone]
-        methods = [line for line in found if line not in beside]
+        beside = [line for line in every if line.is_control or line.is_alone]
+        methods = [line for line in every if line not in beside]
         shown = sorted((line for line in methods if len(line.points) > 1), key=lambda line: -line.mean)[:MOST_LINES]
         return [*shown, *sorted(beside, key=lambda line: -line.mean)], len(methods) - len(shown)
 
@@ -92,12 +92,12 @@ def label_tracks(tables: Sequence[GroupTable]) -> list[LabelTracks]:
         if track.pairs == 1 and table.ranked and not table.group.across:
             key = frozenset(without(conditions, ("track", "split", LIBRARIES)).items())
             alike[key].setdefault(track, table)
-    found = []
-    for held in alike.values():
+    curves = []
+    for by_track in alike.values():
         for teacher in ("all", "same"):
-            few = [track for track in held if not track.is_whole and track.teacher_labels == teacher]
-            whole = [track for track in held if track.is_whole]
+            few = [track for track in by_track if not track.is_whole and track.teacher_labels == teacher]
+            whole = [track for track in by_track if track.is_whole]
             tracks = [*sorted(few, key=lambda track: int(track.labels)), *whole]
             if few and len(tracks) > 1:
-                found.append(LabelTracks(tuple(tracks), tuple(held[track] for track in tracks)))
-    return found
+                curves.append(LabelTracks(tuple(tracks), tuple(by_track[track] for track in tracks)))
+    return curves

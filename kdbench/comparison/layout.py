@@ -72,8 +72,8 @@ def _without(table: TextTable, places: Sequence[int]) -> TextTable:
 
 def wrapped(text: str, width: int, kind: str, indent: str = "") -> list[TextLine]:
     """A text on lines of a width at most; no word is broken."""
-    found = textwrap.wrap(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
-    return [TextLine(line, kind) for line in found]
+    lines = textwrap.wrap(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return [TextLine(line, kind) for line in lines]
 
 
 def _pieces(text: str, words: bool) -> list[str]:

@@ -73,7 +73,7 @@ def pictures(comparison: Comparison) -> list[ComparisonPicture]:
         ("confusion_difference", class_matrices.confusion_difference),
         ("learning_curves", curves.method_curves),
     )
-    found = []
+    figures = []
     with mpl.rc_context(_RC):
         for number, table in enumerate(comparison.tables, 1):
             for name, draw in drawn:
@@ -81,14 +81,16 @@ def pictures(comparison: Comparison) -> list[ComparisonPicture]:
                 if figure is not None:
                     place = _as_name(table.group.title)
                     heading = f"{name.replace('_', ' ').capitalize()}: {table.group.title}"
-                    found.append(ComparisonPicture(f"table{number}_{place}_{name}", heading, figure))
-        for number, held in enumerate(label_tracks(comparison.tables), 1):
-            heading = f"Accuracy by labels per class: {held.place}"
-            found.append(ComparisonPicture(f"label_curve{number}_{_as_name(held.place)}", heading, label_curve(held)))
+                    figures.append(ComparisonPicture(f"table{number}_{place}_{name}", heading, figure))
+        for number, tracks in enumerate(label_tracks(comparison.tables), 1):
+            heading = f"Accuracy by labels per class: {tracks.place}"
+            figures.append(
+                ComparisonPicture(f"label_curve{number}_{_as_name(tracks.place)}", heading, label_curve(tracks))
+            )
         for number, ranking in enumerate(comparison.rankings, 1):
             heading = f"Mean ranks over {counted(ranking.ranks.blocks, 'block')} that share no subject"
-            found.append(ComparisonPicture(f"critical_difference{number}", heading, methods.rank_diagram(ranking)))
-    return found
+            figures.append(ComparisonPicture(f"critical_difference{number}", heading, methods.rank_diagram(ranking)))
+    return figures
 
 
 def _as_name(title: str) -> str:

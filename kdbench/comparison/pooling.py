@@ -84,13 +84,13 @@ def pooled(runs: Iterable[StoredRun], protocols: Sequence[str]) -> list[StoredRu
     for run in runs:
         if run.result["protocol"] not in protocols:
             continue
-        held, protocol = cells.setdefault(_cell(run), {}), str(run.result["protocol"])
+        by_protocol, protocol = cells.setdefault(_cell(run), {}), str(run.result["protocol"])
         splits.setdefault((str(run.result["dataset"]), protocol, run.seed), run.conditions.get("split"))
         # Where one of two equal runs is finished, it stands for both.
-        if held.setdefault(protocol, run).status != FINISHED:
-            held[protocol] = run
+        if by_protocol.setdefault(protocol, run).status != FINISHED:
+            by_protocol[protocol] = run
     seen: dict[str, dict[str, set[str]]] = {}
-    return [_joined(held, protocols, splits, seen) for held in cells.values()]
+    return [_joined(by_protocol, protocols, splits, seen) for by_protocol in cells.values()]
 
 
 def _check_names(protocols: Sequence[str], known: set[str]) -> None:
@@ -112,31 +112,31 @@ def _cell(run: StoredRun) -> str:
 
 
 def _joined(
-    held: Mapping[str, StoredRun],
+    by_protocol: Mapping[str, StoredRun],
     protocols: Sequence[str],
     splits: Mapping[_Place, Any],
     seen: dict[str, dict[str, set[str]]],
 ) -> PooledRun:
     name = JOIN.join(protocols)
-    folds = tuple(held[each] for each in protocols if each in held)
+    folds = tuple(by_protocol[fold_name] for fold_name in protocols if fold_name in by_protocol)
     first = folds[0]
     # A fold that is missing is cut as other rows' is, so that the cell stays in their table.
     dataset, seed = str(first.result["dataset"]), first.seed
-    known = {each: splits.get((dataset, each, seed)) for each in protocols}
-    cut = known | {each: run.conditions.get("split") for each, run in held.items()}
+    known = {fold_name: splits.get((dataset, fold_name, seed)) for fold_name in protocols}
+    cut = known | {fold_name: run.conditions.get("split") for fold_name, run in by_protocol.items()}
     result = dict(first.result) | {
         "protocol": name,
         "name": first.name if len({fold.name for fold in folds}) == 1 else None,
         "conditions": dict(first.conditions)
-        | {"protocol": name, "split": JOIN.join(str(cut[each]) for each in protocols)},
+        | {"protocol": name, "split": JOIN.join(str(cut[fold_name]) for fold_name in protocols)},
         "status": FINISHED,
         "teacher": _teacher([fold.result.get("teacher") for fold in folds]),
         "cost": _cost([fold.result.get("cost") for fold in folds]),
     }
     lacking = [
-        f"{held[each].status if each in held else 'not run'} under {each}"
-        for each in protocols
-        if each not in held or held[each].status != FINISHED
+        f"{by_protocol[fold_name].status if fold_name in by_protocol else 'not run'} under {fold_name}"
+        for fold_name in protocols
+        if fold_name not in by_protocol or by_protocol[fold_name].status != FINISHED
     ]
     joined = PooledRun(first.folder, result, folds=folds)
     if not lacking:
@@ -206,12 +206,12 @@ def _cost(costs: Sequence[Any]) -> dict[str, float | None]:
     """Both trainings together where seconds are added up, the largest memory, and the mean of all else."""
     if not all(isinstance(one, Mapping) for one in costs):
         return {}
-    found: dict[str, float | None] = {}
+    joined: dict[str, float | None] = {}
     for key in costs[0]:
         values = [one.get(key) for one in costs]
         known = [float(value) for value in values if value is not None]
         if len(known) < len(values):
-            found[key] = None
+            joined[key] = None
         else:
-            found[key] = sum(known) if key in _SUMS else max(known) if key in _LARGEST else statistics.fmean(known)
-    return found
+            joined[key] = sum(known) if key in _SUMS else max(known) if key in _LARGEST else statistics.fmean(known)
+    return joined

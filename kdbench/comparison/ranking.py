@@ -77,8 +77,8 @@ def build_table(
             of = scores if name == metric else paired(results, complete, subjects, name)
             for row, measure in zip(complete, _measures(of, scope), strict=True):
                 measures[row][name] = measure
-    found = _Company(group, compared, against, over, alone, alike)
-    rows = [_row(group, row, measures.get(row, {}), found) for row in group.rows]
+    company = _Company(group, compared, against, over, alone, alike)
+    rows = [_row(group, row, measures.get(row, {}), company) for row in group.rows]
     rows.sort(key=lambda row: (not row.measures, not row.seeds, -_mean(row, metric), row.method))
     notes = list(_notes(group, compared))
     if trained and scope is Scope.NEW_SUBJECTS:
@@ -122,7 +122,7 @@ class _Company:
 
 def _alone(group: Group, alike: Mapping[str, Sequence[str]]) -> dict[str, str]:
     """Row → the student alone of the very same conditions, also where a table goes across others; itself as well."""
-    found = {}
+    baselines = {}
     for row, others in alike.items():
         first = _first(group, row)
         if first.result["recipe"].get("student") is None:
@@ -130,8 +130,8 @@ def _alone(group: Group, alike: Mapping[str, Sequence[str]]) -> dict[str, str]:
         name = alone_for(first.result)
         plain = [other for other in others if _first(group, other).method == name and is_alone(group.recipes[other])]
         if plain:
-            found[row] = plain[0]
-    return found
+            baselines[row] = plain[0]
+    return baselines
 
 
 def _controls(group: Group, rows: Sequence[str]) -> list[str]:
@@ -152,7 +152,7 @@ def _first(group: Group, row: str) -> StoredRun:
 
 def _measures(scores: Scores, scope: Scope) -> list[Measure]:
     """Every method's mean with its interval, which is always by `t`, as `compare_scores` has it."""
-    found = infer_t(scores, np.eye(len(scores.methods)), scope)
+    inference = infer_t(scores, np.eye(len(scores.methods)), scope)
     return [
         Measure(
             float(by_seed.mean()),
@@ -160,7 +160,7 @@ def _measures(scores: Scores, scope: Scope) -> list[Measure]:
             min(float(high), 1.0),
             float(by_seed.std(ddof=1)) if len(by_seed) > 1 else None,
         )
-        for by_seed, low, high in zip(scores.by_seed, found.low, found.high, strict=True)
+        for by_seed, low, high in zip(scores.by_seed, inference.low, inference.high, strict=True)
     ]
 
 
@@ -171,11 +171,11 @@ def _alike(group: Group, complete: Sequence[str]) -> dict[str, list[str]]:
     keys = {}
     for row in complete:
         # What is no difference between libraries within a table is none here.
-        held = [
+        settings = [
             {key: value for key, value in run.conditions.items() if key != LIBRARIES}
             for _, run in sorted(group.runs[row].items())
         ]
-        keys[row] = json.dumps([held, {key: values.get(row) for key, values in crossed.items()}], sort_keys=True)
+        keys[row] = json.dumps([settings, {key: values.get(row) for key, values in crossed.items()}], sort_keys=True)
         rows.setdefault(keys[row], []).append(row)
     return {row: rows[key] for row, key in keys.items()}
 
@@ -264,9 +264,9 @@ def _notes(group: Group, compared: ScoreComparison | None) -> tuple[str, ...]:
 
 
 def _machines(group: Group) -> list[str]:
-    found = set()
+    machines = set()
     for run in (run for cells in group.runs.values() for run in cells.values()):
         env = run.result.get("environment") or {}
         where = env.get("gpu") or env.get("device") or "unknown"
-        found.add(f"{where}, {env.get('threads', '?')} threads")
-    return sorted(found)
+        machines.add(f"{where}, {env.get('threads', '?')} threads")
+    return sorted(machines)

@@ -55,18 +55,18 @@ def references(dataset: str | None = None, folder: Path | None = None) -> list[R
     Raises:
         UsageError: A file is not what it should be; file and key are named.
     """
-    found: list[Reference] = []
+    published: list[Reference] = []
     for path in sorted((folder or paths.folder("leaderboard") / "reference").glob("*.yaml")):
         content = paths.read_mapping(path, "reference table")
         try:
-            found += [number for row in content["rows"] for number in _numbers(content, row)]
+            published += [number for row in content["rows"] for number in _numbers(content, row)]
         except (KeyError, TypeError, ValueError) as error:
             raise UsageError(f"the reference table {path} is not valid: {type(error).__name__}: {error}") from error
-    return [number for number in found if dataset in (None, number.dataset)]
+    return [number for number in published if dataset in (None, number.dataset)]
 
 
 def _numbers(content: dict[str, Any], row: dict[str, Any]) -> list[Reference]:
-    found = []
+    published = []
     for dataset, metric in content["metrics"].items():
         if dataset not in row:
             continue
@@ -75,7 +75,7 @@ def _numbers(content: dict[str, Any], row: dict[str, Any]) -> list[Reference]:
             values = {str(row.get(f"{dataset}_protocol", UNKNOWN)): row[dataset]}
         else:
             values = dict(zip(protocols, row[dataset], strict=True))
-        found += [
+        published += [
             Reference(
                 table=content["title"],
                 source=content["source"],
@@ -92,4 +92,4 @@ def _numbers(content: dict[str, Any], row: dict[str, Any]) -> list[Reference]:
             )
             for protocol, value in values.items()
         ]
-    return found
+    return published

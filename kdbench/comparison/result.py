@@ -64,12 +64,12 @@ class Comparison:
 
     def __repr__(self) -> str:
         """What it holds, in a line per table; the rows are in `methods`, `pairs`, `seeds` and `per_class`."""
-        held = [f"  {number}. {_headline(table)}" for number, table in enumerate(self.tables[:_IN_REPR], 1)]
-        more = len(self.tables) - len(held)
-        held += [f"  … and {counted(more, 'more table')}"] if more else []
+        listed = [f"  {number}. {_headline(table)}" for number, table in enumerate(self.tables[:_IN_REPR], 1)]
+        more = len(self.tables) - len(listed)
+        listed += [f"  … and {counted(more, 'more table')}"] if more else []
         lines = [
             f"Comparison of {counted(len(self.tables), 'table')} about {self.population}, by {self.metric}:",
-            *held,
+            *listed,
         ]
         return "\n".join(
             [*lines, "  .methods, .pairs, .seeds and .per_class are data frames; .save(FOLDER) writes all."]
@@ -161,7 +161,7 @@ def _method_record(table: GroupTable, row: Row) -> tuple[GroupTable, dict[str, A
 
 
 def _cells(table: GroupTable, row: Row) -> list[tuple[GroupTable, dict[str, Any]]]:
-    found = []
+    records = []
     for seed in sorted({*table.group.seeds, *table.group.lacking(row.method)}):
         state = table.group.state(row.method, seed)
         run = table.group.runs.get(row.method, {}).get(seed)
@@ -176,12 +176,12 @@ def _cells(table: GroupTable, row: Row) -> list[tuple[GroupTable, dict[str, Any]
             "teacher_leaks": bool(teacher.get("leaks")),
             "folder": run.folder.name if run and state == FINISHED else None,
         }
-        found.append((table, record))
-    return found
+        records.append((table, record))
+    return records
 
 
 def _pairs(table: GroupTable) -> list[tuple[GroupTable, dict[str, Any]]]:
-    found = []
+    records = []
     beside = table.against.pairs if table.against else ()
     for place, pair in enumerate((*table.pairs, *beside)):
         plan = pair.needed
@@ -204,16 +204,16 @@ def _pairs(table: GroupTable) -> list[tuple[GroupTable, dict[str, Any]]]:
             "mcnemar_p_these_trials_only": pair.mcnemar.p if pair.mcnemar else None,
             "mcnemar_p_holm_these_trials_only": pair.mcnemar.p_holm if pair.mcnemar else None,
         }
-        found.append((table, record))
-    return found
+        records.append((table, record))
+    return records
 
 
 def _recalls(table: GroupTable) -> list[tuple[GroupTable, dict[str, Any]]]:
     by_row = {row.method: table.recalls(row) for row in table.ranked}
-    found = []
+    records = []
     for row in table.ranked:
         base = by_row[row.gain.over] if row.gain else {}
         for name, value in by_row[row.method].items():
             gain = value - base[name] if name in base else None
-            found.append((table, {"method": row.method, "class": name, "recall": value, "gain": gain}))
-    return found
+            records.append((table, {"method": row.method, "class": name, "recall": value, "gain": gain}))
+    return records

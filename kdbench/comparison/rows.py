@@ -36,20 +36,20 @@ def row_names(part: Sequence[tuple[StoredRun, Flat]], across: Sequence[str]) -> 
     """
     variants = _by_recipe([run for run, _ in part])
     shared = _shared(variants)
-    conditions = {id(run): held for run, held in part}
+    conditions = {id(run): recipes for run, recipes in part}
     labels: dict[str, list[list[StoredRun]]] = defaultdict(list)
     for runs in variants:
         labels[_label(runs)].append(runs)
-    found: list[tuple[str, list[StoredRun], dict[int, str]]] = []
-    for label, held in labels.items():
-        named = _named(label, [runs[0] for runs in held], shared)
-        crossed = _crossed([(run, conditions[id(run)]) for runs in held for run in runs], across)
-        found += [(name, runs, crossed) for name, runs in zip(named, held, strict=True)]
+    rows: list[tuple[str, list[StoredRun], dict[int, str]]] = []
+    for label, recipes in labels.items():
+        named = _named(label, [runs[0] for runs in recipes], shared)
+        crossed = _crossed([(run, conditions[id(run)]) for runs in recipes for run in runs], across)
+        rows += [(name, runs, crossed) for name, runs in zip(named, recipes, strict=True)]
     # A name that a user gave may be what another recipe is called by its settings.
-    count = Counter(name for name, _, _ in found)
+    count = Counter(name for name, _, _ in rows)
     names = {
         id(run): (name if count[name] == 1 else _marked(name, runs[0])) + crossed[id(run)]
-        for name, runs, crossed in found
+        for name, runs, crossed in rows
         for run in runs
     }
     return names, shared
@@ -77,13 +77,13 @@ def _shared(variants: Sequence[Sequence[StoredRun]]) -> dict[str, Any]:
     firsts = [runs[0] for runs in variants]
     # What a search chose is no part of a name.
     unlike = [(run, _unlike_shipped(run)) for run in firsts if not run.result.get("tuning")]
-    settings = {key: value for _, each in unlike for key, value in each.items()}
-    users = {key: [each for run, each in unlike if _uses(run.result["recipe"], key)] for key in settings}
+    settings = {key: value for _, own in unlike for key, value in own.items()}
+    users = {key: [own for run, own in unlike if _uses(run.result["recipe"], key)] for key in settings}
     return {
         key: value
         for key, value in settings.items()
         # The data are a condition, which every table has one of.
-        if (len(users[key]) > 1 or key.startswith("data.")) and all((key, value) in each.items() for each in users[key])
+        if (len(users[key]) > 1 or key.startswith("data.")) and all((key, value) in own.items() for own in users[key])
     }
 
 
@@ -108,10 +108,10 @@ def _label(runs: Sequence[StoredRun]) -> str:
 
 def _by_recipe(runs: Sequence[StoredRun]) -> list[list[StoredRun]]:
     """Parts runs by their recipes."""
-    found: dict[str, list[StoredRun]] = {}
+    by_recipe: dict[str, list[StoredRun]] = {}
     for run in runs:
-        found.setdefault(_written(run), []).append(run)
-    return list(found.values())
+        by_recipe.setdefault(_written(run), []).append(run)
+    return list(by_recipe.values())
 
 
 def _written(run: StoredRun) -> str:
@@ -123,7 +123,7 @@ def _named(label: str, variants: Sequence[StoredRun], shared: Mapping[str, Any])
     """A name for each recipe of one label, no two alike."""
     if not any(run.name == label or run.result.get("tuning") for run in variants):
         unlike = [_unlike_shipped(run) for run in variants]
-        unlike = [{key: value for key, value in each.items() if (key, value) not in shared.items()} for each in unlike]
+        unlike = [{key: value for key, value in own.items() if (key, value) not in shared.items()} for own in unlike]
     else:
         unlike = [{} for _ in variants]
     if len(variants) > 1 and unlike.count({}) > 1:
@@ -154,12 +154,12 @@ def _marked(name: str, run: StoredRun) -> str:
     return f"{name[:-1]}, {digest}]" if name.endswith("]") else f"{name} [{digest}]"
 
 
-def _crossed(held: Sequence[tuple[StoredRun, Flat]], across: Sequence[str]) -> dict[int, str]:
+def _crossed(part: Sequence[tuple[StoredRun, Flat]], across: Sequence[str]) -> dict[int, str]:
     """The crossed conditions beside a name that was run under several."""
-    keys = dict.fromkeys(key for _, conditions in held for key in conditions if is_below(key, across))
-    varied = [key for key in keys if len({conditions.get(key, NOT_RECORDED) for _, conditions in held}) > 1]
+    keys = dict.fromkeys(key for _, conditions in part for key in conditions if is_below(key, across))
+    varied = [key for key in keys if len({conditions.get(key, NOT_RECORDED) for _, conditions in part}) > 1]
     words = {
         id(run): ", ".join(f"{key}={shown(conditions.get(key, NOT_RECORDED))}" for key in varied)
-        for run, conditions in held
+        for run, conditions in part
     }
     return {of: f" ({text})" if text else "" for of, text in words.items()}

@@ -24,9 +24,9 @@ def read_group(group: Group) -> dict[str, dict[int, Tested]]:
     """
     cells = [(row, seed, run) for row, by_seed in group.runs.items() for seed, run in by_seed.items()]
     with ThreadPoolExecutor(_READERS) as pool:
-        found = list(pool.map(_attempt, (run for _, _, run in cells)))
+        attempts = list(pool.map(_attempt, (run for _, _, run in cells)))
     results: dict[str, dict[int, Tested]] = {}
-    for (row, seed, run), result in zip(cells, found, strict=True):
+    for (row, seed, run), result in zip(cells, attempts, strict=True):
         if isinstance(result, Tested):
             results.setdefault(row, {})[seed] = result
             continue

@@ -31,8 +31,8 @@ class RunSelection:
     def holds(self, run: StoredRun, row: str) -> bool:
         """Whether a run of a row is asked for."""
         return (
-            (not self.runs or any(_named(run, row, each) for each in self.runs))
-            and not any(_named(run, row, each) for each in self.exclude)
+            (not self.runs or any(_named(run, row, word) for word in self.runs))
+            and not any(_named(run, row, word) for word in self.exclude)
             and (not self.methods or bool({*run.called, row} & set(self.methods)))
             and (not self.seeds or run.seed in self.seeds)
         )
@@ -94,11 +94,11 @@ def read_runs(root: Path, asked: Iterable[str]) -> Found:
     broken: dict[Path, Unreadable] = {}
     read = [_read(place) for place in folders.values()]
     read += [stored_runs(root)] if patterns or not folders else []
-    for found, unreadable in read:
-        runs |= {run.folder.resolve(): run for run in found}
+    for stored, unreadable in read:
+        runs |= {run.folder.resolve(): run for run in stored}
         broken |= {one.folder.resolve(): one for one in unreadable}
     named = tuple(
-        run.folder.name for run in runs.values() if any(_below(run.folder, each) for each in folders.values())
+        run.folder.name for run in runs.values() if any(_below(run.folder, folder) for folder in folders.values())
     )
     return Found(list(runs.values()), list(broken.values()), (*patterns, *named) if folders else patterns)
 
@@ -116,8 +116,8 @@ def _below(folder: Path, place: Path) -> bool:
 
 def _read(place: Path) -> tuple[list[StoredRun], list[Unreadable]]:
     if not (place / "run.json").is_file():
-        found, broken = stored_runs(place)
-        return found, broken if found or broken else [Unreadable(place, "no run.json in it")]
+        stored, broken = stored_runs(place)
+        return stored, broken if stored or broken else [Unreadable(place, "no run.json in it")]
     try:
         return [stored_run(place)], []
     except KdbenchError as error:
@@ -158,8 +158,10 @@ def nothing_finished(root: Path, runs: Sequence[StoredRun], broken: Sequence[Unr
         return DataError(
             f"there is no folder of runs {root}", hint="--out FOLDER names it; kdbench run --method … fills it."
         )
-    found = [f"{run.folder.name} ({run.status})" for run in runs] + [f"{one.folder.name} ({one.why})" for one in broken]
-    rest = f": {', '.join(found[:5])}" + (f" and {len(found) - 5} more" if len(found) > 5 else "") if found else ""
+    states = [f"{run.folder.name} ({run.status})" for run in runs] + [
+        f"{one.folder.name} ({one.why})" for one in broken
+    ]
+    rest = f": {', '.join(states[:5])}" + (f" and {len(states) - 5} more" if len(states) > 5 else "") if states else ""
     return DataError(
         f"there is no finished run to compare in {root}{rest}",
         hint="Run some: kdbench run --method student_only --method kd --dataset NAME --seeds 3",

@@ -28,10 +28,10 @@ def subjects_of(pattern: re.Pattern[str] | None, trials: Sequence[str]) -> np.nd
     """
     if pattern is None:
         return None
-    found = [pattern.search(trial) for trial in trials]
-    if not all(found):
+    matches = [pattern.search(trial) for trial in trials]
+    if not all(matches):
         return None
-    return np.array([match[SUBJECT] for match in found if match])
+    return np.array([match[SUBJECT] for match in matches if match])
 
 
 def known_card(dataset: str) -> Card | None:

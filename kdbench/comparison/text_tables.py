@@ -86,17 +86,17 @@ def text_tables(comparison: Comparison, kinds: Collection[str] = KINDS) -> list[
         "conditions": _conditions,
         "cost": _cost,
     }
-    found = [
+    tables = [
         text_table
         for number, table in enumerate(comparison.tables, 1)
         for kind, make in made.items()
         if kind in kinds and (text_table := make(table, number)) is not None
     ]
     if "ranks" in kinds:
-        found += [_ranks(ranking) for ranking in comparison.rankings]
+        tables += [_ranks(ranking) for ranking in comparison.rankings]
     if comparison.references and "reference" in kinds:
-        found.append(_references(comparison))
-    return found
+        tables.append(_references(comparison))
+    return tables
 
 
 def left_out(comparison: Comparison) -> list[str]:
@@ -242,14 +242,14 @@ def _metrics(table: GroupTable, _number: int) -> TextTable:
 def _probed(table: GroupTable, row: Row, name: str) -> float | None:
     """The accuracy by another probe, mean over the seeds; None where a run has none."""
     runs = table.group.runs.get(row.method, {}).values() if row.measures else ()
-    found = [((run.metrics.get("probes") or {}).get(name) or {}).get("accuracy") for run in runs]
-    known = [float(value) for value in found if value is not None]
-    return sum(known) / len(known) if known and len(known) == len(found) else None
+    accuracies = [((run.metrics.get("probes") or {}).get(name) or {}).get("accuracy") for run in runs]
+    known = [float(value) for value in accuracies if value is not None]
+    return sum(known) / len(known) if known and len(known) == len(accuracies) else None
 
 
 def _measure(row: Row, metric: str) -> str:
-    if found := row.measures.get(metric):
-        return f"{percent(found.mean)} [{percent(found.low)}, {percent(found.high)}]"
+    if measure := row.measures.get(metric):
+        return f"{percent(measure.mean)} [{percent(measure.low)}, {percent(measure.high)}]"
     mean = statistics.fmean(values[metric] for values in row.seeds.values())
     return f"{percent(mean)} ({counted(len(row.seeds), 'seed')})"
 
@@ -290,7 +290,7 @@ def _states(states: Mapping[int, str]) -> str:
     seeds: dict[str, list[int]] = {}
     for seed, state in states.items():
         seeds.setdefault(state, []).append(seed)
-    return "; ".join(f"{inflected(len(held), 'seed')} {ranges(held)} {state}" for state, held in seeds.items())
+    return "; ".join(f"{inflected(len(those), 'seed')} {ranges(those)} {state}" for state, those in seeds.items())
 
 
 def _oracle(table: GroupTable) -> list[str]:

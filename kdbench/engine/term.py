@@ -75,9 +75,9 @@ def reads_labels(name: str) -> str | None:
     Args:
         name: Registered name of the loss.
     """
-    said: str | None = declared(name)["labels"]
-    if said is not None:
-        return said
+    reading: str | None = declared(name)["labels"]
+    if reading is not None:
+        return reading
     component: Any = registry("loss").get(name)
     call = getattr(component, "forward", component)
     return None if "batch" in inspect.signature(call).parameters else "unused"
@@ -123,7 +123,7 @@ class Term(nn.Module):
         if self.with_teacher and not self.all_teachers:
             # What a loss learns or remembers of a teacher belongs to one branch.
             contexts = [dataclasses.replace(context, teachers=(widths,)) for widths in context.teachers]
-        self.losses = [_build(component, name, spec.params, each, where) for each in contexts]
+        self.losses = [_build(component, name, spec.params, branch, where) for branch in contexts]
         self.stateful = nn.ModuleList(loss for loss in self.losses if isinstance(loss, nn.Module))
         self.ablation = str(getattr(self.losses[0], "ablation", "all"))
         self.takes_batch = "batch" in inspect.signature(_call_of(self.losses[0])).parameters
@@ -153,7 +153,7 @@ class Term(nn.Module):
         student = [branch.head(rows) for branch in student]
         batch = batch.head(rows)
         try:
-            value = torch.stack([self._scalar(each) for each in self._values(student, teacher, batch)]).mean()
+            value = torch.stack([self._scalar(result) for result in self._values(student, teacher, batch)]).mean()
         except KdbenchError as error:
             raise self._named(error) from error
         except Exception as error:
@@ -309,9 +309,9 @@ def _origin(name: str) -> str:
 
 def _line(error: Exception, loss: Any) -> str:
     """The last line of the loss's own file that the error passed through."""
-    held = loss.func if isinstance(loss, functools.partial) else loss
+    inner = loss.func if isinstance(loss, functools.partial) else loss
     try:
-        own = inspect.getsourcefile(type(held) if isinstance(held, nn.Module) else held)
+        own = inspect.getsourcefile(type(inner) if isinstance(inner, nn.Module) else inner)
     except TypeError:
         return ""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == own]
@@ -323,8 +323,8 @@ def _shapes(value: Any) -> str:
     if isinstance(value, Tensor):
         return str(tuple(value.shape))
     if isinstance(value, Features):
-        held = {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
-        return ", ".join(f"{key} {_shapes(each)}" for key, each in held.items() if each is not None)
+        parts = {part.name: getattr(value, part.name) for part in dataclasses.fields(value)}
+        return ", ".join(f"{key} {_shapes(part)}" for key, part in parts.items() if part is not None)
     if isinstance(value, Sequence):
-        return f"[{', '.join(_shapes(each) for each in value)}]"
+        return f"[{', '.join(_shapes(part) for part in value)}]"
     return type(value).__name__

@@ -35,8 +35,8 @@ def check_networks(cell: Cell) -> None:
 def _unfetched(spec: NetworkSpec) -> NetworkSpec:
     """The network with random weights in place of pretrained ones; a file of weights stays."""
     encoder = spec.encoder
-    held = inspect.signature(registry("encoder").get(encoder.name)).parameters.get("weights")
-    if held is None or encoder.params.get("weights", held.default) != "pretrained":
+    parameter = inspect.signature(registry("encoder").get(encoder.name)).parameters.get("weights")
+    if parameter is None or encoder.params.get("weights", parameter.default) != "pretrained":
         return spec
     random = PartSpec(name=encoder.name, **encoder.params | {"weights": "random"})
     return spec.model_copy(update={"encoder": random})

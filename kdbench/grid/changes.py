@@ -34,16 +34,18 @@ def changes_for(
     own = [merge(changes_of(suite.set), changes_of(method.set)) for method in methods]
     if len(methods) == 1:
         return [merge(own[0], changes_of(overrides))]
-    recipes = [resolve(each.name, preset, changes_of(each.set), teacher=each.teacher) for each in methods]
+    recipes = [resolve(chosen.name, preset, changes_of(chosen.set), teacher=chosen.teacher) for chosen in methods]
     everywhere = [(key, changes_of({key: value})) for key, value in changes_of(suite.set).items()]
     given = [(text.partition("=")[0], changes_of([text])) for text in overrides]
-    found: list[dict[str, Any]] = [{} for _ in methods]
+    by_method: list[dict[str, Any]] = [{} for _ in methods]
     for key, change in everywhere:
-        _spread(f"set: {key}", change, methods, recipes, found, reporter, lacks=_lacking)
-    found = [merge(changes, changes_of(method.set)) for changes, method in zip(found, methods, strict=True)]
+        _spread(f"set: {key}", change, methods, recipes, by_method, reporter, lacks=_lacking)
+    by_method = [merge(changes, changes_of(method.set)) for changes, method in zip(by_method, methods, strict=True)]
     for key, change in given:
-        _spread(f"--set {key}", change, methods, recipes, found, reporter, lacks=lambda *of, key=key: _part(key, *of))
-    return found
+        _spread(
+            f"--set {key}", change, methods, recipes, by_method, reporter, lacks=lambda *of, key=key: _part(key, *of)
+        )
+    return by_method
 
 
 def _spread(
@@ -51,7 +53,7 @@ def _spread(
     change: Mapping[str, Any],
     methods: Sequence[SuiteMethod],
     recipes: Sequence[Recipe],
-    found: list[dict[str, Any]],
+    by_method: list[dict[str, Any]],
     reporter: Reporter,
     *,
     lacks: Any,
@@ -60,12 +62,12 @@ def _spread(
     without: dict[str, list[str]] = {}
     for place, recipe in enumerate(recipes):
         if (lacking := lacks(recipe, change)) is None:
-            found[place] = merge(found[place], change)
+            by_method[place] = merge(by_method[place], change)
         else:
             without.setdefault(lacking, []).append(methods[place].name)
     if sum(map(len, without.values())) == len(methods):
         raise UsageError(
-            f"{what} changes none of these methods: {'; '.join(_said(*each) for each in without.items())}",
+            f"{what} changes none of these methods: {'; '.join(_said(*reason) for reason in without.items())}",
             hint=_ADD if any(lacking.startswith("loss ") for lacking in without) else None,
         )
     for lacking, names in without.items():

@@ -48,13 +48,13 @@ def estimate(plan: Plan) -> Estimate:
     others: list[str] = []
     unknown: list[str] = []
     for cell in plan.to_make():
-        found = known.run(cell.cell)
-        if found is None:
+        expected = known.run(cell.cell)
+        if expected is None:
             unknown.append(cell.label)
             continue
-        if not found.own and cell.cell.title not in others:
+        if not expected.own and cell.cell.title not in others:
             others.append(cell.cell.title)
-        seconds, disk, used = seconds + found.seconds, disk + found.disk_bytes, used + 1
+        seconds, disk, used = seconds + expected.seconds, disk + expected.disk_bytes, used + 1
     for cells in plan.teachers_to_make().values():
         teacher = known.teacher(cells[0].cell)
         if teacher is not None:
@@ -69,7 +69,7 @@ def estimate(plan: Plan) -> Estimate:
 def seconds_of_runs(root: Path, cells: Sequence[Cell]) -> list[float | None]:
     """How long a run of each cell takes without its teacher, as `estimate` has it; None where no earlier run tells."""
     known = _Known(_finished(root, cells), root)
-    return [found.seconds if (found := known.run(cell)) else None for cell in cells]
+    return [cost.seconds if (cost := known.run(cell)) else None for cell in cells]
 
 
 def _finished(root: Path, cells: Sequence[Cell]) -> list[StoredRun]:
@@ -119,16 +119,16 @@ class _Known:
         if own := self._runs.get((*size, cell.title, _key(cell.recipe.model_dump(mode="json")))):
             return _middle(own)
         kind = "student" if cell.recipe.student else "teacher"
-        held = self._runs.get((*size, cell.title, "")) or self._runs.get((*size, "", kind))
-        return _middle(held, own=False) if held else None
+        costs = self._runs.get((*size, cell.title, "")) or self._runs.get((*size, "", kind))
+        return _middle(costs, own=False) if costs else None
 
     def teacher(self, cell: Cell) -> _Cost | None:
         """Cost of a cell's teacher."""
         assert cell.recipe.teacher is not None
         size = _size_of(cell)
         same = self._teachers.get((*size, _key(cell.recipe.teacher.model_dump(mode="json"))))
-        held = same or self._teachers.get((*size, ""))
-        return _middle(held) if held else None
+        costs = same or self._teachers.get((*size, ""))
+        return _middle(costs) if costs else None
 
 
 def _size(result: Mapping[str, Any]) -> tuple[str, str]:

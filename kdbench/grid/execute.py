@@ -189,13 +189,13 @@ class _Grid:
         return None
 
     def _conclude(self, running: Running, code: int, *, interrupted: bool) -> None:
-        planned, said, found = running.planned, running.job.printed(), read_state(running.planned.folder)
-        if found.status == RUNNING and not interrupted:
+        planned, output, seen = running.planned, running.job.printed(), read_state(running.planned.folder)
+        if seen.status == RUNNING and not interrupted:
             # Its own lock ended with it, so another process came first, and may end well.
             self._pending.insert(0, planned)
             self._view.waits(planned)
             return
-        state = _state(found, code, said, late=running.late, interrupted=interrupted)
+        state = _state(seen, code, output, late=running.late, interrupted=interrupted)
         note_attempt(planned.folder, state, code=code, seconds=running.seconds, log=running.job.log)
         self._end(replace(planned, state=state), running.seconds)
 
@@ -204,23 +204,23 @@ class _Grid:
         self._view.ended(planned, seconds, self._logs / f"{planned.folder.name}.log")
 
 
-def _state(found: State, code: int, said: str, *, late: bool, interrupted: bool) -> State:
+def _state(seen: State, code: int, output: str, *, late: bool, interrupted: bool) -> State:
     """How an attempt ended, from the run's own result, its exit code, and what it said."""
-    if code == 0 and found.status == DONE:
-        return found
+    if code == 0 and seen.status == DONE:
+        return seen
     if late:
         return State(TIMEOUT, "its time was up; it goes on from its last epoch")
     if interrupted or code in _STOPPED:
         return State(INTERRUPTED, "interrupted; it goes on from its last epoch")
-    errors = re.findall(r"^error: (.*)$", said, re.MULTILINE)
+    errors = re.findall(r"^error: (.*)$", output, re.MULTILINE)
     if code in _KILLED:
         return State(OOM, "killed, as the system does where memory runs out")
-    if _OUT_OF_MEMORY.search(said):
+    if _OUT_OF_MEMORY.search(output):
         return State(OOM, errors[-1] if errors else "out of memory")
     if errors:
         return State(FAILED, errors[-1])
     ended = f"exit code {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
-    message = found.message if found.status not in (DONE, RUNNING) else ""
+    message = seen.message if seen.status not in (DONE, RUNNING) else ""
     return State(FAILED, message or f"it ended with {ended}")
 
 
@@ -228,7 +228,7 @@ def _state(found: State, code: int, said: str, *, late: bool, interrupted: bool)
 def _signals() -> Iterator[list[int]]:
     """Collects the requests to end, instead of being torn out of the middle of something."""
     caught: list[int] = []
-    held = {}
+    handlers = {}
     # Only the main thread is told of signals.
     heard = threading.current_thread() is threading.main_thread()
     for name in ("SIGINT", "SIGTERM", "SIGHUP") if heard else ():
@@ -236,9 +236,9 @@ def _signals() -> Iterator[list[int]]:
         # What was started under nohup stays deaf to the end of its terminal.
         if number is None or (name == "SIGHUP" and signal.getsignal(number) == signal.SIG_IGN):
             continue
-        held[number] = signal.signal(number, lambda got, _frame: caught.append(got))
+        handlers[number] = signal.signal(number, lambda got, _frame: caught.append(got))
     try:
         yield caught
     finally:
-        for number, handler in held.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)

@@ -75,8 +75,8 @@ class Plan:
 
     def counts(self) -> dict[str, int]:
         """How many cells stand how, in a fixed order, without those that none does."""
-        held = Counter(cell.state.status for cell in self.cells)
-        return {status: held[status] for status in ORDER if held[status]}
+        counted_states = Counter(cell.state.status for cell in self.cells)
+        return {status: counted_states[status] for status in ORDER if counted_states[status]}
 
     def to_make(self) -> list[PlannedCell]:
         """The cells that are not done."""
@@ -139,7 +139,7 @@ def make_plan(
     methods = sorted(suite.pairs(), key=lambda method: method.name not in BASELINES)
     changes = changes_for(methods, suite, overrides, preset, reporter)
     videos = _videos(methods, changes, preset, suite.video, reporter)
-    found: dict[Path, PlannedCell] = {}
+    planned: dict[Path, PlannedCell] = {}
     for dataset in suite.datasets:
         for protocol in suite.protocols or protocol_names(load_card(dataset))[:1]:
             lines = []
@@ -150,8 +150,8 @@ def make_plan(
                     request = replace(request, name=method.label)
                 lines.append(list(_cells(request, suite.seed_numbers, look_ahead=look_ahead)))
             for cell in itertools.chain.from_iterable(zip(*lines, strict=True)):
-                found.setdefault(cell.folder, cell)
-    return Plan(tuple(found.values()), root, options.get("fresh", False))
+                planned.setdefault(cell.folder, cell)
+    return Plan(tuple(planned.values()), root, options.get("fresh", False))
 
 
 def _videos(

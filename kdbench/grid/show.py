@@ -94,8 +94,8 @@ class LineView(View):
         self._ended += 1
         self._left.ended(planned, seconds)
         state = planned.state
-        said = f"accuracy {100 * state.accuracy:.2f} %" if state.accuracy is not None else f"{state.message} ({log})"
-        text = f"{state.status}: {self.named(planned)} in {duration(seconds)} · {said}{self.after_end()}"
+        outcome = f"accuracy {100 * state.accuracy:.2f} %" if state.accuracy is not None else f"{state.message} ({log})"
+        text = f"{state.status}: {self.named(planned)} in {duration(seconds)} · {outcome}{self.after_end()}"
         self._print(text, STYLES.get(state.status, ""))
 
     def waits(self, planned: PlannedCell) -> None:
@@ -127,7 +127,7 @@ class LiveView(LineView):
         super().__init__(console, plan, jobs)
         from rich.live import Live
 
-        cells = [each.cell for each in plan.cells]
+        cells = [planned.cell for planned in plan.cells]
         self._several_datasets = len({cell.dataset.card.name for cell in cells}) > 1
         self._several_protocols = len({cell.protocol for cell in cells}) > 1
         self._live = Live(console=console, refresh_per_second=4, transient=True)
@@ -158,12 +158,12 @@ class LiveView(LineView):
         table.add_column(no_wrap=True)
         table.add_column(no_wrap=True, justify="right")
         table.add_column(no_wrap=True, style="dim")
-        names = [self.named(each.planned) for each in running]
-        times = [duration(each.seconds) for each in running]
+        names = [self.named(place.planned) for place in running]
+        times = [duration(place.seconds) for place in running]
         taken = max(map(len, names), default=0) + max(map(len, times), default=0) + 2 * _GAP
-        for each, name, passed in zip(running, names, times, strict=True):
-            said = fitted_line(_last(each.job.printed()), self.console.width - taken)
-            table.add_row(Text(name), passed, Text(said))
+        for place, name, passed in zip(running, names, times, strict=True):
+            last_line = fitted_line(_last(place.job.printed()), self.console.width - taken)
+            table.add_row(Text(name), passed, Text(last_line))
         summary = f"{self._ended} of {self._total} finished, {len(running)} running · {self._clock()}"
         return Group(table, Text(summary, style="bold"))
 
@@ -276,10 +276,10 @@ def _print_table(plan: Plan, console: Console) -> None:
     from rich.table import Table
 
     rows: dict[tuple[str, ...], list[PlannedCell]] = {}
-    for each in plan.cells:
-        cell = each.cell
-        place = (each.request.name or cell.title, cell.dataset.card.name, cell.protocol, cell.preset)
-        rows.setdefault(place, []).append(each)
+    for planned in plan.cells:
+        cell = planned.cell
+        place = (planned.request.name or cell.title, cell.dataset.card.name, cell.protocol, cell.preset)
+        rows.setdefault(place, []).append(planned)
     columns = list(zip(*rows, strict=True))
     own = [place for place, values in enumerate(columns) if place == 0 or len(set(values)) > 1]
     common = [values[0] for place, values in enumerate(columns) if place not in own]
@@ -289,15 +289,15 @@ def _print_table(plan: Plan, console: Console) -> None:
     for column in (*(_COLUMNS[place] for place in own), "seeds", "accuracy"):
         table.add_column(column, justify="right" if column == "accuracy" else "left")
     for names, cells in rows.items():
-        table.add_row(*(escape(names[each]) for each in own), escape(_seeds(cells)), _spread(cells))
+        table.add_row(*(escape(names[planned]) for planned in own), escape(_seeds(cells)), _spread(cells))
     print_table(console, table)
 
 
 def _seeds(cells: Iterable[PlannedCell]) -> str:
-    held: dict[str, list[int]] = {}
-    for each in cells:
-        held.setdefault(each.state.status, []).append(each.cell.seed)
-    return " · ".join(f"{status} {ranges(held[status])}" for status in ORDER if status in held)
+    by_status: dict[str, list[int]] = {}
+    for planned in cells:
+        by_status.setdefault(planned.state.status, []).append(planned.cell.seed)
+    return " · ".join(f"{status} {ranges(by_status[status])}" for status in ORDER if status in by_status)
 
 
 def _spread(cells: Iterable[PlannedCell]) -> str:

@@ -48,19 +48,19 @@ def read_state(folder: Path) -> State:
     if not folder.is_dir():
         return State(TO_DO)
     run, attempt = folder / "run.json", folder / ATTEMPT
-    found = State(TO_DO)
+    state = State(TO_DO)
     if run.is_file():
-        found = _of_run(run)
-        if found.status == DONE:
-            return found
+        state = _of_run(run)
+        if state.status == DONE:
+            return state
     if is_locked(folder):
         return State(RUNNING, "another process makes it")
     if attempt.is_file() and (not run.is_file() or attempt.stat().st_mtime_ns >= run.stat().st_mtime_ns):
         # A run that was gone on with by hand since then knows better.
         with contextlib.suppress(KdbenchError, KeyError, TypeError):
-            held = read_json(attempt)
-            return State(str(held["status"]), str(held["message"]))
-    return found
+            record = read_json(attempt)
+            return State(str(record["status"]), str(record["message"]))
+    return state
 
 
 def _of_run(path: Path) -> State:
@@ -90,8 +90,8 @@ def set_broken_aside(folder: Path) -> None:
     if not path.is_file():
         return
     try:
-        held = read_json(path)
+        record = read_json(path)
     except KdbenchError:
-        held = None
-    if not isinstance(held, dict) or "status" not in held:
+        record = None
+    if not isinstance(record, dict) or "status" not in record:
         path.replace(folder / "run.json.broken")

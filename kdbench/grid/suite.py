@@ -76,7 +76,7 @@ class Suite(BaseModel):
     @classmethod
     def _plain_names(cls, methods: Any) -> Any:
         if isinstance(methods, list | tuple):
-            return [{"name": each} if isinstance(each, str) else each for each in methods]
+            return [{"name": method} if isinstance(method, str) else method for method in methods]
         return methods
 
     @model_validator(mode="after")
@@ -84,8 +84,8 @@ class Suite(BaseModel):
         if not self.losses:
             return self
         listed = {method.name for method in self.methods}.union(self.without)
-        found = sorted(BUILTIN_LOSSES.keys() & shipped_methods.BUILTIN.keys() - listed)
-        methods = (*self.methods, *(SuiteMethod(name=name) for name in found))
+        further = sorted(BUILTIN_LOSSES.keys() & shipped_methods.BUILTIN.keys() - listed)
+        methods = (*self.methods, *(SuiteMethod(name=name) for name in further))
         return self.model_copy(update={"methods": methods, "losses": False, "without": ()})
 
     @field_validator("seeds")
@@ -115,19 +115,21 @@ class Suite(BaseModel):
         """
         if not self.teachers:
             return self.methods
-        found: list[SuiteMethod] = []
+        pairs: list[SuiteMethod] = []
         for method in self.methods:
             is_taught = method.teacher is None and resolve(method.name, "small").taught_by is not None
-            found += [method.model_copy(update={"teacher": each}) for each in self.teachers] if is_taught else [method]
-        if len(found) == len(self.methods) and all(each.teacher is None for each in found):
+            pairs += (
+                [method.model_copy(update={"teacher": teacher}) for teacher in self.teachers] if is_taught else [method]
+            )
+        if len(pairs) == len(self.methods) and all(teacher.teacher is None for teacher in pairs):
             names = ", ".join(method.name for method in self.methods)
             raise UsageError(f"none of these methods has a teacher: {names}", hint="Leave out --teacher.")
-        return tuple(found)
+        return tuple(pairs)
 
     def with_methods(self, names: list[str]) -> Suite:
         """The suite with these methods alone; those that it has keep their changes."""
-        held = {method.name: method for method in self.methods}
-        return self.model_copy(update={"methods": tuple(held.get(name, SuiteMethod(name=name)) for name in names)})
+        own = {method.name: method for method in self.methods}
+        return self.model_copy(update={"methods": tuple(own.get(name, SuiteMethod(name=name)) for name in names)})
 
 
 def asked_for(

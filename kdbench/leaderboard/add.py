@@ -55,8 +55,8 @@ def add(runs: Sequence[Path | str], board: Path, *, by: str | None = None, root:
             machine or user in what would be published, or a board that holds other results of the same cell.
         DataError: A run that cannot be read, or whose predictions do not prove its metrics.
     """
-    found = {run.folder.resolve(): run for word in runs for run in find_runs(word, runs_folder(root))}
-    stored = sorted(found.values(), key=lambda run: run.seed)
+    by_folder = {run.folder.resolve(): run for word in runs for run in find_runs(word, runs_folder(root))}
+    stored = sorted(by_folder.values(), key=lambda run: run.seed)
     _check_alike(stored)
     files = _files(stored)
     content = _content(stored, files, by)
@@ -187,15 +187,15 @@ def _predictions(runs: Sequence[StoredRun]) -> bytes:
     tables = []
     for run in runs:
         run.file("predictions.parquet")
-        held = run.predictions()
-        logits = held[[f"logit_{k}" for k in range(sum(c.startswith("logit_") for c in held.columns))]].to_numpy()
+        frame = run.predictions()
+        logits = frame[[f"logit_{k}" for k in range(sum(c.startswith("logit_") for c in frame.columns))]].to_numpy()
         values = pa.array(np.ascontiguousarray(logits, dtype=np.float32).ravel())
         columns = [
-            pa.array(np.full(len(held), run.seed, dtype=np.int32)),
-            pa.array(held["trial"].astype(str).tolist(), type=pa.string()),
-            pa.array(held["label"].to_numpy(dtype=np.int32)),
-            pa.array(held["shuffle"].to_numpy(dtype=np.int32)),
-            pa.ListArray.from_arrays(np.arange(len(held) + 1, dtype=np.int32) * logits.shape[1], values),
+            pa.array(np.full(len(frame), run.seed, dtype=np.int32)),
+            pa.array(frame["trial"].astype(str).tolist(), type=pa.string()),
+            pa.array(frame["label"].to_numpy(dtype=np.int32)),
+            pa.array(frame["shuffle"].to_numpy(dtype=np.int32)),
+            pa.ListArray.from_arrays(np.arange(len(frame) + 1, dtype=np.int32) * logits.shape[1], values),
         ]
         tables.append(pa.table(columns, names=list(COLUMNS)))
     buffer = io.BytesIO()
@@ -260,9 +260,9 @@ def _check_private(content: Mapping[str, Any], files: Mapping[str, bytes]) -> No
         RECIPE: plain_yaml.parse(files[RECIPE].decode(), RECIPE),
         ENVIRONMENT: json.loads(files[ENVIRONMENT]),
     }
-    told = [*redaction.paths_in(published), *redaction.names_in(published)]
-    if told:
+    private = [*redaction.paths_in(published), *redaction.names_in(published)]
+    if private:
         raise UsageError(
-            f"this would publish what belongs to one machine: {'; '.join(told[:_LISTED])}",
+            f"this would publish what belongs to one machine: {'; '.join(private[:_LISTED])}",
             hint="Run the method with names instead of paths, and add those runs.",
         )

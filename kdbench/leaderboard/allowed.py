@@ -44,7 +44,7 @@ _PLACE = re.compile(r"[/\\]|://|^\.|^~|\.(safetensors|pth?|bin|ckpt|onnx|pkl|np[
 
 def check_names(entry: BoardEntry) -> Iterator[str]:
     """Whatever a recipe names that is on no list, as problems."""
-    recipe, declared = entry.recipe, {(each.kind, each.name) for each in entry.result.plugins}
+    recipe, declared = entry.recipe, {(plugin.kind, plugin.name) for plugin in entry.result.plugins}
     used: set[tuple[str, str]] = set()
     networks: list[tuple[str, NetworkSpec | None]] = [("teacher", recipe.teacher), ("student", recipe.student)]
     parts: list[tuple[str, str, PartSpec]] = [("semantics", "semantics", recipe.semantics)]
@@ -98,16 +98,16 @@ def _values(params: Mapping[str, Any], where: str) -> Iterator[str]:
 
 
 def _plugins(entry: BoardEntry, used: set[tuple[str, str]]) -> Iterator[str]:
-    listed = [(each.kind, each.name) for each in entry.result.plugins]
-    for each in entry.result.plugins:
-        what = f"the {each.kind} {each.name!r}"
-        if each.kind not in {"dataset", "method"} and (each.kind, each.name) not in used:
+    listed = [(extra.kind, extra.name) for extra in entry.result.plugins]
+    for extra in entry.result.plugins:
+        what = f"the {extra.kind} {extra.name!r}"
+        if extra.kind not in {"dataset", "method"} and (extra.kind, extra.name) not in used:
             yield f"it lists the plugin of {what}, which its recipe does not use"
-        if listed.count((each.kind, each.name)) > 1:
+        if listed.count((extra.kind, extra.name)) > 1:
             yield f"it lists the plugin of {what} twice"
-        if each.distribution is not None and (_PLACE.search(each.distribution) or each.distribution == "kdbench"):
-            yield f"it lists the plugin of {what} from {each.distribution!r}, which is the name of no distribution"
+        if extra.distribution is not None and (_PLACE.search(extra.distribution) or extra.distribution == "kdbench"):
+            yield f"it lists the plugin of {what} from {extra.distribution!r}, which is the name of no distribution"
     named = entry.result.conditions.get("plugins") or []
     known = [plugin.model_dump() for plugin in entry.result.plugins]
-    if not isinstance(named, list) or any(each not in known for each in named):
+    if not isinstance(named, list) or any(extra not in known for extra in named):
         yield "its conditions name plugins that it does not list"

@@ -71,7 +71,7 @@ def build(board: Path, out: Path) -> Site:
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / MARK).is_file())):
         raise UsageError(f"{out} is there and is not a site", hint="Choose another folder: --out DIR")
     checked = verify(found(board))
-    wrong = [f"- {each.folder}: {problem}" for each in checked for problem in each.problems]
+    wrong = [f"- {submission.folder}: {problem}" for submission in checked for problem in submission.problems]
     if wrong:
         more = [f"- and {len(wrong) - _LISTED} more"] if len(wrong) > _LISTED else []
         raise DataError(

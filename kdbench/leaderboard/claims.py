@@ -17,18 +17,22 @@ def check_claims(entry: BoardEntry) -> Iterator[str]:
     recipe = entry.recipe
     networks = {"teacher": recipe.teacher, "student": recipe.student}
     epochs = {phase: spec.train.epochs for phase, spec in networks.items() if spec is not None}
-    for each in entry.result.seeds:
-        for problem in (*_teacher(each, recipe.teacher is not None), *_curves(each, epochs), *_best(entry, each)):
-            yield f"seed {each.seed}: {problem}"
+    for trained in entry.result.seeds:
+        for problem in (
+            *_teacher(trained, recipe.teacher is not None),
+            *_curves(trained, epochs),
+            *_best(entry, trained),
+        ):
+            yield f"seed {trained.seed}: {problem}"
     for name in _FIXED:
-        costs = (each.claims.cost.get(name) for each in entry.result.seeds)
-        said = sorted({cost for cost in costs if cost is not None})
-        if len(said) > 1:
-            yield f"its seeds claim {said[0]:g} and {said[1]:g} {name}, and they have one network"
+        costs = (trained.claims.cost.get(name) for trained in entry.result.seeds)
+        claimed = sorted({cost for cost in costs if cost is not None})
+        if len(claimed) > 1:
+            yield f"its seeds claim {claimed[0]:g} and {claimed[1]:g} {name}, and they have one network"
 
 
-def _teacher(each: SeedResult, taught: bool) -> Iterator[str]:
-    claims = each.claims
+def _teacher(trained: SeedResult, taught: bool) -> Iterator[str]:
+    claims = trained.claims
     if taught and claims.teacher is None:
         yield "it says nothing of its teacher, and the recipe has one"
     if not taught and claims.teacher is not None:
@@ -37,9 +41,9 @@ def _teacher(each: SeedResult, taught: bool) -> Iterator[str]:
         yield "it claims the time of a teacher, and the recipe has none"
 
 
-def _curves(each: SeedResult, epochs: dict[str, int]) -> Iterator[str]:
+def _curves(trained: SeedResult, epochs: dict[str, int]) -> Iterator[str]:
     for phase in ("teacher", "student"):
-        own = [epoch.epoch for epoch in each.claims.curves if epoch.phase == phase]
+        own = [epoch.epoch for epoch in trained.claims.curves if epoch.phase == phase]
         if own and phase not in epochs:
             yield f"it claims the learning curve of a {phase}, and the recipe has none"
         elif own and own[-1] > epochs[phase]:
@@ -48,8 +52,8 @@ def _curves(each: SeedResult, epochs: dict[str, int]) -> Iterator[str]:
             yield f"the epochs of its {phase}'s learning curve are out of order"
 
 
-def _best(entry: BoardEntry, each: SeedResult) -> Iterator[str]:
-    best, recipe = each.claims.best_epoch, entry.recipe
+def _best(entry: BoardEntry, trained: SeedResult) -> Iterator[str]:
+    best, recipe = trained.claims.best_epoch, entry.recipe
     if best is None:
         return
     if recipe.selection.rule == "last":

@@ -104,47 +104,51 @@ def _files(entry: BoardEntry) -> Iterator[str]:
 
 
 def _private(entry: BoardEntry) -> Iterator[str]:
-    held = {
+    published = {
         # But for the curves, which hold numbers alone, and most of the file.
         RESULT: entry.result.model_dump(mode="json", exclude={"seeds": {"__all__": {"claims": {"curves"}}}}),
         RECIPE: [entry.recipe.model_dump(mode="json"), entry.recipe.tuning and entry.recipe.tuning.model_dump()],
         ENVIRONMENT: read_json(entry.folder, ENVIRONMENT),
     }
-    for found in redaction.paths_in(held):
-        yield f"it tells a path of a machine: {found}"
+    for where in redaction.paths_in(published):
+        yield f"it tells a path of a machine: {where}"
 
 
 def _environment(entry: BoardEntry) -> Iterator[str]:
-    if [each.seed for each in entry.environments] != [each.seed for each in entry.result.seeds]:
+    if [environment.seed for environment in entry.environments] != [
+        environment.seed for environment in entry.result.seeds
+    ]:
         yield f"{ENVIRONMENT} has not one entry for each seed"
         return
     conditions = entry.result.conditions
-    for each in entry.environments:
-        said = conditions["libraries"]
+    for environment in entry.environments:
+        versions = conditions["libraries"]
         # An environment also names what the run did not use.
-        if not set(said) >= _NAMED or {name: each.libraries.get(name) for name in said} != said:
-            yield f"seed {each.seed} ran with other libraries than its conditions say"
-    kinds = {each.seed: each.device.partition(":")[0] for each in entry.environments}
+        if not set(versions) >= _NAMED or {name: environment.libraries.get(name) for name in versions} != versions:
+            yield f"seed {environment.seed} ran with other libraries than its conditions say"
+    kinds = {environment.seed: environment.device.partition(":")[0] for environment in entry.environments}
     yield from _one_value("on the device", kinds, conditions.get("device"))
-    threads = {each.seed: each.threads for each in entry.environments if kinds[each.seed] == "cpu"}
+    threads = {
+        environment.seed: environment.threads for environment in entry.environments if kinds[environment.seed] == "cpu"
+    }
     yield from _one_value("with the number of threads", threads, conditions.get("threads"))
 
 
-def _one_value(what: str, by_seed: Mapping[int, Any], said: Any) -> Iterator[str]:
+def _one_value(what: str, by_seed: Mapping[int, Any], claimed: Any) -> Iterator[str]:
     """Seeds that ran otherwise than one another, or than the conditions say, come to other numbers."""
-    first, *rest = by_seed.items() or [(0, said)]
+    first, *rest = by_seed.items() or [(0, claimed)]
     other = next((item for item in rest if item[1] != first[1]), None)
     if other is not None:
         yield f"seed {first[0]} ran {what} {first[1]} and seed {other[0]} {what} {other[1]}: their numbers do not mix"
-    elif said is not None and str(first[1]) != str(said).partition(":")[0]:
-        yield f"seed {first[0]} ran {what} {first[1]}, and its conditions say {said}"
+    elif claimed is not None and str(first[1]) != str(claimed).partition(":")[0]:
+        yield f"seed {first[0]} ran {what} {first[1]}, and its conditions say {claimed}"
 
 
 def _recipe(entry: BoardEntry) -> Iterator[str]:
     result, recipe = entry.result, entry.recipe
-    for key, said in (("method", recipe.name), ("summary", recipe.summary), ("source", recipe.source)):
-        if said != getattr(result, key):
-            yield f"{RECIPE} has the {key} {said!r}, and {RESULT} says {getattr(result, key)!r}"
+    for key, written in (("method", recipe.name), ("summary", recipe.summary), ("source", recipe.source)):
+        if written != getattr(result, key):
+            yield f"{RECIPE} has the {key} {written!r}, and {RESULT} says {getattr(result, key)!r}"
     reported = recipe.reported
     wanted: Mapping[str, Any] = {
         "selection": recipe.selection.rule,
@@ -178,15 +182,15 @@ def _tuned(entry: BoardEntry) -> Iterator[str]:
     tuning = entry.recipe.tuning
     if tuning is None:
         return
-    held = entry.recipe.model_dump(mode="json")
+    settings = entry.recipe.model_dump(mode="json")
     for path, value in tuning.best.items():
-        found: Any = held
+        current: Any = settings
         for name in path.split("."):
-            found = found.get(name) if isinstance(found, Mapping) else None
+            current = current.get(name) if isinstance(current, Mapping) else None
         if path not in tuning.space:
             yield f"its search says that it chose {path!r}, which is not in what it searched"
-        elif found != value and not (isinstance(found, Mapping) and found.get("to") == value):
-            yield f"its search chose {path} = {value}, and {RECIPE} has {found}"
+        elif current != value and not (isinstance(current, Mapping) and current.get("to") == value):
+            yield f"its search chose {path} = {value}, and {RECIPE} has {current}"
 
 
 def check_card(entry: BoardEntry, card: Card, known: ExpectedTrials | None) -> Iterator[str]:
@@ -206,8 +210,8 @@ def check_card(entry: BoardEntry, card: Card, known: ExpectedTrials | None) -> I
     if known is not None:
         right = known.split if conditions["selection"] == "last" else known.split_at_seed_0
         if right is not None and conditions.get("split") != right:
-            said = conditions.get("split")
-            yield f"its trials were split otherwise than the card says: {said!r}, expected {right!r}"
+            claimed = conditions.get("split")
+            yield f"its trials were split otherwise than the card says: {claimed!r}, expected {right!r}"
     if card.class_names != result.classes:
         yield f"its classes are not those of the card of '{result.dataset}'"
     sensors, view = reported.modality == SENSORS, result.conditions["view"]
@@ -233,7 +237,7 @@ def _agree(value: Any, condition: Any, searched: set[str]) -> bool:
 
 
 def _seeds(entry: BoardEntry) -> Iterator[str]:
-    seeds = [each.seed for each in entry.result.seeds]
+    seeds = [trained.seed for trained in entry.result.seeds]
     needed = max(MIN_SEEDS, len(seeds))
     missing = [str(seed) for seed in range(needed) if seed not in seeds]
     if missing:

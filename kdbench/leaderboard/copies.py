@@ -24,7 +24,7 @@ _TRIALS = 64
 
 def copied_seeds(entry: BoardEntry) -> Iterator[str]:
     """Seeds of a submission whose predictions are those of another of its seeds, as problems."""
-    seeds = [each.seed for each in entry.result.seeds]
+    seeds = [trained.seed for trained in entry.result.seeds]
     shapes = [_shape(entry, seed) for seed in seeds]
     for place, seed in enumerate(seeds):
         for other in range(place):
@@ -37,10 +37,10 @@ def copied_methods(entries: Sequence[BoardEntry]) -> dict[Path, list[str]]:
     """Submissions whose predictions at a seed are those of a submission with another recipe, as problems by folder."""
     groups: dict[object, list[tuple[BoardEntry, int, np.ndarray]]] = defaultdict(list)
     for entry in entries:
-        for each in entry.result.seeds:
-            shape = _shape(entry, each.seed)
-            groups[entry.result.dataset, entry.result.protocol, shape.shape].append((entry, each.seed, shape))
-    found: dict[Path, list[str]] = defaultdict(list)
+        for trained in entry.result.seeds:
+            shape = _shape(entry, trained.seed)
+            groups[entry.result.dataset, entry.result.protocol, shape.shape].append((entry, trained.seed, shape))
+    problems: dict[Path, list[str]] = defaultdict(list)
     for group in groups.values():
         # A part of the trials tells most pairs apart, at a tenth of the work.
         rows = np.stack([_unit(shape[:_TRIALS]) for _, _, shape in group])
@@ -52,11 +52,11 @@ def copied_methods(entries: Sequence[BoardEntry]) -> dict[Path, list[str]]:
             if one.folder == other.folder or one.settings == other.settings or not alike(a, b, METHODS_ALIKE):
                 continue
             for own, mine, theirs, its in ((one, seed, other, of), (other, of, one, seed)):
-                found[own.folder].append(
+                problems[own.folder].append(
                     f"seed {mine} has the predictions of seed {its} of '{theirs.result.method}' ({theirs.result.id}), "
                     "whose recipe is another"
                 )
-    return found
+    return problems
 
 
 def alike(one: np.ndarray, other: np.ndarray, from_: float) -> bool:

@@ -44,8 +44,8 @@ class BoardEntry:
     @property
     def options(self) -> Mapping[str, Any]:
         """Knobs of a generated data set."""
-        found = self.result.conditions["data"].get("options")
-        return found if isinstance(found, Mapping) else {}
+        options = self.result.conditions["data"].get("options")
+        return options if isinstance(options, Mapping) else {}
 
     @cached_property
     def predictions(self) -> SubmittedPredictions:
@@ -65,10 +65,10 @@ class BoardEntry:
             StoredRun(
                 self.folder,
                 shared
-                | {"recipe": recipe, "status": FINISHED, **each.model_dump(include={"seed", "metrics"})}
-                | each.claims.model_dump(include={"teacher", "cost"}),
+                | {"recipe": recipe, "status": FINISHED, **trained.model_dump(include={"seed", "metrics"})}
+                | trained.claims.model_dump(include={"teacher", "cost"}),
             )
-            for each in result.seeds
+            for trained in result.seeds
         )
 
     def tested(self, seed: int) -> Tested:
@@ -89,8 +89,8 @@ class BoardEntry:
         try:
             return _ENVIRONMENTS.validate_python(content)
         except ValidationError as error:
-            told = in_a_line(error, tuple[Environment, ...], content)
-            raise DataError(f"{ENVIRONMENT} is not what its schema says: {told}") from error
+            fault = in_a_line(error, tuple[Environment, ...], content)
+            raise DataError(f"{ENVIRONMENT} is not what its schema says: {fault}") from error
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -190,20 +190,20 @@ def _walk(top: Path, *, everything: bool) -> Iterator[Path]:
         if seen > _MOST_FOLDERS:
             raise UsageError(f"{top} holds more than {_MOST_FOLDERS} folders, which no board does")
         try:
-            held = [each for each in os.scandir(here) if not each.name.startswith(".")]
+            items = [item for item in os.scandir(here) if not item.name.startswith(".")]
         except OSError:
             # One that is not there holds nothing; one that may not be read is named when it is loaded.
             if depth and everything:
                 yield here
             continue
-        if any(each.name == RESULT for each in held) or (everything and held and depth == _LEVELS):
+        if any(item.name == RESULT for item in items) or (everything and items and depth == _LEVELS):
             yield here
-        for each in held:
-            if each.is_symlink():
+        for item in items:
+            if item.is_symlink():
                 if everything and depth < _LEVELS:
-                    yield Path(each.path)
-            elif each.is_dir(follow_symlinks=False) and depth < _DEEPEST_FOLDER:
-                folders.append((Path(each.path), depth + 1))
+                    yield Path(item.path)
+            elif item.is_dir(follow_symlinks=False) and depth < _DEEPEST_FOLDER:
+                folders.append((Path(item.path), depth + 1))
 
 
 def below(paths: list[Path]) -> Iterator[Path]:
@@ -235,5 +235,5 @@ def load(folder: Path) -> BoardEntry:
     try:
         return BoardEntry(folder, Submission.model_validate(content))
     except ValidationError as error:
-        told = in_a_line(error, Submission, content)
-        raise DataError(f"{RESULT} is not what its schema says: {told}") from error
+        fault = in_a_line(error, Submission, content)
+        raise DataError(f"{RESULT} is not what its schema says: {fault}") from error

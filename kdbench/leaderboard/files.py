@@ -51,10 +51,10 @@ def read_bytes(folder: Path, name: str) -> bytes:
         _check_plain(name, os.lstat(folder / name))
         # Looked at again once it is open: a pipe in its place would be waited for, and a link followed.
         with os.fdopen(os.open(folder / name, _FLAGS), "rb") as file:
-            held = os.fstat(file.fileno())
-            _check_plain(name, held)
-            if held.st_size > most:
-                raise DataError(f"{name} has {counted(held.st_size, 'byte')}, expected at most {most}")
+            status = os.fstat(file.fileno())
+            _check_plain(name, status)
+            if status.st_size > most:
+                raise DataError(f"{name} has {counted(status.st_size, 'byte')}, expected at most {most}")
             data = file.read(most + 1)
     except FileNotFoundError as error:
         raise DataError(f"{name} is missing") from error
@@ -113,10 +113,10 @@ def check_depth(content: Any, name: str) -> None:
     """
     level, depth = [content], 0
     while level := [
-        held
+        inner
         for value in level
         if isinstance(value, dict | list)
-        for held in (value.values() if isinstance(value, dict) else value)
+        for inner in (value.values() if isinstance(value, dict) else value)
     ]:
         depth += 1
         if depth > DEEPEST:

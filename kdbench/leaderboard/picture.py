@@ -35,7 +35,7 @@ def picture_of(run: StoredRun) -> bytes | None:
     try:
         part = json.loads((folder / "explain.json").read_bytes())["parts"]["gradcam"]
         shown = part["numbers"]["trials"][0]
-        name = next(each["file"] for each in part["pictures"] if each["file"].endswith(".png"))
+        name = next(picture["file"] for picture in part["pictures"] if picture["file"].endswith(".png"))
         trial, probability = str(shown["trial"]), float(shown["probability_of_predicted"])
     except (OSError, ValueError, LookupError, TypeError, StopIteration):
         # Not explained, or only in part.

@@ -88,11 +88,11 @@ def unpacked(data: bytes, classes: int) -> list[np.ndarray]:
         file = pq.ParquetFile(pa.BufferReader(data), read_dictionary=["trial"])
         # Single-threaded: the files are small, and a pool costs more than it saves.
         batches = list(_bounded(file.iter_batches(_ROWS, use_threads=False)))
-        held = pa.Table.from_batches(batches, schema=batches[0].schema if batches else file.schema_arrow)
+        table = pa.Table.from_batches(batches, schema=batches[0].schema if batches else file.schema_arrow)
     except (OSError, ValueError, NotImplementedError, pa.ArrowException) as error:
         raise DataError(f"{PREDICTIONS} cannot be read: {_said(error)}") from error
     try:
-        return _plain(held)
+        return _plain(table)
     except (ValueError, TypeError, AttributeError, NotImplementedError, pa.ArrowException) as error:
         raise DataError(f"{PREDICTIONS} is not a table of predictions: {_said(error)}") from error
 
@@ -122,8 +122,10 @@ def _check_declared(file: pq.ParquetFile, classes: int) -> None:
     unpacked = sum(chunk.total_uncompressed_size for chunk in chunks)
     values = sum(chunk.num_values for chunk in chunks if chunk.path_in_schema.startswith("logits"))
     if values > metadata.num_rows * classes:
-        each = values // max(metadata.num_rows, 1)
-        raise DataError(f"{PREDICTIONS} declares {each} logits per trial, expected one for each of {classes} classes")
+        per_trial = values // max(metadata.num_rows, 1)
+        raise DataError(
+            f"{PREDICTIONS} declares {per_trial} logits per trial, expected one for each of {classes} classes"
+        )
     if unpacked > _MOST_UNPACKED or values > MOST_LOGITS:
         raise DataError(f"{PREDICTIONS} is too large when it is unpacked: {unpacked} bytes, {values} logits")
 
@@ -148,10 +150,10 @@ def _bounded(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         yield batch
 
 
-def _plain(held: pa.Table) -> list[np.ndarray]:
+def _plain(table: pa.Table) -> list[np.ndarray]:
     import pyarrow as pa
 
-    seed, trial, label, shuffle, logits = (held[name].combine_chunks() for name in COLUMNS)
+    seed, trial, label, shuffle, logits = (table[name].combine_chunks() for name in COLUMNS)
     if any(column.null_count for column in (seed, trial, label, shuffle, logits)):
         raise ValueError("a value is missing")
     if isinstance(trial, pa.ChunkedArray):

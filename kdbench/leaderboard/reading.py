@@ -39,11 +39,11 @@ def arrays(name: str, data: bytes, **about: int) -> list[np.ndarray]:
     Raises:
         DataError: It is not what its name says, or too much.
     """
-    said, answer = _READER.ask(name, data, about)
-    if "problem" in said:
-        raise DataError(said["problem"])
-    with np.load(io.BytesIO(answer), allow_pickle=False) as held:
-        return [held[f"arr_{number}"] for number in range(said["arrays"])]
+    head, answer = _READER.ask(name, data, about)
+    if "problem" in head:
+        raise DataError(head["problem"])
+    with np.load(io.BytesIO(answer), allow_pickle=False) as archive:
+        return [archive[f"arr_{number}"] for number in range(head["arrays"])]
 
 
 class _Reader:
@@ -112,11 +112,11 @@ def received(pipe: IO[bytes]) -> tuple[dict[str, Any], bytes]:
     line = pipe.readline(2**16)
     if not line.endswith(b"\n"):
         raise EOFError
-    said = json.loads(line)
-    size = said["bytes"]
+    head = json.loads(line)
+    size = head["bytes"]
     if not 0 <= size <= _MOST_ANSWER:
         raise ValueError(f"{size} bytes")
     data = pipe.read(size)
     if len(data) < size:
         raise EOFError
-    return said, data
+    return head, data

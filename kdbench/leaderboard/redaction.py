@@ -23,8 +23,8 @@ def paths_in(value: Any, key: str = "") -> Iterator[str]:
         key: Where it stands.
     """
     for where, text in _strings(value, key):
-        for found in _PATH.finditer(text):
-            yield f"{where}: {found[1]}"
+        for match in _PATH.finditer(text):
+            yield f"{where}: {match[1]}"
 
 
 def names_in(value: Any, key: str = "") -> Iterator[str]:
@@ -47,9 +47,9 @@ def _strings(value: Any, key: str) -> Iterator[tuple[str, str]]:
     if isinstance(value, str):
         yield key, value
     elif isinstance(value, Mapping):
-        for name, held in value.items():
+        for name, inner in value.items():
             yield key, str(name)
-            yield from _strings(held, f"{key}.{name}" if key else str(name))
+            yield from _strings(inner, f"{key}.{name}" if key else str(name))
     elif isinstance(value, list | tuple):
-        for position, held in enumerate(value):
-            yield from _strings(held, f"{key}[{position}]")
+        for position, inner in enumerate(value):
+            yield from _strings(inner, f"{key}[{position}]")

@@ -69,9 +69,9 @@ def rerun(
     for path in folder.glob(f".{VERIFICATION}.*.tmp"):
         path.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory(prefix="kdbench-rerun-") as place:
-        held = _trained_again(entry, Path(place), out or Path(place) / "runs", name, tolerance, data_dir, reporter)
-    write_json(folder / VERIFICATION, held.model_dump(mode="json"))
-    return held
+        outcome = _trained_again(entry, Path(place), out or Path(place) / "runs", name, tolerance, data_dir, reporter)
+    write_json(folder / VERIFICATION, outcome.model_dump(mode="json"))
+    return outcome
 
 
 def _checked_name(by: str) -> str:
@@ -99,14 +99,14 @@ def _trained_again(
     # A recipe is named by its file.
     recipe = place / f"{slug(result.method)}.yaml"
     recipe.write_text(entry.recipe_text, encoding="utf-8")
-    for each in result.seeds:
+    for trained in result.seeds:
         made = run(
             str(recipe),
             result.dataset,
             protocol=result.protocol,
             preset=result.preset,
             video=result.conditions.get("view"),
-            seed=each.seed,
+            seed=trained.seed,
             device=result.conditions.get("device", "auto"),
             threads=result.conditions.get("threads"),
             data_dir=data_dir,
@@ -114,18 +114,22 @@ def _trained_again(
             reporter=reporter,
         )
         if made.reused:
-            raise DataError(f"seed {each.seed} was found trained already in {made.folder}, and nothing may be reused")
-        _check_alike(entry, made.result["conditions"])
-        _check_network(entry, each, made.result["cost"])
-        now = float(made.metrics["accuracy"])
-        seeds[each.seed] = Again(then=each.metrics.accuracy, now=now, same=_same(entry, each.seed, made.folder))
-        if abs(now - each.metrics.accuracy) > tolerance:
             raise DataError(
-                f"{entry.folder}: seed {each.seed} comes to an accuracy of {now:.4f}, and the submission says "
-                f"{each.metrics.accuracy:.4f}; at most {tolerance:g} apart is accepted"
+                f"seed {trained.seed} was found trained already in {made.folder}, and nothing may be reused"
+            )
+        _check_alike(entry, made.result["conditions"])
+        _check_network(entry, trained, made.result["cost"])
+        now = float(made.metrics["accuracy"])
+        seeds[trained.seed] = Again(
+            then=trained.metrics.accuracy, now=now, same=_same(entry, trained.seed, made.folder)
+        )
+        if abs(now - trained.metrics.accuracy) > tolerance:
+            raise DataError(
+                f"{entry.folder}: seed {trained.seed} comes to an accuracy of {now:.4f}, and the submission says "
+                f"{trained.metrics.accuracy:.4f}; at most {tolerance:g} apart is accepted"
             )
         there = {k: v for k, v in made.result["environment"].items() if k != "command"}
-        environment = Environment(seed=each.seed, **there)
+        environment = Environment(seed=trained.seed, **there)
     return Verification(
         id=result.id,
         content_sha256=content_sha256(read_json(entry.folder, RESULT)),
@@ -138,11 +142,11 @@ def _trained_again(
     )
 
 
-def _check_network(entry: BoardEntry, each: SeedResult, cost: Mapping[str, Any]) -> None:
-    said, true = each.claims.cost.get("parameters"), cost.get("parameters")
-    if said is not None and true is not None and said != true:
+def _check_network(entry: BoardEntry, trained: SeedResult, cost: Mapping[str, Any]) -> None:
+    claimed, true = trained.claims.cost.get("parameters"), cost.get("parameters")
+    if claimed is not None and true is not None and claimed != true:
         raise DataError(
-            f"{entry.folder}: seed {each.seed} claims {said:.0f} parameters, and its network has {true:.0f}"
+            f"{entry.folder}: seed {trained.seed} claims {claimed:.0f} parameters, and its network has {true:.0f}"
         )
 
 

@@ -228,7 +228,7 @@ class Submission(_Strict):
     @property
     def accuracies(self) -> list[float]:
         """The accuracy at each seed."""
-        return [each.metrics.accuracy for each in self.seeds]
+        return [trained.metrics.accuracy for trained in self.seeds]
 
 
 def json_schema() -> dict[str, Any]:

@@ -38,22 +38,22 @@ def check_scores(entry: BoardEntry, known: ExpectedTrials | None) -> Iterator[st
         classes = counted(len(result.classes), "class")
         yield f"{counted(predictions.logits.shape[1], 'logit')} per trial, expected one for each of {classes}"
         return
-    stray = set(np.unique(predictions.seed).tolist()) - {each.seed for each in result.seeds}
+    stray = set(np.unique(predictions.seed).tolist()) - {trained.seed for trained in result.seeds}
     if stray:
         yield f"{PREDICTIONS} has predictions of seed {_some(stray)}, which has no result"
     reference: dict[str, int] | None = dict(known.test) if known is not None else None
     orders, wrong = _orders(entry), False
-    for each in result.seeds:
-        own = predictions.of_seed(each.seed)
+    for trained in result.seeds:
+        own = predictions.of_seed(trained.seed)
         if not len(own.seed):
             wrong = True
-            yield f"seed {each.seed}: {PREDICTIONS} has no prediction of it"
+            yield f"seed {trained.seed}: {PREDICTIONS} has no prediction of it"
             continue
         # Where the card cannot tell, all seeds have to agree on trials and labels.
         reference = reference or dict(zip(own.trial.tolist(), own.label.tolist(), strict=True))
-        faults = list(_trials(own, reference, known, orders)) or list(_metrics(own, each.metrics, result.classes))
+        faults = list(_trials(own, reference, known, orders)) or list(_metrics(own, trained.metrics, result.classes))
         wrong = wrong or bool(faults)
-        yield from (f"seed {each.seed}: {fault}" for fault in faults)
+        yield from (f"seed {trained.seed}: {fault}" for fault in faults)
     if not wrong:
         yield from copied_seeds(entry)
 
@@ -63,7 +63,7 @@ def _orders(entry: BoardEntry) -> tuple[int, ...]:
     network = entry.recipe.reported
     if network.train.batch_size == 1:
         return (1,)
-    if any((each.kind, each.name) == ("fusion", network.fusion.name) for each in entry.result.plugins):
+    if any((plugin.kind, plugin.name) == ("fusion", network.fusion.name) for plugin in entry.result.plugins):
         return (1, SHUFFLES)
     return (SHUFFLES,) if network.fusion.name.rpartition(":")[2] in COUPLED else (1,)
 
@@ -102,8 +102,8 @@ def _trials(
         yield f"labels differ from the card's: {_some(wrong)}"
 
 
-def _some(found: Iterable[Any]) -> str:
-    names = sorted(set(map(str, found)))
+def _some(values: Iterable[Any]) -> str:
+    names = sorted(set(map(str, values)))
     return ", ".join(names[:_LISTED]) + (f" and {len(names) - _LISTED} more" if len(names) > _LISTED else "")
 
 
@@ -122,6 +122,6 @@ def _metrics(own: SubmittedPredictions, claimed: Metrics, classes: tuple[str, ..
     if set(recalls) != set(claimed.per_class_recall):
         yield "per_class_recall has other classes"
         return
-    for name, said in claimed.per_class_recall.items():
-        if (said is None) != (recalls[name] is None) or abs((said or 0) - (recalls[name] or 0)) > TOLERANCE:
-            yield f"the recall of '{name}' is {said}, and the predictions give {recalls[name]}"
+    for name, claim in claimed.per_class_recall.items():
+        if (claim is None) != (recalls[name] is None) or abs((claim or 0) - (recalls[name] or 0)) > TOLERANCE:
+            yield f"the recall of '{name}' is {claim}, and the predictions give {recalls[name]}"

@@ -110,14 +110,14 @@ class _Handler(BaseHTTPRequestHandler):
             return
         try:
             path = urllib.parse.urlsplit(self.path).path
-            found = self._found(path)
+            opened = self._found(path)
         except ValueError:
             self.send_error(HTTPStatus.BAD_REQUEST, "this is not an address of a page")
             return
-        if found is None:
+        if opened is None:
             self.send_error(HTTPStatus.NOT_FOUND, "there is no such page")
             return
-        with found as file:
+        with opened as file:
             size = os.fstat(file.fileno()).st_size
             self.send_response(HTTPStatus.OK)
             self.send_header("Content-Type", _TYPES.get(Path(file.name).suffix, "application/octet-stream"))
@@ -198,7 +198,7 @@ def server(site: Path, port: int = 0, host: str = HOST) -> Server:
     try:
         return Server(site, host, port)
     except (OSError, UnicodeError) as error:
-        said = getattr(error, "strerror", None) or error
+        reason = getattr(error, "strerror", None) or error
         raise UsageError(
-            f"{host}, port {port}, cannot be used: {said}", hint="Choose another: --port 0 takes any free one."
+            f"{host}, port {port}, cannot be used: {reason}", hint="Choose another: --port 0 takes any free one."
         ) from error

@@ -74,16 +74,16 @@ class BoardRow:
 
     def metric(self, name: str) -> float:
         """Mean of a metric over the seeds."""
-        return float(np.mean([getattr(each.metrics, name) for each in self.entry.result.seeds]))
+        return float(np.mean([getattr(trained.metrics, name) for trained in self.entry.result.seeds]))
 
     def cost(self, name: str) -> float | None:
         """Median of a cost over the seeds; None where a run does not tell."""
-        return _of_all([each.claims.cost.get(name) for each in self.entry.result.seeds], np.median)
+        return _of_all([trained.claims.cost.get(name) for trained in self.entry.result.seeds], np.median)
 
     @cached_property
     def training_seconds(self) -> float | None:
         """Seconds of one seed's training, the teacher's included."""
-        own, taught = self.cost("train_seconds"), any(each.claims.teacher for each in self.entry.result.seeds)
+        own, taught = self.cost("train_seconds"), any(trained.claims.teacher for trained in self.entry.result.seeds)
         teacher = self.cost("teacher_seconds") if taught else 0.0
         # A network that is a teacher itself reports the same seconds under both keys.
         if own is None or self.is_teacher:
@@ -113,8 +113,8 @@ class BoardRow:
     @cached_property
     def teacher(self) -> float | None:
         """The teacher's own accuracy, mean over the seeds; None where there is none."""
-        found = [each.claims.teacher.accuracy for each in self.entry.result.seeds if each.claims.teacher]
-        return float(np.mean(found)) if found and not self.is_teacher else None
+        accuracies = [trained.claims.teacher.accuracy for trained in self.entry.result.seeds if trained.claims.teacher]
+        return float(np.mean(accuracies)) if accuracies and not self.is_teacher else None
 
     @cached_property
     def teacher_leaks(self) -> bool:
@@ -126,12 +126,12 @@ class BoardRow:
     @cached_property
     def one_by_one(self) -> float | None:
         """Accuracy one trial at a time, mean over the seeds; None where batch mates do not change the predictions."""
-        return _of_all([each.claims.inductive for each in self.entry.result.seeds], np.mean)
+        return _of_all([trained.claims.inductive for trained in self.entry.result.seeds], np.mean)
 
     @cached_property
     def machines(self) -> list[str]:
         """What the seeds ran on."""
-        return list(dict.fromkeys(each.machine for each in self.entry.environments))
+        return list(dict.fromkeys(environment.machine for environment in self.entry.environments))
 
     @cached_property
     def verification(self) -> Verification | None:
@@ -256,10 +256,10 @@ class BoardProtocol:
     @property
     def tabs(self) -> list[TrackTab]:
         """The tables by track, in their order."""
-        found: dict[Track, list[tuple[int, BoardTable]]] = defaultdict(list)
+        by_track: dict[Track, list[tuple[int, BoardTable]]] = defaultdict(list)
         for number, table in enumerate(self.tables, start=1):
-            found[table.track].append((number, table))
-        return [TrackTab(track, tables) for track, tables in found.items()]
+            by_track[table.track].append((number, table))
+        return [TrackTab(track, tables) for track, tables in by_track.items()]
 
     @property
     def rows(self) -> list[BoardRow]:
@@ -274,18 +274,18 @@ def protocols(checked: Sequence[Checked]) -> list[BoardProtocol]:
         DataError: A submission does not verify.
     """
     by_protocol: dict[tuple[str, str], dict[str, list[Checked]]] = defaultdict(lambda: defaultdict(list))
-    for each in checked:
-        if each.entry is None or each.problems:
-            raise DataError(f"{each.folder} does not verify: {'; '.join(each.problems)}")
-        result = each.entry.result
+    for submission in checked:
+        if submission.entry is None or submission.problems:
+            raise DataError(f"{submission.folder} does not verify: {'; '.join(submission.problems)}")
+        result = submission.entry.result
         conditions = json.dumps([result.conditions, result.classes], sort_keys=True)
-        by_protocol[result.dataset, result.protocol][conditions].append(each)
-    found = []
+        by_protocol[result.dataset, result.protocol][conditions].append(submission)
+    by_name = []
     for (dataset, name), groups in sorted(by_protocol.items()):
         ordered = sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))
         made = sorted((table(group) for _, group in ordered), key=lambda table: _order(table.track))
-        found.append(BoardProtocol(dataset, name, [_placed(table, made) for table in made]))
-    return found
+        by_name.append(BoardProtocol(dataset, name, [_placed(table, made) for table in made]))
+    return by_name
 
 
 def sees(conditions: Mapping[str, Any]) -> str:
@@ -316,15 +316,15 @@ def table(group: Sequence[Checked]) -> BoardTable:
     Raises:
         DataError: Their conditions are unlike; the difference is named.
     """
-    held = [(each.entry, each.tier) for each in group if each.entry is not None]
-    first = held[0][0].result
-    for entry, _ in held[1:]:
+    entries = [(submission.entry, submission.tier) for submission in group if submission.entry is not None]
+    first = entries[0][0].result
+    for entry, _ in entries[1:]:
         if entry.result.conditions != first.conditions:
             unlike = "; ".join(differences(first.conditions, entry.result.conditions))
-            raise DataError(f"{held[0][0].folder} and {entry.folder} cannot stand in one table: {unlike}")
-    names = [entry.runs[0].title for entry, _ in held]
+            raise DataError(f"{entries[0][0].folder} and {entry.folder} cannot stand in one table: {unlike}")
+    names = [entry.runs[0].title for entry, _ in entries]
     rows = [
         BoardRow(entry, tier, name if names.count(name) == 1 else f"{name} ({entry.result.id})")
-        for name, (entry, tier) in zip(names, held, strict=True)
+        for name, (entry, tier) in zip(names, entries, strict=True)
     ]
     return BoardTable(first.conditions, sorted(rows, key=lambda row: (-row.accuracy, row.label)))

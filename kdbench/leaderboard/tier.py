@@ -77,7 +77,7 @@ class Verification(BaseModel):
     @property
     def largest(self) -> float:
         """The largest difference of accuracy at a seed."""
-        return max(abs(each.now - each.then) for each in self.seeds.values())
+        return max(abs(again.now - again.then) for again in self.seeds.values())
 
 
 def verification(entry: BoardEntry) -> Verification | None:
@@ -90,17 +90,17 @@ def verification(entry: BoardEntry) -> Verification | None:
     if not path.is_file() and not path.is_symlink():
         return None
     content = read_json(entry.folder, VERIFICATION)
-    held = checked(Verification, content, f"{VERIFICATION} is not what its schema says", error=DataError)
+    record = checked(Verification, content, f"{VERIFICATION} is not what its schema says", error=DataError)
     own = content_sha256(read_json(entry.folder, RESULT))
-    if held.id != entry.result.id or held.content_sha256 != own:
-        raise DataError(f"{VERIFICATION} belongs to the submission {held.id!r} with another content than this one's")
+    if record.id != entry.result.id or record.content_sha256 != own:
+        raise DataError(f"{VERIFICATION} belongs to the submission {record.id!r} with another content than this one's")
     now = datetime.datetime.now(datetime.UTC)
-    if held.date > now.date() + datetime.timedelta(days=1) or held.date < held.started.date():
-        raise DataError(f"{VERIFICATION} has a date that cannot be: begun {held.started.date()}, ended {held.date}")
-    then = {each.seed: each.metrics.accuracy for each in entry.result.seeds}
-    if {seed: each.then for seed, each in held.seeds.items()} != then or held.largest > held.tolerance:
+    if record.date > now.date() + datetime.timedelta(days=1) or record.date < record.started.date():
+        raise DataError(f"{VERIFICATION} has a date that cannot be: begun {record.started.date()}, ended {record.date}")
+    then = {again.seed: again.metrics.accuracy for again in entry.result.seeds}
+    if {seed: again.then for seed, again in record.seeds.items()} != then or record.largest > record.tolerance:
         raise DataError(f"{VERIFICATION} does not cover every seed within its tolerance")
-    return held
+    return record
 
 
 def own_rerun(entry: BoardEntry, record: Verification) -> bool:

@@ -33,8 +33,8 @@ def check_track(entry: BoardEntry) -> Iterator[str]:
         for name in student.losses:
             if registry("loss").has(name) and (why := why_left_out(name)):
                 yield f"its track is transfer alone, and its student learns by '{name}', which {why}"
-    for each in entry.result.seeds:
-        yield from (f"seed {each.seed}: {problem}" for problem in _given(entry, track, each.given, each.seed))
+    for trained in entry.result.seeds:
+        yield from (f"seed {trained.seed}: {problem}" for problem in _given(entry, track, trained.given, trained.seed))
 
 
 def _given(entry: BoardEntry, track: Track, given: Given | None, seed: int) -> Iterator[str]:
@@ -60,8 +60,8 @@ def _given(entry: BoardEntry, track: Track, given: Given | None, seed: int) -> I
         # Without the trials, it is known that K of each class have a label.
         counts = {"labelled": track.labels * len(result.classes), "paired": given.train}
     for what, count in counts.items():
-        said = getattr(given, what)
-        if said != count:
-            yield f"it says that {said} training trials are {what}, and under its track ({track.words}) {count} are"
+        claimed = getattr(given, what)
+        if claimed != count:
+            yield f"it says that {claimed} training trials are {what}, and under its track ({track.words}) {count} are"
     if true is not None and given.train != (count := max(counts.values())):
         yield f"it says that {given.train} trials train, and by the card {count} do"

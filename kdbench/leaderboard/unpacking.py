@@ -32,10 +32,10 @@ def answer() -> None:
         except EOFError:
             return
         try:
-            found = _read(asked["name"], data, asked["about"])
+            unpacked = _read(asked["name"], data, asked["about"])
             buffer = io.BytesIO()
-            np.savez(buffer, *found, allow_pickle=False)
-            send(out, {"arrays": len(found)}, buffer.getvalue())
+            np.savez(buffer, *unpacked, allow_pickle=False)
+            send(out, {"arrays": len(unpacked)}, buffer.getvalue())
         except DataError as error:
             send(out, {"problem": error.message}, b"")
         except MemoryError:

@@ -53,11 +53,11 @@ def verify(folders: Iterable[Path]) -> list[Checked]:
     # What sklearn would check again at every seed of every submission is checked already.
     with config_context(assume_finite=True, skip_parameter_validation=True):
         checked = [check(folder) for folder in folders]
-    standing = [each.entry for each in checked if each.entry is not None and not each.problems]
+    standing = [submission.entry for submission in checked if submission.entry is not None and not submission.problems]
     claimed: dict[str, list[Path]] = defaultdict(list)
-    for each in checked:
-        if each.entry is not None and (cell := _cell(each.entry)) is not None:
-            claimed[cell].append(each.folder)
+    for submission in checked:
+        if submission.entry is not None and (cell := _cell(submission.entry)) is not None:
+            claimed[cell].append(submission.folder)
     more = copied_methods(standing)
     for paths in claimed.values():
         for path in paths[: len(paths) if len(paths) > 1 else 0]:
@@ -65,7 +65,10 @@ def verify(folders: Iterable[Path]) -> list[Checked]:
             more[path].append(
                 f"another submission claims the same cell (method, recipe and conditions): {others}; keep one"
             )
-    return [_with(each, more[each.folder]) if each.folder in more else each for each in checked]
+    return [
+        _with(submission, more[submission.folder]) if submission.folder in more else submission
+        for submission in checked
+    ]
 
 
 def check(folder: Path) -> Checked:
@@ -89,8 +92,8 @@ def _check(folder: Path) -> Checked:
         result = entry.result
         card = card_of(result.dataset, entry.options)
         known = expected(result.dataset, result.protocol, entry.options)
-        problems += _caught(lambda each: check_card(each, card, known), entry)
-        problems += _caught(lambda each: check_scores(each, known), entry)
+        problems += _caught(lambda loaded: check_card(loaded, card, known), entry)
+        problems += _caught(lambda loaded: check_scores(loaded, known), entry)
     except KdbenchError as error:
         problems.append(error.message)
     scored = known is not None and not problems
@@ -127,8 +130,8 @@ def differences(one: Any, other: Any, key: str = "", *, most: int | None = _DIFF
     """Where two values of plain data differ, as `key: this, that`, or with `most` the first few of them."""
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         keys = list(dict.fromkeys([*one, *other]))
-        found = [differences(one.get(k), other.get(k), f"{key}.{k}" if key else str(k), most=most) for k in keys]
-        return [line for lines in found for line in lines][:most]
+        lines_of = [differences(one.get(k), other.get(k), f"{key}.{k}" if key else str(k), most=most) for k in keys]
+        return [line for lines in lines_of for line in lines][:most]
     if one == other:
         return []
     return [f"{key}: {_short(one)}, {_short(other)}" if key else f"{_short(one)}, {_short(other)}"]
@@ -143,15 +146,15 @@ def _short(value: Any) -> str:
 
 def _caught(part: Callable[[BoardEntry], Iterable[str]], entry: BoardEntry) -> list[str]:
     """What one part finds; where it stops, the others still tell what they find."""
-    found: list[str] = []
+    problems: list[str] = []
     try:
         for problem in part(entry):
-            found.append(problem)
-            if len(found) > _MOST_PROBLEMS:
+            problems.append(problem)
+            if len(problems) > _MOST_PROBLEMS:
                 break
     except KdbenchError as error:
-        found.append(error.message)
-    return found
+        problems.append(error.message)
+    return problems
 
 
 def _with(checked: Checked, more: Iterable[str]) -> Checked:

@@ -158,7 +158,7 @@ class Bridged(nn.Module):
 
     def _aligned(self, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
         maps = align_maps(student, teacher.detach())
-        shaped = [_as_image(each) if self.entry.images else each for each in maps]
+        shaped = [_as_image(stage) if self.entry.images else stage for stage in maps]
         return shaped[0].contiguous(), shaped[1].contiguous()
 
     def _feature_width(self, widths: Widths) -> int:
@@ -237,8 +237,8 @@ def _is_ours(key: str) -> bool:
 
 def _parameters(library: type[nn.Module]) -> dict[str, inspect.Parameter]:
     """The constructor's named parameters; the library lets any other pass, unused."""
-    held = inspect.signature(library).parameters
-    return {key: parameter for key, parameter in held.items() if parameter.kind is not parameter.VAR_KEYWORD}
+    declared = inspect.signature(library).parameters
+    return {key: parameter for key, parameter in declared.items() if parameter.kind is not parameter.VAR_KEYWORD}
 
 
 def _signature(entry: Entry, library: type[nn.Module]) -> inspect.Signature:
@@ -262,9 +262,9 @@ def _signature(entry: Entry, library: type[nn.Module]) -> inspect.Signature:
 
 def _check_traps(name: str, entry: Entry, accepted: Sequence[str], given: Mapping[str, Any]) -> None:
     known = [trap.name for trap in entry.traps]
-    for each in accepted:
-        if each not in known:
-            raise unknown("deviation", each, known, of=f"{FAMILY}:{name}")
+    for deviation in accepted:
+        if deviation not in known:
+            raise unknown("deviation", deviation, known, of=f"{FAMILY}:{name}")
     for trap in entry.traps:
         if trap.holds(given) and trap.name not in accepted:
             raise UsageError(

@@ -122,16 +122,16 @@ class ContrastiveRepresentation(nn.Module):
         count = unlike.sum()
         total = scores.masked_fill(~unlike, -math.inf).flatten().logsumexp(0)
         estimate = torch.where(count > 0, total - count.log() + math.log(self.trials), math.inf)
-        held = self.log_partition[side]
-        known = torch.where(held.isinf(), estimate, held)
+        stored = self.log_partition[side]
+        known = torch.where(stored.isinf(), estimate, stored)
         self.log_partition[side] = known
         return known.where(known.isfinite(), 0)
 
     @torch.no_grad()
     def _remember(self, embeddings: Tensor, batch: Batch) -> None:
-        held = self.memory[:, batch.index]
+        stored = self.memory[:, batch.index]
         momentum = torch.where(self.memory_label[batch.index] > _UNSEEN, self.momentum, 0.0)[:, None]
-        mixed = F.normalize(momentum * held + (1 - momentum) * embeddings, dim=2)
+        mixed = F.normalize(momentum * stored + (1 - momentum) * embeddings, dim=2)
         self.memory.index_copy_(1, batch.index, mixed)
         self.memory_label.index_copy_(0, batch.index, batch.label)
 

@@ -102,11 +102,11 @@ class AdaptiveTeacher(nn.Module):
     def _semantic(
         self, student: Features, teachers: Sequence[Features], batch: Batch, chosen: Tensor, right: Tensor
     ) -> Tensor:
-        held = [teacher.semantic for teacher in teachers if teacher.semantic is not None]
-        if student.semantic is None or len(held) != len(teachers):
+        given = [teacher.semantic for teacher in teachers if teacher.semantic is not None]
+        if student.semantic is None or len(given) != len(teachers):
             raise UsageError("pskd needs the semantic feature of student and teacher, and a network gave none")
         own = at_least_float32(student.semantic)
-        target = _of(chosen, torch.stack(held)).detach().to(own.dtype)
+        target = _of(chosen, torch.stack(given)).detach().to(own.dtype)
         vectors = self.label_vectors[batch.label].to(own.dtype)
         return F.mse_loss(own, torch.where(right[:, None], target, vectors))
 

@@ -81,8 +81,8 @@ def _curves(
 def _accuracy(axes: Axes, epochs: list[int], records: Sequence[Mapping[str, Any]], title: str) -> None:
     validation = [record.get("validation") or {} for record in records]
     _line(axes, epochs, [record.get("accuracy") for record in records], "training", COLOURS[0])
-    _line(axes, epochs, [held.get("accuracy") for held in validation], "validation", COLOURS[3])
-    _line(axes, epochs, [held.get("macro_f1") for held in validation], "validation F1", COLOURS[3], ":")
+    _line(axes, epochs, [scores.get("accuracy") for scores in validation], "validation", COLOURS[3])
+    _line(axes, epochs, [scores.get("macro_f1") for scores in validation], "validation F1", COLOURS[3], ":")
     oracle = [(record.get("test") or {}).get("accuracy") for record in records]
     _line(axes, epochs, oracle, "test (oracle)", COLOURS[3])
     drawn = [float(y) for line in axes.get_lines() for y in np.asarray(line.get_ydata(), dtype=float)]
@@ -138,26 +138,26 @@ def method_curves(table: GroupTable) -> Figure | None:
     from matplotlib.ticker import MaxNLocator
 
     chosen = shown_rows(table, MOST_MARKS)
-    held: dict[str, np.ndarray] = {}
+    by_method: dict[str, np.ndarray] = {}
     for row in chosen:
         parts = [part for run in table.group.runs[row.method].values() for part in run.parts]
-        found = [log for part in parts if (log := _log(part.folder)) is not None]
-        if len(found) == len(parts):
-            shortest = min(map(len, found))
-            held[row.method] = np.stack([log[:shortest] for log in found])
-    if not held:
+        read = [log for part in parts if (log := _log(part.folder)) is not None]
+        if len(read) == len(parts):
+            shortest = min(map(len, read))
+            by_method[row.method] = np.stack([log[:shortest] for log in read])
+    if not by_method:
         return None
-    validated = any(np.isfinite(logs[..., -1]).any() for logs in held.values())
+    validated = any(np.isfinite(logs[..., -1]).any() for logs in by_method.values())
     panels = list(PANELS)[: 3 if validated else 2]
     figure = new_figure(3.2 + 3.8 * len(panels), 4.4)
-    without = len(chosen) - len(held)
+    without = len(chosen) - len(by_method)
     rest = f"; methods without curves: {without}" if without else ""
     head(figure, f"Learning curves · {table.title}", f"mean over seeds; band: lowest to highest seed{rest}")
     names = {row.method: short(row.label) for row in table.ranked}
     controls = {row.method for row in table.ranked if row.control}
     all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for place, axes in enumerate(all_axes):
-        for number, (method, logs) in enumerate(held.items()):
+        for number, (method, logs) in enumerate(by_method.items()):
             values = logs[..., place]
             if not np.isfinite(values).any():
                 continue
@@ -173,7 +173,7 @@ def method_curves(table: GroupTable) -> Figure | None:
         axes.set_title(PANELS[panel], loc="left")
         if panel != "ce":
             column = list(PANELS).index(panel)
-            end = accuracy_end(value for logs in held.values() for value in logs[..., column].ravel())
+            end = accuracy_end(value for logs in by_method.values() for value in logs[..., column].ravel())
             # A line at 100 % would be cut in half.
             axes.set_ylim(0, 1.02 * end)
         elif axes.get_lines():

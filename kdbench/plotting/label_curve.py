@@ -23,18 +23,18 @@ _SPREAD = 0.32
 """How far apart the marks of one number of labels lie, where the next number is 1 away."""
 
 
-def label_curve(held: LabelTracks) -> Figure:
+def label_curve(curve: LabelTracks) -> Figure:
     """Accuracy with its interval over the number of labels per class; the student alone and controls dashed.
 
     Lines join neighbouring tracks alone. Without labels another thing is measured, by a probe, so none leads there.
 
     Args:
-        held: The tables.
+        curve: The tables.
     """
-    lines, hidden = held.lines()
+    lines, hidden = curve.lines()
     figure = new_figure(_WIDTH, _HEIGHT)
-    teacher = "the same labels" if held.tracks[0].teacher_labels == "same" else "all labels"
-    head(figure, f"Accuracy by labels per class · {held.place}", f"mean over seeds; teacher uses {teacher}")
+    teacher = "the same labels" if curve.tracks[0].teacher_labels == "same" else "all labels"
+    head(figure, f"Accuracy by labels per class · {curve.place}", f"mean over seeds; teacher uses {teacher}")
     axes = figure.subplots()
     offsets = np.linspace(-_SPREAD, _SPREAD, len(lines)) if len(lines) > 1 else np.zeros(1)
     methods = 0
@@ -47,19 +47,19 @@ def label_curve(held: LabelTracks) -> Figure:
             of = row.measures["accuracy"]
             axes.plot([place + offset] * 2, [100 * of.low, 100 * of.high], color=colour, lw=1.1, alpha=0.55)
         # Where a track in between has no result the line is broken, and without labels another thing is measured.
-        means = np.full(len(held.tracks), np.nan)
+        means = np.full(len(curve.tracks), np.nan)
         for place, row in line.points.items():
             means[place] = 100 * row.measures["accuracy"].mean
         look: dict[str, Any] = {"marker": marker, "ms": 5, "mfc": "white" if plain else colour, "color": colour}
-        probed = sum(track.is_transfer_alone for track in held.tracks)
-        places = np.arange(len(held.tracks)) + offset
+        probed = sum(track.is_transfer_alone for track in curve.tracks)
+        places = np.arange(len(curve.tracks)) + offset
         name = short(line.name, 34)
         axes.plot(places[probed:], means[probed:], linestyle="--" if plain else "-", label=name, **look)
         axes.plot(places[:probed], means[:probed], linestyle="none", **look)
-    axes.set_xticks(range(len(held.tracks)), [_tick(track) for track in held.tracks])
-    axes.set_xlim(-0.5, len(held.tracks) - 0.5)
+    axes.set_xticks(range(len(curve.tracks)), [_tick(track) for track in curve.tracks])
+    axes.set_xlim(-0.5, len(curve.tracks) - 0.5)
     axes.grid(axis="x", visible=False)
-    for edge in range(1, len(held.tracks)):
+    for edge in range(1, len(curve.tracks)):
         axes.axvline(edge - 0.5, color="#EEEEEE", lw=1)
     rows = [row for line in lines for row in line.points.values()]
     axes.set_ylim(0, accuracy_end(100 * row.measures["accuracy"].high for row in rows))
@@ -67,7 +67,7 @@ def label_curve(held: LabelTracks) -> Figure:
     axes.set_ylabel("accuracy, % (95 % intervals)")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8.5)
     rest = f"; {counted(hidden, 'more method')}: in the tables" if hidden else ""
-    axes.set_title(f"{held.tables[-1].about}\nDashed: the student alone and controls{rest}", fontsize=7.5, loc="left")
+    axes.set_title(f"{curve.tables[-1].about}\nDashed: the student alone and controls{rest}", fontsize=7.5, loc="left")
     return figure
 
 

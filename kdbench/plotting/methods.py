@@ -70,7 +70,7 @@ def bars(table: GroupTable) -> Figure | None:
             right.plot(100 * gain.difference, place, "o", ms=5, color=colour)
     left.set_yticks(places, [short(row.label) for row in rows])
     chance = 100 * table.chance
-    drawn = [100 * each for row in rows for each in _values(row)]
+    drawn = [100 * share for row in rows for share in _values(row)]
     left.set_xlim(0, accuracy_end([chance, *drawn]))
     left.axvline(chance, color=INK, lw=0.9, ls=":", zorder=0)
     left.set_ylim(-0.7, len(rows) - 0.3)

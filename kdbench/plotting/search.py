@@ -69,11 +69,11 @@ def importance(complete: list[FrozenTrial]) -> dict[str, float]:
     from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 
     # Trials of one study only, whatever another process adds meanwhile.
-    held = optuna.create_study(direction="maximize")
-    held.add_trials(complete)
+    finished = optuna.create_study(direction="maximize")
+    finished.add_trials(complete)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return dict(get_param_importances(held, evaluator=FanovaImportanceEvaluator(seed=0)))
+        return dict(get_param_importances(finished, evaluator=FanovaImportanceEvaluator(seed=0)))
 
 
 def _history(figure: Figure, trials: list[FrozenTrial], best: FrozenTrial, measured: str) -> None:

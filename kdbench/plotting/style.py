@@ -88,8 +88,8 @@ def save_gif(frames: Sequence[np.ndarray], path: Path, *, seconds: float) -> Non
     pictures = [picture.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG) for picture in pictures]
     buffer = io.BytesIO()
     # Browsers show frames of less than 20 ms at a tenth of the speed.
-    each = max(20, round(1000 * seconds / len(frames)))
-    pictures[0].save(buffer, format="GIF", save_all=True, append_images=pictures[1:], duration=each, loop=0)
+    milliseconds = max(20, round(1000 * seconds / len(frames)))
+    pictures[0].save(buffer, format="GIF", save_all=True, append_images=pictures[1:], duration=milliseconds, loop=0)
     write_bytes(path, buffer.getvalue())
 
 

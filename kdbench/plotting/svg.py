@@ -108,7 +108,7 @@ def _labelled(points: Sequence[Point], alone: float | None) -> list[Point]:
     taken = [(p.x - 5, p.y - 5, p.x + 5, p.y + 5) for p in points]
     taken += [(p.x - 2, min(p.low, p.high), p.x + 2, max(p.low, p.high)) for p in points]
     taken += [] if alone is None else [(LEFT, alone - 1, WIDTH - RIGHT, alone + 1)]
-    found = []
+    kept = []
     for point in points:
         text = point.row.label if len(point.row.label) <= _LABEL else f"{point.row.label[: _LABEL - 1]}…"
         width = _LETTER * len(text)
@@ -120,8 +120,8 @@ def _labelled(points: Sequence[Point], alone: float | None) -> list[Point]:
                 taken.append(box)
                 point = replace(point, label=text, label_x=point.x + dx, label_y=point.y + dy, anchor=anchor)
                 break
-        found.append(point)
-    return found
+        kept.append(point)
+    return kept
 
 
 def _overlap(one: _Box, other: _Box) -> bool:
@@ -150,17 +150,17 @@ def _apart(ticks: Sequence[Tick]) -> list[Tick]:
 
 def curves(entry: BoardEntry) -> list[Curves]:
     """Loss and training accuracy of each phase."""
-    found = []
+    parts = []
     for phase in ("teacher", "student"):
         for quantity in ("loss", "accuracy"):
             lines = []
-            for each in entry.result.seeds:
-                own = [e for e in each.claims.curves if e.phase == phase and getattr(e, quantity) is not None]
+            for trained in entry.result.seeds:
+                own = [e for e in trained.claims.curves if e.phase == phase and getattr(e, quantity) is not None]
                 if own:
-                    lines.append((each.seed, [(e.epoch, float(getattr(e, quantity))) for e in own]))
+                    lines.append((trained.seed, [(e.epoch, float(getattr(e, quantity))) for e in own]))
             if lines:
-                found.append(_curves(f"{phase}: {quantity}", lines, _per_cent if quantity == "accuracy" else _short))
-    return found
+                parts.append(_curves(f"{phase}: {quantity}", lines, _per_cent if quantity == "accuracy" else _short))
+    return parts
 
 
 def _curves(title: str, lines: Sequence[tuple[int, list[tuple[int, float]]]], text: Callable[[float], str]) -> Curves:
@@ -172,8 +172,8 @@ def _curves(title: str, lines: Sequence[tuple[int, list[tuple[int, float]]]], te
 
 def squares(entry: BoardEntry) -> list[Square]:
     """The cells of the confusion matrix over all seeds: the share of a true class (row) predicted as each class."""
-    held = entry.predictions
-    matrix = confusion(held.label, held.logits.argmax(axis=1), len(entry.result.classes))
+    scores = entry.predictions
+    matrix = confusion(scores.label, scores.logits.argmax(axis=1), len(entry.result.classes))
     return [Square(int(row), int(column), float(matrix[row, column])) for row, column in np.argwhere(matrix > 0)]
 
 

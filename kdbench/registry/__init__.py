@@ -236,8 +236,8 @@ class Registry:
         """
         owner = self.origins().get(name)
         if owner is not None or self.has(name):
-            held = f" ({owner.owner})" if owner else ""
-            raise UsageError(f"the {label(self.kind)} '{name}' exists already{held}", hint=hint)
+            by = f" ({owner.owner})" if owner else ""
+            raise UsageError(f"the {label(self.kind)} '{name}' exists already{by}", hint=hint)
 
     def drop(self, file: Path) -> list[tuple[Origin, Any]]:
         """Forgets what was added from a file, and returns it."""

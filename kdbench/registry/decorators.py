@@ -44,19 +44,19 @@ _watching: list[list[Any]] = []
 @contextmanager
 def decorated() -> Iterator[list[Any]]:
     """Gives a list that every component which is decorated inside the block is added to."""
-    found: list[Any] = []
-    _watching.append(found)
+    components: list[Any] = []
+    _watching.append(components)
     try:
-        yield found
+        yield components
     finally:
-        _watching.remove(found)
+        _watching.remove(components)
 
 
 def _decorator(kind: str, name: str, declares: dict[str, Any]) -> Callable[[Any], Any]:
     def mark(component: Any) -> Any:
         setattr(component, ATTRIBUTE, Part(kind, name, declares))
-        for found in _watching:
-            found.append(component)
+        for watcher in _watching:
+            watcher.append(component)
         return component
 
     return mark

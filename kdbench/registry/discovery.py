@@ -58,11 +58,11 @@ def discover(groups: Mapping[str, str]) -> Discovery:
     key = (wanted, tuple((folder, _changed(folder)) for folder in sys.path))
     if _latest is None or _latest[0] != key:
         importlib.invalidate_caches()
-        found = _allowed(_read_all(groups), wanted)
-        for owner, reason in found.unreadable:
+        discovery = _allowed(_read_all(groups), wanted)
+        for owner, reason in discovery.unreadable:
             once(f"warning: the plugins of {owner} are left out: {reason}")
-        _latest = None if found.unreadable else (key, found)
-        return found
+        _latest = None if discovery.unreadable else (key, discovery)
+        return discovery
     return _latest[1]
 
 
@@ -94,19 +94,19 @@ def _read_all(groups: Mapping[str, str]) -> Discovery:
 
 
 def _origins(distribution: Distribution, name: str, version: str, groups: Mapping[str, str]) -> list[Origin]:
-    found: dict[tuple[str, str], list[Origin]] = defaultdict(list)
+    claimed: dict[tuple[str, str], list[Origin]] = defaultdict(list)
     for point in distribution.entry_points:
         if point.group in groups:
             origin = Origin(groups[point.group], point.name, point.value.partition("[")[0].strip(), name, version)
-            found[origin.kind, origin.name].append(replace(origin, fault=_fault(origin, point.value)))
+            claimed[origin.kind, origin.name].append(replace(origin, fault=_fault(origin, point.value)))
         elif point.group.startswith(PREFIX):
             miss = unknown("entry-point group", point.group, groups)
             once(f"warning: in the metadata of {name} {version}: {miss.message}")
-    for claims in found.values():
+    for claims in claimed.values():
         if len(claims) > 1:
             targets = " and ".join(claim.target for claim in claims)
             claims[:] = [replace(claims[0], fault=f"{name} registers this name more than once: {targets}")]
-    return [claims[0] for claims in found.values()]
+    return [claims[0] for claims in claimed.values()]
 
 
 def _fault(origin: Origin, value: str) -> str:
@@ -118,11 +118,11 @@ def _fault(origin: Origin, value: str) -> str:
     return ""
 
 
-def _allowed(found: Discovery, wanted: str) -> Discovery:
+def _allowed(discovery: Discovery, wanted: str) -> Discovery:
     if wanted.lower() in ALL:
-        return found
-    present = {normalised(origin.distribution) for origin in found.origins}
-    known = present | {normalised(owner.partition(" ")[0]) for owner, _ in found.unreadable}
+        return discovery
+    present = {normalised(origin.distribution) for origin in discovery.origins}
+    known = present | {normalised(owner.partition(" ")[0]) for owner, _ in discovery.unreadable}
     given = [] if wanted.lower() in NONE else [name.strip() for name in wanted.split(",") if name.strip()]
     for name in given:
         if normalised(name) not in known:
@@ -132,8 +132,8 @@ def _allowed(found: Discovery, wanted: str) -> Discovery:
                 hint = "It lists installed distributions; a file is given by --plugin FILE."
             raise unknown(f"plugin in ${VARIABLE}", name, known, hint=hint)
     names = {normalised(name) for name in given}
-    kept = tuple(origin for origin in found.origins if normalised(origin.distribution) in names)
-    return Discovery(kept, tuple(o for o in found.origins if o not in kept), found.unreadable if names else ())
+    kept = tuple(origin for origin in discovery.origins if normalised(origin.distribution) in names)
+    return Discovery(kept, tuple(o for o in discovery.origins if o not in kept), discovery.unreadable if names else ())
 
 
 def _name_and_version(distribution: Distribution) -> tuple[str, str]:

@@ -103,7 +103,7 @@ def _components(module: types.ModuleType, file: Path, path: str | Path) -> list[
         # Not through the import system, whose bytecode cache misses an edit within the same second.
         source = file.read_bytes()
         code = compile(source, str(file), "exec")
-        with decorated() as found:
+        with decorated() as decorated_here:
             exec(code, module.__dict__)
     except KeyboardInterrupt:
         raise
@@ -112,7 +112,7 @@ def _components(module: types.ModuleType, file: Path, path: str | Path) -> list[
         raise UsageError(f"the plugin {path} cannot be imported: {said(error)}{_line(error, file)}") from error
     helpers = _helpers(file, known)
     setattr(module, _HELPERS, helpers)
-    own = [component for component in found if getattr(component, "__module__", None) == module.__name__]
+    own = [component for component in decorated_here if getattr(component, "__module__", None) == module.__name__]
     if not own:
         raise UsageError(
             f"the plugin {path} decorates nothing", hint="Put @loss(NAME, …), @encoder(NAME, …), … above a component."
@@ -130,12 +130,12 @@ def _components(module: types.ModuleType, file: Path, path: str | Path) -> list[
 
 def _helpers(file: Path, known: set[str]) -> list[str]:
     """The modules that are new, and lie where an import from the file's folder finds them."""
-    found = []
+    names = []
     for name in set(sys.modules) - known:
-        place, held = file.parent.joinpath(*name.split(".")), getattr(sys.modules[name], "__file__", None)
-        if held and Path(held).resolve() in {place.with_name(f"{place.name}.py"), place / "__init__.py"}:
-            found.append(name)
-    return found
+        place, source = file.parent.joinpath(*name.split(".")), getattr(sys.modules[name], "__file__", None)
+        if source and Path(source).resolve() in {place.with_name(f"{place.name}.py"), place / "__init__.py"}:
+            names.append(name)
+    return names
 
 
 def _forget(names: Iterable[str]) -> None:

@@ -41,9 +41,9 @@ def reusable(out: Tensor, shape: Sequence[int], *, dtype: torch.dtype, source: T
         UsageError: The buffer does not fit.
     """
     wanted = (tuple(shape), dtype, source.device)
-    held = (tuple(out.shape), out.dtype, out.device)
-    if wanted != held:
-        named = [" ".join(map(str, each)) for each in (wanted, held)]
+    traits = (tuple(out.shape), out.dtype, out.device)
+    if wanted != traits:
+        named = [" ".join(map(str, trait)) for trait in (wanted, traits)]
         raise UsageError(f"out: expected {named[0]}, got {named[1]}", hint="Make it so: torch.empty(shape, dtype=…).")
     if not out.is_contiguous():
         raise UsageError(f"out: expected contiguous memory, got the strides {out.stride()}")

@@ -31,7 +31,7 @@ def resampled_deviations(
     centred = values - subjects.spread_out(subjects.sums(values) / subjects.sizes)
     centred = centred * subjects.spread_out(np.sqrt(subjects.sizes / (subjects.sizes - 1))) / trials
     step = max(1, CHUNK // trials)
-    found = np.empty((draws, len(values)))
+    deviations = np.empty((draws, len(values)))
     for start in range(0, draws, step):
         rows = min(step, draws - start)
         picks = np.concatenate(
@@ -43,8 +43,8 @@ def resampled_deviations(
         )
         picks += np.arange(rows, dtype=np.intp)[:, None] * trials
         counts = np.bincount(picks.ravel(), minlength=rows * trials).reshape(rows, trials)
-        found[start : start + rows] = counts.astype(np.float64) @ centred.T
-    return found
+        deviations[start : start + rows] = counts.astype(np.float64) @ centred.T
+    return deviations
 
 
 def with_seeds(deviations: np.ndarray, spread: Spread, generator: np.random.Generator) -> np.ndarray:

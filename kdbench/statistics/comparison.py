@@ -116,10 +116,10 @@ class ScoreComparison:
         Raises:
             UsageError: There is none.
         """
-        found = self._by_names.get(frozenset((first, second)))
-        if found is None:
+        summary = self._by_names.get(frozenset((first, second)))
+        if summary is None:
             raise UsageError(f"'{first}' and '{second}' are not a pair of this comparison")
-        return found
+        return summary
 
     @cached_property
     def _by_names(self) -> dict[frozenset[str], PairSummary]:
@@ -169,7 +169,9 @@ def compare_scores(
     subjects = len(scores.subject_names) if scores.subject_names != (UNTOLD,) else 0
     alone = infer_t(scores, unit, scope)
     gaps = unit[first] - unit[second]
-    found = infer_t(scores, gaps, scope) if way == "t" else infer_bootstrap(scores, gaps, scope, draws=draws, seed=seed)
+    inference = (
+        infer_t(scores, gaps, scope) if way == "t" else infer_bootstrap(scores, gaps, scope, draws=draws, seed=seed)
+    )
     return ScoreComparison(
         scope=scope,
         about=statement(scope, subjects=subjects, seeds=len(scores.seeds)),
@@ -179,7 +181,7 @@ def compare_scores(
         seeds=scores.seeds,
         trials=len(scores.subjects),
         methods=_method_summaries(scores, alone),
-        pairs=_pair_summaries(scores, found, first, second, scope, way, power),
+        pairs=_pair_summaries(scores, inference, first, second, scope, way, power),
         notes=_notes(scores),
     )
 
@@ -213,7 +215,7 @@ def _chosen(methods: tuple[str, ...], pairs: Sequence[tuple[str, str]]) -> tuple
     return first, second
 
 
-def _method_summaries(scores: Scores, found: Inference) -> tuple[MethodSummary, ...]:
+def _method_summaries(scores: Scores, inference: Inference) -> tuple[MethodSummary, ...]:
     return tuple(
         MethodSummary(
             method,
@@ -223,17 +225,19 @@ def _method_summaries(scores: Scores, found: Inference) -> tuple[MethodSummary, 
             Interval(max(float(low), 0.0), min(float(high), 1.0), "t"),
         )
         for method, by_seed, deviation, low, high in zip(
-            scores.methods, scores.by_seed, _deviations(scores.by_seed), found.low, found.high, strict=True
+            scores.methods, scores.by_seed, _deviations(scores.by_seed), inference.low, inference.high, strict=True
         )
     )
 
 
 def _pair_summaries(
-    scores: Scores, found: Inference, first: np.ndarray, second: np.ndarray, scope: Scope, way: str, power: float
+    scores: Scores, inference: Inference, first: np.ndarray, second: np.ndarray, scope: Scope, way: str, power: float
 ) -> tuple[PairSummary, ...]:
     alpha = 1 - LEVEL
-    adjusted = holm(found.p)
-    plans = needed(found.spread, scope=scope, seeds=len(scores.seeds), alpha=alpha / max(len(first), 1), power=power)
+    adjusted = holm(inference.p)
+    plans = needed(
+        inference.spread, scope=scope, seeds=len(scores.seeds), alpha=alpha / max(len(first), 1), power=power
+    )
     tests = mcnemar(scores, first, second) if scores.binary else [None] * len(first)
     by_seed = scores.by_seed[first] - scores.by_seed[second]
     differences, deviations = by_seed.mean(axis=1).tolist(), _deviations(by_seed)
@@ -248,8 +252,8 @@ def _pair_summaries(
                 scores.methods[b],
                 difference,
                 deviations[pair],
-                Interval(max(float(found.low[pair]), -1.0), min(float(found.high[pair]), 1.0), way),
-                float(found.p[pair]),
+                Interval(max(float(inference.low[pair]), -1.0), min(float(inference.high[pair]), 1.0), way),
+                float(inference.p[pair]),
                 float(adjusted[pair]),
                 better if apart else Verdict.NEITHER,
                 None if apart else plans[pair],

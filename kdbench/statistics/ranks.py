@@ -96,11 +96,11 @@ def compare_ranks(
 
 
 def _groups(names: tuple[str, ...], ranks: tuple[float, ...], critical: float) -> tuple[tuple[str, ...], ...]:
-    found: list[tuple[str, ...]] = []
+    groups: list[tuple[str, ...]] = []
     reached = 0
     for start, rank in enumerate(ranks):
         end = sum(other - rank <= critical for other in ranks)
         if end > reached and end - start > 1:
-            found.append(names[start:end])
+            groups.append(names[start:end])
         reached = max(reached, end)
-    return tuple(found)
+    return tuple(groups)

@@ -73,17 +73,17 @@ def parametrize(kind: str | None, name_or_component: Any, **options: Any) -> Cal
     """
     import pytest
 
-    def as_test(each: Check) -> Callable[[], None]:
+    def as_test(single: Check) -> Callable[[], None]:
         def call() -> None:
-            result = each.run()
+            result = single.run()
             if result.outcome == "skipped":
                 pytest.skip(result.message)
             if result.outcome == "failed":
-                pytest.fail(f"{each.name} ({each.summary}): {result.message}", pytrace=False)
+                pytest.fail(f"{single.name} ({single.summary}): {result.message}", pytrace=False)
 
         return call
 
-    found = checks(kind, name_or_component, **options)
-    several = len({(each.kind, each.component) for each in found}) > 1
-    ids = [f"{each.kind}-{each.name}" if several else each.name for each in found]
-    return pytest.mark.parametrize("check", [as_test(each) for each in found], ids=ids)
+    every = checks(kind, name_or_component, **options)
+    several = len({(single.kind, single.component) for single in every}) > 1
+    ids = [f"{single.kind}-{single.name}" if several else single.name for single in every]
+    return pytest.mark.parametrize("check", [as_test(single) for single in every], ids=ids)

@@ -178,9 +178,9 @@ class _Session:
         self._outcome = functools.cache(self._run)
 
     def checks(self, chosen: Sequence[str]) -> list[Check]:
-        found = [self._check(name, functools.partial(self._outcome, name)) for name in chosen]
+        listed = [self._check(name, functools.partial(self._outcome, name)) for name in chosen]
         last = functools.partial(self._was_checked, chosen)
-        return [*found, Check(self._kind, self._component, WAS_CHECKED, "Not every check was skipped.", last)]
+        return [*listed, Check(self._kind, self._component, WAS_CHECKED, "Not every check was skipped.", last)]
 
     def _check(self, name: str, run: Callable[[], Result]) -> Check:
         line = (inspect.getdoc(self._suite.steps[name]) or "").partition("\n")[0]
@@ -210,14 +210,14 @@ class _Session:
 
     def _was_checked(self, chosen: Sequence[str]) -> Result:
         # That it loads says nothing of what it does.
-        found = [self._outcome(name) for name in chosen if name != LOADS or len(chosen) == 1]
-        if any(held.outcome != SKIPPED for held in found) or (
+        results = [self._outcome(name) for name in chosen if name != LOADS or len(chosen) == 1]
+        if any(result.outcome != SKIPPED for result in results) or (
             LOADS in chosen and self._outcome(LOADS).outcome == FAILED
         ):
             return self._result(WAS_CHECKED, PASSED)
         # A gate that was not asked for may be the cause.
         causes = [self._outcome(gate) for gate in self._suite.gates]
-        first = next((held for held in [*causes, *found] if held.outcome != PASSED), None)
+        first = next((result for result in [*causes, *results] if result.outcome != PASSED), None)
         why = f": {first.message}" if first else ""
         return self._result(WAS_CHECKED, FAILED, f"every check was skipped, so nothing is known{why}")
 

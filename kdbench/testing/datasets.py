@@ -80,11 +80,11 @@ class DatasetCase:
         Raises:
             Skipped: They are not there.
         """
-        found = source.find(load_card(self.name), self.data_dir, self.options)
-        if found is None:
+        recordings = source.find(load_card(self.name), self.data_dir, self.options)
+        if recordings is None:
             hint = source.missing(self.card, self.data_dir).hint or ""
             raise Skipped(f"the recordings of '{self.card.name}' are not there\n{hint.partition(chr(10))[0]}")
-        return found
+        return recordings
 
     @functools.cached_property
     def trials(self) -> list[Trial]:
@@ -332,21 +332,21 @@ def _named_apart(case: DatasetCase, protocol: str) -> list[str]:
 
 def _lengths(case: DatasetCase) -> dict[tuple[str, str], list[tuple[str, float, float]]]:
     """Trial and seconds of the first sensor and of each other stream, by the pair's names."""
-    found: dict[tuple[str, str], list[tuple[str, float, float]]] = {}
+    compared: dict[tuple[str, str], list[tuple[str, float, float]]] = {}
     sensors = case.card.sensors
     first, *others = sensors
     for view, recordings in case.recordings.items():
         for trial, recording in recordings.items():
             seconds = {name: len(values) / sensors[name].rate_hz for name, values in recording.series.items()}
             for other in others:
-                pairs = found.setdefault((f"the {first}", f"the {other}"), [])
+                pairs = compared.setdefault((f"the {first}", f"the {other}"), [])
                 pairs.append((trial, seconds[first], seconds[other]))
             lasts = recording.seconds
             if lasts is None and recording.recorded is not None:
                 lasts = recording.recorded / case.card.views[view].rate_hz
             if lasts is not None:
-                found.setdefault((f"the {first}", f"the {view} video"), []).append((trial, seconds[first], lasts))
-    return found
+                compared.setdefault((f"the {first}", f"the {view} video"), []).append((trial, seconds[first], lasts))
+    return compared
 
 
 def _listed(lacking: Mapping[str, list[str]]) -> str:

@@ -112,8 +112,8 @@ def demand_gradients(module: nn.Module, total: Tensor) -> None:
     trained = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
     if not trained:
         return
-    found = torch.autograd.grad(total, list(trained.values()), allow_unused=True, retain_graph=True)
-    gradients = dict(zip(trained, found, strict=True))
+    slopes = torch.autograd.grad(total, list(trained.values()), allow_unused=True, retain_graph=True)
+    gradients = dict(zip(trained, slopes, strict=True))
     lost = [name for name, gradient in gradients.items() if gradient is None]
     if lost:
         more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""

@@ -152,8 +152,8 @@ def train_and_eval_agree(case: EncoderCase) -> None:
         raise Skipped("it normalises over the batch")
     case.demand_steady(encoder, x)
     with torch.no_grad():
-        found = case.outputs(encoder.eval(), x), case.outputs(encoder.train(), x)
-    demand_same(*found, "it declares normalisation = 'sample', and between eval and training mode")
+        both = case.outputs(encoder.eval(), x), case.outputs(encoder.train(), x)
+    demand_same(*both, "it declares normalisation = 'sample', and between eval and training mode")
 
 
 def normalises_as_declared(case: EncoderCase) -> None:

@@ -42,11 +42,11 @@ def explained(error: BaseException) -> str:
 
 def missing(error: BaseException) -> str | None:
     """The line that says what to install or fetch, where that is all that an error is about; else None."""
-    for each in _chain(error):
-        if isinstance(each, Unavailable):
-            return f"{each.message}\n{each.hint}" if each.hint else each.message
-        if isinstance(each, ModuleNotFoundError) and each.name:
-            top = each.name.partition(".")[0]
+    for link in _chain(error):
+        if isinstance(link, Unavailable):
+            return f"{link.message}\n{link.hint}" if link.hint else link.message
+        if isinstance(link, ModuleNotFoundError) and link.name:
+            top = link.name.partition(".")[0]
             if top != "kdbench" and importlib.util.find_spec(top) is None:
                 return f"it needs {top}, which is not installed: pip install {_DISTRIBUTIONS.get(top, top)}"
     return None
@@ -54,7 +54,7 @@ def missing(error: BaseException) -> str | None:
 
 def place_of(error: BaseException) -> str:
     """File and line of the innermost frame outside of the libraries, of kdbench's own checks and of its framework."""
-    frames = [frame for each in _chain(error) for frame in traceback.extract_tb(each.__traceback__)]
+    frames = [frame for link in _chain(error) for frame in traceback.extract_tb(link.__traceback__)]
     theirs = [frame for frame in frames if is_components(frame.filename)]
     return f"{Path(theirs[-1].filename).name}:{theirs[-1].lineno}" if theirs else ""
 
@@ -74,11 +74,11 @@ def is_components(filename: str) -> bool:
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
     seen: set[int] = set()
-    each: BaseException | None = error
-    while each is not None and id(each) not in seen:
-        seen.add(id(each))
-        yield each
-        each = each.__cause__ or each.__context__
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        yield link
+        link = link.__cause__ or link.__context__
 
 
 def _shortened(text: str) -> str:

@@ -106,12 +106,12 @@ def targets(kind: str | None, what: Any) -> list[Target]:
     if name.endswith((".yaml", ".yml")) or os.sep in name:
         return [_of_file(Path(name), wanted)]
     kinds = [wanted] if wanted else list(KINDS)
-    found = [Target(each, name) for each in kinds if registry(each).has(name)]
+    meant = [Target(candidate, name) for candidate in kinds if registry(candidate).has(name)]
     if wanted in (None, "method") and behind(name):
-        found.insert(0, Target("method", name))
-    if not found:
+        meant.insert(0, Target("method", name))
+    if not meant:
         raise registry(wanted).unknown(name) if wanted else unknown_anywhere(name)
-    return found
+    return meant
 
 
 def everything(kind: str) -> list[Target]:
@@ -124,20 +124,20 @@ def everything(kind: str) -> list[Target]:
     return [Target(singular, name) for name in registry(singular).names()]
 
 
-def checks_of(found: Sequence[Target], options: Mapping[str, Any], only: Sequence[str] = ()) -> list[Check]:
+def checks_of(targets: Sequence[Target], options: Mapping[str, Any], only: Sequence[str] = ()) -> list[Check]:
     """The checks of some targets; nothing is loaded or run yet.
 
     Args:
-        found: The targets. Each gets the options and is asked for the checks that its kind has.
+        targets: The targets. Each gets the options and is asked for the checks that its kind has.
         options: Options of the cases.
         only: Names of the checks that are wanted; all where there are none.
 
     Raises:
         UsageError: An option or a check that none of them has.
     """
-    kinds = " or ".join(dict.fromkeys(target.kind for target in found))
-    known_options = {name for target in found for name in target.suite.options}
-    known_checks = {name for target in found for name in target.suite.names}
+    kinds = " or ".join(dict.fromkeys(target.kind for target in targets))
+    known_options = {name for target in targets for name in target.suite.options}
+    known_checks = {name for target in targets for name in target.suite.names}
     for option in options:
         if option not in known_options:
             raise unknown(f"option of the checks of a {kinds}", option, known_options)
@@ -145,7 +145,7 @@ def checks_of(found: Sequence[Target], options: Mapping[str, Any], only: Sequenc
         if name not in known_checks:
             raise unknown(f"check of a {kinds}", name, known_checks)
     checks: list[Check] = []
-    for target in found:
+    for target in targets:
         suite = target.suite
         given = {name: value for name, value in options.items() if name in suite.options}
         wanted = [name for name in only if name in suite.names]
@@ -188,5 +188,5 @@ def _kind_of(content: Mapping[str, Any]) -> str:
 
 
 def _is_registered(part: Part, component: Any) -> bool:
-    held = registry(part.kind)
-    return held.has(part.name) and held.get(part.name) is component
+    known = registry(part.kind)
+    return known.has(part.name) and known.get(part.name) is component

@@ -121,12 +121,12 @@ def gradient_reaches_every_source(case: FusionCase) -> None:
             case.module(sources=sources).train(),
             [x.requires_grad_() for x in case.input(sources=sources)],
         )
-        found = case.outputs(network, [x.requires_grad_() for x in inputs])
-        gradients = torch.autograd.grad(weighted_sum(found), inputs, allow_unused=True, retain_graph=True)
+        outputs = case.outputs(network, [x.requires_grad_() for x in inputs])
+        gradients = torch.autograd.grad(weighted_sum(outputs), inputs, allow_unused=True, retain_graph=True)
         lost = [str(n) for n, gradient in enumerate(gradients, start=1) if gradient is None or not gradient.any()]
         if lost:
             raise Failed(f"no gradient reaches source {', '.join(lost)} of {sources}")
-        demand_gradients(network.fusion, weighted_sum(found))
+        demand_gradients(network.fusion, weighted_sum(outputs))
 
 
 def prediction_depends_on_every_map(case: FusionCase) -> None:
@@ -196,9 +196,9 @@ def takes_a_batch_of_one(case: FusionCase) -> None:
     for sources in SOURCES:
         for training in (False, True):
             network, inputs = case.module(sources=sources).train(training), case.input(1, sources)
-            found = case.outputs(network, inputs)
-            demand_finite(found, "on a batch of one")
-            demand_gradients(network.fusion, weighted_sum(found)) if sources > 1 else None
+            outputs = case.outputs(network, inputs)
+            demand_finite(outputs, "on a batch of one")
+            demand_gradients(network.fusion, weighted_sum(outputs)) if sources > 1 else None
 
 
 def survives_bf16_autocast(case: FusionCase) -> None:

@@ -40,16 +40,16 @@ class RandomStates:
 
     def changed(self, later: RandomStates) -> list[str]:
         """The sources that were drawn from between this and a later moment, as their users call them."""
-        found = []
+        sources = []
         if not torch.equal(self.torch_cpu, later.torch_cpu):
-            found.append("torch's (torch.rand, dropout, …)")
+            sources.append("torch's (torch.rand, dropout, …)")
         if any(not torch.equal(a, b) for a, b in zip(self.torch_cuda, later.torch_cuda, strict=False)):
-            found.append("torch's on the GPU")
+            sources.append("torch's on the GPU")
         if self.numpy[2] != later.numpy[2] or not np.array_equal(self.numpy[1], later.numpy[1]):
-            found.append("numpy's (np.random)")
+            sources.append("numpy's (np.random)")
         if self.python != later.python:
-            found.append("Python's (random)")
-        return found
+            sources.append("Python's (random)")
+        return sources
 
 
 def seed_everything() -> None:

@@ -73,9 +73,9 @@ class LossCase:
     @functools.cached_property
     def fields(self) -> tuple[str, ...]:
         """Fields of `Features` that the loss says it reads; all of them where it does not say."""
-        said = (self.on,) if self.on else tuple(self.declares["reads"])
+        declared = (self.on,) if self.on else tuple(self.declares["reads"])
         everything = ("logits", "stages", "embedding", *(name for name in (*OPTIONAL, ABLATED) if name in self.needs))
-        return said or everything
+        return declared or everything
 
     @property
     def needs(self) -> frozenset[str]:
@@ -146,8 +146,10 @@ class LossCase:
             The function or module, its positional and its keyword arguments.
         """
         term = self.build(teacher)
-        ours, theirs = self.shown(sample.student), [self.seen(each) for each in sample.teachers]
-        student, *teachers = (each if self.on is None else getattr(each, self.on) for each in (ours, *theirs))
+        ours, theirs = self.shown(sample.student), [self.seen(features) for features in sample.teachers]
+        student, *teachers = (
+            features if self.on is None else getattr(features, self.on) for features in (ours, *theirs)
+        )
         if len(term.projectors):
             student = term.projectors[0](student)
         extra = {"batch": sample.batch} if term.takes_batch else {}
@@ -178,8 +180,8 @@ class LossCase:
         inputs = self.inputs(sample.student)
         if not value.requires_grad:
             return dict.fromkeys(inputs)
-        found = torch.autograd.grad(value, list(inputs.values()), allow_unused=True, retain_graph=True)
-        return dict(zip(inputs, found, strict=True))
+        slopes = torch.autograd.grad(value, list(inputs.values()), allow_unused=True, retain_graph=True)
+        return dict(zip(inputs, slopes, strict=True))
 
     def draw(self, **options: Any) -> Sample:
         """A sample on the case's device; arguments as in `kdbench.testing.samples.draw`."""

@@ -129,7 +129,7 @@ def shapes_do_not_depend_on_values(case: LossCase) -> None:
         torch.compiler.reset()
     if not torch.allclose(value, expected, rtol=1e-4, atol=1e-6):
         raise Failed(f"its value is {value.item():.6g} compiled and {expected.item():.6g} as written")
-    compiled, eager = (case.gradients(each, sample) for each in (value, expected))
+    compiled, eager = (case.gradients(result, sample) for result in (value, expected))
     if any(is_zero(compiled[name]) != is_zero(eager[name]) for name in eager):
         raise Failed("compiled, its gradient does not reach what it reaches as written")
 
@@ -142,8 +142,8 @@ def diagnostics_are_scalars(case: LossCase) -> None:
     case.value(term, case.draw())
     for name, value in term.losses[0].diagnostics().items():
         if not isinstance(value, Tensor) or value.ndim != 0:
-            found = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-            raise Failed(f"its diagnostics {name!r} is {found}, expected a scalar tensor")
+            kind = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            raise Failed(f"its diagnostics {name!r} is {kind}, expected a scalar tensor")
 
 
 def _call(case: LossCase) -> Callable[[], Named]:

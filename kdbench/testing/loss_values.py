@@ -67,7 +67,7 @@ def survives_degenerate_features(case: LossCase) -> None:
     _finite(case, case.draw(grids=(PIXEL, PIXEL)), "where every map is one pixel")
     certain = ordinary.replace(
         student=ordinary.student.replace(logits=_certain(ordinary.student.logits).requires_grad_()),
-        teachers=tuple(each.replace(logits=_certain(each.logits)) for each in ordinary.teachers),
+        teachers=tuple(teacher.replace(logits=_certain(teacher.logits)) for teacher in ordinary.teachers),
     )
     _finite(case, certain, "where the scores of one class are 10,000 and all others -10,000")
     twins = case.draw(grids=(CLIP, CLIP), widths=(STUDENT, STUDENT))
@@ -82,22 +82,22 @@ def gradient_reaches_the_student(case: LossCase) -> None:
     if strange:
         raise Failed(f"it declares detaches={strange[0]!r}, which is none of the fields that it reads")
     sample = case.draw()
-    found = case.gradients(case.value(case.build(), sample), sample)
-    wanted = [name for name in found if _field(name) not in case.cut]
+    gradients = case.gradients(case.value(case.build(), sample), sample)
+    wanted = [name for name in gradients if _field(name) not in case.cut]
     moving = [name for name in wanted if _moves(case, sample, name)]
-    lost = [name for name in moving if is_zero(found[name])]
+    lost = [name for name in moving if is_zero(gradients[name])]
     if lost:
         raise Failed(
             f"its value depends on the student's {', '.join(lost)}, and no gradient gets there: something between "
             "leaves torch's graph (detach, no_grad, numpy, .item())"
         )
-    reached = {_field(name) for name in found if not is_zero(found[name])}
+    reached = {_field(name) for name in gradients if not is_zero(gradients[name])}
     if not reached:
         raise Failed(f"no gradient reaches the student, on none of {', '.join(wanted)}")
     unread = [name for name in (case.on, *case.declares["reads"]) if name and name not in reached | case.cut]
     if unread:
         raise Failed(f"it declares that it reads {', '.join(unread)}, and its value does not depend on it")
-    missed = [name for name in _chosen_stages(case) if is_zero(found.get(name))]
+    missed = [name for name in _chosen_stages(case) if is_zero(gradients.get(name))]
     if missed:
         raise Failed(f"its parameter 'stages' chooses {', '.join(missed)}, and no gradient gets there")
 
@@ -105,8 +105,8 @@ def gradient_reaches_the_student(case: LossCase) -> None:
 def gradient_is_the_slope(case: LossCase) -> None:
     """The gradient agrees with finite differences of the value."""
     sample = case.draw().to(torch.float64)
-    found = case.gradients(case.value(case.build().double(), sample), sample)
-    reached = {n: g for n, g in found.items() if g is not None and g.any() and _field(n) not in case.cut}
+    gradients = case.gradients(case.value(case.build().double(), sample), sample)
+    reached = {n: g for n, g in gradients.items() if g is not None and g.any() and _field(n) not in case.cut}
     if not reached:
         raise Skipped("no gradient reaches the student")
     for number, (name, gradient) in enumerate(reached.items()):
@@ -123,7 +123,7 @@ def gradient_is_the_slope(case: LossCase) -> None:
                 if (slope - measured[-1]).abs() <= 0.03 * slope.abs() + 0.01 * size:
                     break
             else:
-                nearest = min(measured, key=lambda found: float((slope - found).abs()))
+                nearest = min(measured, key=lambda gradients: float((slope - gradients).abs()))
                 raise Failed(
                     f"the gradient on the student's {name} is {slope:.4g} along a direction in which the value "
                     f"changes by {nearest:.4g} a unit; if part of it is held fixed on purpose, declare "
@@ -183,14 +183,14 @@ def labels_are_as_declared(case: LossCase) -> None:
     if declared == "unused":
         without = sample.replace(batch=sample.batch.replace(label=torch.full_like(label, -1), labelled=0))
         for words, changed_sample in (("other labels", other), ("no labels", without)):
-            found = case.value(case.build(), changed_sample).detach()
-            if not torch.equal(found, value):
-                raise Failed(f"it declares labels='unused', and gives {value:.6g}, and {found:.6g} with {words}")
+            again = case.value(case.build(), changed_sample).detach()
+            if not torch.equal(again, value):
+                raise Failed(f"it declares labels='unused', and gives {value:.6g}, and {again:.6g} with {words}")
         return
     half = len(label) // 2
-    for words, held in (("half of the labels", half), ("no label", 0)):
-        known = torch.arange(len(label), device=label.device) < held
-        batch = sample.batch.replace(label=torch.where(known, label, -1), labelled=held)
+    for words, count in (("half of the labels", half), ("no label", 0)):
+        known = torch.arange(len(label), device=label.device) < count
+        batch = sample.batch.replace(label=torch.where(known, label, -1), labelled=count)
         _finite(case, sample.replace(batch=batch), f"with {words} (-1 is none)")
 
 
@@ -209,8 +209,8 @@ def takes_unlike_grids(case: LossCase) -> None:
     for words, grids in pairs.items():
         sample = case.draw(grids=grids)
         _finite(case, sample, f"where the maps of student and teacher are {words}")
-        found = case.gradients(case.value(case.build(), sample), sample)
-        if all(is_zero(gradient) for name, gradient in found.items() if name.startswith("stages")):
+        gradients = case.gradients(case.value(case.build(), sample), sample)
+        if all(is_zero(gradient) for name, gradient in gradients.items() if name.startswith("stages")):
             raise Failed(f"no gradient reaches the student where the maps of student and teacher are {words}")
 
 
@@ -311,15 +311,17 @@ def equals_the_reference(case: LossCase) -> None:
 
 def _references(case: LossCase) -> list[tuple[tuple[Any, ...], float]]:
     if not callable(case.reference):
-        return [(tuple(_tensors(case, each) for each in given), float(value)) for *given, value in case.reference]
-    found = []
+        return [
+            (tuple(_tensors(case, argument) for argument in given), float(value)) for *given, value in case.reference
+        ]
+    references = []
     for seed in range(3):
         sample = case.draw(grids=(CLIP, CLIP), widths=(STUDENT, STUDENT), seed=seed)
         student, teacher = case.shown(sample.student), case.seen(sample.teachers[0])
-        ours, theirs = (each if case.on is None else getattr(each, case.on) for each in (student, teacher))
+        ours, theirs = (argument if case.on is None else getattr(argument, case.on) for argument in (student, teacher))
         arguments = (ours, theirs) if case.distils else (ours,)
-        found.append((arguments, float(case.reference(*arguments))))
-    return found
+        references.append((arguments, float(case.reference(*arguments))))
+    return references
 
 
 def _tensors(case: LossCase, given: Any) -> Any:
@@ -343,8 +345,10 @@ def _finite(case: LossCase, sample: Sample, words: str, term: Term | None = None
 
 
 def _named(case: LossCase, value: Tensor, sample: Sample) -> dict[str, Tensor | None]:
-    found = case.gradients(value, sample)
-    return {"the value": value} | {f"the gradient on the student's {name}": each for name, each in found.items()}
+    gradients = case.gradients(value, sample)
+    return {"the value": value} | {
+        f"the gradient on the student's {name}": gradient for name, gradient in gradients.items()
+    }
 
 
 def _moves(case: LossCase, sample: Sample, name: str) -> bool:

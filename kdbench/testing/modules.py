@@ -110,7 +110,7 @@ def state_round_trips(case: ModuleCase) -> None:
     module, inputs = case.module(), case.input()
     with torch.no_grad():
         case.outputs(module.train(), inputs)
-        demand_round_trip(module.eval(), case.other().eval(), lambda each: case.outputs(each, inputs))
+        demand_round_trip(module.eval(), case.other().eval(), lambda instance: case.outputs(instance, inputs))
 
 
 def never_waits_for_the_device(case: ModuleCase) -> None:

@@ -140,8 +140,8 @@ class RecipeCase:
                 data_dir=self.data_dir,
             )
         )
-        held = setting.cell.dataset
-        watched = WatchedDataset(**{each.name: getattr(held, each.name) for each in fields(Dataset)})
+        dataset = setting.cell.dataset
+        watched = WatchedDataset(**{entry.name: getattr(dataset, entry.name) for entry in fields(Dataset)})
         return replace(setting, cell=replace(setting.cell, dataset=watched))
 
     @property

@@ -223,8 +223,8 @@ def _truth(case: RecipeCase, batch: Batch) -> Batch:
 def _reaches(value: Tensor, parameters: list[torch.nn.Parameter]) -> bool:
     if not value.requires_grad:
         return False
-    found = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
-    return any(gradient is not None and bool(gradient.any()) for gradient in found)
+    gradients = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
+    return any(gradient is not None and bool(gradient.any()) for gradient in gradients)
 
 
 def _near(first: Tensor, second: Tensor) -> bool:

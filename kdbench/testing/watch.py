@@ -66,7 +66,7 @@ def watched() -> Iterator[Watch]:
 
 def hidden_reads(value: Tensor) -> list[str]:
     """Functions in the graph of a value whose gradient reads the device where no watch can see it."""
-    found: dict[str, None] = {}
+    reads: dict[str, None] = {}
     waiting, seen = [value.grad_fn], set()
     while waiting:
         node = waiting.pop()
@@ -74,9 +74,9 @@ def hidden_reads(value: Tensor) -> list[str]:
             continue
         seen.add(node)
         if node.name() in _HIDDEN:
-            found[_HIDDEN[node.name()]] = None
+            reads[_HIDDEN[node.name()]] = None
         waiting += [following for following, _ in node.next_functions]
-    return list(found)
+    return list(reads)
 
 
 @contextmanager

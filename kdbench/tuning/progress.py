@@ -47,11 +47,11 @@ class Told:
 
     def tell(self, study: optuna.Study) -> None:
         """Tells what has ended since."""
-        held = slots(study)
-        for place, trial in enumerate(held):
+        trials = slots(study)
+        for place, trial in enumerate(trials):
             if trial.state.is_finished() and trial.number not in self._known:
                 self._known.add(trial.number)
-                self._reporter.message(self._line(place, trial, held))
+                self._reporter.message(self._line(place, trial, trials))
 
     def waiting(self) -> None:
         """Says, once, that the trials of others are waited for."""
@@ -59,11 +59,11 @@ class Told:
             self._waits = True
             self._reporter.message("waiting for the trials that other processes run, or ran until they were stopped")
 
-    def _line(self, place: int, trial: FrozenTrial, held: list[FrozenTrial]) -> str:
-        complete = [each for each in held if each.state == TrialState.COMPLETE and each.value is not None]
+    def _line(self, place: int, trial: FrozenTrial, trials: list[FrozenTrial]) -> str:
+        complete = [other for other in trials if other.state == TrialState.COMPLETE and other.value is not None]
         text = f"trial {place + 1}/{self._plan.trials}: {outcome(trial, self._plan.metric)}"
         if complete:
-            text += f" · best {100 * max(each.value or 0 for each in complete):.2f} %"
+            text += f" · best {100 * max(other.value or 0 for other in complete):.2f} %"
         left = self._plan.trials - len(self._known)
         if left > 0 and trial.duration is not None:
             self._seconds.append(trial.duration.total_seconds())

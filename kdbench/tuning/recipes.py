@@ -29,8 +29,8 @@ def write_tuned(result: SearchResult, folder: Path, stem: str | None = None) -> 
     plan, record = result.plan, result.tuning
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{stem or plan.stem}.yaml"
-    told = {key: value for key, value in result.report.items() if key not in _OF_THIS_MACHINE}
-    write_json(path.with_name(f"{path.stem}{RECORD}"), told)
+    kept = {key: value for key, value in result.report.items() if key not in _OF_THIS_MACHINE}
+    write_json(path.with_name(f"{path.stem}{RECORD}"), kept)
 
     def written(file: Path) -> str:
         way = os.path.relpath(file.absolute(), folder.absolute())

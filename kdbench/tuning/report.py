@@ -70,9 +70,9 @@ def report(
     plan: Plan, study: optuna.Study, url: str, final: Sequence[RunResult], teachers: Sequence[str]
 ) -> dict[str, Any]:
     """Everything about a search as plain data: what was tried, what came out, and both spreads apart."""
-    held, best, record = slots(study), winner(study), tuning(plan, study)
-    trials = [_trial(place, trial) for place, trial in enumerate(held)]
-    scores = [trial.value for trial in held if trial.state == TrialState.COMPLETE and trial.value is not None]
+    in_order, best, record = slots(study), winner(study), tuning(plan, study)
+    trials = [_trial(place, trial) for place, trial in enumerate(in_order)]
+    scores = [trial.value for trial in in_order if trial.state == TrialState.COMPLETE and trial.value is not None]
     return {
         "schema_version": SCHEMA_VERSION,
         "study": plan.study,
@@ -89,8 +89,10 @@ def report(
         "states": {state: sum(trial["state"] == state for trial in trials) for state in sorted(set(STATES.values()))},
         "teachers": list(teachers),
         "recipe": recipe_path(plan).name,
-        "default": next((_trial(place, trial) for place, trial in enumerate(held) if OWN in trial.user_attrs), None),
-        "best": {"trial": held.index(best) + 1, "value": best.value, "settings": dict(best.params)},
+        "default": next(
+            (_trial(place, trial) for place, trial in enumerate(in_order) if OWN in trial.user_attrs), None
+        ),
+        "best": {"trial": in_order.index(best) + 1, "value": best.value, "settings": dict(best.params)},
         "spread": {
             "over_trials": spread(scores),
             "over_tuning_seeds": spread(best.user_attrs.get(VALUES, [])),

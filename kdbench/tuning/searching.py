@@ -163,10 +163,10 @@ def search(
     )
     if seeds < 1:
         raise UsageError(f"seeds is {seeds}, expected at least 1")
-    found = settled(request, reporter)
-    for line in announced(found):
+    prepared = settled(request, reporter)
+    for line in announced(prepared):
         reporter.message(line)
-    return carry_out(found, seeds if final else 0, reporter)
+    return carry_out(prepared, seeds if final else 0, reporter)
 
 
 def announced(search: Settled) -> list[str]:
@@ -238,13 +238,13 @@ class _Search:
 
     def _changes_teacher(self) -> list[str]:
         """Keys of the space that make another teacher, by the name that its folder would have."""
-        named, found = self.setting.cell.teacher_folder, []
+        named, keys = self.setting.cell.teacher_folder, []
         for key in self.plan.space:
             ends = [{key: end} for end in self.search.ends(key)]
             recipes = [self.plan.request(values, 0, validation=True).recipe for values in ends]
-            if any(dataclasses.replace(self.setting.cell, recipe=each).teacher_folder != named for each in recipes):
-                found.append(key)
-        return found
+            if any(dataclasses.replace(self.setting.cell, recipe=recipe).teacher_folder != named for recipe in recipes):
+                keys.append(key)
+        return keys
 
     def _settle(self, seed: int) -> RunContext:
         setting = context_for(self.plan.request({}, seed, validation=True), self.reporter)
@@ -290,12 +290,12 @@ class _Search:
             for seed in range(seeds):
                 self.reporter.message(f"the winner on the whole training part, seed {seed}")
                 final.append(self._final(study, best, seed))
-            told = report(plan, study, self.search.url, final, teachers)
-            write_json(plan.folder / "search.json", told)
+            summary = report(plan, study, self.search.url, final, teachers)
+            write_json(plan.folder / "search.json", summary)
             cell = self.setting.cell
             title = f"{cell.title} · {cell.dataset.card.name} · {plan.run.protocol} · {plan.run.preset}"
             draw_search(slots(study), plan.space, plan.folder, title=title, metric=plan.metric)
-        return SearchResult(plan.folder, told, plan, tuning(plan, study), tuple(final))
+        return SearchResult(plan.folder, summary, plan, tuning(plan, study), tuple(final))
 
     def _final(self, study: optuna.Study, best: Mapping[str, Any], seed: int) -> RunResult:
         plan = self.plan

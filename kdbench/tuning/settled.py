@@ -105,9 +105,9 @@ def settled(request: SearchRequest, reporter: Reporter | None = None) -> Settled
         identity=identity,
         under=cell.tuned_here(),
     )
-    found = Settled(plan, setting, recipe, storage_url(plan.root, request.storage), request.jobs)
-    _check_ends(found)
-    return found
+    search = Settled(plan, setting, recipe, storage_url(plan.root, request.storage), request.jobs)
+    _check_ends(search)
+    return search
 
 
 _VALIDATING = {"selection": {"part": "validation"}}

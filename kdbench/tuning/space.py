@@ -91,9 +91,9 @@ def value_at(recipe: Recipe, key: str) -> Any:
 
 def is_integer(recipe: Recipe, key: str, values: Range) -> bool:
     """Whether a range is one of whole numbers: the setting is one, and so are its ends."""
-    held = value_at(recipe, key)
+    value = value_at(recipe, key)
     ends = (values.low, values.high, values.step or 1.0)
-    return isinstance(held, int) and all(end is not None and float(end).is_integer() for end in ends)
+    return isinstance(value, int) and all(end is not None and float(end).is_integer() for end in ends)
 
 
 def points(space: Mapping[str, Range]) -> int | None:
@@ -125,10 +125,10 @@ def nested(values: Mapping[str, Any]) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for key, value in values.items():
         *path, last = key.split(".")
-        held = result
+        level = result
         for step in path:
-            held = held.setdefault(step, {})
-        held[last] = value
+            level = level.setdefault(step, {})
+        level[last] = value
     return result
 
 
@@ -146,33 +146,33 @@ def _settled(recipe: Recipe, key: str, values: Range) -> tuple[str, Range]:
             f"{key} cannot be searched: every trial gets the same budget, and the epochs are part of it",
             hint=f"Fix it for all trials: --set {key}=…",
         )
-    held = known[key]
+    own = known[key]
     if values.choices is not None:
         return key, values
-    if isinstance(held, bool) or not isinstance(held, int | float):
+    if isinstance(own, bool) or not isinstance(own, int | float):
         raise UsageError(
-            f"{key} = {held!r} is not a number, so it has no range {values.describe()}",
+            f"{key} = {own!r} is not a number, so it has no range {values.describe()}",
             hint=f"Name its values instead: --space {key}=A,B,C",
         )
-    if values.around is not None and held <= 0:
+    if values.around is not None and own <= 0:
         raise UsageError(
-            f"{key} = {held:g} is not above zero, so there is no range around it",
+            f"{key} = {own:g} is not above zero, so there is no range around it",
             hint=f"Give its ends: {{low: …, high: …}}, or --space {key}=LOW..HIGH",
         )
-    return key, values.about(held)
+    return key, values.about(own)
 
 
 def searchable(recipe: Recipe) -> dict[str, Any]:
     """Everything that can be searched, by dotted key: the settings of the networks that are single values."""
-    found: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     for role in _ROLES:
         spec: NetworkSpec | None = getattr(recipe, role)
         if spec is None:
             continue
         for name in spec.losses:
-            found.update({f"{role}.losses.{name}.{key}": value for key, value in _defaults(name)})
-        found.update(_leaves(spec.model_dump(), role))
-    return found
+            settings.update({f"{role}.losses.{name}.{key}": value for key, value in _defaults(name)})
+        settings.update(_leaves(spec.model_dump(), role))
+    return settings
 
 
 def _defaults(loss: str) -> Iterator[tuple[str, Any]]:
@@ -184,7 +184,7 @@ def _defaults(loss: str) -> Iterator[tuple[str, Any]]:
 
 def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
     if isinstance(value, Mapping):
-        for key, held in value.items():
-            yield from _leaves(held, f"{path}.{key}")
+        for key, inner in value.items():
+            yield from _leaves(inner, f"{path}.{key}")
     elif not isinstance(value, list | tuple):
         yield path, value

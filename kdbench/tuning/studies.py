@@ -57,7 +57,7 @@ class _Storage(RDBStorage):
             return []
         with self.engine.connect() as connection:
             beating = set(connection.execute(sqlalchemy.text("SELECT trial_id FROM trial_heartbeats")).scalars())
-        found, now = [], time.monotonic()
+        silent, now = [], time.monotonic()
         for trial in running:
             if trial._trial_id in beating:
                 continue
@@ -65,8 +65,8 @@ class _Storage(RDBStorage):
             started = trial.datetime_start or datetime.datetime.min
             watched = now - self._silent_since.setdefault(trial._trial_id, now)
             if max((datetime.datetime.now() - started).total_seconds(), watched) > (self.grace_period or 0):
-                found.append(trial._trial_id)
-        return found
+                silent.append(trial._trial_id)
+        return silent
 
 
 def storage_url(root: Path, given: str | None) -> str:
@@ -118,8 +118,8 @@ def open_study(plan: Plan, url: str, *, first: bool) -> optuna.Study:
     with FileLock(plan.root / f".{DATABASE}.lock", timeout=_OPEN_SECONDS):
         try:
             study = _study(plan, _storage(plan, url, tables=True))
-            held = study.user_attrs.get(IDENTITY)
-            if held is None:
+            stored = study.user_attrs.get(IDENTITY)
+            if stored is None:
                 study.set_user_attr(IDENTITY, plan.identity)
             if plan.own is not None and not study.get_trials(deepcopy=False):
                 study.enqueue_trial(plan.own, user_attrs={OWN: True})
@@ -134,8 +134,8 @@ def open_study(plan: Plan, url: str, *, first: bool) -> optuna.Study:
                 f"the database of the search cannot be opened: {shown(url)}: {redacted(first_line, url)}",
                 hint="Start it, or take the sqlite file below the folder of the runs: leave --storage out.",
             ) from error
-    if held is not None and held != plan.identity:
-        differing = ", ".join(key for key in plan.identity if held.get(key) != plan.identity[key])
+    if stored is not None and stored != plan.identity:
+        differing = ", ".join(key for key in plan.identity if stored.get(key) != plan.identity[key])
         raise UsageError(
             f"the study '{plan.study}' is that of another search: {differing} differ",
             hint="Give this one another name: --study NAME",
@@ -193,8 +193,8 @@ def slots(study: optuna.Study) -> list[FrozenTrial]:
     """
     trials = study.get_trials(deepcopy=False)
     replaced = _replaced(trials)
-    held = [trial for trial in trials if trial.number not in replaced and SURPLUS not in trial.user_attrs]
-    return sorted(held, key=origin)
+    counting = [trial for trial in trials if trial.number not in replaced and SURPLUS not in trial.user_attrs]
+    return sorted(counting, key=origin)
 
 
 def _replaced(trials: list[FrozenTrial]) -> set[int]:
@@ -256,13 +256,13 @@ def _queue(study: optuna.Study, trial: FrozenTrial) -> None:
         RetryHeartbeatStaleTrialCallback()(study, copy.deepcopy(trial))
 
 
-def await_others(study: optuna.Study, plan: Plan, told: Any) -> None:
+def await_others(study: optuna.Study, plan: Plan, progress: Any) -> None:
     """Waits until no trial is running any more: those of other processes end, those of dead ones come back."""
     while any(trial.state == TrialState.RUNNING for trial in slots(study)):
-        told.waiting()
+        progress.waiting()
         time.sleep(min(1.0, plan.heartbeat_seconds / 2))
         revive(study, plan)
-        told.tell(study)
+        progress.tell(study)
 
 
 def _quiet() -> None:

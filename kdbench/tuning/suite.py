@@ -163,5 +163,5 @@ def search_all(
         except KdbenchError as error:
             yield Outcome(entry, time.monotonic() - began, error=error)
         except Exception as error:
-            said = KdbenchError(redacted(f"{type(error).__name__}: {error}"))
-            yield Outcome(entry, time.monotonic() - began, error=said)
+            failure = KdbenchError(redacted(f"{type(error).__name__}: {error}"))
+            yield Outcome(entry, time.monotonic() - began, error=failure)

@@ -43,20 +43,20 @@ def work_off(plan: Plan, study: optuna.Study, url: str, jobs: int, reporter: Rep
         RunFailed: Nothing but failures, or the database or the disk gave out.
         Interrupted: Ctrl-C; unfinished trials come back when the command is repeated.
     """
-    told = Told(plan, jobs, reporter)
+    progress = Told(plan, jobs, reporter)
     with reachable(url):
-        told.start(study)
+        progress.start(study)
         revive(study, plan)
         while _is_open(study, plan):
             if jobs == 1:
-                work(plan, study, reporter, told)
+                work(plan, study, reporter, progress)
             else:
-                _work_in_processes(plan, study, url, jobs, reporter, told)
-            await_others(study, plan, told)
-        told.tell(study)
+                _work_in_processes(plan, study, url, jobs, reporter, progress)
+            await_others(study, plan, progress)
+        progress.tell(study)
 
 
-def work(plan: Plan, study: optuna.Study, reporter: Reporter, told: Told) -> None:
+def work(plan: Plan, study: optuna.Study, reporter: Reporter, progress: Told) -> None:
     """Runs trials, one after the other, until all of the budget is done or in other hands."""
     trial = Trial(plan, study, reporter)
     while _has_work(study, plan):
@@ -78,7 +78,7 @@ def work(plan: Plan, study: optuna.Study, reporter: Reporter, told: Told) -> Non
             if isinstance(error, KeyboardInterrupt):
                 raise Interrupted("interrupted", hint="Repeat the same command to go on.") from error
             raise
-        told.tell(study)
+        progress.tell(study)
 
 
 def _is_open(study: optuna.Study, plan: Plan) -> bool:
@@ -87,8 +87,10 @@ def _is_open(study: optuna.Study, plan: Plan) -> bool:
 
 
 def _has_work(study: optuna.Study, plan: Plan) -> bool:
-    held = slots(study)
-    return len(held) < plan.trials or any(trial.state == TrialState.WAITING for trial in held) or bool(orphans(study))
+    trials = slots(study)
+    return (
+        len(trials) < plan.trials or any(trial.state == TrialState.WAITING for trial in trials) or bool(orphans(study))
+    )
 
 
 def _check_failures(study: optuna.Study) -> None:
@@ -108,7 +110,9 @@ def _check_failures(study: optuna.Study) -> None:
         )
 
 
-def _work_in_processes(plan: Plan, study: optuna.Study, url: str, jobs: int, reporter: Reporter, told: Told) -> None:
+def _work_in_processes(
+    plan: Plan, study: optuna.Study, url: str, jobs: int, reporter: Reporter, progress: Told
+) -> None:
     """Works in processes until each has nothing left to do; one that is killed is replaced, and its trial comes back.
 
     Raises:
@@ -127,7 +131,7 @@ def _work_in_processes(plan: Plan, study: optuna.Study, url: str, jobs: int, rep
         try:
             while workers:
                 time.sleep(_POLL_SECONDS)
-                told.tell(study)
+                progress.tell(study)
                 for number, job in list(workers.items()):
                     code = job.poll()
                     if code is None:

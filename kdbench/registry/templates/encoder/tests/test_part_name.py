@@ -19,5 +19,5 @@ def test_conformance(check: Callable[[], None]) -> None:
 def test_shapes() -> None:
     """Each stage halves the length."""
     maps, embedding = PartName(3, widths=(4, 6, 8, 10))(torch.randn(2, 3, 64))
-    assert [tuple(each.shape) for each in maps] == [(2, 4, 32), (2, 6, 16), (2, 8, 8), (2, 10, 4)]
+    assert [tuple(stage.shape) for stage in maps] == [(2, 4, 32), (2, 6, 16), (2, 8, 8), (2, 10, 4)]
     assert embedding.shape == (2, 10)

@@ -30,4 +30,4 @@ class PartName(Fusion):
     def between(self, stage: int, maps: list[Tensor]) -> list[Tensor]:
         """Maps `(B, C, *grid)` of the branches to maps of the same shapes."""
         exchanged = self.shares[stage] * torch.stack(maps).mean(0)
-        return [each + exchanged for each in maps]
+        return [branch + exchanged for branch in maps]
