@@ -151,7 +151,7 @@ def measure(arguments: argparse.Namespace, precision: str, compiled: bool, plain
             data_dir=arguments.data_dir,
         )
     )
-    recipe = setting.cell.recipe
+    recipe = setting.run_spec.recipe
     assert recipe.teacher is not None
     assert recipe.student is not None
     with tempfile.TemporaryDirectory() as folder:

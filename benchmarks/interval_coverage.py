@@ -418,7 +418,7 @@ def main() -> None:
             for name, job in rows.items():
                 tallies[name].add(**job(predictions, chance))
         for name, tally in tallies.items():
-            cells = (*map(tally.cell, COLUMNS), tally.verdict)
+            cells = (*map(tally.run_spec, COLUMNS), tally.verdict)
             design = f"{world.subjects} × {world.trials}"
             print("| " + " | ".join((about, design, kind, name, str(chosen.draws), *cells)) + " |", flush=True)
     print(f"\n± is the Monte-Carlo standard error; {time.process_time() - began:.0f} s of one core.")

@@ -64,9 +64,9 @@ def main() -> None:
     setting = context_for(
         RunRequest(arguments.method, arguments.dataset, preset=arguments.preset, overrides=[*quick, *arguments.set])
     )
-    spec = setting.cell.recipe.student
+    spec = setting.run_spec.recipe.student
     with tempfile.TemporaryDirectory() as folder:
-        teacher = obtain_teacher(setting, Path(folder), fresh=True) if setting.cell.recipe.teacher else None
+        teacher = obtain_teacher(setting, Path(folder), fresh=True) if setting.run_spec.recipe.teacher else None
         ours = student_training(setting, spec, teacher, Path(folder) / "run")
     for training in (ours, theirs := copy.copy(ours)):
         training.network = copy.deepcopy(ours.network)

@@ -36,15 +36,15 @@ def test_one_step_of_sgm_ft_at_the_papers_sizes(tmp_path: Path) -> None:
         "teacher.train.batch_size=2",
         "student.train.batch_size=2",
     ]
-    setting = context_for(RunRequest("sgm_ft", "motionsim", preset="paper", overrides=overrides, device="cpu"))
-    recipe = setting.cell.recipe
+    context = context_for(RunRequest("sgm_ft", "motionsim", preset="paper", overrides=overrides, device="cpu"))
+    recipe = context.run_spec.recipe
     assert recipe.teacher is not None
     assert recipe.student is not None
-    network = setting.build("teacher", recipe.teacher)
-    terms = one_step(teacher_training(setting, recipe.teacher, network, tmp_path), 2)
+    network = context.build("teacher", recipe.teacher)
+    terms = one_step(teacher_training(context, recipe.teacher, network, tmp_path), 2)
     assert terms["ce"] == pytest.approx(math.log(2), abs=0.7)
-    teacher = Teacher(network.eval(), tmp_path, {}, setting, recipe.teacher)
-    training = student_training(setting, recipe.student, teacher, tmp_path)
+    teacher = Teacher(network.eval(), tmp_path, {}, context, recipe.teacher)
+    training = student_training(context, recipe.student, teacher, tmp_path)
     with torch.no_grad():
         stages = training.network(training.network.represent(_one(training)))[0].stages
     grids = [tuple(stage.shape[1:]) for stage in stages]

@@ -277,7 +277,7 @@ def _suite(name: str, width: int) -> Iterator[_Line]:
     from kdbench.grid.suite import load_suite
 
     suite = load_suite(name)
-    yield f"{Path(name).stem} · suite · {counted(suite.cell_count, 'run')}", "bold"
+    yield f"{Path(name).stem} · suite · {counted(suite.run_count, 'run')}", "bold"
     content = suite.model_dump(mode="json", exclude_defaults=True)
     if summary := content.pop("summary", ""):
         yield f"\n{summary}", ""

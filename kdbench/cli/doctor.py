@@ -39,7 +39,7 @@ _STYLE = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 
 @dataclass(frozen=True)
-class Check:
+class Finding:
     """One finding.
 
     Attributes:
@@ -59,7 +59,7 @@ def doctor(
     data_dir: Annotated[Path | None, typer.Option(help="Folder with recordings; searched first.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the runs; $KDBENCH_HOME or ./runs by default.")] = None,
 ) -> None:
-    """Check the installation, the data and the folders; exit code 1 if something is broken."""
+    """Finding the installation, the data and the folders; exit code 1 if something is broken."""
     from rich.text import Text
 
     from kdbench.text.terminal import SafeConsole as Console
@@ -78,14 +78,14 @@ def doctor(
         raise typer.Exit(1)
 
 
-def checks(data_dir: Path | None, runs: Path) -> Iterator[Check]:
+def checks(data_dir: Path | None, runs: Path) -> Iterator[Finding]:
     """Makes every check in turn; one that breaks itself is reported and the others go on.
 
     Args:
         data_dir: What the user gave as `--data-dir`.
         runs: Folder of the runs.
     """
-    groups: tuple[tuple[str, Callable[[], Iterator[Check]]], ...] = (
+    groups: tuple[tuple[str, Callable[[], Iterator[Finding]]], ...] = (
         ("software", _software),
         ("environment variables", _environment),
         ("methods and plugins", _parts),
@@ -99,46 +99,48 @@ def checks(data_dir: Path | None, runs: Path) -> Iterator[Check]:
         try:
             yield from group()
         except Exception as error:
-            yield Check("fail", what, one_line(error), "This is unexpected: reinstall kdbench, or report it.")
+            yield Finding("fail", what, one_line(error), "This is unexpected: reinstall kdbench, or report it.")
 
 
-def _software() -> Iterator[Check]:
+def _software() -> Iterator[Finding]:
     version = ".".join(map(str, sys.version_info[:3]))
     good = sys.version_info >= (3, 11)
-    yield Check("ok" if good else "fail", "Python", version, "" if good else "Use Python 3.11 or newer.")
+    yield Finding("ok" if good else "fail", "Python", version, "" if good else "Use Python 3.11 or newer.")
     try:
         import torch
     except ImportError as error:
-        yield Check("fail", "torch", str(error), "Install kdbench again: pip install kdbench")
+        yield Finding("fail", "torch", str(error), "Install kdbench again: pip install kdbench")
         return
     good = tuple(int(part) for part in torch.__version__.split(".")[:2]) >= OLDEST_TORCH
     oldest = ".".join(map(str, OLDEST_TORCH))
-    yield Check("ok" if good else "fail", "torch", torch.__version__, "" if good else f"pip install 'torch>={oldest}'")
+    yield Finding(
+        "ok" if good else "fail", "torch", torch.__version__, "" if good else f"pip install 'torch>={oldest}'"
+    )
     if torch.cuda.is_available():
         names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
-        yield Check("ok", "GPU", ", ".join(names))
+        yield Finding("ok", "GPU", ", ".join(names))
     else:
         step = "The presets small and smoke need none; paper is meant for one."
-        yield Check("ok", "GPU", f"none; {counted(torch.get_num_threads(), 'CPU thread')}", step)
+        yield Finding("ok", "GPU", f"none; {counted(torch.get_num_threads(), 'CPU thread')}", step)
     yield from _libraries()
 
 
-def _libraries() -> Iterator[Check]:
+def _libraries() -> Iterator[Finding]:
     installed, missing = [], []
     for name in LIBRARIES:
         try:
             installed.append(f"{name} {importlib.metadata.version(name)}")
         except importlib.metadata.PackageNotFoundError:
             missing.append(name)
-    yield Check("ok", "libraries", ", ".join(installed))
+    yield Finding("ok", "libraries", ", ".join(installed))
     if missing:
-        yield Check("fail", "libraries that are missing", ", ".join(missing), f"pip install {' '.join(missing)}")
+        yield Finding("fail", "libraries that are missing", ", ".join(missing), f"pip install {' '.join(missing)}")
 
 
-def _parts() -> Iterator[Check]:
+def _parts() -> Iterator[Finding]:
     counts = {kind: rows(kind) for kind in ORDER}
     whole = bool(counts["methods"] and counts["datasets"])
-    yield Check(
+    yield Finding(
         "ok" if whole else "fail",
         "registered",
         ", ".join(f"{len(known)} {kind}" for kind, known in counts.items()),
@@ -146,34 +148,34 @@ def _parts() -> Iterator[Check]:
     )
     plugins = [f"{row['name']} ({row['origin']})" for known in counts.values() for row in known if _foreign(row)]
     step = "They are not imported here. To see whether they can be: kdbench list --broken" if plugins else ""
-    yield Check("ok", "plugins", ", ".join(plugins) or "none", step)
+    yield Finding("ok", "plugins", ", ".join(plugins) or "none", step)
     known = discover(GROUPS)
     for origin in known.origins:
         if origin.fault:
             name = f"{origin.name} of {KINDS[origin.kind]} ({origin.owner})"
-            yield Check("warn", "broken plugin", f"{name}: {origin.fault}", "Mend or uninstall that distribution.")
+            yield Finding("warn", "broken plugin", f"{name}: {origin.fault}", "Mend or uninstall that distribution.")
     for owner, reason in known.unreadable:
-        yield Check("warn", "broken plugin", f"{owner}: {reason}", "Mend or uninstall that distribution.")
+        yield Finding("warn", "broken plugin", f"{owner}: {reason}", "Mend or uninstall that distribution.")
 
 
-def _environment() -> Iterator[Check]:
+def _environment() -> Iterator[Finding]:
     given = {name: value for name in VARIABLES if (value := os.environ.get(name))}
     for name, value in given.items():
-        yield Check("ok", name, f"{redacted(value)} ({VARIABLES[name].partition(';')[0]})")
+        yield Finding("ok", name, f"{redacted(value)} ({VARIABLES[name].partition(';')[0]})")
     others = [name for name in VARIABLES if name not in given]
-    yield Check(
+    yield Finding(
         "ok", "environment variables that are not set", ", ".join(others) or "none", "What each does: kdbench --help"
     )
     for name in sorted(name for name in os.environ if name.startswith("KDBENCH_") and name not in VARIABLES):
         if near := difflib.get_close_matches(name, VARIABLES, n=1, cutoff=0.85):
-            yield Check("warn", name, "is set, and kdbench does not read it", f"Did you mean {near[0]}?")
+            yield Finding("warn", name, "is set, and kdbench does not read it", f"Did you mean {near[0]}?")
 
 
 def _foreign(row: dict[str, str]) -> bool:
     return row["origin"] != "built in"
 
 
-def _data(data_dir: Path | None) -> Iterator[Check]:
+def _data(data_dir: Path | None) -> Iterator[Finding]:
     from kdbench.data.card import load_card
     from kdbench.data.store import source
 
@@ -181,37 +183,37 @@ def _data(data_dir: Path | None) -> Iterator[Check]:
         name = row["name"]
         if _foreign(row):
             # Its reader is code of a plugin.
-            yield Check("ok", f"data set {name}", f"of the plugin {row['origin']}", "Where it is: kdbench data list")
+            yield Finding("ok", f"data set {name}", f"of the plugin {row['origin']}", "Where it is: kdbench data list")
             continue
         try:
             card = load_card(name)
             recordings = source.find(card, data_dir)
         except KdbenchError as error:
-            yield Check("fail", f"data set {name}", error.message, error.hint or "")
+            yield Finding("fail", f"data set {name}", error.message, error.hint or "")
             continue
         if recordings is None:
             searched = ", ".join(str(folder / card.name) for folder in paths.data_dirs(data_dir))
             step, *_ = source.where_to_get(card).splitlines()
-            yield Check("warn", f"data set {name}", f"not in {searched}", step)
+            yield Finding("warn", f"data set {name}", f"not in {searched}", step)
         else:
             kind = "a packed copy in " if recordings.packed else ""
             views = ", ".join(recordings.views) or "no video"
-            yield Check("ok", f"data set {name}", f"{kind}{recordings.place} ({', '.join(card.sensors)}; {views})")
+            yield Finding("ok", f"data set {name}", f"{kind}{recordings.place} ({', '.join(card.sensors)}; {views})")
 
 
-def _prepared() -> Iterator[Check]:
+def _prepared() -> Iterator[Finding]:
     from kdbench.data.store import layout
 
     stores = layout.stores()
     for folder, meta in stores:
         size = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
         left_out = f", without {counted(len(meta.excluded), 'broken trial')}" if meta.excluded else ""
-        yield Check("ok", "prepared data", f"{folder.name}, {size / 2**20:.0f} MiB{left_out}")
+        yield Finding("ok", "prepared data", f"{folder.name}, {size / 2**20:.0f} MiB{left_out}")
     if not stores:
-        yield Check("ok", "prepared data", "none yet; the first run prepares what it needs")
+        yield Finding("ok", "prepared data", "none yet; the first run prepares what it needs")
 
 
-def _folders(runs: Path) -> Iterator[Check]:
+def _folders(runs: Path) -> Iterator[Finding]:
     for what, folder, way_out in (
         ("cache folder", paths.cache_dir(), "export KDBENCH_CACHE=FOLDER"),
         ("runs folder", runs.absolute(), "--out FOLDER, or export KDBENCH_HOME=FOLDER"),
@@ -219,10 +221,10 @@ def _folders(runs: Path) -> Iterator[Check]:
         there = next(parent for parent in (folder, *folder.parents) if parent.exists())
         problem = _not_writable(there)
         if problem:
-            yield Check("fail", what, f"{folder} cannot be written: {problem}", f"Choose another: {way_out}")
+            yield Finding("fail", what, f"{folder} cannot be written: {problem}", f"Choose another: {way_out}")
             continue
         free = shutil.disk_usage(there).free / 2**30
-        yield Check(
+        yield Finding(
             "ok" if free >= ENOUGH_GIB else "warn",
             what,
             f"{folder} can be written, {free:.0f} GiB free",
@@ -238,20 +240,20 @@ def _not_writable(folder: Path) -> str:
         return error.strerror or str(error)
 
 
-def _tracking(runs: Path) -> Iterator[Check]:
+def _tracking(runs: Path) -> Iterator[Finding]:
     from kdbench.runs.tracking import OFF, tracking_uri
 
     if os.environ.get(OFF, "").lower() == "off":
-        yield Check("ok", "MLflow", f"switched off by ${OFF}")
+        yield Finding("ok", "MLflow", f"switched off by ${OFF}")
         return
     # An address may hold a password.
     shown = re.sub(r"//[^/]*\*\*\*@", "//", redacted_words([tracking_uri(runs)])[0])
     problem = _unreachable(shown)
     if problem:
         step = f"Runs go on without it. Start the server, unset MLFLOW_TRACKING_URI, or switch it off: export {OFF}=off"
-        yield Check("warn", "MLflow", f"{shown} does not answer: {problem}", step)
+        yield Finding("warn", "MLflow", f"{shown} does not answer: {problem}", step)
     else:
-        yield Check("ok", "MLflow", shown, f"Look at the runs: mlflow ui --backend-store-uri {shown}")
+        yield Finding("ok", "MLflow", shown, f"Look at the runs: mlflow ui --backend-store-uri {shown}")
 
 
 def _unreachable(uri: str) -> str:
@@ -274,7 +276,7 @@ def _unreachable(uri: str) -> str:
     return ""
 
 
-def _weights() -> Iterator[Check]:
+def _weights() -> Iterator[Finding]:
     import torch
     from huggingface_hub import try_to_load_from_cache
 
@@ -288,7 +290,7 @@ def _weights() -> Iterator[Check]:
     }
     for name, path in cached.items():
         if isinstance(path, str):
-            yield Check("ok", f"weights of {name}", path)
+            yield Finding("ok", f"weights of {name}", path)
         else:
             step = "The preset paper fetches them; where there is no network it says where to put them."
-            yield Check("warn", f"weights of {name}", "not cached", step)
+            yield Finding("warn", f"weights of {name}", "not cached", step)

@@ -27,7 +27,7 @@ ORDER = ("methods", "teachers", "datasets", "representations", "encoders", "fusi
 SUITES = "suites"
 TUNED = "tuned methods"
 _LISTED = (*ORDER, SUITES)
-_HEADINGS = {"summary": "what it is", "cells": "runs"}
+_HEADINGS = {"summary": "what it is"}
 _BUILT_IN = "built in"
 _FIRST = 5
 """Names of a kind that the overview shows."""
@@ -100,7 +100,7 @@ def _suites() -> list[Row]:
 
     suites = {name: load_suite(name) for name in shipped()}
     return [
-        {"name": name, "origin": _BUILT_IN, "cells": suite.cell_count, "summary": suite.summary}
+        {"name": name, "origin": _BUILT_IN, "runs": suite.run_count, "summary": suite.summary}
         for name, suite in suites.items()
     ]
 
@@ -199,7 +199,7 @@ def _show(kinds: list[str]) -> None:
         shown = [key for key in parts[0] if key != "origin" or owners != {_BUILT_IN}]
         for key in shown:
             table.add_column(
-                _HEADINGS.get(key, key), no_wrap=key != "summary", justify="right" if key == "cells" else "left"
+                _HEADINGS.get(key, key), no_wrap=key != "summary", justify="right" if key == "runs" else "left"
             )
         for row in parts:
             table.add_row(

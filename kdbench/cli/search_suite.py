@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from kdbench.grid.suite import Suite
     from kdbench.tuning.forecast import Forecast
-    from kdbench.tuning.suite import Entry, Outcome
+    from kdbench.tuning.suite import Outcome, SearchEntry
 
 
 def run(
@@ -114,11 +114,11 @@ class _Within(Reporter):
 class _Told:
     """A line where a method begins, and one where it ends, with the time that is left for all."""
 
-    def __init__(self, entries: Sequence[Entry], left: Sequence[Forecast], console: Console) -> None:
+    def __init__(self, entries: Sequence[SearchEntry], left: Sequence[Forecast], console: Console) -> None:
         self._entries, self._left, self._console = entries, left, console
         self._began, self._made, self._place = time.monotonic(), 0, 0
 
-    def begun(self, place: int, entry: Entry) -> None:
+    def begun(self, place: int, entry: SearchEntry) -> None:
         """A method begins."""
         self._place = place
         print_prose(self._console, f"{self._where}: {counted(entry.search.plan.trials, 'trial')}", "bold")
@@ -156,19 +156,19 @@ def scores(outcome: Outcome) -> tuple[str, str]:
     return _per_cent(default), _per_cent(report["best"]["value"])
 
 
-def show_plan(entries: Sequence[Entry], left: Sequence[Forecast], console: Console, *, spaces: bool) -> None:
+def show_plan(entries: Sequence[SearchEntry], left: Sequence[Forecast], console: Console, *, spaces: bool) -> None:
     """What is searched: the methods, how far each is, and how long the rest takes."""
     from rich.table import Table
 
     from kdbench.text.terminal_table import print_table
 
     plan = entries[0].search.plan
-    cell = entries[0].search.setting.cell
+    run_spec = entries[0].search.context.run_spec
     place = " · ".join(filter(None, [*(str(plan.under[key]) for key in _PLACE), words_of(plan.under)]))
     print_prose(console, f"{place}: {counted(len(entries), 'method')}, {counted(plan.trials, 'trial')} each", "bold")
     print_prose(
         console,
-        f"validation part: {counted(len(cell.split.validation), 'trial')}{_whose(entries[0])} · {plan.metric} over "
+        f"validation part: {counted(len(run_spec.split.validation), 'trial')}{_whose(entries[0])} · {plan.metric} over "
         f"{counted(len(plan.trial_seeds), 'seed')} · sampler {plan.sampler} · pruner {plan.pruner}",
     )
     table = Table()
@@ -196,9 +196,9 @@ def show_plan(entries: Sequence[Entry], left: Sequence[Forecast], console: Conso
 _PLACE = ("dataset", "protocol", "preset")
 
 
-def _whose(entry: Entry) -> str:
+def _whose(entry: SearchEntry) -> str:
     """Whom the validation trials are of, where the index says it."""
-    index, trials = entry.search.setting.cell.dataset.index, entry.search.setting.split.validation
+    index, trials = entry.search.context.run_spec.dataset.index, entry.search.context.split.validation
     from kdbench.data.card import SUBJECT
 
     if SUBJECT not in index.columns:
@@ -207,7 +207,7 @@ def _whose(entry: Entry) -> str:
     return f" of {'subject' if len(subjects) == 1 else 'subjects'} {', '.join(map(str, subjects))}"
 
 
-def show_end(ended: Sequence[Outcome], entries: Sequence[Entry], console: Console) -> None:
+def show_end(ended: Sequence[Outcome], entries: Sequence[SearchEntry], console: Console) -> None:
     """A table of the methods that have ended."""
     from rich.table import Table
 

@@ -25,9 +25,9 @@ WORST = BEST = 4
 
 def cams(study: Study) -> Section:
     """Draws the evidence for the predicted and for the true class, averaged over time and per frame."""
-    opened, setting = study.reported, study.setting
+    opened, context = study.reported, study.context
     network, loader = opened.network, study.loader(opened)
-    fresh = untrained(setting, opened.role, network, opened.spec)
+    fresh = untrained(context, opened.role, network, opened.spec)
     place = {trial: row for row, trial in enumerate(loader.trials)}
     section = Section()
     records: list[dict[str, Any]] = []
@@ -40,15 +40,15 @@ def cams(study: Study) -> Section:
             stage = telling_stage(network, inputs)
             section.notes = _notes(study, stage)
         targets = _targets(study, trial)
-        maps = [grad_cam(network, inputs, target, setting.accelerator, stage) for target in targets.values()]
+        maps = [grad_cam(network, inputs, target, context.accelerator, stage) for target in targets.values()]
         look = _look(study, trial, why, targets, inputs, maps, stage)
         if opened.spec.modality == VIDEO:
-            section.pictures += draw_clip(look, setting.cell.dataset.clip(trial), study.folder)
+            section.pictures += draw_clip(look, context.run_spec.dataset.clip(trial), study.folder)
         elif inputs[0].dim() == 3:
             section.pictures += draw_series(look, network.sources, study.folder)
         else:
             section.pictures += draw_images(look, network.sources, study.folder)
-        random = grad_cam(fresh, inputs, next(iter(targets.values())), setting.accelerator, stage)
+        random = grad_cam(fresh, inputs, next(iter(targets.values())), context.accelerator, stage)
         records.append(_numbers(study, look, maps[0], random, network))
     section.numbers = {
         "stage": stage + 1,

@@ -66,7 +66,7 @@ def _networks(study: Study, notes: list[str]) -> list[Opened]:
 
 def _embeddings(study: Study, opened: Opened) -> np.ndarray:
     """Embeddings `(N, D)` in the order of the scores; those of several branches one after another."""
-    loader, accelerator = study.loader(opened), study.setting.accelerator
+    loader, accelerator = study.loader(opened), study.context.accelerator
     batch_size = opened.spec.train.batch_size
     rows = embed(opened.network, loader, batch_size=batch_size, accelerator=accelerator, shuffled=False)[0]
     place = {trial: row for row, trial in enumerate(loader.trials)}

@@ -61,7 +61,7 @@ def _chosen(study: Study) -> list[str]:
 
 
 def _draw(study: Study, teacher: Opened, chosen: list[str]) -> None:
-    network, loader = teacher.network, study.setting.loader(tuple(chosen), teacher.spec)
+    network, loader = teacher.network, study.context.loader(tuple(chosen), teacher.spec)
     batch = next(iter(loader.batches(list(range(len(chosen))), len(chosen))))
     with torch.no_grad():
         shown = [x.float().cpu().numpy() for x in network.represent(batch)]

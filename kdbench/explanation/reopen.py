@@ -20,14 +20,14 @@ from kdbench.recipes.schema import NetworkSpec, PartSpec, Recipe
 from kdbench.registry import registry
 from kdbench.runs import provenance
 from kdbench.runs.context import RunContext
-from kdbench.runs.spec import Cell
+from kdbench.runs.spec import RunSpec
 from kdbench.runs.store import StoredRun
 from kdbench.util.progress import Reporter
 from kdbench.util.records import read_safetensors
 from kdbench.util.validation import checked
 
 
-def open_setting(run: StoredRun, *, dataset: str | None, data_dir: Path | None, device: str) -> RunContext:
+def open_context(run: StoredRun, *, dataset: str | None, data_dir: Path | None, device: str) -> RunContext:
     """Opens a run's data and cuts its parts again.
 
     Args:
@@ -66,8 +66,8 @@ def open_setting(run: StoredRun, *, dataset: str | None, data_dir: Path | None, 
         )
     kind = device_kind(device)
     threads = threads_on(kind, run.conditions.get("threads"))
-    cell = Cell(recipe, data, result["protocol"], result["preset"], run.seed, parts, kind, threads)
-    return RunContext(cell, build_accelerator(device, recipe.precision if kind == "cuda" else "fp32"), Reporter())
+    run_spec = RunSpec(recipe, data, result["protocol"], result["preset"], run.seed, parts, kind, threads)
+    return RunContext(run_spec, build_accelerator(device, recipe.precision if kind == "cuda" else "fp32"), Reporter())
 
 
 def _recipe(run: StoredRun) -> Recipe:
@@ -103,11 +103,11 @@ def _check_fingerprint(run: StoredRun, data: Dataset) -> None:
         )
 
 
-def open_network(setting: RunContext, role: str, spec: NetworkSpec, path: Path) -> Network:
-    """Builds a network and loads its weights; in eval mode, on the setting's device.
+def open_network(context: RunContext, role: str, spec: NetworkSpec, path: Path) -> Network:
+    """Builds a network and loads its weights; in eval mode, on the context's device.
 
     Args:
-        setting: The run.
+        context: The run.
         role: `student` or `teacher`.
         spec: Its recipe.
         path: Its safetensors file.
@@ -119,7 +119,7 @@ def open_network(setting: RunContext, role: str, spec: NetworkSpec, path: Path) 
         state = read_safetensors(path)
     except DataError as error:
         raise DataError(f"the weights of the {role} cannot be read: {error.message}", hint=AGAIN) from error
-    network = _built(setting, role, spec, state)
+    network = _built(context, role, spec, state)
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
@@ -128,22 +128,22 @@ def open_network(setting: RunContext, role: str, spec: NetworkSpec, path: Path) 
             f"{path} does not fit the {role} as this kdbench builds it from the run's recipe: {first}",
             hint="Open the run with the version that made it (conditions.libraries.kdbench), or train it again.",
         ) from error
-    return network.to(setting.accelerator.device).eval()
+    return network.to(context.accelerator.device).eval()
 
 
-def untrained(setting: RunContext, role: str, network: Network, spec: NetworkSpec) -> Network:
+def untrained(context: RunContext, role: str, network: Network, spec: NetworkSpec) -> Network:
     """The same network with random weights; in eval mode."""
-    torch.manual_seed(setting.pairing.seed_of("explanation", role))
-    return _built(setting, role, spec, network.state_dict()).to(setting.accelerator.device).eval()
+    torch.manual_seed(context.pairing.seed_of("explanation", role))
+    return _built(context, role, spec, network.state_dict()).to(context.accelerator.device).eval()
 
 
-def _built(setting: RunContext, role: str, spec: NetworkSpec, state: Mapping[str, Tensor]) -> Network:
+def _built(context: RunContext, role: str, spec: NetworkSpec, state: Mapping[str, Tensor]) -> Network:
     # Widths that depended on label vectors and groups stand in the weights, so neither is needed again.
     semantic, groups = state.get("projections.0.weight"), state.get("group_heads.0.2.weight")
     return build_network(
         _without_pretraining(spec),
-        sources=setting.sources(role, spec),
-        classes=len(setting.classes),
+        sources=context.sources(role, spec),
+        classes=len(context.classes),
         semantic=None if semantic is None else len(semantic),
         groups=None if groups is None else len(groups),
         role=role,
@@ -174,38 +174,38 @@ class Opened:
     network: Network
 
 
-def open_reported(run: StoredRun, setting: RunContext) -> Opened:
+def open_reported(run: StoredRun, context: RunContext) -> Opened:
     """The network that the run's numbers are about: its student, or the teacher of a run without one.
 
     Raises:
         DataError: Its weights are missing or broken.
     """
-    recipe = setting.cell.recipe
+    recipe = context.run_spec.recipe
     if recipe.student is None:
-        teacher = open_teacher(run, setting)
+        teacher = open_teacher(run, context)
         assert teacher is not None
         return teacher
     _check_parts(run, recipe.student)
     return Opened(
         "student",
         recipe.student,
-        open_network(setting, "student", recipe.student, run.folder / "student.safetensors"),
+        open_network(context, "student", recipe.student, run.folder / "student.safetensors"),
     )
 
 
-def open_teacher(run: StoredRun, setting: RunContext) -> Opened | None:
+def open_teacher(run: StoredRun, context: RunContext) -> Opened | None:
     """The run's teacher; None where it had none.
 
     Raises:
         DataError: Its file is missing, broken, or holds another network.
     """
-    spec, trained = setting.cell.recipe.teacher, run.result.get("teacher")
+    spec, trained = context.run_spec.recipe.teacher, run.result.get("teacher")
     if spec is None or not trained:
         return None
     _check_parts(run, spec)
     path = teacher_weights(run)
     assert path is not None
-    return Opened("teacher", spec, open_network(setting, "teacher", spec, path))
+    return Opened("teacher", spec, open_network(context, "teacher", spec, path))
 
 
 def teacher_weights(run: StoredRun) -> Path | None:

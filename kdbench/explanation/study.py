@@ -13,7 +13,7 @@ from kdbench.data.card import Card, load_card
 from kdbench.data.loader import Loader
 from kdbench.errors import DataError, UsageError, unknown
 from kdbench.evaluation.predict import Predictions, predict
-from kdbench.explanation.reopen import Opened, open_reported, open_setting, open_teacher, teacher_weights
+from kdbench.explanation.reopen import Opened, open_context, open_reported, open_teacher, teacher_weights
 from kdbench.explanation.scores import AGAIN, TrialScores, read_scores
 from kdbench.explanation.section import NotShown
 from kdbench.registry import registry
@@ -78,18 +78,18 @@ class Study:
         return read_scores(self.run, self.classes)
 
     @cached_property
-    def setting(self) -> RunContext:
+    def context(self) -> RunContext:
         """Its data and parts; another fingerprint is refused."""
-        setting = open_setting(self.run, dataset=self.dataset, data_dir=self.data_dir, device=self.device)
-        setting.reporter = self.reporter
-        predicted, cut = set(self.scores.trials), set(setting.reported_trials())
+        context = open_context(self.run, dataset=self.dataset, data_dir=self.data_dir, device=self.device)
+        context.reporter = self.reporter
+        predicted, cut = set(self.scores.trials), set(context.reported_trials())
         if predicted != cut:
             raise DataError(
                 f"{self.run.folder.name} predicts {counted(len(predicted), 'trial')}, and its protocol reports "
                 f"{counted(len(cut), 'other')} now",
                 hint=AGAIN,
             )
-        return setting
+        return context
 
     @property
     def reported(self) -> Opened:
@@ -99,7 +99,7 @@ class Study:
 
     @cached_property
     def _reported(self) -> Opened:
-        return open_reported(self.run, self.setting)
+        return open_reported(self.run, self.context)
 
     @cached_property
     def clean(self) -> Predictions:
@@ -139,11 +139,11 @@ class Study:
                 f"The run's teacher is not there: copy teachers/{path.parent.name} of its folder of runs to "
                 f"{path.parent.parent}, and repeat."
             )
-        return open_teacher(self.run, self.setting)
+        return open_teacher(self.run, self.context)
 
     def loader(self, opened: Opened) -> Loader:
         """The reported part as a network sees it."""
-        return self.setting.loader(self.setting.reported_trials(), opened.spec)
+        return self.context.loader(self.context.reported_trials(), opened.spec)
 
     def predict(self, opened: Opened, change: Callable[[Batch], Batch] = lambda batch: batch) -> Predictions:
         """Predicts the reported part as the run did, on changed inputs if asked to."""
@@ -151,7 +151,7 @@ class Study:
             opened.network,
             self.loader(opened),
             batch_size=opened.spec.train.batch_size,
-            accelerator=self.setting.accelerator,
+            accelerator=self.context.accelerator,
             change=change,
         )
 
@@ -170,7 +170,7 @@ class Study:
     def seconds(self, trial: str) -> float:
         """Length of a trial, from its first sensor."""
         name, sensor = next(iter(self.card.sensors.items()))
-        return len(self.setting.cell.dataset.series(trial)[name]) / sensor.rate_hz
+        return len(self.context.run_spec.dataset.series(trial)[name]) / sensor.rate_hz
 
     def other_scores(self) -> TrialScores:
         """The predictions of the other run, in the order of this one's trials.

@@ -9,27 +9,29 @@ from kdbench.engine.device import build_accelerator
 from kdbench.recipes.schema import NetworkSpec, PartSpec
 from kdbench.registry import registry
 from kdbench.runs.context import RunContext
-from kdbench.runs.spec import Cell
+from kdbench.runs.spec import RunSpec
 from kdbench.util.progress import Reporter
 
 
-def check_networks(cell: Cell) -> None:
-    """Builds the networks and the losses of a cell, on the CPU and without pretrained weights, which would be fetched.
+def check_networks(run_spec: RunSpec) -> None:
+    """Builds the networks and the losses of a run, on the CPU and without pretrained weights, which would be fetched.
 
     Raises:
         UsageError: Parts or parameters that do not exist or do not fit together.
     """
-    recipe = cell.recipe.model_copy(
-        update={phase: _unfetched(spec) for phase in ("teacher", "student") if (spec := getattr(cell.recipe, phase))}
+    recipe = run_spec.recipe.model_copy(
+        update={
+            phase: _unfetched(spec) for phase in ("teacher", "student") if (spec := getattr(run_spec.recipe, phase))
+        }
     )
-    setting = RunContext(
-        dataclasses.replace(cell, recipe=recipe), build_accelerator("cpu", recipe.precision), Reporter()
+    context = RunContext(
+        dataclasses.replace(run_spec, recipe=recipe), build_accelerator("cpu", recipe.precision), Reporter()
     )
-    teacher = setting.build("teacher", recipe.teacher) if recipe.teacher else None
+    teacher = context.build("teacher", recipe.teacher) if recipe.teacher else None
     if recipe.teacher is not None and teacher is not None:
-        setting.objective("teacher", recipe.teacher, teacher, None)
+        context.objective("teacher", recipe.teacher, teacher, None)
     if recipe.student is not None:
-        setting.objective("student", recipe.student, setting.build("student", recipe.student), teacher)
+        context.objective("student", recipe.student, context.build("student", recipe.student), teacher)
 
 
 def _unfetched(spec: NetworkSpec) -> NetworkSpec:

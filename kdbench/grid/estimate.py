@@ -10,15 +10,15 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from kdbench.grid.plan import Plan
+from kdbench.grid.plan import GridPlan
 from kdbench.runs.schema import FINISHED
-from kdbench.runs.spec import Cell
+from kdbench.runs.spec import RunSpec
 from kdbench.runs.store import StoredRun, stored_runs
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Time and disk of the cells that are not done.
+    """Time and disk of the runs that are not done.
 
     Attributes:
         seconds: Work of the students, of everything around them, and of the teachers that are missing; one after the
@@ -26,7 +26,7 @@ class Estimate:
         disk_bytes: Runs and teachers. None where no earlier run tells.
         from_others: Methods whose own cost is not known with these settings, so that what other settings, else other
             methods, took at the same size stands for it.
-        unknown: Labels of cells of which nothing is known.
+        unknown: Labels of runs of which nothing is known.
         runs: Number of finished runs on the data sets and at the presets of the plan, from which it is taken.
     """
 
@@ -37,44 +37,44 @@ class Estimate:
     runs: int
 
 
-def estimate(plan: Plan) -> Estimate:
+def estimate(plan: GridPlan) -> Estimate:
     """Estimates a plan: medians of earlier runs on the same data set at the same preset.
 
-    Of the runs of a cell's own recipe, else of its method, else of any method that trains as much.
+    Of earlier runs of a run's own recipe, else of its method, else of any method that trains as much.
     """
-    finished = _finished(plan.root, [planned.cell for planned in plan.to_make()])
+    finished = _finished(plan.root, [planned.run_spec for planned in plan.to_make()])
     known = _Known(finished, plan.root)
     seconds, disk, used = 0.0, 0, 0
     others: list[str] = []
     unknown: list[str] = []
-    for cell in plan.to_make():
-        expected = known.run(cell.cell)
+    for planned in plan.to_make():
+        expected = known.run(planned.run_spec)
         if expected is None:
-            unknown.append(cell.label)
+            unknown.append(planned.label)
             continue
-        if not expected.own and cell.cell.title not in others:
-            others.append(cell.cell.title)
+        if not expected.own and planned.run_spec.title not in others:
+            others.append(planned.run_spec.title)
         seconds, disk, used = seconds + expected.seconds, disk + expected.disk_bytes, used + 1
-    for cells in plan.teachers_to_make().values():
-        teacher = known.teacher(cells[0].cell)
+    for sharing in plan.teachers_to_make().values():
+        teacher = known.teacher(sharing[0].run_spec)
         if teacher is not None:
             seconds, disk = seconds + teacher.seconds, disk + teacher.disk_bytes
         else:
-            unknown.append(f"the teacher of {cells[0].label}")
+            unknown.append(f"the teacher of {sharing[0].label}")
     if not used:
         return Estimate(None, None, tuple(others), tuple(unknown), len(finished))
     return Estimate(seconds, disk, tuple(others), tuple(unknown), len(finished))
 
 
-def seconds_of_runs(root: Path, cells: Sequence[Cell]) -> list[float | None]:
-    """How long a run of each cell takes without its teacher, as `estimate` has it; None where no earlier run tells."""
-    known = _Known(_finished(root, cells), root)
-    return [cost.seconds if (cost := known.run(cell)) else None for cell in cells]
+def seconds_of_runs(root: Path, run_specs: Sequence[RunSpec]) -> list[float | None]:
+    """How long a run takes without its teacher, as `estimate` has it; None where no earlier run tells."""
+    known = _Known(_finished(root, run_specs), root)
+    return [cost.seconds if (cost := known.run(run_spec)) else None for run_spec in run_specs]
 
 
-def _finished(root: Path, cells: Sequence[Cell]) -> list[StoredRun]:
-    """The finished runs of a folder that are of the sizes of some cells."""
-    sizes = {_size_of(cell) for cell in cells}
+def _finished(root: Path, run_specs: Sequence[RunSpec]) -> list[StoredRun]:
+    """The finished runs of a folder that are of the sizes of some others."""
+    sizes = {_size_of(run_spec) for run_spec in run_specs}
     return [
         run for run in stored_runs(root)[0] if run.status == FINISHED and _is_timed(run) and _size(run.result) in sizes
     ]
@@ -86,7 +86,7 @@ def _is_timed(run: StoredRun) -> bool:
 
 
 @dataclass(frozen=True)
-class _Cost:
+class _ExpectedCost:
     seconds: float
     disk_bytes: int
     own: bool = True
@@ -96,37 +96,37 @@ class _Known:
     """Costs of finished runs, by what a new one may have in common with them."""
 
     def __init__(self, runs: Iterable[StoredRun], root: Path) -> None:
-        self._runs: dict[tuple[str, ...], list[_Cost]] = defaultdict(list)
-        self._teachers: dict[tuple[str, ...], list[_Cost]] = defaultdict(list)
+        self._runs: dict[tuple[str, ...], list[_ExpectedCost]] = defaultdict(list)
+        self._teachers: dict[tuple[str, ...], list[_ExpectedCost]] = defaultdict(list)
         for run in runs:
             size = _size(run.result)
             recipe = run.result["recipe"]
             kind = "student" if recipe["student"] else "teacher"
-            made = _Cost(_seconds(run.result), _bytes(run.folder))
+            made = _ExpectedCost(_seconds(run.result), _bytes(run.folder))
             self._runs[(*size, run.title, _key(recipe))].append(made)
             self._runs[(*size, run.title, "")].append(made)
             self._runs[(*size, "", kind)].append(made)
             teacher = run.result.get("teacher")
             seconds = run.result["cost"].get("teacher_seconds")
             if recipe["teacher"] and teacher and seconds is not None:
-                trained = _Cost(float(seconds), _bytes(root / "teachers" / teacher["folder"]))
+                trained = _ExpectedCost(float(seconds), _bytes(root / "teachers" / teacher["folder"]))
                 self._teachers[(*size, _key(recipe["teacher"]))].append(trained)
                 self._teachers[(*size, "")].append(trained)
 
-    def run(self, cell: Cell) -> _Cost | None:
-        """Cost of a cell without its teacher."""
-        size = _size_of(cell)
-        if own := self._runs.get((*size, cell.title, _key(cell.recipe.model_dump(mode="json")))):
+    def run(self, run_spec: RunSpec) -> _ExpectedCost | None:
+        """Cost of a run without its teacher."""
+        size = _size_of(run_spec)
+        if own := self._runs.get((*size, run_spec.title, _key(run_spec.recipe.model_dump(mode="json")))):
             return _middle(own)
-        kind = "student" if cell.recipe.student else "teacher"
-        costs = self._runs.get((*size, cell.title, "")) or self._runs.get((*size, "", kind))
+        kind = "student" if run_spec.recipe.student else "teacher"
+        costs = self._runs.get((*size, run_spec.title, "")) or self._runs.get((*size, "", kind))
         return _middle(costs, own=False) if costs else None
 
-    def teacher(self, cell: Cell) -> _Cost | None:
-        """Cost of a cell's teacher."""
-        assert cell.recipe.teacher is not None
-        size = _size_of(cell)
-        same = self._teachers.get((*size, _key(cell.recipe.teacher.model_dump(mode="json"))))
+    def teacher(self, run_spec: RunSpec) -> _ExpectedCost | None:
+        """Cost of a run's teacher."""
+        assert run_spec.recipe.teacher is not None
+        size = _size_of(run_spec)
+        same = self._teachers.get((*size, _key(run_spec.recipe.teacher.model_dump(mode="json"))))
         costs = same or self._teachers.get((*size, ""))
         return _middle(costs) if costs else None
 
@@ -135,8 +135,8 @@ def _size(result: Mapping[str, Any]) -> tuple[str, str]:
     return str(result["dataset"]), str(result["preset"])
 
 
-def _size_of(cell: Cell) -> tuple[str, str]:
-    return cell.dataset.card.name, cell.preset
+def _size_of(run_spec: RunSpec) -> tuple[str, str]:
+    return run_spec.dataset.card.name, run_spec.preset
 
 
 def _seconds(result: Mapping[str, Any]) -> float:
@@ -150,8 +150,8 @@ def _seconds(result: Mapping[str, Any]) -> float:
     return student + max(0.0, around)
 
 
-def _middle(costs: list[_Cost], *, own: bool = True) -> _Cost:
-    return _Cost(median(cost.seconds for cost in costs), int(median(cost.disk_bytes for cost in costs)), own)
+def _middle(costs: list[_ExpectedCost], *, own: bool = True) -> _ExpectedCost:
+    return _ExpectedCost(median(cost.seconds for cost in costs), int(median(cost.disk_bytes for cost in costs)), own)
 
 
 def _bytes(folder: Path) -> int:

@@ -1,4 +1,4 @@
-"""Making the cells of a plan: which one is next, how long it may take, and how it ended."""
+"""Making the runs of a plan: which one is next, how long it may take, and how it ended."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kdbench.errors import Interrupted, KdbenchError
-from kdbench.grid.plan import Plan, PlannedCell, refreshed
-from kdbench.grid.show import View
+from kdbench.grid.plan import GridPlan, PlannedRun, refreshed
+from kdbench.grid.show import GridView
 from kdbench.grid.state import (
     DONE,
     FAILED,
@@ -48,17 +48,17 @@ _STOPPED = (-signal.SIGINT, -signal.SIGTERM, Interrupted.exit_code)
 
 @dataclass
 class Running:
-    """A cell on its way.
+    """A run on its way.
 
     Attributes:
-        planned: The cell.
+        planned: The run.
         job: Its process.
         started: When it started, seconds of the monotonic clock.
         ending: When it was asked to end.
         late: Whether that was since its time was up.
     """
 
-    planned: PlannedCell
+    planned: PlannedRun
     job: Job
     started: float = field(default_factory=time.monotonic)
     ending: float | None = None
@@ -78,23 +78,25 @@ class Running:
             self.job.kill()
 
 
-def execute(plan: Plan, launcher: Launcher, *, timeout: float | None = None, view: View | None = None) -> Plan:
-    """Makes every cell that is not done; a cell that fails costs itself alone.
+def execute(
+    plan: GridPlan, launcher: Launcher, *, timeout: float | None = None, view: GridView | None = None
+) -> GridPlan:
+    """Makes every run that is not done; a run that fails costs itself alone.
 
     Args:
-        plan: The cells.
+        plan: The runs.
         launcher: Where they run; open already.
-        timeout: Seconds that a cell may take; what it has by then is kept, and gone on with the next time.
+        timeout: Seconds that a run may take; what it has by then is kept, and gone on with the next time.
         view: Is told what happens.
 
     Returns:
         The plan as it stands afterwards.
 
     Raises:
-        Interrupted: Ctrl-C, or a request to end; every cell has ended, and can be gone on with.
+        Interrupted: Ctrl-C, or a request to end; every run has ended, and can be gone on with.
         RunFailed: Nothing can be written where the runs would go.
     """
-    view = view or View()
+    view = view or GridView()
     if plan.to_make():
         _check_writable(plan.root / LOGS)
         create_store(plan.root, view.warn)
@@ -109,11 +111,11 @@ def execute(plan: Plan, launcher: Launcher, *, timeout: float | None = None, vie
         raise Interrupted(
             "interrupted; every finished epoch of every run is kept", hint="Repeat the same command to go on."
         )
-    return Plan(tuple(grid.ended.get(cell.folder, cell) for cell in plan.cells), plan.root, plan.fresh)
+    return GridPlan(tuple(grid.ended.get(planned.folder, planned) for planned in plan.runs), plan.root, plan.fresh)
 
 
 def _check_writable(folder: Path) -> None:
-    """Fails once, before every cell does."""
+    """Fails once, before every run does."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # It has no name, so a kill leaves nothing behind.
@@ -124,14 +126,14 @@ def _check_writable(folder: Path) -> None:
 
 
 class _Grid:
-    def __init__(self, plan: Plan, launcher: Launcher, timeout: float | None, view: View) -> None:
+    def __init__(self, plan: GridPlan, launcher: Launcher, timeout: float | None, view: GridView) -> None:
         self._launcher, self._timeout, self._view = launcher, timeout, view
         self._logs = plan.root / LOGS
         self._plugins = [word for file in plugin_files() for word in ("--plugin", file)]
         self._fresh = plan.fresh
         self._pending = plan.to_make()
         self._running: dict[int, Running] = {}
-        self.ended: dict[Path, PlannedCell] = {}
+        self.ended: dict[Path, PlannedRun] = {}
 
     def step(self, signals: Sequence[int]) -> bool:
         """Looks after what runs, and starts what can be started; whether there is more to do."""
@@ -179,8 +181,8 @@ class _Grid:
                 continue
             self._view.started(planned)
 
-    def _next(self) -> PlannedCell | None:
-        """The first cell that would not wait: for a teacher that another one trains, or for another process."""
+    def _next(self) -> PlannedRun | None:
+        """The first run that would not wait: for a teacher that another one trains, or for another process."""
         trained = {running.planned.teacher for running in self._running.values()}
         for planned in self._pending:
             waits = planned.needs_teacher and (planned.teacher in trained or is_locked(planned.teacher or Path()))
@@ -199,7 +201,7 @@ class _Grid:
         note_attempt(planned.folder, state, code=code, seconds=running.seconds, log=running.job.log)
         self._end(replace(planned, state=state), running.seconds)
 
-    def _end(self, planned: PlannedCell, seconds: float) -> None:
+    def _end(self, planned: PlannedRun, seconds: float) -> None:
         self.ended[planned.folder] = planned
         self._view.ended(planned, seconds, self._logs / f"{planned.folder.name}.log")
 

@@ -9,7 +9,7 @@ from statistics import median
 
 from kdbench.errors import KdbenchError
 from kdbench.grid.estimate import estimate
-from kdbench.grid.plan import Plan, PlannedCell
+from kdbench.grid.plan import GridPlan, PlannedRun
 from kdbench.grid.state import DONE
 from kdbench.runs.store import stored_run
 
@@ -22,19 +22,19 @@ class TimeLeft:
         jobs: Cells at a time.
     """
 
-    def __init__(self, plan: Plan, jobs: int) -> None:
+    def __init__(self, plan: GridPlan, jobs: int) -> None:
         self._root, self._jobs = plan.root, jobs
-        self._left = {cell.folder: cell for cell in plan.to_make()}
+        self._left = {planned.folder: planned for planned in plan.to_make()}
         self._running: dict[Path, float] = {}
         self._starts: list[float] = []
         self._until = self._end()
 
-    def started(self, planned: PlannedCell) -> None:
-        """A cell has started."""
+    def started(self, planned: PlannedRun) -> None:
+        """A run has started."""
         self._running[planned.folder] = time.monotonic()
 
-    def ended(self, planned: PlannedCell, seconds: float) -> None:
-        """A cell has ended after so many seconds; a failed one is not tried again by this grid."""
+    def ended(self, planned: PlannedRun, seconds: float) -> None:
+        """A run has ended after so many seconds; a failed one is not tried again by this grid."""
         self._left.pop(planned.folder, None)
         self._running.pop(planned.folder, None)
         if planned.state.status == DONE and seconds:
@@ -44,17 +44,17 @@ class TimeLeft:
                 self._starts.append(max(0.0, seconds - known))
         self._until = self._end()
 
-    def waits(self, planned: PlannedCell) -> None:
-        """A cell that had started is to be made later."""
+    def waits(self, planned: PlannedRun) -> None:
+        """A run that had started is to be made later."""
         self._running.pop(planned.folder, None)
 
     @property
     def seconds(self) -> float | None:
-        """Seconds that are left; None where nothing is, or where the cost of a cell is not known yet."""
+        """Seconds that are left; None where nothing is, or where the cost of a run is not known yet."""
         return None if self._until is None else max(0.0, self._until - time.monotonic())
 
     def _end(self) -> float | None:
-        cost = estimate(Plan(tuple(self._left.values()), self._root))
+        cost = estimate(GridPlan(tuple(self._left.values()), self._root))
         if cost.seconds is None or cost.unknown:
             return None
         now = time.monotonic()

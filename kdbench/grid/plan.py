@@ -23,25 +23,25 @@ from kdbench.runs.gain import BASELINES
 from kdbench.runs.idle import refuse_idle
 from kdbench.runs.naming import rename
 from kdbench.runs.request import RunRequest
-from kdbench.runs.spec import Cell
+from kdbench.runs.spec import RunSpec
 from kdbench.types import VIDEO
 from kdbench.util.paths import runs_folder
 from kdbench.util.progress import Reporter
 
 
 @dataclass(frozen=True)
-class PlannedCell:
+class PlannedRun:
     """One run of a grid.
 
     Attributes:
-        cell: What it is a run of.
+        run_spec: What it is a run of.
         request: What `kdbench run` is asked for to make it.
         folder: Where the run lies, or will.
         teacher: Where its teacher lies, or will; None without one.
         state: How it stands.
     """
 
-    cell: Cell
+    run_spec: RunSpec
     request: RunRequest
     folder: Path
     teacher: Path | None
@@ -50,8 +50,8 @@ class PlannedCell:
     @property
     def label(self) -> str:
         """Method, data set, protocol and seed."""
-        cell = self.cell
-        return f"{self.request.name or cell.title} · {cell.dataset.card.name} · {cell.protocol} · seed {cell.seed}"
+        spec = self.run_spec
+        return f"{self.request.name or spec.title} · {spec.dataset.card.name} · {spec.protocol} · seed {spec.seed}"
 
     @property
     def needs_teacher(self) -> bool:
@@ -60,41 +60,43 @@ class PlannedCell:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """The cells of a grid in the order in which they are made.
+class GridPlan:
+    """The runs of a grid in the order in which they are made.
 
     Attributes:
-        cells: Each once, although several lines of a suite may mean it.
+        runs: Each once, although several lines of a suite may mean it.
         root: Folder of all runs.
         fresh: Whether what is finished or half done is trained again.
     """
 
-    cells: tuple[PlannedCell, ...]
+    runs: tuple[PlannedRun, ...]
     root: Path
     fresh: bool = False
 
     def counts(self) -> dict[str, int]:
-        """How many cells stand how, in a fixed order, without those that none does."""
-        counted_states = Counter(cell.state.status for cell in self.cells)
+        """How many runs stand how, in a fixed order, without those that none does."""
+        counted_states = Counter(planned.state.status for planned in self.runs)
         return {status: counted_states[status] for status in ORDER if counted_states[status]}
 
-    def to_make(self) -> list[PlannedCell]:
-        """The cells that are not done."""
-        return [cell for cell in self.cells if cell.state.status != DONE]
+    def to_make(self) -> list[PlannedRun]:
+        """The runs that are not done."""
+        return [planned for planned in self.runs if planned.state.status != DONE]
 
-    def teachers(self) -> dict[Path, list[PlannedCell]]:
-        """The cells that share each teacher."""
-        shared: dict[Path, list[PlannedCell]] = {}
-        for cell in self.cells:
-            if cell.teacher is not None:
-                shared.setdefault(cell.teacher, []).append(cell)
+    def teachers(self) -> dict[Path, list[PlannedRun]]:
+        """The runs that share each teacher."""
+        shared: dict[Path, list[PlannedRun]] = {}
+        for planned in self.runs:
+            if planned.teacher is not None:
+                shared.setdefault(planned.teacher, []).append(planned)
         return shared
 
-    def teachers_to_make(self) -> dict[Path, list[PlannedCell]]:
-        """The cells to be made that share each teacher that is not there yet."""
+    def teachers_to_make(self) -> dict[Path, list[PlannedRun]]:
+        """The runs to be made that share each teacher that is not there yet."""
         wanted = set(map(id, self.to_make()))
-        waiting = {path: [cell for cell in cells if id(cell) in wanted] for path, cells in self.teachers().items()}
-        return {path: cells for path, cells in waiting.items() if cells and not teacher_is_there(path)}
+        waiting = {
+            path: [planned for planned in sharing if id(planned) in wanted] for path, sharing in self.teachers().items()
+        }
+        return {path: sharing for path, sharing in waiting.items() if sharing and not teacher_is_there(path)}
 
 
 def teacher_is_there(folder: Path) -> bool:
@@ -109,14 +111,14 @@ def make_plan(
     reporter: Reporter | None = None,
     *,
     look_ahead: bool = False,
-) -> Plan:
-    """Finds every cell of a suite and how it stands; prepares data where that is new, and trains nothing.
+) -> GridPlan:
+    """Finds every run of a suite and how it stands; prepares data where that is new, and trains nothing.
 
-    A seed's cells come together, and the student alone comes first, so that gains are known early.
+    A seed's runs come together, and the student alone comes first, so that gains are known early.
 
     Args:
         suite: What is wanted.
-        options: Fields of `RunRequest` that hold for all cells.
+        options: Fields of `RunRequest` that hold for all runs.
         overrides: Changes of every recipe, `a.b.c=value`; they come after the suite's.
         reporter: Is told which preset was chosen.
         look_ahead: Prepare no data, and check instead what a run would refuse.
@@ -139,7 +141,7 @@ def make_plan(
     methods = sorted(suite.pairs(), key=lambda method: method.name not in BASELINES)
     changes = changes_for(methods, suite, overrides, preset, reporter)
     videos = _videos(methods, changes, preset, suite.video, reporter)
-    planned: dict[Path, PlannedCell] = {}
+    planned: dict[Path, PlannedRun] = {}
     for dataset in suite.datasets:
         for protocol in suite.protocols or protocol_names(load_card(dataset))[:1]:
             lines = []
@@ -148,10 +150,10 @@ def make_plan(
                 request = RunRequest(method.name, dataset, protocol, preset, video, overrides=own, **common)
                 if request.name is None:
                     request = replace(request, name=method.label)
-                lines.append(list(_cells(request, suite.seed_numbers, look_ahead=look_ahead)))
-            for cell in itertools.chain.from_iterable(zip(*lines, strict=True)):
-                planned.setdefault(cell.folder, cell)
-    return Plan(tuple(planned.values()), root, options.get("fresh", False))
+                lines.append(list(_planned(request, suite.seed_numbers, look_ahead=look_ahead)))
+            for run in itertools.chain.from_iterable(zip(*lines, strict=True)):
+                planned.setdefault(run.folder, run)
+    return GridPlan(tuple(planned.values()), root, options.get("fresh", False))
 
 
 def _videos(
@@ -174,7 +176,7 @@ def _videos(
     return [video if sees or not any(seeing) else None for sees in seeing]
 
 
-def _cells(request: RunRequest, seeds: Sequence[int], *, look_ahead: bool) -> Iterator[PlannedCell]:
+def _planned(request: RunRequest, seeds: Sequence[int], *, look_ahead: bool) -> Iterator[PlannedRun]:
     """The seeds of a method."""
     request = replace(request, seed=seeds[0])
     refuse_idle(request)
@@ -182,20 +184,20 @@ def _cells(request: RunRequest, seeds: Sequence[int], *, look_ahead: bool) -> It
     if look_ahead:
         check_networks(first)
     for seed in seeds:
-        cell = first.at_seed(seed)
-        folder = request.root / cell.folder
-        teacher = request.root / "teachers" / cell.teacher_folder if cell.recipe.teacher else None
+        run_spec = first.at_seed(seed)
+        folder = request.root / run_spec.folder
+        teacher = request.root / "teachers" / run_spec.teacher_folder if run_spec.recipe.teacher else None
         state = State(TO_DO) if request.fresh else read_state(folder)
-        yield PlannedCell(cell, replace(request, seed=seed), folder, teacher, state)
+        yield PlannedRun(run_spec, replace(request, seed=seed), folder, teacher, state)
 
 
-def rename_done(plan: Plan) -> None:
+def rename_done(plan: GridPlan) -> None:
     """Gives the runs that are done the names that the plan has for them; the others get theirs when they are made."""
-    for cell in plan.cells:
-        if cell.state.status == DONE and cell.request.name is not None:
-            rename(cell.folder, cell.request.name)
+    for planned in plan.runs:
+        if planned.state.status == DONE and planned.request.name is not None:
+            rename(planned.folder, planned.request.name)
 
 
-def refreshed(cell: PlannedCell) -> PlannedCell:
-    """The cell as it stands now."""
-    return replace(cell, state=read_state(cell.folder))
+def refreshed(planned: PlannedRun) -> PlannedRun:
+    """The run as it stands now."""
+    return replace(planned, state=read_state(planned.folder))

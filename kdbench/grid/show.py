@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from kdbench.grid.estimate import Estimate
     from kdbench.grid.execute import Running
-    from kdbench.grid.plan import Plan, PlannedCell
+    from kdbench.grid.plan import GridPlan, PlannedRun
 
 STYLES = {DONE: "green", TO_DO: "", INTERRUPTED: "yellow", FAILED: "bold red", OOM: "bold red", TIMEOUT: "yellow"}
 _MIB = 2**20
@@ -33,7 +33,7 @@ _MOST_NAMES = 3
 """Names that a sentence holds at most; of more, it gives their number."""
 
 
-class View:
+class GridView:
     """Receives the events of a grid and shows nothing; what shows them overrides these."""
 
     def __enter__(self) -> Self:
@@ -45,21 +45,21 @@ class View:
     def warn(self, text: str) -> None:
         """One line of warning."""
 
-    def started(self, planned: PlannedCell) -> None:
-        """A cell has started."""
+    def started(self, planned: PlannedRun) -> None:
+        """A run has started."""
 
-    def ended(self, planned: PlannedCell, seconds: float, log: Path) -> None:
-        """A cell has ended; its state says how."""
+    def ended(self, planned: PlannedRun, seconds: float, log: Path) -> None:
+        """A run has ended; its state says how."""
 
-    def waits(self, planned: PlannedCell) -> None:
-        """A cell that had started turned out to be made by another process, which is waited for."""
+    def waits(self, planned: PlannedRun) -> None:
+        """A run that had started turned out to be made by another process, which is waited for."""
 
     def tick(self, running: Sequence[Running]) -> None:
         """Some time has passed."""
 
 
-class LineView(View):
-    """A line where a cell starts, and one where it ends.
+class LineView(GridView):
+    """A line where a run starts, and one where it ends.
 
     Args:
         console: Where they go.
@@ -67,9 +67,9 @@ class LineView(View):
         jobs: Cells at a time, for the time that is left.
     """
 
-    def __init__(self, console: Console, plan: Plan, jobs: int) -> None:
+    def __init__(self, console: Console, plan: GridPlan, jobs: int) -> None:
         self.console = console
-        self._total = len(plan.cells)
+        self._total = len(plan.runs)
         self._ended = self._total - len(plan.to_make())
         self._began = time.monotonic()
         self._left = TimeLeft(plan, jobs)
@@ -83,13 +83,13 @@ class LineView(View):
         """Prints the line."""
         self._print(f"warning: {text}", "yellow")
 
-    def started(self, planned: PlannedCell) -> None:
+    def started(self, planned: PlannedRun) -> None:
         """Prints the line."""
         self._left.started(planned)
         going_on = "" if planned.state.status == TO_DO else f" (again: {planned.state.status})"
         self._print(f"started: {planned.label}{going_on}")
 
-    def ended(self, planned: PlannedCell, seconds: float, log: Path) -> None:
+    def ended(self, planned: PlannedRun, seconds: float, log: Path) -> None:
         """Prints the line, with the accuracy, or the reason and the log."""
         self._ended += 1
         self._left.ended(planned, seconds)
@@ -98,13 +98,13 @@ class LineView(View):
         text = f"{state.status}: {self.named(planned)} in {duration(seconds)} · {outcome}{self.after_end()}"
         self._print(text, STYLES.get(state.status, ""))
 
-    def waits(self, planned: PlannedCell) -> None:
+    def waits(self, planned: PlannedRun) -> None:
         """Prints the line."""
         self._left.waits(planned)
         self._print(f"waiting: {self.named(planned)}: another process makes it")
 
-    def named(self, planned: PlannedCell) -> str:
-        """What a cell is called."""
+    def named(self, planned: PlannedRun) -> str:
+        """What a run is called."""
         return planned.label
 
     def after_end(self) -> str:
@@ -123,13 +123,13 @@ class LineView(View):
 class LiveView(LineView):
     """A table of what runs, below the lines of what has ended."""
 
-    def __init__(self, console: Console, plan: Plan, jobs: int) -> None:
+    def __init__(self, console: Console, plan: GridPlan, jobs: int) -> None:
         super().__init__(console, plan, jobs)
         from rich.live import Live
 
-        cells = [planned.cell for planned in plan.cells]
-        self._several_datasets = len({cell.dataset.card.name for cell in cells}) > 1
-        self._several_protocols = len({cell.protocol for cell in cells}) > 1
+        specs = [planned.run_spec for planned in plan.runs]
+        self._several_datasets = len({spec.dataset.card.name for spec in specs}) > 1
+        self._several_protocols = len({spec.protocol for spec in specs}) > 1
         self._live = Live(console=console, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> Self:
@@ -140,7 +140,7 @@ class LiveView(LineView):
     def __exit__(self, *_: object) -> None:
         self._live.stop()
 
-    def started(self, planned: PlannedCell) -> None:
+    def started(self, planned: PlannedRun) -> None:
         """The table tells."""
         self._left.started(planned)
 
@@ -149,7 +149,7 @@ class LiveView(LineView):
         self._live.update(self.drawn(running))
 
     def drawn(self, running: Sequence[Running]) -> Group:
-        """What runs: each cell with its time and the last line of its log."""
+        """What runs: each run with its time and the last line of its log."""
         from rich.console import Group
         from rich.table import Table
         from rich.text import Text
@@ -171,29 +171,29 @@ class LiveView(LineView):
         """Nothing: the table tells."""
         return ""
 
-    def named(self, planned: PlannedCell) -> str:
+    def named(self, planned: PlannedRun) -> str:
         """Method and seed; data set and protocol only where the grid has several."""
-        cell = planned.cell
-        parts = [planned.request.name or cell.title]
-        parts += [cell.dataset.card.name] * self._several_datasets + [cell.protocol] * self._several_protocols
-        return " · ".join([*parts, f"seed {cell.seed}"])
+        spec = planned.run_spec
+        parts = [planned.request.name or spec.title]
+        parts += [spec.dataset.card.name] * self._several_datasets + [spec.protocol] * self._several_protocols
+        return " · ".join([*parts, f"seed {spec.seed}"])
 
 
-def view_for(console: Console, plan: Plan, jobs: int) -> View:
+def view_for(console: Console, plan: GridPlan, jobs: int) -> GridView:
     """A live table where the console is a terminal, plain lines where it is not."""
     return (LiveView if console.is_terminal else LineView)(console, plan, jobs)
 
 
-def show_plan(plan: Plan, cost: Estimate, *, jobs: int, console: Console) -> None:
-    """Prints what a grid would do: how its cells stand, which teachers they share, and what it costs."""
+def show_plan(plan: GridPlan, cost: Estimate, *, jobs: int, console: Console) -> None:
+    """Prints what a grid would do: how its runs stand, which teachers they share, and what it costs."""
 
     def say(text: str, style: str = "") -> None:
         print_prose(console, text, style)
 
     _print_table(plan, console)
     counts = ", ".join(f"{count} {status}" for status, count in plan.counts().items())
-    say(f"{counted(len(plan.cells), 'run')}: {counts}", "bold")
-    for track in sorted({cell.cell.recipe.track.words for cell in plan.cells} - {""}):
+    say(f"{counted(len(plan.runs), 'run')}: {counts}", "bold")
+    for track in sorted({planned.run_spec.recipe.track.words for planned in plan.runs} - {""}):
         say(f"track: {track}")
     shared, missing = plan.teachers(), plan.teachers_to_make()
     if shared:
@@ -203,7 +203,9 @@ def show_plan(plan: Plan, cost: Estimate, *, jobs: int, console: Console) -> Non
             f"{counted(len(shared), 'teacher')}, used by {counted(users, 'run')}: {len(missing)} to train, "
             f"{there} already trained or not needed"
         )
-    if unprepared := {cell.cell.dataset.card.name for cell in plan.cells if cell.cell.dataset.folder == Path()}:
+    if unprepared := {
+        planned.run_spec.dataset.card.name for planned in plan.runs if planned.run_spec.dataset.folder == Path()
+    }:
         say(f"prepared by the first run: {', '.join(sorted(unprepared))}", "dim")
     if plan.to_make():
         say(_cost_line(cost, jobs))
@@ -218,7 +220,7 @@ def show_plan(plan: Plan, cost: Estimate, *, jobs: int, console: Console) -> Non
 
 
 def _cost_line(cost: Estimate, jobs: int) -> str:
-    """What the cells that are not done will take, in a sentence."""
+    """What the runs that are not done will take, in a sentence."""
     if cost.seconds is None or cost.disk_bytes is None:
         return (
             "Estimated training time and disk space: unknown, since no finished run in this folder has this data set "
@@ -241,15 +243,15 @@ def _without_earlier(methods: Sequence[str]) -> str:
     return f"no earlier run of {' or '.join(methods)}"
 
 
-def show_end(plan: Plan, command: str, console: Console) -> None:
-    """Prints how every cell stands, what went wrong, and the command that tries that again."""
+def show_end(plan: GridPlan, command: str, console: Console) -> None:
+    """Prints how every run stands, what went wrong, and the command that tries that again."""
 
     def say(text: str, style: str = "") -> None:
         print_prose(console, text, style)
 
     _print_table(plan, console)
     say(
-        f"{counted(len(plan.cells), 'run')}: " + ", ".join(f"{n} {status}" for status, n in plan.counts().items()),
+        f"{counted(len(plan.runs), 'run')}: " + ", ".join(f"{n} {status}" for status, n in plan.counts().items()),
         "bold",
     )
     say(f"folder: {plan.root}")
@@ -260,25 +262,28 @@ def show_end(plan: Plan, command: str, console: Console) -> None:
         say(_next(plan), "cyan")
 
 
-def _next(plan: Plan) -> str:
+def _next(plan: GridPlan) -> str:
     return f"Compare them: kdbench compare --out {shlex.quote(str(plan.root))}"
 
 
-def _show_trouble(plan: Plan, say: Any) -> None:
-    for cell in plan.cells:
-        if cell.state.status not in (DONE, TO_DO):
-            say(f"{cell.state.status}: {cell.label}: {cell.state.message}", STYLES.get(cell.state.status, ""))
+def _show_trouble(plan: GridPlan, say: Any) -> None:
+    for planned in plan.runs:
+        if planned.state.status not in (DONE, TO_DO):
+            say(
+                f"{planned.state.status}: {planned.label}: {planned.state.message}",
+                STYLES.get(planned.state.status, ""),
+            )
 
 
-def _print_table(plan: Plan, console: Console) -> None:
+def _print_table(plan: GridPlan, console: Console) -> None:
     """Prints what all runs have in common, then a row for each method: its seeds by how they stand, its accuracy."""
     from rich.markup import escape
     from rich.table import Table
 
-    rows: dict[tuple[str, ...], list[PlannedCell]] = {}
-    for planned in plan.cells:
-        cell = planned.cell
-        place = (planned.request.name or cell.title, cell.dataset.card.name, cell.protocol, cell.preset)
+    rows: dict[tuple[str, ...], list[PlannedRun]] = {}
+    for planned in plan.runs:
+        spec = planned.run_spec
+        place = (planned.request.name or spec.title, spec.dataset.card.name, spec.protocol, spec.preset)
         rows.setdefault(place, []).append(planned)
     columns = list(zip(*rows, strict=True))
     own = [place for place, values in enumerate(columns) if place == 0 or len(set(values)) > 1]
@@ -288,20 +293,20 @@ def _print_table(plan: Plan, console: Console) -> None:
     table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="dim")
     for column in (*(_COLUMNS[place] for place in own), "seeds", "accuracy"):
         table.add_column(column, justify="right" if column == "accuracy" else "left")
-    for names, cells in rows.items():
-        table.add_row(*(escape(names[planned]) for planned in own), escape(_seeds(cells)), _spread(cells))
+    for names, runs in rows.items():
+        table.add_row(*(escape(names[planned]) for planned in own), escape(_seeds(runs)), _spread(runs))
     print_table(console, table)
 
 
-def _seeds(cells: Iterable[PlannedCell]) -> str:
+def _seeds(runs: Iterable[PlannedRun]) -> str:
     by_status: dict[str, list[int]] = {}
-    for planned in cells:
-        by_status.setdefault(planned.state.status, []).append(planned.cell.seed)
+    for planned in runs:
+        by_status.setdefault(planned.state.status, []).append(planned.run_spec.seed)
     return " · ".join(f"{status} {ranges(by_status[status])}" for status in ORDER if status in by_status)
 
 
-def _spread(cells: Iterable[PlannedCell]) -> str:
-    values = [100 * cell.state.accuracy for cell in cells if cell.state.accuracy is not None]
+def _spread(runs: Iterable[PlannedRun]) -> str:
+    values = [100 * planned.state.accuracy for planned in runs if planned.state.accuracy is not None]
     with contextlib.suppress(ValueError):
         return f"{mean(values):.2f}" + (f" ± {stdev(values):.2f}" if len(values) > 1 else "")
     return ""

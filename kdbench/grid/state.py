@@ -1,4 +1,4 @@
-"""How a cell stands, from what lies in its folder: the run's own `run.json`, and how the last attempt ended."""
+"""How a run stands, from what lies in its folder: the run's own `run.json`, and how the last attempt ended."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DONE, FAILED, OOM, TIMEOUT, INTERRUPTED, RUNNING, TO_DO = (
 )
 ORDER = (DONE, TO_DO, RUNNING, INTERRUPTED, FAILED, OOM, TIMEOUT)
 LOGS = "logs"
-"""Folder of the cells' logs, below that of all runs."""
+"""Folder of the runs' logs, below that of all runs."""
 ATTEMPT = "attempt.json"
 """How the last attempt of a grid ended, beside the `run.json` of a run that is not finished."""
 _OF_RUN = {"finished": DONE, "failed": FAILED, "interrupted": INTERRUPTED, "running": INTERRUPTED}
@@ -30,12 +30,12 @@ _OF_RUN = {"finished": DONE, "failed": FAILED, "interrupted": INTERRUPTED, "runn
 
 @dataclass(frozen=True)
 class State:
-    """How a cell stands.
+    """How a run stands.
 
     Attributes:
         status: `done`, `failed`, `oom`, `timeout`, `interrupted`, `running` (in another process), or `to do`.
         message: Why it is not done; empty where there is nothing to say.
-        accuracy: The accuracy of a cell that is done.
+        accuracy: The accuracy of a run that is done.
     """
 
     status: str
@@ -44,7 +44,7 @@ class State:
 
 
 def read_state(folder: Path) -> State:
-    """How the cell of a run's folder stands; a folder that is not there is to do."""
+    """How the run of a run's folder stands; a folder that is not there is to do."""
     if not folder.is_dir():
         return State(TO_DO)
     run, attempt = folder / "run.json", folder / ATTEMPT
@@ -75,7 +75,7 @@ def _of_run(path: Path) -> State:
 
 
 def note_attempt(folder: Path, state: State, *, code: int | None, seconds: float, log: Path) -> None:
-    """Writes down how an attempt ended; a cell that is done needs no note. A disk that is full costs the note alone."""
+    """Writes down how an attempt ended; a run that is done needs no note. A disk that is full costs the note alone."""
     with contextlib.suppress(KdbenchError, OSError):
         if state.status == DONE:
             (folder / ATTEMPT).unlink(missing_ok=True)

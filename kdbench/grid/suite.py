@@ -103,7 +103,7 @@ class Suite(BaseModel):
         return tuple(range(self.seeds)) if isinstance(self.seeds, int) else self.seeds
 
     @property
-    def cell_count(self) -> int:
+    def run_count(self) -> int:
         """Number of runs; without protocols, each data set brings its first one."""
         return len(self.pairs()) * len(self.datasets) * max(1, len(self.protocols)) * len(self.seed_numbers)
 

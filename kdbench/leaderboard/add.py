@@ -22,7 +22,7 @@ from kdbench.leaderboard.predictions import COLUMNS
 from kdbench.leaderboard.schema import ENVIRONMENT, PICTURE, PREDICTIONS, RECIPE, RESULT, SCHEMA_VERSION, Submission
 from kdbench.leaderboard.staging import move_in, staged
 from kdbench.leaderboard.trials import card_of
-from kdbench.leaderboard.verify import cell_of, differences, problems_of
+from kdbench.leaderboard.verify import claim_of, differences, problems_of
 from kdbench.runs.find import find_runs
 from kdbench.runs.schema import FINISHED
 from kdbench.runs.store import StoredRun
@@ -52,7 +52,7 @@ def add(runs: Sequence[Path | str], board: Path, *, by: str | None = None, root:
     Raises:
         UsageError: Unlike methods or conditions (the difference is named), a seed that is missing or given twice, an
             unfinished run, a run on a validation part, epochs that the test part chose, a path or the name of a
-            machine or user in what would be published, or a board that holds other results of the same cell.
+            machine or user in what would be published, or a board that holds other results of the same.
         DataError: A run that cannot be read, or whose predictions do not prove its metrics.
     """
     by_folder = {run.folder.resolve(): run for word in runs for run in find_runs(word, runs_folder(root))}
@@ -130,7 +130,7 @@ def _check_alike(runs: Sequence[StoredRun]) -> None:
 def _check_seeds(seeds: Sequence[int]) -> None:
     twice = sorted({seed for seed in seeds if seeds.count(seed) > 1})
     if twice:
-        raise UsageError(f"seed {', '.join(map(str, twice))} is given twice: two runs claim the same cell")
+        raise UsageError(f"seed {', '.join(map(str, twice))} is given twice: two runs of one seed")
     needed = max(MIN_SEEDS, max(seeds) + 1)
     # One of the first is missing where any is; an edited seed may be of any size.
     missing = [seed for seed in range(min(needed, len(seeds) + MIN_SEEDS)) if seed not in seeds]
@@ -149,18 +149,18 @@ def _without_drawn(conditions: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_free(entry: BoardEntry, folder: Path) -> None:
-    """Two results of the same cell cannot both stand; which of them to keep is for people to choose."""
+    """Two results of the same cannot both stand; which of them to keep is for people to choose."""
     for path in sorted(folder.glob(f"*/{RESULT}")):
         if path.parent.name == entry.result.id:
             continue
         try:
-            taken = cell_of(load(path.parent)) == cell_of(entry)
+            taken = claim_of(load(path.parent)) == claim_of(entry)
         except DataError:
             # A broken one is named when the board is verified.
             continue
         if taken:
             raise UsageError(
-                f"{path.parent} claims the same cell: the same method, recipe and conditions, with another content",
+                f"{path.parent} claims the same: the same method, recipe and conditions, with another content",
                 hint=f"Keep one. To replace that one: rm -r {path.parent}",
             )
 

@@ -43,7 +43,7 @@ class Checked:
 
 
 def verify(folders: Iterable[Path]) -> list[Checked]:
-    """Checks submissions, each for itself and all of them for claims of the same cell and copies of one another.
+    """Checks submissions, each for itself and all of them for claims of the same result and copies of one another.
 
     Args:
         folders: The submissions' folders.
@@ -56,15 +56,13 @@ def verify(folders: Iterable[Path]) -> list[Checked]:
     standing = [submission.entry for submission in checked if submission.entry is not None and not submission.problems]
     claimed: dict[str, list[Path]] = defaultdict(list)
     for submission in checked:
-        if submission.entry is not None and (cell := _cell(submission.entry)) is not None:
-            claimed[cell].append(submission.folder)
+        if submission.entry is not None and (claim := _claim(submission.entry)) is not None:
+            claimed[claim].append(submission.folder)
     more = copied_methods(standing)
     for paths in claimed.values():
         for path in paths[: len(paths) if len(paths) > 1 else 0]:
             others = ", ".join(other.name for other in paths if other != path)
-            more[path].append(
-                f"another submission claims the same cell (method, recipe and conditions): {others}; keep one"
-            )
+            more[path].append(f"another submission claims the same (method, recipe and conditions): {others}; keep one")
     return [
         _with(submission, more[submission.folder]) if submission.folder in more else submission
         for submission in checked
@@ -101,7 +99,7 @@ def _check(folder: Path) -> Checked:
     return Checked(folder, entry, _shown(dict.fromkeys(problems)), tier_of(entry, scored))
 
 
-def cell_of(entry: BoardEntry) -> str:
+def claim_of(entry: BoardEntry) -> str:
     """What no two submissions may both claim: method, settings and conditions, as comparable text.
 
     Raises:
@@ -113,9 +111,9 @@ def cell_of(entry: BoardEntry) -> str:
     return json.dumps([name, result.conditions, plugins, entry.settings], sort_keys=True)
 
 
-def _cell(entry: BoardEntry) -> str | None:
+def _claim(entry: BoardEntry) -> str | None:
     try:
-        return cell_of(entry)
+        return claim_of(entry)
     except (KdbenchError, ValueError, TypeError):
         # Named already, by the check of its recipe.
         return None

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from kdbench.errors import UsageError, unknown
-from kdbench.losses.bridged import ENTRIES, REFUSED, Entry
+from kdbench.losses.bridged import ENTRIES, REFUSED, BridgedLoss
 from kdbench.losses.maps import align_maps, chosen_stages
 from kdbench.losses.numerics import at_least_float32, without_autocast
 from kdbench.registry import loss
@@ -90,7 +90,7 @@ class Bridged(nn.Module):
         UsageError: A deviation that is not accepted, or a value that the library refuses.
     """
 
-    entry: Entry
+    entry: BridgedLoss
     library: type[nn.Module]
 
     def __init__(
@@ -241,7 +241,7 @@ def _parameters(library: type[nn.Module]) -> dict[str, inspect.Parameter]:
     return {key: parameter for key, parameter in declared.items() if parameter.kind is not parameter.VAR_KEYWORD}
 
 
-def _signature(entry: Entry, library: type[nn.Module]) -> inspect.Signature:
+def _signature(entry: BridgedLoss, library: type[nn.Module]) -> inspect.Signature:
     """What a recipe may set, for the check of its keys and for `kdbench describe`."""
 
     def named(key: str, annotation: Any, default: Any = inspect.Parameter.empty) -> inspect.Parameter:
@@ -260,7 +260,7 @@ def _signature(entry: Entry, library: type[nn.Module]) -> inspect.Signature:
     return inspect.Signature(parameters)
 
 
-def _check_traps(name: str, entry: Entry, accepted: Sequence[str], given: Mapping[str, Any]) -> None:
+def _check_traps(name: str, entry: BridgedLoss, accepted: Sequence[str], given: Mapping[str, Any]) -> None:
     known = [trap.name for trap in entry.traps]
     for deviation in accepted:
         if deviation not in known:
@@ -273,7 +273,7 @@ def _check_traps(name: str, entry: Entry, accepted: Sequence[str], given: Mappin
             )
 
 
-def _description(name: str, entry: Entry) -> str:
+def _description(name: str, entry: BridgedLoss) -> str:
     lines = [f"torchdistill's {name} ({entry.paper}).", entry.differs]
     if entry.undefined:
         lines.append(f"The library has no value or no gradient {entry.undefined}: there, 0 is taken.")

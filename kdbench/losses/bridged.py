@@ -25,7 +25,7 @@ class Trap:
 
 
 @dataclass(frozen=True)
-class Entry:
+class BridgedLoss:
     """How one of torchdistill's losses meets the features.
 
     Attributes:
@@ -82,8 +82,8 @@ _LABELS = (
     "it already, beside the recipe's `ce`."
 )
 
-ENTRIES: dict[str, Entry] = {
-    "KDLoss": Entry(
+ENTRIES: dict[str, BridgedLoss] = {
+    "KDLoss": BridgedLoss(
         "Hinton, Vinyals and Dean, 2015",
         on="logits",
         reads_labels=True,
@@ -91,7 +91,7 @@ ENTRIES: dict[str, Entry] = {
         differs=_LABELS,
         traps=(_without_t2("st"),),
     ),
-    "LogitStdKDLoss": Entry(
+    "LogitStdKDLoss": BridgedLoss(
         "Sun et al., CVPR 2024",
         on="logits",
         undefined="with one class, which has no deviation",
@@ -100,17 +100,17 @@ ENTRIES: dict[str, Entry] = {
         differs=_LABELS,
         traps=(_without_t2("st with standardize: true"),),
     ),
-    "DISTLoss": Entry(
+    "DISTLoss": BridgedLoss(
         "Huang et al., NeurIPS 2022",
         on="logits",
         differs="It multiplies both terms by tau^2, as the authors' code for classification does.",
     ),
-    "SKDInstanceLoss": Entry(
+    "SKDInstanceLoss": BridgedLoss(
         "Jeong, Lee and Choi, CVPR 2026, the term between instances",
         on="logits",
         differs="In `mode: code`, half of the samples count: those that the teacher is least sure of.",
     ),
-    "SKDDirectionLoss": Entry(
+    "SKDDirectionLoss": BridgedLoss(
         "Jeong, Lee and Choi, CVPR 2026, the term between directions",
         on="logits",
         several=True,
@@ -118,13 +118,13 @@ ENTRIES: dict[str, Entry] = {
         undefined="where both networks agree on a trial, or on all that set trials apart",
         differs="It inverts a matrix of the batch's size, and waits for the device to know whether that worked.",
     ),
-    "PKTLoss": Entry(
+    "PKTLoss": BridgedLoss(
         "Passalis and Tefas, ECCV 2018",
         on="embedding",
         undefined="on an embedding of zeros",
         differs="`pkt` has the same values.",
     ),
-    "RKDLoss": Entry(
+    "RKDLoss": BridgedLoss(
         "Park et al., CVPR 2019",
         on="embedding",
         several=True,
@@ -132,21 +132,21 @@ ENTRIES: dict[str, Entry] = {
         differs="It picks the distances above 0 by a mask, which waits for the device, and holds a tensor of B B D for "
         "the angles; `rkd` has the same values with `B B`.",
     ),
-    "CCKDLoss": Entry(
+    "CCKDLoss": BridgedLoss(
         "Peng et al., ICCV 2019",
         on="embedding",
         differs="The Frobenius norm of the difference is not squared, and the features are not normalised, so that "
         "`kernel_config: {type: gaussian, gamma: …, max_p: …}` grows without bound with their length, in a Python loop "
         "over samples. `cc` follows the paper.",
     ),
-    "SPKDLoss": Entry("Tung and Mori, ICCV 2019", on="stages", traps=(_ROW_NORM,)),
-    "ATLoss": Entry(
+    "SPKDLoss": BridgedLoss("Tung and Mori, ICCV 2019", on="stages", traps=(_ROW_NORM,)),
+    "ATLoss": BridgedLoss(
         "Zagoruyko and Komodakis, ICLR 2017",
         on="stages",
         pairs="at_pairs",
         differs="`mode` is `code` (squares) or `paper` (the norm of eq. 2).",
     ),
-    "FSPLoss": Entry(
+    "FSPLoss": BridgedLoss(
         "Yim et al., CVPR 2017",
         on="stages",
         project=True,
@@ -155,7 +155,7 @@ ENTRIES: dict[str, Entry] = {
         differs="It sums the norms of the columns of the difference, not their squares. Each stage is related to the "
         "next one of `stages`. `fsp` follows the paper.",
     ),
-    "AltActTransferLoss": Entry(
+    "AltActTransferLoss": BridgedLoss(
         "Heo et al., AAAI 2019",
         on="stages",
         project=True,
@@ -163,35 +163,35 @@ ENTRIES: dict[str, Entry] = {
         differs="It sums over all positions of a map, so that its size depends on the resolution. It is meant for "
         "values before the activation; stages are what the encoder hands on.",
     ),
-    "ChSimLoss": Entry(
+    "ChSimLoss": BridgedLoss(
         "Liu et al., ICCV 2021",
         on="stages",
         project=True,
         pairs="feature_pairs",
         differs="It divides by the squared number of samples. `ickd` follows the paper.",
     ),
-    "FTLoss": Entry(
+    "FTLoss": BridgedLoss(
         "Kim, Park and Kwak, NeurIPS 2018",
         on="stages",
         project=True,
         undefined="where a map of a trial is zero",
         differs="Without the paper's paraphraser, which `factor` trains: the maps themselves are compared.",
     ),
-    "KTALoss": Entry(
+    "KTALoss": BridgedLoss(
         "He et al., CVPR 2019, knowledge adaptation",
         on="stages",
         project=True,
         undefined="where a map of a trial is zero",
         differs="Without the paper's auto-encoder: the maps themselves are compared.",
     ),
-    "AffinityLoss": Entry(
+    "AffinityLoss": BridgedLoss(
         "He et al., CVPR 2019, affinity distillation",
         on="stages",
         project=True,
         undefined="where a channel is zero over a whole map",
         differs="It loops over the channels in Python.",
     ),
-    "HierarchicalContextLoss": Entry(
+    "HierarchicalContextLoss": BridgedLoss(
         "Chen et al., CVPR 2021",
         on="stages",
         project=True,
@@ -199,7 +199,7 @@ ENTRIES: dict[str, Entry] = {
         tupled=True,
         differs="Without the paper's fusion of the student's stages.",
     ),
-    "SRDLoss": Entry(
+    "SRDLoss": BridgedLoss(
         "Miles and Mikolajczyk, AAAI 2024",
         on=None,
         reads=("logits", "embedding"),
@@ -207,7 +207,7 @@ ENTRIES: dict[str, Entry] = {
         undefined="where both networks agree exactly, towards which it falls without bound",
         differs="The logarithm of a sum over the batch.",
     ),
-    "DISTPlusLoss": Entry(
+    "DISTPlusLoss": BridgedLoss(
         "Huang et al., TPAMI 2025",
         on=None,
         reads=("logits", "stages"),

@@ -44,7 +44,7 @@ class _Numbers(BaseModel):
         return number
 
 
-class _Strict(_Numbers):
+class _RecipePart(_Numbers):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
@@ -71,7 +71,7 @@ class PartSpec(BaseModel):
         return dict(self.model_extra or {})
 
 
-class Schedule(_Strict):
+class Schedule(_RecipePart):
     """A weight that changes while a network is trained; see `kdbench.engine.weights`.
 
     A recipe writes `weight: {schedule: linear, to: 0.5, end: 0.3}`. Where a recipe that has a plain number is given a
@@ -131,7 +131,7 @@ class LossTerm(_Numbers):
         return dict(self.model_extra or {})
 
 
-class Data(_Strict):
+class Data(_RecipePart):
     """Sizes at which trials enter the networks.
 
     Attributes:
@@ -147,7 +147,7 @@ class Data(_Strict):
     options: dict[str, Any] = Field(default_factory=dict)
 
 
-class Augment(_Strict):
+class Augment(_RecipePart):
     """Random changes of the training inputs; zero switches one off. There are no flips: left and right are classes.
 
     Attributes:
@@ -163,7 +163,7 @@ class Augment(_Strict):
     shift: float = Field(default=0.0, ge=0, lt=1)
 
 
-class Train(_Strict):
+class Train(_RecipePart):
     """How one network is trained.
 
     Attributes:
@@ -185,7 +185,7 @@ class Train(_Strict):
     grad_clip: float | None = Field(default=1.0, gt=0)
 
 
-class NetworkSpec(_Strict):
+class NetworkSpec(_RecipePart):
     """One network and its training.
 
     Attributes:
@@ -236,7 +236,7 @@ class NetworkSpec(_Strict):
         return self
 
 
-class Selection(_Strict):
+class Selection(_RecipePart):
     """Which weights are reported, and on which part.
 
     Attributes:
@@ -267,7 +267,7 @@ class Selection(_Strict):
         return self.rule == "best-val" or self.part == "validation"
 
 
-class Tuning(_Strict):
+class Tuning(_RecipePart):
     """The search that chose a recipe's settings.
 
     Attributes:
@@ -286,7 +286,7 @@ class Tuning(_Strict):
     under: dict[str, Any] | None = Field(default=None, exclude_if=lambda under: under is None)
 
 
-class Recipe(_Strict):
+class Recipe(_RecipePart):
     """A method as resolved: every choice made.
 
     Attributes:

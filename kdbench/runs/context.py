@@ -25,7 +25,7 @@ from kdbench.recipes.resolve import resolve
 from kdbench.recipes.schema import NetworkSpec, Recipe
 from kdbench.runs import provenance
 from kdbench.runs.request import RunRequest
-from kdbench.runs.spec import Cell
+from kdbench.runs.spec import RunSpec
 from kdbench.runs.unlabelled import for_track
 from kdbench.semantic_spaces.base import LabelVectors, load
 from kdbench.text.redaction import redacted
@@ -41,7 +41,7 @@ class RunContext:
     """What both phases of a run share.
 
     Attributes:
-        cell: What the run is a run of.
+        run_spec: What the run is a run of.
         accelerator: Device and precision.
         reporter: Shows the progress.
         on_epoch: Called with each epoch's record.
@@ -51,7 +51,7 @@ class RunContext:
         name: What tables call the run, as the user said; None where nothing was said.
     """
 
-    cell: Cell
+    run_spec: RunSpec
     accelerator: Accelerator
     reporter: Reporter
     on_epoch: Callable[[Record], None] = lambda _record: None
@@ -63,27 +63,27 @@ class RunContext:
     @property
     def split(self) -> Split:
         """Trial ids of each part."""
-        return self.cell.split
+        return self.run_spec.split
 
     @property
     def supervision(self) -> Supervision:
         """What the track leaves of the training part's labels and pairs."""
-        return self.cell.supervision
+        return self.run_spec.supervision
 
     @property
     def label_vectors(self) -> LabelVectors | None:
         """Vectors of the class names, where a loss needs them."""
-        return self.cell.label_vectors
+        return self.run_spec.label_vectors
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names in the order of the labels."""
-        return self.cell.dataset.card.class_names
+        return self.run_spec.dataset.card.class_names
 
     @property
     def pairing(self) -> Pairing:
         """Names that seeds derive from."""
-        return Pairing(self.cell.dataset.card.name, self.cell.protocol, self.cell.seed)
+        return Pairing(self.run_spec.dataset.card.name, self.run_spec.protocol, self.run_spec.seed)
 
     def warn(self, text: str) -> None:
         """Shows a warning and keeps it for the result; passwords and tokens in it are masked."""
@@ -94,7 +94,7 @@ class RunContext:
 
     def loader(self, trials: tuple[str, ...], *specs: NetworkSpec, labelled: tuple[str, ...] | None = None) -> Loader:
         """A loader of some trials with what the networks see, and the labels of all or of some of them."""
-        dataset, data = self.cell.dataset, self.cell.recipe.data
+        dataset, data = self.run_spec.dataset, self.run_spec.recipe.data
         sensors = sorted({s for spec in specs if spec.modality == SENSORS for s in spec.sensors or dataset.sensors})
         video = any(spec.modality == VIDEO for spec in specs)
         size = len(trials) * data.frames * data.frame_size**2 * dataset.video_channels if video else 0
@@ -111,12 +111,12 @@ class RunContext:
 
     def reported_trials(self) -> tuple[str, ...]:
         """The part that the result is about."""
-        return self.split.test if self.cell.recipe.selection.part == "test" else self.split.validation
+        return self.split.test if self.run_spec.recipe.selection.part == "test" else self.split.validation
 
     def leaks(self, spec: NetworkSpec) -> bool:
         """Whether a network has seen in training what it is reported on: sensors, where the protocol lets them leak."""
-        rule = rule_of(self.cell.dataset.card, self.cell.protocol)
-        return spec.modality == SENSORS and rule.sensors_leak and self.cell.recipe.selection.part == "test"
+        rule = rule_of(self.run_spec.dataset.card, self.run_spec.protocol)
+        return spec.modality == SENSORS and rule.sensors_leak and self.run_spec.recipe.selection.part == "test"
 
     def sources(self, phase: str, spec: NetworkSpec) -> dict[str, int]:
         """What a network of the phase sees: raw channels by source.
@@ -124,7 +124,7 @@ class RunContext:
         Raises:
             UsageError: The data set lacks one of its sensors.
         """
-        dataset = self.cell.dataset
+        dataset = self.run_spec.dataset
         if spec.modality == VIDEO:
             return {str(dataset.view): dataset.video_channels}
         for name in spec.sensors or ():
@@ -158,7 +158,7 @@ class RunContext:
         needing = [name for name in spec.losses if "group_logits" in declared_needs([name])]
         if not needing:
             return None
-        card = self.cell.dataset.card
+        card = self.run_spec.dataset.card
         if len(card.group_names) < 2:
             extent = f"only the group '{card.group_names[0]}'" if card.group_names else "no groups"
             raise UsageError(
@@ -177,9 +177,9 @@ class RunContext:
             teachers=tuple(teacher.widths) if teacher else (),
             label_vectors=self.label_vectors.vectors if self.label_vectors else None,
             train_size=len(self.split.train),
-            groups=torch.tensor(groups) if (groups := self.cell.dataset.card.class_groups) else None,
+            groups=torch.tensor(groups) if (groups := self.run_spec.dataset.card.class_groups) else None,
         )
-        if phase == "student" and self.cell.recipe.track.labels != "all":
+        if phase == "student" and self.run_spec.recipe.track.labels != "all":
             _refuse_undeclared(spec)
         torch.manual_seed(self.pairing.seed_of("objective", phase))
         return Objective(spec.losses, context, owner=phase, balance=spec.balance).to(self.accelerator.device)
@@ -226,7 +226,7 @@ def settled(request: RunRequest, reporter: Reporter) -> RunRequest:
 
 def spec_for(
     request: RunRequest, reporter: Reporter | None = None, *, shown: bool = True, look_ahead: bool = False
-) -> Cell:
+) -> RunSpec:
     """What a run would be a run of; opens the data and no device. The preset may not be `auto`.
 
     With `look_ahead` it prepares no data; where they are not prepared, its folder has no meaning.
@@ -257,7 +257,9 @@ def spec_for(
     with fixed_threads(threads):
         vectors = _label_vectors(recipe, data.card)
     plugins = tuple(provenance.of_method(request.method))
-    return Cell(recipe, data, protocol, request.preset, request.seed, parts, kind, threads, vectors, plugins, left_out)
+    return RunSpec(
+        recipe, data, protocol, request.preset, request.seed, parts, kind, threads, vectors, plugins, left_out
+    )
 
 
 def _refuse_leaking_sensors(recipe: Recipe, card: Card, protocol: str) -> None:

@@ -48,7 +48,7 @@ def before(path: Path) -> Before:
     )
 
 
-def tell_other_versions(setting: RunContext, folder: Path) -> None:
+def tell_other_versions(context: RunContext, folder: Path) -> None:
     """Names a run of the same recipe that other versions of the libraries have made, or begun."""
     if (folder / RESULT).is_file():
         return
@@ -58,9 +58,9 @@ def tell_other_versions(setting: RunContext, folder: Path) -> None:
         except KdbenchError:
             continue
         then = other.conditions.get("libraries")
-        changed = libraries.differences(then, setting.cell.libraries()) if isinstance(then, dict) else []
-        if changed and other.result.get("identity") == setting.cell.identity:
+        changed = libraries.differences(then, context.run_spec.libraries()) if isinstance(then, dict) else []
+        if changed and other.result.get("identity") == context.run_spec.identity:
             done = "trained" if other.status == FINISHED else "begun and not finished"
-            setting.reporter.message(
+            context.reporter.message(
                 f"{other.folder.name} was {done} with {', '.join(changed)}: this run is trained anew in its own folder"
             )

@@ -49,30 +49,30 @@ class Teacher:
         network: The network, in eval mode.
         folder: `teachers/<name>`.
         record: What its `teacher.json` says.
-        setting: The run that uses it.
+        context: The run that uses it.
         spec: Its recipe.
     """
 
     network: Network
     folder: Path
     record: dict[str, Any]
-    setting: RunContext
+    context: RunContext
     spec: NetworkSpec
 
     def predictions(self, batch_size: int) -> Predictions:
         """Class scores on the reported part, in batches of a size."""
-        loader = self.setting.loader(self.setting.reported_trials(), self.spec)
-        return predict(self.network, loader, batch_size=batch_size, accelerator=self.setting.accelerator)
+        loader = self.context.loader(self.context.reported_trials(), self.spec)
+        return predict(self.network, loader, batch_size=batch_size, accelerator=self.context.accelerator)
 
     def metrics(self, batch_size: int) -> dict[str, Any]:
         """Metrics on the reported part; kept in the folder, since the same teacher serves many runs."""
-        part = self.setting.cell.recipe.selection.part
+        part = self.context.run_spec.recipe.selection.part
         path = self.folder / f"metrics_{part}_b{batch_size}.json"
         if path.is_file():
             kept = self._kept_metrics(path)
             if kept is not None:
                 return kept
-        metrics = self.predictions(batch_size).metrics(self.setting.classes)
+        metrics = self.predictions(batch_size).metrics(self.context.classes)
         write_json(path, files.sealed({**metrics, "weights": self.weights_sha256}, path))
         return metrics
 
@@ -88,7 +88,7 @@ class Teacher:
         except DataError:
             record = None
         if not isinstance(record, dict) or not files.is_sealed(record):
-            self.setting.warn(f"{path} is damaged; the teacher is evaluated again")
+            self.context.warn(f"{path} is damaged; the teacher is evaluated again")
             return None
         if record["weights"] != self.weights_sha256:
             return None
@@ -103,11 +103,11 @@ class Teacher:
             "batch_size": own,
             **self.metrics(own),
         }
-        if self.setting.leaks(self.spec):
+        if self.context.leaks(self.spec):
             report["leaks"] = True
-            self.setting.warn(
-                f"under protocol '{self.setting.cell.protocol}' the teacher's sensors of the test part are those that "
-                "it was trained on: its metrics say nothing of unseen performances"
+            self.context.warn(
+                f"under protocol '{self.context.run_spec.protocol}' the teacher's sensors of the test part are those "
+                "that it was trained on: its metrics say nothing of unseen performances"
             )
         if self.network.couples_batch:
             report["inductive"] = numbers(self.metrics(1))
@@ -115,66 +115,66 @@ class Teacher:
                 report["at_student_batch_size"] = numbers(self.metrics(student_batch_size))
                 lost = report["accuracy"] - report["at_student_batch_size"]["accuracy"]
                 if lost > 0.05:
-                    self.setting.warn(
+                    self.context.warn(
                         f"the teacher couples the samples of a batch and loses {100 * lost:.1f} points at the "
                         f"student's batch size ({student_batch_size} instead of {own})"
                     )
         return report
 
 
-def check_parts(setting: RunContext) -> None:
+def check_parts(context: RunContext) -> None:
     """Builds every network and objective, and evaluates each loss once on a few trials, before any training.
 
     Raises:
         UsageError: Parts or parameters that do not exist or do not fit together, or a loss that fails.
     """
-    recipe = setting.cell.recipe
-    loader = setting.loader(setting.split.train[:REHEARSED_TRIALS], *recipe.networks)
-    teacher = setting.build("teacher", recipe.teacher) if recipe.teacher else None
+    recipe = context.run_spec.recipe
+    loader = context.loader(context.split.train[:REHEARSED_TRIALS], *recipe.networks)
+    teacher = context.build("teacher", recipe.teacher) if recipe.teacher else None
     if recipe.teacher is not None and teacher is not None:
-        objective = setting.objective("teacher", recipe.teacher, teacher, None)
-        rehearse(objective, teacher, None, loader, setting.accelerator)
+        objective = context.objective("teacher", recipe.teacher, teacher, None)
+        rehearse(objective, teacher, None, loader, context.accelerator)
     if recipe.student is not None:
-        student = setting.build("student", recipe.student)
+        student = context.build("student", recipe.student)
         if recipe.student.weights is not None:
             return
         if recipe.track.is_transfer_alone:
-            loader = setting.loader(setting.split.train[:REHEARSED_TRIALS], *recipe.networks, labelled=())
-        objective = setting.objective("student", recipe.student, student, teacher)
-        rehearse(objective, student, teacher, loader, setting.accelerator)
+            loader = context.loader(context.split.train[:REHEARSED_TRIALS], *recipe.networks, labelled=())
+        objective = context.objective("student", recipe.student, student, teacher)
+        rehearse(objective, student, teacher, loader, context.accelerator)
 
 
-def obtain_teacher(setting: RunContext, root: Path, *, fresh: bool) -> Teacher:
+def obtain_teacher(context: RunContext, root: Path, *, fresh: bool) -> Teacher:
     """Loads the shared teacher, or trains it; a second process that wants the same one waits.
 
     Args:
-        setting: The run.
+        context: The run.
         root: Folder of all teachers.
         fresh: Train anew where an unfinished one lies; a finished one is another run's too and stays.
 
     Raises:
         RunFailed: It stayed at chance level, or a loss became NaN.
     """
-    spec = setting.cell.recipe.teacher
+    spec = context.run_spec.recipe.teacher
     assert spec is not None
-    folder = root / setting.cell.teacher_folder
-    network = setting.build("teacher", spec)
-    with fixed_threads(setting.cell.threads), _alone(folder, setting):
+    folder = root / context.run_spec.teacher_folder
+    network = context.build("teacher", spec)
+    with fixed_threads(context.run_spec.threads), _alone(folder, context):
         remove_unfinished(folder)
         remove_unfinished(folder / "checkpoint")
-        record = finished_teacher(folder, setting.warn)
+        record = finished_teacher(folder, context.warn)
         if record is None:
             if fresh:
                 _forget(folder)
             make = _train_teacher if spec.weights is None else _leave_untrained
-            record = make(setting, spec, network, folder)
+            record = make(context, spec, network, folder)
         else:
             # A process that was killed after its last word may have left it.
             _forget_checkpoint(folder)
         network.load_state_dict(read_safetensors(folder / WEIGHTS))
-    if setting.cell.recipe.compile:
+    if context.run_spec.recipe.compile:
         network.compile()
-    return Teacher(network.eval(), folder, record, setting, spec)
+    return Teacher(network.eval(), folder, record, context, spec)
 
 
 def finished_teacher(folder: Path, warn: Callable[[str], None]) -> dict[str, Any] | None:
@@ -207,14 +207,14 @@ def finished_teacher(folder: Path, warn: Callable[[str], None]) -> dict[str, Any
 
 
 @contextmanager
-def _alone(folder: Path, setting: RunContext) -> Iterator[None]:
+def _alone(folder: Path, context: RunContext) -> Iterator[None]:
     lock = FileLock(folder / ".lock")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            setting.reporter.message(f"another process trains this teacher; waiting for it: {folder}")
+            context.reporter.message(f"another process trains this teacher; waiting for it: {folder}")
             lock.acquire()
     except OSError as error:
         raise unwritable(error, folder, elsewhere=files.ELSEWHERE) from error
@@ -224,79 +224,79 @@ def _alone(folder: Path, setting: RunContext) -> Iterator[None]:
         lock.release()
 
 
-def announce(setting: RunContext, teachers: Path, folder: Path) -> None:
+def announce(context: RunContext, teachers: Path, folder: Path) -> None:
     """Says how long what is left of both trainings will take, before the first of them starts.
 
     Args:
-        setting: The run.
+        context: The run.
         teachers: Folder of all teachers.
         folder: The run's own.
     """
-    recipe = setting.cell.recipe
+    recipe = context.run_spec.recipe
     phases, teacher = [], None
     if recipe.teacher is not None:
-        place = teachers / setting.cell.teacher_folder
-        network = setting.build("teacher", recipe.teacher)
-        trials = setting.cell.teacher_trials
+        place = teachers / context.run_spec.teacher_folder
+        network = context.build("teacher", recipe.teacher)
+        trials = context.run_spec.teacher_trials
         few = trials[: recipe.teacher.train.batch_size]
-        training = teacher_training(setting, recipe.teacher, network, place, trials=few)
-        teacher = Teacher(network, place, {}, setting, recipe.teacher)
+        training = teacher_training(context, recipe.teacher, network, place, trials=few)
+        teacher = Teacher(network, place, {}, context, recipe.teacher)
         if recipe.teacher.weights is None and not (place / RECORD).is_file():
             done = checkpoint.epochs_done(place / "checkpoint", training.binding)
             steps = batch_count(len(trials), recipe.teacher.train.batch_size, join_single=True)
             phases.append(expected(training, steps=steps, done=done))
     if recipe.student is not None and recipe.student.weights is None:
-        trials, spec = setting.split.train, recipe.student
-        scarce = setting.supervision.scarce
+        trials, spec = context.split.train, recipe.student
+        scarce = context.supervision.scarce
         first = sorted(trials, key=lambda trial: trial not in scarce)
         few = tuple(first[: spec.train.batch_size])
-        training = student_training(setting, spec, teacher, folder, trials=few)
+        training = student_training(context, spec, teacher, folder, trials=few)
         # Whose state it is depends on a teacher that may not be there yet.
         done = len(records_of(folder))
-        phases.append(expected(training, steps=_student_steps(setting, spec), done=done))
-    if (line := said(phases, setting.accelerator.device)) is not None:
-        setting.reporter.message(line)
+        phases.append(expected(training, steps=_student_steps(context, spec), done=done))
+    if (line := said(phases, context.accelerator.device)) is not None:
+        context.reporter.message(line)
 
 
 def teacher_training(
-    setting: RunContext, spec: NetworkSpec, network: Network, folder: Path, *, trials: tuple[str, ...] | None = None
+    context: RunContext, spec: NetworkSpec, network: Network, folder: Path, *, trials: tuple[str, ...] | None = None
 ) -> Training:
     """The teacher's training, ready to run.
 
     Args:
-        setting: The run.
+        context: The run.
         spec: Its recipe.
         network: The network.
         folder: Where its checkpoint and its log go.
         trials: What it trains on; by default the training part.
     """
-    loader = setting.loader(setting.cell.teacher_trials if trials is None else trials, spec)
+    loader = context.loader(context.run_spec.teacher_trials if trials is None else trials, spec)
     network.fit({name: loader.all_series(name) for name in loader.sensors})
     return _training(
-        "teacher", setting, spec, network, setting.objective("teacher", spec, network, None), loader, folder
+        "teacher", context, spec, network, context.objective("teacher", spec, network, None), loader, folder
     )
 
 
-def _train_teacher(setting: RunContext, spec: NetworkSpec, network: Network, folder: Path) -> dict[str, Any]:
-    training = teacher_training(setting, spec, network, folder)
+def _train_teacher(context: RunContext, spec: NetworkSpec, network: Network, folder: Path) -> dict[str, Any]:
+    training = teacher_training(context, spec, network, folder)
     records = training.run()
-    train_accuracy = _check_above_chance(setting, spec, network, training.loader, records)
+    train_accuracy = _check_above_chance(context, spec, network, training.loader, records)
     best = training.best if training.keep_best else None
-    record = _keep_teacher(setting, spec, network, folder, train_accuracy, records, best)
+    record = _keep_teacher(context, spec, network, folder, train_accuracy, records, best)
     _forget_checkpoint(folder)
     return record
 
 
-def _leave_untrained(setting: RunContext, spec: NetworkSpec, network: Network, folder: Path) -> dict[str, Any]:
+def _leave_untrained(context: RunContext, spec: NetworkSpec, network: Network, folder: Path) -> dict[str, Any]:
     """The control's teacher: its representation knows the training part, its weights know nothing."""
-    loader = setting.loader(setting.cell.teacher_trials, spec)
+    loader = context.loader(context.run_spec.teacher_trials, spec)
     network.fit({name: loader.all_series(name) for name in loader.sensors})
-    predictions = predict(network, loader, batch_size=spec.train.batch_size, accelerator=setting.accelerator)
-    return _keep_teacher(setting, spec, network, folder, predictions.accuracy, [], None)
+    predictions = predict(network, loader, batch_size=spec.train.batch_size, accelerator=context.accelerator)
+    return _keep_teacher(context, spec, network, folder, predictions.accuracy, [], None)
 
 
 def _keep_teacher(
-    setting: RunContext,
+    context: RunContext,
     spec: NetworkSpec,
     network: Network,
     folder: Path,
@@ -304,7 +304,7 @@ def _keep_teacher(
     records: list[Record],
     best: dict[str, Any] | None,
 ) -> dict[str, Any]:
-    export(network, folder / WEIGHTS, setting, spec)
+    export(network, folder / WEIGHTS, context, spec)
     record = {
         "folder": folder.name,
         "recipe": spec.model_dump(mode="json"),
@@ -322,10 +322,10 @@ def _keep_teacher(
 
 
 def _check_above_chance(
-    setting: RunContext, spec: NetworkSpec, network: Network, loader: Loader, records: list[Record]
+    context: RunContext, spec: NetworkSpec, network: Network, loader: Loader, records: list[Record]
 ) -> float:
     """A teacher that knows nothing would make every distillation loss noise; judged on the training part alone."""
-    predictions = predict(network, loader, batch_size=spec.train.batch_size, accelerator=setting.accelerator)
+    predictions = predict(network, loader, batch_size=spec.train.batch_size, accelerator=context.accelerator)
     count, most = len(predictions.labels), int(np.bincount(predictions.labels).max())
     verdict = above_chance(round(predictions.accuracy * count), count, most)
     share = f"{100 * predictions.accuracy:.1f} % of its own training part"
@@ -336,7 +336,7 @@ def _check_above_chance(
             hint="Train it longer (--set teacher.train.epochs=…) or at another rate (--set teacher.train.lr=…).",
         )
     if verdict == "unclear":
-        setting.warn(
+        context.warn(
             f"{counted(count, 'trial')} cannot tell whether the teacher has learnt anything: it names {share} right, "
             f"and {always}"
         )
@@ -361,7 +361,7 @@ class Student:
 
 
 def student_training(
-    setting: RunContext,
+    context: RunContext,
     spec: NetworkSpec,
     teacher: Teacher | None,
     folder: Path,
@@ -371,25 +371,25 @@ def student_training(
     """The student's training against the frozen teacher, ready to run.
 
     Args:
-        setting: The run.
+        context: The run.
         spec: Its recipe.
         teacher: The teacher, or None.
         folder: Where its checkpoint and its log go.
         trials: What it trains on; by default the training part.
     """
-    network = setting.build("student", spec)
+    network = context.build("student", spec)
     specs = [spec] if teacher is None else [spec, teacher.spec]
-    loader = setting.loader(
-        setting.split.train if trials is None else trials, *specs, labelled=setting.supervision.labelled
+    loader = context.loader(
+        context.split.train if trials is None else trials, *specs, labelled=context.supervision.labelled
     )
     if spec.modality == SENSORS:
         network.fit({name: loader.all_series(name) for name in network.sources})
-    objective = setting.objective("student", spec, network, teacher.network if teacher else None)
-    training = _training("student", setting, spec, network, objective, loader, folder)
-    given = setting.supervision
+    objective = context.objective("student", spec, network, teacher.network if teacher else None)
+    training = _training("student", context, spec, network, objective, loader, folder)
+    given = context.supervision
     training.scarce = given.positions(loader.trials)
-    training.unlabelled = setting.cell.recipe.track.is_transfer_alone
-    training.quota = setting.cell.recipe.track.quota_of(spec.train.batch_size, given.share)
+    training.unlabelled = context.run_spec.recipe.track.is_transfer_alone
+    training.quota = context.run_spec.recipe.track.quota_of(spec.train.batch_size, given.share)
     if teacher is not None:
         training.binding = {**training.binding, "teacher": teacher.record.get("files", {}).get(WEIGHTS)}
     if teacher is not None:
@@ -399,56 +399,56 @@ def student_training(
             fields=objective.teacher_fields,
             ablation=objective.ablation if "ablated_logits" in objective.needs else None,
             batch_size=teacher.spec.train.batch_size,
-            accelerator=setting.accelerator,
+            accelerator=context.accelerator,
             wrong_trials=spec.pairing is not None,
         )
     return training
 
 
-def _student_steps(setting: RunContext, spec: NetworkSpec) -> int:
+def _student_steps(context: RunContext, spec: NetworkSpec) -> int:
     """Steps of an epoch over the whole training part."""
-    size, count, given = spec.train.batch_size, len(setting.split.train), setting.supervision
+    size, count, given = spec.train.batch_size, len(context.split.train), context.supervision
     if not given.scarce:
         return batch_count(count, size, join_single=True)
-    return mixed_steps(count - len(given.scarce), size, setting.cell.recipe.track.quota_of(size, given.share))
+    return mixed_steps(count - len(given.scarce), size, context.run_spec.recipe.track.quota_of(size, given.share))
 
 
-def train_student(setting: RunContext, spec: NetworkSpec, teacher: Teacher | None, folder: Path) -> Student:
+def train_student(context: RunContext, spec: NetworkSpec, teacher: Teacher | None, folder: Path) -> Student:
     """Trains the student and checks that the teacher stayed what it was; one with random weights stays as it is."""
     if spec.weights is not None:
-        return _untrained_student(setting, spec)
-    training = student_training(setting, spec, teacher, folder)
+        return _untrained_student(context, spec)
+    training = student_training(context, spec, teacher, folder)
     records = training.run()
     if training.teacher is not None:
         training.teacher.check_unchanged()
-    _warn_if_vacuous(setting, records)
+    _warn_if_vacuous(context, records)
     best = training.best if training.keep_best else None
     return Student(training.network.eval(), training.objective, records, best)
 
 
-def _untrained_student(setting: RunContext, spec: NetworkSpec) -> Student:
+def _untrained_student(context: RunContext, spec: NetworkSpec) -> Student:
     """The student's initial weights, the same that every method begins with; its representation is fitted."""
-    network = setting.build("student", spec)
-    loader = setting.loader(setting.split.train, spec)
+    network = context.build("student", spec)
+    loader = context.loader(context.split.train, spec)
     network.fit({name: loader.all_series(name) for name in loader.sensors})
     return Student(network.eval(), None, [], None)
 
 
 def _training(
     phase: str,
-    setting: RunContext,
+    context: RunContext,
     spec: NetworkSpec,
     network: Network,
     objective: Objective,
     loader: Loader,
     folder: Path,
 ) -> Training:
-    selection = setting.cell.recipe.selection
-    validates = selection.rule == "best-val" or (selection.part == "validation" and setting.validates)
+    selection = context.run_spec.recipe.selection
+    validates = selection.rule == "best-val" or (selection.part == "validation" and context.validates)
     # Only what is reported is chosen so: the teacher is the one that all other runs share.
-    oracle = selection.is_oracle and spec is setting.cell.recipe.reported
-    watched = setting.split.test if oracle else setting.split.validation
-    if setting.cell.recipe.compile:
+    oracle = selection.is_oracle and spec is context.run_spec.recipe.reported
+    watched = context.split.test if oracle else context.split.validation
+    if context.run_spec.recipe.compile:
         # The norm of every term's gradient goes through one graph again and again: its buffers must outlive a pass.
         functorch_config.donated_buffer = False
         network.compile()
@@ -458,43 +458,43 @@ def _training(
         objective=objective,
         spec=spec,
         loader=loader,
-        pairing=setting.pairing,
-        accelerator=setting.accelerator,
+        pairing=context.pairing,
+        accelerator=context.accelerator,
         folder=folder,
-        reporter=setting.reporter,
-        classes=setting.classes,
-        watched=setting.loader(watched, spec) if oracle or validates else None,
+        reporter=context.reporter,
+        classes=context.classes,
+        watched=context.loader(watched, spec) if oracle or validates else None,
         watched_part="test" if oracle else "validation",
         keep_best=oracle or selection.rule == "best-val",
-        on_epoch=setting.on_epoch,
-        binding=binding_of(setting, phase),
-        warn=setting.warn,
+        on_epoch=context.on_epoch,
+        binding=binding_of(context, phase),
+        warn=context.warn,
     )
 
 
-def binding_of(setting: RunContext, phase: str) -> dict[str, Any]:
+def binding_of(context: RunContext, phase: str) -> dict[str, Any]:
     """What a checkpoint of a phase is a state of; the folder's name holds the hash of all that it depends on."""
-    cell = setting.cell
-    return {"phase": phase, "folder": cell.teacher_folder if phase == "teacher" else cell.folder}
+    run_spec = context.run_spec
+    return {"phase": phase, "folder": run_spec.teacher_folder if phase == "teacher" else run_spec.folder}
 
 
-def _warn_if_vacuous(setting: RunContext, records: list[Record]) -> None:
+def _warn_if_vacuous(context: RunContext, records: list[Record]) -> None:
     for name in records[-1]["grad_norms"]:
         # A term of weight 0 is watched on purpose; a norm that is None was not finite.
         norms = [record["grad_norms"][name] for record in records[1:] if record["weights"][name]]
         if norms and all(norm == 0 for norm in norms):
-            setting.warn(f"the loss '{name}' gave the student no gradient after the first epoch")
+            context.warn(f"the loss '{name}' gave the student no gradient after the first epoch")
     for name in records[-1]["diagnostics"]:
         shares = [record["diagnostics"][name] for record in records[1:]]
         if name.endswith("/constant_share") and shares and all(s is not None and s > 0.95 for s in shares):
-            setting.warn(
+            context.warn(
                 f"{name.partition('/')[0]}: over 95 % of the samples had a slope of zero, so the term is constant"
             )
 
 
-def export(network: Network, path: Path, setting: RunContext, spec: NetworkSpec) -> None:
+def export(network: Network, path: Path, context: RunContext, spec: NetworkSpec) -> None:
     """Writes a network's weights, without projectors or anything else that only its training needed."""
-    write_safetensors(path, network.state_dict(), metadata=_card(setting, spec))
+    write_safetensors(path, network.state_dict(), metadata=_card(context, spec))
 
 
 def records_of(folder: Path) -> list[Record]:
@@ -505,12 +505,12 @@ def records_of(folder: Path) -> list[Record]:
         return []
 
 
-def _card(setting: RunContext, spec: NetworkSpec) -> dict[str, str]:
+def _card(context: RunContext, spec: NetworkSpec) -> dict[str, str]:
     return {
         "format": "pt",
         "network": spec.model_dump_json(),
-        "classes": json.dumps(setting.classes),
-        "dataset": setting.cell.dataset.card.name,
+        "classes": json.dumps(context.classes),
+        "dataset": context.run_spec.dataset.card.name,
     }
 
 

@@ -184,48 +184,48 @@ def run_request(request: RunRequest, reporter: Reporter | None = None, *, shown:
     request = settled(request, reporter)
     refuse_idle(request)
     context = context_for(request, reporter, shown=shown, look_ahead=True)
-    if context.cell.dataset.fingerprint == NOT_PREPARED:
+    if context.run_spec.dataset.fingerprint == NOT_PREPARED:
         # What cannot be built, such as a network whose weights are missing, shows before minutes of preparing.
-        with fixed_threads(context.cell.threads):
+        with fixed_threads(context.run_spec.threads):
             check_parts(context)
         context = context_for(request, reporter, shown=shown)
-    return run_setting(context, request.root, fresh=request.fresh)
+    return run_in(context, request.root, fresh=request.fresh)
 
 
-def run_setting(setting: RunContext, root: Path, *, within: str = "", fresh: bool = False) -> RunResult:
+def run_in(context: RunContext, root: Path, *, within: str = "", fresh: bool = False) -> RunResult:
     """Makes a run that is settled already; errors as in `run`.
 
     Args:
-        setting: The run.
+        context: The run.
         root: Folder of all runs, with their teachers and their mirror.
         within: Folder below `root` that holds the run's own folder.
         fresh: Start anew even where the run is finished or half done.
     """
-    folder = root / within / setting.cell.folder
-    with fixed_threads(setting.cell.threads), locked(folder):
-        tidy(folder, setting.warn)
+    folder = root / within / context.run_spec.folder
+    with fixed_threads(context.run_spec.threads), locked(folder):
+        tidy(folder, context.warn)
         done, wrong = finished(folder)
         newer = folder / FRESH
         if done is not None and not fresh and not newer.is_dir():
-            setting.reporter.message(f"this run is finished already: {folder} (--fresh trains it again)")
-            return RunResult(folder, renamed(folder, done, setting.name), reused=True)
+            context.reporter.message(f"this run is finished already: {folder} (--fresh trains it again)")
+            return RunResult(folder, renamed(folder, done, context.name), reused=True)
         if done is None and wrong is None:
             if fresh:
                 clear(folder)
-            tell_other_versions(setting, folder)
-            return RunResult(folder, Run(setting, root, folder, fresh).execute(), reused=False)
+            tell_other_versions(context, folder)
+            return RunResult(folder, Run(context, root, folder, fresh).execute(), reused=False)
         if wrong is not None:
-            setting.warn(f"the finished run is damaged, and is trained again: {wrong}")
+            context.warn(f"the finished run is damaged, and is trained again: {wrong}")
         if fresh:
             clear(newer)
         elif newer.is_dir() and wrong is None:
-            setting.reporter.message(
+            context.reporter.message(
                 f"going on with the training anew (--fresh) that was stopped; the finished result stays until it ends. "
                 f"To keep that one: rm -r {newer}"
             )
-        if setting.name is None:
-            setting.name = before(folder / RESULT).name
-        result = Run(setting, root, newer, fresh).execute()
+        if context.name is None:
+            context.name = before(folder / RESULT).name
+        result = Run(context, root, newer, fresh).execute()
         replace_by_fresh(folder)
         return RunResult(folder, result, reused=False)
 
@@ -235,13 +235,13 @@ class Run:
     """One run while it is made.
 
     Attributes:
-        setting: What it is a run of, and with what.
+        context: What it is a run of, and with what.
         root: Folder of all runs.
         folder: Its own.
         fresh: Whether an unfinished teacher is trained anew.
     """
 
-    setting: RunContext
+    context: RunContext
     root: Path
     folder: Path
     fresh: bool
@@ -249,14 +249,14 @@ class Run:
     def execute(self) -> dict[str, Any]:
         """Trains, evaluates and writes everything; returns what `run.json` says."""
         self.started = time.perf_counter()
-        self.tracker = Tracker(self.setting.warn)
+        self.tracker = Tracker(self.context.warn)
         self.result: dict[str, Any] = {}
         try:
             self._check()
             self.result = self._header()
             self._write("running")
             if is_wanted():
-                self.setting.reporter.message(f"opening MLflow, which records the run too ({OFF}=off leaves it out)")
+                self.context.reporter.message(f"opening MLflow, which records the run too ({OFF}=off leaves it out)")
             self._track()
             return self._finish()
         except KeyboardInterrupt as error:
@@ -275,85 +275,85 @@ class Run:
             raise
 
     def _header(self) -> dict[str, Any]:
-        cell = self.setting.cell
-        device = self.setting.accelerator.device
+        run_spec = self.context.run_spec
+        device = self.context.accelerator.device
         previous = before(self.folder / RESULT)
         return {
             "schema_version": SCHEMA_VERSION,
-            "identity": cell.identity,
+            "identity": run_spec.identity,
             "status": "running",
-            "name": (previous.name if self.setting.name is None else self.setting.name) or None,
-            "method": cell.method,
-            TAUGHT_BY: cell.recipe.taught_by,
-            "dataset": cell.dataset.card.name,
-            "protocol": cell.protocol,
-            "preset": cell.preset,
-            "seed": cell.seed,
-            "recipe": cell.recipe.model_dump(mode="json"),
-            "conditions": cell.conditions(),
-            "plugins": cell.plugins(),
+            "name": (previous.name if self.context.name is None else self.context.name) or None,
+            "method": run_spec.method,
+            TAUGHT_BY: run_spec.recipe.taught_by,
+            "dataset": run_spec.dataset.card.name,
+            "protocol": run_spec.protocol,
+            "preset": run_spec.preset,
+            "seed": run_spec.seed,
+            "recipe": run_spec.recipe.model_dump(mode="json"),
+            "conditions": run_spec.conditions(),
+            "plugins": run_spec.plugins(),
             "environment": environment(device),
             "semantics": self._semantics(),
-            "view": {"name": cell.dataset.view, "reason": cell.dataset.view_reason},
-            "excluded": dict(cell.dataset.excluded),
-            "unverified": dict(cell.dataset.unverified),
+            "view": {"name": run_spec.dataset.view, "reason": run_spec.dataset.view_reason},
+            "excluded": dict(run_spec.dataset.excluded),
+            "unverified": dict(run_spec.dataset.unverified),
             "trials": {
-                "train": len(self.setting.split.train),
-                "validation": len(self.setting.split.validation),
-                "test": len(self.setting.split.test),
+                "train": len(self.context.split.train),
+                "validation": len(self.context.split.validation),
+                "test": len(self.context.split.test),
                 **self._scarce(),
             },
             "started": previous.started or _now(),
             "resumed": previous.resumed,
-            **({"tuning": cell.recipe.tuning.model_dump()} if cell.recipe.tuning else {}),
-            **({"controls": list(cell.recipe.controls)} if cell.recipe.controls else {}),
+            **({"tuning": run_spec.recipe.tuning.model_dump()} if run_spec.recipe.tuning else {}),
+            **({"controls": list(run_spec.recipe.controls)} if run_spec.recipe.controls else {}),
             "tracking": {"run_id": previous.run_id},
             "metrics": None,
             "teacher": None,
             "gain": None,
             "cost": None,
             "message": None,
-            "warnings": self.setting.warnings,
+            "warnings": self.context.warnings,
         }
 
     def _scarce(self) -> dict[str, int]:
         """How many training trials have a label and how many have sensors, where the track leaves some without."""
-        given = self.setting.supervision
+        given = self.context.supervision
         labelled, paired = len(given.labelled), len(given.paired)
         return {"labelled": labelled, "paired": paired} if labelled != paired else {}
 
     def _semantics(self) -> dict[str, Any] | None:
-        vectors = self.setting.label_vectors
+        vectors = self.context.label_vectors
         return {"name": vectors.name, "scale": vectors.scale, "meaningful": vectors.meaningful} if vectors else None
 
     def _track(self) -> None:
-        cell = self.setting.cell
+        run_spec = self.context.run_spec
         self.tracker.start(
             self.root,
-            experiment=f"{cell.dataset.card.name}/{cell.protocol}/{cell.preset}",
-            run_name=f"{self.result['name'] or cell.title} seed {cell.seed}",
-            params=self.result["recipe"] | {"seed": cell.seed},
+            experiment=f"{run_spec.dataset.card.name}/{run_spec.protocol}/{run_spec.preset}",
+            run_name=f"{self.result['name'] or run_spec.title} seed {run_spec.seed}",
+            params=self.result["recipe"] | {"seed": run_spec.seed},
             tags={
-                "method": cell.method,
-                "dataset": cell.dataset.card.name,
-                "protocol": cell.protocol,
-                "preset": cell.preset,
-                "classes": json.dumps(self.setting.classes, ensure_ascii=False),
-                "folder": cell.folder,
-                **self.setting.tags,
+                "method": run_spec.method,
+                "dataset": run_spec.dataset.card.name,
+                "protocol": run_spec.protocol,
+                "preset": run_spec.preset,
+                "classes": json.dumps(self.context.classes, ensure_ascii=False),
+                "folder": run_spec.folder,
+                **self.context.tags,
             },
             dataset={
-                "name": cell.dataset.card.name,
-                "digest": cell.dataset.fingerprint,
-                "version": cell.dataset.card.version,
-                "protocol": cell.protocol,
-                "view": cell.dataset.view,
-                "sensors": list(cell.dataset.sensors),
+                "name": run_spec.dataset.card.name,
+                "digest": run_spec.dataset.fingerprint,
+                "version": run_spec.dataset.card.version,
+                "protocol": run_spec.protocol,
+                "view": run_spec.dataset.view,
+                "sensors": list(run_spec.dataset.sensors),
                 "trials": self.result["trials"],
             },
             run_id=self.result["tracking"]["run_id"],
         )
-        self.setting.on_epoch = self._epoch
+        self.context.on_epoch = self._epoch
 
     def _epoch(self, record: Record) -> None:
         self.tracker.epoch(record)
@@ -367,42 +367,42 @@ class Run:
         Raises:
             UsageError: As `check_parts`.
         """
-        recipe, setting = self.setting.cell.recipe, self.setting
-        if setting.label_vectors is not None and not setting.label_vectors.meaningful:
-            setting.warn("the label vectors are hashes: the semantic losses run, and mean nothing")
-        for line in setting.cell.left_out:
-            setting.warn(line)
+        recipe, context = self.context.run_spec.recipe, self.context
+        if context.label_vectors is not None and not context.label_vectors.meaningful:
+            context.warn("the label vectors are hashes: the semantic losses run, and mean nothing")
+        for line in context.run_spec.left_out:
+            context.warn(line)
         for name in recipe.controls:
-            setting.warn(f"this is a control and no method: {CONTROLS[name]}")
-        if elsewhere := setting.cell.tuned_elsewhere:
-            setting.warn(_tuned_elsewhere(elsewhere))
+            context.warn(f"this is a control and no method: {CONTROLS[name]}")
+        if elsewhere := context.run_spec.tuned_elsewhere:
+            context.warn(_tuned_elsewhere(elsewhere))
         if recipe.selection.is_oracle:
-            setting.warn(
+            context.warn(
                 "(oracle): the epoch was chosen by its accuracy on the test part, which nobody can know in use: "
                 "the result is too high"
             )
         for line in negative_weights(recipe):
-            setting.warn(line)
-        setting.reporter.message("trying every loss once, and timing a step")
-        check_parts(setting)
+            context.warn(line)
+        context.reporter.message("trying every loss once, and timing a step")
+        check_parts(context)
 
     def _finish(self) -> dict[str, Any]:
-        recipe, setting = self.setting.cell.recipe, self.setting
-        announce(setting, self.root / "teachers", self.folder)
-        with cost.PeakMemory(setting.accelerator.device) as memory:
+        recipe, context = self.context.run_spec.recipe, self.context
+        announce(context, self.root / "teachers", self.folder)
+        with cost.PeakMemory(context.accelerator.device) as memory:
             teacher = student = None
             if recipe.teacher is not None:
-                teacher = obtain_teacher(setting, self.root / "teachers", fresh=self.fresh)
+                teacher = obtain_teacher(context, self.root / "teachers", fresh=self.fresh)
             if recipe.student is not None:
-                student = train_student(setting, recipe.student, teacher, self.folder)
-            setting.reporter.message("evaluating")
+                student = train_student(context, recipe.student, teacher, self.folder)
+            context.reporter.message("evaluating")
             own = self._evaluate(teacher, student)
             probed = self._probe(student) if student and recipe.track.is_transfer_alone else None
         predictions = own if probed is None else probed.linear
         self._result(teacher, student, predictions, memory.peak_bytes)
         if probed is not None:
             self._tell_probes(probed, own)
-        setting.reporter.message("writing pictures and the result")
+        context.reporter.message("writing pictures and the result")
         self._files(teacher, student, predictions)
         written = ("predictions.parquet", "metrics.jsonl", "student.safetensors", "losses.safetensors")
         self.result["files"] = hashes(self.folder, [name for name in written if (self.folder / name).is_file()])
@@ -417,44 +417,44 @@ class Run:
         if student is None:
             assert teacher is not None
             return teacher.predictions(teacher.spec.train.batch_size)
-        spec = self.setting.cell.recipe.reported
-        loader = self.setting.loader(self.setting.reported_trials(), spec)
-        return predict(student.network, loader, batch_size=spec.train.batch_size, accelerator=self.setting.accelerator)
+        spec = self.context.run_spec.recipe.reported
+        loader = self.context.loader(self.context.reported_trials(), spec)
+        return predict(student.network, loader, batch_size=spec.train.batch_size, accelerator=self.context.accelerator)
 
     def _probe(self, student: Student, batch_size: int | None = None) -> Probed:
         """What probes of the student's frozen embedding say of the reported part; they see every label that trains."""
-        setting, spec = self.setting, self.setting.cell.recipe.reported
-        own, accelerator = spec.train.batch_size, setting.accelerator
-        train = setting.loader(setting.split.train, spec)
+        context, spec = self.context, self.context.run_spec.recipe.reported
+        own, accelerator = spec.train.batch_size, context.accelerator
+        train = context.loader(context.split.train, spec)
         fitted = fit_probe(
-            student.network, train, batch_size=own, classes=len(setting.classes), accelerator=accelerator
+            student.network, train, batch_size=own, classes=len(context.classes), accelerator=accelerator
         )
-        part = setting.loader(setting.reported_trials(), spec)
+        part = context.loader(context.reported_trials(), spec)
         return probe(fitted, student.network, part, batch_size=batch_size or own, accelerator=accelerator)
 
     def _tell_probes(self, probed: Probed, own: Predictions) -> None:
         """Keeps what each probe says beside the metrics, and what the student's logits say where a loss trains them."""
-        recipe = self.setting.cell.recipe
+        recipe = self.context.run_spec.recipe
         trained = any(map(trains_logits, recipe.reported.losses))
-        self.result["metrics"]["probes"] = probed.record(self.setting.classes, own if trained else None)
+        self.result["metrics"]["probes"] = probed.record(self.context.classes, own if trained else None)
         if not probed.settings["converged"]:
-            self.setting.warn(f"the linear probe did not converge within {probed.settings['max_iter']} iterations")
+            self.context.warn(f"the linear probe did not converge within {probed.settings['max_iter']} iterations")
 
     def _inductive(self, student: Student) -> dict[str, int | float]:
         """The student's metrics one trial at a time, where batch mates change its predictions."""
-        if self.setting.cell.recipe.track.is_transfer_alone:
-            return numbers(self._probe(student, 1).linear.metrics(self.setting.classes))
-        loader = self.setting.loader(self.setting.reported_trials(), self.setting.cell.recipe.reported)
-        alone = predict(student.network, loader, batch_size=1, accelerator=self.setting.accelerator)
-        return numbers(alone.metrics(self.setting.classes))
+        if self.context.run_spec.recipe.track.is_transfer_alone:
+            return numbers(self._probe(student, 1).linear.metrics(self.context.classes))
+        loader = self.context.loader(self.context.reported_trials(), self.context.run_spec.recipe.reported)
+        alone = predict(student.network, loader, batch_size=1, accelerator=self.context.accelerator)
+        return numbers(alone.metrics(self.context.classes))
 
     def _result(
         self, teacher: Teacher | None, student: Student | None, predictions: Predictions, peak_bytes: int
     ) -> None:
-        recipe = self.setting.cell.recipe
+        recipe = self.context.run_spec.recipe
         network = student.network if student else teacher.network if teacher else None
         assert network is not None
-        metrics = predictions.metrics(self.setting.classes)
+        metrics = predictions.metrics(self.context.classes)
         if teacher is not None:
             batch_size = recipe.student.train.batch_size if recipe.student else None
             self.result["teacher"] = teacher.report(batch_size)
@@ -468,14 +468,14 @@ class Run:
         self.result["gain"] = gain_over_student_only(self.root, self.result) if student else None
 
     def _cost(self, teacher: Teacher | None, student: Student | None, peak_bytes: int) -> dict[str, Any]:
-        spec = self.setting.cell.recipe.reported
+        spec = self.context.run_spec.recipe.reported
         network = student.network if student else teacher.network if teacher else None
         assert network is not None
-        device = self.setting.accelerator.device
-        one = next(iter(self.setting.loader(self.setting.reported_trials()[:1], spec).batches([0], 1)))
+        device = self.context.accelerator.device
+        one = next(iter(self.context.loader(self.context.reported_trials()[:1], spec).batches([0], 1)))
 
         def forward() -> Any:
-            with self.setting.accelerator.autocast():
+            with self.context.accelerator.autocast():
                 return network(network.represent(one))
 
         trained = student.records if student else records_of(teacher.folder) if teacher else []
@@ -492,27 +492,30 @@ class Run:
         }
 
     def _files(self, teacher: Teacher | None, student: Student | None, predictions: Predictions) -> None:
-        classes = self.setting.classes
+        classes = self.context.classes
         write_parquet(self.folder / "predictions.parquet", table(predictions))
         records = [*(records_of(teacher.folder) if teacher else []), *(student.records if student else [])]
-        cell = self.setting.cell
-        title = f"{cell.title} · {cell.dataset.card.name} · {cell.protocol} · {cell.preset} · seed {cell.seed}"
+        spec = self.context.run_spec
+        title = f"{spec.title} · {spec.dataset.card.name} · {spec.protocol} · {spec.preset} · seed {spec.seed}"
         if records:
             learning_curves(records, self.folder / "learning_curves.png", title=title)
         matrix = confusion(
             np.tile(predictions.labels, len(predictions.logits)), predictions.logits.argmax(-1).ravel(), len(classes)
         )
-        confusion_matrix(matrix, cell.dataset.card.short_names, self.folder / "confusion_matrix.png", title=title)
+        confusion_matrix(matrix, spec.dataset.card.short_names, self.folder / "confusion_matrix.png", title=title)
         if student is not None:
             export(
-                student.network, self.folder / "student.safetensors", self.setting, self.setting.cell.recipe.reported
+                student.network,
+                self.folder / "student.safetensors",
+                self.context,
+                self.context.run_spec.recipe.reported,
             )
             if student.objective is not None and (learnt := student.objective.state_dict()):
                 write_safetensors(self.folder / "losses.safetensors", learnt)
 
     def _model(self, teacher: Teacher | None) -> Path | None:
         """The weights that were evaluated."""
-        if self.setting.cell.recipe.student is not None:
+        if self.context.run_spec.recipe.student is not None:
             return self.folder / "student.safetensors"
         return teacher.folder / "teacher.safetensors" if teacher is not None else None
 

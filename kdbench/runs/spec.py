@@ -1,4 +1,4 @@
-"""One cell of the benchmark: method × dataset × protocol × preset × seed, and what makes two of them equal."""
+"""What a run is a run of: method × dataset × protocol × preset × seed, and what makes two of them equal."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TRACK = "track"
 
 
 @dataclass(frozen=True)
-class Cell:
+class RunSpec:
     """What a run is a run of.
 
     Attributes:
@@ -70,7 +70,7 @@ class Cell:
         """The method with its teacher, in one line."""
         return title_of(self.recipe.method, self.recipe.taught_by)
 
-    def at_seed(self, seed: int) -> Cell:
+    def at_seed(self, seed: int) -> RunSpec:
         """The same with another seed, on which the validation part may depend."""
         validates = self.recipe.selection.needs_validation
         parts = split(self.dataset.card, self.dataset.index, self.protocol, validation=validates, seed=seed)
@@ -240,7 +240,7 @@ class Cell:
         return {key: tuning.under.get(key) for key in (*here, TRACK) if tuning.under.get(key) != here.get(key)}
 
     def tuned_here(self) -> dict[str, Any]:
-        """What a search on this cell's data writes down as the place of its tuning."""
+        """What a search on its data writes down as the place of its tuning."""
         track = self.recipe.track
         names = {"dataset": self.dataset.card.name, "protocol": self.protocol, "preset": self.preset}
         return names | ({} if track.is_whole else {TRACK: track.model_dump()})

@@ -110,7 +110,7 @@ class Check:
     run: Callable[[], Result]
 
 
-class Suite:
+class CheckSuite:
     """The checks of one kind of part.
 
     Args:
@@ -164,7 +164,7 @@ class _Session:
 
     def __init__(
         self,
-        suite: Suite,
+        suite: CheckSuite,
         kind: str,
         component: str,
         make: Callable[[], Any],

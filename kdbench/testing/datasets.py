@@ -22,7 +22,7 @@ from kdbench.data.store.verify import verify
 from kdbench.errors import DataError
 from kdbench.registry import registry
 from kdbench.semantic_spaces.table import read_table
-from kdbench.testing.base import Failed, Skipped, Suite, checks_in
+from kdbench.testing.base import CheckSuite, Failed, Skipped, checks_in
 from kdbench.testing.demands import nothing_drawn
 from kdbench.text.wording import counted, inflected
 
@@ -321,7 +321,7 @@ def reading_is_deterministic(case: DatasetCase) -> None:
         raise Failed(f"trial {chosen.id}, read twice, is not the same")
 
 
-SUITE = Suite(DatasetCase, gates=(labels_every_trial,), checks=checks_in(__name__))
+SUITE = CheckSuite(DatasetCase, gates=(labels_every_trial,), checks=checks_in(__name__))
 
 
 def _named_apart(case: DatasetCase, protocol: str) -> list[str]:

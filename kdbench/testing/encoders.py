@@ -12,7 +12,7 @@ from torch import Tensor
 from kdbench.encoders.base import Encoder
 from kdbench.registry import part_of
 from kdbench.testing import modules
-from kdbench.testing.base import Failed, Skipped, Suite, checks_in
+from kdbench.testing.base import CheckSuite, Failed, Skipped, checks_in
 from kdbench.testing.demands import (
     Named,
     demand_declared,
@@ -183,7 +183,7 @@ def inputs_stay_as_they_are(case: EncoderCase) -> None:
             x = following
 
 
-SUITE = Suite(EncoderCase, gates=(has_four_stages,), checks=(*checks_in(__name__), *modules.CHECKS))
+SUITE = CheckSuite(EncoderCase, gates=(has_four_stages,), checks=(*checks_in(__name__), *modules.CHECKS))
 
 
 def _named(maps: tuple[Tensor, ...], embedding: Tensor) -> Named:

@@ -14,7 +14,7 @@ from kdbench.errors import UsageError, unknown
 from kdbench.recipes.shipped import behind
 from kdbench.registry import KINDS, RECIPES, Part, part_of, registry, unknown_anywhere
 from kdbench.registry.origin import THIS_PROCESS, Origin
-from kdbench.testing.base import Check, Report, Suite
+from kdbench.testing.base import Check, CheckSuite, Report
 from kdbench.testing.suites import SUITES
 from kdbench.util.paths import read_mapping
 
@@ -37,7 +37,7 @@ class Target:
     component: Any = None
 
     @property
-    def suite(self) -> Suite:
+    def suite(self) -> CheckSuite:
         """The checks of its kind."""
         return suite_of(self.kind)
 
@@ -67,10 +67,10 @@ class Target:
             registry(self.kind).drop(mark)
 
 
-def suite_of(kind: str) -> Suite:
+def suite_of(kind: str) -> CheckSuite:
     """The checks of a kind."""
     module, _, attribute = SUITES[kind].partition(":")
-    suite: Suite = getattr(importlib.import_module(module), attribute)
+    suite: CheckSuite = getattr(importlib.import_module(module), attribute)
     return suite
 
 

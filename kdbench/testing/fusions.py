@@ -13,7 +13,7 @@ from kdbench.fusions.base import Fusion
 from kdbench.network import Network
 from kdbench.representations.raw import Raw
 from kdbench.testing import modules
-from kdbench.testing.base import Failed, Skipped, Suite, checks_in
+from kdbench.testing.base import CheckSuite, Failed, Skipped, checks_in
 from kdbench.testing.demands import (
     Named,
     demand_declared,
@@ -219,7 +219,7 @@ def inputs_stay_as_they_are(case: FusionCase) -> None:
             fusion.last(list(maps)) if stage == 3 else fusion.between(stage, list(maps))
 
 
-SUITE = Suite(FusionCase, gates=(takes_any_number_of_sources,), checks=(*checks_in(__name__), *modules.CHECKS))
+SUITE = CheckSuite(FusionCase, gates=(takes_any_number_of_sources,), checks=(*checks_in(__name__), *modules.CHECKS))
 
 
 def _difference_when_split(case: FusionCase, *, training: bool) -> str | None:

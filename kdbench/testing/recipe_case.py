@@ -116,7 +116,7 @@ class RecipeCase:
         return resolve(self.name, preset, self.overrides, teacher=self.teacher)
 
     @functools.cached_property
-    def setting(self) -> RunContext:
+    def context(self) -> RunContext:
         """Data, parts and seeds of a short run, its data watched."""
         small: dict[str, Any] = {"compile": False}
         if self.recipe.student is not None and self.recipe.student.weights is not None:
@@ -129,7 +129,7 @@ class RecipeCase:
             if getattr(self.recipe, phase) is not None:
                 small[phase] = {"train": TRAIN}
         changes = merge(merge({"precision": "fp32"}, small), self.overrides)
-        setting = context_for(
+        context = context_for(
             RunRequest(
                 self.name,
                 self.dataset,
@@ -140,44 +140,44 @@ class RecipeCase:
                 data_dir=self.data_dir,
             )
         )
-        dataset = setting.cell.dataset
+        dataset = context.run_spec.dataset
         watched = WatchedDataset(**{entry.name: getattr(dataset, entry.name) for entry in fields(Dataset)})
-        return replace(setting, cell=replace(setting.cell, dataset=watched))
+        return replace(context, run_spec=replace(context.run_spec, dataset=watched))
 
     @property
     def seen(self) -> set[str]:
         """The trials that were read."""
-        dataset = self.setting.cell.dataset
+        dataset = self.context.run_spec.dataset
         assert isinstance(dataset, WatchedDataset)
         return dataset.seen
 
     def specs(self) -> tuple[NetworkSpec, ...]:
         """The networks of the recipe."""
-        return self.setting.cell.recipe.networks
+        return self.context.run_spec.recipe.networks
 
     @functools.cached_property
     def teacher_training(self) -> Training | None:
         """The teacher's own training, ready to run; None where a control leaves it untrained."""
-        spec = self.setting.cell.recipe.teacher
+        spec = self.context.run_spec.recipe.teacher
         if spec is None or spec.weights is not None:
             return None
-        network = self.setting.build("teacher", spec)
-        return teacher_training(self.setting, spec, network, self.folder("teacher"))
+        network = self.context.build("teacher", spec)
+        return teacher_training(self.context, spec, network, self.folder("teacher"))
 
     @functools.cached_property
     def student(self) -> StudentSetup | None:
         """The student's training against a teacher that has not been trained; None where no student is trained."""
-        recipe = self.setting.cell.recipe
+        recipe = self.context.run_spec.recipe
         if recipe.student is None or recipe.student.weights is not None:
             return None
         calls, teacher = TeacherCalls(), None
         if recipe.teacher is not None:
-            network = self.setting.build("teacher", recipe.teacher)
+            network = self.context.build("teacher", recipe.teacher)
             # Representations learn from the training part.
-            teacher_training(self.setting, recipe.teacher, network, self.folder("teacher"))
+            teacher_training(self.context, recipe.teacher, network, self.folder("teacher"))
             calls.watch(network.eval())
-            teacher = Teacher(network, self.folder("teacher"), {}, self.setting, recipe.teacher)
-        training = self.make(self.setting, recipe.student, teacher, self.folder("student"))
+            teacher = Teacher(network, self.folder("teacher"), {}, self.context, recipe.teacher)
+        training = self.make(self.context, recipe.student, teacher, self.folder("student"))
         return StudentSetup(training, teacher, calls)
 
     def folder(self, name: str) -> Path:

@@ -19,7 +19,7 @@ from kdbench.recipes.schema import CONTROLS, PRESETS, Recipe
 from kdbench.registry import registry
 from kdbench.runs import provenance
 from kdbench.runs.phases import check_parts
-from kdbench.testing.base import Failed, Skipped, Suite, checks_in
+from kdbench.testing.base import CheckSuite, Failed, Skipped, checks_in
 from kdbench.testing.recipe_case import RecipeCase, StudentSetup, teacher_case
 from kdbench.text.wording import counted, inflected
 from kdbench.types import Batch
@@ -38,7 +38,7 @@ def resolves_at_every_preset(case: RecipeCase) -> None:
 
 def needs_are_met(case: RecipeCase) -> str | None:
     """The networks give every loss what it needs, before any training."""
-    check_parts(case.setting)
+    check_parts(case.context)
     controls = " and ".join(CONTROLS[name] for name in case.recipe.controls)
     return f"this is a control and no method: {controls}" if controls else None
 
@@ -154,7 +154,7 @@ def the_test_part_selects_nothing(case: RecipeCase) -> None:
     """A training that selects its best epoch never reads the test part."""
     for training in _trainings(case):
         training.run()
-    read = sorted(case.seen & set(case.setting.split.test))
+    read = sorted(case.seen & set(case.context.split.test))
     if read:
         raise Failed(
             f"trial {read[0]} of the test part is read during training (so {inflected(len(read), 'is')} "
@@ -163,8 +163,8 @@ def the_test_part_selects_nothing(case: RecipeCase) -> None:
 
 
 _GATES = (resolves_at_every_preset, needs_are_met, batches_hold_their_trials)
-SUITE = Suite(RecipeCase, gates=_GATES, checks=checks_in(__name__))
-TEACHERS = Suite(teacher_case, gates=_GATES, checks=checks_in(__name__))
+SUITE = CheckSuite(RecipeCase, gates=_GATES, checks=checks_in(__name__))
+TEACHERS = CheckSuite(teacher_case, gates=_GATES, checks=checks_in(__name__))
 
 
 def _parts(recipe: Recipe) -> Iterator[tuple[str, str]]:
@@ -210,7 +210,7 @@ def _batch(training: Training) -> Batch:
 
 def _truth(case: RecipeCase, batch: Batch) -> Batch:
     """The batch's trials, read one by one from the data set."""
-    loader = case.setting.loader(batch.trial, *case.specs())
+    loader = case.context.loader(batch.trial, *case.specs())
     rows = [next(iter(loader.batches([row], 1))) for row in range(len(loader))]
     first = rows[0]
     return batch.replace(

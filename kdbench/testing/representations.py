@@ -11,7 +11,7 @@ from torch import Tensor
 from kdbench.registry import part_of
 from kdbench.representations.base import Representation
 from kdbench.testing import modules
-from kdbench.testing.base import Failed, Skipped, Suite, checks_in
+from kdbench.testing.base import CheckSuite, Failed, Skipped, checks_in
 from kdbench.testing.demands import Named, demand_finite, demand_same, equal, normal, untouched
 from kdbench.text.wording import counted
 from kdbench.types import SENSORS, VIDEO
@@ -160,7 +160,7 @@ def stays_on_the_device(case: RepresentationCase) -> None:
     modules.never_waits_for_the_device(case)
 
 
-SUITE = Suite(
+SUITE = CheckSuite(
     RepresentationCase,
     gates=(makes_what_it_declares,),
     checks=(*checks_in(__name__), modules.is_deterministic, modules.state_round_trips),

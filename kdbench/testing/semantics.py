@@ -10,7 +10,7 @@ import torch
 from kdbench.data.card import Card, load_card
 from kdbench.recipes.schema import PartSpec
 from kdbench.semantic_spaces.base import LabelVectors, load
-from kdbench.testing.base import Failed, Suite, checks_in
+from kdbench.testing.base import CheckSuite, Failed, checks_in
 from kdbench.testing.demands import nothing_drawn
 from kdbench.text.wording import counted
 
@@ -79,4 +79,4 @@ def is_deterministic(case: SemanticsCase) -> None:
         raise Failed("two calls give unlike vectors")
 
 
-SUITE = Suite(SemanticsCase, gates=(gives_a_vector_a_class,), checks=checks_in(__name__))
+SUITE = CheckSuite(SemanticsCase, gates=(gives_a_vector_a_class,), checks=checks_in(__name__))

@@ -13,7 +13,7 @@ _VOWELS = "aeiou"
 
 
 def counted(count: int, noun: str, plural: str | None = None) -> str:
-    """A number and what is counted: `1 cell`, `2 cells`, `1 data set`, `3 entries`.
+    """A number and what is counted: `1 run`, `2 runs`, `1 data set`, `3 entries`.
 
     Args:
         count: How many.

@@ -34,7 +34,7 @@ def forecasts(searches: Sequence[Settled]) -> list[Forecast]:
     """
     runs: list[float | None] = [None] * len(searches)
     if searches:
-        runs = seconds_of_runs(searches[0].plan.root, [search.setting.cell for search in searches])
+        runs = seconds_of_runs(searches[0].plan.root, [search.context.run_spec for search in searches])
     return [_forecast(search, run) for search, run in zip(searches, runs, strict=True)]
 
 

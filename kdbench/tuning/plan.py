@@ -15,7 +15,7 @@ from kdbench.tuning.space import nested
 SEARCHES = "searches"
 
 
-class Plan(BaseModel):
+class SearchPlan(BaseModel):
     """A search, settled.
 
     Attributes:

@@ -8,7 +8,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from kdbench.text.wording import counted, inflected
-from kdbench.tuning.plan import Plan
+from kdbench.tuning.plan import SearchPlan
 from kdbench.tuning.studies import WHY, slots
 from kdbench.util.progress import Reporter, duration
 
@@ -30,7 +30,7 @@ class Told:
         reporter: Takes the lines.
     """
 
-    def __init__(self, plan: Plan, jobs: int, reporter: Reporter) -> None:
+    def __init__(self, plan: SearchPlan, jobs: int, reporter: Reporter) -> None:
         self._plan, self._jobs, self._reporter = plan, jobs, reporter
         self._known: set[int] = set()
         self._seconds: list[float] = []

@@ -17,7 +17,7 @@ from kdbench.recipes.schema import Tuning
 from kdbench.runs import libraries
 from kdbench.runs.run import RunResult
 from kdbench.text.wording import counted
-from kdbench.tuning.plan import Plan
+from kdbench.tuning.plan import SearchPlan
 from kdbench.tuning.progress import STATES
 from kdbench.tuning.space import nested
 from kdbench.tuning.studies import OWN, VALUES, WHY, shown, slots
@@ -53,7 +53,7 @@ def _sortable(value: Any) -> tuple[str, Any]:
     return type(value).__name__, str(value)
 
 
-def tuning(plan: Plan, study: optuna.Study) -> Tuning:
+def tuning(plan: SearchPlan, study: optuna.Study) -> Tuning:
     """The record of the search that its winner's runs carry."""
     budget = {
         "trials": sum(trial.state.is_finished() for trial in slots(study)),
@@ -67,7 +67,7 @@ def tuning(plan: Plan, study: optuna.Study) -> Tuning:
 
 
 def report(
-    plan: Plan, study: optuna.Study, url: str, final: Sequence[RunResult], teachers: Sequence[str]
+    plan: SearchPlan, study: optuna.Study, url: str, final: Sequence[RunResult], teachers: Sequence[str]
 ) -> dict[str, Any]:
     """Everything about a search as plain data: what was tried, what came out, and both spreads apart."""
     in_order, best, record = slots(study), winner(study), tuning(plan, study)
@@ -136,19 +136,19 @@ def spread(values: Sequence[float]) -> dict[str, Any] | None:
     }
 
 
-def recipe_path(plan: Plan) -> Path:
+def recipe_path(plan: SearchPlan) -> Path:
     """Where the winner's recipe lies."""
     return plan.folder / f"{plan.stem}.yaml"
 
 
-def write_recipe(plan: Plan, study: optuna.Study) -> Path:
+def write_recipe(plan: SearchPlan, study: optuna.Study) -> Path:
     """Writes the winner's recipe: it has the method's name, extends it by what the search chose, and says so."""
     path = recipe_path(plan)
     write_bytes(path, recipe_text(plan, tuning(plan, study), lambda path: str(path.absolute())).encode())
     return path
 
 
-def recipe_text(plan: Plan, record: Tuning, written: Callable[[Path], str]) -> str:
+def recipe_text(plan: SearchPlan, record: Tuning, written: Callable[[Path], str]) -> str:
     """The winner's recipe.
 
     The track is left to the command, as the data set and the protocol are.

@@ -18,11 +18,11 @@ from kdbench.recipes.schema import Tuning
 from kdbench.runs.context import RunContext, context_for
 from kdbench.runs.phases import check_parts, obtain_teacher
 from kdbench.runs.request import RunRequest, excluding
-from kdbench.runs.run import RunResult, run_setting
+from kdbench.runs.run import RunResult, run_in
 from kdbench.runs.tracking import Tracker, create_store
 from kdbench.text.wording import counted
 from kdbench.tuning.choosers import NO_PRUNER
-from kdbench.tuning.plan import Plan
+from kdbench.tuning.plan import SearchPlan
 from kdbench.tuning.report import recipe_path, report, tuning, winner, write_recipe
 from kdbench.tuning.request import SearchRequest
 from kdbench.tuning.settled import Settled, settled
@@ -51,7 +51,7 @@ class SearchResult:
 
     folder: Path
     report: dict[str, Any]
-    plan: Plan
+    plan: SearchPlan
     tuning: Tuning
     final: tuple[RunResult, ...]
 
@@ -172,7 +172,7 @@ def search(
 def announced(search: Settled) -> list[str]:
     """What is searched, in lines."""
     plan = search.plan
-    lines = [f"search {plan.study}: {counted(len(plan.space), 'setting')}, {counted(plan.trials, 'trial')}"]
+    lines = [f"search {plan.study}: {counted(len(plan.space), 'context')}, {counted(plan.trials, 'trial')}"]
     lines += [f"  {key}: {values.describe()}" for key, values in plan.space.items()]
     left = unsearched(search.recipe, plan.space)
     return [*lines, f"  as they are: {', '.join(left)}"] if left else lines
@@ -200,7 +200,7 @@ class _Search:
 
     def __post_init__(self) -> None:
         search = self.search
-        self.plan, self.setting, self.recipe = search.plan, search.setting, search.recipe
+        self.plan, self.context, self.recipe = search.plan, search.context, search.recipe
 
     def run(self, seeds: int) -> SearchResult:
         study = open_study(self.plan, self.search.url, first=True)
@@ -224,7 +224,7 @@ class _Search:
 
     def _teachers(self) -> list[str]:
         """Trains the teacher of every tuning seed, once for all trials; returns the names of their folders."""
-        check_parts(self.setting)
+        check_parts(self.context)
         if self.recipe.teacher is None or self.plan.role == "teacher":
             return []
         if own := self._changes_teacher():
@@ -232,36 +232,38 @@ class _Search:
             return []
         root, names = self.plan.root / "teachers", []
         for seed in self.plan.trial_seeds:
-            setting = self._settle(seed)
-            names.append(obtain_teacher(setting, root, fresh=False).folder.name)
+            context = self._settle(seed)
+            names.append(obtain_teacher(context, root, fresh=False).folder.name)
         return names
 
     def _changes_teacher(self) -> list[str]:
         """Keys of the space that make another teacher, by the name that its folder would have."""
-        named, keys = self.setting.cell.teacher_folder, []
+        named, keys = self.context.run_spec.teacher_folder, []
         for key in self.plan.space:
             ends = [{key: end} for end in self.search.ends(key)]
             recipes = [self.plan.request(values, 0, validation=True).recipe for values in ends]
-            if any(dataclasses.replace(self.setting.cell, recipe=recipe).teacher_folder != named for recipe in recipes):
+            if any(
+                dataclasses.replace(self.context.run_spec, recipe=recipe).teacher_folder != named for recipe in recipes
+            ):
                 keys.append(key)
         return keys
 
     def _settle(self, seed: int) -> RunContext:
-        setting = context_for(self.plan.request({}, seed, validation=True), self.reporter)
-        setting.validates = False
-        return setting
+        context = context_for(self.plan.request({}, seed, validation=True), self.reporter)
+        context.validates = False
+        return context
 
     def _track(self, study: optuna.Study) -> Tracker:
         """Opens the search's run in MLflow, under which its trials stand."""
-        plan, cell = self.plan, self.setting.cell
+        plan, run_spec = self.plan, self.context.run_spec
         tracker = Tracker(self.reporter.warn)
         create_store(plan.root, self.reporter.warn)
         tracker.start(
             plan.root,
-            experiment=f"{cell.dataset.card.name}/{cell.protocol}/{cell.preset}",
-            run_name=f"search {cell.title}",
+            experiment=f"{run_spec.dataset.card.name}/{run_spec.protocol}/{run_spec.preset}",
+            run_name=f"search {run_spec.title}",
             params={
-                "method": cell.method,
+                "method": run_spec.method,
                 "trials": plan.trials,
                 "sampler": plan.sampler,
                 "pruner": plan.pruner,
@@ -292,14 +294,14 @@ class _Search:
                 final.append(self._final(study, best, seed))
             summary = report(plan, study, self.search.url, final, teachers)
             write_json(plan.folder / "search.json", summary)
-            cell = self.setting.cell
-            title = f"{cell.title} · {cell.dataset.card.name} · {plan.run.protocol} · {plan.run.preset}"
+            run_spec = self.context.run_spec
+            title = f"{run_spec.title} · {run_spec.dataset.card.name} · {plan.run.protocol} · {plan.run.preset}"
             draw_search(slots(study), plan.space, plan.folder, title=title, metric=plan.metric)
         return SearchResult(plan.folder, summary, plan, tuning(plan, study), tuple(final))
 
     def _final(self, study: optuna.Study, best: Mapping[str, Any], seed: int) -> RunResult:
         plan = self.plan
         request = plan.request(best, seed, validation=False)
-        setting = context_for(request.changed({"tuning": tuning(plan, study).model_dump()}), self.reporter)
-        setting.tags = {"search": plan.study}
-        return run_setting(setting, plan.root)
+        context = context_for(request.changed({"tuning": tuning(plan, study).model_dump()}), self.reporter)
+        context.tags = {"search": plan.study}
+        return run_in(context, plan.root)

@@ -17,7 +17,7 @@ from kdbench.runs.context import settled as chosen
 from kdbench.runs.idle import refuse_idle
 from kdbench.text.wording import counted, inflected
 from kdbench.tuning.choosers import check_choosers, check_grid
-from kdbench.tuning.plan import Plan
+from kdbench.tuning.plan import SearchPlan
 from kdbench.tuning.request import SearchRequest
 from kdbench.tuning.space import Space, is_integer, own_values, parse, points, space_of, value_at
 from kdbench.tuning.studies import storage_url
@@ -33,14 +33,14 @@ class Settled:
 
     Attributes:
         plan: What every worker needs to know.
-        setting: A run of the recipe as it is, on the validation part.
+        context: A run of the recipe as it is, on the validation part.
         recipe: The method as resolved.
         url: Address of the database.
         jobs: Worker processes.
     """
 
-    plan: Plan
-    setting: RunContext
+    plan: SearchPlan
+    context: RunContext
     recipe: Recipe
     url: str
     jobs: int
@@ -78,19 +78,19 @@ def settled(request: SearchRequest, reporter: Reporter | None = None) -> Settled
     run = dataclasses.replace(chosen(request.run, reporter), out=request.run.root)
     refuse_idle(run)
     on_validation = run.changed(_VALIDATING, seed=0)
-    setting = context_for(on_validation, reporter)
-    cell, recipe = setting.cell, on_validation.recipe
+    context = context_for(on_validation, reporter)
+    run_spec, recipe = context.run_spec, on_validation.recipe
     space = space_of(recipe, request.space)
     check_grid(request.sampler, space)
     own = own_values(recipe, space)
     if beyond := [f"{key} = {value_at(recipe, key)}" for key in space if key not in own]:
         reporter.warn(f"the recipe's own values are not in this space, and so are not tried: {', '.join(beyond)}")
-    identity = _identity(request, cell.folder, space)
+    identity = _identity(request, run_spec.folder, space)
     role = "student" if recipe.student is not None else "teacher"
-    plan = Plan(
-        run=dataclasses.replace(run, protocol=cell.protocol),
-        study=request.study or f"{cell.folder.rpartition('-')[0].removesuffix('-s0')}-{_hash(identity)}",
-        stem=stem_of(cell.recipe.method, cell.recipe.taught_by),
+    plan = SearchPlan(
+        run=dataclasses.replace(run, protocol=run_spec.protocol),
+        study=request.study or f"{run_spec.folder.rpartition('-')[0].removesuffix('-s0')}-{_hash(identity)}",
+        stem=stem_of(run_spec.recipe.method, run_spec.recipe.taught_by),
         space=space,
         own=own if len(own) == len(space) else None,
         integers=tuple(key for key, values in space.items() if is_integer(recipe, key, values)),
@@ -103,9 +103,9 @@ def settled(request: SearchRequest, reporter: Reporter | None = None) -> Settled
         steps=getattr(recipe, role).train.epochs * request.trial_seeds,
         heartbeat_seconds=request.heartbeat_seconds,
         identity=identity,
-        under=cell.tuned_here(),
+        under=run_spec.tuned_here(),
     )
-    search = Settled(plan, setting, recipe, storage_url(plan.root, request.storage), request.jobs)
+    search = Settled(plan, context, recipe, storage_url(plan.root, request.storage), request.jobs)
     _check_ends(search)
     return search
 

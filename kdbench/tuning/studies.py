@@ -23,7 +23,7 @@ from kdbench.text.redaction import redacted, redacted_words
 from kdbench.tuning.choosers import PRUNERS, SlotSampler
 
 if TYPE_CHECKING:
-    from kdbench.tuning.plan import Plan
+    from kdbench.tuning.plan import SearchPlan
 
 DATABASE = "optuna.db"
 BEATS_MISSED = 3
@@ -97,7 +97,7 @@ def reachable(url: str) -> Iterator[None]:
         ) from error
 
 
-def open_study(plan: Plan, url: str, *, first: bool) -> optuna.Study:
+def open_study(plan: SearchPlan, url: str, *, first: bool) -> optuna.Study:
     """Opens the study of a plan.
 
     Args:
@@ -143,7 +143,7 @@ def open_study(plan: Plan, url: str, *, first: bool) -> optuna.Study:
     return study
 
 
-def _storage(plan: Plan, url: str, *, tables: bool) -> _Storage:
+def _storage(plan: SearchPlan, url: str, *, tables: bool) -> _Storage:
     beat = plan.heartbeat_seconds
     wait = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {"pool_pre_ping": True}
     with warnings.catch_warnings():
@@ -157,7 +157,7 @@ def _storage(plan: Plan, url: str, *, tables: bool) -> _Storage:
         )
 
 
-def _study(plan: Plan, storage: _Storage) -> optuna.Study:
+def _study(plan: SearchPlan, storage: _Storage) -> optuna.Study:
     study = optuna.create_study(
         storage=storage,
         study_name=plan.study,
@@ -169,7 +169,7 @@ def _study(plan: Plan, storage: _Storage) -> optuna.Study:
     return study
 
 
-def standing(plan: Plan, url: str) -> list[FrozenTrial]:
+def standing(plan: SearchPlan, url: str) -> list[FrozenTrial]:
     """The trials that count as they stand, see `slots`; none where there is no study. Makes no table and no study.
 
     Raises:
@@ -228,14 +228,14 @@ def orphans(study: optuna.Study) -> list[FrozenTrial]:
     ]
 
 
-def put_back(study: optuna.Study, plan: Plan, number: int) -> None:
+def put_back(study: optuna.Study, plan: SearchPlan, number: int) -> None:
     """Queues a trial that was stopped again, with the same values."""
     with _queueing(plan):
         if not is_replaced(study, number):
             _queue(study, study.get_trials(deepcopy=False)[number])
 
 
-def revive(study: optuna.Study, plan: Plan) -> None:
+def revive(study: optuna.Study, plan: SearchPlan) -> None:
     """Queues the trials of workers that stopped beating, or that were killed before they could queue them."""
     with _queueing(plan), warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
@@ -244,7 +244,7 @@ def revive(study: optuna.Study, plan: Plan) -> None:
             _queue(study, trial)
 
 
-def _queueing(plan: Plan) -> FileLock:
+def _queueing(plan: SearchPlan) -> FileLock:
     """One process at a time, so that no trial is queued twice."""
     return FileLock(plan.folder / ".queue.lock")
 
@@ -256,7 +256,7 @@ def _queue(study: optuna.Study, trial: FrozenTrial) -> None:
         RetryHeartbeatStaleTrialCallback()(study, copy.deepcopy(trial))
 
 
-def await_others(study: optuna.Study, plan: Plan, progress: Any) -> None:
+def await_others(study: optuna.Study, plan: SearchPlan, progress: Any) -> None:
     """Waits until no trial is running any more: those of other processes end, those of dead ones come back."""
     while any(trial.state == TrialState.RUNNING for trial in slots(study)):
         progress.waiting()

@@ -27,7 +27,7 @@ judges a trial by those of its own method alone, after the first five and a fift
 
 
 @dataclass(frozen=True)
-class Entry:
+class SearchEntry:
     """A method of a suite, ready to be searched.
 
     Attributes:
@@ -57,7 +57,7 @@ class Outcome:
         error: Why it failed; None where it did not.
     """
 
-    entry: Entry
+    entry: SearchEntry
     seconds: float
     result: SearchResult | None = None
     recipe: Path | None = None
@@ -66,7 +66,7 @@ class Outcome:
 
 def entries_of(
     suite: Suite, options: Mapping[str, Any], overrides: Sequence[str], request: Mapping[str, Any], reporter: Reporter
-) -> list[Entry]:
+) -> list[SearchEntry]:
     """Settles the search of every method, before any of them begins.
 
     Args:
@@ -83,14 +83,14 @@ def entries_of(
     preset = choose_preset(suite.preset, options.get("device", "auto"), reporter)
     methods = suite.pairs()
     changes = changes_for(methods, suite, overrides, preset, reporter)
-    entries: list[Entry] = []
+    entries: list[SearchEntry] = []
     wrong: list[UsageError] = []
     for method, own in zip(methods, changes, strict=True):
         place = (str(dataset), protocol, preset, suite.video)
         try:
             run = RunRequest(method.name, *place, overrides=own, teacher=method.teacher, **options)
             search = settled(SearchRequest(run, **request), reporter if not entries else None)
-            entries.append(Entry(method.title, search))
+            entries.append(SearchEntry(method.title, search))
         except UsageError as error:
             wrong.append(UsageError(f"{method.title}: {error.message}", hint=error.hint))
     if len(wrong) == 1:
@@ -111,7 +111,7 @@ def _only(what: str, option: str, named: Sequence[str]) -> str | None:
     return named[0] if named else None
 
 
-def _check_alike(entries: Sequence[Entry]) -> None:
+def _check_alike(entries: Sequence[SearchEntry]) -> None:
     """Every method has files of its own, and is judged on the very same trials.
 
     Raises:
@@ -123,7 +123,7 @@ def _check_alike(entries: Sequence[Entry]) -> None:
             f"{', '.join(twice)} stands there more than once, and a recipe has one name",
             hint="In a suite each may have its own: {name: rkd, label: rkd_strong, set: …}",
         )
-    parts = {entry.search.setting.split.validation: entry.name for entry in entries}
+    parts = {entry.search.context.split.validation: entry.name for entry in entries}
     if len(parts) > 1:
         raise UsageError(
             f"{' and '.join(list(parts.values())[:2])} are not judged on the same validation trials",
@@ -132,12 +132,12 @@ def _check_alike(entries: Sequence[Entry]) -> None:
 
 
 def search_all(
-    entries: Sequence[Entry],
+    entries: Sequence[SearchEntry],
     *,
     seeds: int,
     recipes: Path | None,
     reporter: Reporter,
-    begun: Callable[[int, Entry], None] = lambda _place, _entry: None,
+    begun: Callable[[int, SearchEntry], None] = lambda _place, _entry: None,
 ) -> Iterator[Outcome]:
     """Searches one method after the other; one that fails does not stop the others.
 

@@ -13,10 +13,10 @@ from filelock import FileLock
 
 from kdbench.errors import DataError, Interrupted, RunFailed, UsageError
 from kdbench.runs.context import context_for
-from kdbench.runs.run import run_setting
+from kdbench.runs.run import run_in
 from kdbench.text.redaction import redacted
 from kdbench.tuning.choosers import NO_PRUNER
-from kdbench.tuning.plan import Plan
+from kdbench.tuning.plan import SearchPlan
 from kdbench.tuning.space import suggest
 from kdbench.tuning.studies import DATABASE_ERRORS, OWN, PARENT, SURPLUS, VALUES, WHY, origin, place
 from kdbench.util.files import remove_unfinished
@@ -27,7 +27,7 @@ class TrialFailed(Exception):
     """A trial came to nothing; the search goes on."""
 
 
-class Trial:
+class SearchTrial:
     """Runs trials of a plan in this process.
 
     Args:
@@ -36,7 +36,7 @@ class Trial:
         reporter: Shows the epochs.
     """
 
-    def __init__(self, plan: Plan, study: optuna.Study, reporter: Reporter) -> None:
+    def __init__(self, plan: SearchPlan, study: optuna.Study, reporter: Reporter) -> None:
         self.plan = plan
         self.study = study
         self.reporter = reporter
@@ -91,14 +91,14 @@ class Trial:
     ) -> float:
         plan = self.plan
         request = plan.request(values, seed, validation=True)
-        setting = context_for(request, _Watch(self, trial, number, label))
+        context = context_for(request, _Watch(self, trial, number, label))
         # Measuring after each epoch costs time, which only a pruner is worth.
-        setting.validates = plan.pruner != NO_PRUNER
+        context.validates = plan.pruner != NO_PRUNER
         parent = self.study.user_attrs.get(PARENT)
-        setting.tags = {"search": plan.study, "trial": str(trial.number)}
+        context.tags = {"search": plan.study, "trial": str(trial.number)}
         if parent is not None:
-            setting.tags["mlflow.parentRunId"] = parent
-        value = float(run_setting(setting, plan.root, within=folder).metrics[plan.metric])
+            context.tags["mlflow.parentRunId"] = parent
+        value = float(run_in(context, plan.root, within=folder).metrics[plan.metric])
         if not math.isfinite(value):
             raise RunFailed(f"{plan.metric} is {value}")
         return value
@@ -107,7 +107,7 @@ class Trial:
 class _Watch(Reporter):
     """Shows a trial's epochs as one of the search, and lets the pruner stop it after any of them."""
 
-    def __init__(self, owner: Trial, trial: optuna.Trial, number: int, label: str) -> None:
+    def __init__(self, owner: SearchTrial, trial: optuna.Trial, number: int, label: str) -> None:
         self._owner, self._trial, self._number, self._label = owner, trial, number, label
         self._shown = owner.reporter
 

@@ -15,7 +15,7 @@ from kdbench.errors import Interrupted, KdbenchError, RunFailed
 from kdbench.launch.launcher import Job, Program, launcher, stop
 from kdbench.registry import plugin_files
 from kdbench.text.wording import counted, inflected
-from kdbench.tuning.plan import Plan
+from kdbench.tuning.plan import SearchPlan
 from kdbench.tuning.progress import Told
 from kdbench.tuning.studies import (
     WHY,
@@ -28,7 +28,7 @@ from kdbench.tuning.studies import (
     revive,
     slots,
 )
-from kdbench.tuning.trial import Trial, TrialFailed
+from kdbench.tuning.trial import SearchTrial, TrialFailed
 from kdbench.util.progress import Reporter
 
 FAILURES = 5
@@ -36,7 +36,7 @@ _POLL_SECONDS = 0.5
 _KILLS = 3
 
 
-def work_off(plan: Plan, study: optuna.Study, url: str, jobs: int, reporter: Reporter) -> None:
+def work_off(plan: SearchPlan, study: optuna.Study, url: str, jobs: int, reporter: Reporter) -> None:
     """Runs trials until the budget is spent, those of dead workers included.
 
     Raises:
@@ -56,9 +56,9 @@ def work_off(plan: Plan, study: optuna.Study, url: str, jobs: int, reporter: Rep
         progress.tell(study)
 
 
-def work(plan: Plan, study: optuna.Study, reporter: Reporter, progress: Told) -> None:
+def work(plan: SearchPlan, study: optuna.Study, reporter: Reporter, progress: Told) -> None:
     """Runs trials, one after the other, until all of the budget is done or in other hands."""
-    trial = Trial(plan, study, reporter)
+    trial = SearchTrial(plan, study, reporter)
     while _has_work(study, plan):
         _check_failures(study)
         revive(study, plan)
@@ -81,12 +81,12 @@ def work(plan: Plan, study: optuna.Study, reporter: Reporter, progress: Told) ->
         progress.tell(study)
 
 
-def _is_open(study: optuna.Study, plan: Plan) -> bool:
+def _is_open(study: optuna.Study, plan: SearchPlan) -> bool:
     gone = {trial.number for trial in orphans(study)}
     return sum(trial.state.is_finished() and trial.number not in gone for trial in slots(study)) < plan.trials
 
 
-def _has_work(study: optuna.Study, plan: Plan) -> bool:
+def _has_work(study: optuna.Study, plan: SearchPlan) -> bool:
     trials = slots(study)
     return (
         len(trials) < plan.trials or any(trial.state == TrialState.WAITING for trial in trials) or bool(orphans(study))
@@ -111,7 +111,7 @@ def _check_failures(study: optuna.Study) -> None:
 
 
 def _work_in_processes(
-    plan: Plan, study: optuna.Study, url: str, jobs: int, reporter: Reporter, progress: Told
+    plan: SearchPlan, study: optuna.Study, url: str, jobs: int, reporter: Reporter, progress: Told
 ) -> None:
     """Works in processes until each has nothing left to do; one that is killed is replaced, and its trial comes back.
 
@@ -169,10 +169,10 @@ def _error_of(number: int, job: Job, code: int) -> KdbenchError:
 
 
 @contextlib.contextmanager
-def joined(given: dict[str, Any]) -> Iterator[tuple[Plan, optuna.Study]]:
+def joined(given: dict[str, Any]) -> Iterator[tuple[SearchPlan, optuna.Study]]:
     """A worker's plan and study, from what it was started with."""
     from kdbench.registry.file import loaded
 
     with loaded(given["plugins"]), reachable(given["url"]):
-        plan = Plan.model_validate(given["plan"])
+        plan = SearchPlan.model_validate(given["plan"])
         yield plan, open_study(plan, given["url"], first=False)

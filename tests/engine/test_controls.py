@@ -84,13 +84,13 @@ def test_a_control_differs_from_its_method_in_nothing_else(name: str) -> None:
 
 def test_the_teacher_of_the_wrong_trials_answers_for_other_trials(tmp_path: Path) -> None:
     changes = {**WORLD, "teacher": {"train": {"epochs": 8, "batch_size": 4}}}
-    setting = context_for(
+    context = context_for(
         RunRequest("hinton_wrong_trials_raw", "motionsim", preset="smoke", device="cpu", overrides=changes)
     )
-    recipe = setting.cell.recipe
+    recipe = context.run_spec.recipe
     assert recipe.student is not None
-    teacher = obtain_teacher(setting, tmp_path / "teachers", fresh=False)
-    training = student_training(setting, recipe.student, teacher, tmp_path)
+    teacher = obtain_teacher(context, tmp_path / "teachers", fresh=False)
+    training = student_training(context, recipe.student, teacher, tmp_path)
     assert training.teacher is not None
     assert training.teacher.cached == "features"
     shown = next(iter(training.loader.batches(range(8), 8)))
@@ -136,8 +136,8 @@ def test_the_check_knows_that_a_control_is_wanted(name: str) -> None:
 
 
 def test_a_control_that_sees_its_own_trials_is_caught() -> None:
-    def honest(setting, spec, teacher, folder):  # type: ignore[no-untyped-def]
-        training = student_training(setting, spec, teacher, folder)
+    def honest(context, spec, teacher, folder):  # type: ignore[no-untyped-def]
+        training = student_training(context, spec, teacher, folder)
         training.teacher._wrong_trials = False
         return training
 

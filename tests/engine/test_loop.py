@@ -53,15 +53,15 @@ def prepared(method: str, folder: Path) -> tuple[RunContext, Teacher | None, Tra
         [] if resolve(method, "smoke").teacher is None else ["teacher.train.epochs=8", "teacher.train.batch_size=8"]
     )
     augment = ["student.augment={rotate_deg: 5, shift: 0.05, scale: 0.05}"]
-    setting = context_for(
+    context = context_for(
         RunRequest(method, "motionsim", preset="smoke", overrides=[*WORLD, *teacher, *augment], device="cpu")
     )
-    recipe = setting.cell.recipe
-    held = obtain_teacher(setting, folder, fresh=False) if recipe.teacher else None
+    recipe = context.run_spec.recipe
+    held = obtain_teacher(context, folder, fresh=False) if recipe.teacher else None
     assert recipe.student is not None
-    training = student_training(setting, recipe.student, held, folder / "run")
+    training = student_training(context, recipe.student, held, folder / "run")
     training.begin()
-    return setting, held, training
+    return context, held, training
 
 
 class NoSynchronisation(TorchDispatchMode):
@@ -119,19 +119,19 @@ def test_what_the_teacher_keeps_equals_what_it_computes(method: str, kept: str, 
 
 @pytest.mark.parametrize("norm", ["frobenius", "row"])
 def test_the_teachers_ablated_scores_are_those_of_a_whole_zero_batch(norm: str) -> None:
-    setting = context_for(
+    context = context_for(
         RunRequest(
             "sgm_ft", "motionsim", preset="smoke", overrides=[*WORLD, f"teacher.fusion.norm={norm}"], device="cpu"
         )
     )
-    spec = setting.cell.recipe.teacher
+    spec = context.run_spec.recipe.teacher
     assert spec is not None
-    network, loader = setting.build("teacher", spec), setting.loader(setting.split.train, spec)
+    network, loader = context.build("teacher", spec), context.loader(context.split.train, spec)
     with torch.no_grad():
         # Without biases a zero input stays zero, and every norm of it too.
         for parameter in network.parameters():
             parameter += 0.1 * torch.randn_like(parameter)
-    accelerator = setting.accelerator
+    accelerator = context.accelerator
     frozen = FrozenTeacher(network, loader, fields=None, ablation="all", batch_size=8, accelerator=accelerator)
     batch = next(iter(loader.batches(range(8), 8)))
     with torch.no_grad():

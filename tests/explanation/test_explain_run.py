@@ -23,7 +23,7 @@ from kdbench.explanation.corruptions import CORRUPTIONS
 from kdbench.explanation.gradcam import agreement, grad_cam
 from kdbench.explanation.make import Explanation
 from kdbench.explanation.page import write_page
-from kdbench.explanation.reopen import open_reported, open_setting, untrained
+from kdbench.explanation.reopen import open_context, open_reported, untrained
 from kdbench.plotting.cams import Look, draw_clip
 from kdbench.plotting.style import heated
 from kdbench.runs.run import RunResult, run
@@ -167,15 +167,15 @@ def hinton_trial(explained: Explanation) -> str:
 
 def test_the_map_of_a_trained_network_is_not_that_of_random_weights(hinton: RunResult, explained: Explanation) -> None:
     stored = stored_run(hinton.folder)
-    setting = open_setting(stored, dataset=None, data_dir=None, device="cpu")
-    opened = open_reported(stored, setting)
-    random = untrained(setting, opened.role, opened.network, opened.spec)
-    loader = setting.loader(setting.reported_trials(), opened.spec)
+    context = open_context(stored, dataset=None, data_dir=None, device="cpu")
+    opened = open_reported(stored, context)
+    random = untrained(context, opened.role, opened.network, opened.spec)
+    loader = context.loader(context.reported_trials(), opened.spec)
     found = []
     for batch in loader.batches(range(6), 1):
         with torch.no_grad():
             inputs = opened.network.represent(batch)
-        pair = [grad_cam(net, inputs, int(batch.label), setting.accelerator)[0] for net in (opened.network, random)]
+        pair = [grad_cam(net, inputs, int(batch.label), context.accelerator)[0] for net in (opened.network, random)]
         assert not torch.allclose(*pair)
         found.append(agreement(*pair))
     assert all(value is None or value < 0.95 for value in found)

@@ -26,13 +26,13 @@ TEACHER = ["teacher.train.epochs=8", "teacher.train.batch_size=8"]
 
 def training_of(method: str, folder: Path, *overrides: str, device: str = "cuda", precision: str = "fp32") -> Training:
     changes = [*WORLD, *(TEACHER if resolve(method, "smoke").teacher else []), *overrides]
-    setting = context_for(
+    context = context_for(
         RunRequest(method, "motionsim", preset="smoke", overrides=changes, device=device, precision=precision)
     )
-    recipe = setting.cell.recipe
-    teacher = obtain_teacher(setting, folder / "teachers", fresh=False) if recipe.teacher else None
+    recipe = context.run_spec.recipe
+    teacher = obtain_teacher(context, folder / "teachers", fresh=False) if recipe.teacher else None
     assert recipe.student is not None
-    training = student_training(setting, recipe.student, teacher, folder / "run")
+    training = student_training(context, recipe.student, teacher, folder / "run")
     training.begin()
     return training
 

@@ -14,8 +14,8 @@ from made_runs import least
 
 from kdbench.errors import RunFailed
 from kdbench.grid.execute import execute
-from kdbench.grid.plan import Plan, PlannedCell, make_plan
-from kdbench.grid.show import View
+from kdbench.grid.plan import GridPlan, PlannedRun, make_plan
+from kdbench.grid.show import GridView
 from kdbench.grid.state import read_state
 from kdbench.grid.suite import Suite, load_suite
 from kdbench.launch.launcher import LAUNCHERS, Program
@@ -61,7 +61,7 @@ def plugin(tmp_path: Path) -> Iterator[Path]:
         yield path
 
 
-def troubles(root: Path, *kinds: str) -> Plan:
+def troubles(root: Path, *kinds: str) -> GridPlan:
     """A run of the student alone for each kind of trouble."""
     methods = [
         {"name": "student_only", "set": {"student": {"losses": {"trouble": {"weight": 1.0, "kind": kind}}}}}
@@ -72,8 +72,8 @@ def troubles(root: Path, *kinds: str) -> Plan:
     return make_plan(Suite.model_validate(suite), {"out": root, "device": "cpu"})
 
 
-def statuses(plan: Plan) -> list[str]:
-    return [cell.state.status for cell in plan.cells]
+def statuses(plan: GridPlan) -> list[str]:
+    return [planned.state.status for planned in plan.runs]
 
 
 def until(holds: Callable[[], bool], seconds: float = 200) -> None:
@@ -88,19 +88,19 @@ def test_every_ending_has_its_status_and_only_what_failed_is_tried_again(tmp_pat
     root = tmp_path / "runs"
     ended = execute(troubles(root, "none", "oom", "killed", "undefined"), place())
     assert statuses(ended) == ["done", "oom", "oom", "failed"]
-    assert "Tried to allocate" in ended.cells[1].state.message
-    assert "killed" in ended.cells[2].state.message
-    assert "trouble became NaN" in ended.cells[3].state.message
+    assert "Tried to allocate" in ended.runs[1].state.message
+    assert "killed" in ended.runs[2].state.message
+    assert "trouble became NaN" in ended.runs[3].state.message
     assert statuses(troubles(root, "none", "oom", "killed", "undefined")) == statuses(ended)
-    first = (ended.cells[0].folder / "run.json").stat().st_mtime_ns
-    (ended.cells[3].folder / "run.json").write_text('{"status": "runn')
+    first = (ended.runs[0].folder / "run.json").stat().st_mtime_ns
+    (ended.runs[3].folder / "run.json").write_text('{"status": "runn')
     (tmp_path / "well").touch()
     again = execute(troubles(root, "none", "oom", "killed", "undefined"), place())
     assert statuses(again) == ["done"] * 4
-    assert (ended.cells[0].folder / "run.json").stat().st_mtime_ns == first
-    assert (ended.cells[3].folder / "run.json.broken").is_file()
+    assert (ended.runs[0].folder / "run.json").stat().st_mtime_ns == first
+    assert (ended.runs[3].folder / "run.json.broken").is_file()
     assert not list(root.glob("*/attempt.json"))
-    log = (root / "logs" / f"{ended.cells[1].folder.name}.log").read_text()
+    log = (root / "logs" / f"{ended.runs[1].folder.name}.log").read_text()
     assert "OutOfMemoryError" in log
     assert "accuracy" in log
 
@@ -136,16 +136,16 @@ class Late:
 def test_a_cell_that_another_process_came_first_to_is_waited_for(tmp_path: Path, plugin: Path) -> None:
     launcher, waited = Late(), []
 
-    class Watched(View):
-        def waits(self, planned: PlannedCell) -> None:
+    class Watched(GridView):
+        def waits(self, planned: PlannedRun) -> None:
             waited.append(planned.label)
             write_json(planned.folder / "run.json", least())
             launcher.others[-1].release()
 
     plan = troubles(tmp_path, "none")
-    plan = replace(plan, cells=(replace(plan.cells[0], folder=tmp_path / "run"),))
+    plan = replace(plan, runs=(replace(plan.runs[0], folder=tmp_path / "run"),))
     ended = execute(plan, launcher, view=Watched())
-    assert waited == [plan.cells[0].label]
+    assert waited == [plan.runs[0].label]
     assert statuses(ended) == ["done"]
 
 
@@ -214,7 +214,7 @@ def test_children_end_with_an_interrupted_or_killed_grid_which_is_gone_on_with(t
     suite = {"methods": ["student_only"], "datasets": ["motionsim"], "preset": "smoke", "seeds": 2}
     again = execute(make_plan(Suite.model_validate(suite), {"out": root, "device": "cpu"}, CHANGES), place())
     assert statuses(again) == ["done"] * 2
-    assert {path.parent for path in root.glob("*/run.json")} == {cell.folder for cell in again.cells}
+    assert {path.parent for path in root.glob("*/run.json")} == {planned.folder for planned in again.runs}
     until(lambda: not alive(root), 60)
 
 

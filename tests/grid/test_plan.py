@@ -17,7 +17,7 @@ from made_runs import least
 import kdbench
 from kdbench.errors import UsageError
 from kdbench.grid.estimate import estimate
-from kdbench.grid.plan import Plan, make_plan
+from kdbench.grid.plan import GridPlan, make_plan
 from kdbench.grid.state import State, note_attempt, read_state, set_broken_aside
 from kdbench.grid.suite import Suite
 from kdbench.launch.launcher import launcher
@@ -31,33 +31,33 @@ WORLD = {"data": {"options": {"actions": 3, "subjects": 4, "trials": 2}}}
 SMALL = "data.options={actions: 3, subjects: 4, trials: 2}"
 
 
-def plan(root: Path, *methods: Any, **changes: Any) -> Plan:
+def plan(root: Path, *methods: Any, **changes: Any) -> GridPlan:
     given = {"methods": methods, "datasets": ["motionsim"], "preset": "smoke", "set": WORLD}
     return make_plan(Suite.model_validate(given | changes), {"out": root, "device": "cpu"})
 
 
 def test_a_cell_has_the_folder_that_its_run_would_have(tmp_path: Path) -> None:
     selecting = {"selection": {"rule": "best-val", "part": "test"}}
-    for cell in plan(tmp_path, "sgm_ft", "student_only", seeds=2, set=WORLD | selecting).cells:
+    for planned in plan(tmp_path, "sgm_ft", "student_only", seeds=2, set=WORLD | selecting).runs:
         of_run = context_for(
             RunRequest(
-                cell.cell.method,
+                planned.run_spec.method,
                 "motionsim",
                 preset="smoke",
-                seed=cell.cell.seed,
+                seed=planned.run_spec.seed,
                 device="cpu",
                 overrides=WORLD | selecting,
-                protocol=cell.cell.protocol,
+                protocol=planned.run_spec.protocol,
             )
-        ).cell
-        assert cell.folder == tmp_path / of_run.folder
-        if cell.teacher is not None:
-            assert cell.teacher.name == of_run.teacher_folder
+        ).run_spec
+        assert planned.folder == tmp_path / of_run.folder
+        if planned.teacher is not None:
+            assert planned.teacher.name == of_run.teacher_folder
 
 
 def test_the_student_alone_comes_first_and_seeds_come_together(tmp_path: Path) -> None:
     made = plan(tmp_path, "hinton_raw", "student_only", seeds=2)
-    order = [(cell.cell.seed, cell.cell.recipe.name) for cell in made.cells]
+    order = [(planned.run_spec.seed, planned.run_spec.recipe.name) for planned in made.runs]
     assert order == [(0, "student_only"), (0, "hinton_raw"), (1, "student_only"), (1, "hinton_raw")]
 
 
@@ -68,7 +68,7 @@ def test_a_shared_teacher_counts_once(tmp_path: Path) -> None:
 
 
 def test_one_cell_that_two_lines_mean_is_planned_once(tmp_path: Path) -> None:
-    assert len(plan(tmp_path, "student_only", "student_only").cells) == 1
+    assert len(plan(tmp_path, "student_only", "student_only").runs) == 1
 
 
 def test_changes_of_a_method_and_of_the_command_meet(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_changes_of_a_method_and_of_the_command_meet(tmp_path: Path) -> None:
         }
     )
     made = make_plan(suite, {"out": tmp_path, "device": "cpu"}, ("student.train.epochs=5",))
-    student = made.cells[0].cell.recipe.student
+    student = made.runs[0].run_spec.recipe.student
     assert student is not None
     assert (student.losses["st"].weight, student.train.epochs) == (3, 5)
 
@@ -166,17 +166,17 @@ def test_without_earlier_runs_the_cost_is_unknown(tmp_path: Path) -> None:
 
 def test_the_cost_is_that_of_earlier_runs_and_a_teacher_counts_once(tmp_path: Path) -> None:
     made = plan(tmp_path, "hinton_raw", "rkd_raw", "student_only", seeds=[0, 1])
-    for cell in made.cells[1:3]:
-        recipe = cell.cell.recipe.model_dump(mode="json")
+    for planned in made.runs[1:3]:
+        recipe = planned.run_spec.recipe.model_dump(mode="json")
         spent = {"train_seconds": 10.0, "teacher_seconds": 100.0, "seconds_this_process": 12.0}
         result = {
-            "method": cell.cell.method,
-            "taught_by": cell.cell.recipe.taught_by,
+            "method": planned.run_spec.method,
+            "taught_by": planned.run_spec.recipe.taught_by,
             "dataset": "motionsim",
             "preset": "smoke",
             "recipe": recipe,
         }
-        written(cell.folder, **result, cost=spent, teacher={"folder": "t", "accuracy": 0.5})
+        written(planned.folder, **result, cost=spent, teacher={"folder": "t", "accuracy": 0.5})
     made = plan(tmp_path, "hinton_raw", "rkd_raw", "student_only", seeds=[0, 1])
     assert made.counts() == {"done": 2, "to do": 4}
     cost = estimate(made)
@@ -190,10 +190,10 @@ def test_the_cost_is_that_of_earlier_runs_and_a_teacher_counts_once(tmp_path: Pa
 
 def test_a_cost_that_other_settings_had_is_said_to_be_theirs(tmp_path: Path) -> None:
     earlier = plan(tmp_path, "student_only")
-    recipe = earlier.cells[0].cell.recipe.model_dump(mode="json")
+    recipe = earlier.runs[0].run_spec.recipe.model_dump(mode="json")
     spent = {"train_seconds": 10.0, "teacher_seconds": None, "seconds_this_process": 12.0}
     result = {"method": "student_only", "dataset": "motionsim", "preset": "smoke", "recipe": recipe, "cost": spent}
-    written(earlier.cells[0].folder, **result)
+    written(earlier.runs[0].folder, **result)
     assert estimate(plan(tmp_path, "student_only", seeds=2)).from_others == ()
     longer = plan(tmp_path, "student_only", set=WORLD | {"student": {"train": {"epochs": 50}}})
     assert estimate(longer).from_others == ("student_only",)
@@ -251,7 +251,7 @@ def changed(root: Path, methods: list[Any], *overrides: str, **suite: Any) -> tu
     told = Lines()
     given = {"methods": methods, "datasets": ["motionsim"], "preset": "smoke", "set": WORLD} | suite
     made = make_plan(Suite.model_validate(given), {"out": root, "device": "cpu"}, overrides, told)
-    return {cell.cell.recipe.name: cell.cell.recipe for cell in made.cells}, told.lines
+    return {planned.run_spec.recipe.name: planned.run_spec.recipe for planned in made.runs}, told.lines
 
 
 def test_a_change_goes_to_the_methods_that_have_what_it_is_about(tmp_path: Path) -> None:
@@ -302,13 +302,13 @@ def test_a_change_that_applies_nowhere_is_refused(tmp_path: Path, methods: list[
 def test_methods_of_one_name_are_told_apart_by_a_label(tmp_path: Path) -> None:
     methods = ["rkd_raw", {"name": "rkd_raw", "label": "weak", "set": {"student.losses.rkd.weight": 0.1}}]
     made = plan(tmp_path, *methods)
-    assert [cell.request.name for cell in made.cells] == [None, "weak"]
-    assert made.cells[1].request.words()[-2:] == ["--name", "weak"]
+    assert [planned.request.name for planned in made.runs] == [None, "weak"]
+    assert made.runs[1].request.words()[-2:] == ["--name", "weak"]
     with pytest.raises(UsageError, match="would call the runs of several methods the same"):
         make_plan(Suite(methods=methods, datasets=["motionsim"]), {"out": tmp_path, "name": "one"})
 
 
-def ahead(root: Path, *overrides: str, method: str = "rkd_raw", **suite: Any) -> Plan:
+def ahead(root: Path, *overrides: str, method: str = "rkd_raw", **suite: Any) -> GridPlan:
     given = {"methods": [method], "datasets": ["motionsim"], "preset": "smoke", "set": WORLD} | suite
     return make_plan(Suite.model_validate(given), {"out": root, "device": "cpu"}, overrides, look_ahead=True)
 
@@ -318,12 +318,14 @@ def test_looking_ahead_prepares_nothing_and_knows_what_is_prepared(
 ) -> None:
     monkeypatch.setenv("KDBENCH_CACHE", str(tmp_path / "cache"))
     unprepared = ahead(tmp_path / "runs", seeds=2)
-    assert [cell.state.status for cell in unprepared.cells] == ["to do", "to do"]
+    assert [planned.state.status for planned in unprepared.runs] == ["to do", "to do"]
     assert len(unprepared.teachers_to_make()) == 2
     assert not (tmp_path / "cache").exists()
     assert not (tmp_path / "runs").exists()
     prepared = plan(tmp_path / "runs", "rkd_raw", seeds=2)
-    assert [cell.folder for cell in ahead(tmp_path / "runs", seeds=2).cells] == [cell.folder for cell in prepared.cells]
+    assert [planned.folder for planned in ahead(tmp_path / "runs", seeds=2).runs] == [
+        planned.folder for planned in prepared.runs
+    ]
 
 
 @pytest.mark.parametrize(
@@ -353,4 +355,4 @@ def test_looking_ahead_fetches_no_weights(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     weights = {"student": {"encoder": {"weights": "pretrained"}}}
     made = ahead(tmp_path, method="hinton_r2plus1d", set=WORLD | weights)
-    assert made.cells[0].cell.recipe.student.encoder.params["weights"] == "pretrained"
+    assert made.runs[0].run_spec.recipe.student.encoder.params["weights"] == "pretrained"

@@ -10,7 +10,7 @@ from made_runs import least
 from rich.console import Console
 
 from kdbench.grid.estimate import estimate
-from kdbench.grid.plan import Plan, make_plan
+from kdbench.grid.plan import GridPlan, make_plan
 from kdbench.grid.show import show_plan
 from kdbench.grid.suite import Suite
 
@@ -19,21 +19,21 @@ TITLES = ("student_only", "kd + raw_random", "kd_wrong_trials + raw", "kd + raw"
 WORLD = {"data": {"options": {"actions": 3, "subjects": 4, "trials": 2}}}
 
 
-def plan(root: Path, methods: tuple[str, ...], **more: object) -> Plan:
+def plan(root: Path, methods: tuple[str, ...], **more: object) -> GridPlan:
     given = {"methods": methods, "datasets": ["motionsim"], "preset": "smoke", "set": WORLD, "seeds": 5}
     return make_plan(Suite.model_validate(given | more), {"out": root, "device": "cpu"})
 
 
 def shown(root: Path, methods: tuple[str, ...], **more: object) -> list[str]:
     """The plan as a terminal shows it, after seed 0 of the first method has been run."""
-    first = plan(root, methods, **more).cells[0]
+    first = plan(root, methods, **more).runs[0]
     spent = {"train_seconds": 10.0, "teacher_seconds": None, "seconds_this_process": 12.0}
     result = least(
         method=methods[0],
         dataset="motionsim",
         preset="smoke",
         cost=spent,
-        recipe=first.cell.recipe.model_dump(mode="json"),
+        recipe=first.run_spec.recipe.model_dump(mode="json"),
     )
     first.folder.mkdir(parents=True)
     (first.folder / "run.json").write_text(json.dumps(result))

@@ -78,7 +78,9 @@ def test_a_student_that_sees_sensors_cannot_go_without_them() -> None:
 
 
 def supervision(method: str, dataset: str, *changes: str) -> Supervision:
-    return context_for(RunRequest(method, dataset, preset="smoke", device="cpu", overrides=changes)).cell.supervision
+    return context_for(
+        RunRequest(method, dataset, preset="smoke", device="cpu", overrides=changes)
+    ).run_spec.supervision
 
 
 def test_a_data_set_that_does_not_tell_its_subjects_has_no_label_track() -> None:

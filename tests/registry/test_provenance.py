@@ -21,13 +21,13 @@ from kdbench.runs.context import context_for
 from kdbench.runs.provenance import of_method
 from kdbench.runs.request import RunRequest
 from kdbench.runs.run import run
-from kdbench.runs.spec import Cell
+from kdbench.runs.spec import RunSpec
 
 TWO = "data.options={actions: 2, subjects: 4, trials: 2}"
 
 
-def _cell(method: str = "hinton", *overrides: str, dataset: str = "motionsim") -> Cell:
-    return context_for(RunRequest(method, dataset, preset="smoke", device="cpu", overrides=[TWO, *overrides])).cell
+def _run_spec(method: str = "hinton", *overrides: str, dataset: str = "motionsim") -> RunSpec:
+    return context_for(RunRequest(method, dataset, preset="smoke", device="cpu", overrides=[TWO, *overrides])).run_spec
 
 
 def _plugin_keys(key: dict[str, Any]) -> list[str]:
@@ -35,11 +35,11 @@ def _plugin_keys(key: dict[str, Any]) -> list[str]:
 
 
 def test_a_run_without_plugins_has_the_key_that_it_had() -> None:
-    cell = _cell()
-    assert "plugins" not in cell._key()
-    assert "plugins" not in cell._teacher_key()
-    assert "plugins" not in cell.conditions()
-    assert cell.plugins() == []
+    run_spec = _run_spec()
+    assert "plugins" not in run_spec._key()
+    assert "plugins" not in run_spec._teacher_key()
+    assert "plugins" not in run_spec.conditions()
+    assert run_spec.plugins() == []
 
 
 def test_an_edited_plugin_makes_another_run_and_keeps_the_teacher(tmp_path: Path) -> None:
@@ -48,14 +48,14 @@ def test_an_edited_plugin_makes_another_run_and_keeps_the_teacher(tmp_path: Path
     for value in (1.0, 2.0, 1.0):
         file.write_text(loss_source("mine", value))
         with loaded([file]):
-            cell = _cell("hinton", "student.losses.mine.weight=1")
-            folders.append(cell.folder)
-            teachers.append(cell.teacher_folder)
-            conditions.append(cell.conditions())
+            run_spec = _run_spec("hinton", "student.losses.mine.weight=1")
+            folders.append(run_spec.folder)
+            teachers.append(run_spec.teacher_folder)
+            conditions.append(run_spec.conditions())
     assert folders[0] == folders[2] != folders[1]
     # A loss of the student is no condition: it is what is compared.
-    assert teachers[0] == teachers[1] == _cell().teacher_folder
-    assert conditions[0] == conditions[1] == _cell().conditions()
+    assert teachers[0] == teachers[1] == _run_spec().teacher_folder
+    assert conditions[0] == conditions[1] == _run_spec().conditions()
 
 
 def test_a_plugin_in_the_teacher_names_the_teacher(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_a_plugin_in_the_teacher_names_the_teacher(tmp_path: Path) -> None:
             f"@fusion('mine')\nclass Mine(NoFusion):\n    '''Version {value}.'''\n"
         )
         with loaded([file]):
-            teachers.append(_cell("hinton", "teacher.fusion.name=mine").teacher_folder)
+            teachers.append(_run_spec("hinton", "teacher.fusion.name=mine").teacher_folder)
     assert teachers[0] != teachers[1]
 
 
@@ -78,18 +78,18 @@ def test_what_is_seen_at_test_time_is_a_condition(tmp_path: Path) -> None:
         "@encoder('mine', eats='clip')\nclass Mine(Conv2Plus1d):\n    '''My own.'''\n"
     )
     with loaded([file]):
-        cell = _cell("hinton", "student.encoder={name: mine}")
-        assert _plugin_keys(cell.conditions()) == ["mine"]
-        assert _plugin_keys(cell._teacher_key()) == []
-        assert _plugin_keys(cell._key()) == ["mine"]
+        run_spec = _run_spec("hinton", "student.encoder={name: mine}")
+        assert _plugin_keys(run_spec.conditions()) == ["mine"]
+        assert _plugin_keys(run_spec._teacher_key()) == []
+        assert _plugin_keys(run_spec._key()) == ["mine"]
 
 
 def test_the_hash_is_of_what_was_imported(site: Site) -> None:
     site.add("mine-kd", "[kdbench.losses]\nmine = mine_kd.loss:mine\n", {"mine_kd/__init__.py": ""})
     site.write("mine_kd/loss.py", loss_source("mine"))
-    first = _cell("hinton", "student.losses.mine.weight=1")
+    first = _run_spec("hinton", "student.losses.mine.weight=1")
     site.write("mine_kd/loss.py", loss_source("mine", 2.0))
-    assert _cell("hinton", "student.losses.mine.weight=1").folder == first.folder
+    assert _run_spec("hinton", "student.losses.mine.weight=1").folder == first.folder
 
 
 def test_every_file_of_a_package_counts(site: Site) -> None:
@@ -346,17 +346,17 @@ def test_data_that_an_edited_reader_read_are_prepared_anew(tmp_path: Path, monke
         with loaded([file]):
             card = load_card("mine")
             keys.append(key_for(registry("dataset").get("mine")(card), None, 0, 0).facts)
-            cell = _cell("student_only", dataset="mine")
-            folders.append(cell.folder)
-            assert [plugin["kind"] for plugin in cell.plugins()] == ["dataset"]
-            assert _plugin_keys(cell.conditions()) == ["mine"]
+            run_spec = _run_spec("student_only", dataset="mine")
+            folders.append(run_spec.folder)
+            assert [plugin["kind"] for plugin in run_spec.plugins()] == ["dataset"]
+            assert _plugin_keys(run_spec.conditions()) == ["mine"]
     assert keys[0] != keys[1]
     assert folders[0] != folders[1]
 
 
 def test_a_loss_of_this_process_is_a_plugin_too() -> None:
     with watching("seen_only"):
-        cell = _cell("hinton", "student.losses.seen_only.weight=0")
-        (plugin,) = cell.plugins()
+        run_spec = _run_spec("hinton", "student.losses.seen_only.weight=0")
+        (plugin,) = run_spec.plugins()
     assert (plugin["name"], plugin["distribution"], plugin["version"]) == ("seen_only", "this process", "")
     assert len(plugin["source_sha256"]) == 64

@@ -30,11 +30,11 @@ def settled(method: str, *overrides: str) -> RunContext:
     return context_for(RunRequest(method, "motionsim", preset="smoke", overrides=[*WORLD, *overrides], device="cpu"))
 
 
-def with_card(setting: RunContext, change: Callable[[Any], dict[str, Any]]) -> RunContext:
-    card = setting.cell.dataset.card
+def with_card(context: RunContext, change: Callable[[Any], dict[str, Any]]) -> RunContext:
+    card = context.run_spec.dataset.card
     changed = card.model_copy(update=change(card))
-    dataset = dataclasses.replace(setting.cell.dataset, card=changed)
-    return dataclasses.replace(setting, cell=dataclasses.replace(setting.cell, dataset=dataset))
+    dataset = dataclasses.replace(context.run_spec.dataset, card=changed)
+    return dataclasses.replace(context, cell=dataclasses.replace(context.run_spec, dataset=dataset))
 
 
 def without_groups(card: Any) -> dict[str, Any]:
@@ -76,12 +76,12 @@ def test_a_student_that_couples_the_batch_reports_one_trial_at_a_time(runs: Path
 def test_the_auxiliary_task_trains_with_the_teacher(runs: Path) -> None:
     result = tiny("mumu_style", runs)
     recorded = result.result["teacher"]["folder"]
-    setting = settled("mumu_style")
-    spec = setting.cell.recipe.teacher
+    context = settled("mumu_style")
+    spec = context.run_spec.recipe.teacher
     assert spec is not None
-    network = setting.build("teacher", spec)
+    network = context.build("teacher", spec)
     assert network.group_heads is not None
-    assert network.widths[0].group_logits == len(setting.cell.dataset.card.group_names) == 2
+    assert network.widths[0].group_logits == len(context.run_spec.dataset.card.group_names) == 2
     records = read_jsonl(runs / "teachers" / recorded / "metrics.jsonl")
     assert set(records[-1]["terms"]) == {"ce", "group_ce"}
     assert records[-1]["terms"]["group_ce"] < records[0]["terms"]["group_ce"]
@@ -89,24 +89,24 @@ def test_the_auxiliary_task_trains_with_the_teacher(runs: Path) -> None:
 
 
 def test_mumu_has_the_weights_of_its_first_authors_code() -> None:
-    spec = settled("mumu_style").cell.recipe.teacher
+    spec = settled("mumu_style").run_spec.recipe.teacher
     assert spec is not None
     assert {name: term.weight for name, term in spec.losses.items()} == {"ce": 1.0, "group_ce": 0.3}
     assert resolve("mumu_style", "paper").teacher.fusion.params == {"dropout": 0.5}  # type: ignore[union-attr]
 
 
 def test_networks_without_the_task_have_no_group_head() -> None:
-    setting = settled("hamlet_style")
-    spec = setting.cell.recipe.teacher
+    context = settled("hamlet_style")
+    spec = context.run_spec.recipe.teacher
     assert spec is not None
-    assert setting.build("teacher", spec).group_heads is None
+    assert context.build("teacher", spec).group_heads is None
 
 
 @pytest.mark.parametrize(("change", "held"), [(without_groups, "have no groups"), (one_group, "only the group 'all'")])
 def test_a_data_set_without_groups_is_refused_before_any_training(change: Callable[..., Any], held: str) -> None:
-    setting = with_card(settled("mumu_style"), change)
+    context = with_card(settled("mumu_style"), change)
     with pytest.raises(UsageError) as caught:
-        check_parts(setting)
+        check_parts(context)
     message = str(caught.value)
     assert "teacher.losses.group_ce tells groups of similar classes apart" in message
     assert held in message
@@ -121,24 +121,24 @@ def test_the_groups_are_part_of_a_runs_name_where_they_matter() -> None:
         return {"classes": (first.model_copy(update={"group": "alone"}), *rest)}
 
     for method, equal in (("mumu_style", False), ("hamlet_style", True)):
-        setting = settled(method)
-        other = with_card(setting, regrouped)
-        assert (setting.cell.folder == other.cell.folder) is equal
-        assert (setting.cell.teacher_folder == other.cell.teacher_folder) is equal
+        context = settled(method)
+        other = with_card(context, regrouped)
+        assert (context.run_spec.folder == other.run_spec.folder) is equal
+        assert (context.run_spec.teacher_folder == other.run_spec.teacher_folder) is equal
 
 
 def test_the_teachers_group_scores_reach_a_loss_that_reads_them() -> None:
-    setting = settled("mumu_style")
-    spec = setting.cell.recipe.teacher
+    context = settled("mumu_style")
+    spec = context.run_spec.recipe.teacher
     assert spec is not None
-    network, loader = setting.build("teacher", spec), setting.loader(setting.split.train, spec)
+    network, loader = context.build("teacher", spec), context.loader(context.split.train, spec)
     frozen = FrozenTeacher(
         network,
         loader,
         fields=frozenset({"group_logits"}),
         ablation=None,
         batch_size=8,
-        accelerator=setting.accelerator,
+        accelerator=context.accelerator,
     )
     assert frozen.cached == "features"
     batch = next(iter(loader.batches([5, 2, 7], 3)))

@@ -15,7 +15,7 @@ from kdbench.runs.request import RunRequest
 def cell(method: str, *overrides: str):
     return context_for(
         RunRequest(method, "motionsim", preset="smoke", overrides=[*WORLD, *overrides], device="cpu")
-    ).cell
+    ).run_spec
 
 
 @pytest.fixture

@@ -143,7 +143,7 @@ def test_a_change_goes_to_those_that_use_it(tmp_path: Path) -> None:
         {"methods": ["hinton_raw", "hinton_random_teacher_raw"], "datasets": ["motionsim"], "preset": "smoke"}
     )
     plan = make_plan(suite, {"out": tmp_path, "device": "cpu"}, ["teacher.train.epochs=3"], look_ahead=True)
-    teachers = [planned.cell.recipe.teacher for planned in plan.cells]
+    teachers = [planned.run_spec.recipe.teacher for planned in plan.cells]
     assert [teacher.train.epochs for teacher in teachers if teacher is not None] == [3, 2]
 
 

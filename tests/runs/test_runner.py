@@ -368,7 +368,7 @@ def test_a_compiled_run_takes_a_partial_batch(tmp_path: Path, monkeypatch: pytes
 
 
 def test_an_edited_rule_or_table_is_another_run(baseline: RunResult) -> None:
-    cell = context_for(RunRequest("sgm_ft", "motionsim", preset="smoke", overrides=WORLD, device="cpu")).cell
+    cell = context_for(RunRequest("sgm_ft", "motionsim", preset="smoke", overrides=WORLD, device="cpu")).run_spec
     fewer = dataclasses.replace(cell.split, train=cell.split.train[1:])
     assert dataclasses.replace(cell, split=fewer).folder != cell.folder
     assert dataclasses.replace(cell, split=fewer).teacher_folder != cell.teacher_folder
@@ -376,7 +376,7 @@ def test_an_edited_rule_or_table_is_another_run(baseline: RunResult) -> None:
     moved = dataclasses.replace(cell.label_vectors, vectors=cell.label_vectors.vectors + 1)
     assert dataclasses.replace(cell, label_vectors=moved).folder != cell.folder
     assert dataclasses.replace(cell, label_vectors=moved).teacher_folder != cell.teacher_folder
-    alone = context_for(RunRequest("student_only", "motionsim", preset="smoke", overrides=WORLD, device="cpu")).cell
+    alone = context_for(RunRequest("student_only", "motionsim", preset="smoke", overrides=WORLD, device="cpu")).run_spec
     assert dataclasses.replace(alone, label_vectors=moved).folder == alone.folder == baseline.folder.name
 
 

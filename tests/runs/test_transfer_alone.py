@@ -132,9 +132,9 @@ def test_an_untrained_network_has_the_weights_that_every_method_begins_with(runs
     record = runs["untrained"].result
     assert record["cost"]["train_seconds"] == 0
     assert not (runs["untrained"].folder / "metrics.jsonl").exists()
-    setting = context_for(RunRequest("rkd_raw", "motionsim", preset="smoke", device="cpu", overrides=[*WORLD, ALONE]))
-    assert setting.cell.recipe.student is not None
-    fresh = setting.build("student", setting.cell.recipe.student).state_dict()
+    context = context_for(RunRequest("rkd_raw", "motionsim", preset="smoke", device="cpu", overrides=[*WORLD, ALONE]))
+    assert context.run_spec.recipe.student is not None
+    fresh = context.build("student", context.run_spec.recipe.student).state_dict()
     held = read_safetensors(runs["untrained"].folder / "student.safetensors")
     assert all(torch.equal(value, fresh[name]) for name, value in held.items())
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from kdbench import loss
 from kdbench.errors import UsageError
 from kdbench.testing import check, checks, parametrize
-from kdbench.testing.base import Failed, Result, Skipped, Suite
+from kdbench.testing.base import CheckSuite, Failed, Result, Skipped
 from kdbench.testing.explain import explained
 
 pytest_plugins = ["pytester"]
@@ -37,7 +37,7 @@ def is_large(case: Case) -> str | None:
     return "very large" if case.knob > 5 else None
 
 
-SMALL = Suite(Case, gates=(is_there,), checks=(is_large,))
+SMALL = CheckSuite(Case, gates=(is_there,), checks=(is_large,))
 
 
 def run(load: Any, **options: Any) -> dict[str, Result]:

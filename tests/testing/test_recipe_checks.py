@@ -42,9 +42,9 @@ def recipe(folder: Path, text: str) -> str:
 def spoilt(spoil: Spoil) -> Callable[..., Training]:
     """The framework's training of the student with something of one's own in it."""
 
-    def make(setting: RunContext, spec: NetworkSpec, teacher: Teacher | None, folder: Path) -> Training:
-        training = student_training(setting, spec, teacher, folder)
-        spoil(training, setting, teacher)
+    def make(context: RunContext, spec: NetworkSpec, teacher: Teacher | None, folder: Path) -> Training:
+        training = student_training(context, spec, teacher, folder)
+        spoil(training, context, teacher)
         return training
 
     return make
@@ -101,28 +101,28 @@ class Zipped(Loader):
             yield batch.replace(sensors={name: series.roll(1, 0) for name, series in batch.sensors.items()})
 
 
-def zip_loaders(training: Training, setting: RunContext, teacher: Any) -> None:
+def zip_loaders(training: Training, context: RunContext, teacher: Any) -> None:
     training.loader.__class__ = Zipped
 
 
-def select_on_the_test_part(training: Training, setting: RunContext, teacher: Any) -> None:
-    training.validation = setting.loader(setting.split.test, training.spec)
+def select_on_the_test_part(training: Training, context: RunContext, teacher: Any) -> None:
+    training.validation = context.loader(context.split.test, training.spec)
 
 
 class PeeksAtTheTest(Training):
     """As in released code: every epoch is tested, and the best one is reported."""
 
-    setting: RunContext
+    context: RunContext
 
     def _validate(self, epoch: int, record: Record) -> None:
-        loader = self.setting.loader(self.setting.split.test, self.spec)
+        loader = self.context.loader(self.context.split.test, self.spec)
         predictions = predict(self.network, loader, batch_size=4, accelerator=self.accelerator)
         record["validation"] = {"accuracy": predictions.accuracy, "macro_f1": 0.0}
 
 
-def peek_at_the_test_part(training: Training, setting: RunContext, teacher: Any) -> None:
+def peek_at_the_test_part(training: Training, context: RunContext, teacher: Any) -> None:
     training.__class__ = PeeksAtTheTest
-    training.setting = setting  # type: ignore[attr-defined]
+    training.context = context  # type: ignore[attr-defined]
     training.keep_best = False
 
 
@@ -131,7 +131,7 @@ class ForgetsToStep(Training):
         return loss.detach()
 
 
-def forget_to_step(training: Training, setting: RunContext, teacher: Any) -> None:
+def forget_to_step(training: Training, context: RunContext, teacher: Any) -> None:
     training.__class__ = ForgetsToStep
 
 
@@ -143,13 +143,13 @@ class TrainsTheTeacher(Training):
         self.optimizer.add_param_group({"params": list(self.taught.parameters())})
 
 
-def train_the_teacher(training: Training, setting: RunContext, teacher: Any) -> None:
+def train_the_teacher(training: Training, context: RunContext, teacher: Any) -> None:
     training.__class__ = TrainsTheTeacher
     training.taught = teacher.network  # type: ignore[attr-defined]
 
 
 def answers_by(kind: type[Standing]) -> Spoil:
-    def spoil(training: Training, setting: RunContext, teacher: Any) -> None:
+    def spoil(training: Training, context: RunContext, teacher: Any) -> None:
         training.teacher = kind(training)
 
     return spoil

@@ -88,11 +88,11 @@ def rkd(tmp_path_factory: pytest.TempPathFactory, loaded: set[str]) -> SearchRes
 
 
 def test_the_test_part_is_not_loaded_by_trials(rkd: SearchResult, loaded: set[str]) -> None:
-    setting = context_for(
+    context = context_for(
         RunRequest("rkd", "motionsim", preset="smoke", device="cpu", overrides=[*WORLD, "selection.part=validation"])
     )
-    assert loaded == {*setting.split.train, *setting.split.validation}
-    assert not loaded & set(setting.split.test)
+    assert loaded == {*context.split.train, *context.split.validation}
+    assert not loaded & set(context.split.test)
     for path in rkd.folder.glob("trials/*/*/run.json"):
         assert read_json(path)["conditions"]["part"] == "validation"
 

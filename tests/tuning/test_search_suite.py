@@ -17,7 +17,7 @@ from kdbench.recipes.resolve import resolve
 from kdbench.tuning import suite as suites
 from kdbench.tuning.recipes import check_folder
 from kdbench.tuning.studies import standing
-from kdbench.tuning.suite import Entry, entries_of, search_all
+from kdbench.tuning.suite import SearchEntry, entries_of, search_all
 from kdbench.util.progress import Reporter
 from kdbench.util.records import read_json
 
@@ -26,7 +26,7 @@ KD = {"name": "kd", "teacher": "raw", "set": {"teacher": TEACHER}}
 TINY = ["--dataset", "motionsim", "--preset", "smoke", "--device", "cpu", "--set", *WORLD]
 
 
-def entries(out: Path, *names: Any, **options: Any) -> list[Entry]:
+def entries(out: Path, *names: Any, **options: Any) -> list[SearchEntry]:
     wanted = {"methods": names, "datasets": ["motionsim"], "preset": "smoke"}
     keys = {key: options.pop(key) for key in ("datasets", "protocols") if key in options}
     suite = Suite.model_validate(wanted | keys)
@@ -49,7 +49,7 @@ def test_every_method_has_the_same_budget_and_the_same_validation_part(tuned: Pa
     assert records[0]["budget"]["trials"] == 2
     assert all(len(record["trials"]) == 2 for record in records)
     found = entries(tuned, "student_only", KD)
-    assert len({entry.search.setting.split.validation for entry in found}) == 1
+    assert len({entry.search.context.split.validation for entry in found}) == 1
 
 
 def test_a_tuned_recipe_says_what_chose_it_and_where(tuned: Path) -> None:
@@ -86,7 +86,7 @@ def test_tuned_methods_of_one_budget_stand_in_one_table_with_the_student_alone(t
 
 def test_a_tuned_recipe_elsewhere_says_so(tuned: Path, tmp_path: Path) -> None:
     (held,) = entries(tmp_path, str(tuned / "tuned/student_only.yaml"), protocols=["subject_specific"])
-    assert held.search.setting.cell.conditions()["tuned_under"] == {"protocol": "cross_subject"}
+    assert held.search.context.run_spec.conditions()["tuned_under"] == {"protocol": "cross_subject"}
     done = package.run(
         str(tuned / "tuned/student_only.yaml"),
         "motionsim",
@@ -100,9 +100,9 @@ def test_a_tuned_recipe_elsewhere_says_so(tuned: Path, tmp_path: Path) -> None:
 
 
 def test_finished_studies_are_kept(tuned: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from kdbench.tuning.trial import Trial
+    from kdbench.tuning.trial import SearchTrial
 
-    monkeypatch.setattr(Trial, "__call__", lambda *_: pytest.fail("a trial was made again"))
+    monkeypatch.setattr(SearchTrial, "__call__", lambda *_: pytest.fail("a trial was made again"))
     found = entries(tuned, "student_only", KD)
     before = {path: path.read_bytes() for path in (tuned / "tuned").iterdir()}
     ended = list(search_all(found, seeds=1, recipes=tuned / "tuned", reporter=Reporter()))

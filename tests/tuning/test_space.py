@@ -165,7 +165,7 @@ def test_a_declared_space_changes_no_run(tmp_path: Path) -> None:
     searching = written(tmp_path / "b", "search:\n  student.train.lr: {low: 0.1, high: 1}\n")
     assert "search" not in recipe(searching).model_dump()
     folders = {
-        context_for(RunRequest(path, "motionsim", preset="smoke", device="cpu", overrides=_WORLD)).cell.folder
+        context_for(RunRequest(path, "motionsim", preset="smoke", device="cpu", overrides=_WORLD)).run_spec.folder
         for path in (plain, searching)
     }
     assert len(folders) == 1
@@ -179,7 +179,9 @@ def test_the_conditions_and_the_name_tell_who_chose() -> None:
     record = {"budget": {"trials": 3}, "study": "mine", "space": {path: {"low": 0.1, "high": 1}}, "best": {path: 0.2}}
     world = parse_overrides(_WORLD)
     alone, tuned = (
-        context_for(RunRequest("student_only", "motionsim", preset="smoke", device="cpu", overrides=world | more)).cell
+        context_for(
+            RunRequest("student_only", "motionsim", preset="smoke", device="cpu", overrides=world | more)
+        ).run_spec
         for more in ({}, {"tuning": record})
     )
     assert alone.folder != tuned.folder

@@ -116,16 +116,16 @@ def test_a_video_method_names_the_methods_without():
 
 
 def test_a_sensor_student_sees_the_accelerometer_alone():
-    setting = context_for(RunRequest("hinton_sensor", "basic_motions", preset="smoke"))
-    assert setting.cell.protocol == "archive"
-    assert setting.cell.conditions()["view"] is None
-    assert setting.cell.conditions()["test_modalities"] == ["accelerometer"]
-    student, teacher = setting.cell.recipe.student, setting.cell.recipe.teacher
+    context = context_for(RunRequest("hinton_sensor", "basic_motions", preset="smoke"))
+    assert context.run_spec.protocol == "archive"
+    assert context.run_spec.conditions()["view"] is None
+    assert context.run_spec.conditions()["test_modalities"] == ["accelerometer"]
+    student, teacher = context.run_spec.recipe.student, context.run_spec.recipe.teacher
     assert student is not None
     assert teacher is not None
-    assert setting.build("student", student).sources == ("accelerometer",)
-    assert setting.build("teacher", teacher).sources == ("accelerometer", "gyroscope")
-    batch = next(iter(setting.loader(setting.split.train, teacher, student).batches(range(4), 4)))
+    assert context.build("student", student).sources == ("accelerometer",)
+    assert context.build("teacher", teacher).sources == ("accelerometer", "gyroscope")
+    batch = next(iter(context.loader(context.split.train, teacher, student).batches(range(4), 4)))
     assert batch.video is None
     assert set(batch.sensors) == {"accelerometer", "gyroscope"}
 
