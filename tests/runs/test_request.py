@@ -132,7 +132,7 @@ def test_a_grid_gives_the_view_to_those_that_see_video(tmp_path: Path) -> None:
         | {"video": "depth", "set": {"data": {"options": {"actions": 3, "subjects": 4, "trials": 2}}}}
     )
     plan = make_plan(suite, {"out": tmp_path, "device": "cpu"}, (), Told(), look_ahead=True)
-    assert [planned.request.video for planned in plan.cells] == ["depth", None]
+    assert [planned.request.video for planned in plan.runs] == ["depth", None]
     assert said == ["--video depth is not applied to what sees sensors alone: student_only_sensor"]
     with pytest.raises(UsageError, match="--video depth"):
         make_plan(suite.with_methods(["student_only_sensor"]), {"out": tmp_path, "device": "cpu"}, look_ahead=True)
@@ -143,7 +143,7 @@ def test_a_change_goes_to_those_that_use_it(tmp_path: Path) -> None:
         {"methods": ["hinton_raw", "hinton_random_teacher_raw"], "datasets": ["motionsim"], "preset": "smoke"}
     )
     plan = make_plan(suite, {"out": tmp_path, "device": "cpu"}, ["teacher.train.epochs=3"], look_ahead=True)
-    teachers = [planned.run_spec.recipe.teacher for planned in plan.cells]
+    teachers = [planned.run_spec.recipe.teacher for planned in plan.runs]
     assert [teacher.train.epochs for teacher in teachers if teacher is not None] == [3, 2]
 
 
