@@ -12,7 +12,7 @@ import pandas as pd
 
 from kdbench.evaluation.metrics import over_shuffles
 from kdbench.recipes.pairs import pair_of
-from kdbench.runs.overview import shipped
+from kdbench.runs.overview import shipped_recipe
 from kdbench.runs.schema import SCHEMA_VERSION
 from kdbench.util.records import append_jsonl, write_json, write_parquet
 
@@ -106,7 +106,7 @@ def make_run(
         predicted[rows] = (labels[rows] + 1) % len(CLASSES)
     logits = np.tile(np.eye(len(CLASSES), dtype=np.float32)[predicted], (shuffles, 1, 1))
     taught = method != "student_only"
-    recipe = copy.deepcopy(dict(shipped(pair_of({"method": method}), str(changed.get("preset", "small"))) or {}))
+    recipe = copy.deepcopy(dict(shipped_recipe(pair_of({"method": method}), str(changed.get("preset", "small"))) or {}))
     if not recipe:
         losses = {"ce": {"weight": 1.0}, **({"st": {"weight": 1.0}} if taught else {})}
         taught_by = network({"ce": {"weight": 1.0}}, "sensors") if taught else None

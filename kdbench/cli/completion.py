@@ -28,9 +28,9 @@ def datasets(incomplete: str) -> list[str]:
 
 def suites(incomplete: str) -> list[str]:
     """Names of suites."""
-    from kdbench.grid.suite import shipped
+    from kdbench.grid.suite import shipped_suites
 
-    return [name for name in shipped() if name.startswith(incomplete)]
+    return [name for name in shipped_suites() if name.startswith(incomplete)]
 
 
 def parts(incomplete: str) -> list[str]:

@@ -16,8 +16,8 @@ import typer
 from kdbench.cli import completion, docstring
 from kdbench.cli.listing import ORDER, SUITES
 from kdbench.errors import unknown
-from kdbench.grid.suite import shipped
-from kdbench.recipes import shipped as methods
+from kdbench.grid.suite import shipped_suites
+from kdbench.recipes import shipped
 from kdbench.registry import KINDS, part_of, registry, unknown_anywhere
 from kdbench.runs.naming import label_of
 from kdbench.text.wording import counted
@@ -78,9 +78,9 @@ def _sections(kind: str, name: str, preset: str, width: int) -> Iterator[_Line]:
 
 def _kinds_of(name: str, kind: str | None) -> list[str]:
     """The kinds in which a name exists; `rkd` is a method and a loss."""
-    if kind is None and name in methods.tuned():
+    if kind is None and name in shipped.tuned():
         return ["method"]
-    if kind in (None, "method", "methods") and methods.behind(name):
+    if kind in (None, "method", "methods") and shipped.behind(name):
         return ["method"] + (["teacher"] if kind is None and registry("teacher").has(name) else [])
     if name.endswith((".yaml", ".yml")) or os.sep in name:
         return [_kind_of_file(Path(name))]
@@ -95,10 +95,10 @@ def _kinds_of(name: str, kind: str | None) -> list[str]:
     kinds = [
         listed for listed in sorted(KINDS, key=lambda listed: ORDER.index(KINDS[listed])) if registry(listed).has(name)
     ]
-    if name in shipped():
+    if name in shipped_suites():
         kinds.append(SUITE)
     if not kinds:
-        raise unknown_anywhere(name, shipped())
+        raise unknown_anywhere(name, shipped_suites())
     return kinds
 
 
@@ -188,7 +188,7 @@ def _method(name: str, preset: str, width: int) -> Iterator[_Line]:
     recipe = resolve(name, preset)
     shown = label_of(recipe.method, tuned=recipe.tuning is not None)
     yield f"{shown} · method{_owned('method', name)} · preset {preset}", "bold"
-    if pair := methods.behind(name):
+    if pair := shipped.behind(name):
         yield f"{name} is a former name of {pair.method} with the teacher {pair.teacher}", "dim"
     links = [layer.path.stem for layer in layers(recipe.method if pair else name)]
     content = recipe.model_dump(mode="json")

@@ -11,7 +11,7 @@ import typer
 
 from kdbench.cli.console import console_for
 from kdbench.errors import UsageError, unknown
-from kdbench.recipes import shipped as methods
+from kdbench.recipes import shipped
 from kdbench.registry import GROUPS, KINDS, registry
 from kdbench.registry.discovery import discover
 from kdbench.registry.notice import once
@@ -73,7 +73,7 @@ def list_parts(
 
 def _with_tuned(kinds: list[str]) -> list[str]:
     """The kinds, with tuned methods after the others where there are any."""
-    if "methods" not in kinds or not methods.tuned():
+    if "methods" not in kinds or not shipped.tuned():
         return kinds
     place = kinds.index("methods") + 1
     return [*kinds[:place], TUNED, *kinds[place:]]
@@ -88,7 +88,7 @@ def rows(kind: str) -> list[Row]:
     if kind == SUITES:
         return _suites()
     if kind == TUNED:
-        return [{"name": name, "origin": _BUILT_IN, "summary": _tuned_summary(name)} for name in methods.tuned()]
+        return [{"name": name, "origin": _BUILT_IN, "summary": _tuned_summary(name)} for name in shipped.tuned()]
     origins = registry(_KIND_OF[kind]).origins()
     return [
         {"name": name, "origin": origin.owner, "summary": _summary(kind, origin)} for name, origin in origins.items()
@@ -96,9 +96,9 @@ def rows(kind: str) -> list[Row]:
 
 
 def _suites() -> list[Row]:
-    from kdbench.grid.suite import load_suite, shipped
+    from kdbench.grid.suite import load_suite, shipped_suites
 
-    suites = {name: load_suite(name) for name in shipped()}
+    suites = {name: load_suite(name) for name in shipped_suites()}
     return [
         {"name": name, "origin": _BUILT_IN, "runs": suite.run_count, "summary": suite.summary}
         for name, suite in suites.items()
@@ -106,7 +106,7 @@ def _suites() -> list[Row]:
 
 
 def _tuned_summary(name: str) -> str:
-    path = methods.path_of(name)
+    path = shipped.path_of(name)
     return _line_of(path, "summary") if path is not None else ""
 
 
@@ -120,7 +120,7 @@ def _summary(kind: str, origin: Origin) -> str:
         return f"broken: {origin.fault}"
     try:
         if kind in ("methods", "teachers"):
-            return _line_of(methods.file_of(origin), "summary")
+            return _line_of(shipped.file_of(origin), "summary")
         if kind == "datasets":
             return _line_of(_card(origin), "title")
     except UsageError as error:
@@ -141,11 +141,11 @@ def broken_parts(kinds: list[str], seconds: float = 60) -> list[Broken]:
         kinds: In the plural, as in `ORDER`.
         seconds: How long the import of each may take.
     """
-    from kdbench.testing import plugins as probe
+    from kdbench.testing import plugins
 
     names = [_KIND_OF[kind] for kind in _registered(kinds)]
     origins = [origin for origin in discover(GROUPS).origins if origin.kind in names]
-    return probe.broken(sorted(origins, key=lambda origin: (names.index(origin.kind), origin.name)), seconds=seconds)
+    return plugins.broken(sorted(origins, key=lambda origin: (names.index(origin.kind), origin.name)), seconds=seconds)
 
 
 def _line_of(path: Path, key: str) -> str:
@@ -218,7 +218,7 @@ def _show_aliases(*, as_json: bool) -> None:
 
     from kdbench.text.terminal_table import print_table
 
-    pairs = [{"name": name, **pair._asdict()} for name, pair in methods.aliases().items()]
+    pairs = [{"name": name, **pair._asdict()} for name, pair in shipped.aliases().items()]
     if as_json:
         typer.echo(json.dumps(pairs, indent=2, ensure_ascii=False))
         return

@@ -11,10 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from kdbench.errors import UsageError, shortened, unknown
 from kdbench.losses import BUILTIN as BUILTIN_LOSSES
-from kdbench.recipes import shipped as shipped_methods
+from kdbench.recipes import shipped
 from kdbench.recipes.resolve import resolve
 from kdbench.text.wording import counted
-from kdbench.util import paths as resources
+from kdbench.util import paths
 from kdbench.util.validation import checked
 
 SUFFIXES = (".yaml", ".yml")
@@ -84,7 +84,7 @@ class Suite(BaseModel):
         if not self.losses:
             return self
         listed = {method.name for method in self.methods}.union(self.without)
-        further = sorted(BUILTIN_LOSSES.keys() & shipped_methods.BUILTIN.keys() - listed)
+        further = sorted(BUILTIN_LOSSES.keys() & shipped.BUILTIN.keys() - listed)
         methods = (*self.methods, *(SuiteMethod(name=name) for name in further))
         return self.model_copy(update={"methods": methods, "losses": False, "without": ()})
 
@@ -168,9 +168,9 @@ def asked_for(
     return wanted.model_copy(update={key: value for key, value in changes.items() if value})
 
 
-def shipped() -> list[str]:
+def shipped_suites() -> list[str]:
     """Names of the suites that kdbench ships."""
-    return sorted(path.stem for path in resources.folder("benchmarks").glob("*.yaml"))
+    return sorted(path.stem for path in paths.folder("benchmarks").glob("*.yaml"))
 
 
 def load_suite(name_or_path: str) -> Suite:
@@ -184,11 +184,14 @@ def load_suite(name_or_path: str) -> Suite:
     """
     path = Path(name_or_path)
     if path.suffix not in SUFFIXES and os.sep not in name_or_path:
-        path = resources.folder("benchmarks") / f"{name_or_path}.yaml"
-        if not resources.is_file(path):
-            raise unknown("suite", name_or_path, shipped(), hint="Or give the path of a YAML file: --suite mine.yaml")
-    if not resources.is_file(path):
+        path = paths.folder("benchmarks") / f"{name_or_path}.yaml"
+        if not paths.is_file(path):
+            raise unknown(
+                "suite", name_or_path, shipped_suites(), hint="Or give the path of a YAML file: --suite mine.yaml"
+            )
+    if not paths.is_file(path):
         raise UsageError(
-            f"there is no suite file {shortened(str(path), 200)}", hint=f"Shipped by name: {', '.join(shipped())}"
+            f"there is no suite file {shortened(str(path), 200)}",
+            hint=f"Shipped by name: {', '.join(shipped_suites())}",
         )
-    return checked(Suite, resources.read_mapping(path, "suite"), f"the suite {path}")
+    return checked(Suite, paths.read_mapping(path, "suite"), f"the suite {path}")

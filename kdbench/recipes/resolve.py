@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kdbench.errors import UsageError, shortened, unknown
-from kdbench.recipes import shipped as methods
+from kdbench.recipes import shipped
 from kdbench.recipes.schema import PRESETS, Data, NetworkSpec, Recipe, Train
 from kdbench.recipes.track import Track
 from kdbench.registry import registry
-from kdbench.util import paths as resources
-from kdbench.util import plain_yaml
+from kdbench.util import paths, plain_yaml
 from kdbench.util.validation import checked, found
 
 _MOST_FILES = 100
@@ -74,14 +73,14 @@ def locate(name_or_path: str, kind: str = "method") -> Path:
     Raises:
         UsageError: No such recipe.
     """
-    path = methods.path_of(name_or_path, kind)
+    path = shipped.path_of(name_or_path, kind)
     if path is None:
         path = Path(name_or_path)
-        if name_or_path.startswith(f"{methods.TUNED}/") and path.suffix not in {".yaml", ".yml"}:
-            raise unknown("tuned recipe", name_or_path, methods.tuned(), hint="See them: kdbench list methods")
+        if name_or_path.startswith(f"{shipped.TUNED}/") and path.suffix not in {".yaml", ".yml"}:
+            raise unknown("tuned recipe", name_or_path, shipped.tuned(), hint="See them: kdbench list methods")
         if path.suffix not in {".yaml", ".yml"} and os.sep not in name_or_path:
-            raise registry(kind).unknown(name_or_path, methods.aliases() if kind == "method" else ())
-        if not resources.is_file(path):
+            raise registry(kind).unknown(name_or_path, shipped.aliases() if kind == "method" else ())
+        if not paths.is_file(path):
             raise UsageError(
                 f"there is no recipe file {shortened(str(path), 200)}",
                 hint=f"See the shipped ones: kdbench list {kind}s",
@@ -105,9 +104,9 @@ def layers(name_or_path: str, kind: str = "method") -> list[Layer]:
 
 
 def _visited(name: str, kind: str, above: tuple[Path, ...], seen: dict[Any, Layer]) -> dict[Any, Layer]:
-    if kind == "method" and (pair := methods.behind(name)):
+    if kind == "method" and (pair := shipped.behind(name)):
         _visited(pair.method, kind, above, seen)
-        seen[name] = Layer(locate(f"{methods.ALIASES}"), {"teacher": pair.teacher})
+        seen[name] = Layer(locate(f"{shipped.ALIASES}"), {"teacher": pair.teacher})
         return seen
     path = locate(name, kind).absolute()
     if path in above:
@@ -117,7 +116,7 @@ def _visited(name: str, kind: str, above: tuple[Path, ...], seen: dict[Any, Laye
         return seen
     if len(above) + len(seen) >= _MOST_FILES:
         raise UsageError(f"the recipe '{above[0].stem}' extends more than {_MOST_FILES} recipes")
-    settings = resources.read_mapping(path, "recipe")
+    settings = paths.read_mapping(path, "recipe")
     for parent in _extended(path, settings):
         _visited(_beside(path, parent), kind, (*above, path), seen)
     seen[path] = Layer(path, settings)
@@ -142,7 +141,7 @@ def _odd(path: Path, key: str, value: Any, expected: str) -> UsageError:
 
 def _beside(path: Path, named: str) -> str:
     """What a recipe names: a name as it is, a relative path below the folder of the recipe."""
-    is_path = named.endswith((".yaml", ".yml")) or (os.sep in named and named not in methods.tuned())
+    is_path = named.endswith((".yaml", ".yml")) or (os.sep in named and named not in shipped.tuned())
     return str(path.parent / named) if is_path else named
 
 
@@ -167,7 +166,7 @@ def resolve(
     changes = changes_of(overrides)
     named, changes = _named_teacher(changes)
     teacher = named or teacher
-    pair = methods.behind(name_or_path)
+    pair = shipped.behind(name_or_path)
     method, teacher = (pair.method, teacher or pair.teacher) if pair else (name_or_path, teacher)
     chain = layers(method)
     merged, own = _merged(chain, preset, teacher)
@@ -178,7 +177,7 @@ def resolve(
             hint="See methods that have one: kdbench list methods",
         )
     merged |= {"method": stem, "taught_by": teacher or own}
-    merged["name"] = _name(stem, teacher, own, is_shipped=methods.path_of(stem) is not None)
+    merged["name"] = _name(stem, teacher, own, is_shipped=shipped.path_of(stem) is not None)
     for phase in absent_networks(merged, changes):
         raise UsageError(
             f"the recipe '{merged['name']}' has no {phase}, so {_first_key(phase, changes[phase])} changes nothing",
@@ -241,7 +240,7 @@ def teacher_at(name_or_path: str, preset: str) -> dict[str, Any]:
 
 def _name(method: str, teacher: str | None, own: str | None, *, is_shipped: bool) -> str:
     """What a method with a teacher is called in the names of folders."""
-    known = methods.former_name(method, teacher or own or "") if is_shipped else None
+    known = shipped.former_name(method, teacher or own or "") if is_shipped else None
     return known or (method if teacher in (None, own) else f"{method}+{Path(teacher).stem}")
 
 
@@ -266,7 +265,7 @@ def keys_hint(name_or_path: str) -> str:
         name_or_path: As for `resolve`.
     """
     above = [
-        path.stem for path in files(name_or_path) if methods.path_of(path.stem) is not None and path.stem[0] != "_"
+        path.stem for path in files(name_or_path) if shipped.path_of(path.stem) is not None and path.stem[0] != "_"
     ]
     return f"See the keys of a recipe: kdbench describe {shlex.quote(above[-1] if above else 'kd')}"
 

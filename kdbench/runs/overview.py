@@ -232,11 +232,11 @@ def base_of(result: Mapping[str, Any]) -> Mapping[str, Any] | None:
         result: What a `run.json` says.
     """
     track = json.dumps(result["recipe"].get(TRACK) or {}, sort_keys=True)
-    return shipped(pair_of(result), str(result["preset"]), track)
+    return shipped_recipe(pair_of(result), str(result["preset"]), track)
 
 
 @functools.lru_cache(maxsize=256)
-def shipped(pair: tuple[str, str | None], preset: str, track: str = "{}") -> Mapping[str, Any] | None:
+def shipped_recipe(pair: tuple[str, str | None], preset: str, track: str = "{}") -> Mapping[str, Any] | None:
     """The recipe of a method as this kdbench has it, as `run.json` holds recipes; None where it has none.
 
     Args:
@@ -244,12 +244,12 @@ def shipped(pair: tuple[str, str | None], preset: str, track: str = "{}") -> Map
         preset: The size.
         track: The track's settings, as JSON.
     """
-    from kdbench.recipes import shipped as methods
+    from kdbench.recipes import shipped
     from kdbench.recipes.resolve import resolve
 
     try:
         method, teacher = pair
-        if methods.path_of(method) is None:
+        if shipped.path_of(method) is None:
             return None
         recipe = resolve(method, preset, {TRACK: json.loads(track)} if json.loads(track) else {}, teacher=teacher)
         if recipe.track.is_transfer_alone:

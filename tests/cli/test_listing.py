@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from plugin_site import COSINE, POINTS, loss_source
 
-from kdbench.grid.suite import load_suite, shipped
+from kdbench.grid.suite import load_suite, shipped_suites
 from kdbench.recipes.shipped import names
 from kdbench.registry import KINDS, registry
 
@@ -29,15 +29,15 @@ def test_everything_registered_is_listed_with_a_line(kdbench: Callable[..., Any]
 
 def test_the_suites_are_listed_with_the_number_of_their_runs(kdbench: Callable[..., Any]) -> None:
     (suites,) = json.loads(kdbench("list", "suite", "--json").out).values()
-    assert {row["name"] for row in suites} == set(shipped())
+    assert {row["name"] for row in suites} == set(shipped_suites())
     for row in suites:
         suite = load_suite(row["name"])
         assert (row["summary"], row["origin"]) == (suite.summary, "built in")
-        assert row["cells"] == len(suite.methods) * suite.seeds
+        assert row["runs"] == len(suite.methods) * suite.seeds
     heading, *lines = kdbench("list", "suites").out.splitlines()[1:]
     assert heading.split() == ["name", "runs", "what", "it", "is"]
-    assert [line.split()[0] for line in lines] == shipped()
-    assert lines[shipped().index("smoke")].split()[:2] == ["smoke", "5"]
+    assert [line.split()[0] for line in lines] == shipped_suites()
+    assert lines[shipped_suites().index("smoke")].split()[:2] == ["smoke", "5"]
     assert kdbench("list", "suites", "--broken").out == "every plugin can be imported\n"
 
 

@@ -14,7 +14,7 @@ from helpers import WORLD
 
 from kdbench.cli import completion
 from kdbench.errors import Interrupted, RunFailed, UsageError
-from kdbench.recipes import shipped as methods
+from kdbench.recipes import shipped
 from kdbench.recipes.resolve import resolve
 from kdbench.tuning import suite as suites
 
@@ -88,11 +88,11 @@ def test_a_suite_is_searched_stopped_and_gone_on_with(
 def test_shipped_tuned_recipes_go_by_their_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kdbench: Callable[..., Any]
 ) -> None:
-    shipped, copy = methods.paths.folder("methods"), tmp_path / "methods"
+    recipes, copy = shipped.paths.folder("methods"), tmp_path / "methods"
     (copy / "tuned/motionsim").mkdir(parents=True)
-    for path in shipped.rglob("*.yaml"):
-        (copy / path.relative_to(shipped)).parent.mkdir(exist_ok=True)
-        (copy / path.relative_to(shipped)).write_text(path.read_text())
+    for path in recipes.rglob("*.yaml"):
+        (copy / path.relative_to(recipes)).parent.mkdir(exist_ok=True)
+        (copy / path.relative_to(recipes)).write_text(path.read_text())
     key = "student.train.lr"
     under = {"dataset": "motionsim", "protocol": "cross_subject", "preset": "smoke"}
     record = {"budget": {"trials": 3}, "study": "one", "space": {key: {"low": 0.1, "high": 1}}, "best": {key: 0.2}}
@@ -100,10 +100,10 @@ def test_shipped_tuned_recipes_go_by_their_path(
     content["tuning"] = record | {"under": under}
     (copy / "tuned/motionsim/kd+raw.yaml").write_text(yaml.safe_dump(content))
     (copy / "tuned/motionsim/kd+raw.search.json").write_text("{}")
-    original = methods.paths.folder
-    monkeypatch.setattr(methods.paths, "folder", lambda name: copy if name == "methods" else original(name))
+    original = shipped.paths.folder
+    monkeypatch.setattr(shipped.paths, "folder", lambda name: copy if name == "methods" else original(name))
     name = "tuned/motionsim/kd+raw"
-    assert methods.tuned() == [name]
+    assert shipped.tuned() == [name]
     held = resolve(name, "smoke")
     assert held.name == "hinton_raw"
     assert held.tuning is not None

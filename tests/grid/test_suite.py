@@ -10,17 +10,17 @@ import pytest
 from kdbench.data.card import load_card
 from kdbench.data.splits import protocol_names
 from kdbench.errors import UsageError
-from kdbench.grid.suite import Suite, asked_for, load_suite, shipped
+from kdbench.grid.suite import Suite, asked_for, load_suite, shipped_suites
 from kdbench.recipes.resolve import assignments, parse_overrides, resolve
 
 
 def test_the_promised_suites_are_shipped() -> None:
     leaderboard = {"leaderboard_cross_subject", "leaderboard_subject_specific"}
     tracks = {"transfer", "transfer_alone"}
-    assert set(shipped()) == {"smoke", "losses", "ablation", "table1", "oracle"} | tracks | leaderboard
+    assert set(shipped_suites()) == {"smoke", "losses", "ablation", "table1", "oracle"} | tracks | leaderboard
 
 
-@pytest.mark.parametrize("name", shipped())
+@pytest.mark.parametrize("name", shipped_suites())
 def test_every_cell_of_a_shipped_suite_resolves(name: str) -> None:
     suite = load_suite(name)
     assert suite.summary

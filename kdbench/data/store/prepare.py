@@ -35,8 +35,7 @@ from kdbench.data.store.source import Source
 from kdbench.data.store.trial_file import Stamp
 from kdbench.errors import DataError, RunFailed
 from kdbench.text.wording import counted, inflected
-from kdbench.util import files
-from kdbench.util import paths as resources
+from kdbench.util import files, paths
 
 MAX_JOBS = 8
 _FOLDERS = 5
@@ -65,7 +64,7 @@ def prepare(
     names.check_ids((trial.id for trial in trials), key.dataset)
     stamps = {trial.id: trial_file.stamp(reader, trial, key.view) for trial in trials}
     lacking = {name: [path for path, size, _ in listed if size < 0] for name, listed in stamps.items()}
-    lacking = {name: paths for name, paths in lacking.items() if paths}
+    lacking = {name: absent for name, absent in lacking.items() if absent}
     if lacking and not exclude_broken:
         raise _incomplete(source, lacking, len(trials))
     trials = [trial for trial in trials if trial.id not in lacking]
@@ -81,7 +80,7 @@ def prepare(
     broken = _make_parts(reader, key, todo, stamps, parts, jobs or min(os.cpu_count() or 1, MAX_JOBS), shown=shown)
     if broken and not exclude_broken:
         raise _broken(source, broken)
-    excluded = {name: f"missing: {', '.join(paths)}" for name, paths in lacking.items()} | broken
+    excluded = {name: f"missing: {', '.join(absent)}" for name, absent in lacking.items()} | broken
     trials = [trial for trial in trials if trial.id not in excluded]
     if not trials:
         reasons = "".join(f"\n  {trial}: {reason}" for trial, reason in list(excluded.items())[:3])
@@ -145,7 +144,7 @@ def _check_space(key: Key, folder: Path, todo: int, total: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(folder).free
     except OSError as error:
-        raise files.unwritable(error, folder, elsewhere=resources.OTHER_CACHE) from error
+        raise files.unwritable(error, folder, elsewhere=paths.OTHER_CACHE) from error
     if free < needed:
         raise RunFailed(
             f"preparing {key} needs about {needed // 2**20 + 1} MiB in {folder.parent}, {free // 2**20} MiB are free",
@@ -154,7 +153,7 @@ def _check_space(key: Key, folder: Path, todo: int, total: int) -> None:
 
 
 def _incomplete(source: Source, lacking: Mapping[str, list[str]], total: int) -> DataError:
-    counts = Counter(str(Path(path).parent) for paths in lacking.values() for path in paths)
+    counts = Counter(str(Path(path).parent) for absent in lacking.values() for path in absent)
     folders = [f"{count} in {folder}/" for folder, count in sorted(counts.items())]
     per_folder = ", ".join(folders[:_FOLDERS]) + (
         f", … ({len(folders) - _FOLDERS} more)" if len(folders) > _FOLDERS else ""
