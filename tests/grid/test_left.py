@@ -90,7 +90,7 @@ def test_each_end_in_a_pipe_tells_the_accuracy_and_both_times(tmp_path: Path, cl
 def test_the_live_table_keeps_seed_and_time_where_a_log_line_is_long(tmp_path: Path, width: int) -> None:
     made = plan(tmp_path, "hinton_random_teacher_raw")
     console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
-    job = SimpleNamespace(said=lambda: "epoch 1\n" + "warning: this is a control and no method " * 9)
+    job = SimpleNamespace(printed=lambda: "epoch 1\n" + "warning: this is a control and no method " * 9)
     console.print(
         LiveView(console, made, jobs=1).drawn([SimpleNamespace(planned=made.cells[0], seconds=312.0, job=job)])  # type: ignore[list-item]
     )
@@ -105,7 +105,7 @@ def test_the_live_table_fits_80_columns_with_its_epoch_and_the_time_left(tmp_pat
     made = plan(tmp_path, "hinton_random_teacher_raw")
     console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
     said = "student 21/30 · ce 2.74 st 0.00484 sgm 2.05 · train 39.1 % · 170 trials/s · 1 min 2 s left\n"
-    job = SimpleNamespace(said=lambda: said)
+    job = SimpleNamespace(printed=lambda: said)
     view = LiveView(console, made, jobs=1)
     console.print(view.drawn([SimpleNamespace(planned=made.cells[0], seconds=312.0, job=job)]))  # type: ignore[list-item]
     lines = [line.rstrip() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
@@ -125,7 +125,7 @@ def test_an_end_in_a_terminal_leaves_what_the_table_tells_to_it(tmp_path: Path) 
 def test_a_run_that_has_named_its_folder_is_still_writing(tmp_path: Path) -> None:
     made = plan(tmp_path, "student_only")
     console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
-    job = SimpleNamespace(said=lambda: "pictures: runs/a.png\nfolder:   runs/a\n")
+    job = SimpleNamespace(printed=lambda: "pictures: runs/a.png\nfolder:   runs/a\n")
     console.print(
         LiveView(console, made, jobs=1).drawn([SimpleNamespace(planned=made.cells[0], seconds=312.0, job=job)])  # type: ignore[list-item]
     )
