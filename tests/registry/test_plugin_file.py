@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from forked import kdbench as command
+from forked import kdbench as in_fork
 from plugin_site import COSINE, loss_source
 
 import kdbench
@@ -138,7 +138,7 @@ def test_the_option_stands_anywhere(before: bool, tmp_path: Path) -> None:
     second.write_text(loss_source("two"))
     options = ["--plugin", str(first), f"--plugin={second}"]
     command = ["list", "losses"]
-    done = command(*options, *command) if before else command(*command, *options)
+    done = in_fork(*options, *command) if before else in_fork(*command, *options)
     assert done.returncode == 0, done.stderr
     assert f"{first}" in done.stdout
     assert "The loss two." in done.stdout
@@ -147,7 +147,7 @@ def test_the_option_stands_anywhere(before: bool, tmp_path: Path) -> None:
 def test_describe_says_how_to_use_it(tmp_path: Path) -> None:
     path = tmp_path / "my loss.py"
     path.write_text(COSINE)
-    done = command("describe", "cosine", "--plugin", str(path))
+    done = in_fork("describe", "cosine", "--plugin", str(path))
     assert f"cosine · loss · {path} · my loss.py:cosine" in done.stdout
     assert f"Use it: --set student.losses.cosine.weight=1 --plugin '{path}'" in done.stdout
 
@@ -161,7 +161,7 @@ def test_describe_says_how_to_use_it(tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_option_leaves_with_2(arguments: list[str], message: str) -> None:
-    done = command(*arguments)
+    done = in_fork(*arguments)
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
