@@ -32,8 +32,9 @@ from kdbench.engine.loop import Training
 from kdbench.runs import libraries
 from kdbench.runs.context import RunContext, context_for
 from kdbench.runs.cost import flops
-from kdbench.runs.phases import Teacher, student_training, teacher_training
 from kdbench.runs.request import RunRequest
+from kdbench.runs.student import student_training
+from kdbench.runs.teacher import Teacher, teacher_training
 
 WARM_UP = 3
 # Forward and backward of a network cost about three times its forward pass.

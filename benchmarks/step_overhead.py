@@ -22,8 +22,9 @@ from plain import plain_step
 from kdbench.engine.loop import Sums, Training
 from kdbench.engine.optim import learning_rate
 from kdbench.runs.context import context_for
-from kdbench.runs.phases import obtain_teacher, student_training
 from kdbench.runs.request import RunRequest
+from kdbench.runs.student import student_training
+from kdbench.runs.teacher import obtain_teacher
 from kdbench.types import Batch
 
 

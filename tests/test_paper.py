@@ -10,8 +10,9 @@ import torch
 
 from kdbench.engine.loop import Training
 from kdbench.runs.context import context_for
-from kdbench.runs.phases import Teacher, student_training, teacher_training
 from kdbench.runs.request import RunRequest
+from kdbench.runs.student import student_training
+from kdbench.runs.teacher import Teacher, teacher_training
 from kdbench.types import Batch
 
 

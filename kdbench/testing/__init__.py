@@ -18,7 +18,7 @@ Options of `check` and `parametrize`, by kind; a check that an option does not c
 - semantics: `params`, `dataset` (whose class names).
 - dataset: `data_dir`, `options`, `trials` (how many recordings are read with their video).
 - method: `dataset`, `preset`, `overrides`, `data_dir`, and `make`, a function like
-  `kdbench.runs.phases.student_training`, by which a loop, a teacher or a loader of one's own is held to what the
+  `kdbench.runs.student.student_training`, by which a loop, a teacher or a loader of one's own is held to what the
   framework's guarantees.
 """
 

@@ -18,8 +18,9 @@ from kdbench.network import Network
 from kdbench.recipes.resolve import changes_of, merge, resolve
 from kdbench.recipes.schema import NetworkSpec, Recipe
 from kdbench.runs.context import RunContext, context_for
-from kdbench.runs.phases import Teacher, student_training, teacher_training
 from kdbench.runs.request import RunRequest
+from kdbench.runs.student import student_training
+from kdbench.runs.teacher import Teacher, teacher_training
 
 Make = Callable[[RunContext, NetworkSpec, Teacher | None, Path], Training]
 GENERATED = "motionsim"
@@ -84,8 +85,8 @@ class RecipeCase:
         preset: At which size.
         overrides: Changes of the recipe, as in `kdbench.run`.
         data_dir: Where recordings lie.
-        make: Sets up the student's training, as `kdbench.runs.phases.student_training` does, which is the default. Give
-            another to hold a changed loop, teacher or loader to the guarantees.
+        make: Sets up the student's training, as `kdbench.runs.student.student_training` does, which is the default.
+            Give another to hold a changed loop, teacher or loader to the guarantees.
     """
 
     def __init__(

@@ -18,7 +18,7 @@ from kdbench.network import evaluating
 from kdbench.recipes.schema import CONTROLS, PRESETS, Recipe
 from kdbench.registry import registry
 from kdbench.runs import provenance
-from kdbench.runs.phases import check_parts
+from kdbench.runs.ahead import check_parts
 from kdbench.testing.base import CheckSuite, Failed, Skipped, checks_in
 from kdbench.testing.recipe_case import RecipeCase, StudentSetup, teacher_case
 from kdbench.text.wording import counted, inflected

@@ -15,10 +15,11 @@ from filelock import FileLock
 from kdbench.errors import Interrupted, UsageError
 from kdbench.plotting.search import draw as draw_search
 from kdbench.recipes.schema import Tuning
+from kdbench.runs.ahead import check_parts
 from kdbench.runs.context import RunContext, context_for
-from kdbench.runs.phases import check_parts, obtain_teacher
 from kdbench.runs.request import RunRequest, excluding
 from kdbench.runs.run import RunResult, run_in
+from kdbench.runs.teacher import obtain_teacher
 from kdbench.runs.tracking import Tracker, create_store
 from kdbench.text.wording import counted
 from kdbench.tuning.choosers import NO_PRUNER

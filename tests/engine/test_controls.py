@@ -13,8 +13,9 @@ from kdbench.errors import UsageError
 from kdbench.recipes.resolve import resolve
 from kdbench.recipes.schema import PRESETS
 from kdbench.runs.context import context_for
-from kdbench.runs.phases import obtain_teacher, student_training
 from kdbench.runs.request import RunRequest
+from kdbench.runs.student import student_training
+from kdbench.runs.teacher import obtain_teacher
 from kdbench.testing import check
 from kdbench.types import Batch
 from kdbench.util.records import read_json

@@ -25,8 +25,9 @@ from kdbench.recipes.resolve import resolve
 from kdbench.recipes.schema import Augment, Train
 from kdbench.recipes.shipped import names
 from kdbench.runs.context import RunContext, context_for
-from kdbench.runs.phases import Teacher, obtain_teacher, student_training
 from kdbench.runs.request import RunRequest
+from kdbench.runs.student import student_training
+from kdbench.runs.teacher import Teacher, obtain_teacher
 from kdbench.util.records import read_json
 
 RECIPES = {

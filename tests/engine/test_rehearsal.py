@@ -11,8 +11,8 @@ from torch import Tensor
 
 from kdbench import loss
 from kdbench.errors import UsageError
+from kdbench.runs.ahead import check_parts
 from kdbench.runs.context import context_for
-from kdbench.runs.phases import check_parts
 from kdbench.runs.request import RunRequest
 from kdbench.types import Features
 from kdbench.util.progress import Reporter

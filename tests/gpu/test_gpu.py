@@ -14,9 +14,10 @@ from kdbench.recipes.resolve import resolve
 from kdbench.recipes.shipped import names
 from kdbench.representations.gaf import gramian_angular_field
 from kdbench.runs.context import context_for
-from kdbench.runs.phases import obtain_teacher, student_training
 from kdbench.runs.request import RunRequest
 from kdbench.runs.run import run
+from kdbench.runs.student import student_training
+from kdbench.runs.teacher import obtain_teacher
 
 pytestmark = pytest.mark.gpu
 

@@ -14,8 +14,8 @@ from helpers import WORLD, tiny
 from kdbench.engine.teacher import FrozenTeacher
 from kdbench.errors import UsageError
 from kdbench.recipes.resolve import resolve
+from kdbench.runs.ahead import check_parts
 from kdbench.runs.context import RunContext, context_for
-from kdbench.runs.phases import check_parts
 from kdbench.runs.request import RunRequest
 from kdbench.runs.run import run
 from kdbench.util.records import read_jsonl

@@ -18,7 +18,8 @@ from kdbench.engine.teacher import FrozenTeacher
 from kdbench.evaluation.predict import predict
 from kdbench.recipes.schema import NetworkSpec
 from kdbench.runs.context import RunContext
-from kdbench.runs.phases import Teacher, student_training
+from kdbench.runs.student import student_training
+from kdbench.runs.teacher import Teacher
 from kdbench.testing import check
 from kdbench.testing.recipes import SUITE
 from kdbench.types import Batch, Features

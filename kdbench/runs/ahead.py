@@ -1,0 +1,72 @@
+"""What a run finds out before the first training: whether all can be built, and how long it will take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kdbench.data.loader import batch_count
+from kdbench.engine import checkpoint
+from kdbench.engine.estimate import expected, said
+from kdbench.engine.rehearsal import rehearse
+from kdbench.runs.context import RunContext
+from kdbench.runs.student import student_steps, student_training
+from kdbench.runs.teacher import RECORD, Teacher, teacher_training
+from kdbench.runs.training import records_of
+
+REHEARSED_TRIALS = 2
+
+
+def check_parts(context: RunContext) -> None:
+    """Builds every network and objective, and evaluates each loss once on a few trials, before any training.
+
+    Raises:
+        UsageError: Parts or parameters that do not exist or do not fit together, or a loss that fails.
+    """
+    recipe = context.run_spec.recipe
+    loader = context.loader(context.split.train[:REHEARSED_TRIALS], *recipe.networks)
+    teacher = context.build("teacher", recipe.teacher) if recipe.teacher else None
+    if recipe.teacher is not None and teacher is not None:
+        objective = context.objective("teacher", recipe.teacher, teacher, None)
+        rehearse(objective, teacher, None, loader, context.accelerator)
+    if recipe.student is not None:
+        student = context.build("student", recipe.student)
+        if recipe.student.weights is not None:
+            return
+        if recipe.track.is_transfer_alone:
+            loader = context.loader(context.split.train[:REHEARSED_TRIALS], *recipe.networks, labelled=())
+        objective = context.objective("student", recipe.student, student, teacher)
+        rehearse(objective, student, teacher, loader, context.accelerator)
+
+
+def announce(context: RunContext, teachers: Path, folder: Path) -> None:
+    """Says how long what is left of both trainings will take, before the first of them starts.
+
+    Args:
+        context: The run.
+        teachers: Folder of all teachers.
+        folder: The run's own.
+    """
+    recipe = context.run_spec.recipe
+    phases, teacher = [], None
+    if recipe.teacher is not None:
+        place = teachers / context.run_spec.teacher_folder
+        network = context.build("teacher", recipe.teacher)
+        trials = context.run_spec.teacher_trials
+        few = trials[: recipe.teacher.train.batch_size]
+        training = teacher_training(context, recipe.teacher, network, place, trials=few)
+        teacher = Teacher(network, place, {}, context, recipe.teacher)
+        if recipe.teacher.weights is None and not (place / RECORD).is_file():
+            done = checkpoint.epochs_done(place / "checkpoint", training.binding)
+            steps = batch_count(len(trials), recipe.teacher.train.batch_size, join_single=True)
+            phases.append(expected(training, steps=steps, done=done))
+    if recipe.student is not None and recipe.student.weights is None:
+        trials, spec = context.split.train, recipe.student
+        scarce = context.supervision.scarce
+        first = sorted(trials, key=lambda trial: trial not in scarce)
+        few = tuple(first[: spec.train.batch_size])
+        training = student_training(context, spec, teacher, folder, trials=few)
+        # Whose state it is depends on a teacher that may not be there yet.
+        done = len(records_of(folder))
+        phases.append(expected(training, steps=student_steps(context, spec), done=done))
+    if (line := said(phases, context.accelerator.device)) is not None:
+        context.reporter.message(line)

@@ -1,0 +1,388 @@
+"""A run while it is made: teacher, student, evaluation, result."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from kdbench.engine.loop import Record
+from kdbench.engine.term import trains_logits
+from kdbench.errors import Interrupted, KdbenchError
+from kdbench.evaluation.metrics import confusion, numbers
+from kdbench.evaluation.predict import Predictions, predict
+from kdbench.evaluation.probe import Probed, fit_probe, probe
+from kdbench.plotting.class_matrices import confusion_matrix
+from kdbench.plotting.curves import learning_curves
+from kdbench.recipes.pairs import TAUGHT_BY
+from kdbench.recipes.schema import CONTROLS
+from kdbench.recipes.track import words_of
+from kdbench.runs import cost
+from kdbench.runs.ahead import announce, check_parts
+from kdbench.runs.context import RunContext
+from kdbench.runs.earlier import before
+from kdbench.runs.folder import CHECKPOINT, remove_empty
+from kdbench.runs.gain import gain_over_student_only
+from kdbench.runs.idle import negative_weights
+from kdbench.runs.schema import SCHEMA_VERSION
+from kdbench.runs.spec import TRACK, environment
+from kdbench.runs.store import RESULT
+from kdbench.runs.student import Student, train_student
+from kdbench.runs.teacher import Teacher, obtain_teacher
+from kdbench.runs.tracking import OFF, Tracker, is_wanted
+from kdbench.runs.training import export, records_of
+from kdbench.text.redaction import redacted
+from kdbench.util.records import (
+    hashes,
+    sealed,
+    write_json,
+    write_parquet,
+    write_safetensors,
+)
+
+
+@dataclass
+class Run:
+    """One run while it is made.
+
+    Attributes:
+        context: What it is a run of, and with what.
+        root: Folder of all runs.
+        folder: Its own.
+        fresh: Whether an unfinished teacher is trained anew.
+    """
+
+    context: RunContext
+    root: Path
+    folder: Path
+    fresh: bool
+
+    def execute(self) -> dict[str, Any]:
+        """Trains, evaluates and writes everything; returns what `run.json` says."""
+        self.started = time.perf_counter()
+        self.tracker = Tracker(self.context.warn)
+        self.result: dict[str, Any] = {}
+        try:
+            self._check()
+            self.result = self._header()
+            self._write("running")
+            if is_wanted():
+                self.context.reporter.message(f"opening MLflow, which records the run too ({OFF}=off leaves it out)")
+            self._track()
+            return self._finish()
+        except KeyboardInterrupt as error:
+            self._stop("interrupted", f"interrupted by {error or 'the user'}")
+            if not self.result:
+                raise Interrupted("interrupted before the training", hint="Repeat the same command.") from error
+            raise Interrupted(
+                f"interrupted; every finished epoch is kept below {self.root}",
+                hint=f"Repeat the same command{' without --fresh' * self.fresh} to go on from there.",
+            ) from error
+        except KdbenchError as error:
+            self._stop("failed", str(error))
+            raise
+        except Exception as error:
+            self._stop("failed", f"{type(error).__name__}: {error}")
+            raise
+
+    def _header(self) -> dict[str, Any]:
+        run_spec = self.context.run_spec
+        device = self.context.accelerator.device
+        previous = before(self.folder / RESULT)
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "identity": run_spec.identity,
+            "status": "running",
+            "name": (previous.name if self.context.name is None else self.context.name) or None,
+            "method": run_spec.method,
+            TAUGHT_BY: run_spec.recipe.taught_by,
+            "dataset": run_spec.dataset.card.name,
+            "protocol": run_spec.protocol,
+            "preset": run_spec.preset,
+            "seed": run_spec.seed,
+            "recipe": run_spec.recipe.model_dump(mode="json"),
+            "conditions": run_spec.conditions(),
+            "plugins": run_spec.plugins(),
+            "environment": environment(device),
+            "semantics": self._semantics(),
+            "view": {"name": run_spec.dataset.view, "reason": run_spec.dataset.view_reason},
+            "excluded": dict(run_spec.dataset.excluded),
+            "unverified": dict(run_spec.dataset.unverified),
+            "trials": {
+                "train": len(self.context.split.train),
+                "validation": len(self.context.split.validation),
+                "test": len(self.context.split.test),
+                **self._scarce(),
+            },
+            "started": previous.started or _now(),
+            "resumed": previous.resumed,
+            **({"tuning": run_spec.recipe.tuning.model_dump()} if run_spec.recipe.tuning else {}),
+            **({"controls": list(run_spec.recipe.controls)} if run_spec.recipe.controls else {}),
+            "tracking": {"run_id": previous.run_id},
+            "metrics": None,
+            "teacher": None,
+            "gain": None,
+            "cost": None,
+            "message": None,
+            "warnings": self.context.warnings,
+        }
+
+    def _scarce(self) -> dict[str, int]:
+        """How many training trials have a label and how many have sensors, where the track leaves some without."""
+        given = self.context.supervision
+        labelled, paired = len(given.labelled), len(given.paired)
+        return {"labelled": labelled, "paired": paired} if labelled != paired else {}
+
+    def _semantics(self) -> dict[str, Any] | None:
+        vectors = self.context.label_vectors
+        return {"name": vectors.name, "scale": vectors.scale, "meaningful": vectors.meaningful} if vectors else None
+
+    def _track(self) -> None:
+        run_spec = self.context.run_spec
+        self.tracker.start(
+            self.root,
+            experiment=f"{run_spec.dataset.card.name}/{run_spec.protocol}/{run_spec.preset}",
+            run_name=f"{self.result['name'] or run_spec.title} seed {run_spec.seed}",
+            params=self.result["recipe"] | {"seed": run_spec.seed},
+            tags={
+                "method": run_spec.method,
+                "dataset": run_spec.dataset.card.name,
+                "protocol": run_spec.protocol,
+                "preset": run_spec.preset,
+                "classes": json.dumps(self.context.classes, ensure_ascii=False),
+                "folder": run_spec.folder,
+                **self.context.tags,
+            },
+            dataset={
+                "name": run_spec.dataset.card.name,
+                "digest": run_spec.dataset.fingerprint,
+                "version": run_spec.dataset.card.version,
+                "protocol": run_spec.protocol,
+                "view": run_spec.dataset.view,
+                "sensors": list(run_spec.dataset.sensors),
+                "trials": self.result["trials"],
+            },
+            run_id=self.result["tracking"]["run_id"],
+        )
+        self.context.on_epoch = self._epoch
+
+    def _epoch(self, record: Record) -> None:
+        self.tracker.epoch(record)
+        if self.tracker.run_id != self.result["tracking"]["run_id"]:
+            # A killed run goes on in the same MLflow run.
+            self._write("running")
+
+    def _check(self) -> None:
+        """Says what there is to know of the run, and tries its parts.
+
+        Raises:
+            UsageError: As `check_parts`.
+        """
+        recipe, context = self.context.run_spec.recipe, self.context
+        if context.label_vectors is not None and not context.label_vectors.meaningful:
+            context.warn("the label vectors are hashes: the semantic losses run, and mean nothing")
+        for line in context.run_spec.left_out:
+            context.warn(line)
+        for name in recipe.controls:
+            context.warn(f"this is a control and no method: {CONTROLS[name]}")
+        if elsewhere := context.run_spec.tuned_elsewhere:
+            context.warn(_tuned_elsewhere(elsewhere))
+        if recipe.selection.is_oracle:
+            context.warn(
+                "(oracle): the epoch was chosen by its accuracy on the test part, which nobody can know in use: "
+                "the result is too high"
+            )
+        for line in negative_weights(recipe):
+            context.warn(line)
+        context.reporter.message("trying every loss once, and timing a step")
+        check_parts(context)
+
+    def _finish(self) -> dict[str, Any]:
+        recipe, context = self.context.run_spec.recipe, self.context
+        announce(context, self.root / "teachers", self.folder)
+        with cost.PeakMemory(context.accelerator.device) as memory:
+            teacher = student = None
+            if recipe.teacher is not None:
+                teacher = obtain_teacher(context, self.root / "teachers", fresh=self.fresh)
+            if recipe.student is not None:
+                student = train_student(context, recipe.student, teacher, self.folder)
+            context.reporter.message("evaluating")
+            own = self._evaluate(teacher, student)
+            probed = self._probe(student) if student and recipe.track.is_transfer_alone else None
+        predictions = own if probed is None else probed.linear
+        self._result(teacher, student, predictions, memory.peak_bytes)
+        if probed is not None:
+            self._tell_probes(probed, own)
+        context.reporter.message("writing pictures and the result")
+        self._files(teacher, student, predictions)
+        written = ("predictions.parquet", "metrics.jsonl", "student.safetensors", "losses.safetensors")
+        self.result["files"] = hashes(self.folder, [name for name in written if (self.folder / name).is_file()])
+        self._write("finished")
+        also = {name: self.result.get(name) for name in ("cost", "gain", "teacher")}
+        self.tracker.finish("finished", self.result["metrics"] | also, self._artifacts(), model=self._model(teacher))
+        shutil.rmtree(self.folder / CHECKPOINT, ignore_errors=True)
+        return self.result
+
+    def _evaluate(self, teacher: Teacher | None, student: Student | None) -> Predictions:
+        """Predicts the reported part, after all training; nothing of it selects anything."""
+        if student is None:
+            assert teacher is not None
+            return teacher.predictions(teacher.spec.train.batch_size)
+        spec = self.context.run_spec.recipe.reported
+        loader = self.context.loader(self.context.reported_trials(), spec)
+        return predict(student.network, loader, batch_size=spec.train.batch_size, accelerator=self.context.accelerator)
+
+    def _probe(self, student: Student, batch_size: int | None = None) -> Probed:
+        """What probes of the student's frozen embedding say of the reported part; they see every label that trains."""
+        context, spec = self.context, self.context.run_spec.recipe.reported
+        own, accelerator = spec.train.batch_size, context.accelerator
+        train = context.loader(context.split.train, spec)
+        fitted = fit_probe(
+            student.network, train, batch_size=own, classes=len(context.classes), accelerator=accelerator
+        )
+        part = context.loader(context.reported_trials(), spec)
+        return probe(fitted, student.network, part, batch_size=batch_size or own, accelerator=accelerator)
+
+    def _tell_probes(self, probed: Probed, own: Predictions) -> None:
+        """Keeps what each probe says beside the metrics, and what the student's logits say where a loss trains them."""
+        recipe = self.context.run_spec.recipe
+        trained = any(map(trains_logits, recipe.reported.losses))
+        self.result["metrics"]["probes"] = probed.record(self.context.classes, own if trained else None)
+        if not probed.settings["converged"]:
+            self.context.warn(f"the linear probe did not converge within {probed.settings['max_iter']} iterations")
+
+    def _inductive(self, student: Student) -> dict[str, int | float]:
+        """The student's metrics one trial at a time, where batch mates change its predictions."""
+        if self.context.run_spec.recipe.track.is_transfer_alone:
+            return numbers(self._probe(student, 1).linear.metrics(self.context.classes))
+        loader = self.context.loader(self.context.reported_trials(), self.context.run_spec.recipe.reported)
+        alone = predict(student.network, loader, batch_size=1, accelerator=self.context.accelerator)
+        return numbers(alone.metrics(self.context.classes))
+
+    def _result(
+        self, teacher: Teacher | None, student: Student | None, predictions: Predictions, peak_bytes: int
+    ) -> None:
+        recipe = self.context.run_spec.recipe
+        network = student.network if student else teacher.network if teacher else None
+        assert network is not None
+        metrics = predictions.metrics(self.context.classes)
+        if teacher is not None:
+            batch_size = recipe.student.train.batch_size if recipe.student else None
+            self.result["teacher"] = teacher.report(batch_size)
+        if network.couples_batch:
+            metrics["inductive"] = self._inductive(student) if student else self.result["teacher"]["inductive"]
+        self.result["metrics"] = metrics
+        self.result["couples_batch"] = network.couples_batch
+        self.result["provenance"] = network.provenance
+        self.result["best_epoch"] = student.best if student else None
+        self.result["cost"] = self._cost(teacher, student, peak_bytes)
+        self.result["gain"] = gain_over_student_only(self.root, self.result) if student else None
+
+    def _cost(self, teacher: Teacher | None, student: Student | None, peak_bytes: int) -> dict[str, Any]:
+        spec = self.context.run_spec.recipe.reported
+        network = student.network if student else teacher.network if teacher else None
+        assert network is not None
+        device = self.context.accelerator.device
+        one = next(iter(self.context.loader(self.context.reported_trials()[:1], spec).batches([0], 1)))
+
+        def forward() -> Any:
+            with self.context.accelerator.autocast():
+                return network(network.represent(one))
+
+        trained = student.records if student else records_of(teacher.folder) if teacher else []
+        return {
+            "parameters": cost.parameters(network),
+            "flops": cost.flops(forward),
+            "latency_ms": cost.latency_ms(forward, device),
+            "seconds_per_epoch": float(np.median([r["seconds"] for r in trained] or [0.0])),
+            "train_seconds": sum(r["seconds"] for r in trained),
+            "teacher_seconds": teacher.record["seconds"] if teacher else None,
+            "wait_share": float(np.mean([r["wait_share"] for r in trained] or [0.0])),
+            "peak_memory_bytes": peak_bytes,
+            "seconds_this_process": time.perf_counter() - self.started,
+        }
+
+    def _files(self, teacher: Teacher | None, student: Student | None, predictions: Predictions) -> None:
+        classes = self.context.classes
+        write_parquet(self.folder / "predictions.parquet", table(predictions))
+        records = [*(records_of(teacher.folder) if teacher else []), *(student.records if student else [])]
+        spec = self.context.run_spec
+        title = f"{spec.title} · {spec.dataset.card.name} · {spec.protocol} · {spec.preset} · seed {spec.seed}"
+        if records:
+            learning_curves(records, self.folder / "learning_curves.png", title=title)
+        matrix = confusion(
+            np.tile(predictions.labels, len(predictions.logits)), predictions.logits.argmax(-1).ravel(), len(classes)
+        )
+        confusion_matrix(matrix, spec.dataset.card.short_names, self.folder / "confusion_matrix.png", title=title)
+        if student is not None:
+            export(
+                student.network,
+                self.folder / "student.safetensors",
+                self.context,
+                self.context.run_spec.recipe.reported,
+            )
+            if student.objective is not None and (learnt := student.objective.state_dict()):
+                write_safetensors(self.folder / "losses.safetensors", learnt)
+
+    def _model(self, teacher: Teacher | None) -> Path | None:
+        """The weights that were evaluated."""
+        if self.context.run_spec.recipe.student is not None:
+            return self.folder / "student.safetensors"
+        return teacher.folder / "teacher.safetensors" if teacher is not None else None
+
+    def _artifacts(self) -> list[Path]:
+        names = ("run.json", "predictions.parquet", "metrics.jsonl", "learning_curves.png", "confusion_matrix.png")
+        return [self.folder / name for name in names if (self.folder / name).is_file()]
+
+    def _write(self, status: str) -> None:
+        self.result |= {"status": status, "finished": _now() if status != "running" else None}
+        self.result["tracking"] = {"run_id": self.tracker.run_id}
+        self.result = sealed(self.result, self.folder / RESULT)
+        write_json(self.folder / RESULT, self.result)
+
+    def _stop(self, status: str, message: str) -> None:
+        if not self.result:
+            # It was refused before it began.
+            remove_empty(self.folder)
+            return
+        self.result["message"] = redacted(message)
+        # The reason of the failure may be that nothing can be written.
+        with contextlib.suppress(KdbenchError, OSError):
+            self._write(status)
+        self.tracker.finish(status, {}, [])
+
+
+def table(predictions: Predictions) -> pd.DataFrame:
+    """Predictions as rows: trial, label, shuffle, batch size, and a logit per class."""
+    shuffles, count, classes = predictions.logits.shape
+    return pd.DataFrame(
+        {
+            "trial": list(predictions.trials) * shuffles,
+            "label": np.tile(predictions.labels, shuffles),
+            "shuffle": np.repeat(np.arange(shuffles), count),
+            "batch_size": predictions.batch_size,
+        }
+    ).join(pd.DataFrame(predictions.logits.reshape(-1, classes), columns=[f"logit_{k}" for k in range(classes)]))
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def _tuned_elsewhere(where: Mapping[str, Any]) -> str:
+    names = [f"{key} {value}" for key, value in where.items() if key != TRACK]
+    if TRACK in where:
+        names.append(words_of({TRACK: where[TRACK]}) or "all labels and pairs")
+    text = f"the settings were tuned elsewhere: {', '.join(names)}"
+    if "protocol" in where:
+        text += "; trials that chose them may be tested here"
+    return text

@@ -1,0 +1,124 @@
+"""A student: trained against a teacher, or alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kdbench.data.loader import batch_count
+from kdbench.data.tracks import mixed_steps
+from kdbench.engine.loop import Record, Training
+from kdbench.engine.objective import Objective
+from kdbench.engine.teacher import FrozenTeacher
+from kdbench.network import Network
+from kdbench.recipes.schema import NetworkSpec
+from kdbench.runs.context import RunContext
+from kdbench.runs.teacher import WEIGHTS, Teacher
+from kdbench.runs.training import training_of
+from kdbench.types import SENSORS
+
+
+@dataclass
+class Student:
+    """A trained student.
+
+    Attributes:
+        network: The network, in eval mode.
+        objective: Its losses, with whatever they learnt; None where nothing was trained.
+        records: One record per epoch.
+        best: Epoch and accuracy of the best validation epoch, where that is the rule.
+    """
+
+    network: Network
+    objective: Objective | None
+    records: list[Record]
+    best: dict[str, Any] | None
+
+
+def student_training(
+    context: RunContext,
+    spec: NetworkSpec,
+    teacher: Teacher | None,
+    folder: Path,
+    *,
+    trials: tuple[str, ...] | None = None,
+) -> Training:
+    """The student's training against the frozen teacher, ready to run.
+
+    Args:
+        context: The run.
+        spec: Its recipe.
+        teacher: The teacher, or None.
+        folder: Where its checkpoint and its log go.
+        trials: What it trains on; by default the training part.
+    """
+    network = context.build("student", spec)
+    specs = [spec] if teacher is None else [spec, teacher.spec]
+    loader = context.loader(
+        context.split.train if trials is None else trials, *specs, labelled=context.supervision.labelled
+    )
+    if spec.modality == SENSORS:
+        network.fit({name: loader.all_series(name) for name in network.sources})
+    objective = context.objective("student", spec, network, teacher.network if teacher else None)
+    training = training_of("student", context, spec, network, objective, loader, folder)
+    given = context.supervision
+    training.scarce = given.positions(loader.trials)
+    training.unlabelled = context.run_spec.recipe.track.is_transfer_alone
+    training.quota = context.run_spec.recipe.track.quota_of(spec.train.batch_size, given.share)
+    if teacher is not None:
+        training.binding = {**training.binding, "teacher": teacher.record.get("files", {}).get(WEIGHTS)}
+    if teacher is not None:
+        training.teacher = FrozenTeacher(
+            teacher.network,
+            loader,
+            fields=objective.teacher_fields,
+            ablation=objective.ablation if "ablated_logits" in objective.needs else None,
+            batch_size=teacher.spec.train.batch_size,
+            accelerator=context.accelerator,
+            wrong_trials=spec.pairing is not None,
+        )
+    return training
+
+
+def student_steps(context: RunContext, spec: NetworkSpec) -> int:
+    """Steps of an epoch over the whole training part."""
+    size, count, given = spec.train.batch_size, len(context.split.train), context.supervision
+    if not given.scarce:
+        return batch_count(count, size, join_single=True)
+    return mixed_steps(count - len(given.scarce), size, context.run_spec.recipe.track.quota_of(size, given.share))
+
+
+def train_student(context: RunContext, spec: NetworkSpec, teacher: Teacher | None, folder: Path) -> Student:
+    """Trains the student and checks that the teacher stayed what it was; one with random weights stays as it is."""
+    if spec.weights is not None:
+        return _untrained_student(context, spec)
+    training = student_training(context, spec, teacher, folder)
+    records = training.run()
+    if training.teacher is not None:
+        training.teacher.check_unchanged()
+    _warn_if_vacuous(context, records)
+    best = training.best if training.keep_best else None
+    return Student(training.network.eval(), training.objective, records, best)
+
+
+def _untrained_student(context: RunContext, spec: NetworkSpec) -> Student:
+    """The student's initial weights, the same that every method begins with; its representation is fitted."""
+    network = context.build("student", spec)
+    loader = context.loader(context.split.train, spec)
+    network.fit({name: loader.all_series(name) for name in loader.sensors})
+    return Student(network.eval(), None, [], None)
+
+
+def _warn_if_vacuous(context: RunContext, records: list[Record]) -> None:
+    for name in records[-1]["grad_norms"]:
+        # A term of weight 0 is watched on purpose; a norm that is None was not finite.
+        norms = [record["grad_norms"][name] for record in records[1:] if record["weights"][name]]
+        if norms and all(norm == 0 for norm in norms):
+            context.warn(f"the loss '{name}' gave the student no gradient after the first epoch")
+    for name in records[-1]["diagnostics"]:
+        shares = [record["diagnostics"][name] for record in records[1:]]
+        if name.endswith("/constant_share") and shares and all(s is not None and s > 0.95 for s in shares):
+            context.warn(
+                f"{name.partition('/')[0]}: over 95 % of the samples had a slope of zero, so the term is constant"
+            )

@@ -1,0 +1,107 @@
+"""What the trainings of teachers and students have in common."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from torch._functorch import config as functorch_config
+
+from kdbench.data.loader import Loader
+from kdbench.engine.loop import Record, Training
+from kdbench.engine.objective import Objective
+from kdbench.errors import DataError
+from kdbench.network import Network
+from kdbench.recipes.schema import NetworkSpec
+from kdbench.runs.context import RunContext
+from kdbench.util.records import read_jsonl, write_safetensors
+
+
+def training_of(
+    phase: str,
+    context: RunContext,
+    spec: NetworkSpec,
+    network: Network,
+    objective: Objective,
+    loader: Loader,
+    folder: Path,
+) -> Training:
+    """The training of one network of a run.
+
+    Args:
+        phase: `teacher` or `student`.
+        context: The run.
+        spec: The network's recipe.
+        network: The network.
+        objective: What it minimises.
+        loader: Its trials.
+        folder: Where its checkpoint and its epochs lie.
+    """
+    selection = context.run_spec.recipe.selection
+    validates = selection.rule == "best-val" or (selection.part == "validation" and context.validates)
+    # Only what is reported is chosen so: the teacher is the one that all other runs share.
+    oracle = selection.is_oracle and spec is context.run_spec.recipe.reported
+    watched = context.split.test if oracle else context.split.validation
+    if context.run_spec.recipe.compile:
+        # The norm of every term's gradient goes through one graph again and again: its buffers must outlive a pass.
+        functorch_config.donated_buffer = False
+        network.compile()
+    return Training(
+        phase=phase,
+        network=network,
+        objective=objective,
+        spec=spec,
+        loader=loader,
+        pairing=context.pairing,
+        accelerator=context.accelerator,
+        folder=folder,
+        reporter=context.reporter,
+        classes=context.classes,
+        watched=context.loader(watched, spec) if oracle or validates else None,
+        watched_part="test" if oracle else "validation",
+        keep_best=oracle or selection.rule == "best-val",
+        on_epoch=context.on_epoch,
+        binding=binding_of(context, phase),
+        warn=context.warn,
+    )
+
+
+def binding_of(context: RunContext, phase: str) -> dict[str, Any]:
+    """What a checkpoint of a phase is a state of; the folder's name holds the hash of all that it depends on."""
+    run_spec = context.run_spec
+    return {"phase": phase, "folder": run_spec.teacher_folder if phase == "teacher" else run_spec.folder}
+
+
+def export(network: Network, path: Path, context: RunContext, spec: NetworkSpec) -> None:
+    """Writes a network's weights, without projectors or anything else that only its training needed."""
+    write_safetensors(path, network.state_dict(), metadata=_card(context, spec))
+
+
+def records_of(folder: Path) -> list[Record]:
+    """The epochs that a folder's `metrics.jsonl` holds; none where it is damaged, which the training itself tells."""
+    try:
+        return read_jsonl(folder / "metrics.jsonl")
+    except DataError:
+        return []
+
+
+def _card(context: RunContext, spec: NetworkSpec) -> dict[str, str]:
+    return {
+        "format": "pt",
+        "network": spec.model_dump_json(),
+        "classes": json.dumps(context.classes),
+        "dataset": context.run_spec.dataset.card.name,
+    }
+
+
+def forget_training(folder: Path) -> None:
+    """Removes the epochs and the checkpoint of a training that is to start anew."""
+    (folder / "metrics.jsonl").unlink(missing_ok=True)
+    forget_checkpoint(folder)
+
+
+def forget_checkpoint(folder: Path) -> None:
+    """Removes the state of a training that has ended."""
+    shutil.rmtree(folder / "checkpoint", ignore_errors=True)
