@@ -109,7 +109,7 @@ def test_its_preview_shows_curves():
 
 
 def test_a_video_method_names_the_methods_without():
-    with pytest.raises(UsageError, match="'hinton' trains a video network, and 'basic_motions' has no video") as caught:
+    with pytest.raises(UsageError, match="'kd' trains a video network, and 'basic_motions' has no video") as caught:
         context_for(RunRequest("hinton", "basic_motions", preset="smoke"))
     assert "kd_sensor" in str(caught.value.hint)
     assert "rkd," not in str(caught.value.hint)
