@@ -2,6 +2,7 @@
 
     done = kdbench("data", "list")      # as subprocess.run([sys.executable, "-m", "kdbench", "data", "list"], …)
     execute(plan, place())              # a grid on the same warm process
+    fork(Program("forked", ("run", "--jobs", "2", …)), log)   # a command whose jobs need no time to start either
 
 Tests of the start itself, or of modules that are installed for a test, take a fresh interpreter.
 """
@@ -12,15 +13,18 @@ import atexit
 import contextlib
 import functools
 import os
+import socket
 import subprocess
 import tempfile
 import time
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
 
-from kdbench.launch.launcher import Program
+from kdbench.launch import forks
+from kdbench.launch.launcher import LAUNCHERS, Program
 from kdbench.launch.local import Local
 from kdbench.launch.warm import ForkedProcess, WarmProcess
 
@@ -50,9 +54,49 @@ class Shared(Local):
         """The warm process stays."""
 
 
+class ForkOfThis(WarmProcess):
+    """A warm process that is itself a fork of this one, whose libraries are there already."""
+
+    def __init__(self) -> None:
+        self._requests, theirs = socket.socketpair()
+        self._pid = os.fork()
+        if self._pid == 0:
+            os.setsid()
+            os.dup2(theirs.fileno(), 0)
+            # A lock or a pipe of the parent would outlive it here.
+            os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+            code = 0
+            try:
+                forks.main()
+            except BaseException:
+                traceback.print_exc()
+                code = 1
+            # The frames above are the parent's.
+            forks._leave(code)
+        theirs.close()
+
+    def close(self) -> None:
+        """Lets it end."""
+        self._requests.close()
+        os.waitpid(self._pid, 0)
+
+
+class InAFork(Local):
+    """The launcher `local` in a fork, whose jobs are forks in turn; for `LAUNCHERS`."""
+
+    def _warm_up(self) -> WarmProcess | None:
+        self._warm = self._warm or ForkOfThis()
+        return self._warm
+
+
+def fork_jobs() -> None:
+    """From now on the jobs of this process are its forks; for a fork, where nothing but one command runs."""
+    LAUNCHERS["local"] = "forked:InAFork"
+
+
 def kdbench(*arguments: object, seconds: float = 300) -> subprocess.CompletedProcess[str]:
     """Runs a command to its end, and gives back what it printed."""
-    program = Program("kdbench", tuple(map(str, arguments)))
+    program = Program("forked", tuple(map(str, arguments)))
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         code = wait(fork(program, output, errors), seconds)
         for file in (output, errors):
@@ -86,3 +130,10 @@ def alive(root: Path) -> Sequence[int]:
             if Path(f"/proc/{number}/fd/1").readlink().is_relative_to(root):
                 numbers.append(number)
     return numbers
+
+
+if __name__ == "__main__":
+    from kdbench.cli import main
+
+    fork_jobs()
+    main()

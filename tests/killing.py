@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from forked import fork, wait
+from forked import fork, fork_jobs, wait
 
 from kdbench.launch.launcher import Program
 from kdbench.launch.tied import tie
@@ -111,6 +111,7 @@ def main() -> None:
     below, at, listing, *arguments = sys.argv[1:]
     sys.argv[1:] = arguments
     tie()
+    fork_jobs()
     operations = _watch(int(at) if at else None, Path(os.path.realpath(below)))
     from kdbench.cli import main as kdbench
 

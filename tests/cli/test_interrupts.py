@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from forked import fork, wait
 from helpers import WORLD, tiny
 
 from kdbench.cli.interrupts import as_interrupts
+from kdbench.launch.launcher import Program
 from kdbench.util.records import read_json
 
 CHANGES = ["student.train.epochs=40", "student.train.batch_size=8"]
@@ -43,18 +43,18 @@ def test_what_was_told_to_be_ignored_stays_ignored() -> None:
 
 
 def test_a_terminated_run_says_so_and_goes_on(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "kdbench", "run", "--method", "student_only", "--dataset", "motionsim"]
-    command += ["--preset", "smoke", "--device", "cpu", "--out", str(tmp_path)]
+    command = ["run", "--method", "student_only", "--dataset", "motionsim", "--preset", "smoke", "--device", "cpu"]
     command += [part for change in [*WORLD, *CHANGES] for part in ("--set", change)]
     with (tmp_path / "said").open("wb") as said:
-        process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT)
+        process = fork(Program("kdbench", (*command, "--out", str(tmp_path))), said)
         deadline = time.monotonic() + 240
         while not (held := list(tmp_path.glob("*/checkpoint/state.safetensors"))):
             assert process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.01)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(120) == 130
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGTERM)
+        assert wait(process, 120) == 130
     result = read_json(held[0].parents[1] / "run.json")
     assert (result["status"], result["message"]) == ("interrupted", "interrupted by SIGTERM")
     assert b"Repeat the same command to go on" in (tmp_path / "said").read_bytes()

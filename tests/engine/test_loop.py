@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -13,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from forked import fork
 from helpers import WORLD, tiny
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -21,6 +18,7 @@ from kdbench.engine.loop import Pairing, Sums, Training
 from kdbench.engine.optim import learning_rate
 from kdbench.engine.teacher import FrozenTeacher, fingerprint
 from kdbench.errors import RunFailed
+from kdbench.launch.launcher import Program
 from kdbench.recipes.resolve import resolve
 from kdbench.recipes.schema import Augment, Train
 from kdbench.recipes.shipped import names
@@ -50,9 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def prepared(method: str, folder: Path) -> tuple[RunContext, Teacher | None, Training]:
-    teacher = (
-        [] if resolve(method, "smoke").teacher is None else ["teacher.train.epochs=8", "teacher.train.batch_size=8"]
-    )
+    teacher = [] if resolve(method, "smoke").teacher is None else ["teacher.train.epochs=1"]
     augment = ["student.augment={rotate_deg: 5, shift: 0.05, scale: 0.05}"]
     context = context_for(
         RunRequest(method, "motionsim", preset="smoke", overrides=[*WORLD, *teacher, *augment], device="cpu")
@@ -242,19 +238,17 @@ def test_a_shift_moves_by_the_share_it_names() -> None:
 def test_a_killed_process_resumes_bit_for_bit(tmp_path: Path) -> None:
     reference = tiny("student_only", tmp_path / "whole", "student.train.epochs=12")
     changes = [*WORLD, "student.train.epochs=12"]
-    command = [sys.executable, "-m", "kdbench", "run", "--method", "student_only", "--dataset", "motionsim"]
-    command += ["--preset", "smoke", "--device", "cpu", "--out", str(tmp_path / "killed")]
+    command = ["run", "--method", "student_only", "--dataset", "motionsim", "--preset", "smoke", "--device", "cpu"]
     command += [part for change in changes for part in ("--set", change)]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    with (tmp_path / "log").open("wb") as log:
+        process = fork(Program("kdbench", (*command, "--out", str(tmp_path / "killed"))), log)
     deadline = time.monotonic() + 240
-    while not (held := list((tmp_path / "killed").rglob("checkpoint/state.safetensors"))):
-        assert process.poll() is None, process.stderr and process.stderr.read().decode()
+    while not (checkpoints := list((tmp_path / "killed").rglob("checkpoint/state.safetensors"))):
+        assert process.poll() is None, (tmp_path / "log").read_text()
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    run_json = held[0].parent.parent / "run.json"
+    process.kill()
+    run_json = checkpoints[0].parent.parent / "run.json"
     if read_json(run_json)["status"] == "finished":
         pytest.fail("the process finished before it was killed; give it more epochs")
     resumed = tiny("student_only", tmp_path / "killed", "student.train.epochs=12")

@@ -301,6 +301,7 @@ def test_no_pruner_stops_the_recipes_own_values(tmp_path: Path, monkeypatch: pyt
 @pytest.mark.slow
 def test_the_workers_of_a_killed_search_end_with_it(tmp_path: Path) -> None:
     script = SCRIPT.replace("heartbeat_seconds=2", "heartbeat_seconds=2, jobs=2").replace("epochs=30", "epochs=3000")
+    script = f"from forked import fork_jobs\nfork_jobs()\n{script}"
     parent = forked(script, tmp_path)
     try:
         await_checkpoint(parent, tmp_path)
