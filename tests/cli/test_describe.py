@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from sweep import swept
 
 from kdbench.data.card import load_card
 from kdbench.recipes.resolve import resolve, teacher_at
@@ -20,7 +21,7 @@ _FILES = {"method", "teacher", "dataset"}
 PARTS = [(kind, name) for kind in KINDS if kind not in _FILES for name in registry(kind).names()]
 
 
-@pytest.mark.parametrize(("kind", "name"), PARTS)
+@swept(("kind", "name"), PARTS)
 def test_every_part_is_described_with_its_parameters(kind: str, name: str, kdbench: Callable[..., Any]) -> None:
     done = kdbench("describe", name, "--kind", kind)
     assert done.code == 0, done.err
@@ -60,7 +61,7 @@ def test_a_name_that_stands_for_two_things_shows_both(kdbench: Callable[..., Any
     assert "rkd · loss" not in kdbench("describe", "rkd", "--kind", "method").out
 
 
-@pytest.mark.parametrize("name", registry("fusion").names())
+@swept("name", registry("fusion").names())
 def test_a_fusion_shows_what_it_does_and_whether_it_couples_the_batch(name: str, kdbench: Callable[..., Any]) -> None:
     out = kdbench("describe", name, "--kind", "fusion").out
     component = registry("fusion").get(name)
@@ -75,8 +76,8 @@ def test_a_fusion_shows_what_it_does_and_whether_it_couples_the_batch(name: str,
     assert not {"channels", "sources", "width"} & {line.strip().partition(":")[0] for line in given.splitlines()}
 
 
-@pytest.mark.parametrize("preset", ["paper", "small", "smoke"])
-@pytest.mark.parametrize("name", names())
+@swept("preset", ["paper", "small", "smoke"])
+@swept("name", names())
 def test_a_methods_description_is_its_resolved_recipe(name: str, preset: str, kdbench: Callable[..., Any]) -> None:
     out = kdbench("describe", name, "--kind", "method", "--preset", preset).out
     text = out[out.index("\ndata:") : out.index("\nUse it:")]

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 from made_runs import CLASSES, TRIALS, make_run
-from sklearn.metrics import f1_score
 
 import kdbench
 from kdbench.cli import main
@@ -62,6 +61,8 @@ def test_a_pooled_table_counts_every_trial_of_both_folds_once(study: Path) -> No
 
 
 def test_macro_f1_is_that_of_all_trials_and_no_mean_of_folds(study: Path) -> None:
+    from sklearn.metrics import f1_score
+
     (table,) = kdbench.compare(study, pool=FOLDS).tables
     for row in table.rows:
         for seed, values in row.seeds.items():

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from made_runs import CLASSES, LABELS, make_run, make_study, network
-from sklearn.metrics import f1_score
 
 import kdbench
 from kdbench.comparison.text_tables import text_tables
@@ -42,6 +41,8 @@ def test_a_table_holds_the_known_numbers(tmp_path: Path) -> None:
 
 
 def test_metrics_of_stored_predictions_are_those_of_scikit_learn(tmp_path: Path) -> None:
+    from sklearn.metrics import f1_score
+
     generator = np.random.default_rng(0)
     predicted = np.where(generator.random((3, 80)) < 0.6, LABELS, generator.integers(0, 4, (3, 80)))
     means = weighted_f1_scores(predicted, LABELS).mean(axis=1)
@@ -49,6 +50,8 @@ def test_metrics_of_stored_predictions_are_those_of_scikit_learn(tmp_path: Path)
 
 
 def test_the_interval_of_weighted_f1_follows_from_its_influence() -> None:
+    from sklearn.metrics import f1_score
+
     generator = np.random.default_rng(1)
     predicted = np.where(generator.random(80) < 0.7, LABELS, generator.integers(0, 4, 80))
     values = weighted_f1_scores(predicted[None], LABELS)[0]

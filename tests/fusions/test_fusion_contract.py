@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from sweep import swept
 from torch import Tensor
 
 from kdbench.fusions import BUILTIN
@@ -23,7 +24,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {name: (name, {}) for name in 
     "guided layer": ("guided", {"norm": "layer"}),
 }
 every = pytest.mark.parametrize("variant", sorted(VARIANTS))
-counts = pytest.mark.parametrize("sources", [1, 2, 4])
+counts = swept("sources", [1, 2, 4])
 
 
 def made(variant: str, sources: int) -> Fusion:
@@ -50,7 +51,7 @@ def outputs(fusion: Fusion, maps: list[list[Tensor]]) -> list[Tensor]:
 
 @every
 @counts
-@pytest.mark.parametrize("grid", [(7,), (4, 2), (2, 3, 2)])
+@swept("grid", [(7,), (4, 2), (2, 3, 2)])
 def test_shapes_are_as_declared(variant: str, sources: int, grid: tuple[int, ...]) -> None:
     fusion = made(variant, sources)
     branches = 1 if fusion.joint else sources

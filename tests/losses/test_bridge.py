@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 from loss_cases import CLASSES, CLIP, IMAGE, SERIES, batch_of, changed, features, tensors
+from sweep import swept
 from torch import Tensor
-from torchdistill.losses import mid_level
 
 from kdbench.engine.objective import Objective, declared_needs
 from kdbench.errors import UsageError
@@ -110,6 +110,8 @@ def bridged(
 
 
 def test_every_bridged_loss_is_compared_with_the_library() -> None:
+    from torchdistill.losses import mid_level
+
     assert {name for name, *_ in CASES} == set(ENTRIES)
     held = {name for name, thing in vars(mid_level).items() if getattr(thing, "__module__", "") == mid_level.__name__}
     assert set(ENTRIES) | set(REFUSED) == {name for name in held if name[0].isupper()}
@@ -119,6 +121,8 @@ def test_every_bridged_loss_is_compared_with_the_library() -> None:
 def test_value_and_gradient_are_those_of_a_direct_call(
     name: str, params: dict[str, Any], told: dict[str, Any], x: str
 ) -> None:
+    from torchdistill.losses import mid_level
+
     student, teacher = (features(grids=IMAGE, channels=CHANNELS, seed=seed, dtype=torch.float64) for seed in (0, 1))
     twin = changed(student, lambda t: t.detach().clone().requires_grad_())
     own = {key: value for key, value in params.items() if key not in {"accept", "stage", "stages"}}
@@ -137,8 +141,8 @@ def test_value_and_gradient_are_those_of_a_direct_call(
     assert all(tensor.grad is None for tensor in tensors(teacher))
 
 
-@pytest.mark.parametrize("samples", [1, 5])
-@pytest.mark.parametrize("grids", [CLIP, IMAGE, SERIES])
+@swept("samples", [1, 5])
+@swept("grids", [CLIP, IMAGE, SERIES])
 @pytest.mark.parametrize("name", sorted(ENTRIES))
 def test_unlike_networks_and_a_batch_of_one_are_finite(name: str, grids: Any, samples: int) -> None:
     student = features(samples, grids=grids)

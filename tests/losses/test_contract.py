@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from loss_cases import TEACHER_CHANNELS, batch_of, built, changed, features, learns, teacher_features, tensors
+from sweep import swept
 from torch.profiler import ProfilerActivity, profile
 
 from kdbench.losses import BUILTIN
@@ -76,7 +77,7 @@ def test_it_compiles_as_one_graph_and_so_never_waits_for_the_device(name: str) -
     assert any(tensor.grad is not None for tensor in tensors(student))
 
 
-@pytest.mark.parametrize("scale", [0.0, 1e-20, 1e4, 1e8])
+@swept("scale", [0.0, 1e-20, 1e4, 1e8])
 @pytest.mark.parametrize("name", ALL)
 def test_any_scale_of_the_features_is_finite(name: str, scale: float) -> None:
     student = features(scale=scale)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from loss_cases import CLIP, IMAGE, SPACE, STUDENT_CHANNELS, TEACHER_CHANNELS, changed, tensors
+from sweep import swept
 from torch import Tensor
 
 from kdbench.engine.term import Term
@@ -98,7 +99,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+@swept("case", CASES)
 @pytest.mark.parametrize("name", [*BUILTIN, *BRIDGED])
 def test_value_and_gradient_are_finite(name: str, case: str) -> None:
     for params in _variants(name):

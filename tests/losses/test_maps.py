@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from loss_cases import CLIP, IMAGE, SERIES, TEACHER_CHANNELS, batch_of, built, features, tensors
+from sweep import swept
 
 from kdbench.errors import UsageError
 from kdbench.losses import BUILTIN
@@ -86,8 +87,8 @@ def test_half_precision_is_averaged_in_float32() -> None:
     torch.testing.assert_close(ours, clip.float().mean(2))
 
 
-@pytest.mark.parametrize("teacher_grids", [CLIP, IMAGE, SERIES])
-@pytest.mark.parametrize("student_grids", [CLIP, IMAGE, SERIES])
+@swept("teacher_grids", [CLIP, IMAGE, SERIES])
+@swept("student_grids", [CLIP, IMAGE, SERIES])
 @pytest.mark.parametrize("name", ON_STAGES)
 def test_losses_on_stages_take_any_pair_of_ranks(name: str, student_grids: tuple, teacher_grids: tuple) -> None:
     student = features(grids=student_grids)

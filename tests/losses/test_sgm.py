@@ -18,6 +18,7 @@ from loss_cases import (
     teacher_features,
     tensors,
 )
+from sweep import swept
 from torch import Tensor
 
 from kdbench.errors import UsageError
@@ -74,10 +75,10 @@ class TestSlope:
         assert free.abs().max() > 10
         torch.testing.assert_close(clipped, free.clamp(-2, 2))
 
-    @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
-    @pytest.mark.parametrize("scale", [0.0, 1.0, 1e4, 1e30])
-    @pytest.mark.parametrize("vectors", [torch.zeros(CLASSES, SPACE), torch.ones(CLASSES, SPACE), 1e30 * _vectors()])
-    @pytest.mark.parametrize("samples", [1, 4])
+    @swept("dtype", [torch.bfloat16, torch.float32])
+    @swept("scale", [0.0, 1.0, 1e4, 1e30])
+    @swept("vectors", [torch.zeros(CLASSES, SPACE), torch.ones(CLASSES, SPACE), 1e30 * _vectors()])
+    @swept("samples", [1, 4])
     def test_it_is_finite_for_every_finite_input(
         self, samples: int, vectors: Tensor, scale: float, dtype: torch.dtype
     ) -> None:
@@ -110,8 +111,8 @@ class TestMap:
     def test_the_slope_is_pooled_to_any_number_of_channels(self, channels: int) -> None:
         assert semantic_map(torch.randn(2, SPACE), torch.randn(2, channels, 3)).shape == (2, channels, 3)
 
-    @pytest.mark.parametrize("slope", [0.0, 1e-20, 1e6, 3e38])
-    @pytest.mark.parametrize("size", [0.0, 1e-20, 1e20, 3e38])
+    @swept("slope", [0.0, 1e-20, 1e6, 3e38])
+    @swept("size", [0.0, 1e-20, 1e20, 3e38])
     def test_it_is_finite_for_every_finite_input(self, slope: float, size: float) -> None:
         feature = (size * torch.tensor([[1.0, -1.0, 0.5], [0.0, 1.0, 1.0]])[:, :, None]).requires_grad_()
         mapped = semantic_map(torch.full((2, 3), slope), feature)
@@ -182,10 +183,10 @@ class TestLoss:
         loss(features(), teacher_features()).backward()
         assert all(weight.grad.abs().max() > 0 for weight in loss.parameters())
 
-    @pytest.mark.parametrize("params", [{}, {"slope_clip": None, "slope_gradient": True}, {"scores": "logits"}])
-    @pytest.mark.parametrize("autocast", [False, True])
-    @pytest.mark.parametrize("samples", [1, 4])
-    @pytest.mark.parametrize("scale", [0.0, 1e-30, 1.0, 1e4, 1e30])
+    @swept("params", [{}, {"slope_clip": None, "slope_gradient": True}, {"scores": "logits"}])
+    @swept("autocast", [False, True])
+    @swept("samples", [1, 4])
+    @swept("scale", [0.0, 1e-30, 1.0, 1e4, 1e30])
     def test_it_is_finite_for_every_finite_input(
         self, scale: float, samples: int, autocast: bool, params: dict[str, Any]
     ) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sweep import swept
 
 from kdbench.errors import UsageError
 from kdbench.recipes.resolve import layers, merge, parse_overrides, resolve, teacher_at
@@ -63,8 +64,8 @@ def test_every_promised_method_teacher_and_former_name_is_there() -> None:
     assert {name: tuple(pair) for name, pair in aliases().items()} == FORMER
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-@pytest.mark.parametrize("method", names())
+@swept("preset", PRESETS)
+@swept("method", names())
 def test_every_method_resolves_at_every_preset(method: str, preset: str) -> None:
     recipe = resolve(method, preset)
     assert recipe.method == method

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from sweep import swept
 
 from kdbench.errors import UsageError
 from kdbench.representations import gaf
@@ -35,7 +36,7 @@ def reference(series: np.ndarray, **parameters) -> np.ndarray:
     return Reference(**parameters).fit_transform(series)
 
 
-@pytest.mark.parametrize("method", ["summation", "difference"])
+@swept("method", ["summation", "difference"])
 @pytest.mark.parametrize("name", SERIES)
 def test_equals_pyts(name, method):
     series = SERIES[name]
@@ -51,9 +52,7 @@ def test_equals_pyts_in_float32(name):
     np.testing.assert_allclose(ours, reference(series), rtol=0, atol=5e-6)
 
 
-@pytest.mark.parametrize(
-    ("size", "overlapping"), list(itertools.product([1, 7, 16, 49, 0.25, 0.3, 1.0], [False, True]))
-)
+@swept(("size", "overlapping"), list(itertools.product([1, 7, 16, 49, 0.25, 0.3, 1.0], [False, True])))
 @pytest.mark.parametrize("name", ["normal", "walk", "offset", "ties"])
 def test_aggregates_as_pyts(name, size, overlapping):
     series = SERIES[name][:, :50]
@@ -64,7 +63,7 @@ def test_aggregates_as_pyts(name, size, overlapping):
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-7)
 
 
-@pytest.mark.parametrize("sample_range", [(0, 1), (-0.5, 0.75), (-1, -0.2)])
+@swept("sample_range", [(0, 1), (-0.5, 0.75), (-1, -0.2)])
 @pytest.mark.parametrize("name", ["normal", "constant"])
 def test_scales_to_other_ranges_as_pyts(name, sample_range):
     series = SERIES[name]

@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from sweep import swept
 
 from kdbench.errors import UsageError
 from kdbench.representations.mtf import MarkovTransitionField, markov_transition_field
@@ -31,15 +32,15 @@ def reference(series: np.ndarray, bins: int, **parameters) -> np.ndarray:
         return Reference(n_bins=bins, **parameters).fit_transform(series)
 
 
-@pytest.mark.parametrize("strategy", ["quantile", "uniform", "normal"])
-@pytest.mark.parametrize("bins", [2, 3, 8, 21])
+@swept("strategy", ["quantile", "uniform", "normal"])
+@swept("bins", [2, 3, 8, 21])
 @pytest.mark.parametrize("name", SERIES)
 def test_equals_pyts(name, bins, strategy):
     ours = markov_transition_field(torch.from_numpy(SERIES[name]), bins=bins, strategy=strategy)
     np.testing.assert_allclose(ours, reference(SERIES[name], bins, strategy=strategy), rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("strategy", ["quantile", "uniform"])
+@swept("strategy", ["quantile", "uniform"])
 @pytest.mark.parametrize("name", SERIES)
 def test_equals_pyts_in_float32(name, strategy):
     series = SERIES[name].astype(np.float32)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from sweep import swept
 
 from kdbench.errors import UsageError
 from kdbench.representations.recurrence import RecurrencePlot, recurrence_plot
@@ -28,7 +29,7 @@ def reference(series: np.ndarray, **parameters) -> np.ndarray:
     return Reference(**parameters).fit_transform(series)
 
 
-@pytest.mark.parametrize(("dimension", "time_delay"), STATES)
+@swept(("dimension", "time_delay"), STATES)
 @pytest.mark.parametrize("name", SERIES)
 def test_distances_equal_pyts(name, dimension, time_delay):
     options = {"dimension": dimension, "time_delay": time_delay}
@@ -37,8 +38,8 @@ def test_distances_equal_pyts(name, dimension, time_delay):
     np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize(("dimension", "time_delay"), STATES)
-@pytest.mark.parametrize(
+@swept(("dimension", "time_delay"), STATES)
+@swept(
     "options",
     [{"threshold": "point", "percentage": share} for share in (0, 3, 20, 37.5, 100)]
     + [{"threshold": "distance", "percentage": share} for share in (10, 33, 100)]

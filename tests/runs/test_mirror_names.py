@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from mlflow.utils.validation import _validate_metric_name, _validate_param_name
 
 from kdbench.data.card import load_card
 from kdbench.registry import registry
@@ -40,6 +39,8 @@ def test_names_that_would_be_one_stay_two() -> None:
 
 
 def test_mlflow_takes_every_class_of_the_shipped_data_sets_and_what_is_odd() -> None:
+    from mlflow.utils.validation import _validate_metric_name, _validate_param_name
+
     classes = [name for dataset in registry("dataset").names() for name in load_card(dataset).class_names]
     odd = ["/", "a/", "/a", ".", "a//b", "a\n\tb", "%&", "-", "x" * 500, "y" * 500 + "z"]
     found = numbers({"per_class": dict.fromkeys((*classes, *odd), 1.0)}, Names())

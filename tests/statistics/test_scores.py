@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.metrics import f1_score
 
 from kdbench.errors import DataError, UsageError
 from kdbench.statistics import Scores, from_predictions, paired_scores
@@ -21,6 +20,8 @@ def _predicted(seed: int, classes: int = 5, trials: int = 60) -> tuple[np.ndarra
 
 
 def _sklearn(labels: np.ndarray, predicted: np.ndarray, weights: np.ndarray | None = None) -> float:
+    from sklearn.metrics import f1_score
+
     return f1_score(
         labels, predicted, labels=np.unique(labels), average="macro", sample_weight=weights, zero_division=0.0
     )

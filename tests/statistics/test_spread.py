@@ -5,9 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-import statsmodels.api as sm
 from scipy import stats
-from statsmodels.formula.api import ols
 
 from kdbench.errors import UsageError
 from kdbench.statistics.margins import margin
@@ -25,6 +23,9 @@ def _spread(values: np.ndarray, who: np.ndarray, scope: Scope) -> Spread:
 
 def _anova(values: np.ndarray) -> pd.Series:
     """Mean squares of seeds (rows) and units (columns), crossed."""
+    import statsmodels.api as sm
+    from statsmodels.formula.api import ols
+
     rows, columns = np.indices(values.shape)
     table = pd.DataFrame({"y": values.ravel(), "seed": rows.ravel(), "unit": columns.ravel()})
     squares = sm.stats.anova_lm(ols("y ~ C(seed) + C(unit)", table).fit())
@@ -71,6 +72,8 @@ def test_a_difference_is_the_spread_of_the_paired_differences() -> None:
 
 
 def test_subjects_of_unlike_sizes_are_the_clusters_of_a_robust_error() -> None:
+    import statsmodels.api as sm
+
     generator = np.random.default_rng(1)
     who = np.repeat(np.arange(7), generator.integers(5, 30, 7))
     generator.shuffle(who)

@@ -6,12 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-import scikit_posthocs
 from scipy import stats
-from statsmodels.stats.contingency_tables import mcnemar as reference_mcnemar
-from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.power import TTestPower
-from statsmodels.stats.proportion import proportion_confint
 
 from kdbench.errors import DataError, UsageError
 from kdbench.statistics import MIN_BLOCKS, Scope, Scores, compare_ranks, holm, mcnemar
@@ -21,6 +16,8 @@ from kdbench.statistics.spread import Spread
 
 @pytest.mark.parametrize("size", [1, 2, 28, 105])
 def test_holm_is_that_of_statsmodels(size: int) -> None:
+    from statsmodels.stats.multitest import multipletests
+
     p = np.random.default_rng(size).random(size) ** 3
     p[: size // 3] = p[0]  # Ties.
     np.testing.assert_allclose(holm(p), multipletests(p, method="holm")[1])
@@ -38,6 +35,10 @@ def _three(seed: int, seeds: int = 3) -> Scores:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_mcnemar_is_that_of_statsmodels_at_every_seed(seed: int) -> None:
+    from statsmodels.stats.contingency_tables import mcnemar as reference_mcnemar
+    from statsmodels.stats.multitest import multipletests
+    from statsmodels.stats.proportion import proportion_confint
+
     scores = _three(seed)
     first, second = np.array([0, 0, 1]), np.array([1, 2, 2])
     found = mcnemar(scores, first, second)
@@ -84,6 +85,8 @@ def _over_subjects(difference: float, sd: float, subjects: int) -> Spread:
 @pytest.mark.parametrize("standardised", [0.3, 0.5, 0.8, 1.5])
 @pytest.mark.parametrize("alpha", [0.05, 0.05 / 28])
 def test_needed_subjects_are_those_of_statsmodels(standardised: float, alpha: float) -> None:
+    from statsmodels.stats.power import TTestPower
+
     (found,) = needed(
         _over_subjects(0.03, 0.03 / standardised, 8), scope=Scope.NEW_SUBJECTS, seeds=1, alpha=alpha, power=0.8
     )
@@ -95,6 +98,8 @@ def test_needed_subjects_are_those_of_statsmodels(standardised: float, alpha: fl
 
 
 def test_the_detectable_difference_has_that_power() -> None:
+    from statsmodels.stats.power import TTestPower
+
     (found,) = needed(_over_subjects(0.0, 0.05, 20), scope=Scope.NEW_SUBJECTS, seeds=1, alpha=0.05, power=0.8)
     assert found.detectable is not None
     assert TTestPower().power(found.detectable / 0.05, 20, 0.05) == pytest.approx(0.8, abs=0.01)
@@ -130,6 +135,8 @@ def test_trial_noise_that_more_seeds_average_out_is_planned_to_shrink() -> None:
 
 
 def test_seeds_alone_are_planned_as_by_statsmodels() -> None:
+    from statsmodels.stats.power import TTestPower
+
     one = np.ones(1)
     tiny = 1e-12 * one
     spread = Spread(0.02 * one, tiny, 424, 2e-4 / 3 * one, 2, 0 * one, tiny)
@@ -154,6 +161,8 @@ def _blocks(seed: int, methods: int = 6, blocks: int = 12) -> np.ndarray:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_ranks_are_those_of_scipy_and_scikit_posthocs(seed: int) -> None:
+    import scikit_posthocs
+
     scores = _blocks(seed)
     names = [f"m{i}" for i in range(len(scores))]
     found = compare_ranks(names, scores)

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from transformers import BertConfig, BertModel, BertTokenizerFast
 
 from kdbench.data.card import load_card
 from kdbench.registry import registry
@@ -30,6 +29,8 @@ def shipped(kind: str) -> list[str]:
 @pytest.fixture(scope="module")
 def bert(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A tiny BERT that knows every word of the class names."""
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
     folder = tmp_path_factory.mktemp("bert")
     names = " ".join(load_card("utd_mhad").class_names)
     words = [

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.engine import URL
+from sweep import swept
 
 from kdbench.errors import UsageError
 from kdbench.text.redaction import redacted, redacted_words
@@ -66,7 +67,7 @@ WRITTEN = [
 ]
 
 
-@pytest.mark.parametrize("form", FORMS)
+@swept("form", FORMS)
 def test_every_form_of_a_secret_is_masked(form: str) -> None:
     for text in (
         form.format(PASSWORD),
@@ -79,7 +80,7 @@ def test_every_form_of_a_secret_is_masked(form: str) -> None:
         assert redacted(shown) == shown
 
 
-@pytest.mark.parametrize("written", WRITTEN)
+@swept("written", WRITTEN)
 @pytest.mark.parametrize("scheme", ["http", "https", "postgresql+psycopg", "mysql", "sqlite+pysqlcipher"])
 def test_a_password_may_hold_any_sign(scheme: str, written: str) -> None:
     address = f"{scheme}://user:{written}@host:5432/name"

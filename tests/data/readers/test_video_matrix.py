@@ -11,6 +11,7 @@ import av
 import numpy as np
 import pytest
 from clips import SIDE, clip, numbers
+from sweep import swept
 
 from kdbench.data.readers import video_file
 from kdbench.data.readers.timeline import centre_frames
@@ -49,37 +50,35 @@ def close(found: list[int], expected: list[int], within: int = 1) -> bool:
     return bool(np.abs(np.subtract(found, expected)).max() <= within)
 
 
-@pytest.mark.parametrize(("container", "codec"), PAIRS)
+@swept(("container", "codec"), PAIRS)
 def test_a_whole_clip(container: str, codec: str):
     shows, found = shown(made(FRAMES, container=container, codec=codec))
     assert shows == FRAMES
     assert close(found, WHOLE), found
 
 
-@pytest.mark.parametrize(("container", "codec"), REORDERED)
+@swept(("container", "codec"), REORDERED)
 def test_frames_that_are_stored_in_another_order(container: str, codec: str):
     shows, found = shown(clip(FRAMES, container=container, codec=codec, coding={"bf": "2"}))
     assert shows == FRAMES
     assert close(found, WHOLE), found
 
 
-@pytest.mark.parametrize(("container", "codec"), TIMED)
+@swept(("container", "codec"), TIMED)
 def test_a_gap_in_the_middle(container: str, codec: str):
     shows, found = shown(clip([*range(15), *range(45, 60)], container=container, codec=codec), 6)
     assert shows == 30
     assert close(found, [5, 14, 14, 14, 45, 55], within=2), found
 
 
-@pytest.mark.parametrize(
-    ("container", "codec"), [pair for pair in PAIRS if pair[0] != "mjpeg" and pair[1] != "libx265"]
-)
+@swept(("container", "codec"), [pair for pair in PAIRS if pair[0] != "mjpeg" and pair[1] != "libx265"])
 def test_one_frame(container: str, codec: str):
     shows, found = shown(clip(1, container=container, codec=codec))
     assert shows == 1
     assert close(found, [0, 0, 0, 0])
 
 
-@pytest.mark.parametrize(("container", "codec"), [pair for pair in TIMED if pair[0] != "avi"])
+@swept(("container", "codec"), [pair for pair in TIMED if pair[0] != "avi"])
 def test_a_clock_that_does_not_start_at_0(container: str, codec: str):
     late = clip(FRAMES, container=container, codec=codec, prepare=lambda _: None, first=3000)
     assert shown(late)[0] == FRAMES
@@ -95,7 +94,7 @@ def told(content: bytes) -> str:
 
 
 @pytest.mark.parametrize("share", [0.3, 0.55, 0.9])
-@pytest.mark.parametrize(("container", "codec"), SIZED)
+@swept(("container", "codec"), SIZED)
 def test_a_file_that_is_cut_off(container: str, codec: str, share: float):
     content = made(FRAMES, container=container, codec=codec)
     assert "cut off" in told(content[: int(share * len(content))])
