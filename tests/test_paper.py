@@ -13,18 +13,18 @@ from kdbench.runs.context import context_for
 from kdbench.runs.request import RunRequest
 from kdbench.runs.student import student_training
 from kdbench.runs.teacher import Teacher, teacher_training
-from kdbench.types import Batch
+from kdbench.types import Features
 
 
-def one_step(training: Training, count: int) -> dict[str, float]:
-    """Takes one full step; the value of each term."""
+def one_step(training: Training, count: int) -> tuple[list[Features], dict[str, float]]:
+    """Takes one full step; the features of each branch, and the value of each term."""
     training.begin()
     batch = next(iter(training.loader.batches(list(range(count)), count)))
     before = [p.detach().clone() for p in training.network.parameters()]
-    _, loss, values = training.forward(batch, 1, 0)
+    features, loss, values = training.forward(batch, 1, 0)
     assert training.backward(loss).isfinite()
     assert any(not torch.equal(a, b) for a, b in zip(before, training.network.parameters(), strict=True))
-    return dict(zip(training.objective.names, values.tolist(), strict=True))
+    return features, dict(zip(training.objective.names, values.tolist(), strict=True))
 
 
 @pytest.mark.slow
@@ -42,18 +42,12 @@ def test_one_step_of_sgm_ft_at_the_papers_sizes(tmp_path: Path) -> None:
     assert recipe.teacher is not None
     assert recipe.student is not None
     network = context.build("teacher", recipe.teacher)
-    terms = one_step(teacher_training(context, recipe.teacher, network, tmp_path), 2)
+    _, terms = one_step(teacher_training(context, recipe.teacher, network, tmp_path), 2)
     assert terms["ce"] == pytest.approx(math.log(2), abs=0.7)
     teacher = Teacher(network.eval(), tmp_path, {}, context, recipe.teacher)
     training = student_training(context, recipe.student, teacher, tmp_path)
-    with torch.no_grad():
-        stages = training.network(training.network.represent(_one(training)))[0].stages
-    grids = [tuple(stage.shape[1:]) for stage in stages]
+    (features,), terms = one_step(training, 1)
+    grids = [tuple(stage.shape[1:]) for stage in features.stages]
     assert grids == [(96, 16, 56, 56), (192, 16, 28, 28), (384, 16, 14, 14), (768, 16, 7, 7)]
-    terms = one_step(training, 2)
     assert set(terms) == {"ce", "st", "sgm", "se"}
     assert all(math.isfinite(value) for value in terms.values())
-
-
-def _one(training: Training) -> Batch:
-    return next(iter(training.loader.batches([0], 1)))

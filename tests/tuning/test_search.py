@@ -385,7 +385,7 @@ def test_trials_stand_under_their_search_in_a_mirror_that_is_slow_to_open(
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     busy = FileLock(tmp_path / ".mlflow.db.lock", thread_local=False)
     busy.acquire()
-    threading.Timer(25, busy.release).start()
+    threading.Timer(5, busy.release).start()
     searched(tmp_path, trials=1)
     with sqlite3.connect(tmp_path / "mlflow.db") as store:
         names = dict(store.execute("SELECT name, run_uuid FROM runs").fetchall())
