@@ -1,7 +1,8 @@
 """What a suite costs beyond its runs, and what a second job saves: python benchmarks/suite_time.py --out FOLDER.
 
 Runs seven methods at `small` on UTD-MHAD, depth, six of them with the teacher raw, as `kdbench run` does, one thread a
-process, and compares the wall time with what the runs say of themselves. They share one trained teacher a seed. Twice, into folders of their own:
+process, and compares the wall time with what the runs say of themselves. They share one trained teacher a seed. Twice,
+into folders of their own:
 
     python benchmarks/suite_time.py --out one --jobs 1
     python benchmarks/suite_time.py --out two --jobs 2
