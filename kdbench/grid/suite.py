@@ -118,7 +118,9 @@ class Suite(BaseModel):
     @property
     def run_count(self) -> int:
         """Number of runs; without protocols, each data set brings its first one."""
-        return len(self.pairs()) * len(self.datasets) * max(1, len(self.protocols)) * len(self.seed_numbers)
+        # One teacher is one run a method, whether the method has a teacher or not; more of them need the recipes.
+        methods = self.methods if len(self.teachers) < 2 else self.pairs()
+        return len(methods) * len(self.datasets) * max(1, len(self.protocols)) * len(self.seed_numbers)
 
     def pairs(self) -> tuple[SuiteMethod, ...]:
         """Every method with each of its teachers.
