@@ -193,7 +193,7 @@ def _method(name: str, preset: str, width: int) -> Iterator[_Line]:
     links = [layer.path.stem for layer in layers(recipe.method if pair else name)]
     content = recipe.model_dump(mode="json")
     yield f"\n{content.pop('summary')}\n{content.pop('source')}".rstrip(), ""
-    if recipe.taught_by is not None:
+    if recipe.taught_by is not None and not pair:
         yield f"\nIts teacher is {recipe.taught_by}, unless --teacher names another.", ""
     if len(links) > 1:
         yield f"\nExtends, the later over the earlier: {' → '.join(links)}", ""

@@ -87,8 +87,8 @@ def run(
     with place:
         ended = execute(plan, place, timeout=limit, view=view_for(console, plan, place.slots))
     words: list[object] = ["--suite", suite] if suite else []
-    for option, values in (("--method", methods), ("--dataset", datasets), ("--protocol", protocols)):
-        words += [word for value in values for word in (option, value)]
+    several = {"--method": methods, "--teacher": teachers, "--dataset": datasets, "--protocol": protocols}
+    words += [word for option, values in several.items() for value in values for word in (option, value)]
     if seeds is not None:
         words += ["--seeds", seeds] if isinstance(seeds, int) else ["--seed", seeds[0]]
     words += [word for change in overrides for word in ("--set", change)]

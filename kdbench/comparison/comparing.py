@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kdbench.comparison.comparison import Comparison
 from kdbench.comparison.families import FAMILIES, Family
 from kdbench.comparison.groups import NEVER_ACROSS, Group, between, grouped, tell_apart
 from kdbench.comparison.pooling import pooled, protocols_of
 from kdbench.comparison.ranking import build_table
 from kdbench.comparison.reference import references
-from kdbench.comparison.result import Comparison
 from kdbench.comparison.scores import read_group
 from kdbench.comparison.selection import RunSelection, named, nothing_finished, on, read_runs
 from kdbench.comparison.subjects import known_card, subject_pattern, subjects_of, subjects_train

@@ -13,7 +13,7 @@ from kdbench.comparison.text_tables import TextTable, left_out, text_tables
 from kdbench.errors import unknown
 
 if TYPE_CHECKING:
-    from kdbench.comparison.result import Comparison
+    from kdbench.comparison.result import ComparedTables
 
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~])")
@@ -39,7 +39,7 @@ _LATEX = {
 }
 
 
-def markdown(comparison: Comparison) -> str:
+def markdown(comparison: ComparedTables) -> str:
     """GitHub's Markdown."""
     parts = []
     for table in text_tables(comparison):
@@ -56,19 +56,19 @@ def markdown(comparison: Comparison) -> str:
     return "\n".join(parts)
 
 
-def csv(comparison: Comparison) -> str:
+def csv(comparison: ComparedTables) -> str:
     """The frame of methods; shares in [0, 1]."""
     return comparison.methods.to_csv(index=False)
 
 
-def latex(comparison: Comparison) -> str:
+def latex(comparison: ComparedTables) -> str:
     """Tables for the package booktabs; long ones break over pages. Bold: shown to be better than all others."""
     parts = [LATEX_NEEDS, *(latex_table(table) for table in text_tables(comparison))]
     parts += [f"% {tex(line)}" for line in left_out(comparison)]
     return "\n\n".join(parts) + "\n"
 
 
-def as_json(comparison: Comparison) -> str:
+def as_json(comparison: ComparedTables) -> str:
     """Every frame as records, the notes, and the published numbers."""
     content: dict[str, Any] = {
         "population": comparison.population,
@@ -97,7 +97,7 @@ def as_json(comparison: Comparison) -> str:
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-FORMATS: dict[str, tuple[str, Callable[[Comparison], str]]] = {
+FORMATS: dict[str, tuple[str, Callable[[ComparedTables], str]]] = {
     "md": ("md", markdown),
     "csv": ("csv", csv),
     "latex": ("tex", latex),
@@ -107,7 +107,7 @@ FORMATS: dict[str, tuple[str, Callable[[Comparison], str]]] = {
 """Name of a format → ending of its file, and what writes it."""
 
 
-def render(comparison: Comparison, name: str) -> str:
+def render(comparison: ComparedTables, name: str) -> str:
     """A comparison in a format of `FORMATS`.
 
     Raises:

@@ -12,7 +12,7 @@ from kdbench.comparison.pictures import ComparisonPicture, pictures
 from kdbench.comparison.text_tables import TextTable, left_out, text_tables
 
 if TYPE_CHECKING:
-    from kdbench.comparison.result import Comparison
+    from kdbench.comparison.result import ComparedTables
 
 
 _STYLE = """
@@ -36,7 +36,7 @@ p.about, ul { color: #555; font-size: .87rem; } img { max-width: 100%; height: a
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
-def html(comparison: Comparison, drawn: Sequence[ComparisonPicture] | None = None) -> str:
+def html(comparison: ComparedTables, drawn: Sequence[ComparisonPicture] | None = None) -> str:
     """The page, with its pictures inside.
 
     Args:
@@ -57,7 +57,7 @@ def html(comparison: Comparison, drawn: Sequence[ComparisonPicture] | None = Non
     )
 
 
-def fragment(comparison: Comparison) -> str:
+def fragment(comparison: ComparedTables) -> str:
     """The main tables alone, for a page that has its own style."""
     parts = [_section(table) for table in text_tables(comparison, {"results"})]
     return "\n".join([*parts, _list(left_out(comparison))])

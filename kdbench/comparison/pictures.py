@@ -19,7 +19,7 @@ from kdbench.text.wording import counted
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from kdbench.comparison.result import Comparison
+    from kdbench.comparison.result import ComparedTables
 
 _LONGEST_NAME = 120
 _RC: dict[Any, Any] = STYLE | {"text.parse_math": False, "svg.fonttype": "path", "svg.hashsalt": "kdbench"}
@@ -62,7 +62,7 @@ class ComparisonPicture:
         return buffer.getvalue()
 
 
-def pictures(comparison: Comparison) -> list[ComparisonPicture]:
+def pictures(comparison: ComparedTables) -> list[ComparisonPicture]:
     """Every picture that the data allow, table by table."""
     import matplotlib as mpl
 

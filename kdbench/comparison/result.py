@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdbench.comparison.blocks import Ranking, rankings
@@ -36,7 +35,7 @@ _OF_GAIN = {
 
 
 @dataclass(frozen=True, repr=False)
-class Comparison:
+class ComparedTables:
     """Methods compared, a table for each set of equal conditions.
 
     Attributes:
@@ -75,12 +74,6 @@ class Comparison:
             [*lines, "  .methods, .pairs, .seeds and .per_class are data frames; .save(FOLDER) writes all."]
         )
 
-    def _repr_html_(self) -> str:
-        """The main tables, for a notebook."""
-        from kdbench.comparison.html import fragment
-
-        return fragment(self)
-
     @property
     def methods(self) -> pd.DataFrame:
         """One row per method and table: metrics with intervals, gain, teacher, conditions, cost; shares in [0, 1]."""
@@ -100,16 +93,6 @@ class Comparison:
     def per_class(self) -> pd.DataFrame:
         """One row per method and class: recall, mean over the seeds, and its gain over the student alone."""
         return self._frame(record for table in self.tables for record in _recalls(table))
-
-    def save(self, folder: Path) -> list[Path]:
-        """Writes every table, format and picture into a folder.
-
-        Raises:
-            RunFailed: The folder cannot be written.
-        """
-        from kdbench.comparison.saving import save
-
-        return save(self, folder)
 
     def _frame(self, records: Any) -> pd.DataFrame:
         import pandas as pd

@@ -13,7 +13,7 @@ from kdbench.errors import DataError, UsageError
 from kdbench.util.records import read_json, write_bytes, write_json
 
 if TYPE_CHECKING:
-    from kdbench.comparison.result import Comparison
+    from kdbench.comparison.result import ComparedTables
 
 
 FRAMES = ("methods", "pairs", "seeds", "per_class")
@@ -23,7 +23,7 @@ _OWN = re.compile(r"(table\d+_|label_curve\d+_|critical_difference\d+)[A-Za-z0-9
 """Names of pictures, the only files that one comparison has and another has not."""
 
 
-def save(comparison: Comparison, folder: Path) -> list[Path]:
+def save(comparison: ComparedTables, folder: Path) -> list[Path]:
     """Writes `comparison.*`, a CSV of each frame, and each picture as PNG and SVG.
 
     Args:

@@ -12,7 +12,7 @@ from kdbench.comparison.text_tables import CONTENTS, KINDS, left_out, text_table
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from kdbench.comparison.result import Comparison
+    from kdbench.comparison.comparison import Comparison
 
 MAIN = "results"
 ALL = "all"

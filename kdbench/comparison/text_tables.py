@@ -20,7 +20,7 @@ from kdbench.statistics.scores import UNTOLD
 from kdbench.text.wording import NONE, counted, inflected, p_text, ranges
 
 if TYPE_CHECKING:
-    from kdbench.comparison.result import Comparison
+    from kdbench.comparison.result import ComparedTables
 
 
 PAIRS_SHOWN = 66
@@ -72,7 +72,7 @@ class TextTable:
     hint: str = ""
 
 
-def text_tables(comparison: Comparison, kinds: Collection[str] = KINDS) -> list[TextTable]:
+def text_tables(comparison: ComparedTables, kinds: Collection[str] = KINDS) -> list[TextTable]:
     """Sheets of each table, then mean ranks, then published numbers.
 
     Args:
@@ -99,7 +99,7 @@ def text_tables(comparison: Comparison, kinds: Collection[str] = KINDS) -> list[
     return tables
 
 
-def left_out(comparison: Comparison) -> list[str]:
+def left_out(comparison: ComparedTables) -> list[str]:
     """One line for each reason why runs stand in no table, with the runs."""
     runs: dict[str, list[str]] = {}
     for one in comparison.left_out:
@@ -122,7 +122,7 @@ def needed_text(pair: PairSummary) -> str:
     return pair.needed.sentence if pair.needed else NONE
 
 
-def _results(comparison: Comparison, table: GroupTable, number: int) -> TextTable:
+def _results(comparison: ComparedTables, table: GroupTable, number: int) -> TextTable:
     headers: tuple[str, ...] = (
         "Method",
         f"{TITLES[table.metric]} [95 % CI]",
@@ -254,7 +254,7 @@ def _measure(row: Row, metric: str) -> str:
     return f"{percent(mean)} ({counted(len(row.seeds), 'seed')})"
 
 
-def _apart(comparison: Comparison, table: GroupTable, number: int) -> list[str]:
+def _apart(comparison: ComparedTables, table: GroupTable, number: int) -> list[str]:
     if number == 1:
         return []
     unlike = comparison.apart(table)
@@ -429,7 +429,7 @@ def _ranks(ranking: Ranking) -> TextTable:
     )
 
 
-def _references(comparison: Comparison) -> TextTable:
+def _references(comparison: ComparedTables) -> TextTable:
     headers = ("Method", "Data set", "Protocol of its source", "Metric", "Value %", "Input at test time", "Source")
     rows = tuple(
         (one.method, one.dataset, one.protocol, one.metric, f"{one.value:.2f}", one.test_modalities, one.table)

@@ -64,7 +64,7 @@ def _spread(
         if (lacking := lacks(recipe, change)) is None:
             by_method[place] = merge(by_method[place], change)
         else:
-            without.setdefault(lacking, []).append(methods[place].name)
+            without.setdefault(lacking, []).append(methods[place].title)
     if sum(map(len, without.values())) == len(methods):
         raise UsageError(
             f"{what} changes none of these methods: {'; '.join(_said(*reason) for reason in without.items())}",

@@ -9,11 +9,12 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 from kdbench.errors import Interrupted, KdbenchError
 from kdbench.grid.plan import GridPlan, PlannedRun, refreshed
+from kdbench.grid.running import Running
 from kdbench.grid.show import GridView
 from kdbench.grid.state import (
     DONE,
@@ -28,8 +29,7 @@ from kdbench.grid.state import (
     read_state,
     set_broken_aside,
 )
-from kdbench.launch.launcher import Job, Launcher, Program
-from kdbench.launch.tied import GRACE_SECONDS
+from kdbench.launch.launcher import Launcher, Program
 from kdbench.registry import plugin_files
 from kdbench.runs.locks import is_locked
 from kdbench.runs.tracking import create_store
@@ -44,38 +44,6 @@ _SIGKILL = 9
 """By its number, since not every platform has its name."""
 _KILLED = (-_SIGKILL, 128 + _SIGKILL)
 _STOPPED = (-signal.SIGINT, -signal.SIGTERM, Interrupted.exit_code)
-
-
-@dataclass
-class Running:
-    """A run on its way.
-
-    Attributes:
-        planned: The run.
-        job: Its process.
-        started: When it started, seconds of the monotonic clock.
-        ending: When it was asked to end.
-        late: Whether that was since its time was up.
-    """
-
-    planned: PlannedRun
-    job: Job
-    started: float = field(default_factory=time.monotonic)
-    ending: float | None = None
-    late: bool = False
-
-    @property
-    def seconds(self) -> float:
-        """How long it has been running."""
-        return time.monotonic() - self.started
-
-    def stop(self, *, late: bool = False) -> None:
-        """Asks it to end; what does not do so in time is killed."""
-        if self.ending is None:
-            self.ending, self.late = time.monotonic(), late
-            self.job.interrupt()
-        elif time.monotonic() - self.ending > GRACE_SECONDS:
-            self.job.kill()
 
 
 def execute(

@@ -129,7 +129,7 @@ def make_plan(
     """
     reporter = reporter or Reporter()
     if options.get("name") and len(suite.methods) > 1:
-        several = ", ".join(method.name for method in suite.methods)
+        several = ", ".join(method.title for method in suite.methods)
         raise UsageError(
             f"--name would call the runs of several methods the same: {several}",
             hint="In a suite each method may have its own: {name: sgm_ft, label: mine}",
@@ -171,7 +171,7 @@ def _videos(
     ]
     seeing = [recipe.sees(VIDEO) for recipe in recipes]
     if any(seeing) and not all(seeing):
-        blind = [method.name for method, sees in zip(methods, seeing, strict=True) if not sees]
+        blind = [method.title for method, sees in zip(methods, seeing, strict=True) if not sees]
         reporter.message(f"--video {video} is not applied to what sees sensors alone: {', '.join(blind)}")
     return [video if sees or not any(seeing) else None for sees in seeing]
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from rich.console import Console, Group
 
     from kdbench.grid.estimate import Estimate
-    from kdbench.grid.execute import Running
     from kdbench.grid.plan import GridPlan, PlannedRun
+    from kdbench.grid.running import Running
 
 STYLES = {DONE: "green", TO_DO: "", INTERRUPTED: "yellow", FAILED: "bold red", OOM: "bold red", TIMEOUT: "yellow"}
 _MIB = 2**20

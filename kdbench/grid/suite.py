@@ -36,6 +36,13 @@ class SuiteMethod(BaseModel):
     label: str | None = None
     set: dict[str, Any] = Field(default_factory=dict)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _by_todays_name(cls, content: Any) -> Any:
+        if isinstance(content, dict) and (pair := shipped.behind(str(content.get("name")))) is not None:
+            return {"teacher": pair.teacher, **content, "name": pair.method}
+        return content
+
     @property
     def title(self) -> str:
         """What it is called where its runs are not told apart by other things."""
@@ -81,10 +88,16 @@ class Suite(BaseModel):
 
     @model_validator(mode="after")
     def _with_losses(self) -> Suite:
+        losses = BUILTIN_LOSSES.keys() & shipped.BUILTIN.keys()
+        if self.without and not self.losses:
+            raise ValueError("without = … leaves something out of losses: true, which is not there")
+        for name in self.without:
+            if name not in losses:
+                raise ValueError(unknown("loss in `without`", name, sorted(losses)).message)
         if not self.losses:
             return self
         listed = {method.name for method in self.methods}.union(self.without)
-        further = sorted(BUILTIN_LOSSES.keys() & shipped.BUILTIN.keys() - listed)
+        further = sorted(losses - listed)
         methods = (*self.methods, *(SuiteMethod(name=name) for name in further))
         return self.model_copy(update={"methods": methods, "losses": False, "without": ()})
 
@@ -105,7 +118,9 @@ class Suite(BaseModel):
     @property
     def run_count(self) -> int:
         """Number of runs; without protocols, each data set brings its first one."""
-        return len(self.pairs()) * len(self.datasets) * max(1, len(self.protocols)) * len(self.seed_numbers)
+        # One teacher is one run a method, whether the method has a teacher or not; more of them need the recipes.
+        methods = self.methods if len(self.teachers) < 2 else self.pairs()
+        return len(methods) * len(self.datasets) * max(1, len(self.protocols)) * len(self.seed_numbers)
 
     def pairs(self) -> tuple[SuiteMethod, ...]:
         """Every method with each of its teachers.
@@ -194,4 +209,16 @@ def load_suite(name_or_path: str) -> Suite:
             f"there is no suite file {shortened(str(path), 200)}",
             hint=f"Shipped by name: {', '.join(shipped_suites())}",
         )
-    return checked(Suite, paths.read_mapping(path, "suite"), f"the suite {path}")
+    suite = checked(Suite, paths.read_mapping(path, "suite"), f"the suite {path}")
+    methods = [method.model_copy(update=_beside(path, method)) for method in suite.methods]
+    return suite.model_copy(update={"methods": tuple(methods)})
+
+
+def _beside(path: Path, method: SuiteMethod) -> dict[str, str]:
+    """The files that a method of a suite names and that lie beside the suite, by their whole paths."""
+    named = {key: getattr(method, key) for key in ("name", "teacher")}
+    return {
+        key: str(path.parent / name)
+        for key, name in named.items()
+        if name is not None and name.endswith(SUFFIXES) and paths.is_file(path.parent / name)
+    }

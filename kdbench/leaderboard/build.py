@@ -30,7 +30,7 @@ from kdbench.leaderboard.verdicts import pair_cell, signed
 from kdbench.leaderboard.verify import verify
 from kdbench.plotting import svg
 from kdbench.recipes.resolve import resolve
-from kdbench.recipes.shipped import aliases
+from kdbench.recipes.shipped import aliases, behind
 from kdbench.recipes.track import Track, words_of
 from kdbench.registry import registry
 from kdbench.runs.unlabelled import for_track
@@ -196,8 +196,10 @@ def command(row: BoardRow, method: str) -> str:
         method: What to give as the method.
     """
     result = row.entry.result
+    name, teacher = behind(method) or (method, None)
     parts: Mapping[str, Any] = {
-        "method": method,
+        "method": name,
+        "teacher": teacher,
         "dataset": result.dataset,
         "protocol": result.protocol,
         "preset": result.preset,

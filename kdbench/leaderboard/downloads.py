@@ -76,10 +76,11 @@ def latex(protocol: BoardProtocol) -> str:
 
 
 def _text_table(protocol: BoardProtocol, table: BoardTable) -> TextTable:
-    headers = ("Method", "Accuracy (%)", "Gain", "Macro F1 (%)", "ECE (%)", "Seeds", "Tier")
+    headers = ("Method", "Teacher", "Accuracy (%)", "Gain", "Macro F1 (%)", "ECE (%)", "Seeds", "Tier")
     rows = tuple(
         (
-            row.label + (" (control)" if row.control else ""),
+            row.method + (" (control)" if row.control else ""),
+            row.taught_by or NONE,
             f"{100 * row.accuracy:.1f} ± {100 * row.sd:.1f}",
             NONE if (gain := row.gain(table.alone)) is None else f"{100 * gain:+.1f}",
             f"{100 * row.metric('macro_f1'):.1f}",
@@ -91,7 +92,7 @@ def _text_table(protocol: BoardProtocol, table: BoardTable) -> TextTable:
     )
     title = f"{protocol.dataset}, {protocol.name}, {table.title}"
     caption = "Mean and sample standard deviation over seeds"
-    return TextTable("results", title, caption, headers, rows, words=frozenset({0, 6}))
+    return TextTable("results", title, caption, headers, rows, words=frozenset({0, 1, 7}))
 
 
 def bibtex(rows: Iterable[BoardRow], cards: Sequence[Card]) -> str:

@@ -25,6 +25,7 @@ _MOST_FILES = 100
 PHASES = ("teacher", "student")
 SEARCH = "search"
 TEACHER = "teacher"
+_TEACHERS_HINT = "See them: kdbench list teachers"
 _SECTIONS = {
     "student": NetworkSpec.model_fields,
     "student.train": Train.model_fields,
@@ -78,6 +79,11 @@ def locate(name_or_path: str, kind: str = "method") -> Path:
         path = Path(name_or_path)
         if name_or_path.startswith(f"{shipped.TUNED}/") and path.suffix not in {".yaml", ".yml"}:
             raise unknown("tuned recipe", name_or_path, shipped.tuned(), hint="See them: kdbench list methods")
+        if kind == TEACHER and (pair := shipped.behind(name_or_path)) is not None:
+            raise UsageError(
+                f"'{name_or_path}' is no teacher but a former name of {pair.method} with the teacher {pair.teacher}",
+                hint=f"Write --teacher {pair.teacher}",
+            )
         if path.suffix not in {".yaml", ".yml"} and os.sep not in name_or_path:
             raise registry(kind).unknown(name_or_path, shipped.aliases() if kind == "method" else ())
         if not paths.is_file(path):
@@ -165,6 +171,10 @@ def resolve(
         raise unknown("preset", preset, PRESETS)
     changes = changes_of(overrides)
     named, changes = _named_teacher(changes)
+    if named is not None and teacher not in (None, named):
+        raise UsageError(
+            f"--teacher {teacher} and --set teacher={named} name two teachers", hint="Leave out one of them."
+        )
     teacher = named or teacher
     pair = shipped.behind(name_or_path)
     method, teacher = (pair.method, teacher or pair.teacher) if pair else (name_or_path, teacher)
@@ -173,35 +183,48 @@ def resolve(
     stem = _method_of(chain[-1])
     if teacher is not None and own is None:
         raise UsageError(
-            f"the method '{stem}' has no teacher, so --teacher {teacher} changes nothing",
-            hint="See methods that have one: kdbench list methods",
+            f"the method '{stem}' has no teacher, so --teacher {teacher} changes nothing", hint="Leave out --teacher."
         )
-    merged |= {"method": stem, "taught_by": teacher or own}
-    merged["name"] = _name(stem, teacher, own, is_shipped=shipped.path_of(stem) is not None)
+    taught_by = None if TEACHER in changes and changes[TEACHER] is None else _stem(teacher or own)
+    title = stem if teacher in (None, own) else f"{stem} + {taught_by}"
+    is_shipped = shipped.path_of(method if stem == chain[-1].path.stem else stem) is not None
+    merged["name"] = _name(stem, teacher, own, is_shipped=is_shipped)
     for phase in absent_networks(merged, changes):
         raise UsageError(
-            f"the recipe '{merged['name']}' has no {phase}, so {_first_key(phase, changes[phase])} changes nothing",
+            f"the recipe '{title}' has no {phase}, so {_first_key(phase, changes[phase])} changes nothing",
             hint=keys_hint(name_or_path),
         )
-    _refuse_short(changes)
-    merged = _changed(merged, changes | {"name": merged["name"]})
-    return checked(Recipe, merged, f"recipe '{merged['name']}'", hint=keys_hint(name_or_path))
+    _refuse_unsettable(changes)
+    merged = _changed(merged, changes)
+    recipe = checked(Recipe, merged, f"recipe '{title}'", hint=keys_hint(name_or_path))
+    return recipe.called(stem, taught_by, title)
 
 
 def _merged(chain: Iterable[Layer], preset: str, teacher: str | None) -> tuple[dict[str, Any], str | None]:
     """The settings of a method with its teacher's, and the name of the teacher that the method itself names."""
     merged: dict[str, Any] = {}
-    own: str | None = None
+    own = _last_named(chain, preset)
     for layer in chain:
         for changes in (layer.own, layer.at(preset)):
             named, changes = _named_teacher(changes)
-            if named is not None:
-                own = _beside(layer.path, named)
-                merged[TEACHER] = teacher_at(teacher or own, preset)
-            elif TEACHER in changes and changes[TEACHER] is None:
-                own = None
+            # One that is named later takes its place here, so that what the method changes of its teacher stays.
+            if named is not None and merged.get(TEACHER) is None:
+                merged[TEACHER] = teacher_at(teacher or own or named, preset)
             merged = _changed(merged, changes)
     return merged, own
+
+
+def _last_named(chain: Iterable[Layer], preset: str) -> str | None:
+    """The teacher that a method names last; None where it has none in the end."""
+    own: str | None = None
+    for layer in chain:
+        for changes in (layer.own, layer.at(preset)):
+            named, _ = _named_teacher(changes)
+            if named is not None:
+                own = _beside(layer.path, named)
+            elif TEACHER in changes and changes[TEACHER] is None:
+                own = None
+    return own
 
 
 def _named_teacher(changes: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
@@ -209,7 +232,9 @@ def _named_teacher(changes: Mapping[str, Any]) -> tuple[str | None, dict[str, An
     named = changes.get(TEACHER)
     if isinstance(named, str):
         return named, {key: value for key, value in changes.items() if key != TEACHER}
-    if isinstance(named, Mapping) and isinstance(named.get("name"), str):
+    if isinstance(named, Mapping) and "name" in named:
+        if not isinstance(named["name"], str):
+            raise UsageError(f"teacher.name = {found(named['name'])}: expected a name", hint=_TEACHERS_HINT)
         others = {key: value for key, value in named.items() if key != "name"}
         return named["name"], {**changes, TEACHER: others}
     return None, dict(changes)
@@ -241,12 +266,23 @@ def teacher_at(name_or_path: str, preset: str) -> dict[str, Any]:
 def _name(method: str, teacher: str | None, own: str | None, *, is_shipped: bool) -> str:
     """What a method with a teacher is called in the names of folders."""
     known = shipped.former_name(method, teacher or own or "") if is_shipped else None
-    return known or (method if teacher in (None, own) else f"{method}+{Path(teacher).stem}")
+    return known or (method if teacher in (None, own) else f"{method}+{_stem(teacher)}")
 
 
-def _refuse_short(changes: Mapping[str, Any]) -> None:
-    """Keys of a network or names of losses where keys of a recipe are expected: tables write settings so."""
+def _stem(teacher: str | None) -> str | None:
+    """What a teacher is called: its name, or that of its file."""
+    return None if teacher is None else Path(teacher).stem
+
+
+def _refuse_unsettable(changes: Mapping[str, Any]) -> None:
+    """Keys of a network or names of losses where keys of a recipe are expected: tables write settings so; and the name.
+
+    Raises:
+        UsageError: There is such a key.
+    """
     for key in changes:
+        if key == "name":
+            raise UsageError(f"--set {key}=… changes nothing", hint="To name a run: --name NAME")
         if key in Recipe.model_fields:
             continue
         near = [f"{place}.{key}" for place, fields in _SECTIONS.items() if key in fields]

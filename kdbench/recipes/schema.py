@@ -10,6 +10,7 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    PrivateAttr,
     Tag,
     ValidatorFunctionWrapHandler,
     field_validator,
@@ -291,8 +292,6 @@ class Recipe(_RecipePart):
 
     Attributes:
         name: What it is called in the names of folders: the method, or the former name of a method with its teacher.
-        method: The method, as it is called today.
-        taught_by: Name of the teacher; null without one, and for one that the recipe describes itself.
         summary: One line on what it is.
         source: The paper.
         data: Input sizes.
@@ -309,8 +308,6 @@ class Recipe(_RecipePart):
     """
 
     name: str
-    method: str = Field(default="", exclude=True)
-    taught_by: str | None = Field(default=None, exclude=True)
     summary: str = ""
     source: str = ""
     data: Data
@@ -324,6 +321,31 @@ class Recipe(_RecipePart):
     compile: bool = False
     search: dict[str, Range] = Field(default_factory=dict, exclude=True)
     tuning: Tuning | None = Field(default=None, exclude=True)
+    # What resolving adds, which no file and no option sets.
+    _method: str = PrivateAttr(default="")
+    _taught_by: str | None = PrivateAttr(default=None)
+    _title: str = PrivateAttr(default="")
+
+    @property
+    def method(self) -> str:
+        """The method, as it is called today; empty for a recipe that was not resolved."""
+        return self._method
+
+    @property
+    def taught_by(self) -> str | None:
+        """Name of the teacher; None without one, and for one that the recipe describes itself."""
+        return self._taught_by
+
+    @property
+    def title(self) -> str:
+        """What messages call it: the method, with its teacher where that is not the method's own."""
+        return self._title or self.name
+
+    def called(self, method: str, taught_by: str | None, title: str) -> Recipe:
+        """A copy that has these names."""
+        recipe = self.model_copy()
+        recipe._method, recipe._taught_by, recipe._title = method, taught_by, title
+        return recipe
 
     @field_validator("search", mode="before")
     @classmethod

@@ -268,7 +268,7 @@ def _refuse_leaking_sensors(recipe: Recipe, card: Card, protocol: str) -> None:
     others = [name for name in protocol_names(card) if not rule_of(card, name).sensors_leak]
     raise UsageError(
         f"protocol '{protocol}' of '{card.name}' tests on performances that also train, as other cameras saw them: "
-        f"the sensors are the same recordings in both parts, and '{recipe.name}' reports a network that sees sensors",
+        f"the sensors are the same recordings in both parts, and '{recipe.title}' reports a network that sees sensors",
         hint=f"Choose another protocol (--protocol {' or '.join(others)}), or a method with a video student.",
     )
 

@@ -27,9 +27,9 @@ def refuse_idle(request: RunRequest) -> None:
     recipe = request.recipe
     _refuse_untaught(recipe)
     idle = list(_removed_in_vain(request))
-    idle += [f"--set {key}=… ({recipe.name} has no {lacks})" for key, lacks in idle_settings(recipe, request.changes)]
+    idle += [f"--set {key}=… ({recipe.title} has no {lacks})" for key, lacks in idle_settings(recipe, request.changes)]
     if request.video is not None and not recipe.sees(VIDEO):
-        idle.append(f"--video {request.video} ({recipe.name} has no {_SEES_VIDEO})")
+        idle.append(f"--video {request.video} ({recipe.title} has no {_SEES_VIDEO})")
     if request.threads is not None and device_kind(request.device) == "cuda":
         idle.append(f"--threads {request.threads} (the run computes on a GPU)")
     if idle:
@@ -60,7 +60,7 @@ def _refuse_untaught(recipe: Recipe) -> None:
         if declared(name)["teacher"]:
             where = f"student.losses.{name}"
             raise UsageError(
-                f"{recipe.name} has no teacher, and {where} compares with one",
+                f"{recipe.title} has no teacher, and {where} compares with one",
                 hint=f"Do without it, --set {where}=null, or choose a method with a teacher: kdbench list methods",
             )
 

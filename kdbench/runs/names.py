@@ -68,14 +68,15 @@ def _wrong(
         yield error
     changes = overrides if len(methods) == 1 else ()
     teacher = teachers[0] if len(teachers) == len(methods) == 1 else None
+    for name_of_teacher in teachers:
+        try:
+            teacher_at(name_of_teacher, size)
+        except UsageError as error:
+            yield error
+            teacher = None
     for method in methods:
         try:
             yield from _unknown_parts(resolve(method, size, changes, teacher=teacher))
-        except UsageError as error:
-            yield error
-    for name_of_teacher in teachers if teacher is None else ():
-        try:
-            teacher_at(name_of_teacher, size)
         except UsageError as error:
             yield error
     for dataset in datasets:

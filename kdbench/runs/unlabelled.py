@@ -28,13 +28,13 @@ def for_track(recipe: Recipe) -> tuple[Recipe, tuple[str, ...]]:
     if not recipe.track.is_transfer_alone:
         if student is not None and student.weights is not None:
             raise UsageError(
-                f"'{recipe.name}' trains nothing, and stands beside methods that see no label alone",
+                f"'{recipe.title}' trains nothing, and stands beside methods that see no label alone",
                 hint="Name that track: --labels 0",
             )
         return recipe, ()
     if student is None:
         raise UsageError(
-            f"track.labels = 0: '{recipe.name}' trains no student, which distillation losses alone could train",
+            f"track.labels = 0: '{recipe.title}' trains no student, which distillation losses alone could train",
             hint="Choose a method with a student, for example --method kd; or all labels: --labels all",
         )
     if student.weights is not None:
@@ -43,7 +43,7 @@ def for_track(recipe: Recipe) -> tuple[Recipe, tuple[str, ...]]:
     kept = {name: term for name, term in student.losses.items() if name not in left}
     if not kept:
         raise UsageError(
-            f"track.labels = 0 leaves '{recipe.name}' no loss: {'; '.join(_line(*loss) for loss in left.items())}",
+            f"track.labels = 0 leaves '{recipe.title}' no loss: {'; '.join(_line(*loss) for loss in left.items())}",
             hint=f"Choose a method with a distillation loss (--method kd), the network that is not trained "
             f"(--method {UNTRAINED[student.modality]}), or labels: --labels 1",
         )

@@ -35,7 +35,7 @@ def space_of(recipe: Recipe, given: Sequence[str] = ()) -> Space:
     chosen = parse(given) or recipe.search
     if not chosen:
         raise UsageError(
-            f"the recipe '{recipe.name}' does not say what is searched",
+            f"the recipe '{recipe.title}' does not say what is searched",
             hint="Declare it, search: {student.losses.NAME.weight: {around: 30}, student.train.lr: {around: 10}}, "
             "or give it: --space student.train.lr=1e-4..1e-2:log",
         )
@@ -138,7 +138,7 @@ def _settled(recipe: Recipe, key: str, values: Range) -> tuple[str, Range]:
     if key not in known and f"{key}{END}" in known:
         key += END
     if key not in known:
-        shown = recipe.name if shipped.path_of(recipe.name) else "METHOD.yaml"
+        shown = recipe.method if shipped.path_of(recipe.method) else "METHOD.yaml"
         hint = f"See the keys: kdbench describe {shown}. A recipe drops one that it inherits by KEY: null."
         raise unknown("key of the search space", key, known, hint=hint)
     if key.endswith(".train.epochs"):

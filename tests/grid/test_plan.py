@@ -263,8 +263,8 @@ def test_a_change_goes_to_the_methods_that_have_what_it_is_about(tmp_path: Path)
     assert recipes["teacher_only_raw"].student is None
     assert sorted(told) == [
         "--set student.losses.rkd.weight is not applied where there is no loss rkd of the student: student_only",
-        "--set student.losses.rkd.weight is not applied where there is no student: teacher_only_raw",
-        "--set student.train.epochs is not applied where there is no student: teacher_only_raw",
+        "--set student.losses.rkd.weight is not applied where there is no student: teacher_only + raw",
+        "--set student.train.epochs is not applied where there is no student: teacher_only + raw",
     ]
 
 
@@ -289,9 +289,17 @@ def test_a_loss_that_is_given_whole_is_added_to_every_method(tmp_path: Path) -> 
             "teacher.train.epochs=3",
             "changes none of these methods: no teacher",
         ),
-        (["hinton_raw", "pkt_raw"], "student.losses.rkd.weight=3", "no loss rkd of the student in hinton_raw, pkt_raw"),
+        (
+            ["hinton_raw", "pkt_raw"],
+            "student.losses.rkd.weight=3",
+            r"no loss rkd of the student in kd \+ raw, pkt \+ raw",
+        ),
         (["student_only"], "teacher.train.epochs=3", "'student_only' has no teacher, so teacher.train.epochs changes"),
-        (["teacher_only_raw"], "student.train.lr=3", "'teacher_only_raw' has no student, so student.train.lr changes"),
+        (
+            ["teacher_only_raw"],
+            "student.train.lr=3",
+            r"'teacher_only \+ raw' has no student, so student.train.lr changes",
+        ),
     ],
 )
 def test_a_change_that_applies_nowhere_is_refused(tmp_path: Path, methods: list[str], change: str, said: str) -> None:

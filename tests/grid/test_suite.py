@@ -124,3 +124,27 @@ def test_a_suite_needs_no_defaults_of_its_own() -> None:
     suite = Suite.model_validate({"methods": ["rkd"], "datasets": ["motionsim"]})
     assert suite.seed_numbers == (0,)
     assert suite.preset == "auto"
+
+
+def test_a_former_name_keeps_its_teacher(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("methods: [hinton_random_teacher_raw, sp]\nteachers: [gaf]\ndatasets: [motionsim]\n")
+    pairs = [(method.name, method.teacher) for method in load_suite(str(path)).pairs()]
+    assert pairs == [("kd", "raw_random"), ("sp", "gaf")]
+
+
+@pytest.mark.parametrize(("text", "words"), [("without: [pskd]", "without"), ("losses: true\nwithout: [att]", "'at'")])
+def test_what_is_left_out_of_nothing_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"methods: [kd]\ndatasets: [motionsim]\n{text}\n")
+    with pytest.raises(UsageError, match=words):
+        load_suite(str(path))
+
+
+def test_files_beside_a_suite_are_named_from_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text("extends: kd\n")
+    (tmp_path / "t.yaml").write_text("extends: raw\n")
+    (tmp_path / "mine.yaml").write_text("methods: [{name: own.yaml, teacher: t.yaml}]\ndatasets: [motionsim]\n")
+    (method,) = load_suite(str(tmp_path / "mine.yaml")).methods
+    recipe = resolve(method.name, "smoke", teacher=method.teacher)
+    assert (recipe.method, recipe.taught_by) == ("own", "t")

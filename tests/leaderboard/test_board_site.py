@@ -272,6 +272,7 @@ def test_the_command_runs_it_again(tmp_path: Path, board: Path) -> None:
         "kdbench run --method {} --dataset utd_mhad --protocol cross_subject --preset small --video depth --seeds 3"
     )
     assert command(rows["kd"], "kd") == expected.format("kd")
+    assert command(rows["kd"], "hinton_raw") == expected.format("kd --teacher raw")
     folder = build(board, tmp_path / "site").folder
     assert expected.format("kd") in (folder / rows["kd"].href / "index.html").read_text()
     mine = folder / rows["mine $(x)"].href

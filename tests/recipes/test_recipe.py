@@ -326,3 +326,41 @@ def test_a_truth_or_a_text_is_no_number(change: str, found: str) -> None:
     with pytest.raises(UsageError) as caught:
         resolve("hinton", "small", [change])
     assert f"{found}: expected a number" in caught.value.message
+
+
+@pytest.mark.parametrize("key", ["taught_by=gaf_ft", "method=sgm_ft", "name=mine"])
+def test_what_resolving_adds_is_no_setting(key: str) -> None:
+    with pytest.raises(UsageError, match=key.partition("=")[0]):
+        resolve("kd", "smoke", [key])
+
+
+def test_a_teacher_that_a_file_names_is_changed_as_one_of_the_command_line(tmp_path: Path) -> None:
+    own = tmp_path / "own.yaml"
+    asked = resolve("sgm_ft_without_se", "small", teacher="raw_ft")
+    for named in ("raw_ft", "{name: raw_ft}"):
+        own.write_text(f"extends: sgm_ft_without_se\nteacher: {named}\n")
+        assert resolve(str(own), "small").teacher == asked.teacher
+    own.write_text("extends: sgm_ft_without_se\nteacher: {name: raw_ft, train: {epochs: 3}}\n")
+    assert resolve(str(own), "small").teacher == asked.teacher.model_copy(  # type: ignore[union-attr]
+        update={"train": asked.teacher.train.model_copy(update={"epochs": 3})}  # type: ignore[union-attr]
+    )
+
+
+def test_two_teachers_are_refused_and_none_is_no_ones(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="name two teachers"):
+        resolve("kd", "smoke", ["teacher=gaf"], teacher="raw")
+    assert resolve("kd", "smoke", ["teacher=gaf"]).taught_by == "gaf"
+    assert resolve("kd", "smoke", ["teacher=null", "student.losses.st=null"]).taught_by is None
+    with pytest.raises(UsageError, match="former name of kd with the teacher raw"):
+        resolve("kd", "smoke", teacher="hinton_raw")
+    with pytest.raises(UsageError, match=r"teacher.name = 3: expected a name"):
+        resolve("kd", "smoke", {"teacher": {"name": 3}})
+    (tmp_path / "rkd.yaml").write_text("extends: kd\nteacher: raw\n")
+    assert resolve(str(tmp_path / "rkd.yaml"), "smoke").name == "rkd"
+
+
+def test_messages_call_a_recipe_as_the_user_does() -> None:
+    with pytest.raises(UsageError, match="recipe 'kd'"):
+        resolve("kd", "smoke", ["bogus=1"])
+    with pytest.raises(UsageError, match=r"recipe 'kd \+ raw'"):
+        resolve("hinton_raw", "smoke", ["bogus=1"])

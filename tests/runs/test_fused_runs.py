@@ -34,7 +34,7 @@ def with_card(context: RunContext, change: Callable[[Any], dict[str, Any]]) -> R
     card = context.run_spec.dataset.card
     changed = card.model_copy(update=change(card))
     dataset = dataclasses.replace(context.run_spec.dataset, card=changed)
-    return dataclasses.replace(context, cell=dataclasses.replace(context.run_spec, dataset=dataset))
+    return dataclasses.replace(context, run_spec=dataclasses.replace(context.run_spec, dataset=dataset))
 
 
 def without_groups(card: Any) -> dict[str, Any]:

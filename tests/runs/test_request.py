@@ -70,7 +70,7 @@ def test_its_words_ask_for_the_same_run(monkeypatch: pytest.MonkeyPatch, tmp_pat
         (
             "hinton_random_teacher",
             {"overrides": {"teacher.train.epochs": 3}},
-            "hinton_random_teacher has no teacher that is trained",
+            "kd \\+ gaf_ft_random has no teacher that is trained",
         ),
         (
             "untrained",
