@@ -1,10 +1,11 @@
-"""A network: per source a representation and an encoder, a fusion that joins them, and heads."""
+"""A network: per branch a representation and an encoder, a fusion that joins them, and heads."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,36 +13,62 @@ from torch import Generator, Tensor, nn
 
 from kdbench.encoders.base import Encoder
 from kdbench.errors import UsageError, unknown
-from kdbench.fusions.base import Fusion, Joined
-from kdbench.recipes.schema import NetworkSpec, PartSpec
+from kdbench.fusions.base import STAGES, Fusion, Joined, Shape
+from kdbench.poolings.base import Pooling
+from kdbench.recipes.network_spec import BranchSpec, NetworkSpec, PartSpec
 from kdbench.registry import part_of, registry
 from kdbench.representations.base import Representation
-from kdbench.types import VIDEO, Batch, Features, Widths
+from kdbench.types import SENSORS, VIDEO, Batch, Features, JointGraph, Widths, is_video, view_of
 
 ABLATIONS = ("all", "channel")
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One branch as built.
+
+    Attributes:
+        sees: Its source.
+        representation: Its raw input to what its encoder takes.
+        encoder: Its backbone.
+        pooling: Its tokens to its embedding; None leaves that to the encoder.
+        kind: What its encoder takes: `series`, `image` or `clip`.
+    """
+
+    sees: str
+    representation: Representation
+    encoder: Encoder
+    pooling: Pooling | None = None
+    kind: str = "series"
+
+    @property
+    def width(self) -> int:
+        """D, the width of its embedding."""
+        return self.encoder.width if self.pooling is None else self.pooling.out_width
 
 
 class Network(nn.Module):
     """Representations, encoders, a fusion and heads, from `Batch` to `Features`.
 
-    There is one representation and one encoder per source, and one set of heads per branch. Sources and branches are
-    the same unless the fusion is joint, which leaves one branch.
+    There is one set of heads per branch, or one in all where the fusion is joint.
 
     Args:
-        modality: `sensors` or `video`.
-        representations: By source.
-        encoders: By source, of one architecture.
+        branches: Each branch by its name.
         fusion: Joins them.
         classes: K.
         semantic: S, the width of the label vectors, or None where no loss needs the semantic feature.
         groups: G, the number of groups of classes, or None where no loss needs their scores.
+
+    Attributes:
+        branches: Names of the branches.
+        heads: Names of what has heads: the branches, or the one that they are joined to.
+        sees: The source of each branch.
+        widths: Of each head.
     """
 
     def __init__(
         self,
-        modality: str,
-        representations: Mapping[str, Representation],
-        encoders: Mapping[str, Encoder],
+        branches: Mapping[str, Branch],
         fusion: Fusion,
         *,
         classes: int,
@@ -49,52 +76,52 @@ class Network(nn.Module):
         groups: int | None = None,
     ) -> None:
         super().__init__()
-        self.modality = modality
-        self.sources = tuple(encoders)
-        self.branches = ("+".join(self.sources),) if fusion.joint else self.sources
-        self.representations = nn.ModuleList(representations.values())
-        self.encoders = nn.ModuleList(encoders.values())
+        self.branches = tuple(branches)
+        self.sees = {name: branch.sees for name, branch in branches.items()}
+        self.heads = ("+".join(self.branches),) if fusion.joint else self.branches
+        self.representations = nn.ModuleList(branch.representation for branch in branches.values())
+        self.encoders = nn.ModuleList(branch.encoder for branch in branches.values())
+        self.poolings = nn.ModuleList(branch.pooling or nn.Identity() for branch in branches.values())
+        self._pooled = tuple(branch.pooling is not None for branch in branches.values())
+        self._stages = tuple(len(branch.encoder.channels) for branch in branches.values())
         self.fusion = fusion
-        self._seen = nn.ModuleList(nn.ModuleList(nn.Identity() for _ in self.sources) for _ in range(4))
-        width = fusion.out_width
-        self.classifiers = nn.ModuleList(nn.Linear(width, classes) for _ in self.branches)
+        self._seen = nn.ModuleList(nn.ModuleList(nn.Identity() for _ in branches) for _ in range(max(self._stages)))
+        shapes = fusion.out_shapes
+        if len(shapes) != len(self.heads):
+            raise UsageError(
+                f"a fusion with joint = {fusion.joint} has {len(shapes)} out_shapes, expected {len(self.heads)}",
+                hint="A fusion that joins its branches under one head is a JointFusion.",
+            )
+        self.classifiers = nn.ModuleList(nn.Linear(shape.width, classes) for shape in shapes)
         self.projections: nn.ModuleList | None = None
         if semantic is not None:
             self.projections = nn.ModuleList(
-                nn.Identity() if width == semantic else nn.Linear(width, semantic) for _ in self.branches
+                nn.Identity() if shape.width == semantic else nn.Linear(shape.width, semantic) for shape in shapes
             )
         self.group_heads: nn.ModuleList | None = None
         if groups is not None:
-            self.group_heads = nn.ModuleList(_group_head(fusion.auxiliary_width, groups) for _ in self.branches)
-        self.widths = [Widths(classes, tuple(fusion.out_channels), width, semantic, groups) for _ in self.branches]
+            widths = [fusion.auxiliary_width] if fusion.joint else [shape.width for shape in shapes]
+            self.group_heads = nn.ModuleList(_group_head(width, groups) for width in widths)
+        self.widths = [Widths(classes, shape.channels, shape.width, semantic, groups) for shape in shapes]
         self.couples_batch = fusion.couples_batch
-        self.provenance: dict[str, bool | str] = {name: encoder.pretrained for name, encoder in encoders.items()}
+        self.provenance: dict[str, bool | str] = {name: branch.encoder.pretrained for name, branch in branches.items()}
 
     def fit(self, values: Mapping[str, Tensor]) -> None:
         """Lets the representations learn from the training part's raw inputs, by source."""
-        for name, representation in zip(self.sources, self.representations, strict=True):
-            if name in values:
-                representation.fit(values[name])  # type: ignore[operator]
+        for name, representation in zip(self.branches, self.representations, strict=True):
+            if self.sees[name] in values:
+                representation.fit(values[self.sees[name]])  # type: ignore[operator]
 
     def represent(self, batch: Batch) -> list[Tensor]:
-        """The encoders' inputs, one per source: after representation and normalisation.
+        """The encoders' inputs, one per branch: after representation and normalisation.
 
         Raises:
             UsageError: The batch lacks a source.
         """
         return [
-            representation(self._raw(batch, name))
-            for name, representation in zip(self.sources, self.representations, strict=True)
+            representation(batch.raw(self.sees[name]))
+            for name, representation in zip(self.branches, self.representations, strict=True)
         ]
-
-    def _raw(self, batch: Batch, name: str) -> Tensor:
-        if self.modality == VIDEO:
-            if batch.video is None:
-                raise UsageError("the network sees video and the batch has none")
-            return batch.video
-        if name not in batch.sensors:
-            raise unknown("sensor of the batch", name, batch.sensors)
-        return batch.sensors[name]
 
     def forward(self, inputs: Sequence[Tensor]) -> list[Features]:
         """Runs the encoders stage by stage with the fusion between them.
@@ -103,24 +130,42 @@ class Network(nn.Module):
             inputs: What `represent` returns.
 
         Returns:
-            The features of each branch; the maps are the fusion's output.
+            The features of each head; the maps are the fusion's output.
         """
         encoders: list[Any] = list(self.encoders)
         maps = [encoder.stem(x) for encoder, x in zip(encoders, inputs, strict=True)]
-        stages: list[list[Tensor]] = []
-        for index in range(4):
-            maps = [encoder.stage(index, x) for encoder, x in zip(encoders, maps, strict=True)]
-            maps = self.fusion.between(index, maps) if index < 3 else self.fusion.last(maps)
-            maps = [seen(x) for seen, x in zip(self.seen(index), maps, strict=True)]
-            stages.append(maps)
-        embeddings = [encoder.pool(last) for encoder, last in zip(encoders, maps, strict=True)]
-        outputs: list[Joined] = list(zip(zip(*stages, strict=True), embeddings, strict=True))
+        stages: list[list[Tensor]] = [[] for _ in encoders]
+        for index in range(self.depth):
+            running = [index < count for count in self._stages]
+            maps = [
+                encoder.stage(index, x) if runs else x for encoder, x, runs in zip(encoders, maps, running, strict=True)
+            ]
+            maps = self.fusion.between(index, maps) if index < self.depth - 1 else self.fusion.last(maps)
+            maps = [seen(x) if runs else x for seen, x, runs in zip(self.seen(index), maps, running, strict=True)]
+            for branch, x, runs in zip(stages, maps, running, strict=True):
+                if runs:
+                    branch.append(x)
+        embeddings = [self._embedding(number, last) for number, last in enumerate(maps)]
+        outputs: list[Joined] = list(zip(map(tuple, stages), embeddings, strict=True))
         if self.fusion.joint:
             outputs = [self.fusion.after([output[0] for output in outputs], embeddings)]
         return [self._features(index, *output) for index, output in enumerate(outputs)]
 
+    def _embedding(self, branch: int, last: Tensor) -> Tensor:
+        encoder: Any = self.encoders[branch]
+        if self._pooled[branch]:
+            pooled: Tensor = self.poolings[branch](encoder.tokens(last))
+            return pooled
+        embedding: Tensor = encoder.pool(last)
+        return embedding
+
+    @property
+    def depth(self) -> int:
+        """Stages of the branch that has most of them."""
+        return max(self._stages)
+
     def seen(self, stage: int) -> nn.ModuleList:
-        """The modules that the maps of a stage pass through unchanged, one per source: where hooks see them.
+        """The modules that the maps of a stage pass through unchanged, one per branch: where hooks see them.
 
         Args:
             stage: Counted from 0.
@@ -151,7 +196,7 @@ class Network(nn.Module):
             inputs: What `represent` returns; left as they are.
             mode: `all` zeroes everything. All ablated rows are then equal, and one is computed for all unless the
                 fusion makes a row depend on how many there are. `channel` zeroes one random channel of each row, drawn
-                for each source on its own: every branch has its own input and so its own ablation.
+                for each branch on its own: every one has its own input and so its own ablation.
             generator: Source of `channel`'s draws, on the CPU.
 
         Returns:
@@ -200,71 +245,118 @@ def build_network(
     semantic: int | None,
     groups: int | None = None,
     role: str = "",
+    view: str | None = None,
+    skeletons: Mapping[str, JointGraph] | None = None,
 ) -> Network:
     """Builds a network and checks that its parts fit together.
 
-    Parameters are drawn from torch's global generator in a fixed order: the encoders in the order of `sources`, the
-    fusion, the classifiers, the semantic projections, the group heads. Seed before calling.
+    Parameters are drawn from torch's global generator in a fixed order: the branches in their order, the fusion, the
+    classifiers, the semantic projections, the group heads. Seed before calling.
 
     Args:
         spec: The network's part of a recipe.
-        sources: Raw channels by source: axes of each sensor, or channels of the one video view.
+        sources: Raw channels of what it sees, in the order of its branches: axes of a sensor or of a skeleton's joints,
+            channels of `video` and `video:NAME`.
         classes: K.
         semantic: S, the width of the label vectors, or None.
         groups: G, the number of groups of classes, or None.
         role: `teacher` or `student`; error messages put it before the recipe's keys.
+        view: The view that `video` stands for.
+        skeletons: The data set's, for parts that go along bones.
 
     Raises:
         UsageError: Unknown parts or parameters, or parts that do not fit: what a representation makes and what the
-            encoder takes; a fusion that couples the batch and an encoder with BatchNorm.
+            encoder takes; branches that the fusion does not join; a fusion that couples the batch and an encoder with
+            BatchNorm.
     """
-    if not sources or (spec.modality == VIDEO and len(sources) != 1):
-        raise UsageError(f"{_key(role, 'modality')} = {spec.modality} with the sources {sorted(sources) or 'none'}")
-    Represent, Encode, Fuse = (
-        registry(kind).get(getattr(spec, kind).name) for kind in ("representation", "encoder", "fusion")
-    )
-    _check_fit(spec, Represent, Encode, role)
-    representations, encoders = {}, {}
-    for name, channels in sources.items():
-        representations[name] = _construct(
-            Represent,
-            spec.representation,
-            role,
-            channels,
-            given={"statistics": Encode.statistics},
-            kind="representation",
-        )
-        encoders[name] = _construct(Encode, spec.encoder, role, representations[name].out_channels, kind="encoder")
-    first = next(iter(encoders.values()))
-    fusion = _construct(Fuse, spec.fusion, role, first.channels, len(encoders), first.width, kind="fusion")
-    if fusion.couples_batch and first.normalisation == "batch":
+    if not sources:
+        raise UsageError(f"{_key(role, 'branches')}: the network sees nothing")
+    Fuse = registry("fusion").get(spec.fusion.name)
+    branches: dict[str, Branch] = {}
+    for name, branch in spec.branches_for(sources).items():
+        place = role if spec.branches is None else _key(role, f"branches.{name}")
+        # A network of the one view is called as that view is.
+        shown = str(view) if spec.branches is None and branch.sees == VIDEO else name
+        canonical = VIDEO if view is not None and view_of(branch.sees) == view else branch.sees
+        skeleton = (skeletons or {}).get(branch.sees)
+        branches[shown] = replace(_branch(branch, sources[branch.sees], place, skeleton), sees=canonical)
+    shapes = [
+        Shape(name, tuple(branch.encoder.channels), branch.width, branch.kind) for name, branch in branches.items()
+    ]
+    _check_joins(Fuse, spec, shapes, role)
+    fusion = _construct(Fuse, spec.fusion, role, shapes, kind="fusion")
+    if fusion.couples_batch and any(branch.encoder.normalisation == "batch" for branch in branches.values()):
+        encoder = next(branch.encoder.name for branch in spec.kinds)
         raise UsageError(
             f"{_key(role, 'fusion')} '{spec.fusion.name}' couples the batch and {_key(role, 'encoder')} "
-            f"'{spec.encoder.name}' normalises by BatchNorm: together they tie each prediction to its batch twice",
+            f"'{encoder}' normalises by BatchNorm: together they tie each prediction to its batch twice",
             hint=f"Normalise per sample, for example --set {_key(role, 'encoder.norm')}=group",
         )
-    return Network(spec.modality, representations, encoders, fusion, classes=classes, semantic=semantic, groups=groups)
+    return Network(branches, fusion, classes=classes, semantic=semantic, groups=groups)
+
+
+def _branch(spec: BranchSpec, channels: int, place: str, skeleton: JointGraph | None) -> Branch:
+    """One branch as built; `place` is where it stands in the recipe."""
+    Represent, Encode = (
+        registry("representation").get(spec.representation.name),
+        registry("encoder").get(spec.encoder.name),
+    )
+    _check_fit(spec, Represent, Encode, place)
+    given = {"statistics": Encode.statistics, "skeleton": skeleton}
+    representation = _construct(Represent, spec.representation, place, channels, given=given, kind="representation")
+    encoder = _construct(
+        Encode, spec.encoder, place, representation.out_channels, given={"skeleton": skeleton}, kind="encoder"
+    )
+    pooling = None
+    if spec.pooling is not None:
+        Pool = registry("pooling").get(spec.pooling.name)
+        pooling = _construct(Pool, spec.pooling, place, encoder.token_width, kind="pooling")
+    return Branch(spec.sees, representation, encoder, pooling, part_of(Encode).declares["eats"])
+
+
+def _check_joins(Fuse: Any, spec: NetworkSpec, shapes: Sequence[Shape], role: str) -> None:
+    """Refuses branches that a fusion does not join."""
+    where = f"{_key(role, 'fusion')} '{spec.fusion.name}'"
+    shallow = [shape.name for shape in shapes if len(shape.channels) < STAGES]
+    if Fuse.acts_between_stages and shallow:
+        raise UsageError(
+            f"{where} acts between {STAGES} stages, and the encoder of {' and '.join(shallow)} has fewer",
+            hint=f"Fusions after the last stage: {_names('fusion', lambda part: not part.acts_between_stages)}",
+        )
+    first = shapes[0]
+    if Fuse.joins == "widths" and any(shape.width != first.width for shape in shapes):
+        widths = ", ".join(f"{shape.name} {shape.width}" for shape in shapes)
+        raise UsageError(
+            f"{where} joins embeddings of one width, and those of the branches have {widths}",
+            hint=f"Fusions of any branches: {_names('fusion', lambda part: part.joins == 'any')}",
+        )
+    if Fuse.joins == "alike" and any(replace(shape, name="") != replace(first, name="") for shape in shapes):
+        words = "; ".join(f"{s.name}: {s.kind}, channels {list(s.channels)}, width {s.width}" for s in shapes)
+        raise UsageError(
+            f"{where} joins branches of one architecture, and these are unlike ({words})",
+            hint=f"Fusions of unlike branches: {_names('fusion', lambda part: part.joins == 'any')}",
+        )
 
 
 def _key(role: str, key: str) -> str:
     return f"{role}.{key}" if role else key
 
 
-def _check_fit(spec: NetworkSpec, represent: Any, encode: Any, role: str) -> None:
-    modality = part_of(represent).declares["modality"]
-    if modality != spec.modality:
-        fitting = _names("representation", lambda part: part_of(part).declares["modality"] == spec.modality)
+def _check_fit(spec: BranchSpec, represent: Any, encode: Any, place: str) -> None:
+    modality, wanted = part_of(represent).declares["modality"], VIDEO if is_video(spec.sees) else SENSORS
+    if modality != wanted:
+        fitting = _names("representation", lambda part: part_of(part).declares["modality"] == wanted)
         raise UsageError(
-            f"{_key(role, 'representation')} '{spec.representation.name}' is for {modality}, and "
-            f"{_key(role, 'modality')} is {spec.modality}",
-            hint=f"Representations of {spec.modality}: {fitting}",
+            f"{_key(place, 'representation')} '{spec.representation.name}' is for {modality}, and the network sees "
+            f"{wanted} there",
+            hint=f"Representations of {wanted}: {fitting}",
         )
     eats = part_of(encode).declares["eats"]
     if represent.makes != eats:
         encoders = _names("encoder", lambda part: part_of(part).declares["eats"] == represent.makes)
         makers = _names("representation", lambda part: part.makes == eats)
         raise UsageError(
-            f"{_key(role, 'encoder')} '{spec.encoder.name}' takes {eats}, and {_key(role, 'representation')} "
+            f"{_key(place, 'encoder')} '{spec.encoder.name}' takes {eats}, and {_key(place, 'representation')} "
             f"'{spec.representation.name}' makes {represent.makes}",
             hint=f"Encoders that take {represent.makes}: {encoders}. Representations that make {eats}: {makers}.",
         )
@@ -277,8 +369,10 @@ def _names(kind: str, fits: Any) -> str:
 def _construct(
     component: Any, spec: PartSpec, role: str, *arguments: Any, kind: str, given: Mapping[str, Any] | None = None
 ) -> Any:
-    path, given = _key(role, kind), given or {}
-    parameters = list(inspect.signature(component).parameters.values())
+    path, parameters = _key(role, kind), list(inspect.signature(component).parameters.values())
+    taken = {parameter.name for parameter in parameters}
+    # A skeleton is for those parts that ask for one.
+    given = {key: value for key, value in (given or {}).items() if key in taken or key != "skeleton"}
     if not any(p.kind is p.VAR_KEYWORD for p in parameters):
         open_keys = [p.name for p in parameters[len(arguments) :] if p.name not in given]
         for key in spec.params:

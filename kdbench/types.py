@@ -2,15 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
+
+from kdbench.errors import unknown
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 SENSORS = "sensors"
 VIDEO = "video"
+"""The video of the run's view, as a source; another view is the source `video:NAME`."""
+
+
+def view_of(source: str) -> str | None:
+    """The view that a source `video:NAME` names; None for other sources."""
+    kind, colon, view = source.partition(":")
+    return view if kind == VIDEO and colon else None
+
+
+def is_video(source: str) -> bool:
+    """Whether a source is video: `video`, or `video:NAME`."""
+    return source == VIDEO or view_of(source) is not None
+
+
+@dataclass(frozen=True)
+class JointGraph:
+    """How the joints of a skeleton hang together, for parts that go along its bones.
+
+    Attributes:
+        joints: Names of the J joints, in the order of the series' axes, three a joint.
+        bones: Pairs of positions in `joints`, from the nearer to the trunk to the farther.
+    """
+
+    joints: tuple[str, ...]
+    bones: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -18,7 +45,8 @@ class Batch:
     """Trials that pass through a network together.
 
     Attributes:
-        sensors: Series of each sensor, `{name: (B, axes, n)}`, in the units of the dataset's card.
+        sensors: Series of each sensor, and of each skeleton that a network sees, `{name: (B, axes, n)}`, in the units
+            of the dataset's card.
         video: Clip `(B, C, T, H, W)`, uint8 or float in [0, 1], or None where the student is a sensor.
         label: Class indices `(B,)`, int64.
         trial: The B trial ids, in the order of the rows; on the host.
@@ -26,6 +54,7 @@ class Batch:
         metadata: Columns of the trial index (subject, repetition, …), one value per row; on the host.
         labelled: So many rows, the first ones, have a label; that of the others is -1. None: all have.
         paired: So many rows, the first ones, have sensors that the teacher sees. None: all have.
+        views: Clips of further views by the names of their sources, `{"video:NAME": (B, C, T, H, W)}`.
     """
 
     sensors: Mapping[str, Tensor]
@@ -36,6 +65,7 @@ class Batch:
     metadata: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     labelled: int | None = None
     paired: int | None = None
+    views: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.trial)
@@ -44,13 +74,35 @@ class Batch:
         """Returns a copy with some fields changed."""
         return replace(self, **changes)
 
+    def raw(self, source: str) -> Tensor:
+        """What a source recorded: a series `(B, axes, n)`, or a clip `(B, C, T, H, W)`.
+
+        Args:
+            source: A sensor, a skeleton, `video`, or `video:NAME`.
+
+        Raises:
+            UsageError: The batch lacks it.
+        """
+        sources = {**self.sensors, **self.views, **({} if self.video is None else {VIDEO: self.video})}
+        if source not in sources:
+            raise unknown("source of the batch", source, sources)
+        return sources[source]
+
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """Returns a copy in which every source went through `change`."""
+        return replace(
+            self,
+            sensors={name: change(series) for name, series in self.sensors.items()},
+            video=None if self.video is None else change(self.video),
+            views={name: change(clip) for name, clip in self.views.items()},
+        )
+
     def head(self, count: int | None) -> Batch:
         """The first rows; all of them where `count` is None."""
         if count is None or count == len(self):
             return self
-        return Batch(
-            sensors={name: series[:count] for name, series in self.sensors.items()},
-            video=None if self.video is None else self.video[:count],
+        return replace(
+            self.mapped(lambda source: source[:count]),
             label=self.label[:count],
             trial=self.trial[:count],
             index=self.index[:count],

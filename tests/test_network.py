@@ -11,7 +11,7 @@ from torch import nn
 from kdbench.errors import UsageError
 from kdbench.fusions import BUILTIN
 from kdbench.network import Network, build_network
-from kdbench.recipes.schema import NetworkSpec
+from kdbench.recipes.network_spec import NetworkSpec
 from kdbench.types import Batch
 
 ROWS, CLASSES = 5, 7
@@ -43,9 +43,15 @@ def build(
     **parts: Any,
 ) -> Network:
     torch.manual_seed(0)
-    chosen = sources or (SENSORS if modality == "sensors" else {"depth": 1})
+    chosen = sources or (SENSORS if modality == "sensors" else {"video": 1})
     return build_network(
-        spec(modality, **parts), sources=chosen, classes=CLASSES, semantic=semantic, groups=groups, role="teacher"
+        spec(modality, **parts),
+        sources=chosen,
+        classes=CLASSES,
+        semantic=semantic,
+        groups=groups,
+        role="teacher",
+        view="depth",
     )
 
 
@@ -70,7 +76,7 @@ def message_of(**arguments: Any) -> str:
 def test_a_network_of_sensors_has_a_branch_a_sensor(parts):
     network = build(**parts)
     features = network(network.represent(batch()))
-    assert network.branches == network.sources == ("accelerometer", "gyroscope")
+    assert network.heads == network.branches == ("accelerometer", "gyroscope")
     assert len(features) == len(network.widths) == 2
     for branch, widths in zip(features, network.widths, strict=True):
         assert branch.logits.shape == (ROWS, widths.logits) == (ROWS, CLASSES)
@@ -92,7 +98,7 @@ def test_a_joint_fusion_leaves_one_branch_with_the_joined_widths():
     network = build(fusion={"name": "concat"})
     (features,) = network(network.represent(batch()))
     (widths,) = network.widths
-    assert network.branches == ("accelerometer+gyroscope",)
+    assert network.heads == ("accelerometer+gyroscope",)
     assert tuple(m.shape[1] for m in features.stages) == widths.stages == (16, 16, 32, 32)
     assert features.embedding.shape[1] == widths.embedding == 32
 
@@ -307,7 +313,7 @@ def test_an_encoder_of_images_refuses_a_series():
 
 def test_a_representation_of_sensors_refuses_video():
     message = message_of(modality="video", representation={"name": "raw"})
-    assert "'raw' is for sensors, and teacher.modality is video" in message
+    assert "'raw' is for sensors, and the network sees video there" in message
     assert "Representations of video: clip" in message
 
 
@@ -342,14 +348,9 @@ def test_a_fusion_that_couples_the_batch_refuses_batchnorm():
     assert "--set teacher.encoder.norm=group" in message
 
 
-@pytest.mark.parametrize(("modality", "sources"), [("video", {"depth": 1, "rgb": 3}), ("video", SENSORS)])
-def test_a_video_network_has_one_view(modality, sources):
-    assert "video with the sources" in message_of(modality=modality, sources=sources, **CLIP)
-
-
 def test_a_missing_source_is_named():
     network = build(sources={"magnetometer": 3})
-    with pytest.raises(UsageError, match="unknown sensor of the batch 'magnetometer'"):
+    with pytest.raises(UsageError, match="unknown source of the batch 'magnetometer'"):
         network.represent(batch())
-    with pytest.raises(UsageError, match="the batch has none"):
+    with pytest.raises(UsageError, match="unknown source of the batch 'video'"):
         build("video", **CLIP).represent(batch().replace(video=None))

@@ -106,7 +106,8 @@ def _kind_of_file(path: Path) -> str:
     """What a file is meant to be, by its name, else by most of its keys: a broken one is told its own faults."""
     from kdbench.data.card import Card
     from kdbench.grid.suite import Suite
-    from kdbench.recipes.schema import NetworkSpec, Recipe
+    from kdbench.recipes.network_spec import NetworkSpec
+    from kdbench.recipes.schema import Recipe
 
     if path.name == _CARD:
         return "dataset"

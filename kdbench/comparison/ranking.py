@@ -209,12 +209,21 @@ def _teacher(recipe: Mapping[str, Any]) -> str | None:
     teacher = recipe.get("teacher")
     if teacher is None:
         return None
-    sensors = teacher.get("sensors")
-    parts = [teacher["representation"]["name"], teacher["encoder"]["name"], teacher["fusion"]["name"]]
+    sensors, branches = teacher.get("sensors"), teacher.get("branches")
+    parts = [teacher["fusion"]["name"]]
+    parts = [*_parts_of(branches or {"": teacher}), *parts]
+    if branches:
+        sensors = list(dict.fromkeys(branch["sees"] for branch in branches.values()))
     seen = f" ({', '.join(sensors)})" if sensors else ""
     seen += ", random weights" if teacher.get("weights") == "random" else ""
     digest = hashlib.sha256(json.dumps(teacher, sort_keys=True).encode()).hexdigest()[:6]
     return f"{' · '.join(part for part in parts if part != 'none')}{seen} [{digest}]"
+
+
+def _parts_of(branches: Mapping[str, Any]) -> list[str]:
+    """Names of the representations and encoders of branches, each pair once."""
+    pairs = [f"{branch['representation']['name']} · {branch['encoder']['name']}" for branch in branches.values()]
+    return [" + ".join(dict.fromkeys(pairs))]
 
 
 def tuning_label(tuning: Any) -> str:

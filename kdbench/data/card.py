@@ -21,6 +21,7 @@ from kdbench.errors import UsageError, near_misses, shortened
 from kdbench.registry import registry
 from kdbench.registry.origin import Origin
 from kdbench.text.wording import counted
+from kdbench.types import VIDEO, JointGraph
 from kdbench.util import paths
 from kdbench.util.validation import checked, found
 
@@ -92,6 +93,57 @@ class Sensor(CardModel):
         if self.columns is not None and len(self.columns) != len(self.axes):
             raise ValueError(f"{counted(len(self.axes), 'axis', 'axes')} for {counted(len(self.columns), 'column')}")
         return self
+
+
+class Skeleton(CardModel):
+    """Positions of a body's joints over time, which a network sees as a series where its recipe asks for them.
+
+    Attributes:
+        joints: Names of the joints, in the order of the file.
+        bones: Pairs of joints that a bone connects, each from the nearer to the trunk to the farther, by name.
+        rate_hz: Nominal rate.
+        unit: Unit of the positions in the file.
+        file: As for a sensor.
+        variable: As for a sensor.
+        scale: What the reader makes of the positions.
+    """
+
+    joints: tuple[str, ...] = Field(min_length=2)
+    bones: tuple[tuple[str, str], ...] = ()
+    rate_hz: float = Field(gt=0, le=1e9)
+    unit: str = "m"
+    file: File | None = None
+    variable: str | None = None
+    scale: str = ""
+
+    @model_validator(mode="after")
+    def _bones_join_joints(self) -> Skeleton:
+        if len(set(self.joints)) < len(self.joints):
+            raise ValueError("joints need a name each")
+        for bone in self.bones:
+            for joint in bone:
+                if joint not in self.joints:
+                    raise ValueError(f"bones: unknown joint '{shortened(joint)}'{near_misses(joint, self.joints)}")
+        return self
+
+    @property
+    def graph(self) -> JointGraph:
+        """Its joints and bones, as parts of networks take them."""
+        bones = tuple((self.joints.index(first), self.joints.index(second)) for first, second in self.bones)
+        return JointGraph(self.joints, bones)
+
+    @property
+    def sensor(self) -> Sensor:
+        """As a series: three axes a joint, joint by joint."""
+        axes = tuple(f"{joint} {axis}" for joint in self.joints for axis in "xyz")
+        return Sensor(
+            axes=axes,
+            unit=self.unit,
+            rate_hz=self.rate_hz,
+            placement=self.scale,
+            file=self.file,
+            variable=self.variable,
+        )
 
 
 class View(CardModel):
@@ -234,6 +286,7 @@ class Card(CardModel):
         classes: The classes in the order of their labels.
         trials: Which trials there are; None where the reader decides.
         sensors: The wearable sensors by name.
+        skeletons: Series of joints by name; a network sees one only where its recipe names it.
         views: The video views by name, the preferred one first.
         protocols: The splits by name.
         options: Knobs of a generated data set, with their defaults.
@@ -251,6 +304,7 @@ class Card(CardModel):
     classes: tuple[ClassName, ...] = Field(min_length=1)
     trials: Trials | None = None
     sensors: dict[str, Sensor] = Field(min_length=1)
+    skeletons: dict[str, Skeleton] = Field(default_factory=dict)
     views: dict[str, View] = Field(default_factory=dict)
     protocols: dict[str, ProtocolRule] = Field(min_length=1)
     options: dict[str, Any] = Field(default_factory=dict)
@@ -265,12 +319,21 @@ class Card(CardModel):
                 raise ValueError(f"{counted(classes, 'class')} for {counted(values, 'value')} of '{self.trials.label}'")
         return self
 
-    @field_validator("sensors", "views")
+    @field_validator("sensors", "skeletons", "views")
     @classmethod
     def _plain_names(cls, entries: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
         for name in entries:
             names.word(name, str(info.field_name).removesuffix("s"))
         return entries
+
+    @model_validator(mode="after")
+    def _a_name_a_source(self) -> Card:
+        for name in self.skeletons:
+            if name in self.sensors or name == VIDEO:
+                raise ValueError(f"skeletons: '{name}' is the name of another source")
+        if VIDEO in self.sensors:
+            raise ValueError(f"sensors: no sensor may be called {VIDEO}")
+        return self
 
     @model_validator(mode="after")
     def _protocols_fit(self) -> Card:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
@@ -18,7 +18,7 @@ from torch import Tensor
 from kdbench.data.readers.timeline import resample
 from kdbench.data.store.open import Dataset
 from kdbench.errors import UsageError, unknown
-from kdbench.types import Batch
+from kdbench.types import VIDEO, Batch, is_video
 
 AHEAD = 3
 """Batches that streaming prepares ahead of the one in use."""
@@ -34,8 +34,7 @@ class Loader:
         trials: Ids of the part's trials; a batch's `index` counts in this order.
         device: Where the tensors go.
         series_length: Samples of a series.
-        sensors: Which sensors are needed; None: none.
-        video: Whether the video is needed.
+        sources: What is needed: sensors, skeletons, `video`, `video:NAME`.
         in_memory: Keep all clips on the device; otherwise stream them from the memory map.
         labelled: Trials whose label batches may show; that of the others is -1. None: all.
 
@@ -45,7 +44,7 @@ class Loader:
         waited_seconds: How long the caller has waited for batches so far.
 
     Raises:
-        UsageError: An unknown sensor or trial, no trials, or video of a data set that was opened without.
+        UsageError: An unknown source or trial, no trials, or video of a data set that was opened without.
     """
 
     def __init__(
@@ -55,16 +54,15 @@ class Loader:
         *,
         device: torch.device,
         series_length: int,
-        sensors: Sequence[str] | None,
-        video: bool,
+        sources: Collection[str],
         in_memory: bool,
         labelled: Sequence[str] | None = None,
     ) -> None:
-        for name in sensors or ():
-            if name not in dataset.sensors:
-                raise unknown("sensor", name, dataset.sensors, of=f"data set '{dataset.card.name}'")
-        if video and dataset.view is None:
+        if VIDEO in sources and dataset.view is None:
             raise UsageError(f"'{dataset.card.name}' was opened without video, which this network needs")
+        for name in sources:
+            if name not in dataset.sources:
+                raise unknown("source", name, dataset.sources, of=f"data set '{dataset.card.name}'")
         if not trials:
             raise UsageError(f"a loader of '{dataset.card.name}' needs at least one trial")
         self.trials = tuple(trials)
@@ -72,23 +70,38 @@ class Loader:
         self.waited_seconds = 0.0
         self._dataset = dataset
         self._names = np.array(self.trials, dtype=object)
-        self._rows = np.array([dataset.position(trial) for trial in self.trials])
-        table = dataset.index.iloc[self._rows]
+        table = dataset.table(self.trials)
         labels = table["label"].to_numpy(dtype=np.int64, copy=True)
         if labelled is not None:
             labels[~np.isin(self._names.astype(str), list(labelled))] = -1
         self.labels = torch.as_tensor(labels, device=device)
-        self._columns = {name: table[name].to_numpy() for name in table.columns if name not in {"trial", "label"}}
-        self._series = {name: self._resampled(name, series_length) for name in sensors or ()}
-        self._clips = torch.from_numpy(dataset.clips(self._rows)).to(device) if video and in_memory else None
-        self._streams = video and not in_memory
+        self._columns = {name: table[name].to_numpy() for name in table.columns if name != "label"}
+        # In the order of the data set, so that what a network is built of does not depend on who else looks.
+        self._series = {
+            name: self._resampled(name, series_length)
+            for name in dataset.sources
+            if name in sources and not is_video(name)
+        }
+        # Each view's own data set has rows of its own.
+        self._views = {
+            name: (view, np.array([view.position(trial) for trial in self.trials]))
+            for name in dataset.sources
+            if name in sources and is_video(name)
+            for view in [dataset.beside.get(name, dataset)]
+        }
+        self._clips: dict[str, Tensor] | None = None
+        if in_memory:
+            self._clips = {
+                name: torch.from_numpy(view.clips(rows)).to(device) for name, (view, rows) in self._views.items()
+            }
+        self._streams = bool(self._views) and not in_memory
 
     def __len__(self) -> int:
         return len(self.trials)
 
     @property
     def sensors(self) -> tuple[str, ...]:
-        """The sensors that batches hold."""
+        """The sensors and skeletons that batches hold."""
         return tuple(self._series)
 
     def all_series(self, sensor: str) -> Tensor:
@@ -117,14 +130,18 @@ class Loader:
         for part in slices:
             began = time.perf_counter()
             index = on_device[part]
-            video = None if self._clips is None else self._clips.index_select(0, index)
+            if clips is not None:
+                shown = next(clips)
+            else:
+                shown = {name: whole.index_select(0, index) for name, whole in (self._clips or {}).items()}
             batch = Batch(
                 sensors={name: series.index_select(0, index) for name, series in self._series.items()},
-                video=next(clips) if clips is not None else video,
+                video=shown.pop(VIDEO, None),
                 label=self.labels.index_select(0, index),
                 trial=tuple(self._names[chosen[part]]),
                 index=index,
                 metadata={name: values[chosen[part]] for name, values in self._columns.items()},
+                views=shown,
             )
             self.waited_seconds += time.perf_counter() - began
             yield batch
@@ -139,21 +156,21 @@ class Loader:
             return tensor.to(self.device)
         return tensor.pin_memory().to(self.device, non_blocking=True)
 
-    def _streamed(self, batches: list[np.ndarray]) -> Iterator[Tensor]:
-        """Clips of each batch; a thread reads and sends them while earlier ones are in use."""
+    def _streamed(self, batches: list[np.ndarray]) -> Iterator[dict[str, Tensor]]:
+        """Clips of each batch by their source; a thread reads and sends them while earlier ones are in use."""
         stream = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
 
-        def load(positions: np.ndarray) -> tuple[Tensor, torch.cuda.Event | None]:
-            clips = torch.from_numpy(self._dataset.clips(self._rows[positions]))
+        def load(positions: np.ndarray) -> tuple[dict[str, Tensor], torch.cuda.Event | None]:
+            read = {name: torch.from_numpy(view.clips(rows[positions])) for name, (view, rows) in self._views.items()}
             if stream is None:
-                return clips.to(self.device), None
+                return {name: clips.to(self.device) for name, clips in read.items()}, None
             with torch.cuda.stream(stream):
-                sent = self._sent(clips)
+                sent = {name: self._sent(clips) for name, clips in read.items()}
                 return sent, stream.record_event()
 
         waiting = iter(batches)
         with ThreadPoolExecutor(1, thread_name_prefix="kdbench-loader") as pool:
-            pending: deque[Future[tuple[Tensor, torch.cuda.Event | None]]] = deque()
+            pending: deque[Future[tuple[dict[str, Tensor], torch.cuda.Event | None]]] = deque()
             try:
                 pending.extend(pool.submit(load, positions) for positions in itertools.islice(waiting, AHEAD))
                 while pending:
@@ -162,7 +179,8 @@ class Loader:
                     if copied is not None:
                         current = torch.cuda.current_stream(self.device)
                         current.wait_event(copied)
-                        clips.record_stream(current)
+                        for sent in clips.values():
+                            sent.record_stream(current)
                     yield clips
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)

@@ -1,4 +1,4 @@
-"""What an encoder is: a backbone of four stages that can be driven stage by stage."""
+"""What an encoder is: a backbone that can be driven stage by stage."""
 
 from __future__ import annotations
 
@@ -27,13 +27,15 @@ def unread(result: Tensor, maps: Sequence[Tensor]) -> tuple[int, ...]:
 
 
 class Encoder(nn.Module, ABC):
-    """A four-stage backbone without a head.
+    """A backbone without a head, of four stages or fewer.
 
-    The embedding depends on all four maps. Where a class token is what is read, the last map is therefore that of the
-    patches which it still looks at: the input of the last block, which is then a part of `pool`.
+    Fusions between stages and losses on stages ask for four; what asks for none takes any. The embedding depends on
+    all maps. Where a class token is what is read, the last map is therefore that of the patches which it still looks
+    at: the input of the last block, which is then a part of `pool`.
 
     Subclasses take `in_channels` and their own keyword parameters, which recipes set. They are driven as `stem`,
-    `stage(0)` … `stage(3)`, `pool`; a fusion may replace the map between two stages.
+    `stage(0)` … `stage(3)`, `pool`; a fusion may replace the map between two stages. A pooling takes the place of
+    `pool` with what `tokens` gives.
 
     Args:
         in_channels: Channels of the input.
@@ -43,7 +45,7 @@ class Encoder(nn.Module, ABC):
             one for all. Known before construction: the representation is built first.
         normalisation: `sample` where every row is normalised on its own (GroupNorm, LayerNorm), `batch` for BatchNorm.
         isotropic: Whether all four maps have one grid, as in a ViT; otherwise each stage shrinks the one before.
-        channels: C_1 … C_4.
+        channels: C_1 … C_4; as many as there are stages.
         width: D, the width of the embedding.
         pretrained: False, or where the weights come from.
     """
@@ -51,7 +53,7 @@ class Encoder(nn.Module, ABC):
     statistics: ClassVar[tuple[Sequence[float], Sequence[float]]] = ((0.5,), (0.5,))
     normalisation: Literal["batch", "sample"] = "sample"
     isotropic: bool = False
-    channels: tuple[int, int, int, int]
+    channels: tuple[int, ...]
     width: int
     pretrained: bool | str = False
 
@@ -79,6 +81,21 @@ class Encoder(nn.Module, ABC):
     def pool(self, last: Tensor) -> Tensor:
         """The last map `(B, C_4, *grid)` to the embedding `(B, D)`."""
 
+    @property
+    def token_width(self) -> int:
+        """Width of a token; by default C of the last map."""
+        return self.channels[-1]
+
+    def tokens(self, last: Tensor) -> Tensor:
+        """The last map `(B, C, *grid)` as a sequence in the order of time `(B, S, token_width)`.
+
+        Time is the one axis of a series, the first of a clip, and the last one of an image of a series, whose columns
+        follow the samples (as its rows do); the other axes are averaged.
+        """
+        if last.dim() == 3:
+            return last.transpose(1, 2)
+        return (last.mean(2) if last.dim() == 4 else last.mean((3, 4))).transpose(1, 2)
+
     def unread(self, x: Tensor) -> tuple[int, ...]:
         """The stages, counted from one, whose maps the embedding does not depend on; they should be none.
 
@@ -93,11 +110,11 @@ class Encoder(nn.Module, ABC):
         """Runs everything.
 
         Returns:
-            The four maps, and the embedding.
+            The maps of all stages, and the embedding.
         """
         maps = []
         x = self.stem(x)
-        for index in range(4):
+        for index in range(len(self.channels)):
             x = self.stage(index, x)
             maps.append(x)
         return tuple(maps), self.pool(x)

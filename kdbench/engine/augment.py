@@ -6,13 +6,14 @@ The random numbers are drawn on the host, so that every device and every method 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kdbench.recipes.schema import Augment
-from kdbench.types import Batch
+from kdbench.recipes.network_spec import Augment
+from kdbench.types import VIDEO, Batch
 
 
 class Augmenter:
@@ -20,43 +21,67 @@ class Augmenter:
 
     Args:
         spec: How much.
-        axis_std: Standard deviation of each sensor's axes over the training part, `{sensor: (axes,)}`; sensors that it
-            lacks stay as they are and draw nothing.
+        axis_std: Standard deviation of the axes of each series that the network sees, over the training part,
+            `{source: (axes,)}`; what it lacks stays as it is and draws nothing.
+        views: The videos that the network sees: `video`, `video:NAME`.
+        changes: How much in place of `spec`, by source.
     """
 
-    def __init__(self, spec: Augment, axis_std: dict[str, Tensor]) -> None:
-        self.spec = spec
+    def __init__(
+        self,
+        spec: Augment,
+        axis_std: Mapping[str, Tensor],
+        views: Iterable[str] = (VIDEO,),
+        changes: Mapping[str, Augment] | None = None,
+    ) -> None:
+        specs = {name: (changes or {}).get(name, spec) for name in (*axis_std, *views)}
         self.axis_std = axis_std
-        self.changes_series = bool(axis_std) and (spec.noise > 0 or spec.scale > 0)
-        self.changes_video = spec.rotate_deg > 0 or spec.shift > 0 or spec.scale > 0
+        self.series = {name: specs[name] for name in axis_std if specs[name].noise > 0 or specs[name].scale > 0}
+        self.views = {
+            name: specs[name]
+            for name in views
+            if specs[name].rotate_deg > 0 or specs[name].shift > 0 or specs[name].scale > 0
+        }
 
     def __call__(self, batch: Batch, seed: int) -> Batch:
         """Returns the changed batch; labels and ids stay."""
+        if not self.series and not self.views:
+            return batch
         generator = torch.Generator().manual_seed(seed)
-        if self.changes_series and batch.sensors:
-            changed = {name: self._series(name, batch.sensors[name], generator) for name in self.axis_std}
-            batch = batch.replace(sensors={**batch.sensors, **changed})
-        if self.changes_video and batch.video is not None:
-            batch = batch.replace(video=self._video(batch.video, generator))
-        return batch
+        changed = {
+            name: _changed_series(batch.sensors[name], spec, self.axis_std[name], generator)
+            for name, spec in self.series.items()
+            if name in batch.sensors
+        }
+        batch = batch.replace(sensors={**batch.sensors, **changed})
+        if VIDEO in self.views and batch.video is not None:
+            batch = batch.replace(video=_changed_video(batch.video, self.views[VIDEO], generator))
+        further = {
+            name: _changed_video(batch.views[name], spec, generator)
+            for name, spec in self.views.items()
+            if name in batch.views
+        }
+        return batch.replace(views={**batch.views, **further})
 
-    def _series(self, name: str, x: Tensor, generator: torch.Generator) -> Tensor:
-        gain = 1 + self.spec.scale * _symmetric((len(x), 1, 1), generator)
-        noise = self.spec.noise * torch.randn(x.shape, generator=generator)
-        return x * _to(gain, x) + _to(noise, x) * self.axis_std[name][:, None]
 
-    def _video(self, video: Tensor, generator: torch.Generator) -> Tensor:
-        B, C, T, H, W = video.shape
-        angle = math.radians(self.spec.rotate_deg) * _symmetric((B,), generator)
-        zoom = 1 + self.spec.scale * _symmetric((B,), generator)
-        # Shares of the size are halves of affine_grid's range [-1, 1].
-        shift = 2 * self.spec.shift * _symmetric((2, B), generator)
-        cos, sin = torch.cos(angle) / zoom, torch.sin(angle) / zoom
-        theta = torch.stack([torch.stack([cos, -sin, shift[0]], -1), torch.stack([sin, cos, shift[1]], -1)], 1)
-        frames = video.reshape(B, C * T, H, W)
-        frames = frames.float() / 255 if video.dtype == torch.uint8 else frames
-        grid = F.affine_grid(_to(theta, frames), [B, C * T, H, W], align_corners=False)
-        return F.grid_sample(frames, grid, align_corners=False).reshape(B, C, T, H, W)
+def _changed_series(x: Tensor, spec: Augment, axis_std: Tensor, generator: torch.Generator) -> Tensor:
+    gain = 1 + spec.scale * _symmetric((len(x), 1, 1), generator)
+    noise = spec.noise * torch.randn(x.shape, generator=generator)
+    return x * _to(gain, x) + _to(noise, x) * axis_std[:, None]
+
+
+def _changed_video(video: Tensor, spec: Augment, generator: torch.Generator) -> Tensor:
+    B, C, T, H, W = video.shape
+    angle = math.radians(spec.rotate_deg) * _symmetric((B,), generator)
+    zoom = 1 + spec.scale * _symmetric((B,), generator)
+    # Shares of the size are halves of affine_grid's range [-1, 1].
+    shift = 2 * spec.shift * _symmetric((2, B), generator)
+    cos, sin = torch.cos(angle) / zoom, torch.sin(angle) / zoom
+    theta = torch.stack([torch.stack([cos, -sin, shift[0]], -1), torch.stack([sin, cos, shift[1]], -1)], 1)
+    frames = video.reshape(B, C * T, H, W)
+    frames = frames.float() / 255 if video.dtype == torch.uint8 else frames
+    grid = F.affine_grid(_to(theta, frames), [B, C * T, H, W], align_corners=False)
+    return F.grid_sample(frames, grid, align_corners=False).reshape(B, C, T, H, W)
 
 
 def _symmetric(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:

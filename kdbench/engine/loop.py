@@ -24,8 +24,8 @@ from kdbench.engine.teacher import FrozenTeacher
 from kdbench.errors import DataError, RunFailed
 from kdbench.evaluation.predict import predict
 from kdbench.network import Network
-from kdbench.recipes.schema import NetworkSpec
-from kdbench.types import Batch, Features
+from kdbench.recipes.network_spec import NetworkSpec
+from kdbench.types import Batch, Features, is_video
 from kdbench.util.progress import Reporter
 from kdbench.util.records import append_jsonl, read_jsonl, write_jsonl
 from kdbench.util.seeds import seed_for
@@ -158,9 +158,10 @@ class Training:
             scale = balance.lr / self.spec.train.lr
             self.optimizer.add_param_group({"params": [*balance.parameters()], "weight_decay": 0.0, "lr_scale": scale})
         # Only what the network sees is changed; the draws for the video then do not depend on the method's sensors.
-        seen = [name for name in self.loader.sensors if name in self.network.sources]
+        seen = [name for name in self.loader.sensors if name in self.network.sees.values()]
         axis_std = {name: self.loader.all_series(name).std(dim=(0, 2)) for name in seen}
-        self.augment = Augmenter(self.spec.augment, axis_std)
+        views = [name for name in self.network.sees.values() if is_video(name)]
+        self.augment = Augmenter(self.spec.augment, axis_std, views, self.spec.changes)
         self.network.train()
         self.objective.train()
 

@@ -12,8 +12,8 @@ from kdbench.engine.balance import build_balance
 from kdbench.engine.term import Term, declared_needs, reads_labels
 from kdbench.engine.weights import first_without_any, weight_at
 from kdbench.errors import UsageError
-from kdbench.recipes.schema import LossTerm, PartSpec, Schedule
-from kdbench.types import Batch, Context, Features
+from kdbench.recipes.network_spec import LossTerm, PartSpec, Schedule
+from kdbench.types import Batch, Context, Features, Widths
 
 __all__ = ["Objective", "declared_needs", "reads_labels"]
 
@@ -42,6 +42,7 @@ class Objective(nn.Module):
         context: Widths, label vectors and sizes that losses are built from.
         owner: Key of the recipe that the terms stand under (`student`, `teacher`), for messages.
         balance: What adapts the weights to each other; None leaves them as the recipe has them.
+        heads: Widths of each head of the network in training; by default it has one, of the context's student.
 
     Attributes:
         fixed: Whether every term counts the same in every step.
@@ -53,12 +54,21 @@ class Objective(nn.Module):
     """
 
     def __init__(
-        self, terms: Mapping[str, LossTerm], context: Context, *, owner: str, balance: PartSpec | None = None
+        self,
+        terms: Mapping[str, LossTerm],
+        context: Context,
+        *,
+        owner: str,
+        balance: PartSpec | None = None,
+        heads: Sequence[Widths] = (),
     ) -> None:
         super().__init__()
         self._check_weights(terms, owner)
         self.terms = nn.ModuleDict(
-            {_key(name): Term(name, term, context, where=f"{owner}.losses.{name}") for name, term in terms.items()}
+            {
+                _key(name): Term(name, term, context, where=f"{owner}.losses.{name}", heads=heads)
+                for name, term in terms.items()
+            }
         )
         asked = self._ablations()
         if len(asked) > 1:

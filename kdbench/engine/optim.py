@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
-from kdbench.recipes.schema import Train
+from kdbench.recipes.network_spec import Train
 
 
 def build_optimizer(modules: Iterable[nn.Module], train: Train) -> torch.optim.AdamW:

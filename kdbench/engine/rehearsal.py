@@ -42,7 +42,7 @@ def rehearse(
 def _features(
     network: Network, objective: Objective, loader: Loader, batch: Batch, accelerator: Accelerator
 ) -> list[Features]:
-    network.fit({name: loader.all_series(name) for name in network.sources if name in loader.sensors})
+    network.fit({name: loader.all_series(name) for name in loader.sensors})
     with evaluating(network), accelerator.autocast():
         inputs = network.represent(batch)
         branches = network(inputs)

@@ -150,13 +150,14 @@ def mispaired(batch: Batch, seed: int) -> Batch:
     device = batch.index.device
     rows = order.pin_memory().to(device, non_blocking=True) if batch.index.is_cuda else order
     chosen = order.tolist()
-    return Batch(
-        sensors={name: series.index_select(0, rows) for name, series in batch.sensors.items()},
-        video=None if batch.video is None else batch.video.index_select(0, rows),
+    # What is known of some rows alone is not known of the others in their places.
+    return batch.mapped(lambda source: source.index_select(0, rows)).replace(
         label=batch.label.index_select(0, rows),
         trial=tuple(batch.trial[row] for row in chosen),
         index=batch.index.index_select(0, rows),
         metadata={name: [values[row] for row in chosen] for name, values in batch.metadata.items()},
+        labelled=None,
+        paired=None,
     )
 
 

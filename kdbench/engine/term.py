@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import inspect
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,8 +14,10 @@ from torch import Tensor, nn
 
 from kdbench.engine.projector import Projector
 from kdbench.errors import KdbenchError, RunFailed, UsageError, unknown
-from kdbench.recipes.schema import LossTerm
+from kdbench.fusions.base import STAGES
+from kdbench.recipes.network_spec import LossTerm
 from kdbench.registry import part_of, registry
+from kdbench.text.wording import counted
 from kdbench.types import Batch, Context, Features, Widths
 
 FIELDS = ("logits", "stages", "embedding", "semantic", "group_logits")
@@ -101,12 +103,16 @@ class Term(nn.Module):
         spec: Weight and parameters.
         context: Widths, label vectors and sizes that it is built from.
         where: Key of the recipe that it stands under, for messages.
+        heads: Widths of each head of the network in training; those of unlike heads get a loss each. By default one
+            head, of the context's student.
 
     Raises:
         UsageError: An unknown loss, parameter or field, or a field that a network lacks.
     """
 
-    def __init__(self, name: str, spec: LossTerm, context: Context, *, where: str) -> None:
+    def __init__(
+        self, name: str, spec: LossTerm, context: Context, *, where: str, heads: Sequence[Widths] = ()
+    ) -> None:
         super().__init__()
         declares = declared(name)
         component = registry("loss").get(name)
@@ -118,11 +124,13 @@ class Term(nn.Module):
         self.all_teachers: bool = declares["all_teachers"]
         self.needs: tuple[str, ...] = tuple(declares["needs"]) + ((self.on,) if self.on in OPTIONAL else ())
         self.reads: tuple[str, ...] = (self.on,) if self.on else tuple(declares["reads"])
-        self._check_fields(context)
-        contexts = [context]
+        self._heads = tuple(heads) if len(set(heads)) > 1 else (context.student,)
+        for widths in self._heads:
+            self._check_fields(dataclasses.replace(context, student=widths))
+        contexts = [dataclasses.replace(context, student=widths) for widths in self._heads]
         if self.with_teacher and not self.all_teachers:
             # What a loss learns or remembers of a teacher belongs to one branch.
-            contexts = [dataclasses.replace(context, teachers=(widths,)) for widths in context.teachers]
+            contexts = [dataclasses.replace(one, teachers=(widths,)) for one in contexts for widths in context.teachers]
         self.losses = [_build(component, name, spec.params, branch, where) for branch in contexts]
         self.stateful = nn.ModuleList(loss for loss in self.losses if isinstance(loss, nn.Module))
         self.ablation = str(getattr(self.losses[0], "ablation", "all"))
@@ -133,7 +141,7 @@ class Term(nn.Module):
         self.projectors = nn.ModuleList()
         if self.with_teacher and self.on and declares["project"]:
             self.projectors = nn.ModuleList(
-                _projector(context.student, teacher, self.on) for teacher in context.teachers
+                _projector(widths, teacher, self.on) for widths in self._heads for teacher in context.teachers
             )
 
     def forward(self, student: Sequence[Features], teacher: Sequence[Features], batch: Batch) -> Tensor:
@@ -164,15 +172,20 @@ class Term(nn.Module):
     def _values(self, student: Sequence[Features], teacher: Sequence[Features], batch: Batch) -> list[Any]:
         extra = {"batch": batch} if self.takes_batch else {}
         if not self.with_teacher:
-            return [self.losses[0](self._read(branch), **extra) for branch in student]
+            return [self.losses[place](self._read(branch), **extra) for place, branch in self._placed(student)]
         if self.all_teachers:
             targets = [self._read(branch) for branch in teacher]
-            return [self.losses[0](self._read(branch), targets, **extra) for branch in student]
+            return [self.losses[place](self._read(branch), targets, **extra) for place, branch in self._placed(student)]
         return [
             self.losses[number](self._projected(self._read(branch), number), self._read(target), **extra)
-            for branch in student
-            for number, target in enumerate(teacher)
+            for place, branch in self._placed(student)
+            for number, target in enumerate(teacher, start=place * len(teacher))
         ]
+
+    def _placed(self, student: Sequence[Features]) -> Iterator[tuple[int, Features]]:
+        """The branches with the places of their losses: one for all heads that are alike."""
+        for number, branch in enumerate(student):
+            yield (number if len(self._heads) > 1 else 0), branch
 
     def _read(self, features: Features) -> Any:
         return features if self.on is None else getattr(features, self.on)
@@ -194,6 +207,18 @@ class Term(nn.Module):
                 f"{self.where} compares with a teacher, and this network has none",
                 hint=f"Remove it: --set {self.where}=null",
             )
+        if "stages" in self.reads:
+            for owner, widths in (
+                ("network in training", context.student),
+                *(("teacher", w) for w in context.teachers),
+            ):
+                if len(widths.stages) != STAGES and (owner != "teacher" or self.with_teacher):
+                    raise UsageError(
+                        f"{self.where} compares the maps of {STAGES} stages, and the {owner} gives "
+                        f"{counted(len(widths.stages), 'map')}",
+                        hint="Where unlike branches are joined, name the one whose maps are compared: fusion.maps_of; "
+                        "an encoder with fewer stages goes with losses on logits and embeddings.",
+                    )
         for field in OPTIONAL:
             if field in {*self.needs, *self.reads} and context.student.of(field) is None:
                 raise UsageError(f"{self.where} reads '{field}', and the network in training has none")

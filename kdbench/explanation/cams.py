@@ -10,17 +10,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kdbench.explanation.gradcam import LAST, agreement, grad_cam, telling_stage
+from kdbench.explanation.gradcam import agreement, grad_cam, telling_stage
 from kdbench.explanation.reopen import untrained
 from kdbench.explanation.section import Section
 from kdbench.explanation.study import Study
 from kdbench.explanation.trials import entry
 from kdbench.network import Network
 from kdbench.plotting.cams import Look, draw_clip, draw_images, draw_series, enlarged
+from kdbench.plotting.style import CaptionedFile
 from kdbench.text.wording import inflected
-from kdbench.types import VIDEO
 
 WORST = BEST = 4
+_SERIES, _CLIP = 2, 4
+"""Axes of one trial of what an encoder takes, the channels included."""
 
 
 def cams(study: Study) -> Section:
@@ -31,32 +33,46 @@ def cams(study: Study) -> Section:
     place = {trial: row for row, trial in enumerate(loader.trials)}
     section = Section()
     records: list[dict[str, Any]] = []
-    stage = LAST
+    stage = network.depth - 1
     for trial, why in _chosen(study).items():
         batch = next(iter(loader.batches([place[trial]], 1)))
         with torch.no_grad():
             inputs = network.represent(batch)
         if not records:
             stage = telling_stage(network, inputs)
-            section.notes = _notes(study, stage)
+            section.notes = _notes(study, stage, is_last=stage == network.depth - 1)
         targets = _targets(study, trial)
         maps = [grad_cam(network, inputs, target, context.accelerator, stage) for target in targets.values()]
-        look = _look(study, trial, why, targets, inputs, maps, stage)
-        if opened.spec.modality == VIDEO:
-            section.pictures += draw_clip(look, context.run_spec.dataset.clip(trial), study.folder)
-        elif inputs[0].dim() == 3:
-            section.pictures += draw_series(look, network.sources, study.folder)
-        else:
-            section.pictures += draw_images(look, network.sources, study.folder)
+        look = _look(study, trial, why, targets, inputs, maps, _of(stage, is_last=stage == network.depth - 1))
+        section.pictures += _pictures(study, network, look, trial)
         random = grad_cam(fresh, inputs, next(iter(targets.values())), context.accelerator, stage)
         records.append(_numbers(study, look, maps[0], random, network))
     section.numbers = {
         "stage": stage + 1,
-        "grid": {source: list(cam.shape) for source, cam in zip(network.sources, maps[0], strict=True)},
+        "grid": {source: list(cam.shape) for source, cam in zip(network.branches, maps[0], strict=True)},
         "trials": records,
     }
     section.notes += _sanity(records, section.numbers["grid"])
     return section
+
+
+def _pictures(study: Study, network: Network, look: Look, trial: str) -> list[CaptionedFile]:
+    """The evidence of one trial: a sheet of each video, one of all series, and one of all images."""
+    pictures: list[CaptionedFile] = []
+    by_axes: dict[int, list[int]] = {}
+    for number, values in enumerate(look.inputs):
+        by_axes.setdefault(values.ndim, []).append(number)
+    alone = len(look.inputs) == len(by_axes.get(_CLIP, [])) == 1 or (len(by_axes) == 1 and _CLIP not in by_axes)
+    for axes, numbers in by_axes.items():
+        for group in ([number] for number in numbers) if axes == _CLIP else (numbers,):
+            names = [network.branches[number] for number in group]
+            part = look if alone else look.of(group, "_".join(names))
+            if axes == _CLIP:
+                clip = study.context.run_spec.dataset.clip(trial, network.sees[names[0]])
+                pictures += draw_clip(part, clip, study.folder)
+            else:
+                pictures += (draw_series if axes == _SERIES else draw_images)(part, names, study.folder)
+    return pictures
 
 
 def _chosen(study: Study) -> dict[str, str]:
@@ -83,7 +99,7 @@ def _look(
     targets: dict[str, int],
     inputs: list[Tensor],
     maps: list[list[Tensor]],
-    stage: int,
+    shown: str,
 ) -> Look:
     row, names = study.row(trial), study.card.short_names
     shares = [f"{role} {names[k]} ({100 * study.scores.probabilities[row, k]:.0f} %)" for role, k in targets.items()]
@@ -98,14 +114,14 @@ def _look(
         names={role: names[k] for role, k in targets.items()},
         inputs=[x[0].float().cpu().numpy() for x in inputs],
         heat=[[enlarged(cam, x.shape[2:]) for cam, x in zip(row, inputs, strict=True)] for row in maps],
-        maps=[f"{_of(stage)} has {cells(tuple(cam.shape))}" for cam in maps[0]],
+        maps=[f"{shown} has {cells(tuple(cam.shape))}" for cam in maps[0]],
         seconds=study.seconds(trial),
     )
 
 
 def _numbers(study: Study, look: Look, maps: list[Tensor], random: list[Tensor], network: Network) -> dict[str, Any]:
     sources = {}
-    for source, cam, other, heat in zip(network.sources, maps, random, look.heat[0], strict=True):
+    for source, cam, other, heat in zip(network.branches, maps, random, look.heat[0], strict=True):
         over_time = heat.reshape(heat.shape[0], -1).mean(1) if heat.ndim != 2 else heat.mean(0)
         sources[source] = {
             "empty": bool(cam.max() == 0),
@@ -115,24 +131,24 @@ def _numbers(study: Study, look: Look, maps: list[Tensor], random: list[Tensor],
     return {**entry(study, study.row(look.trial)), "why": look.why, "sources": sources}
 
 
-def _of(stage: int) -> str:
-    return "the last map" if stage == LAST else f"the map of stage {stage + 1}"
+def _of(stage: int, *, is_last: bool) -> str:
+    return "the last map" if is_last else f"the map of stage {stage + 1}"
 
 
-def _notes(study: Study, stage: int) -> list[str]:
-    of = "the last stage" if stage == LAST else f"stage {stage + 1}"
+def _notes(study: Study, stage: int, *, is_last: bool) -> list[str]:
+    of = "the last stage" if is_last else f"stage {stage + 1}"
     notes = [
         f"Grad-CAM of {of} (Selvaraju et al., 2017): which regions of its feature maps support the class. Each trial "
         "and class has a scale of its own, one for all frames: compare colours over place and time, not between trials "
         "or classes."
     ]
-    if stage != LAST:
+    if not is_last:
         notes.append(
             f"The maps of the later stages are one cell per picture, which shows no place; stage {stage + 1} is the "
             "last with more. Later stages may use its evidence otherwise."
         )
-    if len(study.reported.network.sources) > 1:
-        notes.append("Each sensor has a scale of its own too: colours do not say which sensor weighs more.")
+    if len(study.reported.network.branches) > 1:
+        notes.append("Each branch has a scale of its own too: colours do not say which branch weighs more.")
     if study.reported.network.couples_batch:
         notes.append(
             "This network couples the trials of a batch. The maps are of each trial alone, so its prediction may be "

@@ -129,6 +129,6 @@ def corrupted(batch: Batch, modality: str, name: str, severity: float, draw: int
         return torch.stack(rows)
 
     if modality == VIDEO:
-        assert batch.video is not None
-        return batch.replace(video=damaged(batch.video, VIDEO))
+        video = None if batch.video is None else damaged(batch.video, VIDEO)
+        return batch.replace(video=video, views={source: damaged(clip, source) for source, clip in batch.views.items()})
     return batch.replace(sensors={source: damaged(values, source) for source, values in batch.sensors.items()})

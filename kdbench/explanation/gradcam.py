@@ -20,9 +20,6 @@ from torch import Tensor
 from kdbench.evaluation.predict import class_scores
 from kdbench.network import Network
 
-LAST = 3
-"""The last stage, counted from 0."""
-
 
 def telling_stage(network: Network, inputs: Sequence[Tensor]) -> int:
     """The last stage, counted from 0, whose maps tell places of a picture apart; without pictures the last of all.
@@ -33,12 +30,14 @@ def telling_stage(network: Network, inputs: Sequence[Tensor]) -> int:
     """
     with torch.no_grad(), _maps_of(network) as stages:
         network(inputs)
-    telling = [stage for stage, maps in enumerate(stages) if all(x.dim() < 5 or min(x.shape[3:]) > 1 for x in maps)]
-    return max(telling, default=LAST)
+    telling = [
+        stage for stage in range(network.depth) if all(x.dim() < 5 or min(x.shape[3:]) > 1 for x in _at(stages, stage))
+    ]
+    return max(telling, default=network.depth - 1)
 
 
 def grad_cam(
-    network: Network, inputs: Sequence[Tensor], target: int, accelerator: Accelerator, stage: int = LAST
+    network: Network, inputs: Sequence[Tensor], target: int, accelerator: Accelerator, stage: int | None = None
 ) -> list[Tensor]:
     """Which regions of the feature maps of a stage support a class.
 
@@ -47,7 +46,7 @@ def grad_cam(
         inputs: One trial as `Network.represent` returns it, one tensor `(1, C, *size)` per source.
         target: The class.
         accelerator: Device and precision.
-        stage: The stage, counted from 0.
+        stage: The stage, counted from 0; of an encoder that has fewer, its last. None: the last.
 
     Returns:
         For each source the map `(*grid)` on the grid of that stage, not negative, float32, on the CPU. It is zero
@@ -57,25 +56,31 @@ def grad_cam(
         with accelerator.autocast():
             branches = network([x.detach().clone().requires_grad_() for x in inputs])
         score = class_scores(network, branches)[0, target]
-        gradients = torch.autograd.grad(score, stages[stage])
+        maps = _at(stages, network.depth - 1 if stage is None else stage)
+        gradients = torch.autograd.grad(score, maps)
     cams = []
-    for x, gradient in zip(stages[stage], gradients, strict=True):
+    for x, gradient in zip(maps, gradients, strict=True):
         weights = gradient.mean(tuple(range(2, x.dim())), keepdim=True)
         cams.append((weights * x.detach()).sum(1).relu()[0].float().cpu())
     return cams
 
 
+def _at(branches: Sequence[Sequence[Tensor]], stage: int) -> list[Tensor]:
+    """Each branch's map of a stage; of a branch that has fewer, its last."""
+    return [maps[min(stage, len(maps) - 1)] for maps in branches]
+
+
 @contextlib.contextmanager
 def _maps_of(network: Network) -> Iterator[list[list[Tensor]]]:
-    """The maps of each stage, one per source, that the network makes inside the block."""
-    stages: list[list[Tensor]] = [[] for _ in range(LAST + 1)]
+    """The maps of each branch, one per stage, that the network makes inside the block."""
+    branches: list[list[Tensor]] = [[] for _ in network.branches]
     hooks = [
         seen.register_forward_hook(lambda _module, _inputs, out, maps=maps: maps.append(out))
-        for stage, maps in enumerate(stages)
-        for seen in network.seen(stage)
+        for stage in range(network.depth)
+        for maps, seen in zip(branches, network.seen(stage), strict=True)
     ]
     try:
-        yield stages
+        yield branches
     finally:
         for hook in hooks:
             hook.remove()

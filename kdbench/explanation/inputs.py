@@ -11,6 +11,7 @@ from kdbench.explanation.study import Study
 from kdbench.plotting.cams import AXES, draw_inputs
 from kdbench.plotting.style import CaptionedFile
 from kdbench.text.wording import counted
+from kdbench.types import is_video
 
 CLASSES, REPEATS = 6, 2
 FILE = "teacher_inputs.png"
@@ -25,16 +26,21 @@ def inputs(study: Study) -> Section:
     teacher = study.teacher
     if teacher is None:
         raise NotShown("This run has no teacher.")
-    if teacher.spec.modality != "sensors":
+    kinds = {
+        name: branch.representation.name
+        for name, branch in teacher.spec.branches_for(study.card.sensors).items()
+        if not is_video(branch.sees)
+    }
+    if not kinds:
         raise NotShown("The teacher sees video.")
-    kind = teacher.spec.representation.name
+    kind = ", ".join(dict.fromkeys(kinds.values()))
     chosen = _chosen(study)
     _draw(study, teacher, chosen)
     return Section(
         notes=[
             f"What the representation '{kind}' makes of each sensor, as the teacher's encoders get it: the first three "
             "channels as red, green and blue, stretched to full contrast."
-            if teacher.network.representations[0].makes == "image"
+            if any(teacher.network.representations[number].makes == "image" for number in _shown(teacher))
             else f"What the representation '{kind}' makes of each sensor, as the teacher's encoders get it. {AXES}"
         ],
         pictures=[
@@ -42,7 +48,7 @@ def inputs(study: Study) -> Section:
                 FILE, f"{counted(len(chosen), 'trial')} of the {study.run.conditions['part']} part, a column per trial."
             )
         ],
-        numbers={"trials": chosen, "representation": kind, "sources": list(teacher.network.sources)},
+        numbers={"trials": chosen, "representation": kind, "sources": list(kinds)},
     )
 
 
@@ -60,11 +66,18 @@ def _chosen(study: Study) -> list[str]:
     return chosen
 
 
+def _shown(teacher: Opened) -> list[int]:
+    """The branches that see no video, by their numbers."""
+    sees = teacher.network.sees.values()
+    return [number for number, source in enumerate(sees) if not is_video(source)]
+
+
 def _draw(study: Study, teacher: Opened, chosen: list[str]) -> None:
     network, loader = teacher.network, study.context.loader(tuple(chosen), teacher.spec)
     batch = next(iter(loader.batches(list(range(len(chosen))), len(chosen))))
     with torch.no_grad():
-        shown = [x.float().cpu().numpy() for x in network.represent(batch)]
+        represented = network.represent(batch)
+    shown = {network.branches[number]: represented[number].float().cpu().numpy() for number in _shown(teacher)}
     names = study.card.short_names
     titles = [f"{names[study.scores.labels[study.row(trial)]]}\n{trial}" for trial in chosen]
-    draw_inputs(shown, network.sources, titles, study.folder / FILE)
+    draw_inputs(list(shown.values()), list(shown), titles, study.folder / FILE)

@@ -11,15 +11,17 @@ import torch
 from torch import Tensor
 
 from kdbench.data.splits import split
-from kdbench.data.store.open import Dataset, open_dataset
+from kdbench.data.store.open import Dataset
 from kdbench.engine.device import build_accelerator, device_kind, threads_on
 from kdbench.errors import DataError
 from kdbench.explanation.scores import AGAIN
-from kdbench.network import Network, build_network
-from kdbench.recipes.schema import NetworkSpec, PartSpec, Recipe
+from kdbench.network import Network
+from kdbench.recipes.network_spec import NetworkSpec, PartSpec
+from kdbench.recipes.schema import Recipe
 from kdbench.registry import registry
 from kdbench.runs import provenance
 from kdbench.runs.context import RunContext
+from kdbench.runs.sources import open_for
 from kdbench.runs.spec import RunSpec
 from kdbench.runs.store import StoredRun
 from kdbench.util.progress import Reporter
@@ -41,14 +43,12 @@ def open_context(run: StoredRun, *, dataset: str | None, data_dir: Path | None, 
     """
     result = run.result
     recipe = _recipe(run)
-    data = open_dataset(
+    data = open_for(
+        recipe,
         dataset or result["dataset"],
+        video=result["view"]["name"],
         data_dir=data_dir,
         exclude_broken=bool(result.get("excluded")),
-        video=result["view"]["name"],
-        frame_size=recipe.data.frame_size,
-        frames=recipe.data.frames,
-        options=recipe.data.options,
     )
     _check_fingerprint(run, data)
     parts = split(
@@ -140,23 +140,24 @@ def untrained(context: RunContext, role: str, network: Network, spec: NetworkSpe
 def _built(context: RunContext, role: str, spec: NetworkSpec, state: Mapping[str, Tensor]) -> Network:
     # Widths that depended on label vectors and groups stand in the weights, so neither is needed again.
     semantic, groups = state.get("projections.0.weight"), state.get("group_heads.0.2.weight")
-    return build_network(
+    return context.built(
+        role,
         _without_pretraining(spec),
-        sources=context.sources(role, spec),
-        classes=len(context.classes),
         semantic=None if semantic is None else len(semantic),
         groups=None if groups is None else len(groups),
-        role=role,
     )
 
 
 def _without_pretraining(spec: NetworkSpec) -> NetworkSpec:
     """All weights are about to be replaced, so none is fetched."""
-    component = registry("encoder").get(spec.encoder.name)
-    if "weights" not in inspect.signature(component).parameters:
-        return spec
-    encoder = PartSpec(name=spec.encoder.name, **(spec.encoder.params | {"weights": "random"}))
-    return spec.model_copy(update={"encoder": encoder})
+
+    def random(encoder: PartSpec) -> PartSpec:
+        component = registry("encoder").get(encoder.name)
+        if "weights" not in inspect.signature(component).parameters:
+            return encoder
+        return PartSpec(name=encoder.name, **(encoder.params | {"weights": "random"}))
+
+    return spec.with_encoders(random)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,13 +8,13 @@ import numpy as np
 
 from kdbench.data.store.progress import progress
 from kdbench.evaluation.metrics import majority_share
-from kdbench.explanation.corruptions import CORRUPTIONS, corrupted
+from kdbench.explanation.corruptions import CORRUPTIONS, Corruption, corrupted
 from kdbench.explanation.section import Section, SectionTable
 from kdbench.explanation.study import Study
 from kdbench.plotting.robustness import draw_robustness
 from kdbench.plotting.style import CaptionedFile
 from kdbench.text.wording import counted
-from kdbench.types import Batch
+from kdbench.types import SENSORS, VIDEO, Batch
 from kdbench.util.progress import Reporter
 
 FILE = "robustness.png"
@@ -22,8 +22,7 @@ FILE = "robustness.png"
 
 def robustness(study: Study) -> Section:
     """Measures the accuracy under each corruption and severity, over several draws, and draws the curves."""
-    modality, clean = study.reported.spec.modality, study.clean.accuracy
-    kinds = CORRUPTIONS[modality]
+    clean, kinds = study.clean.accuracy, corruptions_of(study)
     todo = [
         (name, severity, draw)
         for name, corruption in kinds.items()
@@ -74,12 +73,24 @@ def robustness(study: Study) -> Section:
     )
 
 
+def corruptions_of(study: Study) -> dict[str, Corruption]:
+    """What can be damaged of what the reported network sees; by modality where it sees both."""
+    seen = [modality for modality in CORRUPTIONS if study.reported.spec.shows(modality)]
+    return {
+        name if len(seen) == 1 else f"{modality}: {name}": corruption
+        for modality in seen
+        for name, corruption in CORRUPTIONS[modality].items()
+    }
+
+
 def accuracy_under(study: Study, name: str, severity: float, draw: int) -> float:
     """The accuracy of the reported network under one draw of a corruption, in [0, 1]."""
-    modality = study.reported.spec.modality
+    modality, _, kind = name.rpartition(": ")
+    if not modality:
+        modality = VIDEO if study.reported.spec.shows(VIDEO) else SENSORS
 
     def change(batch: Batch) -> Batch:
-        return corrupted(batch, modality, name, severity, draw)
+        return corrupted(batch, modality, kind, severity, draw)
 
     return study.predict(study.reported, change).accuracy
 

@@ -9,15 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from kdbench.errors import UsageError, unknown
-from kdbench.fusions.base import Fusion
-from kdbench.fusions.weighing import weighted, weighted_stages
+from kdbench.fusions.base import JointFusion, Shape
+from kdbench.fusions.weighing import weighted
 from kdbench.registry import fusion
 
 SCORES = ("tanh", "linear")
 
 
 @fusion("attention")
-class Attention(Fusion):
+class Attention(JointFusion):
     """Weighs the branches by a learnt score after the last stage, under one head: the shapes of one branch.
 
     `h = Σ_m α_m h_m` with `α = softmax over the m sources of a`; the maps are weighed by the same α. Two scores:
@@ -31,9 +31,8 @@ class Attention(Fusion):
     U, b, v and w are shared by the sources.
 
     Args:
-        channels: C_1 … C_4 of a branch.
-        sources: m.
-        width: D.
+        shapes: What each branch hands out; the embeddings are equally wide.
+        maps_of: See `JointFusion`.
         score: `tanh` or `linear`.
         hidden: Width of U h under `tanh`; null means D.
 
@@ -41,28 +40,27 @@ class Attention(Fusion):
         UsageError: An unknown score, or a hidden width where there is no hidden layer.
     """
 
-    joint = True
+    joins = "widths"
 
     def __init__(
         self,
-        channels: Sequence[int],
-        sources: int,
-        width: int,
+        shapes: Sequence[Shape],
         *,
+        maps_of: str | None = None,
         score: Literal["tanh", "linear"] = "tanh",
         hidden: int | None = None,
     ) -> None:
-        super().__init__(channels, sources, width)
+        super().__init__(shapes, maps_of=maps_of)
         if score not in SCORES:
             raise unknown("score of attention", str(score), SCORES)
         if score == "linear" and hidden is not None:
             raise UsageError(f"attention: hidden = {hidden}, and the linear score has no hidden layer")
         if hidden is not None and hidden < 1:
             raise UsageError(f"attention: hidden = {hidden}, expected a positive width")
-        self.score: nn.Module = nn.Linear(width, 1, bias=False)
+        self.score: nn.Module = nn.Linear(self.width, 1, bias=False)
         if score == "tanh":
-            size = hidden or width
-            self.score = nn.Sequential(nn.Linear(width, size), nn.Tanh(), nn.Linear(size, 1, bias=False))
+            size = hidden or self.width
+            self.score = nn.Sequential(nn.Linear(self.width, size), nn.Tanh(), nn.Linear(size, 1, bias=False))
 
     def weights(self, embeddings: Sequence[Tensor]) -> Tensor:
         """α `(B, m)`, float32 or wider, of the embeddings `(B, D)`."""
@@ -72,4 +70,4 @@ class Attention(Fusion):
     def after(self, stages: list[tuple[Tensor, ...]], embeddings: list[Tensor]) -> tuple[tuple[Tensor, ...], Tensor]:
         """Weighs maps and embeddings; see the base class."""
         weights = self.weights(embeddings)
-        return weighted_stages(weights, stages), weighted(weights, embeddings)
+        return self.joined_maps(stages, lambda maps: weighted(weights, maps)), weighted(weights, embeddings)

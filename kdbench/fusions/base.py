@@ -1,48 +1,94 @@
-"""What a fusion is: how the sensor branches of a network meet, between or after their stages."""
+"""What a fusion is: how the branches of a network meet, between or after their stages."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, TypeAlias
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal, TypeAlias
 
 from torch import Tensor, nn
+
+from kdbench.errors import UsageError, unknown
 
 Maps: TypeAlias = tuple[Tensor, ...]
 Joined: TypeAlias = tuple[Maps, Tensor] | tuple[Maps, Tensor, Tensor]
 """What a joint fusion hands out: maps, an embedding, and what the group heads see if that is another feature."""
+STAGES = 4
+"""Stages of the encoders that a fusion between stages, and losses on stages, ask for."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a branch hands out.
+
+    Attributes:
+        name: The branch.
+        channels: Channels of the map of each stage.
+        width: D, the width of its embedding.
+        kind: What its maps are of: `series`, `image` or `clip`.
+    """
+
+    name: str
+    channels: tuple[int, ...]
+    width: int
+    kind: str = "series"
+
+    def has_maps_like(self, other: Shape) -> bool:
+        """Whether the maps of both have as many axes and channels."""
+        return (self.channels, self.kind) == (other.channels, other.kind)
+
+
+def alike(channels: Sequence[int], sources: int, width: int, kind: str = "series") -> tuple[Shape, ...]:
+    """The shapes of branches of one architecture, named `branch_1`, `branch_2`, ….
+
+    Args:
+        channels: C_1 … C_4.
+        sources: m, how many branches there are.
+        width: D.
+        kind: What the maps are of.
+    """
+    return tuple(Shape(f"branch_{number + 1}", tuple(channels), width, kind) for number in range(sources))
 
 
 class Fusion(nn.Module):
     """Joins the branches of a network; this base leaves them apart.
 
-    Subclasses take the three arguments below and their own keyword parameters, which recipes set.
+    Subclasses take the shapes of the branches and their own keyword parameters, which recipes set.
 
     Args:
-        channels: C_1 … C_4 of a branch.
-        sources: m, the number of branches.
-        width: D, the width of a branch's embedding.
+        shapes: What each branch hands out.
 
     Attributes:
+        joins: Which branches it takes: `any`; `widths`, those whose embeddings are equally wide; or `alike`, those of
+            one architecture. Another set of branches is refused before it is built.
+        acts_between_stages: Whether it changes maps between stages, so that the encoders need all four of them.
         couples_batch: A row's output depends on the other rows of the batch, in eval mode too.
         normalisation: As of an encoder: `batch` where BatchNorm ties a row to its batch while the network trains.
         constant_batch_invariant: In a batch of equal rows each gets what it would get alone.
-        joint: The branches end in one head over joined embeddings, as one branch.
-        out_channels: Channels of the four maps that a branch hands out.
-        out_width: Width of the embedding that a branch hands out.
+        joint: The branches end in one head over joined embeddings, as one branch; see `JointFusion`.
+        channels: C_1 … C_4 of the first branch; of every one where they are alike.
+        sources: m, the number of branches.
+        width: D of the first branch; of every one under `widths` and `alike`.
     """
 
+    joins: ClassVar[Literal["any", "widths", "alike"]] = "alike"
+    acts_between_stages: bool = True
     couples_batch: bool = False
     normalisation: Literal["batch", "sample"] = "sample"
     constant_batch_invariant: bool = True
     joint: bool = False
 
-    def __init__(self, channels: Sequence[int], sources: int, width: int) -> None:
+    def __init__(self, shapes: Sequence[Shape]) -> None:
         super().__init__()
-        self.channels = tuple(channels)
-        self.sources = sources
-        self.width = width
-        self.out_channels = self.channels
-        self.out_width = width
+        self.shapes = tuple(shapes)
+        self.channels = self.shapes[0].channels
+        self.sources = len(self.shapes)
+        self.width = self.shapes[0].width
+
+    @property
+    def out_shapes(self) -> tuple[Shape, ...]:
+        """What each branch hands out after the fusion; one shape where it is joint."""
+        return self.shapes
 
     def between(self, stage: int, maps: list[Tensor]) -> list[Tensor]:  # noqa: ARG002
         """Called after stages 0, 1 and 2 with the branches' maps; what it returns enters the next stage.
@@ -57,7 +103,7 @@ class Fusion(nn.Module):
         return maps
 
     def last(self, maps: list[Tensor]) -> list[Tensor]:
-        """Called after stage 3 with the branches' maps; what it returns is pooled. By default nothing changes.
+        """Called after the last stage with the branches' maps; what it returns is pooled. By default nothing changes.
 
         Args:
             maps: One map `(B, C_4, *grid)` per branch.
@@ -71,11 +117,11 @@ class Fusion(nn.Module):
         """Called once after the last stage, only where `joint` is true.
 
         Args:
-            stages: The four maps of each branch, as `between` left them.
+            stages: The maps of each branch, as `between` left them.
             embeddings: The pooled last map `(B, D)` of each branch.
 
         Returns:
-            Four maps `(B, out_channels, *grid)`, an embedding `(B, out_width)` and, where the heads that tell groups of
+            Maps `(B, C_i, *grid)` and an embedding `(B, D)` of `out_shapes` and, where the heads that tell groups of
             classes apart see another feature than the embedding, that one `(B, auxiliary_width)`.
         """
         raise NotImplementedError(f"{type(self).__name__} declares joint = True and does not define after()")
@@ -83,4 +129,75 @@ class Fusion(nn.Module):
     @property
     def auxiliary_width(self) -> int:
         """Width of what the group heads see."""
-        return self.out_width
+        return self.out_shapes[0].width
+
+
+class JointFusion(Fusion):
+    """Joins the branches after their last stage, under one head.
+
+    The maps of branches that are alike are joined as the embeddings are. Those of unlike branches cannot be: the
+    network then hands out the maps of the branch `maps_of`, or none.
+
+    Args:
+        shapes: What each branch hands out.
+        maps_of: The branch whose maps losses see; null joins the maps of branches that are alike.
+
+    Raises:
+        UsageError: There is no such branch.
+    """
+
+    joins: ClassVar[Literal["any", "widths", "alike"]] = "any"
+    acts_between_stages = False
+    joint = True
+
+    def __init__(self, shapes: Sequence[Shape], *, maps_of: str | None = None) -> None:
+        super().__init__(shapes)
+        names = [shape.name for shape in self.shapes]
+        if maps_of is not None and maps_of not in names:
+            raise unknown("branch", maps_of, names, of="maps_of")
+        self._maps_of = None if maps_of is None else names.index(maps_of)
+        self.maps_are_alike = all(shape.has_maps_like(self.shapes[0]) for shape in self.shapes)
+
+    def joined_channels(self) -> tuple[int, ...]:
+        """Channels of the joined maps of branches that are alike; by default those of a branch."""
+        return self.channels
+
+    def joined_width(self) -> int:
+        """D of the joined embedding; by default that of a branch."""
+        return self.width
+
+    @property
+    def out_shapes(self) -> tuple[Shape, ...]:
+        """The one shape of the joined branch."""
+        name, width = "+".join(shape.name for shape in self.shapes), self.joined_width()
+        if self._maps_of is not None:
+            chosen = self.shapes[self._maps_of]
+            return (Shape(name, chosen.channels, width, chosen.kind),)
+        channels = self.joined_channels() if self.maps_are_alike else ()
+        return (Shape(name, channels, width, self.shapes[0].kind),)
+
+    def joined_maps(
+        self, stages: Sequence[Sequence[Tensor]], join: Callable[[Sequence[Tensor]], Tensor]
+    ) -> tuple[Tensor, ...]:
+        """The maps that the network hands out.
+
+        Args:
+            stages: The maps of each branch.
+            join: Joins the branches' maps of one stage.
+
+        Raises:
+            UsageError: The branches are alike and see pictures or series of unlike sizes.
+        """
+        if self._maps_of is not None:
+            return tuple(stages[self._maps_of])
+        if not self.maps_are_alike:
+            return ()
+        for maps in zip(*stages, strict=True):
+            if len({x.shape[2:] for x in maps}) > 1:
+                sizes = ", ".join("×".join(map(str, x.shape[2:])) for x in maps)
+                raise UsageError(
+                    f"the branches' maps have unlike sizes ({sizes}), so they cannot be joined",
+                    hint="Name the branch whose maps losses see: fusion.maps_of, for example "
+                    f"maps_of: {self.shapes[0].name}",
+                )
+        return tuple(join(maps) for maps in zip(*stages, strict=True))

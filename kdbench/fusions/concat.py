@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
-from kdbench.fusions.base import Fusion
+from kdbench.fusions.base import JointFusion
 from kdbench.registry import fusion
 
 
 @fusion("concat")
-class Concat(Fusion):
-    """Concatenates the branches after the last stage, under one head: maps `(B, m·C, *grid)`, embedding `(B, m·D)`."""
+class Concat(JointFusion):
+    """Concatenates the branches after the last stage, under one head: embedding `(B, Σ D_m)`, maps `(B, m·C, *grid)`.
 
-    joint = True
+    Args:
+        shapes: What each branch hands out; any.
+        maps_of: See `JointFusion`.
+    """
 
-    def __init__(self, channels: Sequence[int], sources: int, width: int) -> None:
-        super().__init__(channels, sources, width)
-        self.out_channels = tuple(sources * count for count in channels)
-        self.out_width = sources * width
+    def joined_channels(self) -> tuple[int, ...]:
+        """See the base class."""
+        return tuple(self.sources * count for count in self.channels)
+
+    def joined_width(self) -> int:
+        """See the base class."""
+        return sum(shape.width for shape in self.shapes)
 
     def after(self, stages: list[tuple[Tensor, ...]], embeddings: list[Tensor]) -> tuple[tuple[Tensor, ...], Tensor]:
         """Concatenates along the channels; see the base class."""
-        return tuple(torch.cat(maps, dim=1) for maps in zip(*stages, strict=True)), torch.cat(embeddings, dim=1)
+        return self.joined_maps(stages, lambda maps: torch.cat(list(maps), dim=1)), torch.cat(embeddings, dim=1)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdbench.fusions.base import Fusion
+from kdbench.fusions.base import Fusion, Shape
 from kdbench.fusions.gram import check_norm, similarity
 from kdbench.registry import fusion
 
@@ -89,9 +89,7 @@ class FTFusion(Fusion):
     A prediction depends on its batch.
 
     Args:
-        channels: C_1 … C_4 of a branch.
-        sources: m.
-        width: D.
+        shapes: What each branch hands out; all alike.
         norm: Norm of the Gram matrix: `frobenius` is one norm of all of it; `row` divides each row by its own L2 norm,
             so that what a sample gathers grows with √B, and a teacher differs from batch size to batch size.
         residual: `F_i + A ⊙ F_i`; the layers then start at zero, so that FT starts as the identity.
@@ -101,17 +99,15 @@ class FTFusion(Fusion):
 
     def __init__(
         self,
-        channels: Sequence[int],
-        sources: int,
-        width: int,
+        shapes: Sequence[Shape],
         *,
         norm: Literal["frobenius", "row"] = "frobenius",
         residual: bool = False,
     ) -> None:
-        super().__init__(channels, sources, width)
+        super().__init__(shapes)
         self.constant_batch_invariant = norm == "frobenius"
         self.tunings = nn.ModuleList(
-            FusionTuning(count, sources, norm=norm, residual=residual) for count in self.channels[:3]
+            FusionTuning(count, self.sources, norm=norm, residual=residual) for count in self.channels[:3]
         )
 
     def between(self, stage: int, maps: list[Tensor]) -> list[Tensor]:

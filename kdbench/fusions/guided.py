@@ -10,14 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from kdbench.errors import UsageError
-from kdbench.fusions.base import Fusion, Maps
+from kdbench.fusions.base import JointFusion, Maps, Shape
 from kdbench.fusions.normalise import activated
-from kdbench.fusions.weighing import weighted, weighted_stages
+from kdbench.fusions.weighing import weighted
 from kdbench.registry import fusion
 
 
 @fusion("guided")
-class Guided(Fusion):
+class Guided(JointFusion):
     """Fuses the sources for an auxiliary task, and by that result once more for the target task; one head.
 
     With the embedding of each source brought to d entries, `x_m = dropout(ReLU(norm(W_m h_m + b_m)))`:
@@ -36,9 +36,8 @@ class Guided(Fusion):
     where two of them differ in GM-Fusion, this is the one that sums the attended sources. The maps are weighed by A.
 
     Args:
-        channels: C_1 … C_4 of a branch.
-        sources: m.
-        width: D.
+        shapes: What each branch hands out; any.
+        maps_of: See `JointFusion`.
         hidden: d, also the width of the embedding.
         norm: `batch` is BatchNorm; `layer` normalises each sample on its own, so that it never depends on its batch.
         dropout: Share of x_m and of x_aux that training drops.
@@ -47,37 +46,34 @@ class Guided(Fusion):
         UsageError: A hidden width below 1, an unknown norm, or a dropout outside [0, 1).
     """
 
-    joint = True
-
     def __init__(
         self,
-        channels: Sequence[int],
-        sources: int,
-        width: int,
+        shapes: Sequence[Shape],
         *,
+        maps_of: str | None = None,
         hidden: int = 128,
         norm: Literal["batch", "layer"] = "batch",
         dropout: float = 0.4,
     ) -> None:
-        super().__init__(channels, sources, width)
+        super().__init__(shapes, maps_of=maps_of)
         if hidden < 1:
             raise UsageError(f"guided: hidden = {hidden}, expected a positive width")
         if not 0 <= dropout < 1:
             raise UsageError(f"guided: dropout = {dropout}, expected a number in [0, 1)")
-        self.out_width = hidden
+        self.hidden = hidden
         self.normalisation = "batch" if norm == "batch" else "sample"
         self.projections = nn.ModuleList(
-            nn.Sequential(nn.Linear(width, hidden), *activated(hidden, norm, dropout, "guided")) for _ in range(sources)
+            nn.Sequential(nn.Linear(shape.width, hidden), *activated(hidden, norm, dropout, "guided"))
+            for shape in shapes
         )
         self.score = nn.Linear(hidden, 1, bias=False)
         self.guide = activated(hidden, norm, dropout, "guided")
         self.query, self.key, self.value, self.output = (nn.Linear(hidden, hidden) for _ in range(4))
         self.target = nn.Sequential(nn.Linear(2 * hidden, hidden), nn.ReLU())
 
-    @property
-    def auxiliary_width(self) -> int:
+    def joined_width(self) -> int:
         """d; see the base class."""
-        return self.out_width
+        return self.hidden
 
     def after(self, stages: list[tuple[Tensor, ...]], embeddings: list[Tensor]) -> tuple[Maps, Tensor, Tensor]:
         """Fuses under the guidance of x_aux, which the group head sees; see the base class."""
@@ -85,10 +81,14 @@ class Guided(Fusion):
         shares = _softmax(torch.cat([self.score(x) for x in sources], dim=1))
         auxiliary = self.guide(weighted(shares, sources))
         query = self.query(auxiliary)
-        scores = torch.stack([(query * self.key(x)).sum(1) for x in sources], dim=1) / math.sqrt(self.out_width)
+        scores = torch.stack([(query * self.key(x)).sum(1) for x in sources], dim=1) / math.sqrt(self.hidden)
         weights = _softmax(scores)
         attended = self.output(weighted(weights, [self.value(x) for x in sources]))
-        return weighted_stages(weights, stages), self.target(torch.cat([attended, auxiliary], dim=1)), auxiliary
+        return (
+            self.joined_maps(stages, lambda maps: weighted(weights, maps)),
+            self.target(torch.cat([attended, auxiliary], dim=1)),
+            auxiliary,
+        )
 
 
 def _softmax(scores: Tensor) -> Tensor:

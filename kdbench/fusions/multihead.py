@@ -9,16 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from kdbench.errors import UsageError, unknown
-from kdbench.fusions.base import Fusion
+from kdbench.fusions.base import JointFusion, Shape
 from kdbench.fusions.normalise import activated
-from kdbench.fusions.weighing import weighted_stages
+from kdbench.fusions.weighing import weighted
 from kdbench.registry import fusion
 
 JOINS = ("concat", "sum")
 
 
 @fusion("multihead")
-class MultiHead(Fusion):
+class MultiHead(JointFusion):
     """Lets the sources attend to one another after the last stage, under one head (HAMLET's MAT).
 
     With the embedding of each source brought to d entries, `X = ReLU(W_m h_m + b_m)` `(B, m, d)`:
@@ -34,9 +34,8 @@ class MultiHead(Fusion):
     attend, so that losses on maps see the fused teacher.
 
     Args:
-        channels: C_1 … C_4 of a branch.
-        sources: m.
-        width: D.
+        shapes: What each branch hands out; any.
+        maps_of: See `JointFusion`.
         hidden: d, which the heads divide; also the width of the embedding.
         heads: Attention heads.
         join: `concat` or `sum` of the attended sources; the paper compares both.
@@ -48,14 +47,11 @@ class MultiHead(Fusion):
         UsageError: Heads that do not divide the hidden width, an unknown join or norm, or a dropout outside [0, 1).
     """
 
-    joint = True
-
     def __init__(
         self,
-        channels: Sequence[int],
-        sources: int,
-        width: int,
+        shapes: Sequence[Shape],
         *,
+        maps_of: str | None = None,
         hidden: int = 128,
         heads: int = 2,
         join: Literal["concat", "sum"] = "concat",
@@ -63,7 +59,7 @@ class MultiHead(Fusion):
         dropout: float = 0.4,
         attention_dropout: float = 0.4,
     ) -> None:
-        super().__init__(channels, sources, width)
+        super().__init__(shapes, maps_of=maps_of)
         if hidden < 1 or heads < 1 or hidden % heads:
             raise UsageError(f"multihead: {heads} heads do not divide the hidden width {hidden}")
         if join not in JOINS:
@@ -72,12 +68,16 @@ class MultiHead(Fusion):
             if not 0 <= share < 1:
                 raise UsageError(f"multihead: {key} = {share}, expected a number in [0, 1)")
         self.join = join
-        self.out_width = hidden
-        self.projections = nn.ModuleList(nn.Linear(width, hidden) for _ in range(sources))
+        self.hidden = hidden
+        self.projections = nn.ModuleList(nn.Linear(shape.width, hidden) for shape in shapes)
         self.attention = nn.MultiheadAttention(hidden, heads, dropout=attention_dropout, batch_first=True)
-        joined = hidden * (sources if join == "concat" else 1)
+        joined = hidden * (self.sources if join == "concat" else 1)
         self.head = nn.Sequential(*activated(joined, norm, dropout, "multihead"), nn.Linear(joined, hidden), nn.ReLU())
         self.normalisation = "batch" if norm == "batch" else "sample"
+
+    def joined_width(self) -> int:
+        """d; see the base class."""
+        return self.hidden
 
     def after(self, stages: list[tuple[Tensor, ...]], embeddings: list[Tensor]) -> tuple[tuple[Tensor, ...], Tensor]:
         """Attends across the sources; see the base class."""
@@ -85,4 +85,5 @@ class MultiHead(Fusion):
         sources = torch.stack(projected, dim=1)
         attended, received = self.attention(sources, sources, sources)
         joined = attended.flatten(1) if self.join == "concat" else attended.sum(1)
-        return weighted_stages(received.mean(1), stages), self.head(joined)
+        weights = received.mean(1)
+        return self.joined_maps(stages, lambda maps: weighted(weights, maps)), self.head(joined)

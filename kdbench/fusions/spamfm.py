@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from kdbench.errors import UsageError
-from kdbench.fusions.base import Fusion
+from kdbench.fusions.base import Fusion, Shape
 from kdbench.fusions.gram import check_norm, similarity
 from kdbench.registry import fusion
 
@@ -92,9 +92,7 @@ class SPAMFMFusion(Fusion):
     different trials; here, they show the same.
 
     Args:
-        channels: C_1 … C_4 of a branch.
-        sources: m.
-        width: D.
+        shapes: What each branch hands out; all alike.
         ratio: A gate's hidden layer is this much narrower than its input; null means 2 m, as published.
         norm: `row` as published: what a sample gathers grows with √B, so a teacher trained at one batch size differs at
             another. `frobenius` does not depend on it.
@@ -104,16 +102,14 @@ class SPAMFMFusion(Fusion):
 
     def __init__(
         self,
-        channels: Sequence[int],
-        sources: int,
-        width: int,
+        shapes: Sequence[Shape],
         *,
         ratio: int | None = None,
         norm: Literal["row", "frobenius"] = "row",
     ) -> None:
-        super().__init__(channels, sources, width)
+        super().__init__(shapes)
         self.constant_batch_invariant = norm == "frobenius"
-        self.gates = nn.ModuleList(SPAMFM(count, sources, ratio=ratio, norm=norm) for count in self.channels)
+        self.gates = nn.ModuleList(SPAMFM(count, self.sources, ratio=ratio, norm=norm) for count in self.channels)
 
     def between(self, stage: int, maps: list[Tensor]) -> list[Tensor]:
         """Gates the maps of stages 1 to 3; see the base class."""

@@ -20,16 +20,3 @@ def weighted(weights: Tensor, values: Sequence[Tensor]) -> Tensor:
     columns = weights.to(values[0].dtype).unbind(1)
     first, *rest = (w.view(-1, *[1] * (x.dim() - 1)) * x for w, x in zip(columns, values, strict=True))
     return sum(rest, first)
-
-
-def weighted_stages(weights: Tensor, stages: Sequence[Sequence[Tensor]]) -> tuple[Tensor, ...]:
-    """The weighted sum of the branches' maps, stage by stage.
-
-    Args:
-        weights: `(B, m)`.
-        stages: The maps of each of m branches.
-
-    Returns:
-        One map `(B, C_i, *grid_i)` per stage.
-    """
-    return tuple(weighted(weights, maps) for maps in zip(*stages, strict=True))

@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 
 from kdbench.engine.device import build_accelerator
-from kdbench.recipes.schema import NetworkSpec, PartSpec
+from kdbench.recipes.network_spec import NetworkSpec, PartSpec
 from kdbench.registry import registry
 from kdbench.runs.context import RunContext
 from kdbench.runs.spec import RunSpec
@@ -36,9 +36,11 @@ def check_networks(run_spec: RunSpec) -> None:
 
 def _unfetched(spec: NetworkSpec) -> NetworkSpec:
     """The network with random weights in place of pretrained ones; a file of weights stays."""
-    encoder = spec.encoder
-    parameter = inspect.signature(registry("encoder").get(encoder.name)).parameters.get("weights")
-    if parameter is None or encoder.params.get("weights", parameter.default) != "pretrained":
-        return spec
-    random = PartSpec(name=encoder.name, **encoder.params | {"weights": "random"})
-    return spec.model_copy(update={"encoder": random})
+
+    def unfetched(encoder: PartSpec) -> PartSpec:
+        parameter = inspect.signature(registry("encoder").get(encoder.name)).parameters.get("weights")
+        if parameter is None or encoder.params.get("weights", parameter.default) != "pretrained":
+            return encoder
+        return PartSpec(name=encoder.name, **encoder.params | {"weights": "random"})
+
+    return spec.with_encoders(unfetched)

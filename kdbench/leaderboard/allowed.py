@@ -12,7 +12,7 @@ from typing import Any
 from kdbench.errors import UsageError
 from kdbench.leaderboard.entry import BoardEntry
 from kdbench.leaderboard.schema import RECIPE
-from kdbench.recipes.schema import NetworkSpec, PartSpec
+from kdbench.recipes.network_spec import NetworkSpec, PartSpec
 from kdbench.registry import registry
 
 MODELS = (
@@ -51,7 +51,7 @@ def check_names(entry: BoardEntry) -> Iterator[str]:
     for role, spec in networks:
         if spec is None:
             continue
-        parts += [(kind, f"{role}.{kind}", getattr(spec, kind)) for kind in ("representation", "encoder", "fusion")]
+        parts += [(kind, f"{role}.{kind}", part) for kind, part in spec.parts()]
         if spec.balance is not None and spec.balance.name not in BALANCES:
             yield f"{RECIPE} names the balance {spec.balance.name!r}, expected {' or '.join(BALANCES)}"
         for name, term in spec.losses.items():

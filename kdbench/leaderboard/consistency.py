@@ -21,7 +21,7 @@ from kdbench.leaderboard.tier import verification
 from kdbench.leaderboard.track import check_track
 from kdbench.leaderboard.trials import ExpectedTrials
 from kdbench.recipes.schema import PRESETS, SEARCHED
-from kdbench.types import SENSORS
+from kdbench.types import SENSORS, VIDEO
 
 MIN_SEEDS = 3
 HONEST = ("last", "best-val")
@@ -42,7 +42,10 @@ CONDITIONS = {
     "data",
     "representation",
     "encoder",
+    "pooling",
+    "branches",
     "fusion",
+    "sources",
     "weights",
     "train",
     "augment",
@@ -154,9 +157,7 @@ def _recipe(entry: BoardEntry) -> Iterator[str]:
         "selection": recipe.selection.rule,
         "part": recipe.selection.part,
         "data": recipe.data.model_dump(mode="json"),
-        "representation": reported.representation.model_dump(mode="json"),
-        "encoder": reported.encoder.model_dump(mode="json"),
-        "fusion": reported.fusion.model_dump(mode="json"),
+        **reported.architecture(),
         "train": reported.train.model_dump(mode="json"),
         "augment": reported.augment.model_dump(mode="json"),
         "precision": recipe.precision,
@@ -214,13 +215,14 @@ def check_card(entry: BoardEntry, card: Card, known: ExpectedTrials | None) -> I
             yield f"its trials were split otherwise than the card says: {claimed!r}, expected {right!r}"
     if card.class_names != result.classes:
         yield f"its classes are not those of the card of '{result.dataset}'"
-    sensors, view = reported.modality == SENSORS, result.conditions["view"]
-    if sensors and rule_of(card, result.protocol).sensors_leak:
+    sees_video, view = reported.shows(VIDEO), result.conditions["view"]
+    if reported.shows(SENSORS) and rule_of(card, result.protocol).sensors_leak:
         yield f"under protocol '{result.protocol}' the sensors of the test part are recordings that train: they leak"
-    if known is not None and not sensors and view not in card.views:
+    if known is not None and sees_video and view not in card.views:
         yield f"it sees the view {view!r}, and the card knows {', '.join(card.views)}"
-    seen = list(reported.sensors or card.sensors) if sensors else [f"video:{view}"]
-    if result.conditions["test_modalities"] != seen or (sensors and view is not None):
+    named = (f"{VIDEO}:{view}" if name == VIDEO else name for name in reported.sees(card.sensors))
+    seen = list(dict.fromkeys(named))
+    if result.conditions["test_modalities"] != seen or (view is not None and not sees_video):
         yield f"its conditions say that it sees {result.conditions['test_modalities']}, and its recipe {seen}"
 
 

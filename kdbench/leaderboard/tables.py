@@ -121,7 +121,7 @@ class BoardRow:
         """Whether the teacher's accuracy is one on recordings that it was trained on, by card and recipe."""
         result, teacher = self.entry.result, self.entry.recipe.teacher
         rule = rule_of(card_of(result.dataset, self.entry.options), result.protocol)
-        return teacher is not None and teacher.modality == SENSORS and rule.sensors_leak
+        return teacher is not None and teacher.shows(SENSORS) and rule.sensors_leak
 
     @cached_property
     def one_by_one(self) -> float | None:

@@ -9,7 +9,7 @@ from kdbench.leaderboard.schema import Given
 from kdbench.leaderboard.trials import supervision
 from kdbench.recipes.track import Track
 from kdbench.registry import registry
-from kdbench.runs.gain import UNTRAINED
+from kdbench.runs.gain import untrained_like
 from kdbench.runs.unlabelled import why_left_out
 
 
@@ -26,7 +26,7 @@ def check_track(entry: BoardEntry) -> Iterator[str]:
         yield "its conditions name the track of all labels and pairs, which no run writes"
     student = recipe.student
     if student is not None and student.weights is not None and not track.is_transfer_alone:
-        yield f"its student was not trained, which is a row of transfer alone ({UNTRAINED[student.modality]}) only"
+        yield f"its student was not trained, which is a row of transfer alone ({untrained_like(student)}) only"
     if track.is_transfer_alone and student is None:
         yield "its track is transfer alone, and its recipe trains no student"
     if track.is_transfer_alone and student is not None:

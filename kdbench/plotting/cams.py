@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +71,21 @@ class Look:
     heat: list[list[np.ndarray]]
     maps: list[str]
     seconds: float
+
+    def of(self, sources: Sequence[int], name: str) -> Look:
+        """The same look at some of the sources.
+
+        Args:
+            sources: Their positions.
+            name: What its files are called behind those of the whole look.
+        """
+        return replace(
+            self,
+            name=f"{self.name}_{name}",
+            inputs=[self.inputs[number] for number in sources],
+            heat=[[maps[number] for number in sources] for maps in self.heat],
+            maps=[self.maps[number] for number in sources],
+        )
 
 
 def draw_clip(look: Look, clip: np.ndarray, folder: Path) -> list[CaptionedFile]:

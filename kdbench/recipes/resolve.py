@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 from kdbench.errors import UsageError, shortened, unknown
 from kdbench.recipes import shipped
-from kdbench.recipes.schema import PRESETS, Data, NetworkSpec, Recipe, Train
+from kdbench.recipes.network_spec import SHORTHAND, NetworkSpec, Train
+from kdbench.recipes.schema import PRESETS, Data, Recipe
 from kdbench.recipes.track import Track
 from kdbench.registry import registry
 from kdbench.util import paths, plain_yaml
@@ -259,7 +260,8 @@ def teacher_at(name_or_path: str, preset: str) -> dict[str, Any]:
     """
     merged: dict[str, Any] = {}
     for layer in layers(name_or_path, "teacher"):
-        merged = merge(merge(merged, layer.own), layer.at(preset))
+        for changes in (layer.own, layer.at(preset)):
+            merged = _merged_network(merged, changes)
     return {key: value for key, value in merged.items() if key not in ("summary", "source")}
 
 
@@ -327,9 +329,21 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
     return result
 
 
+def _merged_network(network: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """As `merge`; a network that says what it sees in the other way says so anew, since one form replaces the other."""
+    if changes.get("branches") is not None:
+        network = {key: value for key, value in network.items() if key not in SHORTHAND}
+    elif changes.get("modality") is not None:
+        network = {key: value for key, value in network.items() if key != "branches"}
+    return merge(network, changes)
+
+
 def _changed(recipe: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """As `merge`, but for `search`: each range is a whole, and a removed network or loss takes its ranges with it."""
     merged = merge(recipe, changes)
+    for phase in PHASES:
+        if isinstance(network := recipe.get(phase), Mapping) and isinstance(own := changes.get(phase), Mapping):
+            merged[phase] = _merged_network(network, own)
     ranges, own = recipe.get(SEARCH), changes.get(SEARCH)
     if isinstance(ranges, Mapping) and isinstance(own, Mapping | None):
         removed = tuple(f"{path}." for path in _removed(changes))
@@ -356,8 +370,8 @@ def absent_networks(recipe: Mapping[str, Any], changes: Mapping[str, Any]) -> li
         for phase in PHASES
         if recipe.get(phase) is None
         and isinstance(changes.get(phase), Mapping)
-        # With this it would be a whole network, which the recipe gets.
-        and "modality" not in changes[phase]
+        # With one of these it would be a whole network, which the recipe gets.
+        and not {"modality", "branches"} & {*changes[phase]}
     ]
 
 

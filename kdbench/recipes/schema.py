@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Iterable
+from typing import Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Discriminator,
-    Field,
-    PrivateAttr,
-    Tag,
-    ValidatorFunctionWrapHandler,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 
+from kdbench.recipes.network_spec import NetworkSpec, PartSpec
 from kdbench.recipes.search_space import Range
+from kdbench.recipes.strict import RecipePart, kept
 from kdbench.recipes.track import Track
+from kdbench.types import VIDEO, view_of
 
 PRESETS = ("paper", "small", "smoke")
 CONTROLS = {
@@ -29,110 +22,9 @@ CONTROLS = {
 DEFAULTS = "defaults"
 SEARCHED = "searched"
 """What conditions say in the place of a setting that a search chose."""
-WARMUP_END = 0.1
-NUMBER, SCHEDULE = "(number)", "(schedule)"
 
 
-class _Numbers(BaseModel):
-    """Takes numbers for numbers alone: neither `true` nor a text such as `"3"` is one."""
-
-    @field_validator("*", mode="wrap")
-    @classmethod
-    def _no_other_for_a_number(cls, value: Any, read: ValidatorFunctionWrapHandler) -> Any:
-        number = read(value)
-        if isinstance(value, bool | str) and isinstance(number, int | float) and not isinstance(number, bool):
-            raise ValueError("expected a number")
-        return number
-
-
-class _RecipePart(_Numbers):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-def _kept(mapping: Any) -> Any:
-    """Without the keys that a recipe removed from what it extends."""
-    if isinstance(mapping, Mapping):
-        return {key: value for key, value in mapping.items() if value is not None}
-    return mapping
-
-
-class PartSpec(BaseModel):
-    """A part by name, with its keyword parameters beside the name.
-
-    Attributes:
-        name: The part's name in its registry.
-    """
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-    name: str
-
-    @property
-    def params(self) -> dict[str, Any]:
-        """The keyword parameters."""
-        return dict(self.model_extra or {})
-
-
-class Schedule(_RecipePart):
-    """A weight that changes while a network is trained; see `kdbench.engine.weights`.
-
-    A recipe writes `weight: {schedule: linear, to: 0.5, end: 0.3}`. Where a recipe that has a plain number is given a
-    schedule (`--set student.losses.st.weight.schedule=linear`), the number is where the schedule ends.
-
-    Attributes:
-        schedule: How it changes between `start` and `end`: `linear`; `cosine` along half a cosine, slow at both ends;
-            `warmup` linearly, over the first tenth of the training by default; `constant` at once, at `start`.
-        first: Weight up to `start`; `from` in a recipe.
-        to: Weight from `end` on.
-        start: Share of the training after which it begins to change.
-        end: Share of the training after which it stays.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, serialize_by_alias=True)
-    schedule: Literal["constant", "linear", "cosine", "warmup"]
-    first: float = Field(default=0.0, allow_inf_nan=False, alias="from")
-    to: float = Field(default=1.0, allow_inf_nan=False)
-    start: float = Field(default=0.0, ge=0, lt=1)
-    end: float = Field(default=1.0, gt=0, le=1)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _warmup_is_short(cls, given: Any) -> Any:
-        if isinstance(given, Mapping) and given.get("schedule") == "warmup":
-            return {"end": WARMUP_END, **given}
-        return given
-
-    @model_validator(mode="after")
-    def _has_length(self) -> Schedule:
-        if self.start >= self.end:
-            raise ValueError(f"start ({self.start}) must come before end ({self.end}), both shares of the training")
-        if self.schedule == "constant" and self.end != 1:
-            raise ValueError("constant takes no end: it changes once, at start")
-        return self
-
-
-def _kind_of_weight(value: Any) -> str:
-    return SCHEDULE if isinstance(value, Mapping | Schedule) else NUMBER
-
-
-Weight = Annotated[
-    Annotated[float, Field(allow_inf_nan=False), Tag(NUMBER)] | Annotated[Schedule, Tag(SCHEDULE)],
-    Discriminator(_kind_of_weight),
-]
-
-
-class LossTerm(_Numbers):
-    """One term of an objective: its weight, a number or a schedule, and the loss's keyword parameters beside it."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-    weight: Weight = 1.0
-
-    @property
-    def params(self) -> dict[str, Any]:
-        """The keyword parameters."""
-        return dict(self.model_extra or {})
-
-
-class Data(_RecipePart):
+class Data(RecipePart):
     """Sizes at which trials enter the networks.
 
     Attributes:
@@ -148,96 +40,7 @@ class Data(_RecipePart):
     options: dict[str, Any] = Field(default_factory=dict)
 
 
-class Augment(_RecipePart):
-    """Random changes of the training inputs; zero switches one off. There are no flips: left and right are classes.
-
-    Attributes:
-        noise: Standard deviation of white noise on a series, in standard deviations of its axis over the training part.
-        scale: Largest relative change of size (frames) or of amplitude (series).
-        rotate_deg: Largest rotation of the frames, degrees.
-        shift: Largest shift of the frames, as a share of their size.
-    """
-
-    noise: float = Field(default=0.0, ge=0)
-    scale: float = Field(default=0.0, ge=0, lt=1)
-    rotate_deg: float = Field(default=0.0, ge=0, le=180)
-    shift: float = Field(default=0.0, ge=0, lt=1)
-
-
-class Train(_RecipePart):
-    """How one network is trained.
-
-    Attributes:
-        epochs: Passes over the training part.
-        batch_size: Trials per step; a single trial that is left over joins the last full one.
-        lr: Peak learning rate of AdamW.
-        weight_decay: Decoupled weight decay; norms, biases and other vectors are left out.
-        schedule: `cosine` falls to zero; `constant` stays.
-        warmup: Share of all steps with a linear rise of the rate.
-        grad_clip: Largest gradient norm, or null.
-    """
-
-    epochs: int = Field(ge=1, le=1_000_000)
-    batch_size: int = Field(ge=1, le=1_000_000)
-    lr: float = Field(gt=0)
-    weight_decay: float = Field(default=0.05, ge=0)
-    schedule: Literal["cosine", "constant"] = "cosine"
-    warmup: float = Field(default=0.05, ge=0, lt=1)
-    grad_clip: float | None = Field(default=1.0, gt=0)
-
-
-class NetworkSpec(_RecipePart):
-    """One network and its training.
-
-    Attributes:
-        modality: What it sees: `sensors` or `video`.
-        sensors: The sensors that it sees, one branch each; null means all of the data set's.
-        representation: Raw input to what the encoder takes.
-        encoder: The four-stage backbone; each branch has its own.
-        fusion: Joins sensor branches.
-        losses: Terms of its objective by name; null removes one that an extended recipe set. A student with random
-            weights needs none.
-        balance: What adapts the weights of the losses to each other while it trains (`uncertainty`, `gradnorm`); null
-            leaves them as they are.
-        augment: Random changes of its training inputs.
-        train: Its training.
-        weights: `random` leaves a network as it was initialised. Such a teacher is a control, which has learnt nothing
-            to teach; such a student, without a teacher, is what transfer alone is measured against.
-        pairing: `shuffled` shows the teacher other trials of the student's batch: a control, without a trial in common.
-    """
-
-    modality: Literal["sensors", "video"]
-    sensors: tuple[str, ...] | None = None
-    representation: PartSpec
-    encoder: PartSpec
-    fusion: PartSpec = PartSpec(name="none")
-    losses: dict[str, LossTerm]
-    # Left out of what is written where there is none, so that such recipes keep the names of their runs.
-    balance: PartSpec | None = Field(default=None, exclude_if=lambda balance: balance is None)
-    augment: Augment = Augment()
-    train: Train
-    weights: Literal["random"] | None = Field(default=None, exclude_if=lambda weights: weights is None)
-    pairing: Literal["shuffled"] | None = Field(default=None, exclude_if=lambda pairing: pairing is None)
-
-    @field_validator("losses", mode="before")
-    @classmethod
-    def _without_removed(cls, losses: Any) -> Any:
-        return _kept(losses)
-
-    @model_validator(mode="after")
-    def _has_loss(self) -> NetworkSpec:
-        if not self.losses and self.weights is None:
-            raise ValueError("at least one loss is needed, for example losses: {ce: {weight: 1}}")
-        return self
-
-    @model_validator(mode="after")
-    def _sensors_for_who_sees_them(self) -> NetworkSpec:
-        if self.sensors is not None and self.modality != "sensors":
-            raise ValueError(f"sensors = {list(self.sensors)} has no effect: the network sees {self.modality}")
-        return self
-
-
-class Selection(_RecipePart):
+class Selection(RecipePart):
     """Which weights are reported, and on which part.
 
     Attributes:
@@ -268,7 +71,7 @@ class Selection(_RecipePart):
         return self.rule == "best-val" or self.part == "validation"
 
 
-class Tuning(_RecipePart):
+class Tuning(RecipePart):
     """The search that chose a recipe's settings.
 
     Attributes:
@@ -287,7 +90,7 @@ class Tuning(_RecipePart):
     under: dict[str, Any] | None = Field(default=None, exclude_if=lambda under: under is None)
 
 
-class Recipe(_RecipePart):
+class Recipe(RecipePart):
     """A method as resolved: every choice made.
 
     Attributes:
@@ -350,7 +153,7 @@ class Recipe(_RecipePart):
     @field_validator("search", mode="before")
     @classmethod
     def _without_removed(cls, search: Any) -> Any:
-        return _kept(search)
+        return kept(search)
 
     @model_validator(mode="after")
     def _has_network(self) -> Recipe:
@@ -388,7 +191,7 @@ class Recipe(_RecipePart):
         if teacher is not None and teacher.weights is not None:
             if student is None:
                 raise ValueError("teacher.weights = random leaves nothing to train without a student")
-            if teacher.encoder.params.get("weights", "random") != "random":
+            if any(branch.encoder.params.get("weights", "random") != "random" for branch in teacher.kinds):
                 raise ValueError("teacher.weights = random needs teacher.encoder.weights = random")
         return self
 
@@ -402,7 +205,7 @@ class Recipe(_RecipePart):
                 "track.labels = 0 leaves no labels to choose an epoch or settings by: take selection.rule = last and "
                 "selection.part = test; choose settings in a track with labels, for example --labels 1"
             )
-        if self.track.pairs < 1 and student.modality == "sensors":
+        if self.track.pairs < 1 and not student.sees_video_alone:
             raise ValueError(
                 "track.pairs leaves trials without sensors, and this student sees sensors: take a method with a video "
                 "student, or all pairs (--pairs 1)"
@@ -425,8 +228,27 @@ class Recipe(_RecipePart):
         return [name for spec in self.networks for name in spec.losses]
 
     def sees(self, modality: str) -> bool:
-        """Whether one of its networks sees `sensors` or `video`."""
-        return any(spec.modality == modality for spec in self.networks)
+        """Whether one of its networks sees `sensors` (or a skeleton), or `video`."""
+        return any(spec.shows(modality) for spec in self.networks)
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """The views that its networks name themselves, as `video:NAME`."""
+        named = (view_of(branch.sees) for spec in self.networks for branch in spec.kinds)
+        return tuple(dict.fromkeys(view for view in named if view is not None))
+
+    @property
+    def chooses_view(self) -> bool:
+        """Whether a network sees `video`, which is the view that the run chooses."""
+        return any(branch.sees == VIDEO for spec in self.networks for branch in spec.kinds)
+
+    def sources(self, sensors: Iterable[str]) -> tuple[str, ...]:
+        """All that its networks see.
+
+        Args:
+            sensors: The data set's.
+        """
+        return tuple(dict.fromkeys(source for spec in self.networks for source in spec.sees(sensors)))
 
     @property
     def reported(self) -> NetworkSpec:

@@ -27,6 +27,7 @@ from kdbench.registry.decorators import (
     fusion,
     loss,
     part_of,
+    pooling,
     representation,
     semantics,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "loss",
     "part_of",
     "plugin_files",
+    "pooling",
     "registry",
     "representation",
     "semantics",
@@ -57,6 +59,7 @@ __all__ = [
 KINDS = {
     "representation": "representations",
     "encoder": "encoders",
+    "pooling": "poolings",
     "fusion": "fusions",
     "loss": "losses",
     "semantics": "semantics",

@@ -126,12 +126,17 @@ def representation(name: str, *, modality: str) -> Callable[[Any], Any]:
 
 
 def encoder(name: str, *, eats: str) -> Callable[[Any], Any]:
-    """Declares a four-stage encoder that takes (`eats`) `series`, `image` or `clip`; see `encoders.base.Encoder`."""
+    """Declares an encoder that takes (`eats`) `series`, `image` or `clip`; see `encoders.base.Encoder`."""
     return _decorator("encoder", name, {"eats": eats})
 
 
+def pooling(name: str) -> Callable[[Any], Any]:
+    """Declares a pooling over time, of a branch's tokens. See `kdbench.poolings.base.Pooling`."""
+    return _decorator("pooling", name, {})
+
+
 def fusion(name: str) -> Callable[[Any], Any]:
-    """Declares a fusion of sensor branches. See `kdbench.fusions.base.Fusion`."""
+    """Declares a fusion of branches. See `kdbench.fusions.base.Fusion`."""
     return _decorator("fusion", name, {})
 
 

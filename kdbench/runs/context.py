@@ -12,7 +12,6 @@ from accelerate import Accelerator
 from kdbench.data.card import Card, load_card
 from kdbench.data.loader import Loader
 from kdbench.data.splits import Split, protocol_names, rule_of, split
-from kdbench.data.store.open import open_dataset
 from kdbench.data.tracks import Supervision
 from kdbench.engine.device import build_accelerator, device_kind, fixed_threads, threads_on
 from kdbench.engine.loop import Pairing, Record
@@ -21,15 +20,17 @@ from kdbench.engine.term import check_parameters, read_class_names
 from kdbench.errors import UsageError
 from kdbench.network import Network, build_network
 from kdbench.recipes import shipped
+from kdbench.recipes.network_spec import NetworkSpec
 from kdbench.recipes.resolve import resolve
-from kdbench.recipes.schema import NetworkSpec, Recipe
+from kdbench.recipes.schema import Recipe
 from kdbench.runs import provenance
 from kdbench.runs.request import RunRequest
+from kdbench.runs.sources import open_for
 from kdbench.runs.spec import RunSpec
 from kdbench.runs.unlabelled import for_track
 from kdbench.semantic_spaces.base import LabelVectors, load
 from kdbench.text.redaction import redacted
-from kdbench.types import SENSORS, VIDEO, Context
+from kdbench.types import SENSORS, VIDEO, Context, is_video
 from kdbench.util.progress import Reporter
 
 # Parts up to this size stay in memory, on the GPU where there is one; larger ones stream from the memory map.
@@ -95,16 +96,15 @@ class RunContext:
     def loader(self, trials: tuple[str, ...], *specs: NetworkSpec, labelled: tuple[str, ...] | None = None) -> Loader:
         """A loader of some trials with what the networks see, and the labels of all or of some of them."""
         dataset, data = self.run_spec.dataset, self.run_spec.recipe.data
-        sensors = sorted({s for spec in specs if spec.modality == SENSORS for s in spec.sensors or dataset.sensors})
-        video = any(spec.modality == VIDEO for spec in specs)
-        size = len(trials) * data.frames * data.frame_size**2 * dataset.video_channels if video else 0
+        sources = {source for spec in specs for source in self.run_spec.sees(spec)}
+        channels = sum(dataset.sources[source] for source in sources if is_video(source))
+        size = len(trials) * data.frames * data.frame_size**2 * channels
         return Loader(
             dataset,
             trials,
             device=self.accelerator.device,
             series_length=data.series_length,
-            sensors=[name for name in dataset.sensors if name in sensors] or None,
-            video=video,
+            sources=sources,
             in_memory=size <= MEMORY_BYTES,
             labelled=labelled,
         )
@@ -116,22 +116,7 @@ class RunContext:
     def leaks(self, spec: NetworkSpec) -> bool:
         """Whether a network has seen in training what it is reported on: sensors, where the protocol lets them leak."""
         rule = rule_of(self.run_spec.dataset.card, self.run_spec.protocol)
-        return spec.modality == SENSORS and rule.sensors_leak and self.run_spec.recipe.selection.part == "test"
-
-    def sources(self, phase: str, spec: NetworkSpec) -> dict[str, int]:
-        """What a network of the phase sees: raw channels by source.
-
-        Raises:
-            UsageError: The data set lacks one of its sensors.
-        """
-        dataset = self.run_spec.dataset
-        if spec.modality == VIDEO:
-            return {str(dataset.view): dataset.video_channels}
-        for name in spec.sensors or ():
-            if name not in dataset.sensors:
-                known = ", ".join(dataset.sensors)
-                raise UsageError(f"{phase}.sensors: {dataset.card.name} has no sensor '{name}', expected {known}")
-        return {name: dataset.sensors[name] for name in spec.sensors or dataset.sensors}
+        return spec.shows(SENSORS) and rule.sensors_leak and self.run_spec.recipe.selection.part == "test"
 
     def build(self, phase: str, spec: NetworkSpec) -> Network:
         """Builds a network whose initial weights depend on the seed and its own parts alone."""
@@ -139,15 +124,29 @@ class RunContext:
         if "semantic" in declared_needs(spec.losses) and self.label_vectors is not None:
             semantic = self.label_vectors.vectors.shape[1]
         torch.manual_seed(self.pairing.seed_of("initialisation", phase))
-        network = build_network(
+        network = self.built(phase, spec, semantic=semantic, groups=self._groups_for(phase, spec))
+        return network.to(self.accelerator.device)
+
+    def built(self, phase: str, spec: NetworkSpec, *, semantic: int | None, groups: int | None) -> Network:
+        """Builds a network for the run's sources and classes; the caller seeds.
+
+        Args:
+            phase: `teacher` or `student`.
+            spec: The network's recipe.
+            semantic: As for `build_network`.
+            groups: As for `build_network`.
+        """
+        dataset = self.run_spec.dataset
+        return build_network(
             spec,
-            sources=self.sources(phase, spec),
+            sources=self.run_spec.sources(spec),
             classes=len(self.classes),
             semantic=semantic,
-            groups=self._groups_for(phase, spec),
+            groups=groups,
             role=phase,
+            view=dataset.view,
+            skeletons={name: skeleton.graph for name, skeleton in dataset.card.skeletons.items()},
         )
-        return network.to(self.accelerator.device)
 
     def _groups_for(self, phase: str, spec: NetworkSpec) -> int | None:
         """Number of groups of classes that a network's group heads tell apart; None where no loss needs them.
@@ -182,7 +181,8 @@ class RunContext:
         if phase == "student" and self.run_spec.recipe.track.labels != "all":
             _refuse_undeclared(spec)
         torch.manual_seed(self.pairing.seed_of("objective", phase))
-        return Objective(spec.losses, context, owner=phase, balance=spec.balance).to(self.accelerator.device)
+        objective = Objective(spec.losses, context, owner=phase, balance=spec.balance, heads=network.widths)
+        return objective.to(self.accelerator.device)
 
 
 def _refuse_undeclared(spec: NetworkSpec) -> None:
@@ -240,14 +240,12 @@ def spec_for(
             check_parameters(name, term.params, f"{phase}.losses.{name}")
     if recipe.sees(VIDEO) and not load_card(request.dataset).views:
         raise _without_video(request.method, request.dataset)
-    data = open_dataset(
+    data = open_for(
+        recipe,
         request.dataset,
+        video=request.video,
         data_dir=request.data_dir,
         exclude_broken=request.exclude_broken,
-        video=(request.video or "auto") if recipe.sees(VIDEO) else None,
-        frame_size=recipe.data.frame_size,
-        frames=recipe.data.frames,
-        options=recipe.data.options,
         progress=shown,
         look_ahead=look_ahead,
     )
@@ -263,7 +261,7 @@ def spec_for(
 
 
 def _refuse_leaking_sensors(recipe: Recipe, card: Card, protocol: str) -> None:
-    if recipe.reported.modality != SENSORS or not rule_of(card, protocol).sensors_leak:
+    if not recipe.reported.shows(SENSORS) or not rule_of(card, protocol).sensors_leak:
         return
     others = [name for name in protocol_names(card) if not rule_of(card, name).sensors_leak]
     raise UsageError(

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from kdbench.errors import DataError, KdbenchError
+from kdbench.recipes.network_spec import NetworkSpec
 from kdbench.recipes.track import is_transfer_alone
 from kdbench.runs.schema import FINISHED
 from kdbench.runs.store import StoredRun, stored_run
 from kdbench.runs.tested import tested
+from kdbench.types import SENSORS, VIDEO
 
 ALONE = {"video": "student_only", "sensors": "student_only_sensor"}
 """The student without a teacher, by what it sees."""
@@ -34,6 +36,15 @@ def alone_for(result: Mapping[str, Any]) -> str:
     conditions = result["conditions"]
     names = UNTRAINED if is_transfer_alone(conditions) else ALONE
     return names["video" if conditions["view"] is not None else "sensors"]
+
+
+def untrained_like(student: NetworkSpec) -> str:
+    """The method whose student is as this one is before any training.
+
+    Args:
+        student: The student's recipe.
+    """
+    return UNTRAINED[VIDEO if student.shows(VIDEO) else SENSORS]
 
 
 def alone_words(conditions: Mapping[str, Any]) -> str:

@@ -30,6 +30,8 @@ def refuse_idle(request: RunRequest) -> None:
     idle += [f"--set {key}=… ({recipe.title} has no {lacks})" for key, lacks in idle_settings(recipe, request.changes)]
     if request.video is not None and not recipe.sees(VIDEO):
         idle.append(f"--video {request.video} ({recipe.title} has no {_SEES_VIDEO})")
+    elif request.video is not None and not recipe.chooses_view:
+        idle.append(f"--video {request.video} ({recipe.title} names its views: {', '.join(recipe.views)})")
     if request.threads is not None and device_kind(request.device) == "cuda":
         idle.append(f"--threads {request.threads} (the run computes on a GPU)")
     if idle:

@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from kdbench.recipes.network_spec import NetworkSpec
 from kdbench.recipes.resolve import files
-from kdbench.recipes.schema import NetworkSpec
 from kdbench.registry import registry
 from kdbench.registry.importing import imported_sha256
 from kdbench.registry.origin import Origin
@@ -32,8 +32,8 @@ def of_parts(parts: Iterable[tuple[str, str]]) -> list[Record]:
 
 def parts_of(spec: NetworkSpec) -> Iterator[tuple[str, str]]:
     """Kind and name of every part of a network and of its objective."""
-    for kind in ("representation", "encoder", "fusion"):
-        yield kind, getattr(spec, kind).name
+    for kind, part in spec.parts():
+        yield kind, part.name
     for name in spec.losses:
         yield "loss", name
 

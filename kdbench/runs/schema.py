@@ -29,9 +29,16 @@ class _Named(_Part):
     name: str
 
 
-class _Network(_Part):
+class _Branch(_Part):
+    sees: str
     representation: _Named
     encoder: _Named
+
+
+class _Network(_Part):
+    representation: _Named | None = None
+    encoder: _Named | None = None
+    branches: dict[str, _Branch] | None = None
     fusion: _Named
     losses: dict[str, Any]
     modality: str | None = None

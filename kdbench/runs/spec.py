@@ -19,12 +19,13 @@ from kdbench.data.store.open import Dataset
 from kdbench.data.tracks import Supervision, supervise
 from kdbench.engine.objective import declared_needs
 from kdbench.engine.term import read_class_names
+from kdbench.recipes.network_spec import NetworkSpec
 from kdbench.recipes.pairs import title_of
-from kdbench.recipes.schema import SEARCHED, NetworkSpec, Recipe
+from kdbench.recipes.schema import SEARCHED, Recipe
 from kdbench.runs import libraries, provenance
 from kdbench.semantic_spaces.base import LabelVectors
 from kdbench.text.redaction import redacted_words
-from kdbench.types import VIDEO
+from kdbench.types import VIDEO, is_video
 from kdbench.util.files import sha256_of
 
 TRACK = "track"
@@ -88,6 +89,24 @@ class RunSpec:
         track = self.recipe.track
         return self.supervision.labelled if track.teacher_labels == "same" else self.supervision.paired
 
+    def sees(self, spec: NetworkSpec) -> tuple[str, ...]:
+        """What a network of the run sees, each source by one name and once."""
+        return tuple(dict.fromkeys(self.dataset.source(name) for name in spec.sees(self.dataset.sensors)))
+
+    def sources(self, spec: NetworkSpec) -> dict[str, int]:
+        """Raw channels of what a network of the run sees, by its own names of the sources."""
+        return {name: self.dataset.sources[self.dataset.source(name)] for name in spec.sees(self.dataset.sensors)}
+
+    def _beside(self, *specs: NetworkSpec | None) -> dict[str, Any]:
+        """Fingerprints of what networks see beside the sensors and the view; nothing where that is nothing."""
+        seen = {name for spec in specs if spec is not None for name in self.sees(spec)}
+        prints = {
+            name: other.fingerprint if is_video(name) else other.series_fingerprint
+            for name, other in self.dataset.beside.items()
+            if name in seen
+        }
+        return {"sources": prints} if prints else {}
+
     @property
     def folder(self) -> str:
         """Name of the run's folder: readable parts, then a hash of everything that its numbers depend on."""
@@ -128,7 +147,7 @@ class RunSpec:
         semantics = [("semantics", self.recipe.semantics.name)] if self._vectors(*used) else []
         probes = [("probe", "linear")] if self.recipe.track.is_transfer_alone and not specs else []
         views, view = self.dataset.card.views, self.dataset.view
-        shown = views[view].file if view in views and any(spec.modality == VIDEO for spec in used) else None
+        shown = views[view].file if view in views and any(spec.shows(VIDEO) for spec in used) else None
         return libraries.used_by([self._reader, *semantics, *parts, *probes], shown)
 
     def _vectors(self, *specs: NetworkSpec | None) -> str | None:
@@ -166,6 +185,7 @@ class RunSpec:
             "label_vectors": self._vectors(*specs),
             "weights": [_weights(spec) for spec in specs],
             **self._groups(*specs),
+            **self._beside(*specs),
             **self._plugins(*specs),
             **({"tuning": self.recipe.tuning.model_dump()} if self.recipe.tuning else {}),
             **({} if self.recipe.track.is_whole else {"supervision": dataclasses.asdict(self.supervision)}),
@@ -184,12 +204,13 @@ class RunSpec:
             "label_vectors": self._vectors(teacher),
             "weights": _weights(teacher),
             **self._groups(teacher),
+            **self._beside(teacher),
             **self._plugins(teacher),
             "libraries": self.libraries(teacher),
         }
         if self.teacher_trials != self.split.train:
             key |= {"trials": self.teacher_trials}
-        if teacher and teacher.modality == VIDEO:
+        if teacher and teacher.shows(VIDEO):
             key |= {"data": self.recipe.data.model_dump(), "fingerprint": self.dataset.fingerprint}
         return key
 
@@ -197,7 +218,7 @@ class RunSpec:
         """All that must be equal for two results to stand in one ranking."""
         recipe = self.recipe
         reported = recipe.reported
-        seen = (("representation", reported.representation.name), ("encoder", reported.encoder.name))
+        seen = [(kind, part.name) for kind, part in reported.parts() if kind != "fusion"]
         plugins = provenance.of_parts([self._reader, *seen])
         role = "student" if recipe.student else "teacher"
         return {
@@ -206,7 +227,8 @@ class RunSpec:
             "version": self.dataset.card.version,
             "fingerprint": self.dataset.fingerprint,
             "packed": self.dataset.packed,
-            "view": self.dataset.view if reported.modality == "video" else None,
+            "view": self.dataset.view if reported.shows(VIDEO) else None,
+            **self._beside(reported),
             "protocol": self.protocol,
             "split": self.split.fingerprint,
             "preset": self.preset,
@@ -214,9 +236,7 @@ class RunSpec:
             "selection": recipe.selection.rule,
             **({} if recipe.track.is_whole else {"track": recipe.track.model_dump()}),
             "data": recipe.data.model_dump(),
-            "representation": reported.representation.model_dump(),
-            "encoder": reported.encoder.model_dump(),
-            "fusion": reported.fusion.model_dump(),
+            **reported.architecture(),
             "weights": _weights(reported),
             "train": self._unless_searched(f"{role}.train", reported.train.model_dump()),
             "augment": self._unless_searched(f"{role}.augment", reported.augment.model_dump()),
@@ -253,9 +273,8 @@ class RunSpec:
 
 def test_modalities(spec: NetworkSpec, dataset: Dataset) -> list[str]:
     """What a network is shown at test time."""
-    if spec.modality == "video":
-        return [f"video:{dataset.view}"]
-    return list(spec.sensors or dataset.sensors)
+    named = (dataset.source(name) for name in spec.sees(dataset.sensors))
+    return [f"{VIDEO}:{dataset.view}" if name == VIDEO else name for name in dict.fromkeys(named)]
 
 
 def environment(device: Any) -> dict[str, Any]:
@@ -276,11 +295,13 @@ def environment(device: Any) -> dict[str, Any]:
 
 
 def _weights(spec: NetworkSpec | None) -> str | None:
-    """Hash of the file of weights that a recipe names by its path; None for weights that go by a name."""
-    named = spec.encoder.params.get("weights") if spec is not None else None
-    if named in (None, "random", "pretrained") or not Path(str(named)).is_file():
-        return None
-    return sha256_of(Path(str(named)))
+    """Hash of the file of weights that a recipe names by its path; None for weights that go by a name.
+
+    Several hashes, of the branches in their order, with + between.
+    """
+    named = [branch.encoder.params.get("weights") for branch in spec.kinds] if spec is not None else []
+    files = [Path(str(name)) for name in named if name not in (None, "random", "pretrained")]
+    return "+".join(sha256_of(path) for path in files if path.is_file()) or None
 
 
 def _hash(key: dict[str, Any]) -> str:

@@ -12,11 +12,10 @@ from kdbench.engine.loop import Record, Training
 from kdbench.engine.objective import Objective
 from kdbench.engine.teacher import FrozenTeacher
 from kdbench.network import Network
-from kdbench.recipes.schema import NetworkSpec
+from kdbench.recipes.network_spec import NetworkSpec
 from kdbench.runs.context import RunContext
 from kdbench.runs.teacher import WEIGHTS, Teacher
 from kdbench.runs.training import training_of
-from kdbench.types import SENSORS
 
 
 @dataclass
@@ -58,8 +57,7 @@ def student_training(
     loader = context.loader(
         context.split.train if trials is None else trials, *specs, labelled=context.supervision.labelled
     )
-    if spec.modality == SENSORS:
-        network.fit({name: loader.all_series(name) for name in network.sources})
+    network.fit({name: loader.all_series(name) for name in loader.sensors})
     objective = context.objective("student", spec, network, teacher.network if teacher else None)
     training = training_of("student", context, spec, network, objective, loader, folder)
     given = context.supervision

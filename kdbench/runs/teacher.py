@@ -19,7 +19,7 @@ from kdbench.errors import DataError, RunFailed
 from kdbench.evaluation.metrics import numbers
 from kdbench.evaluation.predict import Predictions, predict
 from kdbench.network import Network
-from kdbench.recipes.schema import NetworkSpec
+from kdbench.recipes.network_spec import NetworkSpec
 from kdbench.runs.context import RunContext
 from kdbench.runs.training import export, forget_checkpoint, forget_training, training_of
 from kdbench.text.wording import counted

@@ -14,7 +14,7 @@ from kdbench.engine.loop import Record, Training
 from kdbench.engine.objective import Objective
 from kdbench.errors import DataError
 from kdbench.network import Network
-from kdbench.recipes.schema import NetworkSpec
+from kdbench.recipes.network_spec import NetworkSpec
 from kdbench.runs.context import RunContext
 from kdbench.util.records import read_jsonl, write_safetensors
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 from kdbench.engine.term import declared, reads_labels
 from kdbench.errors import UsageError
-from kdbench.recipes.schema import LossTerm, Recipe
-from kdbench.runs.gain import UNTRAINED
+from kdbench.recipes.network_spec import LossTerm
+from kdbench.recipes.schema import Recipe
+from kdbench.runs.gain import untrained_like
 
 
 def for_track(recipe: Recipe) -> tuple[Recipe, tuple[str, ...]]:
@@ -45,7 +46,7 @@ def for_track(recipe: Recipe) -> tuple[Recipe, tuple[str, ...]]:
         raise UsageError(
             f"track.labels = 0 leaves '{recipe.title}' no loss: {'; '.join(_line(*loss) for loss in left.items())}",
             hint=f"Choose a method with a distillation loss (--method kd), the network that is not trained "
-            f"(--method {UNTRAINED[student.modality]}), or labels: --labels 1",
+            f"(--method {untrained_like(student)}), or labels: --labels 1",
         )
     return _with_losses(recipe, kept), tuple(f"left out, since no trial has a label: {_line(*e)}" for e in left.items())
 

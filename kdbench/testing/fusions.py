@@ -9,8 +9,8 @@ from torch import Tensor
 
 from kdbench.encoders.base import unread
 from kdbench.encoders.conv import Conv1d
-from kdbench.fusions.base import Fusion
-from kdbench.network import Network
+from kdbench.fusions.base import Fusion, alike
+from kdbench.network import Branch, Network
 from kdbench.representations.raw import Raw
 from kdbench.testing import modules
 from kdbench.testing.base import CheckSuite, Failed, Skipped, checks_in
@@ -37,7 +37,7 @@ class FusionCase(modules.ModuleCase):
 
     def fusion(self, sources: int, seed: int = 0) -> Fusion:
         """A new fusion alone."""
-        fusion: Fusion = self.build(CHANNELS, sources, WIDTH, seed=seed)
+        fusion: Fusion = self.build(alike(CHANNELS, sources, WIDTH), seed=seed)
         return fusion
 
     def made(self, seed: int = 0, sources: int = 2) -> Network:
@@ -46,9 +46,10 @@ class FusionCase(modules.ModuleCase):
         torch.manual_seed(seed)
         names = [f"sensor_{number}" for number in range(sources)]
         network = Network(
-            "sensors",
-            {name: Raw(AXES, statistics=((0.5,), (0.5,))) for name in names},
-            {name: Conv1d(AXES, widths=CHANNELS) for name in names},
+            {
+                name: Branch(name, Raw(AXES, statistics=((0.5,), (0.5,))), Conv1d(AXES, widths=CHANNELS))
+                for name in names
+            },
             modules.moved_off(fusion),
             classes=CLASSES,
             semantic=None,
@@ -96,18 +97,21 @@ def _demand_shapes(
             raise Failed(f"after stage {stage + 1} it gives maps {shapes} for {given} {words}")
         stages.append(fused)
     embeddings = [x.flatten(2).mean(2) for x in stages[-1]]
+    declared = [(tuple(shape.channels), shape.width) for shape in fusion.out_shapes]
+    if len(declared) != (1 if fusion.joint else sources):
+        raise Failed(f"it declares joint = {fusion.joint} and {len(declared)} out_shapes of {sources} branches")
     if not fusion.joint:
-        if tuple(fusion.out_channels) != CHANNELS or fusion.out_width != WIDTH:
+        if any(shape != (CHANNELS, WIDTH) for shape in declared):
             raise Failed(
-                f"it declares joint = False, out_channels = {tuple(fusion.out_channels)} and out_width = "
-                f"{fusion.out_width}; separate branches keep {CHANNELS} and {WIDTH}"
+                f"it declares joint = False and out_shapes {declared}; separate branches keep {CHANNELS}, {WIDTH}"
             )
         return
+    ((channels_out, width_out),) = declared
     joined, embedding, *seen = fusion.after(list(zip(*stages, strict=True)), embeddings)
     widths = tuple(x.shape[1] for x in joined)
-    if widths != tuple(fusion.out_channels):
-        raise Failed(f"its joint maps have {widths} channels {words}, and it declares {tuple(fusion.out_channels)}")
-    expected = [("embedding", embedding, fusion.out_width)]
+    if widths != channels_out:
+        raise Failed(f"its joint maps have {widths} channels {words}, and it declares {channels_out}")
+    expected = [("embedding", embedding, width_out)]
     expected += [("feature for the groups", feature, fusion.auxiliary_width) for feature in seen]
     for name, feature, width in expected:
         if tuple(feature.shape) != (SAMPLES, width):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from kdbench.engine.term import OPTIONAL, Term
-from kdbench.recipes.schema import LossTerm
+from kdbench.recipes.network_spec import LossTerm
 from kdbench.registry import part_of
 from kdbench.testing.base import Skipped
 from kdbench.testing.samples import (

@@ -8,7 +8,8 @@ from typing import Any
 
 from kdbench.errors import UsageError, shortened, unknown
 from kdbench.recipes import shipped
-from kdbench.recipes.schema import NetworkSpec, Recipe
+from kdbench.recipes.network_spec import NetworkSpec
+from kdbench.recipes.schema import Recipe
 from kdbench.recipes.search_space import Range
 from kdbench.registry import registry
 from kdbench.util import plain_yaml

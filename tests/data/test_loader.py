@@ -18,7 +18,7 @@ SENSORS = ["gyroscope", "accelerometer"]
 
 
 def loader_of(dataset: Dataset, trials: list[str] | None = None, **changes: object) -> Loader:
-    arguments = {"device": CPU, "series_length": 20, "sensors": SENSORS, "video": True, "in_memory": True} | changes
+    arguments = {"device": CPU, "series_length": 20, "sources": [*SENSORS, "video"], "in_memory": True} | changes
     return Loader(dataset, trials or list(dataset.index["trial"]), **arguments)
 
 
@@ -112,9 +112,9 @@ def test_waiting_is_measured(dataset: Dataset):
 
 
 def test_only_what_is_needed_is_loaded(dataset: Dataset):
-    (batch,) = loader_of(dataset, ["a1_s1_t1"], sensors=None).batches([0], 1)
+    (batch,) = loader_of(dataset, ["a1_s1_t1"], sources=["video"]).batches([0], 1)
     assert batch.sensors == {}
-    (batch,) = loader_of(dataset, ["a1_s1_t1"], video=False, sensors=["gyroscope"]).batches([0], 1)
+    (batch,) = loader_of(dataset, ["a1_s1_t1"], sources=["gyroscope"]).batches([0], 1)
     assert batch.video is None
     assert list(batch.sensors) == ["gyroscope"]
 
@@ -133,7 +133,7 @@ def test_a_failing_read_reaches_the_caller(dataset: Dataset, monkeypatch: pytest
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"sensors": ["gyroscop"]}, "data set 'utd_mhad' has no sensor 'gyroscop'; did you mean 'gyroscope'"),
+        ({"sources": ["gyroscop"]}, "data set 'utd_mhad' has no source 'gyroscop'; did you mean 'gyroscope'"),
         ({"trials": ["a9_s9_t9"]}, "'utd_mhad' has no trial 'a9_s9_t9'"),
     ],
 )
@@ -144,14 +144,14 @@ def test_what_is_not_there_is_named(dataset: Dataset, changes: dict, message: st
 
 def test_a_loader_needs_trials_and_video_where_it_is_asked_for(dataset: Dataset, card_path, recordings):
     with pytest.raises(UsageError, match="at least one trial"):
-        Loader(dataset, [], device=CPU, series_length=8, sensors=None, video=True, in_memory=True)
+        Loader(dataset, [], device=CPU, series_length=8, sources=["video"], in_memory=True)
     blind = open_dataset(str(card_path), data_dir=recordings, video=None, progress=False)
     with pytest.raises(UsageError, match="was opened without video"):
         loader_of(blind)
     with pytest.raises((UsageError, DataError), match="was opened without video"):
         blind.clip("a1_s1_t1")
     with pytest.raises(UsageError, match="unknown sensor of this loader"):
-        loader_of(blind, video=False, sensors=["gyroscope"]).all_series("accelerometer")
+        loader_of(blind, sources=["gyroscope"]).all_series("accelerometer")
 
 
 @pytest.mark.gpu

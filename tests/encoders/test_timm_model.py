@@ -13,7 +13,7 @@ from kdbench.encoders.chain import NotAChain, chain_of
 from kdbench.encoders.timm_model import TimmEncoder
 from kdbench.errors import UsageError
 from kdbench.network import build_network
-from kdbench.recipes.schema import NetworkSpec
+from kdbench.recipes.network_spec import NetworkSpec
 from kdbench.registry import part_of, registry
 
 SIZE = 64

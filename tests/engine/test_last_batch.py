@@ -13,7 +13,7 @@ from kdbench import loss
 from kdbench.data.loader import batch_count, batch_slices
 from kdbench.engine.optim import learning_rate
 from kdbench.errors import Interrupted, RunFailed
-from kdbench.recipes.schema import Train
+from kdbench.recipes.network_spec import Train
 from kdbench.runs.run import RunResult, run
 from kdbench.types import Batch
 from kdbench.util.progress import Reporter

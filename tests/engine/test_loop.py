@@ -19,8 +19,8 @@ from kdbench.engine.optim import learning_rate
 from kdbench.engine.teacher import FrozenTeacher, fingerprint
 from kdbench.errors import RunFailed
 from kdbench.launch.launcher import Program
+from kdbench.recipes.network_spec import Augment, Train
 from kdbench.recipes.resolve import resolve
-from kdbench.recipes.schema import Augment, Train
 from kdbench.recipes.shipped import names
 from kdbench.runs.context import RunContext, context_for
 from kdbench.runs.request import RunRequest

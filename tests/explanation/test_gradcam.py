@@ -8,10 +8,10 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from kdbench.explanation.gradcam import LAST, agreement, grad_cam, telling_stage
+from kdbench.explanation.gradcam import agreement, grad_cam, telling_stage
 from kdbench.network import Network, build_network
 from kdbench.plotting.cams import enlarged
-from kdbench.recipes.schema import NetworkSpec
+from kdbench.recipes.network_spec import NetworkSpec
 from kdbench.types import Batch
 
 SERIES = {"a": 3, "b": 2}
@@ -170,4 +170,4 @@ def test_a_clip_whose_last_map_is_one_cell_per_picture_is_looked_at_in_an_earlie
 
 def test_a_series_is_looked_at_in_the_last_stage(accelerator: Accelerator) -> None:
     built = network("sensors", RAW, SERIES)
-    assert telling_stage(built, inputs_of(built)) == LAST
+    assert telling_stage(built, inputs_of(built)) == built.depth - 1

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from kdbench.fusions.base import alike
 from kdbench.fusions.concat import Concat
 from kdbench.fusions.none import NoFusion
 
@@ -14,13 +15,13 @@ def branch(value: float) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
 
 
 def test_joins_maps_and_embeddings_in_the_order_of_the_branches():
-    fusion = Concat(CHANNELS, 2, 5)
+    fusion = Concat(alike(CHANNELS, 2, 5))
     stages, embeddings = zip(branch(1.0), branch(2.0), strict=True)
     joined, embedding = fusion.after(list(stages), list(embeddings))
     assert fusion.joint
     assert not fusion.couples_batch
-    assert tuple(m.shape[1] for m in joined) == fusion.out_channels == (4, 6, 8, 10)
-    assert embedding.shape == (6, fusion.out_width) == (6, 10)
+    assert tuple(m.shape[1] for m in joined) == fusion.out_shapes[0].channels == (4, 6, 8, 10)
+    assert embedding.shape == (6, fusion.out_shapes[0].width) == (6, 10)
     assert embedding[0].tolist() == [1.0] * 5 + [2.0] * 5
     assert torch.equal(joined[0][:, :2], stages[0][0])
     assert torch.equal(joined[0][:, 2:], stages[1][0])
@@ -29,10 +30,10 @@ def test_joins_maps_and_embeddings_in_the_order_of_the_branches():
 @pytest.mark.parametrize("kind", [Concat, NoFusion])
 def test_leaves_the_maps_between_the_stages_alone(kind):
     maps = [torch.randn(2, 3, 4), torch.randn(2, 3, 4)]
-    assert kind(CHANNELS, 2, 5).between(1, maps) is maps
+    assert kind(alike(CHANNELS, 2, 5)).between(1, maps) is maps
 
 
 def test_no_fusion_keeps_the_branches_apart():
-    fusion = NoFusion(CHANNELS, 2, 5)
+    fusion = NoFusion(alike(CHANNELS, 2, 5))
     assert not fusion.joint
-    assert (fusion.out_channels, fusion.out_width) == (CHANNELS, 5)
+    assert {(shape.channels, shape.width) for shape in fusion.out_shapes} == {(CHANNELS, 5)}

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from kdbench.errors import UsageError
+from kdbench.fusions.base import alike
 from kdbench.fusions.ft import FTFusion, FusionTuning
 
 
@@ -102,7 +103,7 @@ def test_the_gram_matrix_stays_float32_under_autocast():
 
 
 def test_a_prediction_depends_on_its_batch():
-    fusion = FTFusion((4, 6, 8, 10), 2, 10)
+    fusion = FTFusion(alike((4, 6, 8, 10), 2, 10))
     assert fusion.couples_batch
     maps = [torch.randn(5, 4, 3, 3) for _ in range(2)]
     together = fusion.between(0, maps)[0][:1]
@@ -114,7 +115,7 @@ def test_a_prediction_depends_on_its_batch():
 @pytest.mark.parametrize("stage", [0, 1, 2])
 def test_tunes_maps_of_any_rank(stage, grid):
     channels = (4, 6, 8, 10)
-    fusion = FTFusion(channels, 2, 10)
+    fusion = FTFusion(alike(channels, 2, 10))
     maps = [torch.randn(3, channels[stage], *grid) for _ in range(2)]
     tuned = fusion.between(stage, maps)
     tokens = fusion.tunings[stage]([m.flatten(2).transpose(1, 2) for m in maps])
@@ -124,7 +125,7 @@ def test_tunes_maps_of_any_rank(stage, grid):
 
 
 def test_has_one_tuning_a_stage_and_none_for_the_last():
-    fusion = FTFusion((4, 6, 8, 10), 2, 10)
+    fusion = FTFusion(alike((4, 6, 8, 10), 2, 10))
     assert [tuning.sum.in_features for tuning in fusion.tunings] == [4, 6, 8]
     assert fusion.tunings[0].concat.in_features == 8
 
@@ -132,7 +133,7 @@ def test_has_one_tuning_a_stage_and_none_for_the_last():
 @pytest.mark.parametrize(("norm", "expected"), [("frobenius", True), ("row", False)])
 def test_says_whether_equal_rows_stay_what_they_are_alone(norm, expected):
     torch.manual_seed(0)
-    fusion = FTFusion((4, 6, 8, 10), 2, 10, norm=norm)
+    fusion = FTFusion(alike((4, 6, 8, 10), 2, 10), norm=norm)
     maps = [torch.randn(1, 4, 3) for _ in range(2)]
     alone = fusion.between(0, maps)[0]
     together = fusion.between(0, [m.expand(6, -1, -1) for m in maps])[0]

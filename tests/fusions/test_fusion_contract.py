@@ -11,7 +11,7 @@ from sweep import swept
 from torch import Tensor
 
 from kdbench.fusions import BUILTIN
-from kdbench.fusions.base import Fusion
+from kdbench.fusions.base import Fusion, alike
 from kdbench.registry import registry
 
 CHANNELS, WIDTH = (3, 4, 6, 8), 8
@@ -30,7 +30,7 @@ counts = swept("sources", [1, 2, 4])
 def made(variant: str, sources: int) -> Fusion:
     name, params = VARIANTS[variant]
     torch.manual_seed(0)
-    return registry("fusion").get(name)(CHANNELS, sources, WIDTH, **params).eval()
+    return registry("fusion").get(name)(alike(CHANNELS, sources, WIDTH), **params).eval()
 
 
 def inputs(sources: int, rows: int = 5, grid: tuple[int, ...] = (4, 2), seed: int = 0) -> list[list[Tensor]]:
@@ -56,8 +56,8 @@ def test_shapes_are_as_declared(variant: str, sources: int, grid: tuple[int, ...
     fusion = made(variant, sources)
     branches = 1 if fusion.joint else sources
     found = outputs(fusion, inputs(sources, grid=grid))
-    expected = [(5, count, *grid) for count in fusion.out_channels for _ in range(branches)]
-    expected += [(5, fusion.out_width)] * branches
+    expected = [(5, count, *grid) for count in fusion.out_shapes[0].channels for _ in range(branches)]
+    expected += [(5, fusion.out_shapes[0].width)] * branches
     assert [tuple(x.shape) for x in found[: len(expected)]] == expected
     assert all(tuple(x.shape) == (5, fusion.auxiliary_width) for x in found[len(expected) :])
 
@@ -123,7 +123,7 @@ def test_a_saved_fusion_answers_as_it_did(variant: str, sources: int) -> None:
     fusion = made(variant, sources)
     name, params = VARIANTS[variant]
     torch.manual_seed(9)
-    other = registry("fusion").get(name)(CHANNELS, sources, WIDTH, **params).eval()
+    other = registry("fusion").get(name)(alike(CHANNELS, sources, WIDTH), **params).eval()
     other.load_state_dict(fusion.state_dict())
     for ours, theirs in zip(outputs(fusion, inputs(sources)), outputs(other, inputs(sources)), strict=True):
         assert torch.equal(ours, theirs)

@@ -10,12 +10,14 @@ from torch import Tensor
 
 from kdbench.errors import UsageError
 from kdbench.fusions.attention import Attention
+from kdbench.fusions.base import Shape, alike
 from kdbench.fusions.guided import Guided
 from kdbench.fusions.hadamard import Hadamard
 from kdbench.fusions.multihead import MultiHead
 from kdbench.fusions.sum import Sum
 
 CHANNELS, WIDTH, ROWS = (2, 3, 4, 5), 5, 6
+PAIR = alike(CHANNELS, 2, WIDTH)
 Branch = tuple[list[tuple[Tensor, ...]], list[Tensor]]
 
 
@@ -65,18 +67,21 @@ def mixed(weights: Tensor, values: list[Tensor]) -> Tensor:
 @pytest.mark.parametrize("sources", [1, 2, 4])
 def test_sum_adds_and_hadamard_multiplies(sources: int) -> None:
     stages, embeddings = branches(sources)
-    for fusion, expected in ((Sum(CHANNELS, sources, WIDTH), sum), (Hadamard(CHANNELS, sources, WIDTH), math.prod)):
+    for fusion, expected in (
+        (Sum(alike(CHANNELS, sources, WIDTH)), sum),
+        (Hadamard(alike(CHANNELS, sources, WIDTH)), math.prod),
+    ):
         maps, embedding = fusion.after(stages, embeddings)
         torch.testing.assert_close(embedding, expected(embeddings))
         for index, joined in enumerate(maps):
             torch.testing.assert_close(joined, expected([branch[index] for branch in stages]))
-        assert (fusion.out_channels, fusion.out_width) == (CHANNELS, WIDTH)
+        assert fusion.out_shapes[0] == Shape("+".join(s.name for s in fusion.shapes), CHANNELS, WIDTH)
 
 
 @pytest.mark.parametrize("sources", [1, 2, 4])
 @pytest.mark.parametrize("score", ["tanh", "linear"])
 def test_attention_follows_its_formula(score: str, sources: int) -> None:
-    fusion = randomised(Attention(CHANNELS, sources, WIDTH, score=score, hidden=7 if score == "tanh" else None))
+    fusion = randomised(Attention(alike(CHANNELS, sources, WIDTH), score=score, hidden=7 if score == "tanh" else None))
     stages, embeddings = branches(sources)
     if score == "tanh":
         first, _, second = fusion.score
@@ -95,7 +100,7 @@ def test_attention_follows_its_formula(score: str, sources: int) -> None:
 @pytest.mark.parametrize("norm", ["batch", "layer"])
 def test_multihead_follows_its_formula(norm: str, join: str, sources: int) -> None:
     heads, size = 2, 8
-    fusion = randomised(MultiHead(CHANNELS, sources, WIDTH, hidden=size, heads=heads, join=join, norm=norm))
+    fusion = randomised(MultiHead(alike(CHANNELS, sources, WIDTH), hidden=size, heads=heads, join=join, norm=norm))
     stages, embeddings = branches(sources)
     x = torch.stack([linear(w, h).clamp_min(0) for w, h in zip(fusion.projections, embeddings, strict=True)], 1)
     packed = torch.einsum("oi,bmi->bmo", fusion.attention.in_proj_weight, x) + fusion.attention.in_proj_bias
@@ -111,14 +116,14 @@ def test_multihead_follows_its_formula(norm: str, join: str, sources: int) -> No
     received = attention.mean((1, 2))
     for index, joined in enumerate(maps):
         torch.testing.assert_close(joined, mixed(received, [branch[index] for branch in stages]))
-    assert fusion.out_width == size
+    assert fusion.out_shapes[0].width == size
 
 
 @pytest.mark.parametrize("sources", [1, 2, 4])
 @pytest.mark.parametrize("norm", ["batch", "layer"])
 def test_guided_follows_its_formulas(norm: str, sources: int) -> None:
     size = 6
-    fusion = randomised(Guided(CHANNELS, sources, WIDTH, hidden=size, norm=norm))
+    fusion = randomised(Guided(alike(CHANNELS, sources, WIDTH), hidden=size, norm=norm))
     stages, embeddings = branches(sources)
     x = [normalised(p[1], linear(p[0], h)).clamp_min(0) for p, h in zip(fusion.projections, embeddings, strict=True)]
     alpha = shares(torch.cat([linear(fusion.score, one) for one in x], 1))
@@ -142,7 +147,7 @@ def test_batchnorm_says_so_and_takes_a_batch_of_one(kind) -> None:
     one = [tuple(m[:1] for m in branch) for branch in stages], [h[:1] for h in embeddings]
     for norm, declared in (("batch", "batch"), ("layer", "sample")):
         still = {"dropout": 0.0, "attention_dropout": 0.0} if kind is MultiHead else {"dropout": 0.0}
-        fusion = kind(CHANNELS, 2, WIDTH, norm=norm, **still).double()
+        fusion = kind(PAIR, norm=norm, **still).double()
         assert fusion.normalisation == declared
         fusion.train().after(stages, embeddings)
         alone = fusion.after(*one)[1]
@@ -151,16 +156,17 @@ def test_batchnorm_says_so_and_takes_a_batch_of_one(kind) -> None:
 
 
 def test_the_published_widths_are_the_defaults() -> None:
-    mat = MultiHead((96, 192, 384, 768), 2, 768)
-    assert (mat.out_width, mat.attention.num_heads, mat.head[2].p, mat.attention.dropout) == (128, 2, 0.4, 0.4)
+    mat = MultiHead(alike((96, 192, 384, 768), 2, 768))
+    assert mat.out_shapes[0].width == 128
+    assert (mat.attention.num_heads, mat.head[2].p, mat.attention.dropout) == (2, 0.4, 0.4)
     assert mat.head[3].in_features == 256
-    mumu = Guided((96, 192, 384, 768), 2, 768)
-    assert (mumu.out_width, mumu.auxiliary_width, mumu.guide[2].p) == (128, 128, 0.4)
+    mumu = Guided(alike((96, 192, 384, 768), 2, 768))
+    assert (mumu.out_shapes[0].width, mumu.auxiliary_width, mumu.guide[2].p) == (128, 128, 0.4)
 
 
 @pytest.mark.parametrize("score", ["tanh", "linear"])
 def test_attention_gives_a_source_that_scores_high_the_word(score: str) -> None:
-    fusion = Attention(CHANNELS, 2, WIDTH, score=score).double()
+    fusion = Attention(PAIR, score=score).double()
     stages, embeddings = branches(2)
     with torch.no_grad():
         for parameter in fusion.parameters():
@@ -172,21 +178,27 @@ def test_attention_gives_a_source_that_scores_high_the_word(score: str) -> None:
 @pytest.mark.parametrize(
     ("build", "said"),
     [
-        (lambda: Attention(CHANNELS, 2, WIDTH, score="tan"), "did you mean 'tanh'"),
-        (lambda: Attention(CHANNELS, 2, WIDTH, score="linear", hidden=4), "the linear score has no hidden layer"),
-        (lambda: Attention(CHANNELS, 2, WIDTH, hidden=0), "hidden = 0, expected a positive width"),
-        (lambda: MultiHead(CHANNELS, 2, WIDTH, hidden=9), "2 heads do not divide the hidden width 9"),
-        (lambda: MultiHead(CHANNELS, 2, WIDTH, heads=0), "0 heads do not divide"),
-        (lambda: MultiHead(CHANNELS, 2, WIDTH, join="concatenate"), "unknown join of multihead 'concatenate'"),
-        (lambda: MultiHead(CHANNELS, 2, WIDTH, dropout=1.0), r"dropout = 1.0, expected a number in \[0, 1\)"),
+        (lambda: Attention(PAIR, score="tan"), "did you mean 'tanh'"),
         (
-            lambda: MultiHead(CHANNELS, 2, WIDTH, norm="bacth"),
+            lambda: Attention(PAIR, score="linear", hidden=4),
+            "the linear score has no hidden layer",
+        ),
+        (lambda: Attention(PAIR, hidden=0), "hidden = 0, expected a positive width"),
+        (lambda: MultiHead(PAIR, hidden=9), "2 heads do not divide the hidden width 9"),
+        (lambda: MultiHead(PAIR, heads=0), "0 heads do not divide"),
+        (lambda: MultiHead(PAIR, join="concatenate"), "unknown join of multihead 'concatenate'"),
+        (lambda: MultiHead(PAIR, dropout=1.0), r"dropout = 1.0, expected a number in \[0, 1\)"),
+        (
+            lambda: MultiHead(PAIR, norm="bacth"),
             "multihead has no norm 'bacth'; did you mean 'batch'",
         ),
-        (lambda: MultiHead(CHANNELS, 2, WIDTH, attention_dropout=-1), "attention_dropout = -1, expected a number"),
-        (lambda: Guided(CHANNELS, 2, WIDTH, norm="group"), "guided has no norm 'group'"),
-        (lambda: Guided(CHANNELS, 2, WIDTH, hidden=0), "hidden = 0, expected a positive width"),
-        (lambda: Guided(CHANNELS, 2, WIDTH, dropout=-0.1), "dropout = -0.1"),
+        (
+            lambda: MultiHead(PAIR, attention_dropout=-1),
+            "attention_dropout = -1, expected a number",
+        ),
+        (lambda: Guided(PAIR, norm="group"), "guided has no norm 'group'"),
+        (lambda: Guided(PAIR, hidden=0), "hidden = 0, expected a positive width"),
+        (lambda: Guided(PAIR, dropout=-0.1), "dropout = -0.1"),
     ],
 )
 def test_a_wrong_parameter_is_refused(build, said: str) -> None:

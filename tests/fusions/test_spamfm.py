@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from kdbench.errors import UsageError
+from kdbench.fusions.base import alike
 from kdbench.fusions.spamfm import SPAMFM, SPAMFMFusion
 
 
@@ -55,7 +56,7 @@ def test_the_published_ratios_are_the_defaults(sources: int, ratio: int) -> None
 
 def test_gates_all_four_stages() -> None:
     channels = (4, 6, 8, 10)
-    fusion = SPAMFMFusion(channels, 2, 10)
+    fusion = SPAMFMFusion(alike(channels, 2, 10))
     maps = [[torch.randn(3, count, 5) for _ in range(2)] for count in channels]
     outputs = [*(fusion.between(stage, maps[stage]) for stage in range(3)), fusion.last(maps[3])]
     for stage, (gated, given) in enumerate(zip(outputs, maps, strict=True)):
@@ -66,7 +67,7 @@ def test_gates_all_four_stages() -> None:
 
 def test_a_prediction_depends_on_its_batch() -> None:
     torch.manual_seed(0)
-    fusion = SPAMFMFusion((4, 6, 8, 10), 2, 10)
+    fusion = SPAMFMFusion(alike((4, 6, 8, 10), 2, 10))
     assert fusion.couples_batch
     maps = [torch.randn(5, 4, 3, 3) for _ in range(2)]
     together = fusion.between(0, maps)[0][:1]
@@ -77,7 +78,7 @@ def test_a_prediction_depends_on_its_batch() -> None:
 @pytest.mark.parametrize(("norm", "expected"), [("frobenius", True), ("row", False)])
 def test_says_whether_equal_rows_stay_what_they_are_alone(norm: str, expected: bool) -> None:
     torch.manual_seed(0)
-    fusion = SPAMFMFusion((4, 6, 8, 10), 2, 10, norm=norm)
+    fusion = SPAMFMFusion(alike((4, 6, 8, 10), 2, 10), norm=norm)
     maps = [torch.randn(1, 4, 3) for _ in range(2)]
     alone = fusion.between(0, maps)[0]
     together = fusion.between(0, [m.expand(6, -1, -1) for m in maps])[0]
@@ -114,4 +115,4 @@ def test_what_is_gathered_stays_float32_under_autocast() -> None:
 )
 def test_a_wrong_parameter_is_refused(params: dict, said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        SPAMFMFusion((4, 6, 8, 10), 2, 10, **params)
+        SPAMFMFusion(alike((4, 6, 8, 10), 2, 10), **params)

@@ -16,7 +16,7 @@ from kdbench.data.loader import Loader
 from kdbench.engine.loop import Record, Training
 from kdbench.engine.teacher import FrozenTeacher
 from kdbench.evaluation.predict import predict
-from kdbench.recipes.schema import NetworkSpec
+from kdbench.recipes.network_spec import NetworkSpec
 from kdbench.runs.context import RunContext
 from kdbench.runs.student import student_training
 from kdbench.runs.teacher import Teacher

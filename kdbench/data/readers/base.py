@@ -109,6 +109,23 @@ class Reader(ABC):
             templates.append(self.card.views[view].file)
         return tuple(dict.fromkeys(t.format(trial=trial.id) for t in templates if t is not None))
 
+    def skeleton_files(self, trial: Trial, name: str) -> tuple[str, ...]:
+        """Paths below `root` of the files that `read_skeleton` opens; by default the template of the card."""
+        template = self.card.skeletons[name].file
+        return () if template is None else (template.format(trial=trial.id),)
+
+    def read_skeleton(self, trial: Trial, name: str) -> Recording:
+        """Reads a trial's joints: the one series `name` `(n, 3 · joints)`, float32, joint by joint.
+
+        Args:
+            trial: Which one.
+            name: A skeleton of the card.
+
+        Raises:
+            DataError: As for `read`; or the reader reads no joints.
+        """
+        raise DataError(f"trial {trial.id}: the reader '{self.card.reader}' reads no joints of the {name}")
+
     @abstractmethod
     def read(self, trial: Trial, view: str | None, frames: int) -> Recording:
         """Reads one trial.

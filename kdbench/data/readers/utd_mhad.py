@@ -46,6 +46,17 @@ class UtdMhad(Reader):
             clip, hashes[path], recorded, seconds = self._colour(path, trial.id, frames)
         return Recording(series, clip, hashes, recorded, seconds)
 
+    def read_skeleton(self, trial: Trial, name: str) -> Recording:
+        """See `Reader.read_skeleton`; relative to the hip, in torso lengths, as `skeleton.normalised` has them."""
+        (path,) = self.skeleton_files(trial, name)
+        joints, sha256 = self._joints(path, str(self.card.skeletons[name].variable), trial.id)
+        return Recording({name: joints.reshape(len(joints), -1)}, hashes={path: sha256})
+
+    def _joints(self, path: str, variable: str, trial: str) -> tuple[np.ndarray, str]:
+        array, sha256 = self._array(path, variable, trial, (skeleton.JOINTS, 3, None))
+        with expecting("a tracked person, in metres", trial, path):
+            return skeleton.normalised(array.transpose(2, 0, 1)), sha256
+
     def _depth(self, path: str, trial: str, frames: int) -> tuple[np.ndarray, str, int]:
         view = self.card.views["depth"]
         array, sha256 = self._array(path, str(view.variable), trial, (view.height, view.width, None))
@@ -64,9 +75,7 @@ class UtdMhad(Reader):
 
     def _skeleton(self, path: str, trial: str, frames: int) -> tuple[np.ndarray, str, int]:
         view = self.card.views["skeleton"]
-        array, sha256 = self._array(path, str(view.variable), trial, (skeleton.JOINTS, 3, None))
-        with expecting("a tracked person, in metres", trial, path):
-            joints = skeleton.normalised(array.transpose(2, 0, 1))
+        joints, sha256 = self._joints(path, str(view.variable), trial)
         chosen = joints[centre_frames(len(joints), frames)]
         return skeleton.draw(chosen, view.height)[..., np.newaxis], sha256, len(joints)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from kdbench.data.store import layout, trial_file
 from kdbench.data.store.layout import Damaged, Key, Meta
 from kdbench.errors import DataError, UsageError
 from kdbench.text.wording import counted
+from kdbench.types import VIDEO, is_video, view_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,6 +40,8 @@ class Dataset:
         unverified: Source files that are not the ones in the manifest, with the differences.
         folder: The prepared store.
         place: Where the recordings were when it was made.
+        beside: Further sources of the same trials, each as a data set of its own: a skeleton by its name, another view
+            as `video:NAME`.
     """
 
     card: Card
@@ -57,6 +61,7 @@ class Dataset:
     _rows: Mapping[str, int]
     _series: Mapping[str, np.ndarray]
     _video: np.ndarray | None
+    beside: Mapping[str, Dataset] = dataclasses.field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -70,6 +75,24 @@ class Dataset:
     def video_channels(self) -> int:
         """Channels of the video: 1 for depth, 3 for colour, 0 without video."""
         return 0 if self._video is None else self._video.shape[1]
+
+    @property
+    def sources(self) -> dict[str, int]:
+        """All that a network can see here, with its raw channels: sensors, skeletons, `video` and `video:NAME`."""
+        own = self.sensors | ({VIDEO: self.video_channels} if self._video is not None else {})
+        return own | {
+            name: other.video_channels if is_video(name) else other.sensors[name] for name, other in self.beside.items()
+        }
+
+    def source(self, name: str) -> str:
+        """A source by one name: `video:NAME` of the opened view is `video`."""
+        return VIDEO if self.view is not None and view_of(name) == self.view else name
+
+    def table(self, trials: Sequence[str]) -> pd.DataFrame:
+        """The rows of the index of some trials, in their order; errors as of `position`."""
+        for trial in trials:
+            self.position(trial)
+        return self.index.set_index("trial").loc[list(trials)]
 
     def position(self, trial: str) -> int:
         """The row of a trial in the index.
@@ -86,17 +109,29 @@ class Dataset:
         return self._rows[trial]
 
     def series(self, trial: str) -> dict[str, np.ndarray]:
-        """Each sensor's samples of a trial, `{name: (n, axes)}`, float32, in the card's units and at its rate."""
+        """Each sensor's samples of a trial, `{name: (n, axes)}`, float32, in the card's units and at its rate.
+
+        Those of the skeletons that were opened too.
+        """
         row = self.position(trial)
         series = {}
         for name, values in self._series.items():
             first = self._layout[layout.start(name)][row]
             series[name] = values[first : first + self._layout[layout.length(name)][row]]
+        for name, other in self.beside.items():
+            if not is_video(name):
+                series[name] = other.series(trial)[name]
         return series
 
-    def clip(self, trial: str) -> np.ndarray:
-        """The frames of a trial `(channels, T, H, W)`, uint8, as a view of the memory map."""
-        return self.clips(self.position(trial))
+    def clip(self, trial: str, source: str = VIDEO) -> np.ndarray:
+        """The frames of a trial `(channels, T, H, W)`, uint8, as a view of the memory map.
+
+        Args:
+            trial: Its id.
+            source: `video`, or another view that was opened.
+        """
+        view = self.beside.get(source, self)
+        return view.clips(view.position(trial))
 
     def clips(self, rows: int | np.ndarray) -> np.ndarray:
         """The frames of some rows of the index `(…, channels, T, H, W)`, uint8: a view for one row, a copy for several.
@@ -155,6 +190,39 @@ def load(card: Card, folder: Path, meta: Meta, reason: str) -> Dataset:
         _rows={trial: row for row, trial in enumerate(table["trial"])},
         _series={name: _mapped(folder / layout.series_file(name), np.float32, 2) for name in card.sensors},
         _video=_mapped(folder / layout.VIDEO, np.uint8, 5) if key.view else None,
+    )
+
+
+def joined(main: Dataset, beside: Mapping[str, Dataset], *, exclude_broken: bool) -> Dataset:
+    """A data set with further sources of its trials.
+
+    Args:
+        main: Sensors and one view.
+        beside: The further sources.
+        exclude_broken: Leave out trials that a source lacks.
+
+    Raises:
+        DataError: A source lacks trials.
+    """
+    lacking: dict[str, str] = {}
+    for name, other in beside.items():
+        for trial in main.index["trial"]:
+            if trial not in other._rows:
+                lacking.setdefault(trial, f"no {name}: {other.excluded.get(trial, 'not recorded')}")
+    if lacking and not exclude_broken:
+        shown = "".join(f"\n  {trial}: {why}" for trial, why in list(lacking.items())[:3])
+        raise DataError(
+            f"{counted(len(lacking), 'trial')} of '{main.card.name}' lack a source:{shown}",
+            hint="Go on without these trials, and let the results say so: --exclude-broken",
+        )
+    kept = main.index[~main.index["trial"].isin(lacking)].reset_index(drop=True)
+    return dataclasses.replace(
+        main,
+        index=kept,
+        excluded={**main.excluded, **lacking},
+        unverified={**main.unverified, **{k: v for other in beside.values() for k, v in other.unverified.items()}},
+        beside=dict(beside),
+        _rows={trial: main._rows[trial] for trial in kept["trial"]},
     )
 
 

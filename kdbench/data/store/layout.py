@@ -19,10 +19,12 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from kdbench.data.readers.base import Reader
+from kdbench.data.store.skeleton import SkeletonReader
 from kdbench.errors import DataError
 from kdbench.registry import registry
 from kdbench.registry.importing import imported_sha256
 from kdbench.text.wording import counted
+from kdbench.types import SENSORS
 from kdbench.util import files, paths
 
 if TYPE_CHECKING:
@@ -68,6 +70,7 @@ class Key:
         channels: Channels of the view; 0 without video.
         options: Options of a generated data set.
         facts: Hash of what the store depends on in the card and the reader.
+        series: What its series are: `sensors`, or the name of a skeleton.
     """
 
     dataset: str
@@ -77,6 +80,7 @@ class Key:
     channels: int
     options: Mapping[str, Any]
     facts: str
+    series: str = SENSORS
 
     def folder(self, place: str) -> Path:
         """The store's folder.
@@ -84,16 +88,21 @@ class Key:
         Args:
             place: Where the recordings are; two copies of a data set have two stores.
         """
-        name = f"{self.dataset}-{self.view}-{self.frame_size}x{self.frames}" if self.view else f"{self.dataset}-sensors"
+        name = (
+            f"{self.dataset}-{self.view}-{self.frame_size}x{self.frames}"
+            if self.view
+            else f"{self.dataset}-{self.series}"
+        )
         return prepared_dir() / f"{name}-{_hash([self.as_dict(), place])[:10]}"
 
     def as_dict(self) -> dict[str, Any]:
         """As plain data."""
-        return {**dataclasses.asdict(self), "options": dict(self.options)}
+        plain = {**dataclasses.asdict(self), "options": dict(self.options)}
+        return plain if self.series != SENSORS else {key: value for key, value in plain.items() if key != "series"}
 
     def __str__(self) -> str:
         if self.view is None:
-            return f"{self.dataset} (sensors)"
+            return f"{self.dataset} ({self.series})"
         return f"{self.dataset} ({self.view}, {counted(self.frames, 'frame')} of {self.frame_size}²)"
 
 
@@ -107,7 +116,10 @@ def key_for(reader: Reader, view: str | None, frame_size: int, frames: int, *, b
         frames: Frames of a clip.
         by: The reader that the store was made by, where it is not this one.
     """
-    card, by = reader.card, by or type(reader)
+    card, series = reader.card, SENSORS
+    if isinstance(reader, SkeletonReader):
+        series, by = reader.name, by or type(reader.reader)
+    by = by or type(reader)
     facts = {
         "format": FORMAT,
         "reader": [by.__module__, by.__qualname__, by.version],
@@ -121,7 +133,7 @@ def key_for(reader: Reader, view: str | None, frame_size: int, frames: int, *, b
         # Who writes a reader edits it long before raising its version.
         facts["source"] = imported_sha256(origin)
     video = (frame_size, frames, card.views[view].channels) if view else (0, 0, 0)
-    return Key(card.name, view, *video, options=reader.options, facts=_hash(facts))
+    return Key(card.name, view, *video, options=reader.options, facts=_hash(facts), series=series)
 
 
 @dataclass(frozen=True)

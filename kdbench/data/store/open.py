@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from kdbench.data.card import Card, load_card
+from kdbench.data.card import load_card
 from kdbench.data.readers.base import Reader
 from kdbench.data.store import layout, source
 from kdbench.data.store.blank import blank
-from kdbench.data.store.dataset import Dataset, sound
+from kdbench.data.store.dataset import Dataset, joined, sound
 from kdbench.data.store.layout import Damaged, Meta
 from kdbench.data.store.lock import locked
 from kdbench.data.store.packed import PackedReader
 from kdbench.data.store.prepare import SHOWN, prepare, signature
 from kdbench.data.store.progress import note
+from kdbench.data.store.skeleton import SkeletonReader
 from kdbench.errors import DataError
 from kdbench.registry import registry
 from kdbench.text.wording import counted
+from kdbench.types import view_of
 
 __all__ = ["Dataset", "open_dataset"]
 
@@ -35,6 +37,7 @@ def open_dataset(
     jobs: int | None = None,
     options: Mapping[str, Any] | None = None,
     look_ahead: bool = False,
+    beside: Iterable[str] = (),
 ) -> Dataset:
     """Opens a data set, preparing it first where that has not been done or its files have changed since.
 
@@ -52,16 +55,52 @@ def open_dataset(
         jobs: Threads for preparing.
         options: Changes of a generated data set's options.
         look_ahead: Prepare nothing: a data set that is not prepared comes with its trials and made-up recordings.
+        beside: Further sources: a skeleton by its name, another view as `video:NAME`. Each has a store of its own.
 
     Raises:
-        UsageError: An unknown data set, view or option.
+        UsageError: An unknown data set, view, skeleton or option.
         DataError: Recordings are missing or broken; the message says which, and where to get or put them.
         RunFailed: The disk is full.
     """
     card = load_card(name)
     recordings = source.find(card, data_dir, options)
-    if recordings is None:
-        return _open_prepared(card, data_dir, video, frame_size, frames, options, exclude_broken=exclude_broken)
+
+    def opened(skeleton: str | None, asked: str | None) -> Dataset:
+        if recordings is None:
+            reader = registry("dataset").get(card.reader)(card, None, options)
+            reader = reader if skeleton is None else SkeletonReader(reader, skeleton)
+            return _open_prepared(reader, data_dir, asked, frame_size, frames, exclude_broken=exclude_broken)
+        return _open_current(
+            recordings if skeleton is None else source.of_skeleton(recordings, skeleton),
+            asked,
+            frame_size=frame_size,
+            frames=frames,
+            exclude_broken=exclude_broken,
+            progress=progress,
+            jobs=jobs,
+            look_ahead=look_ahead,
+        )
+
+    main = opened(None, video)
+    others = {}
+    for wanted in beside:
+        view = view_of(wanted)
+        others[wanted] = opened(wanted, None) if view is None else opened(None, view)
+    return joined(main, others, exclude_broken=exclude_broken) if others else main
+
+
+def _open_current(
+    recordings: source.Source,
+    video: str | None,
+    *,
+    frame_size: int,
+    frames: int,
+    exclude_broken: bool,
+    progress: bool,
+    jobs: int | None,
+    look_ahead: bool,
+) -> Dataset:
+    """Opens the store of recordings that are there, which is prepared first where it is not current."""
     view, reason = source.choose_view(recordings.card, recordings.views, video)
     key = layout.key_for(recordings.reader, view, frame_size, frames)
     folder = key.folder(recordings.place)
@@ -81,18 +120,16 @@ def open_dataset(
 
 
 def _open_prepared(
-    card: Card,
+    reader: Reader,
     data_dir: Path | None,
     video: str | None,
     frame_size: int,
     frames: int,
-    options: Mapping[str, Any] | None,
     *,
     exclude_broken: bool,
 ) -> Dataset:
     """Opens the newest store that fits, although the recordings, or the packed copy, are gone."""
-    reader = registry("dataset").get(card.reader)(card, None, options)
-    stores = layout.stores()
+    card, stores = reader.card, layout.stores()
 
     def fitting(view: str | None) -> list[tuple[Path, Meta]]:
         keys = [layout.key_for(reader, view, frame_size, frames, by=by).as_dict() for by in (None, PackedReader)]

@@ -11,6 +11,7 @@ from typing import Any
 from kdbench.data.card import Card
 from kdbench.data.readers.base import Reader, grid
 from kdbench.data.store import packed
+from kdbench.data.store.skeleton import SkeletonReader
 from kdbench.errors import DataError, UsageError, unknown
 from kdbench.registry import registry
 from kdbench.util import paths
@@ -82,6 +83,31 @@ def find(card: Card, data_dir: Path | None = None, options: Mapping[str, Any] | 
             return Source(reader(card, root, options), root, views)
     shipped = reader.shipped()
     return None if shipped is None else Source(reader(card, shipped, options), shipped, _views(card, shipped))
+
+
+def of_skeleton(recordings: Source, name: str) -> Source:
+    """The same recordings with the joints of one skeleton for all that is in them.
+
+    Args:
+        recordings: The data set's.
+        name: The skeleton.
+
+    Raises:
+        UsageError: The data set has no such skeleton.
+        DataError: They are a packed copy, which holds sensors and video alone; or no joints are there.
+    """
+    reader = SkeletonReader(recordings.reader, name)
+    if recordings.packed is not None:
+        raise DataError(
+            f"the packed copy {recordings.root} holds sensors and video, and the joints of the {name} are asked for",
+            hint=where_to_get(recordings.card),
+        )
+    template = recordings.card.skeletons[name].file
+    if recordings.root is not None and template is not None and not _holds(recordings.root, template):
+        raise DataError(
+            f"the joints of the {name} of '{recordings.card.name}' are not there", hint=where_to_get(recordings.card)
+        )
+    return Source(reader, recordings.root, ())
 
 
 def choose_view(card: Card, there: tuple[str, ...], asked: str | None) -> tuple[str | None, str]:

@@ -123,8 +123,8 @@ def test_a_sensor_student_sees_the_accelerometer_alone():
     student, teacher = context.run_spec.recipe.student, context.run_spec.recipe.teacher
     assert student is not None
     assert teacher is not None
-    assert context.build("student", student).sources == ("accelerometer",)
-    assert context.build("teacher", teacher).sources == ("accelerometer", "gyroscope")
+    assert context.build("student", student).branches == ("accelerometer",)
+    assert context.build("teacher", teacher).branches == ("accelerometer", "gyroscope")
     batch = next(iter(context.loader(context.split.train, teacher, student).batches(range(4), 4)))
     assert batch.video is None
     assert set(batch.sensors) == {"accelerometer", "gyroscope"}

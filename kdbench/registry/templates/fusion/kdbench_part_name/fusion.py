@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from kdbench import fusion
-from kdbench.fusions.base import Fusion
+from kdbench.fusions.base import Fusion, Shape
 from torch import Tensor, nn
 
 
@@ -17,14 +17,12 @@ class PartName(Fusion):
     `h_m <- h_m + a_stage * 1/M sum_k h_k`; each branch keeps its own head.
 
     Args:
-        channels: C_1 … C_4 of a branch.
-        sources: M, the number of branches.
-        width: D, the width of a branch's embedding.
+        shapes: What each branch hands out: its channels and its width; `self.sources` is M.
         share: The value from which the shares are learnt. A recipe sets it: `fusion: {name: part_name, share: 0.5}`.
     """
 
-    def __init__(self, channels: Sequence[int], sources: int, width: int, *, share: float = 0.1) -> None:
-        super().__init__(channels, sources, width)
+    def __init__(self, shapes: Sequence[Shape], *, share: float = 0.1) -> None:
+        super().__init__(shapes)
         self.shares = nn.Parameter(torch.full((3,), share))
 
     def between(self, stage: int, maps: list[Tensor]) -> list[Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from kdbench.fusions.base import alike
 from kdbench.testing import parametrize
 
 from kdbench_part_name.fusion import PartName
@@ -18,7 +19,7 @@ def test_conformance(check: Callable[[], None]) -> None:
 
 def test_value() -> None:
     """Two branches of ones and threes have the mean two; half of it is added."""
-    fuse = PartName((4, 8, 8, 8), sources=2, width=8, share=0.5)
+    fuse = PartName(alike((4, 8, 8, 8), 2, 8), share=0.5)
     low, high = fuse.between(0, [torch.ones(2, 4, 5), 3 * torch.ones(2, 4, 5)])
     assert torch.equal(low, 2 * torch.ones(2, 4, 5))
     assert torch.equal(high, 4 * torch.ones(2, 4, 5))

@@ -1,0 +1,317 @@
+"""A network's part of a recipe: what it sees, the parts that it is built of, its losses and its training."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
+
+from kdbench.recipes.strict import Numbers, RecipePart, kept
+from kdbench.types import SENSORS, VIDEO, is_video
+
+WARMUP_END = 0.1
+NUMBER, SCHEDULE = "(number)", "(schedule)"
+REQUIRED_SHORTHAND = ("modality", "representation", "encoder")
+SHORTHAND = (*REQUIRED_SHORTHAND, "sensors", "pooling")
+"""Keys of a network that say what it sees without `branches`."""
+NAME_OF_A_BRANCH = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+
+
+class PartSpec(BaseModel):
+    """A part by name, with its keyword parameters beside the name.
+
+    Attributes:
+        name: The part's name in its registry.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    name: str
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The keyword parameters."""
+        return dict(self.model_extra or {})
+
+
+class Schedule(RecipePart):
+    """A weight that changes while a network is trained; see `kdbench.engine.weights`.
+
+    A recipe writes `weight: {schedule: linear, to: 0.5, end: 0.3}`. Where a recipe that has a plain number is given a
+    schedule (`--set student.losses.st.weight.schedule=linear`), the number is where the schedule ends.
+
+    Attributes:
+        schedule: How it changes between `start` and `end`: `linear`; `cosine` along half a cosine, slow at both ends;
+            `warmup` linearly, over the first tenth of the training by default; `constant` at once, at `start`.
+        first: Weight up to `start`; `from` in a recipe.
+        to: Weight from `end` on.
+        start: Share of the training after which it begins to change.
+        end: Share of the training after which it stays.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, serialize_by_alias=True)
+    schedule: Literal["constant", "linear", "cosine", "warmup"]
+    first: float = Field(default=0.0, allow_inf_nan=False, alias="from")
+    to: float = Field(default=1.0, allow_inf_nan=False)
+    start: float = Field(default=0.0, ge=0, lt=1)
+    end: float = Field(default=1.0, gt=0, le=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _warmup_is_short(cls, given: Any) -> Any:
+        if isinstance(given, Mapping) and given.get("schedule") == "warmup":
+            return {"end": WARMUP_END, **given}
+        return given
+
+    @model_validator(mode="after")
+    def _has_length(self) -> Schedule:
+        if self.start >= self.end:
+            raise ValueError(f"start ({self.start}) must come before end ({self.end}), both shares of the training")
+        if self.schedule == "constant" and self.end != 1:
+            raise ValueError("constant takes no end: it changes once, at start")
+        return self
+
+
+def _kind_of_weight(value: Any) -> str:
+    return SCHEDULE if isinstance(value, Mapping | Schedule) else NUMBER
+
+
+Weight = Annotated[
+    Annotated[float, Field(allow_inf_nan=False), Tag(NUMBER)] | Annotated[Schedule, Tag(SCHEDULE)],
+    Discriminator(_kind_of_weight),
+]
+
+
+class LossTerm(Numbers):
+    """One term of an objective: its weight, a number or a schedule, and the loss's keyword parameters beside it."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    weight: Weight = 1.0
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The keyword parameters."""
+        return dict(self.model_extra or {})
+
+
+class Augment(RecipePart):
+    """Random changes of the training inputs; zero switches one off. There are no flips: left and right are classes.
+
+    Attributes:
+        noise: Standard deviation of white noise on a series, in standard deviations of its axis over the training part.
+        scale: Largest relative change of size (frames) or of amplitude (series).
+        rotate_deg: Largest rotation of the frames, degrees.
+        shift: Largest shift of the frames, as a share of their size.
+    """
+
+    noise: float = Field(default=0.0, ge=0)
+    scale: float = Field(default=0.0, ge=0, lt=1)
+    rotate_deg: float = Field(default=0.0, ge=0, le=180)
+    shift: float = Field(default=0.0, ge=0, lt=1)
+
+
+class Train(RecipePart):
+    """How one network is trained.
+
+    Attributes:
+        epochs: Passes over the training part.
+        batch_size: Trials per step; a single trial that is left over joins the last full one.
+        lr: Peak learning rate of AdamW.
+        weight_decay: Decoupled weight decay; norms, biases and other vectors are left out.
+        schedule: `cosine` falls to zero; `constant` stays.
+        warmup: Share of all steps with a linear rise of the rate.
+        grad_clip: Largest gradient norm, or null.
+    """
+
+    epochs: int = Field(ge=1, le=1_000_000)
+    batch_size: int = Field(ge=1, le=1_000_000)
+    lr: float = Field(gt=0)
+    weight_decay: float = Field(default=0.05, ge=0)
+    schedule: Literal["cosine", "constant"] = "cosine"
+    warmup: float = Field(default=0.05, ge=0, lt=1)
+    grad_clip: float | None = Field(default=1.0, gt=0)
+
+
+class BranchSpec(RecipePart):
+    """One branch of a network.
+
+    Attributes:
+        sees: A sensor or a skeleton of the data set, `video` for the view that the run chose, or `video:NAME`.
+        representation: Its raw input to what its encoder takes.
+        encoder: Its backbone.
+        pooling: Its last map over time to its embedding; null leaves that to the encoder.
+        augment: Random changes of what it sees in training; null means the network's.
+    """
+
+    sees: str = Field(min_length=1)
+    representation: PartSpec
+    encoder: PartSpec
+    pooling: PartSpec | None = Field(default=None, exclude_if=lambda pooling: pooling is None)
+    augment: Augment | None = Field(default=None, exclude_if=lambda augment: augment is None)
+
+
+class NetworkSpec(RecipePart):
+    """One network and its training.
+
+    What it sees is written in one of two ways: as `branches`, each with its parts; or as `modality`, `representation`
+    and `encoder`, which stand for a branch of these parts for each sensor, or for one that sees the video.
+
+    Attributes:
+        modality: `sensors` or `video`.
+        sensors: The sensors that it sees, one branch each; null means all of the data set's.
+        representation: Raw input to what the encoder takes.
+        encoder: The backbone; each branch has its own.
+        pooling: As for a branch.
+        branches: Each branch by its name.
+        fusion: Joins the branches.
+        losses: Terms of its objective by name; null removes one that an extended recipe set. A student with random
+            weights needs none.
+        balance: What adapts the weights of the losses to each other while it trains (`uncertainty`, `gradnorm`); null
+            leaves them as they are.
+        augment: Random changes of its training inputs.
+        train: Its training.
+        weights: `random` leaves a network as it was initialised. Such a teacher is a control, which has learnt nothing
+            to teach; such a student, without a teacher, is what transfer alone is measured against.
+        pairing: `shuffled` shows the teacher other trials of the student's batch: a control, without a trial in common.
+    """
+
+    # What a form of writing lacks is left out of what is written, so that runs keep their names.
+    modality: Literal["sensors", "video"] | None = Field(default=None, exclude_if=lambda value: value is None)
+    sensors: tuple[str, ...] | None = None
+    representation: PartSpec | None = Field(default=None, exclude_if=lambda value: value is None)
+    encoder: PartSpec | None = Field(default=None, exclude_if=lambda value: value is None)
+    pooling: PartSpec | None = Field(default=None, exclude_if=lambda value: value is None)
+    branches: dict[str, BranchSpec] | None = Field(default=None, exclude_if=lambda value: value is None)
+    fusion: PartSpec = PartSpec(name="none")
+    losses: dict[str, LossTerm]
+    # Left out of what is written where there is none, so that such recipes keep the names of their runs.
+    balance: PartSpec | None = Field(default=None, exclude_if=lambda balance: balance is None)
+    augment: Augment = Augment()
+    train: Train
+    weights: Literal["random"] | None = Field(default=None, exclude_if=lambda weights: weights is None)
+    pairing: Literal["shuffled"] | None = Field(default=None, exclude_if=lambda pairing: pairing is None)
+
+    @field_validator("losses", "branches", mode="before")
+    @classmethod
+    def _without_removed(cls, entries: Any) -> Any:
+        return kept(entries)
+
+    @field_validator("branches")
+    @classmethod
+    def _plain_names(cls, branches: dict[str, BranchSpec] | None) -> dict[str, BranchSpec] | None:
+        for name in branches or {}:
+            if not NAME_OF_A_BRANCH.fullmatch(name):
+                raise ValueError(f"branches: {name!r} is no name: expected letters, digits, _ and -")
+        return branches
+
+    @model_validator(mode="after")
+    def _sees_in_one_way(self) -> NetworkSpec:
+        short = {key: getattr(self, key) for key in SHORTHAND}
+        if self.branches is None:
+            for key in REQUIRED_SHORTHAND:
+                if short[key] is None:
+                    raise ValueError(f"{key} is missing: give modality, representation and encoder, or branches")
+            return self
+        if not self.branches:
+            raise ValueError("branches is empty: a network sees something")
+        if beside := [key for key, value in short.items() if value is not None]:
+            raise ValueError(f"branches stand beside {', '.join(beside)}, which have no effect: choose one form")
+        self._augments_each_source_in_one_way()
+        return self
+
+    def _augments_each_source_in_one_way(self) -> None:
+        changes: dict[str, Augment] = {}
+        for name, branch in (self.branches or {}).items():
+            own = branch.augment or self.augment
+            if changes.setdefault(branch.sees, own) != own:
+                raise ValueError(f"branches.{name}.augment: another branch sees {branch.sees} changed otherwise")
+
+    @model_validator(mode="after")
+    def _has_loss(self) -> NetworkSpec:
+        if not self.losses and self.weights is None:
+            raise ValueError("at least one loss is needed, for example losses: {ce: {weight: 1}}")
+        return self
+
+    @model_validator(mode="after")
+    def _sensors_for_who_sees_them(self) -> NetworkSpec:
+        if self.sensors is not None and self.modality == "video":
+            raise ValueError(f"sensors = {list(self.sensors)} has no effect: the network sees {self.modality}")
+        return self
+
+    def branches_for(self, sensors: Iterable[str]) -> dict[str, BranchSpec]:
+        """Every branch by its name, whichever way they are written; see `NetworkSpec`.
+
+        Args:
+            sensors: The data set's.
+        """
+        if self.branches is not None:
+            return self.branches
+        assert self.representation is not None
+        assert self.encoder is not None
+        sees = (VIDEO,) if self.modality == VIDEO else (self.sensors or tuple(sensors))
+        return {
+            name: BranchSpec(sees=name, representation=self.representation, encoder=self.encoder, pooling=self.pooling)
+            for name in sees
+        }
+
+    @property
+    def kinds(self) -> tuple[BranchSpec, ...]:
+        """A branch of each kind that the recipe writes: all `branches`, or one that stands for those of the shorthand.
+
+        What the one of the shorthand sees is the modality instead of a source.
+        """
+        whole = self if self.sensors is None else self.model_copy(update={"sensors": None})
+        return tuple(whole.branches_for((SENSORS,)).values())
+
+    def sees(self, sensors: Iterable[str]) -> tuple[str, ...]:
+        """What the network sees, each source once, in the order of its branches.
+
+        Args:
+            sensors: The data set's.
+        """
+        return tuple(dict.fromkeys(branch.sees for branch in self.branches_for(sensors).values()))
+
+    def shows(self, modality: str) -> bool:
+        """Whether it sees any of `sensors` (or a skeleton), or of `video`."""
+        return any(is_video(branch.sees) == (modality == VIDEO) for branch in self.kinds)
+
+    @property
+    def sees_video_alone(self) -> bool:
+        """Whether it sees no sensor and no skeleton."""
+        return not self.shows(SENSORS)
+
+    def architecture(self) -> dict[str, Any]:
+        """What it sees and how, as the conditions of a result hold it."""
+        written = ("branches",) if self.branches is not None else ("representation", "encoder", "pooling")
+        whole = self.model_dump(mode="json")
+        return {key: whole[key] for key in (*written, "fusion") if key in whole}
+
+    @property
+    def changes(self) -> dict[str, Augment]:
+        """The random changes of its sources in training that a branch has of its own, by source."""
+        own = {branch.sees: branch.augment for branch in (self.branches or {}).values()}
+        return {source: augment for source, augment in own.items() if augment is not None}
+
+    def with_encoders(self, change: Callable[[PartSpec], PartSpec]) -> NetworkSpec:
+        """A copy with other encoders.
+
+        Args:
+            change: What becomes of an encoder.
+        """
+        if self.encoder is not None:
+            return self.model_copy(update={"encoder": change(self.encoder)})
+        branches = {
+            name: branch.model_copy(update={"encoder": change(branch.encoder)})
+            for name, branch in (self.branches or {}).items()
+        }
+        return self.model_copy(update={"branches": branches})
+
+    def parts(self) -> Iterator[tuple[str, PartSpec]]:
+        """Kind and part of every branch, and the fusion."""
+        for branch in self.kinds:
+            yield "representation", branch.representation
+            yield "encoder", branch.encoder
+            if branch.pooling is not None:
+                yield "pooling", branch.pooling
+        yield "fusion", self.fusion

@@ -1,0 +1,90 @@
+"""What the networks of a recipe see of a data set: names that exist, opened with what they need beside the sensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from kdbench.data.card import Card, load_card
+from kdbench.data.store.open import Dataset, open_dataset
+from kdbench.errors import UsageError, unknown
+from kdbench.recipes.schema import Recipe
+from kdbench.registry import registry
+from kdbench.types import VIDEO, is_video, view_of
+
+
+def open_for(
+    recipe: Recipe,
+    dataset: str,
+    *,
+    video: str | None,
+    data_dir: Path | None,
+    exclude_broken: bool,
+    progress: bool = True,
+    look_ahead: bool = False,
+) -> Dataset:
+    """Opens a data set with all that the networks of a recipe see.
+
+    Args:
+        recipe: The recipe.
+        dataset: Name of the data set, or path of a card.
+        video: The view that `video` stands for; None for the preferred one that is there.
+        data_dir: Where the data sets lie.
+        exclude_broken: Leave out trials that are missing or broken.
+        progress: Show progress.
+        look_ahead: As for `open_dataset`.
+
+    Raises:
+        UsageError: A network sees what the data set does not have; or an unknown data set, view or option.
+        DataError: Recordings are missing or broken.
+    """
+    card = card_at(dataset, recipe.data.options)
+    check_sources(recipe, card)
+    view: str | None = (video or "auto") if recipe.chooses_view else next(iter(recipe.views), None)
+    beside = [source for source in recipe.sources(card.sensors) if source in card.skeletons or view_of(source)]
+    if view == "auto" and recipe.views:
+        raise UsageError(
+            f"'{recipe.title}' sees {' and '.join(f'video:{name}' for name in recipe.views)} and one more view",
+            hint=f"Name the one that it sees as 'video': --video {' or '.join(card.views)}",
+        )
+    return open_dataset(
+        dataset,
+        data_dir=data_dir,
+        exclude_broken=exclude_broken,
+        video=view,
+        frame_size=recipe.data.frame_size,
+        frames=recipe.data.frames,
+        options=recipe.data.options,
+        progress=progress,
+        look_ahead=look_ahead,
+        beside=[source for source in beside if source != f"{VIDEO}:{view}"],
+    )
+
+
+def card_at(dataset: str, options: Mapping[str, Any]) -> Card:
+    """The card of a data set with the options of a generated one."""
+    card = load_card(dataset)
+    made: Card = registry("dataset").get(card.reader)(card, None, options).card
+    return made
+
+
+def check_sources(recipe: Recipe, card: Card) -> None:
+    """Refuses a recipe that sees what a data set does not have.
+
+    Raises:
+        UsageError: The network, its branch and the near misses are named.
+    """
+    views = [f"{VIDEO}:{view}" for view in card.views]
+    series = [*card.sensors, *card.skeletons]
+    known = [*series, *([VIDEO] if views else []), *views]
+    for phase, spec in (("teacher", recipe.teacher), ("student", recipe.student)):
+        for name, branch in spec.branches_for(card.sensors).items() if spec is not None else ():
+            if branch.sees in known:
+                continue
+            assert spec is not None
+            if spec.branches is not None:
+                raise unknown("source", branch.sees, known, of=f"{phase}.branches.{name}.sees in '{card.name}'")
+            if not is_video(branch.sees):
+                expected = ", ".join(series)
+                raise UsageError(f"{phase}.sensors: {card.name} has no sensor '{branch.sees}', expected {expected}")
