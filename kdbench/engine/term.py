@@ -7,7 +7,7 @@ import functools
 import inspect
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -127,12 +127,30 @@ class Term(nn.Module):
         self.labels = reads_labels(name)
         self._check_call()
         self._students = len(context.student_classifiers)
+        self._borrowed = tuple(
+            layer
+            for owner in _OWNERS
+            if f"{owner}_classifiers" in self.needs
+            for layer in getattr(context, f"{owner}_classifiers")
+        )
         self._has_worked = False
         self.projectors = nn.ModuleList()
         if self.with_teacher and self.on and declares["project"]:
             self.projectors = nn.ModuleList(
                 _projector(context.student, teacher, self.on) for teacher in context.teachers
             )
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        # What is read of the networks is not registered, and has to be where the loss is.
+        for layer in self._borrowed:
+            layer._apply(fn, recurse)
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+
+    def at(self, progress: float) -> None:
+        """Tells the loss, where it defines `at`, which share of the training's steps has been taken."""
+        for loss in self.losses:
+            if callable(tell := getattr(loss, "at", None)):
+                tell(progress)
 
     def forward(self, student: Sequence[Features], teacher: Sequence[Features], batch: Batch) -> Tensor:
         """The term's value, averaged over branches; a scalar.

@@ -103,7 +103,9 @@ def loss(
     A parameter named `batch` receives the `Batch`. A module class receives the `Context` as its parameter `context`
     where it has one, and is built once for each teacher branch, with a context that holds that branch alone (once for
     all where it takes all of them), so that what it learns or remembers belongs to one branch. One that needs
-    `student_classifiers` is also built for each branch of the student. Other keyword parameters come from the recipe.
+    `student_classifiers` is also built for each branch of the student. One that defines `at(progress)` is called so
+    before each step, with the share of the training's steps that have been taken. Other keyword parameters come from
+    the recipe.
     """
     declares = {
         "on": on,

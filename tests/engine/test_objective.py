@@ -160,8 +160,30 @@ def test_a_loss_reads_the_classifiers_of_the_pair_and_owns_neither(added: list[s
     torch.testing.assert_close(value, torch.stack(pairs).mean())
     value.backward()
     assert all(layer.weight.grad is not None for layer in ours)
+    built.double()
+    assert all(layer.weight.dtype == torch.float64 for layer in (*ours, *theirs))
     with pytest.raises(UsageError, match=r"student\.losses\.applied needs the classifier of the student"):
         objective({"applied": LossTerm()})
+
+
+def test_a_loss_is_told_how_far_the_training_is(added: list[str]) -> None:
+    @loss("patient", on="logits", project=False)
+    class Patient(nn.Module):
+        share = -1.0
+
+        def at(self, progress: float) -> None:
+            self.share = progress
+
+        def forward(self, student: Tensor, _teacher: Tensor) -> Tensor:
+            return self.share * student.square().mean()
+
+    registry("loss").add(Patient)
+    added.append("patient")
+    built = objective({"patient": LossTerm()}, (TEACHER, TEACHER))
+    student = features(STUDENT, 0)
+    for progress in (0.0, 0.25, 0.75):
+        value, _ = built([student], [features(TEACHER, 1), features(TEACHER, 2)], batch(), progress)
+        torch.testing.assert_close(value, progress * student.logits.square().mean())
 
 
 @pytest.mark.parametrize(
