@@ -17,7 +17,8 @@ from kdbench.types import Context, Widths
 def classifiers_of(name: str, context: Context) -> tuple[nn.Linear, nn.Linear]:
     """The classifiers of the student's branch and of the teacher's, which the last maps must fit.
 
-    They stay their networks': keep them in a tuple, which a module does not register.
+    They stay their networks': keep them in a tuple, which a module does not register. Whether an embedding is the mean
+    of the last map shows in its width alone: one that is as wide by another way, such as attention, is not noticed.
 
     Args:
         name: The loss, for the message.
