@@ -22,7 +22,7 @@ from pathlib import Path
 
 import torch
 from loss_rivals import RIVALS, Rival, sample
-from torch import Tensor
+from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from kdbench.engine.objective import Objective
@@ -216,6 +216,8 @@ def context() -> Context:
         label_vectors=sample(CLASSES, EMBEDDING, seed=3) / 2,
         train_size=TRIALS,
         groups=torch.arange(CLASSES) % GROUPS,
+        student_classifiers=(nn.Linear(EMBEDDING, CLASSES),),
+        teacher_classifiers=(nn.Linear(EMBEDDING, CLASSES).requires_grad_(False),),
     )
 
 

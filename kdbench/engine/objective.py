@@ -141,11 +141,14 @@ class Objective(nn.Module):
             student: Features of each branch of the network in training.
             teacher: Features of each branch of the frozen teacher; empty where there is none.
             batch: The trials.
-            progress: Share of the training's steps that have been taken, which scheduled weights depend on.
+            progress: Share of the training's steps that have been taken, which scheduled weights, and losses that
+                define `at`, depend on.
 
         Returns:
             The weighted sum (scalar) and the values of the terms before weighting `(n_terms,)`, with their graph.
         """
+        for term in self._terms():
+            term.at(progress)
         values = [term(student, teacher, batch).float() for term in self._terms()]
         weights = self.weights_at(progress)
         self.weighting = Weighting(weights, self.balance.factors())

@@ -7,7 +7,7 @@ import functools
 import inspect
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,7 @@ OPTIONAL = ("semantic", "group_logits")
 """Fields of which a network has none unless a loss needs it."""
 _READABLE = tuple(each.name for each in dataclasses.fields(Features))
 _NEEDABLE = (*_READABLE, *(each.name for each in dataclasses.fields(Context)))
+_OWNERS = ("student", "teacher")
 _GIVES = {"semantic": "se", "group_logits": "group_ce"}
 
 
@@ -124,25 +125,39 @@ class Term(nn.Module):
         self.all_teachers: bool = declares["all_teachers"]
         self.needs: tuple[str, ...] = tuple(declares["needs"]) + ((self.on,) if self.on in OPTIONAL else ())
         self.reads: tuple[str, ...] = (self.on,) if self.on else tuple(declares["reads"])
-        self._heads = tuple(heads) if len(set(heads)) > 1 else (context.student,)
-        for widths in self._heads:
-            self._check_fields(dataclasses.replace(context, student=widths))
-        contexts = [dataclasses.replace(context, student=widths) for widths in self._heads]
-        if self.with_teacher and not self.all_teachers:
-            # What a loss learns or remembers of a teacher belongs to one branch.
-            contexts = [dataclasses.replace(one, teachers=(widths,)) for one in contexts for widths in context.teachers]
-        self.losses = [_build(component, name, spec.params, branch, where) for branch in contexts]
+        self._of_heads = self._per_head(context, heads)
+        for one in self._of_heads:
+            self._check_fields(one)
+        self.losses = [_build(component, name, spec.params, one, where) for one in self._contexts()]
         self.stateful = nn.ModuleList(loss for loss in self.losses if isinstance(loss, nn.Module))
         self.ablation = str(getattr(self.losses[0], "ablation", "all"))
         self.takes_batch = "batch" in inspect.signature(_call_of(self.losses[0])).parameters
         self.labels = reads_labels(name)
         self._check_call()
+        self._borrowed = tuple(
+            layer
+            for owner in _OWNERS
+            if f"{owner}_classifiers" in self.needs
+            for layer in getattr(context, f"{owner}_classifiers")
+        )
         self._has_worked = False
         self.projectors = nn.ModuleList()
         if self.with_teacher and self.on and declares["project"]:
             self.projectors = nn.ModuleList(
-                _projector(widths, teacher, self.on) for widths in self._heads for teacher in context.teachers
+                _projector(one.student, teacher, self.on) for one in self._of_heads for teacher in context.teachers
             )
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        # What is read of the networks is not registered, and has to be where the loss is.
+        for layer in self._borrowed:
+            layer._apply(fn, recurse)
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+
+    def at(self, progress: float) -> None:
+        """Tells the loss, where it defines `at`, which share of the training's steps has been taken."""
+        for loss in self.losses:
+            if callable(tell := getattr(loss, "at", None)):
+                tell(progress)
 
     def forward(self, student: Sequence[Features], teacher: Sequence[Features], batch: Batch) -> Tensor:
         """The term's value, averaged over branches; a scalar.
@@ -183,9 +198,33 @@ class Term(nn.Module):
         ]
 
     def _placed(self, student: Sequence[Features]) -> Iterator[tuple[int, Features]]:
-        """The branches with the places of their losses: one for all heads that are alike."""
+        """The heads with the places of their losses: one for all, or one each."""
         for number, branch in enumerate(student):
-            yield (number if len(self._heads) > 1 else 0), branch
+            yield (number if len(self._of_heads) > 1 else 0), branch
+
+    def _per_head(self, context: Context, heads: Sequence[Widths]) -> list[Context]:
+        """What the loss is built from: once; for each head where they are unlike, or where it reads a classifier."""
+        heads = heads or (context.student,) * max(len(context.student_classifiers), 1)
+        if len(set(heads)) == 1 and "student_classifiers" not in self.needs:
+            return [dataclasses.replace(context, student=heads[0])]
+        return [
+            dataclasses.replace(
+                context, student=widths, student_classifiers=context.student_classifiers[number : number + 1]
+            )
+            for number, widths in enumerate(heads)
+        ]
+
+    def _contexts(self) -> list[Context]:
+        """The same for each teacher branch: what a loss learns or remembers of a teacher belongs to one branch."""
+        if not self.with_teacher or self.all_teachers:
+            return self._of_heads
+        return [
+            dataclasses.replace(
+                one, teachers=(widths,), teacher_classifiers=one.teacher_classifiers[number : number + 1]
+            )
+            for one in self._of_heads
+            for number, widths in enumerate(one.teachers)
+        ]
 
     def _read(self, features: Features) -> Any:
         return features if self.on is None else getattr(features, self.on)
@@ -219,6 +258,9 @@ class Term(nn.Module):
                         hint="Where unlike branches are joined, name the one whose maps are compared: fusion.maps_of; "
                         "an encoder with fewer stages goes with losses on logits and embeddings.",
                     )
+        for owner in _OWNERS:
+            if f"{owner}_classifiers" in self.needs and not getattr(context, f"{owner}_classifiers"):
+                raise UsageError(f"{self.where} needs the classifier of the {owner}, and there is none")
         for field in OPTIONAL:
             if field in {*self.needs, *self.reads} and context.student.of(field) is None:
                 raise UsageError(f"{self.where} reads '{field}', and the network in training has none")

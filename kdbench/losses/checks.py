@@ -54,3 +54,17 @@ def check_positive(name: str, **values: float) -> None:
     for parameter, value in values.items():
         if not value > 0:
             raise UsageError(f"{name}: {parameter} is {value}, expected a positive number")
+
+
+def check_other_classes(name: str, logits: Tensor) -> None:
+    """Checks that there is a class beside the label.
+
+    Args:
+        name: The loss, for the message.
+        logits: Logits `(B, K)`.
+
+    Raises:
+        UsageError: There is one class.
+    """
+    if logits.shape[1] < 2:
+        raise UsageError(f"{name}: there is 1 class; expected at least 2, the label and another")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdbench.errors import UsageError
-from kdbench.losses.checks import check_positive, check_scores
+from kdbench.losses.checks import check_other_classes, check_positive, check_scores
 from kdbench.losses.numerics import at_least_float32
+from kdbench.losses.targets import label_or_not, other_classes, target_class
 from kdbench.registry import loss
 from kdbench.types import Batch
 
@@ -48,29 +47,14 @@ def decoupled(
     """
     check_positive("dkd", temperature=temperature)
     check_scores("dkd", student, teacher)
-    if student.shape[1] < 2:
-        raise UsageError("dkd: there is 1 class; expected at least 2, the label and another")
+    check_other_classes("dkd", student)
     student = at_least_float32(student) / temperature
     teacher = at_least_float32(teacher).detach() / temperature
-    label = torch.where(batch.label >= 0, batch.label, teacher.argmax(1))
-    others = _other_classes(label, student.shape[1])
-    target = _divergence(_label_or_not(teacher, label, others), _label_or_not(student, label, others))
+    label = target_class(batch, teacher)
+    others = other_classes(label, student.shape[1])
+    target = _divergence(label_or_not(teacher, label, others), label_or_not(student, label, others))
     rest = _divergence(*(F.log_softmax(scores.gather(1, others), dim=1) for scores in (teacher, student)))
     return temperature**2 * (alpha * target + beta * rest)
-
-
-def _other_classes(label: Tensor, classes: int) -> Tensor:
-    """Indices of the classes that are not the label, `(B, K - 1)`, in ascending order."""
-    first = torch.arange(classes - 1, device=label.device)
-    return first + (first >= label[:, None])
-
-
-def _label_or_not(logits: Tensor, label: Tensor, others: Tensor) -> Tensor:
-    """Logarithms of the probabilities of the label and of all else, `(B, 2)`."""
-    log_probability = F.log_softmax(logits, dim=1)
-    of_label = log_probability.gather(1, label[:, None])
-    of_others = log_probability.gather(1, others).logsumexp(1, keepdim=True)
-    return torch.cat([of_label, of_others], dim=1)
 
 
 def _divergence(teacher: Tensor, student: Tensor) -> Tensor:

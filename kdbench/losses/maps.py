@@ -41,10 +41,34 @@ def align_maps(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
     Raises:
         UsageError: The maps are of unlike batches, or a grid has no axis or more than three.
     """
+    return pooled_to_smaller(*of_one_rank(student, teacher))
+
+
+def of_one_rank(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+    """The maps of one stage with equally many axes, as `align_maps` makes them, each on its own grid.
+
+    Raises:
+        UsageError: As `align_maps`.
+    """
     student, teacher = without_time(student, teacher)
     if student.dim() != teacher.dim():
         student, teacher = student.flatten(2), teacher.flatten(2)
-    return pooled_to_smaller(student, teacher)
+    return student, teacher
+
+
+def in_cells(student: Tensor, teacher: Tensor, cells: int) -> tuple[Tensor, Tensor]:
+    """Means of two maps of one rank over the same few cells.
+
+    Args:
+        student: Map `(B, C, *grid)`.
+        teacher: Map `(B, C', *grid')` with as many axes.
+        cells: Cells along an axis; an axis with fewer positions in one of the maps has one for each.
+
+    Returns:
+        Both maps `(B, C, N)` and `(B, C', N)`, N the number of cells, float32 or more.
+    """
+    grid = [min(cells, *sizes) for sizes in zip(student.shape[2:], teacher.shape[2:], strict=True)]
+    return _pooled(student, grid, "average").flatten(2), _pooled(teacher, grid, "average").flatten(2)
 
 
 def without_time(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:

@@ -131,6 +131,61 @@ def test_a_loss_may_take_all_branches_and_the_batch(added: list[str]) -> None:
     assert seen == {"branches": 2, "trials": batch().trial}
 
 
+def test_a_loss_reads_the_classifiers_of_the_pair_and_owns_neither(added: list[str]) -> None:
+    @loss("applied", on="embedding", project=False, needs=("student_classifiers", "teacher_classifiers"))
+    class Applied(nn.Module):
+        def __init__(self, context: Context) -> None:
+            super().__init__()
+            self.classifiers = context.student_classifiers + context.teacher_classifiers
+
+        def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
+            ours, theirs = self.classifiers
+            return (ours(student) - theirs(teacher)).square().mean()
+
+    registry("loss").add(Applied)
+    added.append("applied")
+    ours = tuple(nn.Linear(STUDENT.embedding, K) for _ in range(2))
+    theirs = tuple(nn.Linear(TEACHER.embedding, K).requires_grad_(False) for _ in range(3))
+    context = Context(K, STUDENT, (TEACHER,) * 3, student_classifiers=ours, teacher_classifiers=theirs)
+    built = Objective({"applied": LossTerm()}, context, owner="student")
+    assert not list(built.parameters())
+    assert not built.state_dict()
+    students, teachers = ([features(each, seed) for seed in range(n)] for each, n in ((STUDENT, 2), (TEACHER, 3)))
+    value, _ = built(students, teachers, batch())
+    pairs = [
+        (own(student.embedding) - target(teacher.embedding)).square().mean()
+        for own, student in zip(ours, students, strict=True)
+        for target, teacher in zip(theirs, teachers, strict=True)
+    ]
+    torch.testing.assert_close(value, torch.stack(pairs).mean())
+    value.backward()
+    assert all(layer.weight.grad is not None for layer in ours)
+    built.double()
+    assert all(layer.weight.dtype == torch.float64 for layer in (*ours, *theirs))
+    with pytest.raises(UsageError, match=r"student\.losses\.applied needs the classifier of the student"):
+        objective({"applied": LossTerm()})
+
+
+def test_a_loss_is_told_how_far_the_training_is(added: list[str]) -> None:
+    @loss("patient", on="logits", project=False)
+    class Patient(nn.Module):
+        share = -1.0
+
+        def at(self, progress: float) -> None:
+            self.share = progress
+
+        def forward(self, student: Tensor, _teacher: Tensor) -> Tensor:
+            return self.share * student.square().mean()
+
+    registry("loss").add(Patient)
+    added.append("patient")
+    built = objective({"patient": LossTerm()}, (TEACHER, TEACHER))
+    student = features(STUDENT, 0)
+    for progress in (0.0, 0.25, 0.75):
+        value, _ = built([student], [features(TEACHER, 1), features(TEACHER, 2)], batch(), progress)
+        torch.testing.assert_close(value, progress * student.logits.square().mean())
+
+
 @pytest.mark.parametrize(
     ("terms", "teachers", "said"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -50,6 +51,11 @@ def teacher_features(samples: int = 5, **options: Any) -> Features:
     return features(samples, **{"grids": IMAGE, "channels": TEACHER_CHANNELS, "seed": 1, **options})
 
 
+def waves(*shape: int, phase: float = 0.0) -> Tensor:
+    """Fixed float64 numbers that other code can be given too: `2 sin(1.7 n + phase)`, n the place in the tensor."""
+    return 2 * torch.sin(1.7 * torch.arange(math.prod(shape), dtype=torch.float64) + phase).reshape(shape)
+
+
 def tensors(given: Features) -> list[Tensor]:
     """Every tensor in the features."""
     return [
@@ -86,7 +92,18 @@ def context(
         label_vectors=0.5 * torch.randn(CLASSES, SPACE, generator=generator),
         groups=torch.arange(CLASSES) % GROUPS,
         train_size=TRAIN_SIZE,
+        student_classifiers=(classifier(student[-1]),),
+        teacher_classifiers=tuple(classifier(widths[-1]).requires_grad_(False) for widths in teachers),
     )
+
+
+def classifier(width: int, classes: int = CLASSES) -> nn.Linear:
+    """A classifier of embeddings, the same for every network of one width."""
+    layer = nn.utils.skip_init(nn.Linear, width, classes)
+    generator = torch.Generator().manual_seed(9)
+    for parameter in layer.parameters():
+        nn.init.normal_(parameter, std=width**-0.5, generator=generator)
+    return layer
 
 
 class Built(nn.Module):

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from loss_cases import CLIP, IMAGE, SPACE, STUDENT_CHANNELS, TEACHER_CHANNELS, changed, tensors
+from loss_cases import CLIP, IMAGE, SPACE, STUDENT_CHANNELS, TEACHER_CHANNELS, changed, classifier, tensors
 from sweep import swept
 from torch import Tensor
 
@@ -32,7 +32,9 @@ REQUIRED: dict[str, dict[str, Any]] = {
 }
 BRIDGED = [f"torchdistill:{name}" for name in ENTRIES]
 # What one class or one trial leaves undefined, and says so.
-REFUSES = {("dkd", "one class"), ("dkd", "one class, equal"), ("dkd", "one class, one trial")}
+REFUSES = {
+    (name, case) for name in ("dkd", "nkd", "sdd") for case in ("one class", "one class, equal", "one class, one trial")
+}
 
 
 def _same(x: Tensor) -> Tensor:
@@ -162,6 +164,8 @@ def _evaluated(name: str, params: dict[str, Any], case: Given) -> tuple[Tensor, 
         label_vectors=torch.randn(case.classes, SPACE, generator=torch.Generator().manual_seed(7)),
         groups=torch.arange(case.classes) % groups,
         train_size=20,
+        student_classifiers=(classifier(widths[0][-1], case.classes),),
+        teacher_classifiers=(classifier(widths[1][-1], case.classes).requires_grad_(False),),
     )
     term = Term(name, LossTerm(**params), context, where=f"student.losses.{name}").train()
     student = _features(case, widths[0], grids[0], case.student, 0)

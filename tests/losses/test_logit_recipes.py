@@ -7,7 +7,9 @@ import pytest
 from kdbench.recipes.resolve import resolve
 from kdbench.recipes.schema import PRESETS
 
-METHODS = ("logits", "logit_standardisation", "dkd", "dist", "pkt", "cc", "crd", "crd_batch", "condrk", "pskd")
+PAIRED = ("logits", "logit_standardisation", "dkd", "dist", "pkt", "cc", "crd", "crd_batch", "condrk", "pskd")
+"""Methods whose pair with the teacher on raw series has a former name."""
+METHODS = (*PAIRED, "nkd", "ttm", "wttm", "ofa", "sdd", "mlld", "ctkd", "cat_kd", "wsld")
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -20,7 +22,7 @@ def test_a_recipe_changes_the_students_losses_alone(method: str, preset: str) ->
     assert (ours.teacher, ours.data, ours.semantics) == (hinton.teacher, hinton.data, hinton.semantics)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", PAIRED)
 def test_its_raw_variant_changes_the_teacher_alone(method: str) -> None:
     ours, raw = resolve(method, "small"), resolve(f"{method}_raw", "small")
     teacher = "teacher_only_raw" if method != "pskd" else "sgm_ft_raw"

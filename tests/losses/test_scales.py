@@ -13,11 +13,12 @@ from kdbench.testing.samples import CLIP, IMAGE, Sample, draw, tensors
 
 BEYOND = {
     ("fsp", 1e15): "its true value is 4e61: it is of the fourth power of the features",
-    ("dkd", 1e-15): "float32 probabilities of such logits are equal",
+    **{
+        (name, 1e-15): "float32 probabilities of such logits are equal"
+        for name in ("ctkd", "dkd", "mlld", "ofa", "sdd", "st", "st_mix", "ttm", "wsld")
+    },
     ("pskd", 1e-15): "float32 probabilities of such logits are equal, and one of equal teachers is chosen",
     ("sgm", 1e-15): "float32 probabilities of such logits are equal, and so is the class of the highest",
-    ("st", 1e-15): "float32 probabilities of such logits are equal",
-    ("st_mix", 1e-15): "float32 probabilities of such logits are equal",
 }
 """What float32 cannot hold, in the value or on the way to it, and why."""
 SMALLEST = 1e-30
