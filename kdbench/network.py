@@ -237,6 +237,18 @@ def evaluating(module: nn.Module) -> Iterator[None]:
             part.training = training
 
 
+def unfetched(spec: NetworkSpec) -> NetworkSpec:
+    """A recipe with random weights in place of pretrained ones, which would be fetched; a file of weights stays."""
+
+    def random(encoder: PartSpec) -> PartSpec:
+        parameter = inspect.signature(registry("encoder").get(encoder.name)).parameters.get("weights")
+        if parameter is None or encoder.params.get("weights", parameter.default) != "pretrained":
+            return encoder
+        return PartSpec(name=encoder.name, **encoder.params | {"weights": "random"})
+
+    return spec.with_encoders(random)
+
+
 def build_network(
     spec: NetworkSpec,
     *,
@@ -276,7 +288,7 @@ def build_network(
     for name, branch in spec.branches_for(sources).items():
         place = role if spec.branches is None else _key(role, f"branches.{name}")
         # A network of the one view is called as that view is.
-        shown = str(view) if spec.branches is None and branch.sees == VIDEO else name
+        shown = view or name if spec.branches is None and branch.sees == VIDEO else name
         canonical = VIDEO if view is not None and view_of(branch.sees) == view else branch.sees
         skeleton = (skeletons or {}).get(branch.sees)
         branches[shown] = replace(_branch(branch, sources[branch.sees], place, skeleton), sees=canonical)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 
 from kdbench.engine.device import build_accelerator
-from kdbench.recipes.network_spec import NetworkSpec, PartSpec
-from kdbench.registry import registry
+from kdbench.network import unfetched
 from kdbench.runs.context import RunContext
 from kdbench.runs.spec import RunSpec
 from kdbench.util.progress import Reporter
@@ -20,9 +18,7 @@ def check_networks(run_spec: RunSpec) -> None:
         UsageError: Parts or parameters that do not exist or do not fit together.
     """
     recipe = run_spec.recipe.model_copy(
-        update={
-            phase: _unfetched(spec) for phase in ("teacher", "student") if (spec := getattr(run_spec.recipe, phase))
-        }
+        update={phase: unfetched(spec) for phase in ("teacher", "student") if (spec := getattr(run_spec.recipe, phase))}
     )
     context = RunContext(
         dataclasses.replace(run_spec, recipe=recipe), build_accelerator("cpu", recipe.precision), Reporter()
@@ -32,15 +28,3 @@ def check_networks(run_spec: RunSpec) -> None:
         context.objective("teacher", recipe.teacher, teacher, None)
     if recipe.student is not None:
         context.objective("student", recipe.student, context.build("student", recipe.student), teacher)
-
-
-def _unfetched(spec: NetworkSpec) -> NetworkSpec:
-    """The network with random weights in place of pretrained ones; a file of weights stays."""
-
-    def unfetched(encoder: PartSpec) -> PartSpec:
-        parameter = inspect.signature(registry("encoder").get(encoder.name)).parameters.get("weights")
-        if parameter is None or encoder.params.get("weights", parameter.default) != "pretrained":
-            return encoder
-        return PartSpec(name=encoder.name, **encoder.params | {"weights": "random"})
-
-    return spec.with_encoders(unfetched)

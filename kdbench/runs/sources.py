@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from kdbench.data.card import Card, load_card
 from kdbench.data.store.open import Dataset, open_dataset
 from kdbench.errors import UsageError, unknown
+from kdbench.network import build_network, unfetched
 from kdbench.recipes.schema import Recipe
 from kdbench.registry import registry
 from kdbench.types import VIDEO, is_video, view_of
@@ -41,6 +44,7 @@ def open_for(
     """
     card = card_at(dataset, recipe.data.options)
     check_sources(recipe, card)
+    _check_fit(recipe, card)
     view: str | None = (video or "auto") if recipe.chooses_view else next(iter(recipe.views), None)
     beside = [source for source in recipe.sources(card.sensors) if source in card.skeletons or view_of(source)]
     if view == "auto" and recipe.views:
@@ -60,6 +64,30 @@ def open_for(
         look_ahead=look_ahead,
         beside=[source for source in beside if source != f"{VIDEO}:{view}"],
     )
+
+
+def _check_fit(recipe: Recipe, card: Card) -> None:
+    """Builds the networks that are written as branches once, with random weights, before anything of the data is read.
+
+    Raises:
+        UsageError: Their parts do not fit together, or the fusion does not join them.
+    """
+    channels = {name: len(sensor.axes) for name, sensor in card.sensors.items()}
+    channels |= {name: len(skeleton.sensor.axes) for name, skeleton in card.skeletons.items()}
+    channels |= {f"{VIDEO}:{name}": view.channels for name, view in card.views.items()}
+    channels |= {VIDEO: next(iter(channels[f"{VIDEO}:{name}"] for name in card.views))} if card.views else {}
+    for phase, spec in (("teacher", recipe.teacher), ("student", recipe.student)):
+        if spec is None or spec.branches is None:
+            continue
+        with torch.random.fork_rng():
+            build_network(
+                unfetched(spec),
+                sources={source: channels[source] for source in spec.sees(card.sensors)},
+                classes=len(card.classes),
+                semantic=None,
+                role=phase,
+                skeletons={name: skeleton.graph for name, skeleton in card.skeletons.items()},
+            )
 
 
 def card_at(dataset: str, options: Mapping[str, Any]) -> Card:

@@ -55,7 +55,7 @@ def inputs_of(built: Network) -> list[Tensor]:
 
 
 def test_a_map_is_the_channels_weighed_by_their_mean_gradients(accelerator: Accelerator) -> None:
-    built = network("video", CLIP, {"depth": 1})
+    built = network("video", CLIP, {"video": 1})
     inputs = inputs_of(built)
     (branch,) = built(inputs)
     for target in range(5):
@@ -89,7 +89,7 @@ def test_the_map_of_a_class_token_is_not_empty(accelerator: Accelerator, name: s
 
 
 def test_a_network_is_left_as_it_was(accelerator: Accelerator) -> None:
-    built = network("video", CLIP, {"depth": 1})
+    built = network("video", CLIP, {"video": 1})
     before = {name: value.clone() for name, value in built.state_dict().items()}
     with torch.no_grad():
         grad_cam(built, inputs_of(built), 0, accelerator)
@@ -100,7 +100,7 @@ def test_a_network_is_left_as_it_was(accelerator: Accelerator) -> None:
 
 
 def test_other_weights_give_another_map(accelerator: Accelerator) -> None:
-    built = network("video", CLIP, {"depth": 1})
+    built = network("video", CLIP, {"video": 1})
     inputs = inputs_of(built)
     (first,) = grad_cam(built, inputs, 0, accelerator)
     with torch.no_grad():
@@ -111,7 +111,7 @@ def test_other_weights_give_another_map(accelerator: Accelerator) -> None:
 
 
 def test_the_heat_lies_where_the_evidence_is(accelerator: Accelerator) -> None:
-    built = network("video", CLIP, {"depth": 1})
+    built = network("video", CLIP, {"video": 1})
     with torch.no_grad():
         # Whatever is bright then speaks for every class, and the rest of the clip says nothing.
         for parameter in built.parameters():
@@ -156,7 +156,7 @@ def test_a_map_of_few_cells_is_shown_as_blocks() -> None:
 def test_a_clip_whose_last_map_is_one_cell_per_picture_is_looked_at_in_an_earlier_stage(
     accelerator: Accelerator,
 ) -> None:
-    built = network("video", CLIP, {"depth": 1})
+    built = network("video", CLIP, {"video": 1})
     inputs = inputs_of(built)
     (branch,) = built(inputs)
     assert [tuple(maps.shape[3:]) for maps in branch.stages] == [(8, 8), (4, 4), (2, 2), (1, 1)]

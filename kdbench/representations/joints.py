@@ -1,0 +1,87 @@
+"""A skeleton's joints as a series, with its bones and with their velocities."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from kdbench.errors import UsageError
+from kdbench.registry import representation
+from kdbench.representations.base import Representation, Statistics
+from kdbench.types import JointGraph
+
+AXES = 3
+
+
+@representation("joints", modality="sensors")
+class Joints(Representation):
+    """Positions of J joints, and what follows from them: `(B, 3 J, n)` to `(B, 3 J k, n)`, k the number of streams.
+
+    A stream is the positions x; the bones, `x_child - x_parent` at the child's place and 0 at the root's; or a
+    velocity `x_(t+1) - x_t`, 0 at the end. Joints, bones and their motions are the streams of Shi et al., CVPR 2019
+    (2s-AGCN) and TIP 2020 (MS-AAGCN), which trains a network on each and averages their scores; here they are channels
+    of one. Each axis of a stream is standardised by its mean and deviation over the training part, all joints together,
+    so that the body keeps its proportions.
+
+    Args:
+        channels: 3 J, joint by joint.
+        statistics: Not used: the training part gives them.
+        skeleton: How the joints hang together.
+        bones: Whether the bones are a stream.
+        velocities: Whether the velocities of each of these streams are streams too.
+
+    Raises:
+        UsageError: It does not see a skeleton, or bones are asked for and the data set's card names none.
+    """
+
+    makes = "series"
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        statistics: Statistics,
+        skeleton: JointGraph | None = None,
+        bones: bool = False,
+        velocities: bool = False,
+    ) -> None:
+        super().__init__(channels, statistics=statistics)
+        if skeleton is None:
+            raise UsageError(
+                "the representation 'joints' is for the joints of a skeleton, and the branch sees another source",
+                hint="Representations of sensors: kdbench list representations",
+            )
+        if bones and not skeleton.bones:
+            raise UsageError("joints: bones = true, and the data set's card names no bones of the skeleton")
+        self.joints = len(skeleton.joints)
+        self.velocities = velocities
+        parents = list(range(self.joints))
+        for parent, child in skeleton.bones:
+            parents[child] = parent
+        self.register_buffer("parents", torch.tensor(parents) if bones else None, persistent=False)
+        self.streams = (1 + bones) * (1 + velocities)
+        self.out_channels = channels * self.streams
+        self.register_buffer("mean", torch.zeros(self.streams * AXES))
+        self.register_buffer("deviation", torch.ones(self.streams * AXES))
+
+    def _streams(self, x: Tensor) -> Tensor:
+        """`(B, 3 J, n)` to `(B, k, J, 3, n)`."""
+        positions = x.unflatten(1, (self.joints, AXES))
+        streams = [positions]
+        if self.parents is not None:
+            streams.append(positions - positions.index_select(1, self.parents))
+        if self.velocities:
+            streams += [torch.nn.functional.pad(stream.diff(dim=-1), (0, 1)) for stream in streams]
+        return torch.stack(streams, dim=1)
+
+    def fit(self, values: Tensor) -> None:
+        """See the base class."""
+        streams = self._streams(values).transpose(2, 3).flatten(1, 2)
+        self.mean.copy_(streams.mean((0, 2, 3)))
+        self.deviation.copy_(streams.std((0, 2, 3), correction=0).clamp_min(1e-8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the base class."""
+        shape = (1, self.streams, 1, AXES, 1)
+        streams = (self._streams(x) - self.mean.view(shape)) / self.deviation.view(shape)
+        return streams.flatten(1, 3)
