@@ -157,9 +157,9 @@ def measure(arguments: argparse.Namespace, precision: str, compiled: bool, plain
     assert recipe.student is not None
     with tempfile.TemporaryDirectory() as folder:
         network = setting.build("teacher", recipe.teacher)
-        training = teacher_training(setting, recipe.teacher, network, Path(folder))
+        training = teacher_training(setting, setting.run_spec.teacher_parts[0], network, Path(folder))
         found = [("teacher", figure_of(setting, training, arguments, plain))]
-        teacher = Teacher(network.eval(), Path(folder), {}, setting, recipe.teacher)
+        teacher = [Teacher(network.eval(), Path(folder), {}, setting, setting.run_spec.teacher_parts[0])]
         training = student_training(setting, recipe.student, teacher, Path(folder))
         found.append(("student", figure_of(setting, training, arguments, plain)))
     return found

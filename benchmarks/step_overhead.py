@@ -22,9 +22,9 @@ from plain import plain_step
 from kdbench.engine.loop import Sums, Training
 from kdbench.engine.optim import learning_rate
 from kdbench.runs.context import context_for
+from kdbench.runs.faculty import obtain_teachers, of_parts
 from kdbench.runs.request import RunRequest
 from kdbench.runs.student import student_training
-from kdbench.runs.teacher import obtain_teacher
 from kdbench.types import Batch
 
 
@@ -67,7 +67,7 @@ def main() -> None:
     )
     spec = setting.run_spec.recipe.student
     with tempfile.TemporaryDirectory() as folder:
-        teacher = obtain_teacher(setting, Path(folder), fresh=True) if setting.run_spec.recipe.teacher else None
+        teacher = of_parts(obtain_teachers(setting, Path(folder), fresh=True))
         ours = student_training(setting, spec, teacher, Path(folder) / "run")
     for training in (ours, theirs := copy.copy(ours)):
         training.network = copy.deepcopy(ours.network)

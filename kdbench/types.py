@@ -97,6 +97,21 @@ class Batch:
             views={name: change(clip) for name, clip in self.views.items()},
         )
 
+    def rows(self, index: Tensor, places: Sequence[int]) -> Batch:
+        """Some of the rows, in another order or not.
+
+        Args:
+            index: Their places, on the device.
+            places: The same on the host.
+        """
+        return replace(
+            self.mapped(lambda source: source.index_select(0, index)),
+            label=self.label.index_select(0, index),
+            trial=tuple(self.trial[place] for place in places),
+            index=self.index.index_select(0, index),
+            metadata={name: [values[place] for place in places] for name, values in self.metadata.items()},
+        )
+
     def head(self, count: int | None) -> Batch:
         """The first rows; all of them where `count` is None."""
         if count is None or count == len(self):
@@ -188,6 +203,7 @@ class Context:
         classes: K.
         student: Widths of the network that is trained.
         teachers: Widths of each teacher branch; empty where there is no teacher.
+        teacher_names: The teacher of each of these branches, by its name in the recipe; empty where it has one teacher.
         label_vectors: Vectors of the class names `(K, S)`, float32, in the scale that enters the losses; or None.
         train_size: Number of trials in the training part (for losses with a memory).
         groups: The group of each class `(K,)`, int64, 0 … G - 1; or None where the data set names no groups.
@@ -200,6 +216,7 @@ class Context:
     classes: int
     student: Widths
     teachers: tuple[Widths, ...] = ()
+    teacher_names: tuple[str, ...] = ()
     label_vectors: Tensor | None = None
     train_size: int = 0
     groups: Tensor | None = None

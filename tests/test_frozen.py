@@ -39,7 +39,7 @@ def hashes(method: str, preset: str, track: str) -> list[str | None]:
         shown=False,
         look_ahead=True,
     )
-    teacher = cell.teacher_folder if cell.recipe.teacher else None
+    teacher = cell.teacher_folders[0] if cell.recipe.teacher else None
     return [folder and folder.rpartition("-")[2] for folder in (cell.folder, teacher)]
 
 

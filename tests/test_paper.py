@@ -42,9 +42,9 @@ def test_one_step_of_sgm_ft_at_the_papers_sizes(tmp_path: Path) -> None:
     assert recipe.teacher is not None
     assert recipe.student is not None
     network = context.build("teacher", recipe.teacher)
-    _, terms = one_step(teacher_training(context, recipe.teacher, network, tmp_path), 2)
+    _, terms = one_step(teacher_training(context, context.run_spec.teacher_parts[0], network, tmp_path), 2)
     assert terms["ce"] == pytest.approx(math.log(2), abs=0.7)
-    teacher = Teacher(network.eval(), tmp_path, {}, context, recipe.teacher)
+    teacher = [Teacher(network.eval(), tmp_path, {}, context, context.run_spec.teacher_parts[0])]
     training = student_training(context, recipe.student, teacher, tmp_path)
     (features,), terms = one_step(training, 1)
     grids = [tuple(stage.shape[1:]) for stage in features.stages]

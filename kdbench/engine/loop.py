@@ -20,7 +20,7 @@ from kdbench.engine.augment import Augmenter
 from kdbench.engine.objective import Objective
 from kdbench.engine.optim import build_optimizer, learning_rate
 from kdbench.engine.sums import GRADIENT, Sums
-from kdbench.engine.teacher import FrozenTeacher
+from kdbench.engine.teachers import FrozenTeachers
 from kdbench.errors import DataError, RunFailed
 from kdbench.evaluation.predict import predict
 from kdbench.network import Network
@@ -61,7 +61,7 @@ class Training:
         folder: Where `checkpoint/` and `metrics.jsonl` go.
         reporter: Shows the progress.
         classes: Class names, for the metrics of the watched part.
-        teacher: The frozen teacher, or None.
+        teacher: The frozen teachers, or None.
         watched: The part that is measured after each epoch, or None.
         watched_part: `validation`, or `test` where the recipe asks for that oracle; its key in each record.
         scarce: Positions of the trials that every batch begins with a quota of, and what they are: `labelled` or
@@ -84,7 +84,7 @@ class Training:
     folder: Path
     reporter: Reporter
     classes: tuple[str, ...]
-    teacher: FrozenTeacher | None = None
+    teacher: FrozenTeachers | None = None
     watched: Loader | None = None
     watched_part: Literal["validation", "test"] = "validation"
     scarce: tuple[Scarce, Tensor] | None = None

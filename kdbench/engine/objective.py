@@ -101,6 +101,16 @@ class Objective(nn.Module):
         return [weight_at(term.weight, progress) for term in self._terms()]
 
     @property
+    def needs_errors(self) -> bool:
+        """Whether a term weighs teachers by their errors over the training part; see `tell`."""
+        return any(term.mix is not None and term.mix.needs_errors for term in self._terms())
+
+    def tell(self, errors: Tensor) -> None:
+        """Tells the terms the cross-entropy of every teacher branch over the training part `(branches,)`."""
+        for term in self._terms():
+            term.tell(errors)
+
+    @property
     def needs(self) -> frozenset[str]:
         """Optional fields of `Features` that some loss needs."""
         return frozenset(field for term in self._terms() for field in term.needs)

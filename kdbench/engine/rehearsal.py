@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from accelerate import Accelerator
 from torch import Tensor
@@ -14,15 +16,15 @@ from kdbench.types import Batch, Features
 
 
 def rehearse(
-    objective: Objective, student: Network, teacher: Network | None, loader: Loader, accelerator: Accelerator
+    objective: Objective, student: Network, teachers: Sequence[Network], loader: Loader, accelerator: Accelerator
 ) -> None:
     """Evaluates an objective on the features that its training will give it; trains nothing.
 
     Args:
         objective: The losses; what they remember of these trials is not meant to be kept.
         student: The network that they would train.
-        teacher: The network that it would be compared with, or None.
-        loader: A few trials with what both networks see.
+        teachers: The networks that it would be compared with.
+        loader: A few trials with what all networks see.
         accelerator: Device and precision.
 
     Raises:
@@ -30,7 +32,7 @@ def rehearse(
     """
     batch = next(iter(loader.batches(range(len(loader)), len(loader))))
     branches = _features(student, objective, loader, batch, accelerator)
-    targets = [] if teacher is None else _features(teacher, objective, loader, batch, accelerator)
+    targets = [branch for teacher in teachers for branch in _features(teacher, objective, loader, batch, accelerator)]
     objective(
         [_leaf(branch) for branch in branches],
         [kept_fields(branch, objective.teacher_fields) for branch in targets],

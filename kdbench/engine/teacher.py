@@ -78,7 +78,7 @@ class FrozenTeacher:
     def _answer(self, batch: Batch, *, seed: int = 0) -> list[Features]:
         rows = self._rows(batch)
         if self._features is not None:
-            return [_select(features, rows) for features in self._features]
+            return [select(features, rows) for features in self._features]
         inputs = (
             self.network.represent(batch) if self._inputs is None else [x.index_select(0, rows) for x in self._inputs]
         )
@@ -132,7 +132,7 @@ class FrozenTeacher:
             return
         if fixed:
             parts = [self._answer(batch) for batch in loader.batches(everything, batch_size)]
-            self._features = [_concatenate([part[b] for part in parts]) for b in range(len(parts[0]))]
+            self._features = [concatenate([part[b] for part in parts]) for b in range(len(parts[0]))]
         else:
             shown = [self.network.represent(batch) for batch in loader.batches(everything, batch_size)]
             self._inputs = [torch.cat([part[source] for part in shown]) for source in range(len(inputs))]
@@ -151,14 +151,7 @@ def mispaired(batch: Batch, seed: int) -> Batch:
     rows = order.pin_memory().to(device, non_blocking=True) if batch.index.is_cuda else order
     chosen = order.tolist()
     # What is known of some rows alone is not known of the others in their places.
-    return batch.mapped(lambda source: source.index_select(0, rows)).replace(
-        label=batch.label.index_select(0, rows),
-        trial=tuple(batch.trial[row] for row in chosen),
-        index=batch.index.index_select(0, rows),
-        metadata={name: [values[row] for row in chosen] for name, values in batch.metadata.items()},
-        labelled=None,
-        paired=None,
-    )
+    return batch.rows(rows, chosen).replace(labelled=None, paired=None)
 
 
 def fingerprint(network: torch.nn.Module) -> str:
@@ -186,7 +179,9 @@ def _tensors(features: Features) -> list[Tensor]:
     return [*features.stages, *(tensor for tensor in rest if tensor is not None)]
 
 
-def _select(features: Features, rows: Tensor) -> Features:
+def select(features: Features, rows: Tensor) -> Features:
+    """Some rows of every field."""
+
     def pick(value: Tensor | None) -> Tensor | None:
         return None if value is None else value.index_select(0, rows)
 
@@ -200,7 +195,9 @@ def _select(features: Features, rows: Tensor) -> Features:
     )
 
 
-def _concatenate(parts: list[Features]) -> Features:
+def concatenate(parts: list[Features]) -> Features:
+    """The rows of several features, one after the other."""
+
     def join(values: list[Tensor | None]) -> Tensor | None:
         given = [value for value in values if value is not None]
         return torch.cat(given) if given else None

@@ -12,10 +12,11 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from kdbench.engine.mixing import Mix, build_mix, mixed, unmixable, virtual_widths
 from kdbench.engine.projector import Projector
 from kdbench.errors import KdbenchError, RunFailed, UsageError, unknown
 from kdbench.fusions.base import STAGES
-from kdbench.recipes.network_spec import LossTerm
+from kdbench.recipes.network_spec import LossTerm, PartSpec
 from kdbench.registry import part_of, registry
 from kdbench.text.wording import counted
 from kdbench.types import Batch, Context, Features, Widths
@@ -125,6 +126,11 @@ class Term(nn.Module):
         self.all_teachers: bool = declares["all_teachers"]
         self.needs: tuple[str, ...] = tuple(declares["needs"]) + ((self.on,) if self.on in OPTIONAL else ())
         self.reads: tuple[str, ...] = (self.on,) if self.on else tuple(declares["reads"])
+        context = self._teachers_of(context, spec)
+        self.mix = self._mix(context, spec.mix, declares)
+        if self.mix is not None:
+            widths = virtual_widths(context.teachers)
+            context = dataclasses.replace(context, teachers=(widths,), teacher_names=(), teacher_classifiers=())
         self._of_heads = self._per_head(context, heads)
         for one in self._of_heads:
             self._check_fields(one)
@@ -132,7 +138,7 @@ class Term(nn.Module):
         self.stateful = nn.ModuleList(loss for loss in self.losses if isinstance(loss, nn.Module))
         self.ablation = str(getattr(self.losses[0], "ablation", "all"))
         self.takes_batch = "batch" in inspect.signature(_call_of(self.losses[0])).parameters
-        self.labels = reads_labels(name)
+        self.labels = "needed" if self.mix is not None and self.mix.needs_labels else reads_labels(name)
         self._check_call()
         self._borrowed = tuple(
             layer
@@ -153,6 +159,38 @@ class Term(nn.Module):
             layer._apply(fn, recurse)
         return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
 
+    def _teachers_of(self, context: Context, spec: LossTerm) -> Context:
+        """The context with the teachers that the term names; all of them where it names none."""
+        self._chosen: tuple[int, ...] | None = None
+        if spec.teachers is None:
+            return context
+        if not self.with_teacher:
+            raise UsageError(f"{self.where}.from has no effect: the loss compares with no teacher")
+        self._chosen = tuple(place for place, name in enumerate(context.teacher_names) if name in spec.teachers)
+        return dataclasses.replace(
+            context,
+            teachers=tuple(context.teachers[place] for place in self._chosen),
+            teacher_names=tuple(context.teacher_names[place] for place in self._chosen),
+            teacher_classifiers=tuple(
+                context.teacher_classifiers[place] for place in self._chosen if context.teacher_classifiers
+            ),
+        )
+
+    def _mix(self, context: Context, spec: PartSpec | None, declares: Mapping[str, Any]) -> Mix | None:
+        if spec is None:
+            return None
+        if why := unmixable(declares):
+            raise UsageError(
+                f"{self.where}.mix = {spec.name}: the loss {why}", hint=f"Leave it out: --set {self.where}.mix=null"
+            )
+        names = context.teacher_names or ("teacher",) * len(context.teachers)
+        return build_mix(spec, names, context.teachers, self.where)
+
+    def tell(self, errors: Tensor) -> None:
+        """Tells a mix the cross-entropy of every teacher branch over the training part `(branches,)`."""
+        if self.mix is not None:
+            self.mix.tell(errors if self._chosen is None else errors[list(self._chosen)])
+
     def at(self, progress: float) -> None:
         """Tells the loss, where it defines `at`, which share of the training's steps has been taken."""
         for loss in self.losses:
@@ -166,6 +204,8 @@ class Term(nn.Module):
             UsageError: The loss cannot be computed on these features, or returns no scalar.
             RunFailed: It raised an error after it had worked before.
         """
+        if self._chosen is not None:
+            teacher = [teacher[place] for place in self._chosen]
         if not self.with_teacher:
             rows = batch.labelled if self.labels == "needed" else None
         else:
@@ -176,6 +216,8 @@ class Term(nn.Module):
         student = [branch.head(rows) for branch in student]
         batch = batch.head(rows)
         try:
+            if self.mix is not None:
+                teacher = [mixed(self.mix(teacher, batch), teacher[0])]
             value = torch.stack([self._scalar(result) for result in self._values(student, teacher, batch)]).mean()
         except KdbenchError as error:
             raise self._named(error) from error

@@ -7,6 +7,7 @@ import dataclasses
 from kdbench.engine.device import build_accelerator
 from kdbench.network import unfetched
 from kdbench.runs.context import RunContext
+from kdbench.runs.faculty import heads_of, untrained_networks
 from kdbench.runs.spec import RunSpec
 from kdbench.util.progress import Reporter
 
@@ -17,14 +18,15 @@ def check_networks(run_spec: RunSpec) -> None:
     Raises:
         UsageError: Parts or parameters that do not exist or do not fit together.
     """
-    recipe = run_spec.recipe.model_copy(
-        update={phase: unfetched(spec) for phase in ("teacher", "student") if (spec := getattr(run_spec.recipe, phase))}
-    )
+    recipe = run_spec.recipe
+    networks = {phase: unfetched(spec) for phase in ("teacher", "student") if (spec := getattr(recipe, phase))}
+    teachers = {name: unfetched(spec) for name, spec in recipe.teachers.items()}
+    recipe = recipe.model_copy(update={**networks, "teachers": teachers})
     context = RunContext(
         dataclasses.replace(run_spec, recipe=recipe), build_accelerator("cpu", recipe.precision), Reporter()
     )
-    teacher = context.build("teacher", recipe.teacher) if recipe.teacher else None
-    if recipe.teacher is not None and teacher is not None:
-        context.objective("teacher", recipe.teacher, teacher, None)
+    pairs = untrained_networks(context)
+    for part, teacher in {part.name: (part, teacher) for part, teacher in pairs}.values():
+        context.objective("teacher", part.spec, teacher, key=part.key)
     if recipe.student is not None:
-        context.objective("student", recipe.student, context.build("student", recipe.student), teacher)
+        context.objective("student", recipe.student, context.build("student", recipe.student), heads_of(pairs))

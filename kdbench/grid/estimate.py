@@ -124,9 +124,8 @@ class _Known:
 
     def teacher(self, run_spec: RunSpec) -> _ExpectedCost | None:
         """Cost of a run's teacher."""
-        assert run_spec.recipe.teacher is not None
         size = _size_of(run_spec)
-        same = self._teachers.get((*size, _key(run_spec.recipe.teacher.model_dump(mode="json"))))
+        same = self._teachers.get((*size, _key(run_spec.teacher_parts[0].spec.model_dump(mode="json"))))
         costs = same or self._teachers.get((*size, ""))
         return _middle(costs) if costs else None
 

@@ -186,7 +186,7 @@ def _planned(request: RunRequest, seeds: Sequence[int], *, look_ahead: bool) -> 
     for seed in seeds:
         run_spec = first.at_seed(seed)
         folder = request.root / run_spec.folder
-        teacher = request.root / "teachers" / run_spec.teacher_folder if run_spec.recipe.teacher else None
+        teacher = next((request.root / "teachers" / name for name in run_spec.teacher_folders), None)
         state = State(TO_DO) if request.fresh else read_state(folder)
         yield PlannedRun(run_spec, replace(request, seed=seed), folder, teacher, state)
 

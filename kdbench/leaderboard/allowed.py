@@ -12,7 +12,7 @@ from typing import Any
 from kdbench.errors import UsageError
 from kdbench.leaderboard.entry import BoardEntry
 from kdbench.leaderboard.schema import RECIPE
-from kdbench.recipes.network_spec import NetworkSpec, PartSpec
+from kdbench.recipes.network_spec import PartSpec
 from kdbench.registry import registry
 
 MODELS = (
@@ -46,11 +46,8 @@ def check_names(entry: BoardEntry) -> Iterator[str]:
     """Whatever a recipe names that is on no list, as problems."""
     recipe, declared = entry.recipe, {(plugin.kind, plugin.name) for plugin in entry.result.plugins}
     used: set[tuple[str, str]] = set()
-    networks: list[tuple[str, NetworkSpec | None]] = [("teacher", recipe.teacher), ("student", recipe.student)]
     parts: list[tuple[str, str, PartSpec]] = [("semantics", "semantics", recipe.semantics)]
-    for role, spec in networks:
-        if spec is None:
-            continue
+    for role, spec in recipe.by_key.items():
         parts += [(kind, f"{role}.{kind}", part) for kind, part in spec.parts()]
         if spec.balance is not None and spec.balance.name not in BALANCES:
             yield f"{RECIPE} names the balance {spec.balance.name!r}, expected {' or '.join(BALANCES)}"

@@ -84,10 +84,28 @@ Weight = Annotated[
 
 
 class LossTerm(Numbers):
-    """One term of an objective: its weight, a number or a schedule, and the loss's keyword parameters beside it."""
+    """One term of an objective; the loss's keyword parameters stand beside these.
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    Attributes:
+        weight: A number or a schedule.
+        teachers: Names of the teachers that it compares with, `from` in a recipe; null means all.
+        mix: How their class scores become those of one teacher; null compares with each, and takes the mean.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True, serialize_by_alias=True)
     weight: Weight = 1.0
+    teachers: tuple[str, ...] | None = Field(default=None, alias="from", exclude_if=lambda teachers: teachers is None)
+    mix: PartSpec | None = Field(default=None, exclude_if=lambda mix: mix is None)
+
+    @field_validator("teachers", mode="before")
+    @classmethod
+    def _one_or_several(cls, teachers: Any) -> Any:
+        return [teachers] if isinstance(teachers, str) else teachers
+
+    @field_validator("mix", mode="before")
+    @classmethod
+    def _by_name(cls, mix: Any) -> Any:
+        return {"name": mix} if isinstance(mix, str) else mix
 
     @property
     def params(self) -> dict[str, Any]:
@@ -174,6 +192,9 @@ class NetworkSpec(RecipePart):
         weights: `random` leaves a network as it was initialised. Such a teacher is a control, which has learnt nothing
             to teach; such a student, without a teacher, is what transfer alone is measured against.
         pairing: `shuffled` shows the teacher other trials of the student's batch: a control, without a trial in common.
+        seeds: A teacher of so many networks, each with its own draws; they are an ensemble.
+        folds: A teacher of so many networks, each trained without one fold of the training part, which it then teaches:
+            no trial is taught by a network that saw it (cross-fitting). The folds keep to the protocol's subjects.
     """
 
     # What a form of writing lacks is left out of what is written, so that runs keep their names.
@@ -191,6 +212,8 @@ class NetworkSpec(RecipePart):
     train: Train
     weights: Literal["random"] | None = Field(default=None, exclude_if=lambda weights: weights is None)
     pairing: Literal["shuffled"] | None = Field(default=None, exclude_if=lambda pairing: pairing is None)
+    seeds: int | None = Field(default=None, ge=2, le=100, exclude_if=lambda seeds: seeds is None)
+    folds: int | None = Field(default=None, ge=2, le=1000, exclude_if=lambda folds: folds is None)
 
     @field_validator("losses", "branches", mode="before")
     @classmethod
@@ -226,6 +249,14 @@ class NetworkSpec(RecipePart):
             own = branch.augment or self.augment
             if changes.setdefault(branch.sees, own) != own:
                 raise ValueError(f"branches.{name}.augment: another branch sees {branch.sees} changed otherwise")
+
+    @model_validator(mode="after")
+    def _one_reason_for_several_networks(self) -> NetworkSpec:
+        if self.seeds is not None and self.folds is not None:
+            raise ValueError("seeds and folds: choose one, an ensemble or cross-fitting")
+        if self.weights is not None and (self.seeds or self.folds):
+            raise ValueError("weights = random leaves nothing that seeds or folds would change")
+        return self
 
     @model_validator(mode="after")
     def _has_loss(self) -> NetworkSpec:

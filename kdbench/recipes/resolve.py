@@ -26,6 +26,8 @@ _MOST_FILES = 100
 PHASES = ("teacher", "student")
 SEARCH = "search"
 TEACHER = "teacher"
+TEACHERS = "teachers"
+_NAMED = "name"
 _TEACHERS_HINT = "See them: kdbench list teachers"
 _SECTIONS = {
     "student": NetworkSpec.model_fields,
@@ -181,12 +183,16 @@ def resolve(
     method, teacher = (pair.method, teacher or pair.teacher) if pair else (name_or_path, teacher)
     chain = layers(method)
     merged, own = _merged(chain, preset, teacher)
+    _refuse_unsettable(changes)
+    merged, changes = _with_teachers(merged, changes, preset, None), _without_teachers(changes)
     stem = _method_of(chain[-1])
     if teacher is not None and own is None:
         raise UsageError(
             f"the method '{stem}' has no teacher, so --teacher {teacher} changes nothing", hint="Leave out --teacher."
         )
-    taught_by = None if TEACHER in changes and changes[TEACHER] is None else _stem(teacher or own)
+    stems = [] if TEACHER in changes and changes[TEACHER] is None else [_stem(teacher or own)]
+    stems += [network.get(_NAMED) or name for name, network in merged.get(TEACHERS, {}).items()]
+    taught_by = "+".join(stem for stem in stems if stem is not None) or None
     title = stem if teacher in (None, own) else f"{stem} + {taught_by}"
     is_shipped = shipped.path_of(method if stem == chain[-1].path.stem else stem) is not None
     merged["name"] = _name(stem, teacher, own, is_shipped=is_shipped)
@@ -195,8 +201,13 @@ def resolve(
             f"the recipe '{title}' has no {phase}, so {_first_key(phase, changes[phase])} changes nothing",
             hint=keys_hint(name_or_path),
         )
-    _refuse_unsettable(changes)
     merged = _changed(merged, changes)
+    if TEACHERS in merged:
+        # What they are called is no setting of theirs.
+        merged[TEACHERS] = {
+            name: {key: value for key, value in network.items() if key != _NAMED}
+            for name, network in merged[TEACHERS].items()
+        }
     recipe = checked(Recipe, merged, f"recipe '{title}'", hint=keys_hint(name_or_path))
     return recipe.called(stem, taught_by, title)
 
@@ -211,8 +222,44 @@ def _merged(chain: Iterable[Layer], preset: str, teacher: str | None) -> tuple[d
             # One that is named later takes its place here, so that what the method changes of its teacher stays.
             if named is not None and merged.get(TEACHER) is None:
                 merged[TEACHER] = teacher_at(teacher or own or named, preset)
-            merged = _changed(merged, changes)
+            merged = _with_teachers(merged, changes, preset, layer.path)
+            merged = _changed(merged, _without_teachers(changes))
     return merged, own
+
+
+def _with_teachers(
+    recipe: Mapping[str, Any], changes: Mapping[str, Any], preset: str, path: Path | None
+) -> dict[str, Any]:
+    """A recipe with what changes say of its `teachers`: `NAME: raw`, `{name: raw, …}`, a network, or null.
+
+    Args:
+        recipe: The settings so far.
+        changes: The changes; only `teachers` is read of them.
+        preset: The size at which a named teacher is taken.
+        path: File of the changes, beside which paths are meant; None for those of a command.
+    """
+    entries = changes.get(TEACHERS)
+    if not isinstance(entries, Mapping):
+        return {**recipe, TEACHERS: entries} if TEACHERS in changes else dict(recipe)
+    teachers: dict[str, Any] = dict(recipe.get(TEACHERS) or {})
+    for name, entry in entries.items():
+        named, others = _named_teacher({TEACHER: entry})
+        own = others.get(TEACHER, {})
+        if named is not None:
+            place = named if path is None else _beside(path, named)
+            if teachers.get(name, {}).get(_NAMED) != _stem(place):
+                teachers[name] = {**teacher_at(place, preset), _NAMED: _stem(place)}
+        if entry is None:
+            teachers.pop(name, None)
+        elif isinstance(own, Mapping):
+            teachers[name] = _merged_network(teachers.get(name, {}), own)
+        else:
+            teachers[name] = own
+    return {**recipe, TEACHERS: teachers}
+
+
+def _without_teachers(changes: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in changes.items() if key != TEACHERS}
 
 
 def _last_named(chain: Iterable[Layer], preset: str) -> str | None:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
-from kdbench.recipes.network_spec import NetworkSpec, PartSpec
+from kdbench.recipes.network_spec import NAME_OF_A_BRANCH, NetworkSpec, PartSpec
 from kdbench.recipes.search_space import Range
 from kdbench.recipes.strict import RecipePart, kept
 from kdbench.recipes.track import Track
@@ -19,9 +19,15 @@ CONTROLS = {
     "wrong_trials": "its teacher sees other trials than the student",
 }
 """Recipes that must not help: what they gain is regularisation, not knowledge."""
+TEACHER = "teacher"
 DEFAULTS = "defaults"
 SEARCHED = "searched"
 """What conditions say in the place of a setting that a search chose."""
+
+
+def key_of(teacher: str) -> str:
+    """Key of a teacher in a recipe: `teacher`, or `teachers.NAME`."""
+    return teacher if teacher == TEACHER else f"{TEACHER}s.{teacher}"
 
 
 class Data(RecipePart):
@@ -99,7 +105,8 @@ class Recipe(RecipePart):
         source: The paper.
         data: Input sizes.
         semantics: Where the vectors of the class names come from.
-        teacher: The sensor network that is trained first, or null.
+        teacher: The network that is trained first, or null.
+        teachers: Further ones by their names; each is trained once, and losses say whom they compare with (`from`).
         student: The network that is trained against it, or null.
         selection: Which weights are reported.
         track: What the student is given of the training part.
@@ -116,6 +123,7 @@ class Recipe(RecipePart):
     data: Data
     semantics: PartSpec
     teacher: NetworkSpec | None = None
+    teachers: dict[str, NetworkSpec] = Field(default_factory=dict, exclude_if=lambda teachers: not teachers)
     student: NetworkSpec | None = None
     selection: Selection = Selection()
     # Left out of what is written where nothing is scarce, so that such runs keep their names.
@@ -159,17 +167,45 @@ class Recipe(RecipePart):
     def _has_network(self) -> Recipe:
         if self.teacher is None and self.student is None:
             raise ValueError("a recipe needs a teacher, a student, or both")
+        if self.teachers and self.student is None:
+            raise ValueError("teachers without a student teach nobody: take teacher, or add a student")
+        return self
+
+    @field_validator("teachers", mode="before")
+    @classmethod
+    def _without_removed_teachers(cls, teachers: Any) -> Any:
+        return kept(teachers)
+
+    @model_validator(mode="after")
+    def _several_teachers_fit(self) -> Recipe:
+        for name in self.teachers:
+            if not NAME_OF_A_BRANCH.fullmatch(name) or name in (TEACHER, "student"):
+                raise ValueError(f"teachers: {name!r} is no name of a teacher")
+        student = self.student
+        if student is not None and (student.seeds or student.folds):
+            raise ValueError("student.seeds and student.folds: only teachers are several networks")
+        for name, spec in self.all_teachers.items():
+            if spec.pairing is not None:
+                raise ValueError(
+                    f"{key_of(name)}.pairing: the teacher has nobody to be paired with; student.pairing takes shuffled"
+                )
+        for loss, term in student.losses.items() if student is not None else ():
+            where = f"student.losses.{loss}"
+            for name in term.teachers or ():
+                if name not in self.all_teachers:
+                    known = ", ".join(self.all_teachers) or "none"
+                    raise ValueError(f"{where}.from: there is no teacher {name!r}; this recipe has {known}")
         return self
 
     @model_validator(mode="after")
     def _searches_what_it_has(self) -> Recipe:
         for key in self.search:
-            role, _, rest = key.partition(".")
-            if role not in ("teacher", "student"):
+            role = next((role for role in self.by_key if key.startswith(f"{role}.")), None)
+            if role is None and key.partition(".")[0] in (TEACHER, "student"):
+                raise ValueError(f"search: {key} is about a {key.partition('.')[0]}, and the recipe has none")
+            if role is None:
                 raise ValueError(f"search: {key} is about neither the teacher nor the student")
-            spec = self.teacher if role == "teacher" else self.student
-            if spec is None:
-                raise ValueError(f"search: {key} is about a {role}, and the recipe has none")
+            spec, rest = self.by_key[role], key.removeprefix(f"{role}.")
             # The name of a loss may hold dots: those of libraries are paths.
             if rest.startswith("losses.") and not any(rest.startswith(f"losses.{name}.") for name in spec.losses):
                 raise ValueError(
@@ -179,16 +215,12 @@ class Recipe(RecipePart):
 
     @model_validator(mode="after")
     def _controls_are_whole(self) -> Recipe:
-        teacher, student = self.teacher, self.student
-        if student is not None and student.weights is not None and teacher is not None:
+        student = self.student
+        if student is not None and student.weights is not None and self.all_teachers:
             raise ValueError("student.weights = random leaves nobody to teach; teacher.weights takes random")
-        if teacher is not None and teacher.pairing is not None:
-            raise ValueError(
-                "teacher.pairing: the teacher has nobody to be paired with; student.pairing takes shuffled"
-            )
-        if student is not None and student.pairing is not None and teacher is None:
+        if student is not None and student.pairing is not None and not self.all_teachers:
             raise ValueError("student.pairing needs a teacher")
-        if teacher is not None and teacher.weights is not None:
+        for teacher in (spec for spec in self.all_teachers.values() if spec.weights is not None):
             if student is None:
                 raise ValueError("teacher.weights = random leaves nothing to train without a student")
             if any(branch.encoder.params.get("weights", "random") != "random" for branch in teacher.kinds):
@@ -219,8 +251,19 @@ class Recipe(RecipePart):
 
     @property
     def networks(self) -> tuple[NetworkSpec, ...]:
-        """Its teacher and its student, as far as it has them."""
-        return tuple(spec for spec in (self.teacher, self.student) if spec is not None)
+        """Its teachers and its student, as far as it has them."""
+        return (*self.all_teachers.values(), *(() if self.student is None else (self.student,)))
+
+    @property
+    def all_teachers(self) -> dict[str, NetworkSpec]:
+        """Every teacher by its name; the one of `teacher` is called so."""
+        return ({} if self.teacher is None else {TEACHER: self.teacher}) | self.teachers
+
+    @property
+    def by_key(self) -> dict[str, NetworkSpec]:
+        """Every network by its key in the recipe: `teacher`, `teachers.NAME`, `student`."""
+        named = {key_of(name): spec for name, spec in self.all_teachers.items()}
+        return named if self.student is None else {**named, "student": self.student}
 
     @property
     def losses(self) -> list[str]:
@@ -266,5 +309,5 @@ class Recipe(RecipePart):
     def controls(self) -> tuple[str, ...]:
         """What makes the recipe a control instead of a method, by the names of `CONTROLS`; nothing for a method."""
         wrong = self.student is not None and self.student.pairing is not None
-        untrained = self.teacher is not None and self.teacher.weights is not None
+        untrained = any(spec.weights is not None for spec in self.all_teachers.values())
         return ("random_teacher",) * untrained + ("wrong_trials",) * wrong

@@ -9,6 +9,7 @@ from kdbench.engine import checkpoint
 from kdbench.engine.estimate import expected, said
 from kdbench.engine.rehearsal import rehearse
 from kdbench.runs.context import RunContext
+from kdbench.runs.faculty import heads_of, untrained_networks
 from kdbench.runs.student import student_steps, student_training
 from kdbench.runs.teacher import RECORD, Teacher, teacher_training
 from kdbench.runs.training import records_of
@@ -24,18 +25,19 @@ def check_parts(context: RunContext) -> None:
     """
     recipe = context.run_spec.recipe
     loader = context.loader(context.split.train[:REHEARSED_TRIALS], *recipe.networks)
-    teacher = context.build("teacher", recipe.teacher) if recipe.teacher else None
-    if recipe.teacher is not None and teacher is not None:
-        objective = context.objective("teacher", recipe.teacher, teacher, None)
-        rehearse(objective, teacher, None, loader, context.accelerator)
+    pairs = untrained_networks(context)
+    for part, teacher in {part.name: (part, teacher) for part, teacher in pairs}.values():
+        objective = context.objective("teacher", part.spec, teacher, key=part.key)
+        rehearse(objective, teacher, (), loader, context.accelerator)
     if recipe.student is not None:
         student = context.build("student", recipe.student)
         if recipe.student.weights is not None:
             return
         if recipe.track.is_transfer_alone:
             loader = context.loader(context.split.train[:REHEARSED_TRIALS], *recipe.networks, labelled=())
-        objective = context.objective("student", recipe.student, student, teacher)
-        rehearse(objective, student, teacher, loader, context.accelerator)
+        heads = heads_of(pairs)
+        objective = context.objective("student", recipe.student, student, heads)
+        rehearse(objective, student, [network for _, network in heads], loader, context.accelerator)
 
 
 def announce(context: RunContext, teachers: Path, folder: Path) -> None:
@@ -47,24 +49,21 @@ def announce(context: RunContext, teachers: Path, folder: Path) -> None:
         folder: The run's own.
     """
     recipe = context.run_spec.recipe
-    phases, teacher = [], None
-    if recipe.teacher is not None:
-        place = teachers / context.run_spec.teacher_folder
-        network = context.build("teacher", recipe.teacher)
-        trials = context.run_spec.teacher_trials
-        few = trials[: recipe.teacher.train.batch_size]
-        training = teacher_training(context, recipe.teacher, network, place, trials=few)
-        teacher = Teacher(network, place, {}, context, recipe.teacher)
-        if recipe.teacher.weights is None and not (place / RECORD).is_file():
+    phases, made = [], []
+    for part, network in untrained_networks(context):
+        place = teachers / context.run_spec.teacher_folder(part)
+        trials, size = context.run_spec.trials_of(part), part.spec.train.batch_size
+        training = teacher_training(context.for_part(part), part, network, place, trials=trials[:size])
+        made.append(Teacher(network, place, {}, context, part))
+        if part.spec.weights is None and not (place / RECORD).is_file():
             done = checkpoint.epochs_done(place / "checkpoint", training.binding)
-            steps = batch_count(len(trials), recipe.teacher.train.batch_size, join_single=True)
-            phases.append(expected(training, steps=steps, done=done))
+            phases.append(expected(training, steps=batch_count(len(trials), size, join_single=True), done=done))
     if recipe.student is not None and recipe.student.weights is None:
         trials, spec = context.split.train, recipe.student
         scarce = context.supervision.scarce
         first = sorted(trials, key=lambda trial: trial not in scarce)
         few = tuple(first[: spec.train.batch_size])
-        training = student_training(context, spec, teacher, folder, trials=few)
+        training = student_training(context, spec, made, folder, trials=few)
         # Whose state it is depends on a teacher that may not be there yet.
         done = len(records_of(folder))
         phases.append(expected(training, steps=student_steps(context, spec), done=done))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -26,12 +26,13 @@ from kdbench.recipes.schema import Recipe
 from kdbench.runs import provenance
 from kdbench.runs.request import RunRequest
 from kdbench.runs.sources import open_for
-from kdbench.runs.spec import RunSpec
+from kdbench.runs.spec import RunSpec, TeacherPart
 from kdbench.runs.unlabelled import for_track
 from kdbench.semantic_spaces.base import LabelVectors, load
 from kdbench.text.redaction import redacted
 from kdbench.types import SENSORS, VIDEO, Context, is_video
 from kdbench.util.progress import Reporter
+from kdbench.util.seeds import seed_for
 
 # Parts up to this size stay in memory, on the GPU where there is one; larger ones stream from the memory map.
 MEMORY_BYTES = 512 << 20
@@ -50,6 +51,7 @@ class RunContext:
         validates: Whether a run that reports the validation part is also measured on it after each epoch.
         tags: Further labels of the run's mirror in MLflow.
         name: What tables call the run, as the user said; None where nothing was said.
+        member: Number of the member of an ensemble whose draws are made, from 0.
     """
 
     run_spec: RunSpec
@@ -60,6 +62,11 @@ class RunContext:
     validates: bool = True
     tags: dict[str, str] = field(default_factory=dict)
     name: str | None = None
+    member: int = 0
+
+    def for_part(self, part: TeacherPart) -> RunContext:
+        """The same run as one network of a teacher sees it: a further member of an ensemble has draws of its own."""
+        return self if part.member == self.member else dataclasses.replace(self, member=part.member)
 
     @property
     def split(self) -> Split:
@@ -84,7 +91,9 @@ class RunContext:
     @property
     def pairing(self) -> Pairing:
         """Names that seeds derive from."""
-        return Pairing(self.run_spec.dataset.card.name, self.run_spec.protocol, self.run_spec.seed)
+        seed = self.run_spec.seed
+        seed = seed_for("member", seed, self.member) if self.member else seed
+        return Pairing(self.run_spec.dataset.card.name, self.run_spec.protocol, seed)
 
     def warn(self, text: str) -> None:
         """Shows a warning and keeps it for the result; passwords and tokens in it are masked."""
@@ -118,13 +127,20 @@ class RunContext:
         rule = rule_of(self.run_spec.dataset.card, self.run_spec.protocol)
         return spec.shows(SENSORS) and rule.sensors_leak and self.run_spec.recipe.selection.part == "test"
 
-    def build(self, phase: str, spec: NetworkSpec) -> Network:
-        """Builds a network whose initial weights depend on the seed and its own parts alone."""
+    def build(self, phase: str, spec: NetworkSpec, key: str | None = None) -> Network:
+        """Builds a network whose initial weights depend on the seed and its own parts alone.
+
+        Args:
+            phase: `teacher` or `student`.
+            spec: Its recipe.
+            key: Its key in the recipe, for messages; by default the phase.
+        """
         semantic = None
         if "semantic" in declared_needs(spec.losses) and self.label_vectors is not None:
             semantic = self.label_vectors.vectors.shape[1]
         torch.manual_seed(self.pairing.seed_of("initialisation", phase))
-        network = self.built(phase, spec, semantic=semantic, groups=self._groups_for(phase, spec))
+        key = key or phase
+        network = self.built(key, spec, semantic=semantic, groups=self._groups_for(key, spec))
         return network.to(self.accelerator.device)
 
     def built(self, phase: str, spec: NetworkSpec, *, semantic: int | None, groups: int | None) -> Network:
@@ -168,22 +184,38 @@ class RunContext:
             )
         return len(card.group_names)
 
-    def objective(self, phase: str, spec: NetworkSpec, network: Network, teacher: Network | None) -> Objective:
-        """Builds the losses of a phase."""
+    def objective(
+        self,
+        phase: str,
+        spec: NetworkSpec,
+        network: Network,
+        teachers: Sequence[tuple[str, Network]] = (),
+        key: str | None = None,
+    ) -> Objective:
+        """Builds the losses of a phase.
+
+        Args:
+            phase: `teacher` or `student`.
+            spec: The recipe of the network in training.
+            network: The network in training.
+            teachers: Name and network of each teacher, one entry a member of an ensemble.
+            key: Key of the network in training in the recipe, for messages; by default the phase.
+        """
         context = Context(
             classes=len(self.classes),
             student=network.widths[0],
-            teachers=tuple(teacher.widths) if teacher else (),
+            teachers=tuple(widths for _, teacher in teachers for widths in teacher.widths),
+            teacher_names=tuple(name for name, teacher in teachers for _ in teacher.widths),
             label_vectors=self.label_vectors.vectors if self.label_vectors else None,
             train_size=len(self.split.train),
             groups=torch.tensor(groups) if (groups := self.run_spec.dataset.card.class_groups) else None,
             student_classifiers=tuple(network.classifiers),
-            teacher_classifiers=tuple(teacher.classifiers) if teacher else (),
+            teacher_classifiers=tuple(layer for _, teacher in teachers for layer in teacher.classifiers),
         )
         if phase == "student" and self.run_spec.recipe.track.labels != "all":
             _refuse_undeclared(spec)
         torch.manual_seed(self.pairing.seed_of("objective", phase))
-        objective = Objective(spec.losses, context, owner=phase, balance=spec.balance, heads=network.widths)
+        objective = Objective(spec.losses, context, owner=key or phase, balance=spec.balance, heads=network.widths)
         return objective.to(self.accelerator.device)
 
 
@@ -237,8 +269,8 @@ def spec_for(
     kind = device_kind(request.device)
     threads = threads_on(kind, request.threads)
     recipe, left_out = for_track(request.recipe)
-    for phase, spec in (("teacher", recipe.teacher), ("student", recipe.student)):
-        for name, term in spec.losses.items() if spec is not None else ():
+    for phase, spec in recipe.by_key.items():
+        for name, term in spec.losses.items():
             check_parameters(name, term.params, f"{phase}.losses.{name}")
     if recipe.sees(VIDEO) and not load_card(request.dataset).views:
         raise _without_video(request.method, request.dataset)

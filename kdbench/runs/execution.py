@@ -7,7 +7,7 @@ import datetime
 import json
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from kdbench.errors import Interrupted, KdbenchError
 from kdbench.evaluation.metrics import confusion, numbers
 from kdbench.evaluation.predict import Predictions, predict
 from kdbench.evaluation.probe import Probed, fit_probe, probe
+from kdbench.network import Network
 from kdbench.plotting.class_matrices import confusion_matrix
 from kdbench.plotting.curves import learning_curves
 from kdbench.recipes.pairs import TAUGHT_BY
@@ -30,6 +31,7 @@ from kdbench.runs import cost
 from kdbench.runs.ahead import announce, check_parts
 from kdbench.runs.context import RunContext
 from kdbench.runs.earlier import before
+from kdbench.runs.faculty import Ensemble, obtain_teachers, of_parts, reports
 from kdbench.runs.folder import CHECKPOINT, remove_empty
 from kdbench.runs.gain import gain_over_student_only
 from kdbench.runs.idle import negative_weights
@@ -37,7 +39,6 @@ from kdbench.runs.schema import SCHEMA_VERSION
 from kdbench.runs.spec import TRACK, environment
 from kdbench.runs.store import RESULT
 from kdbench.runs.student import Student, train_student
-from kdbench.runs.teacher import Teacher, obtain_teacher
 from kdbench.runs.tracking import OFF, Tracker, is_wanted
 from kdbench.runs.training import export, records_of
 from kdbench.text.redaction import redacted
@@ -210,33 +211,32 @@ class Run:
         recipe, context = self.context.run_spec.recipe, self.context
         announce(context, self.root / "teachers", self.folder)
         with cost.PeakMemory(context.accelerator.device) as memory:
-            teacher = student = None
-            if recipe.teacher is not None:
-                teacher = obtain_teacher(context, self.root / "teachers", fresh=self.fresh)
+            student = None
+            teachers = obtain_teachers(context, self.root / "teachers", fresh=self.fresh)
             if recipe.student is not None:
-                student = train_student(context, recipe.student, teacher, self.folder)
+                student = train_student(context, recipe.student, of_parts(teachers), self.folder)
             context.reporter.message("evaluating")
-            own = self._evaluate(teacher, student)
+            own = self._evaluate(teachers, student)
             probed = self._probe(student) if student and recipe.track.is_transfer_alone else None
         predictions = own if probed is None else probed.linear
-        self._result(teacher, student, predictions, memory.peak_bytes)
+        self._result(teachers, student, predictions, memory.peak_bytes)
         if probed is not None:
             self._tell_probes(probed, own)
         context.reporter.message("writing pictures and the result")
-        self._files(teacher, student, predictions)
+        self._files(teachers, student, predictions)
         written = ("predictions.parquet", "metrics.jsonl", "student.safetensors", "losses.safetensors")
         self.result["files"] = hashes(self.folder, [name for name in written if (self.folder / name).is_file()])
         self._write("finished")
         also = {name: self.result.get(name) for name in ("cost", "gain", "teacher")}
-        self.tracker.finish("finished", self.result["metrics"] | also, self._artifacts(), model=self._model(teacher))
+        self.tracker.finish("finished", self.result["metrics"] | also, self._artifacts(), model=self._model(teachers))
         shutil.rmtree(self.folder / CHECKPOINT, ignore_errors=True)
         return self.result
 
-    def _evaluate(self, teacher: Teacher | None, student: Student | None) -> Predictions:
+    def _evaluate(self, teachers: Sequence[Ensemble], student: Student | None) -> Predictions:
         """Predicts the reported part, after all training; nothing of it selects anything."""
         if student is None:
-            assert teacher is not None
-            return teacher.predictions(teacher.spec.train.batch_size)
+            (teacher,) = teachers
+            return teacher.predictions(self.context.run_spec.recipe.reported.train.batch_size)
         spec = self.context.run_spec.recipe.reported
         loader = self.context.loader(self.context.reported_trials(), spec)
         return predict(student.network, loader, batch_size=spec.train.batch_size, accelerator=self.context.accelerator)
@@ -269,28 +269,23 @@ class Run:
         return numbers(alone.metrics(self.context.classes))
 
     def _result(
-        self, teacher: Teacher | None, student: Student | None, predictions: Predictions, peak_bytes: int
+        self, teachers: Sequence[Ensemble], student: Student | None, predictions: Predictions, peak_bytes: int
     ) -> None:
-        recipe = self.context.run_spec.recipe
-        network = student.network if student else teacher.network if teacher else None
-        assert network is not None
+        recipe, network = self.context.run_spec.recipe, _reported(teachers, student)
         metrics = predictions.metrics(self.context.classes)
-        if teacher is not None:
-            batch_size = recipe.student.train.batch_size if recipe.student else None
-            self.result["teacher"] = teacher.report(batch_size)
+        self.result |= reports(teachers, recipe.student.train.batch_size if recipe.student else None)
         if network.couples_batch:
             metrics["inductive"] = self._inductive(student) if student else self.result["teacher"]["inductive"]
         self.result["metrics"] = metrics
         self.result["couples_batch"] = network.couples_batch
         self.result["provenance"] = network.provenance
         self.result["best_epoch"] = student.best if student else None
-        self.result["cost"] = self._cost(teacher, student, peak_bytes)
+        self.result["cost"] = self._cost(teachers, student, peak_bytes)
         self.result["gain"] = gain_over_student_only(self.root, self.result) if student else None
 
-    def _cost(self, teacher: Teacher | None, student: Student | None, peak_bytes: int) -> dict[str, Any]:
-        spec = self.context.run_spec.recipe.reported
-        network = student.network if student else teacher.network if teacher else None
-        assert network is not None
+    def _cost(self, teachers: Sequence[Ensemble], student: Student | None, peak_bytes: int) -> dict[str, Any]:
+        spec, network = self.context.run_spec.recipe.reported, _reported(teachers, student)
+        networks = of_parts(teachers)
         device = self.context.accelerator.device
         one = next(iter(self.context.loader(self.context.reported_trials()[:1], spec).batches([0], 1)))
 
@@ -298,23 +293,24 @@ class Run:
             with self.context.accelerator.autocast():
                 return network(network.represent(one))
 
-        trained = student.records if student else records_of(teacher.folder) if teacher else []
+        trained = student.records if student else records_of(networks[0].folder)
         return {
             "parameters": cost.parameters(network),
             "flops": cost.flops(forward),
             "latency_ms": cost.latency_ms(forward, device),
             "seconds_per_epoch": float(np.median([r["seconds"] for r in trained] or [0.0])),
             "train_seconds": sum(r["seconds"] for r in trained),
-            "teacher_seconds": teacher.record["seconds"] if teacher else None,
+            "teacher_seconds": sum(teacher.record["seconds"] for teacher in networks) if networks else None,
             "wait_share": float(np.mean([r["wait_share"] for r in trained] or [0.0])),
             "peak_memory_bytes": peak_bytes,
             "seconds_this_process": time.perf_counter() - self.started,
         }
 
-    def _files(self, teacher: Teacher | None, student: Student | None, predictions: Predictions) -> None:
+    def _files(self, teachers: Sequence[Ensemble], student: Student | None, predictions: Predictions) -> None:
         classes = self.context.classes
         write_parquet(self.folder / "predictions.parquet", table(predictions))
-        records = [*(records_of(teacher.folder) if teacher else []), *(student.records if student else [])]
+        networks = of_parts(teachers)
+        records = [*(records_of(networks[0].folder) if networks else []), *(student.records if student else [])]
         spec = self.context.run_spec
         title = f"{spec.title} · {spec.dataset.card.name} · {spec.protocol} · {spec.preset} · seed {spec.seed}"
         if records:
@@ -333,11 +329,11 @@ class Run:
             if student.objective is not None and (learnt := student.objective.state_dict()):
                 write_safetensors(self.folder / "losses.safetensors", learnt)
 
-    def _model(self, teacher: Teacher | None) -> Path | None:
-        """The weights that were evaluated."""
+    def _model(self, teachers: Sequence[Ensemble]) -> Path | None:
+        """The weights that were evaluated; of an ensemble those of its first network."""
         if self.context.run_spec.recipe.student is not None:
             return self.folder / "student.safetensors"
-        return teacher.folder / "teacher.safetensors" if teacher is not None else None
+        return of_parts(teachers)[0].folder / "teacher.safetensors"
 
     def _artifacts(self) -> list[Path]:
         names = ("run.json", "predictions.parquet", "metrics.jsonl", "learning_curves.png", "confusion_matrix.png")
@@ -359,6 +355,11 @@ class Run:
         with contextlib.suppress(KdbenchError, OSError):
             self._write(status)
         self.tracker.finish(status, {}, [])
+
+
+def _reported(teachers: Sequence[Ensemble], student: Student | None) -> Network:
+    """The network that the numbers are about; of an ensemble its first one, which stands for the others."""
+    return student.network if student else of_parts(teachers)[0].network
 
 
 def table(predictions: Predictions) -> pd.DataFrame:

@@ -56,7 +56,7 @@ def _removed_in_vain(request: RunRequest) -> Iterator[str]:
 
 
 def _refuse_untaught(recipe: Recipe) -> None:
-    if recipe.student is None or recipe.teacher is not None:
+    if recipe.student is None or recipe.all_teachers:
         return
     for name in recipe.student.losses:
         if declared(name)["teacher"]:
@@ -82,10 +82,10 @@ def idle_settings(recipe: Recipe, changes: Mapping[str, Any]) -> Iterator[tuple[
             yield f"data.{key}", "network that sees sensors"
     if "semantics" in changes and not read_class_names(recipe.losses):
         yield "semantics", "loss that reads the names of the classes"
-    for phase, spec in (("teacher", recipe.teacher), ("student", recipe.student)):
-        if spec is None or spec.weights is None:
+    for phase, spec in recipe.by_key.items():
+        if spec.weights is None:
             continue
-        own = changes.get(phase)
+        own = _at(changes, phase)
         for section in ("train", "augment"):
             settings = own.get(section) if isinstance(own, Mapping) else None
             for key in settings if isinstance(settings, Mapping) else ():
@@ -93,10 +93,18 @@ def idle_settings(recipe: Recipe, changes: Mapping[str, Any]) -> Iterator[tuple[
                     yield f"{phase}.{section}.{key}", f"{phase} that is trained"
 
 
+def _at(changes: Mapping[str, Any], key: str) -> Any:
+    """What changes say of a network, by its key."""
+    own: Any = changes
+    for part in key.split("."):
+        own = own.get(part) if isinstance(own, Mapping) else None
+    return own
+
+
 def negative_weights(recipe: Recipe) -> Iterator[str]:
     """A sentence for each loss of which the training makes more."""
-    for phase, spec in (("teacher", recipe.teacher), ("student", recipe.student)):
-        for name, term in spec.losses.items() if spec is not None else ():
+    for phase, spec in recipe.by_key.items():
+        for name, term in spec.losses.items():
             weight = term.weight
             values = (weight,) if isinstance(weight, int | float) else (weight.first, weight.to)
             if min(values) < 0:

@@ -80,7 +80,8 @@ def unused_teachers(root: Path, without: Sequence[Path] = ()) -> list[Doomed]:
             return []
         teacher = result.get("teacher") or {}
         if result["status"] == "finished":
-            used.add(str(teacher.get("folder")))
+            reports = [teacher, *(result.get("teachers") or {}).values()]
+            used |= {str(one.get("folder")) for report in reports for one in (report, *(report.get("members") or []))}
         else:
             begun.add(prefix)
     for path in (root / SEARCHES).glob("*/search.json"):

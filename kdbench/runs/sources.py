@@ -76,8 +76,8 @@ def _check_fit(recipe: Recipe, card: Card) -> None:
     channels |= {name: len(skeleton.sensor.axes) for name, skeleton in card.skeletons.items()}
     channels |= {f"{VIDEO}:{name}": view.channels for name, view in card.views.items()}
     channels |= {VIDEO: next(iter(channels[f"{VIDEO}:{name}"] for name in card.views))} if card.views else {}
-    for phase, spec in (("teacher", recipe.teacher), ("student", recipe.student)):
-        if spec is None or spec.branches is None:
+    for phase, spec in recipe.by_key.items():
+        if spec.branches is None:
             continue
         with torch.random.fork_rng():
             build_network(
@@ -106,11 +106,10 @@ def check_sources(recipe: Recipe, card: Card) -> None:
     views = [f"{VIDEO}:{view}" for view in card.views]
     series = [*card.sensors, *card.skeletons]
     known = [*series, *([VIDEO] if views else []), *views]
-    for phase, spec in (("teacher", recipe.teacher), ("student", recipe.student)):
-        for name, branch in spec.branches_for(card.sensors).items() if spec is not None else ():
+    for phase, spec in recipe.by_key.items():
+        for name, branch in spec.branches_for(card.sensors).items():
             if branch.sees in known:
                 continue
-            assert spec is not None
             if spec.branches is not None:
                 raise unknown("source", branch.sees, known, of=f"{phase}.branches.{name}.sees in '{card.name}'")
             if not is_video(branch.sees):

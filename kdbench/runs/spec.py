@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kdbench.data.folds import folds_of
 from kdbench.data.splits import Split, split
 from kdbench.data.store.open import Dataset
 from kdbench.data.tracks import Supervision, supervise
@@ -21,7 +22,7 @@ from kdbench.engine.objective import declared_needs
 from kdbench.engine.term import read_class_names
 from kdbench.recipes.network_spec import NetworkSpec
 from kdbench.recipes.pairs import title_of
-from kdbench.recipes.schema import SEARCHED, Recipe
+from kdbench.recipes.schema import SEARCHED, Recipe, key_of
 from kdbench.runs import libraries, provenance
 from kdbench.semantic_spaces.base import LabelVectors
 from kdbench.text.redaction import redacted_words
@@ -29,6 +30,28 @@ from kdbench.types import VIDEO, is_video
 from kdbench.util.files import sha256_of
 
 TRACK = "track"
+
+
+@dataclass(frozen=True)
+class TeacherPart:
+    """One network of a teacher: its only one, a member of an ensemble, or the one that teaches a fold.
+
+    Attributes:
+        name: The teacher's, `teacher` for the one of that key.
+        spec: Its recipe.
+        member: Number of the member, from 0; the first is the network of a teacher without an ensemble.
+        fold: The fold that it was not trained on; None without cross-fitting.
+    """
+
+    name: str
+    spec: NetworkSpec
+    member: int = 0
+    fold: int | None = None
+
+    @property
+    def key(self) -> str:
+        """Key of the teacher in the recipe."""
+        return key_of(self.name)
 
 
 @dataclass(frozen=True)
@@ -83,11 +106,33 @@ class RunSpec:
         data = self.dataset
         return supervise(data.card, data.index, self.split.train, self.protocol, self.recipe.track, self.seed)
 
+    @functools.cached_property
+    def teacher_parts(self) -> tuple[TeacherPart, ...]:
+        """Every network of every teacher, in the order in which losses see them."""
+        parts = []
+        for name, spec in self.recipe.all_teachers.items():
+            for number in range(spec.seeds or spec.folds or 1):
+                folded = {"fold": number} if spec.folds else {"member": number}
+                parts.append(TeacherPart(name, spec, **folded))
+        return tuple(parts)
+
     @property
     def teacher_trials(self) -> tuple[str, ...]:
-        """The trials that the teacher is trained on."""
+        """The trials that teachers may be trained on."""
         track = self.recipe.track
         return self.supervision.labelled if track.teacher_labels == "same" else self.supervision.paired
+
+    def trials_of(self, part: TeacherPart) -> tuple[str, ...]:
+        """The trials that one network of a teacher is trained on."""
+        if part.fold is None:
+            return self.teacher_trials
+        folds = self.folds(part.spec.folds or 1)
+        return tuple(trial for trial in self.teacher_trials if folds[trial] != part.fold)
+
+    def folds(self, count: int) -> dict[str, int]:
+        """The fold of each trial that teachers may be trained on."""
+        data = self.dataset
+        return folds_of(data.card, data.index, self.teacher_trials, self.protocol, count, self.seed)
 
     def sees(self, spec: NetworkSpec) -> tuple[str, ...]:
         """What a network of the run sees, each source by one name and once."""
@@ -114,11 +159,15 @@ class RunSpec:
         parts = (self.recipe.name, self.dataset.card.name, self.protocol, self.preset, *track, f"s{self.seed}")
         return f"{'-'.join(re.sub(r'[^A-Za-z0-9_.]', '_', part) for part in parts)}-{_hash(self._key())}"
 
-    @property
-    def teacher_folder(self) -> str:
-        """Name of the teacher's folder; equal for all methods that use the same teacher."""
+    def teacher_folder(self, part: TeacherPart) -> str:
+        """Name of the folder of a teacher's network; equal for all methods that use the same one."""
         parts = (self.dataset.card.name, self.protocol, self.preset, f"s{self.seed}")
-        return f"{'-'.join(parts)}-{_hash(self._teacher_key())}"
+        return f"{'-'.join(parts)}-{_hash(self._teacher_key(part))}"
+
+    @property
+    def teacher_folders(self) -> tuple[str, ...]:
+        """Names of the folders of all networks of its teachers."""
+        return tuple(self.teacher_folder(part) for part in self.teacher_parts)
 
     @property
     def identity(self) -> str:
@@ -178,7 +227,7 @@ class RunSpec:
         return {"plugins": found} if found else {}
 
     def _key(self) -> dict[str, Any]:
-        specs = (self.recipe.teacher, self.recipe.student)
+        specs = (self.recipe.teacher, self.recipe.student, *self.recipe.teachers.values())
         return self._shared_key() | {
             "recipe": self.recipe.model_dump(exclude={"summary", "source", "semantics"}),
             "fingerprint": self.dataset.fingerprint,
@@ -192,13 +241,14 @@ class RunSpec:
             "libraries": self.libraries(),
         }
 
-    def _teacher_key(self) -> dict[str, Any]:
-        teacher = self.recipe.teacher
+    def _teacher_key(self, part: TeacherPart) -> dict[str, Any]:
+        teacher = part.spec
         # An oracle chooses the epoch of the reported network; a student's teacher is the one of every other run.
         shared = {"rule": "last"} if self.recipe.selection.is_oracle and self.recipe.student else {}
         key = self._shared_key() | {
             **shared,
-            "teacher": teacher.model_dump() if teacher else None,
+            "teacher": teacher.model_dump(exclude={"seeds", "folds"}),
+            **({"member": part.member} if part.member else {}),
             "series_length": self.recipe.data.series_length,
             "fingerprint": self.dataset.series_fingerprint,
             "label_vectors": self._vectors(teacher),
@@ -208,9 +258,9 @@ class RunSpec:
             **self._plugins(teacher),
             "libraries": self.libraries(teacher),
         }
-        if self.teacher_trials != self.split.train:
-            key |= {"trials": self.teacher_trials}
-        if teacher and teacher.shows(VIDEO):
+        if (trials := self.trials_of(part)) != self.split.train:
+            key |= {"trials": trials}
+        if teacher.shows(VIDEO):
             key |= {"data": self.recipe.data.model_dump(), "fingerprint": self.dataset.fingerprint}
         return key
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kdbench.data.loader import batch_count
+from kdbench.data.loader import Loader, batch_count
 from kdbench.data.tracks import mixed_steps
 from kdbench.engine.loop import Record, Training
 from kdbench.engine.objective import Objective
 from kdbench.engine.teacher import FrozenTeacher
+from kdbench.engine.teachers import FrozenTeachers
 from kdbench.network import Network
 from kdbench.recipes.network_spec import NetworkSpec
 from kdbench.runs.context import RunContext
+from kdbench.runs.faculty import heads_of
 from kdbench.runs.teacher import WEIGHTS, Teacher
 from kdbench.runs.training import training_of
 
@@ -38,36 +41,39 @@ class Student:
 def student_training(
     context: RunContext,
     spec: NetworkSpec,
-    teacher: Teacher | None,
+    teachers: Sequence[Teacher],
     folder: Path,
     *,
     trials: tuple[str, ...] | None = None,
 ) -> Training:
-    """The student's training against the frozen teacher, ready to run.
+    """The student's training against frozen teachers, ready to run.
 
     Args:
         context: The run.
         spec: Its recipe.
-        teacher: The teacher, or None.
+        teachers: Every network of every teacher, in the order of the run's parts.
         folder: Where its checkpoint and its log go.
         trials: What it trains on; by default the training part.
     """
     network = context.build("student", spec)
-    specs = [spec] if teacher is None else [spec, teacher.spec]
+    specs = [spec, *(teacher.spec for teacher in teachers)]
     loader = context.loader(
         context.split.train if trials is None else trials, *specs, labelled=context.supervision.labelled
     )
     network.fit({name: loader.all_series(name) for name in loader.sensors})
-    objective = context.objective("student", spec, network, teacher.network if teacher else None)
+    heads = heads_of([(teacher.part, teacher.network) for teacher in teachers])
+    objective = context.objective("student", spec, network, heads)
     training = training_of("student", context, spec, network, objective, loader, folder)
     given = context.supervision
     training.scarce = given.positions(loader.trials)
     training.unlabelled = context.run_spec.recipe.track.is_transfer_alone
     training.quota = context.run_spec.recipe.track.quota_of(spec.train.batch_size, given.share)
-    if teacher is not None:
-        training.binding = {**training.binding, "teacher": teacher.record.get("files", {}).get(WEIGHTS)}
-    if teacher is not None:
-        training.teacher = FrozenTeacher(
+    if not teachers:
+        return training
+    hashes = [teacher.record.get("files", {}).get(WEIGHTS) for teacher in teachers]
+    training.binding = {**training.binding, "teacher": hashes[0] if len(hashes) == 1 else hashes}
+    frozen = [
+        FrozenTeacher(
             teacher.network,
             loader,
             fields=objective.teacher_fields,
@@ -76,7 +82,22 @@ def student_training(
             accelerator=context.accelerator,
             wrong_trials=spec.pairing is not None,
         )
+        for teacher in teachers
+    ]
+    training.teacher = FrozenTeachers(frozen, [_teaches(context, teacher, loader) for teacher in teachers])
+    if objective.needs_errors:
+        objective.tell(training.teacher.errors(loader, spec.train.batch_size))
     return training
+
+
+def _teaches(context: RunContext, teacher: Teacher, loader: Loader) -> frozenset[str] | None:
+    """The trials that one network teaches: those that it has not seen where a teacher is cross-fitted, else None."""
+    part = teacher.part
+    if part.fold is None:
+        return None
+    folds = context.run_spec.folds(part.spec.folds or 1)
+    # A trial that no network has seen is taught by the first.
+    return frozenset(trial for trial in loader.trials if folds.get(trial, 0) == part.fold)
 
 
 def student_steps(context: RunContext, spec: NetworkSpec) -> int:
@@ -87,11 +108,11 @@ def student_steps(context: RunContext, spec: NetworkSpec) -> int:
     return mixed_steps(count - len(given.scarce), size, context.run_spec.recipe.track.quota_of(size, given.share))
 
 
-def train_student(context: RunContext, spec: NetworkSpec, teacher: Teacher | None, folder: Path) -> Student:
+def train_student(context: RunContext, spec: NetworkSpec, teachers: Sequence[Teacher], folder: Path) -> Student:
     """Trains the student and checks that the teacher stayed what it was; one with random weights stays as it is."""
     if spec.weights is not None:
         return _untrained_student(context, spec)
-    training = student_training(context, spec, teacher, folder)
+    training = student_training(context, spec, teachers, folder)
     records = training.run()
     if training.teacher is not None:
         training.teacher.check_unchanged()

@@ -21,6 +21,7 @@ from kdbench.evaluation.predict import Predictions, predict
 from kdbench.network import Network
 from kdbench.recipes.network_spec import NetworkSpec
 from kdbench.runs.context import RunContext
+from kdbench.runs.spec import TeacherPart
 from kdbench.runs.training import export, forget_checkpoint, forget_training, training_of
 from kdbench.text.wording import counted
 from kdbench.util import records as files
@@ -40,14 +41,19 @@ class Teacher:
         folder: `teachers/<name>`.
         record: What its `teacher.json` says.
         context: The run that uses it.
-        spec: Its recipe.
+        part: Which network it is, of which teacher.
     """
 
     network: Network
     folder: Path
     record: dict[str, Any]
     context: RunContext
-    spec: NetworkSpec
+    part: TeacherPart
+
+    @property
+    def spec(self) -> NetworkSpec:
+        """Its recipe."""
+        return self.part.spec
 
     def predictions(self, batch_size: int) -> Predictions:
         """Class scores on the reported part, in batches of a size."""
@@ -112,21 +118,21 @@ class Teacher:
         return report
 
 
-def obtain_teacher(context: RunContext, root: Path, *, fresh: bool) -> Teacher:
-    """Loads the shared teacher, or trains it; a second process that wants the same one waits.
+def obtain_teacher(context: RunContext, root: Path, part: TeacherPart, *, fresh: bool) -> Teacher:
+    """Loads a shared network of a teacher, or trains it; a second process that wants the same one waits.
 
     Args:
         context: The run.
         root: Folder of all teachers.
+        part: Which network.
         fresh: Train anew where an unfinished one lies; a finished one is another run's too and stays.
 
     Raises:
         RunFailed: It stayed at chance level, or a loss became NaN.
     """
-    spec = context.run_spec.recipe.teacher
-    assert spec is not None
-    folder = root / context.run_spec.teacher_folder
-    network = context.build("teacher", spec)
+    context, spec = context.for_part(part), part.spec
+    folder = root / context.run_spec.teacher_folder(part)
+    network = context.build("teacher", spec, part.key)
     with fixed_threads(context.run_spec.threads), _alone(folder, context):
         remove_unfinished(folder)
         remove_unfinished(folder / "checkpoint")
@@ -135,14 +141,14 @@ def obtain_teacher(context: RunContext, root: Path, *, fresh: bool) -> Teacher:
             if fresh:
                 forget_training(folder)
             make = _train_teacher if spec.weights is None else _leave_untrained
-            record = make(context, spec, network, folder)
+            record = make(context, part, network, folder)
         else:
             # A process that was killed after its last word may have left it.
             forget_checkpoint(folder)
         network.load_state_dict(read_safetensors(folder / WEIGHTS))
     if context.run_spec.recipe.compile:
         network.compile()
-    return Teacher(network.eval(), folder, record, context, spec)
+    return Teacher(network.eval(), folder, record, context, part)
 
 
 def finished_teacher(folder: Path, warn: Callable[[str], None]) -> dict[str, Any] | None:
@@ -193,26 +199,28 @@ def _alone(folder: Path, context: RunContext) -> Iterator[None]:
 
 
 def teacher_training(
-    context: RunContext, spec: NetworkSpec, network: Network, folder: Path, *, trials: tuple[str, ...] | None = None
+    context: RunContext, part: TeacherPart, network: Network, folder: Path, *, trials: tuple[str, ...] | None = None
 ) -> Training:
-    """The teacher's training, ready to run.
+    """The training of a teacher's network, ready to run.
 
     Args:
-        context: The run.
-        spec: Its recipe.
+        context: The run, as the part sees it.
+        part: Which network.
         network: The network.
         folder: Where its checkpoint and its log go.
         trials: What it trains on; by default the training part.
     """
-    loader = context.loader(context.run_spec.teacher_trials if trials is None else trials, spec)
+    spec = part.spec
+    loader = context.loader(context.run_spec.trials_of(part) if trials is None else trials, spec)
     network.fit({name: loader.all_series(name) for name in loader.sensors})
-    return training_of(
-        "teacher", context, spec, network, context.objective("teacher", spec, network, None), loader, folder
-    )
+    objective = context.objective("teacher", spec, network, key=part.key)
+    training = training_of("teacher", context, spec, network, objective, loader, folder)
+    training.binding = {"phase": "teacher", "folder": context.run_spec.teacher_folder(part)}
+    return training
 
 
-def _train_teacher(context: RunContext, spec: NetworkSpec, network: Network, folder: Path) -> dict[str, Any]:
-    training = teacher_training(context, spec, network, folder)
+def _train_teacher(context: RunContext, part: TeacherPart, network: Network, folder: Path) -> dict[str, Any]:
+    spec, training = part.spec, teacher_training(context, part, network, folder)
     records = training.run()
     train_accuracy = _check_above_chance(context, spec, network, training.loader, records)
     best = training.best if training.keep_best else None
@@ -221,8 +229,9 @@ def _train_teacher(context: RunContext, spec: NetworkSpec, network: Network, fol
     return record
 
 
-def _leave_untrained(context: RunContext, spec: NetworkSpec, network: Network, folder: Path) -> dict[str, Any]:
+def _leave_untrained(context: RunContext, part: TeacherPart, network: Network, folder: Path) -> dict[str, Any]:
     """The control's teacher: its representation knows the training part, its weights know nothing."""
+    spec = part.spec
     loader = context.loader(context.run_spec.teacher_trials, spec)
     network.fit({name: loader.all_series(name) for name in loader.sensors})
     predictions = predict(network, loader, batch_size=spec.train.batch_size, accelerator=context.accelerator)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 from torch._functorch import config as functorch_config
 
@@ -63,15 +62,9 @@ def training_of(
         watched_part="test" if oracle else "validation",
         keep_best=oracle or selection.rule == "best-val",
         on_epoch=context.on_epoch,
-        binding=binding_of(context, phase),
+        binding={"phase": phase, "folder": context.run_spec.folder},
         warn=context.warn,
     )
-
-
-def binding_of(context: RunContext, phase: str) -> dict[str, Any]:
-    """What a checkpoint of a phase is a state of; the folder's name holds the hash of all that it depends on."""
-    run_spec = context.run_spec
-    return {"phase": phase, "folder": run_spec.teacher_folder if phase == "teacher" else run_spec.folder}
 
 
 def export(network: Network, path: Path, context: RunContext, spec: NetworkSpec) -> None:

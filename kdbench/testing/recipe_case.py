@@ -23,7 +23,7 @@ from kdbench.runs.request import RunRequest
 from kdbench.runs.student import student_training
 from kdbench.runs.teacher import Teacher, teacher_training
 
-Make = Callable[[RunContext, NetworkSpec, Teacher | None, Path], Training]
+Make = Callable[[RunContext, NetworkSpec, Sequence[Teacher], Path], Training]
 GENERATED = "motionsim"
 WORLD = {"actions": 3, "subjects": 4, "trials": 2}
 """24 trials: the validation part is one person, so one person trains."""
@@ -160,11 +160,11 @@ class RecipeCase:
     @functools.cached_property
     def teacher_training(self) -> Training | None:
         """The teacher's own training, ready to run; None where a control leaves it untrained."""
-        spec = self.context.run_spec.recipe.teacher
-        if spec is None or spec.weights is not None:
+        part = next(iter(self.context.run_spec.teacher_parts), None)
+        if part is None or part.spec.weights is not None:
             return None
-        network = self.context.build("teacher", spec)
-        return teacher_training(self.context, spec, network, self.folder("teacher"))
+        network = self.context.build("teacher", part.spec, part.key)
+        return teacher_training(self.context, part, network, self.folder("teacher"))
 
     @functools.cached_property
     def student(self) -> StudentSetup | None:
@@ -172,15 +172,15 @@ class RecipeCase:
         recipe = self.context.run_spec.recipe
         if recipe.student is None or recipe.student.weights is not None:
             return None
-        calls, teacher = TeacherCalls(), None
-        if recipe.teacher is not None:
-            network = self.context.build("teacher", recipe.teacher)
+        calls, teachers = TeacherCalls(), []
+        for part in self.context.run_spec.teacher_parts:
+            network = self.context.build("teacher", part.spec, part.key)
             # Representations learn from the training part.
-            teacher_training(self.context, recipe.teacher, network, self.folder("teacher"))
+            teacher_training(self.context.for_part(part), part, network, self.folder("teacher"))
             calls.watch(network.eval())
-            teacher = Teacher(network, self.folder("teacher"), {}, self.context, recipe.teacher)
-        training = self.make(self.context, recipe.student, teacher, self.folder("student"))
-        return StudentSetup(training, teacher, calls)
+            teachers.append(Teacher(network, self.folder("teacher"), {}, self.context, part))
+        training = self.make(self.context, recipe.student, teachers, self.folder("student"))
+        return StudentSetup(training, teachers, calls)
 
     def folder(self, name: str) -> Path:
         """A folder that is removed with the case."""
@@ -195,12 +195,12 @@ class StudentSetup:
 
     Attributes:
         training: The training.
-        teacher: The teacher, or None.
-        calls: How the teacher's network has been called.
+        teachers: Every network of its teachers.
+        calls: How they have been called.
     """
 
     training: Training
-    teacher: Teacher | None
+    teachers: Sequence[Teacher]
     calls: TeacherCalls
 
 

@@ -6,23 +6,24 @@ to the same by `make` (see `kdbench.testing.recipe_case.RecipeCase`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from kdbench.engine.loop import Training
-from kdbench.engine.teacher import fingerprint, mispaired
+from kdbench.engine.teacher import concatenate, fingerprint, mispaired, select
 from kdbench.engine.weights import weight_at
 from kdbench.network import evaluating
 from kdbench.recipes.schema import CONTROLS, PRESETS, Recipe
 from kdbench.registry import registry
 from kdbench.runs import provenance
 from kdbench.runs.ahead import check_parts
+from kdbench.runs.teacher import Teacher
 from kdbench.testing.base import CheckSuite, Failed, Skipped, checks_in
 from kdbench.testing.recipe_case import RecipeCase, StudentSetup, teacher_case
 from kdbench.text.wording import counted, inflected
-from kdbench.types import Batch
+from kdbench.types import Batch, Features
 
 EPOCH, STEP = 1, 0
 
@@ -90,18 +91,15 @@ def batches_hold_their_trials(case: RecipeCase) -> None:
 def teacher_sees_the_students_trials(case: RecipeCase) -> str | None:
     """The teacher's features of a batch are those of the student's trials, in their order; a control's are not."""
     setup = _taught(case)
-    training, teacher = setup.training, setup.teacher
+    training, shuffled = setup.training, setup.training.spec.pairing is not None
     assert training.teacher is not None
-    assert teacher is not None
-    network, shuffled = teacher.network, training.spec.pairing is not None
     for batch in training.loader.batches(range(len(training.loader)), training.spec.train.batch_size):
         given = training.teacher(batch, seed=0)
         seen = mispaired(batch, 0) if shuffled else batch
         right = [trial for trial, other in zip(batch.trial, seen.trial, strict=True) if trial == other]
         if shuffled and right and len(batch) > 1:
             raise Failed(f"student.pairing is shuffled, and the teacher sees the student's own trial {right[0]}")
-        with torch.no_grad(), evaluating(network):
-            expected = network(network.represent(_truth(case, seen)))
+        expected = _expected(case, setup.teachers, seen)
         for branch, truth in zip(given, expected, strict=True):
             wrong = [t for t, a, b in zip(batch.trial, branch.logits, truth.logits, strict=True) if not _near(a, b)]
             if wrong:
@@ -115,8 +113,7 @@ def teacher_sees_the_students_trials(case: RecipeCase) -> str | None:
 def teacher_stays_in_eval_mode(case: RecipeCase) -> None:
     """The teacher is in eval mode whenever it is called, and records no gradient."""
     setup = _stepped(case)
-    assert setup.teacher is not None
-    if setup.calls.training or any(module.training for module in setup.teacher.network.modules()):
+    if setup.calls.training or any(module.training for one in setup.teachers for module in one.network.modules()):
         raise Failed("the teacher is in training mode while the student trains")
     if setup.calls.gradient:
         raise Failed("the teacher's passes record gradients while the student trains")
@@ -125,16 +122,16 @@ def teacher_stays_in_eval_mode(case: RecipeCase) -> None:
 def teacher_stays_as_it_was(case: RecipeCase) -> None:
     """A step leaves the teacher's state bit for bit, and gives it no gradient and no place in the optimiser."""
     setup = _taught(case)
-    assert setup.teacher is not None
-    network, training = setup.teacher.network, setup.training
-    before = fingerprint(network)
+    networks, training = [teacher.network for teacher in setup.teachers], setup.training
+    before = [fingerprint(network) for network in networks]
     _step(training)
-    if fingerprint(network) != before:
+    if [fingerprint(network) for network in networks] != before:
         raise Failed("a step of the student's training changes the teacher's state")
-    if any(parameter.grad is not None for parameter in network.parameters()):
+    parameters = [parameter for network in networks for parameter in network.parameters()]
+    if any(parameter.grad is not None for parameter in parameters):
         raise Failed("a step of the student's training gives the teacher a gradient")
     updated = {id(parameter) for group in training.optimizer.param_groups for parameter in group["params"]}
-    if any(id(parameter) in updated for parameter in network.parameters()):
+    if any(id(parameter) in updated for parameter in parameters):
         raise Failed("the student's optimiser holds the teacher's parameters")
 
 
@@ -184,11 +181,34 @@ def _trainings(case: RecipeCase) -> list[Training]:
 
 def _taught(case: RecipeCase) -> StudentSetup:
     setup = case.student
-    if setup is None or setup.teacher is None:
+    if setup is None or not setup.teachers:
         raise Skipped("no student is taught by a teacher here")
     if setup.training.teacher is None:
         raise Failed("the student's training was set up without the teacher")
     return setup
+
+
+@torch.no_grad()
+def _expected(case: RecipeCase, teachers: Sequence[Teacher], batch: Batch) -> list[Features]:
+    """What the teachers' networks say of a batch; of a cross-fitted teacher, for each trial the one of its fold."""
+    truth = _truth(case, batch)
+    expected: list[Features] = []
+    of_folds: dict[str, list[list[Features]]] = {}
+    for teacher in teachers:
+        with evaluating(teacher.network):
+            branches = teacher.network(teacher.network.represent(truth))
+        if teacher.part.fold is None:
+            expected += branches
+        else:
+            of_folds.setdefault(teacher.part.name, []).append(branches)
+            if len(of_folds[teacher.part.name]) == teacher.part.spec.folds:
+                folds = case.context.run_spec.folds(teacher.part.spec.folds)
+                rows = [folds.get(trial, 0) for trial in batch.trial]
+                expected += [
+                    concatenate([select(answers[fold], torch.tensor([row])) for row, fold in enumerate(rows)])
+                    for answers in zip(*of_folds[teacher.part.name], strict=True)
+                ]
+    return expected
 
 
 def _stepped(case: RecipeCase) -> StudentSetup:

@@ -17,9 +17,9 @@ from kdbench.plotting.search import draw as draw_search
 from kdbench.recipes.schema import Tuning
 from kdbench.runs.ahead import check_parts
 from kdbench.runs.context import RunContext, context_for
+from kdbench.runs.faculty import obtain_teachers, of_parts
 from kdbench.runs.request import RunRequest, excluding
 from kdbench.runs.run import RunResult, run_in
-from kdbench.runs.teacher import obtain_teacher
 from kdbench.runs.tracking import Tracker, create_store
 from kdbench.text.wording import counted
 from kdbench.tuning.choosers import NO_PRUNER
@@ -226,7 +226,7 @@ class _Search:
     def _teachers(self) -> list[str]:
         """Trains the teacher of every tuning seed, once for all trials; returns the names of their folders."""
         check_parts(self.context)
-        if self.recipe.teacher is None or self.plan.role == "teacher":
+        if not self.recipe.all_teachers or self.plan.role == "teacher":
             return []
         if own := self._changes_teacher():
             self.reporter.message(f"each trial trains a teacher of its own: the space has {', '.join(own)}")
@@ -234,17 +234,17 @@ class _Search:
         root, names = self.plan.root / "teachers", []
         for seed in self.plan.trial_seeds:
             context = self._settle(seed)
-            names.append(obtain_teacher(context, root, fresh=False).folder.name)
+            names += [teacher.folder.name for teacher in of_parts(obtain_teachers(context, root, fresh=False))]
         return names
 
     def _changes_teacher(self) -> list[str]:
         """Keys of the space that make another teacher, by the name that its folder would have."""
-        named, keys = self.context.run_spec.teacher_folder, []
+        named, keys = self.context.run_spec.teacher_folders, []
         for key in self.plan.space:
             ends = [{key: end} for end in self.search.ends(key)]
             recipes = [self.plan.request(values, 0, validation=True).recipe for values in ends]
             if any(
-                dataclasses.replace(self.context.run_spec, recipe=recipe).teacher_folder != named for recipe in recipes
+                dataclasses.replace(self.context.run_spec, recipe=recipe).teacher_folders != named for recipe in recipes
             ):
                 keys.append(key)
         return keys

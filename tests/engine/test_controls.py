@@ -13,9 +13,9 @@ from kdbench.errors import UsageError
 from kdbench.recipes.resolve import resolve
 from kdbench.recipes.schema import PRESETS
 from kdbench.runs.context import context_for
+from kdbench.runs.faculty import obtain_teachers, of_parts
 from kdbench.runs.request import RunRequest
 from kdbench.runs.student import student_training
-from kdbench.runs.teacher import obtain_teacher
 from kdbench.testing import check
 from kdbench.types import Batch
 from kdbench.util.records import read_json
@@ -90,15 +90,15 @@ def test_the_teacher_of_the_wrong_trials_answers_for_other_trials(tmp_path: Path
     )
     recipe = context.run_spec.recipe
     assert recipe.student is not None
-    teacher = obtain_teacher(context, tmp_path / "teachers", fresh=False)
+    teacher = of_parts(obtain_teachers(context, tmp_path / "teachers", fresh=False))
     training = student_training(context, recipe.student, teacher, tmp_path)
     assert training.teacher is not None
-    assert training.teacher.cached == "features"
+    assert training.teacher.networks[0].cached == "features"
     shown = next(iter(training.loader.batches(range(8), 8)))
     given, other = training.teacher(shown, seed=1)[0].logits, training.teacher(shown, seed=2)[0].logits
     with torch.no_grad():
-        own = teacher.network(teacher.network.represent(shown))[0].logits
-        paired = teacher.network(teacher.network.represent(mispaired(shown, 1)))[0].logits
+        own = teacher[0].network(teacher[0].network.represent(shown))[0].logits
+        paired = teacher[0].network(teacher[0].network.represent(mispaired(shown, 1)))[0].logits
     assert torch.allclose(given, paired, atol=1e-4)
     assert not torch.isclose(given, own, atol=1e-4).all(1).any()
     assert not torch.equal(given, other)
@@ -139,7 +139,7 @@ def test_the_check_knows_that_a_control_is_wanted(name: str) -> None:
 def test_a_control_that_sees_its_own_trials_is_caught() -> None:
     def honest(context, spec, teacher, folder):  # type: ignore[no-untyped-def]
         training = student_training(context, spec, teacher, folder)
-        training.teacher._wrong_trials = False
+        training.teacher.networks[0]._wrong_trials = False
         return training
 
     report = check("method", "hinton_wrong_trials_raw", make=honest)

@@ -23,9 +23,10 @@ from kdbench.recipes.network_spec import Augment, Train
 from kdbench.recipes.resolve import resolve
 from kdbench.recipes.shipped import names
 from kdbench.runs.context import RunContext, context_for
+from kdbench.runs.faculty import obtain_teachers, of_parts
 from kdbench.runs.request import RunRequest
 from kdbench.runs.student import student_training
-from kdbench.runs.teacher import Teacher, obtain_teacher
+from kdbench.runs.teacher import Teacher
 from kdbench.util.records import read_json
 
 RECIPES = {
@@ -47,7 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("loop")
 
 
-def prepared(method: str, folder: Path) -> tuple[RunContext, Teacher | None, Training]:
+def prepared(method: str, folder: Path) -> tuple[RunContext, list[Teacher], Training]:
     teacher = (
         [] if resolve(method, "smoke").teacher is None else ["teacher.train.epochs=8", "teacher.train.batch_size=8"]
     )
@@ -56,7 +57,7 @@ def prepared(method: str, folder: Path) -> tuple[RunContext, Teacher | None, Tra
         RunRequest(method, "motionsim", preset="smoke", overrides=[*WORLD, *teacher, *augment], device="cpu")
     )
     recipe = context.run_spec.recipe
-    held = obtain_teacher(context, folder, fresh=False) if recipe.teacher else None
+    held = of_parts(obtain_teachers(context, folder, fresh=False))
     assert recipe.student is not None
     training = student_training(context, recipe.student, held, folder / "run")
     training.begin()
@@ -97,14 +98,15 @@ def test_the_watch_for_synchronisation_sees_one() -> None:
 @pytest.mark.parametrize(("method", "kept"), [("rkd_raw", "features"), ("sgm_ft", "inputs")])
 def test_what_the_teacher_keeps_equals_what_it_computes(method: str, kept: str, folder: Path) -> None:
     _, held, training = prepared(method, folder)
-    frozen = training.teacher
+    assert training.teacher is not None
+    frozen = training.teacher.networks[0]
     assert frozen is not None
-    assert held is not None
+    assert held
     assert frozen.cached == kept
     order = torch.randperm(len(training.loader))[:6]
     batch = next(iter(training.loader.batches(order, 6)))
     with torch.no_grad():
-        live = held.network(held.network.represent(batch))
+        live = held[0].network(held[0].network.represent(batch))
     for ours, theirs in zip(frozen(batch), live, strict=True):
         torch.testing.assert_close(ours.logits, theirs.logits)
         torch.testing.assert_close(ours.embedding, theirs.embedding)
@@ -112,7 +114,7 @@ def test_what_the_teacher_keeps_equals_what_it_computes(method: str, kept: str, 
             torch.testing.assert_close(mine, other)
     ours = frozen(batch)[0]
     if ours.ablated_logits is not None:
-        expected = held.network.ablated(held.network.represent(batch))[0]
+        expected = held[0].network.ablated(held[0].network.represent(batch))[0]
         torch.testing.assert_close(ours.ablated_logits, expected)
 
 
@@ -149,21 +151,22 @@ def test_a_teacher_asked_about_other_trials_stops(folder: Path) -> None:
 
 def test_the_teacher_is_frozen_and_a_change_is_noticed(folder: Path) -> None:
     _, held, training = prepared("sgm_ft", folder)
-    frozen = training.teacher
+    assert training.teacher is not None
+    frozen = training.teacher.networks[0]
     assert isinstance(frozen, FrozenTeacher)
-    assert held is not None
-    assert not any(p.requires_grad for p in held.network.parameters())
-    assert not any(module.training for module in held.network.modules())
+    assert held
+    assert not any(p.requires_grad for p in held[0].network.parameters())
+    assert not any(module.training for module in held[0].network.modules())
     batch = next(iter(training.loader.batches([0, 1, 2], 3)))
-    before = fingerprint(held.network)
+    before = fingerprint(held[0].network)
     training.backward(training.forward(batch, 1, 0)[1])
-    assert fingerprint(held.network) == before
+    assert fingerprint(held[0].network) == before
     frozen.check_unchanged()
     with torch.no_grad():
-        next(held.network.parameters()).flatten()[0] += 1e-7
+        next(held[0].network.parameters()).flatten()[0] += 1e-7
     with pytest.raises(RunFailed, match="state changed"):
         frozen.check_unchanged()
-    held.network.train()
+    held[0].network.train()
     with pytest.raises(RunFailed, match="training mode"):
         frozen.check_unchanged()
 

@@ -14,10 +14,10 @@ from kdbench.recipes.resolve import resolve
 from kdbench.recipes.shipped import names
 from kdbench.representations.gaf import gramian_angular_field
 from kdbench.runs.context import context_for
+from kdbench.runs.faculty import obtain_teachers, of_parts
 from kdbench.runs.request import RunRequest
 from kdbench.runs.run import run
 from kdbench.runs.student import student_training
-from kdbench.runs.teacher import obtain_teacher
 
 pytestmark = pytest.mark.gpu
 
@@ -31,7 +31,7 @@ def training_of(method: str, folder: Path, *overrides: str, device: str = "cuda"
         RunRequest(method, "motionsim", preset="smoke", overrides=changes, device=device, precision=precision)
     )
     recipe = context.run_spec.recipe
-    teacher = obtain_teacher(context, folder / "teachers", fresh=False) if recipe.teacher else None
+    teacher = of_parts(obtain_teachers(context, folder / "teachers", fresh=False))
     assert recipe.student is not None
     training = student_training(context, recipe.student, teacher, folder / "run")
     training.begin()

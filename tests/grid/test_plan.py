@@ -52,7 +52,7 @@ def test_a_cell_has_the_folder_that_its_run_would_have(tmp_path: Path) -> None:
         ).run_spec
         assert planned.folder == tmp_path / of_run.folder
         if planned.teacher is not None:
-            assert planned.teacher.name == of_run.teacher_folder
+            assert planned.teacher.name == of_run.teacher_folders[0]
 
 
 def test_the_student_alone_comes_first_and_seeds_come_together(tmp_path: Path) -> None:

@@ -50,11 +50,11 @@ def test_an_edited_plugin_makes_another_run_and_keeps_the_teacher(tmp_path: Path
         with loaded([file]):
             run_spec = _run_spec("hinton", "student.losses.mine.weight=1")
             folders.append(run_spec.folder)
-            teachers.append(run_spec.teacher_folder)
+            teachers.append(run_spec.teacher_folders[0])
             conditions.append(run_spec.conditions())
     assert folders[0] == folders[2] != folders[1]
     # A loss of the student is no condition: it is what is compared.
-    assert teachers[0] == teachers[1] == _run_spec().teacher_folder
+    assert teachers[0] == teachers[1] == _run_spec().teacher_folders[0]
     assert conditions[0] == conditions[1] == _run_spec().conditions()
 
 
@@ -67,7 +67,7 @@ def test_a_plugin_in_the_teacher_names_the_teacher(tmp_path: Path) -> None:
             f"@fusion('mine')\nclass Mine(NoFusion):\n    '''Version {value}.'''\n"
         )
         with loaded([file]):
-            teachers.append(_run_spec("hinton", "teacher.fusion.name=mine").teacher_folder)
+            teachers.append(_run_spec("hinton", "teacher.fusion.name=mine").teacher_folders[0])
     assert teachers[0] != teachers[1]
 
 

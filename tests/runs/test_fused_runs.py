@@ -124,7 +124,7 @@ def test_the_groups_are_part_of_a_runs_name_where_they_matter() -> None:
         context = settled(method)
         other = with_card(context, regrouped)
         assert (context.run_spec.folder == other.run_spec.folder) is equal
-        assert (context.run_spec.teacher_folder == other.run_spec.teacher_folder) is equal
+        assert (context.run_spec.teacher_folders[0] == other.run_spec.teacher_folders[0]) is equal
 
 
 def test_the_teachers_group_scores_reach_a_loss_that_reads_them() -> None:

@@ -32,9 +32,9 @@ def newer(monkeypatch: pytest.MonkeyPatch):
 @pytest.mark.parametrize(("library", "matters"), [("torch", True), ("timm", True), ("pyts", False), ("av", False)])
 def test_a_run_and_a_teacher_go_by_the_versions_that_they_depend_on(newer, library: str, matters: bool) -> None:
     found = cell("hinton")
-    before = found.folder, found.teacher_folder, found.conditions()
+    before = found.folder, found.teacher_folders[0], found.conditions()
     newer(library)
-    after = found.folder, found.teacher_folder, found.conditions()
+    after = found.folder, found.teacher_folders[0], found.conditions()
     assert [then != now for then, now in zip(before, after, strict=True)] == [matters] * 3
 
 
@@ -44,7 +44,7 @@ def test_a_loss_of_another_library_brings_its_version() -> None:
     assert "torchdistill" not in plain.conditions()["libraries"]
     assert bridged.conditions()["libraries"]["torchdistill"] == libraries.installed()["torchdistill"]
     # The loss is the student's.
-    assert bridged.teacher_folder == plain.teacher_folder
+    assert bridged.teacher_folders[0] == plain.teacher_folders[0]
 
 
 def test_video_files_bring_the_library_that_reads_them() -> None:

@@ -371,11 +371,11 @@ def test_an_edited_rule_or_table_is_another_run(baseline: RunResult) -> None:
     cell = context_for(RunRequest("sgm_ft", "motionsim", preset="smoke", overrides=WORLD, device="cpu")).run_spec
     fewer = dataclasses.replace(cell.split, train=cell.split.train[1:])
     assert dataclasses.replace(cell, split=fewer).folder != cell.folder
-    assert dataclasses.replace(cell, split=fewer).teacher_folder != cell.teacher_folder
+    assert dataclasses.replace(cell, split=fewer).teacher_folders[0] != cell.teacher_folders[0]
     assert cell.label_vectors is not None
     moved = dataclasses.replace(cell.label_vectors, vectors=cell.label_vectors.vectors + 1)
     assert dataclasses.replace(cell, label_vectors=moved).folder != cell.folder
-    assert dataclasses.replace(cell, label_vectors=moved).teacher_folder != cell.teacher_folder
+    assert dataclasses.replace(cell, label_vectors=moved).teacher_folders[0] != cell.teacher_folders[0]
     alone = context_for(RunRequest("student_only", "motionsim", preset="smoke", overrides=WORLD, device="cpu")).run_spec
     assert dataclasses.replace(alone, label_vectors=moved).folder == alone.folder == baseline.folder.name
 

@@ -15,6 +15,7 @@ from kdbench import loss
 from kdbench.data.loader import Loader
 from kdbench.engine.loop import Record, Training
 from kdbench.engine.teacher import FrozenTeacher
+from kdbench.engine.teachers import FrozenTeachers
 from kdbench.evaluation.predict import predict
 from kdbench.recipes.network_spec import NetworkSpec
 from kdbench.runs.context import RunContext
@@ -43,7 +44,7 @@ def recipe(folder: Path, text: str) -> str:
 def spoilt(spoil: Spoil) -> Callable[..., Training]:
     """The framework's training of the student with something of one's own in it."""
 
-    def make(context: RunContext, spec: NetworkSpec, teacher: Teacher | None, folder: Path) -> Training:
+    def make(context: RunContext, spec: NetworkSpec, teacher: Sequence[Teacher], folder: Path) -> Training:
         training = student_training(context, spec, teacher, folder)
         spoil(training, context, teacher)
         return training
@@ -55,8 +56,8 @@ class Standing(FrozenTeacher):
     """A teacher that answers each batch by a pass of its network; subclasses spoil it."""
 
     def __init__(self, training: Training) -> None:
-        held = training.teacher
-        assert held is not None
+        assert training.teacher is not None
+        (held,) = training.teacher.networks
         self.__dict__.update(held.__dict__)
         self._features = None
         self._inputs = None
@@ -146,12 +147,12 @@ class TrainsTheTeacher(Training):
 
 def train_the_teacher(training: Training, context: RunContext, teacher: Any) -> None:
     training.__class__ = TrainsTheTeacher
-    training.taught = teacher.network  # type: ignore[attr-defined]
+    training.taught = teacher[0].network  # type: ignore[attr-defined]
 
 
 def answers_by(kind: type[Standing]) -> Spoil:
     def spoil(training: Training, context: RunContext, teacher: Any) -> None:
-        training.teacher = kind(training)
+        training.teacher = FrozenTeachers([kind(training)], [None])
 
     return spoil
 

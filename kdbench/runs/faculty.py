@@ -1,0 +1,92 @@
+"""The teachers of a run as a whole: which networks each has, how they are made, and how well they do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kdbench.evaluation.metrics import numbers
+from kdbench.evaluation.predict import Predictions
+from kdbench.network import Network
+from kdbench.recipes.schema import TEACHER
+from kdbench.runs.context import RunContext
+from kdbench.runs.spec import TeacherPart
+from kdbench.runs.teacher import Teacher, obtain_teacher
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """One teacher of a run: its only network, the members of an ensemble, or a network a fold.
+
+    Attributes:
+        name: As in the recipe; `teacher` for the one of that key.
+        members: Its networks.
+    """
+
+    name: str
+    members: tuple[Teacher, ...]
+
+    def predictions(self, batch_size: int) -> Predictions:
+        """Class scores on the reported part; of several networks the log of their mean probability."""
+        each = [member.predictions(batch_size) for member in self.members]
+        first = each[0]
+        if len(each) == 1:
+            return first
+        scores = np.stack([one.logits for one in each])
+        shares = np.exp(scores - scores.max(-1, keepdims=True))
+        shares /= shares.sum(-1, keepdims=True)
+        mean = np.log(np.maximum(shares.mean(0), 1e-12)).astype(first.logits.dtype)
+        return Predictions(first.trials, first.labels, mean, batch_size)
+
+    def report(self, student_batch_size: int | None) -> dict[str, Any]:
+        """What a result says of the teacher: as of one network, and of an ensemble the same of each member."""
+        reports = [member.report(student_batch_size) for member in self.members]
+        if len(reports) == 1:
+            return reports[0]
+        first = self.members[0]
+        metrics = self.predictions(first.spec.train.batch_size).metrics(first.context.classes)
+        shared = {key: reports[0][key] for key in ("folder", "weights_sha256", "batch_size")}
+        leaks = {"leaks": True} if any(report.get("leaks") for report in reports) else {}
+        kept = ("folder", "weights_sha256", "leaks")
+        members = [{key: report[key] for key in kept if key in report} | numbers(report) for report in reports]
+        return {**shared, **metrics, **leaks, "members": members}
+
+
+def obtain_teachers(context: RunContext, root: Path, *, fresh: bool) -> tuple[Ensemble, ...]:
+    """Loads or trains every network of every teacher; arguments and errors as of `obtain_teacher`."""
+    found: dict[str, list[Teacher]] = {}
+    for part in context.run_spec.teacher_parts:
+        found.setdefault(part.name, []).append(obtain_teacher(context, root, part, fresh=fresh))
+    return tuple(Ensemble(name, tuple(members)) for name, members in found.items())
+
+
+def of_parts(teachers: Sequence[Ensemble]) -> list[Teacher]:
+    """Every network, in the order of the run's parts."""
+    return [member for teacher in teachers for member in teacher.members]
+
+
+def untrained_networks(context: RunContext) -> list[tuple[TeacherPart, Network]]:
+    """A network of each part as it is before any training; parts of one teacher share it."""
+    networks: dict[str, Network] = {}
+    pairs = []
+    for part in context.run_spec.teacher_parts:
+        if part.name not in networks:
+            networks[part.name] = context.build("teacher", part.spec, part.key)
+        pairs.append((part, networks[part.name]))
+    return pairs
+
+
+def heads_of(pairs: Sequence[tuple[TeacherPart, Network]]) -> list[tuple[str, Network]]:
+    """Name and network of each set of heads that losses see: each member of an ensemble, one of all folds."""
+    return [(part.name, network) for part, network in pairs if not part.fold]
+
+
+def reports(teachers: Sequence[Ensemble], student_batch_size: int | None) -> dict[str, Any]:
+    """What a result says of its teachers: `teacher` the one of that key, or None; `teachers` the others, if any."""
+    each = {teacher.name: teacher.report(student_batch_size) for teacher in teachers}
+    own = each.pop(TEACHER, None)
+    return {"teacher": own, **({"teachers": each} if each else {})}
