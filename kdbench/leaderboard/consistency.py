@@ -46,6 +46,7 @@ CONDITIONS = {
     "branches",
     "fusion",
     "sources",
+    "teacher_weights",
     "weights",
     "train",
     "augment",

@@ -25,7 +25,7 @@ def check_track(entry: BoardEntry) -> Iterator[str]:
     if "track" in entry.result.conditions and track.is_whole:
         yield "its conditions name the track of all labels and pairs, which no run writes"
     student = recipe.student
-    if student is not None and student.weights is not None and not track.is_transfer_alone:
+    if student is not None and student.is_untrained and not track.is_transfer_alone:
         yield f"its student was not trained, which is a row of transfer alone ({untrained_like(student)}) only"
     if track.is_transfer_alone and student is None:
         yield "its track is transfer alone, and its recipe trains no student"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
@@ -12,6 +13,7 @@ from kdbench.recipes.strict import Numbers, RecipePart, kept
 from kdbench.types import SENSORS, VIDEO, is_video
 
 WARMUP_END = 0.1
+RANDOM, TEACHER = "random", "teacher"
 NUMBER, SCHEDULE = "(number)", "(schedule)"
 REQUIRED_SHORTHAND = ("modality", "representation", "encoder")
 SHORTHAND = (*REQUIRED_SHORTHAND, "sensors", "pooling")
@@ -190,7 +192,8 @@ class NetworkSpec(RecipePart):
         augment: Random changes of its training inputs.
         train: Its training.
         weights: `random` leaves a network as it was initialised. Such a teacher is a control, which has learnt nothing
-            to teach; such a student, without a teacher, is what transfer alone is measured against.
+            to teach; such a student, without a teacher, is what transfer alone is measured against. A teacher can also
+            be a file: the path of a safetensors file, or of the folder of a run or of a teacher that holds one.
         pairing: `shuffled` shows the teacher other trials of the student's batch: a control, without a trial in common.
         seeds: A teacher of so many networks, each with its own draws; they are an ensemble.
         folds: A teacher of so many networks, each trained without one fold of the training part, which it then teaches:
@@ -210,7 +213,7 @@ class NetworkSpec(RecipePart):
     balance: PartSpec | None = Field(default=None, exclude_if=lambda balance: balance is None)
     augment: Augment = Augment()
     train: Train
-    weights: Literal["random"] | None = Field(default=None, exclude_if=lambda weights: weights is None)
+    weights: str | None = Field(default=None, exclude_if=lambda weights: weights is None)
     pairing: Literal["shuffled"] | None = Field(default=None, exclude_if=lambda pairing: pairing is None)
     seeds: int | None = Field(default=None, ge=2, le=100, exclude_if=lambda seeds: seeds is None)
     folds: int | None = Field(default=None, ge=2, le=1000, exclude_if=lambda folds: folds is None)
@@ -255,8 +258,22 @@ class NetworkSpec(RecipePart):
         if self.seeds is not None and self.folds is not None:
             raise ValueError("seeds and folds: choose one, an ensemble or cross-fitting")
         if self.weights is not None and (self.seeds or self.folds):
-            raise ValueError("weights = random leaves nothing that seeds or folds would change")
+            raise ValueError(f"weights = {self.weights} leaves nothing that seeds or folds would change")
         return self
+
+    @property
+    def is_untrained(self) -> bool:
+        """Whether it keeps the weights that it was initialised with."""
+        return self.weights == RANDOM
+
+    @property
+    def weights_file(self) -> Path | None:
+        """The file that its weights come from; None where it is trained, or left untrained."""
+        if self.weights is None or self.is_untrained:
+            return None
+        path = Path(self.weights).expanduser()
+        names = (f"{TEACHER}.safetensors", "student.safetensors")
+        return next((path / name for name in names if (path / name).is_file()), path)
 
     @model_validator(mode="after")
     def _has_loss(self) -> NetworkSpec:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
-from kdbench.recipes.network_spec import NAME_OF_A_BRANCH, NetworkSpec, PartSpec
+from kdbench.recipes.network_spec import NAME_OF_A_BRANCH, TEACHER, NetworkSpec, PartSpec
 from kdbench.recipes.search_space import Range
 from kdbench.recipes.strict import RecipePart, kept
 from kdbench.recipes.track import Track
@@ -19,7 +19,6 @@ CONTROLS = {
     "wrong_trials": "its teacher sees other trials than the student",
 }
 """Recipes that must not help: what they gain is regularisation, not knowledge."""
-TEACHER = "teacher"
 DEFAULTS = "defaults"
 SEARCHED = "searched"
 """What conditions say in the place of a setting that a search chose."""
@@ -216,11 +215,13 @@ class Recipe(RecipePart):
     @model_validator(mode="after")
     def _controls_are_whole(self) -> Recipe:
         student = self.student
-        if student is not None and student.weights is not None and self.all_teachers:
+        if student is not None and student.weights_file is not None:
+            raise ValueError(f"student.weights = {student.weights}: only a teacher can be a file")
+        if student is not None and student.is_untrained and self.all_teachers:
             raise ValueError("student.weights = random leaves nobody to teach; teacher.weights takes random")
         if student is not None and student.pairing is not None and not self.all_teachers:
             raise ValueError("student.pairing needs a teacher")
-        for teacher in (spec for spec in self.all_teachers.values() if spec.weights is not None):
+        for teacher in (spec for spec in self.all_teachers.values() if spec.is_untrained):
             if student is None:
                 raise ValueError("teacher.weights = random leaves nothing to train without a student")
             if any(branch.encoder.params.get("weights", "random") != "random" for branch in teacher.kinds):
@@ -309,5 +310,5 @@ class Recipe(RecipePart):
     def controls(self) -> tuple[str, ...]:
         """What makes the recipe a control instead of a method, by the names of `CONTROLS`; nothing for a method."""
         wrong = self.student is not None and self.student.pairing is not None
-        untrained = any(spec.weights is not None for spec in self.all_teachers.values())
+        untrained = any(spec.is_untrained for spec in self.all_teachers.values())
         return ("random_teacher",) * untrained + ("wrong_trials",) * wrong

@@ -11,7 +11,7 @@ from kdbench.engine.rehearsal import rehearse
 from kdbench.runs.context import RunContext
 from kdbench.runs.faculty import heads_of, untrained_networks
 from kdbench.runs.student import student_steps, student_training
-from kdbench.runs.teacher import RECORD, Teacher, teacher_training
+from kdbench.runs.teacher import RECORD, Teacher, load_file, teacher_training
 from kdbench.runs.training import records_of
 
 REHEARSED_TRIALS = 2
@@ -27,11 +27,12 @@ def check_parts(context: RunContext) -> None:
     loader = context.loader(context.split.train[:REHEARSED_TRIALS], *recipe.networks)
     pairs = untrained_networks(context)
     for part, teacher in {part.name: (part, teacher) for part, teacher in pairs}.values():
+        load_file(teacher, part)
         objective = context.objective("teacher", part.spec, teacher, key=part.key)
         rehearse(objective, teacher, (), loader, context.accelerator)
     if recipe.student is not None:
         student = context.build("student", recipe.student)
-        if recipe.student.weights is not None:
+        if recipe.student.is_untrained:
             return
         if recipe.track.is_transfer_alone:
             loader = context.loader(context.split.train[:REHEARSED_TRIALS], *recipe.networks, labelled=())
@@ -58,7 +59,7 @@ def announce(context: RunContext, teachers: Path, folder: Path) -> None:
         if part.spec.weights is None and not (place / RECORD).is_file():
             done = checkpoint.epochs_done(place / "checkpoint", training.binding)
             phases.append(expected(training, steps=batch_count(len(trials), size, join_single=True), done=done))
-    if recipe.student is not None and recipe.student.weights is None:
+    if recipe.student is not None and not recipe.student.is_untrained:
         trials, spec = context.split.train, recipe.student
         scarce = context.supervision.scarce
         first = sorted(trials, key=lambda trial: trial not in scarce)

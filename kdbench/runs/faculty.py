@@ -12,7 +12,7 @@ import numpy as np
 from kdbench.evaluation.metrics import numbers
 from kdbench.evaluation.predict import Predictions
 from kdbench.network import Network
-from kdbench.recipes.schema import TEACHER
+from kdbench.recipes.network_spec import TEACHER
 from kdbench.runs.context import RunContext
 from kdbench.runs.spec import TeacherPart
 from kdbench.runs.teacher import Teacher, obtain_teacher

@@ -288,6 +288,7 @@ class RunSpec:
             "data": recipe.data.model_dump(),
             **reported.architecture(),
             "weights": _weights(reported),
+            **self._teachers_of_files(),
             "train": self._unless_searched(f"{role}.train", reported.train.model_dump()),
             "augment": self._unless_searched(f"{role}.augment", reported.augment.model_dump()),
             "precision": recipe.precision,
@@ -299,6 +300,11 @@ class RunSpec:
             **({"tuned_under": elsewhere} if (elsewhere := self.tuned_elsewhere) else {}),
             "libraries": self.libraries(),
         }
+
+    def _teachers_of_files(self) -> dict[str, Any]:
+        """Hashes of the teachers that are files, by their names: nobody knows what they were trained on."""
+        files = {name: _weights(spec) for name, spec in self.recipe.all_teachers.items() if spec.weights_file}
+        return {"teacher_weights": files} if files else {}
 
     @property
     def tuned_elsewhere(self) -> dict[str, Any]:
@@ -349,8 +355,11 @@ def _weights(spec: NetworkSpec | None) -> str | None:
 
     Several hashes, of the branches in their order, with + between.
     """
-    named = [branch.encoder.params.get("weights") for branch in spec.kinds] if spec is not None else []
+    if spec is None:
+        return None
+    named = [branch.encoder.params.get("weights") for branch in spec.kinds]
     files = [Path(str(name)) for name in named if name not in (None, "random", "pretrained")]
+    files += [spec.weights_file] if spec.weights_file is not None else []
     return "+".join(sha256_of(path) for path in files if path.is_file()) or None
 
 

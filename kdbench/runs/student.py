@@ -110,7 +110,7 @@ def student_steps(context: RunContext, spec: NetworkSpec) -> int:
 
 def train_student(context: RunContext, spec: NetworkSpec, teachers: Sequence[Teacher], folder: Path) -> Student:
     """Trains the student and checks that the teacher stayed what it was; one with random weights stays as it is."""
-    if spec.weights is not None:
+    if spec.is_untrained:
         return _untrained_student(context, spec)
     training = student_training(context, spec, teachers, folder)
     records = training.run()

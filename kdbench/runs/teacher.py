@@ -15,7 +15,7 @@ from kdbench.data.loader import Loader
 from kdbench.engine.chance import above_chance
 from kdbench.engine.device import fixed_threads
 from kdbench.engine.loop import Record, Training
-from kdbench.errors import DataError, RunFailed
+from kdbench.errors import DataError, RunFailed, UsageError
 from kdbench.evaluation.metrics import numbers
 from kdbench.evaluation.predict import Predictions, predict
 from kdbench.network import Network
@@ -140,7 +140,9 @@ def obtain_teacher(context: RunContext, root: Path, part: TeacherPart, *, fresh:
         if record is None:
             if fresh:
                 forget_training(folder)
-            make = _train_teacher if spec.weights is None else _leave_untrained
+            make = _leave_untrained if spec.is_untrained else _train_teacher
+            if spec.weights_file is not None:
+                make = _take_from_file
             record = make(context, part, network, folder)
         else:
             # A process that was killed after its last word may have left it.
@@ -236,6 +238,41 @@ def _leave_untrained(context: RunContext, part: TeacherPart, network: Network, f
     network.fit({name: loader.all_series(name) for name in loader.sensors})
     predictions = predict(network, loader, batch_size=spec.train.batch_size, accelerator=context.accelerator)
     return _keep_teacher(context, spec, network, folder, predictions.accuracy, [], None)
+
+
+def load_file(network: Network, part: TeacherPart) -> None:
+    """Gives a teacher's network the weights of its file; does nothing for one that is no file.
+
+    Raises:
+        UsageError: There is no such file, or it holds another network.
+    """
+    path = part.spec.weights_file
+    if path is None:
+        return
+    where = f"{part.key}.weights = {part.spec.weights}"
+    if not path.is_file():
+        raise UsageError(
+            f"{where}: there is no such file, and no folder of a run or a teacher with weights",
+            hint="A run's weights are its student.safetensors; a teacher's lie below teachers/: kdbench runs show RUN",
+        )
+    try:
+        network.load_state_dict(read_safetensors(path))
+    except DataError as error:
+        raise UsageError(f"{where}: {error.message}") from error
+    except RuntimeError as error:
+        first = str(error).strip().splitlines()[1 if "\n" in str(error) else 0].strip()
+        raise UsageError(
+            f"{where} holds another network than the recipe describes: {first}",
+            hint="Describe in the recipe the network that the file was made from: its branches, widths and losses.",
+        ) from error
+
+
+def _take_from_file(context: RunContext, part: TeacherPart, network: Network, folder: Path) -> dict[str, Any]:
+    """A teacher that was trained elsewhere; it has to know the training part all the same."""
+    load_file(network, part)
+    loader = context.loader(context.run_spec.trials_of(part), part.spec)
+    train_accuracy = _check_above_chance(context, part.spec, network, loader, [])
+    return _keep_teacher(context, part.spec, network, folder, train_accuracy, [], None)
 
 
 def _keep_teacher(

@@ -27,7 +27,7 @@ def for_track(recipe: Recipe) -> tuple[Recipe, tuple[str, ...]]:
     """
     student = recipe.student
     if not recipe.track.is_transfer_alone:
-        if student is not None and student.weights is not None:
+        if student is not None and student.is_untrained:
             raise UsageError(
                 f"'{recipe.title}' trains nothing, and stands beside methods that see no label alone",
                 hint="Name that track: --labels 0",
@@ -38,7 +38,7 @@ def for_track(recipe: Recipe) -> tuple[Recipe, tuple[str, ...]]:
             f"track.labels = 0: '{recipe.title}' trains no student, which distillation losses alone could train",
             hint="Choose a method with a student, for example --method kd; or all labels: --labels all",
         )
-    if student.weights is not None:
+    if student.is_untrained:
         return recipe, ()
     left = {name: why for name in student.losses if (why := why_left_out(name))}
     kept = {name: term for name, term in student.losses.items() if name not in left}

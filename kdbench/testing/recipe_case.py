@@ -121,7 +121,7 @@ class RecipeCase:
     def context(self) -> RunContext:
         """Data, parts and seeds of a short run, its data watched."""
         small: dict[str, Any] = {"compile": False}
-        if self.recipe.student is not None and self.recipe.student.weights is not None:
+        if self.recipe.student is not None and self.recipe.student.is_untrained:
             small["track"] = {"labels": 0}
         else:
             small["selection"] = {"rule": "best-val", "part": "test"}
@@ -170,7 +170,7 @@ class RecipeCase:
     def student(self) -> StudentSetup | None:
         """The student's training against a teacher that has not been trained; None where no student is trained."""
         recipe = self.context.run_spec.recipe
-        if recipe.student is None or recipe.student.weights is not None:
+        if recipe.student is None or recipe.student.is_untrained:
             return None
         calls, teachers = TeacherCalls(), []
         for part in self.context.run_spec.teacher_parts:
