@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -150,6 +150,27 @@ class Network(nn.Module):
         if self.fusion.joint:
             outputs = [self.fusion.after([output[0] for output in outputs], embeddings)]
         return [self._features(index, *output) for index, output in enumerate(outputs)]
+
+    def lacking(self, inputs: Sequence[Tensor], missing: Collection[str]) -> list[Tensor]:
+        """The inputs with zeros in the places of sources that are missing: standardised, that is what is mean.
+
+        Args:
+            inputs: What `represent` returns; left as they are.
+            missing: The sources.
+        """
+        sees = self.sees.values()
+        return [torch.zeros_like(x) if source in missing else x for x, source in zip(inputs, sees, strict=True)]
+
+    def speaking(self, features: Sequence[Features], missing: Collection[str]) -> list[Features]:
+        """The heads that predict where sources are missing: those of the other branches; the one of a joint fusion.
+
+        Args:
+            features: Of all heads.
+            missing: The sources.
+        """
+        if self.fusion.joint:
+            return list(features)
+        return [head for head, source in zip(features, self.sees.values(), strict=True) if source not in missing]
 
     def _embedding(self, branch: int, last: Tensor) -> Tensor:
         encoder: Any = self.encoders[branch]

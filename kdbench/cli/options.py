@@ -52,6 +52,13 @@ Preset = Annotated[
 Video = Annotated[
     str | None, typer.Option(help="The student's video: rgb, depth or skeleton; by default the best that is there.")
 ]
+Without = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="A sensor, skeleton or view (video:NAME) that is missing at test; repeatable. Every result of a network "
+        "with several sources says what each of them is worth."
+    ),
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option(

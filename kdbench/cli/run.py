@@ -33,6 +33,7 @@ def run(
     labels: tracks.Labels = None,
     teacher_labels: tracks.TeacherLabels = None,
     pairs: tracks.Pairs = None,
+    without: options.Without = None,
     device: options.Device = "auto",
     threads: options.Threads = None,
     precision: options.Precision = None,
@@ -70,6 +71,7 @@ def run(
     if seed is not None and seeds is not None:
         raise UsageError("--seed and --seeds exclude each other", hint="--seeds 3 runs the seeds 0, 1 and 2.")
     overrides = [*(overrides or ()), *tracks.settings(labels, teacher_labels, pairs)]
+    overrides += [f"without=[{', '.join(without)}]"] if without else []
     methods, teachers, datasets, protocols = method or [], teacher or [], dataset or [], protocol or []
     common: dict[str, Any] = {
         "device": device,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,6 +52,7 @@ def predict(
     batch_size: int,
     accelerator: Accelerator,
     change: Callable[[Batch], Batch] = lambda batch: batch,
+    without: Collection[str] = (),
 ) -> Predictions:
     """Predicts every trial of a loader's part.
 
@@ -66,9 +66,13 @@ def predict(
         batch_size: Trials in a batch.
         accelerator: Device and precision.
         change: Applied to each batch before the network sees it, to measure what a change of the inputs costs.
+        without: Sources that are missing: their encoders see zeros, and heads of their own are not asked.
     """
-    scores = functools.partial(class_scores, network)
-    rows = _passes(network, loader, scores, batch_size, accelerator, change)
+
+    def scores(features: list[Features]) -> Tensor:
+        return class_scores(network, network.speaking(features, without))
+
+    rows = _passes(network, loader, scores, batch_size, accelerator, change, without=without)
     return Predictions(tuple(loader.trials), loader.labels.cpu().numpy(), rows, batch_size)
 
 
@@ -110,6 +114,7 @@ def _passes(
     change: Callable[[Batch], Batch] = lambda batch: batch,
     *,
     shuffled: bool = True,
+    without: Collection[str] = (),
 ) -> np.ndarray:
     """What is read of each trial's features, once or once a shuffle: `(R, N, …)`, in the loader's order."""
     was_training = network.training
@@ -124,7 +129,7 @@ def _passes(
         values = []
         for batch in loader.batches(order, batch_size):
             with accelerator.autocast():
-                values.append(read(network(network.represent(change(batch)))))
+                values.append(read(network(network.lacking(network.represent(change(batch)), without))))
         inverse = torch.argsort(order)
         rows.append(torch.cat(values).cpu()[inverse].numpy())
     network.train(was_training)

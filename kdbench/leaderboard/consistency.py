@@ -221,7 +221,8 @@ def check_card(entry: BoardEntry, card: Card, known: ExpectedTrials | None) -> I
         yield f"under protocol '{result.protocol}' the sensors of the test part are recordings that train: they leak"
     if known is not None and sees_video and view not in card.views:
         yield f"it sees the view {view!r}, and the card knows {', '.join(card.views)}"
-    named = (f"{VIDEO}:{view}" if name == VIDEO else name for name in reported.sees(card.sensors))
+    shown = [name for name in reported.sees(card.sensors) if name not in entry.recipe.without]
+    named = (f"{VIDEO}:{view}" if name == VIDEO else name for name in shown)
     seen = list(dict.fromkeys(named))
     if result.conditions["test_modalities"] != seen or (view is not None and not sees_video):
         yield f"its conditions say that it sees {result.conditions['test_modalities']}, and its recipe {seen}"

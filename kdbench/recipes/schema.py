@@ -109,6 +109,7 @@ class Recipe(RecipePart):
         student: The network that is trained against it, or null.
         selection: Which weights are reported.
         track: What the student is given of the training part.
+        without: Sources that are missing at test; see `kdbench.evaluation.predict`.
         precision: `fp32`, or `bf16` autocast.
         compile: Whether the networks go through `torch.compile`.
         search: What `kdbench search` may try, by dotted key; no part of what is written, since it changes no run. Null
@@ -127,6 +128,7 @@ class Recipe(RecipePart):
     selection: Selection = Selection()
     # Left out of what is written where nothing is scarce, so that such runs keep their names.
     track: Track = Field(default=Track(), exclude_if=lambda track: track.is_whole)
+    without: tuple[str, ...] = Field(default=(), exclude_if=lambda without: not without)
     precision: Literal["fp32", "bf16"] = "fp32"
     compile: bool = False
     search: dict[str, Range] = Field(default_factory=dict, exclude=True)

@@ -7,7 +7,7 @@ import datetime
 import json
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -232,14 +232,38 @@ class Run:
         shutil.rmtree(self.folder / CHECKPOINT, ignore_errors=True)
         return self.result
 
-    def _evaluate(self, teachers: Sequence[Ensemble], student: Student | None) -> Predictions:
-        """Predicts the reported part, after all training; nothing of it selects anything."""
+    def _evaluate(
+        self, teachers: Sequence[Ensemble], student: Student | None, without: Collection[str] | None = None
+    ) -> Predictions:
+        """Predicts the reported part, after all training; nothing of it selects anything.
+
+        Args:
+            teachers: The teachers.
+            student: The student, or None where the teacher is reported.
+            without: Sources that are missing; by default those of the recipe.
+        """
+        context, spec = self.context, self.context.run_spec.recipe.reported
+        missing = context.run_spec.recipe.without if without is None else without
+        lacking = frozenset(context.run_spec.dataset.source(name) for name in missing)
         if student is None:
             (teacher,) = teachers
-            return teacher.predictions(self.context.run_spec.recipe.reported.train.batch_size)
-        spec = self.context.run_spec.recipe.reported
-        loader = self.context.loader(self.context.reported_trials(), spec)
-        return predict(student.network, loader, batch_size=spec.train.batch_size, accelerator=self.context.accelerator)
+            return teacher.predictions(spec.train.batch_size, lacking)
+        loader = context.loader(context.reported_trials(), spec)
+        return predict(
+            student.network, loader, batch_size=spec.train.batch_size, accelerator=context.accelerator, without=lacking
+        )
+
+    def _without_each(self, teachers: Sequence[Ensemble], student: Student | None) -> dict[str, Any]:
+        """Metrics with each source of the reported network taken away, one at a time; nothing where it sees one."""
+        recipe = self.context.run_spec.recipe
+        sources = recipe.reported.sees(self.context.run_spec.dataset.sensors)
+        left = [name for name in sources if name not in recipe.without]
+        if len(left) < 2:
+            return {}
+        each = {name: self._evaluate(teachers, student, (*recipe.without, name)) for name in left}
+        return {
+            "without": {name: numbers(predictions.metrics(self.context.classes)) for name, predictions in each.items()}
+        }
 
     def _probe(self, student: Student, batch_size: int | None = None) -> Probed:
         """What probes of the student's frozen embedding say of the reported part; they see every label that trains."""
@@ -273,6 +297,8 @@ class Run:
     ) -> None:
         recipe, network = self.context.run_spec.recipe, _reported(teachers, student)
         metrics = predictions.metrics(self.context.classes)
+        if not recipe.track.is_transfer_alone:
+            metrics |= self._without_each(teachers, student)
         self.result |= reports(teachers, recipe.student.train.batch_size if recipe.student else None)
         if network.couples_batch:
             metrics["inductive"] = self._inductive(student) if student else self.result["teacher"]["inductive"]

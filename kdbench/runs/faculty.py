@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,9 +30,14 @@ class Ensemble:
     name: str
     members: tuple[Teacher, ...]
 
-    def predictions(self, batch_size: int) -> Predictions:
-        """Class scores on the reported part; of several networks the log of their mean probability."""
-        each = [member.predictions(batch_size) for member in self.members]
+    def predictions(self, batch_size: int, without: Collection[str] = ()) -> Predictions:
+        """Class scores on the reported part; of several networks the log of their mean probability.
+
+        Args:
+            batch_size: Trials in a batch.
+            without: Sources that are missing, by their names in the network.
+        """
+        each = [member.predictions(batch_size, without) for member in self.members]
         first = each[0]
         if len(each) == 1:
             return first

@@ -106,6 +106,15 @@ def check_sources(recipe: Recipe, card: Card) -> None:
     views = [f"{VIDEO}:{view}" for view in card.views]
     series = [*card.sensors, *card.skeletons]
     known = [*series, *([VIDEO] if views else []), *views]
+    tested = recipe.reported.sees(card.sensors)
+    for name in recipe.without:
+        if name not in tested:
+            raise unknown("source", name, tested, of=f"what '{recipe.title}' sees at test (without)")
+    if recipe.without and set(tested) <= set(recipe.without):
+        raise UsageError(
+            f"without = {', '.join(recipe.without)}: that is all that '{recipe.title}' sees at test",
+            hint="Leave it at least one source.",
+        )
     for phase, spec in recipe.by_key.items():
         for name, branch in spec.branches_for(card.sensors).items():
             if branch.sees in known:

@@ -10,6 +10,7 @@ import os
 import platform
 import re
 import sys
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -295,7 +296,7 @@ class RunSpec:
             "compile": recipe.compile,
             "device": self.device,
             "threads": self.threads,
-            "test_modalities": test_modalities(reported, self.dataset),
+            "test_modalities": test_modalities(reported, self.dataset, recipe.without),
             "tuning": recipe.tuning_budget,
             **({"tuned_under": elsewhere} if (elsewhere := self.tuned_elsewhere) else {}),
             "libraries": self.libraries(),
@@ -327,9 +328,9 @@ class RunSpec:
         return {key: SEARCHED if f"{path}.{key}" in searched else value for key, value in settings.items()}
 
 
-def test_modalities(spec: NetworkSpec, dataset: Dataset) -> list[str]:
+def test_modalities(spec: NetworkSpec, dataset: Dataset, without: Collection[str]) -> list[str]:
     """What a network is shown at test time."""
-    named = (dataset.source(name) for name in spec.sees(dataset.sensors))
+    named = (dataset.source(name) for name in spec.sees(dataset.sensors) if name not in without)
     return [f"{VIDEO}:{dataset.view}" if name == VIDEO else name for name in dict.fromkeys(named)]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,10 +55,17 @@ class Teacher:
         """Its recipe."""
         return self.part.spec
 
-    def predictions(self, batch_size: int) -> Predictions:
-        """Class scores on the reported part, in batches of a size."""
+    def predictions(self, batch_size: int, without: Collection[str] = ()) -> Predictions:
+        """Class scores on the reported part, in batches of a size.
+
+        Args:
+            batch_size: Trials in a batch.
+            without: Sources that are missing, by their names in the network.
+        """
         loader = self.context.loader(self.context.reported_trials(), self.spec)
-        return predict(self.network, loader, batch_size=batch_size, accelerator=self.context.accelerator)
+        return predict(
+            self.network, loader, batch_size=batch_size, accelerator=self.context.accelerator, without=without
+        )
 
     def metrics(self, batch_size: int) -> dict[str, Any]:
         """Metrics on the reported part; kept in the folder, since the same teacher serves many runs."""
