@@ -153,22 +153,26 @@ class Features:
         """Returns a copy with some fields changed."""
         return replace(self, **changes)
 
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> Features:
+        """Returns a copy in which every tensor went through `change`."""
+
+        def optional(value: Tensor | None) -> Tensor | None:
+            return None if value is None else change(value)
+
+        return Features(
+            logits=change(self.logits),
+            stages=tuple(change(stage) for stage in self.stages),
+            embedding=change(self.embedding),
+            semantic=optional(self.semantic),
+            ablated_logits=optional(self.ablated_logits),
+            group_logits=optional(self.group_logits),
+        )
+
     def head(self, count: int | None) -> Features:
         """The first rows of every field; all of them where `count` is None."""
         if count is None or count == len(self.logits):
             return self
-
-        def cut(value: Tensor | None) -> Tensor | None:
-            return None if value is None else value[:count]
-
-        return Features(
-            logits=self.logits[:count],
-            stages=tuple(stage[:count] for stage in self.stages),
-            embedding=self.embedding[:count],
-            semantic=cut(self.semantic),
-            ablated_logits=cut(self.ablated_logits),
-            group_logits=cut(self.group_logits),
-        )
+        return self.mapped(lambda value: value[:count])
 
 
 @dataclass(frozen=True)

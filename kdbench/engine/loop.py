@@ -19,6 +19,7 @@ from kdbench.engine import checkpoint
 from kdbench.engine.augment import Augmenter
 from kdbench.engine.objective import Objective
 from kdbench.engine.optim import build_optimizer, learning_rate
+from kdbench.engine.peers import Peer, constant, features_of
 from kdbench.engine.sums import GRADIENT, Sums
 from kdbench.engine.teachers import FrozenTeachers
 from kdbench.errors import DataError, RunFailed
@@ -31,6 +32,7 @@ from kdbench.util.records import append_jsonl, read_jsonl, write_jsonl
 from kdbench.util.seeds import seed_for
 
 Record = dict[str, Any]
+_OF_A_PEER = ("loss", "terms", "weights", "accuracy")
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class Training:
         reporter: Shows the progress.
         classes: Class names, for the metrics of the watched part.
         teacher: The frozen teachers, or None.
+        peers: Teachers that train in the same steps.
         watched: The part that is measured after each epoch, or None.
         watched_part: `validation`, or `test` where the recipe asks for that oracle; its key in each record.
         scarce: Positions of the trials that every batch begins with a quota of, and what they are: `labelled` or
@@ -85,6 +88,7 @@ class Training:
     reporter: Reporter
     classes: tuple[str, ...]
     teacher: FrozenTeachers | None = None
+    peers: tuple[Peer, ...] = ()
     watched: Loader | None = None
     watched_part: Literal["validation", "test"] = "validation"
     scarce: tuple[Scarce, Tensor] | None = None
@@ -153,17 +157,30 @@ class Training:
     def begin(self) -> None:
         """Builds the optimizer and the augmentation, and puts the networks into training mode."""
         balance = self.objective.balance
-        self.optimizer = build_optimizer([self.network, self.objective.terms], self.spec.train)
+        trained = [self.network, self.objective.terms]
+        for peer in self.peers:
+            trained += [peer.network, peer.objective.terms]
+        self.optimizer = build_optimizer(trained, self.spec.train)
         if balance.lr is not None:
             scale = balance.lr / self.spec.train.lr
             self.optimizer.add_param_group({"params": [*balance.parameters()], "weight_decay": 0.0, "lr_scale": scale})
         # Only what the network sees is changed; the draws for the video then do not depend on the method's sensors.
-        seen = [name for name in self.loader.sensors if name in self.network.sees.values()]
+        sees = {source: None for network in self._networks() for source in network.sees.values()}
+        seen = [name for name in self.loader.sensors if name in sees]
         axis_std = {name: self.loader.all_series(name).std(dim=(0, 2)) for name in seen}
-        views = [name for name in self.network.sees.values() if is_video(name)]
+        views = [name for name in sees if is_video(name)]
         self.augment = Augmenter(self.spec.augment, axis_std, views, self.spec.changes)
+        self._to_training()
+
+    def _networks(self) -> list[Network]:
+        return [self.network, *(peer.network for peer in self.peers)]
+
+    def _to_training(self) -> None:
         self.network.train()
         self.objective.train()
+        for peer in self.peers:
+            peer.network.train()
+            peer.objective.train()
 
     def _epoch(self, epoch: int, steps: int) -> Record:
         train = self.spec.train
@@ -171,8 +188,8 @@ class Training:
         # Dropout and the like draw from the global generator; seeding it here makes a resumed epoch equal.
         torch.manual_seed(self.pairing.seed_of("noise", self.phase, epoch))
         sums = Sums(self.objective, self.accelerator.device)
-        self.network.train()
-        self.objective.train()
+        of_peers = [Sums(peer.objective, self.accelerator.device) for peer in self.peers]
+        self._to_training()
         norms: Tensor | None = None
         every = self.objective.balance.every
         started, waited = time.perf_counter(), self.loader.waited_seconds
@@ -180,16 +197,22 @@ class Training:
             rate = learning_rate(train, (epoch - 1) * steps + step, train.epochs * steps)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate * group.get("lr_scale", 1.0)
-            student, loss, values = self.forward(batch, epoch, step)
+            student, loss, values, answers = self.forward(batch, epoch, step)
             if step == 0 or (every and step % every == 0):
                 measured = self._gradient_norms(values)
                 self.objective.balance.observe(measured, self.objective.weighting.weights)
                 norms = measured if step == 0 else norms
             norm = self.backward(loss)
             sums.add(step, student, values, norm, self.objective.diagnostics(), batch)
+            for peer, own, (features, terms) in zip(self.peers, of_peers, answers, strict=True):
+                own.add(step, features, terms, norm, peer.objective.diagnostics(), batch.head(batch.paired))
             self.reporter.step(len(batch))
         # Reading the sums waits for the device, so the time is that of the work and not of its launch.
         record = sums.read(norms)
+        told = {peer.name: own.read(None) for peer, own in zip(self.peers, of_peers, strict=True)}
+        for name, its in told.items():
+            if record["bad_step"] is None and its["bad_step"] is not None:
+                record |= {"bad_step": its["bad_step"], "bad_terms": [f"{name}: {term}" for term in its["bad_terms"]]}
         seconds = time.perf_counter() - started
         if record["bad_step"] is not None:
             raise self._not_finite(record, epoch, order)
@@ -199,27 +222,35 @@ class Training:
             "epoch": epoch,
             "lr": rate,
             **record,
+            **(
+                {"peers": {name: {key: peer[key] for key in _OF_A_PEER} for name, peer in told.items()}} if told else {}
+            ),
             "validation": None,
             "samples_per_second": len(order) / seconds,
             "seconds": seconds,
             "wait_share": (self.loader.waited_seconds - waited) / seconds,
         }
 
-    def forward(self, batch: Batch, epoch: int, step: int) -> tuple[list[Features], Tensor, Tensor]:
-        """Features of the batch, the loss, and the value of each term."""
-        teacher = []
-        if self.teacher is not None:
-            teacher = self.teacher(batch, seed=self.pairing.seed_of("ablation", epoch, step))
+    def forward(
+        self, batch: Batch, epoch: int, step: int
+    ) -> tuple[list[Features], Tensor, Tensor, list[tuple[list[Features], Tensor]]]:
+        """Features of the batch, the loss, the value of each term, and features and terms of each peer."""
+        seed, progress = self.pairing.seed_of("ablation", epoch, step), self.progress(epoch, step)
+        teacher = [] if self.teacher is None else self.teacher(batch, seed=seed)
         batch = self.augment(batch, self.pairing.seed_of("augment", epoch, step))
+        paired = batch.head(batch.paired)
         with self.accelerator.autocast():
-            inputs = self.network.represent(batch)
-            student = self.network(inputs)
-            if "ablated_logits" in self.objective.needs:
-                generator = torch.Generator().manual_seed(self.pairing.seed_of("ablation", epoch, step))
-                logits = self.network.ablated(inputs, mode=self.objective.ablation, generator=generator)
-                student = [b.replace(ablated_logits=x) for b, x in zip(student, logits, strict=True)]
-        loss, values = self.objective(student, teacher, batch, self.progress(epoch, step))
-        return student, loss, values
+            objectives = [self.objective, *(peer.objective for peer in self.peers)]
+            student = features_of(self.network, objectives, batch, seed)
+            answers = [features_of(peer.network, [self.objective, peer.objective], paired, seed) for peer in self.peers]
+        told = [branch for features in answers for branch in constant(features)]
+        loss, values = self.objective(student, [*teacher, *told], batch, progress)
+        terms = []
+        for peer, features in zip(self.peers, answers, strict=True):
+            own, its = peer.objective(features, [b.head(batch.paired) for b in constant(student)], paired, progress)
+            loss = loss + own
+            terms.append((features, its))
+        return student, loss, values, terms
 
     def progress(self, epoch: int, step: int) -> float:
         """Share of the training's steps that lie before a step of an epoch."""
@@ -238,7 +269,9 @@ class Training:
 
     def _parameters(self) -> list[nn.Parameter]:
         """What is clipped together: the network and what its losses learn; a balance keeps to itself."""
-        return [*self.network.parameters(), *self.objective.terms.parameters()]
+        objectives = [self.objective, *(peer.objective for peer in self.peers)]
+        modules = [*self._networks(), *(objective.terms for objective in objectives)]
+        return [parameter for module in modules for parameter in module.parameters()]
 
     def _gradient_norms(self, values: Tensor) -> Tensor:
         """Norm of each unweighted term's gradient on the network, so that a vacuous term is seen; `(n_terms,)`."""
@@ -265,7 +298,8 @@ class Training:
             checkpoint.save_best(self._checkpoint, self.network, self.best, self.binding)
 
     def _modules(self) -> Mapping[str, nn.Module]:
-        return {"network": self.network, "objective": self.objective}
+        own = {"network": self.network, "objective": self.objective}
+        return own | {name: module for peer in self.peers for name, module in peer.modules.items()}
 
     @property
     def _checkpoint(self) -> Path:

@@ -181,18 +181,7 @@ def _tensors(features: Features) -> list[Tensor]:
 
 def select(features: Features, rows: Tensor) -> Features:
     """Some rows of every field."""
-
-    def pick(value: Tensor | None) -> Tensor | None:
-        return None if value is None else value.index_select(0, rows)
-
-    return Features(
-        logits=features.logits.index_select(0, rows),
-        stages=tuple(stage.index_select(0, rows) for stage in features.stages),
-        embedding=features.embedding.index_select(0, rows),
-        semantic=pick(features.semantic),
-        ablated_logits=pick(features.ablated_logits),
-        group_logits=pick(features.group_logits),
-    )
+    return features.mapped(lambda value: value.index_select(0, rows))
 
 
 def concatenate(parts: list[Features]) -> Features:

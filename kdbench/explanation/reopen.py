@@ -212,4 +212,6 @@ def open_teacher(run: StoredRun, context: RunContext) -> Opened | None:
 def teacher_weights(run: StoredRun) -> Path | None:
     """Where the weights of the run's teacher should lie; None where it had none."""
     trained = run.result.get("teacher")
+    if trained and trained.get("joint"):
+        return run.folder / "teacher.safetensors"
     return run.folder.parent / "teachers" / trained["folder"] / "teacher.safetensors" if trained else None

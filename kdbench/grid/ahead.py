@@ -7,7 +7,7 @@ import dataclasses
 from kdbench.engine.device import build_accelerator
 from kdbench.network import unfetched
 from kdbench.runs.context import RunContext
-from kdbench.runs.faculty import heads_of, untrained_networks
+from kdbench.runs.faculty import heads_of, peers_of, untrained_networks
 from kdbench.runs.spec import RunSpec
 from kdbench.util.progress import Reporter
 
@@ -29,4 +29,6 @@ def check_networks(run_spec: RunSpec) -> None:
     for part, teacher in {part.name: (part, teacher) for part, teacher in pairs}.values():
         context.objective("teacher", part.spec, teacher, key=part.key)
     if recipe.student is not None:
-        context.objective("student", recipe.student, context.build("student", recipe.student), heads_of(pairs))
+        student = context.build("student", recipe.student)
+        peers = [(peer.name, peer.network) for peer in peers_of(context, student)]
+        context.objective("student", recipe.student, student, [*heads_of(pairs), *peers])

@@ -198,6 +198,8 @@ class NetworkSpec(RecipePart):
         seeds: A teacher of so many networks, each with its own draws; they are an ensemble.
         folds: A teacher of so many networks, each trained without one fold of the training part, which it then teaches:
             no trial is taught by a network that saw it (cross-fitting). The folds keep to the protocol's subjects.
+        joint: A teacher that trains together with the student, `train: joint` in a recipe: in the same steps, by the
+            student's settings, its losses comparing with the student. It is no frozen teacher and is not shared.
     """
 
     # What a form of writing lacks is left out of what is written, so that runs keep their names.
@@ -216,6 +218,7 @@ class NetworkSpec(RecipePart):
     weights: str | None = Field(default=None, exclude_if=lambda weights: weights is None)
     pairing: Literal["shuffled"] | None = Field(default=None, exclude_if=lambda pairing: pairing is None)
     seeds: int | None = Field(default=None, ge=2, le=100, exclude_if=lambda seeds: seeds is None)
+    joint: bool = Field(default=False, exclude_if=lambda joint: not joint)
     folds: int | None = Field(default=None, ge=2, le=1000, exclude_if=lambda folds: folds is None)
 
     @field_validator("losses", "branches", mode="before")
@@ -255,6 +258,8 @@ class NetworkSpec(RecipePart):
 
     @model_validator(mode="after")
     def _one_reason_for_several_networks(self) -> NetworkSpec:
+        if self.joint and (self.seeds or self.folds or self.weights):
+            raise ValueError("train = joint: a teacher that trains with the student has no seeds, folds or weights")
         if self.seeds is not None and self.folds is not None:
             raise ValueError("seeds and folds: choose one, an ensemble or cross-fitting")
         if self.weights is not None and (self.seeds or self.folds):

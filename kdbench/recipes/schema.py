@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
@@ -19,6 +19,7 @@ CONTROLS = {
     "wrong_trials": "its teacher sees other trials than the student",
 }
 """Recipes that must not help: what they gain is regularisation, not knowledge."""
+JOINT = "joint"
 DEFAULTS = "defaults"
 SEARCHED = "searched"
 """What conditions say in the place of a setting that a search chose."""
@@ -159,6 +160,23 @@ class Recipe(RecipePart):
         recipe._method, recipe._taught_by, recipe._title = method, taught_by, title
         return recipe
 
+    @model_validator(mode="before")
+    @classmethod
+    def _joint_teachers_train_as_the_student(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping) or not isinstance(given.get("student"), Mapping):
+            return given
+
+        def joined(spec: Any) -> Any:
+            if not isinstance(spec, Mapping) or spec.get("train") != JOINT:
+                return spec
+            shared = {key: given["student"][key] for key in ("train", "augment") if key in given["student"]}
+            return {**spec, **shared, "joint": True}
+
+        teachers = given.get("teachers")
+        if isinstance(teachers, Mapping):
+            given = {**given, "teachers": {name: joined(spec) for name, spec in teachers.items()}}
+        return {**given, TEACHER: joined(given[TEACHER])} if TEACHER in given else given
+
     @field_validator("search", mode="before")
     @classmethod
     def _without_removed(cls, search: Any) -> Any:
@@ -183,6 +201,10 @@ class Recipe(RecipePart):
             if not NAME_OF_A_BRANCH.fullmatch(name) or name in (TEACHER, "student"):
                 raise ValueError(f"teachers: {name!r} is no name of a teacher")
         student = self.student
+        if student is not None and student.joint:
+            raise ValueError("student.joint: it is the teacher that trains with the student")
+        if student is None and any(spec.joint for spec in self.all_teachers.values()):
+            raise ValueError("teacher.train = joint needs a student to train with")
         if student is not None and (student.seeds or student.folds):
             raise ValueError("student.seeds and student.folds: only teachers are several networks")
         for name, spec in self.all_teachers.items():
@@ -190,6 +212,10 @@ class Recipe(RecipePart):
                 raise ValueError(
                     f"{key_of(name)}.pairing: the teacher has nobody to be paired with; student.pairing takes shuffled"
                 )
+        for key, spec in self.by_key.items():
+            for loss, term in spec.losses.items() if key != "student" else ():
+                if term.teachers is not None:
+                    raise ValueError(f"{key}.losses.{loss}.from: a teacher compares with the student alone")
         for loss, term in student.losses.items() if student is not None else ():
             where = f"student.losses.{loss}"
             for name in term.teachers or ():
@@ -235,6 +261,11 @@ class Recipe(RecipePart):
         student = self.student
         if self.track.is_whole or student is None:
             return self
+        if self.joint_teachers and self.track.labels != "all" and self.track.teacher_labels != "same":
+            raise ValueError(
+                "track.labels: a teacher that trains with the student sees the labels of its batches: say so with "
+                "track.teacher_labels = same (--teacher-labels same), or take a teacher that is trained first"
+            )
         if self.track.is_transfer_alone and (self.selection.needs_validation or self.selection.is_oracle):
             raise ValueError(
                 "track.labels = 0 leaves no labels to choose an epoch or settings by: take selection.rule = last and "
@@ -261,6 +292,11 @@ class Recipe(RecipePart):
     def all_teachers(self) -> dict[str, NetworkSpec]:
         """Every teacher by its name; the one of `teacher` is called so."""
         return ({} if self.teacher is None else {TEACHER: self.teacher}) | self.teachers
+
+    @property
+    def joint_teachers(self) -> dict[str, NetworkSpec]:
+        """The teachers that train with the student."""
+        return {name: spec for name, spec in self.all_teachers.items() if spec.joint}
 
     @property
     def by_key(self) -> dict[str, NetworkSpec]:

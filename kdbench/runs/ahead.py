@@ -9,7 +9,7 @@ from kdbench.engine import checkpoint
 from kdbench.engine.estimate import expected, said
 from kdbench.engine.rehearsal import rehearse
 from kdbench.runs.context import RunContext
-from kdbench.runs.faculty import heads_of, untrained_networks
+from kdbench.runs.faculty import heads_of, peers_of, untrained_networks
 from kdbench.runs.student import student_steps, student_training
 from kdbench.runs.teacher import RECORD, Teacher, load_file, teacher_training
 from kdbench.runs.training import records_of
@@ -36,7 +36,10 @@ def check_parts(context: RunContext) -> None:
             return
         if recipe.track.is_transfer_alone:
             loader = context.loader(context.split.train[:REHEARSED_TRIALS], *recipe.networks, labelled=())
-        heads = heads_of(pairs)
+        peers = peers_of(context, student)
+        for peer in peers:
+            rehearse(peer.objective, peer.network, [student], loader, context.accelerator)
+        heads = [*heads_of(pairs), *((peer.name, peer.network) for peer in peers)]
         objective = context.objective("student", recipe.student, student, heads)
         rehearse(objective, student, [network for _, network in heads], loader, context.accelerator)
 

@@ -31,7 +31,7 @@ from kdbench.runs import cost
 from kdbench.runs.ahead import announce, check_parts
 from kdbench.runs.context import RunContext
 from kdbench.runs.earlier import before
-from kdbench.runs.faculty import Ensemble, obtain_teachers, of_parts, reports
+from kdbench.runs.faculty import Ensemble, obtain_teachers, of_parts, report_of_peer, reports
 from kdbench.runs.folder import CHECKPOINT, remove_empty
 from kdbench.runs.gain import gain_over_student_only
 from kdbench.runs.idle import negative_weights
@@ -299,7 +299,11 @@ class Run:
         metrics = predictions.metrics(self.context.classes)
         if not recipe.track.is_transfer_alone:
             metrics |= self._without_each(teachers, student)
-        self.result |= reports(teachers, recipe.student.train.batch_size if recipe.student else None)
+        joint = {
+            peer.name: report_of_peer(self.context, peer, recipe.all_teachers[peer.name], self.folder)
+            for peer in (student.peers if student else ())
+        }
+        self.result |= reports(teachers, recipe.student.train.batch_size if recipe.student else None, joint)
         if network.couples_batch:
             metrics["inductive"] = self._inductive(student) if student else self.result["teacher"]["inductive"]
         self.result["metrics"] = metrics

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from kdbench.engine.peers import Peer
 from kdbench.evaluation.metrics import numbers
-from kdbench.evaluation.predict import Predictions
+from kdbench.evaluation.predict import Predictions, predict
 from kdbench.network import Network
-from kdbench.recipes.network_spec import TEACHER
+from kdbench.recipes.network_spec import TEACHER, NetworkSpec
+from kdbench.recipes.schema import key_of
 from kdbench.runs.context import RunContext
 from kdbench.runs.spec import TeacherPart
 from kdbench.runs.teacher import Teacher, obtain_teacher
+from kdbench.runs.training import export
+from kdbench.util.records import hashes
 
 
 @dataclass(frozen=True)
@@ -85,13 +89,53 @@ def untrained_networks(context: RunContext) -> list[tuple[TeacherPart, Network]]
     return pairs
 
 
+def peers_of(context: RunContext, student: Network) -> list[Peer]:
+    """The teachers that train with the student, as they are before any training.
+
+    Args:
+        context: The run.
+        student: The student, which their losses may compare with.
+    """
+    peers = []
+    for name, spec in context.run_spec.recipe.joint_teachers.items():
+        key, own = key_of(name), context.build(f"joint {name}", spec, key_of(name))
+        objective = context.objective(f"joint {name}", spec, own, [("student", student)], key)
+        peers.append(Peer(name, own, objective))
+    return peers
+
+
+def report_of_peer(context: RunContext, peer: Peer, spec: NetworkSpec, folder: Path) -> dict[str, Any]:
+    """What a result says of a teacher that trained with the student; its weights go into the run's own folder."""
+    path = folder / f"{peer.name}.safetensors"
+    export(peer.network, path, context, spec)
+    size = spec.train.batch_size
+    loader = context.loader(context.reported_trials(), spec)
+    predictions = predict(peer.network, loader, batch_size=size, accelerator=context.accelerator)
+    weights = hashes(folder, [path.name])[path.name]
+    return {
+        "joint": True,
+        "folder": folder.name,
+        "weights_sha256": weights,
+        "batch_size": size,
+        **predictions.metrics(context.classes),
+    }
+
+
 def heads_of(pairs: Sequence[tuple[TeacherPart, Network]]) -> list[tuple[str, Network]]:
     """Name and network of each set of heads that losses see: each member of an ensemble, one of all folds."""
     return [(part.name, network) for part, network in pairs if not part.fold]
 
 
-def reports(teachers: Sequence[Ensemble], student_batch_size: int | None) -> dict[str, Any]:
-    """What a result says of its teachers: `teacher` the one of that key, or None; `teachers` the others, if any."""
-    each = {teacher.name: teacher.report(student_batch_size) for teacher in teachers}
+def reports(
+    teachers: Sequence[Ensemble], student_batch_size: int | None, joint: Mapping[str, dict[str, Any]]
+) -> dict[str, Any]:
+    """What a result says of its teachers: `teacher` the one of that key, or None; `teachers` the others, if any.
+
+    Args:
+        teachers: Those that were trained first.
+        student_batch_size: Trials in a batch of the student; None without one.
+        joint: What is said of those that trained with the student, by name.
+    """
+    each = {teacher.name: teacher.report(student_batch_size) for teacher in teachers} | dict(joint)
     own = each.pop(TEACHER, None)
     return {"teacher": own, **({"teachers": each} if each else {})}

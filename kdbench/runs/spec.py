@@ -109,9 +109,11 @@ class RunSpec:
 
     @functools.cached_property
     def teacher_parts(self) -> tuple[TeacherPart, ...]:
-        """Every network of every teacher, in the order in which losses see them."""
+        """Every network of every teacher that is trained first, in the order in which losses see them."""
         parts = []
         for name, spec in self.recipe.all_teachers.items():
+            if spec.joint:
+                continue
             for number in range(spec.seeds or spec.folds or 1):
                 folded = {"fold": number} if spec.folds else {"member": number}
                 parts.append(TeacherPart(name, spec, **folded))

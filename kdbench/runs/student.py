@@ -11,12 +11,13 @@ from kdbench.data.loader import Loader, batch_count
 from kdbench.data.tracks import mixed_steps
 from kdbench.engine.loop import Record, Training
 from kdbench.engine.objective import Objective
+from kdbench.engine.peers import Peer
 from kdbench.engine.teacher import FrozenTeacher
 from kdbench.engine.teachers import FrozenTeachers
 from kdbench.network import Network
 from kdbench.recipes.network_spec import NetworkSpec
 from kdbench.runs.context import RunContext
-from kdbench.runs.faculty import heads_of
+from kdbench.runs.faculty import heads_of, peers_of
 from kdbench.runs.teacher import WEIGHTS, Teacher
 from kdbench.runs.training import training_of
 
@@ -29,6 +30,7 @@ class Student:
         network: The network, in eval mode.
         objective: Its losses, with whatever they learnt; None where nothing was trained.
         records: One record per epoch.
+        peers: The teachers that trained with it.
         best: Epoch and accuracy of the best validation epoch, where that is the rule.
     """
 
@@ -36,6 +38,7 @@ class Student:
     objective: Objective | None
     records: list[Record]
     best: dict[str, Any] | None
+    peers: tuple[Peer, ...] = ()
 
 
 def student_training(
@@ -56,14 +59,19 @@ def student_training(
         trials: What it trains on; by default the training part.
     """
     network = context.build("student", spec)
-    specs = [spec, *(teacher.spec for teacher in teachers)]
+    specs = [spec, *(teacher.spec for teacher in teachers), *context.run_spec.recipe.joint_teachers.values()]
     loader = context.loader(
         context.split.train if trials is None else trials, *specs, labelled=context.supervision.labelled
     )
     network.fit({name: loader.all_series(name) for name in loader.sensors})
+    peers = peers_of(context, network)
+    for peer in peers:
+        peer.network.fit({name: loader.all_series(name) for name in loader.sensors})
     heads = heads_of([(teacher.part, teacher.network) for teacher in teachers])
+    heads += [(peer.name, peer.network) for peer in peers]
     objective = context.objective("student", spec, network, heads)
     training = training_of("student", context, spec, network, objective, loader, folder)
+    training.peers = tuple(peers)
     given = context.supervision
     training.scarce = given.positions(loader.trials)
     training.unlabelled = context.run_spec.recipe.track.is_transfer_alone
@@ -118,7 +126,9 @@ def train_student(context: RunContext, spec: NetworkSpec, teachers: Sequence[Tea
         training.teacher.check_unchanged()
     _warn_if_vacuous(context, records)
     best = training.best if training.keep_best else None
-    return Student(training.network.eval(), training.objective, records, best)
+    for peer in training.peers:
+        peer.network.eval()
+    return Student(training.network.eval(), training.objective, records, best, training.peers)
 
 
 def _untrained_student(context: RunContext, spec: NetworkSpec) -> Student:

@@ -23,7 +23,6 @@ from kdbench.testing.samples import (
     TEACHERS,
     TRAIN_SIZE,
     Sample,
-    changed,
     draw,
     tensors,
 )
@@ -171,11 +170,11 @@ class LossCase:
 
     def shown(self, student: Features) -> Features:
         """The student's features with the fields that a network gives a loss of these needs."""
-        return changed(self._optional(student), torch.clone)
+        return self._optional(student).mapped(torch.clone)
 
     def seen(self, teacher: Features) -> Features:
         """The teacher's features with the fields that the framework keeps for a loss that reads these."""
-        kept = changed(self._optional(teacher), torch.clone)
+        kept = self._optional(teacher).mapped(torch.clone)
         if self.on or self.declares["reads"]:
             kept = kept.replace(
                 stages=kept.stages if "stages" in self.fields else (),

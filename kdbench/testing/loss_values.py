@@ -26,7 +26,6 @@ from kdbench.testing.samples import (
     SERIES,
     STUDENT,
     Sample,
-    changed,
     tensors,
     with_tensor,
 )
@@ -57,8 +56,8 @@ def survives_degenerate_features(case: LossCase) -> None:
     alike = ordinary.reordered(torch.zeros(len(ordinary.batch), dtype=torch.int64, device=case.device))
     _finite(case, alike.replace(batch=ordinary.batch), "where all samples of a batch are alike")
     zero = ordinary.replace(
-        student=changed(ordinary.student, _zeros),
-        teachers=tuple(changed(t, torch.zeros_like) for t in ordinary.teachers),
+        student=ordinary.student.mapped(_zeros),
+        teachers=tuple(t.mapped(torch.zeros_like) for t in ordinary.teachers),
     )
     _finite(case, zero, "where all features are zero")
     one = ordinary.through(lambda x: torch.cat([torch.zeros_like(x[:1]), x[1:]]))
@@ -71,7 +70,7 @@ def survives_degenerate_features(case: LossCase) -> None:
     )
     _finite(case, certain, "where the scores of one class are 10,000 and all others -10,000")
     twins = case.draw(grids=(CLIP, CLIP), widths=(STUDENT, STUDENT))
-    same = changed(twins.student, lambda tensor: tensor.detach().clone())
+    same = twins.student.mapped(lambda tensor: tensor.detach().clone())
     twins = twins.replace(teachers=(same,) * len(twins.teachers))
     _finite(case, twins, "where the student's features are the teacher's", case.build(STUDENT))
 
@@ -150,7 +149,7 @@ def gradient_stays_off_the_teacher(case: LossCase) -> str | None:
 
 def _trains(case: LossCase, sample: Sample) -> bool:
     """Whether a gradient would reach a teacher whose features ask for one."""
-    awake = tuple(changed(teacher, lambda tensor: tensor.clone().requires_grad_()) for teacher in sample.teachers)
+    awake = tuple(teacher.mapped(lambda tensor: tensor.clone().requires_grad_()) for teacher in sample.teachers)
     try:
         value = case.value(case.build(), sample.replace(teachers=awake))
     except KdbenchError:

@@ -60,7 +60,7 @@ def every_loss_moves_its_network(case: RecipeCase) -> None:
     for training in _trainings(case):
         batch = _batch(training)
         training.begin()
-        _, _, values = training.forward(batch, EPOCH, STEP)
+        _, _, values, _ = training.forward(batch, EPOCH, STEP)
         parameters = [parameter for parameter in training.network.parameters() if parameter.requires_grad]
         for number, name in enumerate(training.objective.names):
             value, key = values[number], f"{training.phase}.losses.{name}"
@@ -219,7 +219,7 @@ def _stepped(case: RecipeCase) -> StudentSetup:
 
 def _step(training: Training) -> None:
     training.begin()
-    _, loss, _ = training.forward(_batch(training), EPOCH, STEP)
+    _, loss, _, _ = training.forward(_batch(training), EPOCH, STEP)
     training.backward(loss)
 
 

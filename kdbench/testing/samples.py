@@ -71,8 +71,8 @@ class Sample:
         return self._through(picked, batch)
 
     def _through(self, change: Callable[[Tensor], Tensor], batch: Batch) -> Sample:
-        student = changed(self.student, lambda tensor: change(tensor).requires_grad_())
-        return Sample(student, tuple(changed(teacher, change) for teacher in self.teachers), batch)
+        student = self.student.mapped(lambda tensor: change(tensor).requires_grad_())
+        return Sample(student, tuple(teacher.mapped(change) for teacher in self.teachers), batch)
 
 
 def draw(
@@ -92,9 +92,7 @@ def draw(
     """
     generator = torch.Generator().manual_seed(seed)
     student = _features(samples, grids[0], widths[0], generator)
-    teachers = tuple(
-        changed(_features(samples, grids[1], widths[1], generator), Tensor.detach) for _ in range(TEACHERS)
-    )
+    teachers = tuple(_features(samples, grids[1], widths[1], generator).mapped(Tensor.detach) for _ in range(TEACHERS))
     return Sample(student, teachers, batch_of(samples, first=seed * samples, classes=widths[0].logits))
 
 
@@ -114,22 +112,6 @@ def tensors(features: Features) -> dict[str, Tensor]:
     named |= {f"stages[{number}]": stage for number, stage in enumerate(features.stages)}
     named |= {name: getattr(features, name) for name in ("semantic", "group_logits", "ablated_logits")}
     return {name: tensor for name, tensor in named.items() if tensor is not None}
-
-
-def changed(features: Features, change: Callable[[Tensor], Tensor]) -> Features:
-    """The features with every tensor put through `change`."""
-
-    def optional(tensor: Tensor | None) -> Tensor | None:
-        return None if tensor is None else change(tensor)
-
-    return Features(
-        logits=change(features.logits),
-        stages=tuple(change(stage) for stage in features.stages),
-        embedding=change(features.embedding),
-        semantic=optional(features.semantic),
-        ablated_logits=optional(features.ablated_logits),
-        group_logits=optional(features.group_logits),
-    )
 
 
 def with_tensor(features: Features, name: str, value: Tensor) -> Features:

@@ -81,7 +81,7 @@ def test_no_method_reads_the_device_within_a_step(method: str, folder: Path) -> 
     sums = Sums(training.objective, training.accelerator.device)
     for number, batch in enumerate(training.loader.batches(list(range(16)), 8)):
         with NoSynchronisation():
-            student, loss, values = training.forward(batch, 1, number)
+            student, loss, values, _ = training.forward(batch, 1, number)
             training.optimizer.zero_grad()
             loss.backward()
             norm = torch.nn.utils.get_total_norm([p.grad for p in training.network.parameters() if p.grad is not None])

@@ -49,7 +49,7 @@ def test_an_epoch_never_makes_the_host_wait(
     sums = Sums(training.objective, training.accelerator.device)
     try:
         for number, batch in enumerate(training.loader.batches(list(range(len(training.loader))), 8)):
-            student, loss, values = training.forward(batch, 1, number)
+            student, loss, values, _ = training.forward(batch, 1, number)
             norm = training.backward(loss)
             sums.add(number, student, values, norm, training.objective.diagnostics(), batch)
             # The first step initialises libraries and the optimizer's state, which may wait.
@@ -73,7 +73,7 @@ def test_losses_and_gradients_equal_the_cpus(method: str, tmp_path: Path) -> Non
         training = training_of(method, tmp_path / "shared", device=device)
         training.network.eval()
         batch = next(iter(training.loader.batches(list(range(8)), 8)))
-        _, loss, terms = training.forward(batch, 1, 0)
+        _, loss, terms, _ = training.forward(batch, 1, 0)
         loss.backward()
         gradients = [p.grad.cpu() for p in training.network.parameters() if p.grad is not None]
         values[device] = (terms.detach().cpu(), torch.cat([g.flatten() for g in gradients]))
@@ -92,7 +92,7 @@ def test_the_angular_field_equals_the_cpus() -> None:
 def test_bf16_stays_finite(method: str, tmp_path: Path) -> None:
     training = training_of(method, tmp_path, precision="bf16")
     for number, batch in enumerate(training.loader.batches(list(range(len(training.loader))), 8)):
-        _, loss, terms = training.forward(batch, 1, number)
+        _, loss, terms, _ = training.forward(batch, 1, number)
         assert terms.isfinite().all()
         assert training.backward(loss).isfinite()
 
