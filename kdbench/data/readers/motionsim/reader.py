@@ -13,6 +13,7 @@ from kdbench.data.card import Card
 from kdbench.data.readers import depth
 from kdbench.data.readers.base import Reader, Recording, Trial
 from kdbench.data.readers.motionsim.actions import ACTIONS
+from kdbench.data.readers.motionsim.joints import tracked
 from kdbench.data.readers.motionsim.kinematics import forward
 from kdbench.data.readers.motionsim.motion import Motion
 from kdbench.data.readers.motionsim.people import Performer, performer
@@ -82,6 +83,16 @@ class MotionSim(Reader):
         camera = CAMERAS[int(trial.columns.get("camera", 1)) - 1]
         clip = self._grey(render(pose, who.body, shape.height, camera), trial)
         return Recording(series, clip[..., np.newaxis], recorded=recorded)
+
+    def read_skeleton(self, trial: Trial, name: str) -> Recording:
+        """See `Reader.read_skeleton`."""
+        motion, who = self.motion(trial)
+        rate = self.card.skeletons[name].rate_hz
+        times = (np.arange(max(int(motion.seconds * rate), 2)) + 0.5) / rate
+        camera = CAMERAS[int(trial.columns.get("camera", 1)) - 1]
+        errors = self._generator(name, trial.id)
+        joints = tracked(forward(motion(times), who.body), camera, self.options["noise"], errors)
+        return Recording({name: joints.reshape(len(joints), -1)})
 
     def _grey(self, millimetres: np.ndarray, trial: Trial) -> np.ndarray:
         """Hides a part, adds the camera's errors (depth noise, pixels without a reading) and scales to 8 bits."""
