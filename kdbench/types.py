@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
 SENSORS = "sensors"
 VIDEO = "video"
@@ -139,6 +139,10 @@ class Context:
         label_vectors: Vectors of the class names `(K, S)`, float32, in the scale that enters the losses; or None.
         train_size: Number of trials in the training part (for losses with a memory).
         groups: The group of each class `(K,)`, int64, 0 … G - 1; or None where the data set names no groups.
+        student_classifiers: `nn.Linear(D, K)` from the embedding to the class scores, of each branch of the network
+            that is trained. A loss reads it and leaves it to its network: it keeps it in a tuple, which registers
+            nothing, so that it is trained once.
+        teacher_classifiers: The same of each teacher branch, frozen; empty where there is no teacher.
     """
 
     classes: int
@@ -147,3 +151,5 @@ class Context:
     label_vectors: Tensor | None = None
     train_size: int = 0
     groups: Tensor | None = None
+    student_classifiers: tuple[nn.Module, ...] = ()
+    teacher_classifiers: tuple[nn.Module, ...] = ()

@@ -34,9 +34,9 @@ def seconds_per_step(training: Training) -> float:
 
     The first step warms up; it counts only where it alone takes longer than `SLOW_STEP_SECONDS`.
     """
-    probe = dataclasses.replace(
-        training, network=copy.deepcopy(training.network), objective=copy.deepcopy(training.objective)
-    )
+    # In one copy, since losses may hold parts of the network.
+    network, objective = copy.deepcopy((training.network, training.objective))
+    probe = dataclasses.replace(training, network=network, objective=objective)
     probe.begin()
     seconds = 0.0
     with torch.random.fork_rng():

@@ -23,6 +23,7 @@ OPTIONAL = ("semantic", "group_logits")
 """Fields of which a network has none unless a loss needs it."""
 _READABLE = tuple(each.name for each in dataclasses.fields(Features))
 _NEEDABLE = (*_READABLE, *(each.name for each in dataclasses.fields(Context)))
+_OWNERS = ("student", "teacher")
 _GIVES = {"semantic": "se", "group_logits": "group_ce"}
 
 
@@ -119,16 +120,13 @@ class Term(nn.Module):
         self.needs: tuple[str, ...] = tuple(declares["needs"]) + ((self.on,) if self.on in OPTIONAL else ())
         self.reads: tuple[str, ...] = (self.on,) if self.on else tuple(declares["reads"])
         self._check_fields(context)
-        contexts = [context]
-        if self.with_teacher and not self.all_teachers:
-            # What a loss learns or remembers of a teacher belongs to one branch.
-            contexts = [dataclasses.replace(context, teachers=(widths,)) for widths in context.teachers]
-        self.losses = [_build(component, name, spec.params, branch, where) for branch in contexts]
+        self.losses = [_build(component, name, spec.params, branch, where) for branch in self._contexts(context)]
         self.stateful = nn.ModuleList(loss for loss in self.losses if isinstance(loss, nn.Module))
         self.ablation = str(getattr(self.losses[0], "ablation", "all"))
         self.takes_batch = "batch" in inspect.signature(_call_of(self.losses[0])).parameters
         self.labels = reads_labels(name)
         self._check_call()
+        self._students = len(context.student_classifiers)
         self._has_worked = False
         self.projectors = nn.ModuleList()
         if self.with_teacher and self.on and declares["project"]:
@@ -164,15 +162,37 @@ class Term(nn.Module):
     def _values(self, student: Sequence[Features], teacher: Sequence[Features], batch: Batch) -> list[Any]:
         extra = {"batch": batch} if self.takes_batch else {}
         if not self.with_teacher:
-            return [self.losses[0](self._read(branch), **extra) for branch in student]
+            return [self._loss(place)(self._read(branch), **extra) for place, branch in enumerate(student)]
         if self.all_teachers:
             targets = [self._read(branch) for branch in teacher]
-            return [self.losses[0](self._read(branch), targets, **extra) for branch in student]
+            return [self._loss(place)(self._read(branch), targets, **extra) for place, branch in enumerate(student)]
         return [
-            self.losses[number](self._projected(self._read(branch), number), self._read(target), **extra)
-            for branch in student
+            self._loss(place, number)(self._projected(self._read(branch), number), self._read(target), **extra)
+            for place, branch in enumerate(student)
             for number, target in enumerate(teacher)
         ]
+
+    def _contexts(self, context: Context) -> list[Context]:
+        """What the loss is built from: once, or for each branch of which it learns, remembers or reads something."""
+        contexts = [context]
+        if "student_classifiers" in self.needs:
+            contexts = [
+                dataclasses.replace(context, student_classifiers=(each,)) for each in context.student_classifiers
+            ]
+        if not self.with_teacher or self.all_teachers:
+            return contexts
+        classifiers = context.teacher_classifiers
+        return [
+            dataclasses.replace(one, teachers=(widths,), teacher_classifiers=classifiers[number : number + 1])
+            for one in contexts
+            for number, widths in enumerate(context.teachers)
+        ]
+
+    def _loss(self, student: int, teacher: int = 0) -> Any:
+        """The loss of two branches, by their places."""
+        if "student_classifiers" not in self.needs:
+            return self.losses[teacher]
+        return self.losses[student * (len(self.losses) // self._students) + teacher]
 
     def _read(self, features: Features) -> Any:
         return features if self.on is None else getattr(features, self.on)
@@ -194,6 +214,9 @@ class Term(nn.Module):
                 f"{self.where} compares with a teacher, and this network has none",
                 hint=f"Remove it: --set {self.where}=null",
             )
+        for owner in _OWNERS:
+            if f"{owner}_classifiers" in self.needs and not getattr(context, f"{owner}_classifiers"):
+                raise UsageError(f"{self.where} needs the classifier of the {owner}, and there is none")
         for field in OPTIONAL:
             if field in {*self.needs, *self.reads} and context.student.of(field) is None:
                 raise UsageError(f"{self.where} reads '{field}', and the network in training has none")

@@ -86,8 +86,8 @@ def loss(
         project: Where the widths of `on` differ, put a learnt linear on the student's side. Relation losses, which
             compare samples with samples, need none and say False.
         all_teachers: The loss takes the list of all teacher branches; otherwise it is called for each and averaged.
-        needs: Optional fields of `Features` (`semantic`, `ablated_logits`) or of the `Context` (`label_vectors`) that
-            must be there.
+        needs: Optional fields of `Features` (`semantic`, `ablated_logits`) or of the `Context` (`label_vectors`,
+            `student_classifiers`, `teacher_classifiers`) that must be there.
         reads: Where `on` is None: the fields of `Features` that it reads; none given means that it may read any.
         detaches: Those of the fields from which no gradient, or not all of it, comes back on purpose, for example
             where they give a weight that is held fixed. Everywhere else `kdbench check` wants the whole gradient.
@@ -102,8 +102,8 @@ def loss(
 
     A parameter named `batch` receives the `Batch`. A module class receives the `Context` as its parameter `context`
     where it has one, and is built once for each teacher branch, with a context that holds that branch alone (once for
-    all where it takes all of them), so that what it learns or remembers belongs to one branch. Other keyword
-    parameters come from the recipe.
+    all where it takes all of them), so that what it learns or remembers belongs to one branch. One that needs
+    `student_classifiers` is also built for each branch of the student. Other keyword parameters come from the recipe.
     """
     declares = {
         "on": on,

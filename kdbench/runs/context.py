@@ -178,6 +178,8 @@ class RunContext:
             label_vectors=self.label_vectors.vectors if self.label_vectors else None,
             train_size=len(self.split.train),
             groups=torch.tensor(groups) if (groups := self.run_spec.dataset.card.class_groups) else None,
+            student_classifiers=tuple(network.classifiers),
+            teacher_classifiers=tuple(teacher.classifiers) if teacher else (),
         )
         if phase == "student" and self.run_spec.recipe.track.labels != "all":
             _refuse_undeclared(spec)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from kdbench.engine.term import OPTIONAL, Term
 from kdbench.recipes.schema import LossTerm
@@ -130,7 +130,20 @@ class LossCase:
             label_vectors=vectors if {"semantic", "label_vectors"} & self.needs else None,
             train_size=TRAIN_SIZE,
             groups=torch.arange(classes) % GROUPS,
+            student_classifiers=self._classifiers("student", student, 1),
+            teacher_classifiers=self._classifiers("teacher", teacher, 0 if alone else TEACHERS),
         )
+
+    def _classifiers(self, owner: str, widths: Widths, branches: int) -> tuple[nn.Linear, ...]:
+        """Random classifiers, a teacher's frozen; the scores of a sample do not come from them."""
+        if f"{owner}_classifiers" not in self.needs:
+            return ()
+        generator = torch.Generator().manual_seed(8)
+        layers = [nn.utils.skip_init(nn.Linear, widths.embedding, widths.logits) for _ in range(branches)]
+        for layer in layers:
+            for parameter in layer.parameters():
+                nn.init.normal_(parameter, std=widths.embedding**-0.5, generator=generator)
+        return tuple(layer.to(self.device).requires_grad_(owner == "student") for layer in layers)
 
     def value(self, term: Term, sample: Sample) -> Tensor:
         """One call, as the training loop makes it; the tensors in the loss's hands are no leaves."""

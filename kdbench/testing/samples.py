@@ -15,7 +15,7 @@ CLIP = ((4, 8, 8), (4, 4, 4), (2, 3, 3), (2, 2, 2))
 IMAGE = ((6, 6), (4, 4), (3, 3), (2, 2))
 SERIES = ((16,), (8,), (4,), (3,))
 STUDENT = Widths(CLASSES, (4, 6, 8, 10), 10, SPACE, GROUPS)
-TEACHER = Widths(CLASSES, (5, 6, 8, 7), 12, SPACE, GROUPS)
+TEACHER = Widths(CLASSES, (5, 6, 8, 12), 12, SPACE, GROUPS)
 """Widths of which some differ from the student's and some do not."""
 PIXEL = ((1, 1),) * 4
 ONE_CLASS = (replace(STUDENT, logits=1, group_logits=1), replace(TEACHER, logits=1, group_logits=1))

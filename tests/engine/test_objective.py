@@ -131,6 +131,39 @@ def test_a_loss_may_take_all_branches_and_the_batch(added: list[str]) -> None:
     assert seen == {"branches": 2, "trials": batch().trial}
 
 
+def test_a_loss_reads_the_classifiers_of_the_pair_and_owns_neither(added: list[str]) -> None:
+    @loss("applied", on="embedding", project=False, needs=("student_classifiers", "teacher_classifiers"))
+    class Applied(nn.Module):
+        def __init__(self, context: Context) -> None:
+            super().__init__()
+            self.classifiers = context.student_classifiers + context.teacher_classifiers
+
+        def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
+            ours, theirs = self.classifiers
+            return (ours(student) - theirs(teacher)).square().mean()
+
+    registry("loss").add(Applied)
+    added.append("applied")
+    ours = tuple(nn.Linear(STUDENT.embedding, K) for _ in range(2))
+    theirs = tuple(nn.Linear(TEACHER.embedding, K).requires_grad_(False) for _ in range(3))
+    context = Context(K, STUDENT, (TEACHER,) * 3, student_classifiers=ours, teacher_classifiers=theirs)
+    built = Objective({"applied": LossTerm()}, context, owner="student")
+    assert not list(built.parameters())
+    assert not built.state_dict()
+    students, teachers = ([features(each, seed) for seed in range(n)] for each, n in ((STUDENT, 2), (TEACHER, 3)))
+    value, _ = built(students, teachers, batch())
+    pairs = [
+        (own(student.embedding) - target(teacher.embedding)).square().mean()
+        for own, student in zip(ours, students, strict=True)
+        for target, teacher in zip(theirs, teachers, strict=True)
+    ]
+    torch.testing.assert_close(value, torch.stack(pairs).mean())
+    value.backward()
+    assert all(layer.weight.grad is not None for layer in ours)
+    with pytest.raises(UsageError, match=r"student\.losses\.applied needs the classifier of the student"):
+        objective({"applied": LossTerm()})
+
+
 @pytest.mark.parametrize(
     ("terms", "teachers", "said"),
     [
