@@ -73,6 +73,11 @@ def pooled_to_smaller(
     return _pooled(first, grid, pool), _pooled(second, grid, pool)
 
 
+def pooled_to(feature: Tensor, grid: Sequence[int]) -> Tensor:
+    """A map `(B, C, *sizes)` pooled by adaptive averages to as many other sizes; float32 or more."""
+    return _pooled(feature, list(grid), "average")
+
+
 def check_channels(name: str, student: Tensor, teacher: Tensor) -> None:
     """Refuses maps or vectors whose channels differ.
 
