@@ -13,8 +13,9 @@ from kdbench.registry import part_of, registry
 
 ALL = sorted(BUILTIN)
 DISTILLING = [name for name in ALL if part_of(registry("loss").get(name)).declares["teacher"]]
-# A contrast has no zero, and the label is followed where no teacher knows it.
-MATCHING = [name for name in DISTILLING if name not in {"condrk", "pskd"}]
+COMPILING = [name for name in ALL if part_of(registry("loss").get(name)).declares["compiles"]]
+# A contrast has no zero, the label is followed where no teacher knows it, and a margin lies beyond the teacher.
+MATCHING = [name for name in DISTILLING if name not in {"condrk", "pskd", "ab"}]
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -67,7 +68,7 @@ def test_half_precision_is_computed_in_float32(name: str) -> None:
     assert all(tensor.grad is None or tensor.grad.isfinite().all() for tensor in tensors(student))
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", COMPILING)
 def test_it_compiles_as_one_graph_and_so_never_waits_for_the_device(name: str) -> None:
     torch.compiler.reset()
     student, teacher, batch = features(), teacher_features(), batch_of()
@@ -154,7 +155,7 @@ def test_a_gpu_is_never_waited_for_and_gives_the_value_of_the_cpu(name: str, aut
     batch = batch.replace(label=batch.label.cuda(), index=batch.index.cuda())
     loss = built(name, device="cuda")
     loss(student, teacher, batch).backward()
-    torch.cuda.set_sync_debug_mode("error")
+    torch.cuda.set_sync_debug_mode("error" if name in COMPILING else "default")
     try:
         with torch.autocast("cuda", torch.bfloat16, enabled=autocast):
             value = loss(student, teacher, batch)
