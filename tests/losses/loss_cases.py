@@ -74,6 +74,16 @@ def batch_of(samples: int = 5) -> Batch:
     )
 
 
+def classifiers(*widths: int, classes: int = CLASSES, trains: bool = False) -> tuple[nn.Linear, ...]:
+    """A random classifier of each of some embeddings; one that does not train is a teacher's."""
+    generator = torch.Generator().manual_seed(8)
+    layers = [nn.utils.skip_init(nn.Linear, width, classes) for width in widths]
+    for layer in layers:
+        for parameter in layer.parameters():
+            nn.init.normal_(parameter, std=0.5, generator=generator)
+    return tuple(layer.requires_grad_(trains) for layer in layers)
+
+
 def context(
     student: tuple[int, ...] = STUDENT_CHANNELS, teachers: tuple[tuple[int, ...], ...] = (TEACHER_CHANNELS,)
 ) -> Context:
@@ -86,6 +96,8 @@ def context(
         label_vectors=0.5 * torch.randn(CLASSES, SPACE, generator=generator),
         groups=torch.arange(CLASSES) % GROUPS,
         train_size=TRAIN_SIZE,
+        student_classifiers=classifiers(student[-1], trains=True),
+        teacher_classifiers=classifiers(*(widths[-1] for widths in teachers)),
     )
 
 
