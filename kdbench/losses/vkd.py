@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import orthogonal
 
 from kdbench.losses.checks import check_positive, check_samples
 from kdbench.losses.numerics import at_least_float32
@@ -18,10 +18,12 @@ class OrthogonalProjection(nn.Module):
 
     `L = mean h(P s - LayerNorm(t))`, the mean over samples and entries, `h(x) = x^2 / (2 beta)` where `|x| < beta` and
     `|x| - beta / 2` elsewhere; LayerNorm has neither scale nor shift (Miles, Elezi and Deng, CVPR 2024, as their code
-    for classification has it). P `(D_t, D_s)` has orthonormal columns, so that it keeps all distances and learns
-    nothing that the student should; orthonormal rows where the teacher's embedding is the narrower one. It is a product
-    of Householder reflections, learnt, as the authors have it where the widths differ; where they agree, theirs is the
-    exponential of a matrix.
+    for classification has it). P `(D_t, D_s)` is learnt and has orthonormal columns, so that it keeps all distances and
+    learns nothing that the student should; orthonormal rows where the teacher's embedding is the narrower one.
+
+    P is the orthogonal factor of a free matrix, `W = P R` with a positive diagonal of R, on which weight decay has no
+    effect. The authors take PyTorch's orthogonal parametrization; where the widths differ it multiplies reflections by
+    the whole part of entries that start at 1 or -1, so that with weight decay on them P is 0 after the first step.
 
     The authors average tokens and positions; here the embedding is what the network pools. An embedding of the teacher
     whose entries are all equal is compared as zeros.
@@ -40,12 +42,20 @@ class OrthogonalProjection(nn.Module):
         check_positive("vkd", beta=beta, eps=eps)
         self.beta = beta
         self.eps = eps
-        linear = nn.Linear(context.student.embedding, context.teachers[0].embedding, bias=False)
-        self.projection = orthogonal(linear, orthogonal_map="householder")
+        ours, theirs = context.student.embedding, context.teachers[0].embedding
+        self.wider = ours > theirs
+        self.frame = nn.Parameter(torch.empty(max(ours, theirs), min(ours, theirs)))
+        nn.init.orthogonal_(self.frame)
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """The loss of embeddings `(B, D_s)` and `(B, D_t)`; the teacher's are detached."""
         check_samples("vkd", student, teacher)
         target = F.layer_norm(at_least_float32(teacher.detach()), teacher.shape[1:], eps=self.eps)
-        own = at_least_float32(self.projection(at_least_float32(student)))
+        own = at_least_float32(F.linear(at_least_float32(student), self.projection()))
         return F.smooth_l1_loss(own, target, beta=self.beta)
+
+    def projection(self) -> Tensor:
+        """P `(D_t, D_s)`."""
+        factor, rest = torch.linalg.qr(self.frame)
+        factor = factor * torch.where(rest.diagonal() < 0, -1.0, 1.0).to(factor.dtype)
+        return factor.mT if self.wider else factor
