@@ -19,6 +19,7 @@ from kdbench.representations.base import Representation
 from kdbench.types import VIDEO, Batch, Features, Widths
 
 ABLATIONS = ("all", "channel")
+_AXES = {"series": 1, "image": 2, "clip": 3}
 
 
 class Network(nn.Module):
@@ -35,6 +36,7 @@ class Network(nn.Module):
         classes: K.
         semantic: S, the width of the label vectors, or None where no loss needs the semantic feature.
         groups: G, the number of groups of classes, or None where no loss needs their scores.
+        axes: Axes of the grids of the stages, or None where they are not known.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Network(nn.Module):
         classes: int,
         semantic: int | None,
         groups: int | None = None,
+        axes: int | None = None,
     ) -> None:
         super().__init__()
         self.modality = modality
@@ -66,7 +69,8 @@ class Network(nn.Module):
         self.group_heads: nn.ModuleList | None = None
         if groups is not None:
             self.group_heads = nn.ModuleList(_group_head(fusion.auxiliary_width, groups) for _ in self.branches)
-        self.widths = [Widths(classes, tuple(fusion.out_channels), width, semantic, groups) for _ in self.branches]
+        widths = Widths(classes, tuple(fusion.out_channels), width, semantic, groups, axes)
+        self.widths = [widths for _ in self.branches]
         self.couples_batch = fusion.couples_batch
         self.provenance: dict[str, bool | str] = {name: encoder.pretrained for name, encoder in encoders.items()}
 
@@ -243,7 +247,16 @@ def build_network(
             f"'{spec.encoder.name}' normalises by BatchNorm: together they tie each prediction to its batch twice",
             hint=f"Normalise per sample, for example --set {_key(role, 'encoder.norm')}=group",
         )
-    return Network(spec.modality, representations, encoders, fusion, classes=classes, semantic=semantic, groups=groups)
+    return Network(
+        spec.modality,
+        representations,
+        encoders,
+        fusion,
+        classes=classes,
+        semantic=semantic,
+        groups=groups,
+        axes=_AXES[part_of(Encode).declares["eats"]],
+    )
 
 
 def _key(role: str, key: str) -> str:

@@ -1,7 +1,4 @@
-"""Layers of what losses learn on maps: the same weights serve a series, an image and a clip.
-
-A loss is built before it knows on which grid the maps of two networks will meet.
-"""
+"""Layers of what losses learn on maps, whatever the number of axes of their grid."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-_TAPS, _AXES, _CENTRE = 3, 3, 1
+_TAPS = 3
 _CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
 
@@ -38,29 +35,31 @@ class Pointwise(nn.Module):
 
 
 class Convolution(nn.Module):
-    """A convolution of three taps along each axis, padded with zeros, on a grid of one, two or three axes.
+    """A convolution of three taps along each axis, padded with zeros, drawn as PyTorch draws its own.
 
-    The weights `(C', C, 3, 3, 3)` are those of a clip; an image is convolved with their middle 3x3, a series with their
-    middle 3. They are drawn as `nn.Conv2d` draws those of an image.
+    Its weights also serve grids of fewer axes, by their middle taps: those of a clip `(C', C, 3, 3, 3)` convolve an
+    image with their middle 3x3 and a series with their middle 3. A loss may be built before it is known on which grid
+    the maps of two networks meet; see `kdbench.losses.maps.meeting_axes`.
 
     Args:
         inputs: Channels of the map.
         outputs: Channels of the result.
+        axes: The most axes that a grid may have, 1 to 3.
         bias: Whether it adds a bias.
     """
 
-    def __init__(self, inputs: int, outputs: int, *, bias: bool = False) -> None:
+    def __init__(self, inputs: int, outputs: int, *, axes: int = 3, bias: bool = False) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(outputs, inputs, *[_TAPS] * _AXES))
+        self.weight = nn.Parameter(torch.empty(outputs, inputs, *[_TAPS] * axes))
         self.bias = nn.Parameter(torch.empty(outputs)) if bias else None
-        _draw(self.weight, self.bias, inputs * _TAPS**2)
+        _draw(self.weight, self.bias, inputs * _TAPS**axes)
 
     def forward(self, feature: Tensor) -> Tensor:
         """`(B, C, *grid)` to `(B, C', *grid)`."""
         axes = feature.dim() - 2
         weight: Tensor = self.weight
-        for _ in range(_AXES - axes):
-            weight = weight[:, :, _CENTRE]
+        for _ in range(weight.dim() - feature.dim()):
+            weight = weight[:, :, _TAPS // 2]
         return _CONVOLUTIONS[axes](feature.to(weight.dtype), weight, self.bias, padding=_TAPS // 2)
 
 
@@ -81,11 +80,11 @@ class MapNorm(_BatchNorm):
         """Grids of any number of axes pass."""
 
 
-def bottleneck(inputs: int, width: int, outputs: int) -> nn.Sequential:
-    """1x1, 3x3 and 1x1 convolution, with BatchNorm and ReLU after the first two."""
+def bottleneck(inputs: int, width: int, outputs: int, *, axes: int) -> nn.Sequential:
+    """1x1, 3x3 and 1x1 convolution, with BatchNorm and ReLU after the first two; `axes` as of `Convolution`."""
     return nn.Sequential(
         *(Pointwise(inputs, width), MapNorm(width), nn.ReLU()),
-        *(Convolution(width, width), MapNorm(width), nn.ReLU()),
+        *(Convolution(width, width, axes=axes), MapNorm(width), nn.ReLU()),
         Pointwise(width, outputs),
     )
 

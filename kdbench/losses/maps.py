@@ -14,6 +14,7 @@ from kdbench.losses._ops import computed_by
 from kdbench.losses._ops.window_max import WindowMax
 from kdbench.losses.numerics import at_least_float32, precision_of
 from kdbench.text.wording import counted
+from kdbench.types import Widths
 
 _POOLS: dict[str, dict[int, Callable[..., Tensor]]] = {
     "average": {1: F.adaptive_avg_pool1d, 2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d},
@@ -45,6 +46,14 @@ def align_maps(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
     if student.dim() != teacher.dim():
         student, teacher = student.flatten(2), teacher.flatten(2)
     return pooled_to_smaller(student, teacher)
+
+
+def meeting_axes(student: Widths, teacher: Widths) -> int:
+    """Axes of the grid on which `align_maps` brings the maps of two networks; the most there are where not known."""
+    known = {student.axes, teacher.axes}
+    if len(known) == 1:
+        return student.axes or _CLIP
+    return _CLIP if None in known else _IMAGE if known == {_IMAGE, _CLIP} else 1
 
 
 def without_time(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:

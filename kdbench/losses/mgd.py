@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from kdbench.errors import UsageError, unknown
 from kdbench.losses.draws import priorities
 from kdbench.losses.layers import Convolution
-from kdbench.losses.maps import align_maps, check_channels, chosen_stages
+from kdbench.losses.maps import align_maps, check_channels, chosen_stages, meeting_axes
 from kdbench.losses.numerics import at_least_float32
 from kdbench.registry import loss
 from kdbench.types import Batch, Context
@@ -67,7 +67,8 @@ class MaskedGeneration(nn.Module):
         self.threshold = int(ratio * _RANGE)
         self.by_channel = mask == "channel"
         self.reduction = reduction
-        self.generators = nn.ModuleList(_generator(widths[stage]) for stage in self.stages)
+        axes = meeting_axes(context.student, context.teachers[0])
+        self.generators = nn.ModuleList(_generator(widths[stage], axes) for stage in self.stages)
         self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
 
     def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor], batch: Batch) -> Tensor:
@@ -89,5 +90,6 @@ class MaskedGeneration(nn.Module):
         return (drawn >= self.threshold).to(feature.dtype).view(-1, *shape)
 
 
-def _generator(width: int) -> nn.Sequential:
-    return nn.Sequential(Convolution(width, width, bias=True), nn.ReLU(), Convolution(width, width, bias=True))
+def _generator(width: int, axes: int) -> nn.Sequential:
+    first, second = (Convolution(width, width, axes=axes, bias=True) for _ in range(2))
+    return nn.Sequential(first, nn.ReLU(), second)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from kdbench.losses.checks import check_positive
 from kdbench.losses.layers import Convolution, MapNorm, Pointwise
-from kdbench.losses.maps import align_maps, chosen_stages, pooled_to
+from kdbench.losses.maps import align_maps, chosen_stages, meeting_axes, pooled_to
 from kdbench.losses.numerics import at_least_float32
 from kdbench.registry import loss
 from kdbench.types import Context, Features
@@ -60,8 +60,9 @@ class KnowledgeReview(nn.Module):
         widths = [(ours.stages[stage], theirs.stages[stage]) for stage in self.stages]
         widths += [(ours.embedding, theirs.embedding)] if pooled else []
         width = min(width, widths[-1][0])
+        axes = meeting_axes(ours, theirs)
         self.fusions = nn.ModuleList(
-            _Fusion(own, width, target, fuse=depth > 0) for depth, (own, target) in enumerate(reversed(widths))
+            _Fusion(own, width, target, axes, fuse=depth > 0) for depth, (own, target) in enumerate(reversed(widths))
         )
 
     def forward(self, student: Features, teacher: Features) -> Tensor:
@@ -82,10 +83,10 @@ class KnowledgeReview(nn.Module):
 class _Fusion(nn.Module):
     """A stage's map fused with the result of the deeper ones, and what it makes for the comparison."""
 
-    def __init__(self, ours: int, width: int, theirs: int, *, fuse: bool) -> None:
+    def __init__(self, ours: int, width: int, theirs: int, axes: int, *, fuse: bool) -> None:
         super().__init__()
         self.inward = nn.Sequential(Pointwise(ours, width), MapNorm(width))
-        self.outward = nn.Sequential(Convolution(width, theirs), MapNorm(theirs))
+        self.outward = nn.Sequential(Convolution(width, theirs, axes=axes), MapNorm(theirs))
         self.attention = Pointwise(2 * width, 2, bias=True) if fuse else None
 
     def forward(self, own: Tensor, deeper: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from kdbench.errors import UsageError, unknown
 from kdbench.losses.checks import check_positive
 from kdbench.losses.layers import bottleneck
-from kdbench.losses.maps import align_maps, chosen_stages
+from kdbench.losses.maps import align_maps, chosen_stages, meeting_axes
 from kdbench.losses.numerics import at_least_float32, gram, power_of_two, unit
 from kdbench.registry import loss
 from kdbench.types import Context
@@ -72,11 +72,12 @@ class SemanticCalibration(nn.Module):
         self.sorts = columns == "sorted"
         self.temperature = temperature
         length = samples // reduction_factor
+        axes = meeting_axes(context.student, context.teachers[0])
         self.queries = nn.ModuleList(_embedding(samples, length) for _ in self.stages)
         self.keys = nn.ModuleList(_embedding(samples, length) for _ in self.stages)
         self.regressors = nn.ModuleList(
             nn.ModuleList(
-                bottleneck(ours[own], max(1, int(width_factor * theirs[target])), theirs[target])
+                bottleneck(ours[own], max(1, int(width_factor * theirs[target])), theirs[target], axes=axes)
                 for target in self.stages
             )
             for own in self.stages

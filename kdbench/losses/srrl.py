@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from kdbench.errors import UsageError
 from kdbench.losses.checks import check_samples
 from kdbench.losses.layers import MapNorm, Pointwise
-from kdbench.losses.numerics import at_least_float32
+from kdbench.losses.numerics import at_least_float32, without_autocast
 from kdbench.registry import loss
 from kdbench.types import Context, Features
 
@@ -69,4 +69,5 @@ class SoftmaxRegression(nn.Module):
         """The difference of the teacher's scores of two embeddings, in which its bias cancels."""
         (classifier,) = self._classifier
         assert isinstance(classifier, nn.Linear)
-        return F.linear(difference, classifier.weight.to(difference))
+        with without_autocast(difference):
+            return F.linear(difference, classifier.weight.to(difference))

@@ -74,16 +74,6 @@ def batch_of(samples: int = 5) -> Batch:
     )
 
 
-def classifiers(*widths: int, classes: int = CLASSES, trains: bool = False) -> tuple[nn.Linear, ...]:
-    """A random classifier of each of some embeddings; one that does not train is a teacher's."""
-    generator = torch.Generator().manual_seed(8)
-    layers = [nn.utils.skip_init(nn.Linear, width, classes) for width in widths]
-    for layer in layers:
-        for parameter in layer.parameters():
-            nn.init.normal_(parameter, std=0.5, generator=generator)
-    return tuple(layer.requires_grad_(trains) for layer in layers)
-
-
 def context(
     student: tuple[int, ...] = STUDENT_CHANNELS, teachers: tuple[tuple[int, ...], ...] = (TEACHER_CHANNELS,)
 ) -> Context:
@@ -96,9 +86,18 @@ def context(
         label_vectors=0.5 * torch.randn(CLASSES, SPACE, generator=generator),
         groups=torch.arange(CLASSES) % GROUPS,
         train_size=TRAIN_SIZE,
-        student_classifiers=classifiers(student[-1], trains=True),
-        teacher_classifiers=classifiers(*(widths[-1] for widths in teachers)),
+        student_classifiers=(classifier(student[-1]),),
+        teacher_classifiers=tuple(classifier(widths[-1]).requires_grad_(False) for widths in teachers),
     )
+
+
+def classifier(width: int, classes: int = CLASSES) -> nn.Linear:
+    """A classifier of embeddings, the same for every network of one width."""
+    layer = nn.utils.skip_init(nn.Linear, width, classes)
+    generator = torch.Generator().manual_seed(9)
+    for parameter in layer.parameters():
+        nn.init.normal_(parameter, std=width**-0.5, generator=generator)
+    return layer
 
 
 class Built(nn.Module):

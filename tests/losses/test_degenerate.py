@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from loss_cases import CLIP, IMAGE, SPACE, STUDENT_CHANNELS, TEACHER_CHANNELS, changed, classifiers, tensors
+from loss_cases import CLIP, IMAGE, SPACE, STUDENT_CHANNELS, TEACHER_CHANNELS, changed, classifier, tensors
 from sweep import swept
 from torch import Tensor
 
@@ -162,8 +162,8 @@ def _evaluated(name: str, params: dict[str, Any], case: Given) -> tuple[Tensor, 
         label_vectors=torch.randn(case.classes, SPACE, generator=torch.Generator().manual_seed(7)),
         groups=torch.arange(case.classes) % groups,
         train_size=20,
-        student_classifiers=classifiers(widths[0][-1], classes=case.classes, trains=True),
-        teacher_classifiers=classifiers(widths[1][-1], classes=case.classes),
+        student_classifiers=(classifier(widths[0][-1], case.classes),),
+        teacher_classifiers=(classifier(widths[1][-1], case.classes).requires_grad_(False),),
     )
     term = Term(name, LossTerm(**params), context, where=f"student.losses.{name}").train()
     student = _features(case, widths[0], grids[0], case.student, 0)

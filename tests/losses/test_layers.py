@@ -17,11 +17,11 @@ def _map(*shape: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("grid", GRIDS)
-def test_a_convolution_is_that_of_its_middle_taps_on_every_grid(grid: tuple[int, ...], bias: bool) -> None:
-    layer, feature = Convolution(3, 4, bias=bias).double(), _map(2, 3, *grid)
+@pytest.mark.parametrize(("grid", "axes"), [(grid, axes) for grid in GRIDS for axes in range(len(grid), 4)])
+def test_a_convolution_is_that_of_its_middle_taps_on_every_grid(grid: tuple[int, ...], axes: int, bias: bool) -> None:
+    layer, feature = Convolution(3, 4, axes=axes, bias=bias).double(), _map(2, 3, *grid)
     plain = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[len(grid) - 1](3, 4, 3, padding=1, bias=bias).double()
-    middle = {1: layer.weight[:, :, 1, 1], 2: layer.weight[:, :, 1], 3: layer.weight}[len(grid)]
+    middle = layer.weight[(slice(None), slice(None), *[1] * (axes - len(grid)))]
     with torch.no_grad():
         plain.weight.copy_(middle)
         if bias:
@@ -36,8 +36,9 @@ def test_a_pointwise_layer_is_a_linear_at_every_position(grid: tuple[int, ...]) 
     torch.testing.assert_close(layer(feature), expected)
 
 
-def test_weights_are_drawn_as_those_of_an_image() -> None:
-    for layer, bound in ((Convolution(16, 32, bias=True), 1 / 12), (Pointwise(16, 32, bias=True), 1 / 4)):
+def test_weights_are_drawn_as_pytorchs_own() -> None:
+    image, series = Convolution(16, 32, axes=2, bias=True), Convolution(12, 32, axes=1, bias=True)
+    for layer, bound in ((image, 1 / 12), (series, 1 / 6), (Pointwise(16, 32, bias=True), 1 / 4)):
         for drawn in layer.parameters():
             assert drawn.abs().max() <= bound
         assert layer.weight.abs().max() > 0.9 * bound
@@ -63,4 +64,4 @@ def test_a_single_value_is_normalised_by_the_running_statistics_and_leaves_them(
 
 @pytest.mark.parametrize("grid", GRIDS)
 def test_a_bottleneck_keeps_the_grid(grid: tuple[int, ...]) -> None:
-    assert bottleneck(3, 8, 5).double()(_map(2, 3, *grid)).shape == (2, 5, *grid)
+    assert bottleneck(3, 8, 5, axes=3).double()(_map(2, 3, *grid)).shape == (2, 5, *grid)
