@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from kdbench.losses.draws import priorities
+from kdbench.losses.draws import normals, priorities
 
 
 def _at(count: int, rows: torch.Tensor, columns: int) -> torch.Tensor:
@@ -37,3 +37,24 @@ def test_numbers_stay_in_32_bits_for_any_counter() -> None:
     assert drawn.min() >= 0
     assert drawn.max() < 2**32
     assert len(drawn.unique()) == 1000
+
+
+def test_normal_numbers_have_the_moments_of_their_distribution_and_no_neighbours_in_common() -> None:
+    drawn = normals(torch.tensor(3), torch.arange(200), 500).double()
+    assert drawn.shape == (200, 500)
+    assert drawn.isfinite().all()
+    for power, moment in ((1, 0.0), (2, 1.0), (3, 0.0), (4, 3.0)):
+        # Standard errors of the first four moments: 1, sqrt(2), sqrt(15) and sqrt(96) over the root of the count.
+        bound = 4 * (1, 2, 15, 96)[power - 1] ** 0.5 / drawn.numel() ** 0.5
+        assert abs(drawn.pow(power).mean() - moment) < bound
+    for pairs in ((drawn[:, 1:], drawn[:, :-1]), (drawn[1:], drawn[:-1])):
+        assert abs((pairs[0] * pairs[1]).mean()) < 4 / pairs[0].numel() ** 0.5
+    assert normals(torch.tensor(3), torch.tensor([7, 5]), 500).equal(drawn[[7, 5]].float())
+
+
+def test_the_rarest_draws_are_finite_too() -> None:
+    # Lengths of the largest draw would be those of log 1, of the smallest those of log 0.
+    for value in (0.5, 2**32 - 0.5):
+        length = torch.tensor(value).div(2**32).log()
+        assert length.isfinite()
+        assert length <= 0
