@@ -14,6 +14,7 @@ from kdbench.testing.samples import CLIP, IMAGE, Sample, draw, tensors
 BEYOND = {
     ("fsp", 1e15): "its true value is 4e61: it is of the fourth power of the features",
     ("cwd", 1e-15): "float32 probabilities of such maps are equal",
+    ("diffkd", 1e-15): "beside a bias such maps are constant in float32, and a ReLU after BatchNorm is at its kink",
     ("dkd", 1e-15): "float32 probabilities of such logits are equal",
     ("pskd", 1e-15): "float32 probabilities of such logits are equal, and one of equal teachers is chosen",
     ("sgm", 1e-15): "float32 probabilities of such logits are equal, and so is the class of the highest",

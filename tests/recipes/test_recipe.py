@@ -25,7 +25,7 @@ METHODS = {
     *("student_only", "teacher_only", "untrained", "untrained_sensor", "torchdistill_pkt"),
     *("rkd", "sp", "at", "logits", "logit_standardisation", "dkd", "dist", "pkt", "cc", "crd", "crd_batch", "condrk"),
     *("hint", "nst", "fsp", "mars", "ickd", "vid", "factor", "gsdm", "mmd", "pskd"),
-    *("cwd", "pkd", "ab", "ofd", "vkd", "kdsvd", "mgd", "reviewkd", "semckd", "srrl"),
+    *("cwd", "pkd", "ab", "ofd", "vkd", "kdsvd", "mgd", "reviewkd", "semckd", "srrl", "diffkd"),
 }
 TEACHERS = {
     *("gaf", "gaf_ft", "gaf_ft_random", "gaf_resnet", "raw", "raw_ft", "raw_random", "raw_transformer1d"),
