@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -48,6 +49,11 @@ def features(
 def teacher_features(samples: int = 5, **options: Any) -> Features:
     """Random features of a teacher whose maps are images."""
     return features(samples, **{"grids": IMAGE, "channels": TEACHER_CHANNELS, "seed": 1, **options})
+
+
+def waves(*shape: int, phase: float = 0.0) -> Tensor:
+    """Fixed float64 numbers that other code can be given too: `2 sin(1.7 n + phase)`, n the place in the tensor."""
+    return 2 * torch.sin(1.7 * torch.arange(math.prod(shape), dtype=torch.float64) + phase).reshape(shape)
 
 
 def tensors(given: Features) -> list[Tensor]:
