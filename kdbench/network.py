@@ -21,6 +21,7 @@ from kdbench.representations.base import Representation
 from kdbench.types import SENSORS, VIDEO, Batch, Features, JointGraph, Widths, is_video, view_of
 
 ABLATIONS = ("all", "channel")
+_AXES = {"series": 1, "image": 2, "clip": 3}
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,9 @@ class Network(nn.Module):
         if groups is not None:
             widths = [fusion.auxiliary_width] if fusion.joint else [shape.width for shape in shapes]
             self.group_heads = nn.ModuleList(_group_head(width, groups) for width in widths)
-        self.widths = [Widths(classes, shape.channels, shape.width, semantic, groups) for shape in shapes]
+        self.widths = [
+            Widths(classes, shape.channels, shape.width, semantic, groups, _AXES[shape.kind]) for shape in shapes
+        ]
         self.couples_batch = fusion.couples_batch
         self.provenance: dict[str, bool | str] = {name: branch.encoder.pretrained for name, branch in branches.items()}
 

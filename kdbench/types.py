@@ -185,6 +185,7 @@ class Widths:
         embedding: D.
         semantic: S, or None where there is no semantic space.
         group_logits: G, the number of groups of classes, or None where there is no group head.
+        axes: Axes of the grids of the stages: 1 for series, 2 for images, 3 for clips; None where they are not known.
     """
 
     logits: int
@@ -192,6 +193,7 @@ class Widths:
     embedding: int
     semantic: int | None = None
     group_logits: int | None = None
+    axes: int | None = None
 
     def of(self, field_name: str) -> int | tuple[int, ...] | None:
         """The width of the field of `Features` with this name."""

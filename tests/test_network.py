@@ -84,6 +84,7 @@ def test_a_network_of_sensors_has_a_branch_a_sensor(parts):
         assert branch.embedding.shape == (ROWS, widths.embedding)
         assert branch.semantic.shape == (ROWS, widths.semantic) == (ROWS, 6)
         assert branch.ablated_logits is None
+        assert {m.dim() - 2 for m in branch.stages} == {widths.axes}
 
 
 def test_a_network_of_video_has_one_branch():
@@ -92,6 +93,7 @@ def test_a_network_of_video_has_one_branch():
     assert network.branches == ("depth",)
     assert features.logits.shape == (ROWS, CLASSES)
     assert [m.dim() for m in features.stages] == [5] * 4
+    assert network.widths[0].axes == 3
 
 
 def test_a_joint_fusion_leaves_one_branch_with_the_joined_widths():

@@ -161,7 +161,8 @@ ENTRIES: dict[str, BridgedLoss] = {
         project=True,
         pairs="feature_pairs",
         differs="It sums over all positions of a map, so that its size depends on the resolution. It is meant for "
-        "values before the activation; stages are what the encoder hands on.",
+        "values before the activation; stages are what the encoder hands on. `ab` can take the mean over "
+        "the entries.",
     ),
     "ChSimLoss": BridgedLoss(
         "Liu et al., ICCV 2021",
@@ -197,7 +198,7 @@ ENTRIES: dict[str, BridgedLoss] = {
         project=True,
         images=True,
         tupled=True,
-        differs="Without the paper's fusion of the student's stages.",
+        differs="Without the paper's fusion of the student's stages, which `reviewkd` learns.",
     ),
     "SRDLoss": BridgedLoss(
         "Miles and Mikolajczyk, AAAI 2024",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -25,6 +27,22 @@ def priorities(counter: Tensor, rows: Tensor, columns: int) -> Tensor:
     """
     keys = _mixed(_mixed(counter) + rows)
     return _mixed(keys[:, None] ^ _mixed(torch.arange(columns, device=rows.device)))
+
+
+def normals(counter: Tensor, rows: Tensor, columns: int) -> Tensor:
+    """Pseudo-random numbers of the standard normal distribution, by the transform of Box and Muller.
+
+    Args:
+        counter: How often was drawn so far, int64 scalar on the device.
+        rows: A number for each row `(B,)`, int64: the position of the trial in the training part.
+        columns: M, the numbers of a row.
+
+    Returns:
+        `(B, M)`, float32.
+    """
+    drawn = priorities(counter, rows, 2 * columns).view(len(rows), 2, columns)
+    lengths, turns = (((half.to(torch.float32) + 0.5) / (_BITS + 1)) for half in drawn.unbind(1))
+    return (-2 * lengths.log()).sqrt() * (2 * math.pi * turns).cos()
 
 
 def _mixed(values: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from kdbench.losses._ops import computed_by
 from kdbench.losses._ops.window_max import WindowMax
 from kdbench.losses.numerics import at_least_float32, precision_of
 from kdbench.text.wording import counted
+from kdbench.types import Widths
 
 _POOLS: dict[str, dict[int, Callable[..., Tensor]]] = {
     "average": {1: F.adaptive_avg_pool1d, 2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d},
@@ -71,6 +72,14 @@ def in_cells(student: Tensor, teacher: Tensor, cells: int) -> tuple[Tensor, Tens
     return _pooled(student, grid, "average").flatten(2), _pooled(teacher, grid, "average").flatten(2)
 
 
+def meeting_axes(student: Widths, teacher: Widths) -> int:
+    """Axes of the grid on which `align_maps` brings the maps of two networks; the most there are where not known."""
+    known = {student.axes, teacher.axes}
+    if len(known) == 1:
+        return student.axes or _CLIP
+    return _CLIP if None in known else _IMAGE if known == {_IMAGE, _CLIP} else 1
+
+
 def without_time(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
     """The maps of one stage, a clip's averaged over its time where the other is an image.
 
@@ -95,6 +104,11 @@ def pooled_to_smaller(
     """Two maps of one rank, each pooled adaptively to the smaller size along each axis; float32 or more."""
     grid = [min(sizes) for sizes in zip(first.shape[2:], second.shape[2:], strict=True)]
     return _pooled(first, grid, pool), _pooled(second, grid, pool)
+
+
+def pooled_to(feature: Tensor, grid: Sequence[int]) -> Tensor:
+    """A map `(B, C, *sizes)` pooled by adaptive averages to as many other sizes; float32 or more."""
+    return _pooled(feature, list(grid), "average")
 
 
 def check_channels(name: str, student: Tensor, teacher: Tensor) -> None:

@@ -13,9 +13,10 @@ from kdbench.registry import part_of, registry
 
 ALL = sorted(BUILTIN)
 DISTILLING = [name for name in ALL if part_of(registry("loss").get(name)).declares["teacher"]]
-# A contrast and a cross-entropy have no zero, nor has a teacher at another temperature, and the label is followed where
-# no teacher knows it.
-MATCHING = [name for name in DISTILLING if name not in {"condrk", "nkd", "pskd", "ttm", "wsld"}]
+COMPILING = [name for name in ALL if part_of(registry("loss").get(name)).declares["compiles"]]
+# A contrast and a cross-entropy have no zero, nor has a teacher at another temperature, the label is followed where no
+# teacher knows it, and a margin lies beyond the teacher.
+MATCHING = [name for name in DISTILLING if name not in {"ab", "condrk", "nkd", "pskd", "ttm", "wsld"}]
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -68,7 +69,7 @@ def test_half_precision_is_computed_in_float32(name: str) -> None:
     assert all(tensor.grad is None or tensor.grad.isfinite().all() for tensor in tensors(student))
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", COMPILING)
 def test_it_compiles_as_one_graph_and_so_never_waits_for_the_device(name: str) -> None:
     torch.compiler.reset()
     student, teacher, batch = features(), teacher_features(), batch_of()
@@ -108,8 +109,9 @@ def test_no_loss_builds_a_matrix_of_positions_for_every_sample(name: str) -> Non
     assert largest < batch.label.numel() * (64 * 64) ** 2 * 4
 
 
-# What ctkd learns works against the student.
-@pytest.mark.parametrize("name", [name for name in DISTILLING if learns(name) and name != "ctkd"])
+# What ctkd learns works against the student; what diffkd draws anew in every step moves its value more than a step, and
+# its own test lets it draw the same.
+@pytest.mark.parametrize("name", [name for name in DISTILLING if learns(name) and name not in ("ctkd", "diffkd")])
 def test_what_a_loss_learns_lowers_it_without_the_student(name: str) -> None:
     student, teacher, batch, loss = features(), teacher_features(), batch_of(), built(name)
     optimizer = torch.optim.Adam(loss.parameters(), lr=1e-3)
@@ -156,7 +158,7 @@ def test_a_gpu_is_never_waited_for_and_gives_the_value_of_the_cpu(name: str, aut
     batch = batch.replace(label=batch.label.cuda(), index=batch.index.cuda())
     loss = built(name, device="cuda")
     loss(student, teacher, batch).backward()
-    torch.cuda.set_sync_debug_mode("error")
+    torch.cuda.set_sync_debug_mode("error" if name in COMPILING else "default")
     try:
         with torch.autocast("cuda", torch.bfloat16, enabled=autocast):
             value = loss(student, teacher, batch)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from kdbench.losses.draws import priorities
+from kdbench.losses.draws import normals, priorities
 
 
 def _at(count: int, rows: torch.Tensor, columns: int) -> torch.Tensor:
@@ -37,3 +38,24 @@ def test_numbers_stay_in_32_bits_for_any_counter() -> None:
     assert drawn.min() >= 0
     assert drawn.max() < 2**32
     assert len(drawn.unique()) == 1000
+
+
+def test_normal_numbers_have_the_moments_of_their_distribution_and_no_neighbours_in_common() -> None:
+    drawn = normals(torch.tensor(3), torch.arange(200), 500).double()
+    assert drawn.shape == (200, 500)
+    assert drawn.isfinite().all()
+    for power, moment in ((1, 0.0), (2, 1.0), (3, 0.0), (4, 3.0)):
+        # Standard errors of the first four moments: 1, sqrt(2), sqrt(15) and sqrt(96) over the root of the count.
+        bound = 4 * (1, 2, 15, 96)[power - 1] ** 0.5 / drawn.numel() ** 0.5
+        assert abs(drawn.pow(power).mean() - moment) < bound
+    for pairs in ((drawn[:, 1:], drawn[:, :-1]), (drawn[1:], drawn[:-1])):
+        assert abs((pairs[0] * pairs[1]).mean()) < 4 / pairs[0].numel() ** 0.5
+    assert normals(torch.tensor(3), torch.tensor([7, 5]), 500).equal(drawn[[7, 5]].float())
+
+
+@pytest.mark.parametrize("drawn", [0, 2**32 - 1])
+def test_the_rarest_draws_are_finite_too(drawn: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "kdbench.losses.draws.priorities", lambda _, rows, columns: torch.full((len(rows), columns), drawn)
+    )
+    assert normals(torch.tensor(0), torch.arange(2), 3).isfinite().all()

@@ -10,8 +10,9 @@ from sweep import swept
 
 from kdbench.errors import UsageError
 from kdbench.losses import BUILTIN
-from kdbench.losses.maps import align_maps, check_channels, chosen_stages, pooled_to_smaller
+from kdbench.losses.maps import align_maps, check_channels, chosen_stages, meeting_axes, pooled_to_smaller
 from kdbench.registry import part_of, registry
+from kdbench.types import Widths
 
 DECLARED = {name: part_of(registry("loss").get(name)).declares for name in sorted(BUILTIN)}
 ON_STAGES = [name for name, says in DECLARED.items() if says["on"] == "stages" or "stages" in says["reads"]]
@@ -104,6 +105,15 @@ def test_maps_of_unlike_batches_or_without_a_grid_are_refused() -> None:
         align_maps(torch.zeros(2, 3, 4), torch.zeros(3, 3, 4))
     with pytest.raises(UsageError, match=r"the teacher's map has shape \(2, 3\)"):
         align_maps(torch.zeros(2, 3, 4), torch.zeros(2, 3))
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [(a, b) for a in (CLIP, IMAGE, SERIES) for b in (CLIP, IMAGE, SERIES)])
+def test_the_axes_on_which_maps_meet_are_known_before_they_do(ours: tuple, theirs: tuple) -> None:
+    student, teacher = (Widths(2, (1,), 1, axes=len(grids[0])) for grids in (ours, theirs))
+    own, target = align_maps(torch.zeros(1, 1, *ours[0]), torch.zeros(1, 1, *theirs[0]))
+    assert meeting_axes(student, teacher) == own.dim() - 2 == target.dim() - 2
+    unknown = Widths(2, (1,), 1)
+    assert meeting_axes(student, unknown) == meeting_axes(unknown, teacher) == meeting_axes(unknown, unknown) == 3
 
 
 def test_stages_are_chosen_by_index() -> None:
