@@ -119,7 +119,7 @@ class Confidence(Mix):
     def weights(self, teachers: Sequence[Features], batch: Batch) -> Tensor:
         """See the base class."""
         errors = torch.stack([_errors(teacher.logits, batch.label) for teacher in teachers], dim=1)
-        return F.one_hot(errors.argmin(1), len(teachers)).to(errors.dtype)
+        return torch.zeros_like(errors).scatter(1, errors.argmin(1, keepdim=True), 1)
 
 
 class Attention(Mix):

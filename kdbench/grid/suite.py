@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -98,6 +98,12 @@ class Suite(BaseModel):
             return self
         listed = {method.name for method in self.methods}.union(self.without)
         further = sorted(losses - listed)
+        track = self.set.get("track")
+        if isinstance(track, Mapping) and track.get("labels") == 0:
+            # To ask a loss imports it, and torch.
+            from kdbench.runs.unlabelled import why_left_out
+
+            further = [name for name in further if why_left_out(name) is None]
         methods = (*self.methods, *(SuiteMethod(name=name) for name in further))
         return self.model_copy(update={"methods": methods, "losses": False, "without": ()})
 

@@ -63,7 +63,8 @@ class OneForAll(nn.Module):
         """The loss against one branch of the teacher, of which the logits `(B, K)` are read."""
         check_scores("ofa", student.logits, teacher.logits)
         logits = at_least_float32(teacher.logits).detach()
-        label = F.one_hot(target_class(batch, logits), logits.shape[1])
+        # To make a one-hot vector of it, F.one_hot would read the device.
+        label = torch.zeros_like(logits).scatter(1, target_class(batch, logits)[:, None], 1)
         target = ((logits / self.temperature).softmax(1) + label) ** self.eps - label
         exits = [self._loss(self._exit(*each, student), target) for each in zip(self.stages, self.exits, strict=True)]
         return self._loss(student.logits, target) + self.exit_weight * torch.stack(exits).sum()

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from kdbench.errors import DataError
 from kdbench.util.validation import in_a_line
@@ -45,6 +45,12 @@ class _Network(_Part):
     sensors: list[str] | None = None
     weights: str | None = None
     train: dict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def _sees_something(self) -> _Network:
+        if not self.branches and (self.representation is None or self.encoder is None):
+            raise ValueError("neither branches nor a representation and an encoder")
+        return self
 
 
 class _Recipe(_Part):
