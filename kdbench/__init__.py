@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from kdbench.registry import dataset, encoder, fusion, loss, representation, semantics
+from kdbench.registry import dataset, encoder, fusion, loss, pooling, representation, semantics
 
 if TYPE_CHECKING:
     from kdbench.comparison import compare
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from kdbench.encoders.base import Encoder
     from kdbench.explanation.make import explain
     from kdbench.fusions.base import Fusion
+    from kdbench.poolings.base import Pooling
     from kdbench.registry.file import load_plugin
     from kdbench.representations.base import Representation
     from kdbench.runs.run import run
@@ -26,6 +27,7 @@ __all__ = [
     "Encoder",
     "Features",
     "Fusion",
+    "Pooling",
     "Reader",
     "Representation",
     "__version__",
@@ -36,6 +38,7 @@ __all__ = [
     "fusion",
     "load_plugin",
     "loss",
+    "pooling",
     "representation",
     "run",
     "search",
@@ -53,6 +56,7 @@ _LAZY = {
     "Features": "kdbench.types",
     "Encoder": "kdbench.encoders.base",
     "Fusion": "kdbench.fusions.base",
+    "Pooling": "kdbench.poolings.base",
     "Representation": "kdbench.representations.base",
     "Reader": "kdbench.data.readers.base",
 }

@@ -76,7 +76,10 @@ _COMMON = (
     *(
         f"{phase}.{key}"
         for phase in ("student", "teacher")
-        for key in ("train.epochs=", "train.batch_size=", "train.lr=", "encoder.name=", "losses.", "fusion.name=")
+        for key in (
+            *("train.epochs=", "train.batch_size=", "train.lr=", "losses."),
+            *("encoder.name=", "pooling.name=", "fusion.name="),
+        )
     ),
 )
 

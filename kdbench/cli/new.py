@@ -12,7 +12,9 @@ from kdbench.registry import KINDS
 
 
 def new(
-    kind: Annotated[str, typer.Argument(help="One of: loss, encoder, fusion, representation, dataset, method.")],
+    kind: Annotated[
+        str, typer.Argument(help="One of: loss, encoder, pooling, fusion, representation, dataset, method.")
+    ],
     name: Annotated[str, typer.Argument(help="Its name in recipes: lower-case letters, digits and _.")],
     out: Annotated[Path | None, typer.Option(help="Folder to write to; ./NAME by default.")] = None,
 ) -> None:

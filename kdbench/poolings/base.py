@@ -11,7 +11,8 @@ from torch import Tensor, nn
 class Pooling(nn.Module, ABC):
     """Takes the place of an encoder's own pooling.
 
-    Subclasses take the width of a token and their own keyword parameters, which recipes set.
+    Subclasses take the width of a token and their own keyword parameters, which recipes set. A sequence may have any
+    length from one token on.
 
     Args:
         width: D, the width of a token.
@@ -19,10 +20,12 @@ class Pooling(nn.Module, ABC):
     Attributes:
         out_width: Width of the embedding.
         normalisation: As of an encoder: `batch` where BatchNorm ties a row to its batch while the network trains.
+        sees_order: Whether the tokens in another order give another embedding.
     """
 
     out_width: int
     normalisation: Literal["batch", "sample"] = "sample"
+    sees_order: bool = True
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -16,6 +16,8 @@ class Mean(Pooling):
         width: D.
     """
 
+    sees_order = False
+
     def forward(self, tokens: Tensor) -> Tensor:
         """See the base class."""
         return tokens.mean(1)

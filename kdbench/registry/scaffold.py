@@ -19,6 +19,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 TARGETS = {
     "loss": "kdbench_part_name.loss:part_name",
     "encoder": "kdbench_part_name.encoder:PartName",
+    "pooling": "kdbench_part_name.pooling:PartName",
     "fusion": "kdbench_part_name.fusion:PartName",
     "representation": "kdbench_part_name.representation:PartName",
     "dataset": "kdbench_part_name.reader:PartName",

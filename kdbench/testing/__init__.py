@@ -14,7 +14,7 @@ Options of `check` and `parametrize`, by kind; a check that an option does not c
 - loss: `params` (as in a recipe), `device`, `reference` and `tolerance`. The reference is a function that gets what the
   loss gets (two tensors, tuples of maps or `Features`, as it is declared) and gives the value; or a list of
   `(student, teacher, value)`.
-- encoder, fusion, representation: `params`, `device`.
+- encoder, pooling, fusion, representation: `params`, `device`.
 - semantics: `params`, `dataset` (whose class names).
 - dataset: `data_dir`, `options`, `trials` (how many recordings are read with their video).
 - method: `dataset`, `preset`, `overrides`, `data_dir`, and `make`, a function like
@@ -37,8 +37,8 @@ def check(kind: str | None, name_or_component: Any, *, only: Sequence[str] = (),
     """Runs the conformance checks of a part.
 
     Args:
-        kind: `loss`, `encoder`, `fusion`, `representation`, `semantics`, `dataset` or `method`; None for every kind in
-            which the name exists.
+        kind: `loss`, `encoder`, `pooling`, `fusion`, `representation`, `semantics`, `dataset` or `method`; None for
+            every kind in which the name exists.
         name_or_component: A registered name, a decorated component that need not be registered, or the path of a
             recipe's or a data set's YAML file.
         only: Names of the checks that are wanted; all by default.

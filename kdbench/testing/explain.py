@@ -20,7 +20,7 @@ _DISTRIBUTIONS = {
 }
 """Distributions that have another name than the module that they bring."""
 _CHECKS = Path(__file__).parent
-_COMPONENTS = {"losses", "encoders", "fusions", "representations", "semantics", "data"}
+_COMPONENTS = {"losses", "encoders", "poolings", "fusions", "representations", "semantics", "data"}
 _STANDARD = {Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib")}
 # Plugins are installed beside the libraries, and inside the folder of the standard library.
 _INSTALLED = {Path(sysconfig.get_path(name)) for name in ("purelib", "platlib")}

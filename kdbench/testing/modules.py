@@ -1,4 +1,4 @@
-"""What encoders, fusions and representations share: how they are built for checks, and checks that all of them pass."""
+"""How modules are built for checks, and the checks that encoders, poolings, fusions and representations share."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class ModuleCase(ABC):
         usual |= {
             key: 0.0
             for key, parameter in signature.items()
-            if key.startswith("drop") and isinstance(parameter.default, int | float)
+            if (key.startswith("drop") or key.endswith("dropout")) and isinstance(parameter.default, int | float)
         }
         usual = {key: value for key, value in usual.items() if key in signature and value is not None}
         self.params: dict[str, Any] = {**usual, **(params or {})}
@@ -84,7 +84,7 @@ class ModuleCase(ABC):
         """
         with torch.no_grad():
             if not equal(self.outputs(module.train(), inputs), self.outputs(module, inputs)):
-                raise Skipped("it is random in training, though every parameter named drop… is 0")
+                raise Skipped("it is random in training, though every parameter of dropout is 0")
 
     def difference_when_split(self, module: nn.Module, inputs: Any, whole: int = 2) -> str | None:
         """What differs for the first rows of a batch when the others are taken away; None where nothing does."""

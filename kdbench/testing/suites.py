@@ -3,6 +3,7 @@
 SUITES = {
     "loss": "kdbench.testing.losses:SUITE",
     "encoder": "kdbench.testing.encoders:SUITE",
+    "pooling": "kdbench.testing.poolings:SUITE",
     "fusion": "kdbench.testing.fusions:SUITE",
     "representation": "kdbench.testing.representations:SUITE",
     "semantics": "kdbench.testing.semantics:SUITE",

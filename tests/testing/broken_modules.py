@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 from kdbench import encoder, fusion, representation
 from kdbench.encoders.conv import Conv1d
-from kdbench.fusions.base import Fusion
+from kdbench.fusions.base import JointFusion, Shape
 from kdbench.representations.base import Representation
 from kdbench.representations.clip import Clip
 from kdbench.representations.raw import Raw
@@ -192,10 +193,8 @@ class ReadsItsInput(Conv1d):
 # Fusions
 
 
-class Mean(Fusion):
+class Mean(JointFusion):
     """A joint fusion without error, for others to spoil."""
-
-    joint = True
 
     def after(self, stages: list[tuple[Tensor, ...]], embeddings: list[Tensor]) -> tuple[tuple[Tensor, ...], Tensor]:
         maps = tuple(torch.stack(each).mean(0) for each in zip(*stages, strict=True))
@@ -282,9 +281,9 @@ class GrowsWithTheBatch(Mean):
 class NeedsTwoRows(Mean):
     normalisation = "batch"
 
-    def __init__(self, channels: Any, sources: int, width: int) -> None:
-        super().__init__(channels, sources, width)
-        self.norm = nn.BatchNorm1d(width)
+    def __init__(self, shapes: Sequence[Shape]) -> None:
+        super().__init__(shapes)
+        self.norm = nn.BatchNorm1d(self.width)
 
     def spoilt(self, embedding: Tensor) -> Tensor:
         return self.norm(embedding)
@@ -293,9 +292,9 @@ class NeedsTwoRows(Mean):
 @fails("survives_bf16_autocast")
 @fusion("cancels_in_bf16")
 class CancelsInBf16(Mean):
-    def __init__(self, channels: Any, sources: int, width: int) -> None:
-        super().__init__(channels, sources, width)
-        self.linear = nn.Linear(width, width)
+    def __init__(self, shapes: Sequence[Shape]) -> None:
+        super().__init__(shapes)
+        self.linear = nn.Linear(self.width, self.width)
 
     def spoilt(self, embedding: Tensor) -> Tensor:
         linear = self.linear(embedding)
@@ -312,9 +311,9 @@ class DrawsAlways(Mean):
 @fails("state_round_trips")
 @fusion("unsaved_scale")
 class UnsavedScale(Mean):
-    def __init__(self, channels: Any, sources: int, width: int) -> None:
-        super().__init__(channels, sources, width)
-        self.scale = torch.rand(width)
+    def __init__(self, shapes: Sequence[Shape]) -> None:
+        super().__init__(shapes)
+        self.scale = torch.rand(self.width)
 
     def spoilt(self, embedding: Tensor) -> Tensor:
         return embedding * self.scale

@@ -62,7 +62,7 @@ def demand(report: Report) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "name"),
-    [(kind, name) for kind in ("loss", "fusion", "representation") for name in shipped(kind)],
+    [(kind, name) for kind in ("loss", "pooling", "fusion", "representation") for name in shipped(kind)],
 )
 def test_a_shipped_part_passes(kind: str, name: str) -> None:
     demand(check(kind, name))
@@ -93,7 +93,8 @@ def test_a_shipped_encoder_passes(name: str) -> None:
 
 @pytest.mark.gpu
 @pytest.mark.parametrize(
-    ("kind", "name"), [(kind, name) for kind in ("loss", "fusion", "representation") for name in shipped(kind)]
+    ("kind", "name"),
+    [(kind, name) for kind in ("loss", "pooling", "fusion", "representation") for name in shipped(kind)],
 )
 def test_a_shipped_part_passes_on_a_gpu(kind: str, name: str) -> None:
     demand(check(kind, name, device="cuda"))

@@ -1,18 +1,21 @@
-"""Each error in an encoder, a fusion or a representation is caught by the check that is meant for it."""
+"""Each error in an encoder, a pooling, a fusion or a representation is caught by the check that is meant for it."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
-from broken_modules import BROKEN, HidesItsNorm, Mean
+from broken_modules import BROKEN as MODULES
+from broken_modules import HidesItsNorm, Mean
+from broken_poolings import BROKEN as POOLINGS
 
 from kdbench import fusion
 from kdbench.registry import part_of
 from kdbench.testing import check
 from kdbench.testing.find import suite_of
 
-KINDS = ("encoder", "fusion", "representation")
+KINDS = ("encoder", "pooling", "fusion", "representation")
+BROKEN = [*MODULES, *POOLINGS]
 
 
 @pytest.mark.parametrize(
