@@ -13,9 +13,8 @@ def test_a_subject_stays_in_one_fold_where_the_protocol_keeps_subjects_apart(dat
     trials = list(dataset.index["trial"])
     folds = folds_of(dataset.card, dataset.index, trials, "cross_subject", 2, 0)
     assert set(folds) == set(trials)
-    by_subject = {
-        subject: {folds[trial] for trial in rows["trial"]} for subject, rows in dataset.index.groupby("subject")
-    }
+    subjects = dataset.index.groupby("subject")
+    by_subject = {subject: {folds[trial] for trial in rows["trial"]} for subject, rows in subjects}
     assert all(len(own) == 1 for own in by_subject.values())
     assert set.union(*by_subject.values()) == {0, 1}
     other = {seed: folds_of(dataset.card, dataset.index, trials, "cross_subject", 2, seed) for seed in range(8)}

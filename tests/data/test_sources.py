@@ -78,9 +78,7 @@ def test_a_trial_without_joints_is_left_out_on_request_alone(card_path: Path, wi
     fewer = opened(card_path, with_joints, "skeleton", exclude_broken=True)
     assert len(fewer) == len(TRIALS) - 1
     assert TRIALS[2] in fewer.excluded
-    assert list(fewer.index["trial"]) == [trial for trial in TRIALS if trial != TRIALS[2]] or len(fewer.index) == len(
-        fewer
-    )
+    assert sorted(fewer.index["trial"]) == sorted(trial for trial in TRIALS if trial != TRIALS[2])
     loader = Loader(
         fewer,
         list(fewer.index["trial"]),

@@ -96,9 +96,8 @@ def test_a_loss_reads_the_teachers_that_it_names() -> None:
     each = torch.stack([objective(**{"from": [name]})([features(9)], TEACHERS, batch())[1] for name in ("imu", "body")])
     torch.testing.assert_close(value(objective()), (2 * each[0] + each[1]) / 3)
     mean = TEACHERS[0].replace(logits=SCORES[:, :2].mean(1))
-    alone = Objective(
-        {"st": LossTerm()}, Context(CLASSES, Widths(CLASSES, (), 6), (Widths(CLASSES, (), 6),)), owner="student"
-    )
+    widths = Widths(CLASSES, (), WIDTH)
+    alone = Objective({"st": LossTerm()}, Context(CLASSES, widths, (widths,)), owner="student")
     torch.testing.assert_close(
         value(objective(**{"from": "imu", "mix": "mean"})), alone([features(9)], [mean], batch())[1]
     )

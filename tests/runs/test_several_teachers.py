@@ -13,7 +13,7 @@ from torch import Tensor
 
 from kdbench import loss
 from kdbench.engine.teachers import FrozenTeachers
-from kdbench.errors import UsageError
+from kdbench.errors import Interrupted, UsageError
 from kdbench.runs.context import context_for
 from kdbench.runs.faculty import obtain_teachers, of_parts
 from kdbench.runs.request import RunRequest
@@ -43,7 +43,7 @@ extends: kd
 teacher: null
 teachers:
   imu: {name: raw, train: {epochs: 8, batch_size: 8}}
-  body: {name: skeleton, train: {epochs: 8, batch_size: 8}}
+  body: {name: skeleton, train: {epochs: 24, batch_size: 8}}
 student:
   losses:
     st: {mix: softmin}
@@ -66,21 +66,12 @@ def test_an_ensemble_has_draws_of_its_own_and_its_first_member_is_the_teacher_al
     alone = tiny("kd", tmp_path, teacher="raw")
     several = tiny("kd", tmp_path, "teacher.seeds=2", teacher="raw")
     own, ensemble = (read_json(one.folder / "run.json")["teacher"] for one in (alone, several))
-    assert [member["folder"] for member in ensemble["members"]][0] == own["folder"]
+    assert ensemble["members"][0]["folder"] == own["folder"]
     assert ensemble["members"][1]["weights_sha256"] != own["weights_sha256"]
     assert ensemble["n"] == own["n"]
-    reported = trained(
-        "teacher_only", tmp_path, "teacher.seeds=2", *(f"teacher.train.{k}={v}" for k, v in TRAIN.items())
-    )
-    logits = np.stack(
-        [
-            trained("teacher_only", tmp_path, *(f"teacher.train.{k}={v}" for k, v in TRAIN.items()), seed=0)
-            .predictions()
-            .filter(like="logit")
-            .to_numpy()
-        ]
-    )
-    assert reported.predictions().filter(like="logit").shape == logits[0].shape
+    changes = [f"teacher.train.{key}={value}" for key, value in TRAIN.items()]
+    reported = trained("teacher_only", tmp_path, "teacher.seeds=2", *changes, teacher="raw")
+    assert read_json(reported.folder / "run.json")["metrics"]["accuracy"] == ensemble["accuracy"]
 
 
 def test_nobody_is_taught_by_a_network_that_saw_the_trial(tmp_path: Path) -> None:
@@ -111,14 +102,14 @@ def test_nobody_is_taught_by_a_network_that_saw_the_trial(tmp_path: Path) -> Non
 def test_a_teacher_may_be_the_file_of_an_earlier_run(tmp_path: Path) -> None:
     first = tiny("kd", tmp_path, teacher="raw")
     folder = tmp_path / "teachers" / read_json(first.folder / "run.json")["teacher"]["folder"]
-    second = tiny("kd", tmp_path / "other", f"teacher.weights={folder}", teacher="raw")
+    second = trained("kd", tmp_path / "other", f"teacher.weights={folder}", teacher="raw")
     ours, theirs = (read_json(one.folder / "run.json") for one in (second, first))
     assert ours["metrics"]["accuracy"] == theirs["metrics"]["accuracy"]
     assert ours["conditions"]["teacher_weights"] == {"teacher": theirs["teacher"]["weights_sha256"]}
     with pytest.raises(UsageError, match="there is no such file"):
-        tiny("kd", tmp_path, f"teacher.weights={folder}x", teacher="raw")
+        trained("kd", tmp_path, f"teacher.weights={folder}x", teacher="raw")
     with pytest.raises(UsageError, match="holds another network"):
-        tiny("kd", tmp_path, f"teacher.weights={folder}", teacher="raw_concat")
+        trained("kd", tmp_path, f"teacher.weights={folder}", teacher="raw_concat")
 
 
 JOINT = """
@@ -173,7 +164,7 @@ def test_an_interrupted_joint_run_ends_with_the_same_numbers(tmp_path: Path) -> 
 
     changes = ["student.train.batch_size=8", "student.train.epochs=3", "student.losses.stops.weight=1"]
     with known(stop):
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(Interrupted):
             trained(method, tmp_path / "parts", *changes)
         resumed = trained(method, tmp_path / "parts", *changes)
     np.testing.assert_array_equal(
