@@ -43,7 +43,7 @@ extends: kd
 teacher: null
 teachers:
   imu: {name: raw, train: {epochs: 8, batch_size: 8}}
-  body: {name: skeleton, train: {epochs: 24, batch_size: 8}}
+  body: {name: skeleton, train: {epochs: 16, batch_size: 8, lr: 1.0e-3}}
 student:
   losses:
     st: {mix: softmin}
