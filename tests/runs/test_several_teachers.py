@@ -43,7 +43,7 @@ extends: kd
 teacher: null
 teachers:
   imu: {name: raw, train: {epochs: 8, batch_size: 8}}
-  body: {name: skeleton, train: {epochs: 16, batch_size: 8, lr: 1.0e-3}}
+  body: {name: raw_concat, train: {epochs: 8, batch_size: 8}}
 student:
   losses:
     st: {mix: softmin}
@@ -54,7 +54,7 @@ def test_each_teacher_is_trained_once_and_shared(tmp_path: Path) -> None:
     alone = tiny("kd", tmp_path, teacher="raw")
     result = trained(recipe(tmp_path, "pair", PAIR), tmp_path)
     record = read_json(result.folder / "run.json")
-    assert record["taught_by"] == "raw+skeleton"
+    assert record["taught_by"] == "raw+raw_concat"
     assert record["teacher"] is None
     assert list(record["teachers"]) == ["imu", "body"]
     assert record["teachers"]["imu"]["folder"] == read_json(alone.folder / "run.json")["teacher"]["folder"]
