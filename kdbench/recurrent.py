@@ -52,7 +52,7 @@ class Recurrent(nn.Module):
             tokens, last = self._run(layer, self.dropout(tokens) if number else tokens)
         return tokens, last
 
-    @torch.compiler.disable
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _run(self, layer: nn.Module, tokens: Tensor) -> tuple[Tensor, Tensor]:
         backward_in_eval = torch.is_grad_enabled() and not self.training
         kernels = torch.backends.cudnn.flags(enabled=False) if backward_in_eval else contextlib.nullcontext()

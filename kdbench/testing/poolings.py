@@ -33,7 +33,8 @@ class PoolingCase(modules.ModuleCase):
 
     def made(self, seed: int = 0, width: int = WIDTH) -> Pooling:
         """A new instance for tokens of a width, off its initial state."""
-        return modules.moved_off(self.build(width, seed=seed))
+        pooling: Pooling = modules.moved_off(self.build(width, seed=seed))
+        return pooling
 
     def input(self, samples: int = SAMPLES, length: int = LENGTH, width: int = WIDTH) -> Tensor:
         """A batch of sequences of tokens."""
