@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from kdbench.encoders.base import Encoder
 from kdbench.errors import UsageError
-from kdbench.recurrent import Recurrent
+from kdbench.layers.recurrent import Recurrent
 from kdbench.registry import encoder
 
 STAGES = 4

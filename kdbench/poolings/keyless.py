@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from kdbench.errors import unknown
+from kdbench.layers.recurrent import Recurrent
 from kdbench.poolings.base import Pooling
 from kdbench.poolings.checks import demand_effect, demand_positive, demand_share
-from kdbench.recurrent import Recurrent
 from kdbench.registry import pooling
 
 ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU}

@@ -7,9 +7,9 @@ from typing import Literal
 from torch import Tensor, nn
 
 from kdbench.errors import unknown
+from kdbench.layers.recurrent import Recurrent
 from kdbench.poolings.base import Pooling
 from kdbench.poolings.checks import demand_positive, demand_share
-from kdbench.recurrent import Recurrent
 from kdbench.registry import pooling
 
 READS = ("last", "mean")

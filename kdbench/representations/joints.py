@@ -35,6 +35,8 @@ class Joints(Representation):
     """
 
     makes = "series"
+    mean: Tensor
+    deviation: Tensor
 
     def __init__(
         self,

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from kdbench.recurrent import Recurrent
+from kdbench.layers.recurrent import Recurrent
 from kdbench.runs import cost
 
 

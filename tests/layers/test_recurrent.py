@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from kdbench.recurrent import Recurrent
+from kdbench.layers.recurrent import Recurrent
 
 B, S, D, H = 3, 7, 5, 4
 
