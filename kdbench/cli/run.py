@@ -171,10 +171,15 @@ def show(result: RunResult, console: Console) -> None:
     for key, label in (("cosine_5nn", "by cosine 5-NN"), ("own_logits", "by its own logits")):
         if probes:
             table.add_row(f"  {label}", *(_percent(probes[key]) if probes[key] else ["not trained", ""]))
-    teacher = record.get("teacher")
-    if teacher and who == "student":
+    for source, without in (metrics.get("without") or {}).items():
+        table.add_row(f"  without {source}", *_percent(without))
+    named = {f"teacher {name}": report for name, report in (record.get("teachers") or {}).items()}
+    taught = {**({"teacher": record["teacher"]} if record.get("teacher") else {}), **named} if who == "student" else {}
+    for name, teacher in taught.items():
         leak = " (leaks: trained on these sensor recordings)" if teacher.get("leaks") else ""
-        table.add_row(f"teacher{leak}", *_percent(teacher))
+        kind = f" ({len(teacher['members'])} networks)" if teacher.get("members") else ""
+        kind += " (trained with the student)" if teacher.get("joint") else ""
+        table.add_row(f"{name}{kind}{leak}", *_percent(teacher))
         variants = {"at_student_batch_size": "at the student's batch size", "inductive": "one trial at a time"}
         for key, label in variants.items():
             if teacher.get(key):
