@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from functools import partial
 
-from torch import nn
+from torch import Tensor, nn
 from torchvision.models.video import Swin3D_T_Weights
 from torchvision.models.video.swin_transformer import PatchEmbed3d, SwinTransformer3d
 
@@ -23,7 +25,8 @@ class VideoSwinT(SwinStages):
 
     Args:
         in_channels: Channels of a frame; pretrained kernels are fitted where it is not three.
-        weights: `pretrained` (Kinetics-400), `random`, or the path of a file of weights.
+        weights: `pretrained` (Kinetics-400), `random`, or the path of a file of weights: with torchvision's names, or
+            the authors' own, such as `swin_tiny_patch244_window877_kinetics400_1k.pth`.
         drop_path: Largest rate of stochastic depth in training.
     """
 
@@ -47,5 +50,40 @@ class VideoSwinT(SwinStages):
         self.backbone.head = nn.Identity()
         if weights != "random":
             self.pretrained = pretraining.load_torchvision(
-                self.backbone, KINETICS, weights, encoder="video_swin_t", input_weight="patch_embed.proj.weight"
+                self.backbone,
+                KINETICS,
+                weights,
+                encoder="video_swin_t",
+                input_weight="patch_embed.proj.weight",
+                adapt=with_torchvisions_names,
             )
+
+
+_BLOCK = re.compile(r"layers\.(\d+)\.blocks\.(\d+)\.(.+)")
+_MERGING = re.compile(r"layers\.(\d+)\.downsample\.(.+)")
+_LINEARS = {"mlp.fc1": "mlp.0", "mlp.fc2": "mlp.3"}
+
+
+def with_torchvisions_names(state: Mapping[str, Tensor], _model: nn.Module) -> dict[str, Tensor]:
+    """Weights of Video Swin under the names of torchvision, which are returned as they are.
+
+    The authors' code counts stages and blocks as `layers.I.blocks.J`, and a merging as the end of the stage before it;
+    torchvision's has one list in which both take turns. The tensors are the same: the order of the four patches that a
+    merging joins, of the table of relative positions, and of the query, key and value.
+
+    Args:
+        state: Tensors by name.
+        _model: Not used.
+    """
+
+    def renamed(name: str) -> str:
+        if block := _BLOCK.fullmatch(name):
+            stage, number, rest = block.groups()
+            for own, theirs in _LINEARS.items():
+                rest = rest.replace(own, theirs)
+            return f"features.{2 * int(stage)}.{number}.{rest}"
+        if merging := _MERGING.fullmatch(name):
+            return f"features.{2 * int(merging[1]) + 1}.{merging[2]}"
+        return name
+
+    return {renamed(name): value for name, value in state.items()}

@@ -215,6 +215,7 @@ def load_torchvision(
     encoder: str,
     input_weight: str,
     head: str | Sequence[str] = ("head",),
+    adapt: Callable[..., Mapping[str, Tensor]] | None = None,
 ) -> str:
     """Loads a video model of torchvision: its weights of Kinetics-400, or those of a file.
 
@@ -225,6 +226,7 @@ def load_torchvision(
         encoder: The encoder's name, for messages.
         input_weight: As for `load`.
         head: As for `load`.
+        adapt: As for `load_file`.
 
     Returns:
         Where they come from, as results name it.
@@ -236,7 +238,7 @@ def load_torchvision(
         load(model, torchvision_state(entry, encoder=encoder), origin=entry.url, input_weight=input_weight, head=head)
         return f"{entry} (Kinetics-400)"
     path = Path(weights)
-    return provenance(path, load_file(model, path, input_weight=input_weight, head=head))
+    return provenance(path, load_file(model, path, input_weight=input_weight, head=head, adapt=adapt))
 
 
 def normalisation_of(model: nn.Module) -> Literal["batch", "sample"]:

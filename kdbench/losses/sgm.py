@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +20,9 @@ from kdbench.types import Context, Features
 _LAYER_NORM_EPS = 1e-5
 _LARGEST = 1e15  # its square, summed over the channels, is still finite in float32
 _CONSTANT_SLOPE = 1e-4
+Pooling: TypeAlias = Literal["adaptive", "linear", "first"]
+_POOLINGS = ("adaptive", "linear", "first")
+_ORDERS = ("align_first", "map_first")
 
 
 def semantic_slope(
@@ -58,26 +61,36 @@ def semantic_slope(
     return slope.clamp(-bound, bound).to(precision)
 
 
-def semantic_map(slope: Tensor, feature: Tensor) -> Tensor:
+def semantic_map(slope: Tensor, feature: Tensor, *, pooling: Pooling = "adaptive") -> Tensor:
     """Feature map weighted by the slope, then normalised over its channels.
 
-    `M = LayerNorm(k * F)` (eq. 15), the LayerNorm without affine parameters, eps 1e-5. The slope is pooled, by
-    adaptive averages, from S to the channels of the map.
+    `M = LayerNorm(k * F)` (eq. 15), the LayerNorm without affine parameters, eps 1e-5. The paper does not say how the
+    slope comes from S entries to the channels of the map.
 
     Args:
         slope: k `(B, S)`.
         feature: F `(B, C, *grid)`.
+        pooling: How: by `adaptive` averages, `linear` interpolation, or the `first` C entries, repeated where S < C.
 
     Returns:
         M `(B, C, *grid)`, float32 or more; finite for every finite input.
     """
     feature = at_least_float32(feature)
     channels = feature.shape[1]
-    weights = F.adaptive_avg_pool1d(slope.to(feature.dtype)[:, None], channels)[:, 0]
+    weights = _per_channel(slope.to(feature.dtype), channels, pooling)
     tokens = feature.flatten(2).transpose(1, 2)
     weighted = (weights[:, None] * tokens).clamp(-_LARGEST, _LARGEST)
     normalised = F.layer_norm(weighted, (channels,), eps=_LAYER_NORM_EPS)
     return normalised.transpose(1, 2).reshape(feature.shape)
+
+
+def _per_channel(slope: Tensor, channels: int, pooling: Pooling) -> Tensor:
+    """K `(B, S)` to `(B, C)`."""
+    if pooling == "adaptive":
+        return F.adaptive_avg_pool1d(slope[:, None], channels)[:, 0]
+    if pooling == "linear":
+        return F.interpolate(slope[:, None], size=channels, mode="linear", align_corners=False)[:, 0]
+    return slope.repeat(1, -(-channels // slope.shape[1]))[:, :channels]
 
 
 def check_slope(owner: str, *, eps: float, slope_clip: float | None, ablation: str) -> None:
@@ -131,6 +144,12 @@ class SemanticGraphMapping(nn.Module):
         stages: Indices of the stages; None for all but the last.
         ablation: What the ablated input lacks, for whoever computes its logits: `all` of it, or one random `channel`
             per sample.
+        order: `align_first` brings both maps to one grid (the mean over time, then pooling) and to the teacher's
+            channels before k and the LayerNorm, so that both sides are compared as they are normalised; `map_first`
+            takes k and the LayerNorm on each network's own map, and aligns what comes out. The paper does not say.
+        slope_pooling: How k comes from S entries to C channels; see `semantic_map`.
+        affine: Whether the student's LayerNorm has a gain and a bias for each channel, which are learnt; the teacher's
+            has none, so that they cannot vanish on both sides.
 
     Raises:
         UsageError: There are no label vectors or no teacher, a parameter has no such value, or a stage does not exist.
@@ -148,8 +167,15 @@ class SemanticGraphMapping(nn.Module):
         slope_gradient: bool = False,
         stages: Sequence[int] | None = None,
         ablation: Literal["all", "channel"] = "all",
+        order: Literal["align_first", "map_first"] = "align_first",
+        slope_pooling: Pooling = "adaptive",
+        affine: bool = False,
     ) -> None:
         super().__init__()
+        if order not in _ORDERS:
+            raise unknown("order of sgm", order, _ORDERS)
+        if slope_pooling not in _POOLINGS:
+            raise unknown("slope_pooling of sgm", slope_pooling, _POOLINGS)
         if scores not in ("softmax", "logits"):
             raise unknown("scores of sgm", scores, ("softmax", "logits"))
         check_slope("sgm", eps=eps, slope_clip=slope_clip, ablation=ablation)
@@ -161,6 +187,8 @@ class SemanticGraphMapping(nn.Module):
         self.slope_clip = slope_clip
         self.slope_gradient = slope_gradient
         self.ablation = ablation
+        self.order = order
+        self.slope_pooling = slope_pooling
         own = context.student.stages
         fewest = min(len(widths.stages) for widths in context.teachers)
         self.stages = chosen_stages(tuple(range(len(own) - 1)) if stages is None else stages, len(own), fewest)
@@ -172,6 +200,13 @@ class SemanticGraphMapping(nn.Module):
                 if own[stage] != teacher.stages[stage]
             }
         )
+        widths = {
+            teacher.stages[stage] if order == "align_first" else own[stage]
+            for stage in self.stages
+            for teacher in context.teachers
+        }
+        self.gains = nn.ParameterDict({str(width): torch.ones(width) for width in sorted(widths)} if affine else {})
+        self.biases = nn.ParameterDict({str(width): torch.zeros(width) for width in sorted(widths)} if affine else {})
         self._constant_share: Tensor | None = None
 
     def forward(self, student: Features, teacher: Features) -> Tensor:
@@ -183,10 +218,27 @@ class SemanticGraphMapping(nn.Module):
             self._constant_share = constant_share(slope)
         terms = []
         for stage in self.stages:
-            own, target = align_maps(student.stages[stage], teacher.stages[stage].detach())
-            own = self._projected(own, stage, target.shape[1])
-            terms.append(F.mse_loss(semantic_map(slope, own), semantic_map(target_slope, target)))
+            own, target = student.stages[stage], teacher.stages[stage].detach()
+            if self.order == "map_first":
+                own, target = align_maps(self._own_map(slope, own), self._map(target_slope, target))
+                own = self._projected(own, stage, target.shape[1])
+            else:
+                own, target = align_maps(own, target)
+                own = self._own_map(slope, self._projected(own, stage, target.shape[1]))
+                target = self._map(target_slope, target)
+            terms.append(F.mse_loss(own, target))
         return torch.stack(terms).mean()
+
+    def _map(self, slope: Tensor, feature: Tensor) -> Tensor:
+        return semantic_map(slope, feature, pooling=self.slope_pooling)
+
+    def _own_map(self, slope: Tensor, feature: Tensor) -> Tensor:
+        """The student's map, with what its LayerNorm learns."""
+        mapped, width = self._map(slope, feature), str(feature.shape[1])
+        if width not in self.gains:
+            return mapped
+        shape = (-1, *[1] * (feature.dim() - 2))
+        return mapped * self.gains[width].view(shape) + self.biases[width].view(shape)
 
     def diagnostics(self) -> dict[str, Tensor]:
         """Readings of the last call, scalars on the device.

@@ -15,7 +15,7 @@ from kdbench.registry import semantics
 from kdbench.semantic_spaces.base import LabelVectors
 from kdbench.text.wording import counted
 
-POOLINGS = ("mean", "sentence")
+POOLINGS = ("mean", "sentence", "cls")
 
 
 @semantics("transformer")
@@ -26,10 +26,11 @@ def transformer(names: Sequence[str], *, model: str = "bert-base-uncased", pooli
         names: The class names.
         model: A name on the Hugging Face hub, or a folder with `config.json`, the tokenizer and `model.safetensors`.
             What is cached is taken; only then is the network asked.
-        pooling: `mean` over the name's own tokens; `sentence` over all of them, as sentence encoders were trained.
+        pooling: `mean` over the name's own tokens; `sentence` over all of them, as sentence encoders were trained; or
+            `cls`, the token that BERT puts before them, whose last hidden state its own tasks read.
 
     Raises:
-        UsageError: The model is neither there nor reachable, or the pooling is unknown.
+        UsageError: The model is neither there nor reachable, the pooling is unknown, or the tokenizer has no CLS token.
     """
     vectors = encode(names, model, pooling=pooling)
     name = Path(model).name if Path(model).is_dir() else model
@@ -46,7 +47,7 @@ def encode(names: Sequence[str], model: str, *, pooling: str) -> Tensor:
     Args:
         names: K texts.
         model: Name or folder of a transformers model.
-        pooling: `mean` or `sentence`.
+        pooling: `mean`, `sentence` or `cls`.
 
     Returns:
         `(K, S)`, float32.
@@ -68,11 +69,22 @@ def encode(names: Sequence[str], model: str, *, pooling: str) -> Tensor:
                 f"the language model '{model}' cannot encode '{shortened(name)}': {shortened(str(error), 200)}",
                 hint="Name a text encoder, such as bert-base-uncased: --set semantics.model=NAME",
             ) from error
-        kept = hidden if pooling == "sentence" else hidden[~special]
-        if not len(kept):
-            raise UsageError(f"the tokenizer of '{model}' makes nothing of the class name '{name}'")
-        rows.append(kept.mean(dim=0))
+        rows.append(_pooled(hidden, special, tokens["input_ids"][0] == tokenizer.cls_token_id, pooling, model, name))
     return torch.stack(rows)
+
+
+def _pooled(hidden: Tensor, special: Tensor, is_cls: Tensor | bool, pooling: str, model: str, name: str) -> Tensor:
+    """One vector `(S,)` of the hidden states of a text's tokens `(N, S)`."""
+    if pooling == "cls":
+        if not torch.is_tensor(is_cls) or not is_cls.any():
+            raise UsageError(
+                f"the tokenizer of '{model}' puts no CLS token before a text", hint="Take pooling: mean or sentence."
+            )
+        return hidden[is_cls][0]
+    kept = hidden if pooling == "sentence" else hidden[~special]
+    if not len(kept):
+        raise UsageError(f"the tokenizer of '{model}' makes nothing of the class name '{name}'")
+    return kept.mean(dim=0)
 
 
 def _load(model: str) -> tuple[Any, Any]:

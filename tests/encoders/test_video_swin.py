@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -100,3 +102,32 @@ def test_it_trains_where_windows_are_shifted():
     embedding.square().sum().backward()
     assert all(torch.isfinite(p.grad).all() for p in encoder.parameters())
     assert encoder.backbone.patch_embed.proj.weight.grad.abs().sum() > 0
+
+
+def authors_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The backbone's tensors as the authors' checkpoint names them, with its prefix and its head."""
+    named = {}
+    for name, value in state.items():
+        parts = name.split(".")
+        if parts[0] == "features" and int(parts[1]) % 2 == 0:
+            rest = ".".join(parts[3:]).replace("mlp.0", "mlp.fc1").replace("mlp.3", "mlp.fc2")
+            name = f"layers.{int(parts[1]) // 2}.blocks.{parts[2]}.{rest}"
+        elif parts[0] == "features":
+            name = f"layers.{int(parts[1]) // 2}.downsample.{'.'.join(parts[2:])}"
+        named[f"backbone.{name}"] = value
+    return {**named, "cls_head.fc_cls.weight": torch.zeros(400, 768), "cls_head.fc_cls.bias": torch.zeros(400)}
+
+
+def test_the_authors_checkpoint_is_taken_under_its_own_names(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    given = made(3, weights="random").backbone.state_dict()
+    state = authors_names(given)
+    assert "backbone.layers.2.blocks.5.mlp.fc2.weight" in state
+    assert "backbone.layers.0.downsample.reduction.weight" in state
+    assert not any(name.startswith("backbone.layers.3.downsample") for name in state)
+    path = tmp_path / "swin_tiny_patch244_window877_kinetics400_1k.pth"
+    torch.save({"meta": {}, "state_dict": state}, path)
+    loaded = made(3, weights=str(path))
+    assert all(torch.equal(value, given[name]) for name, value in loaded.backbone.state_dict().items())
+    assert str(loaded.pretrained).startswith(path.name)
+    assert "without its cls_head" in str(loaded.pretrained)

@@ -236,3 +236,52 @@ class TestBadRequests:
         student: Features = features().replace(ablated_logits=None)
         with pytest.raises(UsageError, match="needs the logits of the ablated input"):
             _sgm()(student, teacher_features())
+
+
+class TestChoicesOfTheirOwn:
+    """What the paper does not say, as parameters."""
+
+    @pytest.mark.parametrize(
+        ("pooling", "expected"),
+        [
+            ("adaptive", [[1.5, 3.5]]),
+            ("linear", [[1.5, 3.5]]),
+            ("first", [[1.0, 2.0]]),
+        ],
+    )
+    def test_the_slope_comes_to_the_channels_in_one_of_three_ways(self, pooling: Any, expected: Any) -> None:
+        slope, feature = torch.tensor([[1.0, 2.0, 3.0, 4.0]]), torch.tensor([[[2.0], [5.0]]])
+        weighted = torch.tensor(expected)[..., None] * feature
+        mapped = semantic_map(slope, feature, pooling=pooling)
+        normalised = torch.nn.functional.layer_norm(weighted[..., 0], (2,), eps=1e-5)
+        torch.testing.assert_close(mapped[..., 0], normalised)
+
+    def test_the_first_entries_are_repeated_where_there_are_too_few(self) -> None:
+        slope, feature = torch.tensor([[1.0, -2.0]]), torch.ones(1, 3, 1)
+        mapped = semantic_map(slope, feature, pooling="first")
+        expected = torch.nn.functional.layer_norm(torch.tensor([[1.0, -2.0, 1.0]]), (3,), eps=1e-5)
+        torch.testing.assert_close(mapped[..., 0], expected)
+
+    def test_the_order_of_alignment_and_normalisation_is_a_choice(self) -> None:
+        student, teacher = features(), teacher_features()
+        first, last = (_sgm(order=order)(student, teacher) for order in ("align_first", "map_first"))
+        assert first.isfinite()
+        assert last.isfinite()
+        assert abs((first - last).item()) > 1e-4
+
+    def test_a_gain_of_the_students_layer_norm_is_learnt(self) -> None:
+        plain, affine = _sgm(), _sgm(affine=True)
+        student, teacher = features(), teacher_features()
+        torch.testing.assert_close(affine(student, teacher), plain(student, teacher))
+        affine(student, teacher).backward()
+        learnt = [*affine.gains.values(), *affine.biases.values()]
+        assert learnt
+        assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in learnt)
+
+    @pytest.mark.parametrize(
+        ("params", "words"),
+        [({"order": "map_frist"}, "did you mean 'map_first'"), ({"slope_pooling": "lineer"}, "did you mean 'linear'")],
+    )
+    def test_other_choices_are_refused(self, params: dict[str, Any], words: str) -> None:
+        with pytest.raises(UsageError, match=words):
+            _sgm(**params)

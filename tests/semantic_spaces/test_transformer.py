@@ -55,6 +55,31 @@ def test_the_order_of_the_words_matters(tiny_bert: Path) -> None:
     assert (vectors[0] - vectors[1]).abs().max() > 1e-3
 
 
+def test_the_cls_token_is_the_one_before_the_text(tiny_bert: Path) -> None:
+    from transformers import BertModel, BertTokenizerFast
+
+    tokenizer, model = BertTokenizerFast.from_pretrained(tiny_bert), BertModel.from_pretrained(tiny_bert).eval()
+    with torch.no_grad():
+        hidden = model(**tokenizer("wave", return_tensors="pt")).last_hidden_state[0]
+    torch.testing.assert_close(encode(("wave",), str(tiny_bert), pooling="cls")[0], hidden[0])
+    assert transformer(NAMES, model=str(tiny_bert), pooling="cls").name == "tiny_bert (cls)"
+
+
+def test_a_tokenizer_without_a_cls_token_is_named(tiny_bert: Path, tmp_path: Path) -> None:
+    from transformers import PreTrainedTokenizerFast
+
+    folder = tmp_path / "without"
+    shutil.copytree(tiny_bert, folder)
+    whole = PreTrainedTokenizerFast.from_pretrained(tiny_bert)
+    backend = whole.backend_tokenizer
+    backend.post_processor = None
+    for path in folder.glob("*token*"):
+        path.unlink()
+    PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="[UNK]", pad_token="[PAD]").save_pretrained(folder)
+    with pytest.raises(UsageError, match="puts no CLS token before a text"):
+        encode(("wave",), str(folder), pooling="cls")
+
+
 def test_a_sentence_encoders_pooling_takes_all_tokens(tiny_bert: Path) -> None:
     assert not torch.allclose(
         encode(NAMES, str(tiny_bert), pooling="sentence"), encode(NAMES, str(tiny_bert), pooling="mean")
