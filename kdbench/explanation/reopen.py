@@ -24,6 +24,7 @@ from kdbench.runs.context import RunContext
 from kdbench.runs.sources import open_for
 from kdbench.runs.spec import RunSpec
 from kdbench.runs.store import StoredRun
+from kdbench.text.wording import counted
 from kdbench.util.progress import Reporter
 from kdbench.util.records import read_safetensors
 from kdbench.util.validation import checked
@@ -203,6 +204,11 @@ def open_teacher(run: StoredRun, context: RunContext) -> Opened | None:
     spec, trained = context.run_spec.recipe.teacher, run.result.get("teacher")
     if spec is None or not trained:
         return None
+    if members := trained.get("members"):
+        raise DataError(
+            f"the teacher of {run.folder.name} is {counted(len(members), 'network')}, and one network is explained",
+            hint="Explain a run whose teacher has neither seeds nor folds.",
+        )
     _check_parts(run, spec)
     path = teacher_weights(run)
     assert path is not None

@@ -147,12 +147,15 @@ class Study:
 
     def predict(self, opened: Opened, change: Callable[[Batch], Batch] = lambda batch: batch) -> Predictions:
         """Predicts the reported part as the run did, on changed inputs if asked to."""
+        run_spec, dataset = self.context.run_spec, self.context.run_spec.dataset
+        is_reported = opened.spec is run_spec.recipe.reported
         return predict(
             opened.network,
             self.loader(opened),
             batch_size=opened.spec.train.batch_size,
             accelerator=self.context.accelerator,
             change=change,
+            without=[dataset.source(name) for name in run_spec.recipe.without] if is_reported else (),
         )
 
     def row(self, trial: str) -> int:

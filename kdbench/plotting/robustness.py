@@ -8,6 +8,8 @@ from typing import Any
 
 from kdbench.plotting.style import COLOURS, INK, PLAIN, RULE, accuracy_end, png_figure
 
+MOST_IN_A_ROW = 4
+
 
 def draw_robustness(
     curves: Mapping[str, Sequence[Mapping[str, Any]]],
@@ -27,9 +29,13 @@ def draw_robustness(
         chance: The accuracy of always naming one class.
     """
     drawn = [chance, clean, *(value for points in curves.values() for point in points for value in point["accuracies"])]
-    with png_figure(path, 3.1 * len(curves), 3.3, style=PLAIN) as figure:
-        panels = figure.subplots(1, len(curves), sharey=True, squeeze=False)[0]
-        for number, (axes, (name, points)) in enumerate(zip(panels, curves.items(), strict=True)):
+    columns = min(len(curves), MOST_IN_A_ROW)
+    rows = -(-len(curves) // columns)
+    with png_figure(path, 3.1 * columns, 3.3 * rows, style=PLAIN) as figure:
+        panels = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
+        for axes in panels[len(curves) :]:
+            axes.set_visible(False)
+        for number, (axes, (name, points)) in enumerate(zip(panels[: len(curves)], curves.items(), strict=True)):
             at, colour = range(len(points)), COLOURS[number % len(COLOURS)]
             axes.axhline(100 * clean, color=RULE, linewidth=1)
             axes.axhline(100 * chance, color=RULE, linewidth=1, linestyle=":")
@@ -40,6 +46,7 @@ def draw_robustness(
             axes.set_xlabel(units[name])
             axes.set_title(name, loc="left", color=INK)
             axes.set_ylim(0, 1.02 * accuracy_end(100 * value for value in drawn))
-        panels[0].set_ylabel("accuracy %")
+        for axes in panels[::columns]:
+            axes.set_ylabel("accuracy %")
         beside = {"xytext": (0, 2), "textcoords": "offset points", "fontsize": 7, "color": "#8A8A8A"}
         panels[0].annotate("always one class", (0, 100 * chance), **beside)

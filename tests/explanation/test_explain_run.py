@@ -407,3 +407,32 @@ def test_a_damaged_entry_of_a_run_is_named(tmp_path: Path, key: str, value: obje
     path.write_text(json.dumps(json.loads(path.read_text()) | {"view": {"name": "depth"}} | {key: value}))
     with pytest.raises(DataError, match=r"run\.json"):
         explain(folder, only=["trials"])
+
+
+def test_a_network_with_several_sources_is_explained_by_branch(tmp_path: Path) -> None:
+    recipe = tmp_path / "both.yaml"
+    recipe.write_text(
+        "extends: raw\n"
+        "branches:\n"
+        "  wrist: {sees: accelerometer, representation: {name: raw}, encoder: {name: conv1d, widths: [8, 8, 16, 16]}}\n"
+        "  camera: {sees: video, representation: {name: clip},"
+        " encoder: {name: conv2plus1d, widths: [8, 8, 16, 16]}}\n"
+        "fusion: {name: concat}\n"
+    )
+    changes = ["teacher.train.epochs=8", "teacher.train.batch_size=8"]
+    result = tiny("teacher_only", tmp_path, *changes, teacher=str(recipe))
+    without = result.metrics["without"]
+    assert set(without) == {"accelerometer", "video"}
+    explanation = kdbench.explain(result.folder, only=["gradcam", "inputs", "robustness"], draws=1)
+    names = [path.name for path in explanation.folder.iterdir()]
+    assert any(name.endswith("_wrist.png") for name in names)
+    assert any(name.endswith("_camera.gif") for name in names)
+    numbers = read_json(explanation.folder / "explain.json")
+    assert {"video: noise", "sensors: noise"} <= set(numbers["parts"]["robustness"]["numbers"]["curves"])
+
+
+def test_an_ensemble_is_no_one_network_to_explain(tmp_path: Path) -> None:
+    changes = ["teacher.train.epochs=8", "teacher.train.batch_size=8", "teacher.seeds=2"]
+    result = tiny("teacher_only", tmp_path, *changes, teacher="raw")
+    with pytest.raises(DataError, match="is 2 networks, and one network is explained"):
+        kdbench.explain(result.folder, only=["gradcam"])
