@@ -35,7 +35,7 @@ def kdbench_step(training: Training, sums: Sums) -> Callable[[torch.Tensor, int]
         batch = next(iter(training.loader.batches(order, len(order))))
         for group in training.optimizer.param_groups:
             group["lr"] = learning_rate(training.spec.train, number, 1000)
-        student, loss, values = training.forward(batch, 1, number)
+        student, loss, values, _ = training.forward(batch, 1, number)
         norm = training.backward(loss)
         sums.add(number, student, values, norm, training.objective.diagnostics(), batch)
 
@@ -45,7 +45,7 @@ def kdbench_step(training: Training, sums: Sums) -> Callable[[torch.Tensor, int]
 def by_hand(training: Training) -> Callable[[torch.Tensor, int], None]:
     """The plain step on batches that are indexed from tensors in memory."""
     step = plain_step(training)
-    clips, labels, names = training.loader._clips, training.loader.labels, training.loader.trials
+    clips, labels, names = training.loader._clips["video"], training.loader.labels, training.loader.trials
 
     def run(order: torch.Tensor, number: int) -> None:
         step(Batch({}, clips[order], labels[order], tuple(names[i] for i in order.tolist()), order), number)

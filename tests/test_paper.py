@@ -21,7 +21,7 @@ def one_step(training: Training, count: int) -> tuple[list[Features], dict[str, 
     training.begin()
     batch = next(iter(training.loader.batches(list(range(count)), count)))
     before = [p.detach().clone() for p in training.network.parameters()]
-    features, loss, values = training.forward(batch, 1, 0)
+    features, loss, values, _ = training.forward(batch, 1, 0)
     assert training.backward(loss).isfinite()
     assert any(not torch.equal(a, b) for a, b in zip(before, training.network.parameters(), strict=True))
     return features, dict(zip(training.objective.names, values.tolist(), strict=True))

@@ -45,7 +45,7 @@ def folds_of(
             raise UsageError(
                 f"folds = {count}: the training part of '{protocol}' has {counted(len(subjects), 'subject')}, and a "
                 "subject stays in one fold",
-                hint=f"Take at most {len(subjects)} folds.",
+                hint=f"Take at most {counted(len(subjects), 'fold')}.",
             )
         fold = {subject: place % count for place, subject in enumerate(draw.permutation(subjects).tolist())}
         return {trial: fold[subject] for trial, subject in zip(rows.index, rows[SUBJECT], strict=True)}

@@ -9,10 +9,12 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from kdbench import losses as loss_room
 from kdbench.errors import UsageError, shortened, unknown
 from kdbench.losses import BUILTIN as BUILTIN_LOSSES
 from kdbench.recipes import shipped
 from kdbench.recipes.resolve import resolve
+from kdbench.registry.builtin import decorations_in
 from kdbench.text.wording import counted
 from kdbench.util import paths
 from kdbench.util.validation import checked
@@ -100,10 +102,7 @@ class Suite(BaseModel):
         further = sorted(losses - listed)
         track = self.set.get("track")
         if isinstance(track, Mapping) and track.get("labels") == 0:
-            # To ask a loss imports it, and torch.
-            from kdbench.runs.unlabelled import why_left_out
-
-            further = [name for name in further if why_left_out(name) is None]
+            further = [name for name in further if _learns_without_labels(name)]
         methods = (*self.methods, *(SuiteMethod(name=name) for name in further))
         return self.model_copy(update={"methods": methods, "losses": False, "without": ()})
 
@@ -151,6 +150,12 @@ class Suite(BaseModel):
         """The suite with these methods alone; those that it has keep their changes."""
         own = {method.name: method for method in self.methods}
         return self.model_copy(update={"methods": tuple(own.get(name, SuiteMethod(name=name)) for name in names)})
+
+
+def _learns_without_labels(name: str) -> bool:
+    """Whether a built-in loss says that it trains a student without labels; read off its file, which imports torch."""
+    text = decorations_in(str(loss_room.__file__), "loss")[name]
+    return 'labels="needed"' not in text and ("teacher=False" not in text or 'labels="unused"' in text)
 
 
 def asked_for(

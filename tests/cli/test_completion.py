@@ -43,7 +43,7 @@ def offered(words: str, **environment: str) -> set[str]:
         ("kdbench run --method kd --teacher raw_s", {"raw_sum"}),
         ("kdbench run --set student.losses.rk", {"student.losses.rkd.weight="}),
         ("kdbench search --method hinton_random_teacher_", {"hinton_random_teacher_raw"}),
-        ("kdbench describe pk", {"pkt"}),
+        ("kdbench describe pk", {"pkd", "pkt"}),
         ("kdbench data prepare motion", {"motionsim"}),
     ],
 )

@@ -37,7 +37,7 @@ def _plugin_keys(key: dict[str, Any]) -> list[str]:
 def test_a_run_without_plugins_has_the_key_that_it_had() -> None:
     run_spec = _run_spec()
     assert "plugins" not in run_spec._key()
-    assert "plugins" not in run_spec._teacher_key()
+    assert "plugins" not in run_spec._teacher_key(run_spec.teacher_parts[0])
     assert "plugins" not in run_spec.conditions()
     assert run_spec.plugins() == []
 
@@ -80,7 +80,7 @@ def test_what_is_seen_at_test_time_is_a_condition(tmp_path: Path) -> None:
     with loaded([file]):
         run_spec = _run_spec("hinton", "student.encoder={name: mine}")
         assert _plugin_keys(run_spec.conditions()) == ["mine"]
-        assert _plugin_keys(run_spec._teacher_key()) == []
+        assert _plugin_keys(run_spec._teacher_key(run_spec.teacher_parts[0])) == []
         assert _plugin_keys(run_spec._key()) == ["mine"]
 
 
