@@ -161,7 +161,7 @@ class Training:
         seen = [name for name in self.loader.sensors if name in self.network.sees.values()]
         axis_std = {name: self.loader.all_series(name).std(dim=(0, 2)) for name in seen}
         views = [name for name in self.network.sees.values() if is_video(name)]
-        self.augment = Augmenter(self.spec.augment, axis_std, views, self.spec.changes)
+        self.augment = Augmenter(self.spec.augment, axis_std, views, self.spec.changes, self.network.skeletons)
         self.network.train()
         self.objective.train()
 
