@@ -23,7 +23,10 @@ from kdbench.util import paths
 if TYPE_CHECKING:
     from kdbench.testing.plugins import Broken
 
-ORDER = ("methods", "teachers", "datasets", "representations", "encoders", "fusions", "losses", "semantics")
+ORDER = (
+    *("methods", "teachers", "datasets"),
+    *("representations", "encoders", "poolings", "fusions", "losses", "semantics"),
+)
 SUITES = "suites"
 TUNED = "tuned methods"
 _LISTED = (*ORDER, SUITES)
