@@ -59,11 +59,13 @@ class Network(nn.Module):
         classes: K.
         semantic: S, the width of the label vectors, or None where no loss needs the semantic feature.
         groups: G, the number of groups of classes, or None where no loss needs their scores.
+        skeletons: Which of the sources are joints of a skeleton.
 
     Attributes:
         branches: Names of the branches.
         heads: Names of what has heads: the branches, or the one that they are joined to.
         sees: The source of each branch.
+        skeletons: Those of the sources that are joints of a skeleton.
         widths: Of each head.
     """
 
@@ -75,10 +77,12 @@ class Network(nn.Module):
         classes: int,
         semantic: int | None,
         groups: int | None = None,
+        skeletons: Collection[str] = (),
     ) -> None:
         super().__init__()
         self.branches = tuple(branches)
         self.sees = {name: branch.sees for name, branch in branches.items()}
+        self.skeletons = frozenset(skeletons) & frozenset(self.sees.values())
         self.heads = ("+".join(self.branches),) if fusion.joint else self.branches
         self.representations = nn.ModuleList(branch.representation for branch in branches.values())
         self.encoders = nn.ModuleList(branch.encoder for branch in branches.values())
@@ -303,10 +307,12 @@ def build_network(
     Raises:
         UsageError: Unknown parts or parameters, or parts that do not fit: what a representation makes and what the
             encoder takes; branches that the fusion does not join; a fusion that couples the batch and an encoder or a
-            pooling with BatchNorm.
+            pooling with BatchNorm; joints to be turned where no skeleton is seen.
     """
     if not sources:
         raise UsageError(f"{_key(role, 'branches')}: the network sees nothing")
+    skeletons = skeletons or {}
+    _check_turned(spec, sources, skeletons, role)
     Fuse = registry("fusion").get(spec.fusion.name)
     branches: dict[str, Branch] = {}
     for name, branch in spec.branches_for(sources).items():
@@ -314,7 +320,7 @@ def build_network(
         # A network of the one view is called as that view is.
         shown = view or name if spec.branches is None and branch.sees == VIDEO else name
         canonical = VIDEO if view is not None and view_of(branch.sees) == view else branch.sees
-        skeleton = (skeletons or {}).get(branch.sees)
+        skeleton = skeletons.get(branch.sees)
         branches[shown] = replace(_branch(branch, sources[branch.sees], place, skeleton), sees=canonical)
     shapes = [
         Shape(name, tuple(branch.encoder.channels), branch.width, branch.kind) for name, branch in branches.items()
@@ -325,7 +331,7 @@ def build_network(
         where = f"{_key(role, 'fusion')} '{spec.fusion.name}'"
         for (name, branch), built in zip(spec.branches_for(sources).items(), branches.values(), strict=True):
             _check_coupled(where, _place(spec, role, name), branch, built)
-    return Network(branches, fusion, classes=classes, semantic=semantic, groups=groups)
+    return Network(branches, fusion, classes=classes, semantic=semantic, groups=groups, skeletons=skeletons)
 
 
 def _branch(spec: BranchSpec, channels: int, place: str, skeleton: JointGraph | None) -> Branch:
@@ -345,6 +351,22 @@ def _branch(spec: BranchSpec, channels: int, place: str, skeleton: JointGraph | 
         Pool = registry("pooling").get(spec.pooling.name)
         pooling = _construct(Pool, spec.pooling, place, encoder.token_width, kind="pooling")
     return Branch(spec.sees, representation, encoder, pooling, part_of(Encode).declares["eats"])
+
+
+def _check_turned(
+    spec: NetworkSpec, sources: Mapping[str, int], skeletons: Mapping[str, JointGraph], role: str
+) -> None:
+    """Refuses to turn joints that are not seen."""
+    branches = spec.branches_for(sources)
+    seen = {_key(role, f"branches.{name}"): (b.augment, [b.sees]) for name, b in branches.items() if b.augment}
+    seen[role] = spec.augment, [b.sees for b in branches.values() if b.augment is None]
+    for place, (augment, shown) in seen.items():
+        if augment.turn_deg > 0 and not skeletons.keys() & set(shown):
+            raise UsageError(
+                f"{_key(place, 'augment.turn_deg')} = {augment.turn_deg:g} turns the joints of a skeleton, and what is "
+                f"seen there is {', '.join(shown) or 'changed otherwise by its branch'}",
+                hint="Frames are turned by rotate_deg.",
+            )
 
 
 def _check_joins(Fuse: Any, spec: NetworkSpec, shapes: Sequence[Shape], role: str) -> None:

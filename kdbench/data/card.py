@@ -98,6 +98,8 @@ class Sensor(CardModel):
 class Skeleton(CardModel):
     """Positions of a body's joints over time, which a network sees as a series where its recipe asks for them.
 
+    Each joint has x, y and z as the reader makes them; y is vertical.
+
     Attributes:
         joints: Names of the joints, in the order of the file.
         bones: Pairs of joints that a bone connects, each from the nearer to the trunk to the farther, by name.

@@ -6,7 +6,7 @@ The random numbers are drawn on the host, so that every device and every method 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -25,6 +25,7 @@ class Augmenter:
             `{source: (axes,)}`; what it lacks stays as it is and draws nothing.
         views: The videos that the network sees: `video`, `video:NAME`.
         changes: How much in place of `spec`, by source.
+        skeletons: Which of the series are joints, three axes each of which the second is vertical.
     """
 
     def __init__(
@@ -33,15 +34,28 @@ class Augmenter:
         axis_std: Mapping[str, Tensor],
         views: Iterable[str] = (VIDEO,),
         changes: Mapping[str, Augment] | None = None,
+        skeletons: Collection[str] = (),
     ) -> None:
         specs = {name: (changes or {}).get(name, spec) for name in (*axis_std, *views)}
         self.axis_std = axis_std
-        self.series = {name: specs[name] for name in axis_std if specs[name].noise > 0 or specs[name].scale > 0}
+        self.skeletons = frozenset(skeletons)
+        self.series = {name: specs[name] for name in axis_std if self._changes_series(name, specs[name])}
         self.views = {
             name: specs[name]
             for name in views
             if specs[name].rotate_deg > 0 or specs[name].shift > 0 or specs[name].scale > 0
         }
+
+    def _changes_series(self, name: str, spec: Augment) -> bool:
+        turned = spec.turn_deg > 0 and name in self.skeletons
+        return turned or max(spec.noise, spec.scale, spec.time_scale, spec.time_shift) > 0
+
+    def _changed_series(self, name: str, x: Tensor, generator: torch.Generator) -> Tensor:
+        spec = self.series[name]
+        x = _louder(x, spec, self.axis_std[name], generator)
+        if spec.turn_deg > 0 and name in self.skeletons:
+            x = _turned(x, spec.turn_deg, generator)
+        return _in_time(x, spec, generator) if spec.time_scale > 0 or spec.time_shift > 0 else x
 
     def __call__(self, batch: Batch, seed: int) -> Batch:
         """Returns the changed batch; labels and ids stay."""
@@ -49,8 +63,8 @@ class Augmenter:
             return batch
         generator = torch.Generator().manual_seed(seed)
         changed = {
-            name: _changed_series(batch.sensors[name], spec, self.axis_std[name], generator)
-            for name, spec in self.series.items()
+            name: self._changed_series(name, batch.sensors[name], generator)
+            for name in self.series
             if name in batch.sensors
         }
         batch = batch.replace(sensors={**batch.sensors, **changed})
@@ -64,10 +78,33 @@ class Augmenter:
         return batch.replace(views={**batch.views, **further})
 
 
-def _changed_series(x: Tensor, spec: Augment, axis_std: Tensor, generator: torch.Generator) -> Tensor:
+def _louder(x: Tensor, spec: Augment, axis_std: Tensor, generator: torch.Generator) -> Tensor:
     gain = 1 + spec.scale * _symmetric((len(x), 1, 1), generator)
     noise = spec.noise * torch.randn(x.shape, generator=generator)
     return x * _to(gain, x) + _to(noise, x) * axis_std[:, None]
+
+
+def _turned(x: Tensor, degrees: float, generator: torch.Generator) -> Tensor:
+    """Turns `(B, 3 J, n)` about the second axis of each joint, every row by an angle of its own."""
+    angle = _to(math.radians(degrees) * _symmetric((len(x), 1, 1), generator), x)
+    cos, sin = torch.cos(angle), torch.sin(angle)
+    across, up, along = x.unflatten(1, (-1, 3)).unbind(2)
+    return torch.stack([cos * across + sin * along, up, cos * along - sin * across], 2).flatten(1, 2)
+
+
+def _in_time(x: Tensor, spec: Augment, generator: torch.Generator) -> Tensor:
+    """Shows a part of a series `(B, C, n)` at its whole length, by linear interpolation; the ends are held."""
+    rows, _, n = x.shape
+    length = 1 + spec.time_scale * _symmetric((rows, 1), generator)
+    start = (1 - length) * torch.rand((rows, 1), generator=generator)
+    start = start + spec.time_shift * _symmetric((rows, 1), generator)
+    # Samples lie at the centres of n equal parts of the trial.
+    centres = (torch.arange(n) + 0.5) / n
+    places = ((start + length * centres) * n - 0.5).clamp(0, n - 1)
+    before = places.floor().clamp(max=max(n - 2, 0))
+    share = _to((places - before)[:, None], x)
+    index = _to(before.long(), x)[:, None].expand_as(x)
+    return torch.lerp(x.gather(2, index), x.gather(2, (index + 1).clamp(max=n - 1)), share)
 
 
 def _changed_video(video: Tensor, spec: Augment, generator: torch.Generator) -> Tensor:

@@ -120,15 +120,27 @@ class Augment(RecipePart):
 
     Attributes:
         noise: Standard deviation of white noise on a series, in standard deviations of its axis over the training part.
-        scale: Largest relative change of size (frames) or of amplitude (series).
+        scale: Largest relative change of size (frames, and joints relative to the hip) or of amplitude (series).
         rotate_deg: Largest rotation of the frames, degrees.
         shift: Largest shift of the frames, as a share of their size.
+        turn_deg: Largest rotation of a skeleton's joints about the vertical axis, degrees.
+        time_scale: Largest relative change of the part of a series that is shown at its whole length: less of it than
+            all, at a random place, is slower; more than all is faster, and its ends are held.
+        time_shift: Largest shift of a series in time, as a share of its length; its ends are held.
     """
 
     noise: float = Field(default=0.0, ge=0)
     scale: float = Field(default=0.0, ge=0, lt=1)
     rotate_deg: float = Field(default=0.0, ge=0, le=180)
     shift: float = Field(default=0.0, ge=0, lt=1)
+    # Left out of what is written where they are zero, so that runs without them keep their names.
+    turn_deg: float = Field(default=0.0, ge=0, le=180, exclude_if=lambda degrees: degrees == 0)
+    time_scale: float = Field(default=0.0, ge=0, lt=1, exclude_if=lambda share: share == 0)
+    time_shift: float = Field(default=0.0, ge=0, lt=1, exclude_if=lambda share: share == 0)
+
+
+OF_SERIES = ("turn_deg", "time_scale", "time_shift")
+"""Random changes that only series undergo."""
 
 
 class Train(RecipePart):
@@ -247,6 +259,16 @@ class NetworkSpec(RecipePart):
         if beside := [key for key, value in short.items() if value is not None]:
             raise ValueError(f"branches stand beside {', '.join(beside)}, which have no effect: choose one form")
         self._augments_each_source_in_one_way()
+        return self
+
+    @model_validator(mode="after")
+    def _changes_series_for_who_sees_them(self) -> NetworkSpec:
+        own = {f"branches.{name}.augment": ([b], b.augment) for name, b in (self.branches or {}).items() if b.augment}
+        whole = [branch for branch in self.kinds if branch.augment is None]
+        for where, (branches, augment) in {**own, "augment": (whole, self.augment)}.items():
+            for key in OF_SERIES:
+                if getattr(augment, key) > 0 and all(is_video(branch.sees) for branch in branches):
+                    raise ValueError(f"{where}.{key} has no effect: it changes series, and none is seen there")
         return self
 
     def _augments_each_source_in_one_way(self) -> None:

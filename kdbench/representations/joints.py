@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from kdbench.errors import UsageError
 from kdbench.registry import representation
 from kdbench.representations.base import Representation, Statistics
+from kdbench.representations.length import resample, wide
 from kdbench.types import JointGraph
 
 AXES = 3
@@ -15,13 +17,13 @@ AXES = 3
 
 @representation("joints", modality="sensors")
 class Joints(Representation):
-    """Positions of J joints, and what follows from them: `(B, 3 J, n)` to `(B, 3 J k, n)`, k the number of streams.
+    """Positions of J joints, and what follows from them: `(B, 3 J, n)` to `(B, 3 J k, n')`, k the number of streams.
 
     A stream is the positions x; the bones, `x_child - x_parent` at the child's place and 0 at the root's; or a
     velocity `x_(t+1) - x_t`, 0 at the end. Joints, bones and their motions are the streams of Shi et al., CVPR 2019
     (2s-AGCN) and TIP 2020 (MS-AAGCN), which trains a network on each and averages their scores; here they are channels
     of one. Each axis of a stream is standardised by its mean and deviation over the training part, all joints together,
-    so that the body keeps its proportions.
+    so that the body keeps its proportions; one that is constant there becomes zero.
 
     Args:
         channels: 3 J, joint by joint.
@@ -29,12 +31,15 @@ class Joints(Representation):
         skeleton: How the joints hang together.
         bones: Whether the bones are a stream.
         velocities: Whether the velocities of each of these streams are streams too.
+        samples: n', to which the positions are resampled first; None leaves n. Velocities are per such sample.
 
     Raises:
-        UsageError: It does not see a skeleton, or bones are asked for and the data set's card names none.
+        UsageError: It does not see a skeleton, bones are asked for and the data set's card names none, or `samples` is
+            less than 2.
     """
 
     makes = "series"
+    parents: Tensor | None
     mean: Tensor
     deviation: Tensor
 
@@ -46,6 +51,7 @@ class Joints(Representation):
         skeleton: JointGraph | None = None,
         bones: bool = False,
         velocities: bool = False,
+        samples: int | None = None,
     ) -> None:
         super().__init__(channels, statistics=statistics)
         if skeleton is None:
@@ -55,6 +61,9 @@ class Joints(Representation):
             )
         if bones and not skeleton.bones:
             raise UsageError("joints: bones = true, and the data set's card names no bones of the skeleton")
+        if samples is not None and samples < 2:
+            raise UsageError(f"joints: samples = {samples}, expected at least 2, or null for those of the series")
+        self.samples = samples
         self.joints = len(skeleton.joints)
         self.velocities = velocities
         parents = list(range(self.joints))
@@ -67,20 +76,24 @@ class Joints(Representation):
         self.register_buffer("deviation", torch.ones(self.streams * AXES))
 
     def _streams(self, x: Tensor) -> Tensor:
-        """`(B, 3 J, n)` to `(B, k, J, 3, n)`."""
+        """`(B, 3 J, n)` to `(B, k, J, 3, n')`."""
+        x = x if self.samples is None else resample(x, self.samples)
         positions = x.unflatten(1, (self.joints, AXES))
         streams = [positions]
         if self.parents is not None:
             streams.append(positions - positions.index_select(1, self.parents))
         if self.velocities:
-            streams += [torch.nn.functional.pad(stream.diff(dim=-1), (0, 1)) for stream in streams]
+            streams += [F.pad(stream.diff(dim=-1), (0, 1)) for stream in streams]
         return torch.stack(streams, dim=1)
 
     def fit(self, values: Tensor) -> None:
-        """See the base class."""
+        """Takes the mean and the standard deviation of each axis of a stream over all of `values` (N, 3 J, n)."""
         streams = self._streams(values).transpose(2, 3).flatten(1, 2)
-        self.mean.copy_(streams.mean((0, 2, 3)))
-        self.deviation.copy_(streams.std((0, 2, 3), correction=0).clamp_min(1e-8))
+        deviation, mean = torch.std_mean(wide(streams), dim=(0, 2, 3), correction=0)
+        self.mean.copy_(mean)
+        # What rounding alone makes of positions that stay is no motion.
+        constant = deviation <= 1e-6 * values.abs().amax()
+        self.deviation.copy_(torch.where(constant, 1.0, deviation))
 
     def forward(self, x: Tensor) -> Tensor:
         """See the base class."""

@@ -14,8 +14,15 @@ from torch import nn
 
 from kdbench.testing.base import Failed, Skipped
 from kdbench.testing.demands import Named, demand_no_reads, demand_round_trip, difference, equal, nothing_drawn, rows
+from kdbench.types import JointGraph
 
 Module = TypeVar("Module", bound=nn.Module)
+AXES_OF_A_JOINT = 3
+
+
+def chain_of_joints(joints: int) -> JointGraph:
+    """A skeleton whose bones lead from joint to joint."""
+    return JointGraph(tuple(f"joint {n}" for n in range(joints)), tuple((n, n + 1) for n in range(joints - 1)))
 
 
 class ModuleCase(ABC):
@@ -50,6 +57,11 @@ class ModuleCase(ABC):
         self.device = torch.device(device)
         self._kept = functools.cache(self.made)
         self.module()
+
+    @property
+    def takes_a_skeleton(self) -> bool:
+        """Whether it asks for the skeleton of what it is given, as `build_network` gives it."""
+        return "skeleton" in inspect.signature(self.component).parameters
 
     @abstractmethod
     def made(self, seed: int = 0) -> nn.Module:

@@ -17,7 +17,7 @@ from kdbench.text.wording import counted
 from kdbench.types import SENSORS, VIDEO
 
 AXES = {"series": 1, "image": 2, "clip": 3}
-SAMPLES, LENGTH, FRAMES, SIDE = 4, 64, 6, 32
+SAMPLES, LENGTH, FRAMES, SIDE, JOINTS = 4, 64, 6, 32, 4
 STATISTICS = ((0.4, 0.5, 0.6), (0.2, 0.25, 0.3))
 """As of an encoder that was pretrained on colour images."""
 
@@ -38,12 +38,25 @@ class RepresentationCase(modules.ModuleCase):
 
     @property
     def channels(self) -> int:
-        """Channels of the raw input: three axes, or one of depth."""
+        """Channels of the raw input: three axes, those of a few joints, or one of depth."""
+        if self.takes_a_skeleton:
+            return JOINTS * modules.AXES_OF_A_JOINT
         return 3 if self.modality == SENSORS else 1
+
+    @property
+    def other_channels(self) -> tuple[int, ...]:
+        """Other numbers of channels that a data set may have; of a skeleton, other joints."""
+        if self.takes_a_skeleton:
+            return tuple(joints * modules.AXES_OF_A_JOINT for joints in (2, 7))
+        return (1, 3) if self.modality == VIDEO else (1, 2, 6)
 
     def unfitted(self, channels: int | None = None, statistics: Any = STATISTICS) -> Representation:
         """A new instance that has learnt nothing yet."""
-        unfitted: Representation = self.build(channels or self.channels, statistics=statistics)
+        channels = channels or self.channels
+        given: dict[str, Any] = {"statistics": statistics}
+        if self.takes_a_skeleton:
+            given["skeleton"] = modules.chain_of_joints(channels // modules.AXES_OF_A_JOINT)
+        unfitted: Representation = self.build(channels, **given)
         return unfitted
 
     def made(self, seed: int = 0) -> Representation:  # noqa: ARG002
@@ -121,8 +134,8 @@ def learns_in_fit_alone(case: RepresentationCase) -> None:
 
 
 def takes_other_channels(case: RepresentationCase) -> None:
-    """Sensors may have any number of axes, and frames one channel or three; encoders one statistic or three."""
-    for channels in (1, 3) if case.modality == VIDEO else (1, 2, 6):
+    """Sensors have any number of axes or joints, and frames one channel or three; encoders one statistic or three."""
+    for channels in case.other_channels:
         for statistics in (STATISTICS, ((0.5,), (0.25,))):
             made = case.unfitted(channels, statistics)
             x = case.input(2, channels=channels)

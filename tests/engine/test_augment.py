@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from kdbench.engine.augment import Augmenter
+from kdbench.errors import UsageError
+from kdbench.network import build_network
+from kdbench.recipes.network_spec import Augment, NetworkSpec
+from kdbench.types import Batch, JointGraph
+
+ROWS = 64
+TRAIN: dict[str, Any] = {"train": {"epochs": 1, "batch_size": 2, "lr": 0.1}, "losses": {"ce": {"weight": 1}}}
+CONV: dict[str, Any] = {"encoder": {"name": "conv1d"}}
+
+
+def changed(x: Tensor, seed: int = 0, *, skeleton: bool = False, **amounts: float) -> Tensor:
+    """A series `(B, C, n)` under the name `body`, as training shows it."""
+    batch = Batch({"body": x}, None, torch.zeros(len(x)), tuple(map(str, range(len(x)))), torch.arange(len(x)))
+    augment = Augmenter(Augment(**amounts), {"body": torch.ones(x.shape[1])}, skeletons=["body"] if skeleton else [])
+    return augment(batch, seed).sensors["body"]
+
+
+def ramp(n: int = 100) -> Tensor:
+    """Rows whose values are the times of their samples, as shares of the trial."""
+    return ((torch.arange(n) + 0.5) / n).expand(ROWS, 2, n).clone()
+
+
+def test_a_turn_keeps_heights_and_distances_and_turns_all_joints_of_a_trial_alike():
+    x = torch.randn(ROWS, 6, 10)
+    before, after = (series.unflatten(1, (2, 3)) for series in (x, changed(x, skeleton=True, turn_deg=30)))
+    assert torch.equal(before[:, :, 1], after[:, :, 1])
+    torch.testing.assert_close(before.norm(dim=2), after.norm(dim=2))
+    angles = [torch.atan2(joints[:, :, 2], joints[:, :, 0]) for joints in (before, after)]
+    turned = (angles[1] - angles[0] + math.pi) % (2 * math.pi) - math.pi
+    torch.testing.assert_close(turned, turned[:, :1, :1].expand_as(turned), atol=1e-3, rtol=0)
+    largest = turned.abs().max().rad2deg()
+    assert 25 < largest < 30.1
+    assert turned.min() < 0 < turned.max()
+
+
+def test_a_sensor_is_not_turned():
+    x = torch.randn(ROWS, 6, 10)
+    assert changed(x, turn_deg=30) is x
+
+
+def test_time_scale_shows_a_part_of_its_length_at_a_random_place():
+    x = changed(ramp(), time_scale=0.2)
+    assert x.shape == (ROWS, 2, 100)
+    assert torch.equal(x[:, 0], x[:, 1])
+    slower = x[(x[:, 0, 0] > 0.005 + 1e-4) | (x[:, 0, -1] < 0.995 - 1e-4)][:, 0]
+    faster = x[(x[:, 0, 1] - x[:, 0, 0] == 0) | (x[:, 0, -1] - x[:, 0, -2] == 0)][:, 0]
+    assert len(slower) > 15
+    assert len(faster) > 15
+    # A speed for the whole trial, within the bounds.
+    speed = 100 * (slower[:, 60] - slower[:, 40]) / 20
+    assert (speed >= 0.8 - 1e-3).all()
+    assert (speed < 1).all()
+    assert (100 * (faster[:, 60] - faster[:, 40]) / 20 <= 1.2 + 1e-3).all()
+    assert (x.diff(dim=-1) >= 0).all()
+    assert slower[:, 0].std() > 0.01
+
+
+def test_time_shift_moves_by_at_most_its_share_and_holds_the_ends():
+    x = changed(ramp(), time_shift=0.1)[:, 0]
+    moved = x[:, 50] - ramp()[:, 0, 50]
+    assert 0.08 < moved.abs().max() <= 0.1 + 1e-6
+    torch.testing.assert_close(x[:, 40:60].diff(dim=-1), torch.full((ROWS, 19), 0.01), atol=1e-5, rtol=0)
+    assert x.min() >= 0.005
+    assert x.max() <= 0.995
+
+
+def test_a_single_sample_survives_every_change():
+    x = torch.ones(3, 6, 1)
+    out = changed(x, skeleton=True, turn_deg=10, time_scale=0.5, time_shift=0.5)
+    assert out.shape == x.shape
+    assert out.isfinite().all()
+
+
+def test_other_changes_draw_what_they_drew_without_those_of_time():
+    x = torch.randn(2, 3, 8)
+    noisy = changed(x, noise=0.5, scale=0.2)
+    generator = torch.Generator().manual_seed(0)
+    gain = 1 + 0.2 * (2 * torch.rand((2, 1, 1), generator=generator) - 1)
+    torch.testing.assert_close(noisy, x * gain + 0.5 * torch.randn(x.shape, generator=generator))
+    assert torch.equal(changed(x, 5, time_scale=0.3), changed(x, 5, time_scale=0.3))
+    assert not torch.equal(changed(x, 5, time_scale=0.3), changed(x, 6, time_scale=0.3))
+
+
+def test_what_is_zero_is_not_written():
+    assert set(Augment().model_dump()) == {"noise", "scale", "rotate_deg", "shift"}
+    written = Augment(turn_deg=5, time_shift=0.1).model_dump()
+    assert written["turn_deg"] == 5
+    assert "time_scale" not in written
+    assert Augment(**written) == Augment(turn_deg=5, time_shift=0.1)
+
+
+def branch(sees: str, representation: str, **more: Any) -> dict[str, Any]:
+    encoder = "conv2plus1d" if representation == "clip" else "conv1d"
+    return {"sees": sees, "representation": {"name": representation}, "encoder": {"name": encoder}, **more}
+
+
+def build(spec: NetworkSpec) -> frozenset[str]:
+    skeleton = JointGraph(("head", "hip"), ((1, 0),))
+    sources = {name: 6 if name == "body" else 3 for name in spec.sees(["wrist"])}
+    return build_network(spec, sources=sources, classes=2, semantic=None, skeletons={"body": skeleton}).skeletons
+
+
+def test_a_network_knows_which_of_its_sources_are_skeletons():
+    branches = {"a": branch("wrist", "raw"), "b": branch("body", "joints")}
+    assert build(NetworkSpec(branches=branches, augment={"turn_deg": 10}, **TRAIN)) == {"body"}
+    assert build(NetworkSpec(branches={"a": branch("wrist", "raw")}, **TRAIN)) == frozenset()
+
+
+def test_turning_what_has_no_joints_is_refused():
+    turned: dict[str, Any] = {"augment": {"turn_deg": 10}}
+    branches = {"a": branch("wrist", "raw", **turned), "b": branch("body", "joints")}
+    with pytest.raises(
+        UsageError, match=r"branches\.a\.augment\.turn_deg = 10 turns the joints .* seen there is wrist"
+    ):
+        build(NetworkSpec(branches=branches, **TRAIN))
+    with pytest.raises(UsageError, match=r"augment\.turn_deg = 10 turns the joints .* seen there is wrist"):
+        build(NetworkSpec(modality="sensors", representation={"name": "raw"}, **CONV, **turned, **TRAIN))
+
+
+@pytest.mark.parametrize("key", ["turn_deg", "time_scale", "time_shift"])
+def test_changes_of_series_are_refused_where_video_alone_is_seen(key: str):
+    video = branch("video", "clip", augment={key: 0.5})
+    with pytest.raises(ValueError, match=rf"branches\.a\.augment\.{key} has no effect"):
+        NetworkSpec(branches={"a": video, "b": branch("wrist", "raw")}, **TRAIN)
+    with pytest.raises(ValueError, match=rf"augment\.{key} has no effect"):
+        NetworkSpec(branches={"a": branch("video", "clip")}, augment={key: 0.5}, **TRAIN)
