@@ -20,7 +20,8 @@ def plain_step(training: Training) -> Callable[[Batch, int], None]:
     Returns:
         A function of a batch and a number to seed its augmentation with.
     """
-    network, teacher, objective = training.network, training.teacher, training.objective
+    network, objective = training.network, training.objective
+    teacher = training.teacher and training.teacher.networks[0]
     weights = objective.weights_at(0.0)
     terms = [
         (weight, term.losses, term.with_teacher, term.on)

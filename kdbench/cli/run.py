@@ -177,7 +177,7 @@ def show(result: RunResult, console: Console) -> None:
     taught = {**({"teacher": record["teacher"]} if record.get("teacher") else {}), **named} if who == "student" else {}
     for name, teacher in taught.items():
         leak = " (leaks: trained on these sensor recordings)" if teacher.get("leaks") else ""
-        kind = f" ({len(teacher['members'])} networks)" if teacher.get("members") else ""
+        kind = f" ({counted(len(teacher['members']), 'network')})" if teacher.get("members") else ""
         kind += " (trained with the student)" if teacher.get("joint") else ""
         table.add_row(f"{name}{kind}{leak}", *_percent(teacher))
         variants = {"at_student_batch_size": "at the student's batch size", "inductive": "one trial at a time"}
