@@ -85,6 +85,7 @@ class SeriesPrediction(nn.Module):
             series = batch.raw(source).to(tokens.dtype)
             target = (series - self.get_buffer(f"mean{place}")) / self.get_buffer(f"scale{place}")
             head = self.heads[place]
+            assert isinstance(head, nn.Linear)
             with without_autocast(tokens):
                 predicted = head(tokens.transpose(1, 2).to(head.weight.dtype)).transpose(1, 2)
             if self.resample == "prediction":

@@ -50,7 +50,7 @@ def test_the_order_of_the_batch_has_no_effect(name: str) -> None:
     shuffled = built(name)(
         changed(student, lambda t: t[order]),
         changed(teacher, lambda t: t[order]),
-        batch.replace(label=batch.label[order], index=batch.index[order]),
+        batch.rows(order, order.tolist()),
     )
     torch.testing.assert_close(shuffled, value)
 

@@ -26,6 +26,7 @@ METHODS = {
     *("rkd", "sp", "at", "logits", "logit_standardisation", "dkd", "dist", "pkt", "cc", "crd", "crd_batch", "condrk"),
     *("hint", "nst", "fsp", "mars", "ickd", "vid", "factor", "gsdm", "mmd", "pskd"),
     *("nkd", "ttm", "wttm", "ofa", "sdd", "mlld", "ctkd", "cat_kd", "wsld"),
+    *("series", "kd_series"),
     *("cwd", "pkd", "ab", "ofd", "vkd", "kdsvd", "mgd", "reviewkd", "semckd", "srrl", "diffkd"),
 }
 TEACHERS = {
