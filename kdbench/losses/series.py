@@ -63,6 +63,8 @@ class SeriesPrediction(nn.Module):
         count = len(context.student.stages)
         (self.stage,) = chosen_stages((stage,), count, count)
         self.sources = tuple(context.series if sources is None else sources)
+        if not self.sources:
+            raise UsageError("series predicts the series of sensors, and there is none")
         for source in self.sources:
             if source not in context.series:
                 raise unknown("source of series", source, context.series)
