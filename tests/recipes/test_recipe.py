@@ -27,12 +27,14 @@ METHODS = {
     *("hint", "nst", "fsp", "mars", "ickd", "vid", "factor", "gsdm", "mmd", "pskd"),
     *("nkd", "ttm", "wttm", "ofa", "sdd", "mlld", "ctkd", "cat_kd", "wsld"),
     *("series", "kd_series"),
+    *("radevski2023", "dmcl", "dml", "c2kd", "comodo", "modality_hallucination", "vskd", "born_again", "ensemble"),
     *("cwd", "pkd", "ab", "ofd", "vkd", "kdsvd", "mgd", "reviewkd", "semckd", "srrl", "diffkd"),
 }
 TEACHERS = {
     *("gaf", "gaf_ft", "gaf_ft_random", "gaf_resnet", "raw", "raw_ft", "raw_random", "raw_transformer1d"),
     *(f"{kind}_{fusion}" for kind in ("gaf", "raw") for fusion in LATE),
     *(f"{image}_ft" for image in IMAGES),
+    "video",
     *FUSED,
 }
 FORMER = {
