@@ -28,6 +28,7 @@ METHODS = {
     *("nkd", "ttm", "wttm", "ofa", "sdd", "mlld", "ctkd", "cat_kd", "wsld"),
     *("series", "kd_series"),
     *("radevski2023", "dmcl", "dml", "c2kd", "comodo", "modality_hallucination", "vskd", "born_again", "ensemble"),
+    "actionmae_style",
     *("cwd", "pkd", "ab", "ofd", "vkd", "kdsvd", "mgd", "reviewkd", "semckd", "srrl", "diffkd"),
 }
 TEACHERS = {

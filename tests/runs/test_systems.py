@@ -9,6 +9,7 @@ import pytest
 import torch
 from helpers import WORLD
 
+from kdbench.errors import UsageError
 from kdbench.recipes.resolve import resolve
 from kdbench.runs.context import RunContext, context_for
 from kdbench.runs.request import RunRequest
@@ -92,6 +93,34 @@ def test_without_labels_comodo_is_what_was_published() -> None:
     recipe, _ = for_track(resolve("comodo", "smoke", ["track.labels=0"]))
     assert recipe.student is not None
     assert list(recipe.student.losses) == ["comodo"]
+
+
+def test_a_trial_never_loses_all_of_its_sources() -> None:
+    context = _context("actionmae_style")
+    spec = context.run_spec.recipe.student
+    assert spec is not None
+    network = context.build("student", spec)
+    inputs = [torch.ones(400, 1, 2), torch.ones(400, 1, 3), torch.ones(400, 2, 3)]
+    kept = torch.stack([x.flatten(1).mean(1) for x in network.dropped(inputs, torch.Generator().manual_seed(0))], dim=1)
+    assert set(kept.unique().tolist()) == {0.0, 1.0}
+    assert kept.sum(1).min() == 1
+    # Half of each, and one of those eighths that would have lost all.
+    torch.testing.assert_close(kept.mean(0), torch.full((3,), 0.5 + 1 / 24), atol=0.08, rtol=0)
+    network.drop_sources = 0.0
+    assert all(map(torch.equal, network.dropped(inputs, torch.Generator()), inputs))
+
+
+def test_one_source_cannot_be_dropped() -> None:
+    with pytest.raises(UsageError, match=r"student\.drop_sources = 0.5 has no effect: the network sees one source"):
+        request = RunRequest("student_only", "motionsim", preset="smoke", overrides=["student.drop_sources=0.5"])
+        context = context_for(request)
+        assert context.run_spec.recipe.student is not None
+        context.build("student", context.run_spec.recipe.student)
+
+
+def test_a_network_of_several_sources_says_how_it_does_without_each(tmp_path: Path) -> None:
+    result = run("actionmae_style", "motionsim", preset="smoke", device="cpu", out=tmp_path, overrides=WORLD).result
+    assert set(result["metrics"]["without"]) == {"video", "accelerometer", "gyroscope"}
 
 
 @pytest.mark.parametrize("method", [*JOINT, *FROZEN])
