@@ -27,8 +27,8 @@ class ProxyDistillation(nn.Module):
     `KL(a -> b) = 1/B sum KL(softmax(a) || softmax(b))`, a the target. N is the same of the logits with the label's set
     to 0, over the samples at which Kendall's tau of p_t and p_s is above `threshold` (the others count as 0). A proxy
     is a 1x1 convolution of the pooled last map, which is a linear of the embedding, BatchNorm, LeakyReLU 0.1 and a
-    linear to the classes (Huo et al., C2KD, CVPR 2024, after the authors' code; the paper asks for tau of the networks
-    themselves, and leaves the label out instead of setting it to 0).
+    linear to the classes (Huo et al., C2KD, CVPR 2024, after the authors' code, in which tau is that of the
+    proxies, not of the networks, and the label's logit is set to 0, not left out).
 
     The authors train both networks with one sum. Here each network has its own losses: a teacher that trains along
     (`train: joint`) has this loss as well, in which it is the student, so that its `KL([p_t] -> z_t)` and the gradient
