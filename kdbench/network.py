@@ -67,6 +67,7 @@ class Network(nn.Module):
         sees: The source of each branch.
         skeletons: Those of the sources that are joints of a skeleton.
         widths: Of each head.
+        drop_sources: Chance that a source of a trial is missing in training.
     """
 
     def __init__(
@@ -110,6 +111,7 @@ class Network(nn.Module):
         self.widths = [
             Widths(classes, shape.channels, shape.width, semantic, groups, _AXES[shape.kind]) for shape in shapes
         ]
+        self.drop_sources = 0.0
         self.couples_batch = fusion.couples_batch
         self.provenance: dict[str, bool | str] = {name: branch.encoder.pretrained for name, branch in branches.items()}
 
@@ -167,6 +169,24 @@ class Network(nn.Module):
         """
         sees = self.sees.values()
         return [torch.zeros_like(x) if source in missing else x for x, source in zip(inputs, sees, strict=True)]
+
+    def dropped(self, inputs: Sequence[Tensor], generator: Generator) -> list[Tensor]:
+        """The inputs of a training step, in which each source of each trial is zero by chance, but never all of them.
+
+        Args:
+            inputs: What `represent` returns; left as they are.
+            generator: Source of the draws, on the CPU.
+        """
+        if not self.drop_sources:
+            return list(inputs)
+        sources = list(dict.fromkeys(self.sees.values()))
+        draws = torch.rand(len(inputs[0]), len(sources), generator=generator)
+        kept = (draws >= self.drop_sources).scatter_(1, draws.argmax(1, keepdim=True), True)
+        kept = kept.to(inputs[0].device, non_blocking=True)
+        return [
+            x * kept[:, sources.index(source)].view(-1, *[1] * (x.dim() - 1))
+            for x, source in zip(inputs, self.sees.values(), strict=True)
+        ]
 
     def speaking(self, features: Sequence[Features], missing: Collection[str]) -> list[Features]:
         """The heads that predict where sources are missing: those of the other branches; the one of a joint fusion.
@@ -307,7 +327,8 @@ def build_network(
     Raises:
         UsageError: Unknown parts or parameters, or parts that do not fit: what a representation makes and what the
             encoder takes; branches that the fusion does not join; a fusion that couples the batch and an encoder or a
-            pooling with BatchNorm; joints to be turned where no skeleton is seen.
+            pooling with BatchNorm; joints to be turned where no skeleton is seen; sources that are dropped where there
+            is one.
     """
     if not sources:
         raise UsageError(f"{_key(role, 'branches')}: the network sees nothing")
@@ -331,7 +352,14 @@ def build_network(
         where = f"{_key(role, 'fusion')} '{spec.fusion.name}'"
         for (name, branch), built in zip(spec.branches_for(sources).items(), branches.values(), strict=True):
             _check_coupled(where, _place(spec, role, name), branch, built)
-    return Network(branches, fusion, classes=classes, semantic=semantic, groups=groups, skeletons=skeletons)
+    network = Network(branches, fusion, classes=classes, semantic=semantic, groups=groups, skeletons=skeletons)
+    if spec.drop_sources and len(set(network.sees.values())) < 2:
+        raise UsageError(
+            f"{_key(role, 'drop_sources')} = {spec.drop_sources:g} has no effect: the network sees one source",
+            hint="One source of every trial stays: take a network that sees several, written as branches.",
+        )
+    network.drop_sources = spec.drop_sources
+    return network
 
 
 def _branch(spec: BranchSpec, channels: int, place: str, skeleton: JointGraph | None) -> Branch:

@@ -45,8 +45,8 @@ class Batch:
     """Trials that pass through a network together.
 
     Attributes:
-        sensors: Series of each sensor, and of each skeleton that a network sees, `{name: (B, axes, n)}`, in the units
-            of the dataset's card.
+        sensors: Series of each sensor, and of each skeleton that a network sees or a loss reads, `{name: (B, axes,
+            n)}`, in the units of the dataset's card.
         video: Clip `(B, C, T, H, W)`, uint8 or float in [0, 1], or None where the student is a sensor.
         label: Class indices `(B,)`, int64.
         trial: The B trial ids, in the order of the rows; on the host.
@@ -217,6 +217,8 @@ class Context:
             that is trained. A loss reads it and leaves it to its network: it keeps it in a tuple, which registers
             nothing, so that it is trained once.
         teacher_classifiers: The same of each teacher branch, frozen; empty where there is no teacher.
+        series: Mean and standard deviation of each axis over the training part, two of `(axes,)`, of each sensor and
+            skeleton whose raw series a loss reads; empty unless a loss declares that it needs them.
     """
 
     classes: int
@@ -228,3 +230,4 @@ class Context:
     groups: Tensor | None = None
     student_classifiers: tuple[nn.Module, ...] = ()
     teacher_classifiers: tuple[nn.Module, ...] = ()
+    series: Mapping[str, tuple[Tensor, Tensor]] = field(default_factory=dict)

@@ -37,16 +37,16 @@ class Peer:
 
 
 def features_of(network: Network, objectives: Sequence[Objective], batch: Batch, seed: int) -> list[Features]:
-    """Features of a batch, with those of the ablated inputs where one of some objectives reads them.
+    """Features of a training batch, with those of the ablated inputs where one of some objectives reads them.
 
     Args:
         network: The network.
         objectives: Those that read its features.
         batch: The trials.
-        seed: Seed of the ablated channels, where those are drawn.
+        seed: Seed of the ablated channels and of the dropped sources, where those are drawn.
     """
     inputs = network.represent(batch)
-    features = network(inputs)
+    features = network(network.dropped(inputs, torch.Generator().manual_seed(seed)))
     asking = next((objective for objective in objectives if "ablated_logits" in objective.needs), None)
     if asking is not None:
         logits = network.ablated(inputs, mode=asking.ablation, generator=torch.Generator().manual_seed(seed))

@@ -87,6 +87,39 @@ def reads_labels(name: str) -> str | None:
     return None if "batch" in inspect.signature(call).parameters else "unused"
 
 
+def reads_series(name: str) -> bool:
+    """Whether a loss reads raw series of the batch.
+
+    Args:
+        name: Registered name of the loss.
+    """
+    return "series" in declared(name)["needs"]
+
+
+def series_read(losses: Mapping[str, LossTerm], known: Iterable[str], where: str = "losses") -> tuple[str, ...]:
+    """The raw series that some losses read: those that their parameter `sources` names, or all.
+
+    Args:
+        losses: Weight and parameters of each loss by its registered name.
+        known: The data set's sensors and skeletons.
+        where: Key of the recipe that they stand under, for messages.
+
+    Raises:
+        UsageError: The data set lacks one of them, or has none at all.
+    """
+    known, read = tuple(known), dict[str, None]()
+    for name, term in losses.items():
+        if not reads_series(name):
+            continue
+        if not known:
+            raise UsageError(f"{where}.{name} reads series of sensors, and the data set has none")
+        for source in term.params.get("sources") or known:
+            if source not in known:
+                raise unknown("source", str(source), known, of=f"{where}.{name}.sources")
+            read[source] = None
+    return tuple(read)
+
+
 def trains_logits(name: str) -> bool:
     """Whether a loss says that it reads the student's logits, and so trains the classifier.
 
@@ -207,7 +240,7 @@ class Term(nn.Module):
         if self._chosen is not None:
             teacher = [teacher[place] for place in self._chosen]
         if not self.with_teacher:
-            rows = batch.labelled if self.labels == "needed" else None
+            rows = batch.labelled if self.labels == "needed" else batch.paired if "series" in self.needs else None
         else:
             rows = batch.paired
             if self.labels == "needed" and batch.labelled is not None:

@@ -23,6 +23,7 @@ def hint(
     *,
     stages: Sequence[int] | None = (1,),
     reduction: Literal["mean", "sum", "paper"] = "mean",
+    squash: bool = False,
 ) -> Tensor:
     """Squared difference between the student's maps and the teacher's at the middle of the networks.
 
@@ -31,11 +32,15 @@ def hint(
     is `reduction="paper"`. The regressor r is the learnt linear along the channels that stands on the student's side
     where the widths differ.
 
+    With `squash` it is the hallucination loss of Hoffman, Gupta and Darrell, CVPR 2016, eq. 1, which Garcia, Morerio
+    and Murino, ECCV 2018, sum over all entries: the difference of `sigmoid` of both maps.
+
     Args:
         student: The student's maps `(B, C, *grid)`, one per stage.
         teacher: The teacher's, with as many channels; detached. Unlike grids are aligned by `align_maps`.
         stages: Indices of the stages that are compared and summed; None for all. The second of four by default.
         reduction: `mean` over all entries, `sum` over all, or `paper`: half the sum of a sample, mean over the samples.
+        squash: Put both maps through a sigmoid first.
 
     Raises:
         UsageError: A parameter has no such value, a stage does not exist in both networks, or channels differ.
@@ -46,6 +51,8 @@ def hint(
     for maps in stage_pairs(student, teacher, stages):
         own, target = align_maps(*maps)
         check_channels("hint", own, target)
+        if squash:
+            own, target = own.sigmoid(), target.sigmoid()
         term = F.mse_loss(own, target, reduction="mean" if reduction == "mean" else "sum")
         terms.append(term / (2 * len(own)) if reduction == "paper" else term)
     return torch.stack(terms).sum()

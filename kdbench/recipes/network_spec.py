@@ -208,6 +208,8 @@ class NetworkSpec(RecipePart):
             be a file: the path of a safetensors file, or of the folder of a run or of a teacher that holds one.
         pairing: `shuffled` shows the teacher other trials of the student's batch: a control, without a trial in common.
         seeds: A teacher of so many networks, each with its own draws; they are an ensemble.
+        drop_sources: Chance that a source of a trial is missing in training: its input is zero, as where it is missing
+            at test. One source of every trial stays.
         folds: A teacher of so many networks, each trained without one fold of the training part, which it then teaches:
             no trial is taught by a network that saw it (cross-fitting). The folds keep to the protocol's subjects.
         joint: A teacher that trains together with the student, `train: joint` in a recipe: in the same steps, by the
@@ -231,6 +233,7 @@ class NetworkSpec(RecipePart):
     pairing: Literal["shuffled"] | None = Field(default=None, exclude_if=lambda pairing: pairing is None)
     seeds: int | None = Field(default=None, ge=2, le=100, exclude_if=lambda seeds: seeds is None)
     joint: bool = Field(default=False, exclude_if=lambda joint: not joint)
+    drop_sources: float = Field(default=0.0, ge=0, lt=1, exclude_if=lambda share: not share)
     folds: int | None = Field(default=None, ge=2, le=1000, exclude_if=lambda folds: folds is None)
 
     @field_validator("losses", "branches", mode="before")

@@ -24,7 +24,7 @@ def check_parts(context: RunContext) -> None:
         UsageError: Parts or parameters that do not exist or do not fit together, or a loss that fails.
     """
     recipe = context.run_spec.recipe
-    loader = context.loader(context.split.train[:REHEARSED_TRIALS], *recipe.networks)
+    loader = context.loader(context.split.train[:REHEARSED_TRIALS], *recipe.networks, trained=recipe.networks)
     pairs = untrained_networks(context)
     for part, teacher in {part.name: (part, teacher) for part, teacher in pairs}.values():
         load_file(teacher, part)
@@ -35,7 +35,8 @@ def check_parts(context: RunContext) -> None:
         if recipe.student.is_untrained:
             return
         if recipe.track.is_transfer_alone:
-            loader = context.loader(context.split.train[:REHEARSED_TRIALS], *recipe.networks, labelled=())
+            few = context.split.train[:REHEARSED_TRIALS]
+            loader = context.loader(few, *recipe.networks, labelled=(), trained=recipe.networks)
         peers = peers_of(context, student)
         for peer in peers:
             rehearse(peer.objective, peer.network, [student], loader, context.accelerator)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import torch
 from accelerate import Accelerator
+from torch import Tensor
 
 from kdbench.data.card import Card, load_card
 from kdbench.data.loader import Loader
@@ -102,10 +103,24 @@ class RunContext:
             self.warnings.append(text)
         self.reporter.warn(text)
 
-    def loader(self, trials: tuple[str, ...], *specs: NetworkSpec, labelled: tuple[str, ...] | None = None) -> Loader:
-        """A loader of some trials with what the networks see, and the labels of all or of some of them."""
+    def loader(
+        self,
+        trials: tuple[str, ...],
+        *specs: NetworkSpec,
+        labelled: tuple[str, ...] | None = None,
+        trained: Sequence[NetworkSpec] = (),
+    ) -> Loader:
+        """A loader of some trials with what networks see, and the labels of all or of some of them.
+
+        Args:
+            trials: The trials.
+            *specs: The networks.
+            labelled: As for `Loader`.
+            trained: Those of them that are trained: what their losses read comes along.
+        """
         dataset, data = self.run_spec.dataset, self.run_spec.recipe.data
         sources = {source for spec in specs for source in self.run_spec.sees(spec)}
+        sources |= {source for spec in trained for source in self.run_spec.reads(spec)}
         channels = sum(dataset.sources[source] for source in sources if is_video(source))
         size = len(trials) * data.frames * data.frame_size**2 * channels
         return Loader(
@@ -191,6 +206,7 @@ class RunContext:
         network: Network,
         teachers: Sequence[tuple[str, Network]] = (),
         key: str | None = None,
+        loader: Loader | None = None,
     ) -> Objective:
         """Builds the losses of a phase.
 
@@ -200,6 +216,8 @@ class RunContext:
             network: The network in training.
             teachers: Name and network of each teacher, one entry a member of an ensemble.
             key: Key of the network in training in the recipe, for messages; by default the phase.
+            loader: Its training part, which tells the scale of series that losses read; without it they are taken as
+                standardised, which does for losses that train nothing.
         """
         context = Context(
             classes=len(self.classes),
@@ -211,12 +229,23 @@ class RunContext:
             groups=torch.tensor(groups) if (groups := self.run_spec.dataset.card.class_groups) else None,
             student_classifiers=tuple(network.classifiers),
             teacher_classifiers=tuple(layer for _, teacher in teachers for layer in teacher.classifiers),
+            series={source: self._scale_of(source, loader) for source in self.run_spec.reads(spec)},
         )
         if phase == "student" and self.run_spec.recipe.track.labels != "all":
             _refuse_undeclared(spec)
         torch.manual_seed(self.pairing.seed_of("objective", phase))
         objective = Objective(spec.losses, context, owner=key or phase, balance=spec.balance, heads=network.widths)
         return objective.to(self.accelerator.device)
+
+    def _scale_of(self, source: str, loader: Loader | None) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of each axis of a series, over the trials that have their sensors."""
+        if loader is None:
+            axes = self.run_spec.dataset.sources[source]
+            return torch.zeros(axes), torch.ones(axes)
+        paired = frozenset(self.supervision.paired)
+        places = [place for place, trial in enumerate(loader.trials) if trial in paired]
+        series = loader.all_series(source)[places].transpose(0, 1).flatten(1)
+        return series.mean(1), series.std(1, correction=0)
 
 
 def _refuse_undeclared(spec: NetworkSpec) -> None:

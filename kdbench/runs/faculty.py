@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from kdbench.data.loader import Loader
 from kdbench.engine.peers import Peer
 from kdbench.evaluation.metrics import numbers
 from kdbench.evaluation.predict import Predictions, predict
@@ -89,17 +90,18 @@ def untrained_networks(context: RunContext) -> list[tuple[TeacherPart, Network]]
     return pairs
 
 
-def peers_of(context: RunContext, student: Network) -> list[Peer]:
+def peers_of(context: RunContext, student: Network, loader: Loader | None = None) -> list[Peer]:
     """The teachers that train with the student, as they are before any training.
 
     Args:
         context: The run.
         student: The student, which their losses may compare with.
+        loader: The training part, as for `RunContext.objective`.
     """
     peers = []
     for name, spec in context.run_spec.recipe.joint_teachers.items():
         key, own = key_of(name), context.build(f"joint {name}", spec, key_of(name))
-        objective = context.objective(f"joint {name}", spec, own, [("student", student)], key)
+        objective = context.objective(f"joint {name}", spec, own, [("student", student)], key, loader)
         peers.append(Peer(name, own, objective))
     return peers
 

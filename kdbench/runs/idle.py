@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kdbench.engine.device import device_kind
-from kdbench.engine.term import declared, read_class_names
+from kdbench.engine.term import declared, read_class_names, reads_series
 from kdbench.errors import UsageError
 from kdbench.recipes.resolve import PHASES, resolve
 from kdbench.recipes.schema import Recipe
@@ -78,7 +78,7 @@ def idle_settings(recipe: Recipe, changes: Mapping[str, Any]) -> Iterator[tuple[
     for key in data if isinstance(data, Mapping) else ():
         if key in ("frames", "frame_size") and not recipe.sees(VIDEO):
             yield f"data.{key}", _SEES_VIDEO
-        if key == "series_length" and not recipe.sees(SENSORS):
+        if key == "series_length" and not (recipe.sees(SENSORS) or any(map(reads_series, recipe.losses))):
             yield f"data.{key}", "network that sees sensors"
     if "semantics" in changes and not read_class_names(recipe.losses):
         yield "semantics", "loss that reads the names of the classes"

@@ -10,6 +10,7 @@ import torch
 
 from kdbench.data.card import Card, load_card
 from kdbench.data.store.open import Dataset, open_dataset
+from kdbench.engine.term import series_read
 from kdbench.errors import UsageError, unknown
 from kdbench.network import build_network, unfetched
 from kdbench.recipes.schema import Recipe
@@ -39,14 +40,18 @@ def open_for(
         look_ahead: As for `open_dataset`.
 
     Raises:
-        UsageError: A network sees what the data set does not have; or an unknown data set, view or option.
+        UsageError: A network sees, or a loss reads, what the data set does not have; or an unknown data set, view or
+            option.
         DataError: Recordings are missing or broken.
     """
     card = card_at(dataset, recipe.data.options)
     check_sources(recipe, card)
     _check_fit(recipe, card)
     view: str | None = (video or "auto") if recipe.chooses_view else next(iter(recipe.views), None)
-    beside = [source for source in recipe.sources(card.sensors) if source in card.skeletons or view_of(source)]
+    wanted = dict.fromkeys(recipe.sources(card.sensors))
+    for phase, spec in recipe.by_key.items():
+        wanted |= dict.fromkeys(series_read(spec.losses, (*card.sensors, *card.skeletons), f"{phase}.losses"))
+    beside = [source for source in wanted if source in card.skeletons or view_of(source)]
     if view == "auto" and recipe.views:
         raise UsageError(
             f"'{recipe.title}' sees {' and '.join(f'video:{name}' for name in recipe.views)} and one more view",

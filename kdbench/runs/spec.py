@@ -20,7 +20,7 @@ from kdbench.data.splits import Split, split
 from kdbench.data.store.open import Dataset
 from kdbench.data.tracks import Supervision, supervise
 from kdbench.engine.objective import declared_needs
-from kdbench.engine.term import read_class_names
+from kdbench.engine.term import read_class_names, series_read
 from kdbench.recipes.network_spec import NetworkSpec
 from kdbench.recipes.pairs import title_of
 from kdbench.recipes.schema import SEARCHED, Recipe, key_of
@@ -141,13 +141,21 @@ class RunSpec:
         """What a network of the run sees, each source by one name and once."""
         return tuple(dict.fromkeys(self.dataset.source(name) for name in spec.sees(self.dataset.sensors)))
 
+    def reads(self, spec: NetworkSpec) -> tuple[str, ...]:
+        """The sensors and skeletons whose raw series the losses of a network read, each once."""
+        return series_read(spec.losses, (*self.dataset.card.sensors, *self.dataset.card.skeletons))
+
     def sources(self, spec: NetworkSpec) -> dict[str, int]:
         """Raw channels of what a network of the run sees, by its own names of the sources."""
         return {name: self.dataset.sources[self.dataset.source(name)] for name in spec.sees(self.dataset.sensors)}
 
-    def _beside(self, *specs: NetworkSpec | None) -> dict[str, Any]:
-        """Fingerprints of what networks see beside the sensors and the view; nothing where that is nothing."""
-        seen = {name for spec in specs if spec is not None for name in self.sees(spec)}
+    def _beside(self, *specs: NetworkSpec | None, read: bool = False) -> dict[str, Any]:
+        """Fingerprints of what networks see beside the sensors and the view; nothing where that is nothing.
+
+        With `read`, also of what their losses read.
+        """
+        given = [spec for spec in specs if spec is not None]
+        seen = {name for spec in given for name in (*self.sees(spec), *(self.reads(spec) if read else ()))}
         prints = {
             name: other.fingerprint if is_video(name) else other.series_fingerprint
             for name, other in self.dataset.beside.items()
@@ -237,7 +245,7 @@ class RunSpec:
             "label_vectors": self._vectors(*specs),
             "weights": [_weights(spec) for spec in specs],
             **self._groups(*specs),
-            **self._beside(*specs),
+            **self._beside(*specs, read=True),
             **self._plugins(*specs),
             **({"tuning": self.recipe.tuning.model_dump()} if self.recipe.tuning else {}),
             **({} if self.recipe.track.is_whole else {"supervision": dataclasses.asdict(self.supervision)}),
@@ -257,7 +265,7 @@ class RunSpec:
             "label_vectors": self._vectors(teacher),
             "weights": _weights(teacher),
             **self._groups(teacher),
-            **self._beside(teacher),
+            **self._beside(teacher, read=True),
             **self._plugins(teacher),
             "libraries": self.libraries(teacher),
         }

@@ -59,17 +59,21 @@ def student_training(
         trials: What it trains on; by default the training part.
     """
     network = context.build("student", spec)
-    specs = [spec, *(teacher.spec for teacher in teachers), *context.run_spec.recipe.joint_teachers.values()]
+    trained = (spec, *context.run_spec.recipe.joint_teachers.values())
     loader = context.loader(
-        context.split.train if trials is None else trials, *specs, labelled=context.supervision.labelled
+        context.split.train if trials is None else trials,
+        *trained,
+        *(teacher.spec for teacher in teachers),
+        labelled=context.supervision.labelled,
+        trained=trained,
     )
     network.fit({name: loader.all_series(name) for name in loader.sensors})
-    peers = peers_of(context, network)
+    peers = peers_of(context, network, loader)
     for peer in peers:
         peer.network.fit({name: loader.all_series(name) for name in loader.sensors})
     heads = heads_of([(teacher.part, teacher.network) for teacher in teachers])
     heads += [(peer.name, peer.network) for peer in peers]
-    objective = context.objective("student", spec, network, heads)
+    objective = context.objective("student", spec, network, heads, loader=loader)
     training = training_of("student", context, spec, network, objective, loader, folder)
     training.peers = tuple(peers)
     given = context.supervision

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from kdbench.engine.term import declared, reads_labels
+from kdbench.engine.term import declared, reads_labels, reads_series
 from kdbench.errors import UsageError
 from kdbench.recipes.network_spec import LossTerm
 from kdbench.recipes.schema import Recipe
@@ -14,7 +14,8 @@ from kdbench.runs.gain import untrained_like
 def for_track(recipe: Recipe) -> tuple[Recipe, tuple[str, ...]]:
     """A recipe as its track lets it train.
 
-    Without labels, the losses of the student that compare with no teacher are left out, and those that need labels.
+    Without labels, the losses of the student that compare with no teacher and read no sensors are left out, and those
+    that need labels.
 
     Args:
         recipe: As resolved.
@@ -62,7 +63,7 @@ def why_left_out(name: str) -> str | None:
     Args:
         name: Registered name of the loss.
     """
-    if not declared(name)["teacher"]:
+    if not (declared(name)["teacher"] or reads_series(name)):
         return "compares with no teacher"
     return "needs labels" if reads_labels(name) == "needed" else None
 

@@ -17,6 +17,7 @@ from kdbench.registry import part_of
 from kdbench.testing.base import Skipped
 from kdbench.testing.samples import (
     GROUPS,
+    SCALES,
     SPACE,
     STUDENT,
     TEACHER,
@@ -25,6 +26,7 @@ from kdbench.testing.samples import (
     Sample,
     draw,
     tensors,
+    with_series,
 )
 from kdbench.types import Context, Features, Widths
 
@@ -131,6 +133,7 @@ class LossCase:
             groups=torch.arange(classes) % GROUPS,
             student_classifiers=self._classifiers("student", student, 1),
             teacher_classifiers=self._classifiers("teacher", teacher, 0 if alone else TEACHERS),
+            series=SCALES if "series" in self.needs else {},
         )
 
     def _classifiers(self, owner: str, widths: Widths, branches: int) -> tuple[nn.Linear, ...]:
@@ -197,7 +200,10 @@ class LossCase:
 
     def draw(self, **options: Any) -> Sample:
         """A sample on the case's device; arguments as in `kdbench.testing.samples.draw`."""
-        return draw(**options).to(device=self.device)
+        sample = draw(**options)
+        if "series" in self.needs:
+            sample = with_series(sample, options.get("seed", 0))
+        return sample.to(device=self.device)
 
     def _optional(self, features: Features) -> Features:
         return features.replace(

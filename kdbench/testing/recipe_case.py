@@ -128,7 +128,9 @@ class RecipeCase:
         if self.dataset == GENERATED:
             small["data"] = {"options": WORLD}
         for phase in ("teacher", "student"):
-            if getattr(self.recipe, phase) is not None:
+            spec = getattr(self.recipe, phase)
+            # A teacher that trains with the student trains as the student does.
+            if spec is not None and not spec.joint:
                 small[phase] = {"train": TRAIN}
         changes = merge(merge({"precision": "fp32"}, small), self.overrides)
         context = context_for(

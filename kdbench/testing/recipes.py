@@ -230,7 +230,7 @@ def _batch(training: Training) -> Batch:
 
 def _truth(case: RecipeCase, batch: Batch) -> Batch:
     """The batch's trials, read one by one from the data set."""
-    loader = case.context.loader(batch.trial, *case.specs())
+    loader = case.context.loader(batch.trial, *case.specs(), trained=case.specs())
     rows = [next(iter(loader.batches([row], 1))) for row in range(len(loader))]
     first = rows[0]
     return batch.replace(

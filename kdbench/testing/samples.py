@@ -22,6 +22,12 @@ ONE_CLASS = (replace(STUDENT, logits=1, group_logits=1), replace(TEACHER, logits
 TEACHERS = 2
 LABELS = (0, 1, 2, 0, 3, 1)
 """Some classes have two trials and others one."""
+LENGTH = 20
+SCALES = {
+    "accelerometer": (torch.tensor([0.0, 1.0, -2.0]), torch.tensor([1.0, 0.5, 3.0])),
+    "skeleton": (torch.arange(6.0), torch.full((6,), 0.1)),
+}
+"""Mean and standard deviation of each axis of the series."""
 
 Grids = tuple[tuple[int, ...], ...]
 
@@ -50,7 +56,8 @@ class Sample:
         def moved(tensor: Tensor) -> Tensor:
             return tensor.detach().to(device=device, dtype=dtype).clone()
 
-        batch = self.batch.replace(label=self.batch.label.to(device), index=self.batch.index.to(device))
+        batch = self.batch.mapped(lambda series: series.to(device=device, dtype=dtype))
+        batch = batch.replace(label=batch.label.to(device), index=batch.index.to(device))
         return self._through(moved, batch)
 
     def through(self, change: Callable[[Tensor], Tensor]) -> Sample:
@@ -63,11 +70,7 @@ class Sample:
         def picked(tensor: Tensor) -> Tensor:
             return tensor.detach()[order].clone()
 
-        batch = self.batch.replace(
-            label=self.batch.label[order],
-            index=self.batch.index[order],
-            trial=tuple(self.batch.trial[i] for i in order.tolist()),
-        )
+        batch = self.batch.rows(order, order.tolist())
         return self._through(picked, batch)
 
     def _through(self, change: Callable[[Tensor], Tensor], batch: Batch) -> Sample:
@@ -94,6 +97,15 @@ def draw(
     student = _features(samples, grids[0], widths[0], generator)
     teachers = tuple(_features(samples, grids[1], widths[1], generator).mapped(Tensor.detach) for _ in range(TEACHERS))
     return Sample(student, teachers, batch_of(samples, first=seed * samples, classes=widths[0].logits))
+
+
+def with_series(sample: Sample, seed: int = 0) -> Sample:
+    """The sample with raw series in its batch, whose axes have unlike scales."""
+    generator = torch.Generator().manual_seed(100 + seed)
+    rows = len(sample.batch)
+    drawn = {name: torch.randn(rows, len(mean), LENGTH, generator=generator) for name, (mean, _) in SCALES.items()}
+    sensors = {name: SCALES[name][0][:, None] + SCALES[name][1][:, None] * x for name, x in drawn.items()}
+    return sample.replace(batch=sample.batch.replace(sensors=sensors))
 
 
 def batch_of(samples: int, first: int = 0, classes: int = CLASSES) -> Batch:

@@ -18,6 +18,8 @@ IMAGE = ((6, 6), (3, 3), (2, 2), (1, 1))
 SERIES = ((16,), (8,), (4,), (2,))
 STUDENT_CHANNELS = (4, 6, 8, 10)
 TEACHER_CHANNELS = (4, 5, 8, 7)
+SOURCES, LENGTH = {"gyroscope": 3, "skeleton": 6}, 20
+"""Axes of the series, and their samples."""
 VECTORS = ("logits", "embedding", "semantic", "ablated_logits", "group_logits")
 
 
@@ -73,11 +75,11 @@ def changed(given: Features, change: Any) -> Features:
 
 
 def batch_of(samples: int = 5) -> Batch:
-    """A batch that holds labels and places in the training part alone."""
+    """A batch that holds labels, places in the training part, and the series of two sources."""
     trials = tuple(f"a1_s1_t{row}" for row in range(samples))
-    return Batch(
-        sensors={}, video=None, label=torch.arange(samples) % CLASSES, trial=trials, index=torch.arange(samples)
-    )
+    sensors = {name: 3 * waves(samples, axes, LENGTH, phase=axes).float() + 1 for name, axes in SOURCES.items()}
+    label, index = torch.arange(samples) % CLASSES, torch.arange(samples)
+    return Batch(sensors=sensors, video=None, label=label, trial=trials, index=index)
 
 
 def context(
@@ -94,6 +96,7 @@ def context(
         train_size=TRAIN_SIZE,
         student_classifiers=(classifier(student[-1]),),
         teacher_classifiers=tuple(classifier(widths[-1]).requires_grad_(False) for widths in teachers),
+        series={name: (torch.arange(axes) + 1.0, torch.arange(axes) + 0.5) for name, axes in SOURCES.items()},
     )
 
 

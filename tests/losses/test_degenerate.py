@@ -166,6 +166,7 @@ def _evaluated(name: str, params: dict[str, Any], case: Given) -> tuple[Tensor, 
         train_size=20,
         student_classifiers=(classifier(widths[0][-1], case.classes),),
         teacher_classifiers=(classifier(widths[1][-1], case.classes).requires_grad_(False),),
+        series={"gyroscope": (torch.zeros(3), torch.tensor([1.0, 0.0, 2.0]))},
     )
     term = Term(name, LossTerm(**params), context, where=f"student.losses.{name}").train()
     student = _features(case, widths[0], grids[0], case.student, 0)
@@ -175,7 +176,7 @@ def _evaluated(name: str, params: dict[str, Any], case: Given) -> tuple[Tensor, 
     student = changed(student, lambda x: x.clone().requires_grad_())
     label = torch.arange(case.samples) % case.classes
     batch = Batch(
-        sensors={},
+        sensors={"gyroscope": torch.randn(case.samples, 3, 20, generator=torch.Generator().manual_seed(8))},
         video=None,
         label=label if case.label is None else torch.full_like(label, case.label),
         trial=tuple(f"t{row}" for row in range(case.samples)),

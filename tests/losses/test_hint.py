@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from loss_cases import TEACHER_CHANNELS, batch_of, built, features, teacher_features
@@ -52,3 +53,11 @@ def test_bad_requests_are_refused() -> None:
         hint(student, student, stages=[0], reduction="papers")
     with pytest.raises(UsageError, match="stage 1 is asked for"):
         hint(student, student)
+
+
+def test_squashed_it_is_the_hallucination_loss() -> None:
+    generator = torch.Generator().manual_seed(0)
+    ours, theirs = ([torch.randn(3, 4, 5, 5, generator=generator)] for _ in range(2))
+    own, other = (1 / (1 + np.exp(-maps[0].double().numpy())) for maps in (ours, theirs))
+    value = hint(ours, theirs, stages=[0], reduction="sum", squash=True)
+    assert value.item() == pytest.approx(((own - other) ** 2).sum(), rel=1e-5)

@@ -26,6 +26,9 @@ METHODS = {
     *("rkd", "sp", "at", "logits", "logit_standardisation", "dkd", "dist", "pkt", "cc", "crd", "crd_batch", "condrk"),
     *("hint", "nst", "fsp", "mars", "ickd", "vid", "factor", "gsdm", "mmd", "pskd"),
     *("nkd", "ttm", "wttm", "ofa", "sdd", "mlld", "ctkd", "cat_kd", "wsld"),
+    *("series", "kd_series"),
+    *("radevski2023", "dmcl", "dml", "c2kd", "comodo", "modality_hallucination", "vskd", "born_again", "ensemble"),
+    "actionmae_style",
     *("cwd", "pkd", "ab", "ofd", "vkd", "kdsvd", "mgd", "reviewkd", "semckd", "srrl", "diffkd"),
 }
 TEACHERS = {
@@ -33,6 +36,7 @@ TEACHERS = {
     *(f"{kind}_{fusion}" for kind in ("gaf", "raw") for fusion in LATE),
     *(f"{image}_ft" for image in IMAGES),
     *("skeleton", "imu", "imu_skeleton", "imu_depth"),
+    "video",
     *FUSED,
 }
 FORMER = {

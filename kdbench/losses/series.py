@@ -1,0 +1,108 @@
+"""Dense prediction of the sensors: the student tells the recorded series from its own tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from kdbench.errors import UsageError, unknown
+from kdbench.losses.checks import check_positive
+from kdbench.losses.maps import chosen_stages
+from kdbench.losses.numerics import at_least_float32, without_autocast
+from kdbench.registry import loss
+from kdbench.types import Batch, Context
+
+_RESAMPLES = ("prediction", "target")
+
+
+@loss("series", on="stages", teacher=False, needs=("series",), labels="unused")
+class SeriesPrediction(nn.Module):
+    """Smooth L1 between the standardised series of the sensors and what a linear head makes of the student's tokens.
+
+    `L = 1/M sum_m mean smooth_beta(R(W_m h_t + b_m) - (x_m - mean_m) / std_m)`: h_t are the tokens over time of one
+    stage (the mean of its map over all other axes), x_m is the series of source m `(axes, n)` and R brings the
+    prediction, which has one step a token, to n samples by linear interpolation. `resample="target"` takes the means of
+    the series over as many equal parts as there are tokens instead. The second leaves out what is faster than the
+    tokens; under the first it stays in the loss, as an error that no student can mend. Every source counts the same,
+    however many axes it has.
+
+    There is no teacher and no label: the sensors are the target, as the hallucinated modality is in Hoffman, Gupta and
+    Darrell, CVPR 2016, here in the form of its recording. The series are as recorded: what augmentation does to the
+    video is not done to them, so that a large rotation of the frames makes the target ambiguous.
+
+    Args:
+        context: Gives the widths of the student's stages, and mean and deviation of each axis over the training part.
+        sources: Sensors and skeletons to predict; None for all that the data set has.
+        stage: Index of the student's stage; the third of four by default, negative ones count from the end.
+        resample: `prediction` or `target`.
+        beta: Where the loss turns from quadratic to linear, in standard deviations.
+
+    Raises:
+        UsageError: A parameter has no such value, there is no such stage, or a source is not read.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        *,
+        sources: Sequence[str] | None = None,
+        stage: int = 2,
+        resample: Literal["prediction", "target"] = "prediction",
+        beta: float = 1.0,
+    ) -> None:
+        super().__init__()
+        check_positive("series", beta=beta)
+        if resample not in _RESAMPLES:
+            raise unknown("resample of series", resample, _RESAMPLES)
+        if sources is not None and not sources:
+            raise UsageError("series: sources is empty; expected names of sensors or skeletons, or null for all")
+        count = len(context.student.stages)
+        (self.stage,) = chosen_stages((stage,), count, count)
+        self.sources = tuple(context.series if sources is None else sources)
+        if not self.sources:
+            raise UsageError("series predicts the series of sensors, and there is none")
+        for source in self.sources:
+            if source not in context.series:
+                raise unknown("source of series", source, context.series)
+        self.resample = resample
+        self.beta = beta
+        self.heads = nn.ModuleList()
+        for place, source in enumerate(self.sources):
+            mean, deviation = context.series[source]
+            self.heads.append(nn.Linear(context.student.stages[stage], len(mean)))
+            # An axis that never moves has no scale.
+            scale = deviation.where(deviation > 0, 1)
+            self.register_buffer(f"mean{place}", mean[:, None].clone(), persistent=False)
+            self.register_buffer(f"scale{place}", scale[:, None].clone(), persistent=False)
+
+    def forward(self, student: Sequence[Tensor], *, batch: Batch) -> Tensor:
+        """The loss of maps `(B, C, *grid)`, one per stage, and of the batch's series `(B, axes, n)`."""
+        tokens = at_least_float32(over_time(student[self.stage]))
+        terms = []
+        for place, source in enumerate(self.sources):
+            series = batch.raw(source).to(tokens.dtype)
+            target = (series - self.get_buffer(f"mean{place}")) / self.get_buffer(f"scale{place}")
+            head = self.heads[place]
+            assert isinstance(head, nn.Linear)
+            with without_autocast(tokens):
+                predicted = head(tokens.transpose(1, 2).to(head.weight.dtype)).transpose(1, 2)
+            if self.resample == "prediction":
+                predicted = F.interpolate(predicted, target.shape[2], mode="linear", align_corners=False)
+            else:
+                target = F.adaptive_avg_pool1d(target, predicted.shape[2])
+            terms.append(F.smooth_l1_loss(predicted, target, beta=self.beta))
+        return torch.stack(terms).mean()
+
+
+def over_time(feature: Tensor) -> Tensor:
+    """A map `(B, C, *grid)` as its tokens over time `(B, C, S)`, in the order that `Encoder.tokens` has by default.
+
+    Time is the one axis of a series, the last one of an image of a series, and the first of a clip.
+    """
+    if feature.dim() == 3:
+        return feature
+    return feature.mean(2) if feature.dim() == 4 else feature.mean((3, 4))
