@@ -302,15 +302,15 @@ def build_network(
 
     Raises:
         UsageError: Unknown parts or parameters, or parts that do not fit: what a representation makes and what the
-            encoder takes; branches that the fusion does not join; a fusion that couples the batch and an encoder with
-            BatchNorm.
+            encoder takes; branches that the fusion does not join; a fusion that couples the batch and an encoder or a
+            pooling with BatchNorm.
     """
     if not sources:
         raise UsageError(f"{_key(role, 'branches')}: the network sees nothing")
     Fuse = registry("fusion").get(spec.fusion.name)
     branches: dict[str, Branch] = {}
     for name, branch in spec.branches_for(sources).items():
-        place = role if spec.branches is None else _key(role, f"branches.{name}")
+        place = _place(spec, role, name)
         # A network of the one view is called as that view is.
         shown = view or name if spec.branches is None and branch.sees == VIDEO else name
         canonical = VIDEO if view is not None and view_of(branch.sees) == view else branch.sees
@@ -321,13 +321,10 @@ def build_network(
     ]
     _check_joins(Fuse, spec, shapes, role)
     fusion = _construct(Fuse, spec.fusion, role, shapes, kind="fusion")
-    if fusion.couples_batch and any(branch.encoder.normalisation == "batch" for branch in branches.values()):
-        encoder = next(branch.encoder.name for branch in spec.kinds)
-        raise UsageError(
-            f"{_key(role, 'fusion')} '{spec.fusion.name}' couples the batch and {_key(role, 'encoder')} "
-            f"'{encoder}' normalises by BatchNorm: together they tie each prediction to its batch twice",
-            hint=f"Normalise per sample, for example --set {_key(role, 'encoder.norm')}=group",
-        )
+    if fusion.couples_batch:
+        where = f"{_key(role, 'fusion')} '{spec.fusion.name}'"
+        for (name, branch), built in zip(spec.branches_for(sources).items(), branches.values(), strict=True):
+            _check_coupled(where, _place(spec, role, name), branch, built)
     return Network(branches, fusion, classes=classes, semantic=semantic, groups=groups)
 
 
@@ -372,6 +369,24 @@ def _check_joins(Fuse: Any, spec: NetworkSpec, shapes: Sequence[Shape], role: st
             f"{where} joins branches of one architecture, and these are unlike ({words})",
             hint=f"Fusions of unlike branches: {_names('fusion', lambda part: part.joins == 'any')}",
         )
+
+
+def _check_coupled(fusion: str, place: str, spec: BranchSpec, branch: Branch) -> None:
+    """Refuses a branch with BatchNorm below a fusion that couples the batch; `place` is where the branch stands."""
+    for kind, part, built in (("encoder", spec.encoder, branch.encoder), ("pooling", spec.pooling, branch.pooling)):
+        if part is not None and built is not None and built.normalisation == "batch":
+            raise UsageError(
+                f"{fusion} couples the batch and {_key(place, kind)} '{part.name}' normalises by BatchNorm: together "
+                "they tie each prediction to its batch twice",
+                hint=f"Normalise per sample, for example --set {_key(place, 'encoder.norm')}=group"
+                if kind == "encoder"
+                else "See what there is: kdbench list poolings",
+            )
+
+
+def _place(spec: NetworkSpec, role: str, branch: str) -> str:
+    """The recipe's key of a branch; that of the network where its parts stand for all branches."""
+    return role if spec.branches is None else _key(role, f"branches.{branch}")
 
 
 def _key(role: str, key: str) -> str:

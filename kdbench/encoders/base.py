@@ -44,7 +44,7 @@ class Encoder(nn.Module, ABC):
         statistics: Mean and standard deviation of the input in [0, 1] that the encoder expects, a value a channel or
             one for all. Known before construction: the representation is built first.
         normalisation: `sample` where every row is normalised on its own (GroupNorm, LayerNorm), `batch` for BatchNorm.
-        isotropic: Whether all four maps have one grid, as in a ViT; otherwise each stage shrinks the one before.
+        isotropic: Whether all maps have one grid, as in a ViT; otherwise each stage shrinks the one before.
         channels: C_1 … C_4; as many as there are stages.
         width: D, the width of the embedding.
         pretrained: False, or where the weights come from.
@@ -70,7 +70,7 @@ class Encoder(nn.Module, ABC):
         """Runs one stage, which starts with the merging, if there is one, that shrinks the grid of the stage before.
 
         Args:
-            index: 0 … 3.
+            index: From 0, one for each of `channels`.
             x: The stem's output for stage 0, else the map of the stage before `(B, C_index, *grid)`.
 
         Returns:
@@ -90,7 +90,8 @@ class Encoder(nn.Module, ABC):
         """The last map `(B, C, *grid)` as a sequence in the order of time `(B, S, token_width)`.
 
         Time is the one axis of a series, the first of a clip, and the last one of an image of a series, whose columns
-        follow the samples (as its rows do); the other axes are averaged.
+        follow the samples (as its rows do); the other axes are averaged. An encoder whose own pooling does more than
+        average, as one that normalises the last map, does that here too.
         """
         if last.dim() == 3:
             return last.transpose(1, 2)

@@ -72,3 +72,7 @@ class SwinT(Encoder):
     def pool(self, last: Tensor) -> Tensor:
         """LayerNorm, then the mean over the grid: `(B, 768)`."""
         return self.backbone.norm(last.permute(0, 2, 3, 1)).mean((1, 2))
+
+    def tokens(self, last: Tensor) -> Tensor:
+        """LayerNorm, then the mean over the rows: `(B, S/32, 768)`."""
+        return self.backbone.norm(last.permute(0, 2, 3, 1)).mean(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 import sys
 from collections.abc import Sequence
@@ -44,7 +45,7 @@ def timm_encoder(name: str) -> type[TimmEncoder]:
         statistics = (tuple(config.mean), tuple(config.std)) if config else pretraining.IMAGENET_STATISTICS
 
     Named.__name__ = Named.__qualname__ = f"timm:{name}"
-    Named.__doc__ = f"`{name}` of timm.\n\n{TimmEncoder.__doc__}"
+    Named.__doc__ = f"`{name}` of timm.\n\n{inspect.getdoc(TimmEncoder)}"
     return encoder(f"timm:{name}", eats="image")(Named)
 
 
@@ -84,7 +85,7 @@ class TimmEncoder(Encoder):
         self.fixed_size = bool(config and config.fixed_input_size)
         options: dict[str, Any] = {"img_size": self.image_size} if self.fixed_size else {}
         self.backbone: Any = self._built(in_channels, drop_path, options)
-        self.chain, self.channels, self.width = self._checked_chain()
+        self.chain, self.channels, self.width, self._token_width = self._checked_chain()
         self.isotropic = self.chain.isotropic
         self.prefix = int(getattr(self.backbone, "num_prefix_tokens", 0)) if "tokens" in self.chain.layouts else 0
         self.normalisation = pretraining.normalisation_of(self.backbone)
@@ -118,6 +119,22 @@ class TimmEncoder(Encoder):
         embedding = _embedding(self.backbone, self.features(last))
         self._beside = None
         return embedding
+
+    @property
+    def token_width(self) -> int:
+        """Channels of what the model's `forward_features` returns."""
+        return self._token_width
+
+    def tokens(self, last: Tensor) -> Tensor:
+        """What the model's `forward_features` returns of the patches, over the columns of the image."""
+        x = self.features(last)
+        self._beside = None
+        if x.dim() == 3:
+            x = x[:, self.prefix :].mT
+            x = x.unflatten(2, (math.isqrt(x.shape[2]), -1))
+        elif self.chain.layouts[4] == "nhwc":
+            x = x.permute(0, 3, 1, 2)
+        return x.mean(2).mT
 
     # The prefix tokens of the batch that is on its way through the stages.
     _beside: Tensor | None = None
@@ -154,7 +171,7 @@ class TimmEncoder(Encoder):
             given = {**options, "drop_path_rate": drop_path}
             raise self._refused(f"timm cannot build it with {given}: {error}") from error
 
-    def _checked_chain(self) -> tuple[Chain, tuple[int, int, int, int], int]:
+    def _checked_chain(self) -> tuple[Chain, tuple[int, int, int, int], int, int]:
         """Finds the chain and tries it on one image; the widths come from what it gives."""
         training = self.backbone.training
         self.backbone.eval()
@@ -163,7 +180,8 @@ class TimmEncoder(Encoder):
         try:
             with torch.no_grad():
                 chain, maps = chain_of(self.backbone, image, _embedding)
-                embedding = _embedding(self.backbone, self.backbone.forward_features(image))
+                features = self.backbone.forward_features(image)
+                embedding = _embedding(self.backbone, features)
         except NotAChain as error:
             raise self._refused(str(error)) from error
         except (RuntimeError, ValueError, AssertionError, AttributeError) as error:
@@ -173,7 +191,8 @@ class TimmEncoder(Encoder):
         if embedding.dim() != 2:
             raise self._refused(f"its head makes {tuple(embedding.shape)} of one image instead of a vector")
         first, second, third, fourth = maps
-        return chain, (first, second, third, fourth), embedding.shape[1]
+        channels = 1 if features.dim() == 4 and chain.layouts[4] == "nchw" else -1
+        return chain, (first, second, third, fourth), embedding.shape[1], features.shape[channels]
 
     def _refused(self, why: str) -> UsageError:
         return UsageError(

@@ -185,6 +185,10 @@ class SwinStages(Encoder):
         """LayerNorm, then the mean over time and space: `(B, C_4)`."""
         return self.backbone.norm(last.permute(0, 2, 3, 4, 1)).mean((1, 2, 3))
 
+    def tokens(self, last: Tensor) -> Tensor:
+        """LayerNorm, then the mean over space: `(B, T/2, C_4)`."""
+        return self.backbone.norm(last.permute(0, 2, 3, 4, 1)).mean((2, 3))
+
 
 class Swin3d(SwinStages, TorchvisionVideo):
     """Video Swin over clips (Liu et al., 2022): `swin3d_t`, `swin3d_s`, `swin3d_b`."""
@@ -249,9 +253,18 @@ class MViT(TorchvisionVideo):
 
     def pool(self, last: Tensor) -> Tensor:
         """The class token after the last block and norm."""
-        tokens, _ = self.backbone.blocks[-1](self._tokens(last), tuple(last.shape[2:]))
+        return self._end(last)[0][:, 0]
+
+    def tokens(self, last: Tensor) -> Tensor:
+        """The patches after the last block and norm, averaged over space: `(B, T/2, C_4)`."""
+        tokens, grid = self._end(last)
+        return tokens[:, 1:].unflatten(1, grid).mean((2, 3))
+
+    def _end(self, last: Tensor) -> tuple[Tensor, Any]:
+        """All tokens after the last block and norm, and the grid of the patches."""
+        tokens, grid = self.backbone.blocks[-1](self._tokens(last), tuple(last.shape[2:]))
         self._beside = None
-        return self.backbone.norm(tokens)[:, 0]
+        return self.backbone.norm(tokens), tuple(grid)
 
     def _tokens(self, x: Tensor) -> Tensor:
         patches = x.flatten(2).mT

@@ -1,4 +1,4 @@
-"""A small transformer over a series, in four stages."""
+"""Small transformers over a series, in four stages: of shrinking length, and of one."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Transformer1d(Encoder):
         self.width = fourth
         self.patches = nn.Conv1d(in_channels, first, patch, patch)
         self.positions = nn.Conv1d(first, first, 9, padding=4, groups=first)
-        self.mergings = nn.ModuleList(Merging(*pair) for pair in pairwise(widths))
+        self.mergings = nn.ModuleList(Merging(*pair) for pair in pairwise(widths) if not self.isotropic)
         self.blocks = nn.ModuleList(
             nn.Sequential(*(_block(width, dropout) for _ in range(depth)))
             for width, depth in zip(widths, depths, strict=True)
@@ -93,13 +93,46 @@ class Transformer1d(Encoder):
     def stage(self, index: int, x: Tensor) -> Tensor:
         """See the base class."""
         x = x.mT
-        if index > 0:
+        if index > 0 and not self.isotropic:
             x = self.mergings[index - 1](x)
         return self.blocks[index](x).mT
 
     def pool(self, last: Tensor) -> Tensor:
         """LayerNorm, the mean over time, then dropout."""
         return self.dropout(self.norm(last.mT).mean(1))
+
+    def tokens(self, last: Tensor) -> Tensor:
+        """The last map, after LayerNorm `(B, S, C_4)`."""
+        return self.norm(last.mT)
+
+
+@encoder("vit1d", eats="series")
+class Vit1d(Transformer1d):
+    """Pre-norm transformer over a series `(B, axes, n)` at one scale: all four grids are n/P, for patches of P samples.
+
+    The blocks of a ViT (Dosovitskiy et al., 2021) in four groups. It differs from `transformer1d` in that neighbours
+    are not joined, and has that one's patches and positions; there is no class token.
+
+    Args:
+        in_channels: Axes of the sensor.
+        width: C of every stage, a multiple of 16; a head of the attention has 16.
+        depths: Blocks of each stage.
+        patch: P.
+        dropout: Share of the entries that training drops in the blocks and of the embedding.
+    """
+
+    isotropic = True
+
+    def __init__(
+        self,
+        in_channels: int,
+        *,
+        width: int = 128,
+        depths: Sequence[int] = (1, 1, 1, 1),
+        patch: int = 8,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__(in_channels, widths=(width,) * 4, depths=depths, patch=patch, dropout=dropout)
 
 
 def _block(width: int, dropout: float) -> nn.TransformerEncoderLayer:

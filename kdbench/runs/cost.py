@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import gc
+import math
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 
 def parameters(model: nn.Module) -> int:
@@ -21,14 +22,38 @@ def parameters(model: nn.Module) -> int:
 
 
 def flops(forward: Callable[[], Any]) -> int:
-    """Floating-point operations of one call: matrix products, convolutions and attention, a multiply-add as two.
+    """Floating-point operations of one call: matrix products, convolutions, attention, LSTMs; a multiply-add as two.
 
     Args:
         forward: Runs the forward pass, of one sample where the cost of a sample is wanted.
     """
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        forward()
+    # The counter does not see into torch's fused attention.
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=_UNCOUNTED) as counter:
+            forward()
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
     return int(counter.get_total_flops())
+
+
+def _of_lstm(steps: Sequence[int], *weights: Any, **_: Any) -> int:
+    """Operations of LSTM layers on `(S, B, D)`: every step of every row goes through each matrix of weights."""
+    shapes = weights[0] if isinstance(weights[0], list) else weights[:2]
+    return 2 * math.prod(steps[:2]) * sum(math.prod(shape) for shape in shapes if len(shape) == 2)
+
+
+def _of_attention(query: Sequence[int], key: Sequence[int], value: Sequence[int], *_: Any, **__: Any) -> int:
+    return int(sdpa_flop_count(query, key, value))
+
+
+_UNCOUNTED: dict[Any, Any] = {
+    torch.ops.aten.mkldnn_rnn_layer: _of_lstm,
+    torch.ops.aten._cudnn_rnn: _of_lstm,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _of_attention,
+}
+"""What torch's counter passes over."""
 
 
 def latency_ms(forward: Callable[[], Any], device: torch.device | str, repeats: int = 20) -> float:

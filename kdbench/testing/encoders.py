@@ -1,4 +1,4 @@
-"""What every encoder promises: four stages as declared, driven one by one or at once."""
+"""What every encoder promises: its stages as declared, driven one by one or at once, and tokens over time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kdbench.encoders.base import Encoder
+from kdbench.encoders.base import Encoder, unread
+from kdbench.fusions.base import STAGES
 from kdbench.registry import part_of
 from kdbench.testing import modules
 from kdbench.testing.base import CheckSuite, Failed, Skipped, checks_in
@@ -58,19 +59,19 @@ class EncoderCase(modules.ModuleCase):
         return normal(samples, channels or first, *grid).to(self.device)
 
     def outputs(self, module: Any, inputs: Any) -> Named:
-        """The four maps and the embedding."""
+        """The maps and the embedding."""
         return _named(*module(inputs))
 
 
-def has_four_stages(case: EncoderCase) -> None:
-    """Four maps with the declared channels on grids that shrink, and an embedding of the declared width."""
+def has_the_declared_stages(case: EncoderCase) -> None:
+    """One to four maps with the declared channels on grids that shrink, and an embedding of the declared width."""
     encoder, x = case.module(), case.input()
     with torch.no_grad():
         maps, embedding = encoder(x)
-    if len(maps) != 4 or len(encoder.channels) != 4:
+    if len(maps) != len(encoder.channels) or not 1 <= len(maps) <= STAGES:
         raise Failed(
-            f"it gives {counted(len(maps), 'map')} and declares "
-            f"{counted(len(encoder.channels), 'channel count')}, expected 4"
+            f"it gives {counted(len(maps), 'map')} and declares {counted(len(encoder.channels), 'channel count')}, "
+            f"expected as many, and no more than {STAGES}"
         )
     axes = x.dim() - 2
     for number, (feature, channels) in enumerate(zip(maps, encoder.channels, strict=True), start=1):
@@ -94,9 +95,24 @@ def stages_agree_with_forward(case: EncoderCase) -> None:
     """Driven as stem, stages and pool it gives what forward gives."""
     encoder, x = case.module(), case.input()
     with torch.no_grad():
-        maps = list(itertools.accumulate(range(4), lambda x, stage: encoder.stage(stage, x), initial=encoder.stem(x)))
-        if not equal(_named(tuple(maps[1:]), encoder.pool(maps[-1])), case.outputs(encoder, x)):
-            raise Failed("stem, stage 0 to 3 and pool give another output than forward")
+        maps = _driven(encoder, x)
+        if not equal(_named(maps, encoder.pool(maps[-1])), case.outputs(encoder, x)):
+            raise Failed(f"stem, stage 0 to {len(maps) - 1} and pool give another output than forward")
+
+
+def gives_tokens_over_time(case: EncoderCase) -> None:
+    """The last map as a sequence `(B, S, token_width)`, each row by itself, that depends on the map."""
+    encoder, x = case.module(), case.input()
+    last = _driven(encoder, x)[-1].detach().requires_grad_()
+    tokens = encoder.tokens(last)
+    if tokens.dim() != 3 or len(tokens) != len(x) or tokens.shape[2] != encoder.token_width:
+        raise Failed(f"the tokens are {tuple(tokens.shape)}, expected ({len(x)}, S, {encoder.token_width})")
+    demand_finite({"a token": tokens}, "on an ordinary input")
+    if unread(tokens, [last]):
+        raise Failed("the tokens do not depend on the last map: the gradient on it is zero")
+    with torch.no_grad():
+        alone = encoder.tokens(_driven(encoder, x[:1])[-1])
+    demand_same({"a token": tokens[:1]}, {"a token": alone}, "when the batch is split")
 
 
 def statistics_are_valid(case: EncoderCase) -> None:
@@ -116,7 +132,7 @@ def gradient_reaches_every_parameter(case: EncoderCase) -> None:
 
 
 def prediction_depends_on_every_stage(case: EncoderCase) -> None:
-    """The embedding depends on all four maps: on others a loss would train, and Grad-CAM show, what nothing reads."""
+    """The embedding depends on all maps: on others a loss would train, and Grad-CAM show, what nothing reads."""
     x = case.input(2)
     # Branches may be closed until training opens them.
     opened: Any = modules.moved_off(case.module())
@@ -175,15 +191,24 @@ def rows_are_independent_in_eval(case: EncoderCase) -> None:
 def inputs_stay_as_they_are(case: EncoderCase) -> None:
     """The input is not changed in place, nor is a map that others hold."""
     encoder, x = case.module(), case.input()
-    steps = [encoder.stem, *(functools.partial(encoder.stage, stage) for stage in range(4)), encoder.pool]
+    stages = [functools.partial(encoder.stage, stage) for stage in range(len(encoder.channels))]
     with torch.no_grad():
-        for step in steps:
+        with untouched(("the last map", last := _driven(encoder, x)[-1])):
+            encoder.tokens(last)
+        for step in (encoder.stem, *stages, encoder.pool):
             with untouched(("its input", x)):
                 following = step(x)
             x = following
 
 
-SUITE = CheckSuite(EncoderCase, gates=(has_four_stages,), checks=(*checks_in(__name__), *modules.CHECKS))
+SUITE = CheckSuite(EncoderCase, gates=(has_the_declared_stages,), checks=(*checks_in(__name__), *modules.CHECKS))
+
+
+def _driven(encoder: Encoder, x: Tensor) -> tuple[Tensor, ...]:
+    """The maps of the stages, run one by one."""
+    stages = range(len(encoder.channels))
+    _, *maps = itertools.accumulate(stages, lambda x, stage: encoder.stage(stage, x), initial=encoder.stem(x))
+    return tuple(maps)
 
 
 def _named(maps: tuple[Tensor, ...], embedding: Tensor) -> Named:

@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from kdbench.encoders.transformer1d import Transformer1d
+from kdbench.encoders.transformer1d import Transformer1d, Vit1d
 from kdbench.errors import UsageError
 
 
@@ -65,3 +65,37 @@ def test_trains_every_parameter_and_is_small():
 def test_bad_settings_are_usage_errors(parameters, message):
     with pytest.raises(UsageError, match=message):
         Transformer1d(3, **parameters)
+
+
+def test_tokens_are_normalised_as_the_embedding_is(encoder):
+    maps, embedding = encoder(torch.randn(2, 3, 64))
+    torch.testing.assert_close(encoder.tokens(maps[-1]).mean(1), embedding)
+
+
+# At one scale --------------------------------------------------------------------------------------------------------
+
+
+def test_at_one_scale_all_maps_have_one_length():
+    torch.manual_seed(0)
+    encoder = Vit1d(3).eval()
+    maps, embedding = encoder(torch.randn(2, 3, 64))
+    assert [tuple(feature.shape) for feature in maps] == [(2, 128, 8)] * 4
+    assert embedding.shape == (2, 128)
+    assert encoder.isotropic
+    assert not encoder.mergings
+
+
+def test_at_one_scale_every_parameter_is_trained_and_the_order_seen():
+    torch.manual_seed(0)
+    encoder, x = Vit1d(6, depths=(1, 2, 1, 1)), torch.randn(4, 6, 61)
+    assert [len(stage) for stage in encoder.blocks] == [1, 2, 1, 1]
+    encoder(x)[1].square().sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in encoder.parameters())
+    encoder.eval()
+    assert not torch.allclose(encoder(x)[1], encoder(x.flip(-1))[1], atol=1e-3)
+
+
+@pytest.mark.parametrize("width", [100, 8])
+def test_at_one_scale_a_width_that_heads_do_not_fill_is_refused(width):
+    with pytest.raises(UsageError, match="multiples of 16"):
+        Vit1d(3, width=width)

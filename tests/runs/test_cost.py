@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 
+import pytest
 import torch
 from torch import nn
 
+from kdbench.recurrent import Recurrent
 from kdbench.runs import cost
 
 
@@ -20,6 +22,22 @@ def test_flops_of_a_matrix_product_and_a_convolution() -> None:
     linear, convolution = nn.Linear(8, 16), nn.Conv2d(3, 4, 3, padding=1)
     assert cost.flops(lambda: linear(torch.ones(1, 8))) == 2 * 8 * 16
     assert cost.flops(lambda: convolution(torch.ones(1, 3, 10, 10))) == 2 * 100 * 4 * 3 * 9
+
+
+def test_flops_of_attention_whether_or_not_torch_fuses_it() -> None:
+    attention, x = nn.MultiheadAttention(32, 2, batch_first=True), torch.ones(1, 10, 32)
+    expected = 4 * 2 * 10 * 32 * 32 + 2 * 2 * 10 * 10 * 32
+    for mode in (True, False):
+        attention.train(mode)
+        assert cost.flops(lambda: attention(x, x, x, need_weights=False)) == expected
+    assert torch.backends.mha.get_fastpath_enabled()
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_flops_of_an_lstm(bidirectional: bool) -> None:
+    layers = Recurrent(8, 16, layers=2, bidirectional=bidirectional).eval()
+    matrices = sum(parameter.numel() for parameter in layers.parameters() if parameter.dim() == 2)
+    assert cost.flops(lambda: layers(torch.ones(3, 10, 8))) == 2 * 3 * 10 * matrices
 
 
 def test_latency_is_the_median_of_the_calls() -> None:

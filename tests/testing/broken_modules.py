@@ -36,7 +36,7 @@ class EatsAir(Conv1d):
     pass
 
 
-@fails("has_four_stages")
+@fails("has_the_declared_stages")
 @encoder("wrong_channels", eats="series")
 class WrongChannels(Conv1d):
     def __init__(self, in_channels: int) -> None:
@@ -44,7 +44,7 @@ class WrongChannels(Conv1d):
         self.channels = (32, 64, 96, 127)
 
 
-@fails("has_four_stages")
+@fails("has_the_declared_stages")
 @encoder("never_shrinks", eats="series")
 class NeverShrinks(Conv1d):
     def stage(self, index: int, x: Tensor) -> Tensor:
@@ -58,6 +58,30 @@ class AnotherForward(Conv1d):
     def forward(self, x: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
         maps, embedding = super().forward(x)
         return maps, 2 * embedding
+
+
+@fails("gives_tokens_over_time")
+@encoder("tokens_of_another_width", eats="series")
+class TokensOfAnotherWidth(Conv1d):
+    token_width = 7
+
+
+@fails("gives_tokens_over_time")
+@encoder("tokens_of_the_batch", eats="series")
+class TokensOfTheBatch(Conv1d):
+    def tokens(self, last: Tensor) -> Tensor:
+        return (last - 0.5 * last.mean(0)).mT
+
+
+@fails("has_the_declared_stages")
+@encoder("five_stages", eats="series")
+class FiveStages(Conv1d):
+    def __init__(self, in_channels: int) -> None:
+        super().__init__(in_channels)
+        self.channels = (*self.channels, 128)
+
+    def stage(self, index: int, x: Tensor) -> Tensor:
+        return super().stage(index, x) if index < 4 else x[..., ::2]
 
 
 @fails("statistics_are_valid")
