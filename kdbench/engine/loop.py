@@ -169,7 +169,7 @@ class Training:
         seen = [name for name in self.loader.sensors if name in sees]
         axis_std = {name: self.loader.all_series(name).std(dim=(0, 2)) for name in seen}
         views = [name for name in sees if is_video(name)]
-        self.augment = Augmenter(self.spec.augment, axis_std, views, self.spec.changes)
+        self.augment = Augmenter(self.spec.augment, axis_std, views, self.spec.changes(self.network.sees.values()))
         self._to_training()
 
     def _networks(self) -> list[Network]:
