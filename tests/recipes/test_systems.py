@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 from helpers import WORLD
 
+from kdbench.errors import UsageError
 from kdbench.recipes.resolve import layers, resolve
 from kdbench.recipes.schema import PRESETS
 from kdbench.runs.run import run
+from kdbench.runs.training import records_of
 
 SENSORS = ("accelerometer", "gyroscope")
 BOTH = (*SENSORS, "video")
@@ -51,11 +53,19 @@ def test_a_system_says_what_is_not_as_published(system: str) -> None:
 
 @pytest.mark.parametrize("system", SEES)
 def test_a_system_learns(system: str, tmp_path: Path) -> None:
-    recipe = resolve(system, "smoke")
-    phases = [phase for phase in ("teacher", "student") if getattr(recipe, phase) is not None]
-    changes = [f"{phase}.train.{key}" for phase in phases for key in ("batch_size=8", "epochs=16")]
+    changes = [f"{key}.train.batch_size=8" for key in resolve(system, "smoke").by_key]
     done = run(system, "motionsim", preset="smoke", device="cpu", out=tmp_path, overrides=[*WORLD, *changes])
-    assert done.metrics["accuracy"] > 0.3, "a quarter is chance"
+    losses = [record["loss"] for record in records_of(done.folder)]
+    assert losses[-1] < losses[0]
     assert set(done.result["conditions"]["test_modalities"]) == {
         "video:depth" if source == "video" else source for source in SEES[system][1]
     }
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("hamlett", "hamlet"), ("MuMu", "mumu"), ("keyless_attention", "keyless"), ("TSN", "tsn"), ("lhar", "lhar_style")],
+)
+def test_a_published_name_that_is_not_there_suggests_the_nearest(written: str, meant: str) -> None:
+    with pytest.raises(UsageError, match=f"did you mean '{meant}'"):
+        resolve(written, "smoke")
