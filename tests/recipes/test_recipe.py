@@ -33,7 +33,7 @@ TEACHERS = {
     *("gaf", "gaf_ft", "gaf_ft_random", "gaf_resnet", "raw", "raw_ft", "raw_random", "raw_transformer1d"),
     *(f"{kind}_{fusion}" for kind in ("gaf", "raw") for fusion in LATE),
     *(f"{image}_ft" for image in IMAGES),
-    *("keyless", "hamlet", "mumu", "wrist_skeleton"),
+    *("keyless", "hamlet", "mumu", "wrist_skeleton", "raw_accelerometer"),
     *FUSED,
 }
 FORMER = {
