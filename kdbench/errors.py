@@ -76,6 +76,11 @@ def unknown(
     return UsageError(f"{what} '{shortened(name)}'{near_misses(name, known, brief=bool(hint))}", hint=hint)
 
 
+def _is_longer(name: str, than: str) -> bool:
+    """Whether a name is another one and further words: `keyless_attention` is, of `keyless`."""
+    return len(than) > 3 and name.lower().startswith(f"{than.lower()}_")
+
+
 def near_misses(name: str, known: Iterable[str], *, brief: bool = False) -> str:
     """What goes behind an unknown name: `; did you mean 'st'? (known: ce, st)`; empty where nothing is known.
 
@@ -86,6 +91,8 @@ def near_misses(name: str, known: Iterable[str], *, brief: bool = False) -> str:
     """
     options = sorted(set(known))
     near = [each for each in options if each.lower() == name.lower()]
+    if not near and len(name) <= _LONGEST_NAME:
+        near = [each for each in options if _is_longer(name, each) or _is_longer(each, name)][:3]
     if not near and len(name) <= _LONGEST_NAME:
         near = difflib.get_close_matches(name, options, n=3, cutoff=0.6)
     message = f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else ""

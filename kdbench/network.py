@@ -107,7 +107,7 @@ class Network(nn.Module):
         self.group_heads: nn.ModuleList | None = None
         if groups is not None:
             widths = [fusion.auxiliary_width] if fusion.joint else [shape.width for shape in shapes]
-            self.group_heads = nn.ModuleList(_group_head(width, groups) for width in widths)
+            self.group_heads = nn.ModuleList(_group_head(width, groups, fusion.group_head) for width in widths)
         self.widths = [
             Widths(classes, shape.channels, shape.width, semantic, groups, _AXES[shape.kind]) for shape in shapes
         ]
@@ -262,7 +262,9 @@ class Network(nn.Module):
             return [features.logits.expand(rows, -1) for features in self(changed)]
 
 
-def _group_head(width: int, groups: int) -> nn.Module:
+def _group_head(width: int, groups: int, kind: str) -> nn.Module:
+    if kind == "linear":
+        return nn.Linear(width, groups)
     hidden = max(width // 2, 1)
     return nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, groups))
 

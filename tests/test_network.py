@@ -154,6 +154,12 @@ def test_the_group_head_of_a_guided_fusion_sees_what_guides_it():
     assert not torch.equal(network(inputs)[0].group_logits, before.group_logits)
 
 
+def test_the_group_head_of_a_guided_fusion_may_be_one_layer():
+    network = build(fusion={"name": "guided", "group_head": "linear"}, groups=3)
+    assert isinstance(network.group_heads[0], torch.nn.Linear)
+    assert network.group_heads[0].weight.shape == (3, 128)
+
+
 def test_the_group_head_of_a_guided_fusion_does_not_run_it_again():
     network = build(fusion={"name": "guided"}, groups=3).train()
     network(network.represent(batch()))

@@ -49,7 +49,12 @@ def compare(
         str, typer.Option(help="Pairs that are tested and corrected for: baseline (every method against it) or all.")
     ] = "baseline",
     pairs: Annotated[str | None, typer.Option(hidden=True)] = None,
-    metric: Annotated[str, typer.Option(help="Metric of the pairwise tests: accuracy or macro_f1.")] = "accuracy",
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            help="Metric of ranks and tests: accuracy, macro_f1 or weighted_f1; the data set's own by default."
+        ),
+    ] = None,
     ci: Annotated[
         str | None, typer.Option(help="How confidence intervals of differences are made: t (the default) or bootstrap.")
     ] = None,

@@ -194,6 +194,7 @@ def _method(name: str, preset: str, width: int) -> Iterator[_Line]:
     links = [layer.path.stem for layer in layers(recipe.method if pair else name)]
     content = recipe.model_dump(mode="json")
     yield f"\n{content.pop('summary')}\n{content.pop('source')}".rstrip(), ""
+    yield from _lineage({"equations": recipe.equations, "deviations": recipe.deviations})
     if recipe.taught_by is not None and not pair:
         yield f"\nIts teacher is {recipe.taught_by}, unless --teacher names another.", ""
     if len(links) > 1:
@@ -217,11 +218,19 @@ def _teacher(name: str, preset: str, width: int) -> Iterator[_Line]:
     chain = layers(name, "teacher")
     words = [str(chain[-1].settings.get(key, "")) for key in ("summary", "source")]
     yield "\n" + "\n".join(filter(None, words)), ""
+    yield from _lineage(chain[-1].settings)
     if len(chain) > 1:
         yield f"\nExtends, the later over the earlier: {' → '.join(layer.path.stem for layer in chain)}", ""
     yield f"\n{_yaml(teacher_at(name, preset), width)}", ""
     use = f"kdbench run --method kd --teacher {shlex.quote(name)} --dataset {_DATASET} --preset {preset}"
     yield f"\nUse it: {use}", "cyan"
+
+
+def _lineage(settings: Mapping[str, Any]) -> Iterator[_Line]:
+    """The formulas of a recipe, and what is not as published."""
+    for key, heading in (("equations", "Equations"), ("deviations", "Not as published, or not published")):
+        if lines := settings.get(key):
+            yield "\n" + "\n".join([heading, *(f"  {line}" for line in lines)]), ""
 
 
 def _dataset(name: str, width: int) -> Iterator[_Line]:

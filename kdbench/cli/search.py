@@ -49,7 +49,10 @@ def search(
             "none by default."
         ),
     ] = None,
-    metric: Annotated[str, typer.Option(help="Metric to maximise: accuracy, macro_f1 or weighted_f1.")] = "accuracy",
+    metric: Annotated[
+        str | None,
+        typer.Option(help="Metric to maximise: accuracy, macro_f1 or weighted_f1; the data set's own by default."),
+    ] = None,
     trial_seeds: Annotated[
         int, typer.Option(help="Number of seeds over which the value of a trial is averaged.", min=1)
     ] = 1,

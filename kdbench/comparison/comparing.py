@@ -19,6 +19,7 @@ from kdbench.comparison.scores import read_group
 from kdbench.comparison.selection import RunSelection, named, nothing_finished, on, read_runs
 from kdbench.comparison.subjects import known_card, subject_pattern, subjects_of, subjects_train
 from kdbench.comparison.table import GroupTable
+from kdbench.data.metric import check_metric, metric_of
 from kdbench.errors import DataError, UsageError, unknown
 from kdbench.runs.store import StoredRun, Unreadable
 from kdbench.statistics import Scope
@@ -28,8 +29,6 @@ from kdbench.util.paths import runs_folder
 
 if TYPE_CHECKING:
     from kdbench.data.card import Card
-
-PAIRED_BY = ("accuracy", "macro_f1")
 
 
 def compare(
@@ -46,7 +45,7 @@ def compare(
     population: str = Scope.THESE_SUBJECTS,
     baseline: str | None = None,
     family: str = "baseline",
-    metric: str = "accuracy",
+    metric: str | None = None,
     ci: str | None = None,
     allow_different: Sequence[str] = (),
     reference: bool = False,
@@ -71,7 +70,8 @@ def compare(
             `new-subjects`.
         baseline: The row that others are tested against; by default the student alone.
         family: Which pairs are tested, and Holm's correction is over: `baseline`, or `all`.
-        metric: Metric of the pairwise tests, `accuracy` or `macro_f1`.
+        metric: What ranks and pairwise tests are by: `accuracy`, `macro_f1` or `weighted_f1`; by default what the card
+            of each table's data set names.
         ci: How intervals of differences are made, `t` (the default) or `bootstrap`.
         allow_different: Dotted conditions that may differ within a table.
         reference: Take published numbers along, to stand beside the tables.
@@ -98,9 +98,9 @@ def compare(
     scope = scope_named(population)
     way_named(scope, ci)
     population = str(scope)
-    for kind, name, known in (("metric to compare pairs by", metric, PAIRED_BY), ("family of pairs", family, FAMILIES)):
-        if name not in known:
-            raise unknown(kind, name, known)
+    check_metric(metric)
+    if family not in FAMILIES:
+        raise unknown("family of pairs", family, FAMILIES)
     if pool and protocol is not None:
         raise UsageError("--protocol and --pool exclude each other", hint="--pool names every protocol of the table.")
     root = runs_folder(Path(out) if out is not None else None)
@@ -128,7 +128,8 @@ def compare(
     shown = references(dataset) if reference else ()
     left = [*read.broken, *_without_table(sorted_in.rest)]
     left += [one for group in groups for one in (*group.replaced, *group.repeated())]
-    return Comparison(population, metric, tables, tuple(left), tuple(shown))
+    by = metric or " and ".join(dict.fromkeys(table.metric for table in tables))
+    return Comparison(population, by, tables, tuple(left), tuple(shown))
 
 
 def _without_table(runs: Iterable[StoredRun]) -> list[Unreadable]:
@@ -167,7 +168,7 @@ def _check_comparable(groups: Sequence[Group], methods: Iterable[str]) -> None:
 
 
 def _table(
-    group: Group, cards: Mapping[str, Card | None], population: str, metric: str, way: str | None, family: Family
+    group: Group, cards: Mapping[str, Card | None], population: str, metric: str | None, way: str | None, family: Family
 ) -> GroupTable:
     """The table of a group.
 
@@ -183,7 +184,7 @@ def _table(
 
 
 def _built(
-    group: Group, card: Card | None, population: str, metric: str, way: str | None, family: Family
+    group: Group, card: Card | None, population: str, metric: str | None, way: str | None, family: Family
 ) -> GroupTable:
     results = read_group(group)
     dataset = str(group.conditions["dataset"])
@@ -202,7 +203,7 @@ def _built(
         results,
         subjects,
         population=population,
-        metric=metric,
+        metric=metric_of(card, metric),
         way=way,
         family=family,
         trained=any(subjects_train(card, protocol) for protocol in protocols_of(group.conditions)),

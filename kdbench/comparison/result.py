@@ -40,7 +40,7 @@ class ComparedTables:
 
     Attributes:
         population: Whom intervals and tests speak of: `these-subjects` or `new-subjects`.
-        metric: What pairs were compared by.
+        metric: What pairs were compared by; the metrics of all tables where they differ.
         tables: One a group, the largest first.
         left_out: Runs that were asked for and stand in no table, and why.
         references: Published numbers to stand beside, never in a ranking; empty unless asked for.

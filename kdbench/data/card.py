@@ -11,7 +11,7 @@ import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 
@@ -28,6 +28,7 @@ from kdbench.util.validation import checked, found
 SUBJECT = "subject"
 """The column of a card's trials that says who performs them."""
 MOST_TRIALS = 200_000
+Metric = Literal["accuracy", "macro_f1", "weighted_f1"]
 
 
 def _file(template: str) -> str:
@@ -292,6 +293,7 @@ class Card(CardModel):
         views: The video views by name, the preferred one first.
         protocols: The splits by name.
         options: Knobs of a generated data set, with their defaults.
+        metric: What its results are ranked and searched by, unless a command asks for another.
     """
 
     name: str = Field(pattern=r"^[a-z0-9_]+$")
@@ -310,6 +312,7 @@ class Card(CardModel):
     views: dict[str, View] = Field(default_factory=dict)
     protocols: dict[str, ProtocolRule] = Field(min_length=1)
     options: dict[str, Any] = Field(default_factory=dict)
+    metric: Metric = "accuracy"
     _folder: Path = PrivateAttr(default=Path())
     _given: str = PrivateAttr(default="")
 

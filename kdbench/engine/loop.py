@@ -170,7 +170,7 @@ class Training:
         axis_std = {name: self.loader.all_series(name).std(dim=(0, 2)) for name in seen}
         views = [name for name in sees if is_video(name)]
         skeletons = frozenset[str]().union(*(network.skeletons for network in self._networks()))
-        self.augment = Augmenter(self.spec.augment, axis_std, views, self.spec.changes, skeletons)
+        self.augment = Augmenter(self.spec.augment, axis_std, views, self.spec.changes(list(sees)), skeletons)
         self._to_training()
 
     def _networks(self) -> list[Network]:

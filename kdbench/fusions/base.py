@@ -65,6 +65,7 @@ class Fusion(nn.Module):
         couples_batch: A row's output depends on the other rows of the batch, in eval mode too.
         normalisation: As of an encoder: `batch` where BatchNorm ties a row to its batch while the network trains.
         constant_batch_invariant: In a batch of equal rows each gets what it would get alone.
+        group_head: What tells groups of classes apart: `hidden`, two layers, or `linear`, one.
         joint: The branches end in one head over joined embeddings, as one branch; see `JointFusion`.
         channels: C_1 … C_4 of the first branch; of every one where they are alike.
         sources: m, the number of branches.
@@ -76,6 +77,7 @@ class Fusion(nn.Module):
     couples_batch: bool = False
     normalisation: Literal["batch", "sample"] = "sample"
     constant_batch_invariant: bool = True
+    group_head: Literal["hidden", "linear"] = "hidden"
     joint: bool = False
 
     def __init__(self, shapes: Sequence[Shape]) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from collections.abc import Sequence
 
-from kdbench.fusions.base import JointFusion
+import torch
+from torch import Tensor, nn
+
+from kdbench.errors import UsageError
+from kdbench.fusions.base import JointFusion, Shape
 from kdbench.registry import fusion
 
 
@@ -13,10 +16,41 @@ from kdbench.registry import fusion
 class Concat(JointFusion):
     """Concatenates the branches after the last stage, under one head: embedding `(B, Σ D_m)`, maps `(B, m·C, *grid)`.
 
+    With `hidden`, a layer stands between: `h = dropout(ReLU(W [h_1 … h_m] + b))`, as in keyless attention's system.
+
     Args:
         shapes: What each branch hands out; any.
         maps_of: See `JointFusion`.
+        hidden: Width of that layer; null leaves it out.
+        dropout: Share of its outputs that training drops.
+
+    Raises:
+        UsageError: A hidden width below 1, a dropout outside [0, 1), or one without that layer.
     """
+
+    def __init__(
+        self,
+        shapes: Sequence[Shape],
+        *,
+        maps_of: str | None = None,
+        hidden: int | None = None,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__(shapes, maps_of=maps_of)
+        if hidden is not None and hidden < 1:
+            raise UsageError(f"concat: hidden = {hidden}, expected a positive width")
+        if not 0 <= dropout < 1:
+            raise UsageError(f"concat: dropout = {dropout}, expected a number in [0, 1)")
+        if dropout and hidden is None:
+            raise UsageError(f"concat: dropout = {dropout} has no effect without hidden")
+        self.hidden = hidden
+        self.layer: nn.Module = nn.Identity()
+        if hidden is not None:
+            self.layer = nn.Sequential(nn.Linear(self._concatenated, hidden), nn.ReLU(), nn.Dropout(dropout))
+
+    @property
+    def _concatenated(self) -> int:
+        return sum(shape.width for shape in self.shapes)
 
     def joined_channels(self) -> tuple[int, ...]:
         """See the base class."""
@@ -24,8 +58,9 @@ class Concat(JointFusion):
 
     def joined_width(self) -> int:
         """See the base class."""
-        return sum(shape.width for shape in self.shapes)
+        return self.hidden or self._concatenated
 
     def after(self, stages: list[tuple[Tensor, ...]], embeddings: list[Tensor]) -> tuple[tuple[Tensor, ...], Tensor]:
         """Concatenates along the channels; see the base class."""
-        return self.joined_maps(stages, lambda maps: torch.cat(list(maps), dim=1)), torch.cat(embeddings, dim=1)
+        maps = self.joined_maps(stages, lambda maps: torch.cat(list(maps), dim=1))
+        return maps, self.layer(torch.cat(embeddings, dim=1))

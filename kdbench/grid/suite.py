@@ -137,7 +137,9 @@ class Suite(BaseModel):
             return self.methods
         pairs: list[SuiteMethod] = []
         for method in self.methods:
-            is_taught = method.teacher is None and resolve(method.name, "small").taught_by is not None
+            recipe = resolve(method.name, "small")
+            # One with several teachers has no single one that another could stand in for.
+            is_taught = method.teacher is None and recipe.taught_by is not None and recipe.teacher is not None
             pairs += (
                 [method.model_copy(update={"teacher": teacher}) for teacher in self.teachers] if is_taught else [method]
             )

@@ -12,7 +12,9 @@ from kdbench.comparison.families import Family
 from kdbench.comparison.groups import Group
 from kdbench.comparison.ranking import build_table
 from kdbench.comparison.scores import paired
+from kdbench.comparison.subjects import known_card
 from kdbench.comparison.table import GroupTable
+from kdbench.data.metric import metric_of
 from kdbench.errors import KdbenchError
 from kdbench.leaderboard.entry import BoardEntry
 from kdbench.leaderboard.trials import expected
@@ -86,13 +88,12 @@ def intervals(entries: Mapping[str, BoardEntry]) -> Intervals:
     results = {label: {seed: entry.tested(seed) for seed in seeds} for label, entry in entries.items()}
     subjects = np.array([known.subjects[trial] for trial in sorted(known.test)])
     scope = Scope.THESE_SUBJECTS
+    metric = metric_of(known_card(first.result.dataset))
     # By t, since the bootstrap of hundreds of pairs takes longer than the rest of the site.
     try:
-        best = paired(results, list(entries)[:PAIRED], subjects, "accuracy")
+        best = paired(results, list(entries)[:PAIRED], subjects, metric)
         pairs = compare_scores(best, scope=scope, way="t")
-        compared = build_table(
-            group, results, subjects, population=scope, metric="accuracy", way="t", family=GainFamily()
-        )
+        compared = build_table(group, results, subjects, population=scope, metric=metric, way="t", family=GainFamily())
     except KdbenchError as error:
         return Intervals([*notes, f"No interval: {error.message}."])
     return Intervals([*notes, *pairs.notes], compared, pairs if len(best.methods) > 1 else None)

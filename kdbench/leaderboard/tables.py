@@ -15,6 +15,8 @@ import numpy as np
 
 from kdbench.comparison.controls import control_of
 from kdbench.comparison.ranking import tuning_label
+from kdbench.comparison.subjects import known_card
+from kdbench.data.metric import metric_of
 from kdbench.data.splits import rule_of
 from kdbench.errors import DataError
 from kdbench.leaderboard.entry import BoardEntry, place, slug
@@ -153,7 +155,7 @@ class BoardRow:
 
 @dataclass(frozen=True)
 class BoardTable:
-    """Submissions under one set of conditions, the most accurate first.
+    """Submissions under one set of conditions, the best first by the metric that the data set's card names.
 
     Attributes:
         conditions: What they share.
@@ -190,7 +192,7 @@ class BoardTable:
 
     @property
     def best(self) -> BoardRow | None:
-        """The most accurate method; None where there are controls alone, which are no methods."""
+        """The best method; None where there are controls alone, which are no methods."""
         return next((row for row in self.rows if not row.control), None)
 
     @property
@@ -327,4 +329,5 @@ def table(group: Sequence[Checked]) -> BoardTable:
         BoardRow(entry, tier, name if names.count(name) == 1 else f"{name} ({entry.result.id})")
         for name, (entry, tier) in zip(names, entries, strict=True)
     ]
-    return BoardTable(first.conditions, sorted(rows, key=lambda row: (-row.accuracy, row.label)))
+    metric = metric_of(known_card(first.dataset))
+    return BoardTable(first.conditions, sorted(rows, key=lambda row: (-row.metric(metric), row.label)))

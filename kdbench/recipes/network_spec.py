@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
+from kdbench.errors import UsageError
 from kdbench.recipes.strict import Numbers, RecipePart, kept
 from kdbench.types import SENSORS, VIDEO, is_video
 
@@ -169,7 +170,8 @@ class BranchSpec(RecipePart):
     """One branch of a network.
 
     Attributes:
-        sees: A sensor or a skeleton of the data set, `video` for the view that the run chose, or `video:NAME`.
+        sees: A sensor or a skeleton of the data set, `video` for the view that the run chose, or `video:NAME`; or
+            `sensors`, which stands for a branch for each sensor that no other branch names, called as the sensor is.
         representation: Its raw input to what its encoder takes.
         encoder: Its backbone.
         pooling: Its last map over time to its embedding; null leaves that to the encoder.
@@ -322,15 +324,34 @@ class NetworkSpec(RecipePart):
 
         Args:
             sensors: The data set's.
+
+        Raises:
+            UsageError: A branch is called as a sensor that another one sees as `sensors`.
         """
         if self.branches is not None:
-            return self.branches
+            return self._spread(sensors)
         assert self.representation is not None
         assert self.encoder is not None
         sees = (VIDEO,) if self.modality == VIDEO else (self.sensors or tuple(sensors))
         return {
             name: BranchSpec(sees=name, representation=self.representation, encoder=self.encoder, pooling=self.pooling)
             for name in sees
+        }
+
+    def _spread(self, sensors: Iterable[str]) -> dict[str, BranchSpec]:
+        """`branches`, with a branch for each sensor in place of the one that sees `sensors`."""
+        written = self.branches or {}
+        named = {branch.sees for branch in written.values()}
+        others = [sensor for sensor in sensors if sensor not in named and not is_video(sensor)]
+        if any(branch.sees == SENSORS for branch in written.values()) and (twice := sorted({*others} & {*written})):
+            raise UsageError(
+                f"branches: {twice[0]} is the name of a branch and of a sensor that another branch sees as `sensors`",
+                hint="Give the branch another name.",
+            )
+        return {
+            each: branch.model_copy(update={"sees": each}) if branch.sees == SENSORS else branch
+            for name, branch in written.items()
+            for each in (others if branch.sees == SENSORS else [name])
         }
 
     @property
@@ -340,7 +361,7 @@ class NetworkSpec(RecipePart):
         What the one of the shorthand sees is the modality instead of a source.
         """
         whole = self if self.sensors is None else self.model_copy(update={"sensors": None})
-        return tuple(whole.branches_for((SENSORS,)).values())
+        return tuple((whole.branches or whole.branches_for((SENSORS,))).values())
 
     def sees(self, sensors: Iterable[str]) -> tuple[str, ...]:
         """What the network sees, each source once, in the order of its branches.
@@ -365,10 +386,13 @@ class NetworkSpec(RecipePart):
         whole = self.model_dump(mode="json")
         return {key: whole[key] for key in (*written, "fusion") if key in whole}
 
-    @property
-    def changes(self) -> dict[str, Augment]:
-        """The random changes of its sources in training that a branch has of its own, by source."""
-        own = {branch.sees: branch.augment for branch in (self.branches or {}).values()}
+    def changes(self, sensors: Iterable[str]) -> dict[str, Augment]:
+        """The random changes of its sources in training that a branch has of its own, by source.
+
+        Args:
+            sensors: The data set's.
+        """
+        own = {branch.sees: branch.augment for branch in self.branches_for(sensors).values()}
         return {source: augment for source, augment in own.items() if augment is not None}
 
     def with_encoders(self, change: Callable[[PartSpec], PartSpec]) -> NetworkSpec:

@@ -24,6 +24,8 @@ from kdbench.util.validation import checked, found
 
 _MOST_FILES = 100
 PHASES = ("teacher", "student")
+LINEAGE = ("summary", "source", "equations", "deviations")
+"""What a recipe says of where it comes from, which is no setting of a network."""
 SEARCH = "search"
 TEACHER = "teacher"
 TEACHERS = "teachers"
@@ -309,7 +311,7 @@ def teacher_at(name_or_path: str, preset: str) -> dict[str, Any]:
     for layer in layers(name_or_path, "teacher"):
         for changes in (layer.own, layer.at(preset)):
             merged = _merged_network(merged, changes)
-    return {key: value for key, value in merged.items() if key not in ("summary", "source")}
+    return {key: value for key, value in merged.items() if key not in LINEAGE}
 
 
 def _name(method: str, teacher: str | None, own: str | None, *, is_shipped: bool) -> str:

@@ -103,6 +103,9 @@ class Recipe(RecipePart):
         name: What it is called in the names of folders: the method, or the former name of a method with its teacher.
         summary: One line on what it is.
         source: The paper.
+        equations: Its formulas, a line each, in the order in which they are used. Like `deviations`, no part of what is
+            written, since it changes no run.
+        deviations: What is not as published, and where a number that the paper does not give comes from, a line each.
         data: Input sizes.
         semantics: Where the vectors of the class names come from.
         teacher: The network that is trained first, or null.
@@ -121,6 +124,8 @@ class Recipe(RecipePart):
     name: str
     summary: str = ""
     source: str = ""
+    equations: tuple[str, ...] = Field(default=(), exclude=True)
+    deviations: tuple[str, ...] = Field(default=(), exclude=True)
     data: Data
     semantics: PartSpec
     teacher: NetworkSpec | None = None

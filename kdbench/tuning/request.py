@@ -22,7 +22,7 @@ class SearchRequest:
     space: Sequence[str] = ()
     sampler: str = "tpe"
     pruner: str = NO_PRUNER
-    metric: str = "accuracy"
+    metric: str | None = None
     trial_seeds: int = 1
     jobs: int = 1
     storage: str | None = None

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kdbench.errors import UsageError, unknown
+from kdbench.data.metric import check_metric, metric_of
+from kdbench.errors import UsageError
 from kdbench.recipes.pairs import stem_of
 from kdbench.recipes.schema import Recipe
 from kdbench.runs.context import RunContext, context_for
@@ -23,7 +24,6 @@ from kdbench.tuning.space import Space, is_integer, own_values, parse, points, s
 from kdbench.tuning.studies import storage_url
 from kdbench.util.progress import Reporter
 
-METRICS = ("accuracy", "macro_f1", "weighted_f1")
 _NO_PART = "Leave --set selection.part=… out."
 
 
@@ -69,8 +69,7 @@ def settled(request: SearchRequest, reporter: Reporter | None = None) -> Settled
     """
     reporter = reporter or Reporter()
     _check_numbers(request)
-    if request.metric not in METRICS:
-        raise unknown("metric", request.metric, METRICS)
+    check_metric(request.metric)
     check_choosers(request.sampler, request.pruner)
     parse(request.space)
     if "part" in (request.run.changes.get("selection") or {}):
@@ -80,6 +79,8 @@ def settled(request: SearchRequest, reporter: Reporter | None = None) -> Settled
     on_validation = run.changed(_VALIDATING, seed=0)
     context = context_for(on_validation, reporter)
     run_spec, recipe = context.run_spec, on_validation.recipe
+    metric = metric_of(run_spec.dataset.card, request.metric)
+    request = dataclasses.replace(request, metric=metric)
     space = space_of(recipe, request.space)
     check_grid(request.sampler, space)
     own = own_values(recipe, space)
@@ -98,7 +99,7 @@ def settled(request: SearchRequest, reporter: Reporter | None = None) -> Settled
         trial_seeds=tuple(range(request.trial_seeds)),
         sampler=request.sampler,
         pruner=request.pruner,
-        metric=request.metric,
+        metric=metric,
         role=role,
         steps=getattr(recipe, role).train.epochs * request.trial_seeds,
         heartbeat_seconds=request.heartbeat_seconds,

@@ -172,3 +172,14 @@ def test_a_broken_file_is_told_its_faults_as_what_it_is(
     done = kdbench("describe", str(path))
     assert done.code == 2
     assert said.format(path=path) in done.err.replace("\n", " ").replace("  ", " ")
+
+
+def test_a_recipe_shows_its_formulas_and_what_is_not_as_published(tmp_path: Path, kdbench: Callable[..., Any]) -> None:
+    words = "extends: kd\nequations: [L = CE + KL]\ndeviations: ['T = 4: not in the paper']\n"
+    (tmp_path / "mine.yaml").write_text(words)
+    out = kdbench("describe", str(tmp_path / "mine.yaml")).out
+    assert "\nEquations\n  L = CE + KL\n" in out
+    assert "\nNot as published, or not published\n  T = 4: not in the paper\n" in out
+    changed = resolve(str(tmp_path / "mine.yaml"), "small")
+    (tmp_path / "mine.yaml").write_text("extends: kd\n")
+    assert changed.model_dump() == resolve(str(tmp_path / "mine.yaml"), "small").model_dump()

@@ -21,6 +21,12 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {name: (name, {}) for name in 
     "attention linear": ("attention", {"score": "linear"}),
     "multihead sum": ("multihead", {"join": "sum"}),
     "multihead layer": ("multihead", {"norm": "layer"}),
+    "multihead modality": ("multihead", {"norm": "modality"}),
+    "concat hidden": ("concat", {"hidden": 7, "dropout": 0.5}),
+    "guided metro": (
+        "guided",
+        {"norm": "none", "attention_dropout": 0.2, "attended": "relu", "group_head": "linear"},
+    ),
     "guided layer": ("guided", {"norm": "layer"}),
 }
 every = pytest.mark.parametrize("variant", sorted(VARIANTS))

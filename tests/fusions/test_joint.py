@@ -11,6 +11,7 @@ from torch import Tensor
 from kdbench.errors import UsageError
 from kdbench.fusions.attention import Attention
 from kdbench.fusions.base import Shape, alike
+from kdbench.fusions.concat import Concat
 from kdbench.fusions.guided import Guided
 from kdbench.fusions.hadamard import Hadamard
 from kdbench.fusions.multihead import MultiHead
@@ -119,6 +120,70 @@ def test_multihead_follows_its_formula(norm: str, join: str, sources: int) -> No
     assert fusion.out_shapes[0].width == size
 
 
+def by_modality(layer: torch.nn.BatchNorm1d, x: Tensor) -> Tensor:
+    """BatchNorm of `(B, m, d)` with the statistics of each modality over batch and entries."""
+    mean = x.mean((0, 2), keepdim=True)
+    variance = (x - mean).square().mean((0, 2), keepdim=True)
+    return (x - mean) / (variance + layer.eps).sqrt() * layer.weight[:, None] + layer.bias[:, None]
+
+
+@pytest.mark.parametrize("join", ["concat", "sum"])
+def test_multihead_normalises_over_the_modalities_as_its_author_does(join: str) -> None:
+    shapes = (Shape("wrist", CHANNELS, WIDTH), Shape("camera", CHANNELS, 4))
+    fusion = randomised(MultiHead(shapes, hidden=4, heads=2, join=join, norm="modality"))
+    stages, (first, second) = branches(2)
+    second = second[:, :4]
+    assert isinstance(fusion.projections[1], torch.nn.Identity)
+    x = torch.stack([linear(fusion.projections[0], first), second], 1)
+    x = by_modality(fusion.before, x).clamp_min(0)
+    y, _ = torch.nn.functional.multi_head_attention_forward(
+        *[x.transpose(0, 1)] * 3,
+        4,
+        2,
+        fusion.attention.in_proj_weight,
+        fusion.attention.in_proj_bias,
+        None,
+        None,
+        False,
+        0.0,
+        fusion.attention.out_proj.weight,
+        fusion.attention.out_proj.bias,
+    )
+    y = by_modality(fusion.behind, y.transpose(0, 1))
+    z = torch.cat([y[:, 0], y[:, 1]], 1) if join == "concat" else y[:, 0] + y[:, 1]
+    expected = linear(fusion.head[1], z).clamp_min(0)
+    torch.testing.assert_close(fusion.after(stages, [first, second])[1], expected)
+
+
+def test_guided_as_its_author_has_it() -> None:
+    fusion = randomised(Guided(PAIR, hidden=WIDTH, norm="none", attention_dropout=0.2, attended="relu"))
+    stages, embeddings = branches(2)
+    fusion.eval()
+    x = [h.clamp_min(0) for h in embeddings]
+    auxiliary = mixed(shares(torch.cat([linear(fusion.score, one) for one in x], 1)), x)
+    rows = torch.stack(x, 1)
+    attention = torch.nn.MultiheadAttention(WIDTH, 1, batch_first=True).double()
+    parts = (fusion.query, fusion.key, fusion.value)
+    with torch.no_grad():
+        attention.in_proj_weight.copy_(torch.cat([part.weight for part in parts]))
+        attention.in_proj_bias.copy_(torch.cat([part.bias for part in parts]))
+        attention.out_proj.weight.copy_(fusion.output.weight)
+        attention.out_proj.bias.copy_(fusion.output.bias)
+    attended = attention(auxiliary[:, None], rows, rows)[0][:, 0].clamp_min(0)
+    expected = linear(fusion.target[0], torch.cat([attended, auxiliary], 1)).clamp_min(0)
+    _, embedding, seen = fusion.after(stages, embeddings)
+    torch.testing.assert_close(embedding, expected)
+    torch.testing.assert_close(seen, auxiliary)
+
+
+def test_concat_with_a_hidden_layer() -> None:
+    fusion = randomised(Concat(PAIR, hidden=7, dropout=0.5))
+    stages, embeddings = branches(2)
+    embedding = fusion.after(stages, embeddings)[1]
+    torch.testing.assert_close(embedding, linear(fusion.layer[0], torch.cat(embeddings, 1)).clamp_min(0))
+    assert fusion.out_shapes[0].width == 7
+
+
 @pytest.mark.parametrize("sources", [1, 2, 4])
 @pytest.mark.parametrize("norm", ["batch", "layer"])
 def test_guided_follows_its_formulas(norm: str, sources: int) -> None:
@@ -197,6 +262,9 @@ def test_attention_gives_a_source_that_scores_high_the_word(score: str) -> None:
             "attention_dropout = -1, expected a number",
         ),
         (lambda: Guided(PAIR, norm="group"), "guided has no norm 'group'"),
+        (lambda: Guided(PAIR, attended="tanh"), "guided has no attended 'tanh'"),
+        (lambda: Concat(PAIR, dropout=0.5), "dropout = 0.5 has no effect without hidden"),
+        (lambda: Concat(PAIR, hidden=0), "concat: hidden = 0"),
         (lambda: Guided(PAIR, hidden=0), "hidden = 0, expected a positive width"),
         (lambda: Guided(PAIR, dropout=-0.1), "dropout = -0.1"),
     ],

@@ -17,7 +17,8 @@ from kdbench.recipes.resolve import assignments, parse_overrides, resolve
 def test_the_promised_suites_are_shipped() -> None:
     leaderboard = {"leaderboard_cross_subject", "leaderboard_subject_specific"}
     tracks = {"transfer", "transfer_alone"}
-    assert set(shipped_suites()) == {"smoke", "losses", "ablation", "table1", "oracle"} | tracks | leaderboard
+    paper = {"ablation", "ablation_mmact", "table1", "table1_mmact"}
+    assert set(shipped_suites()) == {"smoke", "losses", "oracle"} | paper | tracks | leaderboard
 
 
 @pytest.mark.parametrize("name", shipped_suites())
@@ -51,7 +52,9 @@ def test_both_controls_stand_in_the_suites_that_make_a_table() -> None:
         "transfer",
         "transfer_alone",
         "ablation",
+        "ablation_mmact",
         "table1",
+        "table1_mmact",
         "leaderboard_cross_subject",
         "leaderboard_subject_specific",
     ):
