@@ -94,8 +94,8 @@ def test_loading_leaves_the_random_state_as_it_was(tiny_bert: Path) -> None:
 
 
 def test_an_unknown_pooling_is_named(tiny_bert: Path) -> None:
-    with pytest.raises(UsageError, match="unknown pooling 'cls'"):
-        encode(NAMES, str(tiny_bert), pooling="cls")
+    with pytest.raises(UsageError, match="unknown pooling 'max'"):
+        encode(NAMES, str(tiny_bert), pooling="max")
 
 
 def test_without_a_network_the_error_names_model_place_and_way_without(monkeypatch: pytest.MonkeyPatch) -> None:
