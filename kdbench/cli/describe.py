@@ -137,7 +137,7 @@ def _part(kind: str, name: str) -> Iterator[_Line]:
     if kind == "fusion":
         declared = {"joint": component.joint, "couples_batch": component.couples_batch}
     if kind == "loss":
-        from kdbench.engine.term import reads_labels
+        from kdbench.engine.declared import reads_labels
 
         declared["labels"] = reads_labels(name) or "not said, so that no track with few labels takes it"
     if declared:

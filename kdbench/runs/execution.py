@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from kdbench.engine.declared import trains_logits
 from kdbench.engine.loop import Record
-from kdbench.engine.term import trains_logits
 from kdbench.errors import Interrupted, KdbenchError
 from kdbench.evaluation.metrics import confusion, numbers
 from kdbench.evaluation.predict import Predictions, predict

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from kdbench.engine.term import declared, reads_labels, reads_series
+from kdbench.engine.declared import declared, reads_labels, reads_series
 from kdbench.errors import UsageError
 from kdbench.recipes.network_spec import LossTerm
 from kdbench.recipes.schema import Recipe
