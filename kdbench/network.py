@@ -15,7 +15,8 @@ from kdbench.encoders.base import Encoder
 from kdbench.errors import UsageError, unknown
 from kdbench.fusions.base import STAGES, Fusion, Joined, Shape
 from kdbench.poolings.base import Pooling
-from kdbench.recipes.network_spec import BranchSpec, NetworkSpec, PartSpec
+from kdbench.recipes.network_spec import BranchSpec, NetworkSpec
+from kdbench.recipes.terms import PartSpec
 from kdbench.registry import part_of, registry
 from kdbench.representations.base import Representation
 from kdbench.types import SENSORS, VIDEO, Batch, Features, JointGraph, Widths, is_video, view_of

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kdbench.errors import UsageError, unknown
-from kdbench.recipes.network_spec import LossTerm
+from kdbench.recipes.terms import LossTerm
 from kdbench.registry import part_of, registry
 from kdbench.types import Context, Features
 

@@ -17,7 +17,7 @@ from kdbench.engine.mixing import Mix, build_mix, mixed, unmixable, virtual_widt
 from kdbench.engine.projector import Projector
 from kdbench.errors import KdbenchError, RunFailed, UsageError, unknown
 from kdbench.fusions.base import STAGES
-from kdbench.recipes.network_spec import LossTerm, PartSpec
+from kdbench.recipes.terms import LossTerm, PartSpec
 from kdbench.registry import registry
 from kdbench.text.wording import counted
 from kdbench.types import Batch, Context, Features, Widths

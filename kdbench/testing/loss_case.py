@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from kdbench.engine.declared import OPTIONAL
 from kdbench.engine.term import Term
-from kdbench.recipes.network_spec import LossTerm
+from kdbench.recipes.terms import LossTerm
 from kdbench.registry import part_of
 from kdbench.testing.base import Skipped
 from kdbench.testing.samples import (
