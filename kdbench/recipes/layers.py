@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -105,11 +106,17 @@ def _visited(name: str, kind: str, above: tuple[Path, ...], seen: dict[Any, Laye
         return seen
     if len(above) + len(seen) >= _MOST_FILES:
         raise UsageError(f"the recipe '{above[0].stem}' extends more than {_MOST_FILES} recipes")
-    settings = paths.read_mapping(path, "recipe")
+    settings = _read_shipped(path) if shipped.is_shipped(path) else paths.read_mapping(path, "recipe")
     for parent in extended(path, settings):
         _visited(beside(path, parent), kind, (*above, path), seen)
     seen[path] = Layer(path, settings)
     return seen
+
+
+@functools.cache
+def _read_shipped(path: Path) -> Mapping[str, Any]:
+    """What a shipped file says; it is read once, since nobody changes it meanwhile."""
+    return paths.read_mapping(path, "recipe")
 
 
 def extended(path: Path, settings: Mapping[str, Any]) -> list[str]:

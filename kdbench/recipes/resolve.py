@@ -90,7 +90,7 @@ def resolve(
             name: {key: value for key, value in network.items() if key != _NAMED}
             for name, network in merged[TEACHERS].items()
         }
-    recipe = checked(Recipe, merged, f"recipe '{title}'", hint=keys_hint(name_or_path))
+    recipe = checked(Recipe, merged, f"recipe '{title}'", hint=lambda: keys_hint(name_or_path))
     return recipe.called(stem, taught_by, title)
 
 
