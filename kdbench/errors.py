@@ -9,6 +9,8 @@ from kdbench.text.redaction import redacted
 
 _LONGEST = 8000
 _LONGEST_NAME = 60
+_MISSPELT = 0.9
+"""How alike a name is to another, from 0 to 1, that is that one with a slip."""
 _READABLE = 30
 
 
@@ -91,6 +93,8 @@ def near_misses(name: str, known: Iterable[str], *, brief: bool = False) -> str:
     """
     options = sorted(set(known))
     near = [each for each in options if each.lower() == name.lower()]
+    if not near and len(name) <= _LONGEST_NAME:
+        near = difflib.get_close_matches(name, options, n=1, cutoff=_MISSPELT)
     if not near and len(name) <= _LONGEST_NAME:
         near = [each for each in options if _is_longer(name, each) or _is_longer(each, name)][:3]
     if not near and len(name) <= _LONGEST_NAME:

@@ -98,7 +98,8 @@ def series_read(losses: Mapping[str, LossTerm], known: Iterable[str], where: str
     """
     known, read = tuple(known), dict[str, None]()
     for name, term in losses.items():
-        if not reads_series(name):
+        # One that is gone is not needed where nothing is trained; elsewhere its term says that it is unknown.
+        if not registry("loss").has(name) or not reads_series(name):
             continue
         if not known:
             raise UsageError(f"{where}.{name} reads series of sensors, and the data set has none")

@@ -79,8 +79,11 @@ def _values(text: str, place: str) -> dict[str, Any]:
 
 
 def unsearched(recipe: Recipe, space: Mapping[str, Range]) -> list[str]:
-    """Weights of the student's losses, but of `ce`, that a space leaves as they are, by dotted key."""
+    """Weights of the student's losses, but of `ce` and of an only one, that a space leaves as they are, by key."""
     losses = recipe.student.losses if recipe.student is not None else {}
+    if len(losses) == 1:
+        # It would scale the gradient, which the learning rate does.
+        return []
     keys = [f"student.losses.{name}.weight" for name in losses if name != "ce"]
     return [key for key in keys if key not in space and f"{key}{END}" not in space]
 

@@ -49,9 +49,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def prepared(method: str, folder: Path) -> tuple[RunContext, list[Teacher], Training]:
-    teacher = (
-        [] if resolve(method, "smoke").teacher is None else ["teacher.train.epochs=8", "teacher.train.batch_size=8"]
-    )
+    teacher = [
+        f"{key}.train.{change}"
+        for key, spec in resolve(method, "smoke").by_key.items()
+        if key != "student" and not spec.joint
+        for change in ("epochs=8", "batch_size=8")
+    ]
     augment = ["student.augment={rotate_deg: 5, shift: 0.05, scale: 0.05}"]
     context = context_for(
         RunRequest(method, "motionsim", preset="smoke", overrides=[*WORLD, *teacher, *augment], device="cpu")

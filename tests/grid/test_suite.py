@@ -44,7 +44,8 @@ def test_the_suite_of_losses_holds_every_loss_with_a_teacher() -> None:
         recipe = resolve(method.name, "small")
         used |= set(recipe.student.losses) if recipe.student else set()
     taught = {name for name in BUILTIN if part_of(registry("loss").get(name)).declares["teacher"]}
-    assert taught - used == set()
+    # Its student is a sensor, which stands in no table of video students.
+    assert taught - used == {"comodo"}
 
 
 def test_both_controls_stand_in_the_suites_that_make_a_table() -> None:

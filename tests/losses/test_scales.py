@@ -9,7 +9,7 @@ from kdbench.errors import UsageError
 from kdbench.losses import BUILTIN
 from kdbench.registry import registry
 from kdbench.testing.loss_case import LossCase
-from kdbench.testing.samples import CLIP, IMAGE, Sample, draw, tensors
+from kdbench.testing.samples import CLIP, IMAGE, Sample, draw, tensors, with_series
 
 BEYOND = {
     ("fsp", 1e15): "its true value is 4e61: it is of the fourth power of the features",
@@ -19,6 +19,7 @@ BEYOND = {
         (name, 1e-15): "float32 probabilities of such logits are equal"
         for name in ("ctkd", "dkd", "mlld", "ofa", "sdd", "st", "st_mix", "ttm", "wsld")
     },
+    ("dmcl", 1e-15): "float32 probabilities of such logits are equal, and one of equal streams wins",
     ("pskd", 1e-15): "float32 probabilities of such logits are equal, and one of equal teachers is chosen",
     ("sgm", 1e-15): "float32 probabilities of such logits are equal, and so is the class of the highest",
 }
@@ -40,7 +41,7 @@ def both(name: str, sample: Sample, dtype: torch.dtype) -> dict[str, torch.Tenso
 
 def sample_of(name: str) -> Sample:
     for grids in ((CLIP, IMAGE), (CLIP, CLIP)):
-        sample = draw(grids=grids)
+        sample = with_series(draw(grids=grids))
         try:
             both(name, sample, torch.float32)
         except UsageError:
