@@ -18,7 +18,8 @@ from kdbench.poolings.base import Pooling
 from kdbench.recipes.network_spec import BranchSpec, NetworkSpec, PartSpec
 from kdbench.registry import part_of, registry
 from kdbench.representations.base import Representation
-from kdbench.types import SENSORS, VIDEO, Batch, Features, JointGraph, Widths, is_video, view_of
+from kdbench.representations.native import takes_native
+from kdbench.types import SENSORS, VIDEO, Batch, Features, JointGraph, Widths, is_video, native, view_of
 
 ABLATIONS = ("all", "channel")
 _AXES = {"series": 1, "image": 2, "clip": 3}
@@ -34,6 +35,7 @@ class Branch:
         encoder: Its backbone.
         pooling: Its tokens to its embedding; None leaves that to the encoder.
         kind: What its encoder takes: `series`, `image` or `clip`.
+        native: Whether its representation takes series at their native lengths.
     """
 
     sees: str
@@ -41,6 +43,12 @@ class Branch:
     encoder: Encoder
     pooling: Pooling | None = None
     kind: str = "series"
+    native: bool = False
+
+    @property
+    def reads(self) -> str:
+        """Its source, by the name that a batch has for it."""
+        return native(self.sees) if self.native else self.sees
 
     @property
     def width(self) -> int:
@@ -65,6 +73,7 @@ class Network(nn.Module):
         branches: Names of the branches.
         heads: Names of what has heads: the branches, or the one that they are joined to.
         sees: The source of each branch.
+        reads: The same, by the names that a batch has for them.
         skeletons: Those of the sources that are joints of a skeleton.
         widths: Of each head.
         drop_sources: Chance that a source of a trial is missing in training.
@@ -83,6 +92,7 @@ class Network(nn.Module):
         super().__init__()
         self.branches = tuple(branches)
         self.sees = {name: branch.sees for name, branch in branches.items()}
+        self.reads = {name: branch.reads for name, branch in branches.items()}
         self.skeletons = frozenset(skeletons) & frozenset(self.sees.values())
         self.heads = ("+".join(self.branches),) if fusion.joint else self.branches
         self.representations = nn.ModuleList(branch.representation for branch in branches.values())
@@ -116,10 +126,10 @@ class Network(nn.Module):
         self.provenance: dict[str, bool | str] = {name: branch.encoder.pretrained for name, branch in branches.items()}
 
     def fit(self, values: Mapping[str, Tensor]) -> None:
-        """Lets the representations learn from the training part's raw inputs, by source."""
+        """Lets the representations learn from the training part's raw inputs, by what they read."""
         for name, representation in zip(self.branches, self.representations, strict=True):
-            if self.sees[name] in values:
-                representation.fit(values[self.sees[name]])  # type: ignore[operator]
+            if self.reads[name] in values:
+                representation.fit(values[self.reads[name]])  # type: ignore[operator]
 
     def represent(self, batch: Batch) -> list[Tensor]:
         """The encoders' inputs, one per branch: after representation and normalisation.
@@ -128,7 +138,7 @@ class Network(nn.Module):
             UsageError: The batch lacks a source.
         """
         return [
-            representation(batch.raw(self.sees[name]))
+            representation(batch.raw(self.reads[name]))
             for name, representation in zip(self.branches, self.representations, strict=True)
         ]
 
@@ -380,7 +390,8 @@ def _branch(spec: BranchSpec, channels: int, place: str, skeleton: JointGraph | 
     if spec.pooling is not None:
         Pool = registry("pooling").get(spec.pooling.name)
         pooling = _construct(Pool, spec.pooling, place, encoder.token_width, kind="pooling")
-    return Branch(spec.sees, representation, encoder, pooling, part_of(Encode).declares["eats"])
+    eats, is_native = part_of(Encode).declares["eats"], takes_native(spec.representation)
+    return Branch(spec.sees, representation, encoder, pooling, eats, is_native)
 
 
 def _check_turned(
@@ -465,6 +476,14 @@ def _check_fit(spec: BranchSpec, represent: Any, encode: Any, place: str) -> Non
         )
 
 
+def _owners_of(key: str, kind: str, name: str) -> str:
+    """Which part was named, and which others have the parameter that it lacks."""
+    having_it = ((other, inspect.signature(part).parameters.get(key)) for other, part in registry(kind).components())
+    others = [other for other, found in having_it if found is not None and found.default is not found.empty]
+    having = f" {key} is a parameter of {', '.join(others)}." if others else ""
+    return f"The {kind} is '{name}'.{having}"
+
+
 def _names(kind: str, fits: Any) -> str:
     return ", ".join(name for name, part in registry(kind).components() if fits(part)) or "none"
 
@@ -481,7 +500,7 @@ def _construct(
         for key in spec.params:
             if key not in open_keys:
                 known = [f"{path}.{name}" for name in open_keys]
-                raise unknown("recipe key", f"{path}.{key}", known, hint=f"The {kind} is '{spec.name}'.")
+                raise unknown("recipe key", f"{path}.{key}", known, hint=_owners_of(key, kind, spec.name))
     try:
         return component(*arguments, **given, **spec.params)
     except (TypeError, ValueError) as error:
