@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kdbench.recipes.network_spec import PartSpec
+from kdbench.recipes.terms import PartSpec
 from kdbench.registry import registry
 
 
