@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 SENSORS = "sensors"
+NATIVE = "native"
 VIDEO = "video"
 """The video of the run's view, as a source; another view is the source `video:NAME`."""
 
@@ -25,6 +26,21 @@ def view_of(source: str) -> str | None:
 def is_video(source: str) -> bool:
     """Whether a source is video: `video`, or `video:NAME`."""
     return source == VIDEO or view_of(source) is not None
+
+
+def native(source: str) -> str:
+    """What a batch calls the series of a sensor or a skeleton at its native length: `native:NAME`."""
+    return f"{NATIVE}:{source}"
+
+
+def is_native(source: str) -> bool:
+    """Whether a name in a batch is that of a series at its native length."""
+    return source.startswith(f"{NATIVE}:")
+
+
+def recorded(source: str) -> str:
+    """The sensor or skeleton behind a name in a batch, whatever the length of its series."""
+    return source.removeprefix(f"{NATIVE}:")
 
 
 @dataclass(frozen=True)
@@ -46,7 +62,8 @@ class Batch:
 
     Attributes:
         sensors: Series of each sensor, and of each skeleton that a network sees or a loss reads, `{name: (B, axes,
-            n)}`, in the units of the dataset's card.
+            n)}`, in the units of the dataset's card. Where a representation takes them at their native lengths, also
+            `{"native:NAME": (B, axes, longest)}`, with NaN behind the end of each shorter one.
         video: Clip `(B, C, T, H, W)`, uint8 or float in [0, 1], or None where the student is a sensor.
         label: Class indices `(B,)`, int64.
         trial: The B trial ids, in the order of the rows; on the host.
@@ -78,7 +95,7 @@ class Batch:
         """What a source recorded: a series `(B, axes, n)`, or a clip `(B, C, T, H, W)`.
 
         Args:
-            source: A sensor, a skeleton, `video`, or `video:NAME`.
+            source: A sensor, a skeleton, `native:NAME` of one, `video`, or `video:NAME`.
 
         Raises:
             UsageError: The batch lacks it.

@@ -340,6 +340,28 @@ def test_an_unknown_parameter_names_its_key_and_the_near_miss(part, key, near):
     assert near in message
 
 
+def test_a_parameter_of_another_part_names_it():
+    message = message_of(representation={"name": "raw", "length": "native"})
+    assert "unknown recipe key 'teacher.representation.length'" in message
+    assert "length is a parameter of gaf." in message
+
+
+def test_a_branch_may_see_series_at_their_native_lengths():
+    representation = GAF["representation"] | {"length": "native"}
+    network = build(**GAF | {"representation": representation})
+    assert network.reads == {name: f"native:{name}" for name in SENSORS}
+    assert network.sees == {name: name for name in SENSORS}
+    given = batch()
+    padded = {f"native:{name}": torch.cat([x, x], 2) for name, x in given.sensors.items()}
+    for x in padded.values():
+        x[1, :, 20:] = torch.nan
+    native = given.replace(sensors=padded)
+    network.fit({name: x[:1] for name, x in padded.items()})
+    assert all(x.isfinite().all() and x.shape[2:] == (16, 16) for x in network.represent(native))
+    with pytest.raises(UsageError, match="native:accelerometer"):
+        network.represent(given)
+
+
 def test_a_bad_value_names_its_part():
     message = message_of(encoder={"name": "conv1d", "widths": "many"})
     assert "teacher.encoder 'conv1d' cannot be built with {'widths': 'many'}" in message

@@ -15,10 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kdbench.data.native import NativeSeries
 from kdbench.data.readers.timeline import resample
 from kdbench.data.store.open import Dataset
 from kdbench.errors import UsageError, unknown
-from kdbench.types import VIDEO, Batch, is_video
+from kdbench.types import VIDEO, Batch, is_native, is_video, native, recorded
 
 AHEAD = 3
 """Batches that streaming prepares ahead of the one in use."""
@@ -27,14 +28,15 @@ AHEAD = 3
 class Loader:
     """Batches of some trials of a data set.
 
-    Series are small and are kept on the device, resampled linearly to `series_length`. Video stays uint8.
+    Series are small and are kept on the device, resampled linearly to `series_length`, or at their native lengths where
+    that is what is asked for. Video stays uint8.
 
     Args:
         dataset: The opened data set.
         trials: Ids of the part's trials; a batch's `index` counts in this order.
         device: Where the tensors go.
-        series_length: Samples of a series.
-        sources: What is needed: sensors, skeletons, `video`, `video:NAME`.
+        series_length: Samples of a series that is resampled.
+        sources: What is needed: sensors, skeletons, `native:NAME` for the native lengths of one, `video`, `video:NAME`.
         in_memory: Keep all clips on the device; otherwise stream them from the memory map.
         labelled: Trials whose label batches may show; that of the others is -1. None: all.
 
@@ -61,7 +63,7 @@ class Loader:
         if VIDEO in sources and dataset.view is None:
             raise UsageError(f"'{dataset.card.name}' was opened without video, which this network needs")
         for name in sources:
-            if name not in dataset.sources:
+            if recorded(name) not in dataset.sources or (is_native(name) and is_video(recorded(name))):
                 raise unknown("source", name, dataset.sources, of=f"data set '{dataset.card.name}'")
         if not trials:
             raise UsageError(f"a loader of '{dataset.card.name}' needs at least one trial")
@@ -82,6 +84,11 @@ class Loader:
             for name in dataset.sources
             if name in sources and not is_video(name)
         }
+        self._native = {
+            native(name): NativeSeries([dataset.series(trial)[name] for trial in self.trials], device)
+            for name in dataset.sources
+            if native(name) in sources
+        }
         # Each view's own data set has rows of its own.
         self._views = {
             name: (view, np.array([view.position(trial) for trial in self.trials]))
@@ -101,17 +108,21 @@ class Loader:
 
     @property
     def sensors(self) -> tuple[str, ...]:
-        """The sensors and skeletons that batches hold."""
-        return tuple(self._series)
+        """The sensors and skeletons that batches hold, by their names there."""
+        return (*self._series, *self._native)
 
     def all_series(self, sensor: str) -> Tensor:
         """Series of every trial `(N, axes, series_length)`, float32, on the device.
 
+        Those of `native:NAME` end to end, as one row `(1, axes, total)`.
+
         Raises:
             UsageError: The loader was made without this sensor.
         """
+        if sensor in self._native:
+            return self._native[sensor].end_to_end
         if sensor not in self._series:
-            raise unknown("sensor of this loader", sensor, self._series)
+            raise unknown("sensor of this loader", sensor, self.sensors)
         return self._series[sensor]
 
     def batches(self, order: Tensor | Sequence[int], batch_size: int, *, join_single: bool = False) -> Iterator[Batch]:
@@ -134,8 +145,10 @@ class Loader:
                 shown = next(clips)
             else:
                 shown = {name: whole.index_select(0, index) for name, whole in (self._clips or {}).items()}
+            resampled = {name: series.index_select(0, index) for name, series in self._series.items()}
+            padded = {name: series.rows(chosen[part], index) for name, series in self._native.items()}
             batch = Batch(
-                sensors={name: series.index_select(0, index) for name, series in self._series.items()},
+                sensors={**resampled, **padded},
                 video=shown.pop(VIDEO, None),
                 label=self.labels.index_select(0, index),
                 trial=tuple(self._names[chosen[part]]),

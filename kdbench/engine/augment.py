@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kdbench.recipes.network_spec import Augment
-from kdbench.types import VIDEO, Batch
+from kdbench.representations.length import lengths_of
+from kdbench.types import VIDEO, Batch, is_native, recorded
 
 
 class Augmenter:
@@ -22,7 +23,7 @@ class Augmenter:
     Args:
         spec: How much.
         axis_std: Standard deviation of the axes of each series that the network sees, over the training part,
-            `{source: (axes,)}`; what it lacks stays as it is and draws nothing.
+            `{source: (axes,)}` by the names of a batch; what it lacks stays as it is and draws nothing.
         views: The videos that the network sees: `video`, `video:NAME`.
         changes: How much in place of `spec`, by source.
         skeletons: Which of the series are joints, three axes each of which the second is vertical.
@@ -36,7 +37,7 @@ class Augmenter:
         changes: Mapping[str, Augment] | None = None,
         skeletons: Collection[str] = (),
     ) -> None:
-        specs = {name: (changes or {}).get(name, spec) for name in (*axis_std, *views)}
+        specs = {name: (changes or {}).get(recorded(name), spec) for name in (*axis_std, *views)}
         self.axis_std = axis_std
         self.skeletons = frozenset(skeletons)
         self.series = {name: specs[name] for name in axis_std if self._changes_series(name, specs[name])}
@@ -47,15 +48,19 @@ class Augmenter:
         }
 
     def _changes_series(self, name: str, spec: Augment) -> bool:
-        turned = spec.turn_deg > 0 and name in self.skeletons
-        return turned or max(spec.noise, spec.scale, spec.time_scale, spec.time_shift) > 0
+        return self._turns(name, spec) or max(spec.noise, spec.scale, spec.time_scale, spec.time_shift) > 0
+
+    def _turns(self, name: str, spec: Augment) -> bool:
+        return spec.turn_deg > 0 and recorded(name) in self.skeletons
 
     def _changed_series(self, name: str, x: Tensor, generator: torch.Generator) -> Tensor:
         spec = self.series[name]
         x = _louder(x, spec, self.axis_std[name], generator)
-        if spec.turn_deg > 0 and name in self.skeletons:
+        if self._turns(name, spec):
             x = _turned(x, spec.turn_deg, generator)
-        return _in_time(x, spec, generator) if spec.time_scale > 0 or spec.time_shift > 0 else x
+        if spec.time_scale == spec.time_shift == 0:
+            return x
+        return _in_time(x, spec, generator, lengths_of(x)[:, None] if is_native(name) else None)
 
     def __call__(self, batch: Batch, seed: int) -> Batch:
         """Returns the changed batch; labels and ids stay."""
@@ -92,12 +97,17 @@ def _turned(x: Tensor, degrees: float, generator: torch.Generator) -> Tensor:
     return torch.stack([cos * across + sin * along, up, cos * along - sin * across], 2).flatten(1, 2)
 
 
-def _in_time(x: Tensor, spec: Augment, generator: torch.Generator) -> Tensor:
-    """Shows a part of a series `(B, C, n)` at its whole length, by linear interpolation; the ends are held."""
+def _in_time(x: Tensor, spec: Augment, generator: torch.Generator, lengths: Tensor | None = None) -> Tensor:
+    """Shows a part of a series `(B, C, n)` at its whole length, by linear interpolation; the ends are held.
+
+    Series of unlike lengths `(B, 1)` keep what is behind their ends.
+    """
     rows, _, n = x.shape
     length = 1 + spec.time_scale * _symmetric((rows, 1), generator)
     start = (1 - length) * torch.rand((rows, 1), generator=generator)
     start = start + spec.time_shift * _symmetric((rows, 1), generator)
+    if lengths is not None:
+        return _in_time_each(x, _to(start, x), _to(length, x), lengths)
     # Samples lie at the centres of n equal parts of the trial.
     centres = (torch.arange(n) + 0.5) / n
     places = ((start + length * centres) * n - 0.5).clamp(0, n - 1)
@@ -105,6 +115,17 @@ def _in_time(x: Tensor, spec: Augment, generator: torch.Generator) -> Tensor:
     share = _to((places - before)[:, None], x)
     index = _to(before.long(), x)[:, None].expand_as(x)
     return torch.lerp(x.gather(2, index), x.gather(2, (index + 1).clamp(max=n - 1)), share)
+
+
+def _in_time_each(x: Tensor, start: Tensor, length: Tensor, lengths: Tensor) -> Tensor:
+    at = torch.arange(x.shape[2], device=x.device)
+    places = (start + length * (at + 0.5) / lengths) * lengths - 0.5
+    places = torch.minimum(places.clamp_min(0), (lengths - 1).to(x.dtype))
+    before = places.floor()
+    share, index = (places - before)[:, None], before.long()[:, None].expand_as(x)
+    after = torch.minimum(index + 1, lengths[:, None] - 1)
+    shown = torch.lerp(x.gather(2, index), x.gather(2, after), share)
+    return torch.where((at < lengths)[:, None], shown, x)
 
 
 def _changed_video(video: Tensor, spec: Augment, generator: torch.Generator) -> Tensor:

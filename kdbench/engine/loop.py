@@ -166,7 +166,8 @@ class Training:
             self.optimizer.add_param_group({"params": [*balance.parameters()], "weight_decay": 0.0, "lr_scale": scale})
         # Only what the network sees is changed; the draws for the video then do not depend on the method's sensors.
         sees = {source: None for network in self._networks() for source in network.sees.values()}
-        seen = [name for name in self.loader.sensors if name in sees]
+        read = {name for network in self._networks() for name in network.reads.values()}
+        seen = [name for name in self.loader.sensors if name in read]
         axis_std = {name: self.loader.all_series(name).std(dim=(0, 2)) for name in seen}
         views = [name for name in sees if is_video(name)]
         skeletons = frozenset[str]().union(*(network.skeletons for network in self._networks()))

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from kdbench.types import SENSORS, VIDEO, Batch
+from kdbench.data.native import pad
+from kdbench.representations.length import lengths_of
+from kdbench.types import SENSORS, VIDEO, Batch, is_native, recorded
 from kdbench.util.seeds import seed_for
 
 Damage = Callable[[Tensor, float, Generator], Tensor]
@@ -123,9 +125,11 @@ def corrupted(batch: Batch, modality: str, name: str, severity: float, draw: int
 
     def damaged(values: Tensor, source: str) -> Tensor:
         rows = []
-        for row, trial in zip(values, batch.trial, strict=True):
-            seed = seed_for("corruption", name, str(severity), draw, source, trial)
-            rows.append(corruption.damage(row, severity, Generator().manual_seed(seed)))
+        ends = lengths_of(values).tolist() if is_native(source) else [values.shape[2]] * len(values)
+        for row, trial, end in zip(values, batch.trial, ends, strict=True):
+            seed = seed_for("corruption", name, str(severity), draw, recorded(source), trial)
+            changed = corruption.damage(row[:, :end], severity, Generator().manual_seed(seed))
+            rows.append(pad(changed, row.shape[1]) if is_native(source) else changed)
         return torch.stack(rows)
 
     if modality == VIDEO:

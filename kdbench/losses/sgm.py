@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from kdbench.errors import UsageError, unknown
 from kdbench.losses.graph import normalized_affinity
 from kdbench.losses.maps import align_maps, chosen_stages
-from kdbench.losses.numerics import at_least_float32, precision_of, widest, without_autocast
+from kdbench.losses.numerics import at_least_float32, precision_of, unit, widest, without_autocast
 from kdbench.losses.se import label_vectors_of
 from kdbench.registry import loss
 from kdbench.types import Context, Features
@@ -23,6 +23,7 @@ _CONSTANT_SLOPE = 1e-4
 Pooling: TypeAlias = Literal["adaptive", "linear", "first"]
 _POOLINGS = ("adaptive", "linear", "first")
 _ORDERS = ("align_first", "map_first")
+_GRAPHS = ("scores", "features")
 
 
 def semantic_slope(
@@ -32,6 +33,7 @@ def semantic_slope(
     *,
     eps: float = 1e-6,
     clip: float | None = None,
+    nodes: Tensor | None = None,
 ) -> Tensor:
     """Relative change of the graph-smoothed label vectors when the input is taken away.
 
@@ -45,15 +47,18 @@ def semantic_slope(
         label_embeddings: Vectors of the class names `(K, S)`.
         eps: Denominators smaller than this take this value, with their sign (zero counts as positive).
         clip: Bound on |k|; None for none.
+        nodes: What L is the affinity of, one vector a sample `(B, D)`; None for the scores. L_a stays that of the
+            ablated scores: where all of the input is ablated, its rows are equal, and so are all its edges, whatever
+            they are taken of.
 
     Returns:
-        k `(B, S)`, finite, float32 or, for float64 scores, float64. The gradient reaches the scores through L alone,
-        since an argmax has none.
+        k `(B, S)`, finite, float32 or, for float64 scores, float64. The gradient reaches the scores, or the nodes,
+        through L alone, since an argmax has none.
     """
     precision = precision_of(scores)
     vectors = widest(label_embeddings)
     with without_autocast(scores):
-        smoothed = normalized_affinity(widest(scores)) @ vectors[scores.argmax(1)]
+        smoothed = normalized_affinity(widest(scores if nodes is None else nodes)) @ vectors[scores.argmax(1)]
         ablated = normalized_affinity(widest(ablated_scores)) @ vectors[ablated_scores.argmax(1)]
     floor = torch.full_like(smoothed, eps).where(smoothed >= 0, -eps)
     slope = (smoothed - ablated) / smoothed.where(smoothed.abs() >= eps, floor)
@@ -125,8 +130,8 @@ def constant_share(slope: Tensor) -> Tensor:
     "sgm",
     project=False,
     needs=("ablated_logits", "label_vectors"),
-    reads=("logits", "stages", "ablated_logits"),
-    detaches=("logits",),
+    reads=("logits", "stages", "embedding", "ablated_logits"),
+    detaches=("logits", "embedding"),
 )
 class SemanticGraphMapping(nn.Module):
     """Mean squared error between the semantic maps of student and teacher, mean over the stages.
@@ -138,6 +143,8 @@ class SemanticGraphMapping(nn.Module):
     Args:
         context: Gives the label vectors and the widths of the stages.
         scores: Score vectors of the graph: `softmax` of the logits, or the `logits`.
+        graph: What the graph's nodes are: the `scores`, or the pooled `features`, each divided by its length, since
+            distances of plain ones grow with their width until no edge is left. The classes are those of the scores.
         eps: Least denominator of the slope.
         slope_clip: Bound on the slope's entries; None for none. Without it a few channels hold nearly all energy.
         slope_gradient: Let the gradient pass through the student's slope too.
@@ -170,8 +177,11 @@ class SemanticGraphMapping(nn.Module):
         order: Literal["align_first", "map_first"] = "align_first",
         slope_pooling: Pooling = "adaptive",
         affine: bool = False,
+        graph: Literal["scores", "features"] = "scores",
     ) -> None:
         super().__init__()
+        if graph not in _GRAPHS:
+            raise unknown("graph of sgm", graph, _GRAPHS)
         if order not in _ORDERS:
             raise unknown("order of sgm", order, _ORDERS)
         if slope_pooling not in _POOLINGS:
@@ -179,10 +189,17 @@ class SemanticGraphMapping(nn.Module):
         if scores not in ("softmax", "logits"):
             raise unknown("scores of sgm", scores, ("softmax", "logits"))
         check_slope("sgm", eps=eps, slope_clip=slope_clip, ablation=ablation)
+        if graph == "features" and ablation != "all":
+            raise UsageError(
+                f"sgm: graph = features does not go with ablation = {ablation}: the features of such an input are not "
+                "kept",
+                hint="Take ablation: all, or graph: scores.",
+            )
         if not context.teachers:
             raise UsageError("the loss 'sgm' compares with a teacher, and there is none")
         self.register_buffer("label_vectors", label_vectors_of(context, "sgm"), persistent=False)
         self.scores = scores
+        self.graph = graph
         self.eps = eps
         self.slope_clip = slope_clip
         self.slope_gradient = slope_gradient
@@ -252,7 +269,8 @@ class SemanticGraphMapping(nn.Module):
         scores, ablated = slope_logits("sgm", features)
         if self.scores == "softmax":
             scores, ablated = scores.softmax(1), ablated.softmax(1)
-        return semantic_slope(scores, ablated, self.label_vectors, eps=self.eps, clip=self.slope_clip)
+        nodes = unit(at_least_float32(features.embedding), 1) if self.graph == "features" else None
+        return semantic_slope(scores, ablated, self.label_vectors, eps=self.eps, clip=self.slope_clip, nodes=nodes)
 
     def _projected(self, feature: Tensor, stage: int, channels: int) -> Tensor:
         if feature.shape[1] == channels:

@@ -13,6 +13,7 @@ from kdbench.network.network import Branch, Network
 from kdbench.recipes.network_spec import BranchSpec, NetworkSpec
 from kdbench.recipes.terms import PartSpec
 from kdbench.registry import part_of, registry
+from kdbench.representations.native import takes_native
 from kdbench.types import SENSORS, VIDEO, JointGraph, is_video, view_of
 
 
@@ -109,7 +110,8 @@ def _branch(spec: BranchSpec, channels: int, place: str, skeleton: JointGraph | 
     if spec.pooling is not None:
         Pool = registry("pooling").get(spec.pooling.name)
         pooling = _construct(Pool, spec.pooling, place, encoder.token_width, kind="pooling")
-    return Branch(spec.sees, representation, encoder, pooling, part_of(Encode).declares["eats"])
+    eats, is_native = part_of(Encode).declares["eats"], takes_native(spec.representation)
+    return Branch(spec.sees, representation, encoder, pooling, eats, is_native)
 
 
 def _check_turned(
@@ -194,6 +196,14 @@ def _check_fit(spec: BranchSpec, represent: Any, encode: Any, place: str) -> Non
         )
 
 
+def _owners_of(key: str, kind: str, name: str) -> str:
+    """Which part was named, and which others have the parameter that it lacks."""
+    having_it = ((other, inspect.signature(part).parameters.get(key)) for other, part in registry(kind).components())
+    others = [other for other, found in having_it if found is not None and found.default is not found.empty]
+    having = f" {key} is a parameter of {', '.join(others)}." if others else ""
+    return f"The {kind} is '{name}'.{having}"
+
+
 def _names(kind: str, fits: Any) -> str:
     return ", ".join(name for name, part in registry(kind).components() if fits(part)) or "none"
 
@@ -210,7 +220,7 @@ def _construct(
         for key in spec.params:
             if key not in open_keys:
                 known = [f"{path}.{name}" for name in open_keys]
-                raise unknown("recipe key", f"{path}.{key}", known, hint=f"The {kind} is '{spec.name}'.")
+                raise unknown("recipe key", f"{path}.{key}", known, hint=_owners_of(key, kind, spec.name))
     try:
         return component(*arguments, **given, **spec.params)
     except (TypeError, ValueError) as error:

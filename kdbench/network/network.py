@@ -15,7 +15,7 @@ from kdbench.errors import UsageError, unknown
 from kdbench.fusions.base import Fusion, Joined
 from kdbench.poolings.base import Pooling
 from kdbench.representations.base import Representation
-from kdbench.types import Batch, Features, Widths
+from kdbench.types import Batch, Features, Widths, native
 
 ABLATIONS = ("all", "channel")
 _AXES = {"series": 1, "image": 2, "clip": 3}
@@ -31,6 +31,7 @@ class Branch:
         encoder: Its backbone.
         pooling: Its tokens to its embedding; None leaves that to the encoder.
         kind: What its encoder takes: `series`, `image` or `clip`.
+        native: Whether its representation takes series at their native lengths.
     """
 
     sees: str
@@ -38,6 +39,12 @@ class Branch:
     encoder: Encoder
     pooling: Pooling | None = None
     kind: str = "series"
+    native: bool = False
+
+    @property
+    def reads(self) -> str:
+        """Its source, by the name that a batch has for it."""
+        return native(self.sees) if self.native else self.sees
 
     @property
     def width(self) -> int:
@@ -62,6 +69,7 @@ class Network(nn.Module):
         branches: Names of the branches.
         heads: Names of what has heads: the branches, or the one that they are joined to.
         sees: The source of each branch.
+        reads: The same, by the names that a batch has for them.
         skeletons: Those of the sources that are joints of a skeleton.
         widths: Of each head.
         drop_sources: Chance that a source of a trial is missing in training.
@@ -80,6 +88,7 @@ class Network(nn.Module):
         super().__init__()
         self.branches = tuple(branches)
         self.sees = {name: branch.sees for name, branch in branches.items()}
+        self.reads = {name: branch.reads for name, branch in branches.items()}
         self.skeletons = frozenset(skeletons) & frozenset(self.sees.values())
         self.heads = ("+".join(self.branches),) if fusion.joint else self.branches
         self.representations = nn.ModuleList(branch.representation for branch in branches.values())
@@ -113,10 +122,10 @@ class Network(nn.Module):
         self.provenance: dict[str, bool | str] = {name: branch.encoder.pretrained for name, branch in branches.items()}
 
     def fit(self, values: Mapping[str, Tensor]) -> None:
-        """Lets the representations learn from the training part's raw inputs, by source."""
+        """Lets the representations learn from the training part's raw inputs, by what they read."""
         for name, representation in zip(self.branches, self.representations, strict=True):
-            if self.sees[name] in values:
-                representation.fit(values[self.sees[name]])  # type: ignore[operator]
+            if self.reads[name] in values:
+                representation.fit(values[self.reads[name]])  # type: ignore[operator]
 
     def represent(self, batch: Batch) -> list[Tensor]:
         """The encoders' inputs, one per branch: after representation and normalisation.
@@ -125,7 +134,7 @@ class Network(nn.Module):
             UsageError: The batch lacks a source.
         """
         return [
-            representation(batch.raw(self.sees[name]))
+            representation(batch.raw(self.reads[name]))
             for name, representation in zip(self.branches, self.representations, strict=True)
         ]
 

@@ -35,7 +35,8 @@ class Data(RecipePart):
     """Sizes at which trials enter the networks.
 
     Attributes:
-        series_length: Samples of each sensor series after linear resampling.
+        series_length: Samples of each sensor series after linear resampling; representations that take series at
+            their native lengths do without.
         frames: Frames of a clip, taken at the centres of equal parts.
         frame_size: Height and width of a frame, pixels.
         options: Knobs of a generated data set, by the names of its card.

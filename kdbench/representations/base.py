@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import ClassVar, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +33,18 @@ class Representation(nn.Module, ABC):
     def __init__(self, channels: int, *, statistics: Statistics) -> None:  # noqa: ARG002
         super().__init__()
         self.out_channels = channels
+
+    @classmethod
+    def takes_native(cls, parameters: Mapping[str, Any]) -> bool:  # noqa: ARG003
+        """Whether it takes series at their native lengths, instead of resampled to `data.series_length` samples.
+
+        Then a batch is `(B, axes, longest)` with NaN behind the end of each shorter series, which may have no influence
+        on what is made of a row; `fit` gets the series of the training part end to end, as one row `(1, axes, total)`.
+
+        Args:
+            parameters: Its keyword parameters in the recipe.
+        """
+        return False
 
     def fit(self, values: Tensor) -> None:
         """Learns from the training part, once, before training. Does nothing by default.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -11,12 +12,23 @@ from kdbench.errors import UsageError, unknown
 from kdbench.registry import representation
 from kdbench.representations.base import Representation, Statistics, per_channel
 from kdbench.representations.images import checked_choices, checked_size
-from kdbench.representations.length import Windows, aggregate, resample, samples_of, wide, windows
+from kdbench.representations.length import (
+    Windows,
+    aggregate,
+    extremes,
+    lengths_of,
+    resample,
+    resample_each,
+    samples_of,
+    wide,
+    windows,
+)
 from kdbench.representations.memory import chunks, fresh, reusable
 
 METHODS = ("summation", "difference")
 RESIZES = ("image", "series", "paa")
 RANGES = ("trial", "dataset")
+LENGTHS = ("resampled", "native")
 
 
 def gramian_angular_field(
@@ -148,6 +160,11 @@ def angular_products(
 class GramianAngularField(Representation):
     """Gramian angular field images, an axis a channel, normalised by the statistics of the encoder's pretraining.
 
+    The paper builds the n × n field of the series as recorded, and then resizes it: that is `length: native` with
+    `resize: image`. By default the series comes in resampled to `data.series_length` samples, linearly and without
+    antialiasing; where that is `image_size`, as at the preset `paper`, no resizing is left to do. The two readings
+    differ most on long recordings.
+
     Args:
         channels: Axes of the sensor.
         statistics: See the base class; they apply to the field moved from [−1, 1] to [0, 1].
@@ -157,6 +174,8 @@ class GramianAngularField(Representation):
             series first, `paa` averages windows of it as pyts does (needs n >= S).
         range: `trial` scales each axis by the trial's own extremes (eq. 1), which throws amplitude and offset away;
             `dataset` by the extremes of the training part.
+        length: n: `resampled` is `data.series_length` for all trials, `native` what each was recorded with (with
+            `resize: image` or `series`).
     """
 
     makes = "image"
@@ -174,11 +193,18 @@ class GramianAngularField(Representation):
         method: Literal["summation", "difference"] = "summation",
         resize: Literal["image", "series", "paa"] = "image",
         range: Literal["trial", "dataset"] = "trial",  # noqa: A002
+        length: Literal["resampled", "native"] = "resampled",
     ) -> None:
         super().__init__(channels, statistics=statistics)
-        checked_choices("GAF", {"method": (method, METHODS), "resize": (resize, RESIZES), "range": (range, RANGES)})
+        choices = {"method": (method, METHODS), "resize": (resize, RESIZES), "range": (range, RANGES)}
+        checked_choices("GAF", {**choices, "length": (length, LENGTHS)})
         checked_size(image_size)
-        self.image_size, self.method, self.resize, self.range = image_size, method, resize, range
+        if length == "native" and resize == "paa":
+            raise UsageError(
+                "the GAF's length = native does not go with resize = paa, whose windows need one length for all trials",
+                hint="Take resize: image or series, or length: resampled.",
+            )
+        self.image_size, self.method, self.resize, self.range, self.length = image_size, method, resize, range, length
         self.register_buffer("low", -torch.ones(channels, 1))
         self.register_buffer("high", torch.ones(channels, 1))
         mean, std = (per_channel(values, channels) for values in statistics)
@@ -191,25 +217,38 @@ class GramianAngularField(Representation):
         self.low.copy_(values.amin((0, 2))[:, None])
         self.high.copy_(values.amax((0, 2))[:, None])
 
+    @classmethod
+    def takes_native(cls, parameters: Mapping[str, Any]) -> bool:
+        """See the base class."""
+        return parameters.get("length") == "native"
+
     def forward(self, x: Tensor) -> Tensor:
-        """`(B, axes, n)` to `(B, axes, S, S)`, float32."""
+        """`(B, axes, n)` to `(B, axes, S, S)`, float32; with `length: native` n is the longest of the batch."""
         values = wide(x)
+        lengths = lengths_of(values) if self.length == "native" else None
         if self.resize == "series":
-            values = resample(values, self.image_size)
+            values, lengths = self._resized(values, lengths), None
         elif self.resize == "paa":
             values = self._aggregate(values)
-        if self.range == "trial":
-            low, high = values.amin(-1, keepdim=True), values.amax(-1, keepdim=True)
-        else:
+        if self.range == "dataset":
             low, high = self.low.to(values.dtype), self.high.to(values.dtype)
+        elif lengths is not None:
+            low, high = extremes(values, lengths)
+        else:
+            low, high = values.amin(-1, keepdim=True), values.amax(-1, keepdim=True)
         cosine = rescale(values, low, high)
         parts = cosine, sine(cosine)
         if self.resize == "image":
             # The field is a sum of two outer products and the resizing is linear along each side, so resizing the
             # factors gives the resized n × n image without building it.
-            parts = resample(parts[0], self.image_size), resample(parts[1], self.image_size)
+            parts = self._resized(parts[0], lengths), self._resized(parts[1], lengths)
         cosine, sines = (part.to(self.gain.dtype) for part in parts)
         return angular_products(cosine, sines, self.method, scale=self.gain, offset=self.offset)
+
+    def _resized(self, values: Tensor, lengths: Tensor | None) -> Tensor:
+        if lengths is None:
+            return resample(values, self.image_size)
+        return resample_each(values, lengths, self.image_size)
 
     def _aggregate(self, values: Tensor) -> Tensor:
         n = values.shape[-1]

@@ -1,4 +1,4 @@
-"""Other numbers of samples: a series averaged over windows, or resampled."""
+"""Other numbers of samples: a series averaged over windows, or resampled; and series of unlike lengths in one batch."""
 
 from __future__ import annotations
 
@@ -64,6 +64,40 @@ def resample(series: Tensor, size: int) -> Tensor:
     if series.shape[-1] == size:
         return series
     return F.interpolate(series[:, :, None], size=(1, size), mode="bilinear", antialias=True)[:, :, 0]
+
+
+def lengths_of(series: Tensor) -> Tensor:
+    """Samples `(B,)` of each series of a batch `(B, C, n)`, without the NaN behind the ends of the shorter ones."""
+    place = torch.arange(1, series.shape[-1] + 1, device=series.device)
+    return (place * ~series.isnan().all(1)).amax(-1)
+
+
+def extremes(series: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """Smallest and largest value `(B, C, 1)` of series `(B, C, n)` of these lengths."""
+    inside = (torch.arange(series.shape[-1], device=series.device) < lengths[:, None])[:, None]
+    low, high = (torch.where(inside, series, end) for end in (math.inf, -math.inf))
+    return low.amin(-1, keepdim=True), high.amax(-1, keepdim=True)
+
+
+def resample_each(series: Tensor, lengths: Tensor, size: int) -> Tensor:
+    """What `resample` makes of each series alone: `(B, C, n)`, of these lengths, to `(B, C, size)`.
+
+    The weights are those of `torch.nn.functional.interpolate` (bilinear, antialiased). A sample behind the end of a
+    series is never read, and sums run in one order, so that the width of the batch does not change a bit.
+    """
+    n = lengths[:, None].to(series.dtype)
+    scale = n / size
+    reach = scale.clamp_min(1)
+    centre = scale * (torch.arange(size, device=series.device) + 0.5)
+    first = (centre - reach + 0.5).floor().clamp_min(0)
+    total, weights = series.new_zeros(*series.shape[:2], size), torch.zeros_like(centre)
+    for step in range(2 * math.ceil(max(series.shape[-1] / size, 1)) + 1):
+        place = first + step
+        weight = (1 - ((place - centre + 0.5) / reach).abs()).clamp_min(0) * (place < n)
+        at = place.clamp(max=n - 1).long()[:, None].expand(-1, series.shape[1], -1)
+        total = total + weight[:, None] * series.gather(2, at)
+        weights = weights + weight
+    return total / weights[:, None]
 
 
 def samples_of(image_size: int | float | None, n: int) -> int:

@@ -120,7 +120,7 @@ class RunContext:
             trained: Those of them that are trained: what their losses read comes along.
         """
         dataset, data = self.run_spec.dataset, self.run_spec.recipe.data
-        sources = {source for spec in specs for source in self.run_spec.sees(spec)}
+        sources = {source for spec in specs for source in self.run_spec.shows(spec)}
         sources |= {source for spec in trained for source in self.run_spec.reads(spec)}
         channels = sum(dataset.sources[source] for source in sources if is_video(source))
         size = len(trials) * data.frames * data.frame_size**2 * channels

@@ -11,8 +11,9 @@ from kdbench.errors import UsageError
 from kdbench.recipes.changes import PHASES
 from kdbench.recipes.resolve import resolve
 from kdbench.recipes.schema import Recipe
+from kdbench.representations.native import takes_native
 from kdbench.runs.request import RunRequest
-from kdbench.types import SENSORS, VIDEO
+from kdbench.types import SENSORS, VIDEO, is_video
 
 _SEES_VIDEO = "network that sees video"
 _USED_UNTRAINED = {"batch_size"}
@@ -81,6 +82,8 @@ def idle_settings(recipe: Recipe, changes: Mapping[str, Any]) -> Iterator[tuple[
             yield f"data.{key}", _SEES_VIDEO
         if key == "series_length" and not (recipe.sees(SENSORS) or any(map(reads_series, recipe.losses))):
             yield f"data.{key}", "network that sees sensors"
+        elif key == "series_length" and not resamples(recipe):
+            yield f"data.{key}", "network that sees resampled series: each takes them at their native lengths"
     if "semantics" in changes and not read_class_names(recipe.losses):
         yield "semantics", "loss that reads the names of the classes"
     for phase, spec in recipe.by_key.items():
@@ -92,6 +95,12 @@ def idle_settings(recipe: Recipe, changes: Mapping[str, Any]) -> Iterator[tuple[
             for key in settings if isinstance(settings, Mapping) else ():
                 if key not in _USED_UNTRAINED:
                     yield f"{phase}.{section}.{key}", f"{phase} that is trained"
+
+
+def resamples(recipe: Recipe) -> bool:
+    """Whether something in a recipe sees series at `data.series_length`."""
+    branches = [branch for spec in recipe.networks for branch in spec.kinds if not is_video(branch.sees)]
+    return any(map(reads_series, recipe.losses)) or not all(takes_native(one.representation) for one in branches)
 
 
 def _at(changes: Mapping[str, Any], key: str) -> Any:

@@ -24,10 +24,11 @@ from kdbench.engine.objective import declared_needs
 from kdbench.recipes.network_spec import NetworkSpec
 from kdbench.recipes.pairs import title_of
 from kdbench.recipes.schema import SEARCHED, Recipe, key_of
+from kdbench.representations.native import takes_native
 from kdbench.runs import libraries, provenance
 from kdbench.semantic_spaces.base import LabelVectors
 from kdbench.text.redaction import redacted_words
-from kdbench.types import VIDEO, is_video
+from kdbench.types import VIDEO, is_video, native
 from kdbench.util.files import sha256_of
 
 TRACK = "track"
@@ -140,6 +141,12 @@ class RunSpec:
     def sees(self, spec: NetworkSpec) -> tuple[str, ...]:
         """What a network of the run sees, each source by one name and once."""
         return tuple(dict.fromkeys(self.dataset.source(name) for name in spec.sees(self.dataset.sensors)))
+
+    def shows(self, spec: NetworkSpec) -> tuple[str, ...]:
+        """The same, by the names that a batch has for it: `native:NAME` of a series at its native length."""
+        branches = spec.branches_for(self.dataset.sensors).values()
+        sources = ((self.dataset.source(branch.sees), branch.representation) for branch in branches)
+        return tuple(dict.fromkeys(native(name) if takes_native(part) else name for name, part in sources))
 
     def reads(self, spec: NetworkSpec) -> tuple[str, ...]:
         """The sensors and skeletons whose raw series the losses of a network read, each once."""

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from kdbench.data.native import pad
 from kdbench.engine.loop import Training
 from kdbench.engine.teacher import concatenate, fingerprint, mispaired, select
 from kdbench.engine.weights import weight_at
@@ -84,7 +85,7 @@ def batches_hold_their_trials(case: RecipeCase) -> None:
             if batch.video is not None and truth.video is not None:
                 pairs["video"] = (batch.video, truth.video)
             for words, (given, expected) in pairs.items():
-                if wrong := [t for t, a, b in zip(batch.trial, given, expected, strict=True) if not torch.equal(a, b)]:
+                if wrong := [t for t, a, b in zip(batch.trial, given, expected, strict=True) if not _equal(a, b)]:
                     raise Failed(f"{training.phase}: the {words} of trial {wrong[0]} is another trial's")
 
 
@@ -234,7 +235,10 @@ def _truth(case: RecipeCase, batch: Batch) -> Batch:
     rows = [next(iter(loader.batches([row], 1))) for row in range(len(loader))]
     first = rows[0]
     return batch.replace(
-        sensors={name: torch.cat([row.sensors[name] for row in rows]) for name in first.sensors},
+        sensors={
+            name: torch.cat([pad(row.sensors[name], batch.sensors[name].shape[2]) for row in rows])
+            for name in first.sensors
+        },
         video=None if first.video is None else torch.cat([row.video for row in rows if row.video is not None]),
         label=torch.cat([row.label for row in rows]),
     )
@@ -245,6 +249,11 @@ def _reaches(value: Tensor, parameters: list[torch.nn.Parameter]) -> bool:
         return False
     gradients = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
     return any(gradient is not None and bool(gradient.any()) for gradient in gradients)
+
+
+def _equal(first: Tensor, second: Tensor) -> bool:
+    """Whether values are equal, NaN behind the ends of series included."""
+    return torch.equal(torch.nan_to_num(first, torch.inf), torch.nan_to_num(second, torch.inf))
 
 
 def _near(first: Tensor, second: Tensor) -> bool:

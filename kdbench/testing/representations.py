@@ -106,6 +106,18 @@ def rows_are_independent(case: RepresentationCase) -> None:
         demand_same(case.outputs(made, x), {"the output": alone}, "when the rows come one by one")
 
 
+def padding_has_no_influence(case: RepresentationCase) -> None:
+    """Where it takes series at their native lengths, longer ones beside a series do not change a bit of its output."""
+    if not case.component.takes_native(case.params):
+        raise Skipped("it takes series of one length")
+    made, x = case.module(), case.input()
+    short, end = x[:1, :, : LENGTH // 2], x.clone()
+    end[0, :, LENGTH // 2 :] = torch.nan
+    demand_finite(case.outputs(made, end), "where shorter series end in NaN")
+    if not torch.equal(made(short), made(end)[:1]):
+        raise Failed("what it makes of a series depends on how long the longest of its batch is")
+
+
 def survives_constant_input(case: RepresentationCase) -> None:
     """A sensor that does not move, or a black clip, gives finite values; so does fitting on it."""
     x = case.input()

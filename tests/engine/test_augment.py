@@ -134,3 +134,42 @@ def test_changes_of_series_are_refused_where_video_alone_is_seen(key: str):
         NetworkSpec(branches={"a": video, "b": branch("wrist", "raw")}, **TRAIN)
     with pytest.raises(ValueError, match=rf"augment\.{key} has no effect"):
         NetworkSpec(branches={"a": branch("video", "clip")}, augment={key: 0.5}, **TRAIN)
+
+
+def native_batch(x: Tensor) -> Batch:
+    return Batch({"native:body": x}, None, torch.zeros(len(x)), tuple(map(str, range(len(x)))), torch.arange(len(x)))
+
+
+@pytest.mark.parametrize(
+    "amounts", [{"noise": 0.1}, {"scale": 0.3}, {"turn_deg": 30}, {"time_scale": 0.3, "time_shift": 0.2}]
+)
+def test_series_of_native_length_are_changed_up_to_their_ends(amounts: dict[str, float]):
+    augment = Augmenter(Augment(**amounts), {"native:body": torch.ones(6)}, skeletons=["body"])
+    x = torch.randn(ROWS, 6, 50)
+    whole = changed(x, seed=3, skeleton=True, **amounts)
+    torch.testing.assert_close(augment(native_batch(x), 3).sensors["native:body"], whole, rtol=1e-3, atol=2e-4)
+    x[5, :, 20:] = torch.nan
+    padded = augment(native_batch(x), 3).sensors["native:body"]
+    assert torch.equal(padded.isnan(), x.isnan())
+    assert (padded[5, :, :20] != x[5, :, :20]).any()
+    others = [row for row in range(ROWS) if row != 5]
+    torch.testing.assert_close(padded[others], whole[others], rtol=1e-3, atol=2e-4)
+
+
+def test_a_shorter_series_is_shown_in_its_own_time():
+    x = torch.full((ROWS, 2, 100), torch.nan)
+    x[:, :, :40] = ramp(40)
+    augment = Augmenter(Augment(time_scale=0.2), {"native:body": torch.ones(2)})
+    short = augment(native_batch(x), 0).sensors["native:body"][:, 0, :40]
+    speed = 40 * (short[:, 25] - short[:, 15]) / 10
+    assert 0.79 < speed.min() < 0.9
+    assert 1.1 < speed.max() < 1.21
+    assert 0 < short.min() < short.max() < 1
+    assert (short.diff() > -1e-6).all()
+
+
+def test_a_series_of_native_length_has_the_changes_of_its_branch():
+    changes = {"body": Augment(noise=0.5)}
+    augment = Augmenter(Augment(), {"native:body": torch.ones(3)}, changes=changes)
+    x = torch.randn(4, 3, 10)
+    assert not torch.equal(augment(native_batch(x), 0).sensors["native:body"], x)

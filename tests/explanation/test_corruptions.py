@@ -68,6 +68,19 @@ def test_a_trial_is_damaged_alike_whatever_its_batch_is(batch: Batch, modality: 
         assert torch.equal(all_rows[[3, 1]], some)
 
 
+@pytest.mark.parametrize("name", c.CORRUPTIONS[SENSORS])
+def test_a_series_of_native_length_is_damaged_up_to_its_end(batch: Batch, name: str) -> None:
+    severity = c.CORRUPTIONS[SENSORS][name].severities[2]
+    series = batch.sensors["a"].clone()
+    series[1, :, 40:] = torch.nan
+    alone = dataclasses.replace(batch, sensors={"native:a": series[1:2, :, :40]}, trial=batch.trial[1:2])
+    padded = dataclasses.replace(batch, sensors={"native:a": series})
+    damaged = c.corrupted(padded, SENSORS, name, severity, 0).sensors["native:a"]
+    assert torch.equal(damaged[1:2, :, :40], c.corrupted(alone, SENSORS, name, severity, 0).sensors["native:a"])
+    assert damaged[1, :, 40:].isnan().all()
+    assert damaged.isnan().sum() == 3 * 20
+
+
 @pytest.mark.parametrize(("modality", "name"), KINDS)
 def test_every_severity_changes_the_input_and_keeps_its_kind(batch: Batch, modality: str, name: str) -> None:
     for severity in c.CORRUPTIONS[modality][name].severities[1:]:

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from kdbench.errors import UsageError
 from kdbench.losses.sgm import SemanticGraphMapping, semantic_map, semantic_slope
+from kdbench.testing import check
 from kdbench.types import Features
 
 
@@ -269,6 +270,31 @@ class TestChoicesOfTheirOwn:
         assert last.isfinite()
         assert abs((first - last).item()) > 1e-4
 
+    def test_the_graph_of_features_has_the_pooled_features_as_nodes(self) -> None:
+        student = features(samples=8)
+        given, vectors = student.logits.softmax(1), context().label_vectors
+        nodes = student.embedding / student.embedding.norm(dim=1, keepdim=True)
+        # All rows of an ablated input are equal, and so are the edges between them.
+        ablated = student.ablated_logits.softmax(1)[:1].expand(8, -1)
+        student = replace(student, ablated_logits=student.ablated_logits[:1].expand(8, -1))
+        distances = (nodes[:, None] - nodes).square().sum(2)
+        affinity = (distances / -2).exp()
+        degree = affinity.sum(1)
+        smoothed = affinity / (degree[:, None] * degree).sqrt() @ vectors[given.argmax(1)]
+        without = vectors[ablated[0].argmax()]
+        expected = ((smoothed - without) / smoothed).clamp(-10, 10)
+        torch.testing.assert_close(_sgm(graph="features")._slope(student), expected, rtol=1e-3, atol=1e-4)
+        assert (_sgm()._slope(student) - expected).abs().max() > 1e-3
+
+    @pytest.mark.parametrize("size", [0.0, 1e-30, 1e18])
+    def test_the_graph_of_features_is_finite_for_every_finite_feature(self, size: float) -> None:
+        student, teacher = (replace(f(), embedding=size * f().embedding) for f in (features, teacher_features))
+        assert _sgm(graph="features")(student, teacher).isfinite()
+
+    def test_the_loss_on_the_graph_of_features_keeps_its_promises(self) -> None:
+        report = check("loss", "sgm", params={"graph": "features"})
+        assert report.passed, str(report)
+
     def test_a_gain_of_the_students_layer_norm_is_learnt(self) -> None:
         plain, affine = _sgm(), _sgm(affine=True)
         student, teacher = features(), teacher_features()
@@ -280,7 +306,12 @@ class TestChoicesOfTheirOwn:
 
     @pytest.mark.parametrize(
         ("params", "words"),
-        [({"order": "map_frist"}, "did you mean 'map_first'"), ({"slope_pooling": "lineer"}, "did you mean 'linear'")],
+        [
+            ({"order": "map_frist"}, "did you mean 'map_first'"),
+            ({"slope_pooling": "lineer"}, "did you mean 'linear'"),
+            ({"graph": "feature"}, "did you mean 'features'"),
+            ({"graph": "features", "ablation": "channel"}, "does not go with ablation = channel"),
+        ],
     )
     def test_other_choices_are_refused(self, params: dict[str, Any], words: str) -> None:
         with pytest.raises(UsageError, match=words):

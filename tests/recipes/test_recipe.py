@@ -35,6 +35,7 @@ METHODS = {
     *("cwd", "pkd", "ab", "ofd", "vkd", "kdsvd", "mgd", "reviewkd", "semckd", "srrl", "diffkd"),
 }
 TEACHERS = {
+    *("gaf_native", "gaf_ft_native"),
     *("gaf", "gaf_ft", "gaf_ft_random", "gaf_resnet", "raw", "raw_ft", "raw_random", "raw_transformer1d"),
     *(f"{kind}_{fusion}" for kind in ("gaf", "raw") for fusion in LATE),
     *(f"{image}_ft" for image in IMAGES),

@@ -63,6 +63,11 @@ def test_its_words_ask_for_the_same_run(monkeypatch: pytest.MonkeyPatch, tmp_pat
         ("student_only_sensor", {"overrides": {"data": {"frames": 4}}}, r"data.frames=… \(student_only_sensor has no"),
         ("student_only", {"overrides": {"data": {"series_length": 64}}}, r"series_length=… \(student_only has no"),
         (
+            "teacher_only",
+            {"teacher": "gaf_ft_native", "overrides": {"data": {"series_length": 64}}},
+            r"series_length=… \(teacher_only \+ gaf_ft_native has no network that sees resampled series",
+        ),
+        (
             "student_only",
             {"overrides": {"semantics": {"name": "hash"}}},
             r"semantics=… \(student_only has no loss",

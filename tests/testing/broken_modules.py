@@ -420,6 +420,17 @@ class BytesAsTheyAre(Clip):
         return super().forward(x.float())
 
 
+@fails("padding_has_no_influence")
+@representation("averages_the_padding", modality="sensors")
+class AveragesThePadding(Raw):
+    @classmethod
+    def takes_native(cls, parameters: Any) -> bool:  # noqa: ARG003
+        return True
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).nan_to_num().mean(-1, keepdim=True)
+
+
 @fails("is_deterministic")
 @representation("draws_noise", modality="sensors")
 class DrawsNoise(Raw):
