@@ -18,6 +18,7 @@ from kdbench.comparison.groups import LIBRARIES, Group
 from kdbench.comparison.rows import name_notes, short_text
 from kdbench.comparison.scores import paired
 from kdbench.comparison.table import ORACLE, Gain, GroupTable, Measure, Row
+from kdbench.evaluation.metrics import untested
 from kdbench.recipes.track import is_transfer_alone
 from kdbench.runs.gain import alone_for, alone_words, is_alone
 from kdbench.runs.store import StoredRun
@@ -78,7 +79,7 @@ def build_table(
             for row, measure in zip(complete, _measures(of, scope), strict=True):
                 measures[row][name] = measure
     company = _Company(group, compared, against, over, alone, alike)
-    rows = [_row(group, row, measures.get(row, {}), company) for row in group.rows]
+    rows = [_row(group, row, measures.get(row, {}), company, results.get(row, {})) for row in group.rows]
     rows.sort(key=lambda row: (not row.measures, not row.seeds, -_mean(row, metric), row.method))
     notes = list(_notes(group, compared))
     if trained and scope is Scope.NEW_SUBJECTS:
@@ -180,10 +181,16 @@ def _alike(group: Group, complete: Sequence[str]) -> dict[str, list[str]]:
     return {row: rows[key] for row, key in keys.items()}
 
 
-def _row(group: Group, row: str, measures: Mapping[str, Measure], company: _Company) -> Row:
+def _row(
+    group: Group, row: str, measures: Mapping[str, Measure], company: _Company, results: Mapping[int, Tested]
+) -> Row:
     runs = group.runs.get(row, {})
     first = next(iter(runs.values()), None)
-    seeds = {seed: {name: float(runs[seed].metrics[name]) for name in METRICS} for seed in sorted(runs)}
+    # The predictions give what a run from before it was measured does not state.
+    seeds = {
+        seed: {name: float(runs[seed].metrics.get(name, results[seed].scores[name].mean())) for name in METRICS}
+        for seed in sorted(runs)
+    }
     missing = {seed: why for seed, why in group.lacking(row).items() if seed in group.seeds}
     taught = [run.result["teacher"] for run in runs.values() if run.result.get("teacher")]
     student = first is not None and first.result["recipe"].get("student") is not None
@@ -256,6 +263,8 @@ def _cost(runs: list[StoredRun]) -> dict[str, float | None]:
 def _notes(group: Group, compared: ScoreComparison | None) -> tuple[str, ...]:
     notes = list(compared.notes) if compared else ["no method has a result at every seed, so nothing is ranked"]
     notes += name_notes(group.runs)
+    partial = [untested(run.metrics) for runs in group.runs.values() for run in runs.values()]
+    notes += dict.fromkeys(filter(None, partial))
     if group.shared:
         notes.append(f"unlike the shipped recipes, those of this table have {short_text(group.shared)}")
     unlike = _machines(group)

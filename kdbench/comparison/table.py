@@ -15,7 +15,7 @@ from kdbench.runs.tested import Tested
 from kdbench.statistics import PairSummary, ScoreComparison
 from kdbench.statistics.margins import LEVEL
 
-TITLES = {"accuracy": "Accuracy %", "macro_f1": "Macro F1 %", "weighted_f1": "Weighted F1 %"}
+TITLES = {"accuracy": "Accuracy %", "macro_f1": "Macro F1 %", "weighted_f1": "Weighted F1 %", "map": "mAP %"}
 ORACLE = "(oracle)"
 
 
@@ -168,7 +168,8 @@ class GroupTable:
     @property
     def metric_name(self) -> str:
         """The metric that pairs are compared by, in words."""
-        return TITLES[self.metric].removesuffix(" %").lower().replace("f1", "F1")
+        name = TITLES[self.metric].removesuffix(" %")
+        return name if name == "mAP" else name.lower().replace("f1", "F1")
 
     @property
     def alone_words(self) -> str:

@@ -32,7 +32,7 @@ _PROBES = {"cosine_5nn": "Accuracy % by cosine 5-NN", "own_logits": "Accuracy % 
 KINDS = ("results", "metrics", "tests", "conditions", "cost", "ranks", "reference")
 """The tables by name, in their order; `results` is the main one."""
 CONTENTS = {
-    "metrics": "accuracy by seed, macro and weighted F1",
+    "metrics": "accuracy by seed, macro and weighted F1, mAP",
     "tests": "pairwise tests, and what would tell a pair apart",
     "conditions": "teachers and conditions",
     "cost": "time, memory, size",

@@ -92,6 +92,7 @@ class _Probes(_Part):
 class _Metrics(_Both):
     n: _Count
     weighted_f1: _Amount
+    map: _Amount | None = None
     per_class_recall: dict[str, _Amount | None]
     ece: _Amount | None = None
     inductive: _Both | None = None
