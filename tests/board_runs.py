@@ -50,6 +50,7 @@ def run(
     recipe = {**resolve(base, "small").model_dump(mode="json"), "name": method}
     recipe["data"] = {**recipe["data"], "options": options}
     reported = recipe["student"]
+    built = [key for key in ("representation", "encoder", "pooling", "branches", "fusion") if reported.get(key)]
     trials, labels = list(known.test), np.array(list(known.test.values()))
     draw = np.random.default_rng([seed, *method.encode()])
     logits = draw.normal(size=(len(trials), len(known.classes))).astype(np.float32)
@@ -76,7 +77,7 @@ def run(
             "part": "test",
             "selection": "last",
             **{key: recipe[key] for key in ("data", "precision", "compile")},
-            **{key: reported[key] for key in ("representation", "encoder", "fusion", "train", "augment")},
+            **{key: reported[key] for key in (*built, "train", "augment")},
             "weights": None,
             "test_modalities": [f"video:{view}"],
             "tuning": "defaults",

@@ -12,7 +12,7 @@ from kdbench.comparison.company import company
 from kdbench.comparison.conditions import shown
 from kdbench.comparison.controls import better
 from kdbench.comparison.pooling import protocols_of
-from kdbench.comparison.table import TITLES, GroupTable, Row
+from kdbench.comparison.table import TITLES, GroupTable, Row, each_accuracy
 from kdbench.recipes.track import is_transfer_alone
 from kdbench.statistics import PairSummary
 from kdbench.statistics.scope import other_population
@@ -316,7 +316,8 @@ def _conditions(table: GroupTable, _number: int) -> TextTable:
         (
             row.label,
             row.teacher or NONE,
-            percent(row.teacher_accuracy) + (" (leaks)" if row.teacher_leaks else ""),
+            (each_accuracy(row.teacher_accuracies) or percent(row.teacher_accuracy))
+            + (" (leaks)" if row.teacher_leaks else ""),
             row.test_modalities or NONE,
             row.tuning or NONE,
             row.selection or NONE,

@@ -66,7 +66,7 @@ class BoardEntry:
                 self.folder,
                 shared
                 | {"recipe": recipe, "status": FINISHED, **trained.model_dump(include={"seed", "metrics"})}
-                | trained.claims.model_dump(include={"teacher", "cost"}),
+                | trained.claims.model_dump(include={"teacher", "teachers", "cost"}),
             )
             for trained in result.seeds
         )

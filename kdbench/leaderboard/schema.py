@@ -84,6 +84,7 @@ class Claims(_Strict):
 
     Attributes:
         teacher: The teacher; null where there is none.
+        teachers: Other teachers by their names in the recipe; left out where there are none.
         inductive: Accuracy one trial at a time, where batch mates change the predictions.
         cost: Seconds, bytes and counts, as in `run.json`.
         best_epoch: The epoch that is reported, where a validation part chose it.
@@ -91,6 +92,7 @@ class Claims(_Strict):
     """
 
     teacher: TeacherClaim | None = None
+    teachers: dict[Name, TeacherClaim] = Field(default_factory=dict, max_length=100)
     inductive: Share | None = None
     cost: dict[Name, Amount | None] = Field(default_factory=dict)
     best_epoch: int | None = None

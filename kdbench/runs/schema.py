@@ -145,6 +145,7 @@ class _Run(_Part):
     warnings: list[str] | None = None
     metrics: _Metrics | None = None
     teacher: _Teacher | None = None
+    teachers: dict[str, _Teacher] | None = None
     cost: _Cost | None = None
     view: _View | None = None
     trials: dict[str, int] | None = None

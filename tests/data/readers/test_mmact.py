@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from forked import kdbench
 
 from kdbench.data.card import load_card
@@ -305,7 +306,9 @@ def test_the_card_of_37_classes_differs_in_the_two_alone():
     assert set(many.protocols[scene].absent) == {*few.protocols[scene].absent, *added}
     few_vectors, many_vectors = (load(PartSpec(name="table"), card).vectors for card in (few, many))
     shared = [place for place, entry in enumerate(many.classes) if entry.name not in added]
-    assert np.allclose(many_vectors[shared], few_vectors)
+    # Each table is scaled as a whole.
+    alike = torch.nn.functional.cosine_similarity(many_vectors[shared], few_vectors)
+    assert alike.min() > 1 - 1e-6
 
 
 def test_where_37_classes_are_looked_for(tmp_path: Path):
