@@ -49,7 +49,7 @@ def run(
     view = "depth" if "depth" in card.views else next(iter(card.views))
     recipe = {**resolve(base, "small").model_dump(mode="json"), "name": method}
     recipe["data"] = {**recipe["data"], "options": options}
-    reported = recipe["student"]
+    reported = recipe["student"] or recipe["teacher"]
     built = [key for key in ("representation", "encoder", "pooling", "branches", "fusion") if reported.get(key)]
     trials, labels = list(known.test), np.array(list(known.test.values()))
     draw = np.random.default_rng([seed, *method.encode()])

@@ -36,7 +36,8 @@ class Tested:
     @cached_property
     def predicted(self) -> np.ndarray:
         """Predicted classes `(S, N)`."""
-        return self.logits.argmax(axis=-1)
+        predicted: np.ndarray = self.logits.argmax(axis=-1)
+        return predicted
 
     @cached_property
     def scores(self) -> dict[str, np.ndarray]:

@@ -10,6 +10,7 @@ from typing import Any
 import board_runs
 import pytest
 
+from kdbench.comparison.subjects import known_card
 from kdbench.leaderboard.add import add
 from kdbench.leaderboard.build import build
 from kdbench.leaderboard.entry import content_id, load
@@ -18,7 +19,7 @@ from kdbench.leaderboard.verify import check
 from kdbench.recipes.resolve import resolve
 
 SEVERAL = "radevski2023"
-RGB_SENSORS = ["accelerometer", "gyroscope"]
+SENSORS = ["accelerometer", "gyroscope"]
 
 
 def told(base: str) -> dict[str, Any]:
@@ -41,26 +42,23 @@ def test_a_method_of_any_teachers_can_be_submitted(tmp_path: Path, board: Path, 
     assert held.problems == ()
 
 
-def test_a_student_of_several_branches_can_be_submitted(tmp_path: Path, board: Path) -> None:
-    seen = {"test_modalities": ["video:depth", *RGB_SENSORS]}
-    named = resolve("keyless", "small").student
-    assert named is not None
-    seen["test_modalities"] = [
-        {"video": "video:depth"}.get(name, name) for name in dict.fromkeys(named.sees(RGB_SENSORS))
-    ]
-    runs = board_runs.runs(tmp_path / "keyless", "keyless", base="keyless", conditions=seen)
+def test_a_network_of_several_branches_can_be_submitted(tmp_path: Path, board: Path) -> None:
+    named = resolve("keyless", "small").reported.sees(SENSORS)
+    seen = ["video:depth" if name == "video" else name for name in dict.fromkeys(named)]
+    assert len(seen) == 3
+    runs = board_runs.runs(tmp_path / "keyless", "keyless", base="keyless", conditions={"test_modalities": seen})
     assert check(add(runs, board)).problems == ()
 
 
 def test_each_teacher_stands_on_the_board(tmp_path: Path, board: Path) -> None:
     folder = submitted(tmp_path, board, SEVERAL)
     entry = load(folder)
-    names = list(resolve(SEVERAL, "small").teachers)
-    assert list(entry.result.seeds[0].claims.teachers) == names
+    names = list(resolve(SEVERAL, "small").all_teachers)
+    assert ["teacher", *entry.result.seeds[0].claims.teachers] == names
     (row,) = table([check(folder)]).rows
     assert row.teacher is None
     assert list(row.teachers) == names
-    assert f"{names[0]} 60.00" in row.each_teacher or "mean" in row.each_teacher
+    assert row.each_teacher == "teacher 60.00, video 60.00"
     assert row.training_seconds == pytest.approx(241 + 60)
     build(board, tmp_path / "site")
     pages = "".join(path.read_text() for path in (tmp_path / "site").rglob("index.html"))
@@ -85,3 +83,24 @@ def test_teachers_are_those_of_the_recipe(tmp_path: Path, board: Path, change: A
     content["id"] = content_id(content)
     (folder / "result.json").write_text(json.dumps(content))
     assert any(said in problem for problem in check(folder).problems)
+
+
+def test_a_board_names_what_it_ranks_by(tmp_path: Path, board: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def by_macro_f1(name: str) -> Any:
+        card = known_card(name)
+        assert card is not None
+        return card.model_copy(update={"metric": "macro_f1"})
+
+    for module in ("tables", "intervals"):
+        monkeypatch.setattr(f"kdbench.leaderboard.{module}.known_card", by_macro_f1)
+    for method, right in (("student_only", 0.5), ("kd", 0.8)):
+        add(board_runs.runs(tmp_path / method, method, base=method, right=right), board)
+    build(board, tmp_path / "site")
+    page = " ".join((tmp_path / "site/utd_mhad/cross_subject/index.html").read_text().split())
+    assert "The data set is ranked by macro F1." in page
+    assert "Gain: macro F1 minus that of student_only" in page
+    assert "Row minus column, in points of macro F1" in page
+    rows = json.loads((tmp_path / "site/utd_mhad/cross_subject/table.json").read_text())["rows"]
+    best, alone = rows
+    assert (best["method"], best["metric"]) == ("kd", "macro_f1")
+    assert best["gain"] == pytest.approx(best["macro_f1"] - alone["macro_f1"])
