@@ -102,7 +102,8 @@ def run(
     folder = root / f"{content_id(result)}-s{seed}"
     folder.mkdir(parents=True)
     (folder / "run.json").write_text(json.dumps(result))
-    epochs = [{"phase": "student", "epoch": e, "loss": 3 / e, "accuracy": 1 - 1 / e} for e in range(1, 6)]
+    phase = "student" if recipe["student"] else "teacher"
+    epochs = [{"phase": phase, "epoch": e, "loss": 3 / e, "accuracy": 1 - 1 / e} for e in range(1, 6)]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(epoch) + "\n" for epoch in epochs))
     table = pd.DataFrame({"trial": trials, "label": labels, "shuffle": 0, "batch_size": 16})
     scores = pd.DataFrame(logits, columns=[f"logit_{k}" for k in range(logits.shape[1])])

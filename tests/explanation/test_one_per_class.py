@@ -56,7 +56,7 @@ def alone_class(run: RunResult, label: int) -> str:
     [
         ({"one_per_class": 5}, "--one-per-class 5: the test part has trials of 4 classes"),
         ({"one_per_class": 0}, "--one-per-class 0: the test part has trials of 4 classes"),
-        ({"classes": ["dancing"]}, "unknown class 'dancing'"),
+        ({"classes": ["dancing"]}, "has no class 'dancing'"),
         ({"one_per_class": 2, "classes": ["dancing"]}, "--one-per-class and --class exclude each other"),
         ({"one_per_class": 2, "only": ["gradcam"]}, "on which --only has no effect"),
         ({"one_per_class": 2, "trials": ["a1_s1_t1"]}, "on which --trial has no effect"),
