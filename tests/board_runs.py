@@ -49,7 +49,8 @@ def run(
     view = "depth" if "depth" in card.views else next(iter(card.views))
     recipe = {**resolve(base, "small").model_dump(mode="json"), "name": method}
     recipe["data"] = {**recipe["data"], "options": options}
-    reported = recipe["student"]
+    reported = recipe["student"] or recipe["teacher"]
+    built = [key for key in ("representation", "encoder", "pooling", "branches", "fusion") if reported.get(key)]
     trials, labels = list(known.test), np.array(list(known.test.values()))
     draw = np.random.default_rng([seed, *method.encode()])
     logits = draw.normal(size=(len(trials), len(known.classes))).astype(np.float32)
@@ -76,7 +77,7 @@ def run(
             "part": "test",
             "selection": "last",
             **{key: recipe[key] for key in ("data", "precision", "compile")},
-            **{key: reported[key] for key in ("representation", "encoder", "fusion", "train", "augment")},
+            **{key: reported[key] for key in (*built, "train", "augment")},
             "weights": None,
             "test_modalities": [f"video:{view}"],
             "tuning": "defaults",
@@ -101,7 +102,8 @@ def run(
     folder = root / f"{content_id(result)}-s{seed}"
     folder.mkdir(parents=True)
     (folder / "run.json").write_text(json.dumps(result))
-    epochs = [{"phase": "student", "epoch": e, "loss": 3 / e, "accuracy": 1 - 1 / e} for e in range(1, 6)]
+    phase = "student" if recipe["student"] else "teacher"
+    epochs = [{"phase": phase, "epoch": e, "loss": 3 / e, "accuracy": 1 - 1 / e} for e in range(1, 6)]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(epoch) + "\n" for epoch in epochs))
     table = pd.DataFrame({"trial": trials, "label": labels, "shuffle": 0, "batch_size": 16})
     scores = pd.DataFrame(logits, columns=[f"logit_{k}" for k in range(logits.shape[1])])

@@ -52,7 +52,7 @@ def compare(
     metric: Annotated[
         str | None,
         typer.Option(
-            help="Metric of ranks and tests: accuracy, macro_f1 or weighted_f1; the data set's own by default."
+            help="Metric of ranks and tests: accuracy, macro_f1, weighted_f1 or map; the data set's own by default."
         ),
     ] = None,
     ci: Annotated[

@@ -192,7 +192,7 @@ def _data(data_dir: Path | None) -> Iterator[Finding]:
             yield Finding("fail", f"data set {name}", error.message, error.hint or "")
             continue
         if recordings is None:
-            searched = ", ".join(str(folder / card.name) for folder in paths.data_dirs(data_dir))
+            searched = ", ".join(map(str, source.searched(card, data_dir)))
             step, *_ = source.where_to_get(card).splitlines()
             yield Finding("warn", f"data set {name}", f"not in {searched}", step)
         else:

@@ -27,6 +27,13 @@ def explain(
     trials: Annotated[
         list[str] | None, typer.Option("--trial", help="A trial to look at besides the best and the worst; repeatable.")
     ] = None,
+    one_per_class: Annotated[
+        int | None,
+        typer.Option(help="Make one sheet alone: Grad-CAM of one clip each of the first so many classes.", min=1),
+    ] = None,
+    classes: Annotated[
+        list[str] | None, typer.Option("--class", help="The same sheet of this class instead; repeatable.")
+    ] = None,
     draws: Annotated[int, typer.Option(help="Random draws of each corruption.", min=1)] = 3,
     dataset: Annotated[
         str | None, typer.Option(help="The data set's card, where the run's name of it is no longer known.")
@@ -57,6 +64,8 @@ def explain(
         only=[name for word in only or () for name in word.split(",")],
         trials=trials or (),
         draws=draws,
+        one_per_class=one_per_class,
+        classes=classes or (),
         dataset=dataset,
         data_dir=data_dir,
         device=device,
@@ -70,4 +79,9 @@ def explain(
     say(console, "; ".join(states))
     for name, why in explanation.missing.items():
         say(console, f"{name}: {why}", "yellow")
+    if "actions" in (*explanation.made, *explanation.kept) and "actions" not in explanation.missing:
+        sheet = explanation.record["parts"]["actions"]
+        for note in sheet["notes"]:
+            say(console, note)
+        say(console, f"sheet: {explanation.folder / sheet['pictures'][0]['file']}")
     say(console, f"page: {explanation.page}")

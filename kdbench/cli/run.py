@@ -139,6 +139,7 @@ def show(result: RunResult, console: Console) -> None:
     """Prints one run: its numbers, the conditions they hold under, its cost, and where it lies."""
     from rich.table import Table
 
+    from kdbench.evaluation.metrics import untested
     from kdbench.recipes.pairs import pair_of, title_of
     from kdbench.recipes.track import words_of
     from kdbench.runs.gain import alone_for, gain_now
@@ -159,7 +160,7 @@ def show(result: RunResult, console: Console) -> None:
     print_prose(console, title, "italic")
     table = Table()
     table.add_column("")
-    for column in ("accuracy", "macro F1"):
+    for column in ("accuracy", "macro F1", "mAP"):
         table.add_column(column, justify="right")
     part = record["conditions"]["part"]
     who = "student" if record["recipe"]["student"] else "teacher"
@@ -193,6 +194,8 @@ def show(result: RunResult, console: Console) -> None:
         print_prose(console, f"gain: {now.why}", "dim")
     costs = _cost(record.get("cost") or {}, with_teacher=who == "student")
     print_prose(console, " · ".join([f"{part} part, {counted(metrics['n'], 'trial')}", *costs]))
+    if left_out := untested(metrics):
+        print_prose(console, left_out, "dim")
     # A run that was made just now has told them.
     for warning in record.get("warnings") or () if result.reused else ():
         print_prose(console, f"warning: {warning}", "yellow")
@@ -235,5 +238,5 @@ def _cost(cost: Mapping[str, Any], *, with_teacher: bool) -> Iterator[str]:
 
 
 def _percent(metrics: Mapping[str, Any]) -> list[str]:
-    """Accuracy and macro F1, as far as they were recorded."""
-    return ["" if metrics.get(key) is None else f"{100 * metrics[key]:.2f}" for key in ("accuracy", "macro_f1")]
+    """Accuracy, macro F1 and mAP, as far as they were recorded."""
+    return ["" if metrics.get(key) is None else f"{100 * metrics[key]:.2f}" for key in ("accuracy", "macro_f1", "map")]

@@ -51,7 +51,7 @@ def search(
     ] = None,
     metric: Annotated[
         str | None,
-        typer.Option(help="Metric to maximise: accuracy, macro_f1 or weighted_f1; the data set's own by default."),
+        typer.Option(help="Metric to maximise: accuracy, macro_f1, weighted_f1 or map; the data set's own by default."),
     ] = None,
     trial_seeds: Annotated[
         int, typer.Option(help="Number of seeds over which the value of a trial is averaged.", min=1)

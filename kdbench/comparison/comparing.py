@@ -70,8 +70,8 @@ def compare(
             `new-subjects`.
         baseline: The row that others are tested against; by default the student alone.
         family: Which pairs are tested, and Holm's correction is over: `baseline`, or `all`.
-        metric: What ranks and pairwise tests are by: `accuracy`, `macro_f1` or `weighted_f1`; by default what the card
-            of each table's data set names.
+        metric: What ranks and pairwise tests are by: `accuracy`, `macro_f1`, `weighted_f1` or `map`; by default what
+            the card of each table's data set names.
         ci: How intervals of differences are made, `t` (the default) or `bootstrap`.
         allow_different: Dotted conditions that may differ within a table.
         reference: Take published numbers along, to stand beside the tables.

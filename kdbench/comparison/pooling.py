@@ -131,6 +131,7 @@ def _joined(
         | {"protocol": name, "split": JOIN.join(str(cut[fold_name]) for fold_name in protocols)},
         "status": FINISHED,
         "teacher": _teacher([fold.result.get("teacher") for fold in folds]),
+        "teachers": _teachers([fold.result.get("teachers") or {} for fold in folds]),
         "cost": _cost([fold.result.get("cost") for fold in folds]),
     }
     lacking = [
@@ -200,6 +201,12 @@ def _teacher(teachers: Sequence[Any]) -> dict[str, Any] | None:
         return None
     mean = {"accuracy": statistics.fmean(float(one["accuracy"]) for one in teachers)}
     return mean | ({"leaks": True} if any(one.get("leaks") for one in teachers) else {})
+
+
+def _teachers(by_fold: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The mean of each of several teachers, of those that every fold has."""
+    means = {name: _teacher([teachers.get(name) for teachers in by_fold]) for name in by_fold[0]}
+    return {name: mean for name, mean in means.items() if mean is not None}
 
 
 def _cost(costs: Sequence[Any]) -> dict[str, float | None]:

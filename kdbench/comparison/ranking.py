@@ -17,7 +17,8 @@ from kdbench.comparison.families import Family
 from kdbench.comparison.groups import LIBRARIES, Group
 from kdbench.comparison.rows import name_notes, short_text
 from kdbench.comparison.scores import paired
-from kdbench.comparison.table import ORACLE, Gain, GroupTable, Measure, Row
+from kdbench.comparison.table import ORACLE, Gain, GroupTable, Measure, Row, teachers_of
+from kdbench.evaluation.metrics import untested
 from kdbench.recipes.track import is_transfer_alone
 from kdbench.runs.gain import alone_for, alone_words, is_alone
 from kdbench.runs.store import StoredRun
@@ -78,7 +79,7 @@ def build_table(
             for row, measure in zip(complete, _measures(of, scope), strict=True):
                 measures[row][name] = measure
     company = _Company(group, compared, against, over, alone, alike)
-    rows = [_row(group, row, measures.get(row, {}), company) for row in group.rows]
+    rows = [_row(group, row, measures.get(row, {}), company, results.get(row, {})) for row in group.rows]
     rows.sort(key=lambda row: (not row.measures, not row.seeds, -_mean(row, metric), row.method))
     notes = list(_notes(group, compared))
     if trained and scope is Scope.NEW_SUBJECTS:
@@ -180,13 +181,20 @@ def _alike(group: Group, complete: Sequence[str]) -> dict[str, list[str]]:
     return {row: rows[key] for row, key in keys.items()}
 
 
-def _row(group: Group, row: str, measures: Mapping[str, Measure], company: _Company) -> Row:
+def _row(
+    group: Group, row: str, measures: Mapping[str, Measure], company: _Company, results: Mapping[int, Tested]
+) -> Row:
     runs = group.runs.get(row, {})
     first = next(iter(runs.values()), None)
-    seeds = {seed: {name: float(runs[seed].metrics[name]) for name in METRICS} for seed in sorted(runs)}
+    # The predictions give what a run from before it was measured does not state.
+    seeds = {
+        seed: {name: float(runs[seed].metrics.get(name, results[seed].scores[name].mean())) for name in METRICS}
+        for seed in sorted(runs)
+    }
     missing = {seed: why for seed, why in group.lacking(row).items() if seed in group.seeds}
-    taught = [run.result["teacher"] for run in runs.values() if run.result.get("teacher")]
+    taught = [teachers_of(run.result) for run in runs.values()]
     student = first is not None and first.result["recipe"].get("student") is not None
+    accuracies = _accuracies(taught) if student and measures else {}
     return Row(
         method=row,
         seeds=seeds,
@@ -196,8 +204,9 @@ def _row(group: Group, row: str, measures: Mapping[str, Measure], company: _Comp
         control=control_of(group.recipes[row]),
         taught_by=first.teacher if first and student else None,
         teacher=_teacher(first.result["recipe"]) if first and student else None,
-        teacher_accuracy=plain.fmean(one["accuracy"] for one in taught) if taught and student and measures else None,
-        teacher_leaks=student and any(one.get("leaks") for one in taught),
+        teacher_accuracy=next(iter(accuracies.values())) if len(accuracies) == 1 else None,
+        teacher_accuracies=accuracies if len(accuracies) > 1 else {},
+        teacher_leaks=student and any(one.get("leaks") for each in taught for one in each.values()),
         test_modalities=", ".join(first.conditions["test_modalities"]) if first else "",
         tuning=tuning_label(first.conditions.get("tuning")) if first else "",
         selection=selection_label(first.conditions) if first else "",
@@ -205,8 +214,20 @@ def _row(group: Group, row: str, measures: Mapping[str, Measure], company: _Comp
     )
 
 
+def _accuracies(taught: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, float]:
+    """The accuracy of each teacher, mean over the seeds, of those that every seed that has teachers tells of."""
+    told = [each for each in taught if each]
+    names = [name for name in (told[0] if told else ()) if all(name in each for each in told)]
+    return {name: plain.fmean(float(each[name]["accuracy"]) for each in told) for name in names}
+
+
 def _teacher(recipe: Mapping[str, Any]) -> str | None:
-    teacher = recipe.get("teacher")
+    teacher, others = recipe.get("teacher"), recipe.get("teachers") or {}
+    if others:
+        named = [*(["teacher"] if teacher else []), *others]
+        digest = hashlib.sha256(json.dumps([teacher, others], sort_keys=True).encode()).hexdigest()[:6]
+        joint = any(one and one.get("joint") for one in (teacher, *others.values()))
+        return f"{', '.join(named)}{', trained with the student' if joint else ''} [{digest}]"
     if teacher is None:
         return None
     sensors, branches = teacher.get("sensors"), teacher.get("branches")
@@ -216,6 +237,9 @@ def _teacher(recipe: Mapping[str, Any]) -> str | None:
         sensors = list(dict.fromkeys(branch["sees"] for branch in branches.values()))
     seen = f" ({', '.join(sensors)})" if sensors else ""
     seen += ", random weights" if teacher.get("weights") == "random" else ""
+    seen += f", {counted(teacher['seeds'], 'network')}" if teacher.get("seeds") else ""
+    seen += f", {counted(teacher['folds'], 'fold')}" if teacher.get("folds") else ""
+    seen += ", trained with the student" if teacher.get("joint") else ""
     digest = hashlib.sha256(json.dumps(teacher, sort_keys=True).encode()).hexdigest()[:6]
     return f"{' · '.join(part for part in parts if part != 'none')}{seen} [{digest}]"
 
@@ -256,6 +280,8 @@ def _cost(runs: list[StoredRun]) -> dict[str, float | None]:
 def _notes(group: Group, compared: ScoreComparison | None) -> tuple[str, ...]:
     notes = list(compared.notes) if compared else ["no method has a result at every seed, so nothing is ranked"]
     notes += name_notes(group.runs)
+    partial = [untested(run.metrics) for runs in group.runs.values() for run in runs.values()]
+    notes += dict.fromkeys(filter(None, partial))
     if group.shared:
         notes.append(f"unlike the shipped recipes, those of this table have {short_text(group.shared)}")
     unlike = _machines(group)

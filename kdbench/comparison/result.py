@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ from kdbench.comparison.conditions import ConditionDifference
 from kdbench.comparison.controls import better
 from kdbench.comparison.groups import between
 from kdbench.comparison.reference import Reference
-from kdbench.comparison.table import GroupTable, Row
+from kdbench.comparison.table import GroupTable, Row, teachers_of
 from kdbench.runs.schema import FINISHED
 from kdbench.runs.store import Unreadable
 from kdbench.statistics import METRICS
@@ -133,6 +132,7 @@ def _method_record(table: GroupTable, row: Row) -> tuple[GroupTable, dict[str, A
         "teacher": row.taught_by,
         "teacher_parts": row.teacher,
         "teacher_accuracy": row.teacher_accuracy,
+        "teacher_accuracies": "; ".join(f"{name}={one:.6f}" for name, one in row.teacher_accuracies.items()) or None,
         "teacher_leaks": row.teacher_leaks,
         "test_modalities": row.test_modalities,
         "tuning": row.tuning,
@@ -148,15 +148,15 @@ def _cells(table: GroupTable, row: Row) -> list[tuple[GroupTable, dict[str, Any]
     for seed in sorted({*table.group.seeds, *table.group.lacking(row.method)}):
         state = table.group.state(row.method, seed)
         run = table.group.runs.get(row.method, {}).get(seed)
-        teacher: Mapping[str, Any] = (run.result.get("teacher") if run else None) or {}
+        taught = list(teachers_of(run.result).values()) if run else []
         metrics = row.seeds.get(seed, {})
         record = {
             "method": row.method,
             "seed": seed,
             "state": state,
             **{name: metrics.get(name) for name in METRICS},
-            "teacher_accuracy": teacher.get("accuracy"),
-            "teacher_leaks": bool(teacher.get("leaks")),
+            "teacher_accuracy": taught[0]["accuracy"] if len(taught) == 1 else None,
+            "teacher_leaks": any(one.get("leaks") for one in taught),
             "folder": run.folder.name if run and state == FINISHED else None,
         }
         records.append((table, record))

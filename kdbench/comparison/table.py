@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -15,8 +16,36 @@ from kdbench.runs.tested import Tested
 from kdbench.statistics import PairSummary, ScoreComparison
 from kdbench.statistics.margins import LEVEL
 
-TITLES = {"accuracy": "Accuracy %", "macro_f1": "Macro F1 %", "weighted_f1": "Weighted F1 %"}
+TITLES = {"accuracy": "Accuracy %", "macro_f1": "Macro F1 %", "weighted_f1": "Weighted F1 %", "map": "mAP %"}
 ORACLE = "(oracle)"
+_EACH = 3
+"""Teachers whose accuracies are shown one by one."""
+
+
+def metric_words(metric: str) -> str:
+    """A metric in words: `accuracy`, `macro F1`, `mAP`."""
+    name = TITLES[metric].removesuffix(" %")
+    return name if name == "mAP" else name.lower().replace("f1", "F1")
+
+
+def teachers_of(result: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """What a result says of each of its teachers, by name; the one of `teacher` is called so."""
+    own = result.get("teacher")
+    return ({"teacher": own} if own else {}) | dict(result.get("teachers") or {})
+
+
+def each_accuracy(accuracies: Mapping[str, float]) -> str:
+    """What several teachers reach, in per cent: each by its name, or of many the mean and the range.
+
+    Args:
+        accuracies: Name → accuracy, a share.
+    """
+    shares = {name: f"{100 * value:.2f}" for name, value in accuracies.items()}
+    if len(shares) <= _EACH:
+        return ", ".join(f"{name} {share}" for name, share in shares.items())
+    values = accuracies.values()
+    low, high = (f"{100 * value:.2f}" for value in (min(values), max(values)))
+    return f"mean {100 * sum(values) / len(values):.2f} of {len(values)} ({low} to {high})"
 
 
 @dataclass(frozen=True)
@@ -75,8 +104,9 @@ class Row:
         control: Which control it is, if any.
         taught_by: Name of its teacher; None without one, and for one that a recipe of one's own describes.
         teacher: What its teacher is made of; None without a teacher.
-        teacher_accuracy: The teacher's own, mean over the seeds; None where one is missing.
-        teacher_leaks: Whether the teacher was trained on the sensor recordings of the test trials.
+        teacher_accuracy: The teacher's own, mean over the seeds; None without one, and with several.
+        teacher_accuracies: The same of each of several teachers, by name; empty with a single one.
+        teacher_leaks: Whether a teacher was trained on the sensor recordings of the test trials.
         test_modalities: What the reported network sees at test time.
         tuning: How its hyper-parameters were chosen.
         selection: Which epoch is reported; `(oracle)` where the test part chose it.
@@ -92,6 +122,7 @@ class Row:
     taught_by: str | None
     teacher: str | None
     teacher_accuracy: float | None
+    teacher_accuracies: Mapping[str, float]
     teacher_leaks: bool
     test_modalities: str
     tuning: str
@@ -168,7 +199,7 @@ class GroupTable:
     @property
     def metric_name(self) -> str:
         """The metric that pairs are compared by, in words."""
-        return TITLES[self.metric].removesuffix(" %").lower().replace("f1", "F1")
+        return metric_words(self.metric)
 
     @property
     def alone_words(self) -> str:

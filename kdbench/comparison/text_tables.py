@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from kdbench.comparison.blocks import Ranking
 from kdbench.comparison.conditions import shown
 from kdbench.comparison.result_tables import metrics, results
-from kdbench.comparison.table import GroupTable
+from kdbench.comparison.table import GroupTable, each_accuracy
 from kdbench.comparison.text_table import TextTable, needed_text, percent, points
 from kdbench.statistics import PairSummary
 from kdbench.text.wording import NONE, counted, p_text
@@ -24,7 +24,7 @@ PAIRS_SHOWN = 66
 KINDS = ("results", "metrics", "tests", "conditions", "cost", "ranks", "reference")
 """The tables by name, in their order; `results` is the main one."""
 CONTENTS = {
-    "metrics": "accuracy by seed, macro and weighted F1",
+    "metrics": "accuracy by seed, macro and weighted F1, mAP",
     "tests": "pairwise tests, and what would tell a pair apart",
     "conditions": "teachers and conditions",
     "cost": "time, memory, size",
@@ -75,7 +75,8 @@ def _conditions(table: GroupTable, _number: int) -> TextTable:
         (
             row.label,
             row.teacher or NONE,
-            percent(row.teacher_accuracy) + (" (leaks)" if row.teacher_leaks else ""),
+            (each_accuracy(row.teacher_accuracies) or percent(row.teacher_accuracy))
+            + (" (leaks)" if row.teacher_leaks else ""),
             row.test_modalities or NONE,
             row.tuning or NONE,
             row.selection or NONE,

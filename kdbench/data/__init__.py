@@ -3,6 +3,7 @@
 BUILTIN = {
     "basic_motions": "kdbench.data.readers.basic_motions:BasicMotions",
     "mmact": "kdbench.data.readers.mmact:MMAct",
+    "mmact37": "kdbench.data.readers.mmact:MMAct",
     "motionsim": "kdbench.data.readers.motionsim.reader:MotionSim",
     "utd_mhad": "kdbench.data.readers.utd_mhad:UtdMhad",
 }

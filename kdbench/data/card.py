@@ -29,7 +29,7 @@ from kdbench.util.validation import checked, found
 SUBJECT = "subject"
 """The column of a card's trials that says who performs them."""
 MOST_TRIALS = 200_000
-Metric = Literal["accuracy", "macro_f1", "weighted_f1"]
+Metric = Literal["accuracy", "macro_f1", "weighted_f1", "map"]
 
 
 class ClassName(CardModel):
@@ -154,6 +154,7 @@ class Card(CardModel):
         title: The full name.
         version: Version of the recordings.
         reader: Name of the reader in the registry of data sets.
+        recordings: The data set whose folder holds the recordings, where that is another reading of the same ones.
         citation: The paper to cite.
         licence: What one may do with the recordings.
         download: Where to get them; None where they are generated.
@@ -173,6 +174,7 @@ class Card(CardModel):
     title: str
     version: str
     reader: str
+    recordings: str | None = Field(default=None, pattern=r"^[a-z0-9_]+$")
     citation: str = ""
     licence: str = ""
     download: Download | None = None
@@ -266,6 +268,11 @@ class Card(CardModel):
     def folder(self) -> Path:
         """The folder that the card lies in, for the files beside it."""
         return self._folder
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Names of the folders that may hold the recordings: the data set's own, then the one that it shares."""
+        return tuple(filter(None, (self.name, self.recordings)))
 
     @property
     def typed(self) -> str:

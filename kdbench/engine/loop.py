@@ -14,6 +14,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from kdbench.data.loader import Loader, batch_count, batch_slices
+from kdbench.data.metric import METRICS
 from kdbench.data.tracks import Scarce, mixed_order, mixed_steps
 from kdbench.engine import checkpoint
 from kdbench.engine.augment import Augmenter
@@ -294,7 +295,7 @@ class Training:
         batch_size = self.spec.train.batch_size
         predictions = predict(self.network, self.watched, batch_size=batch_size, accelerator=self.accelerator)
         metrics = predictions.metrics(self.classes)
-        record[self.watched_part] = {"accuracy": metrics["accuracy"], "macro_f1": metrics["macro_f1"]}
+        record[self.watched_part] = {name: metrics[name] for name in METRICS}
         if self.keep_best and predictions.accuracy > self.best["accuracy"]:
             self.best = {"epoch": epoch, "accuracy": predictions.accuracy}
             checkpoint.save_best(self._checkpoint, self.network, self.best, self.binding)

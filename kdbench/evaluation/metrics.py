@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from kdbench.statistics.scores import log_probabilities
+
 ECE_BINS = 15
 
 
@@ -20,7 +22,8 @@ def classification(logits: np.ndarray, labels: np.ndarray, classes: Sequence[str
 
     Returns:
         `accuracy` (equal to micro F1), `macro_f1` over the classes present in the labels, `weighted_f1` (each class by
-        its number of trials), `per_class_recall` by class name (None where the labels lack the class), `ece`, and `n`.
+        its number of trials), `map` (see `mean_average_precision`), `per_class_recall` by class name (None where the
+        labels lack the class), `ece`, and `n`.
 
     Raises:
         ValueError: Shapes that do not fit, no trial, a label outside 0 … K−1, or a logit that is not finite.
@@ -37,6 +40,7 @@ def classification(logits: np.ndarray, labels: np.ndarray, classes: Sequence[str
         "accuracy": float((predictions == labels).mean()),
         "macro_f1": float(np.average(f1)),
         "weighted_f1": float(np.average(f1, weights=support)),
+        "map": mean_average_precision(logits, labels),
         "ece": calibration_error(logits, labels),
         "per_class_recall": {name: by_class.get(index) for index, name in enumerate(classes)},
     }
@@ -66,6 +70,22 @@ def over_shuffles(logits: np.ndarray, labels: np.ndarray, classes: Sequence[str]
         for name, first in recalls[0].items()
     }
     return mean | {"shuffles": len(rows)}
+
+
+def mean_average_precision(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Mean over the classes present in the labels of each one's average precision against all others, in [0, 1].
+
+    Trials are ordered by the class's softmax probability. A class without a trial has no precision, and is left out of
+    the mean.
+
+    Args:
+        logits: `(N, K)`.
+        labels: `(N,)`.
+    """
+    from sklearn.metrics import average_precision_score
+
+    scores = log_probabilities(logits)
+    return float(np.mean([average_precision_score(labels == k, scores[:, k]) for k in np.unique(labels)]))
 
 
 def calibration_error(logits: np.ndarray, labels: np.ndarray, bins: int = ECE_BINS) -> float:
@@ -124,6 +144,19 @@ def _checked(logits: np.ndarray, labels: np.ndarray, classes: int) -> tuple[np.n
     if not np.isfinite(logits).all():
         raise ValueError(f"the logits of row {int(np.argwhere(~np.isfinite(logits))[0, 0])} are not finite")
     return logits, labels
+
+
+def untested(metrics: Mapping[str, Any]) -> str:
+    """What means over classes leave out, in a sentence; empty where every class has a trial.
+
+    Args:
+        metrics: As `classification` gives them.
+    """
+    recalls = metrics["per_class_recall"].values()
+    present = sum(recall is not None for recall in recalls)
+    if present == len(recalls):
+        return ""
+    return f"macro F1 and mAP are means over the {present} of {len(recalls)} classes that have a trial in this part"
 
 
 def numbers(metrics: Mapping[str, Any]) -> dict[str, int | float]:

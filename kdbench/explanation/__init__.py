@@ -32,3 +32,7 @@ PARTS = {
     "robustness": ExplanationPart("Robustness", "kdbench.explanation.robustness:robustness", ("draws",)),
 }
 """The parts by the names that `--only` takes, in the order of the page."""
+ON_REQUEST = {
+    "actions": ExplanationPart("One clip per class", "kdbench.explanation.actions:actions", ("actions",)),
+}
+"""Parts that are made alone, by an option of their own; once made, they stand on the page too."""

@@ -16,7 +16,8 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from kdbench.errors import DataError, UsageError, unknown
-from kdbench.explanation import PARTS, ExplanationPart
+from kdbench.explanation import ON_REQUEST, PARTS, ExplanationPart
+from kdbench.explanation.actions import choose_classes
 from kdbench.explanation.page import write_page
 from kdbench.explanation.reopen import teacher_weights
 from kdbench.explanation.scores import AGAIN
@@ -35,6 +36,7 @@ FORMAT = 3
 """Version of `explain.json`, and of what the parts draw; raised whenever one of them changes."""
 FOLDER = "explain"
 DRAWS = 3
+_EVERY = PARTS | ON_REQUEST
 
 
 @dataclass(kw_only=True)
@@ -78,6 +80,8 @@ def explain(
     only: Sequence[str] = (),
     trials: Sequence[str] = (),
     draws: int = DRAWS,
+    one_per_class: int | None = None,
+    classes: Sequence[str] = (),
     dataset: str | None = None,
     data_dir: Path | None = None,
     device: str = "auto",
@@ -95,6 +99,8 @@ def explain(
         only: Names of the parts (`kdbench.explanation.PARTS`); all by default.
         trials: Trials that are looked at besides the best and the worst.
         draws: Random draws of each corruption.
+        one_per_class: Makes one part alone: a sheet of Grad-CAM with one clip each of the first so many classes.
+        classes: The same of these classes, by name.
         dataset: Path of the data set's card, where its name does not lead to it.
         data_dir: Where the data sets lie.
         device: `auto`, `cpu` or `cuda`.
@@ -103,12 +109,16 @@ def explain(
         reporter: Shows the progress; silent by default.
 
     Raises:
-        UsageError: No such run, part or trial, or a run that cannot be set against this one.
+        UsageError: No such run, part, trial or class, a run that cannot be set against this one, or options that
+            exclude each other.
         DataError: The data, or files of the run, are missing, broken, or not the run's.
         RunFailed: The pictures cannot be written.
     """
     if draws < 1:
         raise UsageError(f"{counted(draws, 'draw')} of each corruption, expected at least 1")
+    asked = one_per_class is not None or bool(classes)
+    if asked:
+        _check_alone(one_per_class, classes, only=only, trials=trials, against=against)
     for name in only:
         if name not in PARTS:
             raise unknown("part of an explanation", name, PARTS)
@@ -128,23 +138,45 @@ def explain(
         reporter=reporter,
     )
     _check(study)
+    if asked:
+        study.actions = choose_classes(study, one_per_class, classes)
     record = _record(folder, stored)
     made, kept = [], []
-    for name in [name for name in PARTS if not only or name in only]:
-        key = _key(study, PARTS[name])
+    for name in ON_REQUEST if asked else [name for name in PARTS if not only or name in only]:
+        key = _key(study, _EVERY[name])
         if not fresh and _is_there(record["parts"].get(name), key, folder):
             kept.append(name)
             continue
-        reporter.message(PARTS[name].title)
-        record["parts"][name] = _make(study, PARTS[name], key)
+        reporter.message(_EVERY[name].title)
+        record["parts"][name] = _make(study, _EVERY[name], key)
         made.append(name)
         # Written after each part, so that an interrupted call goes on behind it.
-        record["parts"] = {name: record["parts"][name] for name in PARTS if name in record["parts"]}
+        record["parts"] = {name: record["parts"][name] for name in _EVERY if name in record["parts"]}
         write_json(folder / "explain.json", record)
         record = read_json(folder / "explain.json")
     write_page(folder / "index.html", record)
     missing = {name: part["missing"] for name, part in record["parts"].items() if part["missing"]}
     return Explanation(folder, record, tuple(made), tuple(kept), missing)
+
+
+def _check_alone(count: int | None, classes: Sequence[str], **others: object) -> None:
+    """What has no effect on the sheet of classes is refused beside it.
+
+    Raises:
+        UsageError: An option excludes another.
+    """
+    if count is not None and classes:
+        raise UsageError(
+            "--one-per-class and --class exclude each other", hint="Name the classes with --class, or give a number."
+        )
+    option = "--one-per-class" if count is not None else "--class"
+    names = {"only": "--only", "trials": "--trial", "against": "--against"}
+    for name, value in others.items():
+        if value:
+            raise UsageError(
+                f"{option} makes one part alone, on which {names[name]} has no effect",
+                hint=f"Call kdbench explain once more with {names[name]}: the page holds both.",
+            )
 
 
 def _check(study: Study) -> None:
@@ -198,7 +230,7 @@ def _whole_parts(record: Any) -> dict[str, Any]:
     """The parts of an earlier `explain.json` that can be shown; a damaged or an older one holds none."""
     if not isinstance(record, dict) or record.get("format") != FORMAT or not isinstance(record.get("parts"), dict):
         return {}
-    parts = {name: _whole(part) for name, part in record["parts"].items() if name in PARTS}
+    parts = {name: _whole(part) for name, part in record["parts"].items() if name in _EVERY}
     return {name: part for name, part in parts.items() if part is not None}
 
 

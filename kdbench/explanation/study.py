@@ -41,6 +41,7 @@ class Study:
         data_dir: Where the data sets lie.
         device: `auto`, `cpu` or `cuda`.
         reporter: Shows the progress.
+        actions: Labels of the classes that one clip each is shown of.
     """
 
     run: StoredRun
@@ -52,6 +53,7 @@ class Study:
     data_dir: Path | None
     device: str
     reporter: Reporter
+    actions: tuple[int, ...] = ()
 
     @cached_property
     def card(self) -> Card:

@@ -225,12 +225,14 @@ def _content(runs: Sequence[StoredRun], files: Mapping[str, bytes], by: str | No
 
 def _seed(run: StoredRun) -> dict[str, Any]:
     metrics, teacher = dict(run.metrics), run.result.get("teacher")
+    others = run.result.get("teachers") or {}
     inductive = metrics.pop("inductive", None)
     # Of the probes, the predictions prove the one that is reported.
     metrics.pop("probes", None)
     claims = {
-        "teacher": teacher
-        and {"identity": teacher["folder"], "accuracy": teacher["accuracy"], "macro_f1": teacher["macro_f1"]},
+        "teacher": teacher and _claimed(teacher),
+        # Left out where there are none, so that such submissions keep their ids.
+        **({"teachers": {name: _claimed(one) for name, one in others.items()}} if others else {}),
         "inductive": inductive["accuracy"] if inductive else None,
         "cost": run.result.get("cost") or {},
         "best_epoch": run.result.get("best_epoch"),
@@ -239,6 +241,10 @@ def _seed(run: StoredRun) -> dict[str, Any]:
     # Left out where nothing is scarce, so that such submissions keep their ids.
     given = {"given": _given(run)} if run.conditions.get("track") else {}
     return {"seed": run.seed, "metrics": {"shuffles": 1, **metrics}, "claims": claims, **given}
+
+
+def _claimed(teacher: Mapping[str, Any]) -> dict[str, Any]:
+    return {"identity": teacher["folder"], "accuracy": teacher["accuracy"], "macro_f1": teacher["macro_f1"]}
 
 
 def _given(run: StoredRun) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from kdbench.leaderboard.entry import BoardEntry
 from kdbench.leaderboard.schema import SeedResult
+from kdbench.recipes.schema import Recipe
 
 _FIXED = ("parameters", "flops")
 """Costs that the network alone decides, so that every seed has the same."""
@@ -19,7 +20,7 @@ def check_claims(entry: BoardEntry) -> Iterator[str]:
     epochs = {phase: spec.train.epochs for phase, spec in networks.items() if spec is not None}
     for trained in entry.result.seeds:
         for problem in (
-            *_teacher(trained, recipe.teacher is not None),
+            *_teacher(trained, recipe),
             *_curves(trained, epochs),
             *_best(entry, trained),
         ):
@@ -31,13 +32,17 @@ def check_claims(entry: BoardEntry) -> Iterator[str]:
             yield f"its seeds claim {claimed[0]:g} and {claimed[1]:g} {name}, and they have one network"
 
 
-def _teacher(trained: SeedResult, taught: bool) -> Iterator[str]:
-    claims = trained.claims
+def _teacher(trained: SeedResult, recipe: Recipe) -> Iterator[str]:
+    claims, taught = trained.claims, recipe.teacher is not None
     if taught and claims.teacher is None:
         yield "it says nothing of its teacher, and the recipe has one"
     if not taught and claims.teacher is not None:
         yield f"it claims a teacher ({claims.teacher.identity}), and the recipe has none"
-    if not taught and claims.cost.get("teacher_seconds"):
+    if unlike := sorted(set(claims.teachers) ^ set(recipe.teachers)):
+        name = unlike[0]
+        has = "and says nothing of it" if name in recipe.teachers else "which it speaks of"
+        yield f"the recipe has {'the' if name in recipe.teachers else 'no'} teacher '{name}', {has}"
+    if not recipe.all_teachers and claims.cost.get("teacher_seconds"):
         yield "it claims the time of a teacher, and the recipe has none"
 
 

@@ -43,10 +43,12 @@ def _record(number: int, table: BoardTable, row: BoardRow) -> dict[str, Any]:
         "accuracy_sd": row.sd,
         "accuracy_low": low,
         "accuracy_high": high,
-        "gain": row.gain(table.alone),
-        **{name: row.metric(name) for name in ("macro_f1", "weighted_f1", "ece")},
+        "metric": table.metric,
+        "gain": row.gain(table.alone, table.metric),
+        **{name: row.metric(name) for name in ("macro_f1", "weighted_f1", "map", "ece")},
         "accuracy_one_by_one": row.one_by_one,
         "teacher_accuracy": row.teacher,
+        "teacher_accuracies": row.each_teacher or None,
         "teacher_leaks": row.teacher_leaks,
         "training_seconds": row.training_seconds,
         **{name: row.cost(name) for name in ("parameters", "flops", "latency_ms", "peak_memory_bytes")},
@@ -76,13 +78,14 @@ def latex(protocol: BoardProtocol) -> str:
 
 
 def _text_table(protocol: BoardProtocol, table: BoardTable) -> TextTable:
-    headers = ("Method", "Teacher", "Accuracy (%)", "Gain", "Macro F1 (%)", "ECE (%)", "Seeds", "Tier")
+    gain = "Gain" if table.metric == "accuracy" else f"Gain in {table.metric_name}"
+    headers = ("Method", "Teacher", "Accuracy (%)", gain, "Macro F1 (%)", "ECE (%)", "Seeds", "Tier")
     rows = tuple(
         (
             row.method + (" (control)" if row.control else ""),
             row.taught_by or NONE,
             f"{100 * row.accuracy:.1f} ± {100 * row.sd:.1f}",
-            NONE if (gain := row.gain(table.alone)) is None else f"{100 * gain:+.1f}",
+            NONE if (more := row.gain(table.alone, table.metric)) is None else f"{100 * more:+.1f}",
             f"{100 * row.metric('macro_f1'):.1f}",
             f"{100 * row.metric('ece'):.1f}",
             str(len(row.entry.result.seeds)),

@@ -66,7 +66,7 @@ class BoardEntry:
                 self.folder,
                 shared
                 | {"recipe": recipe, "status": FINISHED, **trained.model_dump(include={"seed", "metrics"})}
-                | trained.claims.model_dump(include={"teacher", "cost"}),
+                | trained.claims.model_dump(include={"teacher", "teachers", "cost"}),
             )
             for trained in result.seeds
         )
@@ -74,9 +74,8 @@ class BoardEntry:
     def tested(self, seed: int) -> Tested:
         """A seed's predictions, the trials sorted by name; the submission has to be verified."""
         own = self.predictions.of_seed(seed)
-        predicted = own.logits.argmax(axis=1).reshape(len(np.unique(own.shuffle)), -1)
-        trials = predicted.shape[1]
-        return Tested(own.trial[:trials], own.label[:trials], predicted)
+        trials = len(own.trial) // len(np.unique(own.shuffle))
+        return Tested(own.trial[:trials], own.label[:trials], own.logits.reshape(-1, trials, own.logits.shape[1]))
 
     @cached_property
     def environments(self) -> tuple[Environment, ...]:

@@ -45,6 +45,8 @@ class Metrics(_Strict):
         accuracy: Equal to micro F1.
         macro_f1: Over the classes present in the labels.
         weighted_f1: Each class by its number of trials.
+        map: Mean over the classes present in the labels of each one's average precision against all others; left out by
+            a kdbench that did not measure it yet.
         ece: Expected calibration error.
         per_class_recall: By class name; null where no trial is of the class.
         shuffles: How many orders of the test part the metrics are averaged over; 1 where batch mates do not matter.
@@ -54,6 +56,7 @@ class Metrics(_Strict):
     accuracy: Share
     macro_f1: Share
     weighted_f1: Share
+    map: Share | None = None
     ece: Share
     per_class_recall: dict[Name, Share | None]
     shuffles: int = Field(default=1, ge=1, le=1000)
@@ -81,6 +84,7 @@ class Claims(_Strict):
 
     Attributes:
         teacher: The teacher; null where there is none.
+        teachers: Other teachers by their names in the recipe; left out where there are none.
         inductive: Accuracy one trial at a time, where batch mates change the predictions.
         cost: Seconds, bytes and counts, as in `run.json`.
         best_epoch: The epoch that is reported, where a validation part chose it.
@@ -88,6 +92,7 @@ class Claims(_Strict):
     """
 
     teacher: TeacherClaim | None = None
+    teachers: dict[Name, TeacherClaim] = Field(default_factory=dict, max_length=100)
     inductive: Share | None = None
     cost: dict[Name, Amount | None] = Field(default_factory=dict)
     best_epoch: int | None = None

@@ -16,6 +16,7 @@ import numpy as np
 from kdbench.comparison.controls import control_of
 from kdbench.comparison.ranking import tuning_label
 from kdbench.comparison.subjects import known_card
+from kdbench.comparison.table import each_accuracy, metric_words, teachers_of
 from kdbench.data.metric import metric_of
 from kdbench.data.splits import rule_of
 from kdbench.errors import DataError
@@ -60,6 +61,11 @@ class BoardRow:
         return self.entry.runs[0].teacher if self.entry.recipe.teacher is not None else None
 
     @cached_property
+    def is_taught(self) -> bool:
+        """Whether it is a student with a teacher."""
+        return bool(self.teachers)
+
+    @cached_property
     def href(self) -> str:
         """Folder of its page below the site's root."""
         return place(self.entry.result).as_posix()
@@ -76,7 +82,15 @@ class BoardRow:
 
     def metric(self, name: str) -> float:
         """Mean of a metric over the seeds."""
-        return float(np.mean([getattr(trained.metrics, name) for trained in self.entry.result.seeds]))
+        return float(np.mean(self.by_seed(name)))
+
+    def by_seed(self, name: str) -> list[float]:
+        """A metric at each seed; the predictions give what a submission does not state."""
+        stated = {trained.seed: getattr(trained.metrics, name) for trained in self.entry.result.seeds}
+        return [
+            float(self.entry.tested(seed).scores[name].mean()) if value is None else value
+            for seed, value in stated.items()
+        ]
 
     def cost(self, name: str) -> float | None:
         """Median of a cost over the seeds; None where a run does not tell."""
@@ -85,7 +99,7 @@ class BoardRow:
     @cached_property
     def training_seconds(self) -> float | None:
         """Seconds of one seed's training, the teacher's included."""
-        own, taught = self.cost("train_seconds"), any(trained.claims.teacher for trained in self.entry.result.seeds)
+        own, taught = self.cost("train_seconds"), any(teachers_of(run.result) for run in self.entry.runs)
         teacher = self.cost("teacher_seconds") if taught else 0.0
         # A network that is a teacher itself reports the same seconds under both keys.
         if own is None or self.is_teacher:
@@ -114,16 +128,27 @@ class BoardRow:
 
     @cached_property
     def teacher(self) -> float | None:
-        """The teacher's own accuracy, mean over the seeds; None where there is none."""
-        accuracies = [trained.claims.teacher.accuracy for trained in self.entry.result.seeds if trained.claims.teacher]
-        return float(np.mean(accuracies)) if accuracies and not self.is_teacher else None
+        """The only teacher's own accuracy, mean over the seeds; None where there is none, or there are several."""
+        return next(iter(self.teachers.values())) if len(self.teachers) == 1 else None
+
+    @cached_property
+    def teachers(self) -> dict[str, float]:
+        """Accuracy of each teacher by its name, mean over the seeds."""
+        told = [teachers_of(run.result) for run in self.entry.runs]
+        names = {} if self.is_teacher else dict.fromkeys(name for each in told for name in each)
+        return {name: float(np.mean([each[name]["accuracy"] for each in told if name in each])) for name in names}
+
+    @property
+    def each_teacher(self) -> str:
+        """What several teachers reach, in per cent; empty where there is at most one."""
+        return each_accuracy(self.teachers) if len(self.teachers) > 1 else ""
 
     @cached_property
     def teacher_leaks(self) -> bool:
-        """Whether the teacher's accuracy is one on recordings that it was trained on, by card and recipe."""
-        result, teacher = self.entry.result, self.entry.recipe.teacher
+        """Whether a teacher's accuracy is one on recordings that it was trained on, by card and recipe."""
+        result, teachers = self.entry.result, self.entry.recipe.all_teachers.values()
         rule = rule_of(card_of(result.dataset, self.entry.options), result.protocol)
-        return teacher is not None and teacher.shows(SENSORS) and rule.sensors_leak
+        return rule.sensors_leak and any(teacher.shows(SENSORS) for teacher in teachers)
 
     @cached_property
     def one_by_one(self) -> float | None:
@@ -145,11 +170,11 @@ class BoardRow:
         """Whether its submitter trained it again."""
         return self.verification is not None and own_rerun(self.entry, self.verification)
 
-    def gain(self, alone: BoardRow | None) -> float | None:
-        """Accuracy above the student alone, at the seeds that both have."""
+    def gain(self, alone: BoardRow | None, metric: str = "accuracy") -> float | None:
+        """How far a metric lies above that of the student alone, at the seeds that both have."""
         if alone is None or alone is self:
             return None
-        pairs = zip(self.entry.result.accuracies, alone.entry.result.accuracies, strict=False)
+        pairs = zip(self.by_seed(metric), alone.by_seed(metric), strict=False)
         return float(np.mean([own - other for own, other in pairs]))
 
 
@@ -174,6 +199,16 @@ class BoardTable:
         """Preset, what the networks see at test time and as what, and the track where it leaves something out."""
         parts = [self.conditions["preset"], sees(self.conditions), *filter(None, [words_of(self.conditions)])]
         return " · ".join(parts if self.number is None else [*parts, f"conditions {self.number}"])
+
+    @cached_property
+    def metric(self) -> str:
+        """What it is ranked by."""
+        return metric_of(known_card(str(self.conditions["dataset"])))
+
+    @property
+    def metric_name(self) -> str:
+        """The same in words."""
+        return metric_words(self.metric)
 
     @property
     def track(self) -> Track:

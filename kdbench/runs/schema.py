@@ -92,6 +92,7 @@ class _Probes(_Part):
 class _Metrics(_Both):
     n: _Count
     weighted_f1: _Amount
+    map: _Amount | None = None
     per_class_recall: dict[str, _Amount | None]
     ece: _Amount | None = None
     inductive: _Both | None = None
@@ -144,6 +145,7 @@ class _Run(_Part):
     warnings: list[str] | None = None
     metrics: _Metrics | None = None
     teacher: _Teacher | None = None
+    teachers: dict[str, _Teacher] | None = None
     cost: _Cost | None = None
     view: _View | None = None
     trials: dict[str, int] | None = None

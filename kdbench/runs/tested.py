@@ -11,7 +11,7 @@ import numpy as np
 
 from kdbench.errors import DataError
 from kdbench.runs.store import StoredRun
-from kdbench.statistics.scores import METRICS, contributions
+from kdbench.statistics.scores import MAP, METRICS, average_precision_scores, contributions
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,17 +26,26 @@ class Tested:
     Attributes:
         trials: Trial ids, sorted, `(N,)`.
         labels: True classes `(N,)`.
-        predicted: Predicted classes `(S, N)`; S > 1 shuffles where batch mates change a prediction.
+        logits: Class scores `(S, N, K)`; S > 1 shuffles where batch mates change a prediction.
     """
 
     trials: np.ndarray
     labels: np.ndarray
-    predicted: np.ndarray
+    logits: np.ndarray
+
+    @cached_property
+    def predicted(self) -> np.ndarray:
+        """Predicted classes `(S, N)`."""
+        predicted: np.ndarray = self.logits.argmax(axis=-1)
+        return predicted
 
     @cached_property
     def scores(self) -> dict[str, np.ndarray]:
         """Metric → what each trial contributes to it, `(N,)`, averaged over shuffles; its mean is the metric."""
-        return {metric: contributions(self.predicted, self.labels, metric).mean(axis=0) for metric in METRICS}
+        by_class = [metric for metric in METRICS if metric != MAP]
+        scores = {metric: contributions(self.predicted, self.labels, metric) for metric in by_class}
+        scores[MAP] = average_precision_scores(self.logits, self.labels)
+        return {metric: values.mean(axis=0) for metric, values in scores.items()}
 
 
 def tested(run: StoredRun) -> Tested:
@@ -48,6 +57,9 @@ def tested(run: StoredRun) -> Tested:
     trials = _read(run) if run.parts == (run,) else _together([tested(part) for part in run.parts])
     for metric in METRICS:
         claimed = run.metrics.get(metric)
+        if metric == MAP and claimed is None:
+            # What ran before it was measured has it in its predictions.
+            continue
         if not isinstance(claimed, int | float) or not math.isfinite(claimed):
             raise DataError(f"its {metric} is {claimed}, expected a number")
         given = float(trials.scores[metric].mean())
@@ -61,7 +73,7 @@ def _together(folds: list[Tested]) -> Tested:
     trials = np.concatenate([fold.trials for fold in folds])
     order = np.argsort(trials)
     labels = np.concatenate([fold.labels for fold in folds])
-    return Tested(trials[order], labels[order], np.concatenate([fold.predicted for fold in folds], axis=1)[:, order])
+    return Tested(trials[order], labels[order], np.concatenate([fold.logits for fold in folds], axis=1)[:, order])
 
 
 def _read(run: StoredRun) -> Tested:
@@ -75,7 +87,6 @@ def _read(run: StoredRun) -> Tested:
         trials = np.asarray(table["trial"].to_pylist(), dtype=str)
         labels, shuffle = (_numbers(table[name]) for name in ("label", "shuffle"))
         logits = np.stack([_numbers(table[name]) for name in table.column_names if name.startswith("logit_")], axis=1)
-        logits = logits.astype(np.float64)
     except FileNotFoundError as error:
         raise DataError(f"{path.name} cannot be read: it is missing") from error
     except Exception as error:
@@ -91,8 +102,7 @@ def _read(run: StoredRun) -> Tested:
     names = trials[order].reshape(shuffles, -1) if len(trials) % shuffles == 0 else None
     if names is None or (names != names[0]).any() or len(np.unique(names[0])) < names.shape[1]:
         raise DataError(f"{path.name} does not hold each trial once a shuffle")
-    predicted = logits.argmax(axis=1)[order].reshape(shuffles, -1)
-    return Tested(names[0], labels[order].reshape(shuffles, -1)[0], predicted)
+    return Tested(names[0], labels[order].reshape(shuffles, -1)[0], logits[order].reshape(shuffles, names.shape[1], -1))
 
 
 def _numbers(column: pa.ChunkedArray) -> np.ndarray:

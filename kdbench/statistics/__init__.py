@@ -16,7 +16,14 @@ from kdbench.statistics.mcnemar import McNemar, SeedTable, mcnemar
 from kdbench.statistics.power import Needed
 from kdbench.statistics.ranks import MIN_BLOCKS, RankComparison, compare_ranks
 from kdbench.statistics.scope import Scope, offered, statement
-from kdbench.statistics.scores import METRICS, Scores, contributions, from_predictions, paired_scores
+from kdbench.statistics.scores import (
+    METRICS,
+    Scores,
+    average_precision_scores,
+    contributions,
+    from_predictions,
+    paired_scores,
+)
 
 __all__ = [
     "METRICS",
@@ -32,6 +39,7 @@ __all__ = [
     "Scores",
     "SeedTable",
     "Verdict",
+    "average_precision_scores",
     "compare_ranks",
     "compare_scores",
     "contributions",

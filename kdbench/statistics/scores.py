@@ -11,7 +11,8 @@ import numpy as np
 
 from kdbench.errors import DataError, UsageError, unknown
 
-METRICS = ("accuracy", "macro_f1", "weighted_f1")
+MAP = "map"
+METRICS = ("accuracy", "macro_f1", "weighted_f1", MAP)
 UNTOLD = "all"
 """The subject of every trial where a data set does not tell its subjects apart."""
 
@@ -124,11 +125,17 @@ def from_predictions(
         metric: `accuracy`, `macro_f1` (over the classes present in the labels) or `weighted_f1`.
 
     Raises:
-        UsageError: An unknown metric, labels of another shape; otherwise as `paired_scores`.
+        UsageError: An unknown metric, one that predicted classes do not give, labels of another shape; otherwise as
+            `paired_scores`.
         DataError: A class index is negative; otherwise as `paired_scores`.
     """
     if metric not in METRICS:
         raise unknown("metric", metric, METRICS)
+    if metric == MAP:
+        raise UsageError(
+            "mAP needs class probabilities, and predicted classes were given",
+            hint="Give paired_scores what average_precision_scores makes of the logits.",
+        )
     paired = paired_scores(predictions, subjects, metric=metric)
     truth, predicted = np.asarray(labels), paired.values.astype(np.int64)
     if truth.shape != paired.subjects.shape:
@@ -140,7 +147,7 @@ def from_predictions(
 
 
 def contributions(predictions: np.ndarray, labels: np.ndarray, metric: str) -> np.ndarray:
-    """What each trial contributes to a metric of `METRICS`, so that the mean over the trials is the metric.
+    """What each trial contributes to a metric of predicted classes, so that the mean over the trials is the metric.
 
     Args:
         predictions: Class indices `(…, N)`.
@@ -221,3 +228,63 @@ def weighted_f1_scores(predictions: np.ndarray, labels: np.ndarray) -> np.ndarra
         of_hit = 2 * true / either
         values[place] = of_true[labels] - of_given[predicted] + right * of_hit[labels]
     return values
+
+
+def average_precision_scores(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """What each trial contributes to the mAP over the classes present in the labels; the mean over trials is the mAP.
+
+    Trials are ordered by the logarithm of a class's softmax probability. Where trial i has weight w_i, class c's
+    average precision is the mean, weighted by w, over its trials of p_i = T_i / A_i: A_i is the weight of the trials
+    that score at least as high as i, T_i that of those among them that are of c (ties count as one threshold, as in
+    scikit-learn). At equal weights its derivative along trial j, for n_c trials of c, is
+
+        1/n_c · (1(j ∈ c) · [p_j − AP_c + Σ 1/A_i] − Σ T_i/A_i²),
+
+    both sums over the trials i of c that score at most as high as j. As in `macro_f1_scores`, a trial contributes the
+    mAP plus N times the mean of these derivatives over the classes: its empirical influence.
+
+    Args:
+        logits: `(…, N, K)`, or log-probabilities.
+        labels: Class indices `(N,)`.
+
+    Returns:
+        `(…, N)`; single values may lie outside [0, 1].
+    """
+    scores = log_probabilities(logits)
+    present, count = np.unique(labels), len(labels)
+    values = np.empty(scores.shape[:-1])
+    for place in np.ndindex(scores.shape[:-2]):
+        mean, influence = 0.0, np.zeros(count)
+        for label in present:
+            precision, moved = _average_precision(scores[place][:, label], labels == label)
+            mean += precision / len(present)
+            influence += moved / len(present)
+        values[place] = mean + count * influence
+    return values
+
+
+def log_probabilities(logits: np.ndarray) -> np.ndarray:
+    """The logarithm of the softmax over the last axis: it orders as probabilities do, and rounds no small one to 0.
+
+    Args:
+        logits: `(…, K)`, or log-probabilities.
+    """
+    from scipy.special import log_softmax
+
+    scores: np.ndarray = log_softmax(np.asarray(logits, dtype=np.float64), axis=-1)
+    return scores
+
+
+def _average_precision(scores: np.ndarray, own: np.ndarray) -> tuple[float, np.ndarray]:
+    """A class's average precision and its derivative along each trial's weight, `(N,)`."""
+    order = np.argsort(-scores, kind="stable")
+    falling, right = -scores[order], own[order].astype(np.float64)
+    first, last = (np.searchsorted(falling, falling, side=side) for side in ("left", "right"))
+    above, hits = last.astype(np.float64), np.cumsum(right)[last - 1]
+    number = right.sum()
+    average = float((right * hits / above).sum() / number)
+    # Sums over the trials of the class that score at most as high.
+    gained, lost = (np.cumsum(part[::-1])[::-1][first] for part in (right / above, right * hits / above**2))
+    moved = np.empty(len(scores))
+    moved[order] = (right * (hits / above - average + gained) - lost) / number
+    return average, moved

@@ -98,7 +98,9 @@ def report(
             "over_trials": spread(scores),
             "over_tuning_seeds": spread(best.user_attrs.get(VALUES, [])),
             "over_seeds": {
-                key: spread([run.metrics[key] for run in final]) for key in ("accuracy", "macro_f1") if final
+                key: spread([run.metrics[key] for run in final])
+                for key in dict.fromkeys(("accuracy", "macro_f1", plan.metric))
+                if final
             },
         },
         "final": [{"seed": run.result["seed"], "folder": run.folder.name} for run in final],

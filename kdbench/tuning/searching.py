@@ -106,7 +106,8 @@ def search(
         space: What is tried, in the place of what the recipe declares: `KEY=LOW..HIGH[:log]` or `KEY=A,B,C`.
         sampler: What proposes trials: `tpe`, `random`, or `grid` (every point of a space of choices and steps).
         pruner: What stops poor trials early: `none`, `median` or `hyperband`.
-        metric: What is maximised: `accuracy`, `macro_f1` or `weighted_f1`; by default what the data set's card names.
+        metric: What is maximised: `accuracy`, `macro_f1`, `weighted_f1` or `map`; by default what the data set's card
+            names.
         trial_seeds: Seeds 0 … N-1 that a trial's value is the mean over.
         seeds: Seeds 0 … N-1 of the winner's runs.
         jobs: Worker processes.

@@ -11,9 +11,12 @@ import pytest
 from made_runs import CLASSES, LABELS, make_run, make_study, network
 
 import kdbench
+from kdbench.comparison.formats import render
+from kdbench.comparison.table import each_accuracy
 from kdbench.comparison.text_tables import text_tables
 from kdbench.errors import DataError, UsageError
 from kdbench.statistics.scores import weighted_f1_scores
+from kdbench.util.records import read_json, write_json
 
 
 def test_a_table_holds_the_known_numbers(tmp_path: Path) -> None:
@@ -367,3 +370,29 @@ def test_the_plan_of_a_pair_says_what_it_follows_from(tmp_path: Path) -> None:
     assert "the seed variance of all 3 methods of this table" in note
     (pair,) = text_tables(kdbench.compare(tmp_path, methods=("student_only", "kd")), {"tests"})
     assert "To tell apart: a plan from this pair's own spread." in pair.notes
+
+
+def test_each_of_several_teachers_is_told(tmp_path: Path) -> None:
+    named = {name: {"accuracy": share, "macro_f1": share, "folder": name} for name, share in TEACHERS.items()}
+    recipe = {"name": "kd", "teacher": None, "teachers": {name: network({}, "sensors") for name in named}}
+    for seed in (0, 1):
+        make_run(tmp_path, "student_only", seed)
+        folder = make_run(tmp_path, "kd", seed)
+        record = read_json(folder / "run.json")
+        record |= {"teacher": None, "teachers": named, "recipe": record["recipe"] | recipe}
+        write_json(folder / "run.json", record)
+    found = kdbench.compare(tmp_path)
+    (row,) = [row for _, row in found.methods.iterrows() if row["method"] != "student_only"]
+    assert row["teacher_accuracies"] == "wrist=0.700000; skeleton=0.800000"
+    assert row["teacher_accuracy"] is None or row["teacher_accuracy"] != row["teacher_accuracy"]
+    assert row["teacher_parts"].startswith("wrist, skeleton [")
+    assert "wrist 70.00, skeleton 80.00" in render(found, "md")
+
+
+TEACHERS = {"wrist": 0.7, "skeleton": 0.8}
+
+
+def test_of_many_teachers_the_mean_and_the_range_are_told() -> None:
+    assert each_accuracy({"a": 0.5, "b": 0.6, "c": 0.7, "d": 0.8}) == "mean 65.00 of 4 (50.00 to 80.00)"
+    assert each_accuracy({"a": 0.5}) == "a 50.00"
+    assert each_accuracy({}) == ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kdbench.evaluation.metrics import calibration_error, classification, confusion
+from kdbench.evaluation.metrics import calibration_error, classification, confusion, untested
 
 CLASSES = ("clap", "wave", "bow", "kick")
 # Predictions 0 0 1 1 0 2 for labels 0 0 0 1 1 1; class 2 is predicted and absent, class 3 neither.
@@ -30,6 +30,22 @@ def test_by_hand() -> None:
         "bow": None,
         "kick": None,
     }
+
+
+def test_map_by_hand() -> None:
+    # Class 0: its trials are 1st and 3rd of four, (1/1 + 2/3) / 2. Class 1: 1st and 3rd as well. Class 2 has no trial.
+    shares = np.array([[0.8, 0.1, 0.1], [0.3, 0.5, 0.2], [0.4, 0.2, 0.4], [0.1, 0.6, 0.3]])
+    found = classification(np.log(shares), np.array([0, 0, 1, 1]), CLASSES[:3])
+    assert found["map"] == pytest.approx(((1 + 2 / 3) / 2 + (1 + 2 / 3) / 2) / 2)
+    assert untested(found) == "macro F1 and mAP are means over the 2 of 3 classes that have a trial in this part"
+    assert untested(classification(np.eye(2), np.array([0, 1]), CLASSES[:2])) == ""
+
+
+def test_map_goes_by_probabilities_and_not_by_logits() -> None:
+    # The second trial has the larger logit of class 0, and the first the larger probability.
+    logits, labels = np.array([[2.0, 0.0], [3.0, 4.0]]), np.array([0, 1])
+    assert classification(logits, labels, CLASSES[:2])["map"] == 1
+    assert classification(logits + np.array([[0.0], [900.0]]), labels, CLASSES[:2])["map"] == 1
 
 
 def test_weighted_f1_weighs_by_the_number_of_trials() -> None:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from kdbench.errors import DataError, UsageError
-from kdbench.statistics import Scores, from_predictions, paired_scores
-from kdbench.statistics.scores import macro_f1_scores
+from kdbench.statistics import Scores, average_precision_scores, from_predictions, paired_scores
+from kdbench.statistics.scores import log_probabilities, macro_f1_scores
 
 SUBJECTS = np.repeat(["s2", "s4"], 3)
 
@@ -94,3 +94,56 @@ def test_a_negative_class_is_refused() -> None:
         from_predictions({"a": {0: [0, -1, 0, 0, 0, 0]}}, [0] * 6, SUBJECTS)
     with pytest.raises(UsageError, match=r"labels are \(5,\), expected \(6,\)"):
         from_predictions({"a": {0: [0] * 6}}, [0] * 5, SUBJECTS)
+
+
+def _scored(seed: int, trials: int = 60, classes: int = 5) -> tuple[np.ndarray, np.ndarray]:
+    """Coarse log-probabilities, so that there are ties, and labels without the last class."""
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(0, classes - 1, trials)
+    shares = np.round(generator.dirichlet(np.ones(classes), (2, trials)) + 0.5 * np.eye(classes)[labels], 1) + 0.05
+    return np.log(shares), labels
+
+
+def _sklearn_map(labels: np.ndarray, logits: np.ndarray, weights: np.ndarray | None = None) -> float:
+    from sklearn.metrics import average_precision_score
+
+    scores = log_probabilities(logits)
+    return float(
+        np.mean([average_precision_score(labels == k, scores[:, k], sample_weight=weights) for k in np.unique(labels)])
+    )
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_mean_of_average_precision_scores_is_map(seed: int) -> None:
+    scores, labels = _scored(seed)
+    for given, means in zip(scores, average_precision_scores(scores, labels).mean(axis=-1), strict=True):
+        assert means == pytest.approx(_sklearn_map(labels, given), abs=1e-12)
+
+
+def test_a_trial_s_average_precision_score_is_how_map_moves_with_its_weight() -> None:
+    scores, labels = _scored(5)
+    given = scores[0]
+    values = average_precision_scores(given, labels)
+    step = 1e-6
+    for trial in range(len(labels)):
+        weights = np.ones(len(labels))
+        weights[trial] += step
+        slope = (_sklearn_map(labels, given, weights) - _sklearn_map(labels, given)) / step
+        assert values[trial] - values.mean() == pytest.approx(slope * len(labels), abs=1e-3)
+
+
+def test_average_precision_scores_spread_as_map_does_from_sample_to_sample() -> None:
+    generator, classes, trials = np.random.default_rng(3), 3, 240
+    found, told = [], []
+    for _ in range(150):
+        labels = np.repeat(np.arange(classes), trials // classes)
+        logits = generator.normal(size=(trials, classes)) + 1.2 * np.eye(classes)[labels]
+        values = average_precision_scores(logits, labels)
+        found.append(values.mean())
+        told.append(values.std(ddof=1) / np.sqrt(trials))
+    assert np.mean(told) == pytest.approx(np.std(found, ddof=1), rel=0.2)
+
+
+def test_predicted_classes_give_no_map() -> None:
+    with pytest.raises(UsageError, match="mAP needs class probabilities"):
+        from_predictions({"a": {0: [0] * 6}}, [0] * 6, SUBJECTS, metric="map")

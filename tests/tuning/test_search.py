@@ -293,7 +293,7 @@ class _Strict(optuna.pruners.BasePruner):
 
 def test_no_pruner_stops_the_recipes_own_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PRUNERS, "median", lambda _steps: _Strict())
-    result = searched(tmp_path, trials=3, pruner="median")
+    result = searched(tmp_path, trials=3, pruner="median", metric="weighted_f1")
     assert [trial["state"] for trial in result.report["trials"]] == ["finished", "pruned", "pruned"]
     assert result.best == {"student.train.lr": 0.005}
 

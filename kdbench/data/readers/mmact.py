@@ -1,4 +1,4 @@
-"""MMAct: 35 actions by 20 people, seen by four cameras and felt by a phone and a watch.
+"""MMAct: 35 actions, or 37, by 20 people, seen by four cameras and felt by a phone and a watch.
 
 Q. Kong et al., "MMAct: A Large-Scale Dataset for Cross Modal Human Action Understanding", ICCV 2019.
 """
@@ -24,6 +24,8 @@ SIDE = 256
 _PLACE = re.compile(
     r"/subject0*(\d+)/(?:cam(?:era)?0*(\d+)/)?scene0*(\d+)/session0*(\d+)/([^/]+)\.(?:mp4|csv)$", re.IGNORECASE
 )
+DESK, AT_THE_DESK = 3, "_at_the_desk"
+"""The scene, and the ending of a class that is an action there alone."""
 Performance = tuple[int, int, int, str]
 """Subject, scene, session and action."""
 
@@ -33,7 +35,7 @@ class MMAct(Reader):
 
     Folders are found with and without leading zeros (`subject01`, `subject1`), at any depth below the card's folder of
     their kind, and names of actions in any case. The four cameras of a performance share its sensor files. Without the
-    videos a trial is a performance.
+    videos a trial is a performance. An action at the desk is of the class `ACTION at the desk` where the card has it.
     """
 
     version = 2
@@ -55,6 +57,8 @@ class MMAct(Reader):
                     f"{', '.join(labels)}",
                     hint="Rename or remove that file.",
                 )
+            at_the_desk = labels.get(f"{action}{AT_THE_DESK}") if scene == DESK else None
+            label = labels[action] if at_the_desk is None else at_the_desk
             name = f"s{subject}_scene{scene}_session{session}_{action}"
             columns: dict[str, Value] = {
                 "action": action,
@@ -65,7 +69,7 @@ class MMAct(Reader):
             }
             if camera:
                 columns["camera"] = camera
-            trials.append(Trial(f"{name}_cam{camera}" if camera else name, labels[action], columns))
+            trials.append(Trial(f"{name}_cam{camera}" if camera else name, label, columns))
         return trials
 
     def files(self, trial: Trial, view: str | None) -> tuple[str, ...]:

@@ -69,12 +69,13 @@ def find(card: Card, data_dir: Path | None = None, options: Mapping[str, Any] | 
         UsageError: `data_dir` is no folder, or an option is unknown.
     """
     if data_dir is not None and not data_dir.expanduser().is_dir():
-        raise UsageError(f"the data folder {data_dir} does not exist", hint=f"Give the folder that holds {card.name}/")
+        raise UsageError(
+            f"the data folder {data_dir} does not exist", hint=f"Give the folder that holds {card.places[-1]}/"
+        )
     reader: type[Reader] = registry("dataset").get(card.reader)
     if reader.generated:
         return Source(reader(card, None, options), None, tuple(card.views))
-    for folder in paths.data_dirs(data_dir):
-        root = folder / card.name
+    for root in searched(card, data_dir):
         if (root / packed.FILE).is_file():
             copy = packed.PackedReader(card, root, options)
             return Source(copy, root, copy.views, copy.coding)
@@ -83,6 +84,16 @@ def find(card: Card, data_dir: Path | None = None, options: Mapping[str, Any] | 
             return Source(reader(card, root, options), root, views)
     shipped = reader.shipped()
     return None if shipped is None else Source(reader(card, shipped, options), shipped, _views(card, shipped))
+
+
+def searched(card: Card, data_dir: Path | None = None) -> list[Path]:
+    """Where recordings are looked for, in this order.
+
+    Args:
+        card: The data set's card.
+        data_dir: As for `find`.
+    """
+    return [folder / name for folder in paths.data_dirs(data_dir) for name in card.places]
 
 
 def of_skeleton(recordings: Source, name: str) -> Source:
@@ -149,14 +160,13 @@ def choose_view(card: Card, there: tuple[str, ...], asked: str | None) -> tuple[
 
 def missing(card: Card, data_dir: Path | None) -> DataError:
     """The error for a data set that is nowhere: every folder that was searched, and where to get the recordings."""
-    folders = paths.data_dirs(data_dir)
-    searched = "".join(f"\n  {folder / card.name}" for folder in folders)
+    places = "".join(f"\n  {place}" for place in searched(card, data_dir))
     hint = where_to_get(card)
-    for folder in folders:
+    for folder in paths.data_dirs(data_dir):
         templates = [entry.file for entry in card.sensors.values()] + [entry.file for entry in card.views.values()]
         if any(_holds(folder, template) for template in templates):
-            hint = f"{folder} holds the recordings itself: name it {card.name} and give the folder that it is in."
-    return DataError(f"the recordings of '{card.name}' are not there; looked for them in{searched}", hint=hint)
+            hint = f"{folder} holds the recordings itself: name it {card.places[-1]} and give the folder that it is in."
+    return DataError(f"the recordings of '{card.name}' are not there; looked for them in{places}", hint=hint)
 
 
 def where_to_get(card: Card, view: str | None = None) -> str:

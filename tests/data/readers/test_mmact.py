@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from forked import kdbench
 
 from kdbench.data.card import load_card
@@ -256,3 +257,61 @@ def test_a_tree_of_every_class_holds_what_the_card_promises(tmp_path: Path):
                     clip.symlink_to(tmp_path / "clip.mp4")
     report = check("dataset", "mmact", data_dir=data, trials=4)
     assert report.passed, str(report)
+
+
+def test_37_classes_tell_the_phone_at_the_desk_apart_and_share_the_recordings(tmp_path: Path):
+    data = tmp_path / "data"
+    for scene, action in ((1, "using_phone"), (3, "using_phone"), (3, "talking_on_phone"), (3, "using_pc")):
+        for folder in SENSORS:
+            path = data / f"mmact/{folder}/subject1/scene{scene}/session1/{action}.csv"
+            write_csv(path, rows_of(folder, 1, scene, 1, action))
+    many, few = (
+        open_dataset(name, data_dir=data, video=None, frame_size=32, frames=8, progress=False)
+        for name in ("mmact37", "mmact")
+    )
+
+    def classes_of(made) -> dict[str, str]:
+        return {row.trial: made.card.class_names[row.label] for row in made.index.itertuples()}
+
+    assert classes_of(few) == {
+        "s1_scene1_session1_using_phone": "using phone",
+        "s1_scene3_session1_using_phone": "using phone",
+        "s1_scene3_session1_talking_on_phone": "talking on phone",
+        "s1_scene3_session1_using_pc": "using pc",
+    }
+    assert classes_of(many) == {
+        "s1_scene1_session1_using_phone": "using phone",
+        "s1_scene3_session1_using_phone": "using phone at the desk",
+        "s1_scene3_session1_talking_on_phone": "talking on phone at the desk",
+        "s1_scene3_session1_using_pc": "using pc",
+    }
+    assert many.fingerprint != few.fingerprint
+
+
+def test_the_card_of_37_classes_differs_in_the_two_alone():
+    from kdbench.recipes.network_spec import PartSpec
+    from kdbench.semantic_spaces.base import load
+
+    few, many = load_card("mmact"), load_card("mmact37")
+    added = {"talking on phone at the desk", "using phone at the desk"}
+    assert [entry for entry in many.classes if entry.name not in added] == list(few.classes)
+    assert len(many.classes) == 37
+    plain = {"name", "title", "recordings", "classes", "protocols"}
+    assert few.model_dump(exclude=plain) == many.model_dump(exclude=plain)
+    for name, rule in few.protocols.items():
+        assert rule.model_dump(exclude={"title", "absent"}) == many.protocols[name].model_dump(
+            exclude={"title", "absent"}
+        )
+    scene = "cross_scene"
+    assert set(many.protocols[scene].absent) == {*few.protocols[scene].absent, *added}
+    few_vectors, many_vectors = (load(PartSpec(name="table"), card).vectors for card in (few, many))
+    shared = [place for place, entry in enumerate(many.classes) if entry.name not in added]
+    # Each table is scaled as a whole.
+    alike = torch.nn.functional.cosine_similarity(many_vectors[shared], few_vectors)
+    assert alike.min() > 1 - 1e-6
+
+
+def test_where_37_classes_are_looked_for(tmp_path: Path):
+    with pytest.raises(DataError, match="are not there") as caught:
+        open_dataset("mmact37", data_dir=tmp_path, video=None, frame_size=32, frames=8, progress=False)
+    assert f"{tmp_path / 'mmact37'}\n  {tmp_path / 'mmact'}" in caught.value.message
