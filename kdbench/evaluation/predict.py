@@ -76,6 +76,24 @@ def predict(
     return Predictions(tuple(loader.trials), loader.labels.cpu().numpy(), rows, batch_size)
 
 
+def mean_of(each: Sequence[Predictions]) -> Predictions:
+    """The log of the mean of the probabilities of several networks; of one network its scores as they are.
+
+    Args:
+        each: Their predictions of the same trials; one that was made in a single order meets each order of another.
+    """
+    first = each[0]
+    if len(each) == 1:
+        return first
+    shares = []
+    for one in each:
+        share = np.exp(one.logits - one.logits.max(-1, keepdims=True))
+        shares.append(share / share.sum(-1, keepdims=True))
+    mean = np.stack(np.broadcast_arrays(*shares)).mean(0)
+    logits = np.log(np.maximum(mean, 1e-12)).astype(first.logits.dtype)
+    return Predictions(first.trials, first.labels, logits, first.batch_size)
+
+
 def class_scores(network: Network, branches: list[Features]) -> Tensor:
     """Scores `(B, K)`, float32: the logits of the only branch, or the log of the mean of all softmax outputs."""
     if len(branches) == 1:

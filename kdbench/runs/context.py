@@ -324,7 +324,7 @@ def spec_for(
 
 
 def _refuse_leaking_sensors(recipe: Recipe, card: Card, protocol: str) -> None:
-    if not recipe.reported.shows(SENSORS) or not rule_of(card, protocol).sensors_leak:
+    if not any(spec.shows(SENSORS) for spec in recipe.asked) or not rule_of(card, protocol).sensors_leak:
         return
     others = [name for name in protocol_names(card) if not rule_of(card, name).sensors_leak]
     raise UsageError(

@@ -7,7 +7,7 @@ import datetime
 import json
 import shutil
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,8 @@ from kdbench.engine.loop import Record
 from kdbench.engine.term import trains_logits
 from kdbench.errors import Interrupted, KdbenchError
 from kdbench.evaluation.metrics import confusion, numbers
-from kdbench.evaluation.predict import Predictions, predict
+from kdbench.evaluation.predict import Predictions
 from kdbench.evaluation.probe import Probed, fit_probe, probe
-from kdbench.network import Network
 from kdbench.plotting.class_matrices import confusion_matrix
 from kdbench.plotting.curves import learning_curves
 from kdbench.recipes.pairs import TAUGHT_BY
@@ -35,6 +34,7 @@ from kdbench.runs.faculty import Ensemble, obtain_teachers, of_parts, report_of_
 from kdbench.runs.folder import CHECKPOINT, remove_empty
 from kdbench.runs.gain import gain_over_student_only
 from kdbench.runs.idle import negative_weights
+from kdbench.runs.predicting import asked_networks, predictions_of
 from kdbench.runs.schema import SCHEMA_VERSION
 from kdbench.runs.spec import TRACK, environment
 from kdbench.runs.store import RESULT
@@ -216,7 +216,7 @@ class Run:
             if recipe.student is not None:
                 student = train_student(context, recipe.student, of_parts(teachers), self.folder)
             context.reporter.message("evaluating")
-            own = self._evaluate(teachers, student)
+            own = predictions_of(context, teachers, student)
             probed = self._probe(student) if student and recipe.track.is_transfer_alone else None
         predictions = own if probed is None else probed.linear
         self._result(teachers, student, predictions, memory.peak_bytes)
@@ -232,35 +232,14 @@ class Run:
         shutil.rmtree(self.folder / CHECKPOINT, ignore_errors=True)
         return self.result
 
-    def _evaluate(
-        self, teachers: Sequence[Ensemble], student: Student | None, without: Collection[str] | None = None
-    ) -> Predictions:
-        """Predicts the reported part, after all training; nothing of it selects anything.
-
-        Args:
-            teachers: The teachers.
-            student: The student, or None where the teacher is reported.
-            without: Sources that are missing; by default those of the recipe.
-        """
-        context, spec = self.context, self.context.run_spec.recipe.reported
-        missing = context.run_spec.recipe.without if without is None else without
-        lacking = frozenset(context.run_spec.dataset.source(name) for name in missing)
-        if student is None:
-            (teacher,) = teachers
-            return teacher.predictions(spec.train.batch_size, lacking)
-        loader = context.loader(context.reported_trials(), spec)
-        return predict(
-            student.network, loader, batch_size=spec.train.batch_size, accelerator=context.accelerator, without=lacking
-        )
-
     def _without_each(self, teachers: Sequence[Ensemble], student: Student | None) -> dict[str, Any]:
-        """Metrics with each source of the reported network taken away, one at a time; nothing where it sees one."""
+        """Metrics with each source of what predicts taken away, one at a time; nothing where it sees one."""
         recipe = self.context.run_spec.recipe
-        sources = recipe.reported.sees(self.context.run_spec.dataset.sensors)
+        sources = recipe.shown(self.context.run_spec.dataset.sensors)
         left = [name for name in sources if name not in recipe.without]
         if len(left) < 2:
             return {}
-        each = {name: self._evaluate(teachers, student, (*recipe.without, name)) for name in left}
+        each = {name: predictions_of(self.context, teachers, student, without=(*recipe.without, name)) for name in left}
         return {
             "without": {name: numbers(predictions.metrics(self.context.classes)) for name, predictions in each.items()}
         }
@@ -284,18 +263,18 @@ class Run:
         if not probed.settings["converged"]:
             self.context.warn(f"the linear probe did not converge within {probed.settings['max_iter']} iterations")
 
-    def _inductive(self, student: Student) -> dict[str, int | float]:
-        """The student's metrics one trial at a time, where batch mates change its predictions."""
+    def _inductive(self, teachers: Sequence[Ensemble], student: Student) -> dict[str, int | float]:
+        """The metrics of what predicts one trial at a time, where batch mates change its predictions."""
         if self.context.run_spec.recipe.track.is_transfer_alone:
             return numbers(self._probe(student, 1).linear.metrics(self.context.classes))
-        loader = self.context.loader(self.context.reported_trials(), self.context.run_spec.recipe.reported)
-        alone = predict(student.network, loader, batch_size=1, accelerator=self.context.accelerator)
+        alone = predictions_of(self.context, teachers, student, batch_size=1)
         return numbers(alone.metrics(self.context.classes))
 
     def _result(
         self, teachers: Sequence[Ensemble], student: Student | None, predictions: Predictions, peak_bytes: int
     ) -> None:
-        recipe, network = self.context.run_spec.recipe, _reported(teachers, student)
+        recipe, asked = self.context.run_spec.recipe, asked_networks(self.context, teachers, student)
+        couples_batch = any(network.couples_batch for network in asked)
         metrics = predictions.metrics(self.context.classes)
         if not recipe.track.is_transfer_alone:
             metrics |= self._without_each(teachers, student)
@@ -304,28 +283,30 @@ class Run:
             for peer in (student.peers if student else ())
         }
         self.result |= reports(teachers, recipe.student.train.batch_size if recipe.student else None, joint)
-        if network.couples_batch:
-            metrics["inductive"] = self._inductive(student) if student else self.result["teacher"]["inductive"]
+        if couples_batch:
+            metrics["inductive"] = (
+                self._inductive(teachers, student) if student else self.result["teacher"]["inductive"]
+            )
         self.result["metrics"] = metrics
-        self.result["couples_batch"] = network.couples_batch
-        self.result["provenance"] = network.provenance
+        self.result["couples_batch"] = couples_batch
+        self.result["provenance"] = asked[0].provenance
         self.result["best_epoch"] = student.best if student else None
         self.result["cost"] = self._cost(teachers, student, peak_bytes)
         self.result["gain"] = gain_over_student_only(self.root, self.result) if student else None
 
     def _cost(self, teachers: Sequence[Ensemble], student: Student | None, peak_bytes: int) -> dict[str, Any]:
-        spec, network = self.context.run_spec.recipe.reported, _reported(teachers, student)
-        networks = of_parts(teachers)
+        asked, networks = asked_networks(self.context, teachers, student), of_parts(teachers)
         device = self.context.accelerator.device
-        one = next(iter(self.context.loader(self.context.reported_trials()[:1], spec).batches([0], 1)))
+        shown = self.context.loader(self.context.reported_trials()[:1], *self.context.run_spec.recipe.asked)
+        one = next(iter(shown.batches([0], 1)))
 
         def forward() -> Any:
             with self.context.accelerator.autocast():
-                return network(network.represent(one))
+                return [network(network.represent(one)) for network in asked]
 
         trained = student.records if student else records_of(networks[0].folder)
         return {
-            "parameters": cost.parameters(network),
+            "parameters": sum(map(cost.parameters, asked)),
             "flops": cost.flops(forward),
             "latency_ms": cost.latency_ms(forward, device),
             "seconds_per_epoch": float(np.median([r["seconds"] for r in trained] or [0.0])),
@@ -385,11 +366,6 @@ class Run:
         with contextlib.suppress(KdbenchError, OSError):
             self._write(status)
         self.tracker.finish(status, {}, [])
-
-
-def _reported(teachers: Sequence[Ensemble], student: Student | None) -> Network:
-    """The network that the numbers are about; of an ensemble its first one, which stands for the others."""
-    return student.network if student else of_parts(teachers)[0].network
 
 
 def table(predictions: Predictions) -> pd.DataFrame:
