@@ -58,7 +58,8 @@ def predict(
 
     A network that couples the samples of a batch is evaluated in seeded, label-independent shuffles, the partial batch
     kept: in name order the trials are sorted by class, and batch mates would tell the label. A network of several
-    branches predicts by the mean of their softmax outputs; its logits are the logarithm of that mean.
+    branches predicts by the mean of their softmax outputs (its logits are the logarithm of that mean), or, where its
+    fusion says so, by that of their logits.
 
     Args:
         network: The network.
@@ -95,9 +96,14 @@ def mean_of(each: Sequence[Predictions]) -> Predictions:
 
 
 def class_scores(network: Network, branches: list[Features]) -> Tensor:
-    """Scores `(B, K)`, float32: the logits of the only branch, or the log of the mean of all softmax outputs."""
+    """Scores `(B, K)`, float32: the logits of the only branch, or what the fusion averages over all of them.
+
+    That is the log of the mean of their softmax outputs, or the mean of their logits.
+    """
     if len(branches) == 1:
         return branches[0].logits.float()
+    if network.fusion.averages == "logits":
+        return torch.stack([branch.logits.float() for branch in branches]).mean(0)
     return network.probabilities(branches).clamp_min(1e-12).log()
 
 

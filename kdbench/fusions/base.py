@@ -67,6 +67,7 @@ class Fusion(nn.Module):
         constant_batch_invariant: In a batch of equal rows each gets what it would get alone.
         group_head: What tells groups of classes apart: `hidden`, two layers, or `linear`, one.
         joint: The branches end in one head over joined embeddings, as one branch; see `JointFusion`.
+        averages: What is averaged over branches that keep a head each: `probabilities` or `logits`.
         channels: C_1 … C_4 of the first branch; of every one where they are alike.
         sources: m, the number of branches.
         width: D of the first branch; of every one under `widths` and `alike`.
@@ -79,6 +80,7 @@ class Fusion(nn.Module):
     constant_batch_invariant: bool = True
     group_head: Literal["hidden", "linear"] = "hidden"
     joint: bool = False
+    averages: Literal["probabilities", "logits"] = "probabilities"
 
     def __init__(self, shapes: Sequence[Shape]) -> None:
         super().__init__()

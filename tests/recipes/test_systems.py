@@ -22,6 +22,7 @@ SEES = {
     "mmad_tsn": (SENSORS, ("video",)),
     "mmd_tsn": (SENSORS, ("video",)),
     "mumu": (None, BOTH),
+    "posemap_style": (None, ("skeleton",)),
     "lhar_style": (SENSORS, SENSORS),
     "pskd_style": ((*SENSORS[:1], "skeleton"), SENSORS[:1]),
     "sakdn_trn": (SENSORS, ("video",)),
