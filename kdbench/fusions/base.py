@@ -154,6 +154,11 @@ class JointFusion(Fusion):
     acts_between_stages = False
     joint = True
 
+    @property
+    def shared_projections(self) -> tuple[nn.Linear, ...]:
+        """Its linear layers from each embedding to a space that all branches share, which losses may read."""
+        return ()
+
     def __init__(self, shapes: Sequence[Shape], *, maps_of: str | None = None) -> None:
         super().__init__(shapes)
         names = [shape.name for shape in self.shapes]

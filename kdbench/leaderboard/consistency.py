@@ -45,6 +45,7 @@ CONDITIONS = {
     "pooling",
     "branches",
     "fusion",
+    "head",
     "sources",
     "teacher_weights",
     "weights",

@@ -215,7 +215,13 @@ class Recipe(RecipePart):
             raise ValueError("teacher.train = joint needs a student to train with")
         if student is not None and (student.seeds or student.folds):
             raise ValueError("student.seeds and student.folds: only teachers are several networks")
+        if student is not None and student.head is not None:
+            taught = [spec for spec in self.all_teachers.values() if not (spec.joint or spec.seeds or spec.folds)]
+            if len(taught) != 1 or len(self.all_teachers) != 1:
+                raise ValueError("student.head takes over that of one teacher, of one network that is trained first")
         for name, spec in self.all_teachers.items():
+            if spec.head is not None:
+                raise ValueError(f"{key_of(name)}.head: only a student takes a head over")
             if spec.pairing is not None:
                 raise ValueError(
                     f"{key_of(name)}.pairing: the teacher has nobody to be paired with; student.pairing takes shuffled"

@@ -72,7 +72,15 @@ def test_a_system_learns(system: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("written", "meant"),
-    [("hamlett", "hamlet"), ("MuMu", "mumu"), ("keyless_attention", "keyless"), ("TSN", "tsn"), ("lhar", "lhar_style")],
+    [
+        ("hamlett", "hamlet"),
+        ("MuMu", "mumu"),
+        ("keyless_attention", "keyless"),
+        ("TSN", "tsn"),
+        ("lhar", "lhar_style"),
+        ("PoseMap", "posemap_style"),
+        ("mcrl", "mcrl_style"),
+    ],
 )
 def test_a_published_name_that_is_not_there_suggests_the_nearest(written: str, meant: str) -> None:
     with pytest.raises(UsageError, match=f"did you mean '{meant}'"):
