@@ -143,7 +143,7 @@ class Network(nn.Module):
             The features of each head; the maps are the fusion's output.
         """
         encoders: list[Any] = list(self.encoders)
-        maps = [encoder.stem(x) for encoder, x in zip(encoders, inputs, strict=True)]
+        maps = self.fusion.after_stem([encoder.stem(x) for encoder, x in zip(encoders, inputs, strict=True)])
         stages: list[list[Tensor]] = [[] for _ in encoders]
         for index in range(self.depth):
             running = [index < count for count in self._stages]
@@ -155,7 +155,7 @@ class Network(nn.Module):
             for branch, x, runs in zip(stages, maps, running, strict=True):
                 if runs:
                     branch.append(x)
-        embeddings = [self._embedding(number, last) for number, last in enumerate(maps)]
+        embeddings = self.fusion.embedded([self._embedding(number, last) for number, last in enumerate(maps)])
         outputs: list[Joined] = list(zip(map(tuple, stages), embeddings, strict=True))
         if self.fusion.joint:
             outputs = [self.fusion.after([output[0] for output in outputs], embeddings)]
@@ -353,7 +353,8 @@ def build_network(
             built = replace(built, encoder=encoder)
         branches[shown] = built
     shapes = [
-        Shape(name, tuple(branch.encoder.channels), branch.width, branch.kind) for name, branch in branches.items()
+        Shape(name, tuple(branch.encoder.channels), branch.width, branch.kind, branch.encoder.stem_channels)
+        for name, branch in branches.items()
     ]
     _check_joins(Fuse, spec, shapes, role)
     fusion = _construct(Fuse, spec.fusion, role, shapes, kind="fusion")

@@ -26,12 +26,14 @@ class Shape:
         channels: Channels of the map of each stage.
         width: D, the width of its embedding.
         kind: What its maps are of: `series`, `image` or `clip`.
+        stem: Channels of what its stem gives; 0 where no fusion may act on it.
     """
 
     name: str
     channels: tuple[int, ...]
     width: int
     kind: str = "series"
+    stem: int = 0
 
     def has_maps_like(self, other: Shape) -> bool:
         """Whether the maps of both have as many axes and channels."""
@@ -94,6 +96,17 @@ class Fusion(nn.Module):
         """What each branch hands out after the fusion; one shape where it is joint."""
         return self.shapes
 
+    def after_stem(self, maps: list[Tensor]) -> list[Tensor]:
+        """Called with what the stems give; what it returns enters the first stage. By default nothing changes.
+
+        Args:
+            maps: One map `(B, C, *grid)` per branch.
+
+        Returns:
+            Maps of the same shapes.
+        """
+        return maps
+
     def between(self, stage: int, maps: list[Tensor]) -> list[Tensor]:  # noqa: ARG002
         """Called after stages 0, 1 and 2 with the branches' maps; what it returns enters the next stage.
 
@@ -116,6 +129,17 @@ class Fusion(nn.Module):
             Maps of the same shapes.
         """
         return maps
+
+    def embedded(self, embeddings: list[Tensor]) -> list[Tensor]:
+        """Called with the branches' embeddings, where each keeps its head; by default nothing changes.
+
+        Args:
+            embeddings: One `(B, D)` per branch.
+
+        Returns:
+            What the heads take, of the widths of `out_shapes`.
+        """
+        return embeddings
 
     def after(self, stages: list[tuple[Tensor, ...]], embeddings: list[Tensor]) -> Joined:
         """Called once after the last stage, only where `joint` is true.

@@ -38,7 +38,8 @@ TEACHERS = {
     *(f"{image}_ft" for image in IMAGES),
     *("skeleton", "imu", "imu_skeleton", "imu_depth"),
     "video",
-    *("keyless", "hamlet", "mumu", "wrist_skeleton", "raw_accelerometer"),
+    *("keyless", "hamlet", "mumu", "wrist_skeleton", "raw_accelerometer", "posemap_style"),
+    *("mcrl_style", "sakdn_vgg"),
     *FUSED,
 }
 FORMER = {
