@@ -67,9 +67,9 @@ class Fusion(nn.Module):
         couples_batch: A row's output depends on the other rows of the batch, in eval mode too.
         normalisation: As of an encoder: `batch` where BatchNorm ties a row to its batch while the network trains.
         constant_batch_invariant: In a batch of equal rows each gets what it would get alone.
+        averages: What is averaged over branches that keep a head each: `probabilities` or `logits`.
         group_head: What tells groups of classes apart: `hidden`, two layers, or `linear`, one.
         joint: The branches end in one head over joined embeddings, as one branch; see `JointFusion`.
-        averages: What is averaged over branches that keep a head each: `probabilities` or `logits`.
         channels: C_1 … C_4 of the first branch; of every one where they are alike.
         sources: m, the number of branches.
         width: D of the first branch; of every one under `widths` and `alike`.
@@ -80,9 +80,9 @@ class Fusion(nn.Module):
     couples_batch: bool = False
     normalisation: Literal["batch", "sample"] = "sample"
     constant_batch_invariant: bool = True
+    averages: Literal["probabilities", "logits"] = "probabilities"
     group_head: Literal["hidden", "linear"] = "hidden"
     joint: bool = False
-    averages: Literal["probabilities", "logits"] = "probabilities"
 
     def __init__(self, shapes: Sequence[Shape]) -> None:
         super().__init__()
@@ -155,6 +155,11 @@ class Fusion(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} declares joint = True and does not define after()")
 
     @property
+    def shared_projections(self) -> tuple[nn.Linear, ...]:
+        """Its linear layers from each embedding to a space that all branches share, which losses may read."""
+        return ()
+
+    @property
     def auxiliary_width(self) -> int:
         """Width of what the group heads see."""
         return self.out_shapes[0].width
@@ -177,11 +182,6 @@ class JointFusion(Fusion):
     joins: ClassVar[Literal["any", "widths", "alike"]] = "any"
     acts_between_stages = False
     joint = True
-
-    @property
-    def shared_projections(self) -> tuple[nn.Linear, ...]:
-        """Its linear layers from each embedding to a space that all branches share, which losses may read."""
-        return ()
 
     def __init__(self, shapes: Sequence[Shape], *, maps_of: str | None = None) -> None:
         super().__init__(shapes)

@@ -30,7 +30,8 @@ METHODS = {
     *("radevski2023", "dmcl", "dml", "c2kd", "comodo", "modality_hallucination", "vskd", "born_again", "ensemble"),
     "actionmae_style",
     *("tsn", "trn", "smd", "mmd_tsn", "mmad_tsn", "sakdn_trn", "keyless", "hamlet", "mumu", "pskd_style", "lhar_style"),
-    *("cwd", "pkd", "ab", "ofd", "vkd", "kdsvd", "mgd", "reviewkd", "semckd", "srrl", "diffkd"),
+    *("mmad_fusion", "posemap_style", "mcrl_style", "pskd_stages_style"),
+    *("cwd", "pkd", "ab", "ofd", "vkd", "kdsvd", "mgd", "reviewkd", "semckd", "srrl", "diffkd", "simkd"),
 }
 TEACHERS = {
     *("gaf", "gaf_ft", "gaf_ft_random", "gaf_resnet", "raw", "raw_ft", "raw_random", "raw_transformer1d"),
@@ -94,7 +95,7 @@ def test_every_method_that_has_a_teacher_takes_every_other(tmp_path: Path) -> No
     several = {method for method in names() if resolve(method, "smoke").teachers}
     taught = [method for method in names() if resolve(method, "smoke").taught_by and method not in several]
     alone = {"student_only", "student_only_sensor", "untrained", "untrained_sensor", "tsn", "trn"}
-    assert set(names()) - set(taught) == alone | several == alone | {"pskd_style"}
+    assert set(names()) - set(taught) == alone | several == alone | {"pskd_style", "pskd_stages_style"}
     for teacher in registry("teacher").names():
         spec = teacher_at(teacher, "smoke")
         for method in taught:

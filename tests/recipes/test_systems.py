@@ -25,6 +25,7 @@ SEES = {
     "posemap_style": (None, ("skeleton",)),
     "lhar_style": (SENSORS, SENSORS),
     "pskd_style": ((*SENSORS[:1], "skeleton"), SENSORS[:1]),
+    "pskd_stages_style": ((*SENSORS[:1], "skeleton"), SENSORS[:1]),
     "sakdn_trn": (SENSORS, ("video",)),
     "smd": (SENSORS[:1], ("video",)),
     "trn": (None, ("video",)),
