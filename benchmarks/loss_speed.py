@@ -27,7 +27,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from kdbench.engine.objective import Objective
 from kdbench.errors import KdbenchError
-from kdbench.recipes.network_spec import LossTerm
+from kdbench.recipes.terms import LossTerm
 from kdbench.registry import part_of, registry
 from kdbench.types import Batch, Context, Features, Widths
 

@@ -13,7 +13,8 @@ from kdbench.engine.objective import Objective
 from kdbench.errors import UsageError
 from kdbench.evaluation.predict import class_scores
 from kdbench.network import Network, build_network
-from kdbench.recipes.network_spec import LossTerm, NetworkSpec
+from kdbench.recipes.network_spec import NetworkSpec
+from kdbench.recipes.terms import LossTerm
 from kdbench.types import Batch, Context, JointGraph
 
 ROWS, CLASSES = 4, 5

@@ -14,7 +14,8 @@ from kdbench.errors import UsageError
 from kdbench.network import Network, build_network, evaluating
 from kdbench.poolings import BUILTIN
 from kdbench.poolings.mean import Mean
-from kdbench.recipes.network_spec import LossTerm, NetworkSpec
+from kdbench.recipes.network_spec import NetworkSpec
+from kdbench.recipes.terms import LossTerm
 from kdbench.registry import registry
 from kdbench.types import Batch, Context
 

@@ -96,7 +96,7 @@ def _options(
     exclude_broken: bool,
 ) -> dict[str, Any]:
     """The options that were given, by the names that the cases know them by."""
-    from kdbench.recipes.resolve import parse_overrides
+    from kdbench.recipes.changes import parse_overrides
 
     options: dict[str, Any] = {"device": device, "dataset": dataset, "data_dir": data_dir}
     options |= {"exclude_broken": True} if exclude_broken else {}

@@ -298,7 +298,8 @@ def _open(
 ) -> Dataset:
     from kdbench.data.store.open import open_dataset
     from kdbench.data.store.source import AUTO
-    from kdbench.recipes.resolve import parse_overrides, resolve
+    from kdbench.recipes.changes import parse_overrides
+    from kdbench.recipes.resolve import resolve
 
     sizes = resolve("student_only", preset).data
     return open_dataset(

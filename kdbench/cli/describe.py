@@ -137,7 +137,7 @@ def _part(kind: str, name: str) -> Iterator[_Line]:
     if kind == "fusion":
         declared = {"joint": component.joint, "couples_batch": component.couples_batch}
     if kind == "loss":
-        from kdbench.engine.term import reads_labels
+        from kdbench.engine.declared import reads_labels
 
         declared["labels"] = reads_labels(name) or "not said, so that no track with few labels takes it"
     if declared:
@@ -184,7 +184,8 @@ def _parameters(component: Any) -> Iterator[tuple[str, str]]:
 
 
 def _method(name: str, preset: str, width: int) -> Iterator[_Line]:
-    from kdbench.recipes.resolve import layers, resolve
+    from kdbench.recipes.layers import layers
+    from kdbench.recipes.resolve import resolve
 
     recipe = resolve(name, preset)
     shown = label_of(recipe.method, tuned=recipe.tuning is not None)
@@ -212,7 +213,8 @@ def _method(name: str, preset: str, width: int) -> Iterator[_Line]:
 
 
 def _teacher(name: str, preset: str, width: int) -> Iterator[_Line]:
-    from kdbench.recipes.resolve import layers, teacher_at
+    from kdbench.recipes.layers import layers
+    from kdbench.recipes.resolve import teacher_at
 
     yield f"{name} · teacher{_owned('teacher', name)} · preset {preset}", "bold"
     chain = layers(name, "teacher")

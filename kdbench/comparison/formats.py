@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from kdbench.comparison.html import html
-from kdbench.comparison.text_tables import TextTable, left_out, text_tables
+from kdbench.comparison.text_table import TextTable
+from kdbench.comparison.text_tables import left_out, text_tables
 from kdbench.errors import unknown
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from kdbench.comparison.pictures import ComparisonPicture, pictures
-from kdbench.comparison.text_tables import TextTable, left_out, text_tables
+from kdbench.comparison.text_table import TextTable
+from kdbench.comparison.text_tables import left_out, text_tables
 
 if TYPE_CHECKING:
     from kdbench.comparison.result import ComparedTables

@@ -12,7 +12,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kdbench.comparison.text_tables import TextTable
+from kdbench.comparison.text_table import TextTable
 
 GAP = "  "
 _COMFORT = 15

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any
 
 from kdbench.comparison.conditions import NOT_RECORDED, Flat, is_below, shown
-from kdbench.recipes.resolve import PHASES
+from kdbench.recipes.changes import PHASES
 from kdbench.runs.overview import WORDS, base_of, differing, settings_text
 from kdbench.runs.store import StoredRun
 

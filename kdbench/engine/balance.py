@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from kdbench.engine.weights import weight_at
 from kdbench.errors import UsageError, unknown
-from kdbench.recipes.network_spec import PartSpec, Schedule
+from kdbench.recipes.terms import PartSpec, Schedule
 
 LARGEST_FACTOR = 1e6
 _LARGEST_LOG_VARIANCE = 10.0

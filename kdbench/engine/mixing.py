@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdbench.errors import UsageError, unknown
-from kdbench.recipes.network_spec import PartSpec
+from kdbench.recipes.terms import PartSpec
 from kdbench.types import Batch, Features, Widths
 
 

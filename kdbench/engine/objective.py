@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from kdbench.engine.balance import build_balance
-from kdbench.engine.term import Term, declared_needs, reads_labels
+from kdbench.engine.declared import declared_needs, reads_labels
+from kdbench.engine.term import Term
 from kdbench.engine.weights import first_without_any, weight_at
 from kdbench.errors import UsageError
-from kdbench.recipes.network_spec import LossTerm, PartSpec, Schedule
+from kdbench.recipes.terms import LossTerm, PartSpec, Schedule
 from kdbench.types import Batch, Context, Features, Widths
 
 __all__ = ["Objective", "declared_needs", "reads_labels"]

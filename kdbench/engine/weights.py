@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from kdbench.recipes.network_spec import Schedule
+from kdbench.recipes.terms import Schedule
 
 SHAPES: dict[str, Callable[[float], float]] = {
     "constant": lambda _share: 1.0,

@@ -16,8 +16,9 @@ from kdbench.engine.device import build_accelerator, device_kind, threads_on
 from kdbench.errors import DataError
 from kdbench.explanation.scores import AGAIN
 from kdbench.network import Network
-from kdbench.recipes.network_spec import NetworkSpec, PartSpec
+from kdbench.recipes.network_spec import NetworkSpec
 from kdbench.recipes.schema import Recipe
+from kdbench.recipes.terms import PartSpec
 from kdbench.registry import registry
 from kdbench.runs import provenance
 from kdbench.runs.context import RunContext

@@ -7,7 +7,8 @@ from typing import Any
 
 from kdbench.errors import UsageError
 from kdbench.grid.suite import Suite, SuiteMethod
-from kdbench.recipes.resolve import absent_networks, changes_of, merge, resolve
+from kdbench.recipes.changes import absent_networks, changes_of, merge
+from kdbench.recipes.resolve import resolve
 from kdbench.recipes.schema import Recipe
 from kdbench.runs.idle import idle_settings
 from kdbench.util.progress import Reporter

@@ -12,7 +12,7 @@ from typing import Any
 from kdbench.errors import UsageError
 from kdbench.leaderboard.entry import BoardEntry
 from kdbench.leaderboard.schema import RECIPE
-from kdbench.recipes.network_spec import PartSpec
+from kdbench.recipes.terms import PartSpec
 from kdbench.registry import registry
 
 MODELS = (

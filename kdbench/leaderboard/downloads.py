@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from kdbench.comparison.formats import LATEX_NEEDS, latex_table, tex
-from kdbench.comparison.text_tables import TextTable
+from kdbench.comparison.text_table import TextTable
 from kdbench.data.card import Card
 from kdbench.leaderboard.entry import slug
 from kdbench.leaderboard.tables import BoardProtocol, BoardRow, BoardTable

@@ -7,9 +7,10 @@ from typing import Any, Literal
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
-from kdbench.recipes.network_spec import NAME_OF_A_BRANCH, TEACHER, NetworkSpec, PartSpec
+from kdbench.recipes.network_spec import NAME_OF_A_BRANCH, TEACHER, NetworkSpec
 from kdbench.recipes.search_space import Range
 from kdbench.recipes.strict import RecipePart, kept
+from kdbench.recipes.terms import PartSpec
 from kdbench.recipes.track import Track
 from kdbench.types import VIDEO, view_of
 

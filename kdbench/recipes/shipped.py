@@ -74,6 +74,11 @@ def path_of(name: str, kind: str = "method") -> Path | None:
     return file_of(known.origin(name)) if known.has(name) else None
 
 
+def is_shipped(path: Path) -> bool:
+    """Whether a file lies in the shipped folder of recipes."""
+    return ".." not in path.parts and path.is_relative_to(paths.folder("methods"))
+
+
 def file_of(origin: Origin) -> Path:
     """The file of a method or a teacher.
 

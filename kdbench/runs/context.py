@@ -14,11 +14,12 @@ from kdbench.data.card import Card, load_card
 from kdbench.data.loader import Loader
 from kdbench.data.splits import Split, protocol_names, rule_of, split
 from kdbench.data.tracks import Supervision
+from kdbench.engine.declared import read_class_names
 from kdbench.engine.device import build_accelerator, device_kind, fixed_threads, threads_on
 from kdbench.engine.heads import freeze_head, taken_width
 from kdbench.engine.loop import Pairing, Record
 from kdbench.engine.objective import Objective, declared_needs, reads_labels
-from kdbench.engine.term import check_parameters, read_class_names
+from kdbench.engine.term import check_parameters
 from kdbench.errors import UsageError
 from kdbench.network import Network, build_network, unfetched
 from kdbench.recipes import shipped

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from kdbench.engine.declared import trains_logits
 from kdbench.engine.loop import Record
-from kdbench.engine.term import trains_logits
 from kdbench.errors import Interrupted, KdbenchError
-from kdbench.evaluation.metrics import confusion, numbers
+from kdbench.evaluation.metrics import confusion
 from kdbench.evaluation.predict import Predictions
-from kdbench.evaluation.probe import Probed, fit_probe, probe
+from kdbench.evaluation.probe import Probed
 from kdbench.plotting.class_matrices import confusion_matrix
 from kdbench.plotting.curves import learning_curves
 from kdbench.recipes.pairs import TAUGHT_BY
@@ -34,7 +34,7 @@ from kdbench.runs.faculty import Ensemble, obtain_teachers, of_parts, report_of_
 from kdbench.runs.folder import CHECKPOINT, remove_empty
 from kdbench.runs.gain import gain_over_student_only
 from kdbench.runs.idle import negative_weights
-from kdbench.runs.predicting import asked_networks, predictions_of
+from kdbench.runs.reported import Reported
 from kdbench.runs.schema import SCHEMA_VERSION
 from kdbench.runs.spec import TRACK, environment
 from kdbench.runs.store import RESULT
@@ -216,10 +216,11 @@ class Run:
             if recipe.student is not None:
                 student = train_student(context, recipe.student, of_parts(teachers), self.folder)
             context.reporter.message("evaluating")
-            own = predictions_of(context, teachers, student)
-            probed = self._probe(student) if student and recipe.track.is_transfer_alone else None
+            reported = Reported(context, teachers, student)
+            own = reported.predictions()
+            probed = reported.probed() if student and recipe.track.is_transfer_alone else None
         predictions = own if probed is None else probed.linear
-        self._result(teachers, student, predictions, memory.peak_bytes)
+        self._result(reported, predictions, memory.peak_bytes)
         if probed is not None:
             self._tell_probes(probed, own)
         context.reporter.message("writing pictures and the result")
@@ -232,29 +233,6 @@ class Run:
         shutil.rmtree(self.folder / CHECKPOINT, ignore_errors=True)
         return self.result
 
-    def _without_each(self, teachers: Sequence[Ensemble], student: Student | None) -> dict[str, Any]:
-        """Metrics with each source of what predicts taken away, one at a time; nothing where it sees one."""
-        recipe = self.context.run_spec.recipe
-        sources = recipe.shown(self.context.run_spec.dataset.sensors)
-        left = [name for name in sources if name not in recipe.without]
-        if len(left) < 2:
-            return {}
-        each = {name: predictions_of(self.context, teachers, student, without=(*recipe.without, name)) for name in left}
-        return {
-            "without": {name: numbers(predictions.metrics(self.context.classes)) for name, predictions in each.items()}
-        }
-
-    def _probe(self, student: Student, batch_size: int | None = None) -> Probed:
-        """What probes of the student's frozen embedding say of the reported part; they see every label that trains."""
-        context, spec = self.context, self.context.run_spec.recipe.reported
-        own, accelerator = spec.train.batch_size, context.accelerator
-        train = context.loader(context.split.train, spec)
-        fitted = fit_probe(
-            student.network, train, batch_size=own, classes=len(context.classes), accelerator=accelerator
-        )
-        part = context.loader(context.reported_trials(), spec)
-        return probe(fitted, student.network, part, batch_size=batch_size or own, accelerator=accelerator)
-
     def _tell_probes(self, probed: Probed, own: Predictions) -> None:
         """Keeps what each probe says beside the metrics, and what the student's logits say where a loss trains them."""
         recipe = self.context.run_spec.recipe
@@ -263,59 +241,26 @@ class Run:
         if not probed.settings["converged"]:
             self.context.warn(f"the linear probe did not converge within {probed.settings['max_iter']} iterations")
 
-    def _inductive(self, teachers: Sequence[Ensemble], student: Student) -> dict[str, int | float]:
-        """The metrics of what predicts one trial at a time, where batch mates change its predictions."""
-        if self.context.run_spec.recipe.track.is_transfer_alone:
-            return numbers(self._probe(student, 1).linear.metrics(self.context.classes))
-        alone = predictions_of(self.context, teachers, student, batch_size=1)
-        return numbers(alone.metrics(self.context.classes))
-
-    def _result(
-        self, teachers: Sequence[Ensemble], student: Student | None, predictions: Predictions, peak_bytes: int
-    ) -> None:
-        recipe, asked = self.context.run_spec.recipe, asked_networks(self.context, teachers, student)
-        couples_batch = any(network.couples_batch for network in asked)
+    def _result(self, reported: Reported, predictions: Predictions, peak_bytes: int) -> None:
+        recipe, network = self.context.run_spec.recipe, reported.network
+        teachers, student = reported.teachers, reported.student
         metrics = predictions.metrics(self.context.classes)
         if not recipe.track.is_transfer_alone:
-            metrics |= self._without_each(teachers, student)
+            metrics |= reported.without_each()
         joint = {
             peer.name: report_of_peer(self.context, peer, recipe.all_teachers[peer.name], self.folder)
             for peer in (student.peers if student else ())
         }
         self.result |= reports(teachers, recipe.student.train.batch_size if recipe.student else None, joint)
-        if couples_batch:
-            metrics["inductive"] = (
-                self._inductive(teachers, student) if student else self.result["teacher"]["inductive"]
-            )
+        if reported.couples_batch:
+            metrics["inductive"] = reported.inductive() if student else self.result["teacher"]["inductive"]
         self.result["metrics"] = metrics
-        self.result["couples_batch"] = couples_batch
-        self.result["provenance"] = asked[0].provenance
+        self.result["couples_batch"] = reported.couples_batch
+        self.result["provenance"] = network.provenance
         self.result["best_epoch"] = student.best if student else None
-        self.result["cost"] = self._cost(teachers, student, peak_bytes)
+        seconds = time.perf_counter() - self.started
+        self.result["cost"] = reported.cost(peak_bytes) | {"seconds_this_process": seconds}
         self.result["gain"] = gain_over_student_only(self.root, self.result) if student else None
-
-    def _cost(self, teachers: Sequence[Ensemble], student: Student | None, peak_bytes: int) -> dict[str, Any]:
-        asked, networks = asked_networks(self.context, teachers, student), of_parts(teachers)
-        device = self.context.accelerator.device
-        shown = self.context.loader(self.context.reported_trials()[:1], *self.context.run_spec.recipe.asked)
-        one = next(iter(shown.batches([0], 1)))
-
-        def forward() -> Any:
-            with self.context.accelerator.autocast():
-                return [network(network.represent(one)) for network in asked]
-
-        trained = student.records if student else records_of(networks[0].folder)
-        return {
-            "parameters": sum(map(cost.parameters, asked)),
-            "flops": cost.flops(forward),
-            "latency_ms": cost.latency_ms(forward, device),
-            "seconds_per_epoch": float(np.median([r["seconds"] for r in trained] or [0.0])),
-            "train_seconds": sum(r["seconds"] for r in trained),
-            "teacher_seconds": sum(teacher.record["seconds"] for teacher in networks) if networks else None,
-            "wait_share": float(np.mean([r["wait_share"] for r in trained] or [0.0])),
-            "peak_memory_bytes": peak_bytes,
-            "seconds_this_process": time.perf_counter() - self.started,
-        }
 
     def _files(self, teachers: Sequence[Ensemble], student: Student | None, predictions: Predictions) -> None:
         classes = self.context.classes

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from kdbench.engine.declared import declared, read_class_names, reads_series
 from kdbench.engine.device import device_kind
-from kdbench.engine.term import declared, read_class_names, reads_series
 from kdbench.errors import UsageError
-from kdbench.recipes.resolve import PHASES, resolve
+from kdbench.recipes.changes import PHASES
+from kdbench.recipes.resolve import resolve
 from kdbench.recipes.schema import Recipe
 from kdbench.runs.request import RunRequest
 from kdbench.types import SENSORS, VIDEO

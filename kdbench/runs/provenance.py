@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from kdbench.recipes.layers import files
 from kdbench.recipes.network_spec import NetworkSpec
-from kdbench.recipes.resolve import files
 from kdbench.registry import registry
 from kdbench.registry.importing import imported_sha256
 from kdbench.registry.origin import Origin

@@ -10,7 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from kdbench.recipes.resolve import assignments, changes_of, merge, resolve
+from kdbench.recipes.changes import assignments, changes_of, merge
+from kdbench.recipes.resolve import resolve
 from kdbench.recipes.schema import Recipe
 from kdbench.recipes.shipped import behind
 from kdbench.runs.naming import checked_name

@@ -10,7 +10,7 @@ import torch
 
 from kdbench.data.card import Card, load_card
 from kdbench.data.store.open import Dataset, open_dataset
-from kdbench.engine.term import series_read
+from kdbench.engine.declared import series_read
 from kdbench.errors import UsageError, unknown
 from kdbench.network import build_network, unfetched
 from kdbench.recipes.schema import Recipe

@@ -18,8 +18,8 @@ from kdbench.data.folds import folds_of
 from kdbench.data.splits import Split, split
 from kdbench.data.store.open import Dataset
 from kdbench.data.tracks import Supervision, supervise
+from kdbench.engine.declared import read_class_names, series_read
 from kdbench.engine.objective import declared_needs
-from kdbench.engine.term import read_class_names, series_read
 from kdbench.recipes.network_spec import NetworkSpec
 from kdbench.recipes.pairs import title_of
 from kdbench.recipes.schema import SEARCHED, Recipe, key_of

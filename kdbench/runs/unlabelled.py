@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from kdbench.engine.term import declared, reads_labels, reads_series
+from kdbench.engine.declared import declared, reads_labels, reads_series
 from kdbench.errors import UsageError
-from kdbench.recipes.network_spec import LossTerm
 from kdbench.recipes.schema import Recipe
+from kdbench.recipes.terms import LossTerm
 from kdbench.runs.gain import untrained_like
 
 

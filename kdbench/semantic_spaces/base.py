@@ -15,7 +15,7 @@ from kdbench.text.wording import counted
 
 if TYPE_CHECKING:
     from kdbench.data.card import Card
-    from kdbench.recipes.network_spec import PartSpec
+    from kdbench.recipes.terms import PartSpec
 
 MEAN_SQUARE = 0.25
 

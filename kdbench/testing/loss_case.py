@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kdbench.engine.term import OPTIONAL, Term
-from kdbench.recipes.network_spec import LossTerm
+from kdbench.engine.declared import OPTIONAL
+from kdbench.engine.term import Term
+from kdbench.recipes.terms import LossTerm
 from kdbench.registry import part_of
 from kdbench.testing.base import Skipped
 from kdbench.testing.samples import (

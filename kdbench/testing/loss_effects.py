@@ -10,7 +10,7 @@ from torch import Tensor
 
 from kdbench.engine.objective import Objective
 from kdbench.engine.term import Term
-from kdbench.recipes.network_spec import LossTerm
+from kdbench.recipes.terms import LossTerm
 from kdbench.testing.base import Failed, Skipped
 from kdbench.testing.demands import (
     Named,

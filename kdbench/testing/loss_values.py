@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kdbench.engine.term import Term, reads_labels
+from kdbench.engine.declared import reads_labels
+from kdbench.engine.term import Term
 from kdbench.errors import KdbenchError, UsageError
 from kdbench.testing.base import Failed, Skipped
 from kdbench.testing.demands import demand_finite

@@ -15,8 +15,9 @@ import torch
 from kdbench.data.store.dataset import Dataset
 from kdbench.engine.loop import Training
 from kdbench.network import Network
+from kdbench.recipes.changes import changes_of, merge
 from kdbench.recipes.network_spec import NetworkSpec
-from kdbench.recipes.resolve import changes_of, merge, resolve
+from kdbench.recipes.resolve import resolve
 from kdbench.recipes.schema import Recipe
 from kdbench.runs.context import RunContext, context_for
 from kdbench.runs.request import RunRequest

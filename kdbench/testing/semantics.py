@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from kdbench.data.card import Card, load_card
-from kdbench.recipes.network_spec import PartSpec
+from kdbench.recipes.terms import PartSpec
 from kdbench.semantic_spaces.base import LabelVectors, load
 from kdbench.testing.base import CheckSuite, Failed, checks_in
 from kdbench.testing.demands import nothing_drawn

@@ -12,7 +12,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from kdbench.errors import RunFailed
 from kdbench.recipes import shipped
-from kdbench.recipes.resolve import TEACHER, merge
+from kdbench.recipes.changes import merge
+from kdbench.recipes.layers import TEACHER
 from kdbench.recipes.schema import Tuning
 from kdbench.runs import libraries
 from kdbench.runs.run import RunResult

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ OTHER_CACHE = "KDBENCH_CACHE=FOLDER puts prepared data elsewhere."
 """What one may do where the cache folder is full or read-only."""
 
 
+@functools.cache
 def folder(name: str) -> Path:
     """A shipped folder (`methods`, `datasets`, `leaderboard`): inside an installed wheel, else in the checkout."""
     package = Path(__file__).parents[1]

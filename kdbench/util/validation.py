@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import types
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -56,7 +56,7 @@ def checked(
     what: str,
     *,
     error: type[KdbenchError] = UsageError,
-    hint: str | None = None,
+    hint: str | Callable[[], str] | None = None,
 ) -> _Model:
     """Checks content against a model.
 
@@ -65,7 +65,7 @@ def checked(
         content: What was read, plain values.
         what: What it is, for the message: `the card PATH`.
         error: What is raised.
-        hint: The next step.
+        hint: The next step, or what makes it where it takes long to make.
 
     Raises:
         KdbenchError: It does not fit; every fault is listed with its key, what was found and what was expected.
@@ -76,6 +76,7 @@ def checked(
         sentences = faults(fault, model, content)
     except RecursionError:
         sentences = ["it is nested too deep"]
+    hint = hint() if callable(hint) else hint
     if len(sentences) == 1:
         raise error(f"{what}: {sentences[0]}", hint=hint)
     listed = "\n".join(f"  - {line}" for line in _some(sentences))

@@ -13,7 +13,7 @@ import yaml
 from sweep import swept
 
 from kdbench.data.card import load_card
-from kdbench.recipes.resolve import resolve, teacher_at
+from kdbench.recipes.resolve import LINEAGE, resolve, teacher_at
 from kdbench.recipes.schema import Recipe
 from kdbench.recipes.shipped import names
 from kdbench.registry import KINDS, registry
@@ -83,7 +83,7 @@ def test_a_methods_description_is_its_resolved_recipe(name: str, preset: str, kd
     out = kdbench("describe", name, "--kind", "method", "--preset", preset).out
     text = out[out.index("\ndata:") : out.index("\nUse it:")]
     recipe = resolve(name, preset)
-    shown = yaml.safe_load(text) | {key: getattr(recipe, key) for key in ("name", "summary", "source")}
+    shown = yaml.safe_load(text) | {key: getattr(recipe, key) for key in ("name", *LINEAGE)}
     assert Recipe.model_validate(shown).called(recipe.method, recipe.taught_by, recipe.title) == recipe
     assert (f"Its teacher is {recipe.taught_by}" in out) == (recipe.taught_by is not None)
 
@@ -141,7 +141,7 @@ def test_a_data_set_shows_its_card(kdbench: Callable[..., Any]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["sgn"], "unknown name 'sgn'; did you mean 'sgm'?"),
+        (["sgmm"], "unknown name 'sgmm'; did you mean 'sgm'"),
         (["sgm", "--kind", "lose"], "unknown kind of part 'lose'; did you mean 'loss'?"),
         (["sgm", "--kind", "encoder"], "unknown encoder 'sgm'"),
         (["sgm_ft", "--preset", "smal"], "unknown preset 'smal'; did you mean 'small'?"),

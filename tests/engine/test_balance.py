@@ -16,7 +16,7 @@ from torch import Tensor
 from kdbench import loss
 from kdbench.engine.balance import BALANCES, Balance, GradNorm, Uncertainty, build_balance
 from kdbench.errors import Interrupted, UsageError
-from kdbench.recipes.network_spec import PartSpec, Schedule
+from kdbench.recipes.terms import PartSpec, Schedule
 from kdbench.runs.run import RunResult
 from kdbench.util.progress import Reporter
 from kdbench.util.records import read_json, read_jsonl

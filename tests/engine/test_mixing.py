@@ -12,7 +12,7 @@ from torch import Tensor
 from kdbench.engine.mixing import build_mix
 from kdbench.engine.objective import Objective
 from kdbench.errors import UsageError
-from kdbench.recipes.network_spec import LossTerm, PartSpec
+from kdbench.recipes.terms import LossTerm, PartSpec
 from kdbench.types import Batch, Context, Features, Widths
 
 ROWS, CLASSES, WIDTH = 4, 3, 6

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from kdbench import loss
 from kdbench.engine.objective import Objective, declared_needs
 from kdbench.errors import RunFailed, UsageError
-from kdbench.recipes.network_spec import LossTerm
+from kdbench.recipes.terms import LossTerm
 from kdbench.registry import registry
 from kdbench.types import Batch, Context, Features, Widths
 

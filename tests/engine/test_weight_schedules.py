@@ -8,8 +8,8 @@ import pytest
 
 from kdbench.engine.weights import SHAPES, first_without_any, weight_at
 from kdbench.errors import UsageError
-from kdbench.recipes.network_spec import LossTerm, Schedule
 from kdbench.recipes.resolve import resolve
+from kdbench.recipes.terms import LossTerm, Schedule
 
 
 def schedule(**given: object) -> Schedule:

@@ -11,7 +11,8 @@ from kdbench.data.card import load_card
 from kdbench.data.splits import protocol_names
 from kdbench.errors import UsageError
 from kdbench.grid.suite import Suite, asked_for, load_suite, shipped_suites
-from kdbench.recipes.resolve import assignments, parse_overrides, resolve
+from kdbench.recipes.changes import assignments, parse_overrides
+from kdbench.recipes.resolve import resolve
 
 
 def test_the_promised_suites_are_shipped() -> None:

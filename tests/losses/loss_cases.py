@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from kdbench.engine.term import Term
-from kdbench.recipes.network_spec import LossTerm
+from kdbench.recipes.terms import LossTerm
 from kdbench.types import Batch, Context, Features, Widths
 
 CLASSES, SPACE, GROUPS, TRAIN_SIZE = 6, 12, 3, 20

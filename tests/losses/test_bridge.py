@@ -14,7 +14,7 @@ from torch import Tensor
 from kdbench.engine.objective import Objective, declared_needs
 from kdbench.errors import UsageError
 from kdbench.losses.bridged import ENTRIES, REFUSED
-from kdbench.recipes.network_spec import LossTerm
+from kdbench.recipes.terms import LossTerm
 from kdbench.types import Context, Features, Widths
 
 CHANNELS = (4, 6, 8, 10)

@@ -14,7 +14,7 @@ from kdbench.engine.objective import Objective
 from kdbench.errors import UsageError
 from kdbench.losses.ctkd import CurriculumTemperature
 from kdbench.losses.st import soft_targets
-from kdbench.recipes.network_spec import LossTerm
+from kdbench.recipes.terms import LossTerm
 
 
 def _pair() -> tuple[Tensor, Tensor]:

@@ -18,7 +18,7 @@ from kdbench.engine.term import Term
 from kdbench.errors import UsageError
 from kdbench.losses import BUILTIN
 from kdbench.losses.bridged import ENTRIES
-from kdbench.recipes.network_spec import LossTerm
+from kdbench.recipes.terms import LossTerm
 from kdbench.registry import part_of, registry
 from kdbench.types import Batch, Context, Features, Widths
 

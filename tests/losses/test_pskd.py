@@ -13,7 +13,7 @@ from torch import Tensor
 from kdbench.engine.objective import Term
 from kdbench.errors import UsageError
 from kdbench.losses.pskd import AdaptiveTeacher
-from kdbench.recipes.network_spec import LossTerm
+from kdbench.recipes.terms import LossTerm
 from kdbench.types import Features
 
 TWO = (TEACHER_CHANNELS, TEACHER_CHANNELS)

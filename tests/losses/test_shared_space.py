@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from kdbench.engine.term import Term
 from kdbench.errors import UsageError
 from kdbench.losses.shared_space import SharedSpace
-from kdbench.recipes.network_spec import LossTerm
+from kdbench.recipes.terms import LossTerm
 from kdbench.types import Context
 
 HALF = 5

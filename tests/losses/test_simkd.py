@@ -17,8 +17,8 @@ from kdbench.encoders.projected import ProjectedEncoder
 from kdbench.engine.term import Term
 from kdbench.errors import UsageError
 from kdbench.losses.simkd import simkd
-from kdbench.recipes.network_spec import LossTerm
 from kdbench.recipes.resolve import resolve
+from kdbench.recipes.terms import LossTerm
 from kdbench.runs.context import context_for
 from kdbench.runs.request import RunRequest
 from kdbench.runs.run import run

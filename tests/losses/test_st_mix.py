@@ -13,7 +13,7 @@ from kdbench.engine.objective import Term
 from kdbench.errors import UsageError
 from kdbench.losses.st import soft_targets
 from kdbench.losses.st_mix import mixed_soft_targets
-from kdbench.recipes.network_spec import LossTerm
+from kdbench.recipes.terms import LossTerm
 
 
 def _scores(seed: int) -> Tensor:

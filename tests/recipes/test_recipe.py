@@ -10,7 +10,9 @@ import pytest
 from sweep import swept
 
 from kdbench.errors import UsageError
-from kdbench.recipes.resolve import layers, merge, parse_overrides, resolve, teacher_at
+from kdbench.recipes.changes import merge, parse_overrides
+from kdbench.recipes.layers import layers
+from kdbench.recipes.resolve import resolve, teacher_at
 from kdbench.recipes.schema import PRESETS
 from kdbench.recipes.shipped import aliases, names
 from kdbench.registry import registry

@@ -8,7 +8,8 @@ import pytest
 from helpers import WORLD
 
 from kdbench.errors import UsageError
-from kdbench.recipes.resolve import layers, resolve
+from kdbench.recipes.layers import layers
+from kdbench.recipes.resolve import resolve
 from kdbench.recipes.schema import PRESETS
 from kdbench.runs.run import run
 from kdbench.runs.training import records_of

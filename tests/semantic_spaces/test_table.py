@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from kdbench.data.card import load_card
 from kdbench.errors import UsageError
-from kdbench.recipes.network_spec import PartSpec
+from kdbench.recipes.terms import PartSpec
 from kdbench.semantic_spaces.base import load
 from kdbench.semantic_spaces.table import read_table, write_table
 from kdbench.util.paths import folder

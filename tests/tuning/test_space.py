@@ -10,7 +10,8 @@ import pytest
 
 import kdbench
 from kdbench.errors import UsageError
-from kdbench.recipes.resolve import parse_overrides, resolve
+from kdbench.recipes.changes import parse_overrides
+from kdbench.recipes.resolve import resolve
 from kdbench.recipes.schema import PRESETS, Recipe
 from kdbench.recipes.search_space import Range
 from kdbench.recipes.shipped import BUILTIN

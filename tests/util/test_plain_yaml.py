@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdbench.errors import UsageError
-from kdbench.recipes.resolve import parse_overrides, resolve
+from kdbench.recipes.changes import parse_overrides
+from kdbench.recipes.resolve import resolve
 from kdbench.util import paths, plain_yaml
 
 

@@ -131,7 +131,7 @@ def test_the_card_has_35_alphabetical_classes_and_vectors_for_them():
     card = load_card("mmact")
     assert len(card.class_names) == 35
     assert list(card.class_names) == sorted(card.class_names)
-    from kdbench.recipes.network_spec import PartSpec
+    from kdbench.recipes.terms import PartSpec
     from kdbench.semantic_spaces.base import load
 
     assert load(PartSpec(name="table"), card).vectors.shape == (35, 384)

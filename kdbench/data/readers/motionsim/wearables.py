@@ -8,11 +8,11 @@ from operator import attrgetter
 
 import numpy as np
 
-from kdbench.data.card import Sensor
 from kdbench.data.readers.motionsim.imu import Placement, inertial, measured, orientation
 from kdbench.data.readers.motionsim.kinematics import forward
 from kdbench.data.readers.motionsim.motion import Motion
 from kdbench.data.readers.motionsim.people import Performer
+from kdbench.data.sources import Sensor
 
 AXES = dict.fromkeys(("accelerometer", "gyroscope"), ("x", "y", "z")) | {"orientation": ("azimuth", "pitch", "roll")}
 UNITS = {"accelerometer": "g", "gyroscope": "deg/s", "orientation": "deg"}

@@ -1,0 +1,141 @@
+"""The files of a recipe: where they are, and what each says, along the chain of what a recipe extends."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from kdbench.errors import UsageError, shortened, unknown
+from kdbench.recipes import shipped
+from kdbench.recipes.schema import PRESETS
+from kdbench.registry import registry
+from kdbench.util import paths
+from kdbench.util.validation import found
+
+_MOST_FILES = 100
+TEACHER = "teacher"
+
+
+class Layer(NamedTuple):
+    """What one file says of a recipe.
+
+    Attributes:
+        path: The file.
+        settings: What it says, as written.
+    """
+
+    path: Path
+    settings: Mapping[str, Any]
+
+    @property
+    def own(self) -> dict[str, Any]:
+        """The settings at every size, without those of what it extends."""
+        return {key: value for key, value in self.settings.items() if key not in {"extends", "presets"}}
+
+    def at(self, preset: str) -> Mapping[str, Any]:
+        """What it says of a preset besides."""
+        presets = self.settings.get("presets") or {}
+        if not isinstance(presets, Mapping):
+            raise _odd(self.path, "presets", presets, f"a mapping with the keys {', '.join(PRESETS)}")
+        for key, changes in presets.items():
+            if key not in PRESETS:
+                raise unknown(f"preset in the recipe {self.path}", key, PRESETS)
+            if not isinstance(changes, Mapping | None):
+                raise _odd(self.path, f"presets.{key}", changes, "a mapping of settings")
+        return presets.get(preset) or {}
+
+
+def locate(name_or_path: str, kind: str = "method") -> Path:
+    """The file of a recipe.
+
+    Args:
+        name_or_path: The name of a recipe, or the path of one's own YAML file.
+        kind: `method` or `teacher`.
+
+    Raises:
+        UsageError: No such recipe.
+    """
+    path = shipped.path_of(name_or_path, kind)
+    if path is None:
+        path = Path(name_or_path)
+        if name_or_path.startswith(f"{shipped.TUNED}/") and path.suffix not in {".yaml", ".yml"}:
+            raise unknown("tuned recipe", name_or_path, shipped.tuned(), hint="See them: kdbench list methods")
+        if kind == TEACHER and (pair := shipped.behind(name_or_path)) is not None:
+            raise UsageError(
+                f"'{name_or_path}' is no teacher but a former name of {pair.method} with the teacher {pair.teacher}",
+                hint=f"Write --teacher {pair.teacher}",
+            )
+        if path.suffix not in {".yaml", ".yml"} and os.sep not in name_or_path:
+            raise registry(kind).unknown(name_or_path, shipped.aliases() if kind == "method" else ())
+        if not paths.is_file(path):
+            raise UsageError(
+                f"there is no recipe file {shortened(str(path), 200)}",
+                hint=f"See the shipped ones: kdbench list {kind}s",
+            )
+    return path
+
+
+def files(name_or_path: str) -> list[Path]:
+    """The files of a method and of everything it extends, root first; see `layers`."""
+    return [layer.path for layer in layers(name_or_path)]
+
+
+def layers(name_or_path: str, kind: str = "method") -> list[Layer]:
+    """A recipe behind everything it extends, root first; of several that it extends, the later one wins.
+
+    Raises:
+        UsageError: A recipe extends itself, directly or through others, or more than a hundred others; or `extends`
+            is not a name or a list of names.
+    """
+    return list(_visited(name_or_path, kind, (), {}).values())
+
+
+def _visited(name: str, kind: str, above: tuple[Path, ...], seen: dict[Any, Layer]) -> dict[Any, Layer]:
+    if kind == "method" and (pair := shipped.behind(name)):
+        _visited(pair.method, kind, above, seen)
+        seen[name] = Layer(locate(f"{shipped.ALIASES}"), {"teacher": pair.teacher})
+        return seen
+    path = locate(name, kind).absolute()
+    if path in above:
+        way = " → ".join(link.stem for link in (*above, path))
+        raise UsageError(f"the recipe '{path.stem}' extends itself: {shortened(way, 300)}")
+    if path in seen:
+        return seen
+    if len(above) + len(seen) >= _MOST_FILES:
+        raise UsageError(f"the recipe '{above[0].stem}' extends more than {_MOST_FILES} recipes")
+    settings = _read_shipped(path) if shipped.is_shipped(path) else paths.read_mapping(path, "recipe")
+    for parent in extended(path, settings):
+        _visited(beside(path, parent), kind, (*above, path), seen)
+    seen[path] = Layer(path, settings)
+    return seen
+
+
+@functools.cache
+def _read_shipped(path: Path) -> Mapping[str, Any]:
+    """What a shipped file says; it is read once, since nobody changes it meanwhile."""
+    return paths.read_mapping(path, "recipe")
+
+
+def extended(path: Path, settings: Mapping[str, Any]) -> list[str]:
+    """What a recipe says that it extends."""
+    extends = settings.get("extends") or []
+    named = [extends] if isinstance(extends, str) else extends
+    if not isinstance(named, list):
+        raise _odd(path, "extends", extends, "the name or path of a recipe, or a list of them")
+    for number, parent in enumerate(named):
+        if not isinstance(parent, str):
+            raise _odd(path, f"extends.{number}", parent, "the name or path of a recipe")
+    return named
+
+
+def _odd(path: Path, key: str, value: Any, expected: str) -> UsageError:
+    return UsageError(f"the recipe {path}: {key} = {found(value)}: expected {expected}")
+
+
+def beside(path: Path, named: str) -> str:
+    """What a recipe names: a name as it is, a relative path below the folder of the recipe."""
+    is_path = named.endswith((".yaml", ".yml")) or (os.sep in named and named not in shipped.tuned())
+    return str(path.parent / named) if is_path else named
