@@ -115,7 +115,8 @@ class Recipe(RecipePart):
         selection: Which weights are reported.
         track: What the student is given of the training part.
         predicts: Who predicts at test: null is the student (or the teacher of a recipe without one); under
-            `mean_with_teacher` it is the mean of the probabilities of both, which then sees what either of them sees.
+            `mean_with_teacher` it is the mean of the probabilities of both, which then sees what either of them sees;
+            an epoch is chosen by the student's own.
         without: Sources that are missing at test; see `kdbench.evaluation.predict`.
         precision: `fp32`, or `bf16` autocast.
         compile: Whether the networks go through `torch.compile`.
@@ -305,8 +306,10 @@ class Recipe(RecipePart):
         where = f"predicts = {self.predicts}"
         if self.student is None or len(self.all_teachers) != 1 or self.joint_teachers:
             raise ValueError(f"{where} takes a student and one teacher that is trained first")
-        if self.selection.rule != "last":
-            raise ValueError(f"{where}: the epoch would be chosen by the student alone; take selection.rule = last")
+        if self.selection.is_oracle:
+            raise ValueError(
+                f"{where}: best-test would be the best epoch of the student alone; take selection.rule = last"
+            )
         if self.track.is_transfer_alone:
             raise ValueError(f"{where}: without labels the student is measured by a probe, which no teacher joins")
         return self

@@ -1,4 +1,4 @@
-"""The MCRL-style system, on a world without colour video."""
+"""The MCRL-style system."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from kdbench.recipes.schema import PRESETS
 from kdbench.runs.run import run
 from kdbench.runs.training import records_of
 
-QUICK = ["teacher.branches.colour=null", "teacher.train.batch_size=8", "teacher.train.epochs=12"]
+QUICK = ["teacher.train.batch_size=8", "teacher.train.epochs=12"]
 
 
-def test_it_sees_skeleton_depth_and_colour_and_has_one_loss() -> None:
+def test_it_sees_skeleton_and_depth_and_has_one_loss() -> None:
     for preset in PRESETS:
         reported = resolve("mcrl_style", preset).reported
-        assert reported.sees(()) == ("skeleton", "video:depth", "video:rgb")
+        assert reported.sees(()) == ("skeleton", "video:depth")
         assert list(reported.losses) == ["shared_space"]
 
 
-def test_it_learns_without_colour_and_says_what_it_sees(tmp_path: Path) -> None:
+def test_it_learns_and_says_what_it_sees(tmp_path: Path) -> None:
     done = run("mcrl_style", "motionsim", preset="smoke", device="cpu", out=tmp_path, overrides=[*WORLD, *QUICK])
     assert done.result["conditions"]["test_modalities"] == ["skeleton", "video:depth"]
     records = [each for path in tmp_path.rglob("metrics.jsonl") for each in records_of(path.parent)]

@@ -84,7 +84,7 @@ def test_a_single_order_meets_each_order_of_the_other() -> None:
         ("teacher_only", [], "takes a student and one teacher that is trained first"),
         ("dml", [], "takes a student and one teacher that is trained first"),
         ("pskd_style", [], "takes a student and one teacher that is trained first"),
-        ("kd", ["selection.rule=best-val"], "the epoch would be chosen by the student alone"),
+        ("kd", ["selection.rule=best-test"], "best-test would be the best epoch of the student alone"),
         ("kd", ["track.labels=0"], "the student is measured by a probe"),
     ],
 )
