@@ -234,6 +234,9 @@ class Context:
             that is trained. A loss reads it and leaves it to its network: it keeps it in a tuple, which registers
             nothing, so that it is trained once.
         teacher_classifiers: The same of each teacher branch, frozen; empty where there is no teacher.
+        student_projections: `nn.Linear(D_m, D)` of each branch of the network that is trained, into a space that they
+            share, where its fusion has one. To be kept as the classifiers are.
+        teacher_head: Whether the network that is trained predicts by its teacher's classifier.
         series: Mean and standard deviation of each axis over the training part, two of `(axes,)`, of each sensor and
             skeleton whose raw series a loss reads; empty unless a loss declares that it needs them.
     """
@@ -247,4 +250,6 @@ class Context:
     groups: Tensor | None = None
     student_classifiers: tuple[nn.Module, ...] = ()
     teacher_classifiers: tuple[nn.Module, ...] = ()
+    student_projections: tuple[nn.Module, ...] = ()
+    teacher_head: bool = False
     series: Mapping[str, tuple[Tensor, Tensor]] = field(default_factory=dict)

@@ -47,6 +47,7 @@ class Encoder(nn.Module, ABC):
         isotropic: Whether all maps have one grid, as in a ViT; otherwise each stage shrinks the one before.
         channels: C_1 … C_4; as many as there are stages.
         width: D, the width of the embedding.
+        stem_channels: Channels of what the stem gives, where a fusion may act on it; 0 where none may.
         pretrained: False, or where the weights come from.
     """
 
@@ -55,6 +56,7 @@ class Encoder(nn.Module, ABC):
     isotropic: bool = False
     channels: tuple[int, ...]
     width: int
+    stem_channels: int = 0
     pretrained: bool | str = False
 
     def __init__(self, in_channels: int) -> None:

@@ -23,6 +23,7 @@ from kdbench.text.wording import counted
 from kdbench.types import Batch, Context, Features, Widths
 
 _OWNERS = ("student", "teacher")
+_PROJECTIONS = "student_projections"
 _GIVES = {"semantic": "se", "group_logits": "group_ce"}
 
 
@@ -74,7 +75,7 @@ class Term(nn.Module):
             for owner in _OWNERS
             if f"{owner}_classifiers" in self.needs
             for layer in getattr(context, f"{owner}_classifiers")
-        )
+        ) + (context.student_projections if _PROJECTIONS in self.needs else ())
         self._has_worked = False
         self.projectors = nn.ModuleList()
         if self.with_teacher and self.on and declares["project"]:
@@ -232,6 +233,16 @@ class Term(nn.Module):
         for owner in _OWNERS:
             if f"{owner}_classifiers" in self.needs and not getattr(context, f"{owner}_classifiers"):
                 raise UsageError(f"{self.where} needs the classifier of the {owner}, and there is none")
+        if _PROJECTIONS in self.needs and not context.student_projections:
+            raise UsageError(
+                f"{self.where} needs branches that share a space, and the network in training has none",
+                hint="Join them by the fusion shared: fusion: {name: shared}",
+            )
+        if "teacher_head" in self.needs and not context.teacher_head:
+            raise UsageError(
+                f"{self.where} trains no classifier: the student has to predict by the teacher's",
+                hint="Give it the teacher's head: student: {head: {of: teacher}}",
+            )
         for field in OPTIONAL:
             if field in {*self.needs, *self.reads} and context.student.of(field) is None:
                 raise UsageError(f"{self.where} reads '{field}', and the network in training has none")

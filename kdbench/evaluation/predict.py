@@ -58,7 +58,8 @@ def predict(
 
     A network that couples the samples of a batch is evaluated in seeded, label-independent shuffles, the partial batch
     kept: in name order the trials are sorted by class, and batch mates would tell the label. A network of several
-    branches predicts by the mean of their softmax outputs; its logits are the logarithm of that mean.
+    branches predicts by the mean of their softmax outputs (its logits are the logarithm of that mean), or, where its
+    fusion says so, by that of their logits.
 
     Args:
         network: The network.
@@ -76,10 +77,33 @@ def predict(
     return Predictions(tuple(loader.trials), loader.labels.cpu().numpy(), rows, batch_size)
 
 
+def mean_of(each: Sequence[Predictions]) -> Predictions:
+    """The log of the mean of the probabilities of several networks; of one network its scores as they are.
+
+    Args:
+        each: Their predictions of the same trials; one that was made in a single order meets each order of another.
+    """
+    first = each[0]
+    if len(each) == 1:
+        return first
+    shares = []
+    for one in each:
+        share = np.exp(one.logits - one.logits.max(-1, keepdims=True))
+        shares.append(share / share.sum(-1, keepdims=True))
+    mean = np.stack(np.broadcast_arrays(*shares)).mean(0)
+    logits = np.log(np.maximum(mean, 1e-12)).astype(first.logits.dtype)
+    return Predictions(first.trials, first.labels, logits, first.batch_size)
+
+
 def class_scores(network: Network, branches: list[Features]) -> Tensor:
-    """Scores `(B, K)`, float32: the logits of the only branch, or the log of the mean of all softmax outputs."""
+    """Scores `(B, K)`, float32: the logits of the only branch, or what the fusion averages over all of them.
+
+    That is the log of the mean of their softmax outputs, or the mean of their logits.
+    """
     if len(branches) == 1:
         return branches[0].logits.float()
+    if network.fusion.averages == "logits":
+        return torch.stack([branch.logits.float() for branch in branches]).mean(0)
     return network.probabilities(branches).clamp_min(1e-12).log()
 
 

@@ -189,6 +189,11 @@ def _check(study: Study) -> None:
             "explained are class scores",
             hint="Explain a run of the same method with labels, for example --labels 1.",
         )
+    if who := study.run.conditions.get("predicts"):
+        raise UsageError(
+            f"{study.run.folder.name} predicts by two networks ({who}), and one network is explained",
+            hint="Explain a run of the same method without predicts: --set predicts=null",
+        )
     _ = study.scores
     for trial in study.chosen:
         study.row(trial)

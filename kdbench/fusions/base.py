@@ -26,12 +26,14 @@ class Shape:
         channels: Channels of the map of each stage.
         width: D, the width of its embedding.
         kind: What its maps are of: `series`, `image` or `clip`.
+        stem: Channels of what its stem gives; 0 where no fusion may act on it.
     """
 
     name: str
     channels: tuple[int, ...]
     width: int
     kind: str = "series"
+    stem: int = 0
 
     def has_maps_like(self, other: Shape) -> bool:
         """Whether the maps of both have as many axes and channels."""
@@ -65,6 +67,7 @@ class Fusion(nn.Module):
         couples_batch: A row's output depends on the other rows of the batch, in eval mode too.
         normalisation: As of an encoder: `batch` where BatchNorm ties a row to its batch while the network trains.
         constant_batch_invariant: In a batch of equal rows each gets what it would get alone.
+        averages: What is averaged over branches that keep a head each: `probabilities` or `logits`.
         group_head: What tells groups of classes apart: `hidden`, two layers, or `linear`, one.
         joint: The branches end in one head over joined embeddings, as one branch; see `JointFusion`.
         channels: C_1 … C_4 of the first branch; of every one where they are alike.
@@ -77,6 +80,7 @@ class Fusion(nn.Module):
     couples_batch: bool = False
     normalisation: Literal["batch", "sample"] = "sample"
     constant_batch_invariant: bool = True
+    averages: Literal["probabilities", "logits"] = "probabilities"
     group_head: Literal["hidden", "linear"] = "hidden"
     joint: bool = False
 
@@ -91,6 +95,17 @@ class Fusion(nn.Module):
     def out_shapes(self) -> tuple[Shape, ...]:
         """What each branch hands out after the fusion; one shape where it is joint."""
         return self.shapes
+
+    def after_stem(self, maps: list[Tensor]) -> list[Tensor]:
+        """Called with what the stems give; what it returns enters the first stage. By default nothing changes.
+
+        Args:
+            maps: One map `(B, C, *grid)` per branch.
+
+        Returns:
+            Maps of the same shapes.
+        """
+        return maps
 
     def between(self, stage: int, maps: list[Tensor]) -> list[Tensor]:  # noqa: ARG002
         """Called after stages 0, 1 and 2 with the branches' maps; what it returns enters the next stage.
@@ -115,6 +130,17 @@ class Fusion(nn.Module):
         """
         return maps
 
+    def embedded(self, embeddings: list[Tensor]) -> list[Tensor]:
+        """Called with the branches' embeddings, where each keeps its head; by default nothing changes.
+
+        Args:
+            embeddings: One `(B, D)` per branch.
+
+        Returns:
+            What the heads take, of the widths of `out_shapes`.
+        """
+        return embeddings
+
     def after(self, stages: list[tuple[Tensor, ...]], embeddings: list[Tensor]) -> Joined:
         """Called once after the last stage, only where `joint` is true.
 
@@ -127,6 +153,11 @@ class Fusion(nn.Module):
             classes apart see another feature than the embedding, that one `(B, auxiliary_width)`.
         """
         raise NotImplementedError(f"{type(self).__name__} declares joint = True and does not define after()")
+
+    @property
+    def shared_projections(self) -> tuple[nn.Linear, ...]:
+        """Its linear layers from each embedding to a space that all branches share, which losses may read."""
+        return ()
 
     @property
     def auxiliary_width(self) -> int:

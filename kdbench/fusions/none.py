@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from kdbench.fusions.base import Fusion
+from collections.abc import Sequence
+from typing import Literal
+
+from kdbench.errors import unknown
+from kdbench.fusions.base import Fusion, Shape
 from kdbench.registry import fusion
+
+AVERAGES = ("probabilities", "logits")
 
 
 @fusion("none")
@@ -12,7 +18,19 @@ class NoFusion(Fusion):
 
     Args:
         shapes: What each branch hands out; any.
+        average: `logits` predicts by the softmax of the mean of their logits instead.
+
+    Raises:
+        UsageError: An unknown average.
     """
 
     joins = "any"
     acts_between_stages = False
+
+    def __init__(
+        self, shapes: Sequence[Shape], *, average: Literal["probabilities", "logits"] = "probabilities"
+    ) -> None:
+        super().__init__(shapes)
+        if average not in AVERAGES:
+            raise unknown("average", str(average), AVERAGES, of="none")
+        self.averages = average

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -63,7 +65,7 @@ class SPAMFM(nn.Module):
         self.concat, self.sum, self.hadamard = gates(sources * channels), gates(channels), gates(channels)
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """Gates m maps `(B, C, *grid)`; the shapes stay."""
+        """Gates m maps `(B, C, *grid)`, or vectors `(B, C)`; the shapes stay."""
         gathered = [self._gathered(features) for features in maps]
         joined = torch.cat(gathered, dim=1)
         added = torch.stack(gathered).sum(0)
@@ -77,7 +79,11 @@ class SPAMFM(nn.Module):
     def _gathered(self, features: Tensor) -> Tensor:
         graph = similarity(features, self.norm)
         with torch.autocast(features.device.type, enabled=False):
-            return graph @ features.flatten(2).mean(2, dtype=graph.dtype)
+            return (
+                graph @ features.flatten(2).mean(2, dtype=graph.dtype)
+                if features.dim() > 2
+                else graph @ features.to(graph)
+            )
 
 
 @fusion("spamfm")
@@ -87,15 +93,22 @@ class SPAMFMFusion(Fusion):
     `g = σ(gate [u_1 … u_m]) + σ(gate Σ u) + σ(gate Π u)`, `F̂ = g ⊙ F`, where u = G v gathers each source's pooled map
     over the batch, G being the Gram matrix of its maps with unit rows; see `SPAMFM`. A prediction depends on its batch.
 
-    The published system also gates its two 300-wide layers; an embedding here is ungated. It normalises by BatchNorm,
-    which kdbench refuses below a fusion that couples the batch. And its code trains on batches whose sensors show
-    different trials; here, they show the same.
+    With `stem` and `layers` the gates are the published seven: five blocks of VGG-16, whose first is the stem, and two
+    linear layers a branch, `x_k = dropout(gate(ReLU(W_k x_(k-1) + b_k)))`, of which the last is what its head takes.
+    The published system normalises by BatchNorm, which kdbench refuses below a fusion that couples the batch. And its
+    code trains on batches whose sensors show different trials; here, they show the same.
 
     Args:
         shapes: What each branch hands out; all alike.
         ratio: A gate's hidden layer is this much narrower than its input; null means 2 m, as published.
         norm: `row` as published: what a sample gathers grows with √B, so a teacher trained at one batch size differs at
             another. `frobenius` does not depend on it.
+        stem: Whether what the stems give is gated too.
+        layers: Widths of gated linear layers between each embedding and its head, 300 and 300 as published.
+        dropout: Share of each layer's outputs that training drops.
+
+    Raises:
+        UsageError: A width below 1, a dropout outside [0, 1) or without layers, or a stem that no fusion may act on.
     """
 
     couples_batch = True
@@ -106,10 +119,56 @@ class SPAMFMFusion(Fusion):
         *,
         ratio: int | None = None,
         norm: Literal["row", "frobenius"] = "row",
+        stem: bool = False,
+        layers: Sequence[int] = (),
+        dropout: float = 0.0,
     ) -> None:
         super().__init__(shapes)
+        if any(width < 1 for width in layers):
+            raise UsageError(f"spamfm: layers = {list(layers)}, expected positive widths")
+        if not 0 <= dropout < 1:
+            raise UsageError(f"spamfm: dropout = {dropout}, expected a number in [0, 1)")
+        if dropout and not layers:
+            raise UsageError(f"spamfm: dropout = {dropout} has no effect without layers")
+        if stem and not shapes[0].stem:
+            raise UsageError(
+                "spamfm: stem = true, and the encoder declares no stem that a fusion may act on",
+                hint="vgg16 does: its stem is the first of five blocks",
+            )
         self.constant_batch_invariant = norm == "frobenius"
-        self.gates = nn.ModuleList(SPAMFM(count, self.sources, ratio=ratio, norm=norm) for count in self.channels)
+
+        def gates(widths: Sequence[int]) -> nn.ModuleList:
+            return nn.ModuleList(SPAMFM(count, self.sources, ratio=ratio, norm=norm) for count in widths)
+
+        self.gates = gates(self.channels)
+        self.stem_gates = gates((shapes[0].stem,) if stem else ())
+        self.embedded_width = layers[-1] if layers else self.width
+        pairs = itertools.pairwise((self.width, *layers))
+        self.layers = nn.ModuleList(
+            nn.ModuleList(nn.Sequential(nn.Linear(before, width), nn.ReLU()) for _ in range(self.sources))
+            for before, width in pairs
+        )
+        self.layer_gates = gates(layers)
+        self.drop = nn.Dropout(dropout)
+
+    @property
+    def out_shapes(self) -> tuple[Shape, ...]:
+        """See the base class."""
+        return tuple(replace(shape, width=self.embedded_width) for shape in self.shapes)
+
+    def after_stem(self, maps: list[Tensor]) -> list[Tensor]:
+        """Gates what the stems give, where it does; see the base class."""
+        for gate in self.stem_gates:
+            maps = gate(maps)
+        return maps
+
+    def embedded(self, embeddings: list[Tensor]) -> list[Tensor]:
+        """Passes the embeddings through the gated layers; see the base class."""
+        for layers, gate in zip(self.layers, self.layer_gates, strict=True):
+            assert isinstance(layers, nn.ModuleList)
+            hidden = [layer(x) for layer, x in zip(layers, embeddings, strict=True)]
+            embeddings = [self.drop(x) for x in gate(hidden)]
+        return embeddings
 
     def between(self, stage: int, maps: list[Tensor]) -> list[Tensor]:
         """Gates the maps of stages 1 to 3; see the base class."""

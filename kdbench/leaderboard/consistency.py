@@ -45,6 +45,7 @@ CONDITIONS = {
     "pooling",
     "branches",
     "fusion",
+    "head",
     "sources",
     "teacher_weights",
     "weights",
@@ -53,6 +54,7 @@ CONDITIONS = {
     "precision",
     "compile",
     "test_modalities",
+    "predicts",
     "tuning",
     "libraries",
     "device",
@@ -165,6 +167,7 @@ def _recipe(entry: BoardEntry) -> Iterator[str]:
         "compile": recipe.compile,
         "tuning": recipe.tuning_budget,
         "track": None if recipe.track.is_whole else recipe.track.model_dump(mode="json"),
+        "predicts": recipe.predicts,
     }
     for key, value in wanted.items():
         if not _agree(value, result.conditions.get(key), _searched(entry, key)):
@@ -203,7 +206,7 @@ def check_card(entry: BoardEntry, card: Card, known: ExpectedTrials | None) -> I
         card: Its data set's.
         known: The test trials; None where the card cannot tell.
     """
-    result, reported = entry.result, entry.recipe.reported
+    result, recipe = entry.result, entry.recipe
     conditions = result.conditions
     if known is not None and conditions.get("version") != card.version:
         yield f"its conditions say version {conditions.get('version')!r} of the data set, and the card {card.version!r}"
@@ -216,12 +219,12 @@ def check_card(entry: BoardEntry, card: Card, known: ExpectedTrials | None) -> I
             yield f"its trials were split otherwise than the card says: {claimed!r}, expected {right!r}"
     if card.class_names != result.classes:
         yield f"its classes are not those of the card of '{result.dataset}'"
-    sees_video, view = reported.shows(VIDEO), result.conditions["view"]
-    if reported.shows(SENSORS) and rule_of(card, result.protocol).sensors_leak:
+    sees_video, view = any(spec.shows(VIDEO) for spec in recipe.asked), result.conditions["view"]
+    if any(spec.shows(SENSORS) for spec in recipe.asked) and rule_of(card, result.protocol).sensors_leak:
         yield f"under protocol '{result.protocol}' the sensors of the test part are recordings that train: they leak"
     if known is not None and sees_video and view not in card.views:
         yield f"it sees the view {view!r}, and the card knows {', '.join(card.views)}"
-    shown = [name for name in reported.sees(card.sensors) if name not in entry.recipe.without]
+    shown = [name for name in recipe.shown(card.sensors) if name not in recipe.without]
     named = (f"{VIDEO}:{view}" if name == VIDEO else name for name in shown)
     seen = list(dict.fromkeys(named))
     if result.conditions["test_modalities"] != seen or (view is not None and not sees_video):

@@ -59,13 +59,14 @@ def check_scores(entry: BoardEntry, known: ExpectedTrials | None) -> Iterator[st
 
 
 def _orders(entry: BoardEntry) -> tuple[int, ...]:
-    """In how many orders the reported network saw the test part; a plugin's fusion may couple a batch or not."""
-    network = entry.recipe.reported
-    if network.train.batch_size == 1:
+    """In how many orders what predicts saw the test part; a plugin's fusion may couple a batch or not."""
+    if entry.recipe.reported.train.batch_size == 1:
         return (1,)
-    if any((plugin.kind, plugin.name) == ("fusion", network.fusion.name) for plugin in entry.result.plugins):
-        return (1, SHUFFLES)
-    return (SHUFFLES,) if network.fusion.name.rpartition(":")[2] in COUPLED else (1,)
+    fusions = {spec.fusion.name for spec in entry.recipe.asked}
+    foreign = {plugin.name for plugin in entry.result.plugins if plugin.kind == "fusion"}
+    if any(name.rpartition(":")[2] in COUPLED for name in fusions - foreign):
+        return (SHUFFLES,)
+    return (1, SHUFFLES) if fusions & foreign else (1,)
 
 
 def _trials(

@@ -14,6 +14,7 @@ from kdbench.losses.checks import check_positive, check_scores
 from kdbench.losses.numerics import at_least_float32
 from kdbench.losses.se import label_vectors_of
 from kdbench.registry import loss
+from kdbench.text.wording import counted
 from kdbench.types import Batch, Context, Features
 
 
@@ -33,17 +34,20 @@ class AdaptiveTeacher(nn.Module):
     of teacher k(b) where `r_b = 1`, else the vector of the label's name. A sample that no teacher knows thus follows
     the ground truth; its cross-entropy is the loss `ce` beside this one. In the style of the adaptive-confidence
     semantic loss of Ni et al., ACM MM 2022 (arXiv 2208.08090), whose formulas were not available: the choice follows
-    their description, T and mu are ours, and the teachers are there from the start instead of one after the other.
+    their description, T and mu are ours. By default the teachers are there from the start; with `stages` they join one
+    after the other, as in the paper's progressive scheme: in stage s of S, each an equal share of the training, these
+    are the first M - S + s of the M teachers, in the order of the recipe.
 
     Args:
         context: Gives the label vectors `(K, S)` and the widths of the teachers.
         temperature: T > 0.
         semantic_weight: mu; 0 leaves the semantic term out.
         scale: `t2` or `none`, whether the factor `T^2` is there.
+        stages: S. The branches of one teacher join together, or one by one where there is no other teacher.
 
     Raises:
-        UsageError: A parameter has no such value, there are no label vectors or teachers, or the semantic term is
-            asked for and a teacher has no semantic feature.
+        UsageError: A parameter has no such value, there are fewer teachers than stages, there are no label vectors or
+            teachers, or the semantic term is asked for and a teacher has no semantic feature.
     """
 
     label_vectors: Tensor
@@ -55,6 +59,7 @@ class AdaptiveTeacher(nn.Module):
         temperature: float = 4.0,
         semantic_weight: float = 1.0,
         scale: Literal["t2", "none"] = "t2",
+        stages: int = 1,
     ) -> None:
         super().__init__()
         check_positive("pskd", temperature=temperature)
@@ -72,10 +77,17 @@ class AdaptiveTeacher(nn.Module):
         self.temperature = temperature
         self.semantic_weight = semantic_weight
         self.scale = scale
+        self._branches = _branches_of_stages(context, stages)
+        self._stage = stages - 1
         self._followed: Tensor | None = None
 
+    def at(self, progress: float) -> None:
+        """Goes to the stage after a share of the training; a loss that is told nothing has all teachers."""
+        self._stage = min(int(progress * len(self._branches)), len(self._branches) - 1)
+
     def forward(self, student: Features, teachers: Sequence[Features], batch: Batch) -> Tensor:
-        """The loss against all branches of the teacher."""
+        """The loss against the branches of the teachers of this stage."""
+        teachers = [teachers[place] for place in self._branches[self._stage]]
         for teacher in teachers:
             check_scores("pskd", student.logits, teacher.logits)
         scores = at_least_float32(torch.stack([teacher.logits for teacher in teachers])).detach()
@@ -109,6 +121,21 @@ class AdaptiveTeacher(nn.Module):
         target = _of(chosen, torch.stack(given)).detach().to(own.dtype)
         vectors = self.label_vectors[batch.label].to(own.dtype)
         return F.mse_loss(own, torch.where(right[:, None], target, vectors))
+
+
+def _branches_of_stages(context: Context, stages: int) -> list[list[int]]:
+    """Places of the teachers' branches in each stage."""
+    names = context.teacher_names
+    # Branches of one teacher alone are the teachers.
+    owners: Sequence[object] = names if len(set(names)) > 1 else range(len(context.teachers))
+    order = list(dict.fromkeys(owners))
+    if not 1 <= stages <= len(order):
+        raise UsageError(
+            f"pskd: stages = {stages}, and there {'is' if len(order) == 1 else 'are'} {counted(len(order), 'teacher')} "
+            "that could join: expected from 1 to as many"
+        )
+    last = [order[: len(order) - stages + number] for number in range(1, stages + 1)]
+    return [[place for place, owner in enumerate(owners) if owner in known] for known in last]
 
 
 def _of(chosen: Tensor, values: Tensor) -> Tensor:

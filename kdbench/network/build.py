@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from kdbench.encoders.projected import ProjectedEncoder
 from kdbench.errors import UsageError, unknown
 from kdbench.fusions.base import STAGES, Shape
 from kdbench.network.network import Branch, Network
@@ -39,6 +40,7 @@ def build_network(
     role: str = "",
     view: str | None = None,
     skeletons: Mapping[str, JointGraph] | None = None,
+    head_width: int | None = None,
 ) -> Network:
     """Builds a network and checks that its parts fit together.
 
@@ -55,6 +57,7 @@ def build_network(
         role: `teacher` or `student`; error messages put it before the recipe's keys.
         view: The view that `video` stands for.
         skeletons: The data set's, for parts that go along bones.
+        head_width: Width of the teacher's embedding, where the network takes over its head.
 
     Raises:
         UsageError: Unknown parts or parameters, or parts that do not fit: what a representation makes and what the
@@ -74,9 +77,14 @@ def build_network(
         shown = view or name if spec.branches is None and branch.sees == VIDEO else name
         canonical = VIDEO if view is not None and view_of(branch.sees) == view else branch.sees
         skeleton = skeletons.get(branch.sees)
-        branches[shown] = replace(_branch(branch, sources[branch.sees], place, skeleton), sees=canonical)
+        built = replace(_branch(branch, sources[branch.sees], place, skeleton), sees=canonical)
+        if spec.head is not None and head_width is not None:
+            encoder = ProjectedEncoder(built.encoder, head_width, kind=built.kind, factor=spec.head.factor)
+            built = replace(built, encoder=encoder)
+        branches[shown] = built
     shapes = [
-        Shape(name, tuple(branch.encoder.channels), branch.width, branch.kind) for name, branch in branches.items()
+        Shape(name, tuple(branch.encoder.channels), branch.width, branch.kind, branch.encoder.stem_channels)
+        for name, branch in branches.items()
     ]
     _check_joins(Fuse, spec, shapes, role)
     fusion = _construct(Fuse, spec.fusion, role, shapes, kind="fusion")

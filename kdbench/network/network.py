@@ -148,7 +148,7 @@ class Network(nn.Module):
             The features of each head; the maps are the fusion's output.
         """
         encoders: list[Any] = list(self.encoders)
-        maps = [encoder.stem(x) for encoder, x in zip(encoders, inputs, strict=True)]
+        maps = self.fusion.after_stem([encoder.stem(x) for encoder, x in zip(encoders, inputs, strict=True)])
         stages: list[list[Tensor]] = [[] for _ in encoders]
         for index in range(self.depth):
             running = [index < count for count in self._stages]
@@ -160,7 +160,7 @@ class Network(nn.Module):
             for branch, x, runs in zip(stages, maps, running, strict=True):
                 if runs:
                     branch.append(x)
-        embeddings = [self._embedding(number, last) for number, last in enumerate(maps)]
+        embeddings = self.fusion.embedded([self._embedding(number, last) for number, last in enumerate(maps)])
         outputs: list[Joined] = list(zip(map(tuple, stages), embeddings, strict=True))
         if self.fusion.joint:
             outputs = [self.fusion.after([output[0] for output in outputs], embeddings)]

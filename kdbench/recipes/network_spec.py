@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from kdbench.errors import UsageError
+from kdbench.recipes.head import Head
 from kdbench.recipes.strict import RecipePart, kept
 from kdbench.recipes.terms import LossTerm, PartSpec
 from kdbench.types import SENSORS, VIDEO, is_video
@@ -104,6 +105,7 @@ class NetworkSpec(RecipePart):
         pooling: As for a branch.
         branches: Each branch by its name.
         fusion: Joins the branches.
+        head: A classifier that a student takes over, as the teacher's; null trains its own.
         losses: Terms of its objective by name; null removes one that an extended recipe set. A student with random
             weights needs none.
         balance: What adapts the weights of the losses to each other while it trains (`uncertainty`, `gradnorm`); null
@@ -131,6 +133,7 @@ class NetworkSpec(RecipePart):
     pooling: PartSpec | None = Field(default=None, exclude_if=lambda value: value is None)
     branches: dict[str, BranchSpec] | None = Field(default=None, exclude_if=lambda value: value is None)
     fusion: PartSpec = PartSpec(name="none")
+    head: Head | None = Field(default=None, exclude_if=lambda head: head is None)
     losses: dict[str, LossTerm]
     # Left out of what is written where there is none, so that such recipes keep the names of their runs.
     balance: PartSpec | None = Field(default=None, exclude_if=lambda balance: balance is None)
@@ -196,6 +199,12 @@ class NetworkSpec(RecipePart):
             raise ValueError("seeds and folds: choose one, an ensemble or cross-fitting")
         if self.weights is not None and (self.seeds or self.folds):
             raise ValueError(f"weights = {self.weights} leaves nothing that seeds or folds would change")
+        return self
+
+    @model_validator(mode="after")
+    def _one_way_to_the_head(self) -> NetworkSpec:
+        if self.head is not None and any(branch.pooling is not None for branch in self.kinds):
+            raise ValueError("head: one that is taken over is given the mean of the last map, so pooling has no effect")
         return self
 
     @property
@@ -289,7 +298,7 @@ class NetworkSpec(RecipePart):
         """What it sees and how, as the conditions of a result hold it."""
         written = ("branches",) if self.branches is not None else ("representation", "encoder", "pooling")
         whole = self.model_dump(mode="json")
-        return {key: whole[key] for key in (*written, "fusion") if key in whole}
+        return {key: whole[key] for key in (*written, "fusion", "head") if key in whole}
 
     def changes(self, sensors: Iterable[str]) -> dict[str, Augment]:
         """The random changes of its sources in training that a branch has of its own, by source.

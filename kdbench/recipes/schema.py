@@ -115,6 +115,9 @@ class Recipe(RecipePart):
         student: The network that is trained against it, or null.
         selection: Which weights are reported.
         track: What the student is given of the training part.
+        predicts: Who predicts at test: null is the student (or the teacher of a recipe without one); under
+            `mean_with_teacher` it is the mean of the probabilities of both, which then sees what either of them sees;
+            an epoch is chosen by the student's own.
         without: Sources that are missing at test; see `kdbench.evaluation.predict`.
         precision: `fp32`, or `bf16` autocast.
         compile: Whether the networks go through `torch.compile`.
@@ -136,6 +139,7 @@ class Recipe(RecipePart):
     selection: Selection = Selection()
     # Left out of what is written where nothing is scarce, so that such runs keep their names.
     track: Track = Field(default=Track(), exclude_if=lambda track: track.is_whole)
+    predicts: Literal["mean_with_teacher"] | None = Field(default=None, exclude_if=lambda who: who is None)
     without: tuple[str, ...] = Field(default=(), exclude_if=lambda without: not without)
     precision: Literal["fp32", "bf16"] = "fp32"
     compile: bool = False
@@ -214,7 +218,13 @@ class Recipe(RecipePart):
             raise ValueError("teacher.train = joint needs a student to train with")
         if student is not None and (student.seeds or student.folds):
             raise ValueError("student.seeds and student.folds: only teachers are several networks")
+        if student is not None and student.head is not None:
+            taught = [spec for spec in self.all_teachers.values() if not (spec.joint or spec.seeds or spec.folds)]
+            if len(taught) != 1 or len(self.all_teachers) != 1:
+                raise ValueError("student.head takes over that of one teacher, of one network that is trained first")
         for name, spec in self.all_teachers.items():
+            if spec.head is not None:
+                raise ValueError(f"{key_of(name)}.head: only a student takes a head over")
             if spec.pairing is not None:
                 raise ValueError(
                     f"{key_of(name)}.pairing: the teacher has nobody to be paired with; student.pairing takes shuffled"
@@ -290,6 +300,21 @@ class Recipe(RecipePart):
             )
         return self
 
+    @model_validator(mode="after")
+    def _mean_has_one_teacher(self) -> Recipe:
+        if self.predicts is None:
+            return self
+        where = f"predicts = {self.predicts}"
+        if self.student is None or len(self.all_teachers) != 1 or self.joint_teachers:
+            raise ValueError(f"{where} takes a student and one teacher that is trained first")
+        if self.selection.is_oracle:
+            raise ValueError(
+                f"{where}: best-test would be the best epoch of the student alone; take selection.rule = last"
+            )
+        if self.track.is_transfer_alone:
+            raise ValueError(f"{where}: without labels the student is measured by a probe, which no teacher joins")
+        return self
+
     @property
     def networks(self) -> tuple[NetworkSpec, ...]:
         """Its teachers and its student, as far as it has them."""
@@ -345,6 +370,20 @@ class Recipe(RecipePart):
         spec = self.student or self.teacher
         assert spec is not None
         return spec
+
+    @property
+    def asked(self) -> tuple[NetworkSpec, ...]:
+        """The networks that predict at test: the reported one, and a teacher where the mean of both does."""
+        return (self.reported,) if self.predicts is None else (self.reported, *self.all_teachers.values())
+
+    def shown(self, sensors: Iterable[str]) -> tuple[str, ...]:
+        """What is seen at test, each source once, those that are missing too.
+
+        Args:
+            sensors: The data set's.
+        """
+        sensors = tuple(sensors)
+        return tuple(dict.fromkeys(source for spec in self.asked for source in spec.sees(sensors)))
 
     @property
     def tuning_budget(self) -> dict[str, Any] | str:

@@ -87,9 +87,9 @@ def loss(
             compare samples with samples, need none and say False.
         all_teachers: The loss takes the list of all teacher branches; otherwise it is called for each and averaged.
         needs: Optional fields of `Features` (`semantic`, `ablated_logits`) or of the `Context` (`label_vectors`,
-            `student_classifiers`, `teacher_classifiers`, `series`) that must be there. A loss that needs `series` reads
-            raw series of the batch: those that its parameter `sources` names, or all of the data set. It is called with
-            the trials that have them.
+            `student_classifiers`, `teacher_classifiers`, `student_projections`, `teacher_head`, `series`) that must be
+            there. A loss that needs `series` reads raw series of the batch: those that its parameter `sources` names,
+            or all of the data set. It is called with the trials that have them.
         reads: Where `on` is None: the fields of `Features` that it reads; none given means that it may read any.
         detaches: Those of the fields from which no gradient, or not all of it, comes back on purpose, for example
             where they give a weight that is held fixed. Everywhere else `kdbench check` wants the whole gradient.

@@ -10,9 +10,8 @@ from kdbench.errors import UsageError
 from kdbench.registry import representation
 from kdbench.representations.base import Representation, Statistics
 from kdbench.representations.length import resample, wide
+from kdbench.representations.skeletons import AXES, joints_of
 from kdbench.types import JointGraph
-
-AXES = 3
 
 
 @representation("joints", modality="sensors")
@@ -54,17 +53,13 @@ class Joints(Representation):
         samples: int | None = None,
     ) -> None:
         super().__init__(channels, statistics=statistics)
-        if skeleton is None:
-            raise UsageError(
-                "the representation 'joints' is for the joints of a skeleton, and the branch sees another source",
-                hint="Representations of sensors: kdbench list representations",
-            )
+        self.joints = joints_of("joints", skeleton)
+        assert skeleton is not None
         if bones and not skeleton.bones:
             raise UsageError("joints: bones = true, and the data set's card names no bones of the skeleton")
         if samples is not None and samples < 2:
             raise UsageError(f"joints: samples = {samples}, expected at least 2, or null for those of the series")
         self.samples = samples
-        self.joints = len(skeleton.joints)
         self.velocities = velocities
         parents = list(range(self.joints))
         for parent, child in skeleton.bones:

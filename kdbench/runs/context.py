@@ -16,15 +16,16 @@ from kdbench.data.splits import Split, protocol_names, rule_of, split
 from kdbench.data.tracks import Supervision
 from kdbench.engine.declared import read_class_names
 from kdbench.engine.device import build_accelerator, device_kind, fixed_threads, threads_on
+from kdbench.engine.heads import freeze_head, taken_width
 from kdbench.engine.loop import Pairing, Record
 from kdbench.engine.objective import Objective, declared_needs, reads_labels
 from kdbench.engine.term import check_parameters
 from kdbench.errors import UsageError
-from kdbench.network import Network, build_network
+from kdbench.network import Network, build_network, unfetched
 from kdbench.recipes import shipped
 from kdbench.recipes.network_spec import NetworkSpec
 from kdbench.recipes.resolve import resolve
-from kdbench.recipes.schema import Recipe
+from kdbench.recipes.schema import Recipe, key_of
 from kdbench.runs import provenance
 from kdbench.runs.request import RunRequest
 from kdbench.runs.sources import open_for
@@ -169,7 +170,7 @@ class RunContext:
             groups: As for `build_network`.
         """
         dataset = self.run_spec.dataset
-        return build_network(
+        network = build_network(
             spec,
             sources=self.run_spec.sources(spec),
             classes=len(self.classes),
@@ -178,7 +179,20 @@ class RunContext:
             role=phase,
             view=dataset.view,
             skeletons={name: skeleton.graph for name, skeleton in dataset.card.skeletons.items()},
+            head_width=None if spec.head is None else self._head_width(phase),
         )
+        return network if spec.head is None else freeze_head(network, phase)
+
+    def _head_width(self, phase: str) -> int:
+        """Width of the embedding that the teacher's classifier takes.
+
+        Raises:
+            UsageError: The teacher has several heads, or none on the mean of its last map.
+        """
+        ((name, spec),) = self.run_spec.recipe.all_teachers.items()
+        with torch.random.fork_rng(devices=[]):
+            heads = self.built(key_of(name), unfetched(spec), semantic=None, groups=None).widths
+        return taken_width(heads, phase)
 
     def _groups_for(self, phase: str, spec: NetworkSpec) -> int | None:
         """Number of groups of classes that a network's group heads tell apart; None where no loss needs them.
@@ -229,6 +243,8 @@ class RunContext:
             train_size=len(self.split.train),
             groups=torch.tensor(groups) if (groups := self.run_spec.dataset.card.class_groups) else None,
             student_classifiers=tuple(network.classifiers),
+            student_projections=network.fusion.shared_projections,
+            teacher_head=spec.head is not None,
             teacher_classifiers=tuple(layer for _, teacher in teachers for layer in teacher.classifiers),
             series={source: self._scale_of(source, loader) for source in self.run_spec.reads(spec)},
         )
@@ -325,7 +341,7 @@ def spec_for(
 
 
 def _refuse_leaking_sensors(recipe: Recipe, card: Card, protocol: str) -> None:
-    if not recipe.reported.shows(SENSORS) or not rule_of(card, protocol).sensors_leak:
+    if not any(spec.shows(SENSORS) for spec in recipe.asked) or not rule_of(card, protocol).sensors_leak:
         return
     others = [name for name in protocol_names(card) if not rule_of(card, name).sensors_leak]
     raise UsageError(

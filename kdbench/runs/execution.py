@@ -252,10 +252,10 @@ class Run:
             for peer in (student.peers if student else ())
         }
         self.result |= reports(teachers, recipe.student.train.batch_size if recipe.student else None, joint)
-        if network.couples_batch:
+        if reported.couples_batch:
             metrics["inductive"] = reported.inductive() if student else self.result["teacher"]["inductive"]
         self.result["metrics"] = metrics
-        self.result["couples_batch"] = network.couples_batch
+        self.result["couples_batch"] = reported.couples_batch
         self.result["provenance"] = network.provenance
         self.result["best_epoch"] = student.best if student else None
         seconds = time.perf_counter() - self.started

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from kdbench.data.loader import Loader
 from kdbench.engine.peers import Peer
 from kdbench.evaluation.metrics import numbers
-from kdbench.evaluation.predict import Predictions, predict
+from kdbench.evaluation.predict import Predictions, mean_of, predict
 from kdbench.network import Network
 from kdbench.recipes.network_spec import TEACHER, NetworkSpec
 from kdbench.recipes.schema import key_of
@@ -42,15 +40,7 @@ class Ensemble:
             batch_size: Trials in a batch.
             without: Sources that are missing, by their names in the network.
         """
-        each = [member.predictions(batch_size, without) for member in self.members]
-        first = each[0]
-        if len(each) == 1:
-            return first
-        scores = np.stack([one.logits for one in each])
-        shares = np.exp(scores - scores.max(-1, keepdims=True))
-        shares /= shares.sum(-1, keepdims=True)
-        mean = np.log(np.maximum(shares.mean(0), 1e-12)).astype(first.logits.dtype)
-        return Predictions(first.trials, first.labels, mean, batch_size)
+        return mean_of([member.predictions(batch_size, without) for member in self.members])
 
     def report(self, student_batch_size: int | None) -> dict[str, Any]:
         """What a result says of the teacher: as of one network, and of an ensemble the same of each member."""

@@ -98,7 +98,12 @@ def gain_now(root: Path, result: Mapping[str, Any]) -> GainNow:
         result: What a finished run's `run.json` says.
     """
     alone = alone_for(result)
-    if result["method"] == alone or not (result["recipe"].get("student") and result.get("metrics")):
+    # What a teacher adds at test is no gain of the student's.
+    if (
+        result["conditions"].get("predicts")
+        or result["method"] == alone
+        or not (result["recipe"].get("student") and result.get("metrics"))
+    ):
         return GainNow()
     near = []
     for other in _finished(root, alone, int(result["seed"])):

@@ -111,7 +111,7 @@ def check_sources(recipe: Recipe, card: Card) -> None:
     views = [f"{VIDEO}:{view}" for view in card.views]
     series = [*card.sensors, *card.skeletons]
     known = [*series, *([VIDEO] if views else []), *views]
-    tested = recipe.reported.sees(card.sensors)
+    tested = recipe.shown(card.sensors)
     for name in recipe.without:
         if name not in tested:
             raise unknown("source", name, tested, of=f"what '{recipe.title}' sees at test (without)")

@@ -10,7 +10,6 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -295,8 +294,8 @@ class RunSpec:
             "version": self.dataset.card.version,
             "fingerprint": self.dataset.fingerprint,
             "packed": self.dataset.packed,
-            "view": self.dataset.view if reported.shows(VIDEO) else None,
-            **self._beside(reported),
+            "view": self.dataset.view if any(spec.shows(VIDEO) for spec in recipe.asked) else None,
+            **self._beside(*recipe.asked),
             "protocol": self.protocol,
             "split": self.split.fingerprint,
             "preset": self.preset,
@@ -313,7 +312,8 @@ class RunSpec:
             "compile": recipe.compile,
             "device": self.device,
             "threads": self.threads,
-            "test_modalities": test_modalities(reported, self.dataset, recipe.without),
+            "test_modalities": test_modalities(recipe, self.dataset),
+            **({"predicts": recipe.predicts} if recipe.predicts else {}),
             "tuning": recipe.tuning_budget,
             **({"tuned_under": elsewhere} if (elsewhere := self.tuned_elsewhere) else {}),
             "libraries": self.libraries(),
@@ -345,9 +345,9 @@ class RunSpec:
         return {key: SEARCHED if f"{path}.{key}" in searched else value for key, value in settings.items()}
 
 
-def test_modalities(spec: NetworkSpec, dataset: Dataset, without: Collection[str]) -> list[str]:
-    """What a network is shown at test time."""
-    named = (dataset.source(name) for name in spec.sees(dataset.sensors) if name not in without)
+def test_modalities(recipe: Recipe, dataset: Dataset) -> list[str]:
+    """What the networks that predict are shown at test time."""
+    named = (dataset.source(name) for name in recipe.shown(dataset.sensors) if name not in recipe.without)
     return [f"{VIDEO}:{dataset.view}" if name == VIDEO else name for name in dict.fromkeys(named)]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from kdbench.data.loader import Loader, batch_count
 from kdbench.data.tracks import mixed_steps
+from kdbench.engine.heads import take_over
 from kdbench.engine.loop import Record, Training
 from kdbench.engine.objective import Objective
 from kdbench.engine.peers import Peer
@@ -73,6 +74,8 @@ def student_training(
         peer.network.fit({name: loader.all_series(name) for name in loader.sensors})
     heads = heads_of([(teacher.part, teacher.network) for teacher in teachers])
     heads += [(peer.name, peer.network) for peer in peers]
+    if spec.head is not None:
+        take_over(network, heads[0][1], next(iter(loader.batches([0], 1))))
     objective = context.objective("student", spec, network, heads, loader=loader)
     training = training_of("student", context, spec, network, objective, loader, folder)
     training.peers = tuple(peers)

@@ -101,9 +101,10 @@ def _demand_shapes(
     if len(declared) != (1 if fusion.joint else sources):
         raise Failed(f"it declares joint = {fusion.joint} and {len(declared)} out_shapes of {sources} branches")
     if not fusion.joint:
-        if any(shape != (CHANNELS, WIDTH) for shape in declared):
+        given_out = [(CHANNELS, x.shape[1]) for x in fusion.embedded(embeddings)]
+        if declared != given_out:
             raise Failed(
-                f"it declares joint = False and out_shapes {declared}; separate branches keep {CHANNELS}, {WIDTH}"
+                f"it declares joint = False and out_shapes {declared}; its separate branches have {given_out} {words}"
             )
         return
     ((channels_out, width_out),) = declared

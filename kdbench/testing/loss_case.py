@@ -134,6 +134,8 @@ class LossCase:
             groups=torch.arange(classes) % GROUPS,
             student_classifiers=self._classifiers("student", student, 1),
             teacher_classifiers=self._classifiers("teacher", teacher, 0 if alone else TEACHERS),
+            student_projections=self._projections(student),
+            teacher_head="teacher_head" in self.needs,
             series=SCALES if "series" in self.needs else {},
         )
 
@@ -147,6 +149,16 @@ class LossCase:
             for parameter in layer.parameters():
                 nn.init.normal_(parameter, std=widths.embedding**-0.5, generator=generator)
         return tuple(layer.to(self.device).requires_grad_(owner == "student") for layer in layers)
+
+    def _projections(self, widths: Widths) -> tuple[nn.Linear, ...]:
+        """Random projections of two branches to halves of the embedding; the embedding of a sample is not theirs."""
+        if "student_projections" not in self.needs:
+            return ()
+        generator = torch.Generator().manual_seed(9)
+        layers = [nn.utils.skip_init(nn.Linear, 3, widths.embedding // 2, bias=False) for _ in range(2)]
+        for layer in layers:
+            nn.init.normal_(layer.weight, generator=generator)
+        return tuple(layer.to(self.device) for layer in layers)
 
     def value(self, term: Term, sample: Sample) -> Tensor:
         """One call, as the training loop makes it; the tensors in the loss's hands are no leaves."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -115,4 +116,44 @@ def test_what_is_gathered_stays_float32_under_autocast() -> None:
 )
 def test_a_wrong_parameter_is_refused(params: dict, said: str) -> None:
     with pytest.raises(UsageError, match=said):
+        SPAMFMFusion(alike((4, 6, 8, 10), 2, 10), **params)
+
+
+def test_with_stem_and_layers_it_has_the_published_seven_gates() -> None:
+    shapes = tuple(replace(shape, stem=3) for shape in alike((4, 6, 8, 10), 2, 12))
+    torch.manual_seed(0)
+    fusion = SPAMFMFusion(shapes, stem=True, layers=(5, 7)).eval()
+    assert len([module for module in fusion.modules() if isinstance(module, SPAMFM)]) == 7
+    assert [shape.width for shape in fusion.out_shapes] == [7, 7]
+    stems = [torch.randn(4, 3, 2, 2) for _ in range(2)]
+    for ours, expected in zip(fusion.after_stem(stems), literal(fusion.stem_gates[0], stems), strict=True):
+        torch.testing.assert_close(ours, expected)
+    given = [torch.randn(4, 12) for _ in range(2)]
+    hidden = given
+    for layers, gates in zip(fusion.layers, fusion.layer_gates, strict=True):
+        hidden = [(x @ layer[0].weight.T + layer[0].bias).clamp_min(0) for layer, x in zip(layers, hidden, strict=True)]
+        hidden = [x[:, :, 0, 0] for x in literal(gates, [x[:, :, None, None] for x in hidden])]
+    for ours, expected in zip(fusion.embedded(given), hidden, strict=True):
+        torch.testing.assert_close(ours, expected)
+
+
+def test_without_them_embeddings_and_stems_stay() -> None:
+    fusion = SPAMFMFusion(alike((4, 6, 8, 10), 2, 10))
+    given = [torch.randn(3, 10) for _ in range(2)]
+    assert fusion.embedded(given) is given
+    assert fusion.after_stem(given) is given
+    assert not [name for name, _ in fusion.named_parameters() if not name.startswith("gates.")]
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"stem": True}, "declares no stem that a fusion may act on"),
+        ({"layers": (3, 0)}, r"layers = \[3, 0\], expected positive widths"),
+        ({"dropout": 0.5}, "dropout = 0.5 has no effect without layers"),
+        ({"dropout": 1.0, "layers": (3,)}, "dropout = 1.0, expected"),
+    ],
+)
+def test_layers_and_stems_that_there_are_not_are_refused(params: dict, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
         SPAMFMFusion(alike((4, 6, 8, 10), 2, 10), **params)

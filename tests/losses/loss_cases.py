@@ -96,6 +96,8 @@ def context(
         train_size=TRAIN_SIZE,
         student_classifiers=(classifier(student[-1]),),
         teacher_classifiers=tuple(classifier(widths[-1]).requires_grad_(False) for widths in teachers),
+        student_projections=(classifier(3, student[-1] // 2), classifier(4, student[-1] // 2)),
+        teacher_head=True,
         series={name: (torch.arange(axes) + 1.0, torch.arange(axes) + 0.5) for name, axes in SOURCES.items()},
     )
 

@@ -90,6 +90,37 @@ def test_a_teacher_without_semantic_feature_is_refused_before_any_training() -> 
         AdaptiveTeacher(setting)(features(), teachers, batch_of())
 
 
+THREE = ("imu", "imu", "body", "both")
+
+
+@pytest.mark.parametrize(
+    ("names", "stages", "progress", "places"),
+    [
+        (THREE, 1, 0.0, [0, 1, 2, 3]),
+        (THREE, 3, 0.0, [0, 1]),
+        (THREE, 3, 0.34, [0, 1, 2]),
+        (THREE, 3, 0.99, [0, 1, 2, 3]),
+        (THREE, 2, 0.49, [0, 1, 2]),
+        (("imu",) * 4, 4, 0.3, [0, 1]),
+        ((), 2, 0.0, [0, 1, 2]),
+    ],
+)
+def test_teachers_join_stage_by_stage(names: tuple[str, ...], stages: int, progress: float, places: list[int]) -> None:
+    setting = replace(context(teachers=TWO + TWO), teacher_names=names)
+    student, teachers = features(), [*_teachers(), *(teacher_features(seed=seed) for seed in (5, 6))]
+    loss = AdaptiveTeacher(setting, stages=stages)
+    loss.at(progress)
+    alone = AdaptiveTeacher(context(teachers=(TEACHER_CHANNELS,) * len(places)))
+    expected = alone(student, [teachers[place] for place in places], batch_of())
+    torch.testing.assert_close(loss(student, teachers, batch_of()), expected)
+
+
+@pytest.mark.parametrize(("stages", "count"), [(0, "4 teachers"), (5, "4 teachers")])
+def test_stages_that_there_are_not_are_refused(stages: int, count: str) -> None:
+    with pytest.raises(UsageError, match=f"pskd: stages = {stages}, and there are {count}"):
+        AdaptiveTeacher(context(teachers=TWO + TWO), stages=stages)
+
+
 @pytest.mark.parametrize(
     ("change", "params", "message"),
     [

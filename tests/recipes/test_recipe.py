@@ -32,16 +32,18 @@ METHODS = {
     *("radevski2023", "dmcl", "dml", "c2kd", "comodo", "modality_hallucination", "vskd", "born_again", "ensemble"),
     "actionmae_style",
     *("tsn", "trn", "smd", "mmd_tsn", "mmad_tsn", "sakdn_trn", "keyless", "hamlet", "mumu", "pskd_style", "lhar_style"),
-    *("cwd", "pkd", "ab", "ofd", "vkd", "kdsvd", "mgd", "reviewkd", "semckd", "srrl", "diffkd"),
+    *("mmad_fusion", "posemap_style", "mcrl_style", "pskd_stages_style"),
+    *("cwd", "pkd", "ab", "ofd", "vkd", "kdsvd", "mgd", "reviewkd", "semckd", "srrl", "diffkd", "simkd"),
 }
 TEACHERS = {
-    *("gaf_native", "gaf_ft_native"),
+    *("gaf_native", "gaf_ft_native", "video_relation"),
     *("gaf", "gaf_ft", "gaf_ft_random", "gaf_resnet", "raw", "raw_ft", "raw_random", "raw_transformer1d"),
     *(f"{kind}_{fusion}" for kind in ("gaf", "raw") for fusion in LATE),
     *(f"{image}_ft" for image in IMAGES),
     *("skeleton", "imu", "imu_skeleton", "imu_depth"),
     "video",
-    *("keyless", "hamlet", "mumu", "wrist_skeleton", "raw_accelerometer"),
+    *("keyless", "hamlet", "mumu", "wrist_skeleton", "raw_accelerometer", "posemap_style"),
+    *("mcrl_style", "sakdn_vgg"),
     *FUSED,
 }
 FORMER = {
@@ -97,7 +99,7 @@ def test_every_method_that_has_a_teacher_takes_every_other(tmp_path: Path) -> No
     taught = [method for method in names() if resolve(method, "smoke").taught_by and method not in several]
     alone = {"student_only", "student_only_sensor", "untrained", "untrained_sensor", "tsn", "trn"}
     alone |= {"actionmae_style", "series"}
-    assert several == {"pskd_style", "radevski2023"}
+    assert several == {"pskd_style", "pskd_stages_style", "radevski2023"}
     assert set(names()) - set(taught) == alone | several
     for teacher in registry("teacher").names():
         spec = teacher_at(teacher, "smoke")
