@@ -1,6 +1,6 @@
 """Networks: what one is, and how it is built from its part of a recipe."""
 
-from kdbench.network.build import build_network, unfetched
+from kdbench.network.build import build_network, check_representations, unfetched
 from kdbench.network.network import ABLATIONS, Branch, Network, evaluating
 
-__all__ = ["ABLATIONS", "Branch", "Network", "build_network", "evaluating", "unfetched"]
+__all__ = ["ABLATIONS", "Branch", "Network", "build_network", "check_representations", "evaluating", "unfetched"]

@@ -204,6 +204,34 @@ def _check_fit(spec: BranchSpec, represent: Any, encode: Any, place: str) -> Non
         )
 
 
+def check_representations(spec: NetworkSpec, role: str) -> None:
+    """Checks the names of the representations' parameters, before any data are read.
+
+    Args:
+        spec: The network's part of a recipe, in its older form.
+        role: As for `build_network`.
+
+    Raises:
+        UsageError: A representation has no such parameter; those that have it are named.
+    """
+    for branch in spec.kinds:
+        Represent = registry("representation").get(branch.representation.name)
+        filled = [next(iter(inspect.signature(Represent).parameters), ""), "statistics", "skeleton"]
+        _check_keys(Represent, branch.representation, _key(role, "representation"), "representation", filled)
+
+
+def _check_keys(component: Any, spec: PartSpec, path: str, kind: str, filled: Sequence[str]) -> None:
+    """Refuses parameters that a part does not have, or that the framework fills; `path` is its key in the recipe."""
+    parameters = inspect.signature(component).parameters.values()
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return
+    open_keys = [p.name for p in parameters if p.name not in filled]
+    for key in spec.params:
+        if key not in open_keys:
+            known = [f"{path}.{name}" for name in open_keys]
+            raise unknown("recipe key", f"{path}.{key}", known, hint=_owners_of(key, kind, spec.name))
+
+
 def _owners_of(key: str, kind: str, name: str) -> str:
     """Which part was named, and which others have the parameter that it lacks."""
     having_it = ((other, inspect.signature(part).parameters.get(key)) for other, part in registry(kind).components())
@@ -223,12 +251,7 @@ def _construct(
     taken = {parameter.name for parameter in parameters}
     # A skeleton is for those parts that ask for one.
     given = {key: value for key, value in (given or {}).items() if key in taken or key != "skeleton"}
-    if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-        open_keys = [p.name for p in parameters[len(arguments) :] if p.name not in given]
-        for key in spec.params:
-            if key not in open_keys:
-                known = [f"{path}.{name}" for name in open_keys]
-                raise unknown("recipe key", f"{path}.{key}", known, hint=_owners_of(key, kind, spec.name))
+    _check_keys(component, spec, path, kind=kind, filled=[p.name for p in parameters[: len(arguments)]] + [*given])
     try:
         return component(*arguments, **given, **spec.params)
     except (TypeError, ValueError) as error:

@@ -12,7 +12,7 @@ from kdbench.data.card import Card, load_card
 from kdbench.data.store.open import Dataset, open_dataset
 from kdbench.engine.declared import series_read
 from kdbench.errors import UsageError, unknown
-from kdbench.network import build_network, unfetched
+from kdbench.network import build_network, check_representations, unfetched
 from kdbench.recipes.schema import Recipe
 from kdbench.registry import registry
 from kdbench.types import VIDEO, is_video, view_of
@@ -74,6 +74,8 @@ def open_for(
 def _check_fit(recipe: Recipe, card: Card) -> None:
     """Builds the networks that are written as branches once, with random weights, before anything of the data is read.
 
+    Of the others the parameters of the representations are looked at, which say what is read of the data.
+
     Raises:
         UsageError: Their parts do not fit together, or the fusion does not join them.
     """
@@ -83,6 +85,7 @@ def _check_fit(recipe: Recipe, card: Card) -> None:
     channels |= {VIDEO: next(iter(channels[f"{VIDEO}:{name}"] for name in card.views))} if card.views else {}
     for phase, spec in recipe.by_key.items():
         if spec.branches is None:
+            check_representations(spec, phase)
             continue
         with torch.random.fork_rng():
             build_network(
