@@ -103,6 +103,12 @@ def test_a_loss_that_nobody_teaches_is_refused_before_anything_is_loaded(overrid
     assert f"--set {'.'.join(next(iter(overrides)).split('.')[:3])}=null" in str(refused.value.hint)
 
 
+def test_a_loss_that_reads_a_frozen_classifier_refuses_a_teacher_that_trains_along() -> None:
+    with pytest.raises(UsageError, match="reads the classifier of a frozen teacher, and 'teacher' trains with the"):
+        refuse_idle(RunRequest("srrl", "motionsim", preset="smoke", overrides={"teacher.train": "joint"}))
+    refuse_idle(RunRequest("dml", "motionsim", preset="smoke"))
+
+
 def test_a_weight_below_zero_is_told() -> None:
     changes = {"student.losses.st.weight": -1, "teacher.losses.ce.weight": {"schedule": "linear", "to": -0.5}}
     recipe = RunRequest("hinton", "motionsim", preset="smoke", overrides=changes).recipe
