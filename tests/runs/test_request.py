@@ -139,12 +139,14 @@ def test_a_grid_gives_the_view_to_those_that_see_video(tmp_path: Path) -> None:
             said.append(text)
 
     suite = Suite.model_validate(
-        {"methods": ["student_only", "student_only_sensor"], "datasets": ["motionsim"], "preset": "smoke"}
+        {"methods": ["student_only", "student_only_sensor", {"name": "teacher_only", "teacher": "imu_depth"}]}
+        | {"datasets": ["motionsim"], "preset": "smoke"}
         | {"video": "depth", "set": {"data": {"options": {"actions": 3, "subjects": 4, "trials": 2}}}}
     )
     plan = make_plan(suite, {"out": tmp_path, "device": "cpu"}, (), Told(), look_ahead=True)
-    assert [planned.request.video for planned in plan.runs] == ["depth", None]
-    assert said == ["--video depth is not applied to what sees sensors alone: student_only_sensor"]
+    assert [planned.request.video for planned in plan.runs] == ["depth", None, None]
+    left = "student_only_sensor, teacher_only + imu_depth"
+    assert said == [f"--video depth is not applied to what sees no video or names its views: {left}"]
     with pytest.raises(UsageError, match="--video depth"):
         make_plan(suite.with_methods(["student_only_sensor"]), {"out": tmp_path, "device": "cpu"}, look_ahead=True)
 
