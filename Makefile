@@ -1,9 +1,10 @@
-# Two commands for a newcomer: `make demo` and `make test`; both set everything up first.
+# Two commands for a newcomer: `make demo` and `make test`; both set everything up first. `make test-all` is what
+# continuous integration runs.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: setup demo test lint types unit board gpu-check constraints clean
+.PHONY: setup demo test test-all lint types quick unit board gpu-check constraints clean
 
 setup: .venv/.installed
 
@@ -17,7 +18,9 @@ setup: .venv/.installed
 demo: setup
 	$(BIN)/kdbench run --method sgm_ft --dataset motionsim --preset smoke
 
-test: lint types unit board
+test: lint types quick
+
+test-all: lint types unit board
 
 lint: setup
 	$(BIN)/ruff check .
@@ -26,6 +29,10 @@ lint: setup
 
 types: setup
 	$(BIN)/mypy
+
+# Everything that takes no more than a few seconds.
+quick: setup
+	$(BIN)/pytest --numprocesses 2 --dist worksteal -m "not slow"
 
 unit: setup
 	$(BIN)/pytest --numprocesses 2 --dist worksteal

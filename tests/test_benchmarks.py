@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from helpers import WORLD
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -20,6 +21,7 @@ def output_of(script: str, *arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_a_step_is_measured_against_one_written_by_hand() -> None:
     quick = [f"--set={each}" for each in (*WORLD, "teacher.train.epochs=8", "teacher.train.batch_size=8")]
     told = output_of("step_overhead.py", "--dataset", "motionsim", "--preset", "smoke", "--steps", "3", *quick)

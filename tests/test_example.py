@@ -48,6 +48,7 @@ def call(
         yield run
 
 
+@pytest.mark.slow
 def test_it_is_listed(call: Call) -> None:
     found = json.loads(call("list", "--json"))
     rows = {row["name"]: row for kind in ("losses", "methods") for row in found[kind]}

@@ -39,6 +39,7 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
         return {key: held[key] for key in held.files}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", sorted(families()))
 def test_golden(
     family: str, goldens_dir: Path, subtests: pytest.Subtests, record_property: pytest.RecordProperty

@@ -112,6 +112,7 @@ def damaged(content: bytes, junk: list[tuple[int, int, bytes]]) -> bytes:
     return content
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["recipe", "card", "suite"])
 @FUZZ
 @given(edits=EDITS)

@@ -24,7 +24,6 @@ from kdbench.runs.idle import refuse_idle
 from kdbench.runs.naming import rename
 from kdbench.runs.request import RunRequest
 from kdbench.runs.spec import RunSpec
-from kdbench.types import VIDEO
 from kdbench.util.paths import runs_folder
 from kdbench.util.progress import Reporter
 
@@ -163,16 +162,18 @@ def _videos(
     video: str | None,
     reporter: Reporter,
 ) -> list[str | None]:
-    """The view that each method is given: none for those that see sensors alone, where others see video."""
+    """The view that each method is given: none for those that see no video or name their views, if others choose."""
     if video is None or len(methods) == 1:
         return [video] * len(methods)
     recipes = [
         resolve(method.name, preset, own, teacher=method.teacher) for method, own in zip(methods, changes, strict=True)
     ]
-    seeing = [recipe.sees(VIDEO) for recipe in recipes]
+    seeing = [recipe.chooses_view for recipe in recipes]
     if any(seeing) and not all(seeing):
-        blind = [method.title for method, sees in zip(methods, seeing, strict=True) if not sees]
-        reporter.message(f"--video {video} is not applied to what sees sensors alone: {', '.join(blind)}")
+        others = [method.title for method, sees in zip(methods, seeing, strict=True) if not sees]
+        reporter.message(
+            f"--video {video} is not applied to what sees no video or names its views: {', '.join(others)}"
+        )
     return [video if sees or not any(seeing) else None for sees in seeing]
 
 

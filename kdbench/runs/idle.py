@@ -11,6 +11,7 @@ from kdbench.errors import UsageError
 from kdbench.recipes.changes import PHASES
 from kdbench.recipes.resolve import resolve
 from kdbench.recipes.schema import Recipe
+from kdbench.registry import registry
 from kdbench.representations.native import takes_native
 from kdbench.runs.request import RunRequest
 from kdbench.types import SENSORS, VIDEO, is_video
@@ -28,6 +29,7 @@ def refuse_idle(request: RunRequest) -> None:
     """
     recipe = request.recipe
     _refuse_untaught(recipe)
+    _refuse_trained_along(recipe)
     idle = list(_removed_in_vain(request))
     idle += [f"--set {key}=… ({recipe.title} has no {lacks})" for key, lacks in idle_settings(recipe, request.changes)]
     if request.video is not None and not recipe.sees(VIDEO):
@@ -67,6 +69,21 @@ def _refuse_untaught(recipe: Recipe) -> None:
                 f"{recipe.title} has no teacher, and {where} compares with one",
                 hint=f"Do without it, --set {where}=null, or choose a method with a teacher: kdbench list methods",
             )
+
+
+def _refuse_trained_along(recipe: Recipe) -> None:
+    """A loss that reads a teacher's classifier would train it through the student, were the teacher not frozen."""
+    for name, term in recipe.student.losses.items() if recipe.student is not None else ():
+        if not registry("loss").has(name) or "teacher_classifiers" not in declared(name)["needs"]:
+            continue
+        for teacher in recipe.joint_teachers:
+            if term.teachers is None or teacher in term.teachers:
+                raise UsageError(
+                    f"student.losses.{name} reads the classifier of a frozen teacher, and '{teacher}' trains with the "
+                    "student",
+                    hint="Name a teacher that is trained before, for example --teacher raw, or do without the loss: "
+                    f"--set student.losses.{name}=null",
+                )
 
 
 def idle_settings(recipe: Recipe, changes: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

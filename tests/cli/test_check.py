@@ -61,6 +61,7 @@ def test_a_part_as_a_table(kdbench: Callable[..., Any]) -> None:
     assert "there is no GPU here" in lines["is_the_same_on_a_gpu"] or "passed" in lines["is_the_same_on_a_gpu"]
 
 
+@pytest.mark.slow
 def test_json_is_all_that_standard_output_holds_though_the_component_prints(
     kdbench_process: Callable[..., Any], install: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -77,6 +78,7 @@ def test_json_is_all_that_standard_output_holds_though_the_component_prints(
     assert {"name", "outcome", "message", "seconds", "kind", "component"} == set(report["results"][0])
 
 
+@pytest.mark.slow
 def test_a_table_goes_to_standard_output_alone_though_the_component_prints(
     kdbench_process: Callable[..., Any], install: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,6 +118,7 @@ def test_some_checks_and_a_parameter(kdbench: Callable[..., Any]) -> None:
     assert "temperature is -2" in done.out
 
 
+@pytest.mark.slow
 def test_a_name_of_two_kinds_and_a_whole_kind(kdbench: Callable[..., Any]) -> None:
     done = kdbench("check", "ft", "fusions", "--only", "is_deterministic")
     assert done.code == 0

@@ -77,6 +77,7 @@ def test_a_fusion_shows_what_it_does_and_whether_it_couples_the_batch(name: str,
     assert not {"channels", "sources", "width"} & {line.strip().partition(":")[0] for line in given.splitlines()}
 
 
+@pytest.mark.slow
 @swept("preset", ["paper", "small", "smoke"])
 @swept("name", names())
 def test_a_methods_description_is_its_resolved_recipe(name: str, preset: str, kdbench: Callable[..., Any]) -> None:

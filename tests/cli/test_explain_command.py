@@ -10,6 +10,7 @@ import pytest
 from helpers import tiny
 
 
+@pytest.mark.slow
 def test_a_run_is_explained_by_the_beginning_of_its_name(
     kdbench: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -42,6 +42,7 @@ def test_what_was_told_to_be_ignored_stays_ignored() -> None:
         signal.signal(signal.SIGHUP, held)
 
 
+@pytest.mark.slow
 def test_a_terminated_run_says_so_and_goes_on(tmp_path: Path) -> None:
     command = ["run", "--method", "student_only", "--dataset", "motionsim", "--preset", "smoke", "--device", "cpu"]
     command += [part for change in [*WORLD, *CHANGES] for part in ("--set", change)]

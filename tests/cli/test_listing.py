@@ -100,6 +100,7 @@ def test_a_hanging_plugin_is_broken_after_the_time_that_is_given(
     assert 'cosine_kd.py", line 2 in <module>' in done.out
 
 
+@pytest.mark.slow
 def test_working_plugins_are_not_called_broken(kdbench: Callable[..., Any], install: Callable[..., None]) -> None:
     install("cosine_working_kd", COSINE, POINTS.replace("cosine_kd", "cosine_working_kd"))
     assert kdbench("list", "--broken").out == "every plugin can be imported\n"

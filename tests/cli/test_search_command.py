@@ -15,6 +15,7 @@ RATE = ["--space", "student.train.lr=0.001..0.01:log"]
 TINY = ["--dataset", "motionsim", "--preset", "smoke", "--device", "cpu", "--set", *WORLD]
 
 
+@pytest.mark.slow
 def test_a_search_prints_its_winner_and_the_next_command(
     kdbench: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -45,6 +45,7 @@ def test_names_are_refused_together(kdbench: Callable[..., Any], tmp_path: Path)
     assert "--study names one study" in kdbench(*several, "--study", "mine").err
 
 
+@pytest.mark.slow
 def test_a_suite_is_searched_stopped_and_gone_on_with(
     tmp_path: Path, kdbench: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,12 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from helpers import WORLD
 
 from kdbench.recipes.track import PROBED
 from kdbench.util.records import read_json
 
 
+@pytest.mark.slow
 def test_commands_say_the_track(tmp_path: Path, kdbench: Callable[..., Any]) -> None:
     words = "1 labelled trial per class, teacher uses all labels"
     command = ["run", "--dataset", "motionsim", "--preset", "smoke", "--device", "cpu", "--out", str(tmp_path)]

@@ -144,6 +144,7 @@ def test_the_page_is_whole_and_runs_no_script(hostile: Comparison) -> None:
     assert "&lt;script&gt;" in text
 
 
+@pytest.mark.slow
 def test_pictures_are_drawn_without_a_display(study: Path, tmp_path: Path) -> None:
     environment = {key: value for key, value in os.environ.items() if key not in ("DISPLAY", "MPLBACKEND")}
     program = "import sys, kdbench; kdbench.compare(sys.argv[1]).save(sys.argv[2]); print('torch' in sys.modules)"
@@ -238,6 +239,7 @@ def test_saving_over_a_file_is_refused(compared: Comparison, tmp_path: Path) -> 
         compared.save(tmp_path / "taken")
 
 
+@pytest.mark.slow
 def test_a_folder_holds_the_last_comparison_alone(compared: Comparison, alone: Comparison, tmp_path: Path) -> None:
     saved = tmp_path / "saved"
     saved.mkdir()
@@ -248,6 +250,7 @@ def test_a_folder_holds_the_last_comparison_alone(compared: Comparison, alone: C
     assert {path.name for path in saved.iterdir()} == {*second, LISTED, "mine.png"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "listed", ["5", "[1, null]", '["../table1_a.png", "sub/table1_a.png", "notes.txt", "files.json"]', "no list"]
 )
@@ -269,6 +272,7 @@ def test_the_command_prints_names_as_they_are(hostile_runs: Path) -> None:
     assert "every method against student_only, Holm's correction over 2 pairs" in " ".join(done.output.split())
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_format_and_saves(study: Path, tmp_path: Path) -> None:
     arguments = ["compare", "--out", str(study), "--method", "kd", "--method", "student_only", "--format", "json"]
     done = CliRunner().invoke(app, [*arguments, "--save", str(tmp_path / "saved")])

@@ -115,6 +115,7 @@ def test_folds_under_unlike_conditions_do_not_meet(tmp_path: Path) -> None:
     assert rows["kd"].missing == dict.fromkeys(range(3), "not run under cross_subject_swapped")
 
 
+@pytest.mark.slow
 def test_pictures_and_files_of_a_pooled_table(study: Path, tmp_path: Path) -> None:
     written = {path.name for path in kdbench.compare(study, pool=FOLDS).save(tmp_path / "saved")}
     assert any(name.endswith("learning_curves.png") for name in written)

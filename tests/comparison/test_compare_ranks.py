@@ -26,6 +26,7 @@ def fold(root: Path, subject: int, methods: dict[str, int] = WRONG, **changed: s
         make_run(root, method, folder=f"{method}-{len(list(root.glob('*')))}", trials=trials, wrong=wrong, **changes)
 
 
+@pytest.mark.slow
 def test_folds_of_six_subjects_are_ranked_as_by_scipy(tmp_path: Path) -> None:
     for subject in range(1, 7):
         fold(tmp_path, subject, WRONG if subject < 6 else {"student_only": 1, "kd": 5, "rkd": 8})
@@ -81,6 +82,7 @@ def test_blocks_are_of_equal_conditions_and_common_methods(tmp_path: Path) -> No
     assert ranking.ranks.blocks == 6
 
 
+@pytest.mark.slow
 def test_long_names_lie_within_the_diagram(tmp_path: Path) -> None:
     for subject in range(1, 7):
         fold(tmp_path, subject, {f"{'long_name_' * 6}{number}": number for number in range(1, 16)})

@@ -11,6 +11,7 @@ import kdbench
 from kdbench.comparison.text_tables import text_tables
 
 
+@pytest.mark.slow
 def test_trained_runs_are_compared(tmp_path: Path) -> None:
     runs = {method: tiny(method, tmp_path) for method in ("student_only", "kd")}
     found = kdbench.compare(tmp_path)

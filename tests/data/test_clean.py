@@ -134,6 +134,7 @@ def test_the_command_asks_first(stores: dict[str, Path], command: Callable[..., 
     assert command("utd_mahd").returncode == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("answer", "code", "words"),
     [
@@ -151,6 +152,7 @@ def test_whoever_does_not_agree_keeps_everything(stores: dict[str, Path], answer
     assert all(folder.exists() for folder in stores.values())
 
 
+@pytest.mark.slow
 def test_whoever_agrees_is_told_what_was_removed_and_what_stayed(stores: dict[str, Path]):
     with filelock.FileLock(f"{stores['half']}.lock"):
         code, said = answered(b"perhaps\ny\n")

@@ -17,6 +17,7 @@ def pixels(content: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(content)).convert("RGB")).astype(int)
 
 
+@pytest.mark.slow
 def test_the_sheet_grows_with_the_trials_and_shows_their_data(dataset: Dataset):
     one, two = (pixels(contact_sheet(dataset, names)) for names in (["a1_s1_t1"], ["a1_s1_t1", "a2_s1_t1"]))
     assert two.shape[0] > 1.5 * one.shape[0]

@@ -237,6 +237,7 @@ def command(*arguments: object) -> subprocess.CompletedProcess[str]:
     return kdbench("data", "download", *arguments, seconds=120)
 
 
+@pytest.mark.slow
 def test_the_command(card: Card, tmp_path: Path, server: Server):
     path = card.folder / "card.yaml"
     done = command(path, "--data-dir", tmp_path / "to")

@@ -61,6 +61,7 @@ def test_the_coding_is_part_of_the_fingerprint(dataset: Dataset, copy: Path, car
     assert reopened(card_path, copy).fingerprint != first.fingerprint
 
 
+@pytest.mark.slow
 def test_the_copy_keeps_to_its_budget_and_uses_it(card_path: Path, recordings: Path, tmp_path: Path):
     data = open_dataset(str(card_path), data_dir=recordings, frame_size=64, frames=16, progress=False)
     sizes, errors = [], []

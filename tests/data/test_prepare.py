@@ -228,6 +228,7 @@ def test_without_the_recordings_a_prepared_store_is_opened(opened, own_recording
         opened(None, frames=3)
 
 
+@pytest.mark.slow
 def test_a_killed_preparation_goes_on_where_it_was(
     card_path: Path, recordings: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -291,6 +292,7 @@ def test_a_part_whose_file_changed_is_made_again(opened, own_recordings: Path, r
     assert changed == {"a2_s1_t1.npz"}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prepared")
 def test_two_processes_at_once(opened, card_path: Path, recordings: Path, cache: Path):
     folder = opened(recordings).folder
@@ -307,6 +309,7 @@ def test_two_processes_at_once(opened, card_path: Path, recordings: Path, cache:
     assert out.strip() == opened(recordings).fingerprint
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_a_clear_error_and_loses_nothing(card_path: Path, recordings: Path, cache: Path):
     # A part takes 70 kB, the joined video 1.5 MB.
     limit = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, {resource.RLIM_INFINITY}))\n"

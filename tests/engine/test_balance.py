@@ -171,6 +171,7 @@ def records(result: RunResult) -> list[dict[str, Any]]:
     return [{key: record[key] for key in kept} for record in held]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [LATE, "student.balance={name: uncertainty, lr: 0.1}", "student.balance={name: gradnorm, every: 2}"],
@@ -191,6 +192,7 @@ def test_an_interrupted_run_ends_with_the_same_numbers(change: str, runs: Path, 
     assert learnt.is_file() == ("balance" in change)
 
 
+@pytest.mark.slow
 def test_a_schedule_that_starts_at_zero_gives_no_gradient_before_its_start(runs: Path) -> None:
     late = records(tiny("hinton_raw", runs, *ALWAYS, LATE))
     without = records(tiny("hinton_raw", runs, *ALWAYS, "student.losses.st.weight=0"))
@@ -205,6 +207,7 @@ def test_a_schedule_that_starts_at_zero_gives_no_gradient_before_its_start(runs:
     assert late[0]["loss"] == pytest.approx(late[0]["terms"]["ce"])
 
 
+@pytest.mark.slow
 def test_a_balance_moves_the_weights_and_they_are_logged(runs: Path) -> None:
     learnt = records(tiny("hinton_raw", runs, *ALWAYS, "student.balance={name: uncertainty, lr: 0.1}"))
     assert learnt[0]["weights"]["ce"] != learnt[-1]["weights"]["ce"]
@@ -225,6 +228,7 @@ def test_a_recipe_without_schedule_or_balance_says_nothing_of_them(runs: Path) -
     assert records(result)[0]["weights"] == {"ce": 1.0, "st": 1.0}
 
 
+@pytest.mark.slow
 def test_a_term_that_is_undefined_before_its_start_does_no_harm(runs: Path) -> None:
     calls = []
 

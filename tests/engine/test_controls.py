@@ -119,6 +119,7 @@ def test_the_random_teacher_is_the_initial_network_and_no_failure(runs: Path) ->
     assert done.result["teacher"]["accuracy"] < 0.6
 
 
+@pytest.mark.slow
 def test_a_control_stands_beside_its_method_under_equal_conditions(runs: Path) -> None:
     alone, plain, wrong = (tiny(name, runs) for name in ("student_only", "hinton_raw", "hinton_wrong_trials_raw"))
     assert plain.result["teacher"]["folder"] == wrong.result["teacher"]["folder"]

@@ -34,6 +34,7 @@ def long(out: Path, **arguments: Any) -> RunResult:
     return tiny("student_only", out, "student.train.epochs=6", "student.train.batch_size=8", **arguments)
 
 
+@pytest.mark.slow
 def test_a_run_computes_in_one_thread_unless_it_is_told_otherwise(two_threads: None, tmp_path: Path) -> None:
     default = long(tmp_path / "a")
     assert torch.get_num_threads() == 2

@@ -48,6 +48,7 @@ def test_the_sizes_of_batches(count: int, size: int, alone: list[int], joined: l
         assert batch_count(count, size, join_single=join) == len(expected)
 
 
+@pytest.mark.slow
 def test_a_single_trial_joins_the_batch_before_in_every_method_alike(tmp_path: Path) -> None:
     batches, rates = {}, {}
     teacher = ("teacher.train.epochs=8", "teacher.train.batch_size=4")
@@ -79,6 +80,7 @@ def test_an_error_in_a_joined_batch_names_all_of_its_trials(tmp_path: Path) -> N
     assert f"on the trials {', '.join(joined[0])};" in str(caught.value)
 
 
+@pytest.mark.slow
 def test_batch_norm_over_one_position_trains_though_a_single_trial_is_left(tmp_path: Path) -> None:
     encoder = 'student.encoder={name: "torchvision:r2plus1d_18", weights: random}'
     result = _run("student_only", tmp_path, *ALONE, encoder, "data.frames=4", "data.frame_size=16")
@@ -92,6 +94,7 @@ class StopAfterTheFirst(Reporter):
         raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_a_run_with_a_joined_batch_resumes_to_the_same_numbers(tmp_path: Path) -> None:
     whole = _run("student_only", tmp_path / "whole", *ALONE)
     with pytest.raises(Interrupted):

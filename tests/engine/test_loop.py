@@ -78,6 +78,7 @@ class NoSynchronisation(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", STUDENTS)
 def test_no_method_reads_the_device_within_a_step(method: str, folder: Path) -> None:
     _, _, training = prepared(method, folder)

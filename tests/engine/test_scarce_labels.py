@@ -29,6 +29,7 @@ def spy(name: str, seen: list[dict[str, Any]], **declares: Any) -> Any:
     return watch
 
 
+@pytest.mark.slow
 def test_only_labelled_trials_show_a_label_and_every_batch_has_some(tmp_path: Path) -> None:
     every: list[dict[str, Any]] = []
     needing: list[dict[str, Any]] = []
@@ -54,6 +55,7 @@ def test_only_labelled_trials_show_a_label_and_every_batch_has_some(tmp_path: Pa
     assert read_json(result.folder / "run.json")["conditions"]["track"]["labels"] == 1
 
 
+@pytest.mark.slow
 def test_a_teacher_sees_paired_trials_alone(tmp_path: Path) -> None:
     every: list[dict[str, Any]] = []
     changes = ["track.pairs=0.5", "student.train.batch_size=8", "student.train.epochs=6"]
@@ -72,6 +74,7 @@ def test_a_loss_that_does_not_say_what_it_does_with_labels_is_refused(tmp_path: 
         tiny("hinton_raw", tmp_path, "track.labels=1", "student.losses.silent.weight=1")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["dkd_raw", "crd_raw", "condrk_raw", "sgm_ft_raw"])
 def test_methods_train_where_labels_are_scarce(tmp_path: Path, method: str) -> None:
     records = read_jsonl(tiny(method, tmp_path, "track.labels=1").folder / "metrics.jsonl")
@@ -79,6 +82,7 @@ def test_methods_train_where_labels_are_scarce(tmp_path: Path, method: str) -> N
     assert all(value is not None for value in values)
 
 
+@pytest.mark.slow
 def test_labels_and_teacher_share_what_they_can(tmp_path: Path) -> None:
     folders = {tiny("hinton_raw", tmp_path, *track).result["teacher"]["folder"] for track in ([], ["track.labels=1"])}
     assert len(folders) == 1

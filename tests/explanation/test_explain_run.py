@@ -76,6 +76,7 @@ def changed(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
     write_json(folder / "run.json", record)
 
 
+@pytest.mark.slow
 def test_every_part_is_made(explained: Explanation) -> None:
     assert explained.made == tuple(PARTS)
     assert explained.missing == {}
@@ -345,6 +346,7 @@ def test_misspelt_parts_and_trials_get_the_near_misses(hinton: RunResult) -> Non
         kdbench.explain(hinton.folder, draws=0)
 
 
+@pytest.mark.slow
 def test_a_sensor_student_is_explained_over_its_series(tmp_path: Path) -> None:
     sees = ["student.sensors=[accelerometer, gyroscope]", "student.fusion={name: spamfm}", "student.train.batch_size=8"]
     changes = [*WORLD, *sees]
@@ -359,6 +361,7 @@ def test_a_sensor_student_is_explained_over_its_series(tmp_path: Path) -> None:
     assert any("couples the trials" in note for note in parts["gradcam"]["notes"])
 
 
+@pytest.mark.slow
 def test_a_run_of_a_teacher_alone_is_explained_over_its_images(tmp_path: Path) -> None:
     done = tiny("teacher_only", tmp_path)
     found = kdbench.explain(done.folder, only=["gradcam", "inputs", "embeddings"], device="cpu")
@@ -409,6 +412,7 @@ def test_a_damaged_entry_of_a_run_is_named(tmp_path: Path, key: str, value: obje
         explain(folder, only=["trials"])
 
 
+@pytest.mark.slow
 def test_a_network_with_several_sources_is_explained_by_branch(tmp_path: Path) -> None:
     recipe = tmp_path / "both.yaml"
     recipe.write_text(
@@ -431,6 +435,7 @@ def test_a_network_with_several_sources_is_explained_by_branch(tmp_path: Path) -
     assert {"video: noise", "sensors: noise"} <= set(numbers["parts"]["robustness"]["numbers"]["curves"])
 
 
+@pytest.mark.slow
 def test_an_ensemble_is_no_one_network_to_explain(tmp_path: Path) -> None:
     changes = ["teacher.train.epochs=8", "teacher.train.batch_size=8", "teacher.seeds=2"]
     result = tiny("teacher_only", tmp_path, *changes, teacher="raw")

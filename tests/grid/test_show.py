@@ -6,6 +6,7 @@ import io
 import json
 from pathlib import Path
 
+import pytest
 from made_runs import least
 from rich.console import Console
 
@@ -43,6 +44,7 @@ def shown(root: Path, methods: tuple[str, ...], **more: object) -> list[str]:
     return [line.rstrip() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 def test_a_plan_has_a_line_for_each_method_with_its_seeds_as_ranges(tmp_path: Path) -> None:
     lines = shown(tmp_path, METHODS)
     assert lines[0] == "motionsim · cross_subject · smoke"
@@ -59,6 +61,7 @@ def test_what_methods_do_not_have_in_common_is_a_column(tmp_path: Path) -> None:
     assert lines[1].split()[:2] == ["method", "protocol"]
 
 
+@pytest.mark.slow
 def test_many_methods_without_an_earlier_run_are_counted(tmp_path: Path) -> None:
     said = " ".join(shown(tmp_path, METHODS))
     assert "taken from 1 finished run; 5 methods without an earlier run with these settings." in said

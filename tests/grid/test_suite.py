@@ -18,7 +18,7 @@ from kdbench.recipes.resolve import resolve
 def test_the_promised_suites_are_shipped() -> None:
     leaderboard = {"leaderboard_cross_subject", "leaderboard_subject_specific"}
     tracks = {"transfer", "transfer_alone"}
-    paper = {"ablation", "ablation_mmact", "table1", "table1_mmact"}
+    paper = {"ablation", "ablation_mmact", "table1", "table1_mmact", "systems"}
     assert set(shipped_suites()) == {"smoke", "losses", "oracle"} | paper | tracks | leaderboard
 
 
@@ -57,6 +57,7 @@ def test_both_controls_stand_in_the_suites_that_make_a_table() -> None:
         "ablation_mmact",
         "table1",
         "table1_mmact",
+        "systems",
         "leaderboard_cross_subject",
         "leaderboard_subject_specific",
     ):

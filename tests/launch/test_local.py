@@ -57,6 +57,7 @@ def fresh(program: Program) -> tuple[int, str]:
         return code, output.read().decode()
 
 
+@pytest.mark.slow
 def test_a_fork_finds_the_same_world_as_an_interpreter_of_its_own_and_nothing_of_its_parents(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -85,6 +86,7 @@ def test_a_fork_finds_the_same_world_as_an_interpreter_of_its_own_and_nothing_of
     assert not found["plugins"]
 
 
+@pytest.mark.slow
 def test_two_forks_draw_otherwise_without_a_seed(tmp_path: Path) -> None:
     draws = []
     for _ in range(2):
@@ -94,6 +96,7 @@ def test_two_forks_draw_otherwise_without_a_seed(tmp_path: Path) -> None:
     assert len(set(draws)) == 6
 
 
+@pytest.mark.slow
 def test_what_it_and_its_children_print_is_appended_to_its_log(tmp_path: Path) -> None:
     log = tmp_path / "logs" / "log"
     log.parent.mkdir()
@@ -143,6 +146,7 @@ def _warm() -> psutil.Process:
     return max(children, key=lambda child: (child.create_time(), child.pid))
 
 
+@pytest.mark.slow
 def test_where_the_warm_process_dies_another_takes_its_place_and_then_none(tmp_path: Path) -> None:
     place()
     told = Lines()

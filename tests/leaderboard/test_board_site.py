@@ -83,6 +83,7 @@ def column(page: Page, number: int) -> list[str]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_every_page_opens_from_the_disk(site: Path, page: Page) -> None:
     pages = sorted(site.rglob("*.html"))
@@ -190,6 +191,7 @@ def test_a_phone_is_told_where_a_table_is_wider_than_it(site: Path, browser: Bro
         assert page.locator("#table-1 .hint").first.is_visible() is told
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_five_hundred_rows_are_painted_within_a_second(site: Path, browser: Browser, tmp_path: Path) -> None:
     text = (site / PAGE).read_text()

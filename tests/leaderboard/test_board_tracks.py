@@ -136,6 +136,7 @@ def test_a_page_of_one_track_has_no_tabs(tmp_path: Path, submission: Path, board
     assert 'id="track-' not in (site / "utd_mhad/cross_subject/index.html").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_a_tab_shows_its_track_alone(tracks: Path, tmp_path: Path) -> None:
     site = build(tracks, tmp_path / "site").folder

@@ -164,6 +164,7 @@ def cost(**values: float) -> Edit:
     return edit
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("edit", "said"),
     [

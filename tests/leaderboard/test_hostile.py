@@ -155,6 +155,7 @@ def test_links_on_a_board_are_named_and_never_followed(honest: Path, tmp_path: P
     assert held.problems == ("its folder is a link, or lies in one",)
 
 
+@pytest.mark.slow
 def test_a_reader_that_dies_or_hangs_costs_one_answer(honest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "_PROGRAM", "import os; os.abort()")
     reading._READER.close()

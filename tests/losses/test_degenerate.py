@@ -101,6 +101,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @swept("case", CASES)
 @pytest.mark.parametrize("name", [*BUILTIN, *BRIDGED])
 def test_value_and_gradient_are_finite(name: str, case: str) -> None:

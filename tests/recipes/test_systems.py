@@ -55,6 +55,7 @@ def test_a_system_says_what_is_not_as_published(system: str) -> None:
     assert said.settings["deviations"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("system", SEES)
 def test_a_system_learns(system: str, tmp_path: Path) -> None:
     keys = resolve(system, "smoke").by_key

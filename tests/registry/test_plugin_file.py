@@ -131,6 +131,7 @@ def test_a_data_set_in_a_file_has_its_card_beside_it(file: Path) -> None:
         load_card("mine")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before", [True, False])
 def test_the_option_stands_anywhere(before: bool, tmp_path: Path) -> None:
     first, second = tmp_path / "first.py", tmp_path / "second.py"

@@ -43,6 +43,7 @@ def installed(site: Site) -> Site:
     return site
 
 
+@pytest.mark.slow
 def test_each_is_named_with_what_is_wrong(installed: Site) -> None:
     found = {each.origin.name: each.text for each in broken(discover(GROUPS).origins, seconds=6)}
     assert set(found) == {"crashes", "hangs", "raises", "reads", "unmarked", "gone", "lost", "wrong", "cardless"}

@@ -286,6 +286,7 @@ def test_what_else_lies_beside_a_file_does_not_count(tmp_path: Path) -> None:
     assert _file_hash(file) == before == hashlib.sha256(file.read_bytes()).hexdigest()
 
 
+@pytest.mark.slow
 def test_a_run_writes_down_its_plugins(site: Site, tmp_path: Path) -> None:
     recipe = "summary: Soft targets and more\nextends: student_only\nstudent: {losses: {mine: {weight: 1.0}}}\n"
     loss = (

@@ -70,6 +70,7 @@ def test_the_checks_pass(folders: dict[str, Path], environment: dict[str, str]) 
     ], done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_they_are_listed_with_their_distribution(environment: dict[str, str]) -> None:
     done = _run("-m", "kdbench", "list", "--all", environment=environment)
     lines = {line.split()[0]: line for line in done.stdout.splitlines() if line.strip()}
@@ -78,6 +79,7 @@ def test_they_are_listed_with_their_distribution(environment: dict[str, str]) ->
     assert "broken" not in done.stdout
 
 
+@pytest.mark.slow
 def test_none_is_broken(environment: dict[str, str]) -> None:
     done = _run("-m", "kdbench", "list", "--broken", environment=environment)
     assert done.stdout == "every plugin can be imported\n"

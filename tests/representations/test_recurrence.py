@@ -29,6 +29,7 @@ def reference(series: np.ndarray, **parameters) -> np.ndarray:
     return Reference(**parameters).fit_transform(series)
 
 
+@pytest.mark.slow
 @swept(("dimension", "time_delay"), STATES)
 @pytest.mark.parametrize("name", SERIES)
 def test_distances_equal_pyts(name, dimension, time_delay):
@@ -38,6 +39,7 @@ def test_distances_equal_pyts(name, dimension, time_delay):
     np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.slow
 @swept(("dimension", "time_delay"), STATES)
 @swept(
     "options",

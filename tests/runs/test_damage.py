@@ -98,6 +98,7 @@ def warned(result: RunResult, text: str) -> bool:
     return any(text in warning for warning in result.result["warnings"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "damage"),
     [("teacher.safetensors", "flip"), ("teacher.safetensors", "truncate"), ("teacher.json", "flip")],
@@ -114,6 +115,7 @@ def test_a_damaged_teacher_is_trained_again(
     assert warned(again, "a teacher is damaged, and is trained again")
 
 
+@pytest.mark.slow
 def test_another_runs_teacher_is_told(whole: dict[int, RunResult], copy: Callable[[Path], Path]) -> None:
     root = copy(whole[0].folder.parent)
     shutil.rmtree(root / whole[0].folder.name)
@@ -124,6 +126,7 @@ def test_another_runs_teacher_is_told(whole: dict[int, RunResult], copy: Callabl
     assert warned(again, "belongs to the teacher")
 
 
+@pytest.mark.slow
 def test_a_teachers_metrics_go_by_its_weights(whole: dict[int, RunResult], copy: Callable[[Path], Path]) -> None:
     root = copy(whole[0].folder.parent)
     shutil.rmtree(root / whole[0].folder.name)
@@ -139,6 +142,7 @@ def test_a_teachers_metrics_go_by_its_weights(whole: dict[int, RunResult], copy:
     assert warned(again, "the teacher is evaluated again")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_state_gives_way_to_the_one_before(
     damage: str, whole: dict[int, RunResult], half: Path, copy: Callable[[Path], Path]
@@ -151,6 +155,7 @@ def test_a_damaged_state_gives_way_to_the_one_before(
     assert warned(again, "it goes on after epoch 2 instead")
 
 
+@pytest.mark.slow
 def test_a_training_without_a_whole_state_starts_again(
     whole: dict[int, RunResult], half: Path, copy: Callable[[Path], Path]
 ) -> None:
@@ -164,6 +169,7 @@ def test_a_training_without_a_whole_state_starts_again(
     assert warned(again, "it starts from its first epoch")
 
 
+@pytest.mark.slow
 def test_the_weights_of_the_best_epoch_are_checked_too(
     whole: dict[int, RunResult], half: Path, copy: Callable[[Path], Path]
 ) -> None:
@@ -175,6 +181,7 @@ def test_the_weights_of_the_best_epoch_are_checked_too(
     assert warned(again, "a state of this training is not used")
 
 
+@pytest.mark.slow
 def test_a_log_that_was_changed_is_made_again(
     whole: dict[int, RunResult], half: Path, copy: Callable[[Path], Path]
 ) -> None:
@@ -187,6 +194,7 @@ def test_a_log_that_was_changed_is_made_again(
     assert [json.loads(line)["epoch"] for line in (again.folder / "metrics.jsonl").open()] == [1, 2, 3, 4]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", ["predictions.parquet", "student.safetensors", "metrics.jsonl", "run.json"])
 def test_a_damaged_result_is_trained_again(
     file: str, whole: dict[int, RunResult], copy: Callable[[Path], Path]
@@ -205,6 +213,7 @@ def test_a_damaged_result_is_trained_again(
     assert made(root).reused
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "content"),
     [("run.json", "[]"), ("run.json", "[" * 100_000), ("run.json", '{"schema_version": NaN}'), ("teacher.json", "{}")],
@@ -220,6 +229,7 @@ def test_what_is_no_result_is_put_aside_by_name(
     assert warned(again, str(path) if file == "teacher.json" else "run.json")
 
 
+@pytest.mark.slow
 def test_equal_runs_have_equal_files(whole: dict[int, RunResult], tmp_path: Path) -> None:
     again = made(tmp_path)
     for name in ("student.safetensors", "predictions.parquet"):
@@ -227,6 +237,7 @@ def test_equal_runs_have_equal_files(whole: dict[int, RunResult], tmp_path: Path
     assert again.result["files"]["student.safetensors"] == whole[0].result["files"]["student.safetensors"]
 
 
+@pytest.mark.slow
 def test_a_neighbours_damage_costs_no_run(tmp_path: Path) -> None:
     alone = tiny("student_only", tmp_path)
     for content in ("{}", "[]", "5", "[" * 100_000):

@@ -46,6 +46,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_anywhere_goes_on_to_the_same_numbers(reference: Path, tmp_path: Path) -> None:
     wanted = result(reference / "runs")
     count = len(json.loads((reference / "operations").read_text()))
@@ -62,6 +63,7 @@ def test_a_run_that_is_killed_anywhere_goes_on_to_the_same_numbers(reference: Pa
         shutil.rmtree(root)
 
 
+@pytest.mark.slow
 def test_a_finished_result_stays_whole_until_the_new_one_is(reference: Path, tmp_path: Path) -> None:
     wanted = result(reference / "runs")
     root = tmp_path / "runs"

@@ -45,6 +45,7 @@ def one_group(card: Any) -> dict[str, Any]:
     return {"classes": tuple(entry.model_copy(update={"group": "all"}) for entry in card.classes)}
 
 
+@pytest.mark.slow
 def test_a_teacher_that_couples_the_batch_reports_it_at_three_sizes(runs: Path) -> None:
     result = tiny("sakdn", runs).result
     teacher = result["teacher"]
@@ -56,6 +57,7 @@ def test_a_teacher_that_couples_the_batch_reports_it_at_three_sizes(runs: Path) 
     assert result["conditions"]["test_modalities"] == ["video:depth"]
 
 
+@pytest.mark.slow
 def test_a_student_that_couples_the_batch_reports_one_trial_at_a_time(runs: Path) -> None:
     def alone(fusion: str) -> dict[str, Any]:
         sees = ["student.sensors=[accelerometer, gyroscope]", "student.train.batch_size=8"]
@@ -73,6 +75,7 @@ def test_a_student_that_couples_the_batch_reports_one_trial_at_a_time(runs: Path
     assert "inductive" not in apart["metrics"]
 
 
+@pytest.mark.slow
 def test_the_auxiliary_task_trains_with_the_teacher(runs: Path) -> None:
     result = tiny("mumu_style", runs)
     recorded = result.result["teacher"]["folder"]

@@ -25,6 +25,7 @@ def shown(method: str, out: Path) -> tuple[str, dict]:
     return text.getvalue(), result.result
 
 
+@pytest.mark.slow
 def test_the_gain_of_a_sensor_student(tmp_path: Path):
     text, alone_missing = shown("hinton_sensor", tmp_path / "one")
     assert alone_missing["gain"] is None

@@ -57,6 +57,7 @@ def test_a_library_that_is_not_there_is_said() -> None:
     assert libraries.version("no-such-library") == "not installed"
 
 
+@pytest.mark.slow
 def test_other_versions_train_anew_and_keep_what_was_there(newer, tmp_path: Path) -> None:
     old = tiny("student_only", tmp_path)
     newer("torch")

@@ -90,6 +90,7 @@ def test_without_labels_and_without_a_teacher_it_is_left_alone() -> None:
     assert [line.partition("the loss ")[2] for line in lines] == ["'ce' compares with no teacher"]
 
 
+@pytest.mark.slow
 def test_a_run_trains_in_every_track(tmp_path: Path) -> None:
     for number, track in enumerate(((), ("track.labels=0",), ("track.pairs=0.5",), ("track.labels=1",))):
         result = run(
@@ -129,6 +130,7 @@ def test_the_length_of_the_series_has_an_effect() -> None:
     assert list(idle_settings(resolve("student_only", "smoke", changes), changes))
 
 
+@pytest.mark.slow
 def test_a_teacher_beside_it_is_the_teacher_of_kd(tmp_path: Path) -> None:
     first, second = (tiny(method, tmp_path, teacher="raw").result for method in ("kd", "kd_series"))
     assert first["teacher"]["weights_sha256"] == second["teacher"]["weights_sha256"]

@@ -103,6 +103,12 @@ def test_a_loss_that_nobody_teaches_is_refused_before_anything_is_loaded(overrid
     assert f"--set {'.'.join(next(iter(overrides)).split('.')[:3])}=null" in str(refused.value.hint)
 
 
+def test_a_loss_that_reads_a_frozen_classifier_refuses_a_teacher_that_trains_along() -> None:
+    with pytest.raises(UsageError, match="reads the classifier of a frozen teacher, and 'teacher' trains with the"):
+        refuse_idle(RunRequest("srrl", "motionsim", preset="smoke", overrides={"teacher.train": "joint"}))
+    refuse_idle(RunRequest("dml", "motionsim", preset="smoke"))
+
+
 def test_a_weight_below_zero_is_told() -> None:
     changes = {"student.losses.st.weight": -1, "teacher.losses.ce.weight": {"schedule": "linear", "to": -0.5}}
     recipe = RunRequest("hinton", "motionsim", preset="smoke", overrides=changes).recipe
@@ -133,12 +139,14 @@ def test_a_grid_gives_the_view_to_those_that_see_video(tmp_path: Path) -> None:
             said.append(text)
 
     suite = Suite.model_validate(
-        {"methods": ["student_only", "student_only_sensor"], "datasets": ["motionsim"], "preset": "smoke"}
+        {"methods": ["student_only", "student_only_sensor", {"name": "teacher_only", "teacher": "imu_depth"}]}
+        | {"datasets": ["motionsim"], "preset": "smoke"}
         | {"video": "depth", "set": {"data": {"options": {"actions": 3, "subjects": 4, "trials": 2}}}}
     )
     plan = make_plan(suite, {"out": tmp_path, "device": "cpu"}, (), Told(), look_ahead=True)
-    assert [planned.request.video for planned in plan.runs] == ["depth", None]
-    assert said == ["--video depth is not applied to what sees sensors alone: student_only_sensor"]
+    assert [planned.request.video for planned in plan.runs] == ["depth", None, None]
+    left = "student_only_sensor, teacher_only + imu_depth"
+    assert said == [f"--video depth is not applied to what sees no video or names its views: {left}"]
     with pytest.raises(UsageError, match="--video depth"):
         make_plan(suite.with_methods(["student_only_sensor"]), {"out": tmp_path, "device": "cpu"}, look_ahead=True)
 

@@ -83,6 +83,7 @@ def test_the_gain_is_taken_over_student_only_at_the_same_seed(sgm_ft: RunResult,
     assert sgm_ft.result["gain"]["run"] == baseline.folder.name
 
 
+@pytest.mark.slow
 def test_a_student_alone_with_other_losses_gives_no_gain(tmp_path: Path) -> None:
     smoothed = tiny("student_only", tmp_path, "student.losses.ce.label_smoothing=0.5")
     taught = tiny("hinton_raw", tmp_path)
@@ -90,6 +91,7 @@ def test_a_student_alone_with_other_losses_gives_no_gain(tmp_path: Path) -> None
     assert taught.result["gain"] is None
 
 
+@pytest.mark.slow
 def test_unlike_conditions_give_no_gain(runs: Path, baseline: RunResult) -> None:
     longer = tiny("hinton_raw", runs, "student.train.lr=0.004")
     assert longer.result["gain"] is None
@@ -102,6 +104,7 @@ def test_a_batch_coupled_teacher_reports_all_its_numbers(sgm_ft: RunResult) -> N
     assert 0 <= teacher["at_student_batch_size"]["accuracy"] <= 1
 
 
+@pytest.mark.slow
 def test_the_exported_student_holds_no_projector(runs: Path) -> None:
     result = tiny("sgm_ft", runs, "student.encoder.widths=[8, 12, 16, 24]", "student.train.epochs=1")
     with safe_open(result.folder / "student.safetensors", "pt") as file:
@@ -122,6 +125,7 @@ def test_every_epoch_logs_every_term_and_the_norm_of_its_gradient(sgm_ft: RunRes
         assert all(norm > 0 for norm in record["grad_norms"].values())
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_returned_and_fresh_trains_again(sgm_ft: RunResult, runs: Path) -> None:
     again = tiny("sgm_ft", runs)
     assert again.reused
@@ -147,6 +151,7 @@ def test_seeds_differ(baseline: RunResult, runs: Path) -> None:
     assert not np.array_equal(other.predictions().filter(like="logit"), baseline.predictions().filter(like="logit"))
 
 
+@pytest.mark.slow
 def test_order_and_augmentation_do_not_depend_on_the_method(tmp_path: Path) -> None:
     # A run that finds its data not prepared tries its losses on made-up recordings first.
     tiny("student_only", tmp_path)
@@ -170,6 +175,7 @@ class StopAfter(Reporter):
             raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("phase", "epoch"), [("teacher", 1), ("student", 1), ("student", 2)])
 def test_an_interrupted_run_resumes_to_the_same_numbers(
     phase: str, epoch: int, sgm_ft: RunResult, tmp_path: Path
@@ -223,6 +229,7 @@ def test_a_teacher_at_chance_level_stops_the_run(tmp_path: Path) -> None:
         tiny("hinton_raw", tmp_path, "teacher.train.lr=1e-9")
 
 
+@pytest.mark.slow
 def test_a_vacuous_loss_is_seen(tmp_path: Path) -> None:
     @loss("detour", on="logits")
     def detour(student: Tensor, teacher: Tensor) -> Tensor:
@@ -237,6 +244,7 @@ def test_a_vacuous_loss_is_seen(tmp_path: Path) -> None:
     assert not any("watch" in warning for warning in watched.result["warnings"])
 
 
+@pytest.mark.slow
 def test_the_test_part_is_read_once_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Watches every loader that is made, with the number of epochs that were done by then."""
     import kdbench.runs.context
@@ -281,6 +289,7 @@ def test_best_val_reports_the_epoch_that_was_best_on_the_validation_part(tmp_pat
     assert result.metrics["accuracy"] == best["accuracy"]
 
 
+@pytest.mark.slow
 def test_an_oracle_reports_the_epoch_that_was_best_on_the_test_part_and_says_so(tmp_path: Path) -> None:
     changes = ["student.train.epochs=5", "student.train.schedule=constant"]
     last = tiny("hinton_raw", tmp_path, *changes)
@@ -303,11 +312,13 @@ def test_two_processes_cannot_make_one_run(sgm_ft: RunResult, runs: Path) -> Non
         tiny("sgm_ft", runs)
 
 
+@pytest.mark.slow
 def test_batches_of_one_train(tmp_path: Path) -> None:
     result = tiny("sgm_ft", tmp_path, "student.train.batch_size=1", "student.train.epochs=1", "student.train.lr=1e-3")
     assert result.result["status"] == "finished"
 
 
+@pytest.mark.slow
 def test_a_full_disk_stops_the_run_and_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reference = tiny("student_only", tmp_path / "whole")
     flush, calls = os.fsync, []

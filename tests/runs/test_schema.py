@@ -55,6 +55,7 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_no_edit_of_a_result_breaks_what_reads_it(root: Path) -> None:
     path = root / "hinton-u-s0-bbbb000000" / "run.json"
     sound, alone = read_json(path), dict(stored_run(root / "student_only-u-s0-aaaa000000").result)

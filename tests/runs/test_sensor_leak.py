@@ -58,6 +58,7 @@ def _shown(result: RunResult) -> str:
     return console.file.getvalue()
 
 
+@pytest.mark.slow
 def test_a_teacher_whose_sensors_leak_is_marked_and_a_video_student_is_not(taught: dict[str, RunResult]) -> None:
     result = taught["cross_view"].result
     assert result["teacher"]["leaks"] is True

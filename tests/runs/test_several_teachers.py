@@ -50,6 +50,7 @@ student:
 """
 
 
+@pytest.mark.slow
 def test_each_teacher_is_trained_once_and_shared(tmp_path: Path) -> None:
     alone = tiny("kd", tmp_path, teacher="raw")
     result = trained(recipe(tmp_path, "pair", PAIR), tmp_path)
@@ -62,6 +63,7 @@ def test_each_teacher_is_trained_once_and_shared(tmp_path: Path) -> None:
     assert record["cost"]["teacher_seconds"] > 0
 
 
+@pytest.mark.slow
 def test_an_ensemble_has_draws_of_its_own_and_its_first_member_is_the_teacher_alone(tmp_path: Path) -> None:
     alone = tiny("kd", tmp_path, teacher="raw")
     several = tiny("kd", tmp_path, "teacher.seeds=2", teacher="raw")
@@ -74,6 +76,7 @@ def test_an_ensemble_has_draws_of_its_own_and_its_first_member_is_the_teacher_al
     assert read_json(reported.folder / "run.json")["metrics"]["accuracy"] == ensemble["accuracy"]
 
 
+@pytest.mark.slow
 def test_nobody_is_taught_by_a_network_that_saw_the_trial(tmp_path: Path) -> None:
     changes = [f"teacher.train.{key}={value}" for key, value in TRAIN.items()]
     context = context_for(request("kd", tmp_path, "teacher.folds=2", "teacher.fusion.name=none", *changes))
@@ -99,6 +102,7 @@ def test_nobody_is_taught_by_a_network_that_saw_the_trial(tmp_path: Path) -> Non
         torch.testing.assert_close(features.logits, torch.stack(expected))
 
 
+@pytest.mark.slow
 def test_a_teacher_may_be_the_file_of_an_earlier_run(tmp_path: Path) -> None:
     first = tiny("kd", tmp_path, teacher="raw")
     folder = tmp_path / "teachers" / read_json(first.folder / "run.json")["teacher"]["folder"]
@@ -148,6 +152,7 @@ def test_a_joint_teacher_learns_from_the_student_and_the_student_from_it(tmp_pat
     assert not (tmp_path / "teachers").exists() or not list((tmp_path / "teachers").iterdir())
 
 
+@pytest.mark.slow
 def test_an_interrupted_joint_run_ends_with_the_same_numbers(tmp_path: Path) -> None:
     method = recipe(tmp_path, "mutual", JOINT)
     whole = trained(method, tmp_path / "whole", "student.train.batch_size=8", "student.train.epochs=3")

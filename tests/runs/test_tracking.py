@@ -64,6 +64,7 @@ def _client(store: Path) -> MlflowClient:
     return MlflowClient(tracking_uri=tracking_uri(store))
 
 
+@pytest.mark.slow
 def test_a_run_is_mirrored_with_its_settings_curves_result_and_files(store: Path, tmp_path: Path) -> None:
     warnings: list[str] = []
     tracker = _start(store, warnings)
@@ -124,6 +125,7 @@ for run in (*runs, None):
 """
 
 
+@pytest.mark.slow
 def test_artifacts_follow_a_folder_that_was_moved(store: Path, tmp_path: Path) -> None:
     first = _start(store, [])
     (tmp_path / "early.txt").write_text("early")
@@ -270,6 +272,7 @@ tracker.finish("finished")
 """
 
 
+@pytest.mark.slow
 def test_processes_that_open_a_fresh_store_at_once_all_succeed_and_keep_quiet(tmp_path: Path) -> None:
     command = [sys.executable, "-c", SCRIPT, str(tmp_path)]
     started = [

@@ -102,6 +102,7 @@ def test_what_cannot_be_transfer_alone_is_refused_with_the_next_step(
     assert hint in str(error.value)
 
 
+@pytest.mark.slow
 def test_the_main_numbers_are_those_of_the_linear_probe(runs: dict[str, RunResult]) -> None:
     for result in runs.values():
         metrics = result.metrics
@@ -152,6 +153,7 @@ def test_gains_are_over_the_untrained_network_and_controls_are_named(runs: dict[
     assert rows["kd_wrong_trials + raw"].control
 
 
+@pytest.mark.slow
 def test_the_same_run_twice_has_the_same_numbers(runs: dict[str, RunResult], tmp_path: Path) -> None:
     again = tiny("rkd_raw", tmp_path, ALONE)
     assert again.metrics == runs["rkd_raw"].metrics
@@ -159,6 +161,7 @@ def test_the_same_run_twice_has_the_same_numbers(runs: dict[str, RunResult], tmp
     assert untrained(tmp_path).metrics == runs["untrained"].metrics
 
 
+@pytest.mark.slow
 def test_no_table_mixes_it_with_labels(runs: dict[str, RunResult], tmp_path: Path) -> None:
     untrained(tmp_path)
     tiny("student_only", tmp_path)
@@ -167,6 +170,7 @@ def test_no_table_mixes_it_with_labels(runs: dict[str, RunResult], tmp_path: Pat
     assert len(titles) == 2
 
 
+@pytest.mark.slow
 def test_a_sensor_student_is_probed_too(tmp_path: Path) -> None:
     alone = untrained(tmp_path, "untrained_sensor")
     taught = tiny("rkd_sensor", tmp_path, ALONE)

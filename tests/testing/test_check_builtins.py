@@ -60,6 +60,7 @@ def demand(report: Report) -> None:
     assert report.passed, "\n".join(line for line in str(report).splitlines() if line.startswith("failed"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "name"),
     [(kind, name) for kind in ("loss", "pooling", "fusion", "representation") for name in shipped(kind)],
@@ -74,6 +75,7 @@ def trained() -> set[str]:
     return set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", shipped("method"))
 def test_a_shipped_method_passes(name: str, trained: set[str]) -> None:
     recipe = resolve(name, "smoke")
@@ -105,6 +107,7 @@ def test_a_shipped_source_of_label_vectors_passes(name: str, bert: str) -> None:
     demand(check("semantics", name, params={"model": bert} if name == "transformer" else {}))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", shipped("dataset"))
 def test_a_shipped_data_set_passes_or_says_that_its_recordings_are_not_there(name: str) -> None:
     report = check("dataset", name, trials=6)

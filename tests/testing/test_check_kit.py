@@ -201,6 +201,7 @@ def test_the_decorator_makes_a_test_of_each_check(check: Any, request: pytest.Fi
     assert request.node.callspec.id in {"loads", "is_finite", "uses_the_teacher", "was_checked"}
 
 
+@pytest.mark.slow
 def test_the_decorator_fails_skips_and_passes(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """

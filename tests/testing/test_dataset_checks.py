@@ -276,6 +276,7 @@ def test_the_checks_have_these_names() -> None:
     assert set(SUITE.names) - caught == {"loads", "was_checked"}
 
 
+@pytest.mark.slow
 def test_the_real_recordings_hold_what_they_promise(data_dir: Path) -> None:
     report = check("dataset", "utd_mhad", data_dir=data_dir)
     assert report.passed, str(report)

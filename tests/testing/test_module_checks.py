@@ -18,6 +18,7 @@ KINDS = ("encoder", "pooling", "fusion", "representation")
 BROKEN = [*MODULES, *POOLINGS]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("component", "checks"), BROKEN, ids=[f"{part_of(broken).kind}-{part_of(broken).name}" for broken, _ in BROKEN]
 )

@@ -87,6 +87,7 @@ def rkd(tmp_path_factory: pytest.TempPathFactory, loaded: set[str]) -> SearchRes
         return searched(tmp_path_factory.mktemp("runs"), "rkd", space=(), trial_seeds=2, overrides=[*WORLD, *TEACHER])
 
 
+@pytest.mark.slow
 def test_the_test_part_is_not_loaded_by_trials(rkd: SearchResult, loaded: set[str]) -> None:
     context = context_for(
         RunRequest("rkd", "motionsim", preset="smoke", device="cpu", overrides=[*WORLD, "selection.part=validation"])
@@ -126,6 +127,7 @@ def test_trials_are_no_runs_of_the_store(rkd: SearchResult) -> None:
     assert stored_runs(rkd.folder.parents[1]) == ([], [])
 
 
+@pytest.mark.slow
 def test_the_same_call_goes_on_and_ends_with_the_winners_runs(rkd: SearchResult) -> None:
     told = Lines()
     more = searched(
@@ -162,6 +164,7 @@ def test_the_same_call_goes_on_and_ends_with_the_winners_runs(rkd: SearchResult)
     assert by_hand.model_dump() == more.final[0].result["tuning"]
 
 
+@pytest.mark.slow
 def test_an_interrupted_search_proposes_what_it_would_have_proposed(tmp_path: Path) -> None:
     whole = searched(tmp_path / "whole", trials=3, sampler="random")
 
@@ -244,6 +247,7 @@ MOMENTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_search_that_was_killed_ends_as_if_nothing_had_been(moment: str, tmp_path: Path) -> None:
     script = DEADLY.format(moment=MOMENTS[moment])
@@ -291,6 +295,7 @@ class _Strict(optuna.pruners.BasePruner):
         return True
 
 
+@pytest.mark.slow
 def test_no_pruner_stops_the_recipes_own_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PRUNERS, "median", lambda _steps: _Strict())
     result = searched(tmp_path, trials=3, pruner="median", metric="weighted_f1")
@@ -346,6 +351,7 @@ def test_workers_share_a_study_and_a_killed_one_is_replaced(tmp_path: Path, monk
     assert len({str(trial["settings"]) for trial in result.report["trials"]}) == 3
 
 
+@pytest.mark.slow
 def test_what_an_earlier_worker_said_is_not_taken_for_what_stopped_a_later_one(tmp_path: Path) -> None:
     log = tmp_path / "worker-0.log"
     log.write_text("error: of yesterday\n")
@@ -395,6 +401,7 @@ def test_trials_stand_under_their_search_in_a_mirror_that_is_slow_to_open(
     assert parents == [(names["student_only seed 0"], names["search student_only"])]
 
 
+@pytest.mark.slow
 def test_a_worker_says_what_stopped_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(LAUNCHERS, "local", "forked:Shared")
 
@@ -414,6 +421,7 @@ def fragile(student: Any, *, scale: float = 1.0) -> Any:
     return value * float("nan") if scale > 0.5 and len(student) > 2 else value * scale
 
 
+@pytest.mark.slow
 def test_a_trial_that_becomes_nan_is_written_down_and_costs_no_more(tmp_path: Path) -> None:
     with known(fragile):
         result = searched(
@@ -429,6 +437,7 @@ def test_a_trial_that_becomes_nan_is_written_down_and_costs_no_more(tmp_path: Pa
     assert result.report["budget"]["trials"] == 2
 
 
+@pytest.mark.slow
 def test_a_search_in_which_nothing_works_stops(tmp_path: Path) -> None:
     with (
         known(fragile),
@@ -442,6 +451,7 @@ def test_a_search_in_which_nothing_works_stops(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.slow
 def test_a_pruner_stops_what_does_not_promise(tmp_path: Path) -> None:
     result = searched(
         tmp_path, trials=5, pruner="hyperband", overrides=[*WORLD, "student.train.epochs=9"], sampler="random"
@@ -454,6 +464,7 @@ def test_a_pruner_stops_what_does_not_promise(tmp_path: Path) -> None:
     assert not list((tmp_path / stopped["folder"]).glob("*/checkpoint"))
 
 
+@pytest.mark.slow
 def test_a_database_that_goes_away_is_named(tmp_path: Path) -> None:
     def destroy() -> None:
         (tmp_path / "optuna.db").write_bytes(b"no database at all" * 1000)
@@ -477,6 +488,7 @@ def test_a_study_of_another_search_is_refused(tmp_path: Path) -> None:
         searched(tmp_path, study="mine", trials=1, space=["student.train.lr=0.001..0.02"])
 
 
+@pytest.mark.slow
 def test_a_space_of_the_teacher_is_said_to_train_teachers(tmp_path: Path) -> None:
     told = Lines()
     searched(

@@ -43,6 +43,7 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_every_method_has_the_same_budget_and_the_same_validation_part(tuned: Path) -> None:
     records = [read_json(tuned / f"tuned/{name}.search.json") for name in ("student_only", "kd+raw")]
     assert records[0]["budget"] == records[1]["budget"]
@@ -99,6 +100,7 @@ def test_a_tuned_recipe_elsewhere_says_so(tuned: Path, tmp_path: Path) -> None:
     assert "the settings were tuned elsewhere: all labels and pairs" in done.result["warnings"]
 
 
+@pytest.mark.slow
 def test_finished_studies_are_kept(tuned: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from kdbench.tuning.trial import SearchTrial
 
@@ -110,6 +112,7 @@ def test_finished_studies_are_kept(tuned: Path, monkeypatch: pytest.MonkeyPatch)
     assert {path: path.read_bytes() for path in (tuned / "tuned").iterdir()} == before
 
 
+@pytest.mark.slow
 def test_a_method_that_fails_does_not_stop_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     original = suites.carry_out
 

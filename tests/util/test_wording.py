@@ -55,6 +55,7 @@ def test_inflects_verbs() -> None:
     assert inflected(2, "stands", "stand") == "stand"
 
 
+@pytest.mark.slow
 def test_no_message_writes_a_plural_behind_a_length_by_hand() -> None:
     # `{len(cells)} cells` says "1 cells" some day; `{len(text):,} digits` is of many.
     root = Path(kdbench.__file__).parent

@@ -247,6 +247,7 @@ def views(card):
     return Views(series, video, np.array([trial.label for trial in trials]), train)
 
 
+@pytest.mark.slow
 def test_either_view_alone_is_far_above_chance_and_far_from_perfect(views):
     chance = 1 / len(ACTIONS)
     assert 11 * chance < views.accuracy("sensors") < 0.97

@@ -50,6 +50,7 @@ def close(found: list[int], expected: list[int], within: int = 1) -> bool:
     return bool(np.abs(np.subtract(found, expected)).max() <= within)
 
 
+@pytest.mark.slow
 @swept(("container", "codec"), PAIRS)
 def test_a_whole_clip(container: str, codec: str):
     shows, found = shown(made(FRAMES, container=container, codec=codec))
@@ -78,6 +79,7 @@ def test_one_frame(container: str, codec: str):
     assert close(found, [0, 0, 0, 0])
 
 
+@pytest.mark.slow
 @swept(("container", "codec"), [pair for pair in TIMED if pair[0] != "avi"])
 def test_a_clock_that_does_not_start_at_0(container: str, codec: str):
     late = clip(FRAMES, container=container, codec=codec, prepare=lambda _: None, first=3000)
