@@ -94,7 +94,7 @@ def near_misses(name: str, known: Iterable[str], *, brief: bool = False) -> str:
     options = sorted(set(known))
     near = [each for each in options if each.lower() == name.lower()]
     if not near and len(name) <= _LONGEST_NAME:
-        near = difflib.get_close_matches(name, options, n=1, cutoff=_MISSPELT)
+        near = difflib.get_close_matches(name, options, n=3, cutoff=_MISSPELT)
     if not near and len(name) <= _LONGEST_NAME:
         near = [each for each in options if _is_longer(name, each) or _is_longer(each, name)][:3]
     if not near and len(name) <= _LONGEST_NAME:

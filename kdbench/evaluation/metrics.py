@@ -156,7 +156,7 @@ def untested(metrics: Mapping[str, Any]) -> str:
     present = sum(recall is not None for recall in recalls)
     if present == len(recalls):
         return ""
-    return f"macro F1 and mAP are means over the {present} of {len(recalls)} classes that have a trial in this part"
+    return f"macro F1 and mAP are means over the classes that have a trial in this part, {present} of {len(recalls)}"
 
 
 def numbers(metrics: Mapping[str, Any]) -> dict[str, int | float]:

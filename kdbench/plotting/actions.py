@@ -13,6 +13,7 @@ import numpy as np
 from kdbench.data.readers.timeline import centre_frames, centres
 from kdbench.plotting.cams import resized
 from kdbench.plotting.style import FAINT, PLAIN, CaptionedFile, as_pictures, heated, save_png, short
+from kdbench.text.wording import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -86,8 +87,8 @@ def draw_actions(actions: Sequence[Action], title: str, lines: Sequence[str], pa
     save_png(figure, path, dpi=_DPI)
     return CaptionedFile(
         path.name,
-        f"One clip for each of {len(actions)} classes: above its frames at even times, below the evidence for its true "
-        "class over them.",
+        f"{counted(len(actions), 'clip')}, one for each class: above its frames at even times, below the evidence for its "
+        "true class over them.",
     )
 
 

@@ -237,7 +237,7 @@ def _truth(case: RecipeCase, batch: Batch) -> Batch:
     return batch.replace(
         sensors={
             name: torch.cat([pad(row.sensors[name], batch.sensors[name].shape[2]) for row in rows])
-            for name in first.sensors
+            for name in batch.sensors
         },
         video=None if first.video is None else torch.cat([row.video for row in rows if row.video is not None]),
         label=torch.cat([row.label for row in rows]),

@@ -74,7 +74,7 @@ def test_a_fusion_shows_what_it_does_and_whether_it_couples_the_batch(name: str,
     assert all(f"  {parameter}: " in given for parameter in own)
     # Each is explained, not only listed.
     assert all(" · " in line for line in given.splitlines() if line.startswith("  ") and own)
-    assert not {"channels", "sources", "width"} & {line.strip().partition(":")[0] for line in given.splitlines()}
+    assert not {"channels", "sources", "shapes"} & {line.strip().partition(":")[0] for line in given.splitlines()}
 
 
 @pytest.mark.slow

@@ -33,7 +33,12 @@ REQUIRED: dict[str, dict[str, Any]] = {
 BRIDGED = [f"torchdistill:{name}" for name in ENTRIES]
 # What one class or one trial leaves undefined, and says so.
 REFUSES = {
-    (name, case) for name in ("dkd", "nkd", "sdd") for case in ("one class", "one class, equal", "one class, one trial")
+    **{
+        (name, case): "there is 1 class"
+        for name in ("dkd", "nkd", "sdd")
+        for case in ("one class", "one class, equal", "one class, one trial")
+    },
+    ("shared_space", "one channel"): "1 in one of width 1",
 }
 
 
@@ -107,7 +112,7 @@ CASES = {
 def test_value_and_gradient_are_finite(name: str, case: str) -> None:
     for params in _variants(name):
         if (name, case) in REFUSES:
-            with pytest.raises(UsageError, match=f"{name}.* there is 1 class"):
+            with pytest.raises(UsageError, match=f"{name}.* {REFUSES[name, case]}"):
                 _evaluated(name, params, CASES[case])
             continue
         value, gradients = _evaluated(name, params, CASES[case])
@@ -158,6 +163,7 @@ def _evaluated(name: str, params: dict[str, Any], case: Given) -> tuple[Tensor, 
     if case.channels is not None:
         widths = ((case.channels,) * 4,) * 2
     groups = min(3, case.classes)
+    declares = part_of(registry("loss").get(name)).declares
     context = Context(
         classes=case.classes,
         student=Widths(case.classes, widths[0], widths[0][-1], SPACE, groups),
@@ -167,6 +173,8 @@ def _evaluated(name: str, params: dict[str, Any], case: Given) -> tuple[Tensor, 
         train_size=20,
         student_classifiers=(classifier(widths[0][-1], case.classes),),
         teacher_classifiers=(classifier(widths[1][-1], case.classes).requires_grad_(False),),
+        student_projections=_projections(widths[0][-1]) if "student_projections" in declares["needs"] else (),
+        teacher_head="teacher_head" in declares["needs"],
         series={"gyroscope": (torch.zeros(3), torch.tensor([1.0, 0.0, 2.0]))},
     )
     term = Term(name, LossTerm(**params), context, where=f"student.losses.{name}").train()
@@ -183,11 +191,16 @@ def _evaluated(name: str, params: dict[str, Any], case: Given) -> tuple[Tensor, 
         trial=tuple(f"t{row}" for row in range(case.samples)),
         index=torch.arange(case.samples),
     )
-    distils = part_of(registry("loss").get(name)).declares["teacher"]
-    value = term([student], [teacher] if distils else [], batch)
+    value = term([student], [teacher] if declares["teacher"] else [], batch)
     inputs = [*tensors(student), *term.parameters()]
     found = torch.autograd.grad(value, inputs, allow_unused=True) if value.requires_grad else ()
     return value.detach(), [gradient for gradient in found if gradient is not None]
+
+
+def _projections(width: int) -> tuple[torch.nn.Linear, ...]:
+    """Of some branches, each to an equal part of the embedding."""
+    branches = 2 if width % 2 == 0 else width
+    return tuple(torch.nn.Linear(3, width // branches, bias=False) for _ in range(branches))
 
 
 def _features(
