@@ -87,8 +87,8 @@ def draw_actions(actions: Sequence[Action], title: str, lines: Sequence[str], pa
     save_png(figure, path, dpi=_DPI)
     return CaptionedFile(
         path.name,
-        f"{counted(len(actions), 'clip')}, one for each class: above its frames at even times, below the evidence for its "
-        "true class over them.",
+        f"{counted(len(actions), 'clip')}, one for each class: above its frames at even times, below the evidence "
+        "for its true class over them.",
     )
 
 
