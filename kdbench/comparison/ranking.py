@@ -181,6 +181,10 @@ def _alike(group: Group, complete: Sequence[str]) -> dict[str, list[str]]:
     return {row: rows[key] for row, key in keys.items()}
 
 
+def _stated(value: Any, tested: Tested, metric: str) -> float:
+    return float(tested.scores[metric].mean() if value is None else value)
+
+
 def _row(
     group: Group, row: str, measures: Mapping[str, Measure], company: _Company, results: Mapping[int, Tested]
 ) -> Row:
@@ -188,7 +192,7 @@ def _row(
     first = next(iter(runs.values()), None)
     # The predictions give what a run from before it was measured does not state.
     seeds = {
-        seed: {name: float(runs[seed].metrics.get(name, results[seed].scores[name].mean())) for name in METRICS}
+        seed: {name: _stated(runs[seed].metrics.get(name), results[seed], name) for name in METRICS}
         for seed in sorted(runs)
     }
     missing = {seed: why for seed, why in group.lacking(row).items() if seed in group.seeds}
