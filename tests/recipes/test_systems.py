@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from forked import kdbench
 from helpers import WORLD
 
 from kdbench.errors import UsageError
 from kdbench.recipes.layers import layers
 from kdbench.recipes.resolve import resolve
 from kdbench.recipes.schema import PRESETS
-from kdbench.runs.run import run
+from kdbench.runs.store import stored_runs
 from kdbench.runs.training import records_of
 
 SENSORS = ("accelerometer", "gyroscope")
@@ -62,7 +63,12 @@ def test_a_system_learns(system: str, tmp_path: Path) -> None:
     changes = [f"{key}.train.batch_size=8" for key in keys]
     # With fewer, a teacher is still at chance level, which a run refuses.
     changes += [f"{key}.train.epochs={4 if key == 'student' else 16}" for key in keys]
-    done = run(system, "motionsim", preset="smoke", device="cpu", out=tmp_path, overrides=[*WORLD, *changes])
+    given = ["--dataset", "motionsim", "--preset", "smoke", "--device", "cpu", "--out", tmp_path]
+    ended = kdbench(
+        "run", "--method", system, *given, *(word for change in (*WORLD, *changes) for word in ("--set", change))
+    )
+    assert ended.returncode == 0, ended.stderr
+    (done,), _ = stored_runs(tmp_path)
     trained = {path.parent for path in tmp_path.rglob("metrics.jsonl")}
     assert trained
     for folder in trained:
