@@ -11,32 +11,34 @@ from kdbench.representations.base import Representation, Statistics, per_channel
 
 
 class ImageOfSeries(Representation):
-    """A representation that makes one image in [0, 1] of each axis, then normalises it for the encoder.
+    """A representation that makes images in [0, 1], one of each axis by default, then normalises them for the encoder.
 
     Args:
         channels: Axes of the sensor.
         statistics: See the base class.
         image_size: S, height and width of the image.
+        images: Channels of the image, where it has another number than one an axis.
 
     Attributes:
-        gain: 1 / standard deviation, `(channels, 1, 1)`.
-        offset: −mean / standard deviation, `(channels, 1, 1)`.
+        gain: 1 / standard deviation, `(out_channels, 1, 1)`.
+        offset: −mean / standard deviation, `(out_channels, 1, 1)`.
     """
 
     makes = "image"
     gain: Tensor
     offset: Tensor
 
-    def __init__(self, channels: int, *, statistics: Statistics, image_size: int) -> None:
+    def __init__(self, channels: int, *, statistics: Statistics, image_size: int, images: int | None = None) -> None:
         super().__init__(channels, statistics=statistics)
+        self.out_channels = channels if images is None else images
         checked_size(image_size)
         self.image_size = image_size
-        mean, std = (per_channel(values, channels).view(-1, 1, 1) for values in statistics)
+        mean, std = (per_channel(values, self.out_channels).view(-1, 1, 1) for values in statistics)
         self.register_buffer("gain", 1 / std, persistent=False)
         self.register_buffer("offset", -mean / std, persistent=False)
 
     def normalise(self, image: Tensor) -> Tensor:
-        """`(B, channels, S, S)` in [0, 1], changed in place, float32."""
+        """`(B, out_channels, S, S)` in [0, 1], changed in place, float32."""
         return image.to(self.gain.dtype).mul_(self.gain).add_(self.offset)
 
 

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from kdbench.errors import UsageError
 from kdbench.registry import representation
-from kdbench.representations.base import Representation, Statistics, per_channel
-from kdbench.representations.images import checked_size
+from kdbench.representations.base import Statistics
+from kdbench.representations.images import ImageOfSeries
 from kdbench.representations.skeletons import AXES, extremes, joints_of
 from kdbench.types import JointGraph
 
@@ -17,7 +17,7 @@ _LEAST = 1e-5
 
 
 @representation("shape_image", modality="sensors")
-class ShapeImage(Representation):
+class ShapeImage(ImageOfSeries):
     """The evolution of a body's shape as an image `(B, 1, S, S)`, from the front.
 
     Each moment has a map of all J joints, and the maps are summed with the weights of approximate rank pooling
@@ -42,12 +42,9 @@ class ShapeImage(Representation):
         UsageError: It does not see a skeleton, S is less than 1, or σ is not in (0, 0.25).
     """
 
-    makes = "image"
     middle: Tensor
     extent: Tensor
     cells: Tensor
-    gain: Tensor
-    offset: Tensor
 
     def __init__(
         self,
@@ -58,19 +55,14 @@ class ShapeImage(Representation):
         image_size: int = 224,
         sigma: float = 0.04,
     ) -> None:
-        super().__init__(channels, statistics=statistics)
-        checked_size(image_size)
+        super().__init__(channels, statistics=statistics, image_size=image_size, images=1)
         self.joints = joints_of("shape_image", skeleton)
         if not 0 < sigma < 0.25:
             raise UsageError(f"shape_image: sigma = {sigma}, expected a share of the image's side in (0, 0.25)")
         self.sigma = sigma
-        self.out_channels = 1
         self.register_buffer("middle", torch.zeros(2))
         self.register_buffer("extent", torch.ones(()))
         self.register_buffer("cells", (torch.arange(image_size) + 0.5) / image_size - 0.5, persistent=False)
-        mean, std = (per_channel(values, 1).view(-1, 1, 1) for values in statistics)
-        self.register_buffer("gain", 1 / std, persistent=False)
-        self.register_buffer("offset", -mean / std, persistent=False)
 
     def fit(self, values: Tensor) -> None:
         """Takes the frame that holds all joints of `values` (N, 3 J, n)."""
@@ -94,7 +86,7 @@ class ShapeImage(Representation):
         least = _LEAST * self.joints * order.abs().sum()
         largest = pooled.abs().amax((1, 2), keepdim=True)
         image = 0.5 + 0.5 * pooled / torch.maximum(largest, least)
-        return image[:, None] * self.gain + self.offset
+        return self.normalise(image[:, None])
 
     def _bumps(self, places: Tensor) -> Tensor:
         """Gaussians about places `(B, J n)` at the middles of the cells `(B, J n, S)`."""
