@@ -98,6 +98,18 @@ def rows(kind: str) -> list[Row]:
     ]
 
 
+def _names(kind: str) -> list[str]:
+    """Names of a kind alone, plugins' before all; reads no file of a part."""
+    if kind == SUITES:
+        from kdbench.grid.suite import shipped_suites
+
+        return shipped_suites()
+    if kind == TUNED:
+        return list(shipped.tuned())
+    origins = registry(_KIND_OF[kind]).origins()
+    return sorted(origins, key=lambda name: origins[name].built_in)
+
+
 def _suites() -> list[Row]:
     from kdbench.grid.suite import load_suite, shipped_suites
 
@@ -164,11 +176,10 @@ def _line_of(path: Path, key: str) -> str:
 def _show_overview(kinds: list[str]) -> None:
     """A line for each kind: how many there are and the first names, plugins' before all; then how to see the rest."""
     console = console_for()
-    by_kind = {kind: rows(kind) for kind in kinds}
-    counts = {kind: f"{len(parts)} {kind}" for kind, parts in by_kind.items()}
+    by_kind = {kind: _names(kind) for kind in kinds}
+    counts = {kind: f"{len(names)} {kind}" for kind, names in by_kind.items()}
     width = max(map(len, counts.values()))
-    for kind, parts in by_kind.items():
-        names = [row["name"] for row in sorted(parts, key=lambda row: row["origin"] == _BUILT_IN)]
+    for kind, names in by_kind.items():
         room = console.width - width - 2
         print_prose(console, f"{counts[kind]:<{width}}  {_beginning(names, room)}")
     print_prose(console, f"\nAll of a kind, with what each is, for example: kdbench list {kinds[0]}", "dim")

@@ -102,7 +102,8 @@ class Suite(BaseModel):
         further = sorted(losses - listed)
         track = self.set.get("track")
         if isinstance(track, Mapping) and track.get("labels") == 0:
-            further = [name for name in further if _learns_without_labels(name)]
+            texts = decorations_in(str(loss_room.__file__), "loss")
+            further = [name for name in further if _learns_without_labels(texts[name])]
         methods = (*self.methods, *(SuiteMethod(name=name) for name in further))
         return self.model_copy(update={"methods": methods, "losses": False, "without": ()})
 
@@ -154,10 +155,11 @@ class Suite(BaseModel):
         return self.model_copy(update={"methods": tuple(own.get(name, SuiteMethod(name=name)) for name in names)})
 
 
-def _learns_without_labels(name: str) -> bool:
-    """Whether a built-in loss says that it trains a student without labels; read off its file, which imports torch."""
-    text = decorations_in(str(loss_room.__file__), "loss")[name]
-    return 'labels="needed"' not in text and ("teacher=False" not in text or 'labels="unused"' in text)
+def _learns_without_labels(decoration: str) -> bool:
+    """Whether a built-in loss says that it trains a student without labels; read as text, for its file imports torch."""
+    return 'labels="needed"' not in decoration and (
+        "teacher=False" not in decoration or 'labels="unused"' in decoration
+    )
 
 
 def asked_for(
