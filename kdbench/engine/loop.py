@@ -73,6 +73,7 @@ class Training:
         quota: Scarce trials per batch.
         unlabelled: Whether no trial has a label.
         keep_best: Whether the weights of the epoch that is best on it are kept, and restored at the end.
+        metric: What is best: the metric that the data set is judged by.
         on_epoch: Called with each epoch's record.
         binding: What a checkpoint is a state of: names and hashes of all that the training goes by.
         warn: Takes a line on what is damaged and made again.
@@ -96,10 +97,11 @@ class Training:
     quota: int = 0
     unlabelled: bool = False
     keep_best: bool = False
+    metric: str = METRICS[0]
     on_epoch: Callable[[Record], None] = lambda _record: None
     binding: Mapping[str, Any] = field(default_factory=dict)
     warn: Callable[[str], None] = lambda _text: None
-    best: dict[str, Any] = field(default_factory=lambda: {"epoch": 0, "accuracy": -1.0})
+    best: dict[str, Any] = field(default_factory=lambda: {"epoch": 0})
     _bests: list[int] = field(default_factory=list, repr=False)
 
     def run(self) -> list[Record]:
@@ -296,8 +298,8 @@ class Training:
         predictions = predict(self.network, self.watched, batch_size=batch_size, accelerator=self.accelerator)
         metrics = predictions.metrics(self.classes)
         record[self.watched_part] = {name: metrics[name] for name in METRICS}
-        if self.keep_best and predictions.accuracy > self.best["accuracy"]:
-            self.best = {"epoch": epoch, "accuracy": predictions.accuracy}
+        if self.keep_best and metrics[self.metric] > self.best.get(self.metric, -1.0):
+            self.best = {"epoch": epoch, self.metric: metrics[self.metric]}
             checkpoint.save_best(self._checkpoint, self.network, self.best, self.binding)
 
     def _modules(self) -> Mapping[str, nn.Module]:
