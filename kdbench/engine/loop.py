@@ -18,6 +18,7 @@ from kdbench.data.metric import METRICS
 from kdbench.data.tracks import Scarce, mixed_order, mixed_steps
 from kdbench.engine import checkpoint
 from kdbench.engine.augment import Augmenter
+from kdbench.engine.dot import DistillationOriented
 from kdbench.engine.objective import Objective
 from kdbench.engine.optim import build_optimizer, learning_rate
 from kdbench.engine.peers import Peer, constant, features_of
@@ -207,7 +208,7 @@ class Training:
                 measured = self._gradient_norms(values)
                 self.objective.balance.observe(measured, self.objective.weighting.weights)
                 norms = measured if step == 0 else norms
-            norm = self.backward(loss)
+            norm = self.backward(loss, values)
             sums.add(step, student, values, norm, self.objective.diagnostics(), batch)
             for peer, own, (features, terms) in zip(self.peers, of_peers, answers, strict=True):
                 own.add(step, features, terms, norm, peer.objective.diagnostics(), batch.head(batch.paired))
@@ -261,14 +262,19 @@ class Training:
         """Share of the training's steps that lie before a step of an epoch."""
         return max(0.0, ((epoch - 1) * self.steps + step) / (self.spec.train.epochs * self.steps))
 
-    def backward(self, loss: Tensor) -> Tensor:
+    def backward(self, loss: Tensor, values: Tensor) -> Tensor:
         """One step of the optimizer; returns the norm of the whole gradient before clipping."""
         self.optimizer.zero_grad(set_to_none=True)
-        self.accelerator.backward(loss)
+        if isinstance(self.optimizer, DistillationOriented):
+            self.optimizer.backward(*self.objective.apart(values))
+        else:
+            self.accelerator.backward(loss)
         parameters = self._parameters()
         norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         if self.spec.train.grad_clip is not None:
             nn.utils.clip_grads_with_norm_(parameters, self.spec.train.grad_clip, norm)
+            if isinstance(self.optimizer, DistillationOriented):
+                self.optimizer.clip(norm, self.spec.train.grad_clip)
         self.optimizer.step()
         return norm
 

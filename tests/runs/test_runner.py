@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from filelock import FileLock
-from helpers import WORLD, known, tiny, watching
+from helpers import WORLD, StopAfter, known, tiny, watching
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
@@ -163,17 +163,6 @@ def test_order_and_augmentation_do_not_depend_on_the_method(tmp_path: Path) -> N
         batches.append(seen)
     assert batches[0] == batches[1]
     assert len({frames for _, frames in batches[0]}) > 2
-
-
-class StopAfter(Reporter):
-    """Presses Ctrl-C at the end of an epoch of a phase."""
-
-    def __init__(self, phase: str, epoch: int) -> None:
-        self.at = (phase, epoch)
-
-    def end_epoch(self, record: dict[str, Any]) -> None:
-        if (record["phase"], record["epoch"]) == self.at:
-            raise KeyboardInterrupt
 
 
 @pytest.mark.slow
