@@ -23,8 +23,8 @@ from pathlib import Path
 
 import psutil
 
-from kdbench.launch import forks
-from kdbench.launch.launcher import LAUNCHERS, Program
+from kdbench.launch import BUILTIN, forks
+from kdbench.launch.launcher import Program
 from kdbench.launch.local import Local
 from kdbench.launch.warm import ForkedProcess, WarmProcess
 
@@ -45,7 +45,7 @@ def place() -> Local:
 
 
 class Shared(Local):
-    """The launcher `local`, on the warm process that the tests share; for `LAUNCHERS`."""
+    """The launcher `local`, on the warm process that the tests share; for `kdbench.launch.BUILTIN`."""
 
     def _warm_up(self) -> WarmProcess | None:
         return place()._warm_up()
@@ -82,7 +82,7 @@ class ForkOfThis(WarmProcess):
 
 
 class InAFork(Local):
-    """The launcher `local` in a fork, whose jobs are forks in turn; for `LAUNCHERS`."""
+    """The launcher `local` in a fork, whose jobs are forks in turn; for `kdbench.launch.BUILTIN`."""
 
     def _warm_up(self) -> WarmProcess | None:
         self._warm = self._warm or ForkOfThis()
@@ -91,7 +91,7 @@ class InAFork(Local):
 
 def fork_jobs() -> None:
     """From now on the jobs of this process are its forks; for a fork, where nothing but one command runs."""
-    LAUNCHERS["local"] = "forked:InAFork"
+    BUILTIN["local"] = "forked:InAFork"
 
 
 def kdbench(*arguments: object, seconds: float = 300) -> subprocess.CompletedProcess[str]:

@@ -26,6 +26,11 @@ def datasets(incomplete: str) -> list[str]:
     return _of(("dataset",), incomplete)
 
 
+def launchers(incomplete: str) -> list[str]:
+    """Names of launchers."""
+    return _of(("launcher",), incomplete)
+
+
 def suites(incomplete: str) -> list[str]:
     """Names of suites."""
     from kdbench.grid.suite import shipped_suites

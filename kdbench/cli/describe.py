@@ -132,7 +132,8 @@ def _part(kind: str, name: str) -> Iterator[_Line]:
     if given := {key: words for key, words in explained.items() if key not in parameters}:
         yield f"\nTakes\n{_entries(given)}", ""
     shown = {f"{key}{default}": explained.get(key, "") for key, default in parameters.items()}
-    yield f"\nParameters in a recipe\n{_entries(shown, ' · ') or '  none'}", ""
+    where = "Options" if kind == "launcher" else "Parameters in a recipe"
+    yield f"\n{where}\n{_entries(shown, ' · ') or '  none'}", ""
     declared = {"takes" if key == "eats" else key: value for key, value in part_of(component).declares.items()}
     if kind == "fusion":
         declared = {"joint": component.joint, "couples_batch": component.couples_batch}
@@ -161,6 +162,8 @@ def _owned(kind: str, name: str) -> str:
 
 def _use(kind: str, name: str, declared: Mapping[str, Any]) -> str:
     """The option that puts the part where it fits."""
+    if kind == "launcher":
+        return f"kdbench run --suite smoke --jobs 2 --launcher {name}"
     phase = "student" if declared.get("modality") == "video" or declared.get("takes") == "clip" else "teacher"
     key = {"loss": f"student.losses.{name}.weight=1", "semantics": f"semantics.name={name}"}
     return f"--set {key.get(kind, f'{phase}.{kind}.name={name}')}"

@@ -31,7 +31,8 @@ def run(
     jobs: int,
     timeout: str | None,
     dry_run: bool,
-    launcher: str,
+    launcher: str | None,
+    launcher_options: Sequence[str],
 ) -> None:
     """Plans the runs, shows the plan, and makes them; exit code 1 where one is not done at the end.
 
@@ -70,13 +71,15 @@ def run(
     from kdbench.grid.execute import execute
     from kdbench.grid.plan import make_plan, rename_done
     from kdbench.grid.show import show_end, show_plan, view_for
-    from kdbench.launch.launcher import launcher as launcher_named
+    from kdbench.launch.launcher import asked_for as launcher_asked_for
+    from kdbench.launch.launcher import build
     from kdbench.registry import plugin_files
     from kdbench.runs.request import option_words
     from kdbench.util.progress import reporter_for
 
     reporter = reporter_for(console)
-    place = launcher_named(launcher, jobs=jobs, device=common["device"], reporter=reporter)
+    spec = launcher_asked_for(launcher, launcher_options, wanted.launcher)
+    place = build(spec, jobs=jobs, device=common["device"], reporter=reporter)
     plan = make_plan(wanted, common, overrides, reporter, look_ahead=dry_run)
     show_plan(plan, estimate(plan), jobs=jobs, console=console)
     if dry_run:
@@ -93,7 +96,8 @@ def run(
         words += ["--seeds", seeds] if isinstance(seeds, int) else ["--seed", seeds[0]]
     words += [word for change in overrides for word in ("--set", change)]
     single = {"preset": preset, "video": video, "timeout": timeout} | {key: common[key] for key in _OPTIONS}
-    single |= {"jobs": jobs if jobs > 1 else None, "launcher": launcher if launcher != "local" else None}
+    single |= {"jobs": jobs if jobs > 1 else None, "launcher": launcher}
+    words += [word for option in launcher_options for word in ("--launcher-option", option)]
     words += option_words(single | {"device": common["device"] if common["device"] != "auto" else None})
     words += ["--exclude-broken"] * common["exclude_broken"]
     words += [word for file in plugin_files() for word in ("--plugin", file)]

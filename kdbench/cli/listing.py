@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 ORDER = (
     *("methods", "teachers", "datasets"),
     *("representations", "encoders", "poolings", "fusions", "losses", "semantics"),
+    "launchers",
 )
 SUITES = "suites"
 TUNED = "tuned methods"

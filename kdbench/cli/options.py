@@ -76,3 +76,15 @@ Out = Annotated[Path | None, typer.Option(help="Folder of the runs; $KDBENCH_HOM
 ExcludeBroken = Annotated[
     bool, typer.Option("--exclude-broken", help="Leave out trials whose files are missing or broken.")
 ]
+Launcher = Annotated[
+    str | None,
+    typer.Option(
+        help="How the runs of a grid, or the workers of a search, are started: a launcher of `kdbench list launchers`; "
+        "the suite's, or local, by default.",
+        autocompletion=completion.launchers,
+    ),
+]
+LauncherOptions = Annotated[
+    list[str] | None,
+    typer.Option("--launcher-option", help="An option of the launcher: KEY=VALUE; repeatable."),
+]

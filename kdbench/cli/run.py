@@ -60,9 +60,8 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show which runs would be made, with their time and disk space, and exit.")
     ] = False,
-    launcher: Annotated[
-        str, typer.Option(help="How the runs of a grid are started; only local is built in.")
-    ] = "local",
+    launcher: options.Launcher = None,
+    launcher_option: options.LauncherOptions = None,
 ) -> None:
     """Train methods on data sets and report the results.
 
@@ -84,7 +83,7 @@ def run(
         "name": name,
     }
     several = max(*map(len, (methods, teachers, datasets, protocols)), seeds or 1) > 1
-    if several or suite or jobs or timeout or dry_run or launcher != "local":
+    if several or suite or jobs or timeout or dry_run or launcher or launcher_option:
         from kdbench.cli import grid
 
         grid.run(
@@ -102,6 +101,7 @@ def run(
             timeout=timeout,
             dry_run=dry_run,
             launcher=launcher,
+            launcher_options=launcher_option or (),
         )
         return
     for option, given in (("--method", methods), ("--dataset", datasets)):

@@ -60,6 +60,8 @@ def search(
     jobs: Annotated[
         int, typer.Option(help="Number of worker processes; with several GPUs each gets its own.", min=1)
     ] = 1,
+    launcher: options.Launcher = None,
+    launcher_option: options.LauncherOptions = None,
     storage: Annotated[
         str | None,
         typer.Option(
@@ -100,6 +102,7 @@ def search(
     """
     from kdbench.cli import search_suite
     from kdbench.grid.suite import asked_for
+    from kdbench.launch.launcher import asked_for as launcher_asked_for
     from kdbench.runs.names import check_names
 
     methods = list(dict.fromkeys(method or []))
@@ -144,6 +147,7 @@ def search(
         "metric": metric,
         "trial_seeds": trial_seeds,
         "jobs": jobs,
+        "launcher": launcher_asked_for(launcher, launcher_option or (), wanted.launcher),
         "storage": storage,
         "study": study,
     }

@@ -14,6 +14,7 @@ from kdbench.errors import UsageError, shortened, unknown
 from kdbench.losses import BUILTIN as BUILTIN_LOSSES
 from kdbench.recipes import shipped
 from kdbench.recipes.resolve import resolve
+from kdbench.recipes.terms import PartSpec
 from kdbench.registry.builtin import decorations_in
 from kdbench.text.wording import counted
 from kdbench.util import paths
@@ -66,6 +67,7 @@ class Suite(BaseModel):
         preset: The size.
         video: The student's view.
         set: What is changed of every recipe, nested as in a recipe.
+        launcher: How the runs are started, with its options.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -80,6 +82,12 @@ class Suite(BaseModel):
     preset: Literal["auto", "paper", "small", "smoke"] = "auto"
     video: str | None = None
     set: dict[str, Any] = Field(default_factory=dict)
+    launcher: PartSpec | None = None
+
+    @field_validator("launcher", mode="before")
+    @classmethod
+    def _plain_name(cls, launcher: Any) -> Any:
+        return {"name": launcher} if isinstance(launcher, str) else launcher
 
     @field_validator("methods", mode="before")
     @classmethod

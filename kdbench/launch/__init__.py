@@ -1,1 +1,5 @@
-"""Where programs of kdbench run: the runs of a grid, the workers of a search; `launcher` names the places."""
+"""Where programs run: launchers by name, and the processes of this machine that `local` starts."""
+
+from kdbench.registry.builtin import parts_in
+
+BUILTIN = parts_in(__name__, __file__, "launcher")

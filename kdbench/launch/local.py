@@ -12,6 +12,7 @@ from kdbench.launch.fresh import FreshProcess
 from kdbench.launch.launcher import Program
 from kdbench.launch.machine import cores, environment_of, gpus
 from kdbench.launch.warm import CAN_FORK, ForkedProcess, WarmProcess
+from kdbench.registry import launcher
 from kdbench.util.files import unwritable
 from kdbench.util.progress import Reporter
 
@@ -21,6 +22,7 @@ _MOST_DEATHS = 2
 """Warm processes that may die before every further job gets a fresh interpreter."""
 
 
+@launcher("local")
 class Local:
     """Processes of this machine, each with its share of the cores, and a GPU of its own where there are several.
 

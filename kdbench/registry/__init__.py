@@ -25,6 +25,7 @@ from kdbench.registry.decorators import (
     decorated,
     encoder,
     fusion,
+    launcher,
     loss,
     part_of,
     pooling,
@@ -46,6 +47,7 @@ __all__ = [
     "decorated",
     "encoder",
     "fusion",
+    "launcher",
     "loss",
     "part_of",
     "plugin_files",
@@ -66,6 +68,7 @@ KINDS = {
     "dataset": "datasets",
     "method": "methods",
     "teacher": "teachers",
+    "launcher": "launchers",
 }
 RECIPES = ("method", "teacher")
 """Kinds whose parts are YAML files, and no code."""
@@ -76,6 +79,7 @@ TABLES = {
     "method": "kdbench.recipes.shipped",
     "teacher": "kdbench.recipes.teachers",
     "semantics": "kdbench.semantic_spaces",
+    "launcher": "kdbench.launch",
 }
 """Modules with the table of what is built in, where it is not the package of the kind's own name."""
 

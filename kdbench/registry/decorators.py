@@ -149,6 +149,11 @@ def semantics(name: str) -> Callable[[Any], Any]:
     return _decorator("semantics", name, {})
 
 
+def launcher(name: str) -> Callable[[Any], Any]:
+    """Declares a launcher of the runs of a grid and the workers of a search. See `kdbench.launch.launcher.Launcher`."""
+    return _decorator("launcher", name, {})
+
+
 def dataset(name: str) -> Callable[[Any], Any]:
     """Declares the reader of a data set in a file plugin; the card lies beside the file, as `card.yaml`.
 

@@ -22,6 +22,7 @@ TARGETS = {
     "pooling": "kdbench_part_name.pooling:PartName",
     "fusion": "kdbench_part_name.fusion:PartName",
     "representation": "kdbench_part_name.representation:PartName",
+    "launcher": "kdbench_part_name.launcher:PartName",
     "dataset": "kdbench_part_name.reader:PartName",
     "method": "kdbench_part_name",
 }

@@ -7,6 +7,7 @@ SUITES = {
     "fusion": "kdbench.testing.fusions:SUITE",
     "representation": "kdbench.testing.representations:SUITE",
     "semantics": "kdbench.testing.semantics:SUITE",
+    "launcher": "kdbench.testing.launchers:SUITE",
     "dataset": "kdbench.testing.datasets:SUITE",
     "method": "kdbench.testing.recipes:SUITE",
     "teacher": "kdbench.testing.recipes:TEACHERS",

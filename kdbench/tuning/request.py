@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from kdbench.recipes.terms import PartSpec
 from kdbench.runs.request import RunRequest
 from kdbench.tuning.choosers import NO_PRUNER
 
@@ -25,6 +26,7 @@ class SearchRequest:
     metric: str | None = None
     trial_seeds: int = 1
     jobs: int = 1
+    launcher: PartSpec | None = None
     storage: str | None = None
     study: str | None = None
     heartbeat_seconds: int = 20

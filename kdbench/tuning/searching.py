@@ -15,6 +15,7 @@ from filelock import FileLock
 from kdbench.errors import Interrupted, UsageError
 from kdbench.plotting.search import draw as draw_search
 from kdbench.recipes.schema import Tuning
+from kdbench.recipes.terms import PartSpec
 from kdbench.runs.ahead import check_parts
 from kdbench.runs.context import RunContext, context_for
 from kdbench.runs.faculty import obtain_teachers, of_parts
@@ -75,6 +76,7 @@ def search(
     trial_seeds: int = 1,
     seeds: int = 3,
     jobs: int = 1,
+    launcher: PartSpec | None = None,
     storage: str | None = None,
     study: str | None = None,
     final: bool = True,
@@ -111,6 +113,7 @@ def search(
         trial_seeds: Seeds 0 … N-1 that a trial's value is the mean over.
         seeds: Seeds 0 … N-1 of the winner's runs.
         jobs: Worker processes.
+        launcher: How they are started, a name with its options; by default they are processes of this machine.
         storage: Address of the database that workers share; by default a sqlite file in the folder of the runs.
         study: Name of the study; by default made of the search itself.
         final: Whether the winner is trained.
@@ -159,6 +162,7 @@ def search(
         metric=metric,
         trial_seeds=trial_seeds,
         jobs=jobs,
+        launcher=launcher,
         storage=storage,
         study=study,
         heartbeat_seconds=heartbeat_seconds,
@@ -211,7 +215,7 @@ class _Search:
         try:
             teachers = self._teachers()
             self._name_parent(study, tracker)
-            work_off(self.plan, study, self.search.url, self.search.jobs, self.reporter)
+            work_off(self.search, study, self.reporter)
             result = self._finish(study, seeds, teachers)
             status = "finished"
         except (Interrupted, KeyboardInterrupt):

@@ -11,8 +11,10 @@ from typing import Any
 
 from kdbench.data.metric import check_metric, metric_of
 from kdbench.errors import UsageError
+from kdbench.launch.launcher import check as check_launcher
 from kdbench.recipes.pairs import stem_of
 from kdbench.recipes.schema import Recipe
+from kdbench.recipes.terms import PartSpec
 from kdbench.runs.context import RunContext, context_for
 from kdbench.runs.context import settled as chosen
 from kdbench.runs.idle import refuse_idle
@@ -37,6 +39,7 @@ class Settled:
         recipe: The method as resolved.
         url: Address of the database.
         jobs: Worker processes.
+        launcher: How they are started; None for this process, or processes of this machine.
     """
 
     plan: SearchPlan
@@ -44,6 +47,7 @@ class Settled:
     recipe: Recipe
     url: str
     jobs: int
+    launcher: PartSpec | None = None
 
     def ends(self, key: str) -> tuple[Any, Any]:
         """Both ends of a range."""
@@ -72,6 +76,8 @@ def settled(request: SearchRequest, reporter: Reporter | None = None) -> Settled
     check_metric(request.metric)
     check_choosers(request.sampler, request.pruner)
     parse(request.space)
+    if request.launcher is not None:
+        check_launcher(request.launcher)
     if "part" in (request.run.changes.get("selection") or {}):
         raise UsageError("a search reports the validation part by itself, and its winner the test part", hint=_NO_PART)
     run = dataclasses.replace(chosen(request.run, reporter), out=request.run.root)
@@ -106,7 +112,7 @@ def settled(request: SearchRequest, reporter: Reporter | None = None) -> Settled
         identity=identity,
         under=run_spec.tuned_here(),
     )
-    search = Settled(plan, context, recipe, storage_url(plan.root, request.storage), request.jobs)
+    search = Settled(plan, context, recipe, storage_url(plan.root, request.storage), request.jobs, request.launcher)
     _check_ends(search)
     return search
 

@@ -12,11 +12,12 @@ import optuna
 from optuna.trial import TrialState
 
 from kdbench.errors import Interrupted, KdbenchError, RunFailed
-from kdbench.launch.launcher import Job, Program, launcher, stop
+from kdbench.launch.launcher import Job, Program, build, stop
 from kdbench.registry import plugin_files
 from kdbench.text.wording import counted, inflected
 from kdbench.tuning.plan import SearchPlan
 from kdbench.tuning.progress import Told
+from kdbench.tuning.settled import Settled
 from kdbench.tuning.studies import (
     WHY,
     await_others,
@@ -36,22 +37,28 @@ _POLL_SECONDS = 0.5
 _KILLS = 3
 
 
-def work_off(plan: SearchPlan, study: optuna.Study, url: str, jobs: int, reporter: Reporter) -> None:
+def work_off(search: Settled, study: optuna.Study, reporter: Reporter) -> None:
     """Runs trials until the budget is spent, those of dead workers included.
+
+    Args:
+        search: The search.
+        study: Its study.
+        reporter: Shows the progress.
 
     Raises:
         RunFailed: Nothing but failures, or the database or the disk gave out.
         Interrupted: Ctrl-C; unfinished trials come back when the command is repeated.
     """
+    plan, url, jobs = search.plan, search.url, search.jobs
     progress = Told(plan, jobs, reporter)
     with reachable(url):
         progress.start(study)
         revive(study, plan)
         while _is_open(study, plan):
-            if jobs == 1:
+            if jobs == 1 and search.launcher is None:
                 work(plan, study, reporter, progress)
             else:
-                _work_in_processes(plan, study, url, jobs, reporter, progress)
+                _work_in_processes(search, study, reporter, progress)
             await_others(study, plan, progress)
         progress.tell(study)
 
@@ -110,19 +117,18 @@ def _check_failures(study: optuna.Study) -> None:
         )
 
 
-def _work_in_processes(
-    plan: SearchPlan, study: optuna.Study, url: str, jobs: int, reporter: Reporter, progress: Told
-) -> None:
+def _work_in_processes(search: Settled, study: optuna.Study, reporter: Reporter, progress: Told) -> None:
     """Works in processes until each has nothing left to do; one that is killed is replaced, and its trial comes back.
 
     Raises:
         RunFailed: Too many were killed; and the errors of `work`, from whichever process they stop.
         Interrupted: Ctrl-C.
     """
-    given = {"plan": plan.model_dump(mode="json"), "url": url, "plugins": plugin_files()}
+    plan, jobs = search.plan, search.jobs
+    given = {"plan": plan.model_dump(mode="json"), "url": search.url, "plugins": plugin_files()}
     worker = Program("kdbench.tuning.worker", text=json.dumps(given) + "\n")
     killed = 0
-    with launcher("local", jobs=jobs, device=plan.run.device, reporter=reporter) as place:
+    with build(search.launcher, jobs=jobs, device=plan.run.device, reporter=reporter) as place:
 
         def start(number: int) -> Job:
             return place.start(worker, plan.folder / f"worker-{number}.log", number)

@@ -18,7 +18,8 @@ from kdbench.grid.plan import GridPlan, PlannedRun, make_plan
 from kdbench.grid.show import GridView
 from kdbench.grid.state import read_state
 from kdbench.grid.suite import Suite, load_suite
-from kdbench.launch.launcher import LAUNCHERS, Program
+from kdbench.launch import BUILTIN
+from kdbench.launch.launcher import Program
 from kdbench.registry.file import loaded
 from kdbench.util.records import read_json, write_json
 
@@ -285,7 +286,7 @@ def kdbench_main(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyP
     """A command in this process, whose runs are forks of the shared warm one: its exit code and what it printed."""
     from kdbench.cli import main
 
-    monkeypatch.setitem(LAUNCHERS, "local", "forked:Shared")
+    monkeypatch.setitem(BUILTIN, "local", "forked:Shared")
 
     def call(*arguments: str) -> tuple[int, str]:
         with pytest.raises(SystemExit) as caught:

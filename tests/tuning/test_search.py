@@ -26,7 +26,8 @@ import kdbench
 from kdbench import loss
 from kdbench.data.loader import Loader
 from kdbench.errors import Interrupted, RunFailed, UsageError
-from kdbench.launch.launcher import LAUNCHERS, Program
+from kdbench.launch import BUILTIN
+from kdbench.launch.launcher import Program
 from kdbench.launch.warm import ForkedProcess
 from kdbench.recipes.resolve import resolve
 from kdbench.recipes.schema import Recipe
@@ -329,7 +330,7 @@ def test_the_workers_of_a_killed_search_end_with_it(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_workers_share_a_study_and_a_killed_one_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(LAUNCHERS, "local", "forked:Shared")
+    monkeypatch.setitem(BUILTIN, "local", "forked:Shared")
     killed: list[int] = []
 
     class Killer(Lines):
@@ -403,7 +404,7 @@ def test_trials_stand_under_their_search_in_a_mirror_that_is_slow_to_open(
 
 @pytest.mark.slow
 def test_a_worker_says_what_stopped_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(LAUNCHERS, "local", "forked:Shared")
+    monkeypatch.setitem(BUILTIN, "local", "forked:Shared")
 
     @loss("only_here", on="logits", teacher=False)
     def only_here(student: Any) -> Any:

@@ -1,0 +1,119 @@
+"""A program on another machine that shares a disk with this one: what its job calls there, and how it is spoken to.
+
+Whoever started the job leaves a word in a file, and the job looks for it. No engine has to pass signals on, which each
+does in another way.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+from kdbench.launch import tied
+from kdbench.launch.launcher import Program
+from kdbench.util.files import whole
+
+INTERRUPT, KILL = "interrupt", "kill"
+_TICK_SECONDS = 0.2
+
+
+class RemoteProgram:
+    """A program, its log and its letter box, all by their places on the shared disk; it is pickled, and called there.
+
+    Args:
+        program: What is run.
+        log: Gets what it prints.
+        environment: What is added to the environment that the job has.
+    """
+
+    def __init__(self, program: Program, log: Path, environment: dict[str, str]) -> None:
+        self.program = program
+        self.log = log.absolute()
+        self.environment = environment
+        self.folder = str(Path.cwd())
+        self.begins = log.stat().st_size if log.is_file() else 0
+        self._box = self.log.parent / f".{self.log.name}.{uuid.uuid4().hex[:8]}.word"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_process": None}
+
+    def __call__(self) -> int:
+        """Runs the program; returns its exit code, negative for a signal."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as output:
+            process = self._process = subprocess.Popen(
+                # -P, since folders of the current directory may have the names of libraries.
+                [sys.executable, "-P", "-m", self.program.module, *self.program.arguments],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=self.folder,
+                # Its input stays open, and it ends where this process does.
+                env={**os.environ, **self.environment, tied.ASKED: "1"},
+                start_new_session=True,
+            )
+        assert process.stdin is not None
+        process.stdin.write(self.program.text.encode())
+        process.stdin.flush()
+        asked = False
+        while (code := process.poll()) is None:
+            word = self._word()
+            if word == KILL:
+                os.killpg(process.pid, signal.SIGKILL)
+            elif word == INTERRUPT and not asked:
+                asked = True
+                self.interrupt()
+            time.sleep(_TICK_SECONDS)
+        self._box.unlink(missing_ok=True)
+        return code
+
+    def interrupt(self) -> None:
+        """There: asks the program to keep what it has and to end."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+
+    def wait(self) -> None:
+        """There: waits until the program has ended, and kills it where it takes too long."""
+        if self._process is None:
+            return
+        try:
+            self._process.wait(tied.GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    def _word(self) -> str:
+        try:
+            return self._box.read_text()
+        except OSError:
+            return ""
+
+    def tell(self, word: str) -> None:
+        """Here: leaves a word for the job, `INTERRUPT` or `KILL`."""
+        with whole(self._box, durable=False) as file:
+            file.write(word.encode())
+
+    def forget(self) -> None:
+        """Here: removes what was left for a job that has ended."""
+        self._box.unlink(missing_ok=True)
+
+    def printed(self) -> str:
+        """Here: what it has printed so far, as far as the disk shows it."""
+        try:
+            with self.log.open("rb") as file:
+                file.seek(self.begins)
+                return file.read().decode(errors="replace")
+        except OSError:
+            return ""
+
+    def note(self, text: str) -> None:
+        """Here: adds a line to the log, on why there is no exit code of the program's own."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("a", encoding="utf-8") as log:
+            log.write(f"{text}\n")
