@@ -38,7 +38,9 @@ class RemoteProgram:
         self.environment = environment
         self.folder = str(Path.cwd())
         self.begins = log.stat().st_size if log.is_file() else 0
-        self._box = self.log.parent / f".{self.log.name}.{uuid.uuid4().hex[:8]}.word"
+        own = f".{self.log.name}.{uuid.uuid4().hex[:8]}"
+        self._box = self.log.parent / f"{own}.word"
+        self._began = self.log.parent / f"{own}.began"
         self._process: subprocess.Popen[bytes] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -59,6 +61,7 @@ class RemoteProgram:
                 env={**os.environ, **self.environment, tied.ASKED: "1"},
                 start_new_session=True,
             )
+        self._began.touch()
         assert process.stdin is not None
         process.stdin.write(self.program.text.encode())
         process.stdin.flush()
@@ -71,7 +74,6 @@ class RemoteProgram:
                 asked = True
                 self.interrupt()
             time.sleep(_TICK_SECONDS)
-        self._box.unlink(missing_ok=True)
         return code
 
     def interrupt(self) -> None:
@@ -99,9 +101,15 @@ class RemoteProgram:
         with whole(self._box, durable=False) as file:
             file.write(word.encode())
 
+    @property
+    def has_begun(self) -> bool:
+        """Here: whether it runs, or has run."""
+        return self._began.exists()
+
     def forget(self) -> None:
-        """Here: removes what was left for a job that has ended."""
-        self._box.unlink(missing_ok=True)
+        """Here: removes what was left of the talk with a job that has ended."""
+        for path in (self._box, self._began):
+            path.unlink(missing_ok=True)
 
     def printed(self) -> str:
         """Here: what it has printed so far, as far as the disk shows it."""

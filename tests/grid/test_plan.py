@@ -20,9 +20,10 @@ from kdbench.grid.estimate import estimate
 from kdbench.grid.plan import GridPlan, make_plan
 from kdbench.grid.state import State, note_attempt, read_state, set_broken_aside
 from kdbench.grid.suite import Suite
-from kdbench.launch.launcher import launcher
+from kdbench.launch.launcher import build
 from kdbench.launch.local import Local
 from kdbench.launch.machine import environment_of, gpus
+from kdbench.recipes.terms import PartSpec
 from kdbench.runs.context import context_for
 from kdbench.runs.request import RunRequest
 from kdbench.util.progress import Reporter
@@ -216,9 +217,9 @@ def test_gpus_are_those_that_are_visible(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_launcher_goes_by_its_name() -> None:
-    assert isinstance(launcher("local", jobs=2, device="cpu", reporter=Reporter()), Local)
+    assert isinstance(build(None, jobs=2, device="cpu", reporter=Reporter()), Local)
     with pytest.raises(UsageError, match="unknown launcher 'slurm'"):
-        launcher("slurm", jobs=2, device="cpu", reporter=Reporter())
+        build(PartSpec(name="slurn"), jobs=2, device="cpu", reporter=Reporter())
 
 
 def test_a_child_runs_the_code_of_its_parent_where_another_one_is_installed(tmp_path: Path) -> None:
