@@ -129,6 +129,11 @@ def _part(kind: str, name: str) -> Iterator[_Line]:
     yield "\n" + "\n\n".join(docstring.prose(text)), ""
     explained = docstring.arguments(text)
     parameters = dict(_parameters(component))
+    if kind == "launcher":
+        from kdbench.launch.launcher import GIVEN
+
+        parameters = {key: text for key, text in parameters.items() if key not in GIVEN}
+        explained = {key: text for key, text in explained.items() if key not in GIVEN}
     if given := {key: words for key, words in explained.items() if key not in parameters}:
         yield f"\nTakes\n{_entries(given)}", ""
     shown = {f"{key}{default}": explained.get(key, "") for key, default in parameters.items()}

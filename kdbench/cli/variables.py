@@ -9,6 +9,7 @@ VARIABLES = {
     "KDBENCH_STORAGE": "database of searches, an SQLAlchemy URL (as --storage); SQLite in the runs folder by default",
     "KDBENCH_PLUGINS": "installed plugins to use: PACKAGE,PACKAGE; off uses none",
     "KDBENCH_TRACKING": "off switches MLflow off",
+    "RAY_ADDRESS": "cluster of the launcher ray, HOST:PORT; by default a cluster of this machine alone",
     "MLFLOW_TRACKING_URI": "MLflow's server or database; by default mlflow.db in the folder of the runs",
 }
 """Each variable's meaning in one line."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -20,6 +21,7 @@ _OF_THE_MACHINE = ("RAY_", "CUDA_VISIBLE_DEVICES", "HOSTNAME", "TMPDIR")
 """Variables, by how they begin, that each machine or each task has its own of."""
 _GIB = 2**30
 _LONGEST_NAME = 200
+_ANSWER_SECONDS = 10.0
 
 
 @launcher("ray")
@@ -75,13 +77,13 @@ class Ray:
             Unavailable: There is no cluster at that address.
         """
         quiet = {"log_to_driver": False, "configure_logging": False, "namespace": "kdbench"}
-        # Without these, a task that waits for what the cluster never had would wait without a word.
         try:
             if self._address:
+                self._demand_an_answer(self._address)
                 self.ray.init(address=self._address, **quiet)
             else:
                 self.ray.init(address="local", include_dashboard=False, **self._here, **quiet)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             raise Unavailable(
                 f"there is no Ray cluster at {self._address}: {str(error).strip().splitlines()[0]}",
                 hint="Start one with `ray start --head`, or leave out its address.",
@@ -89,6 +91,15 @@ class Ray:
         self._warn_where_nothing_fits()
         return self
 
+    @staticmethod
+    def _demand_an_answer(address: str) -> None:
+        """Fails soon where nobody listens; Ray itself tries for many minutes."""
+        host, colon, port = address.removeprefix("ray://").rpartition(":")
+        if colon and port.isdigit():
+            with socket.create_connection((host, int(port)), timeout=_ANSWER_SECONDS):
+                pass
+
+    # A task that asks for what no machine has would wait without a word.
     def _warn_where_nothing_fits(self) -> None:
         there = [node.get("Resources", {}) for node in self.ray.nodes() if node.get("Alive")]
         asked = {"CPU": self._wanted["num_cpus"], "GPU": self._wanted["num_gpus"]}

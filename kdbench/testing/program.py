@@ -1,6 +1,6 @@
 """What a launcher is tried with: `python -m kdbench.testing.program WHAT …`.
 
-`echo WORDS…` prints as JSON the words, the first line of its input, its folder and `$KDBENCH_PROBE`; `exit N` ends with
+`echo WORDS…` prints as JSON the words, the first line of its input, its folder and `$PROBE_OF_A_LAUNCHER`; `exit N` ends with
 N; `wait FILE` makes the file and waits, and prints `kept` where it is asked to end.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from kdbench.launch.tied import tie
 
-MARK = "KDBENCH_PROBE"
+MARK = "PROBE_OF_A_LAUNCHER"
 _SECONDS = 600
 
 

@@ -27,10 +27,11 @@ def test_every_part_is_described_with_its_parameters(kind: str, name: str, kdben
     done = kdbench("describe", name, "--kind", kind)
     assert done.code == 0, done.err
     assert done.out.startswith(f"{name} · {kind} · built in · kdbench.")
-    assert "Parameters in a recipe" in done.out
+    heading, use = ("Options", "kdbench run") if kind == "launcher" else ("Parameters in a recipe", "--set ")
+    assert f"\n{heading}\n" in done.out
     assert "(required)" not in done.out
     assert "It has no docstring" not in done.out
-    assert "Use it: --set " in done.out
+    assert f"Use it: {use}" in done.out
 
 
 def test_parameters_have_types_and_defaults(kdbench: Callable[..., Any]) -> None:

@@ -278,7 +278,7 @@ def test_what_a_grid_cannot_read_is_refused(kdbench_main: Callable[..., tuple[in
     assert kdbench_main("run", "--method", "rkd", "--jobs", "2")[0] == 2
     assert kdbench_main("run", "--suite", "smoke", "--timeout", "soon")[0] == 2
     assert kdbench_main("run", "--suite", "smoke", "--preset", "tiny", "--device", "cpu")[0] == 2
-    assert kdbench_main("run", "--suite", "smoke", "--launcher", "slurm")[0] == 2
+    assert kdbench_main("run", "--suite", "smoke", "--launcher", "slurn")[0] == 2
 
 
 @pytest.fixture

@@ -218,7 +218,7 @@ def test_gpus_are_those_that_are_visible(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_a_launcher_goes_by_its_name() -> None:
     assert isinstance(build(None, jobs=2, device="cpu", reporter=Reporter()), Local)
-    with pytest.raises(UsageError, match="unknown launcher 'slurm'"):
+    with pytest.raises(UsageError, match="did you mean 'slurm'"):
         build(PartSpec(name="slurn"), jobs=2, device="cpu", reporter=Reporter())
 
 

@@ -52,12 +52,11 @@ class Job:
         self._begins = log.stat().st_size if log.exists() else 0
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", program.module, *program.arguments],
+                ["nice", f"-n{niceness}", sys.executable, "-m", program.module, *program.arguments],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=lambda: os.nice(niceness) and None,
             )
         assert self._process.stdin is not None
         self._process.stdin.write(program.text.encode())
