@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from kdbench.registry.file import load_plugin
     from kdbench.representations.base import Representation
     from kdbench.runs.run import run
+    from kdbench.students.load import load_student
     from kdbench.tuning.searching import search
     from kdbench.types import Batch, Context, Features
 
@@ -37,6 +38,7 @@ __all__ = [
     "explain",
     "fusion",
     "load_plugin",
+    "load_student",
     "loss",
     "pooling",
     "representation",
@@ -51,6 +53,7 @@ _LAZY = {
     "explain": "kdbench.explanation.make",
     "search": "kdbench.tuning.searching",
     "load_plugin": "kdbench.registry.file",
+    "load_student": "kdbench.students.load",
     "Batch": "kdbench.types",
     "Context": "kdbench.types",
     "Features": "kdbench.types",

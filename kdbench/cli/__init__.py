@@ -30,6 +30,7 @@ COMMANDS = {
     "describe": ("kdbench.cli.describe:describe", "Describe a component, method, data set or suite."),
     "check": ("kdbench.cli.check:check", "Run the conformance tests of a component, method or data set."),
     "explain": ("kdbench.cli.explain:explain", "Show what a run has learnt, in figures and numbers."),
+    "export": ("kdbench.cli.export:export", "Export the student of a run: network, preprocessing, model card."),
     "new": ("kdbench.cli.new:new", "Create a package of your own: component, method or data set."),
     "doctor": ("kdbench.cli.doctor:doctor", "Check the installation, the data and the folders."),
 }

@@ -4,12 +4,35 @@ from __future__ import annotations
 
 import numpy as np
 
+from kdbench.data.readers.timeline import centre_frames
+
 FARTHEST_MM = 2**16 - 1
 """The largest depth that a depth camera writes."""
 MARGIN = 0.05
 """Border around the person, as a share of the box's side."""
 FARTHEST = 40
 """Grey value of the farthest part of the person; the nearest has 255, the background 0."""
+PERCENTILES = (1, 99)
+"""Of the covered pixels: the near and the far end of the person."""
+
+
+def clip_of(frames: np.ndarray, count: int) -> np.ndarray:
+    """Some frames of a segmented person, cropped and scaled by the box and the range of the whole trial.
+
+    Args:
+        frames: Every frame of the trial `(F, rows, columns)`, millimetres, 0 where there is no person.
+        count: How many frames to take, at the centres of equal parts.
+
+    Returns:
+        `(count, side, side)`, uint8.
+
+    Raises:
+        ValueError: There is no person.
+    """
+    top, left, side = person_box(frames > 0)
+    person = crop(frames, top, left, side)
+    near, far = range_of(person)
+    return to_grey(person[centre_frames(len(person), count)], near, far)
 
 
 def person_box(mask: np.ndarray) -> tuple[int, int, int]:
@@ -57,7 +80,7 @@ def range_of(depth: np.ndarray) -> tuple[float, float]:
     Args:
         depth: Millimetres, 0 where there is no person.
     """
-    near, far = np.percentile(depth[depth > 0], [1, 99])
+    near, far = np.percentile(depth[depth > 0], PERCENTILES)
     return float(near), float(far)
 
 
