@@ -69,7 +69,14 @@ def __getattr__(name: str) -> Any:
     """Imports what needs torch only when it is used."""
     # A module of the same name would be found first, and hide its function.
     if name in _LAZY:
-        return getattr(importlib.import_module(_LAZY[name]), name)
+        try:
+            return getattr(importlib.import_module(_LAZY[name]), name)
+        except ModuleNotFoundError as error:
+            from kdbench.util.extras import lacking
+
+            if (missing := lacking(error, f"kdbench.{name}")) is None:
+                raise
+            raise missing from error
     raise AttributeError(f"module 'kdbench' has no attribute '{name}'")
 
 

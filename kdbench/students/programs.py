@@ -10,6 +10,7 @@ from kdbench.errors import DataError, UsageError, unknown
 from kdbench.students.folder import AGAIN
 from kdbench.students.schema import Export
 from kdbench.students.student import Program
+from kdbench.util.extras import lacking
 
 PROGRAMS: Mapping[str, str] = {
     "onnx": "kdbench.students.onnx_program:open_program",
@@ -41,12 +42,9 @@ def open_program(folder: Path, export: Export, *, threads: int, int8: bool) -> P
     try:
         program: Program = getattr(importlib.import_module(module), attribute)(folder / name, export, threads)
     except ModuleNotFoundError as error:
-        if (error.name or "").startswith("kdbench"):
+        if (missing := lacking(error, "this export", _EXTRAS[export.format])) is None:
             raise
-        raise UsageError(
-            f"this export needs {' and '.join(export.program.needs)}; {error.name} is not installed",
-            hint=f"Install it: pip install 'kdbench[{_EXTRAS[export.format]}]'",
-        ) from error
+        raise missing from error
     except (RuntimeError, ValueError, KeyError, OSError) as error:
         raise DataError(f"{folder / name} cannot be opened: {str(error).splitlines()[0]}", hint=AGAIN) from error
     return program

@@ -6,6 +6,7 @@ PyAV decodes, `.npy`, `.mat`. No pickle is loaded.
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,9 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from kdbench.data.readers.kinds import SQUEEZED_SIDE, video_kind
-from kdbench.errors import DataError
+from kdbench.errors import DataError, UsageError
 from kdbench.students.schema import SeriesInput, VideoInput
 from kdbench.text.wording import counted
+from kdbench.util.extras import installing
 
 TEXTS = (".csv", ".txt", ".tsv")
 _MOST_BYTES = 4 << 30
@@ -98,6 +100,11 @@ def _array(content: bytes, entry: SeriesInput | VideoInput) -> Recorded:
 def _matlab(content: bytes, entry: SeriesInput | VideoInput) -> Recorded:
     from kdbench.data.readers import mat_file
 
+    if importlib.util.find_spec("scipy") is None:
+        raise UsageError(
+            "MATLAB files are read by scipy, which is not installed",
+            hint=f"Install it: {installing('mat')}; or save the array as .npy.",
+        )
     if entry.variable is None:
         raise ValueError("nothing says which array of a MATLAB file is meant: save it as .npy")
     if isinstance(entry, SeriesInput) and entry.kind == "samples":

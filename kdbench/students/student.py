@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -88,10 +89,11 @@ class Student:
         tensors = {}
         for entry in self.export.inputs:
             value = given[entry.source]
-            recorded = read(Path(value), entry) if isinstance(value, str | Path) else Recorded(np.asarray(value))
-            if not any_rate:
-                fit.check_rate(entry, rate_hz or recorded.rate_hz)
-            tensors[entry.tensor] = tensor_of(entry, recorded, notes)[np.newaxis]
+            with _naming(value):
+                recorded = read(Path(value), entry) if isinstance(value, str | Path) else Recorded(np.asarray(value))
+                if not any_rate:
+                    fit.check_rate(entry, rate_hz or recorded.rate_hz)
+                tensors[entry.tensor] = tensor_of(entry, recorded, notes)[np.newaxis]
         probabilities = softmax(self.program(tensors))[0]
         return Prediction(self.classes, probabilities, tuple(notes))
 
@@ -109,6 +111,17 @@ class Student:
         if missing := [name for name in self.sources if name not in recording]:
             raise UsageError(f"the recording lacks {' and '.join(missing)}", hint="A student needs all that it sees.")
         return recording
+
+
+@contextmanager
+def _naming(value: Recording) -> Iterator[None]:
+    """Puts the name of the file before an error."""
+    try:
+        yield
+    except DataError as error:
+        if not isinstance(value, str | Path) or str(value) in error.message:
+            raise
+        raise DataError(f"{value}: {error.message}", hint=error.hint) from error
 
 
 def tensor_of(entry: SeriesInput | VideoInput, recorded: Recorded, notes: list[str]) -> Any:
