@@ -47,7 +47,13 @@ def a_run(method: str, *overrides: str) -> RunResult:
 
 
 @functools.cache
-def an_export(method: str, format: str, *overrides: str) -> Exported:  # noqa: A002 - the option's name
+def an_export(
+    method: str,
+    format: str,  # noqa: A002 - the option's name
+    *overrides: str,
+    causal: bool = False,
+    int8: bool = False,
+) -> Exported:
     """An export of such a run, which tests only read."""
     root, made = world(), a_run(method, *overrides)
     with pytest.MonkeyPatch.context() as patch:
@@ -55,7 +61,9 @@ def an_export(method: str, format: str, *overrides: str) -> Exported:  # noqa: A
         return export_run(
             made.folder,
             format=format,
-            to=root / f"{made.folder.name}-{format}",
+            causal=causal,
+            int8=int8,
+            to=root / f"{made.folder.name}-{format}{'-causal' * causal}",
             dataset=str(root / "card.yaml"),
             data_dir=root / "data",
         )

@@ -33,6 +33,7 @@ COMMANDS = {
     "explain": ("kdbench.cli.explain:explain", "Show what a run has learnt, in figures and numbers."),
     "export": ("kdbench.cli.export:export", "Export a run's student, to be used without the bench."),
     "predict": ("kdbench.cli.predict:predict", "Predict recordings with an exported student."),
+    "stream": ("kdbench.cli.stream:stream", "Watch a recording or a camera with an exported student."),
     "new": ("kdbench.cli.new:new", "Create a package of your own: component, method or data set."),
     "doctor": ("kdbench.cli.doctor:doctor", "Check the installation, the data and the folders."),
 }

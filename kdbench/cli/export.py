@@ -22,6 +22,13 @@ def export(
     format: Annotated[  # noqa: A002 - the option's name
         str, typer.Option(help="onnx, or torch: safetensors and what the network is rebuilt from.")
     ] = "onnx",
+    causal: Annotated[
+        bool,
+        typer.Option("--causal", help="Measure what it costs not to know the future; `kdbench stream` asks for it."),
+    ] = False,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Add the same network in 8 bits; calibrated on trials of the training part.")
+    ] = False,
     to: Annotated[
         Path | None, typer.Option(help="Folder of the export; export-FORMAT in the run's own by default.")
     ] = None,
@@ -48,7 +55,15 @@ def export(
     from kdbench.util.progress import reporter_for
 
     made = export_run(
-        run, format=format, to=to, dataset=dataset, data_dir=data_dir, out=out, reporter=reporter_for(console)
+        run,
+        format=format,
+        causal=causal,
+        int8=int8,
+        to=to,
+        dataset=dataset,
+        data_dir=data_dir,
+        out=out,
+        reporter=reporter_for(console),
     )
     parity, latency, facts = made.export.parity, made.export.latency, made.export
     say(
@@ -63,4 +78,18 @@ def export(
         f"{facts.flops / 1e9:.3f} GFLOP; {latency.network_ms:.1f} ms a recording{before} "
         f"(batch 1, threads: {latency.threads}, {latency.runtime})",
     )
+    if (eight := facts.int8) is not None:
+        say(
+            console,
+            f"in 8 bits: {eight.size_bytes / 2**20:.2f} MiB, {eight.network_ms:.1f} ms, accuracy "
+            f"{100 * eight.scores.accuracy:.2f} % (in 32 bits {100 * facts.scores.accuracy:.2f} %), the same class for "
+            f"{100 * eight.agreement:.2f} % of the trials",
+        )
+    if (known := facts.causal) is not None:
+        say(
+            console,
+            f"without the future: accuracy {100 * known.running.accuracy:.2f} % with running preprocessing, "
+            f"{100 * known.windows.accuracy:.2f} % in windows of {known.window_seconds:.2f} s, "
+            f"{100 * known.whole.accuracy:.2f} % with whole recordings",
+        )
     say(console, f"export: {made.folder}")

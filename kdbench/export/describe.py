@@ -13,7 +13,7 @@ from kdbench.data.sources import Sensor
 from kdbench.export.opened import OpenedRun
 from kdbench.registry import registry
 from kdbench.students.fit import typical_size
-from kdbench.students.schema import ClassName, Scores, SeriesInput, VideoInput, Window
+from kdbench.students.schema import ClassName, Scores, SeriesInput, VideoInput
 from kdbench.types import is_native, is_video, recorded, view_of
 
 _RUN = ("method", "taught_by", "dataset", "protocol", "preset", "seed", "name", "teacher")
@@ -91,14 +91,6 @@ def _video(opened: OpenedRun, read: str) -> VideoInput:
         variable=view.variable,
         needs_trial=list(video_kind(kind).needs_trial),
     )
-
-
-def window_of(opened: OpenedRun) -> Window:
-    """How long a recording of the training part is, in the median."""
-    dataset = opened.context.run_spec.dataset
-    name, sensor = next(iter(dataset.card.sensors.items()))
-    lengths = [len(dataset.series(trial)[name]) for trial in opened.context.split.train]
-    return Window(seconds=round(float(np.median(lengths)) / sensor.rate_hz, 3))
 
 
 def run_facts(opened: OpenedRun) -> dict[str, Any]:

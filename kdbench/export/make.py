@@ -13,11 +13,13 @@ from typing import Any
 from kdbench.engine.device import fixed_threads
 from kdbench.errors import UsageError, unknown
 from kdbench.export import describe, parity
+from kdbench.export.causal import check_causal, measure
 from kdbench.export.graph import OPSET, write_graph
+from kdbench.export.int8 import quantised
 from kdbench.export.model_card import model_card
 from kdbench.export.opened import OpenedRun, open_run
 from kdbench.export.speed import latency_of
-from kdbench.export.trials import Trials, trials_of
+from kdbench.export.trials import Trials, trials_of, window_of
 from kdbench.runs import cost
 from kdbench.runs.find import find_run
 from kdbench.students.schema import CARD, FORMATS, RECORD, SCHEMA_VERSION, Export, SeriesInput, VideoInput
@@ -51,6 +53,8 @@ def export_run(
     run: str | Path,
     *,
     format: str = "onnx",  # noqa: A002 - the option's name
+    causal: bool = False,
+    int8: bool = False,
     to: Path | None = None,
     dataset: str | None = None,
     data_dir: Path | None = None,
@@ -66,6 +70,8 @@ def export_run(
         run: Its folder, name or id.
         format: `onnx`, or `torch`: safetensors, and a recipe from which the network is rebuilt. A program of
             `torch.export` would tie the file to one version of torch.
+        causal: Measure what it costs the student not to know the future, which streams ask for.
+        int8: Add the same network in 8 bits, of an ONNX export.
         to: Folder of the export; `export-FORMAT` in the run's own by default. An earlier export there is replaced.
         dataset: The data set's card, where the run's name of it is no longer known.
         data_dir: Where the data sets lie.
@@ -79,21 +85,37 @@ def export_run(
     """
     if format not in FORMATS:
         raise unknown("format of an export", format, FORMATS)
+    if int8 and format != "onnx":
+        raise UsageError(
+            f"--int8 is for ONNX, and the format is {format}", hint="Leave one of them out: --format onnx --int8"
+        )
     reporter = reporter or Reporter()
     stored = find_run(run, runs_folder(out))
     folder = Path(to) if to is not None else stored.folder / f"export-{format}"
     _check_folder(folder)
     opened = open_run(stored, dataset=dataset, data_dir=data_dir)
     with fixed_threads(THREADS), _unfinished(folder) as place:
-        made = _write(opened, format, place, data_dir, reporter)
+        made = _write(opened, format, place, data_dir, reporter, causal=causal, int8=int8)
     return Exported(folder, made)
 
 
-def _write(opened: OpenedRun, format: str, place: Path, data_dir: Path | None, reporter: Reporter) -> Export:  # noqa: A002
+def _write(
+    opened: OpenedRun,
+    format: str,  # noqa: A002
+    place: Path,
+    data_dir: Path | None,
+    reporter: Reporter,
+    *,
+    causal: bool,
+    int8: bool,
+) -> Export:
     facts = opened.facts
     # What is exported is what will be loaded: the network as it is rebuilt.
     module = RawToLogits(rebuilt(facts, opened.state)).eval()
     inputs = describe.inputs_of(opened, module.reads)
+    trials = trials_of(opened, inputs, data_dir)
+    if causal:
+        check_causal(trials)
     name = _FILES[format]
     reporter.message(f"writing {name}")
     if format == "onnx":
@@ -101,7 +123,6 @@ def _write(opened: OpenedRun, format: str, place: Path, data_dir: Path | None, r
     else:
         write_safetensors(place / name, opened.state)
     program = _program(format, place / name, facts, inputs)
-    trials = trials_of(opened, inputs, data_dir)
     logits = parity.predicted(program, trials, reporter)
     agreed = parity.compared(logits, trials)
     reporter.message("measuring")
@@ -117,7 +138,7 @@ def _write(opened: OpenedRun, format: str, place: Path, data_dir: Path | None, r
         },
         "classes": [entry.model_dump() for entry in describe.classes_of(opened)],
         "inputs": [entry.model_dump() for entry in inputs],
-        "window": describe.window_of(opened).model_dump(),
+        "window": window_of(trials).model_dump(),
         "files": {},
         "parity": agreed.model_dump(),
         "size_bytes": (place / name).stat().st_size,
@@ -130,14 +151,25 @@ def _write(opened: OpenedRun, format: str, place: Path, data_dir: Path | None, r
         "run": describe.run_facts(opened),
         "conditions": dict(opened.run.conditions),
     }
+    if int8:
+        names = [entry["name"] for entry in content["classes"]]
+        eight = quantised(place / name, trials, logits, classes=names, threads=THREADS, reporter=reporter)
+        content["int8"] = eight.model_dump()
+    if causal:
+        content["causal"] = measure(program, trials, _draft(content), reporter).model_dump()
     return _finish(opened, content, place)
+
+
+def _draft(content: dict[str, Any]) -> Export:
+    """The export as it will be, with hashes still to come."""
+    named = [content["program"]["file"], *([content["int8"]["file"]] if content["int8"] else []), CARD]
+    return Export.model_validate({**content, "files": dict.fromkeys(named, "0" * 64), "sha256": "0" * 64})
 
 
 def _finish(opened: OpenedRun, content: dict[str, Any], place: Path) -> Export:
     """Writes the model card and, last, `export.json`."""
     named = [content["program"]["file"], *([content["int8"]["file"]] if content["int8"] else [])]
-    draft = {**content, "files": dict.fromkeys((*named, CARD), "0" * 64), "sha256": "0" * 64}
-    write_bytes(place / CARD, model_card(opened, Export.model_validate(draft)).encode())
+    write_bytes(place / CARD, model_card(opened, _draft(content)).encode())
     content["files"] = hashes(place, sorted((*named, CARD)))
     whole = sealed(content, place / RECORD)
     made = Export.model_validate(whole)

@@ -12,11 +12,13 @@ from kdbench.data.readers.base import Reader, Trial
 from kdbench.data.store.source import find
 from kdbench.export.opened import OpenedRun
 from kdbench.students.recordings import Recorded, read
-from kdbench.students.schema import SeriesInput, VideoInput
+from kdbench.students.schema import SeriesInput, VideoInput, Window
 from kdbench.students.student import tensor_of
 
 Entry = SeriesInput | VideoInput
 FILES, SERIES, PREPARED = "files", "series", "prepared"
+TIMED = 48
+"""Recordings of the training part, evenly spaced in its order, whose length is looked at."""
 
 
 @dataclass(frozen=True)
@@ -111,3 +113,26 @@ def _origin(entry: Entry, reader: Reader | None) -> str:
     if entry.kind == "samples":
         return SERIES
     return FILES if reader is not None else PREPARED
+
+
+def spaced(names: Sequence[str], most: int) -> list[str]:
+    """Some of many names, evenly spaced in their order, both ends among them."""
+    places = np.linspace(0, len(names) - 1, min(most, len(names))).round().astype(int)
+    return [names[place] for place in dict.fromkeys(places.tolist())]
+
+
+def window_of(trials: Trials) -> Window:
+    """How long a recording of the training part is in the median, as the student's first input tells time.
+
+    Cameras and sensors of one trial may disagree, where a camera drops frames. Where only prepared clips are at hand,
+    the first sensor tells it.
+    """
+    dataset, entry = trials.opened.context.run_spec.dataset, trials.inputs[0]
+    train = spaced(trials.opened.context.split.train, TIMED)
+    if trials.origin[entry.source] == PREPARED:
+        name, sensor = next(iter(dataset.card.sensors.items()))
+        lengths = [len(dataset.series(trial)[name]) / sensor.rate_hz for trial in train]
+    else:
+        recordings = (trials.recorded(entry, trial, whole=True) for trial in train)
+        lengths = [len(each.array) / entry.rate_hz for each in recordings if each is not None]
+    return Window(seconds=round(float(np.median(lengths)), 3))

@@ -140,3 +140,37 @@ def test_a_damaged_export_is_refused(what: str, tmp_path: Path) -> None:
 def test_a_wrong_request_is_named(name: str | None, form: str, said: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=said):
         export_run(name or a_run("student_only").folder, format=form, out=world() / "runs", to=tmp_path / "student")
+
+
+@pytest.mark.slow
+def test_eight_bits_are_measured_and_can_be_loaded() -> None:
+    made = an_export("student_only_sensor", "onnx", int8=True)
+    eight = made.export.int8
+    assert eight is not None
+    assert made.export.files[eight.file] == sha256_of(made.folder / eight.file)
+    student, exact = kdbench.load_student(made.folder, int8=True), kdbench.load_student(made.folder)
+    table = a_run("student_only_sensor").predictions()
+    said = [(student.predict(inertial_file(trial)), exact.predict(inertial_file(trial))) for trial in table["trial"]]
+    right = [one.label == student.classes[label] for (one, _), label in zip(said, table["label"], strict=True)]
+    assert eight.scores.accuracy == pytest.approx(np.mean(right))
+    assert eight.agreement == pytest.approx(np.mean([one.label == other.label for one, other in said]))
+    assert any(not np.array_equal(one.probabilities, other.probabilities) for one, other in said)
+    assert eight.calibration == 12
+    assert "in 8 bits" in (made.folder / CARD).read_text().lower()
+
+
+@pytest.mark.slow
+def test_options_without_an_effect_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KDBENCH_CACHE", str(world() / "cache"))
+    with pytest.raises(UsageError, match="--int8 is for ONNX"):
+        export_run(a_run("student_only").folder, format="torch", int8=True, to=tmp_path / "a")
+    with pytest.raises(UsageError, match="nothing of this student's preprocessing needs a whole recording"):
+        export_run(
+            a_run("student_only_sensor").folder,
+            format="torch",
+            causal=True,
+            to=tmp_path / "b",
+            dataset=str(world() / "card.yaml"),
+            data_dir=world() / "data",
+        )
+    assert list(tmp_path.iterdir()) == []

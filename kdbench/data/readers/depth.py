@@ -15,6 +15,9 @@ FARTHEST = 40
 PERCENTILES = (1, 99)
 """Of the covered pixels: the near and the far end of the person."""
 
+Extent = tuple[int, int, int, int]
+"""First and last row, first and last column."""
+
 
 def clip_of(frames: np.ndarray, count: int) -> np.ndarray:
     """Some frames of a segmented person, cropped and scaled by the box and the range of the whole trial.
@@ -51,16 +54,34 @@ def person_box(mask: np.ndarray) -> tuple[int, int, int]:
     Raises:
         ValueError: There is no person.
     """
+    found = extent(mask)
+    if found is None:
+        raise ValueError("no person in any frame")
+    return square_around(found)
+
+
+def extent(mask: np.ndarray) -> Extent | None:
+    """First and last row and column `(top, bottom, left, right)` of the solid blocks of frames; None without any.
+
+    Args:
+        mask: As for `person_box`.
+    """
     inner = mask[:, :-2] & mask[:, 1:-1] & mask[:, 2:]
     inner = inner[:, :, :-2] & inner[:, :, 1:-1] & inner[:, :, 2:]
     covered = inner.any(axis=0)
     rows, columns = np.flatnonzero(covered.any(axis=1)), np.flatnonzero(covered.any(axis=0))
     if len(rows) == 0:
-        raise ValueError("no person in any frame")
+        return None
     # The block's far edge lies two pixels on.
-    height, width = rows[-1] + 3 - rows[0], columns[-1] + 3 - columns[0]
+    return int(rows[0]), int(rows[-1]) + 2, int(columns[0]), int(columns[-1]) + 2
+
+
+def square_around(found: Extent) -> tuple[int, int, int]:
+    """Top row, left column and side of the square around an extent, margin included."""
+    top, bottom, left, right = found
+    height, width = bottom + 1 - top, right + 1 - left
     side = round(max(height, width) * (1 + 2 * MARGIN))
-    return rows[0] + (height - side) // 2, columns[0] + (width - side) // 2, side
+    return top + (height - side) // 2, left + (width - side) // 2, side
 
 
 def crop(frames: np.ndarray, top: int, left: int, side: int) -> np.ndarray:
