@@ -13,8 +13,8 @@ from kdbench.students.stream import Watched
 from kdbench.util.files import whole
 
 CSV, PICTURE = "windows.csv", "timeline.png"
-_SHOWN = 6
-"""Classes of a timeline; the others are one line."""
+_SHOWN, _LEAST = 6, 0.05
+"""Classes of a timeline: so many at most, and only those that are ever so likely."""
 _DPI = 150
 
 
@@ -65,10 +65,11 @@ def write_timeline(folder: Path, classes: Sequence[str], seen: Sequence[Watched]
     known = [each for each in seen if each.smoothed is not None]
     ends = [each.end for each in known]
     shares = np.stack([each.smoothed for each in known if each.smoothed is not None])
-    chosen = np.argsort(-shares.max(axis=0), kind="stable")[:_SHOWN]
+    likely = np.argsort(-shares.max(axis=0), kind="stable")[:_SHOWN]
+    chosen = [place for number, place in enumerate(likely.tolist()) if not number or shares[:, place].max() >= _LEAST]
     figure = Figure(figsize=(9, 4.6), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
-    for place in sorted(chosen.tolist()):
+    for place in sorted(chosen):
         above.plot(ends, shares[:, place], marker=".", label=classes[place])
     above.set_ylim(0, 1.02)
     above.set_ylabel("smoothed probability")

@@ -174,3 +174,50 @@ def test_options_without_an_effect_are_refused(tmp_path: Path, monkeypatch: pyte
             data_dir=world() / "data",
         )
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        pytest.param(("student.sensors=[accelerometer, gyroscope]", "student.fusion.name=concat"), id="joined"),
+        pytest.param(("student.sensors=[accelerometer, gyroscope]",), id="two heads"),
+        pytest.param((*GAF, "student.representation.length=native"), id="native lengths"),
+    ],
+)
+def test_any_network_is_rebuilt_for_torch(overrides: tuple[str, ...]) -> None:
+    made = an_export(SENSOR, "torch", *overrides)
+    assert made.export.parity.largest_difference <= 1e-5
+    student = kdbench.load_student(made.folder)
+    trial = str(stored(SENSOR, *overrides).index[0])
+    said = student.predict({source: inertial_file(trial) for source in student.sources})
+    assert said.label == student.classes[int(stored(SENSOR, *overrides).loc[trial].argmax())]
+
+
+@pytest.mark.slow
+def test_native_lengths_have_no_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KDBENCH_CACHE", str(world() / "cache"))
+    overrides = (*GAF, "student.representation.length=native")
+    with pytest.raises(UsageError, match="enters the network at its native length") as caught:
+        export_run(
+            a_run(SENSOR, *overrides).folder,
+            to=tmp_path / "student",
+            dataset=str(world() / "card.yaml"),
+            data_dir=world() / "data",
+        )
+    assert "--format torch" in str(caught.value.hint)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_student_that_predicts_by_its_batch_mates_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KDBENCH_CACHE", str(world() / "cache"))
+    coupled = ("student.sensors=[accelerometer, gyroscope]", "student.fusion.name=ft")
+    with pytest.raises(UsageError, match=r"predicts a trial by its batch mates \(fusion 'ft'\)"):
+        export_run(
+            a_run(SENSOR, *coupled).folder,
+            format="torch",
+            to=tmp_path / "student",
+            dataset=str(world() / "card.yaml"),
+            data_dir=world() / "data",
+        )
