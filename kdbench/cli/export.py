@@ -81,7 +81,8 @@ def export(
     if (eight := facts.int8) is not None:
         say(
             console,
-            f"in 8 bits: {eight.size_bytes / 2**20:.2f} MiB, {eight.network_ms:.1f} ms, accuracy "
+            f"in 8 bits: {eight.size_bytes / 2**20:.2f} MiB, {eight.network_ms:.1f} ms (in 32 bits "
+            f"{eight.network_ms_in_32_bits:.1f} ms), accuracy "
             f"{100 * eight.scores.accuracy:.2f} % (in 32 bits {100 * facts.scores.accuracy:.2f} %), the same class for "
             f"{100 * eight.agreement:.2f} % of the trials",
         )

@@ -144,7 +144,7 @@ def _write(
         "size_bytes": (place / name).stat().st_size,
         "parameters": cost.parameters(module),
         "flops": _flops(module, trials),
-        "latency": latency_of(program, trials, threads=THREADS).model_dump(),
+        "latency": latency_of(program, trials).model_dump(),
         "scores": describe.scores_of(opened).model_dump(),
         "causal": None,
         "int8": None,
@@ -153,7 +153,7 @@ def _write(
     }
     if int8:
         names = [entry["name"] for entry in content["classes"]]
-        eight = quantised(place / name, trials, logits, classes=names, threads=THREADS, reporter=reporter)
+        eight = quantised(place / name, trials, program, logits, classes=names, reporter=reporter)
         content["int8"] = eight.model_dump()
     if causal:
         content["causal"] = measure(program, trials, _draft(content), reporter).model_dump()

@@ -140,11 +140,11 @@ def _cost(export: Export) -> list[str]:
         ),
     ]
     text = ["## Cost", _table(("", ""), rows)]
-    if export.int8 is not None:
-        eight = export.int8
+    if (eight := export.int8) is not None:
         text.append(
             f"In 8 bits (`{eight.file}`): accuracy {100 * eight.scores.accuracy:.2f} %, "
-            f"{eight.size_bytes / 2**20:.2f} MiB, {eight.network_ms:.1f} ms; the class is the same for "
+            f"{eight.size_bytes / 2**20:.2f} MiB, {eight.network_ms:.1f} ms (in 32 bits "
+            f"{eight.network_ms_in_32_bits:.1f} ms); the class is the same for "
             f"{100 * eight.agreement:.2f} % of the trials."
         )
     return text

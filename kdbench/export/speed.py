@@ -15,25 +15,32 @@ from kdbench.students.student import Program, tensor_of
 REPEATS = 30
 
 
-def median_ms(call: Callable[[], Any], repeats: int = REPEATS) -> float:
-    """Median wall time of a call in milliseconds, after a warm-up."""
-    for _ in range(max(1, repeats // 5)):
-        call()
-    times = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - began)
-    return round(1000 * statistics.median(times), 3)
+def medians_ms(*calls: Callable[[], Any], repeats: int = REPEATS) -> list[float]:
+    """Median processor time of each of some calls in milliseconds, in turn, after a warm-up.
+
+    It is the time of this thread, in which a single-threaded program computes: what a call takes on a core of its own,
+    whatever else the machine does.
+
+    Args:
+        *calls: What is timed.
+        repeats: How often each is called.
+    """
+    times: list[list[float]] = [[] for _ in calls]
+    for number in range(-max(1, repeats // 5), repeats):
+        for call, mine in zip(calls, times, strict=True):
+            began = time.thread_time()
+            call()
+            if number >= 0:
+                mine.append(time.thread_time() - began)
+    return [round(1000 * statistics.median(mine), 3) for mine in times]
 
 
-def latency_of(program: Program, trials: Trials, *, threads: int) -> Latency:
+def latency_of(program: Program, trials: Trials) -> Latency:
     """Times one trial, the first of the part.
 
     Args:
-        program: What predicts.
+        program: What predicts, on one thread.
         trials: The part.
-        threads: On which the program computes.
     """
     name = next(iter(trials))
     tensors = trials.tensors(name)
@@ -41,11 +48,12 @@ def latency_of(program: Program, trials: Trials, *, threads: int) -> Latency:
     known = [(entry, recording) for entry, recording in recordings if recording is not None]
     before = None
     if len(known) == len(recordings):
-        before = median_ms(lambda: [tensor_of(entry, recording, []) for entry, recording in known], 10)
+        (before,) = medians_ms(lambda: [tensor_of(entry, recording, []) for entry, recording in known], repeats=10)
+    (network,) = medians_ms(lambda: program(tensors))
     return Latency(
-        network_ms=median_ms(lambda: program(tensors)),
+        network_ms=network,
         preprocessing_ms=before,
-        threads=threads,
+        threads=1,
         runtime=program.runtime,
         processor=platform.machine(),
     )

@@ -151,7 +151,7 @@ class Parity(Part):
 
 
 class Latency(Part):
-    """Of one recording, median milliseconds.
+    """Of one recording, median processor time of the thread that computes: that of a core of its own.
 
     Attributes:
         network_ms: The program alone.
@@ -225,7 +225,8 @@ class Int8(Part):
         scores: On the reported part.
         agreement: Share of the trials for which it predicts the same class as in 32 bits.
         largest_difference: Of any logit.
-        network_ms: Median milliseconds of one recording.
+        network_ms: As for `Latency`.
+        network_ms_in_32_bits: The same of the network in 32 bits, called in turn.
     """
 
     file: FileName
@@ -236,6 +237,7 @@ class Int8(Part):
     agreement: float
     largest_difference: float
     network_ms: float
+    network_ms_in_32_bits: float
 
 
 class Export(Part):
