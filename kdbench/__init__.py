@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from kdbench.data.readers.base import Reader
     from kdbench.encoders.base import Encoder
     from kdbench.explanation.make import explain
+    from kdbench.export.make import export_run
     from kdbench.fusions.base import Fusion
     from kdbench.poolings.base import Pooling
     from kdbench.registry.file import load_plugin
@@ -36,6 +37,7 @@ __all__ = [
     "dataset",
     "encoder",
     "explain",
+    "export_run",
     "fusion",
     "load_plugin",
     "load_student",
@@ -51,6 +53,7 @@ _LAZY = {
     "run": "kdbench.runs.run",
     "compare": "kdbench.comparison",
     "explain": "kdbench.explanation.make",
+    "export_run": "kdbench.export.make",
     "search": "kdbench.tuning.searching",
     "load_plugin": "kdbench.registry.file",
     "load_student": "kdbench.students.load",

@@ -134,22 +134,21 @@ class Camera:
             DataError: The camera went away, or says nothing.
         """
         count = 0
-        while True:
-            try:
-                item = self._waiting.get(timeout=self._patience)
-            except queue.Empty:
-                raise self._gone(f"gave no frame for {self._patience:g} s, after {counted(count, 'frame')}") from None
-            if item is None:
-                raise self._gone(f"went away after {counted(count, 'frame')}")
-            count += 1
-            yield item
-
-    def close(self) -> None:
-        """Lets it go."""
-        self._closed.set()
+        try:
+            while True:
+                try:
+                    item = self._waiting.get(timeout=self._patience)
+                except queue.Empty:
+                    what = f"gave no frame for {self._patience:g} s, after {counted(count, 'frame')}"
+                    raise self._gone(what) from None
+                if item is None:
+                    raise self._gone(f"went away after {counted(count, 'frame')}")
+                count += 1
+                yield item
+        finally:
+            self._closed.set()
 
     def _gone(self, what: str) -> DataError:
-        self.close()
         return DataError(f"the camera {self.name} {what}", hint="Plug it in again, and repeat the command.")
 
     def _read(self) -> None:

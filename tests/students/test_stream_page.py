@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import http.client
 import json
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -101,3 +107,29 @@ def test_it_listens_on_this_machine_alone(student: Student, page: Page) -> None:
     taken = int(page.address.rstrip("/").rpartition(":")[2])
     with pytest.raises(UsageError, match=f"port {taken} of 127.0.0.1 cannot be used"):
         Page(student, taken)
+
+
+@pytest.mark.slow
+def test_the_command_serves_the_page_until_it_is_stopped(tmp_path: Path) -> None:
+    folder = an_export("student_only", "torch", causal=True).folder
+    words = ["--input", str(depth_file("a1_s2_t1")), "--web", "--speed", "0", "--report", str(tmp_path)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "kdbench", "stream", str(folder), *words], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        address = process.stdout.readline().split()[1]
+        assert address.startswith("http://127.0.0.1:")
+        until = time.monotonic() + 60
+        state = {"over": None}
+        while state["over"] is None and time.monotonic() < until:
+            with urllib.request.urlopen(f"{address}state.json", timeout=10) as answer:
+                state = json.load(answer)
+        assert state["over"] == "the recording is over"
+        process.send_signal(signal.SIGINT)
+        rest, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 0
+    assert "stopped" in rest
+    assert {path.name for path in tmp_path.iterdir()} == {"windows.csv", "timeline.png"}
