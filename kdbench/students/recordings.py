@@ -31,12 +31,10 @@ class Recorded:
     Attributes:
         array: Samples `(n, axes)` or frames `(F, …)`.
         rate_hz: Samples or frames a second; None where nothing says so.
-        chosen: Whether the array holds the frames that are wanted alone.
     """
 
     array: np.ndarray
     rate_hz: float | None = None
-    chosen: bool = False
 
 
 def read(path: Path, entry: SeriesInput | VideoInput, *, whole: bool = False) -> Recorded:
@@ -159,7 +157,7 @@ def _film(content: bytes, entry: VideoInput, *, whole: bool) -> Recorded:
     pick: Callable[[int], np.ndarray] = np.arange if whole else lambda count: centre_frames(count, entry.frames)
     decoded = video_file.decode(content, pick, side=side)
     rate = decoded.shows / decoded.seconds if decoded.seconds else None
-    return Recorded(decoded.frames, rate, chosen=not whole)
+    return Recorded(decoded.frames, rate)
 
 
 _NUMBERED = re.compile(r"\d+")
