@@ -6,8 +6,9 @@ import functools
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pytest
-from recordings import TRIALS, write_card, write_trial
+from recordings import TRIALS, write_card, write_trial, write_video
 
 from kdbench.export.make import Exported, export_run
 from kdbench.runs.run import RunResult, run
@@ -21,6 +22,11 @@ def world() -> Path:
     _KEPT.append(folder)
     for trial in TRIALS:
         write_trial(root / "data/tiny_mhad", trial)
+        pictures = np.random.default_rng(list(trial.encode())).integers(0, 255, (1, 12, 16, 3), np.uint8)
+        # Blocks that last: noise of single pixels is what a codec throws away.
+        write_video(
+            root / f"data/tiny_mhad/RGB/{trial}_color.avi", np.tile(pictures.repeat(4, 1).repeat(4, 2), (9, 1, 1, 1))
+        )
     write_card(root, name="tiny_mhad")
     return root
 
@@ -29,15 +35,15 @@ _KEPT: list[tempfile.TemporaryDirectory[str]] = []
 
 
 @functools.cache
-def a_run(method: str, *overrides: str) -> RunResult:
-    """A finished run of a student at `smoke`: `student_only` sees depth, `student_only_sensor` the accelerometer."""
+def a_run(method: str, *overrides: str, video: str = "depth") -> RunResult:
+    """A finished run of a student at `smoke`: `student_only` sees video, `student_only_sensor` the accelerometer."""
     root = world()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KDBENCH_CACHE", str(root / "cache"))
         return run(
             method,
             str(root / "card.yaml"),
-            video="depth" if method == "student_only" else None,
+            video=video if method == "student_only" else None,
             preset="smoke",
             device="cpu",
             data_dir=root / "data",
@@ -53,9 +59,10 @@ def an_export(
     *overrides: str,
     causal: bool = False,
     int8: bool = False,
+    video: str = "depth",
 ) -> Exported:
     """An export of such a run, which tests only read."""
-    root, made = world(), a_run(method, *overrides)
+    root, made = world(), a_run(method, *overrides, video=video)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KDBENCH_CACHE", str(root / "cache"))
         return export_run(
@@ -72,6 +79,11 @@ def an_export(
 def depth_file(trial: str) -> Path:
     """The depth of a trial, a MATLAB file."""
     return world() / f"data/tiny_mhad/Depth/{trial}_depth.mat"
+
+
+def colour_file(trial: str) -> Path:
+    """The colour video of a trial."""
+    return world() / f"data/tiny_mhad/RGB/{trial}_color.avi"
 
 
 def inertial_file(trial: str) -> Path:

@@ -13,6 +13,7 @@ import typer
 
 from kdbench.cli.console import console_for, say
 from kdbench.errors import UsageError
+from kdbench.text.wording import counted
 
 if TYPE_CHECKING:
     from kdbench.students.stream import Stream, Watched
@@ -190,7 +191,7 @@ def _sum_up(console: Any, student: Student, watching: Stream, seen: list[Watched
     rates = ", ".join(f"{entry.source} {entry.rate_hz:g}" for entry in student.export.inputs)
     say(
         console,
-        f"{len(seen)} windows of {watching.window:.2f} s every {watching.stride:.2f} s: "
+        f"{counted(len(seen), 'window')} of {watching.window:.2f} s every {watching.stride:.2f} s: "
         f"median {np.median(latencies):.1f} ms, longest {max(latencies):.1f} ms; "
         f"holds {seen[-1].holds_hz:.0f} a second ({rates} come in)",
     )

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.io
-from exports import a_run, an_export, depth_file, inertial_file, world
+from exports import a_run, an_export, colour_file, depth_file, inertial_file, world
 
 import kdbench
 from kdbench.errors import DataError, RunFailed, UsageError
@@ -192,6 +192,21 @@ def test_any_network_is_rebuilt_for_torch(overrides: tuple[str, ...]) -> None:
     trial = str(stored(SENSOR, *overrides).index[0])
     said = student.predict({source: inertial_file(trial) for source in student.sources})
     assert said.label == student.classes[int(stored(SENSOR, *overrides).loc[trial].argmax())]
+
+
+@pytest.mark.slow
+def test_a_student_of_colour_video_takes_films() -> None:
+    made = an_export("student_only", "torch", video="rgb")
+    assert made.export.parity.inputs == {"video": "files"}
+    assert made.export.needs_trial == {}
+    student = kdbench.load_student(made.folder)
+    table = a_run("student_only", video="rgb").predictions().set_index("trial")
+    logits = table[[name for name in table.columns if name.startswith("logit_")]]
+    for trial, row in logits.iloc[:3].iterrows():
+        said = student.predict(colour_file(str(trial)))
+        assert said.confidence == pytest.approx(np.exp(row - row.max()).max() / np.exp(row - row.max()).sum(), abs=1e-4)
+    with pytest.raises(DataError, match="recorded at 30 Hz, and the student was trained at 15 Hz"):
+        student.predict(np.zeros((20, 48, 64, 3), np.uint8), rate_hz=30)
 
 
 @pytest.mark.slow

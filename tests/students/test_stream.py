@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import os
+import pty
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from exports import an_export, depth_file
+from exports import an_export, colour_file, depth_file
 from PIL import Image
 from recordings import write_video
 from test_recordings import COLOUR
@@ -226,6 +231,39 @@ def test_the_command_prints_windows_and_writes_a_report(tmp_path: Path, call: Ca
         assert sum(shares) == pytest.approx(1, abs=1e-3)
     with Image.open(tmp_path / "out/timeline.png") as picture:
         assert min(picture.size) > 500
+
+
+@pytest.mark.slow
+def test_a_film_and_a_camera_are_watched_alike() -> None:
+    student = library.load_student(an_export("student_only", "torch", video="rgb").folder)
+    film = colour_file("a1_s2_t1")
+    of_file = list(Stream(student, window=0.4, stride=0.2).watch(feeds_of(student, [str(film)], speed=0)))
+    assert [round(each.end, 2) for each in of_file] == [0.4, 0.6]
+    # All of its frames arrive at once, and then it is gone.
+    camera = Camera(str(film), student.export.inputs[0], format="avi")
+    with pytest.raises(DataError, match="went away after"):
+        list(Stream(student, window=0.4).watch({"video": iter(camera)}))
+
+
+@pytest.mark.slow
+def test_a_terminal_shows_a_table_that_renews_itself() -> None:
+    folder = an_export("student_only", "torch", causal=True).folder
+    ours, theirs = pty.openpty()
+    words = ["--input", str(depth_file("a1_s2_t1")), "--window", "0.5", "--speed", "10"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "kdbench", "stream", str(folder), *words], stdout=theirs, stderr=theirs
+    )
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):
+        while part := os.read(ours, 4096):
+            shown += part
+    os.close(ours)
+    assert process.wait(timeout=60) == 0
+    text = shown.decode()
+    assert "ms a window, holds" in text
+    assert "\x1b[" in text
+    assert "0.0 to 0.5 s" in text
 
 
 @pytest.fixture
