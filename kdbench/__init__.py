@@ -12,11 +12,13 @@ if TYPE_CHECKING:
     from kdbench.data.readers.base import Reader
     from kdbench.encoders.base import Encoder
     from kdbench.explanation.make import explain
+    from kdbench.export.make import export_run
     from kdbench.fusions.base import Fusion
     from kdbench.poolings.base import Pooling
     from kdbench.registry.file import load_plugin
     from kdbench.representations.base import Representation
     from kdbench.runs.run import run
+    from kdbench.students.load import load_student
     from kdbench.tuning.searching import search
     from kdbench.types import Batch, Context, Features
 
@@ -35,8 +37,10 @@ __all__ = [
     "dataset",
     "encoder",
     "explain",
+    "export_run",
     "fusion",
     "load_plugin",
+    "load_student",
     "loss",
     "pooling",
     "representation",
@@ -49,8 +53,10 @@ _LAZY = {
     "run": "kdbench.runs.run",
     "compare": "kdbench.comparison",
     "explain": "kdbench.explanation.make",
+    "export_run": "kdbench.export.make",
     "search": "kdbench.tuning.searching",
     "load_plugin": "kdbench.registry.file",
+    "load_student": "kdbench.students.load",
     "Batch": "kdbench.types",
     "Context": "kdbench.types",
     "Features": "kdbench.types",
@@ -66,7 +72,14 @@ def __getattr__(name: str) -> Any:
     """Imports what needs torch only when it is used."""
     # A module of the same name would be found first, and hide its function.
     if name in _LAZY:
-        return getattr(importlib.import_module(_LAZY[name]), name)
+        try:
+            return getattr(importlib.import_module(_LAZY[name]), name)
+        except ModuleNotFoundError as error:
+            from kdbench.util.extras import lacking
+
+            if (missing := lacking(error, f"kdbench.{name}")) is None:
+                raise
+            raise missing from error
     raise AttributeError(f"module 'kdbench' has no attribute '{name}'")
 
 

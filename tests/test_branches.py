@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from kdbench.engine.objective import Objective
 from kdbench.errors import UsageError
-from kdbench.evaluation.predict import class_scores
 from kdbench.network import Network, build_network
+from kdbench.network.scores import class_scores
 from kdbench.recipes.network_spec import NetworkSpec
 from kdbench.recipes.terms import LossTerm
 from kdbench.types import Batch, Context, JointGraph

@@ -17,6 +17,7 @@ from kdbench.cli.variables import VARIABLES
 from kdbench.errors import Interrupted, UsageError
 from kdbench.launch.tied import tie
 from kdbench.text.redaction import redacted
+from kdbench.util.extras import BENCH, OF_COMMANDS, lacking
 from kdbench.util.failures import exit_code_of
 
 COMMANDS = {
@@ -30,6 +31,9 @@ COMMANDS = {
     "describe": ("kdbench.cli.describe:describe", "Describe a component, method, data set or suite."),
     "check": ("kdbench.cli.check:check", "Run the conformance tests of a component, method or data set."),
     "explain": ("kdbench.cli.explain:explain", "Show what a run has learnt, in figures and numbers."),
+    "export": ("kdbench.cli.export:export", "Export a run's student, to be used without the bench."),
+    "predict": ("kdbench.cli.predict:predict", "Predict recordings with an exported student."),
+    "stream": ("kdbench.cli.stream:stream", "Watch a recording or a camera with an exported student."),
     "new": ("kdbench.cli.new:new", "Create a package of your own: component, method or data set."),
     "doctor": ("kdbench.cli.doctor:doctor", "Check the installation, the data and the folders."),
 }
@@ -145,6 +149,10 @@ def _code_of(wanted: list[str], *, debug: bool) -> int:
             typer.main.get_command(app).main(args=rest, prog_name="kdbench")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except ModuleNotFoundError as error:
+        command = next((word for word in wanted if word in COMMANDS), "")
+        missing = lacking(error, f"kdbench {command}".strip(), OF_COMMANDS.get(command, BENCH))
+        return exit_code_of(missing or error, debug=debug)
     except (Exception, KeyboardInterrupt) as error:
         return exit_code_of(error, debug=debug)
     return 0

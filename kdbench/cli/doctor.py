@@ -25,6 +25,7 @@ from kdbench.registry.discovery import discover
 from kdbench.text.redaction import redacted, redacted_words
 from kdbench.text.wording import counted
 from kdbench.util import paths
+from kdbench.util.extras import BENCH, installing, lacking
 from kdbench.util.failures import one_line
 
 LIBRARIES = (
@@ -98,6 +99,10 @@ def checks(data_dir: Path | None, runs: Path) -> Iterator[Finding]:
     for what, group in groups:
         try:
             yield from group()
+        except ModuleNotFoundError as error:
+            missing = lacking(error, "this check")
+            step = missing.hint if missing else "This is unexpected: reinstall kdbench, or report it."
+            yield Finding("fail", what, missing.message if missing else one_line(error), step or "")
         except Exception as error:
             yield Finding("fail", what, one_line(error), "This is unexpected: reinstall kdbench, or report it.")
 
@@ -109,7 +114,7 @@ def _software() -> Iterator[Finding]:
     try:
         import torch
     except ImportError as error:
-        yield Finding("fail", "torch", str(error), "Install kdbench again: pip install kdbench")
+        yield Finding("fail", "torch", str(error), f"Install it with all that trains: {installing(BENCH)}")
         return
     good = tuple(int(part) for part in torch.__version__.split(".")[:2]) >= OLDEST_TORCH
     oldest = ".".join(map(str, OLDEST_TORCH))

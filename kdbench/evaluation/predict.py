@@ -13,6 +13,7 @@ from torch import Tensor
 from kdbench.data.loader import Loader
 from kdbench.evaluation.metrics import over_shuffles
 from kdbench.network import Network
+from kdbench.network.scores import class_scores
 from kdbench.types import Batch, Features
 from kdbench.util.seeds import seed_for
 
@@ -93,18 +94,6 @@ def mean_of(each: Sequence[Predictions]) -> Predictions:
     mean = np.stack(np.broadcast_arrays(*shares)).mean(0)
     logits = np.log(np.maximum(mean, 1e-12)).astype(first.logits.dtype)
     return Predictions(first.trials, first.labels, logits, first.batch_size)
-
-
-def class_scores(network: Network, branches: list[Features]) -> Tensor:
-    """Scores `(B, K)`, float32: the logits of the only branch, or what the fusion averages over all of them.
-
-    That is the log of the mean of their softmax outputs, or the mean of their logits.
-    """
-    if len(branches) == 1:
-        return branches[0].logits.float()
-    if network.fusion.averages == "logits":
-        return torch.stack([branch.logits.float() for branch in branches]).mean(0)
-    return network.probabilities(branches).clamp_min(1e-12).log()
 
 
 def embed(

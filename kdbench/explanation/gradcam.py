@@ -17,8 +17,8 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from kdbench.evaluation.predict import class_scores
 from kdbench.network import Network
+from kdbench.network.scores import class_scores
 
 
 def telling_stage(network: Network, inputs: Sequence[Tensor]) -> int:

@@ -144,13 +144,13 @@ def _built(context: RunContext, role: str, spec: NetworkSpec, state: Mapping[str
     semantic, groups = state.get("projections.0.weight"), state.get("group_heads.0.2.weight")
     return context.built(
         role,
-        _without_pretraining(spec),
+        without_pretraining(spec),
         semantic=None if semantic is None else len(semantic),
         groups=None if groups is None else len(groups),
     )
 
 
-def _without_pretraining(spec: NetworkSpec) -> NetworkSpec:
+def without_pretraining(spec: NetworkSpec) -> NetworkSpec:
     """All weights are about to be replaced, so none is fetched."""
 
     def random(encoder: PartSpec) -> PartSpec:

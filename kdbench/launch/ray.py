@@ -68,7 +68,7 @@ class Ray:
         if memory_gb is not None:
             wanted["memory"] = int(memory_gb * _GIB)
         self._wanted = wanted
-        self._here = {"num_cpus": max(1, round(jobs * cores)), "num_gpus": None if device != "cpu" else 0}
+        self._here: dict[str, Any] = {"num_cpus": max(1, round(jobs * cores)), "num_gpus": None if device != "cpu" else 0}
 
     def __enter__(self) -> Self:
         """See `Launcher`.
@@ -76,7 +76,7 @@ class Ray:
         Raises:
             Unavailable: There is no cluster at that address.
         """
-        quiet = {"log_to_driver": False, "configure_logging": False, "namespace": "kdbench"}
+        quiet: dict[str, Any] = {"log_to_driver": False, "configure_logging": False, "namespace": "kdbench"}
         try:
             if self._address:
                 self._demand_an_answer(self._address)

@@ -36,6 +36,7 @@ from kdbench.registry.discovery import VARIABLE, discover
 from kdbench.registry.importing import load, resolved, said
 from kdbench.registry.notice import once
 from kdbench.registry.origin import BUILT_IN, THIS_PROCESS, Origin, label, normalised
+from kdbench.util.extras import BENCH, installing
 
 __all__ = [
     "ATTRIBUTE",
@@ -198,7 +199,8 @@ class Registry:
             return component if origin.name in self._builtin() else component(name.partition(":")[2])
         except ImportError as error:
             library = (error.name or "").partition(".")[0]
-            hint = f"Install it: pip install {library}" if library else "Install kdbench again: pip install kdbench"
+            again = f"Install kdbench again: {installing(BENCH)}"
+            hint = f"Install it: pip install {library}" if library else again
             raise UsageError(
                 f"the {self.kind} '{name}' ({origin.target}, built in) cannot be imported: {said(error)}", hint=hint
             ) from error

@@ -140,7 +140,8 @@ def angular_products(
     first, second = (cosine, sine) if method == "summation" else (sine, cosine)
     shape = (*cosine.shape, cosine.shape[-1])
     taken = scale * second
-    if torch.is_grad_enabled() and cosine.requires_grad:
+    # Writing into memory of one's own is neither differentiated nor exported.
+    if (torch.is_grad_enabled() and cosine.requires_grad) or torch.compiler.is_exporting():
         image = (scale * first)[..., None] * cosine[..., None, :] - taken[..., None] * sine[..., None, :]
         return image if offset is None else image + offset[..., None]
     image = fresh(shape, dtype=cosine.dtype, device=cosine.device) if out is None else out

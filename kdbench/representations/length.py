@@ -63,7 +63,23 @@ def resample(series: Tensor, size: int) -> Tensor:
     """Linear interpolation `(B, C, n)` to `(B, C, size)`, antialiased where it shrinks."""
     if series.shape[-1] == size:
         return series
+    if torch.compiler.is_exporting():
+        # Exported programs have no such interpolation in float64; it is linear, so a matrix does the same.
+        return series @ resampling(series.shape[-1], size, series)
     return F.interpolate(series[:, :, None], size=(1, size), mode="bilinear", antialias=True)[:, :, 0]
+
+
+def resampling(n: int, size: int, like: Tensor) -> Tensor:
+    """What `resample` does as a matrix `(n, size)`, in the dtype and on the device of `like`.
+
+    The weights are those of `torch.nn.functional.interpolate` (bilinear, antialiased).
+    """
+    scale = n / size
+    reach = max(scale, 1.0)
+    centre = scale * (torch.arange(size, device=like.device, dtype=like.dtype) + 0.5)
+    place = torch.arange(n, device=like.device, dtype=like.dtype)[:, None] + 0.5
+    weights = (1 - ((place - centre) / reach).abs()).clamp_min(0)
+    return weights / weights.sum(0)
 
 
 def lengths_of(series: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """What a launcher is tried with: `python -m kdbench.testing.program WHAT …`.
 
-`echo WORDS…` prints as JSON the words, the first line of its input, its folder and `$PROBE_OF_A_LAUNCHER`; `exit N` ends with
-N; `wait FILE` makes the file and waits, and prints `kept` where it is asked to end.
+`echo WORDS…` prints as JSON the words, the first line of its input, its folder and the variable `MARK`; `exit N` ends
+with N; `wait FILE` makes the file and waits, and prints `kept` where it is asked to end.
 """
 
 from __future__ import annotations

@@ -83,6 +83,13 @@ class Reader(ABC):
     generated: ClassVar[bool] = False
     """True where recordings are computed and no files are needed."""
 
+    view_kinds: ClassVar[Mapping[str, str]] = {}
+    """What a recording of a view is before `read` makes a clip of it, by a name of `kdbench.data.readers.kinds`; a view
+    that is not named hands on its frames as they are recorded."""
+
+    skeleton_kinds: ClassVar[Mapping[str, str]] = {}
+    """The same of the skeletons; one that is not named hands on its joints as they are recorded."""
+
     def __init__(self, card: Card, root: Path | None = None, options: Mapping[str, Any] | None = None) -> None:
         for name in options or {}:
             if name not in card.options:

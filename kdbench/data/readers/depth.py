@@ -4,12 +4,38 @@ from __future__ import annotations
 
 import numpy as np
 
+from kdbench.data.readers.timeline import centre_frames
+
 FARTHEST_MM = 2**16 - 1
 """The largest depth that a depth camera writes."""
 MARGIN = 0.05
 """Border around the person, as a share of the box's side."""
 FARTHEST = 40
 """Grey value of the farthest part of the person; the nearest has 255, the background 0."""
+PERCENTILES = (1, 99)
+"""Of the covered pixels: the near and the far end of the person."""
+
+Extent = tuple[int, int, int, int]
+"""First and last row, first and last column."""
+
+
+def clip_of(frames: np.ndarray, count: int) -> np.ndarray:
+    """Some frames of a segmented person, cropped and scaled by the box and the range of the whole trial.
+
+    Args:
+        frames: Every frame of the trial `(F, rows, columns)`, millimetres, 0 where there is no person.
+        count: How many frames to take, at the centres of equal parts.
+
+    Returns:
+        `(count, side, side)`, uint8.
+
+    Raises:
+        ValueError: There is no person.
+    """
+    top, left, side = person_box(frames > 0)
+    person = crop(frames, top, left, side)
+    near, far = range_of(person)
+    return to_grey(person[centre_frames(len(person), count)], near, far)
 
 
 def person_box(mask: np.ndarray) -> tuple[int, int, int]:
@@ -28,16 +54,34 @@ def person_box(mask: np.ndarray) -> tuple[int, int, int]:
     Raises:
         ValueError: There is no person.
     """
+    found = extent(mask)
+    if found is None:
+        raise ValueError("no person in any frame")
+    return square_around(found)
+
+
+def extent(mask: np.ndarray) -> Extent | None:
+    """First and last row and column `(top, bottom, left, right)` of the solid blocks of frames; None without any.
+
+    Args:
+        mask: As for `person_box`.
+    """
     inner = mask[:, :-2] & mask[:, 1:-1] & mask[:, 2:]
     inner = inner[:, :, :-2] & inner[:, :, 1:-1] & inner[:, :, 2:]
     covered = inner.any(axis=0)
     rows, columns = np.flatnonzero(covered.any(axis=1)), np.flatnonzero(covered.any(axis=0))
     if len(rows) == 0:
-        raise ValueError("no person in any frame")
+        return None
     # The block's far edge lies two pixels on.
-    height, width = rows[-1] + 3 - rows[0], columns[-1] + 3 - columns[0]
+    return int(rows[0]), int(rows[-1]) + 2, int(columns[0]), int(columns[-1]) + 2
+
+
+def square_around(found: Extent) -> tuple[int, int, int]:
+    """Top row, left column and side of the square around an extent, margin included."""
+    top, bottom, left, right = found
+    height, width = bottom + 1 - top, right + 1 - left
     side = round(max(height, width) * (1 + 2 * MARGIN))
-    return rows[0] + (height - side) // 2, columns[0] + (width - side) // 2, side
+    return top + (height - side) // 2, left + (width - side) // 2, side
 
 
 def crop(frames: np.ndarray, top: int, left: int, side: int) -> np.ndarray:
@@ -57,7 +101,7 @@ def range_of(depth: np.ndarray) -> tuple[float, float]:
     Args:
         depth: Millimetres, 0 where there is no person.
     """
-    near, far = np.percentile(depth[depth > 0], [1, 99])
+    near, far = np.percentile(depth[depth > 0], PERCENTILES)
     return float(near), float(far)
 
 

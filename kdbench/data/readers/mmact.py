@@ -8,19 +8,19 @@ from __future__ import annotations
 import functools
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
 from kdbench.data.protocol import Value
 from kdbench.data.readers import text_series, video_file
 from kdbench.data.readers.base import Reader, Recording, Trial, expecting
+from kdbench.data.readers.kinds import SQUEEZED_SIDE
 from kdbench.data.readers.timeline import centre_frames
 from kdbench.errors import DataError
 
-SIDE = 256
-"""Side of a frame as it is handed on, pixels; larger than any preset's."""
 _PLACE = re.compile(
     r"/subject0*(\d+)/(?:cam(?:era)?0*(\d+)/)?scene0*(\d+)/session0*(\d+)/([^/]+)\.(?:mp4|csv)$", re.IGNORECASE
 )
@@ -39,6 +39,7 @@ class MMAct(Reader):
     """
 
     version = 2
+    view_kinds: ClassVar[Mapping[str, str]] = {"rgb": "squeezed_colour"}
 
     def trials(self) -> list[Trial]:
         """Every clip that is there, or every performance where there are no videos.
@@ -97,7 +98,9 @@ class MMAct(Reader):
             return Recording(series, hashes=hashes)
         content, hashes[last] = self.bytes_of(last, trial.id)
         with expecting("a whole video", trial.id, last):
-            clip, recorded, seconds = video_file.decode(content, lambda count: centre_frames(count, frames), side=SIDE)
+            clip, recorded, seconds = video_file.decode(
+                content, lambda count: centre_frames(count, frames), side=SQUEEZED_SIDE
+            )
         return Recording(series, clip, hashes, recorded, seconds)
 
     @functools.cached_property

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from kdbench.data.readers.timeline import centre_frames
+
 SHOULDER_CENTRE, HIP_CENTRE = 1, 3
 BONES = (
     *((0, 1), (1, 2), (2, 3)),  # head, shoulder centre, spine, hip centre
@@ -51,6 +53,20 @@ def normalised(joints: np.ndarray) -> np.ndarray:
     if far > FARTHEST_JOINT:
         raise ValueError(f"a joint lies {far:.3g} torso lengths from the hip")
     return (centred * (1, -1, -1) / torso).astype(np.float32)
+
+
+def clip_of(joints: np.ndarray, count: int, side: int) -> np.ndarray:
+    """Some frames of normalised joints, drawn.
+
+    Args:
+        joints: As from `normalised`, every frame of the trial `(F, 20, 3)`.
+        count: How many frames to take, at the centres of equal parts.
+        side: Height and width of a frame, pixels.
+
+    Returns:
+        `(count, side, side)`, uint8.
+    """
+    return draw(joints[centre_frames(len(joints), count)], side)
 
 
 def draw(joints: np.ndarray, side: int) -> np.ndarray:

@@ -69,6 +69,19 @@ def read(content: bytes, columns: Sequence[int], *, width: int | None = None) ->
         return numbers.astype(np.float32)
 
 
+def width(content: bytes) -> int:
+    """How many columns the first row of a file has, names or numbers.
+
+    Raises:
+        ValueError: It is empty, or no text.
+    """
+    rows = _rows(content)
+    if not rows:
+        raise ValueError("it is empty")
+    first = _QUOTED.sub("", rows[0][1])
+    return len(_values(rows[0][1], next((mark for mark in _DELIMITERS if mark in first), None)))
+
+
 def _rows(content: bytes) -> list[tuple[int, str]]:
     """Number and text of each line that holds something."""
     coding = next((name for mark, name in _BYTE_ORDER_MARKS.items() if content.startswith(mark)), "utf-8")

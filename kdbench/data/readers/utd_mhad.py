@@ -6,6 +6,9 @@ camera and a wearable inertial sensor", ICIP 2015.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import numpy as np
 
 from kdbench.data.readers import depth, mat_file, skeleton, video_file
@@ -23,6 +26,12 @@ class UtdMhad(Reader):
     """
 
     version = 2
+    view_kinds: ClassVar[Mapping[str, str]] = {
+        "rgb": "centred_colour",
+        "depth": "person_depth",
+        "skeleton": "drawn_joints",
+    }
+    skeleton_kinds: ClassVar[Mapping[str, str]] = {"skeleton": "joints"}
 
     def read(self, trial: Trial, view: str | None, frames: int) -> Recording:
         """See `Reader.read`."""
@@ -67,17 +76,13 @@ class UtdMhad(Reader):
         # MATLAB stores columns first: transposed, the array is contiguous.
         turned = array.transpose(2, 1, 0)
         with expecting("one person, and 0 elsewhere", trial, path):
-            left, top, side = depth.person_box(turned > 0)
-        person = depth.crop(turned, left, top, side)
-        near, far = depth.range_of(person)
-        chosen = person[centre_frames(len(person), frames)].transpose(0, 2, 1)
-        return depth.to_grey(chosen, near, far)[..., np.newaxis], sha256, len(person)
+            clip = depth.clip_of(turned, frames).transpose(0, 2, 1)
+        return clip[..., np.newaxis], sha256, len(turned)
 
     def _skeleton(self, path: str, trial: str, frames: int) -> tuple[np.ndarray, str, int]:
         view = self.card.views["skeleton"]
         joints, sha256 = self._joints(path, str(view.variable), trial)
-        chosen = joints[centre_frames(len(joints), frames)]
-        return skeleton.draw(chosen, view.height)[..., np.newaxis], sha256, len(joints)
+        return skeleton.clip_of(joints, frames, view.height)[..., np.newaxis], sha256, len(joints)
 
     def _colour(self, path: str, trial: str, frames: int) -> tuple[np.ndarray, str, int, float | None]:
         content, sha256 = self.bytes_of(path, trial)

@@ -29,7 +29,7 @@ FORMATS = (
 )
 """Containers that are read, by FFmpeg's names: recordings alone, none that opens other files or the network."""
 _MAX_PIXELS = 2**26
-_OPENING = {
+OPENING = {
     "format_whitelist": ",".join(FORMATS),
     "protocol_whitelist": "none",
     "max_pixels": str(_MAX_PIXELS),
@@ -150,7 +150,7 @@ def _opened(content: bytes, missing: str | None, log: list[Any]) -> Iterator[_Fi
     import av
 
     try:
-        container = av.open(io.BytesIO(content), options=_OPENING, metadata_errors="replace")
+        container = av.open(io.BytesIO(content), options=OPENING, metadata_errors="replace")
     except (av.error.FFmpegError, *_ODD) as error:
         if missing is not None:
             raise ValueError(f"it is cut off: {missing}") from error

@@ -19,12 +19,12 @@ from typing import Any
 
 import numpy as np
 
+from kdbench.data.resizing import resized
 from kdbench.data.store import packed
 from kdbench.data.store.dataset import Dataset
 from kdbench.data.store.packed import sheet, sheet_columns, unsheet
 from kdbench.data.store.prepare import MAX_JOBS
 from kdbench.data.store.progress import progress
-from kdbench.data.store.trial_file import resized
 from kdbench.errors import UsageError
 from kdbench.util import files
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from kdbench.data.readers.base import Reader, Recording, Trial
+from kdbench.data.resizing import resized
 from kdbench.util import files, paths
 
 Stamp = list[list[Any]]
@@ -53,26 +54,10 @@ def clip_sha256(clip: np.ndarray | None) -> str:
 
 
 def make(recording: Recording, frame_size: int) -> PreparedTrial:
-    """Resizes a recording's frames to `frame_size`² and puts channels first.
-
-    Pillow's bilinear filter widens with the scale, so it averages areas when it shrinks and interpolates when it grows.
-    """
+    """Resizes a recording's frames to `frame_size`² and puts channels first."""
     clip = None if recording.clip is None else resized(recording.clip, frame_size)
     hashes = series_sha256(recording.series), clip_sha256(clip)
     return PreparedTrial(recording.series, clip, recording.hashes, *hashes)
-
-
-def resized(frames: np.ndarray, size: int) -> np.ndarray:
-    """Resizes frames `(T, side, side, channels)` to `(channels, T, size, size)`, uint8."""
-    from PIL import Image
-
-    count, _, _, channels = frames.shape
-    result = np.empty((channels, count, size, size), np.uint8)
-    for channel in range(channels):
-        for frame in range(count):
-            plane = Image.fromarray(np.ascontiguousarray(frames[frame, :, :, channel]))
-            result[channel, frame] = np.asarray(plane.resize((size, size), Image.Resampling.BILINEAR))
-    return result
 
 
 def stamp(reader: Reader, trial: Trial, view: str | None) -> Stamp:

@@ -1,0 +1,96 @@
+"""`kdbench export`: the student of a finished run, to be used without the bench."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kdbench.cli import completion
+from kdbench.cli.console import say, say_loading
+from kdbench.errors import UsageError
+
+
+def export(
+    run: Annotated[
+        str | None,
+        typer.Argument(
+            help="A run: its folder, id or name, or the beginning of these.", autocompletion=completion.runs
+        ),
+    ] = None,
+    format: Annotated[  # noqa: A002 - the option's name
+        str, typer.Option(help="onnx, or torch: safetensors and what the network is rebuilt from.")
+    ] = "onnx",
+    causal: Annotated[
+        bool,
+        typer.Option("--causal", help="Measure what it costs not to know the future; `kdbench stream` asks for it."),
+    ] = False,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Add the same network in 8 bits; calibrated on trials of the training part.")
+    ] = False,
+    to: Annotated[
+        Path | None, typer.Option(help="Folder of the export; export-FORMAT in the run's own by default.")
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="The data set's card, where the run's name of it is no longer known.")
+    ] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder with the data sets; searched first.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the runs; $KDBENCH_HOME or ./runs by default.")] = None,
+) -> None:
+    """Export the student of a finished run: its network, its whole preprocessing, and how well both hold.
+
+    Every trial of the reported part is predicted by the export, from its files where they can be read; where a logit
+    differs from the run's by more than 1e-4, there is no export.
+    """
+    if run is None:
+        raise UsageError(
+            "no run is named", hint="See them: kdbench runs list. For example: kdbench export sgm_ft-utd_mhad"
+        )
+    from kdbench.text.terminal import SafeConsole as Console
+
+    console = Console()
+    say_loading(console, "the parts of the run")
+    from kdbench.export.make import export_run
+    from kdbench.util.progress import reporter_for
+
+    made = export_run(
+        run,
+        format=format,
+        causal=causal,
+        int8=int8,
+        to=to,
+        dataset=dataset,
+        data_dir=data_dir,
+        out=out,
+        reporter=reporter_for(console),
+    )
+    parity, latency, facts = made.export.parity, made.export.latency, made.export
+    say(
+        console,
+        f"parity: {parity.trials} trials of the {parity.part} part, largest difference of a logit "
+        f"{parity.largest_difference:.1e}, every class the same",
+    )
+    before = "" if latency.preprocessing_ms is None else f", {latency.preprocessing_ms:.1f} ms before it"
+    say(
+        console,
+        f"network: {facts.size_bytes / 2**20:.2f} MiB, {facts.parameters:,} parameters, "
+        f"{facts.flops / 1e9:.3f} GFLOP; {latency.network_ms:.1f} ms a recording{before} "
+        f"(batch 1, threads: {latency.threads}, {latency.runtime})",
+    )
+    if (eight := facts.int8) is not None:
+        say(
+            console,
+            f"in 8 bits: {eight.size_bytes / 2**20:.2f} MiB, {eight.network_ms:.1f} ms (in 32 bits "
+            f"{eight.network_ms_in_32_bits:.1f} ms), accuracy "
+            f"{100 * eight.scores.accuracy:.2f} % (in 32 bits {100 * facts.scores.accuracy:.2f} %), the same class for "
+            f"{100 * eight.agreement:.2f} % of the trials",
+        )
+    if (known := facts.causal) is not None:
+        say(
+            console,
+            f"without the future: accuracy {100 * known.running.accuracy:.2f} % with running preprocessing, "
+            f"{100 * known.windows.accuracy:.2f} % in windows of {known.window_seconds:.2f} s, "
+            f"{100 * known.whole.accuracy:.2f} % with whole recordings",
+        )
+    say(console, f"export: {made.folder}")

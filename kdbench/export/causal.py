@@ -1,0 +1,76 @@
+"""What it costs a student not to know the future: running preprocessing, and windows as a stream has them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kdbench.errors import UsageError
+from kdbench.export import describe
+from kdbench.export.trials import Trials
+from kdbench.students.schema import Causal, Export
+from kdbench.students.stream import SMOOTHING, STRIDES, Stream, items_of, running
+from kdbench.students.student import Program, Student
+from kdbench.util.progress import Reporter
+
+
+def check_causal(trials: Trials) -> None:
+    """Refuses a measurement that would say nothing.
+
+    Raises:
+        UsageError: No recordings are at hand, or none of the preprocessing needs a whole one.
+    """
+    if not any(entry.needs_trial for entry in trials.inputs):
+        raise UsageError(
+            "nothing of this student's preprocessing needs a whole recording, so --causal has no effect",
+            hint="Leave it out: kdbench stream takes the export as it is.",
+        )
+    if prepared := [source for source, origin in trials.origin.items() if origin == "prepared"]:
+        raise UsageError(
+            f"--causal needs the recordings of the {' and '.join(prepared)}, and only prepared clips are at hand",
+            hint="Say where they are: --data-dir FOLDER",
+        )
+
+
+def measure(program: Program, trials: Trials, draft: Export, reporter: Reporter) -> Causal:
+    """Measures it on the reported part.
+
+    Args:
+        program: The network.
+        trials: The part.
+        draft: The export as it will be, but for this.
+        reporter: Is told how far it is.
+    """
+    names, opened = list(trials), trials.opened
+    reporter.message(f"measuring {len(names)} trials without the future")
+    window = draft.window.seconds
+    unmeasured = Causal(
+        trials=len(names),
+        method="; ".join(dict.fromkeys(running(entry).method for entry in trials.inputs)),
+        whole=draft.scores,
+        running=draft.scores,
+        windows=draft.scores,
+        smoothing=SMOOTHING,
+        window_seconds=window,
+        stride_seconds=window / STRIDES,
+    )
+    stream = Stream(Student(opened.run.folder, draft.model_copy(update={"causal": unmeasured}), program))
+    whole, last = [], []
+    for name in names:
+        recordings = {entry.source: trials.recorded(entry, name, whole=True) for entry in trials.inputs}
+        arrays = {source: recorded.array for source, recorded in recordings.items() if recorded is not None}
+        tensors = {}
+        for entry in trials.inputs:
+            held = running(entry)
+            for seconds, value in items_of(arrays[entry.source], entry.rate_hz):
+                held.add(seconds, value)
+            tensors[entry.tensor] = held.tensor()[np.newaxis]
+        whole.append(program(tensors)[0])
+        feeds = {entry.source: items_of(arrays[entry.source], entry.rate_hz) for entry in trials.inputs}
+        seen = [each.smoothed for each in stream.watch(feeds) if each.smoothed is not None]
+        last.append(np.log(np.maximum(seen[-1], 1e-30)))
+    labels, classes = opened.tested.labels, list(draft.class_names)
+    measured = {
+        "running": describe.scores_from(np.stack(whole), labels, classes),
+        "windows": describe.scores_from(np.stack(last), labels, classes),
+    }
+    return unmeasured.model_copy(update=measured)

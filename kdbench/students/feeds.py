@@ -1,0 +1,70 @@
+"""What a stream is fed with: a recording in a file, or a camera."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from kdbench.data.readers.kinds import video_kind
+from kdbench.errors import UsageError, unknown
+from kdbench.students import fit
+from kdbench.students.films import Camera, frames_of_file, rate_of_file
+from kdbench.students.recordings import is_camera, read
+from kdbench.students.schema import Input, VideoInput
+from kdbench.students.stream import Item, items_of, paced
+from kdbench.students.student import Student
+
+ARRAYS = (".npy", ".mat")
+
+
+def feeds_of(
+    student: Student, words: list[str], *, speed: float, rate_hz: float | None = None, any_rate: bool = False
+) -> Mapping[str, Iterator[Item]]:
+    """What comes in of each source.
+
+    Args:
+        student: Sees them.
+        words: A FILE or a camera; of a student that sees several sources, SOURCE=FILE for each.
+        speed: How fast files are played: 1 as recorded, 0 as fast as can be. A camera has its own.
+        rate_hz: Samples or frames a second, where a file does not say so itself.
+        any_rate: Play recordings of another rate too.
+
+    Raises:
+        UsageError: A source is missing or unknown, or a camera is none for this student.
+        DataError: A recording cannot be read, or has another rate.
+    """
+    named: dict[str, str] = {}
+    for word in words:
+        source, equals, value = word.partition("=")
+        if not equals or source not in student.sources:
+            if len(student.sources) == 1 and not named:
+                source, value = student.sources[0], word
+            elif equals:
+                raise unknown("source of this student", source, student.sources)
+            else:
+                raise UsageError(
+                    f"this student sees {' and '.join(student.sources)}, and {word} does not say which of them it is",
+                    hint=f"For example: {' '.join(f'--input {source}=FILE' for source in student.sources)}",
+                )
+        named[source] = value
+    if missing := [source for source in student.sources if source not in named]:
+        raise UsageError(f"nothing comes in of the {' and '.join(missing)}", hint="A student needs all that it sees.")
+    entries = {entry.source: entry for entry in student.export.inputs}
+    return {source: _feed(entries[source], value, speed, rate_hz, any_rate=any_rate) for source, value in named.items()}
+
+
+def _feed(entry: Input, value: str, speed: float, rate_hz: float | None, *, any_rate: bool) -> Iterator[Item]:
+    if is_camera(value):
+        return iter(Camera(value, entry))
+    path = Path(value)
+    is_film = isinstance(entry, VideoInput) and video_kind(entry.kind).is_colour and path.suffix.lower() not in ARRAYS
+    if is_film and path.is_file():
+        assert isinstance(entry, VideoInput)
+        if not any_rate:
+            fit.check_rate(entry, rate_hz or rate_of_file(path))
+        return paced(frames_of_file(path, entry), speed)
+    recorded = read(path, entry, whole=True)
+    rate = rate_hz or recorded.rate_hz
+    if not any_rate:
+        fit.check_rate(entry, rate)
+    return paced(items_of(recorded.array, rate or entry.rate_hz), speed)

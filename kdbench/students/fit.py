@@ -1,0 +1,76 @@
+"""Whether a recording is what a student was trained on: its axes, its rate, its units."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from kdbench.errors import DataError
+from kdbench.students.schema import SeriesInput, VideoInput
+from kdbench.text.wording import counted
+
+RATE_TOLERANCE = 0.1
+"""By what share a rate may differ."""
+UNIT_TOLERANCE = 0.25
+"""By what share a ratio of sizes may differ from that of two units."""
+_OTHER_UNITS: Mapping[str, tuple[float, str]] = {
+    "g": (9.80665, "m/s²"),
+    "m/s²": (1 / 9.80665, "g"),
+    "m/s^2": (1 / 9.80665, "g"),
+    "m/s2": (1 / 9.80665, "g"),
+}
+"""What a value of a unit is multiplied by in the other unit that devices write; gravity makes it visible."""
+
+
+def check_rate(entry: SeriesInput | VideoInput, rate_hz: float | None) -> None:
+    """Refuses a recording of another rate.
+
+    Args:
+        entry: What the student sees.
+        rate_hz: Of the recording; None where nothing says so.
+
+    Raises:
+        DataError: It differs by more than `RATE_TOLERANCE`.
+    """
+    if rate_hz is None or abs(rate_hz / entry.rate_hz - 1) <= RATE_TOLERANCE:
+        return
+    raise DataError(
+        f"the {entry.source} is recorded at {rate_hz:.4g} Hz, and the student was trained at {entry.rate_hz:g} Hz",
+        hint="Record at that rate; or predict all the same, by the recording's relative time: --any-rate "
+        "(any_rate=True).",
+    )
+
+
+def check_axes(entry: SeriesInput, series: np.ndarray) -> None:
+    """Refuses a series `(n, axes)` of another number of axes.
+
+    Raises:
+        DataError: It has another number; the axes are named.
+    """
+    if series.shape[1] != len(entry.axes):
+        named = f" ({', '.join(entry.axes)})" if len(entry.axes) <= 6 else ""
+        raise DataError(
+            f"the {entry.source} has {counted(series.shape[1], 'axis', 'axes')}, and the student takes "
+            f"{len(entry.axes)}{named}"
+        )
+
+
+def odd_units(entry: SeriesInput, series: np.ndarray) -> str | None:
+    """A sentence where a series `(n, axes)` seems to be in another unit; None where it does not."""
+    if entry.typical_size is None or not entry.typical_size > 0 or entry.unit not in _OTHER_UNITS:
+        return None
+    factor, other = _OTHER_UNITS[entry.unit]
+    ratio = typical_size(series) / entry.typical_size
+    if abs(ratio / factor - 1) > UNIT_TOLERANCE:
+        return None
+    change = f"divide by {factor:.4g}" if factor > 1 else f"multiply by {1 / factor:.4g}"
+    return (
+        f"the {entry.source} is {ratio:.3g} times what the student was trained on: it looks like {other}, and "
+        f"{entry.unit} is expected; {change}"
+    )
+
+
+def typical_size(series: np.ndarray) -> float:
+    """Median length of the vector of a sample of a series `(n, axes)`."""
+    return float(np.median(np.linalg.norm(series.astype(np.float64), axis=1)))

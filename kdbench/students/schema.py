@@ -1,0 +1,303 @@
+"""What an `export.json` holds: everything that is needed to ask a student, and how well it was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+SCHEMA_VERSION = 1
+"""Raised whenever a key changes its meaning."""
+RECORD = "export.json"
+CARD = "model_card.md"
+FORMATS = ("onnx", "torch")
+Format = Literal["onnx", "torch"]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
+Positive = Annotated[float, Field(gt=0)]
+
+
+class Part(BaseModel):
+    """Of an export: strict, and complete."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, frozen=True)
+
+
+class ClassName(Part):
+    """One class.
+
+    Attributes:
+        name: The official name.
+        short: A short one, for tables.
+    """
+
+    name: str
+    short: str
+
+
+class SeriesInput(Part):
+    """A sensor or a skeleton.
+
+    Attributes:
+        type: `series`.
+        source: Its name.
+        tensor: What the program calls it.
+        kind: What a recording of it is, by a name of `kdbench.data.readers.kinds`.
+        axes: Names of the axes, in their order.
+        unit: Unit of the recorded values.
+        rate_hz: Samples a second.
+        placement: Where it is worn.
+        samples: To how many the series is resampled, over the whole recording; null keeps them.
+        typical_size: Median over the training part of the length of the vector of a sample, in `unit`; null where the
+            kind changes the units.
+        variable: Name of the array in MATLAB files.
+        columns: Columns of the array that are these axes; null: all.
+        needs_trial: What of the preprocessing is computed over the whole recording.
+    """
+
+    type: Literal["series"] = "series"
+    source: str
+    tensor: str
+    kind: str
+    axes: list[str] = Field(min_length=1)
+    unit: str
+    rate_hz: Positive
+    placement: str
+    samples: int | None = Field(ge=2)
+    typical_size: float | None
+    variable: str | None
+    columns: list[int] | None
+    needs_trial: list[str]
+
+
+class VideoInput(Part):
+    """A view.
+
+    Attributes:
+        type: `video`.
+        source: `video`, or `video:NAME` of a further view.
+        tensor: What the program calls it.
+        view: Name of the view.
+        kind: As for a series.
+        unit: Unit of the recorded values.
+        rate_hz: Frames a second.
+        height: Rows of a recorded frame.
+        width: Columns of a recorded frame.
+        channels: Of the clip that the network takes.
+        frames: How many frames are taken, at the centres of equal parts of the recording.
+        frame_size: Height and width of the clip that the network takes, pixels; resized by Pillow's bilinear filter.
+        parameters: Constants of the kind.
+        crop: How a square is cut from a frame, in words.
+        variable: As for a series.
+        needs_trial: As for a series.
+    """
+
+    type: Literal["video"] = "video"
+    source: str
+    tensor: str
+    view: str
+    kind: str
+    unit: str
+    rate_hz: Positive
+    height: int = Field(ge=1)
+    width: int = Field(ge=1)
+    channels: int = Field(ge=1)
+    frames: int = Field(ge=1)
+    frame_size: int = Field(ge=1)
+    parameters: dict[str, Any]
+    crop: str
+    variable: str | None
+    needs_trial: list[str]
+
+
+Input = Annotated[SeriesInput | VideoInput, Field(discriminator="type")]
+
+
+class Program(Part):
+    """The network as it is run.
+
+    Attributes:
+        file: `model.onnx` or `model.safetensors`.
+        opset: Version of ONNX's operators; null for torch.
+        network: What the network is rebuilt from; null for ONNX.
+        needs: Packages that run it.
+    """
+
+    file: FileName
+    opset: int | None = None
+    network: dict[str, Any] | None = None
+    needs: list[str]
+
+
+class Parity(Part):
+    """How the export's predictions stand to those that the run has stored.
+
+    Attributes:
+        trials: How many were predicted.
+        part: Of the data set.
+        inputs: What the predictions were made of: `files`, `series`, or `prepared` clips.
+        largest_difference: Of any logit.
+        tolerance: The most that is allowed.
+        argmax_equal: Whether all predicted classes are the same.
+    """
+
+    trials: int
+    part: str
+    inputs: dict[str, str]
+    largest_difference: float
+    tolerance: float
+    argmax_equal: bool
+
+
+class Latency(Part):
+    """Of one recording, median processor time of the thread that computes: that of a core of its own.
+
+    Attributes:
+        network_ms: The program alone.
+        preprocessing_ms: What comes before it, from arrays in memory; null where no recording was at hand.
+        threads: On which it computed.
+        runtime: What ran it, with its version.
+        processor: Kind of processor.
+    """
+
+    network_ms: float
+    preprocessing_ms: float | None
+    threads: int
+    runtime: str
+    processor: str
+
+
+class Window(Part):
+    """For streams.
+
+    Attributes:
+        seconds: Median length of a recording of the training part.
+    """
+
+    seconds: Positive
+
+
+class Scores(Part):
+    """On the reported part.
+
+    Attributes:
+        accuracy: Share of trials that are right.
+        macro_f1: Mean over classes.
+    """
+
+    accuracy: float
+    macro_f1: float
+
+
+class Causal(Part):
+    """What preprocessing that knows no future costs, on the reported part.
+
+    Attributes:
+        trials: How many were predicted.
+        method: What takes the place of the preprocessing over the whole recording.
+        whole: Scores with the preprocessing over the whole recording.
+        running: Scores without the future, of whole recordings.
+        windows: Scores of the last smoothed window of each recording, as a stream gives it.
+        smoothing: Weight of the newest window in the stream's average.
+        window_seconds: Of a window.
+        stride_seconds: Between windows.
+    """
+
+    trials: int
+    method: str
+    whole: Scores
+    running: Scores
+    windows: Scores
+    smoothing: float
+    window_seconds: float
+    stride_seconds: float
+
+
+class Int8(Part):
+    """The same network in 8 bits.
+
+    Attributes:
+        file: Its file.
+        method: How it was quantised.
+        calibration: Trials of the training part that it was calibrated with.
+        size_bytes: Of the file.
+        scores: On the reported part.
+        agreement: Share of the trials for which it predicts the same class as in 32 bits.
+        largest_difference: Of any logit.
+        network_ms: As for `Latency`.
+        network_ms_in_32_bits: The same of the network in 32 bits, called in turn.
+    """
+
+    file: FileName
+    method: str
+    calibration: int
+    size_bytes: int
+    scores: Scores
+    agreement: float
+    largest_difference: float
+    network_ms: float
+    network_ms_in_32_bits: float
+
+
+class Export(Part):
+    """An `export.json`.
+
+    Attributes:
+        schema_version: Version of this form.
+        kdbench: Version that wrote it.
+        format: `onnx` or `torch`.
+        program: The network.
+        classes: In the order of the logits.
+        inputs: What the student sees, in the order of the program's inputs.
+        window: For streams.
+        files: sha256 of every other file of the export.
+        parity: With the run's stored predictions.
+        size_bytes: Of the program's file.
+        parameters: Of the network.
+        flops: Of one recording; a multiply-add counts as two.
+        latency: Of one recording.
+        scores: Of the run, on the reported part.
+        causal: Null unless it was measured.
+        int8: Null unless it was made.
+        run: What the student was trained by: method, data set, protocol, preset, seed.
+        conditions: Of the run's numbers.
+        sha256: Hash of everything above.
+    """
+
+    schema_version: Literal[1]
+    kdbench: str
+    format: Format
+    program: Program
+    classes: list[ClassName] = Field(min_length=1)
+    inputs: list[Input] = Field(min_length=1)
+    window: Window
+    files: dict[FileName, Sha256]
+    parity: Parity
+    size_bytes: int
+    parameters: int
+    flops: int
+    latency: Latency
+    scores: Scores
+    causal: Causal | None
+    int8: Int8 | None
+    run: dict[str, Any]
+    conditions: dict[str, Any]
+    sha256: Sha256
+
+    @model_validator(mode="after")
+    def _names_its_files(self) -> Export:
+        named = [self.program.file, CARD, *([self.int8.file] if self.int8 else [])]
+        if missing := [name for name in named if name not in self.files]:
+            raise ValueError(f"files lacks the hash of {', '.join(missing)}")
+        return self
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The official names, in the order of the logits."""
+        return tuple(entry.name for entry in self.classes)
+
+    @property
+    def needs_trial(self) -> Mapping[str, list[str]]:
+        """What of the preprocessing is computed over the whole recording, by source; empty where nothing is."""
+        return {entry.source: list(entry.needs_trial) for entry in self.inputs if entry.needs_trial}

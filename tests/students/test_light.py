@@ -1,0 +1,75 @@
+"""What asking a student takes: no bench is imported, and where a package is missing, the message says which."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from exports import an_export
+
+ROOT = Path(__file__).parents[2]
+BENCH = (
+    *("torch", "torchvision", "pandas", "pyarrow", "scipy", "sklearn", "mlflow", "matplotlib", "timm", "transformers"),
+    *("accelerate", "optuna", "filelock", "psutil", "safetensors", "threadpoolctl", "jinja2", "onnx", "pyts"),
+)
+# As if nothing but `kdbench[predict]` were installed.
+ALONE = f"import sys\nfor name in {BENCH!r}: sys.modules[name] = None\n"
+
+
+def python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", ALONE + code, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.slow
+def test_an_onnx_export_needs_nothing_of_the_bench(tmp_path: Path) -> None:
+    frames = np.zeros((20, 120, 160), np.uint16)
+    frames[:, 30:110, 60:90] = 2500
+    np.save(tmp_path / "person.npy", frames)
+    code = "import kdbench; print(kdbench.load_student(sys.argv[1]).predict(sys.argv[2]).probabilities.sum())"
+    done = python(code, str(an_export("student_only", "onnx").folder), str(tmp_path / "person.npy"))
+    assert done.stderr == ""
+    assert float(done.stdout) == pytest.approx(1)
+
+
+@pytest.mark.slow
+def test_an_export_for_torch_says_that_torch_is_missing() -> None:
+    code = "import kdbench\ntry: kdbench.load_student(sys.argv[1])\nexcept Exception as error: print(error)"
+    done = python(code, str(an_export("student_only", "torch").folder))
+    assert done.stdout.splitlines() == [
+        "this export needs the package 'torch', which is not installed",
+        "Install it: pip install 'kdbench[predict-torch]'",
+    ]
+
+
+@pytest.mark.parametrize("command", ["run --method kd --dataset motionsim", "compare", "runs list"])
+def test_a_command_of_the_bench_says_what_to_install(command: str) -> None:
+    done = python("from kdbench.cli import main; main(sys.argv[1:])", *command.split())
+    assert done.returncode == 2
+    error, hint = done.stderr.splitlines()
+    assert error.startswith(f"error: kdbench {command.split()[0]} needs the package '")
+    assert hint == "Install it: pip install 'kdbench[bench]'"
+
+
+def test_kdbench_run_from_python_says_what_to_install() -> None:
+    done = python("import kdbench\ntry: kdbench.run\nexcept Exception as error: print(type(error).__name__, error)")
+    assert done.stdout.startswith("UsageError kdbench.run needs the package '")
+    assert "pip install 'kdbench[bench]'" in done.stdout
+
+
+def test_an_import_of_the_bench_that_fails_otherwise_is_not_explained_away() -> None:
+    done = python("sys.modules['kdbench.runs.run'] = None\nimport kdbench\nkdbench.run")
+    assert done.stderr.splitlines()[-1].startswith("ModuleNotFoundError: import of kdbench.runs.run halted")
+
+
+def test_what_a_plain_installation_brings_is_small() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    base = {line.partition(">")[0].partition("[")[0] for line in project["dependencies"]}
+    assert not base & set(BENCH)
+    extras = project["optional-dependencies"]
+    assert {"predict", "predict-torch", "stream", "bench", "dev"} <= extras.keys()
+    assert any(line.startswith("kdbench[bench") for line in extras["dev"])

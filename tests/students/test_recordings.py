@@ -1,0 +1,172 @@
+"""Recordings as users have them: what fits is read, and what does not is named with what was expected."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from exports import an_export, depth_file, inertial_file
+from recordings import write_video
+
+import kdbench
+from kdbench.data.readers import mat_file
+from kdbench.errors import DataError, UsageError
+from kdbench.students.recordings import read
+from kdbench.students.schema import SeriesInput, VideoInput
+from kdbench.students.student import Student, tensor_of
+
+ACCELEROMETER = SeriesInput(
+    source="accelerometer",
+    tensor="accelerometer",
+    kind="samples",
+    axes=["x", "y", "z"],
+    unit="g",
+    rate_hz=50,
+    placement="",
+    samples=64,
+    typical_size=1.0,
+    variable="d_iner",
+    columns=[0, 1, 2],
+    needs_trial=[],
+)
+COLOUR = VideoInput(
+    source="video",
+    tensor="video",
+    view="rgb",
+    kind="centred_colour",
+    unit="",
+    rate_hz=15,
+    height=48,
+    width=64,
+    channels=3,
+    frames=4,
+    frame_size=16,
+    parameters={},
+    crop="",
+    variable=None,
+    needs_trial=[],
+)
+
+
+@pytest.fixture(scope="module")
+def student() -> Student:
+    return kdbench.load_student(an_export("student_only_sensor", "torch").folder)
+
+
+@pytest.fixture(scope="module")
+def samples() -> np.ndarray:
+    return mat_file.read(inertial_file("a1_s2_t1").read_bytes(), "d_iner", (None, None))[:, :3].astype(np.float32)
+
+
+def written(folder: Path, samples: np.ndarray, rate_hz: float | None, delimiter: str = ",") -> Path:
+    """A text file of a series, with a time before it or not."""
+    seconds = np.arange(len(samples))[:, None] / (rate_hz or 1)
+    table = samples if rate_hz is None else np.hstack([seconds, samples])
+    head = [*(["seconds"] if rate_hz else []), *"xyz"[: samples.shape[1]]]
+    lines = [delimiter.join(head), *(delimiter.join(f"{value:.8g}" for value in row) for row in table)]
+    path = folder / "series.csv"
+    path.write_text("\n".join(lines))
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("rate_hz", "delimiter"), [(None, ","), (50, ","), (52, ";"), (50, "\t")])
+def test_a_text_file_is_the_same_recording(
+    student: Student, samples: np.ndarray, tmp_path: Path, rate_hz: float | None, delimiter: str
+) -> None:
+    said = student.predict(written(tmp_path, samples, rate_hz, delimiter))
+    np.testing.assert_allclose(said.probabilities, student.predict(samples).probabilities, atol=1e-6)
+    assert said.notes == ()
+
+
+@pytest.mark.slow
+def test_another_rate_is_refused_unless_it_is_asked_for(student: Student, samples: np.ndarray, tmp_path: Path) -> None:
+    slow = written(tmp_path, samples[::2], 25)
+    with pytest.raises(DataError, match=r"series.csv: the accelerometer is recorded at 25 Hz, .* trained at 50 Hz"):
+        student.predict(slow)
+    assert student.predict(slow, any_rate=True).label
+    with pytest.raises(DataError, match="recorded at 100 Hz"):
+        student.predict(samples, rate_hz=100)
+
+
+@pytest.mark.slow
+def test_another_number_of_axes_is_refused(student: Student, samples: np.ndarray, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"the accelerometer has 2 axes, and the student takes 3 \(x, y, z\)"):
+        student.predict(samples[:, :2])
+    with pytest.raises(DataError, match=r"it has 2 columns, and the accelerometer has 3 axes"):
+        student.predict(written(tmp_path, samples[:, :2], None))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("factor", "warns"), [(9.81, True), (1.0, False), (3.0, False)])
+def test_units_that_are_981_times_off_are_said(
+    student: Student, samples: np.ndarray, factor: float, warns: bool
+) -> None:
+    notes = student.predict(samples * factor).notes
+    assert bool(notes) == warns
+    if warns:
+        assert "it looks like m/s², and g is expected; divide by 9.807" in notes[0]
+
+
+@pytest.mark.slow
+def test_a_class_that_the_student_does_not_know_is_refused(student: Student, samples: np.ndarray) -> None:
+    said = student.predict(samples)
+    assert said.probability_of(said.label) == said.confidence
+    with pytest.raises(UsageError, match="class of this student 'swipe'"):
+        said.probability_of("swipe")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("given", [{"gyroscope": np.zeros((9, 3))}, {}])
+def test_sources_have_to_be_those_of_the_student(student: Student, given: dict[str, np.ndarray]) -> None:
+    with pytest.raises(UsageError, match="gyroscope" if given else "lacks accelerometer"):
+        student.predict(given)
+
+
+def test_no_pickle_is_loaded(tmp_path: Path) -> None:
+    path = tmp_path / "series.npy"
+    np.save(path, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(DataError, match="cannot be read as an array of numbers"):
+        read(path, ACCELEROMETER)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.json", b"{}", "files of the accelerometer end in .npy, .mat, .csv"),
+        ("a.npy", b"\x93NUMPY", "cannot be read as an array"),
+        ("a.csv", b"", "it is empty"),
+        ("a.csv", b"1,2\n3,4", "it has 2 columns"),
+        ("a.csv", b"0,1,2,3\n0,1,2,3", "its first column is no time that grows"),
+    ],
+)
+def test_a_file_that_is_something_else_is_named(name: str, content: bytes, said: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=said) as caught:
+        read(tmp_path / name, ACCELEROMETER)
+    assert str(tmp_path / name) in caught.value.message
+
+
+def test_a_colour_video_gives_the_clip_that_the_reader_makes(tmp_path: Path) -> None:
+    frames = np.random.default_rng(0).integers(0, 255, (12, 48, 64, 3), np.uint8)
+    write_video(tmp_path / "clip.avi", frames)
+    chosen = read(tmp_path / "clip.avi", COLOUR)
+    whole = read(tmp_path / "clip.avi", COLOUR, whole=True)
+    assert (len(chosen.array), len(whole.array)) == (4, 12)
+    assert chosen.rate_hz == pytest.approx(15)
+    np.testing.assert_array_equal(tensor_of(COLOUR, chosen, []), tensor_of(COLOUR, whole, []))
+
+
+def test_depth_in_metres_is_refused() -> None:
+    entry = COLOUR.model_copy(update={"kind": "person_depth", "channels": 1})
+    metres = mat_file.read(depth_file("a1_s2_t1").read_bytes(), "d_depth", (None, None, None)).transpose(2, 0, 1) / 1000
+    with pytest.raises(DataError, match="looks like metres: multiply by 1000"):
+        student_input(entry, metres)
+
+
+def student_input(entry: VideoInput, frames: np.ndarray) -> np.ndarray:
+    from kdbench.students.recordings import Recorded
+
+    made: np.ndarray = tensor_of(entry, Recorded(frames), [])
+    return made
