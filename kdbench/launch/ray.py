@@ -68,7 +68,8 @@ class Ray:
         if memory_gb is not None:
             wanted["memory"] = int(memory_gb * _GIB)
         self._wanted = wanted
-        self._here: dict[str, Any] = {"num_cpus": max(1, round(jobs * cores)), "num_gpus": None if device != "cpu" else 0}
+        self._here: dict[str, Any] = {"num_cpus": max(1, round(jobs * cores))}
+        self._here |= {"num_gpus": 0} if device == "cpu" else {}
 
     def __enter__(self) -> Self:
         """See `Launcher`.
@@ -101,7 +102,8 @@ class Ray:
 
     # A task that asks for what no machine has would wait without a word.
     def _warn_where_nothing_fits(self) -> None:
-        there = [node.get("Resources", {}) for node in self.ray.nodes() if node.get("Alive")]
+        nodes: list[dict[str, Any]] = self.ray.nodes()  # type: ignore[no-untyped-call]
+        there = [node.get("Resources", {}) for node in nodes if node.get("Alive")]
         asked = {"CPU": self._wanted["num_cpus"], "GPU": self._wanted["num_gpus"]}
         for name, amount in asked.items():
             largest = max((node.get(name, 0.0) for node in there), default=0.0)
