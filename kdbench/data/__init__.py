@@ -7,3 +7,5 @@ BUILTIN = {
     "motionsim": "kdbench.data.readers.motionsim.reader:MotionSim",
     "utd_mhad": "kdbench.data.readers.utd_mhad:UtdMhad",
 }
+UNLISTED = {"files": "kdbench.data.readers.files.reader:FilesReader"}
+"""Readers of cards that users write; they are no data sets themselves."""

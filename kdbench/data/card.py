@@ -17,6 +17,8 @@ from pydantic import Field, PrivateAttr, ValidationInfo, field_validator, model_
 
 from kdbench.data import names
 from kdbench.data.protocol import CardModel, ProtocolRule, Value
+from kdbench.data.recorded import Files
+from kdbench.data.recorded_fit import check_files, check_windows
 from kdbench.data.sources import Beside, OneLine, Sensor, Skeleton, View
 from kdbench.errors import UsageError, near_misses, shortened
 from kdbench.registry import registry
@@ -162,6 +164,7 @@ class Card(CardModel):
         label_vectors: Name of the table of label vectors beside the card, `label_vectors_<name>.csv`.
         classes: The classes in the order of their labels.
         trials: Which trials there are; None where the reader decides.
+        files: Where the files are and how they are written, for the reader that goes by it.
         sensors: The wearable sensors by name.
         skeletons: Series of joints by name; a network sees one only where its recipe names it.
         views: The video views by name, the preferred one first.
@@ -182,6 +185,7 @@ class Card(CardModel):
     label_vectors: Beside | None = None
     classes: tuple[ClassName, ...] = Field(min_length=1)
     trials: Trials | None = None
+    files: Files | None = None
     sensors: dict[str, Sensor] = Field(min_length=1)
     skeletons: dict[str, Skeleton] = Field(default_factory=dict)
     views: dict[str, View] = Field(default_factory=dict)
@@ -216,8 +220,24 @@ class Card(CardModel):
         return self
 
     @model_validator(mode="after")
+    def _files_fit(self) -> Card:
+        if self.files is None:
+            return self
+        if self.trials is not None:
+            raise ValueError("trials and files: the files tell which trials there are; leave trials out")
+        check_files(self.files, self.sensors, self.skeletons, self.views)
+        for name in self.files.values.values():
+            if self._label_of(name) is None:
+                raise ValueError(f"files.values: '{shortened(name)}' is no class{near_misses(name, self.short_names)}")
+        if self.files.windows is not None:
+            check_windows(self.protocols, SUBJECT)
+        return self
+
+    @model_validator(mode="after")
     def _protocols_fit(self) -> Card:
         known = [] if self.trials is None else [*self.trials.columns, "trial"]
+        if self.files is not None:
+            known = [*self.files.columns, "trial", *(["recording", "start_ms"] if self.files.windows else [])]
         for name, rule in self.protocols.items():
             try:
                 fields = names.fields_of(name, rule.each)
@@ -340,5 +360,11 @@ def card_of(origin: Origin) -> Path:
         UsageError: Its distribution does not bring one.
     """
     if origin.built_in:
-        return paths.folder("datasets") / origin.name / "card.yaml"
+        path = paths.folder("datasets") / origin.name / "card.yaml"
+        if not paths.is_file(path):
+            raise UsageError(
+                f"'{origin.name}' is a reader of one's own recordings and no data set",
+                hint="Name the card: the path of its YAML file. Write one: kdbench data init FOLDER",
+            )
+        return path
     return origin.beside("card.yaml")

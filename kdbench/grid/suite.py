@@ -156,7 +156,7 @@ class Suite(BaseModel):
 
 
 def _learns_without_labels(decoration: str) -> bool:
-    """Whether a built-in loss says that it trains a student without labels; read as text, for its file imports torch."""
+    """Whether a built-in loss says that it trains a student without labels; read as text: its file imports torch."""
     return 'labels="needed"' not in decoration and (
         "teacher=False" not in decoration or 'labels="unused"' in decoration
     )

@@ -25,6 +25,7 @@ from kdbench.semantic_spaces.table import read_table
 from kdbench.testing.base import CheckSuite, Failed, Skipped, checks_in
 from kdbench.testing.demands import nothing_drawn
 from kdbench.text.wording import counted, inflected
+from kdbench.types import VIDEO
 
 FRAMES = 4
 SEEDS = (0, 1)
@@ -166,10 +167,15 @@ class DatasetCase:
             self.unreadable[trial.id] = error.message
             return None
 
+    def lacks(self, trial: str, view: str) -> bool:
+        """Whether a trial was recorded without a view."""
+        (one,) = (each for each in self.whole if each.id == trial)
+        return f"{VIDEO}:{view}" in self.source.reader.lacks(one)
+
     def read(self, trial: Trial, view: str | None) -> Recording:
         """One trial as read, held against the card."""
         recording = self.source.reader.read(trial, view, FRAMES)
-        check(recording, self.source.card, trial.id, view, FRAMES)
+        check(recording, self.source.card, trial.id, view, FRAMES, self.source.reader.lacks(trial))
         return recording
 
 
@@ -212,7 +218,10 @@ def parts_share_no_recording(case: DatasetCase) -> None:
     A protocol that declares `sensors_leak` may test on recordings that train.
     """
     same: dict[str, list[str]] = {}
+    wholly_without = {trial.id for trial in case.whole if case.card.sensors.keys() <= case.source.reader.lacks(trial)}
     for trial, sha256 in case.series.items():
+        if trial in wholly_without:
+            continue
         same.setdefault(sha256, []).append(trial)
     several = [trials for trials in same.values() if len(trials) > 1]
     for protocol, words, parts in case.splits() if several else ():
@@ -279,7 +288,7 @@ def recordings_can_be_read(case: DatasetCase) -> None:
         raise Failed("no recording can be read")
     for view, recordings in views.items():
         for trial, recording in recordings.items():
-            if recording.clip is not None and recording.clip.std() == 0:
+            if recording.clip is not None and recording.clip.std() == 0 and not case.lacks(trial, view):
                 raise Failed(f"trial {trial}: every pixel of the {view} video is the same")
 
 
@@ -338,13 +347,15 @@ def _lengths(case: DatasetCase) -> dict[tuple[str, str], list[tuple[str, float, 
     for view, recordings in case.recordings.items():
         for trial, recording in recordings.items():
             seconds = {name: len(values) / sensors[name].rate_hz for name, values in recording.series.items()}
-            for other in others:
+            for other in others if seconds[first] else ():
+                if not seconds[other]:
+                    continue
                 pairs = compared.setdefault((f"the {first}", f"the {other}"), [])
                 pairs.append((trial, seconds[first], seconds[other]))
             lasts = recording.seconds
             if lasts is None and recording.recorded is not None:
                 lasts = recording.recorded / case.card.views[view].rate_hz
-            if lasts is not None:
+            if lasts is not None and seconds[first]:
                 compared.setdefault((f"the {first}", f"the {view} video"), []).append((trial, seconds[first], lasts))
     return compared
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -40,8 +41,7 @@ def read(content: bytes, columns: Sequence[int], *, width: int | None = None) ->
         ValueError: There are no rows, rows of unlike width, or something else than a number; the line is named.
     """
     rows = _rows(content)
-    first = _QUOTED.sub("", rows[0][1]) if rows else ""
-    delimiter = next((mark for mark in _DELIMITERS if mark in first), None)
+    delimiter = _delimiter(rows)
     table = [(line, _values(text, delimiter)) for line, text in rows]
     if len(table) > 1 and _is_of_names(
         [table[0][1][column] for column in columns if column < len(table[0][1])], delimiter
@@ -67,6 +67,99 @@ def read(content: bytes, columns: Sequence[int], *, width: int | None = None) ->
             numbers[row, place] = float(text.upper().replace("D", "E") if text[-1].isdigit() else text)
     with np.errstate(over="ignore"):
         return numbers.astype(np.float32)
+
+
+def _delimiter(rows: Sequence[tuple[int, str]]) -> str | None:
+    """What lies between the values of the first row; None for blanks."""
+    first = _QUOTED.sub("", rows[0][1]) if rows else ""
+    return next((mark for mark in _DELIMITERS if mark in first), None)
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """A text file as rows of values, with the names of its columns where its first row holds them.
+
+    Attributes:
+        names: Names of the columns; empty where the first row holds values.
+        rows: Number of the line and values of each row.
+        separator: What lies between values; None for blanks.
+    """
+
+    names: tuple[str, ...]
+    rows: tuple[tuple[int, Sequence[str]], ...]
+    separator: str | None
+
+    @property
+    def width(self) -> int:
+        """Number of columns, of the first row."""
+        return len(self.rows[0][1]) if self.rows else len(self.names)
+
+    def texts(self, column: int) -> list[str]:
+        """A column as it is written.
+
+        Raises:
+            ValueError: A row has more or fewer columns than the first; the line is named.
+        """
+        self._check_width()
+        return [values[column] for _, values in self.rows]
+
+    def numbers(self, columns: Sequence[int], *, decimal: str | None = None) -> np.ndarray:
+        """Some columns as numbers `(rows, columns)`, float64; an empty value is NaN.
+
+        Args:
+            columns: Which, from 0.
+            decimal: What stands before decimals; None: a comma counts where values lie between other marks.
+
+        Raises:
+            ValueError: A row has more or fewer columns than the first, or a value is no number; the line is named.
+        """
+        self._check_width()
+        commas = decimal == "," or (decimal is None and self.separator in (";", "\t", "|"))
+        table = [[values[column] for column in columns] for _, values in self.rows]
+        if commas:
+            table = [[text.replace(",", ".") if text.count(",") == 1 else text for text in row] for row in table]
+        table = [[text or "nan" for text in row] for row in table]
+        try:
+            if any("_" in text for row in table for text in row):
+                raise ValueError
+            return np.array(table, np.float64).reshape(len(table), len(columns))
+        except ValueError:
+            for (line, values), row in zip(self.rows, table, strict=True):
+                for column, text in zip(columns, row, strict=True):
+                    if not _NUMBER.fullmatch(text):
+                        raise ValueError(
+                            f"line {line}: the value in column {column + 1} is not a number: '{values[column][:40]}'"
+                        ) from None
+            return np.array([[float(text.upper().replace("D", "E")) for text in row] for row in table], np.float64)
+
+    def _check_width(self) -> None:
+        for line, values in self.rows:
+            if len(values) != self.width:
+                raise ValueError(f"line {line} has {counted(len(values), 'column')}, not {self.width}")
+
+
+def table(content: bytes, *, separator: str | None = None) -> TextTable:
+    """A text file as rows of values; what counts as a row is as for `read`.
+
+    Args:
+        content: The whole file.
+        separator: What lies between values; None: as the first row shows it.
+
+    Raises:
+        ValueError: It is no text, or has no rows of values.
+    """
+    rows = _rows(content)
+    delimiter = _delimiter(rows) if separator is None else (None if separator == " " else separator)
+    split = [(line, _values(text, delimiter)) for line, text in rows]
+    names: tuple[str, ...] = ()
+    if split and not any(_NUMBER.fullmatch(_plain(value, delimiter)) for value in split[0][1]):
+        is_names = len(split) == 1 or any(_NUMBER.fullmatch(_plain(value, delimiter)) for value in split[1][1])
+        if is_names and any(map(str.strip, split[0][1])):
+            names = tuple(value.strip().strip('"') for value in split[0][1])
+            del split[0]
+    if not split:
+        raise ValueError("it has no rows" + (f" below the names {', '.join(names)[:80]}" if names else ""))
+    return TextTable(names, tuple(split), delimiter)
 
 
 def _rows(content: bytes) -> list[tuple[int, str]]:

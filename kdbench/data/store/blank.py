@@ -53,4 +53,5 @@ def blank(reader: Reader, view: str | None, reason: str, frames: int, frame_size
         _rows={trial.id: row for row, trial in enumerate(trials)},
         _series={name: noise.standard_normal((_SAMPLES, axes)).astype(np.float32) for name, axes in sensors.items()},
         _video=video,
+        _lacks={trial.id: names for trial in trials if (names := reader.lacks(trial))},
     )
