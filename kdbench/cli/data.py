@@ -176,6 +176,7 @@ def verify(name: Name, data_dir: DataDir = None) -> None:
 
 
 app.command()(data_own.who)
+app.command()(data_own.init)
 
 
 @app.command()

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from pydantic import Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 
 from kdbench.data import names
-from kdbench.data.protocol import CardModel, ProtocolRule, Value
+from kdbench.data.protocol import CardModel, ProtocolRule, Validation, Value
 from kdbench.data.recorded import Files
 from kdbench.data.recorded_fit import check_files, check_windows
 from kdbench.data.sources import Beside, OneLine, Sensor, Skeleton, View
@@ -267,11 +267,12 @@ class Card(CardModel):
     @model_validator(mode="after")
     def _absent_classes_exist(self) -> Card:
         for name, rule in self.protocols.items():
-            for wanted in rule.absent:
-                if self._label_of(wanted) is None:
-                    raise ValueError(
-                        f"protocols.{name}.absent: {wanted!r} is none of the {counted(len(self.classes), 'class')}"
-                    )
+            for key, absent in (("absent", rule.absent), ("validation.absent", rule.validation.absent)):
+                for wanted in absent:
+                    if self._label_of(wanted) is None:
+                        raise ValueError(
+                            f"protocols.{name}.{key}: {wanted!r} is none of the {counted(len(self.classes), 'class')}"
+                        )
         return self
 
     def _label_of(self, wanted: Value) -> int | None:
@@ -280,8 +281,8 @@ class Card(CardModel):
         named = (label for label, entry in enumerate(self.classes) if wanted in {entry.name, entry.short})
         return next(named, None)
 
-    def absent_labels(self, rule: ProtocolRule) -> frozenset[int]:
-        """Labels of the classes that a protocol declares its test part never to show."""
+    def absent_labels(self, rule: ProtocolRule | Validation) -> frozenset[int]:
+        """Labels of the classes that a protocol declares its test part, or its validation part, never to show."""
         return frozenset(label for wanted in rule.absent if (label := self._label_of(wanted)) is not None)
 
     @property

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from kdbench.data import names
-from kdbench.data.protocol import CardModel, Value
+from kdbench.data.protocol import CardModel
 from kdbench.errors import shortened
 from kdbench.text.wording import counted
 
@@ -79,11 +79,13 @@ class FileStream(CardModel):
             or else all but the time, if there are as many as axes.
         separator: What lies between values; None: as the first row shows it.
         decimal: What stands before decimals; None: a comma counts where values lie between other marks.
+        skip_rows: So many rows at the beginning are left out, beside one of names.
         time: The column of times; without it, samples are taken to be evenly spaced.
         clock: Streams that name the same clock are aligned by time, the others by their share of the trial's length.
             The clock of a video begins with its first frame, that of an array with its first sample.
         offset_s: Seconds that are added to its times.
         factor: What its values are multiplied by, to be in the card's unit.
+        least_rows: Fewer samples than these make the trial a broken one.
         nan: What becomes of a row with a value that is missing or NaN: `refuse` makes the trial a broken one.
         crop: For a view: `whole` squeezes the frame to a square, `centre` takes the largest square around its centre.
         centre: For a skeleton: the joint whose median place in the trial becomes the origin.
@@ -94,10 +96,12 @@ class FileStream(CardModel):
     columns: tuple[Column, ...] | None = Field(default=None, min_length=1)
     separator: Literal[",", ";", "\t", "|", " "] | None = None
     decimal: Literal[".", ","] | None = None
+    skip_rows: int = Field(default=0, ge=0, le=1000)
     time: TimeColumn | None = None
     clock: str | None = None
     offset_s: float = Field(default=0.0, ge=-1e9, le=1e9)
     factor: float = 1.0
+    least_rows: int = Field(default=2, ge=2, le=1_000_000)
     nan: Literal["refuse", "drop"] = "refuse"
     crop: Literal["whole", "centre"] = "whole"
     centre: str | None = None
@@ -106,11 +110,11 @@ class FileStream(CardModel):
     @model_validator(mode="after")
     def _only_what_has_an_effect(self) -> FileStream:
         if not self.is_text:
-            for key in ("columns", "separator", "decimal", "time"):
-                if getattr(self, key) is not None:
+            for key in ("columns", "separator", "decimal", "skip_rows", "time"):
+                if getattr(self, key) not in (None, 0):
                     raise ValueError(f"{key} has no effect on {self.suffix} files")
-        if self.is_video and (self.factor != 1 or self.nan != "refuse"):
-            raise ValueError("factor and nan have no effect on video")
+        if self.is_video and (self.factor != 1 or self.nan != "refuse" or self.least_rows != 2):
+            raise ValueError("factor, nan and least_rows have no effect on video")
         if not self.is_video and self.crop != "whole":
             raise ValueError(f"crop has no effect on {self.suffix} files")
         if self.offset_s and self.clock is None:
@@ -168,8 +172,7 @@ class Overlap(CardModel):
     Attributes:
         least: The share of the longest of them that all have to cover.
         otherwise: `refuse` makes the trial a broken one; `share` aligns its streams by their share of its length.
-        longest_gap_s: A longer pause, or a step back, between two samples makes times as good as none; None allows all
-            pauses.
+        longest_gap_s: A longer pause, or step back, between two samples makes times as good as none; None allows all.
     """
 
     least: float = Field(default=0.5, gt=0, le=1)
@@ -185,7 +188,8 @@ class Files(CardModel):
         sources: The files of each sensor, skeleton and view of the card. All patterns have the same placeholders, which
             become columns of the index. Not every trial has to have a file of each.
         label: The placeholder that tells the class; None with `windows`, where annotations do.
-        values: The class, by name or short name, of each value of `label` that is not written as the class is.
+        values: The class, by name or short name, of each value of `label` that is not written as the class is; numbers
+            without zeros before them.
         trial: How a trial is called; None: the placeholders' values, with `_` between.
         windows: Cuts trials from longer recordings.
         overlap: How far streams of one clock have to agree.
@@ -194,7 +198,7 @@ class Files(CardModel):
     folder: str | None = None
     sources: dict[str, FileStream] = Field(min_length=1)
     label: str | None = None
-    values: dict[Value, str] = Field(default_factory=dict)
+    values: dict[str, str] = Field(default_factory=dict)
     trial: str | None = None
     windows: Windows | None = None
     overlap: Overlap = Overlap()

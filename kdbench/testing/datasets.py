@@ -36,7 +36,7 @@ STEADY = 0.02
 """Trials whose lengths differ by less than this share tell nothing."""
 VOUCHED_TRIALS = 24
 SHOWN = 3
-TEST = "test"
+TEST, VALIDATION = "test", "validation"
 
 
 class DatasetCase:
@@ -235,12 +235,13 @@ def parts_share_no_recording(case: DatasetCase) -> None:
 
 
 def parts_know_every_class(case: DatasetCase) -> None:
-    """Every part of every protocol shows every class; its test part, all but exactly those declared absent from it."""
+    """Every part of every protocol shows every class but, at test and in validation, exactly those declared absent."""
     labels = case.index.set_index("trial")["label"]
     for protocol, words, parts in case.splits():
-        absent = case.card.absent_labels(rule_of(case.card, protocol))
+        rule = rule_of(case.card, protocol)
+        absent = {TEST: case.card.absent_labels(rule), VALIDATION: case.card.absent_labels(rule.validation)}
         for name, trials in parts.parts().items():
-            seen, excused = set(labels.loc[list(trials)]), absent if name == TEST else frozenset()
+            seen, excused = set(labels.loc[list(trials)]), absent.get(name, frozenset())
             names = case.card.class_names
             if lacking := [text for label, text in enumerate(names) if label not in seen | excused]:
                 raise Failed(f"{words}: its {name} part never shows {_some(lacking)}")
@@ -294,6 +295,8 @@ def recordings_can_be_read(case: DatasetCase) -> None:
 
 def trials_are_paired_in_time(case: DatasetCase) -> None:
     """The streams of a trial last equally long, as those of one performance do."""
+    if case.card.files is not None and case.card.files.overlap.otherwise == "share":
+        raise Skipped("the card has streams aligned by their share of a trial's length, however long each lasts")
     lengths = _lengths(case)
     if not lengths:
         raise Skipped("no two streams of a trial have a known length")

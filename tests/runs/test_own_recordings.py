@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from kdbench import run
 from kdbench.cli import app
+from kdbench.data.store.open import open_dataset
 from kdbench.errors import UsageError
 
 
@@ -27,6 +28,7 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KDBENCH_CACHE", str(tmp_path / "cache"))
 
 
+SMALL = {"actions": 3, "subjects": 4, "trials": 2}
 SMOKE = {"preset": "smoke", "overrides": {"student": {"train": {"epochs": 2}}, "teacher": {"train": {"epochs": 8}}}}
 
 
@@ -65,3 +67,12 @@ def test_who_has_what_is_a_table(path: str) -> None:
 def test_the_conformance_checks_test_what_is_there(path: str) -> None:
     told = CliRunner().invoke(app, ["check", path])
     assert told.exit_code == 0, told.output
+
+
+def test_no_source_is_made_up_where_the_others_are_prepared(tmp_path: Path) -> None:
+    open_dataset("motionsim", video=None, progress=False, options=SMALL)
+    changes = {"data": {"options": SMALL}, "student": {"train": {"epochs": 1}}}
+    done = run("student_only_skeleton", "motionsim", preset="smoke", overrides=changes, out=tmp_path / "runs")
+    printed = json.loads((done.folder / "run.json").read_text())["conditions"]["sources"]["skeleton"]
+    read = open_dataset("motionsim", video=None, progress=False, options=SMALL, beside=["skeleton"])
+    assert printed == read.beside["skeleton"].series_fingerprint

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import shutil
 from pathlib import Path
 
@@ -261,3 +262,18 @@ def test_a_file_that_appears_changes_the_store(folder: Path, tmp_path: Path) -> 
     assert before.lacks("ben_clap_2")
     assert not after.lacks("ben_clap_2")
     assert before.fingerprint != after.fingerprint
+
+
+@pytest.mark.parametrize(
+    "form", ["{:%Y-%m-%d %H:%M:%S.%f}", "{:%Y-%m-%dT%H:%M:%S.%f}+02:00", '"{:%Y-%m-%d %H:%M:%S.%f}"']
+)
+def test_dates_with_a_time_of_day_are_times(tmp_path: Path, form: str) -> None:
+    noon = datetime.datetime(2026, 3, 1, 12)
+    rows = [f"{form.format(noon + datetime.timedelta(seconds=t))},{t},0,9.81" for t in even(2.0)]
+    (tmp_path / "anna").mkdir()
+    (tmp_path / "anna/wave_1.csv").write_text("\n".join(rows))
+    film(tmp_path / "anna/wave_1.mp4", "wave", 3.0)
+    content = card(accelerometer={"time": {"column": 0, "unit": "datetime"}, "clock": None})
+    reader = reader_of(tmp_path, content)
+    read = reader.read(reader.trials()[0], None, 4).series["accelerometer"]
+    np.testing.assert_allclose(read[:, 0], (np.arange(100) + 0.5) / 100 * 2.0 - 0.01, atol=0.011)

@@ -14,7 +14,7 @@ def plain(text: str) -> str:
     return " ".join(text.replace("_", " ").replace("-", " ").casefold().split())
 
 
-def label_of(card: Card, values: Mapping[Value, str], value: Value, path: str) -> int:
+def label_of(card: Card, values: Mapping[str, str], value: Value, path: str) -> int:
     """The label of a value.
 
     Args:
@@ -26,7 +26,7 @@ def label_of(card: Card, values: Mapping[Value, str], value: Value, path: str) -
     Raises:
         DataError: It is no class.
     """
-    wanted = plain(str(values.get(value, value)))
+    wanted = plain(str(values.get(str(value), value)))
     for names in (card.class_names, card.short_names):
         for label, name in enumerate(names):
             if plain(name) == wanted:

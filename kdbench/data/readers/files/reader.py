@@ -58,13 +58,21 @@ class FilesReader(Reader):
         """See `Reader.found`."""
         if card.files is None or not root.is_dir():
             return None
-        there = {name for name, paths in scan.scan(card.files, root).items() if paths}
+        there = {name for name, paths in scan.scan(card.files, root).items() if paths and name in card.files.sources}
         return tuple(name for name in card.views if name in there) if there else None
 
     @functools.cached_property
     def by_source(self) -> dict[str, dict[scan.Key, str]]:
         """The file of each source by the placeholders' values."""
+        return {name: paths for name, paths in self._scanned.items() if name != scan.ANNOTATIONS}
+
+    @functools.cached_property
+    def _scanned(self) -> dict[str, dict[scan.Key, str]]:
         return scan.scan(self._files, self._folder)
+
+    @property
+    def _annotations(self) -> dict[scan.Key, str]:
+        return self._scanned[scan.ANNOTATIONS]
 
     @property
     def _folder(self) -> Path:
@@ -143,16 +151,6 @@ class FilesReader(Reader):
             at: dict[str, Value] = {"recording": name, "start_ms": start_ms}
             yield Trial(f"{name}_{start_ms}ms", labels[entry], {**columns, **at})
 
-    @functools.cached_property
-    def _annotations(self) -> dict[scan.Key, str]:
-        rule = self._files.windows
-        assert rule is not None
-        pattern, found = scan.expression(rule.annotations), {}
-        for path in scan.files_below(self._folder):
-            if (match := pattern.fullmatch(path)) is not None:
-                found[scan.key_of(self._files, match.groupdict())] = path
-        return found
-
     def lacks(self, trial: Trial) -> frozenset[str]:
         """See `Reader.lacks`."""
         key = self._key(trial)
@@ -202,8 +200,9 @@ class FilesReader(Reader):
         """See `Reader.read_skeleton`; relative to `centre`, in lengths of `torso`, where the card names them."""
         hashes: dict[str, str] = {}
         skeleton = self.card.skeletons[name]
-        values = self._series(trial, name, skeleton.sensor, self._span(trial), hashes)
         rule = self._files.sources[name]
+        span = None if rule.clock is None else self._span(trial)
+        values = self._series(trial, name, skeleton.sensor, span, hashes)
         if len(values) and (rule.centre is not None or rule.torso is not None):
             joints = values.reshape(len(values), -1, 3)
             if rule.centre is not None:

@@ -12,6 +12,8 @@ from kdbench.data.recorded import DIGITS, Files
 from kdbench.errors import DataError
 
 MOST_FILES = 500_000
+ANNOTATIONS = "annotations of windows"
+"""Stands for the annotation files among the sources."""
 Key = tuple[Value, ...]
 """Values of the placeholders, in the order of the card's columns."""
 
@@ -51,6 +53,9 @@ def files_below(root: Path) -> Iterator[str]:
 def scan(files: Files, root: Path) -> dict[str, dict[Key, str]]:
     """The file of each source by the values of its placeholders; digits become numbers.
 
+    A file that fits several patterns, `{n}.csv` and `{n}_labels.csv`, is of the one that says most of its name; of all
+    sources with that very pattern, which may share a file. Annotations are the source `ANNOTATIONS`.
+
     Args:
         files: What the card says.
         root: The data set's folder.
@@ -58,19 +63,29 @@ def scan(files: Files, root: Path) -> dict[str, dict[Key, str]]:
     Raises:
         DataError: Two files of a source have the same values.
     """
-    patterns = {name: expression(stream.path) for name, stream in files.sources.items()}
+    paths = {name: stream.path for name, stream in files.sources.items()}
+    if files.windows is not None:
+        paths[ANNOTATIONS] = files.windows.annotations
+    patterns = {name: (expression(path), said_by(path)) for name, path in paths.items()}
     found: dict[str, dict[Key, str]] = {name: {} for name in patterns}
     for path in files_below(root):
-        for name, pattern in patterns.items():
-            if (match := pattern.fullmatch(path)) is None:
+        fits = {name: (fit, said) for name, (one, said) in patterns.items() if (fit := one.fullmatch(path)) is not None}
+        most = max((said for _, said in fits.values()), default=0)
+        for name, (match, said) in fits.items():
+            if said < most:
                 continue
             key = key_of(files, match.groupdict())
             if (other := found[name].setdefault(key, path)) != path:
                 raise DataError(
                     f"two files are the {name} of one trial: {other} and {path}",
-                    hint=f"Let the pattern tell them apart, or move one of them: {files.sources[name].path}",
+                    hint=f"Let the pattern tell them apart, or move one of them: {paths[name]}",
                 )
     return found
+
+
+def said_by(pattern: str) -> int:
+    """How many characters of a name a pattern says."""
+    return len(re.sub(r"\{[^{}]*\}|\*", "", pattern))
 
 
 def key_of(files: Files, values: Mapping[str, str]) -> Key:

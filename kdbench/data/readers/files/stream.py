@@ -54,6 +54,8 @@ def read(content: bytes, stream: FileStream, axes: Sequence[str], rate_hz: float
         values, times = _text(content, stream, axes)
     else:
         values, times = _array(content, len(axes)), None
+    if len(values) < stream.least_rows:
+        raise ValueError(f"it has {counted(len(values), 'row')}, expected at least {stream.least_rows}")
     whole = np.isfinite(values).all(axis=1)
     if stream.nan == "refuse" and not whole.all():
         count = int((~whole).sum())
@@ -84,14 +86,14 @@ def _array(content: bytes, axes: int) -> np.ndarray:
 
 
 def _text(content: bytes, stream: FileStream, axes: Sequence[str]) -> tuple[np.ndarray, np.ndarray | None]:
-    table = text_series.table(content, separator=stream.separator)
+    table = text_series.table(content, separator=stream.separator, skip=stream.skip_rows)
     when = None if stream.time is None else place_of(stream.time.column, table)
     columns = columns_of(table, stream, axes, when)
     values = table.numbers(columns, decimal=stream.decimal)
     if when is None or stream.time is None:
         return values, None
     if stream.time.unit == "datetime":
-        return values, np.array([_seconds(text) for text in table.texts(when)])
+        return values, moments(table.texts(when))
     return values, table.numbers([when], decimal=stream.decimal)[:, 0] / _PER_SECOND[stream.time.unit]
 
 
@@ -131,6 +133,16 @@ def place_of(column: Column, table: text_series.TextTable) -> int:
         what = near_misses(column, table.names) if table.names else ": its first row holds no names"
         raise ValueError(f"it has no column '{column}'{what}")
     return small.index(column.casefold())
+
+
+def moments(texts: Sequence[str]) -> np.ndarray:
+    """Seconds of dates with a time of day, by numpy where it takes all of them."""
+    if all(text[-1:].isdigit() and "+" not in text and text.count("-") == 2 for text in texts):
+        try:
+            return np.array(texts, "datetime64[us]").astype(np.int64) / 1e6
+        except ValueError:
+            pass
+    return np.array([_seconds(text) for text in texts])
 
 
 def _seconds(text: str) -> float:

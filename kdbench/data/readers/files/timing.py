@@ -38,7 +38,7 @@ def extent_of(times: np.ndarray, longest_gap_s: float | None = None) -> Extent:
     half = float(np.median(steps)) / 2 if len(steps) else 0.0
     jumps = False
     if longest_gap_s is not None and len(steps):
-        jumps = bool((np.diff(times) < 0).any()) or float(steps.max()) > longest_gap_s
+        jumps = float(np.diff(times).min()) < -longest_gap_s or float(steps.max()) > longest_gap_s
     return Extent(float(ordered[0]) - half, float(ordered[-1]) + half, jumps)
 
 
