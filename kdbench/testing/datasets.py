@@ -17,6 +17,7 @@ from kdbench.data.card import load_card
 from kdbench.data.readers.base import Reader, Recording, Trial, check
 from kdbench.data.splits import Split, protocol_names, rule_of, split
 from kdbench.data.store import source, trial_file
+from kdbench.data.store.progress import note
 from kdbench.data.store.source import Source
 from kdbench.data.store.verify import verify
 from kdbench.errors import DataError
@@ -283,6 +284,8 @@ def files_are_sound(case: DatasetCase) -> None:
 def recordings_can_be_read(case: DatasetCase) -> None:
     """Sensors of every trial, and videos of some, can be read and are what the card says."""
     series, views = case.series, case.recordings
+    for line in case.source.reader.remarks():
+        note(f"Warning: {line}", shown=True)
     if case.unreadable and not case.exclude_broken:
         raise Failed(f"{counted(len(case.unreadable), 'trial')} cannot be read: {_some(case.unreadable.values())}")
     if not series:

@@ -76,3 +76,11 @@ def test_no_source_is_made_up_where_the_others_are_prepared(tmp_path: Path) -> N
     printed = json.loads((done.folder / "run.json").read_text())["conditions"]["sources"]["skeleton"]
     read = open_dataset("motionsim", video=None, progress=False, options=SMALL, beside=["skeleton"])
     assert printed == read.beside["skeleton"].series_fingerprint
+
+
+def test_the_checks_warn_of_units_that_are_off_by_gravity(tmp_path: Path) -> None:
+    content = card()
+    content["sensors"]["accelerometer"]["unit"] = "g"
+    told = CliRunner().invoke(app, ["check", str(write_card(write_folder(tmp_path / "own"), content))])
+    assert told.exit_code == 0, told.output
+    assert "Warning: the accelerometer looks like m/s²: its median size is 10.3, and the card says g" in told.stderr

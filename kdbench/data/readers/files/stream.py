@@ -55,7 +55,7 @@ def read(content: bytes, stream: FileStream, axes: Sequence[str], rate_hz: float
     else:
         values, times = _array(content, len(axes)), None
     if len(values) < stream.least_rows:
-        raise ValueError(f"it has {counted(len(values), 'row')}, expected at least {stream.least_rows}")
+        raise ValueError(f"it has {counted(len(values), 'row')}, and the card wants {stream.least_rows} or more")
     whole = np.isfinite(values).all(axis=1)
     if stream.nan == "refuse" and not whole.all():
         count = int((~whole).sum())
