@@ -31,15 +31,17 @@ def main() -> None:
             for number in (1, 2):
                 path = folder / person / f"{action}_{number}"
                 path.parent.mkdir(parents=True, exist_ok=True)
+                # No two performances are equally quick, or begin alike; phone and camera see the same one.
+                speed, begin = TURNS_HZ[action] * draw.uniform(0.9, 1.1), draw.uniform()
                 if f"{person}/{path.name}.csv" != LOST:
-                    write_samples(path.with_suffix(".csv"), action, draw)
-                write_film(path.with_suffix(".mp4"), action, draw)
+                    write_samples(path.with_suffix(".csv"), action, speed, begin, draw)
+                write_film(path.with_suffix(".mp4"), action, speed, begin)
 
 
-def write_samples(path: Path, action: str, draw: np.random.Generator) -> None:
+def write_samples(path: Path, action: str, speed: float, begin: float, draw: np.random.Generator) -> None:
     """An accelerometer's samples in m/s², z before y before x, as the app orders them."""
     times = np.sort(draw.uniform(0, SECONDS, round(SECONDS * RATE_HZ)))
-    angle = 2 * np.pi * (TURNS_HZ[action] * draw.uniform(0.9, 1.1) * times + draw.uniform())
+    angle = 2 * np.pi * (speed * times + begin)
     values = np.stack([3 * np.sin(angle), (action == "clap") * 3 * np.cos(angle), np.full_like(times, 9.81)], axis=1)
     values += draw.normal(0, 0.3, values.shape)
     with path.open("w", encoding="utf-8") as file:
@@ -48,9 +50,8 @@ def write_samples(path: Path, action: str, draw: np.random.Generator) -> None:
             file.write(f"{EPOCH_NS + round(time * 1e9)},{time:.6f},{z:.5f},{y:.5f},{x:.5f}\n")
 
 
-def write_film(path: Path, action: str, draw: np.random.Generator) -> None:
+def write_film(path: Path, action: str, speed: float, begin: float) -> None:
     """A film of a bright spot: to and fro for a wave, in a circle for a clap."""
-    speed, begin = TURNS_HZ[action] * draw.uniform(0.9, 1.1), draw.uniform()
     rows, columns = np.mgrid[:SIDE, :SIDE]
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=FRAMES_HZ)
