@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kdbench.cli import completion
+from kdbench.cli import completion, data_own
 from kdbench.cli.console import console_for
 from kdbench.errors import DataError, Interrupted, KdbenchError, UsageError
 from kdbench.text.wording import counted, inflected
@@ -15,7 +15,7 @@ from kdbench.text.wording import counted, inflected
 if TYPE_CHECKING:
     from kdbench.data.store.dataset import Dataset
 
-SUMMARY = "List, download, prepare, verify, preview, pack or clean data sets."
+SUMMARY = "List, describe, download, prepare, verify, preview, pack or clean data sets; bring in one's own."
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=SUMMARY)
 
@@ -173,6 +173,10 @@ def verify(name: Name, data_dir: DataDir = None) -> None:
             "Delete the damaged folder of prepared data; it is made again.",
         )
     console.print("[green]everything is as it should be[/]")
+
+
+app.command()(data_own.who)
+app.command()(data_own.init)
 
 
 @app.command()

@@ -16,7 +16,9 @@ from typing import Any, Literal
 from pydantic import Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 
 from kdbench.data import names
-from kdbench.data.protocol import CardModel, ProtocolRule, Value
+from kdbench.data.protocol import CardModel, ProtocolRule, Validation, Value
+from kdbench.data.recorded import Files
+from kdbench.data.recorded_fit import check_files, check_windows
 from kdbench.data.sources import Beside, OneLine, Sensor, Skeleton, View
 from kdbench.errors import UsageError, near_misses, shortened
 from kdbench.registry import registry
@@ -162,6 +164,7 @@ class Card(CardModel):
         label_vectors: Name of the table of label vectors beside the card, `label_vectors_<name>.csv`.
         classes: The classes in the order of their labels.
         trials: Which trials there are; None where the reader decides.
+        files: Where the files are and how they are written, for the reader that goes by it.
         sensors: The wearable sensors by name.
         skeletons: Series of joints by name; a network sees one only where its recipe names it.
         views: The video views by name, the preferred one first.
@@ -182,6 +185,7 @@ class Card(CardModel):
     label_vectors: Beside | None = None
     classes: tuple[ClassName, ...] = Field(min_length=1)
     trials: Trials | None = None
+    files: Files | None = None
     sensors: dict[str, Sensor] = Field(min_length=1)
     skeletons: dict[str, Skeleton] = Field(default_factory=dict)
     views: dict[str, View] = Field(default_factory=dict)
@@ -216,8 +220,24 @@ class Card(CardModel):
         return self
 
     @model_validator(mode="after")
+    def _files_fit(self) -> Card:
+        if self.files is None:
+            return self
+        if self.trials is not None:
+            raise ValueError("trials and files: the files tell which trials there are; leave trials out")
+        check_files(self.files, self.sensors, self.skeletons, self.views)
+        for name in self.files.values.values():
+            if self._label_of(name) is None:
+                raise ValueError(f"files.values: '{shortened(name)}' is no class{near_misses(name, self.short_names)}")
+        if self.files.windows is not None:
+            check_windows(self.protocols, SUBJECT)
+        return self
+
+    @model_validator(mode="after")
     def _protocols_fit(self) -> Card:
         known = [] if self.trials is None else [*self.trials.columns, "trial"]
+        if self.files is not None:
+            known = [*self.files.columns, "trial", *(["recording", "start_ms"] if self.files.windows else [])]
         for name, rule in self.protocols.items():
             try:
                 fields = names.fields_of(name, rule.each)
@@ -247,11 +267,12 @@ class Card(CardModel):
     @model_validator(mode="after")
     def _absent_classes_exist(self) -> Card:
         for name, rule in self.protocols.items():
-            for wanted in rule.absent:
-                if self._label_of(wanted) is None:
-                    raise ValueError(
-                        f"protocols.{name}.absent: {wanted!r} is none of the {counted(len(self.classes), 'class')}"
-                    )
+            for key, absent in (("absent", rule.absent), ("validation.absent", rule.validation.absent)):
+                for wanted in absent:
+                    if self._label_of(wanted) is None:
+                        raise ValueError(
+                            f"protocols.{name}.{key}: {wanted!r} is none of the {counted(len(self.classes), 'class')}"
+                        )
         return self
 
     def _label_of(self, wanted: Value) -> int | None:
@@ -260,8 +281,8 @@ class Card(CardModel):
         named = (label for label, entry in enumerate(self.classes) if wanted in {entry.name, entry.short})
         return next(named, None)
 
-    def absent_labels(self, rule: ProtocolRule) -> frozenset[int]:
-        """Labels of the classes that a protocol declares its test part never to show."""
+    def absent_labels(self, rule: ProtocolRule | Validation) -> frozenset[int]:
+        """Labels of the classes that a protocol declares its test part, or its validation part, never to show."""
         return frozenset(label for wanted in rule.absent if (label := self._label_of(wanted)) is not None)
 
     @property
@@ -340,5 +361,11 @@ def card_of(origin: Origin) -> Path:
         UsageError: Its distribution does not bring one.
     """
     if origin.built_in:
-        return paths.folder("datasets") / origin.name / "card.yaml"
+        path = paths.folder("datasets") / origin.name / "card.yaml"
+        if not paths.is_file(path):
+            raise UsageError(
+                f"'{origin.name}' is a reader of one's own recordings and no data set",
+                hint="Name the card: the path of its YAML file. Write one: kdbench data init FOLDER",
+            )
+        return path
     return origin.beside("card.yaml")

@@ -160,7 +160,10 @@ class Loader:
             yield batch
 
     def _resampled(self, sensor: str, length: int) -> Tensor:
-        series = [resample(self._dataset.series(trial)[sensor], length) for trial in self.trials]
+        recorded = [self._dataset.series(trial)[sensor] for trial in self.trials]
+        # What a trial was recorded without is never shown to who sees it: see `kdbench.data.tracks`.
+        nothing = np.zeros((self._dataset.sources[sensor], length), np.float32)
+        series = [resample(samples, length) if len(samples) else nothing for samples in recorded]
         return torch.from_numpy(np.stack(series)).to(self.device)
 
     def _sent(self, tensor: Tensor) -> Tensor:

@@ -25,12 +25,14 @@ class Validation(CardModel):
         draw: This many values of each column, drawn by a seed (`{subject: 1}`).
         share: This share of each class's trials, drawn by a seed.
         whole: With `share`: the column whose values are drawn instead of trials, so that none of them is divided.
+        absent: Classes that this part never shows, as in `ProtocolRule`.
     """
 
     where: dict[str, tuple[Value, ...]] | None = None
     draw: dict[str, Annotated[int, Field(ge=1)]] | None = None
     share: float | None = Field(default=None, gt=0, lt=1)
     whole: str | None = None
+    absent: tuple[Value, ...] = ()
 
     @model_validator(mode="after")
     def _one_way(self) -> Validation:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -18,7 +18,7 @@ from torch import Tensor
 from kdbench.data.card import SUBJECT, Card
 from kdbench.errors import UsageError
 from kdbench.recipes.track import Track
-from kdbench.text.wording import counted
+from kdbench.text.wording import counted, inflected
 from kdbench.util.seeds import seed_for
 
 if TYPE_CHECKING:
@@ -64,7 +64,13 @@ class Supervision:
 
 
 def supervise(
-    card: Card, index: pd.DataFrame, train: tuple[str, ...], protocol: str, track: Track, seed: int
+    card: Card,
+    index: pd.DataFrame,
+    train: tuple[str, ...],
+    protocol: str,
+    track: Track,
+    seed: int,
+    unpaired: Collection[str] = (),
 ) -> Supervision:
     """Draws what a track leaves of the labels and the pairs.
 
@@ -77,14 +83,22 @@ def supervise(
         protocol: Name of the protocol.
         track: What is left.
         seed: The run's seed.
+        unpaired: Trials that were recorded without something that teachers see; they are no pairs in any track.
 
     Raises:
-        UsageError: A class has fewer trials than are to be labelled, all would be labelled, the data set does not say
-            who performs a trial, or no pair is left.
+        UsageError: Labels are scarce and trials are no pairs to begin with, a class has fewer trials than are to be
+            labelled, all would be labelled, the data set does not say who performs a trial, or no pair is left.
     """
     table = index.set_index("trial").loc[list(train)]
     classes = {int(str(label)): list(rows.index) for label, rows in table.groupby("label", sort=True)}
     labelled, paired = set(train), set(train)
+    if (apart := paired.intersection(unpaired)) and track.labels != "all":
+        raise UsageError(
+            f"track.labels = {track.labels}: {counted(len(apart), 'training trial')} of '{card.name}' "
+            f"{inflected(len(apart), 'was', 'were')} recorded without what the teacher sees, and without a label "
+            f"nothing would be left of {inflected(len(apart), 'it', 'them')}",
+            hint=f"Take all labels: --labels all. See who has what: kdbench data who {card.typed}",
+        )
     if track.is_transfer_alone:
         labelled = set()
     elif track.labels != "all":
@@ -101,6 +115,12 @@ def supervise(
                 f"'{card.name}', whose largest class has {max(map(len, classes.values()))} training trials",
                 hint="Keep more of them, for example --pairs 0.5",
             )
+    paired -= apart
+    if not paired:
+        raise UsageError(
+            f"no training trial of '{card.name}' under protocol '{protocol}' has what both teacher and student see",
+            hint=f"See who has what: kdbench data who {card.typed}",
+        )
     return Supervision(*(tuple(trial for trial in train if trial in kept) for kept in (labelled, paired)))
 
 

@@ -26,8 +26,13 @@ _CURVE, _HEAD, _FOOT = 1.05, 0.42, 0.5
 
 
 def spread(dataset: Dataset, count: int) -> list[str]:
-    """Trials for a first look: their classes lie evenly over all classes, their subjects differ."""
+    """Trials for a first look: their classes lie evenly over all classes, their subjects differ.
+
+    Those that have every source come first.
+    """
     table = dataset.index
+    whole = table[[not dataset.lacks(trial) for trial in table["trial"]]]
+    table = whole if len(whole) else table
     labels = np.unique(table["label"])[np.linspace(0, table["label"].nunique() - 1, count).round().astype(int)]
     chosen = []
     for turn, label in enumerate(labels):
@@ -105,12 +110,19 @@ def _block(figure: Figure, dataset: Dataset, trial: str, top: float, strip: floa
             picture.axvline(edge * dataset.frame_size - 0.5, color="white", linewidth=2)
         picture.set_axis_off()
         upper -= strip
-    names = list(dataset.sensors)
+    names, lacks = list(dataset.sensors), dataset.lacks(trial)
     for name in names:
         curve = axes(_MARGIN, upper - _GAP, wide, _CURVE)
         image = axes(_MARGIN + wide + _GAP, upper - _GAP, _CURVE, _CURVE)
-        _curves(curve, dataset, trial, name, marks, last=name == names[-1])
-        _field(image, dataset.series(trial)[name])
+        if name in lacks:
+            curve.set_axis_off()
+            curve.text(0.004, 0.5, f"{name}: not recorded", transform=curve.transAxes, color=FAINT, va="center")
+        else:
+            _curves(curve, dataset, trial, name, marks, last=name == names[-1])
+        if name in lacks:
+            image.set_axis_off()
+        else:
+            _field(image, dataset.series(trial)[name])
         if name == names[0]:
             image.set_title("GAF, xyz as rgb", fontsize=7.5, color=FAINT, pad=4)
         upper -= _CURVE + _GAP

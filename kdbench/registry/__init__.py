@@ -100,6 +100,10 @@ class Registry:
     def _builtin(self) -> dict[str, str]:
         return dict(self._table().BUILTIN)
 
+    def _unlisted(self) -> dict[str, str]:
+        """What can be named in a file, and is none of the parts that are listed."""
+        return dict(getattr(self._table(), "UNLISTED", {}))
+
     def _table(self) -> Any:
         return importlib.import_module(TABLES.get(self.kind, self.group))
 
@@ -171,8 +175,9 @@ class Registry:
         if colon and prefix in self.families():
             return Origin(self.kind, name, self.families()[prefix])
         own = rest if prefix == BUILT_IN else name
-        if own in builtin:
-            return Origin(self.kind, own, builtin[own])
+        unlisted = {} if own in builtin else self._unlisted()
+        if own in builtin or own in unlisted:
+            return Origin(self.kind, own, (unlisted or builtin)[own])
         claims = self._claims().get(rest if colon else name, [])
         if colon:
             claims = [claim for claim in claims if normalised(claim.distribution) == normalised(prefix)]
@@ -196,7 +201,8 @@ class Registry:
             return self.load(origin)
         try:
             component = resolved(origin.target)
-            return component if origin.name in self._builtin() else component(name.partition(":")[2])
+            known = origin.name in self._builtin() or origin.name in self._unlisted()
+            return component if known else component(name.partition(":")[2])
         except ImportError as error:
             library = (error.name or "").partition(".")[0]
             again = f"Install kdbench again: {installing(BENCH)}"

@@ -20,7 +20,7 @@ from kdbench.engine.heads import freeze_head, taken_width
 from kdbench.engine.loop import Pairing, Record
 from kdbench.engine.objective import Objective, declared_needs, reads_labels
 from kdbench.engine.term import check_parameters
-from kdbench.errors import UsageError
+from kdbench.errors import DataError, UsageError
 from kdbench.network import Network, build_network, unfetched
 from kdbench.recipes import shipped
 from kdbench.recipes.network_spec import NetworkSpec
@@ -135,9 +135,28 @@ class RunContext:
             labelled=labelled,
         )
 
-    def reported_trials(self) -> tuple[str, ...]:
-        """The part that the result is about."""
-        return self.split.test if self.run_spec.recipe.selection.part == "test" else self.split.validation
+    def reported_trials(self, spec: NetworkSpec | None = None) -> tuple[str, ...]:
+        """The part that the result is about.
+
+        Args:
+            spec: A network, for those trials alone that have all that it sees; a teacher may lack some.
+
+        Raises:
+            DataError: None has.
+        """
+        part = self.run_spec.recipe.selection.part
+        trials = self.split.test if part == "test" else self.split.validation
+        if spec is None or not trials:
+            return trials
+        seen = self.run_spec.having(trials, spec)
+        if not seen:
+            dataset = self.run_spec.dataset
+            raise DataError(
+                f"no trial of the {part} part of '{dataset.card.name}' has what the teacher sees: "
+                f"{', '.join(self.run_spec.sees(spec))}",
+                hint=f"See who has what: kdbench data who {dataset.card.typed}",
+            )
+        return seen
 
     def leaks(self, spec: NetworkSpec) -> bool:
         """Whether a network has seen in training what it is reported on: sensors, where the protocol lets them leak."""

@@ -117,6 +117,7 @@ class Run:
             "semantics": self._semantics(),
             "view": {"name": run_spec.dataset.view, "reason": run_spec.dataset.view_reason},
             "excluded": dict(run_spec.dataset.excluded),
+            **({"lacking": dict(run_spec.dataset.lacking)} if run_spec.dataset.lacking else {}),
             "unverified": dict(run_spec.dataset.unverified),
             "trials": {
                 "train": len(self.context.split.train),
@@ -191,7 +192,7 @@ class Run:
         recipe, context = self.context.run_spec.recipe, self.context
         if context.label_vectors is not None and not context.label_vectors.meaningful:
             context.warn("the label vectors are hashes: the semantic losses run, and mean nothing")
-        for line in context.run_spec.left_out:
+        for line in (*context.run_spec.left_out, *context.run_spec.incomplete()):
             context.warn(line)
         for name in recipe.controls:
             context.warn(f"this is a control and no method: {CONTROLS[name]}")

@@ -101,7 +101,7 @@ def report_of_peer(context: RunContext, peer: Peer, spec: NetworkSpec, folder: P
     path = folder / f"{peer.name}.safetensors"
     export(peer.network, path, context, spec)
     size = spec.train.batch_size
-    loader = context.loader(context.reported_trials(), spec)
+    loader = context.loader(context.reported_trials(spec), spec)
     predictions = predict(peer.network, loader, batch_size=size, accelerator=context.accelerator)
     weights = hashes(folder, [path.name])[path.name]
     return {

@@ -16,13 +16,14 @@ from kdbench.runs.store import StoredRun, stored_run
 from kdbench.runs.tested import tested
 from kdbench.types import SENSORS, VIDEO
 
-ALONE = {"video": "student_only", "sensors": "student_only_sensor"}
+SKELETON = "skeleton"
+ALONE = {VIDEO: "student_only", SENSORS: "student_only_sensor", SKELETON: "student_only_skeleton"}
 """The student without a teacher, by what it sees."""
 
 PLAIN = {"ce": {"weight": 1.0}}
 """Its losses."""
 
-UNTRAINED = {"video": "untrained", "sensors": "untrained_sensor"}
+UNTRAINED = {VIDEO: "untrained", SENSORS: "untrained_sensor", SKELETON: "untrained_skeleton"}
 """The student as it was initialised, by what it sees: what transfer alone is measured against."""
 
 BASELINES = (*ALONE.values(), *UNTRAINED.values())
@@ -35,7 +36,9 @@ def alone_for(result: Mapping[str, Any]) -> str:
     """The method that a result is measured against: its student without a teacher; without labels, not trained."""
     conditions = result["conditions"]
     names = UNTRAINED if is_transfer_alone(conditions) else ALONE
-    return names["video" if conditions["view"] is not None else "sensors"]
+    if conditions["view"] is not None:
+        return names[VIDEO]
+    return names[SKELETON if conditions.get("test_modalities") == [SKELETON] else SENSORS]
 
 
 def untrained_like(student: NetworkSpec) -> str:
@@ -44,7 +47,9 @@ def untrained_like(student: NetworkSpec) -> str:
     Args:
         student: The student's recipe.
     """
-    return UNTRAINED[VIDEO if student.shows(VIDEO) else SENSORS]
+    if student.shows(VIDEO):
+        return UNTRAINED[VIDEO]
+    return UNTRAINED[SKELETON if all(branch.sees == SKELETON for branch in student.kinds) else SENSORS]
 
 
 def alone_words(conditions: Mapping[str, Any]) -> str:

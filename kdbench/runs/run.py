@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from kdbench.data.store.blank import NOT_PREPARED
+from kdbench.data.store.blank import is_made_up
 from kdbench.engine.device import fixed_threads
 from kdbench.recipes.pairs import pair_of, title_of
 from kdbench.runs.ahead import check_parts
@@ -147,7 +147,7 @@ def run_request(request: RunRequest, reporter: Reporter | None = None, *, shown:
     request = settled(request, reporter)
     refuse_idle(request)
     context = context_for(request, reporter, shown=shown, look_ahead=True)
-    if context.run_spec.dataset.fingerprint == NOT_PREPARED:
+    if is_made_up(context.run_spec.dataset):
         # What cannot be built, such as a network whose weights are missing, shows before minutes of preparing.
         with fixed_threads(context.run_spec.threads):
             check_parts(context)

@@ -152,6 +152,7 @@ class _Run(_Part):
     files: dict[str, str] | None = None
     plugins: list[_Plugin] | None = None
     excluded: dict[str, Any] | None = None
+    lacking: dict[str, str] | None = None
     tuning: dict[str, Any] | None = None
     environment: dict[str, Any] | None = None
 

@@ -11,7 +11,7 @@ import torch
 from kdbench.data.card import Card, load_card
 from kdbench.data.store.open import Dataset, open_dataset
 from kdbench.engine.declared import series_read
-from kdbench.errors import UsageError, unknown
+from kdbench.errors import DataError, UsageError, unknown
 from kdbench.network import build_network, check_representations, unfetched
 from kdbench.recipes.schema import Recipe
 from kdbench.registry import registry
@@ -42,7 +42,7 @@ def open_for(
     Raises:
         UsageError: A network sees, or a loss reads, what the data set does not have; or an unknown data set, view or
             option.
-        DataError: Recordings are missing or broken.
+        DataError: Recordings are missing or broken, or no trial has all that predicts at test.
     """
     card = card_at(dataset, recipe.data.options)
     check_sources(recipe, card)
@@ -57,7 +57,7 @@ def open_for(
             f"'{recipe.title}' sees {' and '.join(f'video:{name}' for name in recipe.views)} and one more view",
             hint=f"Name the one that it sees as 'video': --video {' or '.join(card.views)}",
         )
-    return open_dataset(
+    data = open_dataset(
         dataset,
         data_dir=data_dir,
         exclude_broken=exclude_broken,
@@ -69,6 +69,23 @@ def open_for(
         look_ahead=look_ahead,
         beside=[source for source in beside if source != f"{VIDEO}:{view}"],
     )
+    return _with_what_is_asked(recipe, data)
+
+
+def _with_what_is_asked(recipe: Recipe, data: Dataset) -> Dataset:
+    """The trials that have all that predicts at test; what teachers lack besides is a matter of pairs.
+
+    Raises:
+        DataError: There are none.
+    """
+    asked = {data.source(name) for name in recipe.shown(data.sensors)}
+    usable = data.having(asked)
+    if not len(usable):
+        raise DataError(
+            f"no trial of '{data.card.name}' has {' and '.join(sorted(asked))}, which '{recipe.title}' sees at test",
+            hint=f"See who has what: kdbench data who {data.card.typed}",
+        )
+    return usable
 
 
 def _check_fit(recipe: Recipe, card: Card) -> None:

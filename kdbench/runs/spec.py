@@ -10,6 +10,7 @@ import os
 import platform
 import re
 import sys
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from kdbench.data.store.open import Dataset
 from kdbench.data.tracks import Supervision, supervise
 from kdbench.engine.declared import read_class_names, series_read
 from kdbench.engine.objective import declared_needs
+from kdbench.errors import UsageError
 from kdbench.recipes.network_spec import NetworkSpec
 from kdbench.recipes.pairs import title_of
 from kdbench.recipes.schema import SEARCHED, Recipe, key_of
@@ -27,6 +29,7 @@ from kdbench.representations.native import takes_native
 from kdbench.runs import libraries, provenance
 from kdbench.semantic_spaces.base import LabelVectors
 from kdbench.text.redaction import redacted_words
+from kdbench.text.wording import counted
 from kdbench.types import VIDEO, is_video, native
 from kdbench.util.files import sha256_of
 
@@ -105,7 +108,44 @@ class RunSpec:
     def supervision(self) -> Supervision:
         """What the track leaves of the training part's labels and pairs."""
         data = self.dataset
-        return supervise(data.card, data.index, self.split.train, self.protocol, self.recipe.track, self.seed)
+        return supervise(
+            data.card, data.index, self.split.train, self.protocol, self.recipe.track, self.seed, self._unpaired()
+        )
+
+    def _unpaired(self) -> tuple[str, ...]:
+        """Training trials that were recorded without what a teacher sees, or a loss reads."""
+        needed = {source for spec in self.recipe.all_teachers.values() for source in self.sees(spec)}
+        needed |= {source for spec in self.recipe.networks for source in self.reads(spec)}
+        unpaired = self._lacking(self.split.train, needed) if needed else ()
+        if unpaired and (joint := next(iter(self.recipe.joint_teachers), None)) is not None:
+            raise UsageError(
+                f"{key_of(joint)} trains together with the student, and {counted(len(unpaired), 'training trial')} "
+                f"of '{self.dataset.card.name}' ({unpaired[0]}, …) lack what it sees",
+                hint="Let the teacher be trained first (train: joint trains it along), or leave those trials out of "
+                "the data set's folder.",
+            )
+        return unpaired
+
+    def _lacking(self, trials: tuple[str, ...], sources: Collection[str]) -> tuple[str, ...]:
+        return tuple(trial for trial in trials if not self.dataset.lacks(trial).isdisjoint(sources))
+
+    def having(self, trials: tuple[str, ...], spec: NetworkSpec) -> tuple[str, ...]:
+        """Those of some trials that have all that a network sees."""
+        lacking = frozenset(self._lacking(trials, self.sees(spec)))
+        return tuple(trial for trial in trials if trial not in lacking) if lacking else trials
+
+    def incomplete(self) -> list[str]:
+        """What a result has to say of trials that were recorded without one of the sources, a line each."""
+        lines, lacking = [], self.dataset.lacking
+        if lacking:
+            reasons = ", ".join(sorted(set(lacking.values())))
+            lines.append(f"{counted(len(lacking), 'trial')} of '{self.dataset.card.name}' cannot be used: {reasons}")
+        if unpaired := self._unpaired():
+            lines.append(
+                f"{len(unpaired)} of {counted(len(self.split.train), 'training trial')} lack what the teacher sees: "
+                "the student learns from their labels alone"
+            )
+        return lines
 
     @functools.cached_property
     def teacher_parts(self) -> tuple[TeacherPart, ...]:

@@ -62,7 +62,7 @@ class Teacher:
             batch_size: Trials in a batch.
             without: Sources that are missing, by their names in the network.
         """
-        loader = self.context.loader(self.context.reported_trials(), self.spec)
+        loader = self.context.loader(self.context.reported_trials(self.spec), self.spec)
         return predict(
             self.network, loader, batch_size=batch_size, accelerator=self.context.accelerator, without=without
         )

@@ -43,7 +43,7 @@ def training_of(
     validates = selection.rule == "best-val" or (selection.part == "validation" and context.validates)
     # Only what is reported is chosen so: the teacher is the one that all other runs share.
     oracle = selection.is_oracle and spec is context.run_spec.recipe.reported
-    watched = context.split.test if oracle else context.split.validation
+    watched = context.run_spec.having(context.split.test if oracle else context.split.validation, spec)
     if context.run_spec.recipe.compile:
         # The norm of every term's gradient goes through one graph again and again: its buffers must outlive a pass.
         functorch_config.donated_buffer = False

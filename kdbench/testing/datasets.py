@@ -17,6 +17,7 @@ from kdbench.data.card import load_card
 from kdbench.data.readers.base import Reader, Recording, Trial, check
 from kdbench.data.splits import Split, protocol_names, rule_of, split
 from kdbench.data.store import source, trial_file
+from kdbench.data.store.progress import note
 from kdbench.data.store.source import Source
 from kdbench.data.store.verify import verify
 from kdbench.errors import DataError
@@ -25,6 +26,7 @@ from kdbench.semantic_spaces.table import read_table
 from kdbench.testing.base import CheckSuite, Failed, Skipped, checks_in
 from kdbench.testing.demands import nothing_drawn
 from kdbench.text.wording import counted, inflected
+from kdbench.types import VIDEO
 
 FRAMES = 4
 SEEDS = (0, 1)
@@ -35,7 +37,7 @@ STEADY = 0.02
 """Trials whose lengths differ by less than this share tell nothing."""
 VOUCHED_TRIALS = 24
 SHOWN = 3
-TEST = "test"
+TEST, VALIDATION = "test", "validation"
 
 
 class DatasetCase:
@@ -166,10 +168,15 @@ class DatasetCase:
             self.unreadable[trial.id] = error.message
             return None
 
+    def lacks(self, trial: str, view: str) -> bool:
+        """Whether a trial was recorded without a view."""
+        (one,) = (each for each in self.whole if each.id == trial)
+        return f"{VIDEO}:{view}" in self.source.reader.lacks(one)
+
     def read(self, trial: Trial, view: str | None) -> Recording:
         """One trial as read, held against the card."""
         recording = self.source.reader.read(trial, view, FRAMES)
-        check(recording, self.source.card, trial.id, view, FRAMES)
+        check(recording, self.source.card, trial.id, view, FRAMES, self.source.reader.lacks(trial))
         return recording
 
 
@@ -212,7 +219,10 @@ def parts_share_no_recording(case: DatasetCase) -> None:
     A protocol that declares `sensors_leak` may test on recordings that train.
     """
     same: dict[str, list[str]] = {}
+    wholly_without = {trial.id for trial in case.whole if case.card.sensors.keys() <= case.source.reader.lacks(trial)}
     for trial, sha256 in case.series.items():
+        if trial in wholly_without:
+            continue
         same.setdefault(sha256, []).append(trial)
     several = [trials for trials in same.values() if len(trials) > 1]
     for protocol, words, parts in case.splits() if several else ():
@@ -226,12 +236,13 @@ def parts_share_no_recording(case: DatasetCase) -> None:
 
 
 def parts_know_every_class(case: DatasetCase) -> None:
-    """Every part of every protocol shows every class; its test part, all but exactly those declared absent from it."""
+    """Every part of every protocol shows every class but, at test and in validation, exactly those declared absent."""
     labels = case.index.set_index("trial")["label"]
     for protocol, words, parts in case.splits():
-        absent = case.card.absent_labels(rule_of(case.card, protocol))
+        rule = rule_of(case.card, protocol)
+        absent = {TEST: case.card.absent_labels(rule), VALIDATION: case.card.absent_labels(rule.validation)}
         for name, trials in parts.parts().items():
-            seen, excused = set(labels.loc[list(trials)]), absent if name == TEST else frozenset()
+            seen, excused = set(labels.loc[list(trials)]), absent.get(name, frozenset())
             names = case.card.class_names
             if lacking := [text for label, text in enumerate(names) if label not in seen | excused]:
                 raise Failed(f"{words}: its {name} part never shows {_some(lacking)}")
@@ -273,18 +284,22 @@ def files_are_sound(case: DatasetCase) -> None:
 def recordings_can_be_read(case: DatasetCase) -> None:
     """Sensors of every trial, and videos of some, can be read and are what the card says."""
     series, views = case.series, case.recordings
+    for line in case.source.reader.remarks():
+        note(f"Warning: {line}", shown=True)
     if case.unreadable and not case.exclude_broken:
         raise Failed(f"{counted(len(case.unreadable), 'trial')} cannot be read: {_some(case.unreadable.values())}")
     if not series:
         raise Failed("no recording can be read")
     for view, recordings in views.items():
         for trial, recording in recordings.items():
-            if recording.clip is not None and recording.clip.std() == 0:
+            if recording.clip is not None and recording.clip.std() == 0 and not case.lacks(trial, view):
                 raise Failed(f"trial {trial}: every pixel of the {view} video is the same")
 
 
 def trials_are_paired_in_time(case: DatasetCase) -> None:
     """The streams of a trial last equally long, as those of one performance do."""
+    if case.card.files is not None and case.card.files.overlap.otherwise == "share":
+        raise Skipped("the card has streams aligned by their share of a trial's length, however long each lasts")
     lengths = _lengths(case)
     if not lengths:
         raise Skipped("no two streams of a trial have a known length")
@@ -338,13 +353,15 @@ def _lengths(case: DatasetCase) -> dict[tuple[str, str], list[tuple[str, float, 
     for view, recordings in case.recordings.items():
         for trial, recording in recordings.items():
             seconds = {name: len(values) / sensors[name].rate_hz for name, values in recording.series.items()}
-            for other in others:
+            for other in others if seconds[first] else ():
+                if not seconds[other]:
+                    continue
                 pairs = compared.setdefault((f"the {first}", f"the {other}"), [])
                 pairs.append((trial, seconds[first], seconds[other]))
             lasts = recording.seconds
             if lasts is None and recording.recorded is not None:
                 lasts = recording.recorded / case.card.views[view].rate_hz
-            if lasts is not None:
+            if lasts is not None and seconds[first]:
                 compared.setdefault((f"the {first}", f"the {view} video"), []).append((trial, seconds[first], lasts))
     return compared
 

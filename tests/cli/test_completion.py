@@ -37,7 +37,7 @@ def offered(words: str, **environment: str) -> set[str]:
     [
         ("kdbench ru", {"run", "runs"}),
         ("kdbench runs ", {"list", "show", "rm"}),
-        ("kdbench run --method student_on", {"student_only", "student_only_sensor"}),
+        ("kdbench run --method student_on", {"student_only", "student_only_sensor", "student_only_skeleton"}),
         ("kdbench run --dataset utd", {"utd_mhad"}),
         ("kdbench run --suite los", {"losses"}),
         ("kdbench run --method kd --teacher raw_s", {"raw_sum"}),

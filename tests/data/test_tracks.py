@@ -99,3 +99,15 @@ def test_every_batch_begins_with_its_quota_and_the_rest_comes_once(scarce, total
     assert sorted(order[order >= scarce].tolist()) == rest.tolist()
     times = torch.bincount(order[order < scarce], minlength=scarce)
     assert times.max() - times.min() <= 1
+
+
+def test_trials_without_what_the_teacher_sees_are_no_pairs(
+    card: Card, index: pd.DataFrame, train: tuple[str, ...]
+) -> None:
+    given = supervise(card, index, train, "cross_subject", Track(), 0, train[:3])
+    assert (given.labelled, given.paired) == (train, train[3:])
+    assert given.scarce == frozenset(train[3:])
+    with pytest.raises(UsageError, match=r"no training trial .* has what both teacher and student see"):
+        supervise(card, index, train, "cross_subject", Track(), 0, train)
+    with pytest.raises(UsageError, match=r"3 training trials of .* were recorded without what the teacher sees"):
+        supervise(card, index, train, "cross_subject", Track(labels=1), 0, train[:3])

@@ -12,7 +12,7 @@ import hashlib
 import itertools
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -105,6 +105,32 @@ class Reader(ABC):
         """The folder of recordings that an installed package ships, found without an import; None where none does."""
         return None
 
+    @classmethod
+    def found(cls, card: Card, root: Path) -> tuple[str, ...] | None:
+        """What there is of a data set in a folder; by default what lies in the folders of the card's templates.
+
+        Args:
+            card: The data set's card.
+            root: The folder.
+
+        Returns:
+            The views that are there, the preferred one first; None where nothing of the data set is.
+        """
+        views = tuple(name for name, view in card.views.items() if holds(root, view.file))
+        return views if views or any(holds(root, sensor.file) for sensor in card.sensors.values()) else None
+
+    def lacks(self, trial: Trial) -> frozenset[str]:  # noqa: ARG002
+        """The sources that a trial was recorded without: sensors, skeletons, and views as `video:NAME`.
+
+        By default none; then a file that is not there is missing, and its trial broken. Of a trial that lacks a sensor
+        or a skeleton, `read` gives a series without samples, and of one without video a clip that is black.
+        """
+        return frozenset()
+
+    def remarks(self) -> list[str]:
+        """What was odd about the recordings that have been read, and did not keep them from being used; a line each."""
+        return []
+
     def trials(self) -> list[Trial]:
         """Every trial that the data set has, in natural order; by default the grid of the card."""
         return grid(self.card)
@@ -194,8 +220,26 @@ def natural_key(text: str) -> tuple[tuple[int, int | str], ...]:
     return tuple((0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", text) if part)
 
 
-def check(recording: Recording, card: Card, trial: str, view: str | None, frames: int) -> None:
+def holds(root: Path, template: str | None) -> bool:
+    """Whether something lies in the folder of a template's files."""
+    if template is None:
+        return False
+    folder = (root / template).parent
+    return folder.is_dir() and any(folder.iterdir())
+
+
+def check(
+    recording: Recording, card: Card, trial: str, view: str | None, frames: int, lacks: Collection[str] = ()
+) -> None:
     """Checks one trial against the card.
+
+    Args:
+        recording: The trial as read.
+        card: The data set's card.
+        trial: Its id.
+        view: The view that was asked for, or None.
+        frames: How many frames were asked for.
+        lacks: Sensors and skeletons that it was recorded without.
 
     Raises:
         DataError: A sensor is missing, has another shape or type, fewer than two samples, or values that are not
@@ -208,7 +252,7 @@ def check(recording: Recording, card: Card, trial: str, view: str | None, frames
         if series.ndim != 2 or series.shape[1] != len(sensor.axes) or series.dtype != np.float32:
             expected = f"(n, {len(sensor.axes)}) float32"
             raise DataError(f"trial {trial}: the {name} is {series.shape} {series.dtype}, expected {expected}")
-        if len(series) < 2:
+        if len(series) < 2 and (name not in lacks or len(series)):
             raise DataError(f"trial {trial}: the {name} has {counted(len(series), 'sample')}, expected at least 2")
         bad = np.argwhere(~np.isfinite(series))
         if len(bad):

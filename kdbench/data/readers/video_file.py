@@ -90,6 +90,19 @@ def decode(content: bytes, pick: Callable[[int], np.ndarray], *, side: int | Non
         raise ValueError(f"it cannot be decoded ({error.strerror})") from error
 
 
+def seconds_of(content: bytes) -> float | None:
+    """For how long a video file shows its frames, by the times of its packets; None where it has no times.
+
+    Args:
+        content: The whole file.
+
+    Raises:
+        ValueError: It is no video, or is cut off.
+    """
+    with _logged() as log, _opened(content, whole_file.missing(content), log) as film:
+        return film.clock.seconds(film.expected())
+
+
 def centre_square(frames: np.ndarray) -> np.ndarray:
     """The largest square around the centre of frames `(T, rows, columns, 3)`."""
     rows, columns = frames.shape[1:3]

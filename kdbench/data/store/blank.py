@@ -15,6 +15,11 @@ NOT_PREPARED = "not prepared"
 _SAMPLES = 64
 
 
+def is_made_up(dataset: Dataset) -> bool:
+    """Whether any of a data set's recordings are made up, those of a source beside included."""
+    return any(each.fingerprint == NOT_PREPARED for each in (dataset, *dataset.beside.values()))
+
+
 def blank(reader: Reader, view: str | None, reason: str, frames: int, frame_size: int) -> Dataset:
     """The trials of a data set, all with the same noise for recordings; reads none of them.
 
@@ -53,4 +58,5 @@ def blank(reader: Reader, view: str | None, reason: str, frames: int, frame_size
         _rows={trial.id: row for row, trial in enumerate(trials)},
         _series={name: noise.standard_normal((_SAMPLES, axes)).astype(np.float32) for name, axes in sensors.items()},
         _video=video,
+        _lacks={trial.id: names for trial in trials if (names := reader.lacks(trial))},
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +42,8 @@ class Dataset:
         place: Where the recordings were when it was made.
         beside: Further sources of the same trials, each as a data set of its own: a skeleton by its name, another view
             as `video:NAME`.
+        lacking: Trials that cannot be used as they lack a source that all have to have, with the reasons; they are
+            not in the index.
     """
 
     card: Card
@@ -62,6 +64,8 @@ class Dataset:
     _series: Mapping[str, np.ndarray]
     _video: np.ndarray | None
     beside: Mapping[str, Dataset] = dataclasses.field(default_factory=dict)
+    lacking: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    _lacks: Mapping[str, frozenset[str]] = dataclasses.field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -88,6 +92,28 @@ class Dataset:
         """A source by one name: `video:NAME` of the opened view is `video`."""
         return VIDEO if self.view is not None and view_of(name) == self.view else name
 
+    def lacks(self, trial: str) -> frozenset[str]:
+        """The sources among `sources` that a trial was recorded without."""
+        own = self._lacks.get(trial, frozenset())
+        found = {name for name in own if name in self.card.sensors}
+        if self.view is not None and f"{VIDEO}:{self.view}" in own:
+            found.add(VIDEO)
+        for name, other in self.beside.items():
+            if name in other._lacks.get(trial, ()):
+                found.add(name)
+        return frozenset(found)
+
+    def having(self, sources: Collection[str]) -> Dataset:
+        """The data set without the trials that lack one of some sources, which `lacking` then names."""
+        wanted = frozenset(sources)
+        without = {trial: self.lacks(trial) & wanted for trial in self._rows}
+        lacking = {trial: f"no {' and no '.join(sorted(names))}" for trial, names in without.items() if names}
+        if not lacking:
+            return self
+        kept = self.index[~self.index["trial"].isin(lacking)].reset_index(drop=True)
+        rows = {trial: row for trial, row in self._rows.items() if trial not in lacking}
+        return dataclasses.replace(self, index=kept, lacking={**self.lacking, **lacking}, _rows=rows)
+
     def table(self, trials: Sequence[str]) -> pd.DataFrame:
         """The rows of the index of some trials, in their order; errors as of `position`."""
         for trial in trials:
@@ -103,6 +129,8 @@ class Dataset:
         """
         if trial in self.excluded:
             raise DataError(f"trial {trial} of '{self.card.name}' was excluded: {self.excluded[trial]}")
+        if trial in self.lacking:
+            raise DataError(f"trial {trial} of '{self.card.name}' has {self.lacking[trial]}")
         if trial not in self._rows:
             example = next(iter(self._rows))
             raise UsageError(f"'{self.card.name}' has no trial '{trial}'", hint=f"Trials are named like {example}.")
@@ -172,6 +200,7 @@ def load(card: Card, folder: Path, meta: Meta, reason: str) -> Dataset:
     """
     table, key = layout.intact(folder, meta), Key(**meta.key)
     internal = [column for column in table.columns if "." in column] + [layout.SERIES_HASH, layout.CLIP_HASH]
+    lacks = table[layout.LACKS] if layout.LACKS in table.columns else [""] * len(table)
     return Dataset(
         card=card,
         index=table.drop(columns=internal),
@@ -190,6 +219,7 @@ def load(card: Card, folder: Path, meta: Meta, reason: str) -> Dataset:
         _rows={trial: row for row, trial in enumerate(table["trial"])},
         _series={name: _mapped(folder / layout.series_file(name), np.float32, 2) for name in card.sensors},
         _video=_mapped(folder / layout.VIDEO, np.uint8, 5) if key.view else None,
+        _lacks={trial: frozenset(names.split()) for trial, names in zip(table["trial"], lacks, strict=True) if names},
     )
 
 

@@ -37,6 +37,8 @@ INDEX = "index.parquet"
 VIDEO = "video.npy"
 SERIES_HASH = "series_sha256"
 CLIP_HASH = "clip_sha256"
+LACKS = "store.lacks"
+"""Index column, where there are such trials: the sources that a trial was recorded without, with blanks between."""
 
 
 class Damaged(DataError):
@@ -128,6 +130,10 @@ def key_for(reader: Reader, view: str | None, frame_size: int, frames: int, *, b
         "sensors": {name: sensor.model_dump(mode="json") for name, sensor in card.sensors.items()},
         "view": card.views[view].model_dump(mode="json") if view else None,
     }
+    if card.files is not None:
+        skeletons = {name: skeleton.model_dump(mode="json") for name, skeleton in card.skeletons.items()}
+        classes = [entry.name for entry in card.classes]
+        facts |= {"files": card.files.model_dump(mode="json"), "skeletons": skeletons, "classes": classes}
     datasets = registry("dataset")
     if datasets.has(card.reader) and not (origin := datasets.origin(card.reader)).built_in:
         # Who writes a reader edits it long before raising its version.

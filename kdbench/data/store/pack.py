@@ -26,6 +26,7 @@ from kdbench.data.store.packed import sheet, sheet_columns, unsheet
 from kdbench.data.store.prepare import MAX_JOBS
 from kdbench.data.store.progress import progress
 from kdbench.errors import UsageError
+from kdbench.text.wording import counted, inflected
 from kdbench.util import files
 
 QUALITIES = range(50, 101)
@@ -53,13 +54,19 @@ def pack(dataset: Dataset, out: Path, *, max_mib: float, jobs: int | None = None
         The folder of the copy; its parent is a data folder for `open_dataset`.
 
     Raises:
-        UsageError: The data set is a packed copy itself or has no video, the folder holds something else, or the copy
-            does not fit at the smallest size and lowest quality.
+        UsageError: The data set is a packed copy itself, has no video or trials that lack a source, the folder
+            holds something else, or the copy does not fit at the smallest size and lowest quality.
         RunFailed: The disk is full.
     """
     if dataset.packed is not None or dataset.view is None:
         what = "is a packed copy already" if dataset.packed is not None else "was opened without video"
         raise UsageError(f"'{dataset.card.name}' {what}", hint="Pack from the recordings: give their --data-dir.")
+    if lacking := [trial for trial in dataset.index["trial"] if dataset.lacks(trial)]:
+        raise UsageError(
+            f"{counted(len(lacking), 'trial')} of '{dataset.card.name}' {inflected(len(lacking), 'lacks', 'lack')} a "
+            f"source ({', '.join(lacking[:3])}), and a packed copy holds whole trials",
+            hint=f"Copy the recordings themselves, with their card: {dataset.place}",
+        )
     target = out / dataset.card.name
     if target.exists() and not (target / packed.FILE).is_file() and (not target.is_dir() or any(target.iterdir())):
         raise UsageError(f"{target} exists and is not a packed copy", hint="Give another folder: --out DIR")

@@ -78,6 +78,8 @@ def prepare(
             shown=shown,
         )
     broken = _make_parts(reader, key, todo, stamps, parts, jobs or min(os.cpu_count() or 1, MAX_JOBS), shown=shown)
+    for line in reader.remarks():
+        note(f"Warning: {line}", shown=shown)
     if broken and not exclude_broken:
         raise _broken(source, broken)
     excluded = {name: f"missing: {', '.join(absent)}" for name, absent in lacking.items()} | broken
@@ -117,7 +119,7 @@ def _make_parts(
 
     def make(trial: Trial) -> None:
         recording = reader.read(trial, key.view, key.frames)
-        check(recording, reader.card, trial.id, key.view, key.frames)
+        check(recording, reader.card, trial.id, key.view, key.frames, reader.lacks(trial))
         trial_file.write(_path(parts, trial), trial_file.make(recording, key.frame_size), stamps[trial.id])
 
     broken: dict[str, str] = {}
@@ -190,6 +192,8 @@ def _join(
     rows: list[dict[str, Any]] = []
     series: dict[str, list[np.ndarray]] = {name: [] for name in sensors}
     hashes: dict[str, str] = {}
+    lacking = {trial.id: source.reader.lacks(trial) for trial in trials}
+    incomplete = any(lacking.values())
 
     def clips() -> Iterator[np.ndarray]:
         for trial in trials:
@@ -199,6 +203,8 @@ def _join(
                 path.unlink(missing_ok=True)
                 raise DataError(f"the prepared part {path} was damaged; it is removed", hint="Repeat the command.")
             row: dict[str, Any] = {"trial": trial.id, "label": trial.label, **trial.columns}
+            if incomplete:
+                row[layout.LACKS] = " ".join(sorted(lacking[trial.id]))
             for name in sensors:
                 row[layout.start(name)] = sum(map(len, series[name]))
                 row[layout.length(name)] = len(made.series[name])

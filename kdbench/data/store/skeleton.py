@@ -35,6 +35,14 @@ class SkeletonReader(Reader):
         """See `Reader.trials`."""
         return self.reader.trials()
 
+    def lacks(self, trial: Trial) -> frozenset[str]:
+        """See `Reader.lacks`."""
+        return self.reader.lacks(trial) & {self.name}
+
+    def remarks(self) -> list[str]:
+        """See `Reader.remarks`."""
+        return self.reader.remarks()
+
     def files(self, trial: Trial, view: str | None) -> tuple[str, ...]:  # noqa: ARG002
         """See `Reader.files`."""
         return self.reader.skeleton_files(trial, self.name)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kdbench.data.card import Card
-from kdbench.data.readers.base import Reader, grid
+from kdbench.data.readers.base import Reader, grid, holds
 from kdbench.data.store import packed
 from kdbench.data.store.skeleton import SkeletonReader
 from kdbench.errors import DataError, UsageError, unknown
@@ -43,7 +43,7 @@ class Source:
     @property
     def typed(self) -> str:
         """What a command is given for these recordings: data set, and data folder where that is not searched."""
-        if self.root is None or self.root.parent in paths.data_dirs():
+        if self.root is None or self.root.parent in paths.data_dirs() or self.root == beside(self.card):
             return self.card.typed
         return f"{self.card.typed} --data-dir {shlex.quote(str(self.root.parent))}"
 
@@ -79,11 +79,12 @@ def find(card: Card, data_dir: Path | None = None, options: Mapping[str, Any] | 
         if (root / packed.FILE).is_file():
             copy = packed.PackedReader(card, root, options)
             return Source(copy, root, copy.views, copy.coding)
-        views = _views(card, root)
-        if views or any(_holds(root, sensor.file) for sensor in card.sensors.values()):
+        if (views := reader.found(card, root)) is not None:
             return Source(reader(card, root, options), root, views)
     shipped = reader.shipped()
-    return None if shipped is None else Source(reader(card, shipped, options), shipped, _views(card, shipped))
+    return (
+        None if shipped is None else Source(reader(card, shipped, options), shipped, reader.found(card, shipped) or ())
+    )
 
 
 def searched(card: Card, data_dir: Path | None = None) -> list[Path]:
@@ -93,7 +94,19 @@ def searched(card: Card, data_dir: Path | None = None) -> list[Path]:
         card: The data set's card.
         data_dir: As for `find`.
     """
-    return [folder / name for folder in paths.data_dirs(data_dir) for name in card.places]
+    named = [folder / name for folder in paths.data_dirs(data_dir) for name in card.places]
+    own = beside(card)
+    if own is None:
+        return named
+    # What lies beside the card is what it describes, unless the user names another place.
+    return [own, *named] if data_dir is None else [*named, own]
+
+
+def beside(card: Card) -> Path | None:
+    """The folder of recordings that a card names, seen from itself; None where it names none."""
+    if card.files is None or card.files.folder is None:
+        return None
+    return (card.folder / card.files.folder).resolve()
 
 
 def of_skeleton(recordings: Source, name: str) -> Source:
@@ -114,7 +127,7 @@ def of_skeleton(recordings: Source, name: str) -> Source:
             hint=where_to_get(recordings.card),
         )
     template = recordings.card.skeletons[name].file
-    if recordings.root is not None and template is not None and not _holds(recordings.root, template):
+    if recordings.root is not None and template is not None and not holds(recordings.root, template):
         raise DataError(
             f"the joints of the {name} of '{recordings.card.name}' are not there", hint=where_to_get(recordings.card)
         )
@@ -164,7 +177,7 @@ def missing(card: Card, data_dir: Path | None) -> DataError:
     hint = where_to_get(card)
     for folder in paths.data_dirs(data_dir):
         templates = [entry.file for entry in card.sensors.values()] + [entry.file for entry in card.views.values()]
-        if any(_holds(folder, template) for template in templates):
+        if any(holds(folder, template) for template in templates):
             hint = f"{folder} holds the recordings itself: name it {card.places[-1]} and give the folder that it is in."
     return DataError(f"the recordings of '{card.name}' are not there; looked for them in{places}", hint=hint)
 
@@ -177,6 +190,9 @@ def where_to_get(card: Card, view: str | None = None) -> str:
         view: Only this view is wanted.
     """
     if card.download is None:
+        if card.files is not None:
+            first = next(iter(card.files.sources.values())).path
+            return f"The card expects files such as {first} there; see what a folder holds: kdbench data init FOLDER"
         return "The card names no place to get them from."
     templates = [sensor.file for sensor in card.sensors.values()] + [entry.file for entry in card.views.values()]
     if card.download.request:
@@ -204,16 +220,5 @@ def _searched() -> str:
     )
 
 
-def _views(card: Card, root: Path) -> tuple[str, ...]:
-    return tuple(name for name, view in card.views.items() if _holds(root, view.file))
-
-
 def _folder_of(template: str | None) -> str:
     return Path(template).parts[0] if template else ""
-
-
-def _holds(root: Path, template: str | None) -> bool:
-    if template is None:
-        return False
-    folder = (root / template).parent
-    return folder.is_dir() and any(folder.iterdir())
