@@ -13,6 +13,7 @@ from kdbench import loss
 from kdbench.registry import registry
 from kdbench.runs.run import RunResult, run
 from kdbench.types import Batch
+from kdbench.util.progress import Reporter
 
 WORLD = ["data.options={actions: 4, subjects: 4, trials: 3}"]
 """48 trials of four actions: half of them train."""
@@ -25,6 +26,17 @@ def tiny(method: str, out: Path, *overrides: str, **arguments: Any) -> RunResult
     teacher += ["teacher.train.epochs=8"] if teacher and "random_teacher" not in method else []
     changes = [*WORLD, *teacher, *overrides]
     return run(method, "motionsim", preset="smoke", device="cpu", out=out, overrides=changes, **arguments)
+
+
+class StopAfter(Reporter):
+    """Presses Ctrl-C at the end of an epoch of a phase."""
+
+    def __init__(self, phase: str, epoch: int) -> None:
+        self.at = (phase, epoch)
+
+    def end_epoch(self, record: dict[str, Any]) -> None:
+        if (record["phase"], record["epoch"]) == self.at:
+            raise KeyboardInterrupt
 
 
 @contextmanager

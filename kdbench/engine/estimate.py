@@ -44,7 +44,7 @@ def seconds_per_step(training: Training) -> float:
             batch = next(training.batches(training.order(1)))
             _wait(training)
             started = time.perf_counter()
-            probe.backward(probe.forward(batch, 0, 0)[1])
+            probe.backward(*probe.forward(batch, 0, 0)[1:3])
             _wait(training)
             seconds = time.perf_counter() - started
             if seconds > SLOW_STEP_SECONDS:

@@ -18,6 +18,7 @@ from kdbench.data.metric import METRICS
 from kdbench.data.tracks import Scarce, mixed_order, mixed_steps
 from kdbench.engine import checkpoint
 from kdbench.engine.augment import Augmenter
+from kdbench.engine.dot import DistillationOriented
 from kdbench.engine.objective import Objective
 from kdbench.engine.optim import build_optimizer, learning_rate
 from kdbench.engine.peers import Peer, constant, features_of
@@ -73,6 +74,7 @@ class Training:
         quota: Scarce trials per batch.
         unlabelled: Whether no trial has a label.
         keep_best: Whether the weights of the epoch that is best on it are kept, and restored at the end.
+        metric: What is best: the metric that the data set is judged by.
         on_epoch: Called with each epoch's record.
         binding: What a checkpoint is a state of: names and hashes of all that the training goes by.
         warn: Takes a line on what is damaged and made again.
@@ -96,10 +98,11 @@ class Training:
     quota: int = 0
     unlabelled: bool = False
     keep_best: bool = False
+    metric: str = METRICS[0]
     on_epoch: Callable[[Record], None] = lambda _record: None
     binding: Mapping[str, Any] = field(default_factory=dict)
     warn: Callable[[str], None] = lambda _text: None
-    best: dict[str, Any] = field(default_factory=lambda: {"epoch": 0, "accuracy": -1.0})
+    best: dict[str, Any] = field(default_factory=lambda: {"epoch": 0})
     _bests: list[int] = field(default_factory=list, repr=False)
 
     def run(self) -> list[Record]:
@@ -205,7 +208,7 @@ class Training:
                 measured = self._gradient_norms(values)
                 self.objective.balance.observe(measured, self.objective.weighting.weights)
                 norms = measured if step == 0 else norms
-            norm = self.backward(loss)
+            norm = self.backward(loss, values)
             sums.add(step, student, values, norm, self.objective.diagnostics(), batch)
             for peer, own, (features, terms) in zip(self.peers, of_peers, answers, strict=True):
                 own.add(step, features, terms, norm, peer.objective.diagnostics(), batch.head(batch.paired))
@@ -259,14 +262,19 @@ class Training:
         """Share of the training's steps that lie before a step of an epoch."""
         return max(0.0, ((epoch - 1) * self.steps + step) / (self.spec.train.epochs * self.steps))
 
-    def backward(self, loss: Tensor) -> Tensor:
+    def backward(self, loss: Tensor, values: Tensor) -> Tensor:
         """One step of the optimizer; returns the norm of the whole gradient before clipping."""
         self.optimizer.zero_grad(set_to_none=True)
-        self.accelerator.backward(loss)
+        if isinstance(self.optimizer, DistillationOriented):
+            self.optimizer.backward(*self.objective.apart(values))
+        else:
+            self.accelerator.backward(loss)
         parameters = self._parameters()
         norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         if self.spec.train.grad_clip is not None:
             nn.utils.clip_grads_with_norm_(parameters, self.spec.train.grad_clip, norm)
+            if isinstance(self.optimizer, DistillationOriented):
+                self.optimizer.clip(norm, self.spec.train.grad_clip)
         self.optimizer.step()
         return norm
 
@@ -296,8 +304,8 @@ class Training:
         predictions = predict(self.network, self.watched, batch_size=batch_size, accelerator=self.accelerator)
         metrics = predictions.metrics(self.classes)
         record[self.watched_part] = {name: metrics[name] for name in METRICS}
-        if self.keep_best and predictions.accuracy > self.best["accuracy"]:
-            self.best = {"epoch": epoch, "accuracy": predictions.accuracy}
+        if self.keep_best and metrics[self.metric] > self.best.get(self.metric, -1.0):
+            self.best = {"epoch": epoch, self.metric: metrics[self.metric]}
             checkpoint.save_best(self._checkpoint, self.network, self.best, self.binding)
 
     def _modules(self) -> Mapping[str, nn.Module]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from kdbench.engine.balance import build_balance
+from kdbench.engine.balance import Balance, build_balance
 from kdbench.engine.declared import declared_needs, reads_labels
 from kdbench.engine.term import Term
 from kdbench.engine.weights import first_without_any, weight_at
@@ -164,6 +164,43 @@ class Objective(nn.Module):
         weights = self.weights_at(progress)
         self.weighting = Weighting(weights, self.balance.factors())
         return self.balance(weights, values), torch.stack(values)
+
+    def apart(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss of the last step in two: the terms without a teacher and those with one; see `forward`.
+
+        Args:
+            values: The terms before weighting `(n_terms,)`, with their graph.
+        """
+        task, taught = values.new_zeros(()), values.new_zeros(())
+        for term, weight, value in zip(self._terms(), self.weighting.weights, values, strict=True):
+            # One of weight 0 is watched and changes nothing, not even where it is undefined.
+            if weight and term.with_teacher:
+                taught = taught + weight * value
+            elif weight:
+                task = task + weight * value
+        return task, taught
+
+    def check_apart(self, where: str) -> None:
+        """Refuses to be taken apart where there is nothing on one side, or one factor for both.
+
+        Args:
+            where: Key of the optimizer in the recipe, for the message.
+
+        Raises:
+            UsageError: All terms have a teacher, none has, or a balance adapts their weights.
+        """
+        kinds = {term.with_teacher for term in self._terms()}
+        if len(kinds) < 2:
+            which = "none of its losses compares with a teacher" if kinds == {False} else "all of its losses do"
+            raise UsageError(
+                f"{where}: dot tells the gradient of the teacher from that of the labels, and {which}",
+                hint=f"Choose SGD, --set {where}.name=sgd, or a method with ce and a distillation loss.",
+            )
+        if type(self.balance) is not Balance:
+            raise UsageError(
+                f"{where}: dot takes the weights of the losses as they are written, and a balance adapts them",
+                hint="Leave one of the two out.",
+            )
 
     def diagnostics(self) -> dict[str, Tensor]:
         """Scalars that losses report beside their value, on the device, named `loss/what`."""

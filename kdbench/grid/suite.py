@@ -156,10 +156,9 @@ class Suite(BaseModel):
 
 
 def _learns_without_labels(decoration: str) -> bool:
-    """Whether a built-in loss says that it trains a student without labels; read as text, for its file imports torch."""
-    return 'labels="needed"' not in decoration and (
-        "teacher=False" not in decoration or 'labels="unused"' in decoration
-    )
+    """Whether a loss says that it trains a student without labels; read as text, since its file imports torch."""
+    is_taught = "teacher=False" not in decoration or 'labels="unused"' in decoration
+    return is_taught and 'labels="needed"' not in decoration
 
 
 def asked_for(

@@ -227,15 +227,16 @@ def _seed(run: StoredRun) -> dict[str, Any]:
     metrics, teacher = dict(run.metrics), run.result.get("teacher")
     others = run.result.get("teachers") or {}
     inductive = metrics.pop("inductive", None)
-    # Of the probes, the predictions prove the one that is reported.
-    metrics.pop("probes", None)
+    # Of the probes, the predictions prove the one that is reported, and nothing of what was measured without a source.
+    for unproven in ("probes", "without"):
+        metrics.pop(unproven, None)
     claims = {
         "teacher": teacher and _claimed(teacher),
         # Left out where there are none, so that such submissions keep their ids.
         **({"teachers": {name: _claimed(one) for name, one in others.items()}} if others else {}),
         "inductive": inductive["accuracy"] if inductive else None,
         "cost": run.result.get("cost") or {},
-        "best_epoch": run.result.get("best_epoch"),
+        "best_epoch": (run.result.get("best_epoch") or {}).get("epoch"),
         "curves": _curves(run),
     }
     # Left out where nothing is scarce, so that such submissions keep their ids.

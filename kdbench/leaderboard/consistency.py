@@ -56,6 +56,7 @@ CONDITIONS = {
     "test_modalities",
     "predicts",
     "tuning",
+    "tuned_under",
     "libraries",
     "device",
     "threads",

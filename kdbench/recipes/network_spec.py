@@ -50,14 +50,41 @@ OF_SERIES = ("turn_deg", "time_scale", "time_shift")
 """Random changes that only series undergo."""
 
 
+DOT_DELTA = 0.075
+
+
+class OptimizerSpec(RecipePart):
+    """What takes the place of AdamW.
+
+    Attributes:
+        name: `sgd` with momentum and weight decay as part of the gradient; or `dot`, which has a momentum for the
+            gradient of the labels and a larger one for that of the teacher (Zhao et al., ICCV 2023).
+        momentum: Of SGD.
+        delta: Half of what lies between the two momenta of `dot`; 0.075 is the authors' for CIFAR-100.
+    """
+
+    name: Literal["sgd", "dot"]
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    delta: float = Field(default=DOT_DELTA, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _two_momenta(self) -> OptimizerSpec:
+        if self.name == "sgd" and "delta" in self.model_fields_set and self.delta != DOT_DELTA:
+            raise ValueError("delta has no effect: sgd has one momentum; choose name: dot")
+        if self.name == "dot" and not self.delta <= self.momentum < 1 - self.delta:
+            raise ValueError(f"delta = {self.delta:g}: both momenta, {self.momentum:g} ± delta, lie from 0 to below 1")
+        return self
+
+
 class Train(RecipePart):
     """How one network is trained.
 
     Attributes:
         epochs: Passes over the training part.
         batch_size: Trials per step; a single trial that is left over joins the last full one.
-        lr: Peak learning rate of AdamW.
+        lr: Peak learning rate.
         weight_decay: Decoupled weight decay; norms, biases and other vectors are left out.
+        optimizer: What takes the place of AdamW.
         schedule: `cosine` falls to zero; `constant` stays.
         warmup: Share of all steps with a linear rise of the rate.
         grad_clip: Largest gradient norm, or null.
@@ -70,6 +97,13 @@ class Train(RecipePart):
     schedule: Literal["cosine", "constant"] = "cosine"
     warmup: float = Field(default=0.05, ge=0, lt=1)
     grad_clip: float | None = Field(default=1.0, gt=0)
+    # Left out of what is written where it is AdamW, so that runs with it keep their names.
+    optimizer: OptimizerSpec | None = Field(default=None, exclude_if=lambda optimizer: optimizer is None)
+
+    @field_validator("optimizer", mode="before")
+    @classmethod
+    def _plain_name(cls, optimizer: Any) -> Any:
+        return {"name": optimizer} if isinstance(optimizer, str) else optimizer
 
 
 class BranchSpec(RecipePart):

@@ -252,6 +252,13 @@ class RunContext:
             _refuse_undeclared(spec)
         torch.manual_seed(self.pairing.seed_of("objective", phase))
         objective = Objective(spec.losses, context, owner=key or phase, balance=spec.balance, heads=network.widths)
+        if spec.train.optimizer is not None and spec.train.optimizer.name == "dot":
+            objective.check_apart(f"{key or phase}.train.optimizer")
+            if self.run_spec.recipe.joint_teachers:
+                raise UsageError(
+                    f"{key or phase}.train.optimizer: dot knows one network's gradients, and a teacher trains along",
+                    hint="Choose a method whose teacher is trained first, or SGD: --set student.train.optimizer=sgd",
+                )
         return objective.to(self.accelerator.device)
 
     def _scale_of(self, source: str, loader: Loader | None) -> tuple[Tensor, Tensor]:

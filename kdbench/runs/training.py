@@ -9,6 +9,7 @@ from pathlib import Path
 from torch._functorch import config as functorch_config
 
 from kdbench.data.loader import Loader
+from kdbench.data.metric import metric_of
 from kdbench.engine.loop import Record, Training
 from kdbench.engine.objective import Objective
 from kdbench.errors import DataError
@@ -61,6 +62,7 @@ def training_of(
         watched=context.loader(watched, spec) if oracle or validates else None,
         watched_part="test" if oracle else "validation",
         keep_best=oracle or selection.rule == "best-val",
+        metric=metric_of(context.run_spec.dataset.card),
         on_epoch=context.on_epoch,
         binding={"phase": phase, "folder": context.run_spec.folder},
         warn=context.warn,

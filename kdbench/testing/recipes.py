@@ -220,8 +220,8 @@ def _stepped(case: RecipeCase) -> StudentSetup:
 
 def _step(training: Training) -> None:
     training.begin()
-    _, loss, _, _ = training.forward(_batch(training), EPOCH, STEP)
-    training.backward(loss)
+    _, loss, values, _ = training.forward(_batch(training), EPOCH, STEP)
+    training.backward(loss, values)
 
 
 def _batch(training: Training) -> Batch:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import known, tiny
+from helpers import StopAfter, known, tiny
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -18,7 +18,6 @@ from kdbench.engine.balance import BALANCES, Balance, GradNorm, Uncertainty, bui
 from kdbench.errors import Interrupted, UsageError
 from kdbench.recipes.terms import PartSpec, Schedule
 from kdbench.runs.run import RunResult
-from kdbench.util.progress import Reporter
 from kdbench.util.records import read_json, read_jsonl
 
 LATE = "student.losses.st.weight={schedule: linear, to: 2, start: 0.5, end: 0.9}"
@@ -146,17 +145,6 @@ def test_a_balance_that_cannot_be_is_refused(spec: PartSpec, weights: list[Any],
     assert said in str(caught.value)
 
 
-class StopAfter(Reporter):
-    """Presses Ctrl-C at the end of an epoch of the student's."""
-
-    def __init__(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def end_epoch(self, record: dict[str, Any]) -> None:
-        if (record["phase"], record["epoch"]) == ("student", self.epoch):
-            raise KeyboardInterrupt
-
-
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of runs that holds the teacher of all of them."""
@@ -181,7 +169,7 @@ def test_an_interrupted_run_ends_with_the_same_numbers(change: str, runs: Path, 
     whole = tiny("hinton_raw", runs, *ALWAYS, change)
     shutil.copytree(runs / "teachers", tmp_path / "teachers")
     with pytest.raises(Interrupted):
-        tiny("hinton_raw", tmp_path, *ALWAYS, change, reporter=StopAfter(2))
+        tiny("hinton_raw", tmp_path, *ALWAYS, change, reporter=StopAfter("student", 2))
     resumed = tiny("hinton_raw", tmp_path, *ALWAYS, change)
     assert resumed.result["resumed"] == 1
     assert resumed.predictions().equals(whole.predictions())

@@ -163,7 +163,7 @@ def test_the_teacher_is_frozen_and_a_change_is_noticed(folder: Path) -> None:
     assert not any(module.training for module in held[0].network.modules())
     batch = next(iter(training.loader.batches([0, 1, 2], 3)))
     before = fingerprint(held[0].network)
-    training.backward(training.forward(batch, 1, 0)[1])
+    training.backward(*training.forward(batch, 1, 0)[1:3])
     assert fingerprint(held[0].network) == before
     frozen.check_unchanged()
     with torch.no_grad():

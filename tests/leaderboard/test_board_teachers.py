@@ -9,6 +9,8 @@ from typing import Any
 
 import board_runs
 import pytest
+from forked import kdbench
+from helpers import WORLD
 
 from kdbench.comparison.subjects import known_card
 from kdbench.leaderboard.add import add
@@ -17,6 +19,7 @@ from kdbench.leaderboard.entry import content_id, load
 from kdbench.leaderboard.tables import table
 from kdbench.leaderboard.verify import check
 from kdbench.recipes.resolve import resolve
+from kdbench.runs.store import stored_runs
 
 SEVERAL = "radevski2023"
 SENSORS = ["accelerometer", "gyroscope"]
@@ -104,3 +107,44 @@ def test_a_board_names_what_it_ranks_by(tmp_path: Path, board: Path, monkeypatch
     best, alone = rows
     assert (best["method"], best["metric"]) == ("kd", "macro_f1")
     assert best["gain"] == pytest.approx(best["macro_f1"] - alone["macro_f1"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("system", "changes"),
+    [
+        ("c2kd", ()),
+        ("pskd_style", ()),
+        ("lhar_style", ()),
+        ("kd", ("teacher.folds=2",)),
+        ("kd", ("teacher=imu_depth", "--video=depth")),
+        ("student_only", ("selection.rule=best-val",)),
+    ],
+    ids=lambda value: "".join(value) or "as-shipped",
+)
+def test_trained_runs_of_a_system_are_submitted(
+    tmp_path: Path, board: Path, system: str, changes: tuple[str, ...]
+) -> None:
+    teacher = [change.partition("=")[2] for change in changes if change.startswith("teacher=")]
+    options = [change for change in changes if change.startswith("--")]
+    settings = [change for change in changes if change not in options and not change.startswith("teacher=")]
+    settings += [
+        f"{key}.train={{epochs: {4 if key == 'student' else 16}, batch_size: 8}}"
+        for key, spec in resolve(system, "smoke").by_key.items()
+        if not spec.joint
+    ]
+    done = kdbench(
+        *("run", "--method", system, "--dataset", "motionsim", "--preset", "smoke", "--device", "cpu"),
+        *("--seeds", "3", "--out", tmp_path / "runs"),
+        *options,
+        *(word for name in teacher for word in ("--teacher", name)),
+        *(word for change in (*WORLD, *settings) for word in ("--set", change)),
+    )
+    assert done.returncode == 0, done.stderr
+    runs, _ = stored_runs(tmp_path / "runs")
+    folder = add([run.folder for run in runs], board)
+    assert check(folder).problems == ()
+    best = {seed.seed: seed.claims.best_epoch for seed in load(folder).result.seeds}
+    told = {run.seed: (run.result["best_epoch"] or {}).get("epoch") for run in runs}
+    assert best == told
+    assert all(told.values()) == ("selection.rule=best-val" in changes)

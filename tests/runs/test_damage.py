@@ -11,22 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import tiny
+from helpers import StopAfter, tiny
 
 from kdbench.errors import Interrupted
 from kdbench.runs.run import RunResult
-from kdbench.util.progress import Reporter
 
 CHANGES = ("student.train.epochs=4", "student.train.batch_size=8", "selection.rule=best-val")
-
-
-class StopAfter(Reporter):
-    def __init__(self, epoch: int) -> None:
-        self._epoch = epoch
-
-    def end_epoch(self, record: dict[str, Any]) -> None:
-        if (record["phase"], record["epoch"]) == ("student", self._epoch):
-            raise KeyboardInterrupt
 
 
 def made(root: Path, seed: int = 0, **arguments: Any) -> RunResult:
@@ -47,7 +37,7 @@ def half(tmp_path_factory: pytest.TempPathFactory, whole: dict[int, RunResult]) 
     shutil.copytree(whole[0].folder.parent / "teachers", root / "teachers")
     for seed in (0, 1):
         with pytest.raises(Interrupted):
-            made(root, seed, reporter=StopAfter(3))
+            made(root, seed, reporter=StopAfter("student", 3))
     return root
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from filelock import FileLock
-from helpers import WORLD, known, tiny, watching
+from helpers import WORLD, StopAfter, known, tiny, watching
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
@@ -24,8 +24,9 @@ from kdbench.errors import Interrupted, RunFailed, UsageError
 from kdbench.evaluation.metrics import classification
 from kdbench.runs.context import context_for
 from kdbench.runs.request import RunRequest
-from kdbench.runs.run import RunResult
+from kdbench.runs.run import RunResult, run
 from kdbench.types import Batch
+from kdbench.util.paths import folder
 from kdbench.util.progress import Reporter
 from kdbench.util.records import read_json, read_jsonl
 
@@ -164,17 +165,6 @@ def test_order_and_augmentation_do_not_depend_on_the_method(tmp_path: Path) -> N
     assert len({frames for _, frames in batches[0]}) > 2
 
 
-class StopAfter(Reporter):
-    """Presses Ctrl-C at the end of an epoch of a phase."""
-
-    def __init__(self, phase: str, epoch: int) -> None:
-        self.at = (phase, epoch)
-
-    def end_epoch(self, record: dict[str, Any]) -> None:
-        if (record["phase"], record["epoch"]) == self.at:
-            raise KeyboardInterrupt
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(("phase", "epoch"), [("teacher", 1), ("student", 1), ("student", 2)])
 def test_an_interrupted_run_resumes_to_the_same_numbers(
@@ -287,6 +277,18 @@ def test_best_val_reports_the_epoch_that_was_best_on_the_validation_part(tmp_pat
     # The weights of that epoch, and not of the last one, made the predictions.
     assert accuracies[-1] < best["accuracy"]
     assert result.metrics["accuracy"] == best["accuracy"]
+
+
+@pytest.mark.slow
+def test_the_best_epoch_goes_by_the_metric_of_the_data_set(tmp_path: Path) -> None:
+    card = folder("datasets") / "motionsim" / "card.yaml"
+    (tmp_path / "judged.yaml").write_text(card.read_text().replace("name: motionsim", "name: judged\nmetric: macro_f1"))
+    changes = [*WORLD, "selection={rule: best-val, part: validation}", "student.train={epochs: 5, schedule: constant}"]
+    judged, runs = str(tmp_path / "judged.yaml"), tmp_path / "runs"
+    result = run("student_only", judged, preset="smoke", out=runs, overrides=changes)
+    scores = [record["validation"]["macro_f1"] for record in read_jsonl(result.folder / "metrics.jsonl")]
+    assert result.result["best_epoch"] == {"epoch": 1 + scores.index(max(scores)), "macro_f1": max(scores)}
+    assert result.metrics["macro_f1"] == max(scores)
 
 
 @pytest.mark.slow
