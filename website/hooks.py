@@ -15,7 +15,8 @@ from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.nav import Link, Navigation
-from pages import board, command_line, losses, methods, parts, schemas, tutorials
+from mkdocs.structure.pages import Page
+from pages import board, command_line, losses, methods, overviews, parts, schemas, tutorials
 
 GENERATED = (losses, methods, parts, schemas, command_line, tutorials)
 _FORMULA = re.compile(
@@ -71,6 +72,11 @@ def on_nav(nav: Navigation, **_: Any) -> Navigation:
     """Puts the leaderboard, which is no page of MkDocs, at the end."""
     nav.items.append(Link("Leaderboard", f"{board.FOLDER}/index.html"))
     return nav
+
+
+def on_page_markdown(markdown: str, *, page: Page, **_: Any) -> str:
+    """Links the names in overviews."""
+    return overviews.linked(page.file.src_uri, markdown)
 
 
 def on_page_content(content: str, **_: Any) -> str:

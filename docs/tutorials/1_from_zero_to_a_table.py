@@ -32,7 +32,8 @@ WORLD = {"data.options": {"actions": 6, "subjects": 4, "trials": 4}}
 # data smaller still, which on the command line is `--set 'data.options={actions: 6, subjects: 4, trials: 4}'`.
 
 # %%
-alone = kdbench.run("student_only", "motionsim", preset="smoke", overrides=WORLD)
+SMOKE = {"preset": "smoke", "overrides": WORLD}
+alone = kdbench.run("student_only", "motionsim", **SMOKE)
 alone
 
 # %% [markdown]
@@ -44,7 +45,7 @@ alone
 # softened class scores of the teacher.
 
 # %%
-taught = kdbench.run("kd", "motionsim", teacher="raw", preset="smoke", overrides=WORLD)
+taught = kdbench.run("kd", "motionsim", teacher="raw", **SMOKE)
 taught
 
 # %% [markdown]
@@ -74,7 +75,8 @@ for path in sorted(taught.folder.glob("[!.]*")):
 table = taught.predictions()
 logits = [column for column in table if column.startswith("logit")]
 right = table[logits].to_numpy().argmax(1) == table["label"].to_numpy()
-print(f"{len(table)} trials, {100 * right.mean():.2f} % right; run.json says {100 * taught.metrics['accuracy']:.2f} %")
+said = taught.metrics["accuracy"]
+print(f"{len(table)} trials, {100 * right.mean():.2f} % right; run.json says {100 * said:.2f} %")
 
 # %% [markdown]
 # ## Again
@@ -82,7 +84,7 @@ print(f"{len(table)} trials, {100 * right.mean():.2f} % right; run.json says {10
 # A finished run is not repeated: the same call gives the same result at once.
 
 # %%
-again = kdbench.run("kd", "motionsim", teacher="raw", preset="smoke", overrides=WORLD, progress=False)
+again = kdbench.run("kd", "motionsim", teacher="raw", **SMOKE, progress=False)
 print(again.reused, again.folder == taught.folder)
 
 # %% [markdown]

@@ -75,8 +75,11 @@ print(report.passed, "·", len(report.results), "checks")
 
 # %%
 WORLD = {"data.options": {"actions": 6, "subjects": 4, "trials": 4}}
-for method, more in (("student_only", {}), ("kd", {}), ("kd", {"student.losses.cosine.weight": 1.0})):
-    kdbench.run(method, "motionsim", preset="smoke", overrides={**WORLD, **more}, progress=False)
+COSINE = {**WORLD, "student.losses.cosine.weight": 1.0}
+SMOKE = {"preset": "smoke", "progress": False}
+
+for method, overrides in (("student_only", WORLD), ("kd", WORLD), ("kd", COSINE)):
+    kdbench.run(method, "motionsim", overrides=overrides, **SMOKE)
 kdbench.compare()
 
 # %% [markdown]
@@ -88,8 +91,7 @@ kdbench.compare()
 # %%
 import json
 
-more = {"student.losses.cosine.weight": 1.0}
-run = kdbench.run("kd", "motionsim", preset="smoke", overrides={**WORLD, **more}, progress=False)
+run = kdbench.run("kd", "motionsim", overrides=COSINE, **SMOKE)
 for line in (run.folder / "metrics.jsonl").read_text().splitlines():
     record = json.loads(line)
     if record["phase"] == "student":
