@@ -4,7 +4,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: setup demo test test-all lint types quick unit board gpu-check constraints clean
+.PHONY: setup demo test test-all lint types quick unit board site gpu-check constraints clean
 
 setup: .venv/.installed
 
@@ -20,7 +20,7 @@ demo: setup
 
 test: lint types quick
 
-test-all: lint types unit board
+test-all: lint types unit board site
 
 lint: setup
 	$(BIN)/ruff check .
@@ -40,6 +40,11 @@ unit: setup
 board: setup
 	$(BIN)/kdbench leaderboard verify
 
+# Documentation and leaderboard as one site, which opens from the disk: site/index.html.
+site: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "site/index.html"
+
 # Every check that needs a GPU, and one report: gpu_report.md. With a packed copy of recordings:
 # make gpu-check ARGS="--dataset utd_mhad --data-dir packed"
 gpu-check:
@@ -50,4 +55,4 @@ constraints: setup
 	$(BIN)/python -m pip freeze --exclude-editable | grep -E '^[A-Za-z0-9_.-]+==' > constraints.txt
 
 clean:
-	rm -rf .venv build dist .pytest_cache .ruff_cache .mypy_cache
+	rm -rf .venv build dist site .pytest_cache .ruff_cache .mypy_cache

@@ -50,7 +50,7 @@ class LazyGroup(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Finds the command's name, then imports the command behind it."""
         name, _, rest = super().resolve_command(ctx, args)
-        return name, _load(COMMANDS[str(name)][0]), rest
+        return name, load(COMMANDS[str(name)][0]), rest
 
     def invoke(self, ctx: Any) -> Any:
         """Runs the command; an interrupt becomes one line and exit code 130."""
@@ -73,7 +73,8 @@ app = typer.Typer(
 )
 
 
-def _load(target: str) -> Any:
+def load(target: str) -> Any:
+    """Imports a command, `module:attribute`, as the click command that runs it."""
     module, _, attribute = target.partition(":")
     loaded = getattr(importlib.import_module(module), attribute)
     if not isinstance(loaded, typer.Typer):

@@ -137,12 +137,16 @@ def _rerun(folders: list[Path], by: str, tolerance: float, out: Path | None, dat
 def build(
     board: Board = None,
     out: Annotated[Path, typer.Option(help="The site's folder; an earlier site there is replaced.")] = Path("site"),
+    docs: Annotated[
+        str | None,
+        typer.Option(metavar="PATH", help="A page that every page links: a path from the site's folder."),
+    ] = None,
 ) -> None:
     """Verify the board and make a static site of it, which opens from the disk."""
     from kdbench.leaderboard.build import build as make
     from kdbench.leaderboard.entry import board_folder
 
-    site = make(board_folder(board), out)
+    site = make(board_folder(board), out, docs=docs)
     typer.echo(
         f"{counted(site.submissions, 'submission')} in {counted(site.tables, 'table')}: {site.folder / 'index.html'}"
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kdbench.cli import completion, options, tracks
+from kdbench.cli import asking, completion, options, tracks
 from kdbench.cli.console import say, say_loading
 from kdbench.errors import UsageError
 from kdbench.text.wording import counted
@@ -65,7 +65,8 @@ def run(
 ) -> None:
     """Train methods on data sets and report the results.
 
-    A finished run is shown and not repeated; an interrupted one is resumed.
+    A finished run is shown and not repeated; an interrupted one is resumed. Without a method or a data set, it asks for
+    them where it runs in a terminal.
     """
     if seed is not None and seeds is not None:
         raise UsageError("--seed and --seeds exclude each other", hint="--seeds 3 runs the seeds 0, 1 and 2.")
@@ -104,12 +105,7 @@ def run(
             launcher_options=launcher_option or (),
         )
         return
-    for option, given in (("--method", methods), ("--dataset", datasets)):
-        if not given:
-            raise UsageError(
-                f"{option} is missing",
-                hint="For example: kdbench run --method sgm_ft --dataset motionsim --preset smoke",
-            )
+    methods, datasets, preset = asking.completed(methods, datasets, preset)
     from kdbench.runs.names import check_names
 
     check_names(methods, datasets, protocols, teachers=teachers, preset=preset, device=device, overrides=overrides)

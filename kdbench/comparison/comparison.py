@@ -11,7 +11,7 @@ class Comparison(ComparedTables):
     """Methods compared, as tables that can be shown and saved; see `ComparedTables`."""
 
     def _repr_html_(self) -> str:
-        """The main tables, for a notebook."""
+        """The main tables, each with its picture of accuracies, for a notebook."""
         from kdbench.comparison.html import fragment
 
         return fragment(self)

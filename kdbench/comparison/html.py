@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from kdbench.comparison.pictures import ComparisonPicture, pictures
+from kdbench.comparison.pictures import ComparisonPicture, accuracies, pictures
 from kdbench.comparison.text_table import TextTable
 from kdbench.comparison.text_tables import left_out, text_tables
 
@@ -34,6 +34,8 @@ p.about, ul { color: #555; font-size: .87rem; } img { max-width: 100%; height: a
   .picture::before { content: "Wider than the screen: swipe it sideways."; font-size: .87rem; color: #666; }
 }
 """
+_DRAWN = 3
+"""Tables whose picture a notebook shows."""
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
@@ -59,9 +61,10 @@ def html(comparison: ComparedTables, drawn: Sequence[ComparisonPicture] | None =
 
 
 def fragment(comparison: ComparedTables) -> str:
-    """The main tables alone, for a page that has its own style."""
+    """The main tables and the accuracies of the first ones as pictures, for a page that has its own style."""
     parts = [_section(table) for table in text_tables(comparison, {"results"})]
-    return "\n".join([*parts, _list(left_out(comparison))])
+    parts += [_embedded(picture.title, picture.svg()) for picture in accuracies(comparison, _DRAWN)]
+    return f'<div class="kdbench">{"".join([*parts, _list(left_out(comparison))])}</div>'
 
 
 def _section(table: TextTable) -> str:
@@ -96,7 +99,10 @@ def _list(lines: Sequence[str]) -> str:
 
 
 def _image(title: str, svg: bytes) -> str:
+    return f"<h2>{escape(title)}</h2>\n{_embedded(title, svg)}"
+
+
+def _embedded(title: str, svg: bytes) -> str:
     # An SVG behind <img> runs no script, whatever its labels say.
     data = base64.b64encode(svg).decode()
-    image = f'<img alt="{escape(title)}" src="data:image/svg+xml;base64,{data}">'
-    return f'<h2>{escape(title)}</h2>\n<div class="picture">{image}</div>'
+    return f'<div class="picture"><img alt="{escape(title)}" src="data:image/svg+xml;base64,{data}"></div>'

@@ -93,6 +93,24 @@ def pictures(comparison: ComparedTables) -> list[ComparisonPicture]:
     return figures
 
 
+def accuracies(comparison: ComparedTables, most: int) -> list[ComparisonPicture]:
+    """The picture of accuracies and gains of the first tables, where there is one.
+
+    Args:
+        comparison: What was compared.
+        most: Tables, at most.
+    """
+    import matplotlib as mpl
+
+    with mpl.rc_context(_RC):
+        drawn = [(table, methods.bars(table)) for table in comparison.tables[:most]]
+    return [
+        ComparisonPicture(_as_name(table.group.title), f"Accuracy: {table.group.title}", figure)
+        for table, figure in drawn
+        if figure is not None
+    ]
+
+
 def _as_name(title: str) -> str:
     """A title as a part of a file's name; cut, since a track's words are long."""
     return re.sub(r"[^A-Za-z0-9]+", "_", title).strip("_")[:_LONGEST_NAME]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -56,18 +57,21 @@ class Site:
     tables: int
 
 
-def build(board: Path, out: Path) -> Site:
+def build(board: Path, out: Path, *, docs: str | None = None) -> Site:
     """Verifies a board and makes its site.
 
     Args:
         board: The board.
         out: The site's folder; an earlier site there is replaced, whole or not at all.
+        docs: Where the documentation lies, as a path from `out`, which every page then links.
 
     Raises:
         DataError: A submission does not verify; every problem is listed.
-        UsageError: `out` holds something else than a site.
+        UsageError: `out` holds something else than a site, or `docs` is no path from there.
         RunFailed: The disk is full, or the folder cannot be written.
     """
+    if docs is not None and re.match(r"[a-zA-Z][\w+.-]*:|/|\\", docs):
+        raise UsageError(f"{docs} is no path from the site's folder", hint="For example: --docs ../index.html")
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / MARK).is_file())):
         raise UsageError(f"{out} is there and is not a site", hint="Choose another folder: --out DIR")
     checked = verify(found(board))
@@ -82,7 +86,7 @@ def build(board: Path, out: Path) -> Site:
     place = out.absolute()
     try:
         with staged(place.parent, place.name) as aside:
-            _write(groups, aside / "site")
+            _write(groups, aside / "site", docs)
             move_in(aside / "site", place, left=aside)
     except OSError as error:
         raise unwritable(error, out) from error
@@ -104,18 +108,22 @@ def _hashed(text: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
-def _environment() -> Environment:
+def _environment(docs: str | None) -> Environment:
     from markupsafe import Markup
 
     folder = paths.folder("leaderboard") / "site"
-    style, script = ((folder / name).read_text(encoding="utf-8") for name in ("board.css", "board.js"))
+    palette, board, script = (
+        (folder / name).read_text(encoding="utf-8") for name in ("palette.css", "board.css", "board.js")
+    )
+    style = palette + board
     environment = templates(folder)
     environment.globals |= {
-        # Our own two files; nothing of a submission is ever marked as safe.
+        # Our own files; nothing of a submission is ever marked as safe.
         "style": Markup(style),
         "script": Markup(script),
         "policy": policy(style, script),
         "version": __version__,
+        "docs": docs,
         "area": svg,
         "scatter": svg.scatter,
         "pair_cell": pair_cell,
@@ -128,8 +136,8 @@ def _environment() -> Environment:
     return environment
 
 
-def _write(groups: Sequence[BoardProtocol], out: Path) -> None:
-    environment = _environment()
+def _write(groups: Sequence[BoardProtocol], out: Path, docs: str | None) -> None:
+    environment = _environment(docs)
     out.mkdir(parents=True)
     (out / MARK).touch()
     _page(environment, "index.html.j2", out / "index.html", root="", protocols=groups)

@@ -22,6 +22,7 @@ from kdbench.runs.naming import renamed
 from kdbench.runs.request import RunRequest, excluding
 from kdbench.runs.store import RESULT
 from kdbench.text.terminal import console
+from kdbench.util.notebook import NotebookReporter, in_notebook
 from kdbench.util.progress import LineReporter, Reporter, is_interactive
 
 
@@ -44,6 +45,12 @@ class RunResult:
         of = ", ".join(str(self.result[key]) for key in ("dataset", "protocol", "preset"))
         scores = f"accuracy {100 * self.metrics['accuracy']:.2f} %, macro F1 {100 * self.metrics['macro_f1']:.2f} %"
         return f"{title_of(*pair_of(self.result))} on {of}, seed {self.result['seed']}: {scores}\n  {self.folder}"
+
+    def _repr_html_(self) -> str:
+        """Scores and learning curves, for a notebook."""
+        from kdbench.runs.notebook import html
+
+        return html(self.folder, self.result)
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -101,7 +108,8 @@ def run(
         fresh: Start anew even where the run is finished or half done; a finished result stays until the new one is.
         name: What tables call the run; it changes no number. Another name for a finished run renames it, an empty one
             takes its name away.
-        reporter: Shows the progress; by default a plain log in a notebook or an interactive session, else nothing.
+        reporter: Shows the progress; by default bars in a notebook, a plain log in an interactive session, else
+            nothing.
         progress: Whether the default reporter shows anything; None: in a notebook or an interactive session.
         allow_broken: The former name of `exclude_broken`.
 
@@ -130,9 +138,15 @@ def run(
         name=name,
     )
     shown = is_interactive() if progress is None else progress
-    if reporter is None and shown:
-        reporter = LineReporter(console())
-    return run_request(request, reporter, shown=progress is not False)
+    if reporter is not None or not shown:
+        return run_request(request, reporter, shown=progress is not False)
+    if not in_notebook():
+        return run_request(request, LineReporter(console()))
+    bars = NotebookReporter()
+    try:
+        return run_request(request, bars)
+    finally:
+        bars.close()
 
 
 def run_request(request: RunRequest, reporter: Reporter | None = None, *, shown: bool = True) -> RunResult:

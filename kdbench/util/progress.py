@@ -248,6 +248,11 @@ def describe(record: dict[str, Any], epochs: int) -> str:
     )
 
 
+def words_of(record: dict[str, Any]) -> str:
+    """An epoch's accuracy and terms in a line."""
+    return _DOT.join([*_accuracies(record), " ".join(_terms(record))])
+
+
 def fitted_line(line: str, width: int) -> str:
     """A line of `LineReporter` in the room that there is: of an epoch, its place and the time left before the rest.
 

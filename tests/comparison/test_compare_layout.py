@@ -103,6 +103,7 @@ def test_a_comparison_is_short_on_the_prompt_and_a_table_in_a_notebook(compared:
     assert "utd_mhad · cross_subject · small: 4 methods, 3 seeds; highest accuracy: kd" in repr(compared)
     page = compared._repr_html_()
     assert page.count("<table>") == 1
+    assert page.count("data:image/svg+xml;base64,") == 1
     assert LONG in page
 
 

@@ -235,6 +235,18 @@ def test_no_page_names_another_origin(site: Path) -> None:
         assert HOSTILE not in text
 
 
+def test_the_documentation_is_linked_from_every_page_by_a_path_alone(tmp_path: Path, board: Path) -> None:
+    add(board_runs.runs(tmp_path / "a", "kd"), board)
+    folder = build(board, tmp_path / "site", docs="../index.html").folder
+    for path in folder.rglob("*.html"):
+        up = "../" * len(path.parent.relative_to(folder).parts)
+        assert f'href="{up}../index.html">Documentation' in path.read_text()
+    assert "Documentation" not in (build(board, tmp_path / "site").folder / "index.html").read_text()
+    for elsewhere in ("https://example.org", "javascript:alert(1)", "//example.org", "/etc"):
+        with pytest.raises(UsageError, match="no path from the site's folder"):
+            build(board, tmp_path / "site", docs=elsewhere)
+
+
 def test_downloads_hold_every_row_and_escape_names(site: Path) -> None:
     folder = (site / PAGE).parent
     rows = json.loads((folder / "table.json").read_text())["rows"]

@@ -54,6 +54,17 @@ def test_a_run_leaves_everything_in_its_folder(sgm_ft: RunResult) -> None:
     assert sgm_ft.result["status"] == "finished"
 
 
+def test_a_notebook_shows_scores_gain_and_learning_curves(sgm_ft: RunResult, baseline: RunResult) -> None:
+    page = sgm_ft._repr_html_()
+    assert f"<td>{100 * sgm_ft.metrics['accuracy']:.2f}</td>" in page
+    gain = 100 * (sgm_ft.metrics["accuracy"] - baseline.metrics["accuracy"])
+    assert f"<th>gain over student_only</th><td>{gain:+.2f}</td>" in page
+    assert page.count("data:image/png;base64,") == 1
+    assert "gain" not in baseline._repr_html_()
+    named = dataclasses.replace(baseline, result=baseline.result | {"preset": "<script>"})
+    assert "<script>" not in named._repr_html_()
+
+
 def test_the_reported_metrics_follow_from_the_stored_predictions(sgm_ft: RunResult) -> None:
     table = sgm_ft.predictions()
     logits = table.filter(like="logit_").to_numpy()

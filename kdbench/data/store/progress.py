@@ -1,4 +1,4 @@
-"""Progress of a long step: a bar on a terminal, a few plain lines elsewhere, nothing where it is not wanted."""
+"""Progress of a long step: a bar on a terminal and in a notebook, a few plain lines elsewhere, nothing on request."""
 
 from __future__ import annotations
 
@@ -34,8 +34,13 @@ def progress(title: str, total: int, *, shown: bool) -> Iterator[Callable[[], No
         yield lambda: None
         return
     from kdbench.text.terminal import SafeConsole
+    from kdbench.util.notebook import counting, in_notebook
     from kdbench.util.progress import CountColumn
 
+    if in_notebook():
+        with counting(title, total) as advance:
+            yield advance
+        return
     console = SafeConsole(stderr=True)
     if console.is_terminal:
         room = console.width - 2 * len(str(total)) - len("/, 0:00:00 elapsed, 0:00:00 left  ")
@@ -45,7 +50,7 @@ def progress(title: str, total: int, *, shown: bool) -> Iterator[Callable[[], No
     done, start, printed = 0, time.monotonic(), 0
     console.print(f"{title}: {total} to do", highlight=False)
 
-    def advance() -> None:
+    def say_quarters() -> None:
         nonlocal done, printed
         done += 1
         quarter = QUARTERS * done // total
@@ -53,7 +58,7 @@ def progress(title: str, total: int, *, shown: bool) -> Iterator[Callable[[], No
             printed = quarter
             console.print(f"{title}: {done} of {total}, {time.monotonic() - start:.0f} s elapsed", highlight=False)
 
-    yield advance
+    yield say_quarters
 
 
 @contextlib.contextmanager
