@@ -14,10 +14,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from exports import an_export, colour_file, depth_file
+from exports import COLOUR, an_export, colour_file, depth_file
 from PIL import Image
 from recordings import write_video
-from test_recordings import COLOUR
 
 import kdbench as library
 from kdbench.data.readers import mat_file
