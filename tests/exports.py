@@ -12,6 +12,39 @@ from recordings import TRIALS, write_card, write_trial, write_video
 
 from kdbench.export.make import Exported, export_run
 from kdbench.runs.run import RunResult, run
+from kdbench.students.schema import SeriesInput, VideoInput
+
+ACCELEROMETER = SeriesInput(
+    source="accelerometer",
+    tensor="accelerometer",
+    kind="samples",
+    axes=["x", "y", "z"],
+    unit="g",
+    rate_hz=50,
+    placement="",
+    samples=64,
+    typical_size=1.0,
+    variable="d_iner",
+    columns=[0, 1, 2],
+    needs_trial=[],
+)
+COLOUR = VideoInput(
+    source="video",
+    tensor="video",
+    view="rgb",
+    kind="centred_colour",
+    unit="",
+    rate_hz=15,
+    height=48,
+    width=64,
+    channels=3,
+    frames=4,
+    frame_size=16,
+    parameters={},
+    crop="",
+    variable=None,
+    needs_trial=[],
+)
 
 
 @functools.cache

@@ -30,7 +30,7 @@ from kdbench.util.failures import one_line
 
 LIBRARIES = (
     *("torchvision", "timm", "transformers", "accelerate", "mlflow", "numpy", "scipy", "scikit-learn"),
-    *("pandas", "pyarrow", "av", "matplotlib", "safetensors", "pydantic"),
+    *("pandas", "pyarrow", "av", "matplotlib", "safetensors", "pydantic", "onnx", "onnxruntime"),
 )
 OLDEST_TORCH = (2, 11)
 ENOUGH_GIB = 5

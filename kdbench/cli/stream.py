@@ -92,6 +92,8 @@ def stream(
         try:
             with _view(console, student) as show:
                 for each in watching.watch(feeds):
+                    for text in each.notes[len(seen[-1].notes) if seen else 0 :]:
+                        typer.echo(f"warning: {text}", err=True)
                     seen.append(each)
                     show(each)
                     if page is not None:

@@ -97,11 +97,11 @@ class Frames(Encoder):
         Raises:
             UsageError: The clip has fewer frames than there are segments.
         """
-        return self._clip(self.image.stem(self._frames(self._seen(x))), len(x))
+        return self._clip(self.image.stem(self._frames(self._seen(x))), x.shape[0])
 
     def stage(self, index: int, x: Tensor) -> Tensor:
         """See the base class."""
-        return self._clip(self.image.stage(index, self._frames(x)), len(x))
+        return self._clip(self.image.stage(index, self._frames(x)), x.shape[0])
 
     def pool(self, last: Tensor) -> Tensor:
         """The mean of the frames' embeddings."""
@@ -109,7 +109,7 @@ class Frames(Encoder):
 
     def tokens(self, last: Tensor) -> Tensor:
         """The embedding of each frame `(B, T, D)`."""
-        return self.image.pool(self._frames(last)).unflatten(0, (len(last), -1))
+        return self.image.pool(self._frames(last)).unflatten(0, (last.shape[0], -1))
 
     def _seen(self, x: Tensor) -> Tensor:
         """The frames that are encoded `(B, C, K, H, W)`."""
@@ -121,10 +121,10 @@ class Frames(Encoder):
                 f"the encoder's segments = {count}, and the clip has {frames} frames",
                 hint=f"Give it longer clips: --set data.frames={4 * count}",
             )
-        shape = (len(x), count)
+        shape = (x.shape[0], count)
         place = torch.rand(shape, device=x.device) if self.training else torch.full(shape, 0.5, device=x.device)
         chosen = ((torch.arange(count, device=x.device) + place) * (frames / count)).long().clamp(max=frames - 1)
-        rows = torch.arange(len(x), device=x.device)[:, None]
+        rows = torch.arange(x.shape[0], device=x.device)[:, None]
         return x.transpose(1, 2)[rows, chosen].transpose(1, 2)
 
     @staticmethod

@@ -8,7 +8,7 @@ from kdbench.errors import UsageError
 from kdbench.export import describe
 from kdbench.export.trials import Trials
 from kdbench.students.schema import Causal, Export
-from kdbench.students.stream import SMOOTHING, STRIDES, Stream, items_of, running
+from kdbench.students.stream import SMOOTHING, STRIDES, Stream, items_of, running, tensor_of_window
 from kdbench.students.student import Program, Student
 from kdbench.util.progress import Reporter
 
@@ -63,7 +63,7 @@ def measure(program: Program, trials: Trials, draft: Export, reporter: Reporter)
             held = running(entry)
             for seconds, value in items_of(arrays[entry.source], entry.rate_hz):
                 held.add(seconds, value)
-            tensors[entry.tensor] = held.tensor()[np.newaxis]
+            tensors[entry.tensor] = tensor_of_window(entry, held, [])[np.newaxis]
         whole.append(program(tensors)[0])
         feeds = {entry.source: items_of(arrays[entry.source], entry.rate_hz) for entry in trials.inputs}
         seen = [each.smoothed for each in stream.watch(feeds) if each.smoothed is not None]

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kdbench.data.readers.kinds import series_kind, video_kind
+from kdbench.data.readers.kinds import resampled, series_kind, video_kind
 from kdbench.data.readers.running import RunningSeries, RunningVideo, running_video
 from kdbench.errors import DataError, UsageError
+from kdbench.students import fit
 from kdbench.students.prediction import softmax
 from kdbench.students.schema import Export, Input, SeriesInput
 from kdbench.students.student import Student
@@ -38,6 +39,7 @@ class Watched:
         items: Samples or frames that came in so far.
         busy_seconds: For how long the computer has worked on them so far.
         missing: Why there is nothing to be seen; None where there is.
+        notes: What is odd about what came in so far, a sentence each.
         shown: The last frame that the network was shown `(size, size)` or `(size, size, 3)`, uint8; None without video.
     """
 
@@ -51,6 +53,7 @@ class Watched:
     busy_seconds: float
     missing: str | None = None
     shown: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def holds_hz(self) -> float:
@@ -61,7 +64,7 @@ class Watched:
 def running(entry: Input) -> Running:
     """What keeps the last seconds of an input."""
     if isinstance(entry, SeriesInput):
-        return RunningSeries(series_kind(entry.kind), entry.samples)
+        return RunningSeries(series_kind(entry.kind))
     return running_video(
         video_kind(entry.kind),
         frames=entry.frames,
@@ -69,6 +72,28 @@ def running(entry: Input) -> Running:
         frame_size=entry.frame_size,
         channels=entry.channels,
     )
+
+
+def tensor_of_window(entry: Input, held: Running, notes: list[str]) -> np.ndarray:
+    """What the network takes of the window, without the batch axis.
+
+    Args:
+        entry: An input.
+        held: What came in of it.
+        notes: Gets a sentence for what is odd.
+
+    Raises:
+        ValueError: There is nothing to be seen.
+        DataError: It has another number of axes.
+    """
+    if isinstance(held, RunningVideo):
+        return held.tensor()
+    assert isinstance(entry, SeriesInput)
+    series = held.series()
+    fit.check_axes(entry, series)
+    if (note := fit.odd_units(entry, series)) is not None and note not in notes:
+        notes.append(note)
+    return resampled(series, entry.samples)
 
 
 def check_streams(export: Export) -> None:
@@ -137,6 +162,7 @@ class Stream:
         held = {entry.source: running(entry) for entry in inputs}
         ahead: dict[str, Item | None] = {source: next(feed, None) for source, feed in feeds.items()}
         smoothed: np.ndarray | None = None
+        notes: list[str] = []
         items, busy, number, end, last = 0, 0.0, 0, self.window, 0.0
         while True:
             for source, feed in feeds.items():
@@ -155,7 +181,9 @@ class Stream:
                 each.forget(end - self.window + _INSTANT)
             probabilities, shown, missing = None, None, None
             try:
-                tensors = {entry.tensor: held[entry.source].tensor()[np.newaxis] for entry in inputs}
+                tensors = {
+                    entry.tensor: tensor_of_window(entry, held[entry.source], notes)[np.newaxis] for entry in inputs
+                }
                 probabilities = softmax(program(tensors))[0]
                 shown = _shown(tensors)
                 before = probabilities if smoothed is None else smoothed
@@ -165,7 +193,9 @@ class Stream:
             took = time.perf_counter() - began
             busy += took
             start = max(end - self.window, 0.0)
-            yield Watched(number, start, end, probabilities, smoothed, 1000 * took, items, busy, missing, shown)
+            yield Watched(
+                number, start, end, probabilities, smoothed, 1000 * took, items, busy, missing, shown, tuple(notes)
+            )
             if over:
                 return
             number += 1

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from exports import an_export
 
+import kdbench
+
 ROOT = Path(__file__).parents[2]
 BENCH = (
     *("torch", "torchvision", "pandas", "pyarrow", "scipy", "sklearn", "mlflow", "matplotlib", "timm", "transformers"),
@@ -73,3 +75,19 @@ def test_what_a_plain_installation_brings_is_small() -> None:
     extras = project["optional-dependencies"]
     assert {"predict", "predict-torch", "stream", "bench", "dev"} <= extras.keys()
     assert any(line.startswith("kdbench[bench") for line in extras["dev"])
+
+
+@pytest.mark.slow
+def test_the_example_of_the_documentation_runs(tmp_path: Path) -> None:
+    text = (ROOT / "docs/export.md").read_text(encoding="utf-8")
+    example = text.partition("```python\n")[2].partition("```")[0]
+    folder = an_export("student_only", "onnx").folder
+    (tmp_path / "export-onnx").symlink_to(folder)
+    frames = np.zeros((20, 120, 160), np.uint16)
+    frames[:, 30:110, 60:90] = 2500
+    np.save(tmp_path / "recording.npy", frames)
+    command = [sys.executable, "-c", ALONE + example]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
+    label, _, confidence = done.stdout.strip().rpartition(" ")
+    said = kdbench.load_student(folder).predict(frames)
+    assert (label, float(confidence)) == (said.label, pytest.approx(said.confidence))

@@ -6,47 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from exports import an_export, depth_file, inertial_file
+from exports import ACCELEROMETER, COLOUR, an_export, depth_file, inertial_file
 from recordings import write_video
 
 import kdbench
 from kdbench.data.readers import mat_file
 from kdbench.errors import DataError, UsageError
 from kdbench.students.recordings import read
-from kdbench.students.schema import SeriesInput, VideoInput
+from kdbench.students.schema import VideoInput
 from kdbench.students.student import Student, tensor_of
-
-ACCELEROMETER = SeriesInput(
-    source="accelerometer",
-    tensor="accelerometer",
-    kind="samples",
-    axes=["x", "y", "z"],
-    unit="g",
-    rate_hz=50,
-    placement="",
-    samples=64,
-    typical_size=1.0,
-    variable="d_iner",
-    columns=[0, 1, 2],
-    needs_trial=[],
-)
-COLOUR = VideoInput(
-    source="video",
-    tensor="video",
-    view="rgb",
-    kind="centred_colour",
-    unit="",
-    rate_hz=15,
-    height=48,
-    width=64,
-    channels=3,
-    frames=4,
-    frame_size=16,
-    parameters={},
-    crop="",
-    variable=None,
-    needs_trial=[],
-)
 
 
 @pytest.fixture(scope="module")

@@ -14,10 +14,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from exports import an_export, colour_file, depth_file
+from exports import COLOUR, an_export, colour_file, depth_file, inertial_file
 from PIL import Image
 from recordings import write_video
-from test_recordings import COLOUR
 
 import kdbench as library
 from kdbench.data.readers import mat_file
@@ -183,6 +182,21 @@ def test_a_camera_that_says_nothing_is_an_error(tmp_path: Path, monkeypatch: pyt
 def test_a_camera_that_is_not_there_is_named() -> None:
     with pytest.raises(DataError, match="the camera 97 cannot be opened"):
         Camera("97", COLOUR)
+
+
+@pytest.mark.slow
+def test_series_are_watched_too_and_their_units_are_looked_at() -> None:
+    student = library.load_student(an_export("student_only_sensor", "torch").folder)
+    samples = mat_file.read(inertial_file("a1_s2_t1").read_bytes(), "d_iner", (None, None))[:, :3]
+    seen = list(Stream(student, window=1, stride=0.5).watch({"accelerometer": items_of(samples, 50)}))
+    # A window of 1 s is 50 samples, which are predicted as a recording of their own.
+    assert seen[0].notes == ()
+    np.testing.assert_array_equal(seen[0].probabilities, student.predict(samples[:50]).probabilities)
+    (loud,) = Stream(student, window=60).watch({"accelerometer": items_of(9.81 * samples, 50)})
+    (note,) = loud.notes
+    assert "looks like m/s²" in note
+    with pytest.raises(DataError, match="the accelerometer has 2 axes, and the student takes 3"):
+        list(Stream(student).watch({"accelerometer": items_of(samples[:, :2], 50)}))
 
 
 @pytest.mark.slow

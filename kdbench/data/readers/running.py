@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from kdbench.data.readers import depth
-from kdbench.data.readers.kinds import PersonDepth, SeriesKind, VideoKind, resampled
+from kdbench.data.readers.kinds import PersonDepth, SeriesKind, VideoKind
 from kdbench.data.readers.timeline import centre_frames
 
 
@@ -21,13 +21,12 @@ class RunningSeries:
 
     Args:
         kind: What its samples are.
-        samples: To how many a window is resampled; None keeps them.
     """
 
     method = "each window is preprocessed on its own"
 
-    def __init__(self, kind: SeriesKind, samples: int | None) -> None:
-        self._kind, self._samples = kind, samples
+    def __init__(self, kind: SeriesKind) -> None:
+        self._kind = kind
         self._held: deque[tuple[float, np.ndarray]] = deque()
 
     def __len__(self) -> int:
@@ -47,13 +46,15 @@ class RunningSeries:
         while self._held and self._held[0][0] < before:
             self._held.popleft()
 
-    def tensor(self) -> np.ndarray:
-        """What the network takes of the window `(axes, samples)`, float32.
+    def series(self) -> np.ndarray:
+        """What is resampled for the network `(n, axes)`, float32.
 
         Raises:
-            ValueError: There is too little.
+            ValueError: There is too little, or something else than samples of this kind.
         """
-        return resampled(self._kind.series(np.stack([sample for _, sample in self._held])), self._samples)
+        if not self._held:
+            raise ValueError("no sample came in")
+        return self._kind.series(np.stack([sample for _, sample in self._held]))
 
 
 class RunningVideo:
@@ -104,6 +105,8 @@ class RunningVideo:
         return resized(self._clip(), self._size)
 
     def _clip(self) -> np.ndarray:
+        if not self._held:
+            raise ValueError("no frame came in")
         return self._kind.clip(np.stack([frame for _, frame in self._held]), self._count, self._height)
 
 
