@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import pty
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -193,3 +197,22 @@ def test_times_are_found_whatever_they_are_called(content: bytes, time: dict[str
 def test_rates_are_stated_as_one_would() -> None:
     assert rate_of(np.arange(100) / 49.3) == 50
     assert rate_of(np.arange(100) / 37.123) == 37.1
+
+
+def test_a_terminal_is_asked(tmp_path: Path) -> None:
+    for one in ("alpha", "beta", "gamma"):
+        for two in ("red", "blue"):
+            for number in (1, 2):
+                sensor_logger(tmp_path / f"{one}_{two}_{number}.csv", "wave", even())
+    keyboard, terminal = pty.openpty()
+    command = [sys.executable, "-m", "kdbench", "data", "init", str(tmp_path), "--no-preview"]
+    with subprocess.Popen(
+        command, stdin=terminal, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as asked:
+        os.write(keyboard, b"gamma\n")
+        said, _ = asked.communicate(timeout=60)
+    os.close(keyboard)
+    os.close(terminal)
+    assert asked.returncode == 0, said
+    assert "says what is done, the class? [" in said
+    assert load_card(tmp_path / "card.yaml").class_names == ("alpha", "beta", "gamma")
