@@ -23,6 +23,7 @@
 # loss is another run.
 
 # %%
+import textwrap
 from pathlib import Path
 
 import kdbench
@@ -39,7 +40,8 @@ def cosine(student, teacher):
     return 1 - F.cosine_similarity(student.detach(), teacher).mean()
 '''
 Path("cosine_kd.py").write_text(SOURCE)
-kdbench.load_plugin("cosine_kd.py")
+(part,) = kdbench.load_plugin("cosine_kd.py")
+print(part.kind, part.name)
 
 # %% [markdown]
 # ## Check it
@@ -53,14 +55,14 @@ kdbench.load_plugin("cosine_kd.py")
 report = check("loss", "cosine")
 for result in report.results:
     if result.outcome == "failed":
-        print(f"{result.name}: {result.message}\n")
+        print(textwrap.fill(f"{result.name}: {result.message}", 84))
 
 # %% [markdown]
 # ## Mend it
 
 # %%
 Path("cosine_kd.py").write_text(SOURCE.replace("student.detach()", "student"))
-kdbench.load_plugin("cosine_kd.py")
+(part,) = kdbench.load_plugin("cosine_kd.py")
 report = check("loss", "cosine")
 print(report.passed, "·", len(report.results), "checks")
 

@@ -28,7 +28,14 @@ ROOT = Path(__file__).parents[2]
 LOOKED_AT = (
     *("index.html", "losses/crd.html", "methods/sgm_ft.html", "reference/command-line.html", "reference/recipe.html"),
     *("reference/python.html", "results.html", "losses.html", "tutorials/4_read_a_comparison.html", "glossary.html"),
-    *("teachers.html", "parts/encoders.html", "statistics.html", "leaderboard/index.html"),
+    *(
+        "teachers.html",
+        "parts/encoders.html",
+        "parts/poolings.html",
+        "parts/fusions.html",
+        "statistics.html",
+        "leaderboard/index.html",
+    ),
 )
 
 

@@ -43,7 +43,7 @@ def is_formula(text: str) -> bool:
     if re.fullmatch(r"\([\w*]+( \* \w+)?(, [\w* ]+)+\)", text):
         # The shape of a tensor.
         return False
-    if any(mark in text for mark in ('"', "--", "`", "://", ": {", "=[", "np.", "torch.")):
+    if any(mark in text for mark in ('"', "--", "`", "://", ": ", "=[", "np.", "torch.")):
         return False
     if re.fullmatch(r"[A-Za-z]{2,}(_[A-Za-z0-9]+)+(\.\w+)*|[A-Za-z_]+|[a-z_]+=\S+", text):
         return bool(re.fullmatch(r"[a-z]_[a-z]{1,2}|[A-Z]_[a-zA-Z]", text))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
+import textwrap
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -14,7 +15,9 @@ from kdbench.cli.docstring import prose
 from pages.formulas import NoFormula, is_formula, latex
 
 _LONG = 26
-"""Formulas that define something and are longer stand on a line of their own."""
+"""Formulas that define something and are longer stand on a line of their own, in characters of their code."""
+_WIDEST = 44
+"""So do all that are longer than this."""
 _GIVEN = {"batch", "context", "dataset", "statistics"}
 
 
@@ -38,7 +41,7 @@ def _with_block(paragraph: str) -> Iterator[str]:
     if all(is_formula(line.rstrip(",.")) for line in lines):
         yield from (displayed(line) for line in lines)
     else:
-        yield f"```text\n{paragraph}\n```"
+        yield f"```text\n{textwrap.dedent(paragraph)}\n```"
 
 
 def mathematical(text: str) -> str:
@@ -48,9 +51,9 @@ def mathematical(text: str) -> str:
         code = " ".join(found[1].split())
         if not is_formula(code):
             return f"`{code}`"
-        return (
-            f"\n\n{displayed(code)}\n\n" if len(code) > _LONG and " = " in code else f"${latex(code, fractions=False)}$"
-        )
+        if (len(code) > _LONG and " = " in code) or len(code) > _WIDEST:
+            return f"\n\n{displayed(code)}\n\n"
+        return f"${latex(code, fractions=False)}$"
 
     parts = re.split(r"(`[^`]+`)", text)
     made = "".join(re.sub(r"`([^`]+)`", one, part) if part.startswith("`") else plain(part) for part in parts)
