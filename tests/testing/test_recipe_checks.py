@@ -129,7 +129,7 @@ def peek_at_the_test_part(training: Training, context: RunContext, teacher: Any)
 
 
 class ForgetsToStep(Training):
-    def backward(self, loss: Tensor) -> Tensor:
+    def backward(self, loss: Tensor, values: Tensor) -> Tensor:
         return loss.detach()
 
 
