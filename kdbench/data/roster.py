@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kdbench.data.card import SUBJECT
-from kdbench.data.readers.base import Trial, natural_key
+from kdbench.data.readers.base import Reader, Trial, natural_key
 from kdbench.data.store.source import Source
 from kdbench.types import VIDEO
 
@@ -60,7 +60,7 @@ def roster(recordings: Source, *, by_trial: bool = False) -> Roster:
     groups: dict[str, list[Trial]] = {}
     for trial in trials:
         groups.setdefault(str(trial.columns[SUBJECT]) if subjects else trial.id, []).append(trial)
-    lacks = {trial.id: reader.lacks(trial) for trial in trials}
+    lacks = {trial.id: reader.lacks(trial) | _missing(recordings, trial) for trial in trials}
 
     def row(name: str, counted: Sequence[Trial]) -> RosterRow:
         having = {source: sum(source not in lacks[trial.id] for trial in counted) for source in sources}
@@ -68,3 +68,15 @@ def roster(recordings: Source, *, by_trial: bool = False) -> Roster:
 
     rows = tuple(row(name, groups[name]) for name in sorted(groups, key=natural_key))
     return Roster(SUBJECT if subjects else "trial", sources, rows, row("all", trials))
+
+
+def _missing(recordings: Source, trial: Trial) -> frozenset[str]:
+    """The sources whose file, by the card's template, is not there; such a trial is a broken one."""
+    card, root = recordings.card, recordings.root
+    if root is None or recordings.packed is not None or type(recordings.reader).files is not Reader.files:
+        return frozenset()
+    templates = {name: sensor.file for name, sensor in card.sensors.items()}
+    templates |= {name: skeleton.file for name, skeleton in card.skeletons.items()}
+    templates |= {f"{VIDEO}:{name}": card.views[name].file for name in recordings.views}
+    named = {name: template.format(trial=trial.id) for name, template in templates.items() if template is not None}
+    return frozenset(name for name, path in named.items() if not (root / path).is_file())

@@ -17,7 +17,7 @@ import pytest
 
 COMMAND = [sys.executable, "-m", "kdbench", "run"]
 WORLD = ["--set", "data.options={actions: 2, subjects: 4, trials: 4}"]
-SECONDS = 120
+SECONDS = 240
 END = "\x04"
 
 

@@ -149,3 +149,14 @@ def test_preparing_imports_no_torch():
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
     )
+
+
+def test_who_tells_which_files_are_missing(data: Data, card_path: Path, own_recordings: Path):
+    (own_recordings / "utd_mhad/Depth/a3_s4_t2_depth.mat").unlink()
+    told = data("who", card_path, "--data-dir", own_recordings)
+    assert told.returncode == 0, told.stderr
+    heads, *rows = (line.split() for line in told.stdout.splitlines())
+    depth = heads.index("video:depth")
+    assert {row[0]: row[depth] for row in rows if row[depth] != row[1]}.keys() == {"4", "all"}
+    single = data("who", card_path, "--data-dir", own_recordings, "--trials").stdout
+    assert next(line.split()[depth] for line in single.splitlines() if line.startswith("a3_s4_t2 ")) == "0"

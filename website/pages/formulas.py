@@ -70,7 +70,7 @@ def latex(text: str, *, fractions: bool = True) -> str:
     made = parser.sequence(None)
     if parser.place < len(parser.tokens):
         raise NoFormula(text)
-    return made
+    return made.strip()
 
 
 def _tokens(text: str) -> Iterator[_Token]:
