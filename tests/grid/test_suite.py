@@ -17,7 +17,7 @@ from kdbench.recipes.resolve import resolve
 
 def test_the_promised_suites_are_shipped() -> None:
     leaderboard = {"leaderboard_cross_subject", "leaderboard_subject_specific"}
-    tracks = {"transfer", "transfer_alone"}
+    tracks = {"transfer", "transfer_alone", "smartfallmm"}
     paper = {"ablation", "ablation_mmact", "table1", "table1_mmact", "systems"}
     assert set(shipped_suites()) == {"smoke", "losses", "oracle"} | paper | tracks | leaderboard
 
