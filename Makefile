@@ -20,7 +20,7 @@ demo: setup
 
 test: lint types quick
 
-test-all: lint types unit board site
+test-all: lint types unit board
 
 lint: setup
 	$(BIN)/ruff check .
