@@ -76,6 +76,7 @@ def chain_of(model: Any, image: Tensor, embed: Embed = lambda _, features: featu
     if missing:
         raise NotAChain(f"its {missing[0]} is not a module of a sequence")
     ends = [steps.index(cut) + 1 for cut in cuts]
+    # The first stage begins where its container does; at least one module before it is the stem.
     inside = f"{cuts[0].rpartition('.')[0]}."
     first = max(1, next(i for i, step in enumerate(steps) if step == cuts[0] or step.startswith(inside)))
     if sorted({first, *ends}) != [first, *ends]:
@@ -114,6 +115,7 @@ def _is_unread(model: Any, tail: Sequence[str], x: Tensor, embed: Embed) -> bool
 
     def dependent(tried: Any) -> bool:
         with torch.enable_grad():
+            # The gradient on the patches alone: that a class token is read says nothing of the map.
             patches = x[:, prefix:].detach().requires_grad_()
             given = torch.cat([x[:, :prefix], patches], 1) if prefix else patches
             return not unread(embed(tried, Chain.run(tried, tail, given)), [patches])
@@ -127,6 +129,7 @@ def _opened(model: nn.Module) -> nn.Module:
     other = copy.deepcopy(model)
     with torch.no_grad():
         for parameter in other.parameters():
+            # Unequal values, so that nothing cancels out in a norm.
             parameter.add_(
                 torch.arange(1.0, parameter.numel() + 1, device=parameter.device).cos().view_as(parameter) / 10
             )

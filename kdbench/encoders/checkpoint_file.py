@@ -27,6 +27,7 @@ _NESTS = (
 )
 """Where a checkpoint holds its weights; the first that is there is taken."""
 _DEEPEST = 4
+# How a pickle begins, since protocol 2.
 _PICKLED = b"\x80"
 _WRAPPERS = re.compile(r"(?:^|(?<=\.))(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 """What `torch.compile` and sharding put into names, at any depth."""
@@ -58,6 +59,7 @@ def read(path: Path) -> dict[str, Tensor]:
             head = file.read(512)
     except OSError as error:
         raise UsageError(f"weights: {path} cannot be read: {error.strerror}") from error
+    # A safetensors file begins with 8 bytes for the length of its header, which is JSON.
     if path.suffix == ".safetensors" or head[8:9] == b"{":
         return _safetensors(path)
     if zipfile.is_zipfile(path) or head[:1] == _PICKLED:
@@ -98,6 +100,7 @@ def _torch(path: Path) -> dict[str, Tensor]:
             f"weights: {path} holds more than tensors and plain values{what}, which is not loaded: it could run code",
             hint=_SAVE,
         ) from error
+    # A damaged file makes torch raise whatever the damage leads to.
     except Exception as error:
         reason = shortened(str(error).partition("\n")[0], 200)
         raise UsageError(f"weights: {path} cannot be read as a file of torch.save: {reason}", hint=_SAVE) from error
@@ -154,6 +157,7 @@ def _by_name(value: Any) -> Any:
 
 def left_out(state: Mapping[str, Tensor], taken: Mapping[str, Tensor]) -> set[str]:
     """The modules, by the first steps of their names, of which `unwrapped` took no tensor."""
+    # By identity: tensors stay the same objects under other names.
     kept = {id(value) for value in taken.values()}
     plain = _without_common({name: _WRAPPERS.sub("", name) for name in state})
     modules = {name: stripped.partition(".")[0] for name, stripped in plain.items()}

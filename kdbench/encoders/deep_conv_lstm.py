@@ -52,6 +52,7 @@ class DeepConvLstm(Encoder):
         self.channels = (filters * in_channels,) * STAGES
         self.width = lstm
         self.kernel = kernel
+        # The axes are the rows of an image, and kernels are one row high: convolutions never mix them.
         self.convolutions = nn.ModuleList(
             nn.Conv2d(inputs, filters, (1, kernel)) for inputs in (1, filters, filters, filters)
         )

@@ -123,6 +123,7 @@ class Frames(Encoder):
             )
         shape = (x.shape[0], count)
         place = torch.rand(shape, device=x.device) if self.training else torch.full(shape, 0.5, device=x.device)
+        # Rounding may carry the last place behind the last frame.
         chosen = ((torch.arange(count, device=x.device) + place) * (frames / count)).long().clamp(max=frames - 1)
         rows = torch.arange(x.shape[0], device=x.device)[:, None]
         return x.transpose(1, 2)[rows, chosen].transpose(1, 2)

@@ -175,6 +175,7 @@ class TimmEncoder(Encoder):
         """Finds the chain and tries it on one image; the widths come from what it gives."""
         training = self.backbone.training
         self.backbone.eval()
+        # An image without chance and without two equal parts: what the chain gives is compared to the last bit.
         image = torch.linspace(-1, 1, self.in_channels * self.image_size**2)
         image = image.sin().view(1, self.in_channels, self.image_size, self.image_size)
         try:
@@ -210,6 +211,7 @@ class TimmEncoder(Encoder):
                     hint="Train it from scratch with weights: random, or name a file with weights: PATH.",
                 )
             path = pretraining.hub_file(config.hf_hub_id, FILE, encoder=name)
+        # timm keeps what adapts published weights in the model's module, under one of two names.
         module = sys.modules[type(self.backbone).__module__]
         left_out = pretraining.load_file(
             self.backbone,

@@ -130,6 +130,7 @@ def load(
     }
     state = {key: value for key, value in state.items() if key not in left_out}
     state = {key: value for key, value in state.items() if key in wanted or key.rpartition(".")[2] not in _DERIVED}
+    # What follows from a model's sizes is its own where the file's was made for others.
     state = {key: value for key, value in state.items() if key not in derived or value.shape == wanted[key].shape}
     if not any(key in wanted for key in state):
         first, own = next(iter(state), "nothing"), next(iter(wanted))
@@ -255,4 +256,5 @@ def fit_input_channels(weight: Tensor, channels: int) -> Tensor:
     if given == channels:
         return weight
     repeats = [1, channels, *[1] * (weight.dim() - 2)]
+    # Scaled, so that the sum over the channels, and with it the size of what comes out, stays.
     return weight.mean(1, keepdim=True).repeat(repeats) * (given / channels)

@@ -58,6 +58,7 @@ class Augmenter:
         x = _louder(x, spec, self.axis_std[name], generator)
         if self._turns(name, spec):
             x = _turned(x, spec.turn_deg, generator)
+        # Interpolation would round even where nothing moves.
         if spec.time_scale == spec.time_shift == 0:
             return x
         return _in_time(x, spec, generator, lengths_of(x)[:, None] if is_native(name) else None)
@@ -85,6 +86,7 @@ class Augmenter:
 
 def _louder(x: Tensor, spec: Augment, axis_std: Tensor, generator: torch.Generator) -> Tensor:
     gain = 1 + spec.scale * _symmetric((len(x), 1, 1), generator)
+    # Noise is a share of each axis's own spread, so that one number fits axes in different units.
     noise = spec.noise * torch.randn(x.shape, generator=generator)
     return x * _to(gain, x) + _to(noise, x) * axis_std[:, None]
 
@@ -104,6 +106,7 @@ def _in_time(x: Tensor, spec: Augment, generator: torch.Generator, lengths: Tens
     """
     rows, _, n = x.shape
     length = 1 + spec.time_scale * _symmetric((rows, 1), generator)
+    # A shorter part lies anywhere within the trial, a longer one anywhere around it.
     start = (1 - length) * torch.rand((rows, 1), generator=generator)
     start = start + spec.time_shift * _symmetric((rows, 1), generator)
     if lengths is not None:
@@ -111,6 +114,7 @@ def _in_time(x: Tensor, spec: Augment, generator: torch.Generator, lengths: Tens
     # Samples lie at the centres of n equal parts of the trial.
     centres = (torch.arange(n) + 0.5) / n
     places = ((start + length * centres) * n - 0.5).clamp(0, n - 1)
+    # The last sample is reached from the one before it, with share 1, so that index + 1 stays inside.
     before = places.floor().clamp(max=max(n - 2, 0))
     share = _to((places - before)[:, None], x)
     index = _to(before.long(), x)[:, None].expand_as(x)
@@ -125,6 +129,7 @@ def _in_time_each(x: Tensor, start: Tensor, length: Tensor, lengths: Tensor) -> 
     share, index = (places - before)[:, None], before.long()[:, None].expand_as(x)
     after = torch.minimum(index + 1, lengths[:, None] - 1)
     shown = torch.lerp(x.gather(2, index), x.gather(2, after), share)
+    # Padding beyond a row's own length stays what it is.
     return torch.where((at < lengths)[:, None], shown, x)
 
 
@@ -134,9 +139,12 @@ def _changed_video(video: Tensor, spec: Augment, generator: torch.Generator) -> 
     zoom = 1 + spec.scale * _symmetric((B,), generator)
     # Shares of the size are halves of affine_grid's range [-1, 1].
     shift = 2 * spec.shift * _symmetric((2, B), generator)
+    # The grid leads from shown to recorded places, so that dividing by the zoom enlarges.
     cos, sin = torch.cos(angle) / zoom, torch.sin(angle) / zoom
     theta = torch.stack([torch.stack([cos, -sin, shift[0]], -1), torch.stack([sin, cos, shift[1]], -1)], 1)
+    # Frames pass as channels of one image: a clip is changed as a whole.
     frames = video.reshape(B, C * T, H, W)
+    # Frames stay bytes until here; grid_sample takes floats only.
     frames = frames.float() / 255 if video.dtype == torch.uint8 else frames
     grid = F.affine_grid(_to(theta, frames), [B, C * T, H, W], align_corners=False)
     return F.grid_sample(frames, grid, align_corners=False).reshape(B, C, T, H, W)
@@ -147,6 +155,7 @@ def _symmetric(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
 
 
 def _to(value: Tensor, like: Tensor) -> Tensor:
+    # From pinned memory the copy runs beside the host's work.
     if like.is_cuda:
         value = value.pin_memory()
     return value.to(like.device, non_blocking=True)

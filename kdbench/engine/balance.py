@@ -141,6 +141,7 @@ class GradNorm(Balance):
         means = self.norms / self.seen.where(self.seen > 0, 1)
         wanted = sum(weight * mean for weight, mean in zip(weights, means, strict=True)) / sum(weights)
         factors = (wanted / means.where(means > 0, 1)).clamp(1 / LARGEST_FACTOR, LARGEST_FACTOR)
+        # A term without any gradient keeps factor 1; its quotient would mean nothing.
         self.current.copy_(factors.where(means > 0, 1))
 
 
@@ -169,6 +170,7 @@ def build_balance(spec: PartSpec | None, weights: Sequence[float | Schedule], *,
     if min(ends) < 0:
         raise UsageError(f"{where}: {min(ends)} is a weight, and a balance takes no negative ones", hint=off)
     component = BALANCES[spec.name]
+    # `terms` is counted here and not for a recipe to set.
     known = [key for key in inspect.signature(component).parameters if key != "terms"]
     for key in spec.params:
         if key not in known:

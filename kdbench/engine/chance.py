@@ -23,6 +23,7 @@ def above_chance(correct: int, count: int, most: int) -> Literal["yes", "no", "u
     from scipy.stats import binom
 
     def passes(right: int) -> bool:
+        # sf leaves its argument out, so right - 1 gives the probability of at least that many.
         return bool(binom.sf(right - 1, count, most / count) <= P_VALUE)
 
     if passes(correct):

@@ -91,6 +91,7 @@ def load(
         if not path.is_file():
             continue
         try:
+            # A state whose best weights are gone would train to its end and have nothing to restore.
             tensors, progress = _read(path, binding)
             if needs_best and progress["best"]["epoch"]:
                 _read(folder / best_file(progress["best"]["epoch"]), binding)
@@ -98,6 +99,7 @@ def load(
             damaged.append(error.message)
             continue
         _apply(tensors, modules, optimizer, device, path)
+        # It takes the first name again; else the next save would put a damaged state in its place.
         path.replace(folder / FILE)
         for why in damaged:
             warn(f"a state of this training is not used: {why}; it goes on after epoch {progress['epoch']} instead")
@@ -148,6 +150,7 @@ def _read(path: Path, binding: Mapping[str, Any]) -> tuple[dict[str, Tensor], Pr
     tensors, metadata = open_safetensors(path)
     if SEAL not in metadata or "progress" not in metadata:
         raise DataError(f"{path} holds no hash of its content")
+    # Compared as JSON, since a tuple comes back from a file as a list.
     if metadata.get("binding") != json.dumps(binding, sort_keys=True):
         raise DataError(f"{path} is the state of another training")
     return tensors, json.loads(metadata["progress"])
@@ -171,7 +174,9 @@ def _apply(
     states: dict[int, dict[str, Tensor]] = {}
     for key, value in _below(tensors, "optimizer/").items():
         number, _, name = key.partition("/")
+        # The optimizer itself knows on which device it counts its steps.
         states.setdefault(int(number), {})[name] = value if name == "step" else value.to(device)
+    # Rates and decays are those of the recipe; only the moments come from the file.
     current = optimizer.state_dict()
     optimizer.load_state_dict({"state": states, "param_groups": current["param_groups"]})
 

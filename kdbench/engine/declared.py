@@ -72,6 +72,7 @@ def reads_labels(name: str) -> str | None:
     if reading is not None:
         return reading
     component: Any = registry("loss").get(name)
+    # A class is called through its forward, a function as it is.
     call = getattr(component, "forward", component)
     return None if "batch" in inspect.signature(call).parameters else "unused"
 

@@ -72,6 +72,7 @@ def fixed_threads(threads: int | None) -> Iterator[None]:
         yield
         return
     before = torch.get_num_threads()
+    # torch's own setting leaves the pools of NumPy's libraries alone.
     with threadpool_limits(limits=threads):
         torch.set_num_threads(threads)
         try:

@@ -42,6 +42,7 @@ class DistillationOriented(Optimizer):
         """
         parameters = [parameter for group in self.param_groups for parameter in group["params"]]
         both = [
+            # Both losses share one graph, so that the first pass must leave it standing.
             torch.autograd.grad(loss, parameters, retain_graph=keep, allow_unused=True)
             if loss.requires_grad
             else (None,) * len(parameters)
@@ -54,6 +55,7 @@ class DistillationOriented(Optimizer):
 
     def clip(self, norm: Tensor, largest: float) -> None:
         """Scales the gradients of both losses as the clipping of their sum's norm does."""
+        # 1e-6 as in torch's own clipping, so that both scale alike.
         scale = (largest / (norm + 1e-6)).clamp(max=1.0)
         for parameter, (task, taught) in self._gradients.items():
             self._gradients[parameter] = (
@@ -74,6 +76,7 @@ class DistillationOriented(Optimizer):
                 decay = group["weight_decay"] * parameter
                 # One that a single kind of term reaches has one moment, and needs no share of the other's momentum.
                 delta = 0.0 if task is None or taught is None else self.delta
+                # Weight decay goes with the labels' gradient, and with the other only where there is no such one.
                 for name, gradient, momentum in (
                     (TASK, task if task is None else task + decay, self.momentum - delta),
                     (TAUGHT, taught + decay if task is None and taught is not None else taught, self.momentum + delta),
@@ -83,4 +86,5 @@ class DistillationOriented(Optimizer):
                         moment = state.get(name)
                         state[name] = gradient.clone() if moment is None else moment.mul_(momentum).add_(gradient)
                         parameter.sub_(group["lr"] * state[name])
+        # A second step without a backward in between must not take the same gradients again.
         self._gradients = {}

@@ -40,6 +40,7 @@ def seconds_per_step(training: Training) -> float:
     probe.begin()
     seconds = 0.0
     with torch.random.fork_rng():
+        # The first step also pays for start-up (kernels, memory); the second one counts.
         for _ in range(2):
             batch = next(training.batches(training.order(1)))
             _wait(training)
@@ -47,6 +48,7 @@ def seconds_per_step(training: Training) -> float:
             probe.backward(*probe.forward(batch, 0, 0)[1:3])
             _wait(training)
             seconds = time.perf_counter() - started
+            # At this length start-up hardly matters, and another step would be felt.
             if seconds > SLOW_STEP_SECONDS:
                 break
     return max(0.0, seconds)
@@ -75,5 +77,6 @@ def said(phases: list[Expected], device: torch.device) -> str | None:
 
 
 def _wait(training: Training) -> None:
+    # CUDA works behind the host; a clock read before it is done shows the launch alone.
     if training.accelerator.device.type == "cuda":
         torch.cuda.synchronize()

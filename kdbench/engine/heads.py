@@ -28,6 +28,7 @@ def taken_width(heads: Sequence[Widths], phase: str) -> int:
         raise UsageError(
             f"{phase}.head takes over one head, and the teacher has {counted(len(heads), 'head')}", hint=_OTHER
         )
+    # Equal widths are only a first sign, known before anything is built; `take_over` compares the values.
     if heads[0].stages[-1:] != (heads[0].embedding,):
         raise _no_mean(phase)
     return heads[0].embedding
@@ -65,6 +66,7 @@ def take_over(student: Network, teacher: Network, batch: Batch) -> None:
     with torch.no_grad(), evaluating(teacher):
         (features,) = teacher(teacher.represent(batch))
     last = features.stages[-1].flatten(2).mean(2)
+    # Loose enough for another order of sums, too tight for another kind of pooling.
     if not torch.allclose(last.float(), features.embedding.float(), rtol=1e-3, atol=1e-4):
         raise _no_mean("student")
     (own,), (taken,) = student.classifiers, teacher.classifiers

@@ -115,6 +115,7 @@ class Training:
             RunFailed: A loss became NaN or inf; the term, the step and its trials are named.
         """
         train = self.spec.train
+        # Before the restoring, which needs an optimizer to restore.
         self.begin()
         records = self._restore()
         done = len(records)
@@ -124,6 +125,7 @@ class Training:
             for epoch in range(done + 1, train.epochs + 1):
                 record = self._epoch(epoch, steps)
                 self._validate(epoch, record)
+                # Before the checkpoint: if the process dies in between, `_restore` takes the surplus line away.
                 append_jsonl(self.folder / "metrics.jsonl", record)
                 records.append(record)
                 self._save(records)
@@ -166,6 +168,7 @@ class Training:
             trained += [peer.network, peer.objective.terms]
         self.optimizer = build_optimizer(trained, self.spec.train)
         if balance.lr is not None:
+            # One schedule serves all groups, so the balance's own rate becomes a multiple of the recipe's.
             scale = balance.lr / self.spec.train.lr
             self.optimizer.add_param_group({"params": [*balance.parameters()], "weight_decay": 0.0, "lr_scale": scale})
         # Only what the network sees is changed; the draws for the video then do not depend on the method's sensors.
@@ -204,6 +207,7 @@ class Training:
             for group in self.optimizer.param_groups:
                 group["lr"] = rate * group.get("lr_scale", 1.0)
             student, loss, values, answers = self.forward(batch, epoch, step)
+            # The first step is measured for the record, others only for a balance that asks.
             if step == 0 or (every and step % every == 0):
                 measured = self._gradient_norms(values)
                 self.objective.balance.observe(measured, self.objective.weighting.weights)
@@ -242,6 +246,7 @@ class Training:
     ) -> tuple[list[Features], Tensor, Tensor, list[tuple[list[Features], Tensor]]]:
         """Features of the batch, the loss, the value of each term, and features and terms of each peer."""
         seed, progress = self.pairing.seed_of("ablation", epoch, step), self.progress(epoch, step)
+        # Before the augmentation: what is kept of a teacher belongs to the trials as they were recorded.
         teacher = [] if self.teacher is None else self.teacher(batch, seed=seed)
         batch = self.augment(batch, self.pairing.seed_of("augment", epoch, step))
         paired = batch.head(batch.paired)
@@ -249,6 +254,7 @@ class Training:
             objectives = [self.objective, *(peer.objective for peer in self.peers)]
             student = features_of(self.network, objectives, batch, seed)
             answers = [features_of(peer.network, [self.objective, peer.objective], paired, seed) for peer in self.peers]
+        # Without their graph: the student's losses must not train what teaches it.
         told = [branch for features in answers for branch in constant(features)]
         loss, values = self.objective(student, [*teacher, *told], batch, progress)
         terms = []
@@ -260,6 +266,7 @@ class Training:
 
     def progress(self, epoch: int, step: int) -> float:
         """Share of the training's steps that lie before a step of an epoch."""
+        # Epoch 0 is a trial step before the training, as in `estimate`.
         return max(0.0, ((epoch - 1) * self.steps + step) / (self.spec.train.epochs * self.steps))
 
     def backward(self, loss: Tensor, values: Tensor) -> Tensor:
@@ -304,6 +311,7 @@ class Training:
         predictions = predict(self.network, self.watched, batch_size=batch_size, accelerator=self.accelerator)
         metrics = predictions.metrics(self.classes)
         record[self.watched_part] = {name: metrics[name] for name in METRICS}
+        # The first of equal epochs stays, and any value beats the start.
         if self.keep_best and metrics[self.metric] > self.best.get(self.metric, -1.0):
             self.best = {"epoch": epoch, self.metric: metrics[self.metric]}
             checkpoint.save_best(self._checkpoint, self.network, self.best, self.binding)
@@ -350,6 +358,7 @@ class Training:
         records: list[Record] = progress["records"] if progress is not None else []
         path = self.folder / "metrics.jsonl"
         written: list[Record] | None = None
+        # A file that cannot be read is as good as none: it is made again below.
         with contextlib.suppress(DataError):
             written = read_jsonl(path)
         if written is None or written[: len(records)] != records:

@@ -42,6 +42,7 @@ class Mix(nn.Module):
         """The mixed scores `(B, K)` of the teachers' features of a batch."""
         scores = torch.stack([teacher.logits.float() for teacher in teachers], dim=1)
         weights = self.weights(teachers, batch)
+        # Weights (M,) are those of every row; (B, M) stay as they are.
         return (weights.expand(len(scores), -1)[..., None] * scores).sum(1)
 
 
@@ -59,6 +60,7 @@ class Given(Mix):
         shares = [by_name[name] / self.names.count(name) for name in self.names]
         if min(shares) < 0 or not sum(shares) > 0:
             raise UsageError("mix: the weights are below 0, or all 0")
+        # A buffer moves with the module; it is not saved, since the recipe gives it.
         self.register_buffer("shares", torch.tensor(shares) / sum(shares), persistent=False)
 
     def weights(self, teachers: Sequence[Features], batch: Batch) -> Tensor:  # noqa: ARG002

@@ -38,6 +38,7 @@ def learning_rate(train: Train, step: int, steps: int) -> float:
     """
     warmup = math.ceil(train.warmup * steps)
     if step < warmup:
+        # Counted from 1: a first step at rate 0 would be lost.
         return train.lr * (step + 1) / warmup
     if train.schedule == "constant":
         return train.lr

@@ -46,6 +46,7 @@ def features_of(network: Network, objectives: Sequence[Objective], batch: Batch,
         seed: Seed of the ablated channels and of the dropped sources, where those are drawn.
     """
     inputs = network.represent(batch)
+    # Only the pass that trains drops inputs; the ablated one starts from all of them.
     features = network(network.dropped(inputs, torch.Generator().manual_seed(seed)))
     asking = next((objective for objective in objectives if "ablated_logits" in objective.needs), None)
     if asking is not None:

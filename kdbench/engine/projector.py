@@ -30,6 +30,7 @@ class Projector(nn.Module):
 
 
 def _along_channels(layer: nn.Module, value: Tensor) -> Tensor:
+    # Features made under autocast are bf16; losses run outside it.
     if isinstance(layer, nn.Linear):
         value = value.to(layer.weight.dtype)
     return layer(value.movedim(1, -1)).movedim(-1, 1)

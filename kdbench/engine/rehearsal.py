@@ -55,6 +55,7 @@ def _features(
 
 
 def _leaf(features: Features) -> Features:
+    # Made without a graph; as leaves they need gradients all the same, as in the training.
     def leaf(value: Tensor | None) -> Tensor | None:
         return None if value is None else value.detach().requires_grad_()
 

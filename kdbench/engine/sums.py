@@ -61,6 +61,7 @@ class Sums:
         weighting = self.objective.weighting
         used = self._used(tuple(weight != 0 for weight in weighting.weights))
         wrong = ~torch.isfinite(torch.cat([values, norm.reshape(1)])) & used
+        # Only the first bad step tells the cause: NaN spreads. `where`, since an `if` would wait for the device.
         first = wrong.any() & (self.bad_step < 0)
         self.bad_terms = torch.where(first, wrong, self.bad_terms)
         self.bad_step = torch.where(first, torch.full_like(self.bad_step, step), self.bad_step)
@@ -107,6 +108,7 @@ class Sums:
         else:
             weights = (self.weights / self.trials).tolist()
             loss = finite(float(self.weighted) / self.trials)
+        # Measured before weighting, told as the optimizer felt them.
         if norms is not None:
             norms = norms * norms.new_tensor(weights).abs()
         bad = int(self.bad_step)

@@ -124,10 +124,12 @@ class FrozenTeacher:
     @torch.no_grad()
     def _fill(self, loader: Loader, batch_size: int) -> None:
         everything = list(range(len(loader)))
+        # Where features depend on the batch or on a draw, only the inputs can be kept.
         fixed = not self.network.couples_batch and self._ablation != "channel"
         first = next(iter(loader.batches(everything[:1], 1)))
         inputs = self.network.represent(first)
         kept = [tensor for branch in self._answer(first) for tensor in _tensors(branch)] if fixed else inputs
+        # Judged from one trial, before all are computed; 4 bytes a number.
         if sum(tensor.numel() * 4 for tensor in kept) * len(loader) > CACHE_BYTES:
             return
         if fixed:
@@ -146,6 +148,7 @@ def mispaired(batch: Batch, seed: int) -> Batch:
     count = len(batch)
     way = torch.randperm(count, generator=torch.Generator().manual_seed(seed_for("wrong trials", seed)))
     order = torch.empty_like(way)
+    # One cycle through all trials in random order, so that none keeps its place.
     order[way] = way.roll(1)
     device = batch.index.device
     rows = order.pin_memory().to(device, non_blocking=True) if batch.index.is_cuda else order
@@ -159,6 +162,7 @@ def fingerprint(network: torch.nn.Module) -> str:
     digest = hashlib.sha256()
     for name, value in sorted(network.state_dict().items()):
         digest.update(name.encode())
+        # As bytes: NaN is unlike itself, 0 equals -0, and NumPy has no bf16.
         digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 

@@ -77,5 +77,6 @@ def _of_group(group: Sequence[tuple[FrozenTeacher, frozenset[str] | None]], batc
             places += rows
             index = torch.tensor(rows, device=batch.index.device)
             parts.append(network(batch.rows(index, rows), seed=seed))
+    # `places` is a permutation, and argsort its inverse: rows go back to the batch's order.
     back = torch.argsort(torch.tensor(places)).to(batch.index.device)
     return [select(concatenate([part[branch] for part in parts]), back) for branch in range(len(parts[0]))]

@@ -136,6 +136,7 @@ class Term(nn.Module):
         """
         if self._chosen is not None:
             teacher = [teacher[place] for place in self._chosen]
+        # A batch begins with what is labelled, or paired, so that the trials that a loss can read are its head.
         if not self.with_teacher:
             rows = batch.labelled if self.labels == "needed" else batch.paired if "series" in self.needs else None
         else:
@@ -151,6 +152,7 @@ class Term(nn.Module):
             value = torch.stack([self._scalar(result) for result in self._values(student, teacher, batch)]).mean()
         except KdbenchError as error:
             raise self._named(error) from error
+        # A loss may be anyone's code: whatever it raises is told with the shapes that it was given.
         except Exception as error:
             raise self._broken(error, student, teacher) from error
         self._has_worked = True
@@ -166,6 +168,7 @@ class Term(nn.Module):
         return [
             self.losses[number](self._projected(self._read(branch), number), self._read(target), **extra)
             for place, branch in self._placed(student)
+            # Losses stand head by head, and within a head teacher by teacher, as `_contexts` makes them.
             for number, target in enumerate(teacher, start=place * len(teacher))
         ]
 
@@ -282,6 +285,7 @@ class Term(nn.Module):
         shown += [f"the teacher's: {_shapes(self._read(teacher[0]))}"] if self.with_teacher and teacher else []
         raised = f"{type(error).__name__}{_line(error, self.losses[0])}"
         text = f"{self.where} ({_origin(self.name)}) raised {raised}: {error}; {'; '.join(shown)}"
+        # What has worked once fits its networks; it failed on values, so that the recipe is not to blame.
         if self._has_worked:
             return RunFailed(text)
         return UsageError(text, hint=f"See what it takes: kdbench describe {self.name}")
@@ -361,6 +365,7 @@ def _line(error: Exception, loss: Any) -> str:
     inner = loss.func if isinstance(loss, functools.partial) else loss
     try:
         own = inspect.getsourcefile(type(inner) if isinstance(inner, nn.Module) else inner)
+    # Only code in Python has a source file.
     except TypeError:
         return ""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == own]

@@ -33,6 +33,7 @@ def weight_at(weight: float | Schedule, progress: float) -> float:
     if share < 0:
         return weight.first
     done = SHAPES[weight.schedule](min(share, 1.0))
+    # Exact at its end: what rounding leaves would keep a term alive that is to end at 0.
     return weight.to if done == 1 else weight.first + (weight.to - weight.first) * done
 
 

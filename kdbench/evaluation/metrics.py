@@ -33,6 +33,7 @@ def classification(logits: np.ndarray, labels: np.ndarray, classes: Sequence[str
     logits, labels = _checked(logits, labels, len(classes))
     predictions = logits.argmax(axis=1)
     present = np.unique(labels)
+    # A class without a trial would enter the means as 0.
     _, recall, f1, support = precision_recall_fscore_support(labels, predictions, labels=present, zero_division=0.0)
     by_class = dict(zip(present.tolist(), recall.tolist(), strict=True))
     return {
@@ -105,7 +106,9 @@ def calibration_error(logits: np.ndarray, labels: np.ndarray, bins: int = ECE_BI
     probabilities = softmax(logits.astype(np.float64), axis=1)
     confidence = probabilities.max(axis=1)
     gap = (probabilities.argmax(axis=1) == labels) - confidence
+    # A bin holds its upper edge, so that a confidence of 1 falls into the last one.
     bin_of = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    # The sum of a bin's gaps is its count times the distance of its accuracy from its confidence.
     return float(np.abs(np.bincount(bin_of, weights=gap, minlength=bins)).sum() / len(labels))
 
 
@@ -130,6 +133,7 @@ def confusion(labels: np.ndarray, predictions: np.ndarray, classes: int) -> np.n
     """
     counts = np.bincount(np.asarray(labels) * classes + np.asarray(predictions), minlength=classes**2)
     matrix = counts.reshape(classes, classes).astype(np.float64)
+    # The row of a class without trials stays 0.
     return matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
 
 

@@ -91,6 +91,7 @@ def mean_of(each: Sequence[Predictions]) -> Predictions:
     for one in each:
         share = np.exp(one.logits - one.logits.max(-1, keepdims=True))
         shares.append(share / share.sum(-1, keepdims=True))
+    # One network may have been asked once and another in several shuffles.
     mean = np.stack(np.broadcast_arrays(*shares)).mean(0)
     logits = np.log(np.maximum(mean, 1e-12)).astype(first.logits.dtype)
     return Predictions(first.trials, first.labels, logits, first.batch_size)
@@ -133,6 +134,7 @@ def _passes(
     was_training = network.training
     network.eval()
     count = len(loader)
+    # A trial alone has no mates to be shuffled.
     if shuffled and network.couples_batch and batch_size > 1:
         orders = [_shuffle(count, number) for number in range(SHUFFLES)]
     else:

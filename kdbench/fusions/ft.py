@@ -51,6 +51,7 @@ class FusionTuning(nn.Module):
         self.concat = nn.Linear(sources * channels, channels)
         self.sum = nn.Linear(channels, channels)
         self.hadamard = nn.Linear(channels, channels)
+        # With every layer at 0 the attention is 0: training begins at the network without fusion.
         if residual:
             for layer in (self.concat, self.sum, self.hadamard):
                 nn.init.zeros_(layer.weight)
@@ -105,6 +106,7 @@ class FTFusion(Fusion):
         residual: bool = False,
     ) -> None:
         super().__init__(shapes)
+        # Over B equal rows, Frobenius gives 1/B everywhere, so that each gathers one row's value; by row it is more.
         self.constant_batch_invariant = norm == "frobenius"
         self.tunings = nn.ModuleList(
             FusionTuning(count, self.sources, norm=norm, residual=residual) for count in self.channels[:3]

@@ -104,5 +104,6 @@ class MultiHead(JointFusion):
         if self.by_modality:
             attended = self.behind(attended)
         joined = attended.flatten(1) if self.join == "concat" else attended.sum(1)
+        # The attention that a source receives from all sources, itself included.
         weights = received.mean(1)
         return self.joined_maps(stages, lambda maps: weighted(weights, maps)), self.head(joined)

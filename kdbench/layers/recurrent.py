@@ -58,4 +58,5 @@ class Recurrent(nn.Module):
         kernels = torch.backends.cudnn.flags(enabled=False) if backward_in_eval else contextlib.nullcontext()
         with torch.autocast(tokens.device.type, enabled=False), kernels:
             outputs, (ends, _) = layer(tokens.to(next(layer.parameters()).dtype))
+        # The ends come by direction first.
         return outputs, ends.transpose(0, 1).flatten(1)

@@ -63,6 +63,7 @@ def component(name: str) -> type[nn.Module]:
     def build(self: Bridged, **given: Any) -> None:
         Bridged.__init__(self, **given)
 
+    # Recipes are checked against the signature, which **given would hide.
     build.__signature__ = _signature(entry, library)  # type: ignore[attr-defined]
     members = {"entry": entry, "library": library, "__init__": build, "__doc__": _description(name, entry)}
     declare = loss(
@@ -124,6 +125,7 @@ class Bridged(nn.Module):
         label = batch.label.where(batch.label >= 0, _NO_LABEL)
         first = next(iter(pairs.values()))[0]
         if len(first) == 1 and self.entry.several:
+            # Zero with a graph, so that a backward pass is possible.
             return 0 * first.sum()
         with without_autocast(first):
             if not self.entry.undefined:

@@ -74,6 +74,7 @@ def rank_correlation(first: Tensor, second: Tensor) -> Tensor:
     signs = [(x[:, :, None] - x[:, None, :]).sign() for x in (first, second)]
     both = (signs[0] * signs[1]).sum((1, 2))
     untied = [sign.abs().sum((1, 2)) for sign in signs]
+    # Pairs are counted: below 1 there is only 0, that of a constant row.
     return both / (untied[0] * untied[1]).sqrt().clamp_min(1)
 
 

@@ -65,6 +65,7 @@ class QueueSimilarity(nn.Module):
             raise UsageError("comodo needs the number of training trials, and the context says 0")
         self.teacher_temperature = teacher_temperature
         self.student_temperature = student_temperature
+        # A longer queue would hold trials twice.
         width, kept = context.teachers[0].embedding, min(queue, context.train_size)
         self.layers = nn.Sequential(nn.Linear(context.student.embedding, hidden), nn.GELU(), nn.Linear(hidden, width))
         self.register_buffer("stored", torch.zeros(kept, width))
@@ -85,6 +86,7 @@ class QueueSimilarity(nn.Module):
         logs = ours.masked_fill(~there, -torch.inf).log_softmax(1).masked_fill(~there, 0)
         value = -(shares * logs).sum(1).mean()
         with torch.no_grad():
+            # The oldest stand at the front and leave.
             self.stored.copy_(keys[len(given) :])
             self.there.copy_(there[len(given) :])
         return value

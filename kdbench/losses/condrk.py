@@ -102,11 +102,13 @@ class ContrastiveLogits(nn.Module):
         like, of_class = self._first(order, seen & same, self.positives)
         unlike, of_others = self._first(order, seen & ~same, self.negatives)
         kept = torch.arange(like.shape[1], device=of_class.device) < of_class[:, None]
+        # Never 0: each trial has just been written into the memory.
         mean = like.where(kept[:, :, None], 0).sum(1) / of_class[:, None]
         return mean.to(teacher.dtype), unit(unlike, 2).to(teacher.dtype), of_others
 
     def _first(self, order: Tensor, eligible: Tensor, wanted: int) -> tuple[Tensor, Tensor]:
         """The memorised logits `(B, n, K)` of the eligible trials that come first, and their number `(B,)`."""
         wanted = min(wanted, self.trials)
+        # Priorities are 0 or more, so that what is not eligible comes last.
         chosen = order.masked_fill(~eligible, -1).topk(wanted, dim=1).indices
         return self.memory[chosen], eligible.sum(1).clamp(max=wanted)

@@ -130,6 +130,7 @@ class ContrastiveRepresentation(nn.Module):
     @torch.no_grad()
     def _remember(self, embeddings: Tensor, batch: Batch) -> None:
         stored = self.memory[:, batch.index]
+        # A trial that is seen for the first time has no memory to be mixed with.
         momentum = torch.where(self.memory_label[batch.index] > _UNSEEN, self.momentum, 0.0)[:, None]
         mixed = F.normalize(momentum * stored + (1 - momentum) * embeddings, dim=2)
         self.memory.index_copy_(1, batch.index, mixed)

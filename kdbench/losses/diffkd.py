@@ -92,6 +92,7 @@ class KnowledgeDiffusion(nn.Module):
         self.register_buffer("kept", kept, persistent=False)
         gap = _TIMES // (2 * steps)
         times = [gap * step for step in reversed(range(steps))]
+        # The step from time 0 leads to a map without any noise.
         self.schedule = [(time, kept[time].item(), kept[time - gap].item() if time else 1.0) for time in times]
 
     def forward(self, student: tuple[Tensor, ...], teacher: tuple[Tensor, ...], batch: Batch) -> Tensor:
@@ -101,6 +102,7 @@ class KnowledgeDiffusion(nn.Module):
         code, rebuilt = target, None
         if self.coded:
             coded = at_least_float32(self.encoder(target))
+            # The code learns from its reconstruction alone: the student's error must not make it easier to meet.
             rebuilt, code = F.mse_loss(at_least_float32(self.decoder(coded)), target), coded.detach()
         total = F.mse_loss(at_least_float32(self.outward(self._denoised(own, batch.index))), code)
         total = total + diffusion * self._surprise(code, batch.index)
@@ -113,6 +115,7 @@ class KnowledgeDiffusion(nn.Module):
         feature = share * feature + (1 - share) * self._noise(feature, index)
         for time, kept, next_kept in self.schedule:
             noise = at_least_float32(self.denoiser(feature, torch.full_like(index, time)))
+            # A step without chance: the clean map as it looks now, with the same noise in the next time's amount.
             clean = (feature - (1 - kept) ** 0.5 * noise) / kept**0.5
             feature = next_kept**0.5 * clean + (1 - next_kept) ** 0.5 * noise
         return feature
@@ -126,6 +129,7 @@ class KnowledgeDiffusion(nn.Module):
         return F.mse_loss(at_least_float32(found), noise)
 
     def _noise(self, like: Tensor, index: Tensor) -> Tensor:
+        # The same count would draw the same noise again.
         self.calls += 1
         return normals(self.calls, index, like[0].numel()).to(like.dtype).view(like.shape)
 

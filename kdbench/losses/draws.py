@@ -41,12 +41,14 @@ def normals(counter: Tensor, rows: Tensor, columns: int) -> Tensor:
         `(B, M)`, float32.
     """
     drawn = priorities(counter, rows, 2 * columns).view(len(rows), 2, columns)
+    # From the middles of the steps: a length of 0 has no logarithm.
     lengths, turns = (((half.to(torch.float32) + 0.5) / (_BITS + 1)) for half in drawn.unbind(1))
     return (-2 * lengths.log()).sqrt() * (2 * math.pi * turns).cos()
 
 
 def _mixed(values: Tensor) -> Tensor:
     """A 32-bit hash: products stay below 2^63, so that nothing wraps around."""
+    # 2^32 over the golden ratio: without it, 0 would stay 0 below.
     values = (values + 0x9E3779B9) & _BITS
     for _ in range(2):
         values = ((values ^ (values >> 16)) * _FACTOR) & _BITS

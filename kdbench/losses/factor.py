@@ -75,6 +75,7 @@ class FactorTransfer(nn.Module):
         factors = self.paraphraser(target)
         error = F.mse_loss(at_least_float32(self.decoder(factors)), target)
         self._error = error.detach()
+        # The paraphraser learns from its reconstruction alone.
         difference = _direction(self.translator(own)) - _direction(factors.detach())
         distance = difference.abs() if self.p == 1 else difference.abs().pow(self.p)
         return distance.mean() + self.reconstruction * error

@@ -25,5 +25,6 @@ def normalized_affinity(scores: Tensor, *, self_loops: bool = True) -> Tensor:
     if not self_loops:
         affinity = affinity - affinity.diagonal().diag()
     degree = affinity.sum(1)
+    # Without self-loops a sample may have no neighbour: its row stays zero.
     inverse_root = degree.where(degree > 0, 1).rsqrt()
     return (inverse_root[:, None] * affinity * inverse_root).to(precision_of(scores))

@@ -64,6 +64,7 @@ def singular_vectors(
         own, target = (at_least_float32(feature).flatten(2) for feature in without_time(*maps))
         check_channels("kdsvd", own, target)
         directions, strengths = _singular(target, vectors)
+        # A singular vector has no sign of its own.
         directions = directions * _sign_of_largest(directions)
         found.append((_aligned(_singular(own, vectors + candidates)[0], directions), directions, strengths))
     if len(found) < 2:
@@ -95,10 +96,13 @@ def _singular(rows: Tensor, count: int) -> tuple[Tensor, Tensor]:
         squares, basis = (result.flip(-1) for result in torch.linalg.eigh(fixed))
         heard = squares > _SILENT * squares[:, :1]
         leading = basis[:, :, :count]
+        # The gradient of eigh divides by gaps between eigenvalues. The term below is 0 in value and has that gradient,
+        # damped where two eigenvalues nearly meet.
         gaps = squares[:, None, :count] - squares[:, :, None]
         damped = gaps.square() + (_NEAR * squares[:, :1, None]).square()
         turns = gaps / damped.where(damped > 0, 1)
         leading = leading + basis @ (turns * (basis.mT @ (gram - fixed) @ leading))
+        # From directions over the positions to those over the channels.
         if by_position:
             leading = unit(rows @ leading, 1)
     return leading.where(heard[:, None, :count], 0), squares[:, :count].where(heard[:, :count], 0).sqrt()

@@ -58,6 +58,7 @@ class Convolution(nn.Module):
         """`(B, C, *grid)` to `(B, C', *grid)`."""
         axes = feature.dim() - 2
         weight: Tensor = self.weight
+        # Along an axis that the map lacks, the outer taps would meet padding alone.
         for _ in range(weight.dim() - feature.dim()):
             weight = weight[:, :, _TAPS // 2]
         return _CONVOLUTIONS[axes](feature.to(weight.dtype), weight, self.bias, padding=_TAPS // 2)
@@ -72,6 +73,7 @@ class MapNorm(_BatchNorm):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
         """`(B, C, *grid)` to the same shape."""
+        # One value a channel has no variance, and torch refuses it in training: the running statistics serve.
         if self.training and input.numel() == input.shape[1]:
             return F.batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
         return super().forward(input)

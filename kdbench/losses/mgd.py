@@ -64,6 +64,7 @@ class MaskedGeneration(nn.Module):
             raise unknown("reduction of mgd", reduction, _REDUCTIONS)
         widths = context.teachers[0].stages
         self.stages = chosen_stages(stages, len(context.student.stages), len(widths))
+        # Whole numbers compare alike on every device.
         self.threshold = int(ratio * _RANGE)
         self.by_channel = mask == "channel"
         self.reduction = reduction

@@ -34,6 +34,7 @@ def without_autocast(values: Tensor) -> torch.autocast:
 def unit(values: Tensor, dim: int) -> Tensor:
     """Vectors along `dim` over their L2 norm; one shorter than 1e-12 has no direction: zero, without gradient."""
     norm = torch.linalg.vector_norm(values, dim=dim, keepdim=True)
+    # Over infinity, the value and its gradient are 0, where a small number would blow both up.
     return values / norm.where(norm > _SHORTEST, torch.inf)
 
 
@@ -49,4 +50,6 @@ def gram(rows: Tensor) -> Tensor:
     """
     with without_autocast(rows):
         products = rows @ rows.detach().T
+    # One factor alone has a graph: the transpose adds the other half of the gradient, and the last term
+    # takes the doubled value back.
     return products + products.T - products.detach() if products.requires_grad else products

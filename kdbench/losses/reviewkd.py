@@ -74,6 +74,7 @@ class KnowledgeReview(nn.Module):
             pairs.append((own.view(*own.shape, *point), target.view(*target.shape, *point)))
         terms = []
         fused: Tensor | None = None
+        # From the deepest stage on, since each is fused with what the deeper ones have given.
         for fusion, (own, target) in zip(self.fusions, reversed(pairs), strict=True):
             fused, made = fusion(own, fused)
             terms.append(_on_all_scales(at_least_float32(made), target))
@@ -102,6 +103,7 @@ def _on_all_scales(made: Tensor, target: Tensor) -> Tensor:
     terms, weights = [F.mse_loss(made, target)], [1.0]
     for size in _SIZES:
         grid = [min(size, full) for full in made.shape[2:]]
+        # A map that is as small already would be compared twice.
         if grid != list(made.shape[2:]):
             terms.append(F.mse_loss(pooled_to(made, grid), pooled_to(target, grid)))
             weights.append(weights[-1] / 2)

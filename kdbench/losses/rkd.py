@@ -74,6 +74,7 @@ def _relations(embedding: Tensor, precision: torch.dtype) -> tuple[Tensor, Tenso
     """Squared distances `(B, B)`, and which pairs are two distinct samples."""
     distances = squared_distances(embedding.flatten(1), precision)
     between = widest(embedding.new_empty(0)).dtype
+    # Squares carry the rounding of their product and, squared, that of the embeddings; below it two samples are one.
     rounding = max(32 * torch.finfo(between).eps, (100 * torch.finfo(precision).eps) ** 2)
     spread = distances.detach().mean(1)
     floor = (rounding * (spread[:, None] + spread)).clamp_min(_EPS)

@@ -88,6 +88,7 @@ class ScaleDecoupled(nn.Module):
     def _scores(self, student: Features, teacher: Features) -> list[Tensor]:
         """Logits of every cell of both networks, `(N, B, K)` each."""
         maps = of_one_rank(student.stages[-1], teacher.stages[-1].detach())
+        # On a small map several scales may come to as many cells, and count once.
         pairs = {pair[0].shape[2]: pair for pair in (in_cells(*maps, scale) for scale in self.scales)}
         whole = (student.logits, teacher.logits.detach())
         scores = [

@@ -113,6 +113,7 @@ class SemanticCalibration(nn.Module):
         products = gram(at_least_float32(feature).flatten(1))
         if not self.sorts:
             return F.pad(products, (0, self.samples - len(products)))
+        # Linear interpolation as a product: the sorted row of a batch of any size becomes `samples` numbers.
         places = torch.linspace(0, len(products) - 1, self.samples, dtype=products.dtype, device=products.device)
         ranks = torch.arange(len(products), dtype=products.dtype, device=products.device)
         return products.sort(1, descending=True).values @ (1 - (places - ranks[:, None]).abs()).relu()

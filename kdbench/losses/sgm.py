@@ -60,8 +60,10 @@ def semantic_slope(
     with without_autocast(scores):
         smoothed = normalized_affinity(widest(scores if nodes is None else nodes)) @ vectors[scores.argmax(1)]
         ablated = normalized_affinity(widest(ablated_scores)) @ vectors[ablated_scores.argmax(1)]
+    # A divisor near 0 keeps its sign.
     floor = torch.full_like(smoothed, eps).where(smoothed >= 0, -eps)
     slope = (smoothed - ablated) / smoothed.where(smoothed.abs() >= eps, floor)
+    # A quotient in float64 may leave the range of what it is cast to.
     bound = torch.finfo(precision).max if clip is None else clip
     return slope.clamp(-bound, bound).to(precision)
 

@@ -81,4 +81,5 @@ class SharedSpace(nn.Module):
 
     def _norms(self) -> Tensor:
         weights = [layer.weight for layer in self._projections if isinstance(layer, nn.Linear)]
+        # The root of 0 has no gradient, and 0 is where sparse columns end.
         return torch.stack([(weight.square().sum(0) + _EPS).sqrt().sum() for weight in weights]).sum()

@@ -49,6 +49,7 @@ def mixed_soft_targets(
         check_scores("st_mix", student, teacher)
     log_student = F.log_softmax(at_least_float32(student) / temperature, dim=1)
     softened = torch.stack([at_least_float32(teacher).detach() / temperature for teacher in teachers])
+    # The mean of the probabilities, taken in logarithms, where none of them underflows.
     log_mean = F.log_softmax(softened, dim=2).logsumexp(0) - math.log(len(teachers))
     divergence = F.kl_div(log_student, log_mean, reduction="batchmean", log_target=True)
     return divergence * temperature**2 if scale == "t2" else divergence

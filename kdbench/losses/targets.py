@@ -22,6 +22,7 @@ def target_class(batch: Batch, teacher: Tensor) -> Tensor:
 def other_classes(label: Tensor, classes: int) -> Tensor:
     """Indices of the classes that are not the label, `(B, K - 1)`, in ascending order."""
     first = torch.arange(classes - 1, device=label.device)
+    # To pick them by a mask, the host would have to wait for how many there are.
     return first + (first >= label[:, None])
 
 

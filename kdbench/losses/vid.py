@@ -46,6 +46,7 @@ class VariationalInformation(nn.Module):
         self.stages = chosen_stages(stages, len(ours), len(theirs))
         self.eps = eps
         self.means = nn.ModuleList(_mean_of(ours[stage], theirs[stage]) for stage in self.stages)
+        # The inverse of softplus, so that training begins at `variance`.
         start = variance - eps + math.log(-math.expm1(eps - variance))
         self.spreads = nn.ParameterList(torch.full((theirs[stage],), start) for stage in self.stages)
 

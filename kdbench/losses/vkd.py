@@ -57,5 +57,6 @@ class OrthogonalProjection(nn.Module):
     def projection(self) -> Tensor:
         """P `(D_t, D_s)`."""
         factor, rest = torch.linalg.qr(self.frame)
+        # QR is unique up to signs: fixed, so that the projection does not jump from step to step.
         factor = factor * torch.where(rest.diagonal() < 0, -1.0, 1.0).to(factor.dtype)
         return factor.mT if self.wider else factor

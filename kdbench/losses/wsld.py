@@ -36,6 +36,7 @@ def weighted_soft_labels(
     check_scores("wsld", student, teacher)
     student, teacher = at_least_float32(student), at_least_float32(teacher).detach()
     ours, theirs = (F.cross_entropy(logits, batch.label, reduction="none") for logits in (student.detach(), teacher))
+    # 1 - exp(-x), exact also for a small x.
     weight = -(-ours / (theirs + eps)).expm1()
     soft = F.cross_entropy(student / temperature, (teacher / temperature).softmax(1), reduction="none")
     return temperature**2 * (weight * soft).mean()

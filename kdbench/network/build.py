@@ -154,6 +154,7 @@ def _check_joins(Fuse: Any, spec: NetworkSpec, shapes: Sequence[Shape], role: st
             f"{where} joins embeddings of one width, and those of the branches have {widths}",
             hint=f"Fusions of any branches: {_names('fusion', lambda part: part.joins == 'any')}",
         )
+    # Branches of one architecture differ in their names alone.
     if Fuse.joins == "alike" and any(replace(shape, name="") != replace(first, name="") for shape in shapes):
         words = "; ".join(f"{s.name}: {s.kind}, channels {list(s.channels)}, width {s.width}" for s in shapes)
         raise UsageError(
@@ -216,6 +217,7 @@ def check_representations(spec: NetworkSpec, role: str) -> None:
     """
     for branch in spec.kinds:
         Represent = registry("representation").get(branch.representation.name)
+        # The first parameter is the number of channels, whatever its author calls it.
         filled = [next(iter(inspect.signature(Represent).parameters), ""), "statistics", "skeleton"]
         _check_keys(Represent, branch.representation, _key(role, "representation"), "representation", filled)
 

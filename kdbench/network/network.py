@@ -151,6 +151,7 @@ class Network(nn.Module):
         maps = self.fusion.after_stem([encoder.stem(x) for encoder, x in zip(encoders, inputs, strict=True)])
         stages: list[list[Tensor]] = [[] for _ in encoders]
         for index in range(self.depth):
+            # A branch with fewer stages hands its last map on while the others run.
             running = [index < count for count in self._stages]
             maps = [
                 encoder.stage(index, x) if runs else x for encoder, x, runs in zip(encoders, maps, running, strict=True)
@@ -187,8 +188,10 @@ class Network(nn.Module):
             return list(inputs)
         sources = list(dict.fromkeys(self.sees.values()))
         draws = torch.rand(len(inputs[0]), len(sources), generator=generator)
+        # The source with the largest draw stays in any case.
         kept = (draws >= self.drop_sources).scatter_(1, draws.argmax(1, keepdim=True), True)
         kept = kept.to(inputs[0].device, non_blocking=True)
+        # Branches that see one source lose it together.
         return [
             x * kept[:, sources.index(source)].view(-1, *[1] * (x.dim() - 1))
             for x, source in zip(inputs, self.sees.values(), strict=True)
@@ -260,6 +263,7 @@ class Network(nn.Module):
             raise unknown("ablation", str(mode), ABLATIONS)
         rows = len(inputs[0])
         if mode == "all":
+            # Where each of several equal rows gets what one alone would get, one is enough.
             count = 1 if self.fusion.constant_batch_invariant else rows
             changed = [x.new_zeros(1, *x.shape[1:]).expand(count, *x.shape[1:]) for x in inputs]
         else:

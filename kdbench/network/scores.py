@@ -20,4 +20,5 @@ def class_scores(network: Network, branches: Sequence[Features]) -> Tensor:
         return branches[0].logits.float()
     if network.fusion.averages == "logits":
         return torch.stack([branch.logits.float() for branch in branches]).mean(0)
+    # A class without any probability still needs a finite score.
     return network.probabilities(branches).clamp_min(1e-12).log()

@@ -98,5 +98,6 @@ class Keyless(Pooling):
             x, _ = self.recurrent(x)
         x = self.dropout(x)
         scores = self.score(x)
+        # In half precision, many small weights would no longer sum to one.
         weights = scores.softmax(1, dtype=torch.promote_types(scores.dtype, torch.float32))
         return (weights.to(x.dtype) * x).sum(1)

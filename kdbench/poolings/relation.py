@@ -79,6 +79,7 @@ class Relation(Pooling):
         sums = []
         for size, relation in zip(self.sizes, self.relations, strict=True):
             chosen = self._chosen(size)
+            # Frames of a subset lie side by side in the order of time, so that the layer can tell which comes first.
             related = relation(features[:, chosen].flatten(2)).relu()
             sums.append(related.sum(1))
         return torch.cat(sums, 1)
@@ -90,5 +91,6 @@ class Relation(Pooling):
         if count == len(every):
             return every
         if self.training:
+            # The largest of random numbers are a draw without repetition that stays on the device.
             return every[torch.rand(len(every), device=every.device).topk(count).indices]
         return every[(2 * torch.arange(count, device=every.device) + 1) * len(every) // (2 * count)]

@@ -27,6 +27,7 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
             and value.get("name", current.get("name")) == current.get("name")
         ):
             result[key] = merge(current, value)
+        # A schedule laid over a number leads to that number, unless it says otherwise.
         elif isinstance(value, Mapping) and "schedule" in value and isinstance(current, int | float):
             result[key] = {"to": current, **value}
         else:

@@ -94,6 +94,7 @@ def layers(name_or_path: str, kind: str = "method") -> list[Layer]:
 
 
 def _visited(name: str, kind: str, above: tuple[Path, ...], seen: dict[Any, Layer]) -> dict[Any, Layer]:
+    # A former name is a method with a teacher, as if a recipe extended the one and named the other.
     if kind == "method" and (pair := shipped.behind(name)):
         _visited(pair.method, kind, above, seen)
         seen[name] = Layer(locate(f"{shipped.ALIASES}"), {"teacher": pair.teacher})
@@ -102,6 +103,7 @@ def _visited(name: str, kind: str, above: tuple[Path, ...], seen: dict[Any, Laye
     if path in above:
         way = " → ".join(link.stem for link in (*above, path))
         raise UsageError(f"the recipe '{path.stem}' extends itself: {shortened(way, 300)}")
+    # What is reached in two ways counts once, in its first place.
     if path in seen:
         return seen
     if len(above) + len(seen) >= _MOST_FILES:
@@ -137,5 +139,6 @@ def _odd(path: Path, key: str, value: Any, expected: str) -> UsageError:
 
 def beside(path: Path, named: str) -> str:
     """What a recipe names: a name as it is, a relative path below the folder of the recipe."""
+    # A shipped tuned recipe has a separator in its name, and is no path.
     is_path = named.endswith((".yaml", ".yml")) or (os.sep in named and named not in shipped.tuned())
     return str(path.parent / named) if is_path else named

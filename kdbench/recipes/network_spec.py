@@ -69,6 +69,7 @@ class OptimizerSpec(RecipePart):
 
     @model_validator(mode="after")
     def _two_momenta(self) -> OptimizerSpec:
+        # A stored recipe spells the default out, and has to be read again.
         if self.name == "sgd" and "delta" in self.model_fields_set and self.delta != DOT_DELTA:
             raise ValueError("delta has no effect: sgd has one momentum; choose name: dot")
         if self.name == "dot" and not self.delta <= self.momentum < 1 - self.delta:
@@ -253,6 +254,7 @@ class NetworkSpec(RecipePart):
             return None
         path = Path(self.weights).expanduser()
         names = (f"{TEACHER}.safetensors", "student.safetensors")
+        # The folder of a teacher or of a run stands for the weights in it.
         return next((path / name for name in names if (path / name).is_file()), path)
 
     @model_validator(mode="after")

@@ -129,6 +129,7 @@ def _with_teachers(
         own = others.get(TEACHER, {})
         if named is not None:
             place = named if path is None else beside(path, named)
+            # Named once more, a teacher keeps what was changed of it since.
             if teachers.get(name, {}).get(_NAMED) != _stem(place):
                 teachers[name] = {**teacher_at(place, preset), _NAMED: _stem(place)}
         if entry is None:

@@ -180,6 +180,7 @@ class Recipe(RecipePart):
         def joined(spec: Any) -> Any:
             if not isinstance(spec, Mapping) or spec.get("train") != JOINT:
                 return spec
+            # It is trained in the student's steps: with its batches, its rate and its changes of the inputs.
             shared = {key: given["student"][key] for key in ("train", "augment") if key in given["student"]}
             return {**spec, **shared, "joint": True}
 

@@ -42,6 +42,7 @@ class Range(BaseModel):
         if self.choices is not None:
             if self.low is not None or self.high is not None or self.log or self.step is not None:
                 raise ValueError("choices stand alone, without low, high, log or step")
+            # By repr, since 1 and true are equal and yet two choices.
             if len(self.choices) < 2 or len(set(map(repr, self.choices))) < len(self.choices):
                 raise ValueError("choices need at least two different values")
             return self
@@ -62,6 +63,7 @@ class Range(BaseModel):
             return len(self.choices)
         if self.step is None or self.low is None or self.high is None:
             return None
+        # Rounding must not cost the last step: 0.3 / 0.1 lies just below 3.
         return math.floor((self.high - self.low) / self.step + 1e-9) + 1
 
     def about(self, value: float) -> Range:
@@ -77,6 +79,7 @@ class Range(BaseModel):
     def holds(self, value: Any) -> bool:
         """Whether a value is one of those that may be tried; not of a range `around` what is not known yet."""
         if self.choices is not None:
+            # 1, 1.0 and true are equal in Python, and different settings.
             return any(value == choice and type(value) is type(choice) for choice in self.choices)
         if self.low is None or self.high is None or isinstance(value, bool) or not isinstance(value, int | float):
             return False

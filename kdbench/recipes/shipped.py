@@ -76,6 +76,7 @@ def path_of(name: str, kind: str = "method") -> Path | None:
 
 def is_shipped(path: Path) -> bool:
     """Whether a file lies in the shipped folder of recipes."""
+    # A path with `..` may begin with that folder and lead out of it.
     return ".." not in path.parts and path.is_relative_to(paths.folder("methods"))
 
 

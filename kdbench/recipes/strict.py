@@ -14,6 +14,7 @@ class Numbers(BaseModel):
     @field_validator("*", mode="wrap")
     @classmethod
     def _no_other_for_a_number(cls, value: Any, read: ValidatorFunctionWrapHandler) -> Any:
+        # Pydantic makes a number of "3" and of true; only what comes out tells that a field is one.
         number = read(value)
         if isinstance(value, bool | str) and isinstance(number, int | float) and not isinstance(number, bool):
             raise ValueError("expected a number")

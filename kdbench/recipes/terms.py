@@ -73,6 +73,7 @@ def _kind_of_weight(value: Any) -> str:
     return SCHEDULE if isinstance(value, Mapping | Schedule) else NUMBER
 
 
+# Told apart by the form of the value, so that an error speaks of one form and not of both.
 Weight = Annotated[
     Annotated[float, Field(allow_inf_nan=False), Tag(NUMBER)] | Annotated[Schedule, Tag(SCHEDULE)],
     Discriminator(_kind_of_weight),

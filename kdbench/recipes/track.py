@@ -61,6 +61,7 @@ class Track(BaseModel):
             batch_size: Trials per batch, at least 2.
             share: Share of the scarce trials in the training part.
         """
+        # Halves go up; `round` would take them to the even number.
         return min(max(1, math.floor(max(self.quota, share) * batch_size + 0.5)), batch_size - 1)
 
     @property

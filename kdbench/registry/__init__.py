@@ -174,6 +174,7 @@ class Registry:
         prefix, colon, rest = name.partition(":")
         if colon and prefix in self.families():
             return Origin(self.kind, name, self.families()[prefix])
+        # `kdbench:NAME` is the built-in part, as `DISTRIBUTION:NAME` is a plugin's.
         own = rest if prefix == BUILT_IN else name
         unlisted = {} if own in builtin else self._unlisted()
         if own in builtin or own in unlisted:
@@ -202,6 +203,7 @@ class Registry:
         try:
             component = resolved(origin.target)
             known = origin.name in self._builtin() or origin.name in self._unlisted()
+            # What a family's entry leads to makes a component of a name.
             return component if known else component(name.partition(":")[2])
         except ImportError as error:
             library = (error.name or "").partition(".")[0]
@@ -262,6 +264,7 @@ class Registry:
     def _claims(self) -> dict[str, list[Origin]]:
         """What the installed distributions register, by the name that they give it."""
         claims: dict[str, list[Origin]] = {}
+        # In one order, whatever the import path has, so that messages repeat.
         for origin in sorted(discover(GROUPS).origins, key=lambda origin: origin.owner):
             if origin.kind == self.kind:
                 claims.setdefault(origin.name, []).append(origin)
@@ -313,6 +316,7 @@ class Registry:
 
 def _of_this_process(kind: str, name: str, component: Any) -> Origin:
     try:
+        # What was typed into an interpreter has no source.
         sha256 = hashlib.sha256(inspect.getsource(component).encode()).hexdigest()
     except (OSError, TypeError):
         sha256 = None

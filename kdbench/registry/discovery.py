@@ -55,12 +55,14 @@ def discover(groups: Mapping[str, str]) -> Discovery:
     """
     global _latest
     wanted = os.environ.get(VARIABLE, "").strip()
+    # What is installed or removed meanwhile changes the time of its folder.
     key = (wanted, tuple((folder, _changed(folder)) for folder in sys.path))
     if _latest is None or _latest[0] != key:
         importlib.invalidate_caches()
         discovery = _allowed(_read_all(groups), wanted)
         for owner, reason in discovery.unreadable:
             once(f"warning: the plugins of {owner} are left out: {reason}")
+        # What could not be read is tried again at the next call.
         _latest = None if discovery.unreadable else (key, discovery)
         return discovery
     return _latest[1]
@@ -84,6 +86,7 @@ def _read_all(groups: Mapping[str, str]) -> Discovery:
             continue
         seen.add(normalised(name))
         try:
+            # Most distributions have no such groups, and a look at the text is cheaper than parsing it.
             if PREFIX in (distribution.read_text("entry_points.txt") or ""):
                 origins += _origins(distribution, *_name_and_version(distribution), groups)
         except Exception as error:
@@ -150,4 +153,5 @@ def _of_folder(distribution: Distribution) -> tuple[str, str]:
     """Name and version as the metadata's folder is called, for metadata that do not say."""
     stem = Path(str(getattr(distribution, "_path", distribution))).stem
     name, _, version = stem.partition("-")
+    # The folder of an egg ends with the version of Python.
     return name, version.partition("-py")[0]

@@ -50,6 +50,7 @@ def load_plugin(path: str | Path) -> tuple[Part, ...]:
             components = _components(module, file, path)
             for origin, component in components:
                 registry(origin.kind).add(component, origin)
+    # Whatever stops it, Ctrl-C too: what was known before is known again.
     except BaseException:
         unload_plugin(file)
         for origin, component in before:
@@ -79,6 +80,7 @@ def loaded(paths: Iterable[str | Path]) -> Iterator[None]:
 
 
 def _module_name(file: Path) -> str:
+    # Files of one name in two folders must not share a module.
     return f"kdbench_plugin_{file.stem}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
 
 

@@ -89,6 +89,7 @@ def guarded(what: str, top: str) -> Iterator[None]:
         with stdout_to_stderr():
             yield
     except BaseException:
+        # What is half imported would be found in sys.modules by the next attempt.
         for name in set(sys.modules) - before:
             if name.partition(".")[0] == top:
                 del sys.modules[name]

@@ -37,6 +37,7 @@ def files_of(distribution: str, module: str, file: Path) -> dict[str, Path]:
     root = file.parents[depth]
     packages = [folder for folder in file.parents[:depth] if (folder / "__init__.py").is_file()]
     recorded = _recorded(distribution)
+    # Installed in place (editable), the record does not name the sources.
     if not any(path.name == file.name and path.resolve() == file.resolve() for path in recorded.values()):
         tops = {module.partition(".")[0], *_top_level(distribution)}
         recorded = _named(root, _places(root, tops) if _is_shared(root) else _importable(root))

@@ -23,6 +23,7 @@ def stdout_to_stderr() -> Iterator[None]:
     Blocks may be nested and may run in several threads; all is put back when the last one ends.
     """
     global _inside
+    # Blocks may be nested, and run in several threads: the first one redirects, the last one restores.
     with _lock:
         _inside += 1
         if _inside == 1:

@@ -53,6 +53,7 @@ class Clip(Representation):
         frames = (frames - self.mean) / self.std
         if self.channels == "repeat":
             return frames
+        # The first frame has none before it, and no change.
         change = torch.zeros_like(frames)
         torch.sub(frames[:, :, 1:], frames[:, :, :-1], out=change[:, :, 1:])
         return torch.cat([frames, change], dim=1)

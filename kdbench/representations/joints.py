@@ -61,6 +61,7 @@ class Joints(Representation):
             raise UsageError(f"joints: samples = {samples}, expected at least 2, or null for those of the series")
         self.samples = samples
         self.velocities = velocities
+        # A root is its own parent: its bone is zero.
         parents = list(range(self.joints))
         for parent, child in skeleton.bones:
             parents[child] = parent
@@ -78,6 +79,7 @@ class Joints(Representation):
         if self.parents is not None:
             streams.append(positions - positions.index_select(1, self.parents))
         if self.velocities:
+            # The last moment has no next one, and no motion.
             streams += [F.pad(stream.diff(dim=-1), (0, 1)) for stream in streams]
         return torch.stack(streams, dim=1)
 

@@ -84,6 +84,7 @@ def resampling(n: int, size: int, like: Tensor) -> Tensor:
 
 def lengths_of(series: Tensor) -> Tensor:
     """Samples `(B,)` of each series of a batch `(B, C, n)`, without the NaN behind the ends of the shorter ones."""
+    # The last place that holds a value; a gap within a series is not its end.
     place = torch.arange(1, series.shape[-1] + 1, device=series.device)
     return (place * ~series.isnan().all(1)).amax(-1)
 
@@ -107,6 +108,7 @@ def resample_each(series: Tensor, lengths: Tensor, size: int) -> Tensor:
     centre = scale * (torch.arange(size, device=series.device) + 0.5)
     first = (centre - reach + 0.5).floor().clamp_min(0)
     total, weights = series.new_zeros(*series.shape[:2], size), torch.zeros_like(centre)
+    # As many steps as the longest series needs; those beyond a shorter one's reach weigh nothing.
     for step in range(2 * math.ceil(max(series.shape[-1] / size, 1)) + 1):
         place = first + step
         weight = (1 - ((place - centre + 0.5) / reach).abs()).clamp_min(0) * (place < n)

@@ -29,6 +29,7 @@ class Raw(Representation):
         """Takes the mean and the standard deviation of each axis over all of `values` (N, axes, n)."""
         std, mean = torch.std_mean(values.double(), dim=(0, 2), correction=0)
         self.mean.copy_(mean[:, None])
+        # Rounding may leave a constant axis a small deviation; its extremes are exactly equal.
         constant = values.amax((0, 2)) == values.amin((0, 2))
         self.std.copy_(torch.where(constant, 1.0, std)[:, None])
 

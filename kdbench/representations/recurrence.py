@@ -99,6 +99,7 @@ def _distances(states: Tensor) -> Tensor:
     for part, *coordinates in chunks(result, *states):
         first, *others = coordinates
         torch.sub(first[:, :, None], first[:, None, :], out=part)
+        # With one coordinate the distance is the difference itself: a root of a square would only round it.
         if not others:
             part.abs_()
             continue

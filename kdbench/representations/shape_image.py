@@ -68,6 +68,7 @@ class ShapeImage(ImageOfSeries):
         """Takes the frame that holds all joints of `values` (N, 3 J, n)."""
         low, high = extremes(values)
         self.middle.copy_((low + high)[:2] / 2)
+        # Two deviations of a bump are left between the outermost joints and the edge.
         self.extent.copy_((high - low)[:2].amax() / (1 - 4 * self.sigma))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -78,6 +79,7 @@ class ShapeImage(ImageOfSeries):
         places = (positions - self.middle[:, None]) / self.extent
         across, up = (places[:, :, axis].flatten(1) for axis in range(2))
         # Gaussians of two axes are products of those of one: the sum over joints and time is a matrix product.
+        # The rows of an image run downwards.
         columns, rows = self._bumps(across), self._bumps(-up)
         order = 2 * torch.arange(1, n + 1, device=x.device, dtype=dtype) - n - 1
         weights = order.repeat(self.joints)

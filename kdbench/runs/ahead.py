@@ -26,6 +26,7 @@ def check_parts(context: RunContext) -> None:
     recipe = context.run_spec.recipe
     loader = context.loader(context.split.train[:REHEARSED_TRIALS], *recipe.networks, trained=recipe.networks)
     pairs = untrained_networks(context)
+    # One of each teacher: its networks are built alike.
     for part, teacher in {part.name: (part, teacher) for part, teacher in pairs}.values():
         load_file(teacher, part)
         objective = context.objective("teacher", part.spec, teacher, key=part.key)
@@ -57,6 +58,7 @@ def announce(context: RunContext, teachers: Path, folder: Path) -> None:
     phases, made = [], []
     for part, network in untrained_networks(context):
         place = teachers / context.run_spec.teacher_folder(part)
+        # The trials of one batch are enough to time a step.
         trials, size = context.run_spec.trials_of(part), part.spec.train.batch_size
         training = teacher_training(context.for_part(part), part, network, place, trials=trials[:size])
         made.append(Teacher(network, place, {}, context, part))
@@ -66,6 +68,7 @@ def announce(context: RunContext, teachers: Path, folder: Path) -> None:
     if recipe.student is not None and not recipe.student.is_untrained:
         trials, spec = context.split.train, recipe.student
         scarce = context.supervision.scarce
+        # A mixed batch has scarce trials in it, which a cut of the first ones might miss.
         first = sorted(trials, key=lambda trial: trial not in scarce)
         few = tuple(first[: spec.train.batch_size])
         training = student_training(context, spec, made, folder, trials=few)

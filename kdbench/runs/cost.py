@@ -40,6 +40,7 @@ def flops(forward: Callable[[], Any]) -> int:
 
 def _of_lstm(steps: Sequence[int], *weights: Any, **_: Any) -> int:
     """Operations of LSTM layers on `(S, B, D)`: every step of every row goes through each matrix of weights."""
+    # cuDNN is given its weights as one list, oneDNN one after the other.
     shapes = weights[0] if isinstance(weights[0], list) else weights[:2]
     return 2 * math.prod(steps[:2]) * sum(math.prod(shape) for shape in shapes if len(shape) == 2)
 
@@ -100,6 +101,7 @@ class PeakMemory:
 
     def __enter__(self) -> Self:
         if self.device.type == "cuda":
+            # What reference cycles still hold would count as the block's.
             gc.collect()
             torch.cuda.reset_peak_memory_stats(self.device)
         return self
@@ -121,4 +123,5 @@ def process_peak_bytes() -> int:
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Kibibytes, but bytes on macOS.
     return peak if sys.platform == "darwin" else peak * 1024

@@ -52,6 +52,7 @@ def tell_other_versions(context: RunContext, folder: Path) -> None:
     """Names a run of the same recipe that other versions of the libraries have made, or begun."""
     if (folder / RESULT).is_file():
         return
+    # Other versions make another hash, which is the end of the name.
     for path in sorted(folder.parent.glob(f"{glob.escape(folder.name.rpartition('-')[0])}-*/{RESULT}")):
         try:
             other = stored_run(path.parent)

@@ -231,6 +231,7 @@ class Run:
         self._write("finished")
         also = {name: self.result.get(name) for name in ("cost", "gain", "teacher")}
         self.tracker.finish("finished", self.result["metrics"] | also, self._artifacts(), model=self._model(teachers))
+        # Last: until the result is written, a run that is killed goes on from its checkpoint.
         shutil.rmtree(self.folder / CHECKPOINT, ignore_errors=True)
         return self.result
 

@@ -66,6 +66,7 @@ def find_runs(name: str | Path, root: Path) -> list[StoredRun]:
             hint="Name a run's folder, or the folder of the runs with --out FOLDER.",
         )
     chosen = [run for run in runs if matches(run, word)]
+    # A whole name goes before the beginning of another one.
     chosen = chosen or [run for run in runs if run.folder.name.startswith(word) or id_of(run).startswith(word)]
     if chosen:
         return chosen

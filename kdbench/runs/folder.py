@@ -112,11 +112,13 @@ def replace_by_fresh(folder: Path) -> None:
     """
     fresh = folder / FRESH
     shutil.rmtree(fresh / CHECKPOINT, ignore_errors=True)
+    # run.json comes last: before it, `fresh/` is still the result, and the moving is begun again.
     names = sorted((path.name for path in fresh.iterdir() if path.is_file()), key=lambda name: (name == RESULT, name))
     for name in names:
         with whole(folder / name, elsewhere=ELSEWHERE) as target, (fresh / name).open("rb") as source:
             shutil.copyfileobj(source, target)
     clear(folder, keep={*names, FRESH})
+    # First what makes it a result: the removal of the rest may be cut short.
     (fresh / RESULT).unlink()
     shutil.rmtree(fresh)
 

@@ -11,6 +11,7 @@ LOCK = ".lock"
 
 def is_locked(folder: Path) -> bool:
     """Whether a process holds the lock of a run's or a teacher's folder."""
+    # To try a lock that is not there would make its file.
     path = folder / LOCK
     if not path.is_file():
         return False
@@ -19,6 +20,7 @@ def is_locked(folder: Path) -> bool:
         lock.acquire(timeout=0)
     except Timeout:
         return True
+    # Where the lock cannot be opened for writing, nobody makes a run.
     except OSError:
         return False
     lock.release()

@@ -184,6 +184,7 @@ def value_text(value: Any) -> str:
 def _row(run: StoredRun) -> RunRow:
     result = run.result
     status = run.status
+    # A process that was killed leaves `running` behind, and no lock.
     if status == "running" and not is_locked(run.folder):
         status = "interrupted"
     message = str(result.get("message") or "")
@@ -231,6 +232,7 @@ def base_of(result: Mapping[str, Any]) -> Mapping[str, Any] | None:
     Args:
         result: What a `run.json` says.
     """
+    # As text: the arguments of a cached function have to be hashable.
     track = json.dumps(result["recipe"].get(TRACK) or {}, sort_keys=True)
     return shipped_recipe(pair_of(result), str(result["preset"]), track)
 

@@ -82,6 +82,7 @@ def unused_teachers(root: Path, without: Sequence[Path] = ()) -> list[Doomed]:
         if result["status"] == "finished":
             reports = [teacher, *(result.get("teachers") or {}).values()]
             used |= {str(one.get("folder")) for report in reports for one in (report, *(report.get("members") or []))}
+        # One that is not finished may still use any teacher of its data and its seed.
         else:
             begun.add(prefix)
     for path in (root / SEARCHES).glob("*/search.json"):

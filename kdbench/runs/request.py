@@ -22,6 +22,7 @@ def excluding(exclude_broken: bool, allow_broken: bool | None) -> bool:
     """What `exclude_broken` is where its former name, `allow_broken`, may be given instead."""
     if allow_broken is None:
         return exclude_broken
+    # Two frames up is the caller of `run` or of a search, whose line is meant.
     warnings.warn("allow_broken is called exclude_broken now", DeprecationWarning, stacklevel=3)
     return allow_broken
 

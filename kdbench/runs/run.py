@@ -200,6 +200,7 @@ def run_in(context: RunContext, root: Path, *, within: str = "", fresh: bool = F
                 f"going on with the training anew (--fresh) that was stopped; the finished result stays until it ends. "
                 f"To keep that one: rm -r {newer}"
             )
+        # What is trained anew keeps the name that the run has.
         if context.name is None:
             context.name = before(folder / RESULT).name
         result = Run(context, root, newer, fresh).execute()

@@ -104,6 +104,7 @@ def _check_fit(recipe: Recipe, card: Card) -> None:
         if spec.branches is None:
             check_representations(spec, phase)
             continue
+        # A network that is thrown away must not move the run's random numbers.
         with torch.random.fork_rng():
             build_network(
                 unfetched(spec),

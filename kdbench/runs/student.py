@@ -85,6 +85,7 @@ def student_training(
     training.quota = context.run_spec.recipe.track.quota_of(spec.train.batch_size, given.share)
     if not teachers:
         return training
+    # A state belongs to the teachers that it learnt from: with others it is another training's.
     hashes = [teacher.record.get("files", {}).get(WEIGHTS) for teacher in teachers]
     training.binding = {**training.binding, "teacher": hashes[0] if len(hashes) == 1 else hashes}
     frozen = [

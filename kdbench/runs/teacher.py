@@ -182,6 +182,7 @@ def finished_teacher(folder: Path, warn: Callable[[str], None]) -> dict[str, Any
         elif record.get("folder") != folder.name:
             why = f"{path} belongs to the teacher {record.get('folder')}"
         else:
+            # A record that does not name the weights cannot vouch for them.
             why = next(iter(files.unlike(folder, {WEIGHTS: "", **record["files"]})), None)
     if why is None:
         return record
@@ -195,6 +196,7 @@ def _alone(folder: Path, context: RunContext) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         try:
+            # Tried without waiting first, so that the waiting is announced.
             lock.acquire(timeout=0)
         except Timeout:
             context.reporter.message(f"another process trains this teacher; waiting for it: {folder}")

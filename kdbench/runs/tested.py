@@ -98,6 +98,7 @@ def _read(run: StoredRun) -> Tested:
     if not np.isfinite(logits).all():
         raise DataError(f"{path.name} has logits that are not finite")
     shuffles = len(np.unique(shuffle))
+    # By shuffle, then by trial: the rows of every run stand in one order.
     order = np.lexsort((trials, shuffle))
     names = trials[order].reshape(shuffles, -1) if len(trials) % shuffles == 0 else None
     if names is None or (names != names[0]).any() or len(np.unique(names[0])) < names.shape[1]:

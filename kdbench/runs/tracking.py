@@ -172,6 +172,7 @@ class Tracker:
 
     def _work(self) -> None:
         while (task := self._tasks.get()) is not None:
+            # After a failure, tasks are taken and dropped, so that the queue does not grow.
             if not self._failed:
                 self._guarded(task)
 
@@ -210,6 +211,7 @@ class Tracker:
             try:
                 self._client.update_run(self._run_id, status="RUNNING")
                 return
+            # The run was deleted, or the store was made anew.
             except MlflowException:
                 self._run_id = None
         run = self._client.create_run(number, run_name=run_name, tags=tags)
@@ -223,6 +225,7 @@ class Tracker:
     def _log(self, values: Mapping[str, float], *, step: int) -> None:
         if self._thread is None or not values:
             return
+        # The time of the epoch and not of the sending.
         now = int(time.time() * 1000)
 
         def send() -> None:

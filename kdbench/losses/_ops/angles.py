@@ -28,6 +28,7 @@ class AngleLoss(torch.autograd.Function):
             rows = slice(start, start + anchors)
             angles, weights = _angles(squares, inverse, rows)
             difference = angles - _angles(of_teacher, inverse_of_teacher, rows)[0]
+            # Huber's h(d) is s (d - s / 2) with its own slope s = clamp(d, -1, 1).
             slope = difference.clamp(-1, 1)
             total += (slope * difference.sub_(slope, alpha=0.5)).sum()
             along = angles.mul_(slope).sum(2)

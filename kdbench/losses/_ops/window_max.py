@@ -29,6 +29,7 @@ class WindowMax(torch.autograd.Function):
         feature, top = ctx.saved_tensors
         gradient, (left,) = torch.empty_like(feature), grads
         for values, into in zip(_shifts(feature, ctx.window), _shifts(gradient, ctx.window), strict=True):
+            # What is taken is gone: of equal maxima the first one gets the gradient, as in torch's pooling.
             taken = left * (values == top)
             into.copy_(taken)
             left = left - taken
