@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from kdbench.grid.plan import GridPlan
+from kdbench.grid.plan import GridPlan, PlannedRun
 from kdbench.runs.schema import FINISHED
 from kdbench.runs.spec import RunSpec
 from kdbench.runs.store import StoredRun, stored_runs
@@ -70,6 +70,32 @@ def seconds_of_runs(root: Path, run_specs: Sequence[RunSpec]) -> list[float | No
     """How long a run takes without its teacher, as `estimate` has it; None where no earlier run tells."""
     known = _Known(_finished(root, run_specs), root)
     return [cost.seconds if (cost := known.run(run_spec)) else None for run_spec in run_specs]
+
+
+def longest_first(plan: GridPlan) -> list[PlannedRun]:
+    """The runs that are to be made, those first that the whole grid would wait for longest.
+
+    The longest come first, and what others wait for counts for them too: the run that trains a teacher counts with it,
+    and with the longest run that can begin after it (Graham, 1969: list scheduling by the length of what follows). One
+    that earlier runs tell nothing of counts as the middle of those that they tell of; equals keep the plan's order.
+    """
+    waiting = plan.to_make()
+    known = _Known(_finished(plan.root, [planned.run_spec for planned in waiting]), plan.root)
+    costs = [known.run(planned.run_spec) for planned in waiting]
+    told = [cost.seconds for cost in costs if cost is not None]
+    if not told:
+        return waiting
+    own = {
+        planned.folder: median(told) if cost is None else cost.seconds
+        for planned, cost in zip(waiting, costs, strict=True)
+    }
+    lengths = dict(own)
+    for sharing in plan.teachers_to_make().values():
+        teacher = known.teacher(sharing[0].run_spec)
+        # One trains it; for the others it is there when their turn comes.
+        first = max(sharing, key=lambda planned: own[planned.folder])
+        lengths[first.folder] += (teacher.seconds if teacher else 0.0) + own[first.folder]
+    return sorted(waiting, key=lambda planned: -lengths[planned.folder])
 
 
 def _finished(root: Path, run_specs: Sequence[RunSpec]) -> list[StoredRun]:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from kdbench.errors import Interrupted, KdbenchError
+from kdbench.grid.estimate import longest_first
 from kdbench.grid.plan import GridPlan, PlannedRun, refreshed
 from kdbench.grid.running import Running
 from kdbench.grid.show import GridView
@@ -99,7 +100,8 @@ class _Grid:
         self._logs = plan.root / LOGS
         self._plugins = [word for file in plugin_files() for word in ("--plugin", file)]
         self._fresh = plan.fresh
-        self._pending = plan.to_make()
+        # In one place the plan's order stays, so that a seed's gains are known early.
+        self._pending = plan.to_make() if launcher.slots == 1 else longest_first(plan)
         self._running: dict[int, Running] = {}
         self.ended: dict[Path, PlannedRun] = {}
 

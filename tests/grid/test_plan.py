@@ -16,7 +16,7 @@ from made_runs import least
 
 import kdbench
 from kdbench.errors import UsageError
-from kdbench.grid.estimate import estimate
+from kdbench.grid.estimate import estimate, longest_first
 from kdbench.grid.plan import GridPlan, make_plan
 from kdbench.grid.state import State, note_attempt, read_state, set_broken_aside
 from kdbench.grid.suite import Suite
@@ -187,6 +187,32 @@ def test_the_cost_is_that_of_earlier_runs_and_a_teacher_counts_once(tmp_path: Pa
     assert cost.runs == 2
     written(tmp_path / "other", recipe=recipe, cost=spent, dataset="utd_mhad", preset="small")
     assert estimate(made).runs == 2
+
+
+def test_what_the_grid_would_wait_for_longest_comes_first(tmp_path: Path) -> None:
+    methods = ("student_only", "hinton_raw", "rkd_raw")
+    whole = plan(tmp_path, *methods, seeds=[0, 1])
+    assert longest_first(whole) == list(whole.runs)
+    for planned, seconds in zip(whole.runs[:3], (80.0, 30.0, 60.0), strict=True):
+        recipe = planned.run_spec.recipe.model_dump(mode="json")
+        taught = {"taught_by": planned.run_spec.recipe.taught_by, "teacher": {"folder": "t", "accuracy": 0.5}}
+        written(
+            planned.folder,
+            method=planned.run_spec.method,
+            dataset="motionsim",
+            preset="smoke",
+            recipe=recipe,
+            **(taught if planned.teacher else {}),
+            cost={
+                "train_seconds": seconds,
+                "teacher_seconds": 5.0 if planned.teacher else None,
+                "seconds_this_process": seconds,
+            },
+        )
+    left = longest_first(plan(tmp_path, *methods, seeds=[0, 1]))
+    # The longer of the two that share a teacher trains it: 60 + 5 + 60 s lie behind it; behind the student alone, 80.
+    assert [planned.run_spec.title for planned in left] == ["rkd + raw", "student_only", "kd + raw"]
+    assert {planned.run_spec.seed for planned in left} == {1}
 
 
 def test_a_cost_that_other_settings_had_is_said_to_be_theirs(tmp_path: Path) -> None:
