@@ -195,6 +195,7 @@ def _tuned(entry: BoardEntry) -> Iterator[str]:
             current = current.get(name) if isinstance(current, Mapping) else None
         if path not in tuning.space:
             yield f"its search says that it chose {path!r}, which is not in what it searched"
+        # A weight that was searched under a schedule is the one that it leads to.
         elif current != value and not (isinstance(current, Mapping) and current.get("to") == value):
             yield f"its search chose {path} = {value}, and {RECIPE} has {current}"
 
@@ -233,6 +234,7 @@ def check_card(entry: BoardEntry, card: Card, known: ExpectedTrials | None) -> I
 
 
 def _record(entry: BoardEntry) -> Iterator[str]:
+    # A record that is wrong raises, which counts as a problem.
     verification(entry)
     yield from ()
 

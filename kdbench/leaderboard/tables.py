@@ -174,6 +174,7 @@ class BoardRow:
         """How far a metric lies above that of the student alone, at the seeds that both have."""
         if alone is None or alone is self:
             return None
+        # Both begin with seed 0 and leave none out, so that the shorter list ends the pairs.
         pairs = zip(self.by_seed(metric), alone.by_seed(metric), strict=False)
         return float(np.mean([own - other for own, other in pairs]))
 

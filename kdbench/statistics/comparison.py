@@ -235,6 +235,7 @@ def _pair_summaries(
 ) -> tuple[PairSummary, ...]:
     alpha = 1 - LEVEL
     adjusted = holm(inference.p)
+    # Planned at Bonferroni's level: which of Holm's levels a pair will meet is not known beforehand.
     plans = needed(
         inference.spread, scope=scope, seeds=len(scores.seeds), alpha=alpha / max(len(first), 1), power=power
     )

@@ -279,6 +279,7 @@ def _average_precision(scores: np.ndarray, own: np.ndarray) -> tuple[float, np.n
     """A class's average precision and its derivative along each trial's weight, `(N,)`."""
     order = np.argsort(-scores, kind="stable")
     falling, right = -scores[order], own[order].astype(np.float64)
+    # Tied trials have no order among them: each has all of its tie above it, itself included.
     first, last = (np.searchsorted(falling, falling, side=side) for side in ("left", "right"))
     above, hits = last.astype(np.float64), np.cumsum(right)[last - 1]
     number = right.sum()
