@@ -110,6 +110,7 @@ class _Grid:
             if code is not None:
                 del self._running[slot]
                 self._conclude(running, code, interrupted=bool(signals))
+            # Whoever asks a second time does not want to wait.
             elif len(signals) > 1:
                 running.job.kill()
             elif signals or self._is_late(running):
@@ -136,6 +137,7 @@ class _Grid:
             if planned is None:
                 return
             self._pending.remove(planned)
+            # Another process may have made it since the plan.
             if not self._fresh and (now := refreshed(planned)).state.status == DONE:
                 self._end(now, 0.0)
                 continue

@@ -77,6 +77,7 @@ class Request:
         import numpy as np
         import torch
 
+        # In a session of its own, so that a signal to its group reaches it and what it starts, and nobody else.
         os.setsid()
         for number, stream in enumerate((self.input, self.output, self.errors)):
             os.dup2(stream, number)
@@ -144,6 +145,7 @@ def _asked(requests: socket.socket) -> Request | None:
             request.close()
             continue
         pid = os.fork()
+        # Kept open here, the files of the others would hide that their owners have closed them.
         if pid == 0:
             for other in forks.values():
                 other.close()

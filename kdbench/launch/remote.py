@@ -44,6 +44,7 @@ class RemoteProgram:
         self._process: subprocess.Popen[bytes] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
+        # It is pickled on its way to the other machine, where it has no process yet.
         return {**self.__dict__, "_process": None}
 
     def __call__(self) -> int:
@@ -98,6 +99,7 @@ class RemoteProgram:
 
     def tell(self, word: str) -> None:
         """Here: leaves a word for the job, `INTERRUPT` or `KILL`."""
+        # Whole, so that the job never reads half a word.
         with whole(self._box, durable=False) as file:
             file.write(word.encode())
 

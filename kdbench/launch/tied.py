@@ -42,8 +42,10 @@ def _watch(pipe: int) -> None:
             pass
     _interrupt()
     time.sleep(GRACE_SECONDS)
+    # Only where the group is its own: else others would go with it.
     if hasattr(os, "killpg") and os.getpgrp() == os.getpid():
         os.killpg(os.getpid(), signal.SIGKILL)
+    # 128 + SIGINT, as shells have it.
     os._exit(130)
 
 

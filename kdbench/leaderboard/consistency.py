@@ -143,6 +143,7 @@ def _environment(entry: BoardEntry) -> Iterator[str]:
 
 def _one_value(what: str, by_seed: Mapping[int, Any], claimed: Any) -> Iterator[str]:
     """Seeds that ran otherwise than one another, or than the conditions say, come to other numbers."""
+    # Without any seed, the claim stands for itself.
     first, *rest = by_seed.items() or [(0, claimed)]
     other = next((item for item in rest if item[1] != first[1]), None)
     if other is not None:

@@ -320,6 +320,7 @@ def protocols(checked: Sequence[Checked]) -> list[BoardProtocol]:
         by_protocol[result.dataset, result.protocol][conditions].append(submission)
     by_name = []
     for (dataset, name), groups in sorted(by_protocol.items()):
+        # Sorting keeps the order of equals: within a track, tables of many submissions stay first.
         ordered = sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))
         made = sorted((table(group) for _, group in ordered), key=lambda table: _order(table.track))
         by_name.append(BoardProtocol(dataset, name, [_placed(table, made) for table in made]))

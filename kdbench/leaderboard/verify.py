@@ -148,6 +148,7 @@ def _caught(part: Callable[[BoardEntry], Iterable[str]], entry: BoardEntry) -> l
     try:
         for problem in part(entry):
             problems.append(problem)
+            # A submission may be made to have millions of them.
             if len(problems) > _MOST_PROBLEMS:
                 break
     except KdbenchError as error:

@@ -37,6 +37,7 @@ def spread(dataset: Dataset, count: int) -> list[str]:
     chosen = []
     for turn, label in enumerate(labels):
         of_class = table.loc[table["label"] == label, "trial"].tolist()
+        # Another place in each class, so that not all trials are of one subject.
         chosen.append(of_class[turn * 4 % len(of_class)])
     return list(dict.fromkeys(chosen))
 

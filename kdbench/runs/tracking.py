@@ -163,6 +163,7 @@ class Tracker:
         files = [Path(path) for path in artifacts]
         self._tasks.put(lambda: self._close(_STATUS.get(status, "FAILED"), files))
         if model is not None:
+            # Last, since it may be large and the wait has an end.
             self._tasks.put(lambda: self._copy([model]))
         self._tasks.put(None)
         self._thread.join(_FINISH_SECONDS)

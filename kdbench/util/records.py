@@ -119,6 +119,7 @@ def append_jsonl(path: Path, obj: Any) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a+b", buffering=0) as file:
             file.seek(0)
+            # What a killed writer left of a line is written over.
             end = len(_whole_lines(file.read()))
             try:
                 file.truncate(end)
