@@ -178,6 +178,7 @@ def grouped(
         _check_across(across, [conditions for _, conditions in known])
     buckets: dict[Hashable, list[tuple[StoredRun, Flat]]] = defaultdict(list)
     for run, conditions in known:
+        # Splits and libraries may differ within a table, by rules of their own below.
         buckets[_key(without(conditions, [*across, *_BY_SEED, LIBRARIES]))].append((run, conditions))
     # By identity: a run holds mappings, and has no hash.
     names: dict[int, str] = {}

@@ -248,6 +248,7 @@ def _whole(part: Any) -> dict[str, Any] | None:
 
 
 def _is_there(part: dict[str, Any] | None, key: str, folder: Path) -> bool:
+    # What was missing may be there by now.
     if part is None or part["key"] != key or part["missing"]:
         return False
     return all((folder / picture["file"]).is_file() for picture in part["pictures"])

@@ -42,6 +42,7 @@ _OUT_OF_MEMORY = re.compile(
 )
 _SIGKILL = 9
 """By its number, since not every platform has its name."""
+# The second is what shells and containers make of the first.
 _KILLED = (-_SIGKILL, 128 + _SIGKILL)
 _STOPPED = (-signal.SIGINT, -signal.SIGTERM, Interrupted.exit_code)
 

@@ -84,6 +84,7 @@ class Request:
             os.close(stream)
         with open(self.wish) as file:  # noqa: PTH123 - a descriptor
             wish = json.load(file)
+        # The environment of the warm process is that of no job.
         os.environ.clear()
         os.environ.update(wish["environment"])
         os.chdir(wish["folder"])
@@ -96,6 +97,7 @@ class Request:
         try:
             runpy.run_module(module, run_name="__main__", alter_sys=True)
         except SystemExit as end:
+            # With a text, the interpreter prints it and leaves with 1.
             if not isinstance(end.code, int):
                 raise
             self.report("leaves", end.code)
@@ -145,7 +147,7 @@ def _asked(requests: socket.socket) -> Request | None:
             request.close()
             continue
         pid = os.fork()
-        # Kept open here, the files of the others would hide that their owners have closed them.
+        # Kept open here, the news of the others would not end when they do.
         if pid == 0:
             for other in forks.values():
                 other.close()

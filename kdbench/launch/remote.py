@@ -71,6 +71,7 @@ class RemoteProgram:
             word = self._word()
             if word == KILL:
                 os.killpg(process.pid, signal.SIGKILL)
+            # Once: a second one would cut short how it ends.
             elif word == INTERRUPT and not asked:
                 asked = True
                 self.interrupt()

@@ -29,6 +29,7 @@ def tie() -> None:
     # An engine of a cluster may block it in its workers, and their children begin so too.
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    # Watched under another number, so that nothing that reads its input takes it for its own.
     pipe = os.dup(0)
     empty = os.open(os.devnull, os.O_RDONLY)
     os.dup2(empty, 0)

@@ -112,6 +112,7 @@ def send(pipe: IO[bytes], about: dict[str, Any], data: bytes) -> None:
 
 def received(pipe: IO[bytes]) -> tuple[dict[str, Any], bytes]:
     """Reads what `send` wrote."""
+    # Bounded too: who knows what became of the other process.
     line = pipe.readline(2**16)
     if not line.endswith(b"\n"):
         raise EOFError

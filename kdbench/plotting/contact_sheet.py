@@ -164,6 +164,7 @@ def _field(axes: Any, series: np.ndarray) -> None:
 
     field = gramian_angular_field(torch.from_numpy(resample(series, GAF_SAMPLES))).numpy()
     colours = np.zeros((3, *field.shape[1:]))
+    # From -1 … 1 to 0 … 1.
     colours[: len(field)] = field[:3] / 2 + 0.5
     axes.imshow(colours.transpose(1, 2, 0).clip(0, 1), interpolation="lanczos")
     axes.set_xticks([])

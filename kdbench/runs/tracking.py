@@ -119,6 +119,7 @@ class Tracker:
         # MLflow is not imported in the thread: that could meet another import of the main thread, or a fork, half-way.
         if not is_wanted() or not self._guarded(import_mlflow):
             return
+        # A daemon, so that a store that does not answer keeps no process alive.
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
         self._thread.start()
         settings = {self._names.key(key, "."): str(value)[:_LONGEST_PARAM] for key, value in leaves(params)}

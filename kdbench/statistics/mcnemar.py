@@ -88,6 +88,7 @@ def mcnemar(scores: Scores, first: np.ndarray, second: np.ndarray) -> list[McNem
     low = np.where(only_a > 0, betaincinv(np.maximum(only_a, 1), only_b + 1, tail), 0)
     high = np.where(only_b > 0, betaincinv(only_a + 1, np.maximum(only_b, 1), 1 - tail), 1)
     g = np.where(unlike > 0, only_a / np.maximum(unlike, 1), 0.5) - 0.5
+    # k in the middle: half of the seeds have to agree.
     middle = (len(right) + 1) // 2
     combined = np.minimum(np.sort(p, axis=0)[middle - 1] * len(right) / middle, 1)
     columns = [column.T.tolist() for column in (only_a, only_b, p, g, low - 0.5, high - 0.5)]

@@ -84,6 +84,7 @@ def compare_ranks(
         )
     if not np.isfinite(scores).all():
         raise DataError(f"a score of '{methods[int(np.argwhere(~np.isfinite(scores))[0, 0])]}' is not finite")
+    # Rank 1 is the highest score; equal ones share the mean of their ranks.
     ranks = rankdata(-scores, axis=0).mean(axis=1)
     order = np.argsort(ranks, kind="stable")
     # The test divides by the spread of the ranks, which is 0 where all scores are equal.

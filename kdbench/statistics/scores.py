@@ -190,6 +190,7 @@ def macro_f1_scores(predictions: np.ndarray, labels: np.ndarray) -> np.ndarray:
         cells = (rows * classes + of).ravel()
         return np.bincount(cells, weights=weights, minlength=len(flat) * classes).reshape(len(flat), classes)
 
+    # A class that is neither true nor predicted has the F1 0, and not 0 / 0.
     either = np.maximum(counted(flat) + np.bincount(labels, minlength=classes), 1)
     f1 = 2 * counted(flat, right.ravel().astype(np.float64)) / either * here
     mean = f1[:, present].mean(axis=1, keepdims=True)

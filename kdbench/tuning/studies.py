@@ -234,6 +234,7 @@ def orphans(study: optuna.Study) -> list[FrozenTrial]:
 def put_back(study: optuna.Study, plan: SearchPlan, number: int) -> None:
     """Queues a trial that was stopped again, with the same values."""
     with _queueing(plan):
+        # Whoever took this worker for dead may have queued it already.
         if not is_replaced(study, number):
             _queue(study, study.get_trials(deepcopy=False)[number])
 

@@ -90,6 +90,7 @@ def read(path: Path, what: str) -> Any:
     if len(content) > MOST_BYTES:
         raise UsageError(f"the {what} {path} has more than {MOST_BYTES // 2**20} MiB, which no {what} needs")
     try:
+        # With or without the mark that some editors put first.
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UsageError(

@@ -70,6 +70,7 @@ def sealed(obj: Mapping[str, Any], path: Path) -> dict[str, Any]:
     Raises:
         RunFailed: A number is NaN or infinite; its key is named.
     """
+    # Of what a reader will find: writing makes lists of tuples, and plain numbers of numpy's.
     return {**obj, SEAL: _seal(json.loads(_dumps(dict(obj), path)))}
 
 
