@@ -60,6 +60,7 @@ def rankings(tables: Sequence[GroupTable]) -> tuple[Ranking, ...]:
 def _disjoint(candidates: Sequence[tuple[int, GroupTable]]) -> list[tuple[int, GroupTable]]:
     taken: set[tuple[str, str]] = set()
     chosen = []
+    # Tables of few subjects first, which leave room for most others.
     for number, table in sorted(candidates, key=lambda one: len(_subjects(one[1]))):
         if taken.isdisjoint(_subjects(table)):
             taken |= _subjects(table)

@@ -105,6 +105,7 @@ def compare(
         raise UsageError("--protocol and --pool exclude each other", hint="--pool names every protocol of the table.")
     root = runs_folder(Path(out) if out is not None else None)
     read = read_runs(root, tuple(map(str, runs)))
+    # With --pool, patterns choose the folds before they are joined.
     selection = RunSelection(() if pool else read.patterns, tuple(exclude), tuple(methods), tuple(seeds))
     if not read.runs:
         raise nothing_finished(root, read.runs, read.broken)

@@ -73,6 +73,7 @@ _EMPTY = ()
 
 
 def _holds(key: str, keys: Iterable[str]) -> bool:
+    # What one run has whole and another in parts is compared by its parts.
     return any(other.startswith(f"{key}.") for other in keys)
 
 

@@ -51,6 +51,7 @@ class Family:
         if self.baseline is None:
             return {row: other for row, other in alone.items() if row != other}
         named = [row for row in rows if row == self.baseline]
+        # A row's own name goes before what else its runs are called.
         named = named or [row for row in rows if self.baseline in _names(group, row)]
         if len(named) > 1:
             raise UsageError(

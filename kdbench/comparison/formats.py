@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~])")
 _NEGATIVE = re.compile(r"(?<![\w.-])-(?=\d)")
 """A hyphen that is a minus sign."""
+# Stands for two hyphens until every sign has been escaped.
 _OPTION = "\0"
 _LONGEST_FLOAT = 25
 """Rows of a float at most; a longer table breaks over pages."""
@@ -94,6 +95,7 @@ def as_json(comparison: ComparedTables) -> str:
         "references": [vars(one) for one in comparison.references],
     }
     for name in ("methods", "pairs", "seeds", "per_class"):
+        # By way of pandas, which writes null where a number is missing.
         content[name] = json.loads(getattr(comparison, name).to_json(orient="records", double_precision=12))
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 

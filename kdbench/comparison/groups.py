@@ -178,7 +178,9 @@ def grouped(
         _check_across(across, [conditions for _, conditions in known])
     buckets: dict[Hashable, list[tuple[StoredRun, Flat]]] = defaultdict(list)
     for run, conditions in known:
+        # Splits and libraries may differ within a table, by rules of their own below.
         buckets[_key(without(conditions, [*across, *_BY_SEED, LIBRARIES]))].append((run, conditions))
+    # By identity: a run holds mappings, and has no hash.
     names: dict[int, str] = {}
     parts: list[tuple[list[tuple[StoredRun, Flat]], list[StoredRun], dict[str, Any]]] = []
     rest: list[StoredRun] = []
@@ -233,6 +235,7 @@ def _by_libraries(bucket: list[tuple[StoredRun, Flat]], across: Sequence[str]) -
         for _, conditions in bucket
     ]
     sets: list[Flat] = []
+    # Those that used most libraries first, so that the others fit in with them.
     for one in sorted(used, key=len, reverse=True):
         fitting = next((versions for versions in sets if not _clash(versions, one)), None)
         if fitting is None:
@@ -303,6 +306,7 @@ def _group(
         for key in crossed:
             group.across.setdefault(key, {})[row] = conditions.get(key, absent[key])
     group.across = {key: values for key, values in group.across.items() if len(set(values.values())) > 1}
+    # What one run has finished is not unfinished, whatever became of another one of the same.
     for row, cells in group.runs.items():
         for seed in cells:
             group.unfinished.get(row, {}).pop(seed, None)

@@ -91,6 +91,7 @@ def label_tracks(tables: Sequence[GroupTable]) -> list[LabelTracks]:
         conditions, track = table.group.conditions, track_of(table.group.conditions)
         if track.pairs == 1 and table.ranked and not table.group.across:
             key = frozenset(without(conditions, ("track", "split", LIBRARIES)).items())
+            # The first table of a track is the one with most runs.
             alike[key].setdefault(track, table)
     curves = []
     for by_track in alike.values():

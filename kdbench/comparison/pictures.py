@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from kdbench.comparison.result import ComparedTables
 
 _LONGEST_NAME = 120
+# Names may hold a dollar sign; outlines need no font; a fixed salt gives elements the same ids each time.
 _RC: dict[Any, Any] = STYLE | {"text.parse_math": False, "svg.fonttype": "path", "svg.hashsalt": "kdbench"}
 
 

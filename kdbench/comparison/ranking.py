@@ -80,6 +80,7 @@ def build_table(
                 measures[row][name] = measure
     company = _Company(group, compared, against, over, alone, alike)
     rows = [_row(group, row, measures.get(row, {}), company, results.get(row, {})) for row in group.rows]
+    # What is ranked comes first, then what has a result at some seed, each by its mean.
     rows.sort(key=lambda row: (not row.measures, not row.seeds, -_mean(row, metric), row.method))
     notes = list(_notes(group, compared))
     if trained and scope is Scope.NEW_SUBJECTS:
@@ -244,6 +245,7 @@ def _teacher(recipe: Mapping[str, Any]) -> str | None:
     seen += f", {counted(teacher['seeds'], 'network')}" if teacher.get("seeds") else ""
     seen += f", {counted(teacher['folds'], 'fold')}" if teacher.get("folds") else ""
     seen += ", trained with the student" if teacher.get("joint") else ""
+    # Teachers that read alike may differ in a setting; the hash tells them apart.
     digest = hashlib.sha256(json.dumps(teacher, sort_keys=True).encode()).hexdigest()[:6]
     return f"{' · '.join(part for part in parts if part != 'none')}{seen} [{digest}]"
 

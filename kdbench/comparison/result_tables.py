@@ -63,6 +63,7 @@ def results(comparison: ComparedTables, table: GroupTable, number: int) -> TextT
         notes.append(f"SD: over {counted(len(table.group.seeds), 'seed')} (n − 1){way}.")
         notes.append(_variance(len(table.ranked)))
     title = f"Table {number}: {table.group.title}"
+    # Counted from the end, since a column of teachers may stand before.
     first = len(headers) - 4
     gained = {(place, first + 2) for place, row in enumerate(table.shown) if row.gain and row.gain.shown}
     marks = frozenset({(place, first) for place in _best(table)} | gained)

@@ -31,6 +31,7 @@ def read_group(group: Group) -> dict[str, dict[int, Tested]]:
             results.setdefault(row, {})[seed] = result
             continue
         group.set_aside(row, seed, result)
+        # A repeat of it may be whole, and stands in for it.
         for repeat in group.repeats.get(row, {}).get(seed, []):
             if isinstance(again := _attempt(repeat), Tested):
                 group.replaced.append(Unreadable(run.folder, group.instead(row, seed, repeat)))

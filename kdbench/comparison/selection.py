@@ -95,6 +95,7 @@ def read_runs(root: Path, asked: Iterable[str]) -> Found:
     read = [_read(place) for place in folders.values()]
     read += [stored_runs(root)] if patterns or not folders else []
     for stored, unreadable in read:
+        # By its true place, since a folder may be named in two ways.
         runs |= {run.folder.resolve(): run for run in stored}
         broken |= {one.folder.resolve(): one for one in unreadable}
     named = tuple(

@@ -184,6 +184,7 @@ def unwrapped(state: Mapping[str, Tensor], model: nn.Module, origin: str) -> dic
     """
     names = {name: _WRAPPERS.sub("", name) for name in state}
     wanted = set(model.state_dict())
+    # Each name votes for the prefixes under which the model knows it.
     counts = Counter(prefix for name in names.values() for prefix in _prefixes(name, wanted))
     if not counts:
         return {plain: state[name] for name, plain in _without_common(names).items()}

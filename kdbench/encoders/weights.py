@@ -152,6 +152,7 @@ def load(
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise UsageError(f"weights: {origin} does not fit the encoder: {'; '.join(wrong[:3])}{more}")
+    # What is derived stays the model's own unless the file brings it.
     model.load_state_dict({**{key: wanted[key] for key in derived}, **state})
     return {_module(key) for key in left_out}
 

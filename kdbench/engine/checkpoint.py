@@ -46,6 +46,7 @@ def save(
     """
     tensors = _of_modules(modules)
     for number, state in optimizer.state_dict()["state"].items():
+        # By a parameter's number, which the order of the groups fixes.
         tensors |= {f"optimizer/{number}/{key}": value for key, value in state.items()}
     if (folder / FILE).is_file():
         (folder / FILE).replace(folder / PREVIOUS)

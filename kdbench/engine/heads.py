@@ -28,7 +28,7 @@ def taken_width(heads: Sequence[Widths], phase: str) -> int:
         raise UsageError(
             f"{phase}.head takes over one head, and the teacher has {counted(len(heads), 'head')}", hint=_OTHER
         )
-    # Equal widths are only a first sign, known before anything is built; `take_over` compares the values.
+    # Equal widths are only a first sign, known without weights; `take_over` compares the values.
     if heads[0].stages[-1:] != (heads[0].embedding,):
         raise _no_mean(phase)
     return heads[0].embedding

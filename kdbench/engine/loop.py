@@ -224,6 +224,7 @@ class Training:
             if record["bad_step"] is None and its["bad_step"] is not None:
                 record |= {"bad_step": its["bad_step"], "bad_terms": [f"{name}: {term}" for term in its["bad_terms"]]}
         seconds = time.perf_counter() - started
+        # Raised before anything of this epoch is kept.
         if record["bad_step"] is not None:
             raise self._not_finite(record, epoch, order)
         del record["bad_step"], record["bad_terms"]
@@ -259,6 +260,7 @@ class Training:
         loss, values = self.objective(student, [*teacher, *told], batch, progress)
         terms = []
         for peer, features in zip(self.peers, answers, strict=True):
+            # The other way round, the student is the constant.
             own, its = peer.objective(features, [b.head(batch.paired) for b in constant(student)], paired, progress)
             loss = loss + own
             terms.append((features, its))

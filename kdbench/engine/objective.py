@@ -160,6 +160,7 @@ class Objective(nn.Module):
         """
         for term in self._terms():
             term.at(progress)
+        # Weighted and summed in float32, whatever precision a loss returns.
         values = [term(student, teacher, batch).float() for term in self._terms()]
         weights = self.weights_at(progress)
         self.weighting = Weighting(weights, self.balance.factors())

@@ -59,6 +59,7 @@ class Term(nn.Module):
         context = self._teachers_of(context, spec)
         self.mix = self._mix(context, spec.mix, declares)
         if self.mix is not None:
+            # To the loss, the mixed teachers are one.
             widths = virtual_widths(context.teachers)
             context = dataclasses.replace(context, teachers=(widths,), teacher_names=(), teacher_classifiers=())
         self._of_heads = self._per_head(context, heads)
@@ -70,6 +71,7 @@ class Term(nn.Module):
         self.takes_batch = "batch" in inspect.signature(_call_of(self.losses[0])).parameters
         self.labels = "needed" if self.mix is not None and self.mix.needs_labels else reads_labels(name)
         self._check_call()
+        # In a tuple, so that layers of the networks are no part of this module.
         self._borrowed = tuple(
             layer
             for owner in _OWNERS

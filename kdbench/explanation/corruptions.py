@@ -40,6 +40,7 @@ class Corruption:
 def lose(x: Tensor, share: float, generator: Generator) -> Tensor:
     """Loses a share of the samples or frames; each lost one is replaced by the last that came through."""
     count = x.shape[1]
+    # One always comes through, or there would be nothing to hold.
     lost = min(round(share * count), count - 1)
     kept = torch.randperm(count, generator=generator)[lost:].sort().values
     return _sample_and_hold(x, kept)

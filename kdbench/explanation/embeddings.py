@@ -98,12 +98,14 @@ def linear_cka(first: np.ndarray, second: np.ndarray) -> float:
 def _tsne(values: np.ndarray, seed: int) -> np.ndarray:
     from sklearn.manifold import TSNE
 
+    # t-SNE looks at three times as many neighbours as the perplexity says.
     perplexity = min(PERPLEXITY, (len(values) - 1) / 3)
     return TSNE(init="pca", perplexity=perplexity, random_state=seed).fit_transform(values)
 
 
 def _umap(values: np.ndarray, seed: int) -> np.ndarray:
     umap = importlib.import_module("umap")
+    # With a seed UMAP takes one thread in any case, and warns unless that is asked for.
     return umap.UMAP(random_state=seed, n_jobs=1).fit_transform(values)
 
 

@@ -54,6 +54,7 @@ def grad_cam(
     """
     with torch.enable_grad(), _maps_of(network) as stages:
         with accelerator.autocast():
+            # Through the input, the maps have a graph even where no weight has a gradient.
             branches = network([x.detach().clone().requires_grad_() for x in inputs])
         score = class_scores(network, branches)[0, target]
         maps = _at(stages, network.depth - 1 if stage is None else stage)

@@ -60,6 +60,7 @@ def _chosen(study: Study) -> list[str]:
     chosen: list[str] = []
     for label in classes:
         rows = np.flatnonzero(scores.labels == label)
+        # Of a class with a single trial both places are the same.
         chosen += [
             scores.trials[row] for row in dict.fromkeys(rows[np.linspace(0, len(rows) - 1, REPEATS).astype(int)])
         ]

@@ -153,6 +153,7 @@ def explain(
         # Written after each part, so that an interrupted call goes on behind it.
         record["parts"] = {name: record["parts"][name] for name in _EVERY if name in record["parts"]}
         write_json(folder / "explain.json", record)
+        # Read back, so that the page shows the same now and when it is made from the file later.
         record = read_json(folder / "explain.json")
     write_page(folder / "index.html", record)
     missing = {name: part["missing"] for name, part in record["parts"].items() if part["missing"]}
@@ -247,6 +248,7 @@ def _whole(part: Any) -> dict[str, Any] | None:
 
 
 def _is_there(part: dict[str, Any] | None, key: str, folder: Path) -> bool:
+    # What was missing may be there by now.
     if part is None or part["key"] != key or part["missing"]:
         return False
     return all((folder / picture["file"]).is_file() for picture in part["pictures"])

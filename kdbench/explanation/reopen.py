@@ -69,6 +69,7 @@ def open_context(run: StoredRun, *, dataset: str | None, data_dir: Path | None, 
     kind = device_kind(device)
     threads = threads_on(kind, run.conditions.get("threads"))
     run_spec = RunSpec(recipe, data, result["protocol"], result["preset"], run.seed, parts, kind, threads)
+    # On a CPU bf16 is refused, and the weights are float32 anyway.
     return RunContext(run_spec, build_accelerator(device, recipe.precision if kind == "cuda" else "fp32"), Reporter())
 
 

@@ -44,6 +44,7 @@ class TrialScores:
     def margin(self) -> np.ndarray:
         """Probability of the true class less that of the likeliest other one `(N,)`: negative where it is wrong."""
         others = self.probabilities.copy()
+        # Below any probability, so that the true class is never the likeliest other one.
         others[np.arange(len(self.labels)), self.labels] = -1
         return self.truth - others.max(1)
 

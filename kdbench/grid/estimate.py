@@ -129,6 +129,7 @@ class _Known:
             recipe = run.result["recipe"]
             kind = "student" if recipe["student"] else "teacher"
             made = _ExpectedCost(_seconds(run.result), _bytes(run.folder))
+            # A new run is like one of the same recipe, else of the same method, else of any student or teacher.
             self._runs[(*size, run.title, _key(recipe))].append(made)
             self._runs[(*size, run.title, "")].append(made)
             self._runs[(*size, "", kind)].append(made)

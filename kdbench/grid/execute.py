@@ -43,6 +43,7 @@ _OUT_OF_MEMORY = re.compile(
 )
 _SIGKILL = 9
 """By its number, since not every platform has its name."""
+# The second is what shells and containers make of the first.
 _KILLED = (-_SIGKILL, 128 + _SIGKILL)
 _STOPPED = (-signal.SIGINT, -signal.SIGTERM, Interrupted.exit_code)
 
@@ -112,6 +113,7 @@ class _Grid:
             if code is not None:
                 del self._running[slot]
                 self._conclude(running, code, interrupted=bool(signals))
+            # Whoever asks a second time does not want to wait.
             elif len(signals) > 1:
                 running.job.kill()
             elif signals or self._is_late(running):
@@ -138,6 +140,7 @@ class _Grid:
             if planned is None:
                 return
             self._pending.remove(planned)
+            # Another process may have made it since the plan.
             if not self._fresh and (now := refreshed(planned)).state.status == DONE:
                 self._end(now, 0.0)
                 continue

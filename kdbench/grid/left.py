@@ -60,4 +60,5 @@ class TimeLeft:
         now = time.monotonic()
         work = cost.seconds + len(self._left) * (median(self._starts) if self._starts else 0.0)
         spent = sum(now - began for began in self._running.values())
+        # The last runs are fewer than the jobs that could share them.
         return now + max(0.0, work - spent) / max(1, min(self._jobs, len(self._left)))

@@ -137,6 +137,7 @@ def make_plan(
     check_device(device)
     root = runs_folder(options.get("out"))
     preset = choose_preset(suite.preset, device, reporter)
+    # First what gains are over, so that the others find it.
     methods = sorted(suite.pairs(), key=lambda method: method.name not in BASELINES)
     changes = changes_for(methods, suite, overrides, preset, reporter)
     videos = _videos(methods, changes, preset, suite.video, reporter)
@@ -150,6 +151,7 @@ def make_plan(
                 if request.name is None:
                     request = replace(request, name=method.label)
                 lines.append(list(_planned(request, suite.seed_numbers, look_ahead=look_ahead)))
+            # Seed by seed over all methods: a grid that is stopped half-way has seeds that can be compared.
             for run in itertools.chain.from_iterable(zip(*lines, strict=True)):
                 planned.setdefault(run.folder, run)
     return GridPlan(tuple(planned.values()), root, options.get("fresh", False))

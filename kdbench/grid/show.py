@@ -307,6 +307,7 @@ def _seeds(runs: Iterable[PlannedRun]) -> str:
 
 def _spread(runs: Iterable[PlannedRun]) -> str:
     values = [100 * planned.state.accuracy for planned in runs if planned.state.accuracy is not None]
+    # Nothing has a mean where no run is done.
     with contextlib.suppress(ValueError):
         return f"{mean(values):.2f}" + (f" ± {stdev(values):.2f}" if len(values) > 1 else "")
     return ""

@@ -77,12 +77,14 @@ class Request:
         import numpy as np
         import torch
 
+        # In a session of its own, so that a signal to its group reaches it and what it starts, and nobody else.
         os.setsid()
         for number, stream in enumerate((self.input, self.output, self.errors)):
             os.dup2(stream, number)
             os.close(stream)
         with open(self.wish) as file:  # noqa: PTH123 - a descriptor
             wish = json.load(file)
+        # The environment of the warm process is that of no job.
         os.environ.clear()
         os.environ.update(wish["environment"])
         os.chdir(wish["folder"])
@@ -95,6 +97,7 @@ class Request:
         try:
             runpy.run_module(module, run_name="__main__", alter_sys=True)
         except SystemExit as end:
+            # With a text, the interpreter prints it and leaves with 1.
             if not isinstance(end.code, int):
                 raise
             self.report("leaves", end.code)
@@ -144,6 +147,7 @@ def _asked(requests: socket.socket) -> Request | None:
             request.close()
             continue
         pid = os.fork()
+        # Kept open here, the news of the others would not end when they do.
         if pid == 0:
             for other in forks.values():
                 other.close()

@@ -56,6 +56,7 @@ class FreshProcess:
         if _HAS_GROUPS:
             self._process.send_signal(signal.SIGINT)
         else:
+            # Where a signal cannot ask, the end of its input does.
             self._input.close()
 
     def kill(self) -> None:

@@ -106,6 +106,7 @@ class LocalJob:
     def poll(self) -> int | None:
         """See `Job`."""
         code = self._process.poll()
+        # The warm process died before it forked: asked for once more.
         if self._process.never_began:
             self._process = self._started()
             return None

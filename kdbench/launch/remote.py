@@ -44,6 +44,7 @@ class RemoteProgram:
         self._process: subprocess.Popen[bytes] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
+        # It is pickled on its way to the other machine, where it has no process yet.
         return {**self.__dict__, "_process": None}
 
     def __call__(self) -> int:
@@ -70,6 +71,7 @@ class RemoteProgram:
             word = self._word()
             if word == KILL:
                 os.killpg(process.pid, signal.SIGKILL)
+            # Once: a second one would cut short how it ends.
             elif word == INTERRUPT and not asked:
                 asked = True
                 self.interrupt()
@@ -98,6 +100,7 @@ class RemoteProgram:
 
     def tell(self, word: str) -> None:
         """Here: leaves a word for the job, `INTERRUPT` or `KILL`."""
+        # Whole, so that the job never reads half a word.
         with whole(self._box, durable=False) as file:
             file.write(word.encode())
 

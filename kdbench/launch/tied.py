@@ -29,6 +29,7 @@ def tie() -> None:
     # An engine of a cluster may block it in its workers, and their children begin so too.
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    # Watched under another number, so that nothing that reads its input takes it for its own.
     pipe = os.dup(0)
     empty = os.open(os.devnull, os.O_RDONLY)
     os.dup2(empty, 0)
@@ -42,8 +43,10 @@ def _watch(pipe: int) -> None:
             pass
     _interrupt()
     time.sleep(GRACE_SECONDS)
+    # Only where the group is its own: else others would go with it.
     if hasattr(os, "killpg") and os.getpgrp() == os.getpid():
         os.killpg(os.getpid(), signal.SIGKILL)
+    # 128 + SIGINT, as shells have it.
     os._exit(130)
 
 

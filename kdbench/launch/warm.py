@@ -112,8 +112,10 @@ class ForkedProcess:
         self.never_began = False
         self._input = open(input_end, "wb", buffering=0)  # noqa: SIM115 - as long as the process
         self._news = open(news_end, "rb", buffering=0)  # noqa: SIM115
+        # `poll` must not wait for news.
         os.set_blocking(news_end, False)
         self._code: int | None = None
+        # One that says nothing before it is gone was killed.
         self._own_word = -_SIGKILL
         with contextlib.suppress(BrokenPipeError):
             self._input.write(text.encode())

@@ -55,6 +55,7 @@ def add(runs: Sequence[Path | str], board: Path, *, by: str | None = None, root:
             machine or user in what would be published, or a board that holds other results of the same.
         DataError: A run that cannot be read, or whose predictions do not prove its metrics.
     """
+    # A run that two words name counts once.
     by_folder = {run.folder.resolve(): run for word in runs for run in find_runs(word, runs_folder(root))}
     stored = sorted(by_folder.values(), key=lambda run: run.seed)
     _check_alike(stored)
@@ -186,6 +187,7 @@ def _predictions(runs: Sequence[StoredRun]) -> bytes:
 
     tables = []
     for run in runs:
+        # Refuses predictions that are not those that the run wrote.
         run.file("predictions.parquet")
         frame = run.predictions()
         logits = frame[[f"logit_{k}" for k in range(sum(c.startswith("logit_") for c in frame.columns))]].to_numpy()

@@ -143,6 +143,7 @@ def _environment(entry: BoardEntry) -> Iterator[str]:
 
 def _one_value(what: str, by_seed: Mapping[int, Any], claimed: Any) -> Iterator[str]:
     """Seeds that ran otherwise than one another, or than the conditions say, come to other numbers."""
+    # Without any seed, the claim stands for itself.
     first, *rest = by_seed.items() or [(0, claimed)]
     other = next((item for item in rest if item[1] != first[1]), None)
     if other is not None:
@@ -195,6 +196,7 @@ def _tuned(entry: BoardEntry) -> Iterator[str]:
             current = current.get(name) if isinstance(current, Mapping) else None
         if path not in tuning.space:
             yield f"its search says that it chose {path!r}, which is not in what it searched"
+        # A weight that was searched under a schedule is the one that it leads to.
         elif current != value and not (isinstance(current, Mapping) and current.get("to") == value):
             yield f"its search chose {path} = {value}, and {RECIPE} has {current}"
 
@@ -233,6 +235,7 @@ def check_card(entry: BoardEntry, card: Card, known: ExpectedTrials | None) -> I
 
 
 def _record(entry: BoardEntry) -> Iterator[str]:
+    # A record that is wrong raises, which counts as a problem.
     verification(entry)
     yield from ()
 

@@ -225,6 +225,7 @@ def load(folder: Path) -> BoardEntry:
         DataError: It is missing, of another version, or not what the schema says; every fault is listed. Or its folder
             is a link.
     """
+    # A link could lead out of the board, or to another's submission.
     if any(path.is_symlink() for path in (folder, *folder.parents[:3])):
         raise DataError("its folder is a link, or lies in one")
     content = read_json(folder, RESULT)

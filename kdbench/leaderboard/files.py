@@ -100,6 +100,7 @@ def _mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _integer(text: str) -> int:
+    # By its length first: to convert very many digits takes more than linear time.
     if len(text) > 20 or not -_LARGEST_INTEGER <= int(text) < _LARGEST_INTEGER:
         raise ValueError(f"the number {text[:20]}… does not fit into 64 bits")
     return int(text)

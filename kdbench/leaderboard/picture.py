@@ -47,6 +47,7 @@ def picture_of(run: StoredRun) -> bytes | None:
             hint=f"Explain it again: kdbench explain {run.folder} --fresh",
         )
     path = folder / name
+    # A name with a folder in it would lead elsewhere.
     return plain(path.read_bytes()) if path.parent == folder and path.is_file() else None
 
 

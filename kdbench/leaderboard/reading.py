@@ -25,6 +25,7 @@ SECONDS = 60.0
 MOST_MEMORY = 3 * 2**30
 """Bytes that unpacking a file may take."""
 _MOST_ANSWER = 2 * 2**30
+# The other process imports from where this one does.
 _PROGRAM = "import json, sys; sys.path = json.loads(sys.argv[1]); import kdbench.leaderboard.unpacking as u; u.answer()"
 
 
@@ -65,6 +66,7 @@ class _Reader:
                 send(process.stdin, {"name": name, "about": about}, data)
                 return received(process.stdout)
             except (OSError, ValueError, EOFError) as error:
+                # Only a timer that has run out has killed the process.
                 slow = not timer.is_alive()
                 self.close()
                 why = f"takes longer than {SECONDS:.0f} s" if slow else "ends the process that reads it"
@@ -76,6 +78,7 @@ class _Reader:
         # A process that was forked from this one has to start one of its own.
         if self._process is None or self._process.poll() is not None or self._parent != os.getpid():
             self._parent = os.getpid()
+            # In a session of its own: Ctrl-C is for this process, which ends the other one itself.
             self._process = subprocess.Popen(
                 [sys.executable, "-c", _PROGRAM, json.dumps(sys.path)],
                 stdin=subprocess.PIPE,
@@ -109,6 +112,7 @@ def send(pipe: IO[bytes], about: dict[str, Any], data: bytes) -> None:
 
 def received(pipe: IO[bytes]) -> tuple[dict[str, Any], bytes]:
     """Reads what `send` wrote."""
+    # Bounded too: who knows what became of the other process.
     line = pipe.readline(2**16)
     if not line.endswith(b"\n"):
         raise EOFError

@@ -29,6 +29,7 @@ def paths_in(value: Any, key: str = "") -> Iterator[str]:
 
 def names_in(value: Any, key: str = "") -> Iterator[str]:
     """Every string that holds this machine's name or this user's, as `key: name`."""
+    # A short name is a part of too many words, and a common one tells nothing.
     wanted = [name for name in _own_names() if len(name) >= 4 and name.lower() not in _COMMON]
     for where, text in _strings(value, key):
         for name in wanted:

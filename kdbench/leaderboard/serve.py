@@ -147,6 +147,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not plain.startswith("/") or not plain.isprintable() or "\\" in plain:
             raise ValueError(plain)
         names = [name for name in plain.split("/") if name]
+        # What is hidden, such as the mark of a site, is no page.
         if any(name.startswith(".") for name in names):
             return None
         place = self.server.site
@@ -163,6 +164,7 @@ class _Handler(BaseHTTPRequestHandler):
             file = open(last, "rb", opener=_opener)  # noqa: SIM115
         except OSError:
             return None
+        # Looked at once it is open: something else may have taken its place since.
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             file.close()
             return None

@@ -19,6 +19,7 @@ except ImportError:  # Windows: what a killed process leaves stays there.
     fcntl = None  # type: ignore[assignment]
 
 _TAKEN = {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}
+# AT_FDCWD and RENAME_EXCHANGE of Linux, which Python has no names for.
 _HERE = -100
 _EXCHANGE = 2
 _TRIES = 100
@@ -55,6 +56,7 @@ def move_in(fresh: Path, place: Path, *, left: Path) -> None:
         left: Where the old one goes, on the same disk.
     """
     for _ in range(_TRIES):
+        # Where nothing has the name yet, there is nothing to take away.
         with contextlib.suppress(FileNotFoundError):
             if _exchanged(fresh, place):
                 return

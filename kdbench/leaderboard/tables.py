@@ -174,6 +174,7 @@ class BoardRow:
         """How far a metric lies above that of the student alone, at the seeds that both have."""
         if alone is None or alone is self:
             return None
+        # Both begin with seed 0 and leave none out, so that the shorter list ends the pairs.
         pairs = zip(self.by_seed(metric), alone.by_seed(metric), strict=False)
         return float(np.mean([own - other for own, other in pairs]))
 
@@ -319,6 +320,7 @@ def protocols(checked: Sequence[Checked]) -> list[BoardProtocol]:
         by_protocol[result.dataset, result.protocol][conditions].append(submission)
     by_name = []
     for (dataset, name), groups in sorted(by_protocol.items()):
+        # Sorting keeps the order of equals: within a track, tables of many submissions stay first.
         ordered = sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))
         made = sorted((table(group) for _, group in ordered), key=lambda table: _order(table.track))
         by_name.append(BoardProtocol(dataset, name, [_placed(table, made) for table in made]))

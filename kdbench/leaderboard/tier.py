@@ -95,6 +95,7 @@ def verification(entry: BoardEntry) -> Verification | None:
     if record.id != entry.result.id or record.content_sha256 != own:
         raise DataError(f"{VERIFICATION} belongs to the submission {record.id!r} with another content than this one's")
     now = datetime.datetime.now(datetime.UTC)
+    # A day of grace for a clock that is ahead.
     if record.date > now.date() + datetime.timedelta(days=1) or record.date < record.started.date():
         raise DataError(f"{VERIFICATION} has a date that cannot be: begun {record.started.date()}, ended {record.date}")
     then = {again.seed: again.metrics.accuracy for again in entry.result.seeds}

@@ -140,6 +140,7 @@ def card_of(dataset: str, options: Mapping[str, Any]) -> Card:
 def _reader(dataset: str, options: str) -> Reader | None:
     """A reader that can name the trials without recordings from elsewhere."""
     card, knobs = load_card(dataset), json.loads(options)
+    # Turned round, so that NaN is refused too.
     if any(isinstance(value, int | float) and not abs(value) <= _LARGEST_OPTION for value in knobs.values()):
         raise UsageError(f"an option of data set '{dataset}' is larger than any that was ever generated: {options}")
     reader = registry("dataset").get(card.reader)

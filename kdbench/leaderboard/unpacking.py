@@ -41,6 +41,7 @@ def answer() -> None:
         except MemoryError:
             most = MOST_MEMORY // 2**20
             send(out, {"problem": f"{asked['name']} takes more than {most} MiB of memory when it is unpacked"}, b"")
+        # An error is an answer as well, and the process goes on to the next file.
         except Exception as error:
             why = f"{type(error).__name__}: {str(error)[:200]}"
             send(out, {"problem": f"{asked['name']} cannot be read: {why}"}, b"")

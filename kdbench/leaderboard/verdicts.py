@@ -40,4 +40,5 @@ def pair_cell(pairs: ScoreComparison, row: str, column: str) -> PairCell:
 def signed(share: float) -> str:
     """A difference of shares in points, with its sign."""
     points = f"{100 * share:+.1f}"
+    # A difference that rounds to 0 has no sign.
     return "0.0" if float(points) == 0 else points.replace("-", "−")

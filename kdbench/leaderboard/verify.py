@@ -148,6 +148,7 @@ def _caught(part: Callable[[BoardEntry], Iterable[str]], entry: BoardEntry) -> l
     try:
         for problem in part(entry):
             problems.append(problem)
+            # A submission may be made to have millions of them.
             if len(problems) > _MOST_PROBLEMS:
                 break
     except KdbenchError as error:
@@ -167,6 +168,7 @@ def _shown(problems: Iterable[str]) -> tuple[str, ...]:
 
 def _printable(problem: str) -> str:
     """A problem as a terminal may show it, whatever names of the submission it repeats."""
+    # Cut before it is escaped, which may make it many times as long.
     problem = problem[: 4 * _LONGEST]
     plain = "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in problem)
     return plain if len(plain) <= _LONGEST else f"{plain[: _LONGEST - 1]}…"

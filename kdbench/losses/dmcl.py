@@ -54,6 +54,7 @@ def multiple_choice(
     for teacher in teachers:
         check_scores("dmcl", student, teacher)
     own = at_least_float32(student)
+    # The student is the first stream; as a target, its own scores are as fixed as the others'.
     streams = torch.stack([own.detach(), *(at_least_float32(teacher).detach() for teacher in teachers)], dim=1)
     rows, count, classes = streams.shape
     errors = F.cross_entropy(streams.flatten(0, 1), batch.label.repeat_interleave(count), reduction="none")

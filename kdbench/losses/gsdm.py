@@ -114,6 +114,7 @@ def _evidence(slope: Tensor, feature: Tensor) -> Tensor:
     if slope.shape[1] == 1:
         summed = feature.sum(1, keepdim=True, dtype=precision_of(feature))
         return F.relu(slope.view(-1, *[1] * (feature.dim() - 1)) * summed)
+    # One weight for each channel, of as many as a label vector has entries.
     weights = F.adaptive_avg_pool1d(slope[:, None], feature.shape[1])
     with without_autocast(feature):
         return F.relu(weights @ at_least_float32(feature).flatten(2)).unflatten(2, feature.shape[2:])

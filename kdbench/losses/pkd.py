@@ -56,4 +56,5 @@ def _standardised(feature: Tensor, eps: float) -> Tensor:
     variance = centred.square().sum(1, keepdim=True) / max(1, values.shape[1] - 1)
     largest = values.detach().abs().amax(1, keepdim=True)
     varies = variance > (_ROUNDING * largest).square()
+    # A root of 0 would have no gradient, even where its result is set to 0.
     return (centred / (variance.where(varies, 1).sqrt() + eps)).where(varies, 0)

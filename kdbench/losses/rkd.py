@@ -83,6 +83,7 @@ def _relations(embedding: Tensor, precision: torch.dtype) -> tuple[Tensor, Tenso
 
 def _distances(squares: Tensor, distinct: Tensor, squared: bool) -> Tensor:
     """Distances over their mean off the diagonal; coinciding samples are `sqrt(_EPS)` apart."""
+    # A constant in their place: the root of 0 has no gradient.
     values = squares.where(distinct, _EPS)
     values = values if squared else values.sqrt()
     samples = len(values)

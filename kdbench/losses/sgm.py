@@ -97,6 +97,7 @@ def _per_channel(slope: Tensor, channels: int, pooling: Pooling) -> Tensor:
         return F.adaptive_avg_pool1d(slope[:, None], channels)[:, 0]
     if pooling == "linear":
         return F.interpolate(slope[:, None], size=channels, mode="linear", align_corners=False)[:, 0]
+    # As many copies as cover the channels, and the rest cut off.
     return slope.repeat(1, -(-channels // slope.shape[1]))[:, :channels]
 
 

@@ -70,4 +70,5 @@ class VariationalInformation(nn.Module):
 def _mean_of(ours: int, theirs: int) -> nn.Sequential:
     widths = (ours, theirs, theirs)
     layers = [layer for width in widths for layer in (nn.Conv1d(width, theirs, 1, bias=False), nn.ReLU())]
+    # A mean may be negative: no ReLU at the end.
     return nn.Sequential(*layers[:-1])

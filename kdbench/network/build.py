@@ -75,6 +75,7 @@ def build_network(
         place = _place(spec, role, name)
         # A network of the one view is called as that view is.
         shown = view or name if spec.branches is None and branch.sees == VIDEO else name
+        # The view that the run chose is `video`, also where a branch calls it by its name.
         canonical = VIDEO if view is not None and view_of(branch.sees) == view else branch.sees
         skeleton = skeletons.get(branch.sees)
         built = replace(_branch(branch, sources[branch.sees], place, skeleton), sees=canonical)

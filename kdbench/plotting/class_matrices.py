@@ -90,6 +90,7 @@ def confusion_difference(table: GroupTable) -> Figure | None:
         "points of the true class, mean over seeds, as measured. Framed: named right, more is better; others: errors, "
         "less is better",
     )
+    # On the diagonal more is better, elsewhere less: turned round, blue means better everywhere.
     better = np.where(np.eye(len(difference), dtype=bool), difference, -difference)
     names = [short(text, 26) for text in table.class_names.values()]
     axes, bar = heatmap(figure, better, _written(difference), names, names, low=-bound, high=bound)

@@ -37,6 +37,7 @@ def spread(dataset: Dataset, count: int) -> list[str]:
     chosen = []
     for turn, label in enumerate(labels):
         of_class = table.loc[table["label"] == label, "trial"].tolist()
+        # Another place in each class, so that not all trials are of one subject.
         chosen.append(of_class[turn * 4 % len(of_class)])
     return list(dict.fromkeys(chosen))
 
@@ -163,6 +164,7 @@ def _field(axes: Any, series: np.ndarray) -> None:
 
     field = gramian_angular_field(torch.from_numpy(resample(series, GAF_SAMPLES))).numpy()
     colours = np.zeros((3, *field.shape[1:]))
+    # From -1 … 1 to 0 … 1.
     colours[: len(field)] = field[:3] / 2 + 0.5
     axes.imshow(colours.transpose(1, 2, 0).clip(0, 1), interpolation="lanczos")
     axes.set_xticks([])

@@ -143,6 +143,7 @@ def method_curves(table: GroupTable) -> Figure | None:
         parts = [part for run in table.group.runs[row.method].values() for part in run.parts]
         read = [log for part in parts if (log := _log(part.folder)) is not None]
         if len(read) == len(parts):
+            # Seeds may have unlike numbers of epochs; a mean takes those that all have.
             shortest = min(map(len, read))
             by_method[row.method] = np.stack([log[:shortest] for log in read])
     if not by_method:

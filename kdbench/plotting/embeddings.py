@@ -37,6 +37,7 @@ def draw_embeddings(
             for k in np.unique(labels):
                 own = places[labels == k]
                 axes.scatter(*own.T, s=14, color=colours[k], alpha=0.8, linewidth=0, label=f"{k + 1} {names[k]}")
+                # The trial nearest to the median: the middle of two clusters would lie in neither.
                 middle = own[np.argmin(((own - np.median(own, 0)) ** 2).sum(1))]
                 box = {"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.75}
                 centred = {"ha": "center", "va": "center"}

@@ -34,6 +34,7 @@ def shown_rows(table: GroupTable, most: int) -> list[Row]:
     ranked = table.ranked
     kept = {row.method for row in ranked if row.control or row.gain is None}
     others = [row.method for row in ranked if row.method not in kept]
+    # One method at least, however many controls there are.
     kept.update(others[: max(most - len(kept), 1)])
     return [row for row in ranked if row.method in kept][: 2 * most]
 
@@ -47,6 +48,7 @@ def note_hidden(figure: Figure, table: GroupTable, most: int) -> None:
 
 def bars(table: GroupTable) -> Figure | None:
     """Accuracy with intervals and seeds on the left; on the right what each method gains over the student alone."""
+    # The axis grows upwards, and the best is to stand on top.
     rows = shown_rows(table, MOST_ROWS)[::-1]
     if not rows:
         return None

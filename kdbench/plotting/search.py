@@ -93,6 +93,7 @@ def _history(figure: Figure, trials: list[FrozenTrial], best: FrozenTrial, measu
         where, last = zip(*stopped, strict=True)
         axes.plot(where, last, "x", color="#7F7F7F", markersize=5, label="pruned, last epoch")
     if failed := [i for i, trial in enumerate(trials, 1) if trial.state == TrialState.FAIL]:
+        # A trial that failed has no value: it is marked at the foot.
         low = axes.get_ylim()[0]
         axes.plot(failed, [low] * len(failed), "x", color=_RED, markersize=6, clip_on=False, label="failed")
     axes.plot([trials.index(best) + 1], [best.value or 0.0], "o", ms=9, mfc="none", mec=_RED, mew=1.5, label="chosen")

@@ -182,6 +182,7 @@ class _Axis:
 
     def __init__(self, values: Sequence[float], start: float, end: float, pad: float = 0.06) -> None:
         low, high = min(values), max(values)
+        # A single value still needs a width to be divided by.
         margin = (high - low) * pad or (0.05 if high == low else 0.0)
         self.low, self.high, self.start, self.end = low - margin, high + margin, start, end
 

@@ -52,6 +52,7 @@ def changed(recipe: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, 
             merged[phase] = merged_network(network, own)
     ranges, own = recipe.get(SEARCH), changes.get(SEARCH)
     if isinstance(ranges, Mapping) and isinstance(own, Mapping | None):
+        # With the dot, so that `losses.st` does not take `losses.st_mix` along.
         removed = tuple(f"{path}." for path in _removed(changes))
         kept = {key: values for key, values in ranges.items() if not str(key).startswith(removed)}
         merged[SEARCH] = {**kept, **(own or {})}

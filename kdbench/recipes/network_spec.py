@@ -310,6 +310,7 @@ class NetworkSpec(RecipePart):
 
         What the one of the shorthand sees is the modality instead of a source.
         """
+        # Named sensors would be a branch each, where one is to stand for all.
         whole = self if self.sensors is None else self.model_copy(update={"sensors": None})
         return tuple((whole.branches or whole.branches_for((SENSORS,))).values())
 

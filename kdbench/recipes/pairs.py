@@ -14,6 +14,7 @@ from kdbench.recipes.schema import PRESETS
 TAUGHT_BY = "taught_by"
 
 
+# Asked for every run of a listing.
 @functools.lru_cache(maxsize=256)
 def own_teacher(method: str) -> str | None:
     """The teacher that a shipped method itself names; None for one without a teacher, and for one's own recipe."""

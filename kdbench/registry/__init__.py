@@ -128,6 +128,7 @@ class Registry:
             if len(claims) == 1 and name not in own:
                 names[name] = claims[0]
             else:
+                # A name of several owners is known under each one's own.
                 names |= {claim.qualified: claim for claim in claims if not self._is_hidden(claim)}
         return dict(sorted(names.items()))
 

@@ -83,6 +83,7 @@ def guarded(what: str, top: str) -> Iterator[None]:
     before = set(sys.modules)
     text = f"still importing {what} after {SLOW_SECONDS:g} s; Ctrl-C stops it"
     timer = threading.Timer(SLOW_SECONDS, once, [text])
+    # It must not keep a process alive that has nothing else to do.
     timer.daemon = True
     timer.start()
     try:

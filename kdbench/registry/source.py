@@ -40,6 +40,7 @@ def files_of(distribution: str, module: str, file: Path) -> dict[str, Path]:
     # Installed in place (editable), the record does not name the sources.
     if not any(path.name == file.name and path.resolve() == file.resolve() for path in recorded.values()):
         tops = {module.partition(".")[0], *_top_level(distribution)}
+        # In a folder that others are installed into, only what the distribution names is its own.
         recorded = _named(root, _places(root, tops) if _is_shared(root) else _importable(root))
     return recorded | _named(root, packages[-1:])
 

@@ -254,6 +254,7 @@ class GramianAngularField(Representation):
     def _aggregate(self, values: Tensor) -> Tensor:
         n = values.shape[-1]
         key = n, values.device
+        # Kept for each length, since they are made on the host.
         if key not in self._windows:
             self._windows[key] = windows(n, samples_of(self.image_size, n), device=values.device)
         return aggregate(values, self._windows[key])

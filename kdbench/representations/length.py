@@ -75,6 +75,7 @@ def resampling(n: int, size: int, like: Tensor) -> Tensor:
     The weights are those of `torch.nn.functional.interpolate` (bilinear, antialiased).
     """
     scale = n / size
+    # Enlarged, a sample reaches to its neighbours; shrunk, each new one averages over what it stands for.
     reach = max(scale, 1.0)
     centre = scale * (torch.arange(size, device=like.device, dtype=like.dtype) + 0.5)
     place = torch.arange(n, device=like.device, dtype=like.dtype)[:, None] + 0.5

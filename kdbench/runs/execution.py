@@ -86,6 +86,7 @@ class Run:
                 raise Interrupted("interrupted before the training", hint="Repeat the same command.") from error
             raise Interrupted(
                 f"interrupted; every finished epoch is kept below {self.root}",
+                # With --fresh, the same command would begin anew.
                 hint=f"Repeat the same command{' without --fresh' * self.fresh} to go on from there.",
             ) from error
         except KdbenchError as error:

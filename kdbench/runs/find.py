@@ -55,6 +55,7 @@ def find_runs(name: str | Path, root: Path) -> list[StoredRun]:
     for folder in (Path(name), root / word):
         if (folder / RESULT).is_file():
             return [stored_run(folder)]
+    # With a separator in it, it can be meant as a folder alone.
     if Path(name).is_dir() and Path(name).name != word:
         raise UsageError(
             f"{name} is not the folder of a run: it holds no run.json", hint=f"See what is there: ls {name}"

@@ -119,6 +119,7 @@ def gain_now(root: Path, result: Mapping[str, Any]) -> GainNow:
             return _difference(result["metrics"], other)
     if not near:
         return GainNow(why=f"run {alone} with the same options to see it")
+    # The run that comes nearest tells best what to do otherwise.
     keys = min(near, key=len)
     named = ", ".join(keys[:_NAMED]) + (f" and {len(keys) - _NAMED} more" if len(keys) > _NAMED else "")
     return GainNow(why=f"{alone} was run under other conditions ({named}); run it with the same options to see it")

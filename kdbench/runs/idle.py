@@ -52,6 +52,7 @@ def _removed_in_vain(request: RunRequest) -> Iterator[str]:
         if term is None
     ]
     if removed:
+        # Without the changes, since the request's own recipe lacks what they remove.
         shipped = resolve(request.method, request.preset, teacher=request.teacher)
         for phase, name in removed:
             spec = getattr(shipped, phase)

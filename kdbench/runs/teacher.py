@@ -270,6 +270,7 @@ def load_file(network: Network, part: TeacherPart) -> None:
     except DataError as error:
         raise UsageError(f"{where}: {error.message}") from error
     except RuntimeError as error:
+        # torch's first line is general; the second one says what does not fit.
         first = str(error).strip().splitlines()[1 if "\n" in str(error) else 0].strip()
         raise UsageError(
             f"{where} holds another network than the recipe describes: {first}",

@@ -119,6 +119,7 @@ class Tracker:
         # MLflow is not imported in the thread: that could meet another import of the main thread, or a fork, half-way.
         if not is_wanted() or not self._guarded(import_mlflow):
             return
+        # A daemon, so that a store that does not answer keeps no process alive.
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
         self._thread.start()
         settings = {self._names.key(key, "."): str(value)[:_LONGEST_PARAM] for key, value in leaves(params)}
@@ -163,6 +164,7 @@ class Tracker:
         files = [Path(path) for path in artifacts]
         self._tasks.put(lambda: self._close(_STATUS.get(status, "FAILED"), files))
         if model is not None:
+            # Last, since it may be large and the wait has an end.
             self._tasks.put(lambda: self._copy([model]))
         self._tasks.put(None)
         self._thread.join(_FINISH_SECONDS)

@@ -41,6 +41,7 @@ def resampled_deviations(
             ],
             axis=1,
         )
+        # Each draw gets places of its own, so that one count serves all of them.
         picks += np.arange(rows, dtype=np.intp)[:, None] * trials
         counts = np.bincount(picks.ravel(), minlength=rows * trials).reshape(rows, trials)
         deviations[start : start + rows] = counts.astype(np.float64) @ centred.T

@@ -165,6 +165,7 @@ def compare_scores(
     draws = max(DRAWS, DRAWS_A_PAIR * len(first)) if draws is None else draws
     if draws < 100:
         raise UsageError(f"{counted(draws, 'draw')} cannot give an interval, expected at least 100")
+    # A contrast for each method by itself; those of pairs are differences of two.
     unit = np.eye(len(scores.methods))
     subjects = len(scores.subject_names) if scores.subject_names != (UNTOLD,) else 0
     alone = infer_t(scores, unit, scope)
@@ -235,6 +236,7 @@ def _pair_summaries(
 ) -> tuple[PairSummary, ...]:
     alpha = 1 - LEVEL
     adjusted = holm(inference.p)
+    # Planned at Bonferroni's level: which of Holm's levels a pair will meet is not known beforehand.
     plans = needed(
         inference.spread, scope=scope, seeds=len(scores.seeds), alpha=alpha / max(len(first), 1), power=power
     )

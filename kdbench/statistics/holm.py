@@ -21,6 +21,7 @@ def holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:
     """
     p = np.asarray(p_values, dtype=np.float64)
     order = np.argsort(p, kind="stable")
+    # No p may come out below that of a pair with a smaller one.
     stepped = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1)
     adjusted = np.empty_like(p)
     adjusted[order] = stepped

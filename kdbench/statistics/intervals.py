@@ -96,5 +96,6 @@ def _read_off(deviations: np.ndarray, estimate: np.ndarray) -> tuple[np.ndarray,
     beyond = np.minimum((drawn <= 0).sum(axis=1), (drawn >= 0).sum(axis=1))
     cut = max(int((draws + 1) * (1 - LEVEL) / 2), 1)
     drawn.partition((cut - 1, draws - cut), axis=1)
+    # The estimate counts as one of the draws, so that no p is 0.
     p = np.where(estimate == 0, 1, np.minimum(2 * (1 + beyond) / (draws + 1), 1))
     return drawn[:, cut - 1], drawn[:, draws - cut], p

@@ -54,6 +54,7 @@ def margin_of(
 
 def p_value(spread: Spread) -> np.ndarray:
     """The α at which the interval just reaches 0, two-sided, `(C,)`; 1 where the estimate is 0."""
+    # Halved in powers of ten, since p may be of any size.
     low, high = np.full_like(spread.estimate, -40.0), np.zeros_like(spread.estimate)
     for _ in range(HALVINGS):
         middle = (low + high) / 2

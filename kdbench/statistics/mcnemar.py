@@ -75,6 +75,7 @@ def mcnemar(scores: Scores, first: np.ndarray, second: np.ndarray) -> list[McNem
     if not scores.binary:
         raise UsageError(f"McNemar's test needs right or wrong trials; {scores.metric} is neither")
     right = np.ascontiguousarray(scores.values.transpose(1, 0, 2))
+    # How many trials both of two methods name right, for all pairs in one product.
     both = right @ right.transpose(0, 2, 1)
     alone = np.einsum("rmm->rm", both)
     only_a = (alone[:, first] - both[:, first, second]).round().astype(int)
@@ -83,9 +84,11 @@ def mcnemar(scores: Scores, first: np.ndarray, second: np.ndarray) -> list[McNem
     p = np.minimum(2 * bdtr(np.minimum(only_a, only_b), unlike, 0.5), 1)
     p = np.where(unlike == 0, 1.0, p)
     tail = (1 - LEVEL) / 2
+    # The bounds keep the inverse within its domain; where they act, the end of the interval is 0 or 1.
     low = np.where(only_a > 0, betaincinv(np.maximum(only_a, 1), only_b + 1, tail), 0)
     high = np.where(only_b > 0, betaincinv(only_a + 1, np.maximum(only_b, 1), 1 - tail), 1)
     g = np.where(unlike > 0, only_a / np.maximum(unlike, 1), 0.5) - 0.5
+    # k in the middle: half of the seeds have to agree.
     middle = (len(right) + 1) // 2
     combined = np.minimum(np.sort(p, axis=0)[middle - 1] * len(right) / middle, 1)
     columns = [column.T.tolist() for column in (only_a, only_b, p, g, low - 0.5, high - 0.5)]

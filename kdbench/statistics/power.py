@@ -69,6 +69,7 @@ def needed(spread: Spread, *, scope: Scope, seeds: int, alpha: float, power: flo
     size = np.abs(spread.estimate)[:, None] / error
     enough = (ndtr((size - critical) / np.sqrt(1 + critical**2 / (2 * freedom))) >= power) & (counts > tried)
     first = np.where(enough.any(axis=1), counts[enough.argmax(axis=1)], 0)
+    # One seed tells nothing of how seeds vary, so that no number of them can be planned.
     if of == "seeds" and seeds == 1:
         first[:] = 0
     error, critical, freedom = _critical(

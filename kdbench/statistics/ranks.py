@@ -84,8 +84,10 @@ def compare_ranks(
         )
     if not np.isfinite(scores).all():
         raise DataError(f"a score of '{methods[int(np.argwhere(~np.isfinite(scores))[0, 0])]}' is not finite")
+    # Rank 1 is the highest score; equal ones share the mean of their ranks.
     ranks = rankdata(-scores, axis=0).mean(axis=1)
     order = np.argsort(ranks, kind="stable")
+    # The test divides by the spread of the ranks, which is 0 where all scores are equal.
     alike = bool((np.ptp(scores, axis=0) == 0).all())
     statistic, p = (0.0, 1.0) if alike else friedmanchisquare(*scores)
     range_quantile = studentized_range.ppf(1 - alpha, kinds, np.inf)
@@ -99,6 +101,7 @@ def _groups(names: tuple[str, ...], ranks: tuple[float, ...], critical: float) -
     groups: list[tuple[str, ...]] = []
     reached = 0
     for start, rank in enumerate(ranks):
+        # Ranks ascend, and earlier ones count too: the sum is the place where the set ends.
         end = sum(other - rank <= critical for other in ranks)
         if end > reached and end - start > 1:
             groups.append(names[start:end])

@@ -190,6 +190,7 @@ def macro_f1_scores(predictions: np.ndarray, labels: np.ndarray) -> np.ndarray:
         cells = (rows * classes + of).ravel()
         return np.bincount(cells, weights=weights, minlength=len(flat) * classes).reshape(len(flat), classes)
 
+    # A class that is neither true nor predicted has the F1 0, and not 0 / 0.
     either = np.maximum(counted(flat) + np.bincount(labels, minlength=classes), 1)
     f1 = 2 * counted(flat, right.ravel().astype(np.float64)) / either * here
     mean = f1[:, present].mean(axis=1, keepdims=True)
@@ -279,6 +280,7 @@ def _average_precision(scores: np.ndarray, own: np.ndarray) -> tuple[float, np.n
     """A class's average precision and its derivative along each trial's weight, `(N,)`."""
     order = np.argsort(-scores, kind="stable")
     falling, right = -scores[order], own[order].astype(np.float64)
+    # Tied trials have no order among them: each has all of its tie above it, itself included.
     first, last = (np.searchsorted(falling, falling, side=side) for side in ("left", "right"))
     above, hits = last.astype(np.float64), np.cumsum(right)[last - 1]
     number = right.sum()

@@ -125,6 +125,7 @@ def _spread(values: np.ndarray, contrasts: np.ndarray, subjects: Subjects, scope
     units = mixed + IMAGINED / trials**2
     if runs == 1:
         return Spread(estimate, units, unit_df, nothing, 0, nothing, mixed)
+    # Contrasts that sum to 0 are differences: what a seed does to all methods alike cancels in them.
     differences = not contrasts.sum(axis=1).any()
     pooled, seed_df = _pooled(values, subjects, scope, differences=differences)
     added = np.maximum(by_seed.var(axis=1, ddof=1) / runs - rest, pooled)

@@ -28,6 +28,7 @@ def _grid(seed: int) -> BaseSampler:
 
 NO_PRUNER = "none"
 SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
+    # Of several workers each takes the trials that run for bad ones, so that they do not all try the same.
     "tpe": lambda seed: TPESampler(seed=seed % 2**32, constant_liar=True),
     "random": lambda seed: RandomSampler(seed=seed % 2**32),
     "grid": _grid,

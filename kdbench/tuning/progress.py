@@ -67,6 +67,7 @@ class Told:
         left = self._plan.trials - len(self._known)
         if left > 0 and trial.duration is not None:
             self._seconds.append(trial.duration.total_seconds())
+            # The last trials leave some of the workers idle.
             text += f" · about {duration(fmean(self._seconds) * left / min(self._jobs, left))} left"
         return text
 

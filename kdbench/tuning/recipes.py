@@ -34,6 +34,7 @@ def write_tuned(result: SearchResult, folder: Path, stem: str | None = None) -> 
 
     def written(file: Path) -> str:
         way = os.path.relpath(file.absolute(), folder.absolute())
+        # A bare name would be looked up among the shipped recipes.
         return way if os.sep in way else f".{os.sep}{way}"
 
     write_bytes(path, recipe_text(plan, record, written).encode())

@@ -49,6 +49,7 @@ def rank(value: float, settings: Mapping[str, Any], *, own: bool = False) -> tup
 
 
 def _sortable(value: Any) -> tuple[str, Any]:
+    # Numbers go by their size, all else by kind and text, since choices may mix them.
     if isinstance(value, int | float) and not isinstance(value, bool):
         return "", value
     return type(value).__name__, str(value)

@@ -96,6 +96,7 @@ def settled(request: SearchRequest, reporter: Reporter | None = None) -> Settled
     role = "student" if recipe.student is not None else "teacher"
     plan = SearchPlan(
         run=dataclasses.replace(run, protocol=run_spec.protocol),
+        # The name of a run's folder, without its hash and its seed.
         study=request.study or f"{run_spec.folder.rpartition('-')[0].removesuffix('-s0')}-{_hash(identity)}",
         stem=stem_of(run_spec.recipe.method, run_spec.recipe.taught_by),
         space=space,
@@ -135,6 +136,7 @@ def _check_ends(search: Settled) -> None:
     """Resolves the recipe at both ends of every range, so that a value that cannot be is told before any trial."""
     for end in (0, 1):
         values = {key: search.ends(key)[end] for key in search.plan.space}
+        # To read the recipe is to resolve it.
         _ = search.plan.request(values, 0, validation=True).recipe
 
 

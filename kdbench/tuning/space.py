@@ -175,6 +175,7 @@ def searchable(recipe: Recipe) -> dict[str, Any]:
             continue
         for name in spec.losses:
             settings.update({f"{role}.losses.{name}.{key}": value for key, value in _defaults(name)})
+        # What the recipe writes takes the place of a default.
         settings.update(_leaves(spec.model_dump(), role))
     return settings
 

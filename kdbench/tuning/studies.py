@@ -115,6 +115,7 @@ def open_study(plan: SearchPlan, url: str, *, first: bool) -> optuna.Study:
         with reachable(url):
             return _study(plan, _storage(plan, url, tables=False))
     plan.folder.mkdir(parents=True, exist_ok=True)
+    # Two processes that make the tables of one sqlite file at once would break each other.
     with FileLock(plan.root / f".{DATABASE}.lock", timeout=_OPEN_SECONDS):
         try:
             study = _study(plan, _storage(plan, url, tables=True))
@@ -145,6 +146,7 @@ def open_study(plan: SearchPlan, url: str, *, first: bool) -> optuna.Study:
 
 def _storage(plan: SearchPlan, url: str, *, tables: bool) -> _Storage:
     beat = plan.heartbeat_seconds
+    # sqlite lets one process write at a time; a server may have dropped a connection that was idle.
     wait = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {"pool_pre_ping": True}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
@@ -177,6 +179,7 @@ def standing(plan: SearchPlan, url: str) -> list[FrozenTrial]:
     """
     _quiet()
     file = url.removeprefix("sqlite:///")
+    # To open a sqlite file that is not there would make it.
     if file != url and not Path(file).is_file():
         return []
     with reachable(url):
@@ -231,6 +234,7 @@ def orphans(study: optuna.Study) -> list[FrozenTrial]:
 def put_back(study: optuna.Study, plan: SearchPlan, number: int) -> None:
     """Queues a trial that was stopped again, with the same values."""
     with _queueing(plan):
+        # Whoever took this worker for dead may have queued it already.
         if not is_replaced(study, number):
             _queue(study, study.get_trials(deepcopy=False)[number])
 

@@ -89,6 +89,7 @@ def entries_of(
         place = (str(dataset), protocol, preset, suite.video)
         try:
             run = RunRequest(method.name, *place, overrides=own, teacher=method.teacher, **options)
+            # What there is to say of the data is the same for all, and said once.
             search = settled(SearchRequest(run, **request), reporter if not entries else None)
             entries.append(SearchEntry(method.title, search))
         except UsageError as error:

@@ -58,6 +58,7 @@ class SearchTrial:
         values = suggest(trial, self.plan.space, self.plan.integers)
         label = f"trial {slot + 1}/{self.plan.trials}"
         began = time.perf_counter()
+        # A second attempt goes on in the folder of the first one.
         folder = self.plan.within(origin(frozen))
         trial.set_user_attr("folder", folder)
         place_of_runs = self.plan.root / folder
@@ -74,6 +75,7 @@ class SearchTrial:
             for path in place_of_runs.glob("*/checkpoint"):
                 shutil.rmtree(path, ignore_errors=True)
             raise
+        # These end the search: no other trial would fare better.
         except (UsageError, DataError, Interrupted, *DATABASE_ERRORS):
             raise
         except Exception as error:

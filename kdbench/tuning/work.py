@@ -143,6 +143,7 @@ def _work_in_processes(search: Settled, study: optuna.Study, reporter: Reporter,
                     if code is None:
                         continue
                     del workers[number]
+                    # An exit code tells of what every worker would meet, a signal of a kill from outside.
                     if code > 0:
                         raise _error_of(number, job, code)
                     if code < 0:

@@ -25,6 +25,7 @@ def lacking(error: ModuleNotFoundError, what: str, extra: str = BENCH) -> UsageE
         extra: The extra that brings it.
     """
     package = (error.name or "").partition(".")[0]
+    # The package is there, so that what is missing is within it, which an installation would not mend.
     if not package or package == "kdbench" or importlib.util.find_spec(package) is not None:
         return None
     return UsageError(

@@ -38,6 +38,7 @@ def whole(path: Path, *, durable: bool = True, size: int | None = None, elsewher
     Raises:
         RunFailed: The disk is full, or the folder cannot be written; an earlier file is as it was.
     """
+    # Beside the file: only within one file system is a replacement a single step.
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:_MARK]}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

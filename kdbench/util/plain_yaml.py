@@ -90,6 +90,7 @@ def read(path: Path, what: str) -> Any:
     if len(content) > MOST_BYTES:
         raise UsageError(f"the {what} {path} has more than {MOST_BYTES // 2**20} MiB, which no {what} needs")
     try:
+        # With or without the mark that some editors put first.
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UsageError(
@@ -160,6 +161,7 @@ def _built(events: Iterator[yaml.Event]) -> Any:
             _check_tag(event, "seq" if is_list else "map", stack)
             if stack and _waits_for_key(stack[-1]):
                 raise _Fault(f"{_path(stack)} has a key that is not text", event.start_mark)
+            # Known and not finished: an alias to it before its end would lead to itself.
             if event.anchor is not None:
                 anchored[event.anchor] = None
             stack.append(_Open([] if is_list else {}, event.anchor))

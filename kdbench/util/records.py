@@ -70,6 +70,7 @@ def sealed(obj: Mapping[str, Any], path: Path) -> dict[str, Any]:
     Raises:
         RunFailed: A number is NaN or infinite; its key is named.
     """
+    # Of what a reader will find: writing makes lists of tuples, and plain numbers of numpy's.
     return {**obj, SEAL: _seal(json.loads(_dumps(dict(obj), path)))}
 
 
@@ -119,6 +120,7 @@ def append_jsonl(path: Path, obj: Any) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a+b", buffering=0) as file:
             file.seek(0)
+            # What a killed writer left of a line is written over.
             end = len(_whole_lines(file.read()))
             try:
                 file.truncate(end)

@@ -15,5 +15,6 @@ def seed_for(*names: str | int) -> int:
     Example:
         `seed_for("order", "utd_mhad", "cross_subject", 0, epoch)`
     """
+    # With types and a separator that no name holds, so that 1 and "1" differ, and ("a", "bc") and ("ab", "c").
     text = "\x1f".join(f"{type(name).__name__}:{name}" for name in names)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1

@@ -145,6 +145,7 @@ def _path(detail: ErrorDetails, content: Any) -> _Path:
         is_key = isinstance(value, Mapping) and step in value
         if is_key or (isinstance(value, list | tuple) and isinstance(step, int) and step < len(value)):
             value = value[step]
+        # What is not in the content is a member of a union, unless it is the very key that is missing or unknown.
         elif number != last or detail["type"] not in {"missing", "extra_forbidden"}:
             continue
         path.append(step)
@@ -193,6 +194,7 @@ def _wanted(detail: ErrorDetails, path: _Path, model: Any) -> str:
         return f"{words} {count} {unit if count == 1 else 'entries' if unit == 'entry' else 'characters'}"
     if kind == "string_pattern_mismatch":
         pattern = context["pattern"]
+        # A pattern against control characters says nothing to a reader.
         if "x1f" in pattern:
             return "text without control characters"
         return _PATTERNS.get(pattern, f"text of the form {pattern}")
