@@ -22,11 +22,10 @@ from kdbench.engine.objective import Objective, declared_needs, reads_labels
 from kdbench.engine.term import check_parameters
 from kdbench.errors import DataError, UsageError
 from kdbench.network import Network, build_network, unfetched
-from kdbench.recipes import shipped
 from kdbench.recipes.network_spec import NetworkSpec
-from kdbench.recipes.resolve import resolve
 from kdbench.recipes.schema import Recipe, key_of
 from kdbench.runs import provenance
+from kdbench.runs.refusals import refuse_leaking_sensors, without_video
 from kdbench.runs.request import RunRequest
 from kdbench.runs.sources import open_for
 from kdbench.runs.spec import RunSpec, TeacherPart
@@ -345,7 +344,7 @@ def spec_for(
         for name, term in spec.losses.items():
             check_parameters(name, term.params, f"{phase}.losses.{name}")
     if recipe.sees(VIDEO) and not load_card(request.dataset).views:
-        raise _without_video(request.method, request.dataset)
+        raise without_video(request.method, request.dataset)
     data = open_for(
         recipe,
         request.dataset,
@@ -356,7 +355,7 @@ def spec_for(
         look_ahead=look_ahead,
     )
     protocol = request.protocol or protocol_names(data.card)[0]
-    _refuse_leaking_sensors(recipe, data.card, protocol)
+    refuse_leaking_sensors(recipe, data.card, protocol)
     parts = split(data.card, data.index, protocol, validation=recipe.selection.needs_validation, seed=request.seed)
     with fixed_threads(threads):
         vectors = _label_vectors(recipe, data.card)
@@ -364,34 +363,6 @@ def spec_for(
     return RunSpec(
         recipe, data, protocol, request.preset, request.seed, parts, kind, threads, vectors, plugins, left_out
     )
-
-
-def _refuse_leaking_sensors(recipe: Recipe, card: Card, protocol: str) -> None:
-    if not any(spec.shows(SENSORS) for spec in recipe.asked) or not rule_of(card, protocol).sensors_leak:
-        return
-    others = [name for name in protocol_names(card) if not rule_of(card, name).sensors_leak]
-    raise UsageError(
-        f"protocol '{protocol}' of '{card.name}' tests on performances that also train, as other cameras saw them: "
-        f"the sensors are the same recordings in both parts, and '{recipe.title}' reports a network that sees sensors",
-        hint=f"Choose another protocol (--protocol {' or '.join(others)}), or a method with a video student.",
-    )
-
-
-def _without_video(method: str, dataset: str) -> UsageError:
-    blind = [name for name in shipped.names() if _is_blind(name)]
-    return UsageError(
-        f"'{method}' trains a video network, and '{dataset}' has no video",
-        hint=f"Methods that see sensors alone: {', '.join(blind)}\n"
-        "Or let the student be a sensor, in a recipe of your own: extends: [METHOD, _sensor_student]",
-    )
-
-
-def _is_blind(method: str) -> bool:
-    try:
-        return not resolve(method, "smoke").sees(VIDEO)
-    except UsageError:
-        # A broken recipe of a plugin is no matter here.
-        return False
 
 
 def choose_preset(preset: str, device: str, reporter: Reporter) -> str:

@@ -30,13 +30,14 @@ from kdbench.runs import cost
 from kdbench.runs.ahead import announce, check_parts
 from kdbench.runs.context import RunContext
 from kdbench.runs.earlier import before
+from kdbench.runs.environment import environment
 from kdbench.runs.faculty import Ensemble, obtain_teachers, of_parts, report_of_peer, reports
 from kdbench.runs.folder import CHECKPOINT, remove_empty
 from kdbench.runs.gain import gain_over_student_only
 from kdbench.runs.idle import negative_weights
 from kdbench.runs.reported import Reported
 from kdbench.runs.schema import SCHEMA_VERSION
-from kdbench.runs.spec import TRACK, environment
+from kdbench.runs.spec import TRACK
 from kdbench.runs.store import RESULT
 from kdbench.runs.student import Student, train_student
 from kdbench.runs.tracking import OFF, Tracker, is_wanted

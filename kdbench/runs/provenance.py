@@ -1,9 +1,10 @@
-"""Which plugins a run uses, as its result writes them down."""
+"""Which plugins and which files of weights a run uses, as its result writes them down."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 from kdbench.recipes.layers import files
@@ -11,6 +12,7 @@ from kdbench.recipes.network_spec import NetworkSpec
 from kdbench.registry import registry
 from kdbench.registry.importing import imported_sha256
 from kdbench.registry.origin import Origin
+from kdbench.util.files import sha256_of
 
 Record = dict[str, Any]
 """`kind`, `name`, `distribution`, `version` and `source_sha256` of a plugin."""
@@ -58,3 +60,16 @@ def _record(origin: Origin, sha256: str | None) -> Record:
         "version": origin.version,
         "source_sha256": sha256,
     }
+
+
+def weights_sha256(spec: NetworkSpec | None) -> str | None:
+    """Hash of the file of weights that a recipe names by its path; None for weights that go by a name.
+
+    Several hashes, of the branches in their order, with + between.
+    """
+    if spec is None:
+        return None
+    named = [branch.encoder.params.get("weights") for branch in spec.kinds]
+    files = [Path(str(name)) for name in named if name not in (None, "random", "pretrained")]
+    files += [spec.weights_file] if spec.weights_file is not None else []
+    return "+".join(sha256_of(path) for path in files if path.is_file()) or None

@@ -6,13 +6,9 @@ import dataclasses
 import functools
 import hashlib
 import json
-import os
-import platform
 import re
-import sys
 from collections.abc import Collection
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from kdbench.data.folds import folds_of
@@ -28,10 +24,8 @@ from kdbench.recipes.schema import SEARCHED, Recipe, key_of
 from kdbench.representations.native import takes_native
 from kdbench.runs import libraries, provenance
 from kdbench.semantic_spaces.base import LabelVectors
-from kdbench.text.redaction import redacted_words
 from kdbench.text.wording import counted
 from kdbench.types import VIDEO, is_video, native
-from kdbench.util.files import sha256_of
 
 TRACK = "track"
 
@@ -289,7 +283,7 @@ class RunSpec:
             "recipe": self.recipe.model_dump(exclude={"summary", "source", "semantics"}),
             "fingerprint": self.dataset.fingerprint,
             "label_vectors": self._vectors(*specs),
-            "weights": [_weights(spec) for spec in specs],
+            "weights": [provenance.weights_sha256(spec) for spec in specs],
             **self._groups(*specs),
             **self._beside(*specs, read=True),
             **self._plugins(*specs),
@@ -309,7 +303,7 @@ class RunSpec:
             "series_length": self.recipe.data.series_length,
             "fingerprint": self.dataset.series_fingerprint,
             "label_vectors": self._vectors(teacher),
-            "weights": _weights(teacher),
+            "weights": provenance.weights_sha256(teacher),
             **self._groups(teacher),
             **self._beside(teacher, read=True),
             **self._plugins(teacher),
@@ -344,7 +338,7 @@ class RunSpec:
             **({} if recipe.track.is_whole else {"track": recipe.track.model_dump()}),
             "data": recipe.data.model_dump(),
             **reported.architecture(),
-            "weights": _weights(reported),
+            "weights": provenance.weights_sha256(reported),
             **self._teachers_of_files(),
             "train": self._unless_searched(f"{role}.train", reported.train.model_dump()),
             "augment": self._unless_searched(f"{role}.augment", reported.augment.model_dump()),
@@ -361,7 +355,11 @@ class RunSpec:
 
     def _teachers_of_files(self) -> dict[str, Any]:
         """Hashes of the teachers that are files, by their names: nobody knows what they were trained on."""
-        files = {name: _weights(spec) for name, spec in self.recipe.all_teachers.items() if spec.weights_file}
+        files = {
+            name: provenance.weights_sha256(spec)
+            for name, spec in self.recipe.all_teachers.items()
+            if spec.weights_file
+        }
         return {"teacher_weights": files} if files else {}
 
     @property
@@ -389,36 +387,6 @@ def test_modalities(recipe: Recipe, dataset: Dataset) -> list[str]:
     """What the networks that predict are shown at test time."""
     named = (dataset.source(name) for name in recipe.shown(dataset.sensors) if name not in recipe.without)
     return [f"{VIDEO}:{dataset.view}" if name == VIDEO else name for name in dict.fromkeys(named)]
-
-
-def environment(device: Any) -> dict[str, Any]:
-    """The machine and the software, as far as they explain a figure; no host name, no user, no path."""
-    import torch
-
-    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
-    return {
-        "libraries": libraries.installed(),
-        "platform": f"{platform.system()} {platform.machine()}",
-        "device": str(device),
-        "gpu": gpu,
-        "cpus": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "command": ["kdbench", *redacted_words(sys.argv[1:])],
-    }
-
-
-def _weights(spec: NetworkSpec | None) -> str | None:
-    """Hash of the file of weights that a recipe names by its path; None for weights that go by a name.
-
-    Several hashes, of the branches in their order, with + between.
-    """
-    if spec is None:
-        return None
-    named = [branch.encoder.params.get("weights") for branch in spec.kinds]
-    files = [Path(str(name)) for name in named if name not in (None, "random", "pretrained")]
-    files += [spec.weights_file] if spec.weights_file is not None else []
-    return "+".join(sha256_of(path) for path in files if path.is_file()) or None
 
 
 def _hash(key: dict[str, Any]) -> str:
