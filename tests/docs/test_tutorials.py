@@ -12,7 +12,23 @@ from pages import tutorials
 SHOWN = {
     "1_from_zero_to_a_table": ("no gain shown", "run.json says", "learning_curves.png", "<progress"),
     "2_a_loss_of_ones_own": ("gradient", "True · ", "cosine"),
+    "3_own_recordings": (
+        "wave_2.csv",
+        "protocol cross_subject: Subject cleo tests",
+        "display.Image object",
+        "passed   was_checked",
+        "'paired': 7",
+    ),
     "4_read_a_comparison": ("a control", "2 subjects say too little about new ones", "figures/comparison.html"),
+    "5_export_and_predict": (
+        "model.onnx",
+        "right hand wave",
+        "# student_only_sensor on",
+        "report/windows.csv",
+        "it looks like m/s²",
+        "Figure size",
+        "display.Image object",
+    ),
 }
 pytestmark = pytest.mark.slow
 

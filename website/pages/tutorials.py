@@ -70,10 +70,16 @@ def executed(source: Path) -> nbformat.NotebookNode:
             environment = {**os.environ, "KDBENCH_TRACKING": "off"}
             # Runs go to ./runs, below the folder that is removed, and no path of the machine comes onto a page.
             environment.pop("KDBENCH_HOME", None)
+            # Cells of the shell call the `kdbench` that these pages are about, whatever else is installed.
+            environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+            # Kernels ask commands for colours, which would be codes on a page.
+            environment["TTY_COMPATIBLE"] = "0"
             # tqdm, which a library of ours imports, would say so in the first cell.
             environment["PYTHONWARNINGS"] = "ignore:IProgress not found"
             environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-            client = NotebookClient(notebook, timeout=SECONDS, resources={"metadata": {"path": folder}})
+            client = NotebookClient(
+                notebook, timeout=SECONDS, resources={"metadata": {"path": folder}}, coalesce_streams=True
+            )
             client.create_kernel_manager()
             kernel = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
             client.km.kernel_cmd = [*kernel, "--IPKernelApp.log_level=40"]
@@ -92,7 +98,8 @@ def cache() -> Path:
 def _state(source: Path) -> str:
     """A hash of all that its output depends on, but for the libraries."""
     digest = hashlib.sha256(source.read_bytes())
-    for path in sorted(path for folder in ("kdbench", "methods", "datasets") for path in (ROOT / folder).rglob("*")):
+    rooms = ("kdbench", "methods", "datasets", "examples")
+    for path in sorted(path for folder in rooms for path in (ROOT / folder).rglob("*")):
         if path.suffix in (".py", ".yaml", ".csv"):
             digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
