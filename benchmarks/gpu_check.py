@@ -173,7 +173,7 @@ def figure_of(setting: RunContext, training: Training, arguments: argparse.Names
     order = torch.randperm(len(training.loader)).repeat(1 + (arguments.steps + WARM_UP) * size // len(training.loader))
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    step = plain_step(training) if plain else lambda batch, n: training.backward(training.forward(batch, 1, n)[1])
+    step = plain_step(training) if plain else lambda batch, n: training.backward(*training.forward(batch, 1, n)[1:3])
     times = []
     batches = training.loader.batches(order[: (arguments.steps + WARM_UP) * size], size)
     started = time.perf_counter()

@@ -36,7 +36,7 @@ def kdbench_step(training: Training, sums: Sums) -> Callable[[torch.Tensor, int]
         for group in training.optimizer.param_groups:
             group["lr"] = learning_rate(training.spec.train, number, 1000)
         student, loss, values, _ = training.forward(batch, 1, number)
-        norm = training.backward(loss)
+        norm = training.backward(loss, values)
         sums.add(number, student, values, norm, training.objective.diagnostics(), batch)
 
     return step

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from kdbench.registry import dataset, encoder, fusion, loss, pooling, representation, semantics
+from kdbench.registry import dataset, encoder, fusion, launcher, loss, pooling, representation, semantics
 
 if TYPE_CHECKING:
     from kdbench.comparison import compare
@@ -39,6 +39,7 @@ __all__ = [
     "explain",
     "export_run",
     "fusion",
+    "launcher",
     "load_plugin",
     "load_student",
     "loss",

@@ -22,7 +22,7 @@ def one_step(training: Training, count: int) -> tuple[list[Features], dict[str, 
     batch = next(iter(training.loader.batches(list(range(count)), count)))
     before = [p.detach().clone() for p in training.network.parameters()]
     features, loss, values, _ = training.forward(batch, 1, 0)
-    assert training.backward(loss).isfinite()
+    assert training.backward(loss, values).isfinite()
     assert any(not torch.equal(a, b) for a, b in zip(before, training.network.parameters(), strict=True))
     return features, dict(zip(training.objective.names, values.tolist(), strict=True))
 

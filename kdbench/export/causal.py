@@ -10,6 +10,7 @@ from kdbench.export.trials import Trials
 from kdbench.students.schema import Causal, Export
 from kdbench.students.stream import SMOOTHING, STRIDES, Stream, items_of, running, tensor_of_window
 from kdbench.students.student import Program, Student
+from kdbench.text.wording import counted
 from kdbench.util.progress import Reporter
 
 
@@ -41,7 +42,7 @@ def measure(program: Program, trials: Trials, draft: Export, reporter: Reporter)
         reporter: Is told how far it is.
     """
     names, opened = list(trials), trials.opened
-    reporter.message(f"measuring {len(names)} trials without the future")
+    reporter.message(f"measuring {counted(len(names), 'trial')} without the future")
     window = draft.window.seconds
     unmeasured = Causal(
         trials=len(names),

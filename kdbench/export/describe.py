@@ -72,7 +72,7 @@ def _video(opened: OpenedRun, read: str) -> VideoInput:
     dataset = opened.context.run_spec.dataset
     name = view_of(read) or dataset.view
     assert name is not None
-    view, kind = dataset.card.views[name], reader_of(opened).view_kinds.get(name, "frames")
+    view, kind = dataset.card.views[name], reader_of(opened).kinds_of_views(dataset.card).get(name, "frames")
     data = opened.context.run_spec.recipe.data
     return VideoInput(
         source=read,

@@ -17,6 +17,7 @@ from kdbench.export.trials import Trials, spaced
 from kdbench.students.onnx_program import OnnxProgram
 from kdbench.students.schema import Int8
 from kdbench.students.student import Program
+from kdbench.text.wording import counted
 from kdbench.util.progress import Reporter
 
 FILE = "model.int8.onnx"
@@ -56,7 +57,7 @@ def quantised(
         UsageError: The network cannot be quantised.
     """
     names = spaced(trials.opened.context.split.train, CALIBRATION)
-    reporter.message(f"quantising to 8 bits with {len(names)} trials of the training part")
+    reporter.message(f"quantising to 8 bits with {counted(len(names), 'trial')} of the training part")
     path = graph.with_name(FILE)
     _quantise(graph, path, _Reader(trials, names))
     program = OnnxProgram(path, [entry.tensor for entry in trials.inputs], threads=1)

@@ -9,6 +9,7 @@ from kdbench.data.card import SUBJECT
 from kdbench.data.readers.kinds import series_kind, video_kind
 from kdbench.export.opened import OpenedRun
 from kdbench.students.schema import Export, SeriesInput, VideoInput
+from kdbench.text.wording import counted
 
 _CONDITIONS = ("version", "protocol", "preset", "part", "selection", "precision", "device", "threads")
 _FEW = 5
@@ -25,7 +26,7 @@ def model_card(opened: OpenedRun, export: Export) -> str:
     card, run = opened.context.run_spec.dataset.card, export.run
     parts = [
         f"# {run['method']} on {card.title}",
-        f"A student that tells {len(export.classes)} classes apart from {_sees(export)}. It was trained by kdbench "
+        f"A student that tells {counted(len(export.classes), 'class')} apart from {_sees(export)}. It was trained by kdbench "
         f"{export.kdbench} ({_taught(run)}) and exported as {export.format}.",
         *_data(card, opened),
         *_input_lines(export.inputs),
@@ -76,7 +77,7 @@ def _input_lines(inputs: Sequence[SeriesInput | VideoInput]) -> list[str]:
         else:
             length = "at their own length" if entry.samples is None else f"resampled to {entry.samples}"
             worn = f"; worn: {entry.placement}" if entry.placement else ""
-            axes = ", ".join(entry.axes) if len(entry.axes) <= _FEW else f"{len(entry.axes)} axes"
+            axes = ", ".join(entry.axes) if len(entry.axes) <= _FEW else counted(len(entry.axes), "axis", "axes")
             lines.append(
                 f"- `{entry.source}`: {series_kind(entry.kind).takes}, {axes} in {entry.unit} at {entry.rate_hz:g} Hz, "
                 f"{length}{worn}"
@@ -152,7 +153,7 @@ def _cost(export: Export) -> list[str]:
 
 def _limits(opened: OpenedRun, export: Export) -> list[str]:
     lines = [
-        f"- It knows {len(export.classes)} classes and names one of them for whatever it is shown; a low probability "
+        f"- It knows {counted(len(export.classes), 'class')} and names one of them for whatever it is shown; a low probability "
         "is its only sign of doubt.",
         "- A recording is one action from its beginning to its end, as in the data set.",
         "- Other people, places, sensors and ways to wear them are not what it was tested on.",

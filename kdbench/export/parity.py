@@ -8,6 +8,7 @@ from kdbench.errors import RunFailed
 from kdbench.export.trials import Trials
 from kdbench.students.schema import Parity
 from kdbench.students.student import Program
+from kdbench.text.wording import counted
 from kdbench.util.progress import Reporter
 
 TOLERANCE = 1e-4
@@ -24,7 +25,7 @@ def predicted(program: Program, trials: Trials, reporter: Reporter) -> np.ndarra
         reporter: Is told how far it is.
     """
     names = list(trials)
-    reporter.message(f"predicting {len(names)} trials from {', '.join(sorted(set(trials.origin.values())))}")
+    reporter.message(f"predicting {counted(len(names), 'trial')} from {', '.join(sorted(set(trials.origin.values())))}")
     return np.concatenate([program(trials.tensors(name)) for name in names])
 
 
@@ -46,7 +47,7 @@ def compared(logits: np.ndarray, trials: Trials) -> Parity:
         named = ", ".join(f"{stored.trials[row]} by {difference[row]:.2g}" for row in wrong[:SHOWN])
         more = f", … ({len(wrong) - SHOWN} more)" if len(wrong) > SHOWN else ""
         raise RunFailed(
-            f"the export does not predict what the run has stored: {len(wrong)} of {len(logits)} trials differ by more "
+            f"the export does not predict what the run has stored: {len(wrong)} of {counted(len(logits), 'trial')} differ by more "
             f"than {TOLERANCE:g} in a logit, or in the class ({named}{more})",
             hint=_hint(trials),
         )

@@ -16,6 +16,7 @@ from kdbench.students import fit
 from kdbench.students.prediction import Prediction, softmax
 from kdbench.students.recordings import Recorded, read
 from kdbench.students.schema import Export, SeriesInput, VideoInput
+from kdbench.text.wording import counted
 
 Recording = np.ndarray | str | Path
 
@@ -59,7 +60,7 @@ class Student:
 
     def __repr__(self) -> str:
         """What it sees and tells apart."""
-        return f"Student({', '.join(self.sources)} → {len(self.classes)} classes, {self.program.runtime})"
+        return f"Student({', '.join(self.sources)} → {counted(len(self.classes), 'class')}, {self.program.runtime})"
 
     def predict(
         self,

@@ -20,6 +20,7 @@ from starlette.routing import Route
 from kdbench.errors import RunFailed, UsageError
 from kdbench.students.stream import Watched
 from kdbench.students.student import Student
+from kdbench.text.wording import counted
 
 HOST = "127.0.0.1"
 HEADERS = {
@@ -53,7 +54,9 @@ class Page:
 
     def __init__(self, student: Student, port: int = 0) -> None:
         self._classes = student.classes
-        self._about = f"{', '.join(student.sources)} → {len(student.classes)} classes, {student.program.runtime}"
+        self._about = (
+            f"{', '.join(student.sources)} → {counted(len(student.classes), 'class')}, {student.program.runtime}"
+        )
         self._seen: list[Watched] = []
         self._over: str | None = None
         self._lock = threading.Lock()

@@ -15,6 +15,12 @@ from kdbench.cli.predict import recordings_of
 from kdbench.errors import UsageError
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _made() -> None:
+    """Makes the export before a test begins to listen, since preparing its data is told on the error stream."""
+    an_export("student_only", "torch")
+
+
 @pytest.mark.slow
 def test_a_table_names_each_recording_and_its_class(kdbench: Callable[..., Any]) -> None:
     folder, files = an_export("student_only", "torch").folder, [depth_file("a1_s2_t1"), depth_file("a2_s2_t1")]

@@ -49,6 +49,8 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     """Types a command of kdbench in an empty folder, and gives what it prints."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("KDBENCH_HOME", raising=False)
+    # As wide as the terminal whose output the page shows.
+    monkeypatch.setenv("COLUMNS", "100")
 
     def typed(command: str) -> str:
         program, *arguments = shlex.split(command)

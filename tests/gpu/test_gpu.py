@@ -50,7 +50,7 @@ def test_an_epoch_never_makes_the_host_wait(
     try:
         for number, batch in enumerate(training.loader.batches(list(range(len(training.loader))), 8)):
             student, loss, values, _ = training.forward(batch, 1, number)
-            norm = training.backward(loss)
+            norm = training.backward(loss, values)
             sums.add(number, student, values, norm, training.objective.diagnostics(), batch)
             # The first step initialises libraries and the optimizer's state, which may wait.
             torch.cuda.set_sync_debug_mode("error")
@@ -94,7 +94,7 @@ def test_bf16_stays_finite(method: str, tmp_path: Path) -> None:
     for number, batch in enumerate(training.loader.batches(list(range(len(training.loader))), 8)):
         _, loss, terms, _ = training.forward(batch, 1, number)
         assert terms.isfinite().all()
-        assert training.backward(loss).isfinite()
+        assert training.backward(loss, terms).isfinite()
 
 
 def test_compiled_networks_give_the_eager_values(tmp_path: Path) -> None:

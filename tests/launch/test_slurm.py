@@ -46,7 +46,10 @@ class Preempted(Slurm):
         poll = job.poll
 
         def watched() -> int | None:
-            begun = any(self.root.glob("student_only-*/metrics.jsonl"))
+            # An epoch is logged before its checkpoint is whole; the one before it can be gone on with.
+            begun = any(
+                len(path.read_text().splitlines()) > 1 for path in self.root.glob("student_only-*/metrics.jsonl")
+            )
             if begun and not self.told and job.submitted is not None:
                 self.told += 1
                 (child,) = psutil.Process(job.submitted._process.pid).children()

@@ -90,6 +90,11 @@ class Reader(ABC):
     skeleton_kinds: ClassVar[Mapping[str, str]] = {}
     """The same of the skeletons; one that is not named hands on its joints as they are recorded."""
 
+    @classmethod
+    def kinds_of_views(cls, card: Card) -> Mapping[str, str]:  # noqa: ARG003 – for readers that go by the card
+        """As `view_kinds`, of a card whose views are not known beforehand."""
+        return cls.view_kinds
+
     def __init__(self, card: Card, root: Path | None = None, options: Mapping[str, Any] | None = None) -> None:
         for name in options or {}:
             if name not in card.options:

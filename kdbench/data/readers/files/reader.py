@@ -61,6 +61,15 @@ class FilesReader(Reader):
         there = {name for name, paths in scan.scan(card.files, root).items() if paths and name in card.files.sources}
         return tuple(name for name in card.views if name in there) if there else None
 
+    @classmethod
+    def kinds_of_views(cls, card: Card) -> Mapping[str, str]:
+        """See `Reader.kinds_of_views`; a video that is cut by a clock or into windows has frames that it alone knows."""
+        if card.files is None or card.files.windows is not None:
+            return {}
+        kinds = {"whole": "squeezed_colour", "centre": "centred_colour"}
+        streams = card.files.sources.items()
+        return {name: kinds[each.crop] for name, each in streams if each.is_video and each.clock is None}
+
     @functools.cached_property
     def by_source(self) -> dict[str, dict[scan.Key, str]]:
         """The file of each source by the placeholders' values."""
