@@ -26,8 +26,8 @@ def model_card(opened: OpenedRun, export: Export) -> str:
     card, run = opened.context.run_spec.dataset.card, export.run
     parts = [
         f"# {run['method']} on {card.title}",
-        f"A student that tells {counted(len(export.classes), 'class')} apart from {_sees(export)}. It was trained by kdbench "
-        f"{export.kdbench} ({_taught(run)}) and exported as {export.format}.",
+        f"A student that tells {counted(len(export.classes), 'class')} apart from {_sees(export)}. "
+        f"It was trained by kdbench {export.kdbench} ({_taught(run)}) and exported as {export.format}.",
         *_data(card, opened),
         *_input_lines(export.inputs),
         *_scores(opened, export),
@@ -153,8 +153,8 @@ def _cost(export: Export) -> list[str]:
 
 def _limits(opened: OpenedRun, export: Export) -> list[str]:
     lines = [
-        f"- It knows {counted(len(export.classes), 'class')} and names one of them for whatever it is shown; a low probability "
-        "is its only sign of doubt.",
+        f"- It knows {counted(len(export.classes), 'class')} and names one of them for whatever it is shown; "
+        "a low probability is its only sign of doubt.",
         "- A recording is one action from its beginning to its end, as in the data set.",
         "- Other people, places, sensors and ways to wear them are not what it was tested on.",
     ]

@@ -47,8 +47,8 @@ def compared(logits: np.ndarray, trials: Trials) -> Parity:
         named = ", ".join(f"{stored.trials[row]} by {difference[row]:.2g}" for row in wrong[:SHOWN])
         more = f", … ({len(wrong) - SHOWN} more)" if len(wrong) > SHOWN else ""
         raise RunFailed(
-            f"the export does not predict what the run has stored: {len(wrong)} of {counted(len(logits), 'trial')} differ by more "
-            f"than {TOLERANCE:g} in a logit, or in the class ({named}{more})",
+            f"the export does not predict what the run has stored: {len(wrong)} of {counted(len(logits), 'trial')} "
+            f"differ by more than {TOLERANCE:g} in a logit, or in the class ({named}{more})",
             hint=_hint(trials),
         )
     return Parity(

@@ -63,7 +63,7 @@ class FilesReader(Reader):
 
     @classmethod
     def kinds_of_views(cls, card: Card) -> Mapping[str, str]:
-        """See `Reader.kinds_of_views`; a video that is cut by a clock or into windows has frames that it alone knows."""
+        """See `Reader.kinds_of_views`; one cut by a clock or into windows shows frames that no file tells."""
         if card.files is None or card.files.windows is not None:
             return {}
         kinds = {"whole": "squeezed_colour", "centre": "centred_colour"}
