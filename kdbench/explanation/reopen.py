@@ -13,7 +13,7 @@ from torch import Tensor
 from kdbench.data.splits import split
 from kdbench.data.store.open import Dataset
 from kdbench.engine.device import build_accelerator, device_kind, threads_on
-from kdbench.errors import DataError
+from kdbench.errors import DataError, UsageError
 from kdbench.explanation.scores import AGAIN
 from kdbench.network import Network
 from kdbench.recipes.network_spec import NetworkSpec
@@ -41,10 +41,16 @@ def open_context(run: StoredRun, *, dataset: str | None, data_dir: Path | None, 
         device: `auto`, `cpu` or `cuda`.
 
     Raises:
+        UsageError: The name of its data set leads to no card.
         DataError: The data, the parts or the recipe are not those that the run was made with.
     """
     result = run.result
     recipe = _recipe(run)
+    if dataset is None and not registry("dataset").has(result["dataset"]):
+        raise UsageError(
+            f"'{result['dataset']}' is a data set of one's own, and the run does not say where its card lies",
+            hint="Name the card: --dataset FOLDER/card.yaml",
+        )
     data = open_for(
         recipe,
         dataset or result["dataset"],

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from kdbench.data.card import Card
 
 _MOST_BYTES = 256 * 2**20
-_MAKE = "datasets/make_label_vectors.py makes one with any sentence encoder; or go without: --set semantics.name=hash"
+_MAKE = (
+    "datasets/make_label_vectors.py makes one with any sentence encoder; or go without: a teacher that reads no class "
+    "names, such as --teacher raw, or --set semantics.name=hash"
+)
 
 
 @semantics("table")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import pandas as pd
 import pytest
 import scipy.io
 from exports import a_run, an_export, colour_file, depth_file, inertial_file, world
+from forked import kdbench as command
 
 import kdbench
 from kdbench.errors import DataError, RunFailed, UsageError
@@ -236,3 +239,29 @@ def test_a_student_that_predicts_by_its_batch_mates_is_refused(tmp_path: Path, m
             dataset=str(world() / "card.yaml"),
             data_dir=world() / "data",
         )
+
+
+@pytest.mark.slow
+def test_a_run_on_a_card_of_ones_own_asks_for_it(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is a data set of one's own") as caught:
+        export_run(a_run("student_only").folder, to=tmp_path / "export", data_dir=world() / "data")
+    assert caught.value.hint is not None
+    assert "--dataset" in caught.value.hint
+
+
+@pytest.mark.slow
+def test_a_student_of_ones_own_films_takes_a_film(tmp_path: Path) -> None:
+    script = Path(__file__).parents[2] / "examples/make_recordings.py"
+    subprocess.run([sys.executable, script, tmp_path / "kitchen"], check=True)
+    card = tmp_path / "kitchen/card.yaml"
+    on = ("--dataset", card)
+    for words in (
+        ("data", "init", tmp_path / "kitchen", "--yes"),
+        ("run", "--method", "student_only", "--preset", "smoke", "--out", tmp_path / "runs", *on),
+        ("export", "student_only", "--out", tmp_path / "runs", "--to", tmp_path / "student", *on),
+    ):
+        done = command(*words)
+        assert done.returncode == 0, done.stderr
+    film = tmp_path / "kitchen/anna/wave_1.mp4"
+    said = kdbench.load_student(tmp_path / "student").predict(film)
+    assert said.label in ("wave", "clap")
