@@ -23,17 +23,21 @@ class FreshProcess:
         program: What it runs.
         environment: As `kdbench.launch.machine.environment_of` makes it.
         output: Gets what it prints.
+        folder: Where it runs; by default in the folder of this process.
     """
 
     never_began = False
 
-    def __init__(self, program: Program, environment: Mapping[str, str], output: BinaryIO) -> None:
+    def __init__(
+        self, program: Program, environment: Mapping[str, str], output: BinaryIO, folder: str | None = None
+    ) -> None:
         self._process = subprocess.Popen(
             # -P, since folders of the current directory may have the names of libraries.
             [sys.executable, "-P", "-m", program.module, *program.arguments],
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
+            cwd=folder,
             env={**environment, tied.ASKED: "1"},
             start_new_session=_HAS_GROUPS,
         )

@@ -41,22 +41,26 @@ class Program:
     text: str = ""
 
 
-class Job(Protocol):
-    """A program on its way."""
-
-    log: Path
+class Endable(Protocol):
+    """What runs and can be ended."""
 
     def poll(self) -> int | None:
         """Its exit code, negative for a signal; None while it runs."""
-
-    def printed(self) -> str:
-        """What it has printed so far."""
 
     def interrupt(self) -> None:
         """Asks it to keep what it has and to end."""
 
     def kill(self) -> None:
         """Ends it at once."""
+
+
+class Job(Endable, Protocol):
+    """A program on its way."""
+
+    log: Path
+
+    def printed(self) -> str:
+        """What it has printed so far."""
 
 
 class Launcher(Protocol):
@@ -154,7 +158,7 @@ def options_of(component: Callable[..., Any]) -> type[BaseModel]:
     return create_model("Options", __config__=ConfigDict(extra="forbid", arbitrary_types_allowed=True), **fields)
 
 
-def stop(jobs: Collection[Job]) -> None:
+def stop(jobs: Collection[Endable]) -> None:
     """Asks jobs to keep what they have and to end, and waits for it; kills what does not in time."""
     running = [job for job in jobs if job.poll() is None]
     for job in running:

@@ -139,8 +139,7 @@ def _run(program: RemoteProgram) -> int:
     try:
         return program()
     except KeyboardInterrupt:
-        program.interrupt()
-        program.wait()
+        program.end()
         raise
 
 

@@ -7,16 +7,13 @@ does in another way.
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
 import time
 import uuid
 from pathlib import Path
 from typing import Any
 
-from kdbench.launch import tied
-from kdbench.launch.launcher import Program
+from kdbench.launch.fresh import FreshProcess
+from kdbench.launch.launcher import Program, stop
 from kdbench.util.files import whole
 
 INTERRUPT, KILL = "interrupt", "kill"
@@ -41,7 +38,7 @@ class RemoteProgram:
         own = f".{self.log.name}.{uuid.uuid4().hex[:8]}"
         self._box = self.log.parent / f"{own}.word"
         self._began = self.log.parent / f"{own}.began"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: FreshProcess | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         # It is pickled on its way to the other machine, where it has no process yet.
@@ -51,46 +48,25 @@ class RemoteProgram:
         """Runs the program; returns its exit code, negative for a signal."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as output:
-            process = self._process = subprocess.Popen(
-                # -P, since folders of the current directory may have the names of libraries.
-                [sys.executable, "-P", "-m", self.program.module, *self.program.arguments],
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                cwd=self.folder,
-                # Its input stays open, and it ends where this process does.
-                env={**os.environ, **self.environment, tied.ASKED: "1"},
-                start_new_session=True,
-            )
+            process = FreshProcess(self.program, {**os.environ, **self.environment}, output, self.folder)
+        self._process = process
         self._began.touch()
-        assert process.stdin is not None
-        process.stdin.write(self.program.text.encode())
-        process.stdin.flush()
         asked = False
         while (code := process.poll()) is None:
             word = self._word()
             if word == KILL:
-                os.killpg(process.pid, signal.SIGKILL)
+                process.kill()
             # Once: a second one would cut short how it ends.
             elif word == INTERRUPT and not asked:
                 asked = True
-                self.interrupt()
+                process.interrupt()
             time.sleep(_TICK_SECONDS)
         return code
 
-    def interrupt(self) -> None:
-        """There: asks the program to keep what it has and to end."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(signal.SIGINT)
-
-    def wait(self) -> None:
-        """There: waits until the program has ended, and kills it where it takes too long."""
-        if self._process is None:
-            return
-        try:
-            self._process.wait(tied.GRACE_SECONDS)
-        except subprocess.TimeoutExpired:
-            os.killpg(self._process.pid, signal.SIGKILL)
+    def end(self) -> None:
+        """There: lets the program keep what it has and end, and kills it where that takes too long."""
+        if self._process is not None:
+            stop([self._process])
 
     def _word(self) -> str:
         try:

@@ -143,8 +143,7 @@ class RequeuedProgram(RemoteProgram):
         """Called there by submitit: lets the program keep what it has, and asks for a further job."""
         import submitit
 
-        self.interrupt()
-        self.wait()
+        self.end()
         return submitit.helpers.DelayedSubmission(self)
 
 
