@@ -41,14 +41,10 @@ class Augmenter:
         self.axis_std = axis_std
         self.skeletons = frozenset(skeletons)
         self.series = {name: specs[name] for name in axis_std if self._changes_series(name, specs[name])}
-        self.views = {
-            name: specs[name]
-            for name in views
-            if specs[name].rotate_deg > 0 or specs[name].shift > 0 or specs[name].scale > 0
-        }
+        self.views = {name: specs[name] for name in views if _moves(specs[name]) or _changes_time(specs[name])}
 
     def _changes_series(self, name: str, spec: Augment) -> bool:
-        return self._turns(name, spec) or max(spec.noise, spec.scale, spec.time_scale, spec.time_shift) > 0
+        return self._turns(name, spec) or max(spec.noise, spec.scale) > 0 or _changes_time(spec)
 
     def _turns(self, name: str, spec: Augment) -> bool:
         return spec.turn_deg > 0 and recorded(name) in self.skeletons
@@ -59,7 +55,7 @@ class Augmenter:
         if self._turns(name, spec):
             x = _turned(x, spec.turn_deg, generator)
         # Interpolation would round even where nothing moves.
-        if spec.time_scale == spec.time_shift == 0:
+        if not _changes_time(spec):
             return x
         return _in_time(x, spec, generator, lengths_of(x)[:, None] if is_native(name) else None)
 
@@ -84,6 +80,14 @@ class Augmenter:
         return batch.replace(views={**batch.views, **further})
 
 
+def _moves(spec: Augment) -> bool:
+    return max(spec.rotate_deg, spec.shift, spec.scale) > 0
+
+
+def _changes_time(spec: Augment) -> bool:
+    return max(spec.time_scale, spec.time_shift) > 0
+
+
 def _louder(x: Tensor, spec: Augment, axis_std: Tensor, generator: torch.Generator) -> Tensor:
     gain = 1 + spec.scale * _symmetric((len(x), 1, 1), generator)
     # Noise is a share of each axis's own spread, so that one number fits axes in different units.
@@ -105,20 +109,36 @@ def _in_time(x: Tensor, spec: Augment, generator: torch.Generator, lengths: Tens
     Series of unlike lengths `(B, 1)` keep what is behind their ends.
     """
     rows, _, n = x.shape
-    length = 1 + spec.time_scale * _symmetric((rows, 1), generator)
-    # A shorter part lies anywhere within the trial, a longer one anywhere around it.
-    start = (1 - length) * torch.rand((rows, 1), generator=generator)
-    start = start + spec.time_shift * _symmetric((rows, 1), generator)
+    start, length = _part(rows, spec, generator)
     if lengths is not None:
         return _in_time_each(x, _to(start, x), _to(length, x), lengths)
-    # Samples lie at the centres of n equal parts of the trial.
-    centres = (torch.arange(n) + 0.5) / n
-    places = ((start + length * centres) * n - 0.5).clamp(0, n - 1)
+    places = _places(start, length, n)
     # The last sample is reached from the one before it, with share 1, so that index + 1 stays inside.
     before = places.floor().clamp(max=max(n - 2, 0))
     share = _to((places - before)[:, None], x)
     index = _to(before.long(), x)[:, None].expand_as(x)
     return torch.lerp(x.gather(2, index), x.gather(2, (index + 1).clamp(max=n - 1)), share)
+
+
+def _part(rows: int, spec: Augment, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Start and length of the part that is shown, as shares of the trial `(rows, 1)`."""
+    length = 1 + spec.time_scale * _symmetric((rows, 1), generator)
+    # A shorter part lies anywhere within the trial, a longer one anywhere around it.
+    start = (1 - length) * torch.rand((rows, 1), generator=generator)
+    return start + spec.time_shift * _symmetric((rows, 1), generator), length
+
+
+def _places(start: Tensor, length: Tensor, n: int) -> Tensor:
+    """Where in a trial of n samples the samples of a part lie `(rows, n)`: at the centres of its n equal parts."""
+    centres = (torch.arange(n) + 0.5) / n
+    return ((start + length * centres) * n - 0.5).clamp(0, n - 1)
+
+
+def _frames_in_time(video: Tensor, spec: Augment, generator: torch.Generator) -> Tensor:
+    """Shows a part of a clip at its whole length, by the nearest frames: a mean of two would show a limb twice."""
+    places = _places(*_part(len(video), spec, generator), n=video.shape[2]).round().long()
+    index = _to(places, video)[:, None, :, None, None].expand_as(video)
+    return video.gather(2, index)
 
 
 def _in_time_each(x: Tensor, start: Tensor, length: Tensor, lengths: Tensor) -> Tensor:
@@ -134,6 +154,11 @@ def _in_time_each(x: Tensor, start: Tensor, length: Tensor, lengths: Tensor) -> 
 
 
 def _changed_video(video: Tensor, spec: Augment, generator: torch.Generator) -> Tensor:
+    if _changes_time(spec):
+        video = _frames_in_time(video, spec, generator)
+    # Sampling the frames anew would blur them even where nothing moves.
+    if not _moves(spec):
+        return video
     B, C, T, H, W = video.shape
     angle = math.radians(spec.rotate_deg) * _symmetric((B,), generator)
     zoom = 1 + spec.scale * _symmetric((B,), generator)

@@ -31,9 +31,10 @@ class Augment(RecipePart):
         rotate_deg: Largest rotation of the frames, degrees.
         shift: Largest shift of the frames, as a share of their size.
         turn_deg: Largest rotation of a skeleton's joints about the vertical axis, degrees.
-        time_scale: Largest relative change of the part of a series that is shown at its whole length: less of it than
-            all, at a random place, is slower; more than all is faster, and its ends are held.
-        time_shift: Largest shift of a series in time, as a share of its length; its ends are held.
+        time_scale: Largest relative change of the part of a trial that is shown at its whole length: less of it than
+            all, at a random place, is slower; more than all is faster, and its ends are held. A series is interpolated;
+            of a clip the nearest frames are shown. Each source of a trial has draws of its own.
+        time_shift: Largest shift of a series or a clip in time, as a share of its length; its ends are held.
     """
 
     noise: float = Field(default=0.0, ge=0)
@@ -44,10 +45,6 @@ class Augment(RecipePart):
     turn_deg: float = Field(default=0.0, ge=0, le=180, exclude_if=lambda degrees: degrees == 0)
     time_scale: float = Field(default=0.0, ge=0, lt=1, exclude_if=lambda share: share == 0)
     time_shift: float = Field(default=0.0, ge=0, lt=1, exclude_if=lambda share: share == 0)
-
-
-OF_SERIES = ("turn_deg", "time_scale", "time_shift")
-"""Random changes that only series undergo."""
 
 
 DOT_DELTA = 0.075
@@ -210,13 +207,12 @@ class NetworkSpec(RecipePart):
         return self
 
     @model_validator(mode="after")
-    def _changes_series_for_who_sees_them(self) -> NetworkSpec:
+    def _turns_joints_for_who_sees_them(self) -> NetworkSpec:
         own = {f"branches.{name}.augment": ([b], b.augment) for name, b in (self.branches or {}).items() if b.augment}
         whole = [branch for branch in self.kinds if branch.augment is None]
         for where, (branches, augment) in {**own, "augment": (whole, self.augment)}.items():
-            for key in OF_SERIES:
-                if getattr(augment, key) > 0 and all(is_video(branch.sees) for branch in branches):
-                    raise ValueError(f"{where}.{key} has no effect: it changes series, and none is seen there")
+            if augment.turn_deg > 0 and all(is_video(branch.sees) for branch in branches):
+                raise ValueError(f"{where}.turn_deg has no effect: it turns joints, and none are seen there")
         return self
 
     def _augments_each_source_in_one_way(self) -> None:

@@ -127,13 +127,54 @@ def test_turning_what_has_no_joints_is_refused():
         build(NetworkSpec(modality="sensors", representation={"name": "raw"}, **CONV, **turned, **TRAIN))
 
 
-@pytest.mark.parametrize("key", ["turn_deg", "time_scale", "time_shift"])
-def test_changes_of_series_are_refused_where_video_alone_is_seen(key: str):
-    video = branch("video", "clip", augment={key: 0.5})
-    with pytest.raises(ValueError, match=rf"branches\.a\.augment\.{key} has no effect"):
+def test_turning_joints_is_refused_where_video_alone_is_seen():
+    video = branch("video", "clip", augment={"turn_deg": 5})
+    with pytest.raises(ValueError, match=r"branches\.a\.augment\.turn_deg has no effect"):
         NetworkSpec(branches={"a": video, "b": branch("wrist", "raw")}, **TRAIN)
-    with pytest.raises(ValueError, match=rf"augment\.{key} has no effect"):
-        NetworkSpec(branches={"a": branch("video", "clip")}, augment={key: 0.5}, **TRAIN)
+    with pytest.raises(ValueError, match=r"augment\.turn_deg has no effect"):
+        NetworkSpec(branches={"a": branch("video", "clip")}, augment={"turn_deg": 5}, **TRAIN)
+
+
+def shown(frames: int, seed: int = 0, **amounts: float) -> Tensor:
+    """Numbers of the frames `(ROWS, frames)` that a clip's training shows."""
+    clip = torch.arange(frames, dtype=torch.uint8).reshape(1, 1, -1, 1, 1).expand(ROWS, 2, frames, 3, 3)
+    batch = Batch({}, clip, torch.zeros(ROWS), tuple(map(str, range(ROWS))), torch.arange(ROWS))
+    video = Augmenter(Augment(**amounts), {})(batch, seed).video
+    assert video is not None
+    assert video.dtype == torch.uint8
+    # A frame is shown whole, in every channel and pixel.
+    assert torch.equal(video, video[:, :1, :, :1, :1].expand_as(video))
+    return video[:, 0, :, 0, 0].long()
+
+
+def test_a_clip_is_shown_slower_and_faster_by_whole_frames():
+    numbers = shown(40, time_scale=0.25)
+    assert (numbers.diff(dim=1) >= 0).all()
+    # 30 to 50 frames' time is shown in 40; the ends of a trial that is shown faster are held.
+    span = numbers[:, 30] - numbers[:, 10]
+    assert 14 <= span.min() <= 16
+    assert 24 <= span.max() <= 26
+    assert numbers.min() == 0
+    assert numbers.max() == 39
+    assert torch.equal(shown(40, seed=3, time_scale=0.25), shown(40, seed=3, time_scale=0.25))
+
+
+def test_a_clip_is_shifted_by_at_most_its_share():
+    moved = shown(40, time_shift=0.1) - torch.arange(40)
+    assert 3 <= moved[:, 20].abs().max() <= 4
+    assert (moved[:, 20] > 0).any()
+    assert (moved[:, 20] < 0).any()
+
+
+def test_a_clip_moves_in_space_and_time_at_once():
+    clip = torch.arange(10, dtype=torch.uint8).reshape(1, 1, -1, 1, 1).expand(4, 1, 10, 8, 8)
+    batch = Batch({}, clip, torch.zeros(4), tuple("abcd"), torch.arange(4))
+    video = Augmenter(Augment(shift=0.1, time_shift=0.5), {})(batch, 0).video
+    assert video is not None
+    # The middle of a frame of one grey value stays that grey, moved or not.
+    middle = (video[:, 0, :, 4, 4] * 255).round().long()
+    assert (middle != torch.arange(10)).any()
+    assert (middle.diff(dim=1) >= 0).all()
 
 
 def native_batch(x: Tensor) -> Batch:
