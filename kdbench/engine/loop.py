@@ -18,6 +18,7 @@ from kdbench.data.metric import METRICS
 from kdbench.data.tracks import Scarce, mixed_order, mixed_steps
 from kdbench.engine import checkpoint
 from kdbench.engine.augment import Augmenter
+from kdbench.engine.averaging import Average
 from kdbench.engine.dot import DistillationOriented
 from kdbench.engine.objective import Objective
 from kdbench.engine.optim import build_optimizer, learning_rate
@@ -133,6 +134,8 @@ class Training:
                 self.on_epoch(record)
         finally:
             self.reporter.end_phase()
+        if self.average is not None:
+            self.network.load_state_dict(self.average.network.state_dict())
         if self.keep_best:
             self._restore_best()
         return records
@@ -179,6 +182,8 @@ class Training:
         views = [name for name in sees if is_video(name)]
         skeletons = frozenset[str]().union(*(network.skeletons for network in self._networks()))
         self.augment = Augmenter(self.spec.augment, axis_std, views, self.spec.changes(list(sees)), skeletons)
+        decay = self.spec.train.average
+        self.average = None if decay is None else Average(self.network, decay)
         self._to_training()
 
     def _networks(self) -> list[Network]:
@@ -285,6 +290,8 @@ class Training:
             if isinstance(self.optimizer, DistillationOriented):
                 self.optimizer.clip(norm, self.spec.train.grad_clip)
         self.optimizer.step()
+        if self.average is not None:
+            self.average.update(self.network)
         return norm
 
     def _parameters(self) -> list[nn.Parameter]:
@@ -310,16 +317,25 @@ class Training:
         if self.watched is None:
             return
         batch_size = self.spec.train.batch_size
-        predictions = predict(self.network, self.watched, batch_size=batch_size, accelerator=self.accelerator)
+        predictions = predict(self._shown, self.watched, batch_size=batch_size, accelerator=self.accelerator)
         metrics = predictions.metrics(self.classes)
         record[self.watched_part] = {name: metrics[name] for name in METRICS}
         # The first of equal epochs stays, and any value beats the start.
         if self.keep_best and metrics[self.metric] > self.best.get(self.metric, -1.0):
             self.best = {"epoch": epoch, self.metric: metrics[self.metric]}
-            checkpoint.save_best(self._checkpoint, self.network, self.best, self.binding)
+            checkpoint.save_best(self._checkpoint, self._shown, self.best, self.binding)
+
+    @property
+    def _shown(self) -> Network:
+        """The network that the training would end with."""
+        if self.average is None:
+            return self.network
+        assert isinstance(self.average.network, Network)
+        return self.average.network
 
     def _modules(self) -> Mapping[str, nn.Module]:
-        own = {"network": self.network, "objective": self.objective}
+        own: dict[str, nn.Module] = {"network": self.network, "objective": self.objective}
+        own |= {} if self.average is None else {"average": self.average}
         return own | {name: module for peer in self.peers for name, module in peer.modules.items()}
 
     @property

@@ -86,6 +86,9 @@ class Train(RecipePart):
         schedule: `cosine` falls to zero; `constant` stays.
         warmup: Share of all steps with a linear rise of the rate.
         grad_clip: Largest gradient norm, or null.
+        average: Decay of an exponential moving average of the weights, which then takes their place: in what is
+            validated, kept and reported. 0.99 covers about the last 100 steps. Null: the weights of the last step.
+            A teacher that trains jointly has none.
     """
 
     epochs: int = Field(ge=1, le=1_000_000)
@@ -97,6 +100,7 @@ class Train(RecipePart):
     grad_clip: float | None = Field(default=1.0, gt=0)
     # Left out of what is written where it is AdamW, so that runs with it keep their names.
     optimizer: OptimizerSpec | None = Field(default=None, exclude_if=lambda optimizer: optimizer is None)
+    average: float | None = Field(default=None, gt=0, lt=1, exclude_if=lambda decay: decay is None)
 
     @field_validator("optimizer", mode="before")
     @classmethod
