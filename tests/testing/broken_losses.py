@@ -271,6 +271,13 @@ def centres_in_place(student: Tensor, teacher: Tensor) -> Tensor:
     return distance(student, teacher)
 
 
+@fails("shapes_do_not_depend_on_values")
+@loss("other_gradient_compiled", on="embedding")
+def other_gradient_compiled(student: Tensor, teacher: Tensor) -> Tensor:
+    more = student - student.detach() if torch.compiler.is_compiling() else 0 * student
+    return distance(student, teacher) + more.float().sum()
+
+
 @fails("never_waits_for_the_device")
 @loss("reads_a_number", on="logits", compiles=False)
 def reads_a_number(student: Tensor, teacher: Tensor) -> Tensor:

@@ -30,7 +30,8 @@ class AngleLoss(torch.autograd.Function):
             difference = angles - _angles(of_teacher, inverse_of_teacher, rows)[0]
             # Huber's h(d) is s (d - s / 2) with its own slope s = clamp(d, -1, 1).
             slope = difference.clamp(-1, 1)
-            total += (slope * difference.sub_(slope, alpha=0.5)).sum()
+            # Out of place: under torch.compile, torch 2.11 gives a result that was changed in place no gradient.
+            total = total + (slope * difference.sub_(slope, alpha=0.5)).sum()
             along = angles.mul_(slope).sum(2)
             weights.mul_(slope)
             gradient[rows] += 2 * weights.sum(2) - inverse[rows].square() * along

@@ -21,7 +21,8 @@ class Energy(torch.autograd.Function):
         norm = torch.linalg.vector_norm(feature, dim=1, keepdim=True, dtype=precision_of(feature))
         scale = power_of_two(norm.flatten(1).amax(1)).clamp_min_(1).view(-1, *[1] * (feature.dim() - 1))
         ctx.save_for_backward(feature, scale)
-        return norm.div_(scale).square_()
+        # Out of place: under torch.compile, torch 2.11 gives a result that was changed in place no gradient.
+        return norm.div_(scale).square()
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:

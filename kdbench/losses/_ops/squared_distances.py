@@ -21,8 +21,9 @@ class SquaredDistances(torch.autograd.Function):
             centred = wide - wide.mean(0)
             products = centred @ centred.T
         squares = products.diagonal().clone()
-        # Rounding may leave the distance of equal samples just below 0.
-        distances = products.mul_(-2).add_(squares[:, None]).add_(squares).clamp_min_(0)
+        # Rounding may leave the distance of equal samples just below 0. Out of place at the end: under torch.compile,
+        # torch 2.11 gives a result that was changed in place no gradient.
+        distances = products.mul_(-2).add_(squares[:, None]).add_(squares).clamp_min(0)
         return distances if precision is None else distances.to(precision)
 
     @staticmethod
