@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Sequence
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor
 
 from kdbench.data.loader import Loader
+from kdbench.engine.compiling import compile_pass
 from kdbench.errors import RunFailed
 from kdbench.network import Network
 from kdbench.types import Batch, Features
@@ -57,7 +59,20 @@ class FrozenTeacher:
         self._ablated = self._ablate_once(loader) if once else None
         self._inputs: list[Tensor] | None = None
         self._features: list[Features] | None = None
+        # What is asked once is not worth compiling; see `compile`.
+        self._pass: Callable[[Sequence[Tensor]], list[Features]] = network.forward
         self._fill(loader, batch_size)
+
+    def compile(self) -> None:
+        """Compiles its pass, where it is asked in every step."""
+        if self._features is None:
+            compile_pass(self.network)
+            self._pass = self.network
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether its first answers take the time of compiling."""
+        return self._pass is self.network
 
     @property
     def cached(self) -> str:
@@ -83,7 +98,7 @@ class FrozenTeacher:
             self.network.represent(batch) if self._inputs is None else [x.index_select(0, rows) for x in self._inputs]
         )
         with self._accelerator.autocast():
-            branches = self.network(inputs)
+            branches = self._pass(inputs)
             if self._ablation is not None and self._ablated is None:
                 generator = torch.Generator().manual_seed(seed)
                 logits = self.network.ablated(inputs, mode=self._ablation, generator=generator)

@@ -144,7 +144,8 @@ def _passes(
         values = []
         for batch in loader.batches(order, batch_size):
             with accelerator.autocast():
-                values.append(read(network(network.lacking(network.represent(change(batch)), without))))
+                # As `forward`: a compiled network would need a graph for each size of batch here.
+                values.append(read(network.forward(network.lacking(network.represent(change(batch)), without))))
         inverse = torch.argsort(order)
         rows.append(torch.cat(values).cpu()[inverse].numpy())
     network.train(was_training)

@@ -269,7 +269,8 @@ class Network(nn.Module):
         else:
             changed = [_without_channel(x, generator) for x in inputs]
         with evaluating(self):
-            return [features.logits.expand(rows, -1) for features in self(changed)]
+            # As `forward`, since a compiled network would need a graph for this alone.
+            return [features.logits.expand(rows, -1) for features in self.forward(changed)]
 
 
 def _group_head(width: int, groups: int, kind: str) -> nn.Module:

@@ -118,7 +118,8 @@ class Reported:
 
         def forward() -> Any:
             with self.context.accelerator.autocast():
-                return [network(network.represent(one)) for network in asked]
+                # As `forward`: a compiled network would make a graph of one trial for this alone.
+                return [network.forward(network.represent(one)) for network in asked]
 
         trained = student.records if student else records_of(networks[0].folder)
         return {

@@ -100,6 +100,9 @@ def student_training(
         )
         for teacher in teachers
     ]
+    if context.run_spec.recipe.compile:
+        for one in frozen:
+            one.compile()
     training.teacher = FrozenTeachers(frozen, [_teaches(context, teacher, loader) for teacher in teachers])
     if objective.needs_errors:
         objective.tell(training.teacher.errors(loader, spec.train.batch_size))

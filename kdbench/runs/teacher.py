@@ -155,8 +155,6 @@ def obtain_teacher(context: RunContext, root: Path, part: TeacherPart, *, fresh:
             # A process that was killed after its last word may have left it.
             forget_checkpoint(folder)
         network.load_state_dict(read_safetensors(folder / WEIGHTS))
-    if context.run_spec.recipe.compile:
-        network.compile()
     return Teacher(network.eval(), folder, record, context, part)
 
 

@@ -6,10 +6,9 @@ import json
 import shutil
 from pathlib import Path
 
-from torch._functorch import config as functorch_config
-
 from kdbench.data.loader import Loader
 from kdbench.data.metric import metric_of
+from kdbench.engine.compiling import compile_pass
 from kdbench.engine.loop import Record, Training
 from kdbench.engine.objective import Objective
 from kdbench.errors import DataError
@@ -45,9 +44,7 @@ def training_of(
     oracle = selection.is_oracle and spec is context.run_spec.recipe.reported
     watched = context.run_spec.having(context.split.test if oracle else context.split.validation, spec)
     if context.run_spec.recipe.compile:
-        # The norm of every term's gradient goes through one graph again and again: its buffers must outlive a pass.
-        functorch_config.donated_buffer = False
-        network.compile()
+        compile_pass(network)
     return Training(
         phase=phase,
         network=network,

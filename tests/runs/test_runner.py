@@ -391,6 +391,25 @@ def test_a_compiled_run_takes_a_partial_batch(tmp_path: Path, monkeypatch: pytes
     assert len(read_jsonl(result.folder / "metrics.jsonl")) == 2
 
 
+@pytest.mark.slow
+def test_compiled_networks_have_a_graph_for_each_size_and_evaluation_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shapes = []
+
+    def backend(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> Any:
+        shapes.append([tuple(value.shape) for value in inputs if not isinstance(value, torch.nn.Parameter)])
+        # An open size would be a symbol here.
+        assert all(isinstance(size, int) for shape in shapes[-1] for size in shape)
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=backend))
+    run = tiny("hinton_raw", tmp_path, "compile=true", "student.train.batch_size=7", "teacher.train.batch_size=9")
+    assert run.result["conditions"]["compile"] is True
+    # The frozen teacher is asked once about 24 trials, and so without a graph; batches of 9 and of 7 leave 6 and 3.
+    assert [graph[0][0] for graph in shapes] == [9, 6, 7, 3]
+
+
 def test_an_edited_rule_or_table_is_another_run(baseline: RunResult) -> None:
     cell = context_for(RunRequest("sgm_ft", "motionsim", preset="smoke", overrides=WORLD, device="cpu")).run_spec
     fewer = dataclasses.replace(cell.split, train=cell.split.train[1:])
