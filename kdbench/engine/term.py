@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from kdbench.engine.declared import OPTIONAL, declared, reads_labels
+from kdbench.engine.memory import is_out_of_memory
 from kdbench.engine.mixing import Mix, build_mix, mixed, unmixable, virtual_widths
 from kdbench.engine.projector import Projector
 from kdbench.errors import KdbenchError, RunFailed, UsageError, unknown
@@ -156,6 +157,8 @@ class Term(nn.Module):
             raise self._named(error) from error
         # A loss may be anyone's code: whatever it raises is told with the shapes that it was given.
         except Exception as error:
+            if is_out_of_memory(error):
+                raise
             raise self._broken(error, student, teacher) from error
         self._has_worked = True
         return value

@@ -38,9 +38,7 @@ from kdbench.util.files import unwritable
 from kdbench.util.records import ELSEWHERE
 
 TICK_SECONDS = 0.2
-_OUT_OF_MEMORY = re.compile(
-    r"OutOfMemoryError|^error: MemoryError|DefaultCPUAllocator: .*allocate memory", re.MULTILINE
-)
+_OUT_OF_MEMORY = re.compile(r"^error: out of memory|OutOfMemoryError|^error: MemoryError", re.MULTILINE)
 _SIGKILL = 9
 """By its number, since not every platform has its name."""
 # The second is what shells and containers make of the first.

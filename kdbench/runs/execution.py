@@ -17,7 +17,8 @@ import pandas as pd
 
 from kdbench.engine.declared import trains_logits
 from kdbench.engine.loop import Record
-from kdbench.errors import Interrupted, KdbenchError
+from kdbench.engine.memory import is_out_of_memory, out_of_memory
+from kdbench.errors import Interrupted, KdbenchError, RunFailed
 from kdbench.evaluation.metrics import confusion
 from kdbench.evaluation.predict import Predictions
 from kdbench.evaluation.probe import Probed
@@ -94,8 +95,17 @@ class Run:
             self._stop("failed", str(error))
             raise
         except Exception as error:
+            if is_out_of_memory(error):
+                explained = self._out_of_memory(error)
+                self._stop("failed", str(explained))
+                raise explained from error
             self._stop("failed", f"{type(error).__name__}: {error}")
             raise
+
+    def _out_of_memory(self, error: Exception) -> RunFailed:
+        recipe = self.context.run_spec.recipe
+        sizes = {key: spec.train.batch_size for key, spec in recipe.by_key.items() if not spec.joint}
+        return out_of_memory(error, self.context.accelerator.device, recipe.precision, sizes)
 
     def _header(self) -> dict[str, Any]:
         run_spec = self.context.run_spec
