@@ -12,6 +12,7 @@ from torch.nn.modules.utils import _triple
 
 from kdbench.encoders import weights as pretraining
 from kdbench.encoders.base import Encoder
+from kdbench.encoders.window_attention import with_fused_attention
 from kdbench.errors import UsageError, near_misses
 from kdbench.registry import encoder
 from kdbench.text.wording import counted
@@ -197,6 +198,7 @@ class Swin3d(SwinStages, TorchvisionVideo):
 
     def __init__(self, in_channels: int, *, weights: str = "pretrained") -> None:
         super().__init__(in_channels, weights=weights)
+        with_fused_attention(self.backbone)
         width = self.backbone.num_features
         self.channels = (width // 8, width // 4, width // 2, width)
         self.width = width

@@ -12,6 +12,7 @@ from torchvision.models.video.swin_transformer import PatchEmbed3d, SwinTransfor
 
 from kdbench.encoders import weights as pretraining
 from kdbench.encoders.torchvision_model import SwinStages
+from kdbench.encoders.window_attention import with_fused_attention
 from kdbench.registry import encoder
 
 KINETICS = Swin3D_T_Weights.KINETICS400_V1
@@ -48,6 +49,7 @@ class VideoSwinT(SwinStages):
             patch_embed=partial(PatchEmbed3d, in_channels=in_channels),
         )
         self.backbone.head = nn.Identity()
+        with_fused_attention(self.backbone)
         if weights != "random":
             self.pretrained = pretraining.load_torchvision(
                 self.backbone,
