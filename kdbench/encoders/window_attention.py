@@ -14,7 +14,7 @@ _APART = -100.0
 _Grid = tuple[int, int, int]
 
 
-class FusedWindowAttention3d(ShiftedWindowAttention3d):
+class FusedWindowAttention3d(ShiftedWindowAttention3d):  # type: ignore[misc]
     """torchvision's module, its weights and its values, by `scaled_dot_product_attention`.
 
     The scores of a window, 392 × 392 for each head, are the largest tensors of a Video Swin by far; the fused kernels
@@ -74,8 +74,9 @@ def with_fused_attention(model: nn.Module) -> nn.Module:
     for module in model.modules():
         if type(module) is ShiftedWindowAttention3d:
             # The subclass only computes: weights and buffers keep their names.
-            module.__class__ = FusedWindowAttention3d
-            module.masks = masks
+            fused: Any = module
+            fused.__class__ = FusedWindowAttention3d
+            fused.masks = masks
     return model
 
 
