@@ -17,8 +17,10 @@ def methods(incomplete: str) -> list[str]:
 
 
 def teachers(incomplete: str) -> list[str]:
-    """Names of teachers."""
-    return _of(("teacher",), incomplete)
+    """Names of teachers, and `none`."""
+    from kdbench.recipes.resolve import NO_TEACHER
+
+    return [*_of(("teacher",), incomplete), *([NO_TEACHER] if NO_TEACHER.startswith(incomplete) else [])]
 
 
 def datasets(incomplete: str) -> list[str]:

@@ -19,7 +19,8 @@ Methods = Annotated[
 Teachers = Annotated[
     list[str] | None,
     typer.Option(
-        help="A teacher of `kdbench list teachers`, or a YAML file; repeatable. By default the method's own.",
+        help="A teacher of `kdbench list teachers`, or a YAML file; repeatable. By default the method's own. "
+        "none: the method's student alone, which its gain is over.",
         autocompletion=completion.teachers,
     ),
 ]

@@ -138,7 +138,7 @@ def show(result: RunResult, console: Console) -> None:
     from kdbench.evaluation.metrics import untested
     from kdbench.recipes.pairs import pair_of, title_of
     from kdbench.recipes.track import words_of
-    from kdbench.runs.gain import alone_for, gain_now
+    from kdbench.runs.gain import gain_now
     from kdbench.runs.overview import base_of, differing, is_oracle, settings_text
     from kdbench.text.terminal import print_prose
     from kdbench.text.terminal_table import print_table
@@ -184,7 +184,7 @@ def show(result: RunResult, console: Console) -> None:
     # The student alone may have been run since this run was finished.
     now = gain_now(result.folder.parent, record)
     if gain := now.record():
-        table.add_row(f"gain over {alone_for(record)}", *(f"{100 * gain[k]:+.2f}" for k in ("accuracy", "macro_f1")))
+        table.add_row(f"gain over {now.over}", *(f"{100 * gain[k]:+.2f}" for k in ("accuracy", "macro_f1")))
     print_table(console, table)
     if now.why:
         print_prose(console, f"gain: {now.why}", "dim")

@@ -193,7 +193,7 @@ def show(result: SearchResult, console: Console) -> None:
     from rich.table import Table
 
     from kdbench.recipes.track import words_of
-    from kdbench.runs.gain import alone_for, is_alone
+    from kdbench.runs.gain import alone_for
     from kdbench.text.terminal import print_prose
     from kdbench.text.terminal_table import print_table
     from kdbench.tuning.report import rank
@@ -232,8 +232,10 @@ def show(result: SearchResult, console: Console) -> None:
         say(console, "next: the same command without --no-final trains the winner, whose runs tell the budget")
         return
     run = result.final[0].result
-    if not is_alone(run["recipe"]):
-        budget = f"--method {alone_for(run)} --trials {report['budget']['trials']}"
+    alone = alone_for(run)
+    # What has no recipe of its own has no search space.
+    if alone is not None and alone[1] is None:
+        budget = f"--method {alone[0]} --trials {report['budget']['trials']}"
         print_prose(console, f"For a gain, the baseline needs the same budget: search it too, with {budget}.")
     names = {"--dataset": report["dataset"], "--protocol": report["protocol"], "--preset": report["preset"]}
     words = [word for pair in (names | {"--out": str(result.plan.root)}).items() for word in pair]

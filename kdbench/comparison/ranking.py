@@ -20,7 +20,7 @@ from kdbench.comparison.scores import paired
 from kdbench.comparison.table import ORACLE, Gain, GroupTable, Measure, Row, teachers_of
 from kdbench.evaluation.metrics import untested
 from kdbench.recipes.track import is_transfer_alone
-from kdbench.runs.gain import alone_for, alone_words, is_alone
+from kdbench.runs.gain import BASELINES, alone_words, is_alone
 from kdbench.runs.store import StoredRun
 from kdbench.runs.tested import Tested
 from kdbench.statistics import METRICS, PairSummary, Scope, ScoreComparison, Scores, compare_scores
@@ -129,10 +129,9 @@ def _alone(group: Group, alike: Mapping[str, Sequence[str]]) -> dict[str, str]:
         first = _first(group, row)
         if first.result["recipe"].get("student") is None:
             continue
-        name = alone_for(first.result)
-        plain = [other for other in others if _first(group, other).method == name and is_alone(group.recipes[other])]
+        plain = [other for other in others if is_alone(group.recipes[other])]
         if plain:
-            baselines[row] = plain[0]
+            baselines[row] = min(plain, key=lambda other: _first(group, other).method not in BASELINES)
     return baselines
 
 

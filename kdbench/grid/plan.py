@@ -17,7 +17,7 @@ from kdbench.grid.ahead import check_networks
 from kdbench.grid.changes import changes_for
 from kdbench.grid.state import DONE, ORDER, TO_DO, State, read_state
 from kdbench.grid.suite import Suite, SuiteMethod
-from kdbench.recipes.resolve import resolve
+from kdbench.recipes.resolve import NO_TEACHER, resolve
 from kdbench.runs.context import choose_preset, spec_for
 from kdbench.runs.gain import BASELINES
 from kdbench.runs.idle import refuse_idle
@@ -138,7 +138,7 @@ def make_plan(
     root = runs_folder(options.get("out"))
     preset = choose_preset(suite.preset, device, reporter)
     # First what gains are over, so that the others find it.
-    methods = sorted(suite.pairs(), key=lambda method: method.name not in BASELINES)
+    methods = sorted(suite.pairs(), key=lambda method: method.name not in BASELINES and method.teacher != NO_TEACHER)
     changes = changes_for(methods, suite, overrides, preset, reporter)
     videos = _videos(methods, changes, preset, suite.video, reporter)
     planned: dict[Path, PlannedRun] = {}

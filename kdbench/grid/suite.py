@@ -13,7 +13,7 @@ from kdbench import losses as loss_room
 from kdbench.errors import UsageError, shortened, unknown
 from kdbench.losses import BUILTIN as BUILTIN_LOSSES
 from kdbench.recipes import shipped
-from kdbench.recipes.resolve import resolve
+from kdbench.recipes.resolve import NO_TEACHER, resolve, student_alone_of
 from kdbench.recipes.terms import PartSpec
 from kdbench.registry.builtin import decorations_in
 from kdbench.text.wording import counted
@@ -149,9 +149,12 @@ class Suite(BaseModel):
             recipe = resolve(method.name, "small")
             # One with several teachers has no single one that another could stand in for.
             is_taught = method.teacher is None and recipe.taught_by is not None and recipe.teacher is not None
-            pairs += (
-                [method.model_copy(update={"teacher": teacher}) for teacher in self.teachers] if is_taught else [method]
-            )
+            for teacher in self.teachers if is_taught else (None,):
+                pair = method.model_copy(update={"teacher": teacher or method.teacher})
+                # Several methods may have one student alone.
+                if teacher == NO_TEACHER and (alone := student_alone_of(method.name, "small")) is not None:
+                    pair = SuiteMethod(name=alone[0], teacher=alone[1])
+                pairs += [] if pair in pairs else [pair]
         if len(pairs) == len(self.methods) and all(teacher.teacher is None for teacher in pairs):
             names = ", ".join(method.name for method in self.methods)
             raise UsageError(f"none of these methods has a teacher: {names}", hint="Leave out --teacher.")

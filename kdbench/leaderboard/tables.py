@@ -119,7 +119,7 @@ class BoardRow:
     @cached_property
     def is_alone(self) -> bool:
         """Whether it is the student without a teacher, by plain cross-entropy or, in transfer alone, not trained."""
-        return self.entry.result.method in BASELINES and is_alone(self.entry.runs[0].result["recipe"])
+        return is_alone(self.entry.runs[0].result["recipe"])
 
     @property
     def tuning(self) -> str:
@@ -239,7 +239,8 @@ class BoardTable:
     @cached_property
     def alone(self) -> BoardRow | None:
         """The student without a teacher, which gains are above."""
-        return next((row for row in self.rows if row.is_alone), None)
+        rows = [row for row in self.rows if row.is_alone]
+        return min(rows, key=lambda row: row.entry.result.method not in BASELINES, default=None)
 
     @cached_property
     def intervals(self) -> Intervals:

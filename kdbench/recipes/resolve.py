@@ -16,7 +16,7 @@ from kdbench.errors import UsageError, unknown
 from kdbench.recipes import shipped
 from kdbench.recipes.changes import absent_networks, changed, changes_of, first_key, merged_network
 from kdbench.recipes.layers import TEACHER, Layer, beside, extended, files, layers
-from kdbench.recipes.network_spec import NetworkSpec, Train
+from kdbench.recipes.network_spec import RANDOM, NetworkSpec, Train
 from kdbench.recipes.schema import PRESETS, Data, Recipe
 from kdbench.recipes.track import Track
 from kdbench.registry import registry
@@ -25,6 +25,14 @@ from kdbench.util.validation import checked, found
 LINEAGE = ("summary", "source", "equations", "deviations")
 """What a recipe says of where it comes from, which is no setting of a network."""
 TEACHERS = "teachers"
+NO_TEACHER = "none"
+"""In place of a teacher: the method's student alone."""
+PLAIN = {"ce": {"weight": 1.0}}
+"""The losses of a student alone."""
+STUDENTS_ALONE = ("student_only", "student_only_sensor", "student_only_skeleton", "tsn", "trn")
+"""The shipped methods that are a student alone."""
+_OF_A_TEACHER = ("head", "balance", "pairing")
+"""What a student alone has no use for."""
 _NAMED = "name"
 _TEACHERS_HINT = "See them: kdbench list teachers"
 _SECTIONS = {
@@ -46,7 +54,8 @@ def resolve(
         preset: `paper`, `small` or `smoke`.
         overrides: Changes, as `changes_of` takes them.
         teacher: Name of a teacher, or path of its YAML file, in place of the method's own; what the method changes of
-            its teacher is changed of this one too.
+            its teacher is changed of this one too. `none`: the method's student alone, by plain cross-entropy; where it
+            has no label, as it was initialised.
 
     Raises:
         UsageError: An unknown recipe, preset or key (with the near misses), a value of the wrong type, or a change of a
@@ -60,17 +69,32 @@ def resolve(
         raise UsageError(
             f"--teacher {teacher} and --set teacher={named} name two teachers", hint="Leave out one of them."
         )
+    if teacher == NO_TEACHER:
+        return _student_alone(name_or_path, preset, changes)
     teacher = named or teacher
     pair = shipped.behind(name_or_path)
     method, teacher = (pair.method, teacher or pair.teacher) if pair else (name_or_path, teacher)
     chain = layers(method)
     merged, own = _merged(chain, preset, teacher)
     _refuse_unsettable(changes)
+    if TEACHERS in changes and changes[TEACHERS] is None:
+        if not merged.get(TEACHERS):
+            raise UsageError(
+                f"the method '{_method_of(chain[-1])}' has one teacher at most, so --set teachers=null changes nothing",
+                hint="Without it: --set teacher=null",
+            )
+        merged, changes = {**merged, TEACHERS: {}}, _without_teachers(changes)
     merged, changes = _with_teachers(merged, changes, preset, None), _without_teachers(changes)
     stem = _method_of(chain[-1])
     if teacher is not None and own is None:
+        several = ", ".join(merged.get(TEACHERS) or ())
+        has = f"has several teachers ({several}), none of which" if several else "has no teacher, so"
+        does = "takes the place of" if several else "changes nothing"
         raise UsageError(
-            f"the method '{stem}' has no teacher, so --teacher {teacher} changes nothing", hint="Leave out --teacher."
+            f"the method '{stem}' {has} --teacher {teacher} {does}",
+            hint=f"Change one of them: --set teachers.{next(iter(merged[TEACHERS]))}={teacher}"
+            if several
+            else "Leave out --teacher.",
         )
     stems = [] if TEACHER in changes and changes[TEACHER] is None else [_stem(teacher or own)]
     stems += [network.get(_NAMED) or name for name, network in merged.get(TEACHERS, {}).items()]
@@ -92,6 +116,97 @@ def resolve(
         }
     recipe = checked(Recipe, merged, f"recipe '{title}'", hint=lambda: keys_hint(name_or_path))
     return recipe.called(stem, taught_by, title)
+
+
+def student_alone_of(
+    name_or_path: str, preset: str, changes: Mapping[str, Any] | None = None
+) -> tuple[str, str | None] | None:
+    """The method, and `none` for its teacher where it has one, that trains a method's student alone.
+
+    Args:
+        name_or_path: As for `resolve`.
+        preset: As for `resolve`.
+        changes: Changes of the recipe, nested.
+
+    Returns:
+        None where the method has no student, or is that of a student alone.
+
+    Raises:
+        UsageError: As `resolve`.
+    """
+    method, alone = _alone(name_or_path, preset, changes or {})
+    if alone is None:
+        return None
+    for name in () if method.track.is_transfer_alone else STUDENTS_ALONE:
+        if _is_student_of(name, preset, _without_losses(changes or {}), alone):
+            return name, None
+    return method.method, NO_TEACHER
+
+
+def _student_alone(name_or_path: str, preset: str, changes: Mapping[str, Any]) -> Recipe:
+    """A method's student without what teaches it: what the method's gain is over, whatever its student is.
+
+    Raises:
+        UsageError: The method has no student, is one without a teacher, or shipped methods have its student alone.
+    """
+    if about := next((key for key in (TEACHER, TEACHERS) if key in changes), None):
+        raise UsageError(f"--teacher none leaves no teacher that {about} would change", hint="Leave out one of them.")
+    if isinstance(own := changes.get("student"), Mapping) and "losses" in own:
+        idle = first_key("student.losses", own["losses"])
+        raise UsageError(
+            f"--teacher none leaves plain cross-entropy, so {idle} changes nothing",
+            hint="Leave out one of them.",
+        )
+    method, alone = _alone(name_or_path, preset, changes)
+    if alone is None and method.student is None:
+        raise UsageError(f"the method '{method.method}' has no student, so --teacher none leaves nothing")
+    found_as = student_alone_of(name_or_path, preset, changes)
+    if alone is None or found_as is None:
+        raise UsageError(
+            f"the method '{method.method}' is a student without a teacher, so --teacher none changes nothing",
+            hint="Leave out --teacher.",
+        )
+    if found_as[1] is None:
+        raise UsageError(
+            f"the student of '{method.method}' alone is the method {found_as[0]}",
+            hint=f"Run it: --method {found_as[0]}",
+        )
+    return alone.called(method.method, NO_TEACHER, f"{method.method} + {NO_TEACHER}")
+
+
+def _alone(name_or_path: str, preset: str, changes: Mapping[str, Any]) -> tuple[Recipe, Recipe | None]:
+    """A method, and its student alone as a recipe; None where it has no student, or is that of a student alone."""
+    method = resolve(name_or_path, preset, _without_losses(changes))
+    if method.student is None or (not method.all_teachers and method.student.is_untrained):
+        return method, None
+    student = {key: value for key, value in method.student.model_dump().items() if key not in _OF_A_TEACHER}
+    untrained = {"losses": {}, "weights": RANDOM} if method.track.is_transfer_alone else {"losses": PLAIN}
+    named = {
+        "name": f"{method.method}+{NO_TEACHER}",
+        "summary": f"The student of {method.method} alone",
+        "source": "",
+    }
+    fields = method.model_dump(exclude={TEACHER, TEACHERS, "predicts"})
+    alone = Recipe.model_validate({**fields, **named, "student": {**student, **untrained}})
+    if not method.all_teachers and alone.student == method.student:
+        return method, None
+    return method, alone
+
+
+def _without_losses(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Changes without those of the student's losses, which go."""
+    if not isinstance(own := changes.get("student"), Mapping):
+        return dict(changes)
+    return {**changes, "student": {key: value for key, value in own.items() if key != "losses"}}
+
+
+def _is_student_of(name: str, preset: str, changes: Mapping[str, Any], alone: Recipe) -> bool:
+    try:
+        other = resolve(name, preset, changes)
+    except UsageError:
+        # The changes are of what it does not have.
+        return False
+    return other.student == alone.student and other.data == alone.data
 
 
 def _merged(chain: Iterable[Layer], preset: str, teacher: str | None) -> tuple[dict[str, Any], str | None]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kdbench.errors import DataError, KdbenchError
-from kdbench.recipes.network_spec import NetworkSpec
+from kdbench.recipes.network_spec import RANDOM, NetworkSpec
+from kdbench.recipes.pairs import pair_of, title_of
+from kdbench.recipes.resolve import NO_TEACHER, PLAIN, STUDENTS_ALONE, student_alone_of
 from kdbench.recipes.track import is_transfer_alone
 from kdbench.runs.schema import FINISHED
 from kdbench.runs.store import StoredRun, stored_run
@@ -17,28 +18,34 @@ from kdbench.runs.tested import tested
 from kdbench.types import SENSORS, VIDEO
 
 SKELETON = "skeleton"
-ALONE = {VIDEO: "student_only", SENSORS: "student_only_sensor", SKELETON: "student_only_skeleton"}
-"""The student without a teacher, by what it sees."""
-
-PLAIN = {"ce": {"weight": 1.0}}
-"""Its losses."""
-
 UNTRAINED = {VIDEO: "untrained", SENSORS: "untrained_sensor", SKELETON: "untrained_skeleton"}
 """The student as it was initialised, by what it sees: what transfer alone is measured against."""
 
-BASELINES = (*ALONE.values(), *UNTRAINED.values())
+BASELINES = (*STUDENTS_ALONE, *UNTRAINED.values())
+"""The shipped methods that gains are over."""
 
 _NAMED = 3
 """Conditions that are named at most."""
 
 
-def alone_for(result: Mapping[str, Any]) -> str:
-    """The method that a result is measured against: its student without a teacher; without labels, not trained."""
-    conditions = result["conditions"]
-    names = UNTRAINED if is_transfer_alone(conditions) else ALONE
-    if conditions["view"] is not None:
-        return names[VIDEO]
-    return names[SKELETON if conditions.get("test_modalities") == [SKELETON] else SENSORS]
+def alone_for(result: Mapping[str, Any]) -> tuple[str, str | None] | None:
+    """The method that a result is measured against, and `none` where it is the result's own without its teacher.
+
+    It is the student alone, by plain cross-entropy; without labels, the untrained network. None for a result that is
+    that itself, or that has no student.
+    """
+    recipe, conditions = result["recipe"], result["conditions"]
+    if not recipe.get("student") or is_alone(recipe):
+        return None
+    if is_transfer_alone(conditions):
+        sees_skeleton = conditions.get("test_modalities") == [SKELETON]
+        kind = VIDEO if conditions["view"] is not None else SKELETON if sees_skeleton else SENSORS
+        return UNTRAINED[kind], None
+    try:
+        return student_alone_of(pair_of(result)[0], result["preset"])
+    except KdbenchError:
+        # A recipe of one's own that lies elsewhere now, or that changed.
+        return pair_of(result)[0], NO_TEACHER
 
 
 def untrained_like(student: NetworkSpec) -> str:
@@ -58,7 +65,7 @@ def alone_words(conditions: Mapping[str, Any]) -> str:
 
 
 def is_alone(recipe: Mapping[str, Any]) -> bool:
-    """Whether a recipe is what gains are over: the student alone by plain cross-entropy, or not trained at all.
+    """Whether a recipe is what gains are over: a student alone by plain cross-entropy; without labels, not trained.
 
     One whose losses were changed does not stand for it.
 
@@ -66,9 +73,11 @@ def is_alone(recipe: Mapping[str, Any]) -> bool:
         recipe: As `run.json` holds it.
     """
     student = recipe.get("student")
-    if recipe.get("teacher") is not None or not isinstance(student, Mapping):
+    if recipe.get("teacher") is not None or recipe.get("teachers") or not isinstance(student, Mapping):
         return False
-    return student.get("weights") == "random" or student.get("losses") == PLAIN
+    if is_transfer_alone(recipe):
+        return student.get("weights") == RANDOM
+    return student.get("losses") == PLAIN and student.get("weights") != RANDOM
 
 
 @dataclass(frozen=True)
@@ -77,12 +86,14 @@ class GainNow:
 
     Attributes:
         run: The folder's name of the student alone; None where there is none.
+        over: What that run is called: its method, with `none` for the teacher that it lacks.
         accuracy: The gain, as a share; None without one.
         macro_f1: The same.
         why: Why there is none, in words; empty where there is one, and for a run that has no student alone.
     """
 
     run: str | None = None
+    over: str = ""
     accuracy: float | None = None
     macro_f1: float | None = None
     why: str = ""
@@ -102,27 +113,31 @@ def gain_now(root: Path, result: Mapping[str, Any]) -> GainNow:
         root: Folder of the runs.
         result: What a finished run's `run.json` says.
     """
-    alone = alone_for(result)
+    recipe = result["recipe"]
     # What a teacher adds at test is no gain of the student's.
-    if (
-        result["conditions"].get("predicts")
-        or result["method"] == alone
-        or not (result["recipe"].get("student") and result.get("metrics"))
-    ):
+    if result["conditions"].get("predicts") or is_alone(recipe) or not (recipe.get("student") and result["metrics"]):
         return GainNow()
     near = []
-    for other in _finished(root, alone, int(result["seed"])):
+    for other in _alone(root, recipe, int(result["seed"])):
         unlike = _unlike(result["conditions"], other.conditions)
         if unlike:
-            near.append(unlike)
-        elif is_alone(other.result["recipe"]) and _is_proven(other):
+            near.append((len(unlike), other.title, unlike))
+        elif _is_proven(other):
             return _difference(result["metrics"], other)
-    if not near:
-        return GainNow(why=f"run {alone} with the same options to see it")
+    sought = alone_for(result)
+    if sought is None:
+        return GainNow()
+    name, teacher = sought
+    command = f"run {name} with the same options" if teacher is None else "run the same command with --teacher none"
+    # Another student alone says nothing of this one's.
+    same = [entry for entry in near if entry[1] == title_of(name, teacher)]
+    if not same:
+        return GainNow(why=f"{command} to see it")
     # The run that comes nearest tells best what to do otherwise.
-    keys = min(near, key=len)
+    _, title, keys = min(same, key=lambda entry: entry[0])
     named = ", ".join(keys[:_NAMED]) + (f" and {len(keys) - _NAMED} more" if len(keys) > _NAMED else "")
-    return GainNow(why=f"{alone} was run under other conditions ({named}); run it with the same options to see it")
+    again = "run it with the same options" if teacher is None else command
+    return GainNow(why=f"{title} was run under other conditions ({named}); {again} to see it")
 
 
 def gain_over_student_only(root: Path, result: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -130,18 +145,21 @@ def gain_over_student_only(root: Path, result: Mapping[str, Any]) -> dict[str, A
     return gain_now(root, result).record()
 
 
-def _finished(root: Path, method: str, seed: int) -> Iterator[StoredRun]:
-    name = json.dumps(method)
+def _alone(root: Path, recipe: Mapping[str, Any], seed: int) -> Iterator[StoredRun]:
+    """The finished runs of a student alone at a seed, the shipped methods first."""
+    found = []
     for path in sorted(Path(root).glob("*/run.json")):
         try:
             # Hundreds of neighbours are read past in the time that it takes to parse a few.
-            if name not in path.read_text(errors="replace"):
+            if '"teacher": null' not in path.read_text(errors="replace"):
                 continue
             run = stored_run(path.parent)
-            if run.method == method and run.seed == seed and run.status == FINISHED:
-                yield run
+            mine = run.seed == seed and run.status == FINISHED and is_alone(run.result["recipe"])
+            if mine and is_transfer_alone(run.result["recipe"]) == is_transfer_alone(recipe):
+                found.append(run)
         except (KdbenchError, OSError):
             continue
+    yield from sorted(found, key=lambda run: run.method not in BASELINES)
 
 
 def _unlike(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
@@ -165,4 +183,4 @@ def _is_proven(run: StoredRun) -> bool:
 
 def _difference(metrics: Mapping[str, Any], alone: StoredRun) -> GainNow:
     accuracy, macro_f1 = (metrics[key] - alone.metrics[key] for key in ("accuracy", "macro_f1"))
-    return GainNow(alone.folder.name, accuracy, macro_f1)
+    return GainNow(alone.folder.name, alone.title, accuracy, macro_f1)

@@ -8,7 +8,7 @@ from kdbench.data.card import load_card
 from kdbench.data.splits import rule_of
 from kdbench.engine.device_name import check_device_name
 from kdbench.errors import UsageError, unknown
-from kdbench.recipes.resolve import resolve, teacher_at
+from kdbench.recipes.resolve import NO_TEACHER, resolve, teacher_at
 from kdbench.recipes.schema import PRESETS, Recipe
 from kdbench.registry import registry
 from kdbench.runs import provenance
@@ -31,7 +31,7 @@ def check_names(
         methods: Names of recipes, or paths of YAML files.
         datasets: Names of data sets, or paths of cards.
         protocols: Names of protocols, which each data set must have.
-        teachers: Names of teachers, or paths of YAML files; methods that have none do without.
+        teachers: Names of teachers, or paths of YAML files, or `none`; methods that have none do without.
         preset: Name of a preset; None and `auto` leave it open.
         device: Name of a device.
         overrides: Changes of the only method, `a.b.c=value`; those of several are spread among them elsewhere.
@@ -68,7 +68,7 @@ def _wrong(
         yield error
     changes = overrides if len(methods) == 1 else ()
     teacher = teachers[0] if len(teachers) == len(methods) == 1 else None
-    for name_of_teacher in teachers:
+    for name_of_teacher in (name for name in teachers if name != NO_TEACHER):
         try:
             teacher_at(name_of_teacher, size)
         except UsageError as error:

@@ -10,7 +10,7 @@ from typing import Any
 
 from kdbench.recipes.pairs import pair_of, title_of
 from kdbench.recipes.track import words_of
-from kdbench.runs.gain import alone_for, gain_now
+from kdbench.runs.gain import gain_now
 
 _METRICS = {"accuracy": "accuracy, %", "macro_f1": "macro F1, %", "map": "mAP, %"}
 _PICTURES = ("learning_curves.png", "confusion_matrix.png")
@@ -43,8 +43,9 @@ def _rows(folder: Path, record: Mapping[str, Any]) -> Iterator[tuple[str, list[s
         yield "teacher", _percent(record["teacher"])
     for name, report in (record.get("teachers") or {}).items():
         yield f"teacher {name}", _percent(report)
-    if gain := gain_now(folder.parent, record).record():
-        yield f"gain over {alone_for(record)}", [*(f"{100 * gain[key]:+.2f}" for key in ("accuracy", "macro_f1")), ""]
+    now = gain_now(folder.parent, record)
+    if gain := now.record():
+        yield f"gain over {now.over}", [*(f"{100 * gain[key]:+.2f}" for key in ("accuracy", "macro_f1")), ""]
 
 
 def _percent(metrics: Mapping[str, Any]) -> list[str]:

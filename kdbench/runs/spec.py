@@ -322,13 +322,15 @@ class RunSpec:
         seen = [(kind, part.name) for kind, part in reported.parts() if kind != "fusion"]
         plugins = provenance.of_parts([self._reader, *seen])
         role = "student" if recipe.student else "teacher"
+        sees_video = any(spec.shows(VIDEO) for spec in recipe.asked)
         return {
             **({"plugins": plugins} if plugins else {}),
             "dataset": self.dataset.card.name,
             "version": self.dataset.card.version,
-            "fingerprint": self.dataset.fingerprint,
+            # What a teacher alone sees of a video is no condition of a student that sees none.
+            "fingerprint": self.dataset.fingerprint if sees_video else self.dataset.series_fingerprint,
             "packed": self.dataset.packed,
-            "view": self.dataset.view if any(spec.shows(VIDEO) for spec in recipe.asked) else None,
+            "view": self.dataset.view if sees_video else None,
             **self._beside(*recipe.asked),
             "protocol": self.protocol,
             "split": self.split.fingerprint,
