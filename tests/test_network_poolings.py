@@ -198,13 +198,28 @@ def test_an_encoder_of_few_stages_goes_with_other_fusions(name: str) -> None:
     assert all(len(head.stages) == 2 for head in network(network.represent(batch())))
 
 
-def test_a_loss_on_maps_refuses_an_encoder_of_few_stages() -> None:
-    deep, shallow = build().widths, build(encoder=SHALLOW).widths
-    for student, teacher, owner in ((shallow, deep, "network in training"), (deep, shallow, "teacher")):
+@pytest.mark.parametrize("loss", ["at", "reviewkd"])
+def test_a_loss_on_maps_takes_an_encoder_of_few_stages_where_it_names_what_both_have(
+    loss: str,
+) -> None:
+    deep, shallow = build().eval(), build(encoder=SHALLOW).eval()
+
+    def value(student: Network, teacher: Network, **params: Any) -> Tensor:
+        context = Context(CLASSES, student.widths[0], tuple(teacher.widths))
+        objective = Objective({loss: LossTerm(**params)}, context, owner="student", heads=student.widths)
+        shown = batch()
+        return objective(student(student.represent(shown)), teacher(teacher.represent(shown)), shown)[0]
+
+    for student, teacher, said in (
+        (shallow, deep, "the student has 2 stages and the teacher 4"),
+        (deep, shallow, "the student has 4 stages and the teacher 2"),
+    ):
         with pytest.raises(UsageError) as caught:
-            Objective({"at": LossTerm()}, Context(CLASSES, student[0], tuple(teacher)), owner="student", heads=student)
-        assert f"student.losses.at compares the maps of 4 stages, and the {owner} gives 2 maps" in str(caught.value)
-        assert "an encoder with fewer stages goes with losses on logits and embeddings" in str(caught.value)
+            value(student, teacher)
+        assert f"student.losses.{loss}: {said}" in str(caught.value)
+        assert f"--set student.losses.{loss}.stages=[-1]" in str(caught.value)
+        assert value(student, teacher, stages=[-1]).isfinite()
+    assert value(shallow, shallow).isfinite()
 
 
 def test_a_loss_on_scores_takes_an_encoder_of_few_stages() -> None:

@@ -17,10 +17,8 @@ from kdbench.engine.memory import is_out_of_memory
 from kdbench.engine.mixing import Mix, build_mix, mixed, unmixable, virtual_widths
 from kdbench.engine.projector import Projector
 from kdbench.errors import KdbenchError, RunFailed, UsageError, unknown
-from kdbench.fusions.base import STAGES
 from kdbench.recipes.terms import LossTerm, PartSpec
 from kdbench.registry import registry
-from kdbench.text.wording import counted
 from kdbench.types import Batch, Context, Features, Widths
 
 _OWNERS = ("student", "teacher")
@@ -66,7 +64,10 @@ class Term(nn.Module):
         self._of_heads = self._per_head(context, heads)
         for one in self._of_heads:
             self._check_fields(one)
-        self.losses = [_build(component, name, spec.params, one, where) for one in self._contexts()]
+        try:
+            self.losses = [_build(component, name, spec.params, one, where) for one in self._contexts()]
+        except KdbenchError as error:
+            raise self._named(error) from error
         self.stateful = nn.ModuleList(loss for loss in self.losses if isinstance(loss, nn.Module))
         self.ablation = str(getattr(self.losses[0], "ablation", "all"))
         self.takes_batch = "batch" in inspect.signature(_call_of(self.losses[0])).parameters
@@ -231,12 +232,11 @@ class Term(nn.Module):
                 ("network in training", context.student),
                 *(("teacher", w) for w in context.teachers),
             ):
-                if len(widths.stages) != STAGES and (owner != "teacher" or self.with_teacher):
+                # How many it needs, and whether both networks have as many, is the loss's own matter.
+                if not widths.stages and (owner != "teacher" or self.with_teacher):
                     raise UsageError(
-                        f"{self.where} compares the maps of {STAGES} stages, and the {owner} gives "
-                        f"{counted(len(widths.stages), 'map')}",
-                        hint="Where unlike branches are joined, name the one whose maps are compared: fusion.maps_of; "
-                        "an encoder with fewer stages goes with losses on logits and embeddings.",
+                        f"{self.where} compares maps, and the {owner} gives none: its branches are unlike",
+                        hint="Name the branch whose maps are compared: fusion.maps_of",
                     )
         for owner in _OWNERS:
             if f"{owner}_classifiers" in self.needs and not getattr(context, f"{owner}_classifiers"):
@@ -282,7 +282,9 @@ class Term(nn.Module):
             or self.where in error.message
         ):
             return error
-        return type(error)(f"{self.where}: {error.message}", hint=error.hint)
+        # What the loss itself cannot know is where it stands.
+        hint = error.hint and error.hint.replace("student.losses.NAME", self.where)
+        return type(error)(f"{self.where}: {error.message}", hint=hint)
 
     def _broken(self, error: Exception, student: Sequence[Features], teacher: Sequence[Features]) -> KdbenchError:
         what = self.on or "features"
