@@ -12,7 +12,7 @@ from kdbench.registry import loss
 from kdbench.types import Context
 
 
-@loss("comodo", on="embedding", project=False)
+@loss("comodo", on="embedding", project=False, frozen_teacher=True)
 class QueueSimilarity(nn.Module):
     """Cross-entropy of two distributions over a queue of the teacher's embeddings.
 

@@ -16,7 +16,7 @@ from kdbench.registry import loss
 from kdbench.types import Batch, Context
 
 
-@loss("condrk", on="logits", project=False, labels="optional")
+@loss("condrk", on="logits", project=False, labels="optional", frozen_teacher=True)
 class ContrastiveLogits(nn.Module):
     """Noise-contrastive estimate on the cosine of logits, with a positive that mixes samples of one class.
 

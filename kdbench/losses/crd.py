@@ -19,7 +19,7 @@ _SIDES = 2
 _UNSEEN = -2
 
 
-@loss("crd", on="embedding", project=False, labels="optional")
+@loss("crd", on="embedding", project=False, labels="optional", frozen_teacher=("negatives", "memory"))
 class ContrastiveRepresentation(nn.Module):
     """Noise-contrastive estimate of whether two embeddings belong to one sample, from both sides.
 

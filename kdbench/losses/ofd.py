@@ -19,7 +19,7 @@ from kdbench.types import Context
 _MARGINS, _REDUCTIONS = ("running", "batch"), ("sum", "mean")
 
 
-@loss("ofd", on="stages", project=False, labels="unused")
+@loss("ofd", on="stages", project=False, labels="unused", frozen_teacher=True)
 class Overhaul(nn.Module):
     """Squared distance to the teacher's maps above a margin, but where both networks have nothing positive to say.
 

@@ -75,6 +75,7 @@ def loss(
     batch_order: Literal["invariant", "sensitive"] = "invariant",
     labels: Literal["needed", "optional", "unused"] | None = None,
     compiles: bool = True,
+    frozen_teacher: bool | tuple[str, Any] = False,
 ) -> Callable[[Any], Any]:
     """Declares a distillation loss: a function of tensors, or an `nn.Module` class where it has parameters or state.
 
@@ -101,6 +102,8 @@ def loss(
             -1 is none. A loss with a teacher that takes the `batch` has to say; otherwise such a training refuses it.
         compiles: Whether it survives `torch.compile(fullgraph=True)`, which a loss with shapes that depend on values,
             or one that waits for the device, does not.
+        frozen_teacher: Whether it holds what a teacher said in earlier steps against what it says now, so that it takes
+            no teacher that trains with the student; or the parameter and the value of it under which it does so.
 
     A parameter named `batch` receives the `Batch`. A module class receives the `Context` as its parameter `context`
     where it has one, and is built once for each teacher branch, with a context that holds that branch alone (once for
@@ -120,6 +123,7 @@ def loss(
         "batch_order": batch_order,
         "labels": labels or (None if teacher else "needed"),
         "compiles": compiles,
+        "frozen_teacher": frozen_teacher,
     }
     return _decorator("loss", name, declares)
 

@@ -11,6 +11,7 @@ from kdbench.errors import UsageError
 from kdbench.recipes.changes import PHASES
 from kdbench.recipes.resolve import resolve
 from kdbench.recipes.schema import Recipe
+from kdbench.recipes.terms import LossTerm
 from kdbench.registry import registry
 from kdbench.representations.native import takes_native
 from kdbench.runs.request import RunRequest
@@ -73,18 +74,28 @@ def _refuse_untaught(recipe: Recipe) -> None:
 
 
 def _refuse_trained_along(recipe: Recipe) -> None:
-    """A loss that reads a teacher's classifier would train it through the student, were the teacher not frozen."""
+    """A loss that needs a frozen teacher, with one that trains with the student.
+
+    One that reads a teacher's classifier would train it through the student; one that remembers what a teacher said
+    would hold it against another network.
+    """
     for name, term in recipe.student.losses.items() if recipe.student is not None else ():
-        if not registry("loss").has(name) or "teacher_classifiers" not in declared(name)["needs"]:
+        if not registry("loss").has(name):
             continue
-        for teacher in recipe.joint_teachers:
+        reads = "reads the classifier" if "teacher_classifiers" in declared(name)["needs"] else ""
+        reads = "keeps what earlier steps saw" if _remembers(name, term) else reads
+        for teacher in recipe.joint_teachers if reads else ():
             if term.teachers is None or teacher in term.teachers:
                 raise UsageError(
-                    f"student.losses.{name} reads the classifier of a frozen teacher, and '{teacher}' trains with the "
-                    "student",
+                    f"student.losses.{name} {reads} of a frozen teacher, and '{teacher}' trains with the student",
                     hint="Name a teacher that is trained before, for example --teacher raw, or do without the loss: "
                     f"--set student.losses.{name}=null",
                 )
+
+
+def _remembers(name: str, term: LossTerm) -> bool:
+    declares = declared(name)["frozen_teacher"]
+    return term.params.get(declares[0]) == declares[1] if isinstance(declares, tuple) else declares
 
 
 def idle_settings(recipe: Recipe, changes: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -109,6 +109,17 @@ def test_a_loss_that_reads_a_frozen_classifier_refuses_a_teacher_that_trains_alo
     refuse_idle(RunRequest("dml", "motionsim", preset="smoke"))
 
 
+@pytest.mark.parametrize(
+    "term", ["condrk={weight: 1}", "comodo={weight: 1}", "ofd={weight: 1}", "crd={weight: 1, negatives: memory}"]
+)
+def test_a_loss_that_remembers_its_teacher_refuses_one_that_trains_along(term: str) -> None:
+    own, joint = f"student.losses.{term}", "teacher.train=joint"
+    with pytest.raises(UsageError, match="keeps what earlier steps saw of a frozen teacher, and 'teacher' trains with"):
+        refuse_idle(RunRequest("kd", "motionsim", preset="smoke", overrides=[own, joint]))
+    refuse_idle(RunRequest("kd", "motionsim", preset="smoke", overrides=[own]))
+    refuse_idle(RunRequest("kd", "motionsim", preset="smoke", overrides=["student.losses.crd.weight=1", joint]))
+
+
 def test_a_weight_below_zero_is_told() -> None:
     changes = {"student.losses.st.weight": -1, "teacher.losses.ce.weight": {"schedule": "linear", "to": -0.5}}
     recipe = RunRequest("hinton", "motionsim", preset="smoke", overrides=changes).recipe
