@@ -9,6 +9,7 @@ from kdbench.network import unfetched
 from kdbench.runs.context import RunContext
 from kdbench.runs.faculty import heads_of, peers_of, untrained_networks
 from kdbench.runs.spec import RunSpec
+from kdbench.runs.teacher import load_file
 from kdbench.util.progress import Reporter
 
 
@@ -27,6 +28,7 @@ def check_networks(run_spec: RunSpec) -> None:
     )
     pairs = untrained_networks(context)
     for part, teacher in {part.name: (part, teacher) for part, teacher in pairs}.values():
+        load_file(teacher, part)
         context.objective("teacher", part.spec, teacher, key=part.key)
     if recipe.student is not None:
         student = context.build("student", recipe.student)

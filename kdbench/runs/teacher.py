@@ -28,6 +28,8 @@ from kdbench.util import records as files
 from kdbench.util.files import remove_unfinished, unwritable
 from kdbench.util.records import SEAL, read_json, read_safetensors, write_json
 
+_NAMED = 3
+"""Names of weights that a message gives at most."""
 RECORD, WEIGHTS = "teacher.json", "teacher.safetensors"
 """Files of a finished teacher; the record names the hashes of the others."""
 
@@ -268,8 +270,10 @@ def load_file(network: Network, part: TeacherPart) -> None:
     except DataError as error:
         raise UsageError(f"{where}: {error.message}") from error
     except RuntimeError as error:
-        # torch's first line is general; the second one says what does not fit.
+        # torch's first line is general; the second one says what does not fit, by the names of all that is missing.
         first = str(error).strip().splitlines()[1 if "\n" in str(error) else 0].strip()
+        names = first.split(", ")
+        first = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
         raise UsageError(
             f"{where} holds another network than the recipe describes: {first}",
             hint="Describe in the recipe the network that the file was made from: its branches, widths and losses.",
