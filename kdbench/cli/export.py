@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from kdbench.cli import completion
+from kdbench.cli import completion, options
 from kdbench.cli.console import say, say_loading
 from kdbench.errors import UsageError
 
@@ -32,11 +32,9 @@ def export(
     to: Annotated[
         Path | None, typer.Option(help="Folder of the export; export-FORMAT in the run's own by default.")
     ] = None,
-    dataset: Annotated[
-        str | None, typer.Option(help="The data set's card, where the run's name of it is no longer known.")
-    ] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder with the data sets; searched first.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the runs; $KDBENCH_HOME or ./runs by default.")] = None,
+    dataset: options.CardOfRun = None,
+    data_dir: options.DataDir = None,
+    out: options.Out = None,
 ) -> None:
     """Export the student of a finished run: its network, its whole preprocessing, and how well both hold.
 
@@ -92,5 +90,11 @@ def export(
             f"without the future: accuracy {100 * known.running.accuracy:.2f} % with running preprocessing, "
             f"{100 * known.windows.accuracy:.2f} % in windows of {known.window_seconds:.2f} s, "
             f"{100 * known.whole.accuracy:.2f} % with whole recordings",
+        )
+    if (whole := facts.alone) is not None:
+        say(
+            console,
+            f"whole files, which nothing cuts by the clock: accuracy {100 * whole.scores.accuracy:.2f} % (cut "
+            f"{100 * facts.scores.accuracy:.2f} %), the same class for {100 * whole.agreement:.2f} % of the trials",
         )
     say(console, f"export: {made.folder}")

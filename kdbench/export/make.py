@@ -13,6 +13,7 @@ from typing import Any
 from kdbench.engine.device import fixed_threads
 from kdbench.errors import UsageError, unknown
 from kdbench.export import describe, parity
+from kdbench.export.alone import measured as whole_files
 from kdbench.export.causal import check_causal, measure
 from kdbench.export.graph import OPSET, write_graph
 from kdbench.export.int8 import quantised
@@ -147,6 +148,7 @@ def _write(
         "latency": latency_of(program, trials).model_dump(),
         "scores": describe.scores_of(opened).model_dump(),
         "causal": None,
+        "alone": None if (alone := whole_files(program, trials, reporter)) is None else alone.model_dump(),
         "int8": None,
         "run": describe.run_facts(opened),
         "conditions": dict(opened.run.conditions),
