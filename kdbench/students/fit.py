@@ -14,6 +14,8 @@ RATE_TOLERANCE = 0.1
 """By what share a rate may differ."""
 EVENED_TOLERANCE = 1.5
 """By what factor a rate may differ where samples are evened by their times; so far a data set says nothing of it."""
+LONG = 3.0
+"""From what multiple of the usual length on a recording is taken to be more than one action."""
 UNIT_TOLERANCE = 0.25
 """By what share a ratio of sizes may differ from that of two units."""
 _OTHER_UNITS: Mapping[str, tuple[float, str]] = {
@@ -73,6 +75,21 @@ def odd_units(entry: SeriesInput, series: np.ndarray) -> str | None:
     return (
         f"the {entry.source} is {ratio:.3g} times what the student was trained on: it looks like {other}, and "
         f"{entry.unit} is expected; {change}"
+    )
+
+
+def odd_length(seconds: float, usual: float) -> str | None:
+    """A sentence where a recording seems to be more than one action; None where it does not.
+
+    Args:
+        seconds: How long it lasts.
+        usual: How long recordings of the training part last in the median.
+    """
+    if seconds <= LONG * usual:
+        return None
+    return (
+        f"it lasts {seconds:.3g} s, and recordings of the training {usual:.3g} s in the median: if it is more than one "
+        "action, let windows slide over it: kdbench stream"
     )
 
 

@@ -34,11 +34,13 @@ class Recorded:
         array: Samples `(n, axes)` or frames `(F, …)`.
         rate_hz: Samples or frames a second as recorded; None where nothing says so.
         evened: Whether it has been brought to the student's rate by its times.
+        film_seconds: How long a video file lasts, of which the array holds some frames; None of all else.
     """
 
     array: np.ndarray
     rate_hz: float | None = None
     evened: bool = False
+    film_seconds: float | None = None
 
 
 def read(
@@ -156,7 +158,7 @@ def _film(content: bytes, entry: VideoInput, *, whole: bool) -> Recorded:
     pick: Callable[[int], np.ndarray] = np.arange if whole else lambda count: centre_frames(count, entry.frames)
     decoded = video_file.decode(content, pick, side=side)
     rate = decoded.shows / decoded.seconds if decoded.seconds else None
-    return Recorded(decoded.frames, rate)
+    return Recorded(decoded.frames, rate, film_seconds=None if whole else decoded.seconds)
 
 
 _NUMBERED = re.compile(r"\d+")

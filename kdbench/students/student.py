@@ -104,6 +104,10 @@ class Student:
                 else:
                     recorded = Recorded(np.asarray(value))
                 check_recorded_rate(entry, recorded, rate_hz, any_rate=any_rate)
+                rate = entry.rate_hz if recorded.evened else rate_hz or recorded.rate_hz or entry.rate_hz
+                lasts = recorded.film_seconds or len(np.atleast_1d(recorded.array)) / rate
+                if (note := fit.odd_length(lasts, self.export.window.seconds)) is not None and note not in notes:
+                    notes.append(note)
                 tensors[entry.tensor] = tensor_of(entry, recorded, notes)[np.newaxis]
         probabilities = softmax(self.program(tensors))[0]
         return Prediction(self.classes, probabilities, tuple(notes))
