@@ -20,7 +20,7 @@ def export(
         ),
     ] = None,
     format: Annotated[  # noqa: A002 - the option's name
-        str, typer.Option(help="onnx, or torch: safetensors and what the network is rebuilt from.")
+        str, typer.Option(help="onnx; torch: safetensors and what the network is rebuilt from; or litert, for phones.")
     ] = "onnx",
     causal: Annotated[
         bool,
@@ -29,6 +29,12 @@ def export(
     int8: Annotated[
         bool, typer.Option("--int8", help="Add the same network in 8 bits; calibrated on trials of the training part.")
     ] = False,
+    converter: Annotated[
+        Path | None,
+        typer.Option(
+            help="For litert: a Python that has litert-torch, such as litert/bin/python; this one by default."
+        ),
+    ] = None,
     to: Annotated[
         Path | None, typer.Option(help="Folder of the export; export-FORMAT in the run's own by default.")
     ] = None,
@@ -57,6 +63,7 @@ def export(
         format=format,
         causal=causal,
         int8=int8,
+        converter=converter,
         to=to,
         dataset=dataset,
         data_dir=data_dir,

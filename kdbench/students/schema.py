@@ -11,8 +11,8 @@ SCHEMA_VERSION = 1
 """Raised whenever a key changes its meaning."""
 RECORD = "export.json"
 CARD = "model_card.md"
-FORMATS = ("onnx", "torch")
-Format = Literal["onnx", "torch"]
+FORMATS = ("onnx", "torch", "litert")
+Format = Literal["onnx", "torch", "litert"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
 Positive = Annotated[float, Field(gt=0)]
@@ -180,9 +180,9 @@ class Program(Part):
     """The network as it is run.
 
     Attributes:
-        file: `model.onnx` or `model.safetensors`.
-        opset: Version of ONNX's operators; null for torch.
-        network: What the network is rebuilt from; null for ONNX.
+        file: `model.onnx`, `model.safetensors` or `model.tflite`.
+        opset: Version of ONNX's operators; null for all else.
+        network: What the network is rebuilt from, of torch; null for all else.
         needs: Packages that run it.
     """
 
@@ -322,7 +322,7 @@ class Export(Part):
     Attributes:
         schema_version: Version of this form.
         kdbench: Version that wrote it.
-        format: `onnx` or `torch`.
+        format: `onnx`, `torch` or `litert`.
         program: The network.
         classes: In the order of the logits.
         inputs: What the student sees, in the order of the program's inputs.
