@@ -72,6 +72,7 @@ def odd_units(entry: SeriesInput, series: np.ndarray) -> str | None:
     if abs(ratio / factor - 1) > UNIT_TOLERANCE:
         return None
     change = f"divide by {factor:.4g}" if factor > 1 else f"multiply by {1 / factor:.4g}"
+    change += f" (--factor {1 / factor:.4g})"
     return (
         f"the {entry.source} is {ratio:.3g} times what the student was trained on: it looks like {other}, and "
         f"{entry.unit} is expected; {change}"

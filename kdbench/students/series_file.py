@@ -172,7 +172,8 @@ def _example(content: bytes, entry: SeriesInput) -> str:
         found = contents.look(content)
     except ValueError:
         found = contents.Contents()
-    parts = [part for part in found.parts if len(part.axes) == len(entry.axes)]
+    # Where names say nothing of axes, all columns of numbers are one part, under their own names.
+    parts = [part for part in found.parts if len(part.axes) == len(entry.axes) and part.columns != part.axes]
     alike = [part for part in parts if part.name[:3].casefold() == entry.source[:3].casefold() and part.name]
     words = [*map(str, (alike or parts)[0].columns or (alike or parts)[0].axes)] if parts else ["COLUMN", "COLUMN", "…"]
     when = None if found.time is None else str(found.time["column"])

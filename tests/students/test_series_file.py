@@ -101,6 +101,14 @@ def test_axes_go_by_their_names_where_no_card_describes_files(tmp_path: Path) ->
     np.testing.assert_allclose(read(tmp_path / "four.csv", ACCELEROMETER).array, [[1, 2, 3]] * 50)
 
 
+def test_a_column_of_another_name_takes_no_axis_place(tmp_path: Path) -> None:
+    rows = "".join(f"{k},{k / 50},2,1\n" for k in range(50))
+    (tmp_path / "two.csv").write_text("time,seconds_elapsed,y,x\n" + rows)
+    with pytest.raises(DataError, match="it has no column 'z'") as told:
+        read(tmp_path / "two.csv", student_of(the_card(tmp_path)))
+    assert told.value.hint == ("Say which columns are meant: --columns 'COLUMN,COLUMN,…' --time-column seconds_elapsed")
+
+
 @pytest.mark.parametrize(
     ("said", "error", "what"),
     [
