@@ -113,10 +113,10 @@ def columns_of(table: text_series.TextTable, stream: FileStream, axes: Sequence[
     small = [name.casefold() for name in table.names]
     if all(axis.casefold() in small for axis in axes):
         return [small.index(axis.casefold()) for axis in axes]
-    if missing := [axis for axis in axes if axis.casefold() not in small]:
-        if len(missing) < len(axes):
-            # What is called as one axis is not the place of another.
-            raise ColumnError(f"it has no column '{missing[0]}' (known: {', '.join(table.names)[:200]})")
+    missing = [axis for axis in axes if axis.casefold() not in small]
+    if len(missing) < len(axes):
+        # What is called as one axis is not the place of another.
+        raise ColumnError(f"it has no column '{missing[0]}' (known: {', '.join(table.names)[:200]})")
     others = [column for column in range(table.width) if column != when]
     if len(others) != len(axes):
         beside = "" if when is None else " beside the time"
