@@ -24,8 +24,9 @@ def main() -> None:
     """Writes the recordings below the folder that is named."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    folder = parser.parse_args().folder
-    draw = np.random.default_rng(0)
+    parser.add_argument("--seed", type=int, default=0, help="another number makes other performances")
+    arguments = parser.parse_args()
+    folder, draw = arguments.folder, np.random.default_rng(arguments.seed)
     for person in ("anna", "ben", "cleo"):
         for action in TURNS_HZ:
             for number in (1, 2):

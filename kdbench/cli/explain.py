@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from kdbench.cli import completion
+from kdbench.cli import completion, options
 from kdbench.cli.console import say, say_loading
 from kdbench.errors import UsageError
 from kdbench.explanation import PARTS
@@ -35,12 +34,10 @@ def explain(
         list[str] | None, typer.Option("--class", help="The same sheet of this class instead; repeatable.")
     ] = None,
     draws: Annotated[int, typer.Option(help="Random draws of each corruption.", min=1)] = 3,
-    dataset: Annotated[
-        str | None, typer.Option(help="The data set's card, where the run's name of it is no longer known.")
-    ] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder with the data sets; searched first.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    out: Annotated[Path | None, typer.Option(help="Folder of the runs; $KDBENCH_HOME or ./runs by default.")] = None,
+    dataset: options.CardOfRun = None,
+    data_dir: options.DataDir = None,
+    device: options.Device = "auto",
+    out: options.Out = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Make again what is there.")] = False,
 ) -> None:
     """Show what a finished run has learnt: a page of pictures, and explain.json with the numbers.

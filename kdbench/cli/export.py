@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from kdbench.cli import completion
+from kdbench.cli import completion, options
 from kdbench.cli.console import say, say_loading
 from kdbench.errors import UsageError
 
@@ -20,7 +20,7 @@ def export(
         ),
     ] = None,
     format: Annotated[  # noqa: A002 - the option's name
-        str, typer.Option(help="onnx, or torch: safetensors and what the network is rebuilt from.")
+        str, typer.Option(help="onnx; torch: safetensors and what the network is rebuilt from; or litert, for phones.")
     ] = "onnx",
     causal: Annotated[
         bool,
@@ -29,14 +29,18 @@ def export(
     int8: Annotated[
         bool, typer.Option("--int8", help="Add the same network in 8 bits; calibrated on trials of the training part.")
     ] = False,
+    converter: Annotated[
+        Path | None,
+        typer.Option(
+            help="For litert: a Python that has litert-torch, such as litert/bin/python; this one by default."
+        ),
+    ] = None,
     to: Annotated[
         Path | None, typer.Option(help="Folder of the export; export-FORMAT in the run's own by default.")
     ] = None,
-    dataset: Annotated[
-        str | None, typer.Option(help="The data set's card, where the run's name of it is no longer known.")
-    ] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder with the data sets; searched first.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the runs; $KDBENCH_HOME or ./runs by default.")] = None,
+    dataset: options.CardOfRun = None,
+    data_dir: options.DataDir = None,
+    out: options.Out = None,
 ) -> None:
     """Export the student of a finished run: its network, its whole preprocessing, and how well both hold.
 
@@ -59,6 +63,7 @@ def export(
         format=format,
         causal=causal,
         int8=int8,
+        converter=converter,
         to=to,
         dataset=dataset,
         data_dir=data_dir,
@@ -92,5 +97,11 @@ def export(
             f"without the future: accuracy {100 * known.running.accuracy:.2f} % with running preprocessing, "
             f"{100 * known.windows.accuracy:.2f} % in windows of {known.window_seconds:.2f} s, "
             f"{100 * known.whole.accuracy:.2f} % with whole recordings",
+        )
+    if (whole := facts.alone) is not None:
+        say(
+            console,
+            f"whole files, which nothing cuts by the clock: accuracy {100 * whole.scores.accuracy:.2f} % (cut "
+            f"{100 * facts.scores.accuracy:.2f} %), the same class for {100 * whole.agreement:.2f} % of the trials",
         )
     say(console, f"export: {made.folder}")

@@ -1,4 +1,4 @@
-"""The options that say which runs are meant; `run` and `search` share them."""
+"""Options that several commands share: which runs are meant, where things lie, how a recording's file is read."""
 
 from __future__ import annotations
 
@@ -74,6 +74,31 @@ Threads = Annotated[
 Precision = Annotated[str | None, typer.Option(help="fp32 or bf16; by default as in the recipe.")]
 DataDir = Annotated[Path | None, typer.Option(help="Folder with the data sets; searched first.")]
 Out = Annotated[Path | None, typer.Option(help="Folder of the runs; $KDBENCH_HOME or ./runs by default.")]
+CardOfRun = Annotated[
+    str | None,
+    typer.Option(
+        "--dataset",
+        help="The data set's card, where the run's name of it is no longer known.",
+        autocompletion=completion.datasets,
+    ),
+]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="The columns of a text file that are the axes, in their order, by name or by number from 0: x,y,z. Of a "
+        "student that sees several sources SOURCE=x,y,z; repeatable. By default as the export says.",
+    ),
+]
+TimeColumn = Annotated[
+    list[str] | None,
+    typer.Option(help="The column of a text file that tells the time; as for --columns."),
+]
+Factor = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="What the values of a text file are multiplied by, to be in the unit of the student; as for --columns."
+    ),
+]
 ExcludeBroken = Annotated[
     bool, typer.Option("--exclude-broken", help="Leave out trials whose files are missing or broken.")
 ]

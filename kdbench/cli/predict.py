@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kdbench.cli import options
+from kdbench.cli.columns import columns_of
 from kdbench.errors import UsageError, unknown
 
 if TYPE_CHECKING:
@@ -36,6 +38,9 @@ def predict(
     any_rate: Annotated[
         bool, typer.Option("--any-rate", help="Predict recordings of another rate too, by their relative time.")
     ] = False,
+    columns: options.Columns = None,
+    time_column: options.TimeColumn = None,
+    factor: options.Factor = None,
     int8: Annotated[bool, typer.Option("--int8", help="The network in 8 bits, which the export may have.")] = False,
     threads: Annotated[int, typer.Option(help="CPU threads.", min=1)] = 1,
 ) -> None:
@@ -55,7 +60,8 @@ def predict(
         if name not in student.classes:
             raise unknown("class of this student", name, student.classes, hint=f"Its classes are in {export}.")
     recordings = recordings_of(student, files)
-    said = [student.predict(each, rate_hz=rate, any_rate=any_rate) for each in recordings.values()]
+    read_as = columns_of(student, columns, time_column, factor)
+    said = [student.predict(each, rate_hz=rate, any_rate=any_rate, columns=read_as) for each in recordings.values()]
     for name, each in zip(recordings, said, strict=True):
         for text in each.notes:
             typer.echo(f"warning: {name}: {text}", err=True)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kdbench.cli import options
+from kdbench.cli.columns import columns_of
 from kdbench.cli.console import console_for, say
 from kdbench.errors import UsageError
 from kdbench.text.wording import counted
@@ -56,6 +58,9 @@ def stream(
         float | None, typer.Option(help="Samples or frames a second, where a file does not say so itself.")
     ] = None,
     any_rate: Annotated[bool, typer.Option("--any-rate", help="Play recordings of another rate too.")] = False,
+    columns: options.Columns = None,
+    time_column: options.TimeColumn = None,
+    factor: options.Factor = None,
     int8: Annotated[bool, typer.Option("--int8", help="The network in 8 bits, which the export may have.")] = False,
     threads: Annotated[int, typer.Option(help="CPU threads.", min=1)] = 1,
 ) -> None:
@@ -82,7 +87,8 @@ def stream(
     console = console_for()
     _tell_other_settings(watching)
     pace = speed if speed is not None else float(console.is_terminal or web)
-    feeds = feeds_of(student, inputs, speed=pace, rate_hz=rate, any_rate=any_rate)
+    read_as = columns_of(student, columns, time_column, factor)
+    feeds = feeds_of(student, inputs, speed=pace, rate_hz=rate, any_rate=any_rate, columns=read_as)
     seen: list[Watched] = []
     with contextlib.ExitStack() as open_until_the_end:
         page = open_until_the_end.enter_context(_page(student, port or 0)) if web else None

@@ -219,9 +219,26 @@ def tell_apart(groups: Sequence[Group]) -> None:
             if first.tuned == other.tuned or not is_below(one.key, ("tuning",))
         )
         for group in same:
-            named = [f"{key.rpartition('.')[2]} {_marked(group, key)}" for key in list(keys)[:_MARKS]]
+            named = [f"{word} {_marked(group, key)}" for key, word in list(brief(keys).items())[:_MARKS]]
             more = [f"{counted(len(keys) - _MARKS, 'more difference')}"] if len(keys) > _MARKS else []
             group.mark = ", ".join([*named, *more])
+
+
+def brief(keys: Iterable[str]) -> dict[str, str]:
+    """What each of some conditions is called for short: the end of its key, and as much before it as tells it apart.
+
+    Example:
+        `student.encoder.name` is the `encoder`; beside `teacher.encoder.name` it is the `student.encoder`.
+    """
+    whole = {key: key.removesuffix(".name").split(".") for key in keys}
+    words = {}
+    for key, parts in whole.items():
+        others = [other for other in whole.values() if other != parts]
+        parts_needed = next(
+            (n for n in range(1, len(parts)) if all(other[-n:] != parts[-n:] for other in others)), len(parts)
+        )
+        words[key] = ".".join(parts[-parts_needed:])
+    return words
 
 
 def _marked(group: Group, key: str) -> str:

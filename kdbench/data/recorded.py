@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
@@ -124,6 +125,11 @@ class FileStream(CardModel):
         if not self.factor or not math.isfinite(self.factor):
             raise ValueError("factor has to be a number other than 0")
         return self
+
+    def body(self, joints: Sequence[str]) -> tuple[int | None, tuple[int, int] | None]:
+        """Numbers of the joints of `centre` and `torso` among some joints."""
+        centre = None if self.centre is None else joints.index(self.centre)
+        return centre, None if self.torso is None else (joints.index(self.torso[0]), joints.index(self.torso[1]))
 
     @property
     def suffix(self) -> str:

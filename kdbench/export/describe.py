@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from kdbench.data.card import Card
 from kdbench.data.readers.base import Reader
 from kdbench.data.readers.kinds import series_kind, video_kind
 from kdbench.data.sources import Sensor
 from kdbench.export.opened import OpenedRun
 from kdbench.registry import registry
 from kdbench.students.fit import typical_size
-from kdbench.students.schema import ClassName, Scores, SeriesInput, VideoInput
+from kdbench.students.schema import Body, ClassName, Scores, SeriesFile, SeriesInput, TimeOf, VideoInput
 from kdbench.types import is_native, is_video, recorded, view_of
 
 _RUN = ("method", "taught_by", "dataset", "protocol", "preset", "seed", "name", "teacher")
@@ -50,7 +51,8 @@ def _series(opened: OpenedRun, read: str) -> SeriesInput:
     card, reader = dataset.card, reader_of(opened)
     kind = reader.skeleton_kinds.get(name, "samples") if name in card.skeletons else "samples"
     sensor: Sensor = card.skeletons[name].sensor if name in card.skeletons else card.sensors[name]
-    plain = kind == "samples"
+    body = body_of(card, name)
+    plain = kind == "samples" and body is None
     trained = [dataset.series(trial)[name] for trial in opened.context.split.train]
     return SeriesInput(
         source=name,
@@ -64,8 +66,48 @@ def _series(opened: OpenedRun, read: str) -> SeriesInput:
         typical_size=typical_size(np.concatenate(trained)) if plain else None,
         variable=sensor.variable,
         columns=list(sensor.columns) if sensor.columns is not None else None,
-        needs_trial=list(series_kind(kind).needs_trial),
+        needs_trial=[*series_kind(kind).needs_trial, *_needs_of(card, name, body)],
+        file=file_of(card, name),
+        body=body,
     )
+
+
+def file_of(card: Card, name: str) -> SeriesFile | None:
+    """How a card without Python reads the files of a series."""
+    if card.files is None:
+        return None
+    rule = card.files.sources[name]
+    return SeriesFile(
+        ending=rule.suffix,
+        columns=None if rule.columns is None else list(rule.columns),
+        separator=rule.separator,
+        decimal=rule.decimal,
+        skip_rows=rule.skip_rows,
+        time=None if rule.time is None else TimeOf(column=rule.time.column, unit=rule.time.unit),
+        factor=rule.factor,
+        least_rows=rule.least_rows,
+        nan=rule.nan,
+        longest_gap_s=card.files.overlap.longest_gap_s,
+    )
+
+
+def body_of(card: Card, name: str) -> Body | None:
+    """What such a card makes a skeleton's joints relative to."""
+    rule = None if card.files is None or name not in card.skeletons else card.files.sources[name]
+    if rule is None or (rule.centre is None and rule.torso is None):
+        return None
+    centre, torso = rule.body(card.skeletons[name].joints)
+    return Body(centre=centre, torso=None if torso is None else list(torso))
+
+
+def _needs_of(card: Card, name: str, body: Body | None) -> list[str]:
+    if body is None or card.files is None:
+        return []
+    rule = card.files.sources[name]
+    centre = [] if rule.centre is None else [f"centre: the median of the {rule.centre} over all samples"]
+    if rule.torso is None:
+        return centre
+    return [*centre, f"scale: the median distance of {rule.torso[0]} and {rule.torso[1]} over all samples"]
 
 
 def _video(opened: OpenedRun, read: str) -> VideoInput:

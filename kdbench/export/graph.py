@@ -39,7 +39,7 @@ def examples(inputs: Sequence[SeriesInput | VideoInput], rows: int) -> list[Tens
             made.append(torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8))
         elif entry.samples is None:
             raise UsageError(
-                f"the {entry.source} enters the network at its native length, which no ONNX graph of it has",
+                f"the {entry.source} enters the network at its native length, which no graph of it has",
                 hint="Export it for torch: --format torch",
             )
         else:

@@ -13,9 +13,11 @@ from typing import Any
 from kdbench.engine.device import fixed_threads
 from kdbench.errors import UsageError, unknown
 from kdbench.export import describe, parity
+from kdbench.export.alone import measured as whole_files
 from kdbench.export.causal import check_causal, measure
 from kdbench.export.graph import OPSET, write_graph
 from kdbench.export.int8 import quantised
+from kdbench.export.litert import check_litert, write_litert
 from kdbench.export.model_card import model_card
 from kdbench.export.opened import OpenedRun, open_run
 from kdbench.export.speed import latency_of
@@ -30,8 +32,12 @@ from kdbench.util.paths import runs_folder
 from kdbench.util.progress import Reporter
 from kdbench.util.records import hashes, sealed, write_bytes, write_json, write_safetensors
 
-_FILES = {"onnx": "model.onnx", "torch": "model.safetensors"}
-_NEEDS = {"onnx": ["numpy", "onnxruntime"], "torch": ["numpy", "safetensors", "torch"]}
+_FILES = {"onnx": "model.onnx", "torch": "model.safetensors", "litert": "model.tflite"}
+_NEEDS = {
+    "onnx": ["numpy", "onnxruntime"],
+    "torch": ["numpy", "safetensors", "torch"],
+    "litert": ["numpy", "ai-edge-litert"],
+}
 _OF_VIDEO = ["pillow"]
 THREADS = 1
 
@@ -55,6 +61,7 @@ def export_run(
     format: str = "onnx",  # noqa: A002 - the option's name
     causal: bool = False,
     int8: bool = False,
+    converter: Path | None = None,
     to: Path | None = None,
     dataset: str | None = None,
     data_dir: Path | None = None,
@@ -68,10 +75,11 @@ def export_run(
 
     Args:
         run: Its folder, name or id.
-        format: `onnx`, or `torch`: safetensors, and a recipe from which the network is rebuilt. A program of
-            `torch.export` would tie the file to one version of torch.
+        format: `onnx`; `litert`, for phones; or `torch`: safetensors, and a recipe from which the network is rebuilt.
+            A program of `torch.export` would tie the file to one version of torch.
         causal: Measure what it costs the student not to know the future, which streams ask for.
         int8: Add the same network in 8 bits, of an ONNX export.
+        converter: A Python that has litert-torch, which makes LiteRT models; by default this one.
         to: Folder of the export; `export-FORMAT` in the run's own by default. An earlier export there is replaced.
         dataset: The data set's card, where the run's name of it is no longer known.
         data_dir: Where the data sets lie.
@@ -89,13 +97,19 @@ def export_run(
         raise UsageError(
             f"--int8 is for ONNX, and the format is {format}", hint="Leave one of them out: --format onnx --int8"
         )
+    if converter is not None and format != "litert":
+        raise UsageError(
+            f"--converter is for LiteRT, and the format is {format}", hint="Leave it out, or say --format litert"
+        )
+    if format == "litert":
+        check_litert(converter)
     reporter = reporter or Reporter()
     stored = find_run(run, runs_folder(out))
     folder = Path(to) if to is not None else stored.folder / f"export-{format}"
     _check_folder(folder)
     opened = open_run(stored, dataset=dataset, data_dir=data_dir)
     with fixed_threads(THREADS), _unfinished(folder) as place:
-        made = _write(opened, format, place, data_dir, reporter, causal=causal, int8=int8)
+        made = _write(opened, format, place, data_dir, reporter, causal=causal, int8=int8, converter=converter)
     return Exported(folder, made)
 
 
@@ -108,6 +122,7 @@ def _write(
     *,
     causal: bool,
     int8: bool,
+    converter: Path | None,
 ) -> Export:
     facts = opened.facts
     # What is exported is what will be loaded: the network as it is rebuilt.
@@ -118,10 +133,7 @@ def _write(
         check_causal(trials)
     name = _FILES[format]
     reporter.message(f"writing {name}")
-    if format == "onnx":
-        write_graph(module, inputs, place / name)
-    else:
-        write_safetensors(place / name, opened.state)
+    _write_network(format, module, opened, inputs, place / name, converter)
     program = _program(format, place / name, facts, inputs)
     logits = parity.predicted(program, trials, reporter)
     agreed = parity.compared(logits, trials)
@@ -147,6 +159,7 @@ def _write(
         "latency": latency_of(program, trials).model_dump(),
         "scores": describe.scores_of(opened).model_dump(),
         "causal": None,
+        "alone": None if (alone := whole_files(program, trials, reporter)) is None else alone.model_dump(),
         "int8": None,
         "run": describe.run_facts(opened),
         "conditions": dict(opened.run.conditions),
@@ -182,9 +195,29 @@ def _program(format: str, path: Path, facts: dict[str, Any], inputs: Sequence[Se
     named = [entry.tensor for entry in inputs]
     if format == "torch":
         return TorchProgram(path, facts, named, THREADS)
+    if format == "litert":
+        from kdbench.students.litert_program import LitertProgram
+
+        return LitertProgram(path, named, THREADS)
     from kdbench.students.onnx_program import OnnxProgram
 
     return OnnxProgram(path, named, THREADS)
+
+
+def _write_network(
+    format: str,  # noqa: A002
+    module: RawToLogits,
+    opened: OpenedRun,
+    inputs: Sequence[SeriesInput | VideoInput],
+    path: Path,
+    converter: Path | None,
+) -> None:
+    if format == "onnx":
+        write_graph(module, inputs, path)
+    elif format == "litert":
+        write_litert(module, inputs, path, converter)
+    else:
+        write_safetensors(path, opened.state)
 
 
 def _sees_video(inputs: Sequence[SeriesInput | VideoInput]) -> bool:

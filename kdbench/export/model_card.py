@@ -8,7 +8,7 @@ from typing import Any
 from kdbench.data.card import SUBJECT
 from kdbench.data.readers.kinds import series_kind, video_kind
 from kdbench.export.opened import OpenedRun
-from kdbench.students.schema import Export, SeriesInput, VideoInput
+from kdbench.students.schema import Export, SeriesFile, SeriesInput, VideoInput
 from kdbench.text.wording import counted
 
 _CONDITIONS = ("version", "protocol", "preset", "part", "selection", "precision", "device", "threads")
@@ -82,8 +82,19 @@ def _input_lines(inputs: Sequence[SeriesInput | VideoInput]) -> list[str]:
                 f"- `{entry.source}`: {series_kind(entry.kind).takes}, {axes} in {entry.unit} at {entry.rate_hz:g} Hz, "
                 f"{length}{worn}"
             )
+            lines += [f"  - files ({entry.file.ending}): {_file(entry.file)}"] if entry.file is not None else []
         lines += [f"  - over the whole recording: {what}" for what in entry.needs_trial]
     return ["## What it takes", "\n".join(lines)]
+
+
+def _file(file: SeriesFile) -> str:
+    """How files of a series are read, in words."""
+    columns = "columns called as the axes are, or all but the time"
+    if file.columns is not None:
+        named = [f"number {column}" if isinstance(column, int) else f"`{column}`" for column in file.columns[:_FEW]]
+        columns = f"columns {', '.join(named)}" + (", …" if len(file.columns) > _FEW else "")
+    time = "" if file.time is None else f"; evened by the times in column `{file.time.column}` ({file.time.unit})"
+    return columns + time + (f"; values times {file.factor:g}" if file.factor != 1 else "")
 
 
 def _scores(opened: OpenedRun, export: Export) -> list[str]:
@@ -163,6 +174,17 @@ def _limits(opened: OpenedRun, export: Export) -> list[str]:
     if export.needs_trial:
         what = "; ".join(part for parts in export.needs_trial.values() for part in parts)
         lines.append(f"- Its preprocessing looks at the whole recording ({what}).")
+    if (whole := export.alone) is not None:
+        lines.append(
+            "- Trials are cut to the time that all their streams cover, which one file does not tell: given whole "
+            f"files, accuracy is {100 * whole.scores.accuracy:.2f} % instead of {100 * export.scores.accuracy:.2f} %, "
+            f"and the class is the same for {100 * whole.agreement:.2f} % of {counted(whole.trials, 'trial')}."
+        )
+    if (files := opened.context.run_spec.dataset.card.files) is not None and files.windows is not None:
+        lines.append(
+            f"- It was trained on windows of {files.windows.seconds:g} s: ask it for longer recordings by "
+            "`kdbench stream`."
+        )
     if export.causal is not None:
         causal = export.causal
         lines.append(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from kdbench.data.readers.base import Reader, Trial
 from kdbench.data.store.source import find
+from kdbench.export import describe
 from kdbench.export.opened import OpenedRun
 from kdbench.students.recordings import Recorded, read
 from kdbench.students.schema import SeriesInput, VideoInput, Window
@@ -48,6 +49,16 @@ class Trials:
             DataError: A file is missing or broken.
         """
         return {entry.tensor: self._tensor(entry, trial)[np.newaxis] for entry in self.inputs}
+
+    def whole_file(self, entry: Entry, trial: str) -> np.ndarray:
+        """What the program takes of the whole file of a source, with a batch axis of one; nothing is cut.
+
+        Args:
+            entry: An input.
+            trial: Id of a trial.
+        """
+        made: np.ndarray = tensor_of(entry, read(self._file(entry, trial), entry), [])
+        return made[np.newaxis]
 
     def recorded(self, entry: Entry, trial: str, *, whole: bool = False) -> Recorded | None:
         """A recording before any preprocessing; None where only what is prepared is at hand.
@@ -104,14 +115,16 @@ def trials_of(opened: OpenedRun, inputs: Sequence[Entry], data_dir: Path | None)
     dataset = opened.context.run_spec.dataset
     found = find(dataset.card, data_dir, opened.context.run_spec.recipe.data.options)
     reader = found.reader if found is not None and found.root is not None and found.packed is None else None
-    return Trials(opened, inputs, reader, {entry.source: _origin(entry, reader) for entry in inputs})
+    cut = describe.reader_of(opened).cuts(dataset.card)
+    return Trials(opened, inputs, reader, {entry.source: _origin(entry, reader, cut) for entry in inputs})
 
 
-def _origin(entry: Entry, reader: Reader | None) -> str:
+def _origin(entry: Entry, reader: Reader | None, cut: Collection[str]) -> str:
+    """Where a source's recordings come from; of one that is cut, no file holds what the network is shown."""
     if isinstance(entry, VideoInput):
-        return FILES if reader is not None and entry.kind != "frames" else PREPARED
+        return FILES if reader is not None and entry.kind != "frames" and entry.view not in cut else PREPARED
     if entry.kind == "samples":
-        return SERIES
+        return FILES if reader is not None and entry.file is not None and entry.source not in cut else SERIES
     return FILES if reader is not None else PREPARED
 
 
@@ -128,10 +141,14 @@ def window_of(trials: Trials) -> Window:
     the first sensor tells it.
     """
     dataset, entry = trials.opened.context.run_spec.dataset, trials.inputs[0]
+    if dataset.card.files is not None and dataset.card.files.windows is not None:
+        return Window(seconds=dataset.card.files.windows.seconds)
     train = spaced(trials.opened.context.split.train, TIMED)
     if trials.origin[entry.source] == PREPARED:
         name, sensor = next(iter(dataset.card.sensors.items()))
         lengths = [len(dataset.series(trial)[name]) / sensor.rate_hz for trial in train]
+        # A trial need not have a file of it.
+        lengths = [seconds for seconds in lengths if seconds] or [1.0]
     else:
         recordings = (trials.recorded(entry, trial, whole=True) for trial in train)
         lengths = [len(each.array) / entry.rate_hz for each in recordings if each is not None]

@@ -11,14 +11,21 @@ from kdbench.students import fit
 from kdbench.students.films import Camera, frames_of_file, rate_of_file
 from kdbench.students.recordings import is_camera, read
 from kdbench.students.schema import Input, VideoInput
+from kdbench.students.series_file import AS_EXPORTED, Columns
 from kdbench.students.stream import Item, items_of, paced
-from kdbench.students.student import Student
+from kdbench.students.student import Student, check_recorded_rate
 
 ARRAYS = (".npy", ".mat")
 
 
 def feeds_of(
-    student: Student, words: list[str], *, speed: float, rate_hz: float | None = None, any_rate: bool = False
+    student: Student,
+    words: list[str],
+    *,
+    speed: float,
+    rate_hz: float | None = None,
+    any_rate: bool = False,
+    columns: Columns | Mapping[str, Columns] = AS_EXPORTED,
 ) -> Mapping[str, Iterator[Item]]:
     """What comes in of each source.
 
@@ -28,6 +35,7 @@ def feeds_of(
         speed: How fast files are played: 1 as recorded, 0 as fast as can be. A camera has its own.
         rate_hz: Samples or frames a second, where a file does not say so itself.
         any_rate: Play recordings of another rate too.
+        columns: As for `Student.predict`.
 
     Raises:
         UsageError: A source is missing or unknown, or a camera is none for this student.
@@ -50,21 +58,28 @@ def feeds_of(
     if missing := [source for source in student.sources if source not in named]:
         raise UsageError(f"nothing comes in of the {' and '.join(missing)}", hint="A student needs all that it sees.")
     entries = {entry.source: entry for entry in student.export.inputs}
-    return {source: _feed(entries[source], value, speed, rate_hz, any_rate=any_rate) for source, value in named.items()}
+    said = student.columns_of(columns)
+    return {
+        source: _feed(entries[source], value, speed, rate_hz, any_rate=any_rate, columns=said.get(source, AS_EXPORTED))
+        for source, value in named.items()
+    }
 
 
-def _feed(entry: Input, value: str, speed: float, rate_hz: float | None, *, any_rate: bool) -> Iterator[Item]:
+def _feed(
+    entry: Input, value: str, speed: float, rate_hz: float | None, *, any_rate: bool, columns: Columns
+) -> Iterator[Item]:
     if is_camera(value):
+        if columns != AS_EXPORTED:
+            raise UsageError("columns are said of files, and a camera has none", hint="Leave them out.")
         return iter(Camera(value, entry))
     path = Path(value)
     is_film = isinstance(entry, VideoInput) and video_kind(entry.kind).is_colour and path.suffix.lower() not in ARRAYS
-    if is_film and path.is_file():
+    if is_film and path.is_file() and columns == AS_EXPORTED:
         assert isinstance(entry, VideoInput)
         if not any_rate:
             fit.check_rate(entry, rate_hz or rate_of_file(path))
         return paced(frames_of_file(path, entry), speed)
-    recorded = read(path, entry, whole=True)
-    rate = rate_hz or recorded.rate_hz
-    if not any_rate:
-        fit.check_rate(entry, rate)
-    return paced(items_of(recorded.array, rate or entry.rate_hz), speed)
+    recorded = read(path, entry, whole=True, columns=columns)
+    check_recorded_rate(entry, recorded, rate_hz, any_rate=any_rate)
+    rate = entry.rate_hz if recorded.evened else rate_hz or recorded.rate_hz or entry.rate_hz
+    return paced(items_of(recorded.array, rate), speed)

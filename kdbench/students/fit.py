@@ -12,6 +12,10 @@ from kdbench.text.wording import counted
 
 RATE_TOLERANCE = 0.1
 """By what share a rate may differ."""
+EVENED_TOLERANCE = 1.5
+"""By what factor a rate may differ where samples are evened by their times; so far a data set says nothing of it."""
+LONG = 3.0
+"""From what multiple of the usual length on a recording is taken to be more than one action."""
 UNIT_TOLERANCE = 0.25
 """By what share a ratio of sizes may differ from that of two units."""
 _OTHER_UNITS: Mapping[str, tuple[float, str]] = {
@@ -23,17 +27,20 @@ _OTHER_UNITS: Mapping[str, tuple[float, str]] = {
 """What a value of a unit is multiplied by in the other unit that devices write; gravity makes it visible."""
 
 
-def check_rate(entry: SeriesInput | VideoInput, rate_hz: float | None) -> None:
+def check_rate(entry: SeriesInput | VideoInput, rate_hz: float | None, *, evened: bool = False) -> None:
     """Refuses a recording of another rate.
 
     Args:
         entry: What the student sees.
         rate_hz: Of the recording; None where nothing says so.
+        evened: Whether it has been brought to the student's rate by its times.
 
     Raises:
-        DataError: It differs by more than `RATE_TOLERANCE`.
+        DataError: It differs by more than `RATE_TOLERANCE`, or, where it is evened, by `EVENED_TOLERANCE`.
     """
     if rate_hz is None or abs(rate_hz / entry.rate_hz - 1) <= RATE_TOLERANCE:
+        return
+    if evened and 1 / EVENED_TOLERANCE <= rate_hz / entry.rate_hz <= EVENED_TOLERANCE:
         return
     raise DataError(
         f"the {entry.source} is recorded at {rate_hz:.4g} Hz, and the student was trained at {entry.rate_hz:g} Hz",
@@ -65,9 +72,25 @@ def odd_units(entry: SeriesInput, series: np.ndarray) -> str | None:
     if abs(ratio / factor - 1) > UNIT_TOLERANCE:
         return None
     change = f"divide by {factor:.4g}" if factor > 1 else f"multiply by {1 / factor:.4g}"
+    change += f" (--factor {1 / factor:.4g})"
     return (
         f"the {entry.source} is {ratio:.3g} times what the student was trained on: it looks like {other}, and "
         f"{entry.unit} is expected; {change}"
+    )
+
+
+def odd_length(seconds: float, usual: float) -> str | None:
+    """A sentence where a recording seems to be more than one action; None where it does not.
+
+    Args:
+        seconds: How long it lasts.
+        usual: How long recordings of the training part last in the median.
+    """
+    if seconds <= LONG * usual:
+        return None
+    return (
+        f"it lasts {seconds:.3g} s, and recordings of the training {usual:.3g} s in the median: if it is more than one "
+        "action, let windows slide over it: kdbench stream"
     )
 
 

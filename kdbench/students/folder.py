@@ -23,7 +23,11 @@ def read_export(folder: Path) -> Export:
         DataError: It is of another version, truncated, or a file is not what was written.
     """
     folder = folder_of(folder)
-    content = read_json(folder / RECORD)
+    try:
+        content = read_json(folder / RECORD)
+    except DataError as error:
+        # What a run would make again, an export does not.
+        raise DataError(error.message, hint=AGAIN) from error
     if not isinstance(content, dict):
         raise DataError(f"{folder / RECORD} holds {type(content).__name__}, expected an object", hint=AGAIN)
     version = content.get("schema_version")

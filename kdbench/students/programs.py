@@ -1,4 +1,4 @@
-"""What runs an exported network: onnxruntime, or torch; imported where an export asks for it."""
+"""What runs an exported network: onnxruntime, torch or LiteRT; imported where an export asks for it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from kdbench.util.extras import lacking
 PROGRAMS: Mapping[str, str] = {
     "onnx": "kdbench.students.onnx_program:open_program",
     "torch": "kdbench.students.torch_program:open_program",
+    "litert": "kdbench.students.litert_program:open_program",
 }
 """Format to what opens its file."""
-_EXTRAS = {"onnx": "predict", "torch": "predict-torch"}
+_EXTRAS = {"onnx": "predict", "torch": "predict-torch", "litert": "predict-litert"}
 
 
 def open_program(folder: Path, export: Export, *, threads: int, int8: bool) -> Program:

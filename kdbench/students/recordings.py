@@ -1,26 +1,28 @@
 """A recording in a file, as an array with its rate where the file says so.
 
-Series: `.csv`, `.txt`, `.tsv` (one column an axis, a time in seconds before them or not), `.npy`, `.mat`. Video: what
-PyAV decodes, `.npy`, `.mat`. No pickle is loaded.
+Series: `.csv`, `.txt`, `.tsv`, `.npy`, `.mat`. Video: what PyAV decodes, `.npy`, `.mat`. No pickle is loaded.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from kdbench.data.readers.kinds import SQUEEZED_SIDE, video_kind
+from kdbench.data.recorded import TEXT
 from kdbench.errors import DataError, UsageError
+from kdbench.students import series_file
 from kdbench.students.schema import SeriesInput, VideoInput
+from kdbench.students.series_file import AS_EXPORTED, Columns
 from kdbench.text.wording import counted
 from kdbench.util.extras import installing
 
-TEXTS = (".csv", ".txt", ".tsv")
 _MOST_BYTES = 4 << 30
 
 
@@ -30,28 +32,43 @@ class Recorded:
 
     Attributes:
         array: Samples `(n, axes)` or frames `(F, …)`.
-        rate_hz: Samples or frames a second; None where nothing says so.
+        rate_hz: Samples or frames a second as recorded; None where nothing says so.
+        evened: Whether it has been brought to the student's rate by its times.
+        film_seconds: How long a video file lasts, of which the array holds some frames; None of all else.
     """
 
     array: np.ndarray
     rate_hz: float | None = None
+    evened: bool = False
+    film_seconds: float | None = None
 
 
-def read(path: Path, entry: SeriesInput | VideoInput, *, whole: bool = False) -> Recorded:
+def read(
+    path: Path, entry: SeriesInput | VideoInput, *, whole: bool = False, columns: Columns = AS_EXPORTED
+) -> Recorded:
     """Reads a file.
 
     Args:
         path: The file.
         entry: What the student sees.
         whole: Keep all frames of a video file, for a stream; otherwise those that the student is shown.
+        columns: What is said of the columns of a text file, beside what the export says.
 
     Raises:
+        UsageError: Something is said of columns that has no effect on the file.
         DataError: It is missing, of another kind, damaged, or not what the student sees.
     """
     ending = path.suffix.lower()
-    readers: Mapping[str, Callable[[bytes, SeriesInput | VideoInput], Recorded]] = {".npy": _array, ".mat": _matlab}
+    readers: dict[str, Callable[[bytes, SeriesInput | VideoInput], Recorded]] = {".npy": _array, ".mat": _matlab}
     if isinstance(entry, SeriesInput):
-        readers = {**readers, **dict.fromkeys(TEXTS, _text)}
+        described = [".npy"] if series_file.is_described(entry, ".npy") else []
+        series = functools.partial(_series, ending=ending, columns=columns)
+        readers |= dict.fromkeys([*TEXT, *described], series)
+    if columns != AS_EXPORTED and ending not in TEXT:
+        raise UsageError(
+            f"{path}: columns, times and factors are said of text files alone ({', '.join(TEXT)})",
+            hint="Leave them out.",
+        )
     if ending not in readers and (isinstance(entry, SeriesInput) or not video_kind(entry.kind).is_colour):
         expected = ", ".join(readers)
         raise DataError(
@@ -63,6 +80,8 @@ def read(path: Path, entry: SeriesInput | VideoInput, *, whole: bool = False) ->
             return readers[ending](content, entry)
         assert isinstance(entry, VideoInput)
         return _film(content, entry, whole=whole)
+    except series_file.FileError as error:
+        raise DataError(f"{path}: {error}", hint=error.hint) from error
     except ValueError as error:
         raise DataError(f"{path}: {error}", hint=f"It should hold {_wanted(entry)}.") from error
 
@@ -125,28 +144,10 @@ def _columns(array: np.ndarray, entry: SeriesInput | VideoInput) -> np.ndarray:
     return array[:, entry.columns]
 
 
-def _text(content: bytes, entry: SeriesInput | VideoInput) -> Recorded:
-    from kdbench.data.readers import text_series
-
+def _series(content: bytes, entry: SeriesInput | VideoInput, *, ending: str, columns: Columns) -> Recorded:
     assert isinstance(entry, SeriesInput)
-    width, axes = text_series.width(content), len(entry.axes)
-    if width == axes:
-        return Recorded(text_series.read(content, range(axes)))
-    if width != axes + 1:
-        raise ValueError(
-            f"it has {counted(width, 'column')}, and the {entry.source} has {counted(axes, 'axis', 'axes')} "
-            "(and a time before them, or none)"
-        )
-    samples = text_series.read(content, range(1, axes + 1))
-    try:
-        seconds = text_series.read(content, [0])[:, 0].astype(np.float64)
-    except ValueError:
-        # A time of day or a date: the series is whole, and nothing says how fast it is.
-        return Recorded(samples)
-    steps = np.diff(seconds)
-    if len(steps) == 0 or not (steps > 0).all():
-        raise ValueError(f"its first column is no time that grows, and the {entry.source} has {axes} axes")
-    return Recorded(samples, rate_hz=1 / float(np.median(steps)))
+    found = series_file.read(content, ending, entry, columns)
+    return Recorded(found.samples, found.rate_hz, found.evened)
 
 
 def _film(content: bytes, entry: VideoInput, *, whole: bool) -> Recorded:
@@ -157,7 +158,7 @@ def _film(content: bytes, entry: VideoInput, *, whole: bool) -> Recorded:
     pick: Callable[[int], np.ndarray] = np.arange if whole else lambda count: centre_frames(count, entry.frames)
     decoded = video_file.decode(content, pick, side=side)
     rate = decoded.shows / decoded.seconds if decoded.seconds else None
-    return Recorded(decoded.frames, rate)
+    return Recorded(decoded.frames, rate, film_seconds=None if whole else decoded.seconds)
 
 
 _NUMBERED = re.compile(r"\d+")

@@ -11,8 +11,8 @@ SCHEMA_VERSION = 1
 """Raised whenever a key changes its meaning."""
 RECORD = "export.json"
 CARD = "model_card.md"
-FORMATS = ("onnx", "torch")
-Format = Literal["onnx", "torch"]
+FORMATS = ("onnx", "torch", "litert")
+Format = Literal["onnx", "torch", "litert"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
 Positive = Annotated[float, Field(gt=0)]
@@ -36,6 +36,64 @@ class ClassName(Part):
     short: str
 
 
+class TimeOf(Part):
+    """The column of a file that says when a sample was taken.
+
+    Attributes:
+        column: Its name, or its number from 0.
+        unit: `s`, `ms`, `us`, `ns`, or `datetime`.
+    """
+
+    column: int | str
+    unit: Literal["s", "ms", "us", "ns", "datetime"] = "s"
+
+
+class SeriesFile(Part):
+    """How files of a series are read: as the card says, of which the student has learnt.
+
+    Attributes:
+        ending: Of the files that this is true of; those of rows of text are alike.
+        columns: Columns of the axes in their order, by name or number; null: those called as the axes are, or else all
+            but the time.
+        separator: What lies between values; null: as the first row shows it.
+        decimal: What stands before decimals; null: a comma where values lie between other marks.
+        skip_rows: So many rows at the beginning are left out, beside one of names.
+        time: The column of times, by which samples are evened; null without one.
+        factor: What values are multiplied by, to be in the input's unit.
+        least_rows: Fewer samples than these are refused.
+        nan: Whether rows with a value that is missing are refused (`refuse`) or left out (`drop`).
+        longest_gap_s: Times that pause for longer, or step back by more, are not relied on; null relies on all.
+    """
+
+    ending: str
+    columns: list[int | str] | None = None
+    separator: str | None = None
+    decimal: str | None = None
+    skip_rows: int = 0
+    time: TimeOf | None = None
+    factor: float = 1.0
+    least_rows: int = 2
+    nan: Literal["refuse", "drop"] = "refuse"
+    longest_gap_s: float | None = None
+
+
+class Body(Part):
+    """What joints are made relative to, over the whole recording.
+
+    Attributes:
+        centre: Number of the joint whose median place becomes the origin; null leaves it.
+        torso: Numbers of the two joints whose median distance becomes the unit of length; null leaves it.
+    """
+
+    centre: int | None
+    torso: list[int] | None = Field(min_length=2, max_length=2)
+
+    @property
+    def joints(self) -> tuple[int | None, tuple[int, int] | None]:
+        """As `kdbench.data.readers.body.relative` takes them."""
+        return self.centre, None if self.torso is None else (self.torso[0], self.torso[1])
+
+
 class SeriesInput(Part):
     """A sensor or a skeleton.
 
@@ -54,6 +112,8 @@ class SeriesInput(Part):
         variable: Name of the array in MATLAB files.
         columns: Columns of the array that are these axes; null: all.
         needs_trial: What of the preprocessing is computed over the whole recording.
+        file: How files of it are read; null where the data set's own reader reads them, and none is described.
+        body: What joints are made relative to; null where they are taken as they are.
     """
 
     type: Literal["series"] = "series"
@@ -69,6 +129,8 @@ class SeriesInput(Part):
     variable: str | None
     columns: list[int] | None
     needs_trial: list[str]
+    file: SeriesFile | None = None
+    body: Body | None = None
 
 
 class VideoInput(Part):
@@ -118,9 +180,9 @@ class Program(Part):
     """The network as it is run.
 
     Attributes:
-        file: `model.onnx` or `model.safetensors`.
-        opset: Version of ONNX's operators; null for torch.
-        network: What the network is rebuilt from; null for ONNX.
+        file: `model.onnx`, `model.safetensors` or `model.tflite`.
+        opset: Version of ONNX's operators; null for all else.
+        network: What the network is rebuilt from, of torch; null for all else.
         needs: Packages that run it.
     """
 
@@ -214,6 +276,20 @@ class Causal(Part):
     stride_seconds: float
 
 
+class Alone(Part):
+    """Of a data set whose files are longer than its trials: what whole files say, which nothing cuts by a clock.
+
+    Attributes:
+        trials: How many trials of the reported part were predicted by whole files.
+        scores: On them.
+        agreement: Share of the trials for which the class is that of the run.
+    """
+
+    trials: int
+    scores: Scores
+    agreement: float
+
+
 class Int8(Part):
     """The same network in 8 bits.
 
@@ -246,7 +322,7 @@ class Export(Part):
     Attributes:
         schema_version: Version of this form.
         kdbench: Version that wrote it.
-        format: `onnx` or `torch`.
+        format: `onnx`, `torch` or `litert`.
         program: The network.
         classes: In the order of the logits.
         inputs: What the student sees, in the order of the program's inputs.
@@ -259,6 +335,7 @@ class Export(Part):
         latency: Of one recording.
         scores: Of the run, on the reported part.
         causal: Null unless it was measured.
+        alone: What whole files say; null where trials are whole files, or windows of them.
         int8: Null unless it was made.
         run: What the student was trained by: method, data set, protocol, preset, seed.
         conditions: Of the run's numbers.
@@ -280,6 +357,7 @@ class Export(Part):
     latency: Latency
     scores: Scores
     causal: Causal | None
+    alone: Alone | None = None
     int8: Int8 | None
     run: dict[str, Any]
     conditions: dict[str, Any]

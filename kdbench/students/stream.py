@@ -8,13 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kdbench.data.readers.kinds import resampled, series_kind, video_kind
+from kdbench.data.readers.kinds import series_kind, video_kind
 from kdbench.data.readers.running import RunningSeries, RunningVideo, running_video
 from kdbench.errors import DataError, UsageError
-from kdbench.students import fit
 from kdbench.students.prediction import softmax
 from kdbench.students.schema import Export, Input, SeriesInput
-from kdbench.students.student import Student
+from kdbench.students.student import Student, series_tensor
 
 SMOOTHING = 0.5
 STRIDES = 4
@@ -89,11 +88,7 @@ def tensor_of_window(entry: Input, held: Running, notes: list[str]) -> np.ndarra
     if isinstance(held, RunningVideo):
         return held.tensor()
     assert isinstance(entry, SeriesInput)
-    series = held.series()
-    fit.check_axes(entry, series)
-    if (note := fit.odd_units(entry, series)) is not None and note not in notes:
-        notes.append(note)
-    return resampled(series, entry.samples)
+    return series_tensor(entry, held.series(), notes)
 
 
 def check_streams(export: Export) -> None:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import own_folders
 import pytest
 from recordings import write_card
 
@@ -158,3 +159,28 @@ def test_a_sheet_holds_every_frame(count: int, columns: int):
     assert np.array_equal(unsheet(buffer.getvalue(), count, 16, 3), frames)
     with pytest.raises(DataError, match="expected"):
         unsheet(buffer.getvalue(), count, 8, 3)
+
+
+def test_trials_that_lack_a_source_are_packed_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("KDBENCH_CACHE", str(tmp_path / "cache"))
+    gone = ("anna/wave_1.mp4", "ben/clap_2.csv")
+    path = own_folders.write_card(
+        own_folders.write_folder(tmp_path / "own", without=gone), own_folders.card(files={"folder": None})
+    )
+    options = {"frame_size": 32, "frames": 8, "progress": False}
+    whole = open_dataset(str(path), data_dir=tmp_path, **options)
+    folder = pack(whole, tmp_path / "packed", max_mib=1, shown=False).parent
+    assert len(list((folder / "own/sheets").iterdir())) == 11
+    copy = open_dataset(str(path), data_dir=folder, **options)
+    assert copy.packed is not None
+    assert copy.series_fingerprint == whole.series_fingerprint
+    for trial in whole.index["trial"]:
+        assert copy.lacks(trial) == whole.lacks(trial)
+        np.testing.assert_array_equal(copy.series(trial)["accelerometer"], whole.series(trial)["accelerometer"])
+    assert {trial: copy.lacks(trial) for trial in copy.index["trial"] if copy.lacks(trial)} == {
+        "anna_wave_1": {"video"},
+        "ben_clap_2": {"accelerometer"},
+    }
+    assert len(copy.having(["video"])) == 11
+    assert not copy.clip("anna_wave_1").any()
+    assert json.loads((folder / "own" / packed.FILE).read_text())["format"] == packed.WITH_GAPS

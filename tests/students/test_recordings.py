@@ -62,7 +62,7 @@ def test_another_rate_is_refused_unless_it_is_asked_for(student: Student, sample
 def test_another_number_of_axes_is_refused(student: Student, samples: np.ndarray, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"the accelerometer has 2 axes, and the student takes 3 \(x, y, z\)"):
         student.predict(samples[:, :2])
-    with pytest.raises(DataError, match=r"it has 2 columns, and the accelerometer has 3 axes"):
+    with pytest.raises(DataError, match=r"it has 2 columns \(x, y\), and the accelerometer has 3 axes"):
         student.predict(written(tmp_path, samples[:, :2], None))
 
 
@@ -104,7 +104,7 @@ def test_no_pickle_is_loaded(tmp_path: Path) -> None:
     [
         ("a.json", b"{}", "files of the accelerometer end in .npy, .mat, .csv"),
         ("a.npy", b"\x93NUMPY", "cannot be read as an array"),
-        ("a.csv", b"", "it is empty"),
+        ("a.csv", b"", "it has no rows"),
         ("a.csv", b"1,2\n3,4", "it has 2 columns"),
         ("a.csv", b"0,1,2,3\n0,1,2,3", "its first column is no time that grows"),
     ],

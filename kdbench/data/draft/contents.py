@@ -11,7 +11,7 @@ import numpy as np
 
 from kdbench.data.readers import text_series
 from kdbench.data.readers.files.oddities import GRAVITY
-from kdbench.data.readers.files.stream import moments
+from kdbench.data.readers.files.stream import moments, place_of
 
 _TIME = (r"seconds_elapsed", r"elapsed.*", r"time ?\(s\)", r"time_?s", r"seconds?", r"t", r"time.*", r"timestamp.*")
 _AXIS = re.compile(r"(?P<before>.*?)[ _\-.]?(?P<axis>[xyz])(?P<after>[ _]?(\(.*\)|\[.*\])?)", re.IGNORECASE)
@@ -81,6 +81,20 @@ def look(content: bytes) -> Contents:
     return Contents(stamp, tuple(_parts(table, numeric)), rate_of(times), (float(times.min()), float(times.max())))
 
 
+def time_of(table: text_series.TextTable, column: str | int | None = None) -> dict[str, Any] | None:
+    """The column of times of a table and its unit, as a card has them; None where none is one.
+
+    Args:
+        table: The table.
+        column: The column that is known to be it, by name or number; None guesses.
+
+    Raises:
+        ColumnError: There is no such column.
+    """
+    found, _ = _time(table, None if column is None else place_of(column, table))
+    return None if found is None else {"column": found[1], "unit": found[2]}
+
+
 def rate_of(times: np.ndarray) -> float | None:
     """Samples a second, as one would state it; None where the times do not advance."""
     if len(times) < 2 or times.max() <= times.min():
@@ -97,11 +111,14 @@ def _is_numeric(table: text_series.TextTable, column: int) -> bool:
         return False
 
 
-def _time(table: text_series.TextTable) -> tuple[tuple[int, str | int, str] | None, np.ndarray | None]:
+def _time(
+    table: text_series.TextTable, known: int | None = None
+) -> tuple[tuple[int, str | int, str] | None, np.ndarray | None]:
     """Number, name and unit of the column of times, and the times in seconds."""
     names = [name.casefold() for name in table.names]
     ordered = [k for form in _TIME for k, name in enumerate(names) if re.fullmatch(form, name)]
-    for column in dict.fromkeys([*ordered, *([] if names else range(min(2, table.width)))]):
+    candidates = [*ordered, *([] if names else range(min(2, table.width)))] if known is None else [known]
+    for column in dict.fromkeys(candidates):
         called: str | int = table.names[column] if names else column
         texts = table.texts(column)
         if re.match(r'"?\d{4}-\d{2}-\d{2}[T ]\d', texts[0]):
@@ -110,7 +127,8 @@ def _time(table: text_series.TextTable) -> tuple[tuple[int, str | int, str] | No
             continue
         values = table.numbers([column])[:, 0]
         steps = np.diff(values)
-        if len(steps) and (steps < 0).mean() < 0.01 and (names or _looks_like_times(values)):
+        grows = len(steps) > 0 and (steps < 0).mean() < 0.01 and (known is None or values[-1] > values[0])
+        if grows and (names or known is not None or _looks_like_times(values)):
             unit, per_second = _unit_of(values, names[column] if names else "")
             return (column, called, unit), values / per_second
     return None, None

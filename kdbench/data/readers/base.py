@@ -124,6 +124,11 @@ class Reader(ABC):
         views = tuple(name for name, view in card.views.items() if holds(root, view.file))
         return views if views or any(holds(root, sensor.file) for sensor in card.sensors.values()) else None
 
+    @classmethod
+    def cuts(cls, card: Card) -> frozenset[str]:  # noqa: ARG003 – for readers that go by the card
+        """Sensors, skeletons and views of which a trial is less than a file: what is cut, other files tell."""
+        return frozenset()
+
     def lacks(self, trial: Trial) -> frozenset[str]:  # noqa: ARG002
         """The sources that a trial was recorded without: sensors, skeletons, and views as `video:NAME`.
 

@@ -26,7 +26,7 @@ from kdbench.data.store.packed import sheet, sheet_columns, unsheet
 from kdbench.data.store.prepare import MAX_JOBS
 from kdbench.data.store.progress import progress
 from kdbench.errors import UsageError
-from kdbench.text.wording import counted, inflected
+from kdbench.types import VIDEO
 from kdbench.util import files
 
 QUALITIES = range(50, 101)
@@ -54,17 +54,16 @@ def pack(dataset: Dataset, out: Path, *, max_mib: float, jobs: int | None = None
         The folder of the copy; its parent is a data folder for `open_dataset`.
 
     Raises:
-        UsageError: The data set is a packed copy itself, has no video or trials that lack a source, the folder
-            holds something else, or the copy does not fit at the smallest size and lowest quality.
+        UsageError: The data set is a packed copy itself, has no video, the folder holds something else, or the copy
+            does not fit at the smallest size and lowest quality.
         RunFailed: The disk is full.
     """
     if dataset.packed is not None or dataset.view is None:
         what = "is a packed copy already" if dataset.packed is not None else "was opened without video"
         raise UsageError(f"'{dataset.card.name}' {what}", hint="Pack from the recordings: give their --data-dir.")
-    if lacking := [trial for trial in dataset.index["trial"] if dataset.lacks(trial)]:
+    if not any(VIDEO not in dataset.lacks(trial) for trial in dataset.index["trial"]):
         raise UsageError(
-            f"{counted(len(lacking), 'trial')} of '{dataset.card.name}' {inflected(len(lacking), 'lacks', 'lack')} a "
-            f"source ({', '.join(lacking[:3])}), and a packed copy holds whole trials",
+            f"no trial of '{dataset.card.name}' has {dataset.view} video",
             hint=f"Copy the recordings themselves, with their card: {dataset.place}",
         )
     target = out / dataset.card.name
@@ -84,6 +83,8 @@ def pack(dataset: Dataset, out: Path, *, max_mib: float, jobs: int | None = None
 
 def _write(dataset: Dataset, folder: Path, max_mib: float, jobs: int, *, shown: bool) -> None:
     trials = list(dataset.index["trial"])
+    lacking = {trial: dataset.lacks(trial) for trial in trials}
+    seen = [trial for trial in trials if VIDEO not in lacking[trial]]
     series, extents = _series(dataset, trials)
     # The index grows with the trials: a hash, names and offsets, about 400 bytes each.
     budget = max_mib * _MIB - len(series) - 512 * len(trials) - 4096
@@ -104,22 +105,25 @@ def _write(dataset: Dataset, folder: Path, max_mib: float, jobs: int, *, shown: 
                 advance()
         return coded
 
-    sample = trials[:: max(1, len(trials) // SAMPLE)]
-    side, quality = choose(dataset, sample, budget * SAFETY / len(trials), max_mib)
+    sample = seen[:: max(1, len(seen) // SAMPLE)]
+    side, quality = choose(dataset, sample, budget * SAFETY / len(seen), max_mib)
     while True:
-        with progress(f"Packing {dataset.card.name} ({side}², quality {quality})", len(trials), shown=shown) as advance:
-            coded = code(trials, side, quality, advance)
+        with progress(f"Packing {dataset.card.name} ({side}², quality {quality})", len(seen), shown=shown) as advance:
+            coded = code(seen, side, quality, advance)
         if sum(size for _, size in coded) <= budget:
             break
         if quality == QUALITIES[0]:
             raise _too_small(max_mib, sum(size for _, size in coded) / _MIB)
         quality -= 1
-    entries = [
-        {"trial": trial, "label": int(label), "columns": columns, "sha256": sha256, **extents[trial]}
-        for trial, label, columns, (sha256, _) in zip(
-            trials, dataset.index["label"], _columns(dataset), coded, strict=True
-        )
+    sums: dict[str, str | None] = dict.fromkeys(trials)
+    sums.update({trial: sha256 for trial, (sha256, _) in zip(seen, coded, strict=True)})
+    entries: list[dict[str, Any]] = [
+        {"trial": trial, "label": int(label), "columns": columns, "sha256": sums[trial], **extents[trial]}
+        for trial, label, columns in zip(trials, dataset.index["label"], _columns(dataset), strict=True)
     ]
+    for entry in entries:
+        if names := lacking[entry["trial"]]:
+            entry["lacks"] = sorted(f"{VIDEO}:{dataset.view}" if name == VIDEO else name for name in names)
     coding = {
         "view": dataset.view,
         "frames": dataset.frames,
@@ -130,7 +134,7 @@ def _write(dataset: Dataset, folder: Path, max_mib: float, jobs: int, *, shown: 
         "of": dataset.fingerprint,
     }
     content = {
-        "format": packed.FORMAT,
+        "format": packed.WITH_GAPS if any(lacking.values()) else packed.FORMAT,
         "dataset": dataset.card.name,
         "licence": dataset.card.licence,
         "coding": coding,

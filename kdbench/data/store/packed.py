@@ -21,11 +21,14 @@ from kdbench.data.readers.base import Reader, Recording, Trial
 from kdbench.data.readers.timeline import centre_frames
 from kdbench.errors import DataError, shortened
 from kdbench.text.wording import counted
+from kdbench.types import VIDEO
 
 FILE = "pack.json"
 SERIES = "series.npz"
 SHEETS = "sheets"
 FORMAT = 1
+WITH_GAPS = 2
+"""The same, where some trials lack a source; what reads the first alone would take them for broken ones."""
 SHA256 = "sha256"
 """Key of the index that holds its own hash; copies of earlier versions have none."""
 
@@ -57,9 +60,10 @@ class PackedReader(Reader):
             self.excluded = content["excluded"]
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise DataError(f"{path} is not the index of a packed copy: {_reason(error)}", hint=_AGAIN) from error
-        if (dataset, form) != (card.name, FORMAT):
+        if dataset != card.name or form not in (FORMAT, WITH_GAPS):
             raise DataError(
-                f"{path} is of data set '{dataset}', format {form}; expected '{card.name}', format {FORMAT}"
+                f"{path} is of data set '{dataset}', format {form}; expected '{card.name}', format {FORMAT} or "
+                f"{WITH_GAPS}"
             )
         try:
             self._entries: dict[str, dict[str, Any]] = {entry["trial"]: entry for entry in entries}
@@ -80,7 +84,11 @@ class PackedReader(Reader):
         for entry in self._entries.values():
             spans = [(entry["start"][name], entry["length"][name]) for name in self.card.sensors]
             whole = all(isinstance(value, int) and value >= 0 for span in (*spans, [entry["label"]]) for value in span)
-            if not whole or not isinstance(entry["sha256"], str) or not isinstance(entry["columns"], dict):
+            lacks = entry.get("lacks", [])
+            known = {*self.card.sensors, self._video}
+            has_sheet = isinstance(entry["sha256"], str) and self._video not in lacks
+            whole = whole and isinstance(lacks, list) and set(lacks) <= known
+            if not whole or not (has_sheet or self._video in lacks) or not isinstance(entry["columns"], dict):
                 raise ValueError(f"trial {entry['trial']}")
             if entry["label"] >= len(self.card.classes):
                 raise ValueError(f"the label of trial {entry['trial']}")
@@ -89,9 +97,18 @@ class PackedReader(Reader):
         """The trials that were packed."""
         return [Trial(name, entry["label"], entry["columns"]) for name, entry in self._entries.items()]
 
+    @property
+    def _video(self) -> str:
+        """What a trial without a sheet lacks."""
+        return f"{VIDEO}:{self.views[0]}"
+
+    def lacks(self, trial: Trial) -> frozenset[str]:
+        """See `Reader.lacks`."""
+        return frozenset(self._entries[trial.id].get("lacks", ()))
+
     def files(self, trial: Trial, view: str | None) -> tuple[str, ...]:
         """See `Reader.files`."""
-        return (SERIES,) if view is None else (SERIES, _sheet(trial.id))
+        return (SERIES,) if view is None or self._video in self.lacks(trial) else (SERIES, _sheet(trial.id))
 
     def read(self, trial: Trial, view: str | None, frames: int) -> Recording:
         """See `Reader.read`; the frames are chosen among the packed ones."""
@@ -99,6 +116,8 @@ class PackedReader(Reader):
         series = {name: values[entry["start"][name] :][: entry["length"][name]] for name, values in self._all().items()}
         if view is None:
             return Recording(series)
+        if self._video in self.lacks(trial):
+            return Recording(series, np.zeros((frames, 1, 1, self.card.views[view].channels), np.uint8))
         path = _sheet(trial.id)
         content, sha256 = self.bytes_of(path, trial.id)
         if sha256 != entry["sha256"]:

@@ -13,6 +13,7 @@ from kdbench.data.card import Card
 from kdbench.data.protocol import Value
 from kdbench.data.readers import video_file
 from kdbench.data.readers.base import Reader, Recording, Trial, expecting, natural_key
+from kdbench.data.readers.body import relative
 from kdbench.data.readers.files import scan, stream, timing, windows
 from kdbench.data.readers.files.labels import label_of
 from kdbench.data.readers.files.oddities import Oddities
@@ -63,12 +64,21 @@ class FilesReader(Reader):
 
     @classmethod
     def kinds_of_views(cls, card: Card) -> Mapping[str, str]:
-        """See `Reader.kinds_of_views`; one cut by a clock or into windows shows frames that no file tells."""
-        if card.files is None or card.files.windows is not None:
+        """See `Reader.kinds_of_views`."""
+        if card.files is None:
             return {}
         kinds = {"whole": "squeezed_colour", "centre": "centred_colour"}
-        streams = card.files.sources.items()
-        return {name: kinds[each.crop] for name, each in streams if each.is_video and each.clock is None}
+        return {name: kinds[each.crop] for name, each in card.files.sources.items() if each.is_video}
+
+    @classmethod
+    def cuts(cls, card: Card) -> frozenset[str]:
+        """See `Reader.cuts`: all by windows, those that share a clock by the time that all of them cover."""
+        if card.files is None:
+            return frozenset()
+        if card.files.windows is not None:
+            return frozenset(card.files.sources)
+        clocked = [name for name, rule in card.files.sources.items() if rule.clock is not None]
+        return frozenset(clocked) if len(clocked) > 1 else frozenset()
 
     @functools.cached_property
     def by_source(self) -> dict[str, dict[scan.Key, str]]:
@@ -178,7 +188,7 @@ class FilesReader(Reader):
         return tuple(dict.fromkeys([*self._paths(key, wanted), *beside]))
 
     def skeleton_files(self, trial: Trial, name: str) -> tuple[str, ...]:
-        """See `Reader.skeleton_files`."""
+        """See `Reader.skeleton_files`; of a sensor too."""
         return tuple(self._paths(self._key(trial), (name,)))
 
     def _paths(self, key: scan.Key, names: tuple[str, ...]) -> list[str]:
@@ -212,18 +222,9 @@ class FilesReader(Reader):
         rule = self._files.sources[name]
         span = None if rule.clock is None else self._span(trial)
         values = self._series(trial, name, skeleton.sensor, span, hashes)
-        if len(values) and (rule.centre is not None or rule.torso is not None):
-            joints = values.reshape(len(values), -1, 3)
-            if rule.centre is not None:
-                joints = joints - np.median(joints[:, skeleton.joints.index(rule.centre)], axis=0)
-            if rule.torso is not None:
-                first, second = (joints[:, skeleton.joints.index(joint)] for joint in rule.torso)
-                length = float(np.median(np.linalg.norm(first - second, axis=-1)))
-                with expecting("a body that was tracked", trial.id, next(iter(hashes))):
-                    if not length > 0:
-                        raise ValueError(f"{rule.torso[0]} and {rule.torso[1]} lie in one place, or are NaN")
-                joints = joints / length
-            values = joints.reshape(len(values), -1).astype(np.float32)
+        if len(values):
+            with expecting("a body that was tracked", trial.id, next(iter(hashes))):
+                values = relative(values, *rule.body(skeleton.joints))
         return Recording({name: values}, hashes=hashes)
 
     def _series(self, trial: Trial, name: str, sensor: Sensor, span: Span | None, hashes: dict[str, str]) -> np.ndarray:
@@ -233,14 +234,10 @@ class FilesReader(Reader):
             return np.zeros((0, len(sensor.axes)), np.float32)
         read, hashes[path] = self._loaded(name, path, trial.id)
         self._odd.see_series(trial.id, name, read)
-        if read.times is None or len(read.times) < 2:
-            return read.values
-        if span is not None and self._files.sources[name].clock is not None:
+        has_clock = self._files.sources[name].clock is not None
+        if has_clock and span is not None and read.times is not None and len(read.times) > 1:
             return timing.evened(read, sensor.rate_hz, span)
-        if timing.extent_of(read.times, self._files.overlap.longest_gap_s).jumps:
-            # Its samples are in order, whatever its times say.
-            return read.values
-        return timing.evened(read, sensor.rate_hz)
+        return timing.steady(read, sensor.rate_hz, self._files.overlap.longest_gap_s)
 
     def _clip(
         self, trial: Trial, view: str, path: str, content: bytes, frames: int, span: Span | None

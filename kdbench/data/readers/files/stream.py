@@ -15,6 +15,11 @@ from kdbench.data.recorded import Column, FileStream
 from kdbench.errors import near_misses
 from kdbench.text.wording import counted, inflected
 
+
+class ColumnError(ValueError):
+    """A file lacks the columns that are looked for."""
+
+
 _PER_SECOND = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 
 
@@ -101,17 +106,21 @@ def columns_of(table: text_series.TextTable, stream: FileStream, axes: Sequence[
     """The columns of a stream's axes, by `FileStream.columns`.
 
     Raises:
-        ValueError: There are not as many as axes.
+        ColumnError: There are not as many as axes.
     """
     if stream.columns is not None:
         return [place_of(column, table) for column in stream.columns]
     small = [name.casefold() for name in table.names]
     if all(axis.casefold() in small for axis in axes):
         return [small.index(axis.casefold()) for axis in axes]
+    missing = [axis for axis in axes if axis.casefold() not in small]
+    if len(missing) < len(axes):
+        # What is called as one axis is not the place of another.
+        raise ColumnError(f"it has no column '{missing[0]}' (known: {', '.join(table.names)[:200]})")
     others = [column for column in range(table.width) if column != when]
     if len(others) != len(axes):
         beside = "" if when is None else " beside the time"
-        raise ValueError(
+        raise ColumnError(
             f"it has {counted(len(others), 'column')}{beside}, the card has {counted(len(axes), 'axis', 'axes')}"
         )
     return others
@@ -121,17 +130,17 @@ def place_of(column: Column, table: text_series.TextTable) -> int:
     """The number of a column.
 
     Raises:
-        ValueError: There is no such column.
+        ColumnError: There is no such column.
     """
     if isinstance(column, int):
         place = column + table.width if column < 0 else column
         if not 0 <= place < table.width:
-            raise ValueError(f"it has {counted(table.width, 'column')}, and no column {column} (from 0)")
+            raise ColumnError(f"it has {counted(table.width, 'column')}, and no column {column} (from 0)")
         return place
     small = [name.casefold() for name in table.names]
     if column.casefold() not in small:
         what = near_misses(column, table.names) if table.names else ": its first row holds no names"
-        raise ValueError(f"it has no column '{column}'{what}")
+        raise ColumnError(f"it has no column '{column}'{what}")
     return small.index(column.casefold())
 
 

@@ -65,6 +65,19 @@ def common(extents: Mapping[str, Extent], overlap: Overlap) -> tuple[float, floa
     return start, end
 
 
+def steady(stream: Stream, rate_hz: float, longest_gap_s: float | None = None) -> np.ndarray:
+    """A stream's samples `(n, axes)`, float32, at an even rate where its times tell one; else as they follow.
+
+    Args:
+        stream: The stream.
+        rate_hz: The rate.
+        longest_gap_s: As in `Overlap`; times that step back or pause for longer are not relied on.
+    """
+    if stream.times is None or len(stream.times) < 2 or extent_of(stream.times, longest_gap_s).jumps:
+        return stream.values
+    return evened(stream, rate_hz)
+
+
 def evened(stream: Stream, rate_hz: float, span: tuple[float, float] | None = None) -> np.ndarray:
     """A stream at an even rate, by linear interpolation between its samples.
 
