@@ -209,7 +209,7 @@ class _Search:
         self.plan, self.context, self.recipe = search.plan, search.context, search.recipe
 
     def run(self, seeds: int) -> SearchResult:
-        study = open_study(self.plan, self.search.url, first=True)
+        study = open_study(self.plan, self.search.url, first=True, tell=self.reporter.warn)
         tracker = self._track(study)
         status = "failed"
         try:
