@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from browser import path_of_chromium
+from postgres import programs as programs_of_postgres
 
 # Test processes share the cores; threads that wait for one another would take all of the time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -26,13 +27,14 @@ def _has_gpu() -> bool:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselects tests of a GPU or a browser where there is none, and puts the slow ones first.
+    """Deselects tests of a GPU, a browser or a PostgreSQL where there is none, and puts the slow ones first.
 
     A slow test at the end would leave one process with it, and the other with nothing to do.
     """
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
     lacking = {"gpu"} if any(item.get_closest_marker("gpu") for item in items) and not _has_gpu() else set()
     lacking |= set() if path_of_chromium() else {"browser"}
+    lacking |= set() if programs_of_postgres() else {"postgres"}
     dropped = [item for item in items if any(item.get_closest_marker(marker) for marker in lacking)]
     if dropped:
         config.hook.pytest_deselected(items=dropped)

@@ -246,7 +246,7 @@ def _not_writable(folder: Path) -> str:
 
 
 def _tracking(runs: Path) -> Iterator[Finding]:
-    from kdbench.runs.tracking import OFF, tracking_uri
+    from kdbench.runs.mirror_store import OFF, tracking_uri
 
     if os.environ.get(OFF, "").lower() == "off":
         yield Finding("ok", "MLflow", f"switched off by ${OFF}")

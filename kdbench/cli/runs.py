@@ -1,4 +1,4 @@
-"""`kdbench runs`: the runs of a folder, listed, shown one by one, and removed."""
+"""`kdbench runs`: the runs of a folder, listed, shown one by one, sent to MLflow, and removed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import typer
 
 from kdbench.cli import completion
 from kdbench.cli.console import console_for, say
-from kdbench.errors import UsageError, unknown
+from kdbench.errors import RunFailed, UsageError, unknown
 from kdbench.runs.naming import label_of
 from kdbench.runs.overview import settings_text
 from kdbench.text.terminal import print_prose, printable
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from kdbench.runs.overview import RunRow
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="List, show and remove the runs of a folder.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="List, show, send and remove the runs of a folder.")
 FORMATS = ("text", "json", "csv")
 _ALIKE = ("dataset", "protocol", "preset", "track")
 _RIGHT = ("seed", "accuracy", "size")
@@ -176,6 +176,48 @@ def remove_runs(
             return
     gone = list(remove([*going, *(teacher.folder for teacher in unused)], root))
     say(console, f"removed {what}, {size}, from {root}" if gone else "nothing is removed")
+
+
+@app.command("send")
+def send_runs(
+    runs: Annotated[
+        list[str],
+        typer.Argument(help="Folders, ids or names of runs; * stands for anything.", autocompletion=completion.runs),
+    ],
+    out: Out = None,
+) -> None:
+    """Send runs to MLflow: all of them that it lacks, as their folders have it. What is there already stays."""
+    from kdbench.runs.mirror import send
+    from kdbench.runs.mirror_store import ADDRESS, OFF, is_wanted, tracking_uri
+    from kdbench.runs.overview import overview
+    from kdbench.runs.removal import meant
+    from kdbench.text.redaction import redacted_words
+
+    if not is_wanted():
+        raise UsageError(f"MLflow is switched off by ${OFF}", hint=f"Switch it on: unset {OFF}")
+    root = runs_folder(out)
+    console = console_for()
+    # A run of a search lies deeper than a listing goes, and is meant by its folder.
+    deep = [path for word in runs if (path := Path(word)).is_dir() and path.resolve().parent != root.resolve()]
+    words = [word for word in runs if Path(word) not in deep]
+    folders = [*deep, *(row.folder for row in (meant(words, overview(root), root) if words else ()))]
+    lacking = 0
+    for folder in folders:
+        number = send(folder, _root_of(folder, root), lambda line: print_prose(console, line, "yellow"))
+        lacking += number is None
+        say(console, f"{folder.name}: {'not sent' if number is None else f'is run {number} of MLflow'}")
+    if lacking:
+        place = redacted_words([tracking_uri(root)])[0]
+        raise RunFailed(
+            f"{counted(lacking, 'run')} of {len(folders)} could not be sent to {place}",
+            hint=f"Start the server there, or name another one: export {ADDRESS}=…; then repeat the same command.",
+        )
+
+
+def _root_of(folder: Path, root: Path) -> Path:
+    """The folder of runs that a run belongs to: above the searches, where it is one of theirs."""
+    above = [parent.parent for parent in folder.resolve().parents if parent.name == "searches"]
+    return above[0] if above else root if folder.resolve().parent == root.resolve() else folder.resolve().parent
 
 
 def _csv(rows: Sequence[RunRow]) -> str:

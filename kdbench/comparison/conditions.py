@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -87,11 +88,18 @@ def _value(conditions: Mapping[str, Any], key: str) -> Any:
 
 def without(conditions: Mapping[str, Any], keys: Sequence[str]) -> Flat:
     """A flat mapping less the given keys and all that lies below them (`train` drops `train.epochs`)."""
-    return {key: value for key, value in conditions.items() if not is_below(key, keys)}
+    under = tuple(keys)
+    return {key: value for key, value in conditions.items() if not _is_below(key, under)}
 
 
 def is_below(key: str, keys: Sequence[str]) -> bool:
     """Whether a dotted key is one of `keys`, or lies below one."""
+    return _is_below(key, tuple(keys))
+
+
+# The same few keys are asked for in every one of thousands of runs.
+@functools.lru_cache(maxsize=4096)
+def _is_below(key: str, keys: tuple[str, ...]) -> bool:
     return any(key == other or key.startswith(f"{other}.") for other in keys)
 
 

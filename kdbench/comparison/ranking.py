@@ -20,9 +20,9 @@ from kdbench.comparison.scores import paired
 from kdbench.comparison.table import ORACLE, Gain, GroupTable, Measure, Row, teachers_of
 from kdbench.evaluation.metrics import untested
 from kdbench.recipes.track import is_transfer_alone
+from kdbench.runs.condensed import Condensed
 from kdbench.runs.gain import BASELINES, alone_words, is_alone
 from kdbench.runs.store import StoredRun
-from kdbench.runs.tested import Tested
 from kdbench.statistics import METRICS, PairSummary, Scope, ScoreComparison, Scores, compare_scores
 from kdbench.statistics.intervals import infer_t
 from kdbench.text.wording import counted
@@ -33,7 +33,7 @@ LATENCY = "latency_ms"
 
 def build_table(
     group: Group,
-    results: dict[str, dict[int, Tested]],
+    results: dict[str, dict[int, Condensed]],
     subjects: np.ndarray,
     *,
     population: str,
@@ -181,12 +181,12 @@ def _alike(group: Group, complete: Sequence[str]) -> dict[str, list[str]]:
     return {row: rows[key] for row, key in keys.items()}
 
 
-def _stated(value: Any, tested: Tested, metric: str) -> float:
+def _stated(value: Any, tested: Condensed, metric: str) -> float:
     return float(tested.scores[metric].mean() if value is None else value)
 
 
 def _row(
-    group: Group, row: str, measures: Mapping[str, Measure], company: _Company, results: Mapping[int, Tested]
+    group: Group, row: str, measures: Mapping[str, Measure], company: _Company, results: Mapping[int, Condensed]
 ) -> Row:
     runs = group.runs.get(row, {})
     first = next(iter(runs.values()), None)

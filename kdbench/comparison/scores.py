@@ -2,38 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from kdbench.comparison.groups import Group
 from kdbench.errors import DataError, UsageError
+from kdbench.runs.condensed import Condensed, Keep
 from kdbench.runs.store import StoredRun, Unreadable
-from kdbench.runs.tested import Tested, tested
 from kdbench.statistics import Scores, paired_scores
 
 _READERS = 2
 
 
-def read_group(group: Group) -> dict[str, dict[int, Tested]]:
+def read_group(group: Group) -> dict[str, dict[int, Condensed]]:
     """Reads every run of a group; one that cannot be used is set aside with the reason in its cell.
 
     Raises:
         UsageError: Two runs were tested on other trials, or on other labels of the same ones.
     """
     cells = [(row, seed, run) for row, by_seed in group.runs.items() for seed, run in by_seed.items()]
-    with ThreadPoolExecutor(_READERS) as pool:
-        attempts = list(pool.map(_attempt, (run for _, _, run in cells)))
-    results: dict[str, dict[int, Tested]] = {}
+    with Keep(run for _, _, run in cells) as keep:
+        with ThreadPoolExecutor(_READERS) as pool:
+            attempts = list(pool.map(lambda run: _attempt(run, keep), (run for _, _, run in cells)))
+        return _read(group, cells, attempts, keep)
+
+
+def _read(
+    group: Group, cells: Sequence[tuple[str, int, StoredRun]], attempts: Sequence[Condensed | str], keep: Keep
+) -> dict[str, dict[int, Condensed]]:
+    results: dict[str, dict[int, Condensed]] = {}
     for (row, seed, run), result in zip(cells, attempts, strict=True):
-        if isinstance(result, Tested):
+        if isinstance(result, Condensed):
             results.setdefault(row, {})[seed] = result
             continue
         group.set_aside(row, seed, result)
         # A repeat of it may be whole, and stands in for it.
         for repeat in group.repeats.get(row, {}).get(seed, []):
-            if isinstance(again := _attempt(repeat), Tested):
+            if isinstance(again := _attempt(repeat, keep), Condensed):
                 group.replaced.append(Unreadable(run.folder, group.instead(row, seed, repeat)))
                 results.setdefault(row, {})[seed] = again
                 break
@@ -42,7 +49,7 @@ def read_group(group: Group) -> dict[str, dict[int, Tested]]:
     return results
 
 
-def paired(results: dict[str, dict[int, Tested]], rows: Iterable[str], subjects: np.ndarray, metric: str) -> Scores:
+def paired(results: dict[str, dict[int, Condensed]], rows: Iterable[str], subjects: np.ndarray, metric: str) -> Scores:
     """Lines up the methods of a group that have a result at every seed."""
     return paired_scores(
         {row: {seed: one.scores[metric] for seed, one in results[row].items()} for row in rows},
@@ -51,14 +58,14 @@ def paired(results: dict[str, dict[int, Tested]], rows: Iterable[str], subjects:
     )
 
 
-def _attempt(run: StoredRun) -> Tested | str:
+def _attempt(run: StoredRun, keep: Keep) -> Condensed | str:
     try:
-        return tested(run)
+        return keep.read(run)
     except DataError as error:
         return error.message
 
 
-def _check_same_trials(runs: Iterable[tuple[str, Tested]]) -> None:
+def _check_same_trials(runs: Iterable[tuple[str, Condensed]]) -> None:
     named = iter(runs)
     first = next(named, None)
     if first is None:

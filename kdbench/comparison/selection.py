@@ -43,7 +43,8 @@ class RunSelection:
         Raises:
             UsageError: A method, pattern or seed of which there is no run.
         """
-        known = {name for run in runs for name in (*run.called, rows[id(run)])}
+        asked = self.methods or self.runs or self.exclude
+        known = {name for run in runs for name in (*run.called, rows[id(run)])} if asked else set()
         for method in self.methods:
             if method not in known:
                 there = registry("method").has(method)

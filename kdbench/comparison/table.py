@@ -11,8 +11,8 @@ import numpy as np
 
 from kdbench.comparison.groups import Group
 from kdbench.comparison.subjects import known_card
+from kdbench.runs.condensed import Condensed
 from kdbench.runs.gain import alone_words
-from kdbench.runs.tested import Tested
 from kdbench.statistics import PairSummary, ScoreComparison
 from kdbench.statistics.margins import LEVEL
 
@@ -161,7 +161,7 @@ class GroupTable:
     rows: tuple[Row, ...]
     comparison: ScoreComparison | None
     against: ScoreComparison | None
-    results: Mapping[str, Mapping[int, Tested]] = field(repr=False)
+    results: Mapping[str, Mapping[int, Condensed]] = field(repr=False)
     notes: tuple[str, ...]
     family: str
     population: str

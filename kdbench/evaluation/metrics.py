@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from kdbench.statistics.scores import log_probabilities
+from kdbench.statistics.scores import average_precisions, log_probabilities
 
 ECE_BINS = 15
 
@@ -83,10 +83,9 @@ def mean_average_precision(logits: np.ndarray, labels: np.ndarray) -> float:
         logits: `(N, K)`.
         labels: `(N,)`.
     """
-    from sklearn.metrics import average_precision_score
-
-    scores = log_probabilities(logits)
-    return float(np.mean([average_precision_score(labels == k, scores[:, k]) for k in np.unique(labels)]))
+    present = np.unique(labels)
+    precisions, _ = average_precisions(log_probabilities(logits)[:, present].T, labels == present[:, None])
+    return float(np.mean(precisions))
 
 
 def calibration_error(logits: np.ndarray, labels: np.ndarray, bins: int = ECE_BINS) -> float:

@@ -33,7 +33,7 @@ from kdbench.grid.state import (
 from kdbench.launch.launcher import Launcher, Program
 from kdbench.registry import plugin_files
 from kdbench.runs.locks import is_locked
-from kdbench.runs.tracking import create_store
+from kdbench.runs.mirror_store import create_store
 from kdbench.util.files import unwritable
 from kdbench.util.records import ELSEWHERE
 

@@ -23,7 +23,7 @@ import threading
 from dataclasses import astuple, dataclass
 from typing import NoReturn
 
-from kdbench.runs.tracking import import_mlflow, is_wanted
+from kdbench.runs.mirror_store import import_mlflow, is_wanted
 
 LIBRARIES = (
     "kdbench.cli.run",

@@ -158,10 +158,12 @@ class Registry:
     def has(self, name: str) -> bool:
         """Whether a name means something, be it broken or claimed twice; imports no component."""
         try:
-            self.origin(name)
+            if self._find(name) is not None:
+                return True
         except UsageError:
-            return name in self._claims()
-        return True
+            # Claimed twice.
+            pass
+        return name in self._claims()
 
     def origin(self, name: str) -> Origin:
         """Where a name comes from; imports no component.
@@ -169,6 +171,12 @@ class Registry:
         Raises:
             UsageError: No such name (the near misses are named), or two distributions claim it.
         """
+        if (found := self._find(name)) is None:
+            raise self.unknown(name)
+        return found
+
+    def _find(self, name: str) -> Origin | None:
+        """As `origin`; None for no such name, whose near misses take longer to find than it takes to be asked for."""
         if name in self._added:
             return self._added[name][0]
         builtin = self._builtin()
@@ -185,9 +193,7 @@ class Registry:
             claims = [claim for claim in claims if normalised(claim.distribution) == normalised(prefix)]
         if len(claims) > 1:
             raise self._ambiguous(name, claims)
-        if not claims:
-            raise self.unknown(name)
-        return claims[0]
+        return claims[0] if claims else None
 
     def get(self, name: str) -> Any:
         """Imports and returns the component with this name.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import json
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -33,15 +32,17 @@ from kdbench.runs.context import RunContext
 from kdbench.runs.earlier import before
 from kdbench.runs.environment import environment
 from kdbench.runs.faculty import Ensemble, obtain_teachers, of_parts, report_of_peer, reports
-from kdbench.runs.folder import CHECKPOINT, remove_empty
+from kdbench.runs.folder import CHECKPOINT, FRESH, remove_empty
 from kdbench.runs.gain import gain_over_student_only
 from kdbench.runs.idle import negative_weights
+from kdbench.runs.mirror import described, files_of, outcome, sending
+from kdbench.runs.mirror_store import OFF, is_wanted
 from kdbench.runs.reported import Reported
 from kdbench.runs.schema import SCHEMA_VERSION
 from kdbench.runs.spec import TRACK
 from kdbench.runs.store import RESULT
 from kdbench.runs.student import Student, train_student
-from kdbench.runs.tracking import OFF, Tracker, is_wanted
+from kdbench.runs.tracking import Tracker
 from kdbench.runs.training import export, records_of
 from kdbench.text.redaction import redacted
 from kdbench.util.records import (
@@ -72,7 +73,9 @@ class Run:
     def execute(self) -> dict[str, Any]:
         """Trains, evaluates and writes everything; returns what `run.json` says."""
         self.started = time.perf_counter()
-        self.tracker = Tracker(self.context.warn)
+        # What is trained anew takes the folder's place in the end.
+        lies = self.folder.parent if self.folder.name == FRESH else self.folder
+        self.tracker = Tracker(self.context.warn, again=sending(lies))
         self.result: dict[str, Any] = {}
         try:
             self._check()
@@ -141,7 +144,7 @@ class Run:
             "resumed": previous.resumed,
             **({"tuning": run_spec.recipe.tuning.model_dump()} if run_spec.recipe.tuning else {}),
             **({"controls": list(run_spec.recipe.controls)} if run_spec.recipe.controls else {}),
-            "tracking": {"run_id": previous.run_id},
+            "tracking": {"run_id": previous.run_id, **({"tags": self.context.tags} if self.context.tags else {})},
             "metrics": None,
             "teacher": None,
             "gain": None,
@@ -162,31 +165,8 @@ class Run:
 
     def _track(self) -> None:
         run_spec = self.context.run_spec
-        self.tracker.start(
-            self.root,
-            experiment=f"{run_spec.dataset.card.name}/{run_spec.protocol}/{run_spec.preset}",
-            run_name=f"{self.result['name'] or run_spec.title} seed {run_spec.seed}",
-            params=self.result["recipe"] | {"seed": run_spec.seed},
-            tags={
-                "method": run_spec.method,
-                "dataset": run_spec.dataset.card.name,
-                "protocol": run_spec.protocol,
-                "preset": run_spec.preset,
-                "classes": json.dumps(self.context.classes, ensure_ascii=False),
-                "folder": run_spec.folder,
-                **self.context.tags,
-            },
-            dataset={
-                "name": run_spec.dataset.card.name,
-                "digest": run_spec.dataset.fingerprint,
-                "version": run_spec.dataset.card.version,
-                "protocol": run_spec.protocol,
-                "view": run_spec.dataset.view,
-                "sensors": list(run_spec.dataset.sensors),
-                "trials": self.result["trials"],
-            },
-            run_id=self.result["tracking"]["run_id"],
-        )
+        told = described(self.result, run_spec.folder, sensors=run_spec.dataset.sensors, classes=self.context.classes)
+        self.tracker.start(self.root, **told)
         self.context.on_epoch = self._epoch
 
     def _epoch(self, record: Record) -> None:
@@ -241,8 +221,7 @@ class Run:
         written = ("predictions.parquet", "metrics.jsonl", "student.safetensors", "losses.safetensors")
         self.result["files"] = hashes(self.folder, [name for name in written if (self.folder / name).is_file()])
         self._write("finished")
-        also = {name: self.result.get(name) for name in ("cost", "gain", "teacher")}
-        self.tracker.finish("finished", self.result["metrics"] | also, self._artifacts(), model=self._model(teachers))
+        self.tracker.finish("finished", outcome(self.result), files_of(self.folder), model=self._model(teachers))
         # Last: until the result is written, a run that is killed goes on from its checkpoint.
         shutil.rmtree(self.folder / CHECKPOINT, ignore_errors=True)
         return self.result
@@ -305,13 +284,9 @@ class Run:
             return self.folder / "student.safetensors"
         return of_parts(teachers)[0].folder / "teacher.safetensors"
 
-    def _artifacts(self) -> list[Path]:
-        names = ("run.json", "predictions.parquet", "metrics.jsonl", "learning_curves.png", "confusion_matrix.png")
-        return [self.folder / name for name in names if (self.folder / name).is_file()]
-
     def _write(self, status: str) -> None:
         self.result |= {"status": status, "finished": _now() if status != "running" else None}
-        self.result["tracking"] = {"run_id": self.tracker.run_id}
+        self.result["tracking"] |= {"run_id": self.tracker.run_id}
         self.result = sealed(self.result, self.folder / RESULT)
         write_json(self.folder / RESULT, self.result)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import functools
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -18,7 +19,7 @@ from kdbench.recipes.track import words_of
 from kdbench.runs.locks import is_locked
 from kdbench.runs.schema import FINISHED
 from kdbench.runs.store import StoredRun, stored_runs
-from kdbench.runs.tested import tested
+from kdbench.runs.tested import check_stored
 
 DAMAGED = "damaged"
 STATUSES = (FINISHED, "running", "interrupted", "failed", DAMAGED)
@@ -159,7 +160,15 @@ def settings_text(settings: Mapping[str, Any]) -> str:
 
 def bytes_of(folder: Path) -> int:
     """What a folder takes."""
-    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_symlink() or path.is_file())
+    total, folders = 0, [os.fspath(folder)]
+    while folders:
+        with os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+                elif entry.is_symlink() or entry.is_file():
+                    total += entry.stat(follow_symlinks=False).st_size
+    return total
 
 
 def _word(key: str, value: Any) -> str:
@@ -190,7 +199,7 @@ def _row(run: StoredRun) -> RunRow:
     message = str(result.get("message") or "")
     if status == FINISHED:
         try:
-            tested(run)
+            check_stored(run)
         except DataError as error:
             status, message = DAMAGED, error.message
     return RunRow(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -12,11 +14,14 @@ import numpy as np
 from kdbench.errors import DataError
 from kdbench.runs.store import StoredRun
 from kdbench.statistics.scores import MAP, METRICS, average_precision_scores, contributions
+from kdbench.util.records import is_sealed
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+PREDICTIONS = "predictions.parquet"
 TOLERANCE = 1e-6
+_KEYS = ("trial", "label", "shuffle")
 
 
 @dataclass(frozen=True)
@@ -40,16 +45,53 @@ class Tested:
         return predicted
 
     @cached_property
-    def scores(self) -> dict[str, np.ndarray]:
+    def scores(self) -> Mapping[str, np.ndarray]:
         """Metric → what each trial contributes to it, `(N,)`, averaged over shuffles; its mean is the metric."""
-        by_class = [metric for metric in METRICS if metric != MAP]
-        scores = {metric: contributions(self.predicted, self.labels, metric) for metric in by_class}
-        scores[MAP] = average_precision_scores(self.logits, self.labels)
-        return {metric: values.mean(axis=0) for metric, values in scores.items()}
+        return _OnDemand(self)
+
+
+class _OnDemand(dict[str, np.ndarray]):
+    """Scores that are computed when they are asked for: a table ranks by one metric, of thousands of runs."""
+
+    def __init__(self, of: Tested) -> None:
+        super().__init__()
+        self._of = of
+
+    def __missing__(self, metric: str) -> np.ndarray:
+        of = self._of
+        if metric == MAP:
+            values = average_precision_scores(of.logits, of.labels)
+        else:
+            values = contributions(of.predicted, of.labels, metric)
+        scores: np.ndarray = values.mean(axis=0)
+        self[metric] = scores
+        return scores
+
+
+def check_stored(run: StoredRun) -> None:
+    """Looks whether a finished run's predictions are those that its metrics are of.
+
+    A `run.json` that is, to the last digit, what the run wrote names them by their hash, which is enough; one that was
+    edited, or is older than that, is held to them as `tested` does.
+
+    Raises:
+        DataError: As of `tested`.
+    """
+    if not is_as_written(run):
+        tested(run)
+    elif not run.file(PREDICTIONS).is_file():
+        raise DataError(f"{PREDICTIONS} cannot be read: it is missing")
+
+
+def is_as_written(run: StoredRun) -> bool:
+    """Whether a `run.json` is, to the last digit, what the run wrote, and names the hash of its predictions."""
+    return PREDICTIONS in (run.result.get("files") or {}) and is_sealed(run.result)
 
 
 def tested(run: StoredRun) -> Tested:
     """Reads a run's predictions and holds them to its metrics.
+
+    mAP, which takes longer than all the rest, is left to the hash where `run.json` is as the run wrote it.
 
     Raises:
         DataError: They are missing, broken or not finite, or they give other metrics than `run.json` says.
@@ -57,8 +99,8 @@ def tested(run: StoredRun) -> Tested:
     trials = _read(run) if run.parts == (run,) else _together([tested(part) for part in run.parts])
     for metric in METRICS:
         claimed = run.metrics.get(metric)
-        if metric == MAP and claimed is None:
-            # What ran before it was measured has it in its predictions.
+        # What ran before mAP was measured has it in its predictions.
+        if metric == MAP and (claimed is None or is_as_written(run)):
             continue
         if not isinstance(claimed, int | float) or not math.isfinite(claimed):
             raise DataError(f"its {metric} is {claimed}, expected a number")
@@ -79,14 +121,16 @@ def _together(folds: list[Tested]) -> Tested:
 def _read(run: StoredRun) -> Tested:
     import pyarrow.parquet as pq
 
-    path = run.file("predictions.parquet")
+    path = run.file(PREDICTIONS)
     try:
-        # Four times as fast as a data frame; a comparison may read hundreds.
+        # Four times as fast as a data frame; a comparison may read thousands.
         with pq.ParquetFile(path) as file:
-            table = file.read(use_threads=False)
-        trials = np.asarray(table["trial"].to_pylist(), dtype=str)
-        labels, shuffle = (_numbers(table[name]) for name in ("label", "shuffle"))
+            names = file.schema_arrow.names
+            table = file.read([name for name in names if name in _KEYS or name.startswith("logit_")], use_threads=False)
+        trials, shuffle = table["trial"], _numbers(table["shuffle"])
+        labels = _numbers(table["label"])
         logits = np.stack([_numbers(table[name]) for name in table.column_names if name.startswith("logit_")], axis=1)
+        stands = _stands(_bytes_of(trials), shuffle.tobytes(), shuffle.dtype.str)
     except FileNotFoundError as error:
         raise DataError(f"{path.name} cannot be read: it is missing") from error
     except Exception as error:
@@ -97,13 +141,55 @@ def _read(run: StoredRun) -> Tested:
         raise DataError(f"{path.name} has labels that are no class indices")
     if not np.isfinite(logits).all():
         raise DataError(f"{path.name} has logits that are not finite")
-    shuffles = len(np.unique(shuffle))
-    # By shuffle, then by trial: the rows of every run stand in one order.
-    order = np.lexsort((trials, shuffle))
-    names = trials[order].reshape(shuffles, -1) if len(trials) % shuffles == 0 else None
-    if names is None or (names != names[0]).any() or len(np.unique(names[0])) < names.shape[1]:
+    if stands is None:
         raise DataError(f"{path.name} does not hold each trial once a shuffle")
-    return Tested(names[0], labels[order].reshape(shuffles, -1)[0], logits[order].reshape(shuffles, names.shape[1], -1))
+    names, order = stands
+    shuffles, classes = len(order) // len(names), logits.shape[1]
+    return Tested(names, labels[order[: len(names)]], logits[order].reshape(shuffles, len(names), classes))
+
+
+@functools.lru_cache(maxsize=16)
+def _stands(trials: tuple[bytes, ...], shuffle: bytes, kind: str) -> tuple[np.ndarray, np.ndarray] | None:
+    """Trial ids, sorted, `(N,)`, and the rows by shuffle and then by trial, `(S · N,)`.
+
+    None where not every shuffle holds each trial once. Runs of one table have their rows in one order, which is found
+    once for all of them.
+
+    Args:
+        trials: The ids, as `_bytes_of` gives them.
+        shuffle: The shuffles, as bytes.
+        kind: Their type.
+    """
+    ids, of = np.asarray(_ids_of(trials), dtype=str), np.frombuffer(shuffle, dtype=kind)
+    if not len(ids):
+        return ids, np.arange(0)
+    shuffles = len(np.unique(of))
+    order = np.lexsort((ids, of))
+    names = ids[order].reshape(shuffles, -1) if len(ids) % shuffles == 0 else None
+    if names is None or (names != names[0]).any() or len(np.unique(names[0])) < names.shape[1]:
+        return None
+    order.flags.writeable = names.flags.writeable = False
+    return names[0], order
+
+
+def _bytes_of(column: pa.ChunkedArray) -> tuple[bytes, ...]:
+    """A column of texts as bytes that are equal for equal texts: their number, where each begins, and their signs."""
+    import pyarrow as pa
+
+    whole = (
+        pa.concat_arrays(column.cast(pa.large_string()).chunks) if column.num_chunks else pa.array([], "large_string")
+    )
+    _, begins, signs = whole.buffers()
+    return str(len(whole)).encode(), bytes(begins or b""), bytes(signs or b"")
+
+
+def _ids_of(trials: tuple[bytes, ...]) -> list[str]:
+    import pyarrow as pa
+
+    count, begins, signs = trials
+    ids = pa.LargeStringArray.from_buffers(int(count), pa.py_buffer(begins), pa.py_buffer(signs))
+    texts: list[str] = ids.to_pylist()
+    return texts
 
 
 def _numbers(column: pa.ChunkedArray) -> np.ndarray:
@@ -111,4 +197,9 @@ def _numbers(column: pa.ChunkedArray) -> np.ndarray:
     import pyarrow as pa
 
     whole = not column.null_count and (pa.types.is_integer(column.type) or pa.types.is_floating(column.type))
-    return np.from_dlpack(column.combine_chunks()) if whole else column.to_numpy()
+    if not whole:
+        return np.asarray(column.to_numpy())
+    if column.num_chunks == 1 and not column.chunk(0).offset:
+        # As it lies in memory: a table has dozens of columns, and a comparison thousands of tables.
+        return np.frombuffer(column.chunk(0).buffers()[1], column.type.to_pandas_dtype(), len(column))
+    return np.from_dlpack(column.combine_chunks())

@@ -253,11 +253,11 @@ def average_precision_scores(logits: np.ndarray, labels: np.ndarray) -> np.ndarr
     """
     scores = log_probabilities(logits)
     present, count = np.unique(labels), len(labels)
+    own = labels == present[:, None]
     values = np.empty(scores.shape[:-1])
     for place in np.ndindex(scores.shape[:-2]):
         mean, influence = 0.0, np.zeros(count)
-        for label in present:
-            precision, moved = _average_precision(scores[place][:, label], labels == label)
+        for precision, moved in zip(*average_precisions(scores[place][:, present].T, own), strict=True):
             mean += precision / len(present)
             influence += moved / len(present)
         values[place] = mean + count * influence
@@ -276,17 +276,44 @@ def log_probabilities(logits: np.ndarray) -> np.ndarray:
     return scores
 
 
-def _average_precision(scores: np.ndarray, own: np.ndarray) -> tuple[float, np.ndarray]:
-    """A class's average precision and its derivative along each trial's weight, `(N,)`."""
-    order = np.argsort(-scores, kind="stable")
-    falling, right = -scores[order], own[order].astype(np.float64)
+def average_precisions(scores: np.ndarray, own: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each class's average precision and its derivative along each trial's weight; see `average_precision_scores`.
+
+    All classes at once, since a comparison or a board asks for those of thousands of runs.
+
+    Args:
+        scores: What orders the trials, `(C, N)`.
+        own: Whether a trial is of the class, `(C, N)`; each class has at least one.
+
+    Returns:
+        `(C,)` and `(C, N)`.
+    """
+    order = np.argsort(-scores, axis=1, kind="stable")
+    falling = -np.take_along_axis(scores, order, axis=1)
+    right = np.take_along_axis(own, order, axis=1).astype(np.float64)
     # Tied trials have no order among them: each has all of its tie above it, itself included.
-    first, last = (np.searchsorted(falling, falling, side=side) for side in ("left", "right"))
-    above, hits = last.astype(np.float64), np.cumsum(right)[last - 1]
-    number = right.sum()
-    average = float((right * hits / above).sum() / number)
+    first, last = _ties(falling)
+    above, hits = last.astype(np.float64), np.take_along_axis(np.cumsum(right, axis=1), last - 1, axis=1)
+    number = right.sum(axis=1, keepdims=True)
+    average = (right * hits / above).sum(axis=1, keepdims=True) / number
     # Sums over the trials of the class that score at most as high.
-    gained, lost = (np.cumsum(part[::-1])[::-1][first] for part in (right / above, right * hits / above**2))
-    moved = np.empty(len(scores))
-    moved[order] = (right * (hits / above - average + gained) - lost) / number
-    return average, moved
+    gained, lost = (
+        np.take_along_axis(np.cumsum(part[:, ::-1], axis=1)[:, ::-1], first, axis=1)
+        for part in (right / above, right * hits / above**2)
+    )
+    moved = np.empty(scores.shape)
+    np.put_along_axis(moved, order, (right * (hits / above - average + gained) - lost) / number, axis=1)
+    return average[:, 0], moved
+
+
+def _ties(ordered: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where the tie of each value begins in its row, and where it is over, `(C, N)` each; the rows are ordered."""
+    count = ordered.shape[1]
+    places = np.arange(count)
+    begins = np.ones(ordered.shape, dtype=bool)
+    begins[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    first = np.maximum.accumulate(np.where(begins, places, 0), axis=1)
+    # A tie is over where the next one begins.
+    ends = np.full(ordered.shape, count)
+    ends[:, :-1] = np.where(begins[:, 1:], places[1:], count)
+    return first, np.minimum.accumulate(ends[:, ::-1], axis=1)[:, ::-1]

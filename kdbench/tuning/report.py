@@ -18,10 +18,11 @@ from kdbench.recipes.schema import Tuning
 from kdbench.runs import libraries
 from kdbench.runs.run import RunResult
 from kdbench.text.wording import counted
+from kdbench.tuning.database import shown
 from kdbench.tuning.plan import SearchPlan
 from kdbench.tuning.progress import STATES
 from kdbench.tuning.space import nested
-from kdbench.tuning.studies import OWN, VALUES, WHY, shown, slots
+from kdbench.tuning.studies import OWN, VALUES, WHY, slots
 from kdbench.util import plain_yaml
 from kdbench.util.records import write_bytes
 

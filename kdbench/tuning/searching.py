@@ -19,9 +19,10 @@ from kdbench.recipes.terms import PartSpec
 from kdbench.runs.ahead import check_parts
 from kdbench.runs.context import RunContext, context_for
 from kdbench.runs.faculty import obtain_teachers, of_parts
+from kdbench.runs.mirror_store import create_store
 from kdbench.runs.request import RunRequest, excluding
 from kdbench.runs.run import RunResult, run_in
-from kdbench.runs.tracking import Tracker, create_store
+from kdbench.runs.tracking import Tracker
 from kdbench.text.wording import counted
 from kdbench.tuning.choosers import NO_PRUNER
 from kdbench.tuning.plan import SearchPlan
@@ -209,7 +210,7 @@ class _Search:
         self.plan, self.context, self.recipe = search.plan, search.context, search.recipe
 
     def run(self, seeds: int) -> SearchResult:
-        study = open_study(self.plan, self.search.url, first=True)
+        study = open_study(self.plan, self.search.url, first=True, tell=self.reporter.warn)
         tracker = self._track(study)
         status = "failed"
         try:

@@ -20,10 +20,10 @@ from kdbench.runs.context import settled as chosen
 from kdbench.runs.idle import refuse_idle
 from kdbench.text.wording import counted, inflected
 from kdbench.tuning.choosers import check_choosers, check_grid
+from kdbench.tuning.database import check_address, storage_url
 from kdbench.tuning.plan import SearchPlan
 from kdbench.tuning.request import SearchRequest
 from kdbench.tuning.space import Space, is_integer, own_values, parse, points, space_of, value_at
-from kdbench.tuning.studies import storage_url
 from kdbench.util.progress import Reporter
 
 _NO_PART = "Leave --set selection.part=… out."
@@ -113,7 +113,9 @@ def settled(request: SearchRequest, reporter: Reporter | None = None) -> Settled
         identity=identity,
         under=run_spec.tuned_here(),
     )
-    search = Settled(plan, context, recipe, storage_url(plan.root, request.storage), request.jobs, request.launcher)
+    url = storage_url(plan.root, request.storage)
+    check_address(url)
+    search = Settled(plan, context, recipe, url, request.jobs, request.launcher)
     _check_ends(search)
     return search
 

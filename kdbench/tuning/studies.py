@@ -1,103 +1,41 @@
-"""The database that the workers of a search share: its studies, their trials, and what happens where it fails."""
+"""The study that the workers of a search share, and which of its trials count."""
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import datetime
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import optuna
 import sqlalchemy
 from filelock import FileLock
-from optuna.exceptions import ExperimentalWarning, StorageInternalError
-from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback, fail_stale_trials
+from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
+from optuna.storages import RetryHeartbeatStaleTrialCallback, fail_stale_trials
 from optuna.trial import FrozenTrial, TrialState
 
-from kdbench.errors import RunFailed, UsageError
-from kdbench.text.redaction import redacted, redacted_words
+from kdbench.errors import UsageError
 from kdbench.tuning.choosers import PRUNERS, SlotSampler
+from kdbench.tuning.database import DATABASE, engine_options, failure, is_server, reachable
+from kdbench.tuning.patience import DATABASE_ERRORS, PATIENCE_SECONDS, Patience
+from kdbench.tuning.storage import Storage
 
 if TYPE_CHECKING:
     from kdbench.tuning.plan import SearchPlan
 
-DATABASE = "optuna.db"
-BEATS_MISSED = 3
 RETRIES = 3
-DATABASE_ERRORS = (StorageInternalError, sqlalchemy.exc.SQLAlchemyError)
 SURPLUS, WHY, VALUES, IDENTITY, PARENT = "surplus", "why", "values", "identity", "mlflow_run"
 OWN = "own"
 """Marks the trial of the recipe's own values."""
 _OPEN_SECONDS = 60
+_OR_SQLITE = "Start it, or take the sqlite file below the folder of the runs: leave --storage out."
 
 
-class _Storage(RDBStorage):
-    """Optuna's storage, whose heart may skip a beat, and which also knows of trials that never had one."""
-
-    def __init__(self, url: str, **options: Any) -> None:
-        super().__init__(url, **options)
-        self._silent_since: dict[int, float] = {}
-
-    def record_heartbeat(self, trial_id: int) -> None:
-        """Beats; a database that is busy for a moment must not end the beating."""
-        with contextlib.suppress(*DATABASE_ERRORS):
-            super().record_heartbeat(trial_id)
-
-    def _get_stale_trial_ids(self, study_id: int) -> list[int]:
-        """Also the running trials whose worker died before its first heartbeat, which optuna takes for alive."""
-        return [*super()._get_stale_trial_ids(study_id), *self._never_beaten(study_id)]
-
-    def _never_beaten(self, study_id: int) -> list[int]:
-        running = self.get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING,))
-        if not running:
-            return []
-        with self.engine.connect() as connection:
-            beating = set(connection.execute(sqlalchemy.text("SELECT trial_id FROM trial_heartbeats")).scalars())
-        silent, now = [], time.monotonic()
-        for trial in running:
-            if trial._trial_id in beating:
-                continue
-            # By the trial's own start, and by this process's watch, since the clocks of two machines may differ.
-            started = trial.datetime_start or datetime.datetime.min
-            watched = now - self._silent_since.setdefault(trial._trial_id, now)
-            if max((datetime.datetime.now() - started).total_seconds(), watched) > (self.grace_period or 0):
-                silent.append(trial._trial_id)
-        return silent
-
-
-def storage_url(root: Path, given: str | None) -> str:
-    """Address of the database: the given one, else a sqlite file in the folder of the runs."""
-    return given or f"sqlite:///{root.absolute() / DATABASE}"
-
-
-def shown(url: str) -> str:
-    """An address without its passwords."""
-    return redacted_words([url])[0]
-
-
-@contextlib.contextmanager
-def reachable(url: str) -> Iterator[None]:
-    """Says so where the database of the block goes away.
-
-    Raises:
-        RunFailed: It did.
-    """
-    try:
-        yield
-    except DATABASE_ERRORS as error:
-        cause = error.__cause__ if isinstance(error, StorageInternalError) else error
-        first = str(getattr(cause, "orig", None) or cause or error).strip().partition("\n")[0]
-        raise RunFailed(
-            f"the database of the search cannot be used any more: {shown(url)}: {redacted(first, url)}",
-            hint="Bring it back and repeat the same command: finished trials are kept in it, the others come back.",
-        ) from error
-
-
-def open_study(plan: SearchPlan, url: str, *, first: bool) -> optuna.Study:
+def open_study(
+    plan: SearchPlan, url: str, *, first: bool, tell: Callable[[str], None] = lambda _line: None
+) -> optuna.Study:
     """Opens the study of a plan.
 
     Args:
@@ -105,36 +43,33 @@ def open_study(plan: SearchPlan, url: str, *, first: bool) -> optuna.Study:
         url: Address of the database.
         first: Whether this process may make the tables and the study; under a lock, since two that make the tables of
             one file at once would break each other.
+        tell: Takes a line where the database goes away later, and one where it comes back.
 
     Raises:
-        UsageError: The address is no database, or the study is of another search.
+        UsageError: The study is of another search.
         RunFailed: The database cannot be reached.
     """
     _quiet()
+    patience = Patience(PATIENCE_SECONDS if is_server(url) else 0, tell)
     if not first:
         with reachable(url):
-            return _study(plan, _storage(plan, url, tables=False))
+            return patience.of(lambda: _study(plan, _storage(plan, url, patience, tables=False)))
     plan.folder.mkdir(parents=True, exist_ok=True)
+    # At the start nobody waits: a wrong address would not become right.
+    at_once = Patience(0, tell)
     # Two processes that make the tables of one sqlite file at once would break each other.
     with FileLock(plan.root / f".{DATABASE}.lock", timeout=_OPEN_SECONDS):
         try:
-            study = _study(plan, _storage(plan, url, tables=True))
+            storage = _storage(plan, url, at_once, tables=True)
+            study = _study(plan, storage)
             stored = study.user_attrs.get(IDENTITY)
             if stored is None:
                 study.set_user_attr(IDENTITY, plan.identity)
             if plan.own is not None and not study.get_trials(deepcopy=False):
                 study.enqueue_trial(plan.own, user_attrs={OWN: True})
-        except (ImportError, sqlalchemy.exc.ArgumentError) as error:
-            raise UsageError(
-                f"--storage {shown(url)} cannot be opened: {redacted(str(error), url)}",
-                hint="For example sqlite:////folder/file.db or postgresql+psycopg://user:***@host/name",
-            ) from error
         except DATABASE_ERRORS as error:
-            first_line = str(error.__cause__ or error).strip().partition("\n")[0]
-            raise RunFailed(
-                f"the database of the search cannot be opened: {shown(url)}: {redacted(first_line, url)}",
-                hint="Start it, or take the sqlite file below the folder of the runs: leave --storage out.",
-            ) from error
+            raise failure(error, url, "cannot be opened", otherwise=_OR_SQLITE) from error
+    storage.patience = patience
     if stored is not None and stored != plan.identity:
         differing = ", ".join(key for key in plan.identity if stored.get(key) != plan.identity[key])
         raise UsageError(
@@ -144,22 +79,11 @@ def open_study(plan: SearchPlan, url: str, *, first: bool) -> optuna.Study:
     return study
 
 
-def _storage(plan: SearchPlan, url: str, *, tables: bool) -> _Storage:
-    beat = plan.heartbeat_seconds
-    # sqlite lets one process write at a time; a server may have dropped a connection that was idle.
-    wait = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {"pool_pre_ping": True}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        return _Storage(
-            url,
-            engine_kwargs=wait,
-            heartbeat_interval=beat,
-            grace_period=BEATS_MISSED * beat,
-            skip_table_creation=not tables,
-        )
+def _storage(plan: SearchPlan, url: str, patience: Patience, *, tables: bool) -> Storage:
+    return Storage(url, patience=patience, beat=plan.heartbeat_seconds, tables=tables)
 
 
-def _study(plan: SearchPlan, storage: _Storage) -> optuna.Study:
+def _study(plan: SearchPlan, storage: Storage) -> optuna.Study:
     study = optuna.create_study(
         storage=storage,
         study_name=plan.study,
@@ -182,21 +106,26 @@ def standing(plan: SearchPlan, url: str) -> list[FrozenTrial]:
     # To open a sqlite file that is not there would make it.
     if file != url and not Path(file).is_file():
         return []
-    with reachable(url):
-        try:
-            return slots(optuna.load_study(study_name=plan.study, storage=_storage(plan, url, tables=False)))
-        except KeyError:
+    try:
+        engine = sqlalchemy.create_engine(url, **engine_options(url))
+        if not sqlalchemy.inspect(engine).has_table("studies"):
             return []
+        at_once = Patience(0, lambda _line: None)
+        return slots(optuna.load_study(study_name=plan.study, storage=_storage(plan, url, at_once, tables=False)))
+    except KeyError:
+        return []
+    except DATABASE_ERRORS as error:
+        raise failure(error, url, "cannot be opened", otherwise=_OR_SQLITE) from error
 
 
 def slots(study: optuna.Study) -> list[FrozenTrial]:
-    """The trials that count: without those that another took over, and those beyond the budget.
+    """The trials that count: without those that another took over, those queued twice, and those beyond the budget.
 
     They come in the order in which they were first begun, so that one that was killed and went on keeps its place.
     """
     trials = study.get_trials(deepcopy=False)
-    replaced = _replaced(trials)
-    counting = [trial for trial in trials if trial.number not in replaced and SURPLUS not in trial.user_attrs]
+    left_out = _replaced(trials) | _twins(trials)
+    counting = [trial for trial in trials if trial.number not in left_out and SURPLUS not in trial.user_attrs]
     return sorted(counting, key=origin)
 
 
@@ -204,9 +133,35 @@ def _replaced(trials: list[FrozenTrial]) -> set[int]:
     return {number for trial in trials for number in trial.system_attrs.get("retry_history", ())}
 
 
+def _twins(trials: list[FrozenTrial]) -> set[int]:
+    """The trials that were queued once more because the database broke off before it could confirm the first time."""
+    known: set[Any] = set()
+    twins: set[int] = set()
+    for trial in trials:
+        history = trial.system_attrs.get("retry_history")
+        of = history[-1] if history else OWN if OWN in trial.user_attrs else None
+        if of is not None and of in known:
+            twins.add(trial.number)
+        known.add(of)
+    return twins
+
+
+def is_twin(study: optuna.Study, number: int) -> bool:
+    """Whether a trial was queued a second time by mistake."""
+    return number in _twins(study.get_trials(deepcopy=False))
+
+
 def is_replaced(study: optuna.Study, number: int) -> bool:
     """Whether another trial goes on with this one."""
     return number in _replaced(study.get_trials(deepcopy=False))
+
+
+def is_given_up(error: BaseException) -> bool:
+    """Whether an error says that somebody else has ended the trial that this process was at."""
+    # The second is what optuna says where it is told the value of such a trial.
+    return isinstance(error, UpdateFinishedTrialError) or (
+        isinstance(error, ValueError) and str(error).startswith("Cannot tell a ")
+    )
 
 
 def place(study: optuna.Study, number: int) -> int:

@@ -16,9 +16,10 @@ from kdbench.runs.context import context_for
 from kdbench.runs.run import run_in
 from kdbench.text.redaction import redacted
 from kdbench.tuning.choosers import NO_PRUNER
+from kdbench.tuning.patience import DATABASE_ERRORS
 from kdbench.tuning.plan import SearchPlan
 from kdbench.tuning.space import suggest
-from kdbench.tuning.studies import DATABASE_ERRORS, OWN, PARENT, SURPLUS, VALUES, WHY, origin, place
+from kdbench.tuning.studies import OWN, PARENT, SURPLUS, VALUES, WHY, is_twin, origin, place
 from kdbench.util.files import remove_unfinished
 from kdbench.util.progress import Reporter
 
@@ -52,7 +53,7 @@ class SearchTrial:
         self.number = trial.number
         frozen = self.study.get_trials(deepcopy=False)[trial.number]
         # Two workers may ask at once for what is the last trial; the later one does not count.
-        if (slot := place(self.study, trial.number)) >= self.plan.trials:
+        if (slot := place(self.study, trial.number)) >= self.plan.trials or is_twin(self.study, trial.number):
             trial.set_user_attr(SURPLUS, True)
             raise TrialFailed("beyond the budget")
         values = suggest(trial, self.plan.space, self.plan.integers)

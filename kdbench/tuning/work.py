@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -15,17 +16,18 @@ from kdbench.errors import Interrupted, KdbenchError, RunFailed
 from kdbench.launch.launcher import Job, Program, build, stop
 from kdbench.registry import plugin_files
 from kdbench.text.wording import counted, inflected
+from kdbench.tuning.database import reachable
 from kdbench.tuning.plan import SearchPlan
 from kdbench.tuning.progress import Told
 from kdbench.tuning.settled import Settled
 from kdbench.tuning.studies import (
     WHY,
     await_others,
+    is_given_up,
     is_replaced,
     open_study,
     orphans,
     put_back,
-    reachable,
     revive,
     slots,
 )
@@ -51,16 +53,19 @@ def work_off(search: Settled, study: optuna.Study, reporter: Reporter) -> None:
     """
     plan, url, jobs = search.plan, search.url, search.jobs
     progress = Told(plan, jobs, reporter)
-    with reachable(url):
-        progress.start(study)
-        revive(study, plan)
-        while _is_open(study, plan):
-            if jobs == 1 and search.launcher is None:
-                work(plan, study, reporter, progress)
-            else:
-                _work_in_processes(search, study, reporter, progress)
-            await_others(study, plan, progress)
-        progress.tell(study)
+    try:
+        with reachable(url):
+            progress.start(study)
+            revive(study, plan)
+            while _is_open(study, plan):
+                if jobs == 1 and search.launcher is None:
+                    work(plan, study, reporter, progress)
+                else:
+                    _work_in_processes(search, study, reporter, progress)
+                await_others(study, plan, progress)
+            progress.tell(study)
+    except KeyboardInterrupt as error:
+        raise _interrupted() from error
 
 
 def work(plan: SearchPlan, study: optuna.Study, reporter: Reporter, progress: Told) -> None:
@@ -75,17 +80,24 @@ def work(plan: SearchPlan, study: optuna.Study, reporter: Reporter, progress: To
         except (Exception, KeyboardInterrupt) as error:
             if trial.number is not None and not isinstance(error, KeyboardInterrupt | KdbenchError):
                 with contextlib.suppress(Exception):
+                    # This process was slow to beat and taken for dead; what it found, its successor finds too, for
+                    # whom a finished run is there already.
+                    if is_given_up(error):
+                        put_back(study, plan, trial.number)
                     if is_replaced(study, trial.number):
-                        # This process was slow to beat and taken for dead; what it found, its successor finds too.
                         continue
             if trial.number is not None:
                 # The database may be what failed; a trial that cannot be put back now comes back as a dead worker's.
                 with contextlib.suppress(Exception):
                     put_back(study, plan, trial.number)
             if isinstance(error, KeyboardInterrupt):
-                raise Interrupted("interrupted", hint="Repeat the same command to go on.") from error
+                raise _interrupted() from error
             raise
         progress.tell(study)
+
+
+def _interrupted() -> Interrupted:
+    return Interrupted("interrupted", hint="Repeat the same command to go on.")
 
 
 def _is_open(study: optuna.Study, plan: SearchPlan) -> bool:
@@ -152,8 +164,6 @@ def _work_in_processes(search: Settled, study: optuna.Study, reporter: Reporter,
                             raise _too_many(killed, -code)
                         reporter.warn(f"worker {number} was killed (signal {-code}); its trial comes back")
                         workers[number] = start(number)
-        except KeyboardInterrupt as error:
-            raise Interrupted("interrupted", hint="Repeat the same command to go on.") from error
         finally:
             stop(workers.values())
 
@@ -177,9 +187,13 @@ def _error_of(number: int, job: Job, code: int) -> KdbenchError:
 
 @contextlib.contextmanager
 def joined(given: dict[str, Any]) -> Iterator[tuple[SearchPlan, optuna.Study]]:
-    """A worker's plan and study, from what it was started with."""
+    """A worker's plan and study, from what it was started with; its log tells where the database is away."""
     from kdbench.registry.file import loaded
 
     with loaded(given["plugins"]), reachable(given["url"]):
         plan = SearchPlan.model_validate(given["plan"])
-        yield plan, open_study(plan, given["url"], first=False)
+        yield plan, open_study(plan, given["url"], first=False, tell=_log)
+
+
+def _log(line: str) -> None:
+    sys.stderr.write(f"{line}\n")

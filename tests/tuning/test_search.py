@@ -243,7 +243,7 @@ kdbench.search("student_only", "motionsim", trials=2, space=["student.train.lr=0
     heartbeat_seconds=1)
 """
 MOMENTS = {
-    "before its first heartbeat": "studies._Storage.record_heartbeat = die",
+    "before its first heartbeat": "studies.Storage.record_heartbeat = die",
     "before its trial was queued again": "Run.execute, work.put_back = interrupt, die",
 }
 

@@ -1,0 +1,158 @@
+"""What a comparison needs of a run's predictions, and where that of many runs is kept between two comparisons.
+
+It is kept under the hash of the file of predictions. That file is hashed whenever its run is read, so what is found
+under its hash is of that file and no other: nothing here can be out of date. Without the file of the keep, or where it
+cannot be used, everything is read again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from kdbench import __version__
+from kdbench.errors import DataError
+from kdbench.runs.store import StoredRun
+from kdbench.runs.tested import PREDICTIONS, Tested, is_as_written, tested
+from kdbench.statistics.scores import MAP, METRICS, contributions
+from kdbench.util.paths import cache_dir
+
+_FORMAT = f"1 of {__version__}"
+"""Changes with what is computed, so that another kdbench takes nothing of this one's."""
+_WORTH = 200
+"""Fewer runs than that are read as fast as they are found again."""
+_MOST = 100_000
+_A_QUERY = 500
+_WAIT_SECONDS = 5
+
+
+@dataclass(frozen=True)
+class Condensed:
+    """A run's predictions without their logits.
+
+    Attributes:
+        trials: Trial ids, sorted, `(N,)`.
+        labels: True classes `(N,)`.
+        predicted: Predicted classes `(S, N)`; S > 1 shuffles where batch mates change a prediction.
+        precision: What each trial contributes to the mAP, `(N,)`, averaged over shuffles.
+    """
+
+    trials: np.ndarray
+    labels: np.ndarray
+    predicted: np.ndarray
+    precision: np.ndarray
+
+    @cached_property
+    def scores(self) -> Mapping[str, np.ndarray]:
+        """Metric → what each trial contributes to it, `(N,)`, averaged over shuffles; its mean is the metric."""
+        by_class = [metric for metric in METRICS if metric != MAP]
+        scores = {metric: contributions(self.predicted, self.labels, metric).mean(axis=0) for metric in by_class}
+        return scores | {MAP: self.precision}
+
+
+def condensed(whole: Tested) -> Condensed:
+    """Leaves the logits out."""
+    return Condensed(whole.trials, whole.labels, whole.predicted.astype(np.int32), whole.scores[MAP])
+
+
+class Keep:
+    """What is known of the predictions of some runs; a context, at whose end what was read anew is kept.
+
+    Args:
+        runs: The runs that will be read.
+        path: The file; by default in the user's cache folder.
+    """
+
+    def __init__(self, runs: Iterable[StoredRun], path: Path | None = None) -> None:
+        self._path = path or cache_dir() / "predictions.db"
+        self._hashes = {id(run): str(run.result["files"][PREDICTIONS]) for run in runs if is_as_written(run)}
+        self._known: dict[str, Condensed] = {}
+        self._new: dict[str, Condensed] = {}
+
+    def __enter__(self) -> Keep:
+        if len(self._hashes) >= _WORTH:
+            with contextlib.suppress(OSError, sqlite3.Error, ValueError), self._opened() as store:
+                self._known = dict(_found(store, list(set(self._hashes.values()))))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if len(self._hashes) >= _WORTH and self._new:
+            with contextlib.suppress(OSError, sqlite3.Error), self._opened() as store:
+                _add(store, self._new)
+
+    def read(self, run: StoredRun) -> Condensed:
+        """A run's predictions, held to its metrics.
+
+        Raises:
+            DataError: As of `kdbench.runs.tested.tested`.
+        """
+        sha256 = self._hashes.get(id(run))
+        if sha256 in self._known:
+            # Its hash is looked at here.
+            if not run.file(PREDICTIONS).is_file():
+                raise DataError(f"{PREDICTIONS} cannot be read: it is missing")
+            return self._known[sha256]
+        one = condensed(tested(run))
+        if sha256 is not None:
+            self._new[sha256] = one
+        return one
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[sqlite3.Connection]:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.closing(sqlite3.connect(self._path, timeout=_WAIT_SECONDS)) as store, store:
+            store.execute("CREATE TABLE IF NOT EXISTS format (name TEXT)")
+            if store.execute("SELECT name FROM format").fetchall() != [(_FORMAT,)]:
+                store.execute("DELETE FROM format")
+                store.execute("INSERT INTO format VALUES (?)", (_FORMAT,))
+                store.execute("DROP TABLE IF EXISTS trials")
+                store.execute("DROP TABLE IF EXISTS runs")
+            store.execute("CREATE TABLE IF NOT EXISTS trials (id INTEGER PRIMARY KEY, ids TEXT UNIQUE)")
+            store.execute(
+                "CREATE TABLE IF NOT EXISTS runs "
+                "(sha256 TEXT PRIMARY KEY, trials INTEGER, labels BLOB, predicted BLOB, precision BLOB)"
+            )
+            yield store
+
+
+def _found(store: sqlite3.Connection, hashes: Sequence[str]) -> Iterator[tuple[str, Condensed]]:
+    trials = {number: np.asarray(json.loads(ids), dtype=str) for number, ids in store.execute("SELECT * FROM trials")}
+    for begin in range(0, len(hashes), _A_QUERY):
+        some = hashes[begin : begin + _A_QUERY]
+        marks = ", ".join("?" * len(some))
+        for sha256, of, labels, predicted, precision in store.execute(
+            f"SELECT sha256, trials, labels, predicted, precision FROM runs WHERE sha256 IN ({marks})", some
+        ):
+            names, classes = trials[of], np.frombuffer(predicted, np.int32)
+            yield (
+                sha256,
+                Condensed(
+                    names,
+                    np.frombuffer(labels, np.int64),
+                    classes.reshape(-1, len(names)),
+                    np.frombuffer(precision, np.float64),
+                ),
+            )
+
+
+def _add(store: sqlite3.Connection, new: Mapping[str, Condensed]) -> None:
+    numbers: dict[str, int] = {}
+    for sha256, one in new.items():
+        ids = json.dumps(one.trials.tolist())
+        if ids not in numbers:
+            store.execute("INSERT OR IGNORE INTO trials (ids) VALUES (?)", (ids,))
+            (numbers[ids],) = store.execute("SELECT id FROM trials WHERE ids = ?", (ids,)).fetchone()
+        arrays = (one.labels.astype(np.int64), one.predicted.astype(np.int32), one.precision.astype(np.float64))
+        store.execute(
+            "INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?)",
+            (sha256, numbers[ids], *(array.tobytes() for array in arrays)),
+        )
+    # The oldest go first.
+    store.execute("DELETE FROM runs WHERE rowid <= (SELECT max(rowid) FROM runs) - ?", (_MOST,))
