@@ -8,7 +8,7 @@ variant overrides what it extends at every size. `resolve` returns the checked r
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,9 @@ from kdbench.recipes.track import Track
 from kdbench.registry import registry
 from kdbench.util.validation import checked, found
 
-LINEAGE = ("summary", "source", "equations", "deviations")
+OWN = ("equations", "deviations")
+"""What a recipe says of itself alone: what is true of one that it extends need not be true of it."""
+LINEAGE = ("summary", "source", *OWN)
 """What a recipe says of where it comes from, which is no setting of a network."""
 TEACHERS = "teachers"
 _NAMED = "name"
@@ -65,6 +67,7 @@ def resolve(
     method, teacher = (pair.method, teacher or pair.teacher) if pair else (name_or_path, teacher)
     chain = layers(method)
     merged, own = _merged(chain, preset, teacher)
+    merged = {key: value for key, value in merged.items() if key not in OWN} | own_words(chain, preset)
     _refuse_unsettable(changes)
     merged, changes = _with_teachers(merged, changes, preset, None), _without_teachers(changes)
     stem = _method_of(chain[-1])
@@ -92,6 +95,18 @@ def resolve(
         }
     recipe = checked(Recipe, merged, f"recipe '{title}'", hint=lambda: keys_hint(name_or_path))
     return recipe.called(stem, taught_by, title)
+
+
+def own_words(chain: Sequence[Layer], preset: str) -> dict[str, Any]:
+    """The equations and deviations of a recipe itself; of a tuned one, those of the method whose numbers were chosen.
+
+    Args:
+        chain: Its files, as `layers` gives them.
+        preset: As for `resolve`.
+    """
+    speaks = chain[-2] if "tuning" in chain[-1].settings and len(chain) > 1 else chain[-1]
+    said = {**speaks.own, **speaks.at(preset)}
+    return {key: said[key] for key in OWN if key in said}
 
 
 def _merged(chain: Iterable[Layer], preset: str, teacher: str | None) -> tuple[dict[str, Any], str | None]:
