@@ -17,6 +17,7 @@ from kdbench.cli.yaml_lines import as_yaml
 from kdbench.errors import unknown
 from kdbench.grid.suite import shipped_suites
 from kdbench.recipes import shipped
+from kdbench.recipes.titles import with_titles
 from kdbench.registry import KINDS, part_of, registry, unknown_anywhere
 from kdbench.runs.naming import label_of
 from kdbench.text.wording import counted
@@ -98,7 +99,7 @@ def _kinds_of(name: str, kind: str | None) -> list[str]:
     if name in shipped_suites():
         kinds.append(SUITE)
     if not kinds:
-        raise unknown_anywhere(name, shipped_suites())
+        raise with_titles(unknown_anywhere(name, shipped_suites()), name)
     return kinds
 
 

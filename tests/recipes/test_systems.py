@@ -159,3 +159,27 @@ def test_a_system_learns(system: str, tmp_path: Path) -> None:
 def test_a_published_name_that_is_not_there_suggests_the_nearest(written: str, meant: str) -> None:
     with pytest.raises(UsageError, match=f"did you mean '{meant}'"):
         resolve(written, "smoke")
+
+
+@pytest.mark.parametrize(
+    ("written", "near"),
+    [
+        ("mst_distill", "radevski2023"),
+        ("temporal_segment_networks", "tsn"),
+        ("deep_mutual_learning", "dml"),
+        ("MultipleChoice_learning", "dmcl"),
+        ("cross-modal hallucination", "modality_hallucination"),
+    ],
+)
+def test_a_published_title_suggests_the_nearest_too(written: str, near: str) -> None:
+    with pytest.raises(UsageError, match="unknown method") as caught:
+        resolve(written, "smoke")
+    assert near in f"{caught.value.message} {caught.value.hint}"
+    assert "kdbench list methods" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("written", ["rkdd", "x", "zzzzzz_qqqq", "x" * 100_000])
+def test_a_name_without_a_word_of_a_title_suggests_none(written: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        resolve(written, "smoke")
+    assert "By title" not in str(caught.value)
