@@ -82,7 +82,8 @@ def _kinds_of(name: str, kind: str | None) -> list[str]:
     if kind is None and name in shipped.tuned():
         return ["method"]
     if kind in (None, "method", "methods") and shipped.behind(name):
-        return ["method"] + (["teacher"] if kind is None and registry("teacher").has(name) else [])
+        others = [listed for listed in KINDS if kind is None and registry(listed).has(name)]
+        return ["method", *sorted(others, key=lambda listed: ORDER.index(KINDS[listed]))]
     if name.endswith((".yaml", ".yml")) or os.sep in name:
         return [_kind_of_file(Path(name))]
     if kind is not None:

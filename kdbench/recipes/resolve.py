@@ -213,7 +213,8 @@ def teacher_at(name_or_path: str, preset: str) -> dict[str, Any]:
 def _name(method: str, teacher: str | None, own: str | None, *, is_shipped: bool) -> str:
     """What a method with a teacher is called in the names of folders."""
     known = shipped.former_name(method, teacher or own or "") if is_shipped else None
-    return known or (method if teacher in (None, own) else f"{method}+{_stem(teacher)}")
+    called = shipped.folder_name(method) if is_shipped else method
+    return known or (called if teacher in (None, own) else f"{called}+{_stem(teacher)}")
 
 
 def _stem(teacher: str | None) -> str | None:

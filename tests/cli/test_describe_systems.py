@@ -115,3 +115,11 @@ def test_a_suite_is_yaml_of_which_no_line_is_a_marker(suite: str, kdbench: Calla
     assert [each if isinstance(each, str) else each["name"] for each in shown["methods"]] == [
         method.name for method in load_suite(suite).methods
     ]
+
+
+def test_a_former_name_is_described_as_all_that_it_is(kdbench: Callable[..., Any]) -> None:
+    out = kdbench("describe", "pskd").out
+    assert out.startswith("pskd_branches_style · method")
+    assert "pskd is a former name of pskd_branches_style with the teacher gaf_ft" in out
+    assert "\npskd · loss · built in" in out
+    assert "pskd_style" in out
