@@ -37,3 +37,13 @@ def test_the_tables_of_methods_name_nothing_else(kind: str) -> None:
         first = [row.split("|")[1] for row in rows.splitlines()[2:]]
         assert first
         assert set(re.findall(r"`([^`]+)`", " ".join(first))) <= set(registry(kind).names())
+
+
+def test_every_loss_is_said_to_be_checked_against_something_once() -> None:
+    page = (DOCS / "losses.md").read_text(encoding="utf-8")
+    table = page.partition("| against | losses |")[2].partition("\n\n")[0]
+    named = [name for row in table.splitlines()[2:] for name in re.findall(r"`([^`]+)`", row.split("|")[2])]
+    shipped = {name for name, origin in registry("loss").origins().items() if origin.built_in}
+    assert sorted(set(named) & shipped) == sorted(name for name in named if name in shipped)
+    assert shipped - set(named) == set()
+    assert set(named) - shipped == {"weighted"}
