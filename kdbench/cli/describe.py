@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import inspect
-import math
 import os
 import shlex
-import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kdbench.cli import completion, docstring
+from kdbench.cli import completion, docstring, lineage
 from kdbench.cli.listing import ORDER, SUITES
+from kdbench.cli.yaml_lines import as_yaml
 from kdbench.errors import unknown
 from kdbench.grid.suite import shipped_suites
 from kdbench.recipes import shipped
+from kdbench.recipes.titles import with_titles
 from kdbench.registry import KINDS, part_of, registry, unknown_anywhere
 from kdbench.runs.naming import label_of
 from kdbench.text.wording import counted
-from kdbench.util import paths, plain_yaml
+from kdbench.util import paths
 from kdbench.util.validation import known_keys
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ _CARD = "card.yaml"
 _DATASET = "utd_mhad"
 _GIVEN = {"batch", "context", "dataset", "statistics"}
 _NOTHING = "nothing"
+PAPER = "paper"
 _PIPE = 110
 """Width of YAML where there is no terminal."""
 _Line = tuple[str, str]
@@ -81,7 +82,8 @@ def _kinds_of(name: str, kind: str | None) -> list[str]:
     if kind is None and name in shipped.tuned():
         return ["method"]
     if kind in (None, "method", "methods") and shipped.behind(name):
-        return ["method"] + (["teacher"] if kind is None and registry("teacher").has(name) else [])
+        others = [listed for listed in KINDS if kind is None and registry(listed).has(name)]
+        return ["method", *sorted(others, key=lambda listed: ORDER.index(KINDS[listed]))]
     if name.endswith((".yaml", ".yml")) or os.sep in name:
         return [_kind_of_file(Path(name))]
     if kind is not None:
@@ -98,7 +100,7 @@ def _kinds_of(name: str, kind: str | None) -> list[str]:
     if name in shipped_suites():
         kinds.append(SUITE)
     if not kinds:
-        raise unknown_anywhere(name, shipped_suites())
+        raise with_titles(unknown_anywhere(name, shipped_suites()), name)
     return kinds
 
 
@@ -203,17 +205,20 @@ def _method(name: str, preset: str, width: int) -> Iterator[_Line]:
     links = [layer.path.stem for layer in layers(recipe.method if pair else name)]
     content = recipe.model_dump(mode="json")
     yield f"\n{content.pop('summary')}\n{content.pop('source')}".rstrip(), ""
-    yield from _lineage({"equations": recipe.equations, "deviations": recipe.deviations})
+    yield from lineage.lineage({"equations": recipe.equations, "deviations": recipe.deviations})
+    yield from lineage.elsewhere(recipe.method if pair else name, recipe)
     if recipe.taught_by is not None and not pair:
         yield f"\nIts teacher is {recipe.taught_by}, unless --teacher names another.", ""
     if len(links) > 1:
         yield f"\nExtends, the later over the earlier: {' → '.join(links)}", ""
     del content["name"]
+    paper = lineage.settings_of(resolve(name, PAPER))
+    yield from lineage.against_paper(paper, lineage.settings_of(recipe), preset, width)
     if recipe.search:
         content["search"] = {key: values.plain() for key, values in recipe.search.items()}
     if recipe.tuning is not None:
         content["tuning"] = recipe.tuning.model_dump(mode="json")
-    yield f"\n{_yaml(content, width)}", ""
+    yield f"\n{as_yaml(content, width)}", ""
     dataset = (recipe.tuning.under or {}).get("dataset", _DATASET) if recipe.tuning else _DATASET
     taught = f" --teacher {pair.teacher}" if pair else ""
     shown = shlex.quote(pair.method if pair else name)
@@ -228,19 +233,14 @@ def _teacher(name: str, preset: str, width: int) -> Iterator[_Line]:
     chain = layers(name, "teacher")
     words = [str(chain[-1].settings.get(key, "")) for key in ("summary", "source")]
     yield "\n" + "\n".join(filter(None, words)), ""
-    yield from _lineage(chain[-1].settings)
+    yield from lineage.lineage(chain[-1].settings)
     if len(chain) > 1:
         yield f"\nExtends, the later over the earlier: {' → '.join(layer.path.stem for layer in chain)}", ""
-    yield f"\n{_yaml(teacher_at(name, preset), width)}", ""
+    network = teacher_at(name, preset)
+    yield from lineage.against_paper(teacher_at(name, PAPER), network, preset, width)
+    yield f"\n{as_yaml(network, width)}", ""
     use = f"kdbench run --method kd --teacher {shlex.quote(name)} --dataset {_DATASET} --preset {preset}"
     yield f"\nUse it: {use}", "cyan"
-
-
-def _lineage(settings: Mapping[str, Any]) -> Iterator[_Line]:
-    """The formulas of a recipe, and what is not as published."""
-    for key, heading in (("equations", "Equations"), ("deviations", "Not as published, or not published")):
-        if lines := settings.get(key):
-            yield "\n" + "\n".join([heading, *(f"  {line}" for line in lines)]), ""
 
 
 def _dataset(name: str, width: int) -> Iterator[_Line]:
@@ -249,7 +249,7 @@ def _dataset(name: str, width: int) -> Iterator[_Line]:
     card = load_card(name)
     yield f"{card.name} · data set{_owned('dataset', name)} · {card.title}", "bold"
     content = card.model_dump(mode="json", exclude_none=True, exclude={"name", "title"})
-    yield f"\n{_yaml(_without_empty(content), width)}", ""
+    yield f"\n{as_yaml(_without_empty(content), width)}", ""
     tracks = "\n".join(f"  {option}\n    {text}" for option, text in _tracks(card))
     yield f"\nTracks: what the student is given of the training part; never ranked together\n{tracks}", ""
     yield f"\nPrepare it: kdbench data prepare {card.typed}", "cyan"
@@ -302,7 +302,7 @@ def _suite(name: str, width: int) -> Iterator[_Line]:
     if summary := content.pop("summary", ""):
         yield f"\n{summary}", ""
     content["methods"] = [_in_suite(method) for method in content["methods"]]
-    yield f"\n{_yaml(content, width)}", ""
+    yield f"\n{as_yaml(content, width)}", ""
     yield f"\nUse it: kdbench run --suite {shlex.quote(name)} --dry-run", "cyan"
 
 
@@ -314,48 +314,3 @@ def _plain(value: Any) -> str:
     if isinstance(value, tuple | list):
         return ", ".join(map(str, value)) or _NOTHING
     return {None: _NOTHING, True: "yes", False: "no"}.get(value, str(value))
-
-
-def _yaml(content: Mapping[str, Any], width: int) -> str:
-    """YAML in few lines, none of them wider than it must be: what fits stands in one."""
-    lines: list[str] = []
-    for key, value in content.items():
-        in_one = _in_one({key: value})
-        if len(in_one) <= width or not _holds_mappings(value):
-            lines.append(_wrapped(in_one, width))
-        elif isinstance(value, Mapping):
-            lines += [f"{key}:", textwrap.indent(_yaml(value, width - 2), "  ")]
-        else:
-            lines += [f"{key}:", *(_item(entry, width) for entry in value)]
-    return "\n".join(lines)
-
-
-def _in_one(content: Mapping[str, Any]) -> str:
-    """A key and its value as YAML in a line, however long; text of several lines keeps them."""
-    ((_, value),) = content.items()
-    is_nested = isinstance(value, Mapping | list)
-    text = plain_yaml.dump(content, width=math.inf, default_flow_style=is_nested).strip()
-    return text[1:-1] if is_nested else text
-
-
-def _holds_mappings(value: Any) -> bool:
-    entries = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
-    return any((isinstance(entry, Mapping) and entry) or _holds_mappings(entry) for entry in entries)
-
-
-def _item(value: Any, width: int) -> str:
-    """An item of a list, below the list's key."""
-    in_one = plain_yaml.dump(value, width=math.inf, default_flow_style=True).strip()
-    if len(in_one) + 2 > width and _is_deep(value):
-        return "- " + textwrap.indent(_yaml(value, width - 2), "  ").lstrip()
-    return _wrapped(f"- {in_one}", width)
-
-
-def _is_deep(value: Any) -> bool:
-    return isinstance(value, Mapping) and any(isinstance(entry, Mapping | list) for entry in value.values())
-
-
-def _wrapped(line: str, width: int) -> str:
-    if "\n" in line:
-        return line
-    return textwrap.fill(line, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)

@@ -18,7 +18,8 @@ class DistillationOriented(Optimizer):
     Each parameter has two moments, of the gradient of the terms without a teacher and of those with one:
     `v_task ← g_task + (μ − Δ) v_task`, `v_kd ← g_kd + (μ + Δ) v_kd`, `θ ← θ − γ (v_task + v_kd)`. As in the authors'
     code, a parameter that only one kind of term reaches keeps the momentum μ, and weight decay is added to the task's
-    gradient, or to the teacher's where that is the only one. With Δ = 0 it is SGD.
+    gradient, or to the teacher's where that is the only one (there, their code leaves it out of the first step). With
+    Δ = 0 it is SGD.
 
     Args:
         groups: Parameter groups, each with its `weight_decay`.

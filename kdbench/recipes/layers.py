@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from kdbench.errors import UsageError, shortened, unknown
 from kdbench.recipes import shipped
 from kdbench.recipes.schema import PRESETS
+from kdbench.recipes.titles import with_titles
 from kdbench.registry import registry
 from kdbench.util import paths
 from kdbench.util.validation import found
@@ -69,7 +70,8 @@ def locate(name_or_path: str, kind: str = "method") -> Path:
                 hint=f"Write --teacher {pair.teacher}",
             )
         if path.suffix not in {".yaml", ".yml"} and os.sep not in name_or_path:
-            raise registry(kind).unknown(name_or_path, shipped.aliases() if kind == "method" else ())
+            error = registry(kind).unknown(name_or_path, shipped.aliases() if kind == "method" else ())
+            raise with_titles(error, name_or_path) if kind == "method" else error
         if not paths.is_file(path):
             raise UsageError(
                 f"there is no recipe file {shortened(str(path), 200)}",

@@ -32,7 +32,7 @@ def pair_of(result: Mapping[str, Any]) -> tuple[str, str | None]:
     """
     method = str(result["method"])
     if TAUGHT_BY in result:
-        return method, result[TAUGHT_BY]
+        return shipped.renamed().get(method, method), result[TAUGHT_BY]
     if pair := shipped.aliases().get(method):
         return pair
     return method, own_teacher(method)

@@ -8,7 +8,7 @@ variant overrides what it extends at every size. `resolve` returns the checked r
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,9 @@ from kdbench.recipes.track import Track
 from kdbench.registry import registry
 from kdbench.util.validation import checked, found
 
-LINEAGE = ("summary", "source", "equations", "deviations")
+OWN = ("equations", "deviations")
+"""What a recipe says of itself alone: what is true of one that it extends need not be true of it."""
+LINEAGE = ("summary", "source", *OWN)
 """What a recipe says of where it comes from, which is no setting of a network."""
 TEACHERS = "teachers"
 NO_TEACHER = "none"
@@ -76,6 +78,7 @@ def resolve(
     method, teacher = (pair.method, teacher or pair.teacher) if pair else (name_or_path, teacher)
     chain = layers(method)
     merged, own = _merged(chain, preset, teacher)
+    merged = {key: value for key, value in merged.items() if key not in OWN} | own_words(chain, preset)
     _refuse_unsettable(changes)
     if TEACHERS in changes and changes[TEACHERS] is None:
         if not merged.get(TEACHERS):
@@ -209,6 +212,18 @@ def _is_student_of(name: str, preset: str, changes: Mapping[str, Any], alone: Re
     return other.student == alone.student and other.data == alone.data
 
 
+def own_words(chain: Sequence[Layer], preset: str) -> dict[str, Any]:
+    """The equations and deviations of a recipe itself; of a tuned one, those of the method whose numbers were chosen.
+
+    Args:
+        chain: Its files, as `layers` gives them.
+        preset: As for `resolve`.
+    """
+    speaks = chain[-2] if "tuning" in chain[-1].settings and len(chain) > 1 else chain[-1]
+    said = {**speaks.own, **speaks.at(preset)}
+    return {key: said[key] for key in OWN if key in said}
+
+
 def _merged(chain: Iterable[Layer], preset: str, teacher: str | None) -> tuple[dict[str, Any], str | None]:
     """The settings of a method with its teacher's, and the name of the teacher that the method itself names."""
     merged: dict[str, Any] = {}
@@ -313,7 +328,8 @@ def teacher_at(name_or_path: str, preset: str) -> dict[str, Any]:
 def _name(method: str, teacher: str | None, own: str | None, *, is_shipped: bool) -> str:
     """What a method with a teacher is called in the names of folders."""
     known = shipped.former_name(method, teacher or own or "") if is_shipped else None
-    return known or (method if teacher in (None, own) else f"{method}+{_stem(teacher)}")
+    called = shipped.folder_name(method) if is_shipped else method
+    return known or (called if teacher in (None, own) else f"{called}+{_stem(teacher)}")
 
 
 def _stem(teacher: str | None) -> str | None:

@@ -5,7 +5,8 @@ another is asked for. A distribution brings one by an entry point of the group `
 its name is the recipe's, its value a module of the distribution, and `NAME.yaml` lies beside that module.
 
 Former names of methods stand for a method and a teacher: `hinton_raw` is `kd` with the teacher `raw`. What is such a
-pair keeps that name in the folders of runs, so that what was run before is found.
+pair keeps that name in the folders of runs, so that what was run before is found. A method that has another name today
+keeps its former one there, too, with any teacher.
 
 Recipes that a search has tuned lie below `tuned`, a folder per data set, by their path: `tuned/utd_mhad/rkd_raw`.
 """
@@ -23,6 +24,7 @@ from kdbench.util import paths
 BUILTIN = {path.stem: "kdbench.recipes" for path in sorted(paths.folder("methods").glob("[!_]*.yaml"))}
 TEACHERS = "teachers"
 ALIASES = "_aliases"
+RENAMED = "_renamed"
 TUNED = "tuned"
 
 
@@ -49,6 +51,17 @@ def behind(name: str) -> Pair | None:
 def former_name(method: str, teacher: str) -> str | None:
     """The former name of a method with a teacher; None where the pair has none."""
     return next((name for name, pair in aliases().items() if pair == (method, teacher)), None)
+
+
+@functools.cache
+def renamed() -> dict[str, str]:
+    """Methods that have another name today: today's name by the former one."""
+    return dict(paths.read_mapping(paths.folder("methods") / f"{RENAMED}.yaml", "list of renamed methods"))
+
+
+def folder_name(method: str) -> str:
+    """What a shipped method is called in the names of folders: as it was when it was first run."""
+    return next((former for former, today in renamed().items() if today == method), method)
 
 
 def tuned() -> list[str]:

@@ -45,6 +45,25 @@ def test_it_follows_the_update_of_its_paper() -> None:
             np.testing.assert_allclose(parameter.detach().numpy(), expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("decay", "expected"),
+    [
+        (0.0, ([-1.1986, 1.1156999999999997], [-0.3584], [1.7712])),
+        # At its first step, that code leaves the decay out for what the teacher's terms alone reach.
+        (0.01, ([-1.202094845599, 1.1146728029504998], [-0.3660617711980001], None)),
+    ],
+)
+def test_it_ends_where_the_authors_optimizer_ends(decay: float, expected: tuple[list[float] | None, ...]) -> None:
+    """DistillationOrientedTrainer of megvii-research/mdistiller, a08d46f, after four steps in float64."""
+    parameters = [parameter.detach().double().requires_grad_() for parameter in _parameters()]
+    optimizer = DistillationOriented([{"params": parameters, "weight_decay": decay}], 0.1, 0.8, 0.1)
+    for step in range(4):
+        optimizer.backward(*_losses(*parameters, step))
+        optimizer.step()
+    for parameter, values in zip(parameters, expected, strict=True):
+        assert values is None or parameter.tolist() == pytest.approx(values, rel=1e-12)
+
+
 def test_with_one_momentum_it_is_sgd() -> None:
     own, other = _parameters(), _parameters()
     dot = DistillationOriented([{"params": own, "weight_decay": 0.01}], 0.1, 0.8, 0.0)

@@ -206,6 +206,49 @@ def test_guided_follows_its_formulas(norm: str, sources: int) -> None:
         torch.testing.assert_close(joined, mixed(attention, [branch[index] for branch in stages]))
 
 
+def rows_are_one_of(found: Tensor, kept: Tensor, dropped: Tensor) -> None:
+    """Each row is that of a kept attention weight, twice as large, or of a dropped one; and both are there."""
+    is_kept, is_dropped = ((found - one).abs().amax(1) < 1e-9 for one in (kept, dropped))
+    assert (is_kept | is_dropped).all()
+    assert is_kept.any()
+    assert is_dropped.any()
+
+
+@pytest.mark.parametrize("attended", ["linear", "relu"])
+def test_guided_drops_attention_weights_in_training_alone(attended: str) -> None:
+    torch.manual_seed(0)
+    fusion = Guided(alike(CHANNELS, 1, WIDTH), norm="layer", dropout=0.0, attention_dropout=0.5, attended=attended)
+    fusion = fusion.double()
+    stages, embeddings = branches(1, rows=64)
+    x = fusion.projections[0](embeddings[0])
+
+    def joined(value: Tensor) -> Tensor:
+        """With one source its weight is 1: what is left of W_V x decides."""
+        own = linear(fusion.output, value)
+        own = own.clamp_min(0) if attended == "relu" else own
+        return fusion.target(torch.cat([own, fusion.guide(x)], 1))
+
+    value = linear(fusion.value, x)
+    rows_are_one_of(fusion.train().after(stages, embeddings)[1], joined(2 * value), joined(0 * value))
+    torch.testing.assert_close(fusion.eval().after(stages, embeddings)[1], joined(value))
+
+
+def test_multihead_drops_attention_weights_in_training_alone() -> None:
+    torch.manual_seed(0)
+    one = alike(CHANNELS, 1, WIDTH)
+    fusion = MultiHead(one, heads=1, norm="layer", dropout=0.0, attention_dropout=0.5).double()
+    stages, embeddings = branches(1, rows=64)
+    x = linear(fusion.projections[0], embeddings[0]).clamp_min(0)
+    weight, bias = (part.chunk(3)[2] for part in (fusion.attention.in_proj_weight, fusion.attention.in_proj_bias))
+    value = torch.einsum("oi,bi->bo", weight, x) + bias
+
+    def joined(share: float) -> Tensor:
+        return fusion.head(linear(fusion.attention.out_proj, share * value))
+
+    rows_are_one_of(fusion.train().after(stages, embeddings)[1], joined(2.0), joined(0.0))
+    torch.testing.assert_close(fusion.eval().after(stages, embeddings)[1], joined(1.0))
+
+
 @pytest.mark.parametrize("kind", [MultiHead, Guided])
 def test_batchnorm_says_so_and_takes_a_batch_of_one(kind) -> None:
     stages, embeddings = branches(2)
@@ -267,6 +310,7 @@ def test_attention_gives_a_source_that_scores_high_the_word(score: str) -> None:
         (lambda: Concat(PAIR, hidden=0), "concat: hidden = 0"),
         (lambda: Guided(PAIR, hidden=0), "hidden = 0, expected a positive width"),
         (lambda: Guided(PAIR, dropout=-0.1), "dropout = -0.1"),
+        (lambda: Guided(PAIR, attention_dropout=1.0), "attention_dropout = 1.0"),
     ],
 )
 def test_a_wrong_parameter_is_refused(build, said: str) -> None:

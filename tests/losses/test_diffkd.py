@@ -112,6 +112,22 @@ def test_denoiser_and_code_learn_beside_the_student() -> None:
     assert loss(student, teacher, batch_of()) < 0.7 * before
 
 
+@pytest.mark.parametrize("diffusion", [0.0, 1.0])
+def test_neither_the_students_error_nor_the_denoisers_moves_the_code(diffusion: float) -> None:
+    student, teacher = _stages()
+    student = tuple(stage.detach().requires_grad_() for stage in student)
+    loss = _diffkd(diffusion=diffusion, reconstruction=0.0)
+    loss(student, teacher, batch_of()).backward()
+    assert student[-1].grad is not None
+    assert student[-1].grad.any()
+    assert all(weight.grad is None or not weight.grad.any() for weight in loss.encoder.parameters())
+    # What moves it is the way back to the teacher's map.
+    loss = _diffkd(diffusion=diffusion, reconstruction=1.0)
+    loss(student, teacher, batch_of()).backward()
+    assert all(weight.grad is not None for weight in loss.encoder.parameters())
+    assert loss.encoder[0].weight.grad.any()
+
+
 @pytest.mark.parametrize("grids", [(CLIP, IMAGE), (CLIP, CLIP), (CLIP, ((16,), (8,), (4,), (2,)))])
 def test_unlike_grids_are_aligned_first(grids: Any) -> None:
     student, teacher = features(grids=grids[0]), teacher_features(grids=grids[1])

@@ -12,9 +12,10 @@ from sweep import swept
 from kdbench.errors import UsageError
 from kdbench.recipes.changes import merge, parse_overrides
 from kdbench.recipes.layers import layers
+from kdbench.recipes.pairs import pair_of
 from kdbench.recipes.resolve import resolve, teacher_at
 from kdbench.recipes.schema import PRESETS
-from kdbench.recipes.shipped import aliases, names
+from kdbench.recipes.shipped import aliases, names, renamed
 from kdbench.registry import registry
 
 FUSED = ("mmad", "keyless_style", "hamlet_style", "mumu_style", "sakdn")
@@ -26,7 +27,7 @@ METHODS = {
     *(f"{name}_sensor" for name in ("student_only", "kd", "rkd")),
     *("student_only", "teacher_only", "untrained", "untrained_sensor", "torchdistill_pkt"),
     *("rkd", "sp", "at", "logits", "logit_standardisation", "dkd", "dist", "pkt", "cc", "crd", "crd_batch", "condrk"),
-    *("hint", "nst", "fsp", "mars", "ickd", "vid", "factor", "gsdm", "mmd", "pskd"),
+    *("hint", "nst", "fsp", "mars", "ickd", "vid", "factor", "gsdm", "mmd", "pskd_branches_style"),
     *("nkd", "ttm", "wttm", "ofa", "sdd", "mlld", "ctkd", "cat_kd", "wsld"),
     *("series", "kd_series"),
     *("radevski2023", "dmcl", "dml", "c2kd", "comodo", "modality_hallucination", "vskd", "born_again", "ensemble"),
@@ -60,7 +61,9 @@ FORMER = {
     "sgm_ft_without_ft": ("sgm_ft", "gaf"),
     "sgm_ft_resnet": ("sgm_ft", "gaf_resnet"),
     "teacher_only_raw": ("teacher_only", "raw"),
-    **{f"{name}_raw": (name, "raw_ft") for name in ("sgm_ft", "gsdm", "pskd")},
+    **{f"{name}_raw": (name, "raw_ft") for name in ("sgm_ft", "gsdm")},
+    "pskd": ("pskd_branches_style", "gaf_ft"),
+    "pskd_raw": ("pskd_branches_style", "raw_ft"),
     **{f"{name}_raw": (name, "raw") for name in ("rkd", "sp", "at", "logits", "logit_standardisation", "dkd", "dist")},
     **{f"{name}_raw": (name, "raw") for name in ("pkt", "cc", "crd", "crd_batch", "condrk", "hint", "nst", "fsp")},
     **{f"{name}_raw": (name, "raw") for name in ("mars", "ickd", "vid", "factor", "mmd")},
@@ -92,6 +95,17 @@ def test_a_former_name_is_a_method_with_a_teacher(preset: str) -> None:
         recipe = resolve(former, preset)
         assert recipe == resolve(method, preset, teacher=teacher)
         assert (recipe.name, recipe.method, recipe.taught_by) == (former, method, teacher)
+
+
+def test_a_renamed_method_keeps_the_names_of_its_runs() -> None:
+    for former, today in renamed().items():
+        assert former not in names()
+        assert resolve(today, "smoke").name == former
+        assert resolve(today, "smoke", teacher="raw").name == f"{former}+raw"
+        assert resolve(former, "smoke", teacher="raw") == resolve(today, "smoke", teacher="raw")
+        # What was run under the former name is a run of the method.
+        assert pair_of({"method": former, "taught_by": "raw"}) == (today, "raw")
+        assert pair_of({"method": former}) == aliases()[former]
 
 
 def test_every_method_that_has_a_teacher_takes_every_other(tmp_path: Path) -> None:

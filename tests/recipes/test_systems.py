@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from forked import kdbench
 from helpers import WORLD
 
 from kdbench.errors import UsageError
+from kdbench.grid.suite import load_suite
 from kdbench.recipes.layers import layers
 from kdbench.recipes.resolve import resolve
 from kdbench.recipes.schema import PRESETS
@@ -46,14 +48,77 @@ def test_a_system_sees_what_the_published_one_sees(system: str, preset: str) -> 
     assert set(taught or ()) == (set() if recipe.student is None else seen)
 
 
-@pytest.mark.parametrize("system", SEES)
-def test_a_system_says_what_is_not_as_published(system: str) -> None:
-    said = layers(system)[-1]
-    if "deviations" not in said.settings:
-        said = layers(str(said.settings["teacher"]), "teacher")[-1]
-    assert said.settings["source"]
-    assert said.settings["equations"]
-    assert said.settings["deviations"]
+SYSTEMS = (
+    *(
+        "tsn",
+        "trn",
+        "smd",
+        "mmd",
+        "mmd_tsn",
+        "mmad_tsn",
+        "mmad_fusion",
+        "keyless",
+        "gsdm",
+        "sakdn_trn",
+        "hamlet",
+        "mumu",
+    ),
+    *("mcrl_style", "posemap_style", "sgm_ft", "pskd_style", "pskd_stages_style", "lhar_style", "condrk", "mars"),
+    *("vskd", "radevski2023", "comodo", "dmcl", "c2kd", "actionmae_style", "modality_hallucination"),
+    *("born_again", "dml", "ensemble", "kd", "sdd", "wttm", "simkd", "pskd_branches_style"),
+)
+"""Methods that are a published system, or its losses, and not one loss that is described by its docstring alone."""
+TEACHERS = (
+    *(
+        "gaf_ft",
+        "gaf_ft_native",
+        "mmad",
+        "sakdn",
+        "sakdn_vgg",
+        "keyless",
+        "hamlet",
+        "mumu",
+        "mcrl_style",
+        "posemap_style",
+    ),
+    *("keyless_style", "hamlet_style", "mumu_style"),
+)
+"""Teachers that are a part of a published system."""
+
+
+def lineage_of(name: str, kind: str = "method") -> dict[str, Any]:
+    """What a recipe says of itself; of a method that is a teacher alone, what that teacher says."""
+    said = layers(name, kind)[-1].settings
+    is_alone = kind == "method" and "deviations" not in said and resolve(name, "paper").student is None
+    return lineage_of(str(said["teacher"]), "teacher") if is_alone else dict(said)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("method", name) for name in SYSTEMS] + [("teacher", name) for name in TEACHERS]
+)
+def test_a_system_says_what_is_not_as_published(kind: str, name: str) -> None:
+    said = lineage_of(name, kind)
+    for key in ("source", "equations", "deviations"):
+        assert said[key], key
+
+
+def test_every_system_of_a_suite_is_held_to_say_it() -> None:
+    controls, variants = {"kd_wrong_trials"}, {"student_only", "student_only_sensor", "teacher_only", "series"}
+    for suite in ("table1", "table1_mmact", "systems"):
+        pairs = load_suite(suite).pairs()
+        assert {pair.name for pair in pairs} <= {*SYSTEMS, *controls, *variants}
+
+
+def test_what_a_recipe_says_of_itself_is_not_said_of_what_extends_it(tmp_path: Path) -> None:
+    assert resolve("sgm_ft", "small").equations != resolve("kd", "small").equations
+    assert resolve("rkd", "small").equations == resolve("rkd", "small").deviations == ()
+    own = tmp_path / "mine.yaml"
+    own.write_text("extends: mmd_tsn\n")
+    assert resolve(str(own), "small").deviations == ()
+    # One that a search has tuned is the same method with other numbers.
+    tuning = "tuning: {budget: {trials: 1}, study: s, space: {}, best: {}}\n"
+    own.write_text(f"extends: mmd_tsn\n{tuning}")
+    assert resolve(str(own), "small").deviations == resolve("mmd_tsn", "small").deviations
 
 
 @pytest.mark.slow
@@ -94,3 +159,27 @@ def test_a_system_learns(system: str, tmp_path: Path) -> None:
 def test_a_published_name_that_is_not_there_suggests_the_nearest(written: str, meant: str) -> None:
     with pytest.raises(UsageError, match=f"did you mean '{meant}'"):
         resolve(written, "smoke")
+
+
+@pytest.mark.parametrize(
+    ("written", "near"),
+    [
+        ("mst_distill", "radevski2023"),
+        ("temporal_segment_networks", "tsn"),
+        ("deep_mutual_learning", "dml"),
+        ("MultipleChoice_learning", "dmcl"),
+        ("cross-modal hallucination", "modality_hallucination"),
+    ],
+)
+def test_a_published_title_suggests_the_nearest_too(written: str, near: str) -> None:
+    with pytest.raises(UsageError, match="unknown method") as caught:
+        resolve(written, "smoke")
+    assert near in f"{caught.value.message} {caught.value.hint}"
+    assert "kdbench list methods" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("written", ["rkdd", "x", "zzzzzz_qqqq", "x" * 100_000])
+def test_a_name_without_a_word_of_a_title_suggests_none(written: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        resolve(written, "smoke")
+    assert "By title" not in str(caught.value)

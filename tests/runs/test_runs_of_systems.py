@@ -129,11 +129,15 @@ def test_it_trains(method: str, tmp_path: Path) -> None:
     changes = WORLD if method in JOINT else [*WORLD, *QUICK]
     if method == "radevski2023":
         changes = [*changes, "teachers.video.train.epochs=8", "teachers.video.train.lr=0.01"]
+    if method == "comodo":
+        # Its queue is filled in the first epoch: more and more places to spread a share over.
+        changes = [*changes, "student.train.epochs=6"]
     result = run(method, "motionsim", preset="smoke", device="cpu", out=tmp_path, overrides=changes).result
     assert result["status"] == "finished"
     assert 0 <= result["metrics"]["accuracy"] <= 1
     records = read_jsonl(next(tmp_path.glob("*/metrics.jsonl")))
     assert all(np.isfinite(list(record["terms"].values())).all() for record in records)
-    # A queue that fills has more and more places to spread a share over.
-    if method != "comodo":
-        assert records[-1]["loss"] < records[0]["loss"]
+    assert records[-1]["loss"] < records[0]["loss"]
+    if method == "comodo":
+        terms = [record["terms"]["comodo"] for record in records]
+        assert terms[-1] < terms[2] < terms[1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from kdbench.recipes.differences import ABSENT, differences
 from kdbench.recipes.layers import layers
 from kdbench.recipes.resolve import resolve, teacher_at
 from kdbench.recipes.schema import CONTROLS, PRESETS, Recipe
@@ -15,6 +16,7 @@ from pages.prose import equation, head, plain, table
 FOLDER = "methods"
 TEACHERS = "teachers.md"
 _SHOWN = ("small", "smoke", "paper")
+_PAPER = "paper"
 
 
 def pages() -> Iterator[tuple[str, str]]:
@@ -49,6 +51,7 @@ def page(name: str) -> str:
     if len(links) > 1:
         parts.append(f"It extends, the later over the earlier: {' → '.join(f'`{link}`' for link in links)}.")
     parts += [_tab(preset, _content(resolve(name, preset))) for preset in _SHOWN if preset in PRESETS]
+    parts += _sizes(_content(resolve(name, _PAPER)), _content(recipe), "##")
     return "\n\n".join(parts) + "\n"
 
 
@@ -63,6 +66,7 @@ def teachers() -> str:
         words = [plain(str(settings[key])) for key in ("summary", "source") if settings.get(key)]
         parts += [f"## {name}", ". ".join(words) + ".", *_lines(settings)]
         parts.append(_tab("small", teacher_at(name, "small")))
+        parts += _sizes(teacher_at(name, _PAPER), teacher_at(name, "small"))
     return "\n\n".join(parts) + "\n"
 
 
@@ -90,6 +94,22 @@ def _lines(settings: Mapping[str, Any], level: str = "###") -> Iterator[str]:
     if deviations := settings.get("deviations"):
         yield f"{level} Not as published, or not published" if level == "##" else "Not as published, or not published:"
         yield "\n".join(f"- {plain(' '.join(str(line).split()))}" for line in deviations)
+
+
+def _sizes(paper: Mapping[str, Any], small: Mapping[str, Any], level: str = "") -> Iterator[str]:
+    """What the preset `small` has otherwise than `paper`, of which sources and deviations speak."""
+    rows = [
+        [f"`{each.key}`", *(_plain(value) for value in (each.before, each.after))] for each in differences(paper, small)
+    ]
+    if changed := table(("setting", "paper", "small"), rows):
+        yield f"{level} At small, unlike at paper" if level else "At small, unlike at paper:"
+        yield changed
+
+
+def _plain(value: Any) -> str:
+    if value is ABSENT:
+        return "–"
+    return f"`{plain_yaml.dump([value], width=10_000, default_flow_style=True).strip()[1:-1]}`"
 
 
 def _content(recipe: Recipe) -> dict[str, Any]:
