@@ -185,6 +185,20 @@ class Features:
             group_logits=optional(self.group_logits),
         )
 
+    def kept(self, fields: frozenset[str] | None) -> Features:
+        """The same without what nobody reads; the logits and the embedding stay, since they are small.
+
+        Args:
+            fields: The fields that are read; None for all.
+        """
+        if fields is None:
+            return self
+        return self.replace(
+            stages=self.stages if "stages" in fields else (),
+            semantic=self.semantic if "semantic" in fields else None,
+            group_logits=self.group_logits if "group_logits" in fields else None,
+        )
+
     def head(self, count: int | None) -> Features:
         """The first rows of every field; all of them where `count` is None."""
         if count is None or count == len(self.logits):

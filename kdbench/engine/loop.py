@@ -24,9 +24,11 @@ from kdbench.engine.optim import build_optimizer, learning_rate
 from kdbench.engine.peers import Peer, constant, features_of
 from kdbench.engine.sums import GRADIENT, Sums
 from kdbench.engine.teachers import FrozenTeachers
+from kdbench.engine.together import agree, fields_read, sharing
 from kdbench.errors import DataError, RunFailed
 from kdbench.evaluation.predict import predict
 from kdbench.network import Network
+from kdbench.network.sharing import ALONE, Processes
 from kdbench.recipes.network_spec import NetworkSpec
 from kdbench.types import Batch, Features, is_video
 from kdbench.util.progress import Reporter
@@ -78,6 +80,7 @@ class Training:
         on_epoch: Called with each epoch's record.
         binding: What a checkpoint is a state of: names and hashes of all that the training goes by.
         warn: Takes a line on what is damaged and made again.
+        processes: Those that share the batches; each of them runs the same training, and the leading one writes.
     """
 
     phase: str
@@ -102,6 +105,7 @@ class Training:
     on_epoch: Callable[[Record], None] = lambda _record: None
     binding: Mapping[str, Any] = field(default_factory=dict)
     warn: Callable[[str], None] = lambda _text: None
+    processes: Processes = ALONE
     best: dict[str, Any] = field(default_factory=lambda: {"epoch": 0})
     _bests: list[int] = field(default_factory=list, repr=False)
 
@@ -117,25 +121,35 @@ class Training:
         train = self.spec.train
         # Before the restoring, which needs an optimizer to restore.
         self.begin()
-        records = self._restore()
+        records = self._restore() if self.processes.leads else []
+        own = {"best": self.best, "records": records}
+        agreed = agree(self.processes, self._modules(), self.optimizer, own, self.accelerator.device)
+        self.best, records = agreed["best"], agreed["records"]
         done = len(records)
         steps = self.steps
         self.reporter.start_phase(self.phase, epochs=train.epochs, steps=steps, done=done, trials=len(self.loader))
         try:
-            for epoch in range(done + 1, train.epochs + 1):
-                record = self._epoch(epoch, steps)
-                self._validate(epoch, record)
-                # Before the checkpoint: if the process dies in between, `_restore` takes the surplus line away.
-                append_jsonl(self.folder / "metrics.jsonl", record)
-                records.append(record)
-                self._save(records)
-                self.reporter.end_epoch(record)
-                self.on_epoch(record)
+            frozen = [each.network for each in self.teacher.networks] if self.teacher is not None else []
+            with sharing(self.processes, fields_read(self.network, self.objective, self.peers), frozen):
+                for epoch in range(done + 1, train.epochs + 1):
+                    record = self._epoch(epoch, steps)
+                    self._validate(epoch, record)
+                    records.append(record)
+                    if self.processes.leads:
+                        self._keep(records)
         finally:
             self.reporter.end_phase()
-        if self.keep_best:
+        if self.keep_best and self.processes.leads:
             self._restore_best()
         return records
+
+    def _keep(self, records: list[Record]) -> None:
+        record = records[-1]
+        # Before the checkpoint: if the process dies in between, `_restore` takes the surplus line away.
+        append_jsonl(self.folder / "metrics.jsonl", record)
+        self._save(records)
+        self.reporter.end_epoch(record)
+        self.on_epoch(record)
 
     @property
     def steps(self) -> int:
@@ -240,6 +254,8 @@ class Training:
             "samples_per_second": len(order) / seconds,
             "seconds": seconds,
             "wait_share": (self.loader.waited_seconds - waited) / seconds,
+            # A training may go on with another number of them than it was begun with.
+            **({"processes": self.processes.count} if self.processes.count > 1 else {}),
         }
 
     def forward(
@@ -274,11 +290,13 @@ class Training:
     def backward(self, loss: Tensor, values: Tensor) -> Tensor:
         """One step of the optimizer; returns the norm of the whole gradient before clipping."""
         self.optimizer.zero_grad(set_to_none=True)
-        if isinstance(self.optimizer, DistillationOriented):
-            self.optimizer.backward(*self.objective.apart(values))
-        else:
-            self.accelerator.backward(loss)
         parameters = self._parameters()
+        if isinstance(self.optimizer, DistillationOriented):
+            task, taught = (part / self.processes.count for part in self.objective.apart(values))
+            self.optimizer.backward(task, taught, self.processes.added_up)
+        else:
+            self.accelerator.backward(loss / self.processes.count)
+            self.processes.add_gradients_up(p for group in self.optimizer.param_groups for p in group["params"])
         norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         if self.spec.train.grad_clip is not None:
             nn.utils.clip_grads_with_norm_(parameters, self.spec.train.grad_clip, norm)
@@ -301,7 +319,10 @@ class Training:
             if not value.requires_grad:
                 norms.append(value.new_zeros(()))
                 continue
-            gradients = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
+            share = value / self.processes.count
+            gradients = self.processes.added_up(
+                torch.autograd.grad(share, parameters, retain_graph=True, allow_unused=True)
+            )
             lengths = [g.float().norm() for g in gradients if g is not None]
             norms.append(torch.stack(lengths).norm() if lengths else value.new_zeros(()))
         return torch.stack(norms).detach()
@@ -316,7 +337,8 @@ class Training:
         # The first of equal epochs stays, and any value beats the start.
         if self.keep_best and metrics[self.metric] > self.best.get(self.metric, -1.0):
             self.best = {"epoch": epoch, self.metric: metrics[self.metric]}
-            checkpoint.save_best(self._checkpoint, self.network, self.best, self.binding)
+            if self.processes.leads:
+                checkpoint.save_best(self._checkpoint, self.network, self.best, self.binding)
 
     def _modules(self) -> Mapping[str, nn.Module]:
         own = {"network": self.network, "objective": self.objective}

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from kdbench.data.loader import Loader
 from kdbench.engine.objective import Objective
-from kdbench.engine.teacher import kept_fields
 from kdbench.network import Network, evaluating
 from kdbench.types import Batch, Features
 
@@ -35,7 +34,7 @@ def rehearse(
     targets = [branch for teacher in teachers for branch in _features(teacher, objective, loader, batch, accelerator)]
     objective(
         [_leaf(branch) for branch in branches],
-        [kept_fields(branch, objective.teacher_fields) for branch in targets],
+        [branch.kept(objective.teacher_fields) for branch in targets],
         batch,
     )
 

@@ -22,6 +22,7 @@ from kdbench.engine.objective import Objective, declared_needs, reads_labels
 from kdbench.engine.term import check_parameters
 from kdbench.errors import DataError, UsageError
 from kdbench.network import Network, build_network, unfetched
+from kdbench.network.sharing import ALONE, Processes
 from kdbench.recipes.network_spec import NetworkSpec
 from kdbench.recipes.schema import Recipe, key_of
 from kdbench.runs import provenance
@@ -54,6 +55,7 @@ class RunContext:
         tags: Further labels of the run's mirror in MLflow.
         name: What tables call the run, as the user said; None where nothing was said.
         member: Number of the member of an ensemble whose draws are made, from 0.
+        processes: Those that train it together.
     """
 
     run_spec: RunSpec
@@ -65,6 +67,7 @@ class RunContext:
     tags: dict[str, str] = field(default_factory=dict)
     name: str | None = None
     member: int = 0
+    processes: Processes = ALONE
 
     def for_part(self, part: TeacherPart) -> RunContext:
         """The same run as one network of a teacher sees it: a further member of an ensemble has draws of its own."""

@@ -66,6 +66,7 @@ def training_of(
         on_epoch=context.on_epoch,
         binding={"phase": phase, "folder": context.run_spec.folder},
         warn=context.warn,
+        processes=context.processes,
     )
 
 

@@ -1,0 +1,76 @@
+"""How the processes of one run keep together: one state to begin with, and whose features are gathered."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from torch import nn
+
+from kdbench.engine import checkpoint
+from kdbench.engine.objective import Objective
+from kdbench.engine.peers import Peer
+from kdbench.network import Network
+from kdbench.network.sharing import ALONE, Processes
+
+Fields = frozenset[str] | None
+"""Names of fields of `Features`; None for all."""
+
+
+def agree(
+    processes: Processes,
+    modules: Mapping[str, nn.Module],
+    optimizer: torch.optim.Optimizer,
+    progress: checkpoint.Progress,
+    device: torch.device,
+) -> checkpoint.Progress:
+    """Gives every process the state that the leading one begins with, or goes on from.
+
+    Args:
+        processes: All of them.
+        modules: As of `checkpoint.save`; they are changed but in the leading process.
+        optimizer: As of `checkpoint.save`.
+        progress: Of the leading process; not read in the others.
+        device: Where they exchange tensors.
+
+    Returns:
+        The progress of the leading process.
+    """
+    if processes.count == 1:
+        return progress
+    state = checkpoint.packed(modules, optimizer, progress) if processes.leads else None
+    return checkpoint.unpack(processes.tell(state, device), modules, optimizer, device)
+
+
+@contextlib.contextmanager
+def sharing(processes: Processes, trained: Mapping[Network, Fields], frozen: Sequence[Network]) -> Iterator[None]:
+    """Lets the processes share the batches of some networks inside it.
+
+    Args:
+        processes: All of them.
+        trained: The networks in training, each with the fields of its features that some loss reads.
+        frozen: Those of the teachers.
+    """
+    networks = (*trained, *frozen)
+    for network in networks:
+        network.processes, network.told = processes, trained.get(network)
+    try:
+        yield
+    finally:
+        for network in networks:
+            network.processes, network.told = ALONE, None
+
+
+def fields_read(network: Network, objective: Objective, peers: Sequence[Peer]) -> dict[Network, Fields]:
+    """The networks in training, each with the fields of its features that some loss reads."""
+    read = {network: objective.student_fields}
+    for peer in peers:
+        # Each of the two is a teacher of the other.
+        read[peer.network] = _both(peer.objective.student_fields, objective.teacher_fields)
+        read[network] = _both(read[network], peer.objective.teacher_fields)
+    return read
+
+
+def _both(one: Fields, other: Fields) -> Fields:
+    return None if one is None or other is None else one | other

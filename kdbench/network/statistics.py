@@ -1,0 +1,75 @@
+"""BatchNorm over a batch that several processes share."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+_SIGNATURE = inspect.signature(F.batch_norm)
+
+
+class WholeStatistics(TorchFunctionMode):
+    """Inside it, BatchNorm takes mean and variance over the batch of all processes, as one process would.
+
+    torch's own SyncBatchNorm refuses tensors on a CPU and takes the modules' places. Here the function behind every
+    BatchNorm is met, on any device: the mean first and the squares about it then, so that nothing cancels, and the
+    gradient goes through both sums. Running statistics become those of the whole batch in every process.
+
+    Args:
+        total: Sums a tensor over the processes, and its gradient too.
+        rows: B, the rows of the whole batch.
+        own: How many of them are this process's.
+    """
+
+    def __init__(self, total: Callable[[Tensor], Tensor], rows: int, own: int) -> None:
+        super().__init__()
+        self._total = total
+        self._rows = rows
+        self._share = own
+        self.paused = False
+
+    def __torch_function__(
+        self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Calls a function; BatchNorm in training over all processes."""
+        kwargs = kwargs or {}
+        if self.paused or func is not F.batch_norm:
+            return func(*args, **kwargs)
+        given = _SIGNATURE.bind(*args, **kwargs)
+        given.apply_defaults()
+        return self._normalised(**given.arguments) if given.arguments["training"] else func(*args, **kwargs)
+
+    def _normalised(
+        self,
+        input: Tensor,  # noqa: A002 - torch's name
+        running_mean: Tensor | None,
+        running_var: Tensor | None,
+        weight: Tensor | None,
+        bias: Tensor | None,
+        training: bool,  # noqa: ARG002
+        momentum: float,
+        eps: float,
+    ) -> Tensor:
+        x = input.float() if input.dtype in (torch.float16, torch.bfloat16) else input
+        over = [axis for axis in range(x.dim()) if axis != 1]
+        shape = [1, -1, *[1] * (x.dim() - 2)]
+        # Values of a channel: those here, of as many positions a row as elsewhere.
+        count = x.numel() // x.shape[1] // self._share * self._rows
+        mean = self._total(x.sum(over)) / count
+        centred = x - mean.view(shape)
+        variance = self._total(centred.square().sum(over)) / count
+        if running_mean is not None and running_var is not None:
+            with torch.no_grad():
+                running_mean.lerp_(mean.to(running_mean.dtype), momentum)
+                # The running variance is the unbiased one, as torch has it.
+                running_var.lerp_((variance * count / (count - 1)).to(running_var.dtype), momentum)
+        out = centred * torch.rsqrt(variance + eps).view(shape)
+        if weight is not None:
+            out = out * weight.view(shape)
+        return (out if bias is None else out + bias.view(shape)).to(input.dtype)
