@@ -61,15 +61,18 @@ class WholeStatistics(TorchFunctionMode):
         shape = [1, -1, *[1] * (x.dim() - 2)]
         # Values of a channel: those here, of as many positions a row as elsewhere.
         count = x.numel() // x.shape[1] // self._share * self._rows
-        mean = self._total(x.sum(over)) / count
-        centred = x - mean.view(shape)
-        variance = self._total(centred.square().sum(over)) / count
+        # In float64, as torch sums on a CPU.
+        mean = self._total(x.sum(over, dtype=torch.float64)) / count
+        squares = (x - mean.view(shape).to(x.dtype)).square()
+        variance = self._total(squares.sum(over, dtype=torch.float64)) / count
         if running_mean is not None and running_var is not None:
             with torch.no_grad():
                 running_mean.lerp_(mean.to(running_mean.dtype), momentum)
                 # The running variance is the unbiased one, as torch has it.
                 running_var.lerp_((variance * count / (count - 1)).to(running_var.dtype), momentum)
-        out = centred * torch.rsqrt(variance + eps).view(shape)
-        if weight is not None:
-            out = out * weight.view(shape)
-        return (out if bias is None else out + bias.view(shape)).to(input.dtype)
+        # One factor and one summand a channel, rounded as torch's are.
+        factor = torch.rsqrt(variance + eps).to(x.dtype)
+        factor = factor if weight is None else factor * weight
+        summand = -mean.to(x.dtype) * factor
+        summand = summand if bias is None else summand + bias
+        return (x * factor.view(shape) + summand.view(shape)).to(input.dtype)
