@@ -12,7 +12,7 @@ import typer
 from kdbench.cli.console import console_for, note, say_loading
 from kdbench.errors import UsageError
 
-_OPTIONS = ("precision", "threads", "data_dir", "out", "name")
+_OPTIONS = ("precision", "threads", "processes", "data_dir", "out", "name")
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 

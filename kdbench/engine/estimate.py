@@ -9,6 +9,7 @@ import time
 import torch
 
 from kdbench.engine.loop import Training
+from kdbench.network.sharing import ALONE
 from kdbench.util.progress import duration
 
 SLOW_STEP_SECONDS = 5.0
@@ -36,7 +37,8 @@ def seconds_per_step(training: Training) -> float:
     """
     # In one copy, since losses may hold parts of the network.
     network, objective = copy.deepcopy((training.network, training.objective))
-    probe = dataclasses.replace(training, network=network, objective=objective)
+    # In one process: the others are not told of it.
+    probe = dataclasses.replace(training, network=network, objective=objective, processes=ALONE)
     probe.begin()
     seconds = 0.0
     with torch.random.fork_rng():

@@ -24,7 +24,7 @@ from kdbench.engine.optim import build_optimizer, learning_rate
 from kdbench.engine.peers import Peer, constant, features_of
 from kdbench.engine.sums import GRADIENT, Sums
 from kdbench.engine.teachers import FrozenTeachers
-from kdbench.engine.together import agree, fields_read, sharing
+from kdbench.engine.together import agree, fields_read, sharing, telling_of_losses
 from kdbench.errors import DataError, RunFailed
 from kdbench.evaluation.predict import predict
 from kdbench.network import Network
@@ -118,6 +118,10 @@ class Training:
         Raises:
             RunFailed: A loss became NaN or inf; the term, the step and its trials are named.
         """
+        with telling_of_losses(self.processes):
+            return self._run()
+
+    def _run(self) -> list[Record]:
         train = self.spec.train
         # Before the restoring, which needs an optimizer to restore.
         self.begin()

@@ -6,11 +6,13 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 
 import torch
+import torch.distributed as dist
 from torch import nn
 
 from kdbench.engine import checkpoint
 from kdbench.engine.objective import Objective
 from kdbench.engine.peers import Peer
+from kdbench.errors import RunFailed
 from kdbench.network import Network
 from kdbench.network.sharing import ALONE, Processes
 
@@ -41,6 +43,35 @@ def agree(
         return progress
     state = checkpoint.packed(modules, optimizer, progress) if processes.leads else None
     return checkpoint.unpack(processes.tell(state, device), modules, optimizer, device)
+
+
+class ProcessLost(RunFailed):
+    """Another process of the run has ended, and this one cannot know why."""
+
+    lost = True
+
+
+@contextlib.contextmanager
+def telling_of_losses(processes: Processes) -> Iterator[None]:
+    """Turns what an engine raises where a process has gone into an error that says so.
+
+    Raises:
+        ProcessLost: A process has gone.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if processes.count == 1 or not _is_of_an_engine(error):
+            raise
+        raise ProcessLost(
+            f"another of the {processes.count} processes of this run has ended",
+            hint="Repeat the same command, with as many --processes as you like: it goes on after the last epoch.",
+        ) from error
+
+
+def _is_of_an_engine(error: RuntimeError) -> bool:
+    # gloo raises plain errors, with the place in its own files.
+    return isinstance(error, dist.DistError) or "gloo" in str(error)
 
 
 @contextlib.contextmanager

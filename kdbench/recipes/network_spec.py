@@ -89,6 +89,10 @@ class Train(RecipePart):
         schedule: `cosine` falls to zero; `constant` stays.
         warmup: Share of all steps with a linear rise of the rate.
         grad_clip: Largest gradient norm, or null.
+        accumulate: Parts of a batch that are computed one after the other, their gradients added up, for a smaller
+            memory; the step stays that of the whole batch. BatchNorm and dropout then see a part at a time.
+        checkpointing: Whether the maps within an encoder's stage are computed again for the gradient instead of kept,
+            for a smaller memory and about a third more time; it changes no number.
     """
 
     epochs: int = Field(ge=1, le=1_000_000)
@@ -100,6 +104,8 @@ class Train(RecipePart):
     grad_clip: float | None = Field(default=1.0, gt=0)
     # Left out of what is written where it is AdamW, so that runs with it keep their names.
     optimizer: OptimizerSpec | None = Field(default=None, exclude_if=lambda optimizer: optimizer is None)
+    accumulate: int = Field(default=1, ge=1, le=1_000_000, exclude_if=lambda parts: parts == 1)
+    checkpointing: bool = Field(default=False, exclude_if=lambda wanted: not wanted)
 
     @field_validator("optimizer", mode="before")
     @classmethod

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -99,6 +101,10 @@ class RunContext:
         seed = self.run_spec.seed
         seed = seed_for("member", seed, self.member) if self.member else seed
         return Pairing(self.run_spec.dataset.card.name, self.run_spec.protocol, seed)
+
+    def summon(self, **task: Any) -> None:
+        """Tells the other processes which training they are to take part in; without one, that there is none left."""
+        self.processes.tell(json.dumps(task).encode(), self.accelerator.device)
 
     def warn(self, text: str) -> None:
         """Shows a warning and keeps it for the result; passwords and tokens in it are masked."""
@@ -305,7 +311,12 @@ def _refuse_undeclared(spec: NetworkSpec) -> None:
 
 
 def context_for(
-    request: RunRequest, reporter: Reporter | None = None, *, shown: bool = True, look_ahead: bool = False
+    request: RunRequest,
+    reporter: Reporter | None = None,
+    *,
+    shown: bool = True,
+    look_ahead: bool = False,
+    processes: Processes = ALONE,
 ) -> RunContext:
     """Resolves the recipe, opens the data and cuts the parts; trains nothing.
 
@@ -314,6 +325,7 @@ def context_for(
         reporter: Is told what was chosen, and shows the progress of the run.
         shown: Whether the preparing of data shows its progress.
         look_ahead: As in `spec_for`.
+        processes: Those that make the run together, as this one of them sees them.
 
     Raises:
         UsageError: Names or values that do not exist, do not fit together, or have no effect.
@@ -321,9 +333,9 @@ def context_for(
     """
     reporter = reporter or Reporter()
     request = settled(request, reporter)
-    accelerator = build_accelerator(request.device, request.recipe.precision)
+    accelerator = build_accelerator(request.device, request.recipe.precision, processes.count)
     spec = spec_for(request, reporter, shown=shown, look_ahead=look_ahead)
-    return RunContext(spec, accelerator, reporter, name=request.name)
+    return RunContext(spec, accelerator, reporter, name=request.name, processes=processes)
 
 
 def settled(request: RunRequest, reporter: Reporter) -> RunRequest:
@@ -364,7 +376,18 @@ def spec_for(
         vectors = _label_vectors(recipe, data.card)
     plugins = tuple(provenance.of_method(request.method))
     return RunSpec(
-        recipe, data, protocol, request.preset, request.seed, parts, kind, threads, vectors, plugins, left_out
+        recipe,
+        data,
+        protocol,
+        request.preset,
+        request.seed,
+        parts,
+        kind,
+        threads,
+        vectors,
+        plugins,
+        left_out,
+        request.processes or 1,
     )
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from torch._functorch import config as functorch_config
@@ -90,6 +92,20 @@ def _card(context: RunContext, spec: NetworkSpec) -> dict[str, str]:
         "classes": json.dumps(context.classes),
         "dataset": context.run_spec.dataset.card.name,
     }
+
+
+def processes_of(records: Sequence[Record], warn: Callable[[str], None]) -> int:
+    """The most processes that made an epoch of a training; several numbers of them are told.
+
+    Args:
+        records: Its epochs.
+        warn: Takes the line.
+    """
+    counts = [record.get("processes", 1) for record in records] or [1]
+    if len(set(counts)) > 1:
+        told = ", then ".join(str(count) for count, _ in itertools.groupby(counts))
+        warn(f"this {records[-1]['phase']} was trained by {told} processes")
+    return max(counts)
 
 
 def forget_training(folder: Path) -> None:

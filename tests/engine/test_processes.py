@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ Outcomes = dict[int, list[dict[str, Any]]]
 
 
 @pytest.fixture(scope="module")
-def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Outcomes]]:
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcomes]:
     """What each process of each number of them says of each case."""
     root = tmp_path_factory.mktemp("processes")
     with pytest.MonkeyPatch.context() as patch:
@@ -39,7 +38,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Out
             for log, process in zip(logs, running, strict=True):
                 assert wait(process) == 0, Path(log.name).read_text()
                 log.close()
-    yield {
+    return {
         case: {count: [read(root / str(count), count, rank, case) for rank in range(count)] for count in COUNTS}
         for case in CASES
     }
