@@ -87,6 +87,8 @@ CASES: dict[str, tuple[str, str | None, Sequence[str]]] = {
     "dot": ("kd_sensor", None, [*_SERIES, "student.train.optimizer=dot"]),
     "gradnorm": ("kd_sensor", None, [*_SERIES, "student.balance={name: gradnorm, every: 2}"]),
     "uncertainty": ("kd_sensor", None, [*_SERIES, "student.balance={name: uncertainty}"]),
+    "checkpointing": ("sgm_ft", None, [*_VIDEO, "student.encoder.dropout=0.3", "student.train.checkpointing=true"]),
+    "parts": ("kd_sensor", None, [*_SERIES, "student.train={batch_size: 14, accumulate: 2}"]),
     "adamw": ("kd_sensor", None, [*_SERIES, "student.train.optimizer=null"]),
     "few labels": ("kd_sensor", None, [*_SERIES, "track={labels: 1}"]),
     "best epoch": ("kd_sensor", None, [*_SERIES, "selection.rule=best-val", "student.train.epochs=2"]),

@@ -23,6 +23,7 @@ from kdbench.util.records import (
     write_safetensors,
 )
 
+FOLDER = "checkpoint"
 FILE = "state.safetensors"
 PREVIOUS = "previous.safetensors"
 Progress = dict[str, Any]

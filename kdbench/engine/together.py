@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 
 from kdbench.engine import checkpoint
 from kdbench.engine.objective import Objective
@@ -101,6 +101,27 @@ def fields_read(network: Network, objective: Objective, peers: Sequence[Peer]) -
         read[peer.network] = _both(peer.objective.student_fields, objective.teacher_fields)
         read[network] = _both(read[network], peer.objective.teacher_fields)
     return read
+
+
+def gradient_norms(values: Tensor, network: Network, processes: Processes) -> Tensor:
+    """Norm of each unweighted term's gradient on a network, so that a vacuous term is seen; `(n_terms,)`.
+
+    Args:
+        values: The terms `(n_terms,)`, with their graph.
+        network: The network in training.
+        processes: Those that share its batches.
+    """
+    parameters = [p for p in network.parameters() if p.requires_grad]
+    norms = []
+    for value in values:
+        if not value.requires_grad:
+            norms.append(value.new_zeros(()))
+            continue
+        share = value / processes.count
+        gradients = processes.added_up(torch.autograd.grad(share, parameters, retain_graph=True, allow_unused=True))
+        lengths = [g.float().norm() for g in gradients if g is not None]
+        norms.append(torch.stack(lengths).norm() if lengths else value.new_zeros(()))
+    return torch.stack(norms).detach()
 
 
 def _both(one: Fields, other: Fields) -> Fields:

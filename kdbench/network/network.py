@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from kdbench.encoders.base import Encoder
 from kdbench.errors import UsageError, unknown
 from kdbench.fusions.base import Fusion, Joined
 from kdbench.network.sharing import ALONE, Share, mapped
+from kdbench.network.statistics import UnmovedStatistics
 from kdbench.poolings.base import Pooling
 from kdbench.representations.base import Representation
 from kdbench.types import Batch, Features, Widths, native
@@ -211,7 +213,7 @@ class Network(nn.Module):
 
         def contexts() -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
             # The second pass runs outside the first one's contexts, and draws what that one drew.
-            return nullcontext(), nullcontext() if share is None else share.computing()
+            return nullcontext(), _Again(encoder, share)
 
         result = checkpoint(encoder.stage, index, x, use_reentrant=False, context_fn=contexts)
         return result
@@ -332,6 +334,33 @@ def _without_channel(x: Tensor, generator: Generator | None) -> Tensor:
     dropped = torch.randint(x.shape[1], (len(x), 1), generator=generator).to(x.device, non_blocking=True)
     kept = torch.arange(x.shape[1], device=x.device) != dropped
     return x * kept.view(*kept.shape, *[1] * (x.dim() - 2))
+
+
+class _Again:
+    """For further passes over the same batch: the running statistics have been moved by the first one already.
+
+    It can be entered again and again, as every gradient through a stage computes it once more.
+    """
+
+    def __init__(self, module: nn.Module, share: Share | None) -> None:
+        self._module = module
+        self._share = share
+        self._inside = ExitStack()
+
+    def __enter__(self) -> None:
+        self._inside = ExitStack()
+        for buffer in self._module.buffers():
+            # Counters of batches; the statistics themselves are left out below.
+            if not buffer.is_floating_point():
+                self._inside.callback(buffer.copy_, buffer.clone())
+        if self._share is not None:
+            self._inside.enter_context(self._share.computing())
+        self._inside.enter_context(UnmovedStatistics())
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._inside.close()
 
 
 @contextmanager

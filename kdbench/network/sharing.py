@@ -20,6 +20,7 @@ same sum holds.
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -89,6 +90,10 @@ class Processes:
             assert total is not None
             # Into the place that autograd made, whose axes lie in memory as the parameter's do.
             gradient.copy_(total)
+
+    def summon(self, device: torch.device, **task: Any) -> None:
+        """Tells the others which training they are to take part in; without one, that there is none left."""
+        self.tell(json.dumps(task).encode(), device)
 
     def tell(self, data: bytes | None, device: torch.device) -> bytes:
         """Gives every process what the leading one says.

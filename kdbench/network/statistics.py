@@ -1,4 +1,4 @@
-"""BatchNorm over a batch that several processes share."""
+"""BatchNorm over a batch that several processes share, and over one that passes a second time."""
 
 from __future__ import annotations
 
@@ -76,3 +76,21 @@ class WholeStatistics(TorchFunctionMode):
         summand = -mean.to(x.dtype) * factor
         summand = summand if bias is None else summand + bias
         return (x * factor.view(shape) + summand.view(shape)).to(input.dtype)
+
+
+class UnmovedStatistics(TorchFunctionMode):
+    """Inside it, BatchNorm in training takes the batch's statistics and leaves the running ones as they are."""
+
+    def __torch_function__(
+        self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Calls a function; BatchNorm in training without its running statistics."""
+        if func is F.batch_norm:
+            given = _SIGNATURE.bind(*args, **(kwargs or {}))
+            given.apply_defaults()
+            if given.arguments["training"]:
+                # Copies, since a pass without any keeps other tensors for its gradient.
+                running = {name: given.arguments[name] for name in ("running_mean", "running_var")}
+                copies = {name: None if value is None else value.clone() for name, value in running.items()}
+                return func(**{**given.arguments, **copies})
+        return func(*args, **(kwargs or {}))

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -19,8 +17,9 @@ from kdbench.data.tracks import Supervision
 from kdbench.engine.declared import read_class_names
 from kdbench.engine.device import build_accelerator, device_kind, fixed_threads, threads_on
 from kdbench.engine.heads import freeze_head, taken_width
-from kdbench.engine.loop import Pairing, Record
+from kdbench.engine.loop import Record
 from kdbench.engine.objective import Objective, declared_needs, reads_labels
+from kdbench.engine.pairing import Pairing
 from kdbench.engine.term import check_parameters
 from kdbench.errors import DataError, UsageError
 from kdbench.network import Network, build_network, unfetched
@@ -101,10 +100,6 @@ class RunContext:
         seed = self.run_spec.seed
         seed = seed_for("member", seed, self.member) if self.member else seed
         return Pairing(self.run_spec.dataset.card.name, self.run_spec.protocol, seed)
-
-    def summon(self, **task: Any) -> None:
-        """Tells the other processes which training they are to take part in; without one, that there is none left."""
-        self.processes.tell(json.dumps(task).encode(), self.accelerator.device)
 
     def warn(self, text: str) -> None:
         """Shows a warning and keeps it for the result; passwords and tokens in it are masked."""

@@ -181,7 +181,7 @@ def run_request(
             check_parts(context)
         context = context_for(request, reporter, shown=shown, processes=processes)
     result = run_in(context, request.root, fresh=request.fresh)
-    context.summon()
+    processes.summon(context.accelerator.device)
     return result
 
 

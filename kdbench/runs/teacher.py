@@ -247,7 +247,8 @@ def reopened_teacher(context: RunContext, root: Path, part: TeacherPart) -> Teac
 
 
 def _train_teacher(context: RunContext, part: TeacherPart, network: Network, folder: Path) -> dict[str, Any]:
-    context.summon(phase="teacher", part=context.run_spec.teacher_parts.index(part))
+    number = context.run_spec.teacher_parts.index(part)
+    context.processes.summon(context.accelerator.device, phase="teacher", part=number)
     spec, training = part.spec, teacher_training(context, part, network, folder)
     records = training.run()
     train_accuracy = _check_above_chance(context, spec, network, training.loader, records)

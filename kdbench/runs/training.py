@@ -105,7 +105,7 @@ def processes_of(records: Sequence[Record], warn: Callable[[str], None]) -> int:
     if len(set(counts)) > 1:
         told = ", then ".join(str(count) for count, _ in itertools.groupby(counts))
         warn(f"this {records[-1]['phase']} was trained by {told} processes")
-    return max(counts)
+    return int(max(counts))
 
 
 def forget_training(folder: Path) -> None:
