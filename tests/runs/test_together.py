@@ -13,9 +13,13 @@ import pytest
 from forked import fork, wait
 from helpers import WORLD, tiny
 
+from kdbench.cli.grid import _check_processes as check_processes
 from kdbench.engine.device import build_accelerator
 from kdbench.errors import UsageError
+from kdbench.grid.plan import make_plan
+from kdbench.grid.suite import asked_for as asked_for_in_a_suite
 from kdbench.launch.launcher import Program
+from kdbench.recipes.terms import PartSpec
 from kdbench.runs.request import RunRequest
 from kdbench.runs.run import run_request
 
@@ -110,3 +114,23 @@ def test_a_process_that_another_program_started_is_refused(monkeypatch: pytest.M
     with pytest.raises(UsageError, match="one of 2 processes that another program started") as caught:
         build_accelerator("cpu", "fp32")
     assert "--processes N" in str(caught.value)
+
+
+def test_a_grid_of_this_machine_gives_a_run_one_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kdbench.launch.machine.gpus", lambda: ["0", "1"])
+    asked_for = {"processes": 2, "device": "auto"}
+    with pytest.raises(
+        UsageError, match="--processes 2 beside other runs: the launcher local gives each run"
+    ) as caught:
+        check_processes(asked_for, None)
+    assert "--jobs 2" in str(caught.value)
+    check_processes({**asked_for, "device": "cpu"}, None)
+    check_processes({**asked_for, "processes": None}, None)
+    check_processes(asked_for, PartSpec(name="slurm"))
+
+
+def test_a_grid_refuses_what_its_runs_would(tmp_path: Path) -> None:
+    suite = asked_for_in_a_suite("run", None, ["kd_sensor"], ["motionsim"], print, preset="smoke", seeds=2)
+    options = {"device": "cpu", "out": tmp_path, "processes": 3}
+    with pytest.raises(UsageError, match="less than 2 trials at a time"):
+        make_plan(suite, options, [*WORLD, "student.train.batch_size=5"], look_ahead=True)
