@@ -150,7 +150,7 @@ def outcome(case: str, processes: Processes, folder: Path) -> dict[str, Any]:
         "steps": steps,
         "epochs": [{key: record.get(key) for key in kept} for record in records],
         "predictions": told.logits.tolist(),
-        "state": [float(value.double().sum()) for value in training.network.state_dict().values()],
+        "state": [float(value.double().mean()) for value in training.network.state_dict().values()],
     }
 
 

@@ -75,7 +75,7 @@ def said(phases: list[Expected], device: torch.device) -> str | None:
     if not left:
         return None
     parts = ", ".join(f"{work.phase} {duration(work.seconds)} for {work.steps} steps" for work in left)
-    return f"about {duration(sum(work.seconds for work in left))} of training on {device}: {parts}"
+    return f"about {duration(sum(work.seconds for work in left))} of training on {device.type}: {parts}"
 
 
 def _wait(training: Training) -> None:

@@ -31,6 +31,11 @@ def check_parts(context: RunContext) -> None:
         UsageError: Parts or parameters that do not exist or do not fit together, or a loss that fails.
     """
     recipe = context.run_spec.recipe
+    if recipe.compile and (again := [key for key, spec in recipe.by_key.items() if spec.train.checkpointing]):
+        raise UsageError(
+            f"{again[0]}.train.checkpointing: a compiled network chooses itself what is computed again",
+            hint=f"Leave one of the two out: --set {again[0]}.train.checkpointing=false",
+        )
     in_parts = any(spec.train.accumulate > 1 for spec in recipe.networks)
     few = context.split.train[: TRIALS if in_parts else REHEARSED_TRIALS]
     loader = context.loader(few, *recipe.networks, trained=recipe.networks)

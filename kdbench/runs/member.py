@@ -40,6 +40,8 @@ def main(asked: dict[str, Any]) -> int:
     processes = Processes(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
     given = asked["request"]
     request = RunRequest(**{**given, **{key: Path(given[key]) for key in _PATHS if given[key] is not None}})
+    # What the run says it was made by.
+    sys.argv[1:] = ["run", *request.words()]
     threading.Thread(target=_watch, args=(asked["parent"],), daemon=True, name="watch").start()
     for number in (signal.SIGTERM, signal.SIGINT):
         # The others end with the first: it keeps what there is to keep.

@@ -36,7 +36,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcomes]:
                 for rank, log in enumerate(logs)
             ]
             for log, process in zip(logs, running, strict=True):
-                assert wait(process) == 0, Path(log.name).read_text()
+                assert wait(process, 500) == 0, Path(log.name).read_text()
                 log.close()
     return {
         case: {count: [read(root / str(count), count, rank, case) for rank in range(count)] for count in COUNTS}
@@ -49,6 +49,8 @@ def read(folder: Path, count: int, rank: int, case: str) -> dict[str, Any]:
 
 
 @pytest.mark.slow
+# The processes wait for one another, and the first of these tests for all of them.
+@pytest.mark.timeout(1600)
 @pytest.mark.parametrize("case", CASES)
 def test_every_step_is_that_of_one_process(outcomes: dict[str, Outcomes], case: str) -> None:
     (alone,) = outcomes[case][1]

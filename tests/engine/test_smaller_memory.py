@@ -104,6 +104,7 @@ def test_stages_that_are_computed_again_are_not_kept() -> None:
         ("kd_sensor", ["student.balance.name=gradnorm"], "the balance measures the gradient of each term"),
         ("kd_sensor", ["student.train.optimizer=dot"], "dot takes the two gradients"),
         ("kd_sensor", ["student.train.batch_size=5"], "parts of a batch of 5 would have less than 2 trials"),
+        ("kd_sensor", ["compile=true", "student.train.checkpointing=true"], "a compiled network chooses itself"),
         ("kd_sensor", ["track={labels: 1}"], "not every trial has a label or a pair"),
     ],
 )
