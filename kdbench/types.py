@@ -131,16 +131,22 @@ class Batch:
 
     def head(self, count: int | None) -> Batch:
         """The first rows; all of them where `count` is None."""
-        if count is None or count == len(self):
-            return self
+        return self if count is None or count == len(self) else self.between(0, count)
+
+    def between(self, start: int, end: int) -> Batch:
+        """The rows from one place to before another."""
+
+        def inside(count: int | None) -> int | None:
+            return None if count is None else max(0, min(count, end) - start)
+
         return replace(
-            self.mapped(lambda source: source[:count]),
-            label=self.label[:count],
-            trial=self.trial[:count],
-            index=self.index[:count],
-            metadata={name: values[:count] for name, values in self.metadata.items()},
-            labelled=None if self.labelled is None else min(self.labelled, count),
-            paired=None if self.paired is None else min(self.paired, count),
+            self.mapped(lambda source: source[start:end]),
+            label=self.label[start:end],
+            trial=self.trial[start:end],
+            index=self.index[start:end],
+            metadata={name: values[start:end] for name, values in self.metadata.items()},
+            labelled=inside(self.labelled),
+            paired=inside(self.paired),
         )
 
 
@@ -183,6 +189,20 @@ class Features:
             semantic=optional(self.semantic),
             ablated_logits=optional(self.ablated_logits),
             group_logits=optional(self.group_logits),
+        )
+
+    def kept(self, fields: frozenset[str] | None) -> Features:
+        """The same without what nobody reads; the logits and the embedding stay, since they are small.
+
+        Args:
+            fields: The fields that are read; None for all.
+        """
+        if fields is None:
+            return self
+        return self.replace(
+            stages=self.stages if "stages" in fields else (),
+            semantic=self.semantic if "semantic" in fields else None,
+            group_logits=self.group_logits if "group_logits" in fields else None,
         )
 
     def head(self, count: int | None) -> Features:

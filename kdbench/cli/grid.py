@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from kdbench.cli.console import console_for, note, say_loading
 from kdbench.errors import UsageError
 
-_OPTIONS = ("precision", "threads", "data_dir", "out", "name")
+if TYPE_CHECKING:
+    from kdbench.recipes.terms import PartSpec
+
+_OPTIONS = ("precision", "threads", "processes", "data_dir", "out", "name")
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 
@@ -79,6 +82,7 @@ def run(
 
     reporter = reporter_for(console)
     spec = launcher_asked_for(launcher, launcher_options, wanted.launcher)
+    _check_processes(common, spec)
     place = build(spec, jobs=jobs, device=common["device"], reporter=reporter)
     plan = make_plan(wanted, common, overrides, reporter, look_ahead=dry_run)
     show_plan(plan, estimate(plan), jobs=jobs, console=console)
@@ -104,6 +108,25 @@ def run(
     show_end(ended, shlex.join(map(str, ["kdbench", "run", *words])), console)
     if ended.to_make():
         raise typer.Exit(1)
+
+
+def _check_processes(common: Mapping[str, Any], launcher: PartSpec | None) -> None:
+    """Refuses several GPUs a run where each of a grid's runs has one.
+
+    Raises:
+        UsageError: There are GPUs here that the runs would share out.
+    """
+    from kdbench.launch.launcher import LOCAL
+    from kdbench.launch.machine import gpus
+
+    count = common["processes"] or 1
+    if count == 1 or common["device"] == "cpu" or (launcher is not None and launcher.name != LOCAL) or not gpus():
+        return
+    raise UsageError(
+        f"--processes {count} beside other runs: the launcher local gives each run of a grid one GPU",
+        hint=f"--jobs {count} without it makes {count} runs at a time on {count} GPUs, which is faster; or make one "
+        "run at a time, by its method and --seed.",
+    )
 
 
 def seconds_of(text: str) -> float:

@@ -71,6 +71,13 @@ Threads = Annotated[
     int | None,
     typer.Option(help="CPU threads (1 by default); results depend on it, so it is one of the conditions.", min=1),
 ]
+Processes = Annotated[
+    int | None,
+    typer.Option(
+        help="Processes that make a run together, a GPU each (or on the CPU); equal up to rounding, and a condition.",
+        min=1,
+    ),
+]
 Precision = Annotated[str | None, typer.Option(help="fp32 or bf16; by default as in the recipe.")]
 DataDir = Annotated[Path | None, typer.Option(help="Folder with the data sets; searched first.")]
 Out = Annotated[Path | None, typer.Option(help="Folder of the runs; $KDBENCH_HOME or ./runs by default.")]

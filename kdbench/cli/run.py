@@ -36,6 +36,7 @@ def run(
     without: options.Without = None,
     device: options.Device = "auto",
     threads: options.Threads = None,
+    processes: options.Processes = None,
     precision: options.Precision = None,
     data_dir: options.DataDir = None,
     out: options.Out = None,
@@ -76,6 +77,7 @@ def run(
     common: dict[str, Any] = {
         "device": device,
         "threads": threads,
+        "processes": processes,
         "precision": precision,
         "data_dir": data_dir,
         "exclude_broken": exclude_broken,

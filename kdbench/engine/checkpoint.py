@@ -15,8 +15,15 @@ import torch
 from torch import Tensor, nn
 
 from kdbench.errors import DataError, RunFailed
-from kdbench.util.records import SEAL, open_safetensors, write_safetensors
+from kdbench.util.records import (
+    SEAL,
+    open_safetensors,
+    pack_safetensors,
+    unpack_safetensors,
+    write_safetensors,
+)
 
+FOLDER = "checkpoint"
 FILE = "state.safetensors"
 PREVIOUS = "previous.safetensors"
 Progress = dict[str, Any]
@@ -44,13 +51,26 @@ def save(
         progress: Plain data: the epoch, the best value so far, ….
         binding: What it is a state of; only a training that says the same goes on with it.
     """
-    tensors = _of_modules(modules)
-    for number, state in optimizer.state_dict()["state"].items():
-        # By a parameter's number, which the order of the groups fixes.
-        tensors |= {f"optimizer/{number}/{key}": value for key, value in state.items()}
+    tensors = _tensors(modules, optimizer)
     if (folder / FILE).is_file():
         (folder / FILE).replace(folder / PREVIOUS)
     write_safetensors(folder / FILE, tensors, metadata=_header(progress, binding))
+
+
+def packed(modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer, progress: Mapping[str, Any]) -> bytes:
+    """The state of a training as `save` writes it, for the other processes of its run."""
+    return pack_safetensors(_tensors(modules, optimizer), {"progress": json.dumps(progress)})
+
+
+def unpack(
+    data: bytes, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer, device: torch.device
+) -> Progress:
+    """Takes over a state that `packed` made; returns its progress."""
+    of = Path("the leading process")
+    tensors, metadata = unpack_safetensors(data, of)
+    _apply(tensors, modules, optimizer, device, of)
+    progress: Progress = json.loads(metadata["progress"])
+    return progress
 
 
 def save_best(folder: Path, network: nn.Module, best: Mapping[str, Any], binding: Mapping[str, Any]) -> None:
@@ -180,6 +200,14 @@ def _apply(
     # Rates and decays are those of the recipe; only the moments come from the file.
     current = optimizer.state_dict()
     optimizer.load_state_dict({"state": states, "param_groups": current["param_groups"]})
+
+
+def _tensors(modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    tensors = _of_modules(modules)
+    for number, state in optimizer.state_dict()["state"].items():
+        # By a parameter's number, which the order of the groups fixes.
+        tensors |= {f"optimizer/{number}/{key}": value for key, value in state.items()}
+    return tensors
 
 
 def _of_modules(modules: Mapping[str, nn.Module]) -> dict[str, Tensor]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, InitProcessGroupKwargs
 from accelerate.state import AcceleratorState
 from threadpoolctl import threadpool_limits
 
@@ -81,16 +82,17 @@ def fixed_threads(threads: int | None) -> Iterator[None]:
             torch.set_num_threads(before)
 
 
-def build_accelerator(device: str, precision: str) -> Accelerator:
+def build_accelerator(device: str, precision: str, processes: int = 1) -> Accelerator:
     """Builds the accelerator of one run.
 
     Args:
-        device: `auto` (CUDA where it is there), `cpu` or `cuda`.
+        device: `auto` (CUDA where it is there), `cpu` or `cuda`; of several GPUs, each process has its own.
         precision: `fp32`, or `bf16` autocast.
+        processes: How many make the run together.
 
     Raises:
-        UsageError: The device is not there; bf16 is asked for on a CPU; or the process is one of several: losses
-            between samples would see only their process's share of a batch.
+        UsageError: The device is not there; bf16 is asked for on a CPU; or the process was started as one of another
+            number of them.
     """
     use_cpu = device_kind(device) == "cpu"
     # accelerate keeps one state a process; a second run in it may want another device or precision.
@@ -100,10 +102,14 @@ def build_accelerator(device: str, precision: str) -> Accelerator:
         raise UsageError(
             "bf16 needs a GPU: on the CPU some of its gradients are wrong at random", hint="Use --precision fp32."
         )
-    accelerator = Accelerator(cpu=use_cpu, mixed_precision="bf16" if precision == "bf16" else "no")
-    if accelerator.num_processes > 1:
+    # Those that wait for the first, which evaluates alone, wait long; who watches them knows when one has died.
+    waiting = InitProcessGroupKwargs(timeout=datetime.timedelta(days=7))
+    accelerator = Accelerator(
+        cpu=use_cpu, mixed_precision="bf16" if precision == "bf16" else "no", kwargs_handlers=[waiting]
+    )
+    if accelerator.num_processes != processes:
         raise UsageError(
-            f"this is one of {accelerator.num_processes} processes, and relation losses need the whole batch in one",
-            hint="Start one process per run, each with a GPU of its own (CUDA_VISIBLE_DEVICES).",
+            f"this is one of {accelerator.num_processes} processes that another program started",
+            hint="Let kdbench start them: kdbench run --processes N",
         )
     return accelerator

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -34,12 +34,18 @@ class DistillationOriented(Optimizer):
         self.delta = delta
         self._gradients: dict[Tensor, tuple[Tensor | None, Tensor | None]] = {}
 
-    def backward(self, task: Tensor, taught: Tensor) -> None:
+    def backward(
+        self,
+        task: Tensor,
+        taught: Tensor,
+        added_up: Callable[[Sequence[Tensor | None]], Sequence[Tensor | None]] = lambda gradients: gradients,
+    ) -> None:
         """Takes the gradients of both losses apart; `grad` of each parameter is their sum.
 
         Args:
             task: Weighted sum of the terms without a teacher, a scalar.
             taught: Of those with one.
+            added_up: The sums of gradients over the processes of a run.
         """
         parameters = [parameter for group in self.param_groups for parameter in group["params"]]
         both = [
@@ -49,7 +55,8 @@ class DistillationOriented(Optimizer):
             else (None,) * len(parameters)
             for loss, keep in ((task, True), (taught, False))
         ]
-        self._gradients = dict(zip(parameters, zip(*both, strict=True), strict=True))
+        totals = [added_up(gradients) for gradients in both]
+        self._gradients = dict(zip(parameters, zip(*totals, strict=True), strict=True))
         for parameter, gradients in self._gradients.items():
             reached = [gradient for gradient in gradients if gradient is not None]
             parameter.grad = sum(reached[1:], reached[0]) if reached else None

@@ -9,6 +9,7 @@ import time
 import torch
 
 from kdbench.engine.loop import Training
+from kdbench.network.sharing import ALONE
 from kdbench.util.progress import duration
 
 SLOW_STEP_SECONDS = 5.0
@@ -39,7 +40,8 @@ def seconds_per_step(training: Training) -> float:
     compiles = any(teacher.is_compiled for teacher in teachers)
     # In one copy, since losses may hold parts of the network.
     network, objective = copy.deepcopy((training.network, training.objective))
-    probe = dataclasses.replace(training, network=network, objective=objective)
+    # In one process: the others are not told of it.
+    probe = dataclasses.replace(training, network=network, objective=objective, processes=ALONE)
     probe.begin()
     seconds = 0.0
     with torch.random.fork_rng():
@@ -48,7 +50,7 @@ def seconds_per_step(training: Training) -> float:
             batch = next(training.batches(training.order(1)))
             _wait(training)
             started = time.perf_counter()
-            probe.backward(*probe.forward(batch, 0, 0)[1:3])
+            probe.step(batch, 0, 0)
             _wait(training)
             seconds = time.perf_counter() - started
             # At this length start-up hardly matters, and another step would be felt.
@@ -76,7 +78,7 @@ def said(phases: list[Expected], device: torch.device) -> str | None:
     if not left:
         return None
     parts = ", ".join(f"{work.phase} {duration(work.seconds)} for {work.steps} steps" for work in left)
-    return f"about {duration(sum(work.seconds for work in left))} of training on {device}: {parts}"
+    return f"about {duration(sum(work.seconds for work in left))} of training on {device.type}: {parts}"
 
 
 def _wait(training: Training) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -22,33 +21,24 @@ from kdbench.engine.averaging import Average
 from kdbench.engine.dot import DistillationOriented
 from kdbench.engine.objective import Objective
 from kdbench.engine.optim import build_optimizer, learning_rate
+from kdbench.engine.pairing import Pairing
+from kdbench.engine.parts import in_parts
 from kdbench.engine.peers import Peer, constant, features_of
-from kdbench.engine.sums import GRADIENT, Sums
+from kdbench.engine.restoring import restored
+from kdbench.engine.sums import Sums, not_finite
 from kdbench.engine.teachers import FrozenTeachers
-from kdbench.errors import DataError, RunFailed
+from kdbench.engine.together import agree, fields_read, gradient_norms, sharing, telling_of_losses
 from kdbench.evaluation.predict import predict
 from kdbench.network import Network
+from kdbench.network.sharing import ALONE, Processes
 from kdbench.recipes.network_spec import NetworkSpec
 from kdbench.types import Batch, Features, is_video
 from kdbench.util.progress import Reporter
-from kdbench.util.records import append_jsonl, read_jsonl, write_jsonl
-from kdbench.util.seeds import seed_for
+from kdbench.util.records import append_jsonl
 
 Record = dict[str, Any]
+Told = tuple[Batch, list[Features], Tensor, list[tuple[list[Features], Tensor]]]
 _OF_A_PEER = ("loss", "terms", "weights", "accuracy")
-
-
-@dataclass(frozen=True)
-class Pairing:
-    """Names that the order of the data depends on; the method is not among them, so runs at a seed are paired."""
-
-    dataset: str
-    protocol: str
-    seed: int
-
-    def seed_of(self, purpose: str, *more: str | int) -> int:
-        """Seed for a purpose (`order`, `augment`, …) of this pairing."""
-        return seed_for(purpose, self.dataset, self.protocol, self.seed, *more)
 
 
 @dataclass
@@ -79,6 +69,7 @@ class Training:
         on_epoch: Called with each epoch's record.
         binding: What a checkpoint is a state of: names and hashes of all that the training goes by.
         warn: Takes a line on what is damaged and made again.
+        processes: Those that share the batches; each of them runs the same training, and the leading one writes.
     """
 
     phase: str
@@ -103,6 +94,7 @@ class Training:
     on_epoch: Callable[[Record], None] = lambda _record: None
     binding: Mapping[str, Any] = field(default_factory=dict)
     warn: Callable[[str], None] = lambda _text: None
+    processes: Processes = ALONE
     best: dict[str, Any] = field(default_factory=lambda: {"epoch": 0})
     _bests: list[int] = field(default_factory=list, repr=False)
 
@@ -115,30 +107,44 @@ class Training:
         Raises:
             RunFailed: A loss became NaN or inf; the term, the step and its trials are named.
         """
+        with telling_of_losses(self.processes):
+            return self._run()
+
+    def _run(self) -> list[Record]:
         train = self.spec.train
         # Before the restoring, which needs an optimizer to restore.
         self.begin()
-        records = self._restore()
+        records = self._restore() if self.processes.leads else []
+        own = {"best": self.best, "records": records}
+        agreed = agree(self.processes, self._modules(), self.optimizer, own, self.accelerator.device)
+        self.best, records = agreed["best"], agreed["records"]
         done = len(records)
         steps = self.steps
         self.reporter.start_phase(self.phase, epochs=train.epochs, steps=steps, done=done, trials=len(self.loader))
         try:
-            for epoch in range(done + 1, train.epochs + 1):
-                record = self._epoch(epoch, steps)
-                self._validate(epoch, record)
-                # Before the checkpoint: if the process dies in between, `_restore` takes the surplus line away.
-                append_jsonl(self.folder / "metrics.jsonl", record)
-                records.append(record)
-                self._save(records)
-                self.reporter.end_epoch(record)
-                self.on_epoch(record)
+            frozen = [each.network for each in self.teacher.networks] if self.teacher is not None else []
+            with sharing(self.processes, fields_read(self.network, self.objective, self.peers), frozen):
+                for epoch in range(done + 1, train.epochs + 1):
+                    record = self._epoch(epoch, steps)
+                    self._validate(epoch, record)
+                    records.append(record)
+                    if self.processes.leads:
+                        self._keep(records)
         finally:
             self.reporter.end_phase()
         if self.average is not None:
             self.network.load_state_dict(self.average.network.state_dict())
-        if self.keep_best:
+        if self.keep_best and self.processes.leads:
             self._restore_best()
         return records
+
+    def _keep(self, records: list[Record]) -> None:
+        record = records[-1]
+        # Before the checkpoint: if the process dies in between, `_restore` takes the surplus line away.
+        append_jsonl(self.folder / "metrics.jsonl", record)
+        self._save(records)
+        self.reporter.end_epoch(record)
+        self.on_epoch(record)
 
     @property
     def steps(self) -> int:
@@ -211,16 +217,14 @@ class Training:
             rate = learning_rate(train, (epoch - 1) * steps + step, train.epochs * steps)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate * group.get("lr_scale", 1.0)
-            student, loss, values, answers = self.forward(batch, epoch, step)
             # The first step is measured for the record, others only for a balance that asks.
-            if step == 0 or (every and step % every == 0):
-                measured = self._gradient_norms(values)
-                self.objective.balance.observe(measured, self.objective.weighting.weights)
-                norms = measured if step == 0 else norms
-            norm = self.backward(loss, values)
-            sums.add(step, student, values, norm, self.objective.diagnostics(), batch)
-            for peer, own, (features, terms) in zip(self.peers, of_peers, answers, strict=True):
-                own.add(step, features, terms, norm, peer.objective.diagnostics(), batch.head(batch.paired))
+            asked = step == 0 or (every > 0 and step % every == 0)
+            parts, norm, measured = self.step(batch, epoch, step, measuring=asked)
+            norms = measured if step == 0 else norms
+            for part, student, values, answers in parts:
+                sums.add(step, student, values, norm, self.objective.diagnostics(), part)
+                for peer, own, (features, terms) in zip(self.peers, of_peers, answers, strict=True):
+                    own.add(step, features, terms, norm, peer.objective.diagnostics(), part.head(part.paired))
             self.reporter.step(len(batch))
         # Reading the sums waits for the device, so the time is that of the work and not of its launch.
         record = sums.read(norms)
@@ -231,7 +235,8 @@ class Training:
         seconds = time.perf_counter() - started
         # Raised before anything of this epoch is kept.
         if record["bad_step"] is not None:
-            raise self._not_finite(record, epoch, order)
+            place = batch_slices(len(order), train.batch_size, join_single=True)[record["bad_step"]]
+            raise not_finite(record, self.phase, epoch, [self.loader.trials[i] for i in order[place].tolist()])
         del record["bad_step"], record["bad_terms"]
         return {
             "phase": self.phase,
@@ -245,16 +250,51 @@ class Training:
             "samples_per_second": len(order) / seconds,
             "seconds": seconds,
             "wait_share": (self.loader.waited_seconds - waited) / seconds,
+            # A training may go on with another number of them than it was begun with.
+            **({"processes": self.processes.count} if self.processes.count > 1 else {}),
         }
 
+    def step(
+        self, batch: Batch, epoch: int, step: int, *, measuring: bool = False
+    ) -> tuple[list[Told], Tensor, Tensor | None]:
+        """One step of the optimizer, over the parts of a batch.
+
+        Args:
+            batch: The trials.
+            epoch: Counted from 1.
+            step: Counted from 0.
+            measuring: Whether the gradient of each term is measured, on the first part.
+
+        Returns:
+            Each part with what its networks say and the values of its terms; the norm of the whole gradient before
+            clipping; and the norm of each term's gradient, or None.
+        """
+        self.optimizer.zero_grad(set_to_none=True)
+        parts = in_parts(batch, self.spec.train.accumulate)
+        told: list[Told] = []
+        measured = None
+        for number, part in enumerate(parts):
+            student, loss, values, answers = self.forward(part, epoch, step, number)
+            if measuring and number == 0:
+                measured = gradient_norms(values, self.network, self.processes)
+                self.objective.balance.observe(measured, self.objective.weighting.weights)
+            self._descend(loss if len(parts) == 1 else loss * (len(part) / len(batch)), values)
+            if len(parts) > 1:
+                # What is told is told without its graph, which would keep the memory of every part.
+                student, values = constant(student), values.detach()
+                answers = [(constant(features), its.detach()) for features, its in answers]
+            told.append((part, student, values, answers))
+        return told, self._move(), measured
+
     def forward(
-        self, batch: Batch, epoch: int, step: int
+        self, batch: Batch, epoch: int, step: int, part: int = 0
     ) -> tuple[list[Features], Tensor, Tensor, list[tuple[list[Features], Tensor]]]:
         """Features of the batch, the loss, the value of each term, and features and terms of each peer."""
-        seed, progress = self.pairing.seed_of("ablation", epoch, step), self.progress(epoch, step)
+        more = (epoch, step, part) if part else (epoch, step)
+        seed, progress = self.pairing.seed_of("ablation", *more), self.progress(epoch, step)
         # Before the augmentation: what is kept of a teacher belongs to the trials as they were recorded.
         teacher = [] if self.teacher is None else self.teacher(batch, seed=seed)
-        batch = self.augment(batch, self.pairing.seed_of("augment", epoch, step))
+        batch = self.augment(batch, self.pairing.seed_of("augment", *more))
         paired = batch.head(batch.paired)
         with self.accelerator.autocast():
             objectives = [self.objective, *(peer.objective for peer in self.peers)]
@@ -277,13 +317,24 @@ class Training:
         return max(0.0, ((epoch - 1) * self.steps + step) / (self.spec.train.epochs * self.steps))
 
     def backward(self, loss: Tensor, values: Tensor) -> Tensor:
-        """One step of the optimizer; returns the norm of the whole gradient before clipping."""
+        """One step of the optimizer over a whole batch; returns the norm of its gradient before clipping."""
         self.optimizer.zero_grad(set_to_none=True)
+        self._descend(loss, values)
+        return self._move()
+
+    def _descend(self, loss: Tensor, values: Tensor) -> None:
+        """Adds the gradient of a loss to what is there."""
         if isinstance(self.optimizer, DistillationOriented):
-            self.optimizer.backward(*self.objective.apart(values))
+            task, taught = (part / self.processes.count for part in self.objective.apart(values))
+            self.optimizer.backward(task, taught, self.processes.added_up)
         else:
-            self.accelerator.backward(loss)
+            self.accelerator.backward(loss / self.processes.count)
+
+    def _move(self) -> Tensor:
+        """Moves by the gradient that is there; returns its norm before clipping."""
         parameters = self._parameters()
+        if not isinstance(self.optimizer, DistillationOriented):
+            self.processes.add_gradients_up(p for group in self.optimizer.param_groups for p in group["params"])
         norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         if self.spec.train.grad_clip is not None:
             nn.utils.clip_grads_with_norm_(parameters, self.spec.train.grad_clip, norm)
@@ -300,19 +351,6 @@ class Training:
         modules = [*self._networks(), *(objective.terms for objective in objectives)]
         return [parameter for module in modules for parameter in module.parameters()]
 
-    def _gradient_norms(self, values: Tensor) -> Tensor:
-        """Norm of each unweighted term's gradient on the network, so that a vacuous term is seen; `(n_terms,)`."""
-        parameters = [p for p in self.network.parameters() if p.requires_grad]
-        norms = []
-        for value in values:
-            if not value.requires_grad:
-                norms.append(value.new_zeros(()))
-                continue
-            gradients = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
-            lengths = [g.float().norm() for g in gradients if g is not None]
-            norms.append(torch.stack(lengths).norm() if lengths else value.new_zeros(()))
-        return torch.stack(norms).detach()
-
     def _validate(self, epoch: int, record: Record) -> None:
         if self.watched is None:
             return
@@ -323,7 +361,8 @@ class Training:
         # The first of equal epochs stays, and any value beats the start.
         if self.keep_best and metrics[self.metric] > self.best.get(self.metric, -1.0):
             self.best = {"epoch": epoch, self.metric: metrics[self.metric]}
-            checkpoint.save_best(self._checkpoint, self._shown, self.best, self.binding)
+            if self.processes.leads:
+                checkpoint.save_best(self._checkpoint, self._shown, self.best, self.binding)
 
     @property
     def _shown(self) -> Network:
@@ -340,7 +379,7 @@ class Training:
 
     @property
     def _checkpoint(self) -> Path:
-        return self.folder / "checkpoint"
+        return self.folder / checkpoint.FOLDER
 
     def _save(self, records: list[Record]) -> None:
         progress = {"epoch": len(records), "best": self.best, "records": records}
@@ -361,8 +400,8 @@ class Training:
         They come from the state itself: the log is made again where it says something else. An epoch that was logged
         and not saved is dropped.
         """
-        progress = checkpoint.load(
-            self._checkpoint,
+        progress, records = restored(
+            self.folder,
             self._modules(),
             self.optimizer,
             device=self.accelerator.device,
@@ -373,29 +412,7 @@ class Training:
         if progress is not None:
             self.best = progress["best"]
         self._bests = [self.best["epoch"]]
-        records: list[Record] = progress["records"] if progress is not None else []
-        path = self.folder / "metrics.jsonl"
-        written: list[Record] | None = None
-        # A file that cannot be read is as good as none: it is made again below.
-        with contextlib.suppress(DataError):
-            written = read_jsonl(path)
-        if written is None or written[: len(records)] != records:
-            self.warn(f"{path} is not what this training had written; it is made again from the checkpoint")
-        if written != records:
-            write_jsonl(path, records)
         return records
 
     def _restore_best(self) -> None:
         checkpoint.load_best(self._checkpoint, self.network, self.best["epoch"], self.binding)
-
-    def _not_finite(self, record: Record, epoch: int, order: Tensor) -> RunFailed:
-        step = record["bad_step"]
-        places = batch_slices(len(order), self.spec.train.batch_size, join_single=True)[step]
-        trials = [self.loader.trials[i] for i in order[places].tolist()]
-        # A term that is NaN makes the gradient NaN too; the term is the cause.
-        terms = ", ".join([name for name in record["bad_terms"] if name != GRADIENT] or [GRADIENT])
-        return RunFailed(
-            f"{self.phase}: {terms} became NaN or inf in epoch {epoch}, step {step + 1}, on the trials "
-            f"{', '.join(trials)}; the checkpoint of epoch {epoch - 1} is kept",
-            hint=f"Lower the rate (--set {self.phase}.train.lr=…) or the weight of that term.",
-        )

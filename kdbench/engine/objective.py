@@ -128,6 +128,13 @@ class Objective(nn.Module):
         return frozenset(read)
 
     @property
+    def student_fields(self) -> frozenset[str] | None:
+        """The same of the features of the network in training."""
+        if any(not term.reads for term in self._terms()):
+            return None
+        return frozenset(field for term in self._terms() for field in (*term.reads, *term.needs))
+
+    @property
     def ablation(self) -> str:
         """Which input the losses that need one ablate: `all` or `channel`."""
         return next(iter(self._ablations()), "all")

@@ -10,13 +10,19 @@ from torch import Tensor
 
 from kdbench.data.loader import Loader
 from kdbench.engine.objective import Objective
-from kdbench.engine.teacher import kept_fields
+from kdbench.engine.parts import refuse_whole_terms
 from kdbench.network import Network, evaluating
 from kdbench.types import Batch, Features
 
 
 def rehearse(
-    objective: Objective, student: Network, teachers: Sequence[Network], loader: Loader, accelerator: Accelerator
+    objective: Objective,
+    student: Network,
+    teachers: Sequence[Network],
+    loader: Loader,
+    accelerator: Accelerator,
+    *,
+    parts_of: str | None = None,
 ) -> None:
     """Evaluates an objective on the features that its training will give it; trains nothing.
 
@@ -26,18 +32,23 @@ def rehearse(
         teachers: The networks that it would be compared with.
         loader: A few trials with what all networks see.
         accelerator: Device and precision.
+        parts_of: Key in the recipe of a network whose batches are computed in parts; None where they are not.
 
     Raises:
-        UsageError: A loss raises an error, or returns no scalar; it is named.
+        UsageError: A loss raises an error, or returns no scalar; or it needs a batch at once that is to be computed in
+            parts. It is named.
     """
     batch = next(iter(loader.batches(range(len(loader)), len(loader))))
     branches = _features(student, objective, loader, batch, accelerator)
     targets = [branch for teacher in teachers for branch in _features(teacher, objective, loader, batch, accelerator)]
     objective(
         [_leaf(branch) for branch in branches],
-        [kept_fields(branch, objective.teacher_fields) for branch in targets],
+        [branch.kept(objective.teacher_fields) for branch in targets],
         batch,
     )
+    if parts_of is not None:
+        kept = [branch.kept(objective.teacher_fields) for branch in targets]
+        refuse_whole_terms(parts_of, objective, branches, kept, batch)
 
 
 @torch.no_grad()

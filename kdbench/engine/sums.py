@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from kdbench.engine.objective import Objective, Weighting
+from kdbench.errors import RunFailed
 from kdbench.types import Batch, Features
 
 GRADIENT = "the gradient"
@@ -124,6 +125,24 @@ class Sums:
                 name for name, wrong in zip([*self.names, GRADIENT], self.bad_terms.tolist(), strict=True) if wrong
             ],
         }
+
+
+def not_finite(record: dict[str, Any], phase: str, epoch: int, trials: list[str]) -> RunFailed:
+    """The error for an epoch in which a term, or the gradient, was not finite.
+
+    Args:
+        record: What `Sums.read` said.
+        phase: `teacher` or `student`.
+        epoch: Its number.
+        trials: Those of the step.
+    """
+    # A term that is NaN makes the gradient NaN too; the term is the cause.
+    terms = ", ".join([name for name in record["bad_terms"] if name != GRADIENT] or [GRADIENT])
+    return RunFailed(
+        f"{phase}: {terms} became NaN or inf in epoch {epoch}, step {record['bad_step'] + 1}, on the trials "
+        f"{', '.join(trials)}; the checkpoint of epoch {epoch - 1} is kept",
+        hint=f"Lower the rate (--set {phase}.train.lr=…) or the weight of that term.",
+    )
 
 
 def finite(value: float) -> float | None:

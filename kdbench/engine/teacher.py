@@ -108,7 +108,7 @@ class FrozenTeacher:
             branches = [
                 b.replace(ablated_logits=x.expand(count, -1)) for b, x in zip(branches, self._ablated, strict=True)
             ]
-        return [kept_fields(b, self._fields) for b in branches]
+        return [b.kept(self._fields) for b in branches]
 
     def check_unchanged(self) -> None:
         """Asserts that the teacher is bit for bit what it was.
@@ -180,17 +180,6 @@ def fingerprint(network: torch.nn.Module) -> str:
         # As bytes: NaN is unlike itself, 0 equals -0, and NumPy has no bf16.
         digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-def kept_fields(features: Features, fields: frozenset[str] | None) -> Features:
-    """Drops what no loss reads; the logits stay, since they are small and named in every message."""
-    if fields is None:
-        return features
-    return features.replace(
-        stages=features.stages if "stages" in fields else (),
-        semantic=features.semantic if "semantic" in fields else None,
-        group_logits=features.group_logits if "group_logits" in fields else None,
-    )
 
 
 def _tensors(features: Features) -> list[Tensor]:

@@ -24,6 +24,7 @@ from kdbench.runs.idle import refuse_idle
 from kdbench.runs.naming import rename
 from kdbench.runs.request import RunRequest
 from kdbench.runs.spec import RunSpec
+from kdbench.runs.together import refuse_unshared
 from kdbench.util.paths import runs_folder
 from kdbench.util.progress import Reporter
 
@@ -183,6 +184,8 @@ def _planned(request: RunRequest, seeds: Sequence[int], *, look_ahead: bool) -> 
     """The seeds of a method."""
     request = replace(request, seed=seeds[0])
     refuse_idle(request)
+    # How many GPUs there are shows where the run is made.
+    refuse_unshared(request.recipe, request.processes, "cpu")
     first = spec_for(request, look_ahead=look_ahead)
     if look_ahead:
         check_networks(first)

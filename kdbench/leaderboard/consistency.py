@@ -60,6 +60,7 @@ CONDITIONS = {
     "libraries",
     "device",
     "threads",
+    "processes",
 }
 """Every condition that a run writes; one that somebody makes up would open a table of its own."""
 _NAMED = {"kdbench", "torch"}

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from kdbench.util.progress import Reporter
 
 TOLERANCE = 0.02
-_FREE = ("libraries", "split", "device", "threads")
+_FREE = ("libraries", "split", "device", "threads", "processes")
 """Conditions in which a second training may differ; the split of drawn validation parts differs by the seed."""
 
 

@@ -100,6 +100,7 @@ def build_network(
             hint="One source of every trial stays: take a network that sees several, written as branches.",
         )
     network.drop_sources = spec.drop_sources
+    network.checkpointing = spec.train.checkpointing
     return network
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from kdbench.encoders.base import Encoder
 from kdbench.errors import UsageError, unknown
 from kdbench.fusions.base import Fusion, Joined
+from kdbench.network.sharing import ALONE, Share, mapped
+from kdbench.network.statistics import UnmovedStatistics
 from kdbench.poolings.base import Pooling
 from kdbench.representations.base import Representation
 from kdbench.types import Batch, Features, Widths, native
@@ -73,6 +77,9 @@ class Network(nn.Module):
         skeletons: Those of the sources that are joints of a skeleton.
         widths: Of each head.
         drop_sources: Chance that a source of a trial is missing in training.
+        processes: Those that share its batches while it trains; see `kdbench.network.sharing`.
+        told: The fields of its features that are gathered from them, beside the logits; None for all.
+        checkpointing: Whether the maps within a stage are computed again for the gradient instead of kept.
     """
 
     def __init__(
@@ -118,6 +125,9 @@ class Network(nn.Module):
             Widths(classes, shape.channels, shape.width, semantic, groups, _AXES[shape.kind]) for shape in shapes
         ]
         self.drop_sources = 0.0
+        self.processes = ALONE
+        self.told: frozenset[str] | None = None
+        self.checkpointing = False
         self.couples_batch = fusion.couples_batch
         self.provenance: dict[str, bool | str] = {name: branch.encoder.pretrained for name, branch in branches.items()}
 
@@ -147,25 +157,66 @@ class Network(nn.Module):
         Returns:
             The features of each head; the maps are the fusion's output.
         """
+        share = self.processes.share_of(len(inputs[0]))
+        if share is None:
+            return self._features_of(inputs, None, lambda call, *given: call(*given))
+        training = share.computing() if self.training else nullcontext(lambda _paused: None)
+        with training as pause:
+
+            def joining(call: Callable[..., Any], *given: Any) -> Any:
+                """What the fusion does: on the whole batch where it looks beyond a row."""
+                looks = self.fusion.couples_batch or (self.training and self.fusion.normalisation == "batch")
+                # What it leaves to its base changes nothing, and is not worth a message.
+                if not looks or getattr(type(self.fusion), call.__name__) is getattr(Fusion, call.__name__):
+                    return call(*given)
+                whole = mapped(given, share.gathered)
+                pause(True)
+                try:
+                    return mapped(call(*whole), lambda x: x[share.own])
+                finally:
+                    pause(False)
+
+            features = self._features_of([x[share.own] for x in inputs], share, joining)
+        return [branch.kept(self.told).mapped(share.gathered) for branch in features]
+
+    def _features_of(
+        self, inputs: Sequence[Tensor], share: Share | None, joining: Callable[..., Any]
+    ) -> list[Features]:
+        """The features of each head; `joining` calls the fusion."""
         encoders: list[Any] = list(self.encoders)
-        maps = self.fusion.after_stem([encoder.stem(x) for encoder, x in zip(encoders, inputs, strict=True)])
+        maps = joining(self.fusion.after_stem, [encoder.stem(x) for encoder, x in zip(encoders, inputs, strict=True)])
         stages: list[list[Tensor]] = [[] for _ in encoders]
         for index in range(self.depth):
             # A branch with fewer stages hands its last map on while the others run.
             running = [index < count for count in self._stages]
             maps = [
-                encoder.stage(index, x) if runs else x for encoder, x, runs in zip(encoders, maps, running, strict=True)
+                self._stage(encoder, index, x, share) if runs else x
+                for encoder, x, runs in zip(encoders, maps, running, strict=True)
             ]
-            maps = self.fusion.between(index, maps) if index < self.depth - 1 else self.fusion.last(maps)
+            fused = (self.fusion.between, index) if index < self.depth - 1 else (self.fusion.last,)
+            maps = joining(*fused, maps)
             maps = [seen(x) if runs else x for seen, x, runs in zip(self.seen(index), maps, running, strict=True)]
             for branch, x, runs in zip(stages, maps, running, strict=True):
                 if runs:
                     branch.append(x)
-        embeddings = self.fusion.embedded([self._embedding(number, last) for number, last in enumerate(maps)])
+        embeddings = joining(self.fusion.embedded, [self._embedding(number, last) for number, last in enumerate(maps)])
         outputs: list[Joined] = list(zip(map(tuple, stages), embeddings, strict=True))
         if self.fusion.joint:
-            outputs = [self.fusion.after([output[0] for output in outputs], embeddings)]
+            outputs = [joining(self.fusion.after, [output[0] for output in outputs], embeddings)]
         return [self._features(index, *output) for index, output in enumerate(outputs)]
+
+    def _stage(self, encoder: Any, index: int, x: Tensor, share: Share | None) -> Tensor:
+        """One stage of an encoder; of one that is checkpointed, only its input is kept for the gradient."""
+        if not (self.checkpointing and self.training and torch.is_grad_enabled()):
+            result: Tensor = encoder.stage(index, x)
+            return result
+
+        def contexts() -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
+            # The second pass runs outside the first one's contexts, and draws what that one drew.
+            return nullcontext(), _Again(encoder, share)
+
+        result = checkpoint(encoder.stage, index, x, use_reentrant=False, context_fn=contexts)
+        return result
 
     def lacking(self, inputs: Sequence[Tensor], missing: Collection[str]) -> list[Tensor]:
         """The inputs with zeros in the places of sources that are missing: standardised, that is what is mean.
@@ -284,6 +335,33 @@ def _without_channel(x: Tensor, generator: Generator | None) -> Tensor:
     dropped = torch.randint(x.shape[1], (len(x), 1), generator=generator).to(x.device, non_blocking=True)
     kept = torch.arange(x.shape[1], device=x.device) != dropped
     return x * kept.view(*kept.shape, *[1] * (x.dim() - 2))
+
+
+class _Again:
+    """For further passes over the same batch: the running statistics have been moved by the first one already.
+
+    It can be entered again and again, as every gradient through a stage computes it once more.
+    """
+
+    def __init__(self, module: nn.Module, share: Share | None) -> None:
+        self._module = module
+        self._share = share
+        self._inside = ExitStack()
+
+    def __enter__(self) -> None:
+        self._inside = ExitStack()
+        for buffer in self._module.buffers():
+            # Counters of batches; the statistics themselves are left out below.
+            if not buffer.is_floating_point():
+                self._inside.callback(buffer.copy_, buffer.clone())
+        if self._share is not None:
+            self._inside.enter_context(self._share.computing())
+        self._inside.enter_context(UnmovedStatistics())
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._inside.close()
 
 
 @contextmanager

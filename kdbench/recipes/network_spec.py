@@ -89,6 +89,10 @@ class Train(RecipePart):
         average: Decay of an exponential moving average of the weights, which then takes their place: in what is
             validated, kept and reported. 0.99 covers about the last 100 steps. Null: the weights of the last step.
             A teacher that trains jointly has none.
+        accumulate: Parts of a batch that are computed one after the other, their gradients added up, for a smaller
+            memory; the step stays that of the whole batch. BatchNorm and dropout then see a part at a time.
+        checkpointing: Whether the maps within an encoder's stage are computed again for the gradient instead of kept,
+            for a smaller memory and about a third more time; it changes no number.
     """
 
     epochs: int = Field(ge=1, le=1_000_000)
@@ -101,6 +105,8 @@ class Train(RecipePart):
     # Left out of what is written where it is AdamW, so that runs with it keep their names.
     optimizer: OptimizerSpec | None = Field(default=None, exclude_if=lambda optimizer: optimizer is None)
     average: float | None = Field(default=None, gt=0, lt=1, exclude_if=lambda decay: decay is None)
+    accumulate: int = Field(default=1, ge=1, le=1_000_000, exclude_if=lambda parts: parts == 1)
+    checkpointing: bool = Field(default=False, exclude_if=lambda wanted: not wanted)
 
     @field_validator("optimizer", mode="before")
     @classmethod

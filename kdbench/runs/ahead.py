@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from kdbench.data.loader import batch_count
 from kdbench.engine import checkpoint
 from kdbench.engine.estimate import expected, said
+from kdbench.engine.objective import Objective
+from kdbench.engine.parts import TRIALS, refuse_parts
 from kdbench.engine.rehearsal import rehearse
+from kdbench.errors import UsageError
+from kdbench.network import Network
+from kdbench.recipes.network_spec import NetworkSpec
+from kdbench.recipes.schema import key_of
 from kdbench.runs.context import RunContext
 from kdbench.runs.faculty import heads_of, peers_of, untrained_networks
 from kdbench.runs.student import student_steps, student_training
@@ -24,26 +31,49 @@ def check_parts(context: RunContext) -> None:
         UsageError: Parts or parameters that do not exist or do not fit together, or a loss that fails.
     """
     recipe = context.run_spec.recipe
-    loader = context.loader(context.split.train[:REHEARSED_TRIALS], *recipe.networks, trained=recipe.networks)
+    if recipe.compile and (again := [key for key, spec in recipe.by_key.items() if spec.train.checkpointing]):
+        raise UsageError(
+            f"{again[0]}.train.checkpointing: a compiled network chooses itself what is computed again",
+            hint=f"Leave one of the two out: --set {again[0]}.train.checkpointing=false",
+        )
+    in_parts = any(spec.train.accumulate > 1 for spec in recipe.networks)
+    few = context.split.train[: TRIALS if in_parts else REHEARSED_TRIALS]
+    loader = context.loader(few, *recipe.networks, trained=recipe.networks)
     pairs = untrained_networks(context)
     # One of each teacher: its networks are built alike.
     for part, teacher in {part.name: (part, teacher) for part, teacher in pairs}.values():
         load_file(teacher, part)
         objective = context.objective("teacher", part.spec, teacher, key=part.key)
-        rehearse(objective, teacher, (), loader, context.accelerator)
+        parts = _in_parts(part.spec, part.key, objective, teacher)
+        rehearse(objective, teacher, (), loader, context.accelerator, parts_of=parts)
     if recipe.student is not None:
         student = context.build("student", recipe.student)
         if recipe.student.is_untrained:
             return
         if recipe.track.is_transfer_alone:
-            few = context.split.train[:REHEARSED_TRIALS]
             loader = context.loader(few, *recipe.networks, labelled=(), trained=recipe.networks)
         peers = peers_of(context, student)
         for peer in peers:
-            rehearse(peer.objective, peer.network, [student], loader, context.accelerator)
+            parts = _in_parts(recipe.student, key_of(peer.name), peer.objective, peer.network)
+            rehearse(peer.objective, peer.network, [student], loader, context.accelerator, parts_of=parts)
         heads = [*heads_of(pairs), *((peer.name, peer.network) for peer in peers)]
         objective = context.objective("student", recipe.student, student, heads)
-        rehearse(objective, student, [network for _, network in heads], loader, context.accelerator)
+        taught_by = [network for _, network in heads]
+        parts = _in_parts(recipe.student, "student", objective, student, taught_by)
+        if parts is not None and not recipe.track.is_whole:
+            raise UsageError(
+                "student.train.accumulate: not every trial has a label or a pair, and a part of a batch may have none",
+                hint="Leave it out: --set student.train.accumulate=1",
+            )
+        rehearse(objective, student, taught_by, loader, context.accelerator, parts_of=parts)
+
+
+def _in_parts(
+    spec: NetworkSpec, key: str, objective: Objective, network: Network, teachers: Sequence[Network] = ()
+) -> str | None:
+    """The key of a network whose batches are computed in parts, where they can be."""
+    refuse_parts(spec.train, key, objective, network, teachers)
+    return key if spec.train.accumulate > 1 else None
 
 
 def announce(context: RunContext, teachers: Path, folder: Path) -> None:

@@ -17,11 +17,13 @@ from kdbench.data.tracks import Supervision
 from kdbench.engine.declared import read_class_names
 from kdbench.engine.device import build_accelerator, device_kind, fixed_threads, threads_on
 from kdbench.engine.heads import freeze_head, taken_width
-from kdbench.engine.loop import Pairing, Record
+from kdbench.engine.loop import Record
 from kdbench.engine.objective import Objective, declared_needs, reads_labels
+from kdbench.engine.pairing import Pairing
 from kdbench.engine.term import check_parameters
 from kdbench.errors import DataError, UsageError
 from kdbench.network import Network, build_network, unfetched
+from kdbench.network.sharing import ALONE, Processes
 from kdbench.recipes.network_spec import NetworkSpec
 from kdbench.recipes.schema import Recipe, key_of
 from kdbench.runs import provenance
@@ -54,6 +56,7 @@ class RunContext:
         tags: Further labels of the run's mirror in MLflow.
         name: What tables call the run, as the user said; None where nothing was said.
         member: Number of the member of an ensemble whose draws are made, from 0.
+        processes: Those that train it together.
     """
 
     run_spec: RunSpec
@@ -65,6 +68,7 @@ class RunContext:
     tags: dict[str, str] = field(default_factory=dict)
     name: str | None = None
     member: int = 0
+    processes: Processes = ALONE
 
     def for_part(self, part: TeacherPart) -> RunContext:
         """The same run as one network of a teacher sees it: a further member of an ensemble has draws of its own."""
@@ -302,7 +306,12 @@ def _refuse_undeclared(spec: NetworkSpec) -> None:
 
 
 def context_for(
-    request: RunRequest, reporter: Reporter | None = None, *, shown: bool = True, look_ahead: bool = False
+    request: RunRequest,
+    reporter: Reporter | None = None,
+    *,
+    shown: bool = True,
+    look_ahead: bool = False,
+    processes: Processes = ALONE,
 ) -> RunContext:
     """Resolves the recipe, opens the data and cuts the parts; trains nothing.
 
@@ -311,6 +320,7 @@ def context_for(
         reporter: Is told what was chosen, and shows the progress of the run.
         shown: Whether the preparing of data shows its progress.
         look_ahead: As in `spec_for`.
+        processes: Those that make the run together, as this one of them sees them.
 
     Raises:
         UsageError: Names or values that do not exist, do not fit together, or have no effect.
@@ -318,9 +328,9 @@ def context_for(
     """
     reporter = reporter or Reporter()
     request = settled(request, reporter)
-    accelerator = build_accelerator(request.device, request.recipe.precision)
+    accelerator = build_accelerator(request.device, request.recipe.precision, processes.count)
     spec = spec_for(request, reporter, shown=shown, look_ahead=look_ahead)
-    return RunContext(spec, accelerator, reporter, name=request.name)
+    return RunContext(spec, accelerator, reporter, name=request.name, processes=processes)
 
 
 def settled(request: RunRequest, reporter: Reporter) -> RunRequest:
@@ -361,7 +371,18 @@ def spec_for(
         vectors = _label_vectors(recipe, data.card)
     plugins = tuple(provenance.of_method(request.method))
     return RunSpec(
-        recipe, data, protocol, request.preset, request.seed, parts, kind, threads, vectors, plugins, left_out
+        recipe,
+        data,
+        protocol,
+        request.preset,
+        request.seed,
+        parts,
+        kind,
+        threads,
+        vectors,
+        plugins,
+        left_out,
+        request.processes or 1,
     )
 
 

@@ -19,7 +19,8 @@ def environment(device: Any) -> dict[str, Any]:
     return {
         "libraries": libraries.installed(),
         "platform": f"{platform.system()} {platform.machine()}",
-        "device": str(device),
+        # The CPU of one of several processes is numbered, and is the same.
+        "device": "cpu" if device.type == "cpu" else str(device),
         "gpu": gpu,
         "cpus": os.cpu_count(),
         "threads": torch.get_num_threads(),

@@ -43,7 +43,7 @@ from kdbench.runs.spec import TRACK
 from kdbench.runs.store import RESULT
 from kdbench.runs.student import Student, train_student
 from kdbench.runs.tracking import Tracker
-from kdbench.runs.training import export, records_of
+from kdbench.runs.training import export, processes_of, records_of
 from kdbench.text.redaction import redacted
 from kdbench.util.records import (
     hashes,
@@ -238,6 +238,10 @@ class Run:
         recipe, network = self.context.run_spec.recipe, reported.network
         teachers, student = reported.teachers, reported.student
         metrics = predictions.metrics(self.context.classes)
+        made_by = self._processes(teachers, student)
+        if made_by > 1:
+            # Those that made it, and not those alone that ended it.
+            self.result["conditions"] |= {"processes": made_by}
         if not recipe.track.is_transfer_alone:
             metrics |= reported.without_each()
         joint = {
@@ -254,6 +258,12 @@ class Run:
         seconds = time.perf_counter() - self.started
         self.result["cost"] = reported.cost(peak_bytes) | {"seconds_this_process": seconds}
         self.result["gain"] = gain_over_student_only(self.root, self.result) if student else None
+
+    def _processes(self, teachers: Sequence[Ensemble], student: Student | None) -> int:
+        """The most processes that trained what is reported."""
+        if student is not None:
+            return processes_of(student.records, self.context.warn)
+        return max(processes_of(records_of(one.folder), self.context.warn) for one in of_parts(teachers))
 
     def _files(self, teachers: Sequence[Ensemble], student: Student | None, predictions: Predictions) -> None:
         classes = self.context.classes

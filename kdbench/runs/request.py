@@ -43,6 +43,7 @@ class RunRequest:
         overrides: Changes of the recipe, `a.b.c=value` strings, or a mapping, nested or with dotted keys; kept nested.
         device: `auto`, `cpu` or `cuda`.
         threads: Threads on a CPU, whatever the environment says; None for 1.
+        processes: Processes that make the run together, a GPU each; None for 1.
         precision: `fp32` or `bf16`; None for what the recipe says.
         data_dir: Where the data sets lie; None for `$KDBENCH_DATA`, `./data`, then the cache folder.
         exclude_broken: Leave out trials whose files are missing or broken; the result names them.
@@ -64,6 +65,7 @@ class RunRequest:
     teacher: str | None = None
     device: str = "auto"
     threads: int | None = None
+    processes: int | None = None
     precision: str | None = None
     data_dir: Path | None = None
     exclude_broken: bool = False

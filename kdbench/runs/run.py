@@ -10,10 +10,12 @@ from typing import Any
 import pandas as pd
 
 from kdbench.data.store.blank import is_made_up
-from kdbench.engine.device import fixed_threads
+from kdbench.engine.device import device_kind, fixed_threads
+from kdbench.errors import RunFailed
+from kdbench.network.sharing import ALONE, Processes
 from kdbench.recipes.pairs import pair_of, title_of
 from kdbench.runs.ahead import check_parts
-from kdbench.runs.context import RunContext, context_for, settled
+from kdbench.runs.context import RunContext, context_for, settled, spec_for
 from kdbench.runs.earlier import before, tell_other_versions
 from kdbench.runs.execution import Run
 from kdbench.runs.folder import FRESH, clear, finished, locked, replace_by_fresh, tidy
@@ -21,6 +23,7 @@ from kdbench.runs.idle import refuse_idle
 from kdbench.runs.naming import renamed
 from kdbench.runs.request import RunRequest, excluding
 from kdbench.runs.store import RESULT
+from kdbench.runs.together import launch, refuse_unshared
 from kdbench.text.terminal import console
 from kdbench.util.notebook import NotebookReporter, in_notebook
 from kdbench.util.progress import LineReporter, Reporter, is_interactive
@@ -75,6 +78,7 @@ def run(
     overrides: Sequence[str] | Mapping[str, Any] = (),
     device: str = "auto",
     threads: int | None = None,
+    processes: int | None = None,
     precision: str | None = None,
     data_dir: Path | None = None,
     exclude_broken: bool = False,
@@ -101,6 +105,8 @@ def run(
         device: `auto`, `cpu` or `cuda`.
         threads: Threads on a CPU, whatever the environment says: 1 by default. Another number rounds otherwise, so it
             is another run and another condition. On a GPU it is not used.
+        processes: Processes that make the run together, each with a GPU of its own, or on the CPU. Its numbers are
+            those of one process up to rounding; how many there are is one of the conditions.
         precision: `fp32` or `bf16`; by default what the recipe says.
         data_dir: Where the data sets lie; by default `$KDBENCH_DATA`, `./data`, then the cache folder.
         exclude_broken: Leave out trials whose files are missing or broken; the result names them.
@@ -130,6 +136,7 @@ def run(
         overrides=overrides,
         device=device,
         threads=threads,
+        processes=processes,
         precision=precision,
         data_dir=data_dir,
         exclude_broken=excluding(exclude_broken, allow_broken),
@@ -149,24 +156,45 @@ def run(
         bars.close()
 
 
-def run_request(request: RunRequest, reporter: Reporter | None = None, *, shown: bool = True) -> RunResult:
+def run_request(
+    request: RunRequest, reporter: Reporter | None = None, *, shown: bool = True, processes: Processes = ALONE
+) -> RunResult:
     """Makes the run that is asked for; errors as in `run`.
 
     Args:
         request: The run.
         reporter: Shows the progress.
         shown: Whether the preparing of data shows its progress.
+        processes: Those that make it together, as this one of them sees them; where there are to be several and this
+            is none of them, they are started.
     """
     reporter = reporter or Reporter()
     request = settled(request, reporter)
     refuse_idle(request)
-    context = context_for(request, reporter, shown=shown, look_ahead=True)
+    refuse_unshared(request.recipe, request.processes, device_kind(request.device))
+    if (request.processes or 1) > processes.count:
+        return _run_together(request, reporter, shown=shown)
+    context = context_for(request, reporter, shown=shown, look_ahead=True, processes=processes)
     if is_made_up(context.run_spec.dataset):
         # What cannot be built, such as a network whose weights are missing, shows before minutes of preparing.
         with fixed_threads(context.run_spec.threads):
             check_parts(context)
-        context = context_for(request, reporter, shown=shown)
-    return run_in(context, request.root, fresh=request.fresh)
+        context = context_for(request, reporter, shown=shown, processes=processes)
+    result = run_in(context, request.root, fresh=request.fresh)
+    processes.summon(context.accelerator.device)
+    return result
+
+
+def _run_together(request: RunRequest, reporter: Reporter, *, shown: bool) -> RunResult:
+    """Makes a run in several processes, and reads what they wrote."""
+    # The data are prepared here, once.
+    spec = spec_for(request, reporter, shown=shown)
+    folder = request.root / spec.folder
+    launch(request, request.processes or 1, request.root, shown=type(reporter) is not Reporter)
+    done, wrong = finished(folder)
+    if done is None:
+        raise RunFailed(f"the processes ended without a result: {wrong or folder}", hint="Repeat the same command.")
+    return RunResult(folder, done, reused=False)
 
 
 def run_in(context: RunContext, root: Path, *, within: str = "", fresh: bool = False) -> RunResult:

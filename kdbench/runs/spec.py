@@ -68,6 +68,7 @@ class RunSpec:
         label_vectors: Vectors of the class names, where a loss needs them.
         recipe_plugins: The plugins that the method's recipes come from.
         left_out: What the track left out of the recipe, a line each.
+        processes: How many make it together; a condition, and no part of its name: one goes on with another number.
     """
 
     recipe: Recipe
@@ -81,6 +82,7 @@ class RunSpec:
     label_vectors: LabelVectors | None = None
     recipe_plugins: tuple[provenance.Record, ...] = ()
     left_out: tuple[str, ...] = ()
+    processes: int = 1
 
     @property
     def method(self) -> str:
@@ -348,6 +350,7 @@ class RunSpec:
             "compile": recipe.compile,
             "device": self.device,
             "threads": self.threads,
+            **({"processes": self.processes} if self.processes > 1 else {}),
             "test_modalities": test_modalities(recipe, self.dataset),
             **({"predicts": recipe.predicts} if recipe.predicts else {}),
             "tuning": recipe.tuning_budget,

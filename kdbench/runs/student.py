@@ -131,6 +131,7 @@ def train_student(context: RunContext, spec: NetworkSpec, teachers: Sequence[Tea
     """Trains the student and checks that the teacher stayed what it was; one with random weights stays as it is."""
     if spec.is_untrained:
         return _untrained_student(context, spec)
+    context.processes.summon(context.accelerator.device, phase="student")
     training = student_training(context, spec, teachers, folder)
     records = training.run()
     if training.teacher is not None:

@@ -231,7 +231,24 @@ def teacher_training(
     return training
 
 
+def begun_teacher(context: RunContext, part: TeacherPart, folder: Path) -> Training:
+    """The same of a network as it is before any training."""
+    context = context.for_part(part)
+    return teacher_training(context, part, context.build("teacher", part.spec, part.key), folder)
+
+
+def reopened_teacher(context: RunContext, root: Path, part: TeacherPart) -> Teacher:
+    """A teacher that another process of the run has made; arguments as of `obtain_teacher`."""
+    context = context.for_part(part)
+    folder = root / context.run_spec.teacher_folder(part)
+    network = context.build("teacher", part.spec, part.key)
+    network.load_state_dict(read_safetensors(folder / WEIGHTS))
+    return Teacher(network.eval(), folder, read_json(folder / RECORD), context, part)
+
+
 def _train_teacher(context: RunContext, part: TeacherPart, network: Network, folder: Path) -> dict[str, Any]:
+    number = context.run_spec.teacher_parts.index(part)
+    context.processes.summon(context.accelerator.device, phase="teacher", part=number)
     spec, training = part.spec, teacher_training(context, part, network, folder)
     records = training.run()
     train_accuracy = _check_above_chance(context, spec, network, training.loader, records)

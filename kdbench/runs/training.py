@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from kdbench.data.loader import Loader
@@ -63,6 +65,7 @@ def training_of(
         on_epoch=context.on_epoch,
         binding={"phase": phase, "folder": context.run_spec.folder},
         warn=context.warn,
+        processes=context.processes,
     )
 
 
@@ -86,6 +89,20 @@ def _card(context: RunContext, spec: NetworkSpec) -> dict[str, str]:
         "classes": json.dumps(context.classes),
         "dataset": context.run_spec.dataset.card.name,
     }
+
+
+def processes_of(records: Sequence[Record], warn: Callable[[str], None]) -> int:
+    """The most processes that made an epoch of a training; several numbers of them are told.
+
+    Args:
+        records: Its epochs.
+        warn: Takes the line.
+    """
+    counts = [record.get("processes", 1) for record in records] or [1]
+    if len(set(counts)) > 1:
+        told = ", then ".join(str(count) for count, _ in itertools.groupby(counts))
+        warn(f"this {records[-1]['phase']} was trained by {told} processes")
+    return int(max(counts))
 
 
 def forget_training(folder: Path) -> None:

@@ -151,16 +151,21 @@ def read_jsonl(path: Path) -> list[Any]:
 
 
 def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
-    """Writes tensors of any device atomically; tensors that share memory are written apart.
-
-    Args:
-        path: The file.
-        tensors: Tensors by name.
-        metadata: Strings for the file's header, which also gets the hash of everything in the file. Equal tensors and
-            strings make equal bytes.
+    """Writes tensors atomically, as `pack_safetensors` puts them.
 
     Raises:
         RunFailed: The file cannot be written.
+    """
+    write_bytes(path, pack_safetensors(tensors, metadata))
+
+
+def pack_safetensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> bytes:
+    """Tensors of any device as the bytes of safetensors; those that share memory are written apart.
+
+    Args:
+        tensors: Tensors by name.
+        metadata: Strings for the header, which also gets the hash of everything. Equal tensors and strings make equal
+            bytes.
     """
     from safetensors.torch import save
 
@@ -177,7 +182,7 @@ def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mappi
     text = json.dumps(named, separators=(",", ":")).encode()
     # The library aligns what follows to eight bytes.
     text += b" " * (-len(text) % 8)
-    write_bytes(path, len(text).to_bytes(8, "little") + text + data)
+    return len(text).to_bytes(8, "little") + text + data
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -192,10 +197,14 @@ def open_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         DataError: The file is missing, truncated, or not safetensors; or it holds a hash of its content, and another
             content.
     """
+    return unpack_safetensors(_content(Path(path)), Path(path))
+
+
+def unpack_safetensors(content: bytes, path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """What `pack_safetensors` put; `path` is where it comes from, for the messages of errors as of a file's."""
     from safetensors import SafetensorError
     from safetensors.torch import load
 
-    content = _content(Path(path))
     try:
         tensors = load(content)
         header, data = _parted(content)

@@ -29,6 +29,7 @@ FULL: dict[str, Any] = {
     "overrides": {"student": {"train": {"epochs": 2}}, "data": {"options": {"actions": 3}}},
     "device": "cpu",
     "threads": 2,
+    "processes": 2,
     "precision": "bf16",
     "data_dir": Path("data"),
     "exclude_broken": True,
