@@ -95,7 +95,7 @@ def _refuse_trained_along(recipe: Recipe) -> None:
 
 def _remembers(name: str, term: LossTerm) -> bool:
     declares = declared(name)["frozen_teacher"]
-    return term.params.get(declares[0]) == declares[1] if isinstance(declares, tuple) else declares
+    return bool(term.params.get(declares[0]) == declares[1] if isinstance(declares, tuple) else declares)
 
 
 def idle_settings(recipe: Recipe, changes: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
