@@ -55,12 +55,12 @@ def estimate(plan: GridPlan) -> Estimate:
         if not expected.own and planned.run_spec.title not in others:
             others.append(planned.run_spec.title)
         seconds, disk, used = seconds + expected.seconds, disk + expected.disk_bytes, used + 1
-    for sharing in plan.teachers_to_make().values():
-        teacher = known.teacher(sharing[0].run_spec)
+    for folder, sharing in plan.teachers_to_make().items():
+        teacher = known.teacher(sharing[0], folder)
         if teacher is not None:
             seconds, disk = seconds + teacher.seconds, disk + teacher.disk_bytes
         else:
-            unknown.append(f"the teacher of {sharing[0].label}")
+            unknown.append(f"a teacher of {sharing[0].label}")
     if not used:
         return Estimate(None, None, tuple(others), tuple(unknown), len(finished))
     return Estimate(seconds, disk, tuple(others), tuple(unknown), len(finished))
@@ -90,8 +90,8 @@ def longest_first(plan: GridPlan) -> list[PlannedRun]:
         for planned, cost in zip(waiting, costs, strict=True)
     }
     lengths = dict(own)
-    for sharing in plan.teachers_to_make().values():
-        teacher = known.teacher(sharing[0].run_spec)
+    for folder, sharing in plan.teachers_to_make().items():
+        teacher = known.teacher(sharing[0], folder)
         # One trains it; for the others it is there when their turn comes.
         first = max(sharing, key=lambda planned: own[planned.folder])
         lengths[first.folder] += (teacher.seconds if teacher else 0.0) + own[first.folder]
@@ -133,12 +133,15 @@ class _Known:
             self._runs[(*size, run.title, _key(recipe))].append(made)
             self._runs[(*size, run.title, "")].append(made)
             self._runs[(*size, "", kind)].append(made)
-            teacher = run.result.get("teacher")
-            seconds = run.result["cost"].get("teacher_seconds")
-            if recipe["teacher"] and teacher and seconds is not None:
-                trained = _ExpectedCost(float(seconds), _bytes(root / "teachers" / teacher["folder"]))
-                self._teachers[(*size, _key(recipe["teacher"]))].append(trained)
+            seconds, teachers = run.result["cost"].get("teacher_seconds"), _trained(recipe)
+            folder = (run.result.get("teacher") or {}).get("folder")
+            if teachers and seconds is not None:
+                size_bytes = _bytes(root / "teachers" / folder) if folder else 0
+                trained = _ExpectedCost(float(seconds) / sum(teachers.values()), size_bytes)
                 self._teachers[(*size, "")].append(trained)
+                # What several unlike ones took together says little of one of them.
+                if len(teachers) == 1:
+                    self._teachers[(*size, next(iter(teachers)))].append(trained)
 
     def run(self, run_spec: RunSpec) -> _ExpectedCost | None:
         """Cost of a run without its teacher."""
@@ -149,12 +152,22 @@ class _Known:
         costs = self._runs.get((*size, run_spec.title, "")) or self._runs.get((*size, "", kind))
         return _middle(costs, own=False) if costs else None
 
-    def teacher(self, run_spec: RunSpec) -> _ExpectedCost | None:
-        """Cost of a run's teacher."""
-        size = _size_of(run_spec)
-        same = self._teachers.get((*size, _key(run_spec.teacher_parts[0].spec.model_dump(mode="json"))))
+    def teacher(self, planned: PlannedRun, folder: Path) -> _ExpectedCost | None:
+        """Cost of a network of a run's teachers, by its folder."""
+        size = _size_of(planned.run_spec)
+        same = self._teachers.get((*size, _key(planned.teachers[folder].model_dump(mode="json"))))
         costs = same or self._teachers.get((*size, ""))
         return _middle(costs) if costs else None
+
+
+def _trained(recipe: Mapping[str, Any]) -> dict[str, int]:
+    """How many networks each teacher of a recorded recipe has that are trained before the student."""
+    teachers = [recipe["teacher"], *(recipe.get("teachers") or {}).values()]
+    counts: dict[str, int] = defaultdict(int)
+    for spec in filter(None, teachers):
+        if spec.get("weights") is None and not spec.get("joint"):
+            counts[_key(spec)] += spec.get("seeds") or spec.get("folds") or 1
+    return counts
 
 
 def _size(result: Mapping[str, Any]) -> tuple[str, str]:

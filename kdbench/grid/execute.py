@@ -154,9 +154,9 @@ class _Grid:
 
     def _next(self) -> PlannedRun | None:
         """The first run that would not wait: for a teacher that another one trains, or for another process."""
-        trained = {running.planned.teacher for running in self._running.values()}
+        trained = {folder for running in self._running.values() for folder in running.planned.teachers}
         for planned in self._pending:
-            waits = planned.needs_teacher and (planned.teacher in trained or is_locked(planned.teacher or Path()))
+            waits = any(folder in trained or is_locked(folder) for folder in planned.missing_teachers)
             if not waits and not is_locked(planned.folder):
                 return planned
         return None

@@ -17,6 +17,7 @@ from kdbench.grid.ahead import check_networks
 from kdbench.grid.changes import changes_for
 from kdbench.grid.state import DONE, ORDER, TO_DO, State, read_state
 from kdbench.grid.suite import Suite, SuiteMethod
+from kdbench.recipes.network_spec import NetworkSpec
 from kdbench.recipes.resolve import NO_TEACHER, resolve
 from kdbench.runs.context import choose_preset, spec_for
 from kdbench.runs.gain import BASELINES
@@ -37,14 +38,14 @@ class PlannedRun:
         run_spec: What it is a run of.
         request: What `kdbench run` is asked for to make it.
         folder: Where the run lies, or will.
-        teacher: Where its teacher lies, or will; None without one.
+        teachers: The networks of its teachers that are trained before it, by where each lies, or will.
         state: How it stands.
     """
 
     run_spec: RunSpec
     request: RunRequest
     folder: Path
-    teacher: Path | None
+    teachers: Mapping[Path, NetworkSpec]
     state: State
 
     @property
@@ -54,9 +55,9 @@ class PlannedRun:
         return f"{self.request.name or spec.title} · {spec.dataset.card.name} · {spec.protocol} · seed {spec.seed}"
 
     @property
-    def needs_teacher(self) -> bool:
-        """Whether its teacher has to be made first."""
-        return self.teacher is not None and not teacher_is_there(self.teacher)
+    def missing_teachers(self) -> list[Path]:
+        """The networks of its teachers that have to be made first."""
+        return [folder for folder in self.teachers if not teacher_is_there(folder)]
 
 
 @dataclass(frozen=True)
@@ -83,15 +84,15 @@ class GridPlan:
         return [planned for planned in self.runs if planned.state.status != DONE]
 
     def teachers(self) -> dict[Path, list[PlannedRun]]:
-        """The runs that share each teacher."""
+        """The runs that share each network of a teacher."""
         shared: dict[Path, list[PlannedRun]] = {}
         for planned in self.runs:
-            if planned.teacher is not None:
-                shared.setdefault(planned.teacher, []).append(planned)
+            for folder in planned.teachers:
+                shared.setdefault(folder, []).append(planned)
         return shared
 
     def teachers_to_make(self) -> dict[Path, list[PlannedRun]]:
-        """The runs to be made that share each teacher that is not there yet."""
+        """The runs to be made that share each network of a teacher that is not there yet."""
         wanted = set(map(id, self.to_make()))
         waiting = {
             path: [planned for planned in sharing if id(planned) in wanted] for path, sharing in self.teachers().items()
@@ -192,9 +193,14 @@ def _planned(request: RunRequest, seeds: Sequence[int], *, look_ahead: bool) -> 
     for seed in seeds:
         run_spec = first.at_seed(seed)
         folder = request.root / run_spec.folder
-        teacher = next((request.root / "teachers" / name for name in run_spec.teacher_folders), None)
+        teachers = {
+            request.root / "teachers" / run_spec.teacher_folder(part): part.spec
+            for part in run_spec.teacher_parts
+            # One that is left untrained, or that is a file, takes no time.
+            if part.spec.weights is None
+        }
         state = State(TO_DO) if request.fresh else read_state(folder)
-        yield PlannedRun(run_spec, replace(request, seed=seed), folder, teacher, state)
+        yield PlannedRun(run_spec, replace(request, seed=seed), folder, teachers, state)
 
 
 def rename_done(plan: GridPlan) -> None:

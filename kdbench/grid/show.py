@@ -197,7 +197,7 @@ def show_plan(plan: GridPlan, cost: Estimate, *, jobs: int, console: Console) ->
         say(f"track: {track}")
     shared, missing = plan.teachers(), plan.teachers_to_make()
     if shared:
-        users = sum(map(len, shared.values()))
+        users = len({planned.folder for sharing in shared.values() for planned in sharing})
         there = len(shared) - len(missing)
         say(
             f"{counted(len(shared), 'teacher')}, used by {counted(users, 'run')}: {len(missing)} to train, "

@@ -52,8 +52,7 @@ def test_a_cell_has_the_folder_that_its_run_would_have(tmp_path: Path) -> None:
             )
         ).run_spec
         assert planned.folder == tmp_path / of_run.folder
-        if planned.teacher is not None:
-            assert planned.teacher.name == of_run.teacher_folders[0]
+        assert tuple(folder.name for folder in planned.teachers) == of_run.teacher_folders
 
 
 def test_the_student_alone_comes_first_and_seeds_come_together(tmp_path: Path) -> None:
@@ -64,8 +63,25 @@ def test_the_student_alone_comes_first_and_seeds_come_together(tmp_path: Path) -
 
 def test_a_shared_teacher_counts_once(tmp_path: Path) -> None:
     made = plan(tmp_path, "hinton_raw", "rkd_raw", "hinton_wrong_trials_raw", "hinton_random_teacher_raw", seeds=2)
-    assert sorted(map(len, made.teachers().values())) == [1, 1, 3, 3]
-    assert len(made.teachers_to_make()) == 4
+    # The random teacher is not trained, so that nothing waits for it.
+    assert sorted(map(len, made.teachers().values())) == [3, 3]
+    assert len(made.teachers_to_make()) == 2
+
+
+def test_every_network_of_every_teacher_is_planned(tmp_path: Path) -> None:
+    made = plan(tmp_path, "pskd_style", "ensemble", "born_again", "radevski2023")
+    networks = {planned.run_spec.method: len(planned.teachers) for planned in made.runs}
+    for planned in made.runs:
+        assert networks[planned.run_spec.method] == len(planned.run_spec.teacher_parts)
+    assert networks["pskd_style"] == 3
+    assert len(made.teachers_to_make()) == len({folder for planned in made.runs for folder in planned.teachers})
+    first = made.runs[0]
+    there = next(iter(first.teachers))
+    there.mkdir(parents=True)
+    (there / "teacher.json").touch()
+    (there / "teacher.safetensors").touch()
+    assert there not in first.missing_teachers
+    assert len(first.missing_teachers) == len(first.teachers) - 1
 
 
 def test_one_cell_that_two_lines_mean_is_planned_once(tmp_path: Path) -> None:
@@ -202,10 +218,10 @@ def test_what_the_grid_would_wait_for_longest_comes_first(tmp_path: Path) -> Non
             dataset="motionsim",
             preset="smoke",
             recipe=recipe,
-            **(taught if planned.teacher else {}),
+            **(taught if planned.teachers else {}),
             cost={
                 "train_seconds": seconds,
-                "teacher_seconds": 5.0 if planned.teacher else None,
+                "teacher_seconds": 5.0 if planned.teachers else None,
                 "seconds_this_process": seconds,
             },
         )
