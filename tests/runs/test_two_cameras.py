@@ -85,6 +85,7 @@ def test_each_branch_is_given_the_clips_of_its_own_camera_and_both_matter(given:
         assert not torch.allclose(moved.logits, features.logits)
 
 
+@pytest.mark.slow
 def test_a_result_says_what_each_camera_is_worth_and_does_without_one(given: dict[str, Any], tmp_path: Path) -> None:
     whole = trained(given, tmp_path)
     assert whole.result["conditions"]["test_modalities"] == ["video:depth", "video:skeleton"]
