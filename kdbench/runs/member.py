@@ -103,5 +103,14 @@ def _watch(parent: int) -> None:
     os._exit(130)
 
 
+def _leave(code: int) -> NoReturn:
+    """Leaves; after an error at once, since an engine whose processes have gone is waited for at an ordinary end."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    if code:
+        os._exit(code)
+    sys.exit(0)
+
+
 if __name__ == "__main__":
-    sys.exit(main(json.loads(sys.argv[1])))
+    _leave(main(json.loads(sys.argv[1])))
