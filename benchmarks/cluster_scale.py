@@ -138,7 +138,7 @@ class Cluster:
         fails = self.draw.expovariate(1 / (3600 * self.given.failure_hours))
         # A lock, other versions' folders of the same name in a listing of a hundred names a request, the result begun.
         yield from self.disk.do(self.costs.server * (4 + self.done / 100))
-        epoch, mirrored = seconds / EPOCHS, []
+        epoch, mirrored, owed = seconds / EPOCHS, [], [0]
         for number in range(EPOCHS):
             if fails < (number + 1) * epoch:
                 yield self.env.timeout(max(0.0, fails - number * epoch))
@@ -148,7 +148,10 @@ class Cluster:
             # A line of its log, and its checkpoint, each flushed and renamed.
             yield from self.disk.do(self.costs.server * 6)
             if self.given.mirror:
-                mirrored.append(self.env.process(self.mirror.do(self.costs.insert)))
+                owed[0] += 1
+                # What has come while it waited for its turn goes along; as it was, each epoch had a turn of its own.
+                if self.given.as_it_was or owed[0] == 1:
+                    mirrored.append(self.env.process(self.send(owed)))
         self.worked += seconds
         # The results that are read for its gain: those of the student alone at its seed, under any conditions.
         others = self.done if self.given.as_it_was else self.done / SEEDS / METHODS
@@ -158,6 +161,16 @@ class Cluster:
             yield waits
             self.late += not all(each.processed for each in mirrored)
         yield self.over.put(0.0)
+
+    def send(self, owed: list[int]) -> Iterator[object]:
+        """The thread of a run's mirror: sends the epochs that are owed."""
+        with self.mirror.queue.request() as turn:
+            asked = self.env.now
+            yield turn
+            self.mirror.longest = max(self.mirror.longest, self.env.now - asked)
+            self.mirror.busy += self.costs.insert
+            owed[0] = owed[0] - 1 if self.given.as_it_was else 0
+            yield self.env.timeout(self.costs.insert)
 
     def told(self) -> str:
         """The result in a line."""
