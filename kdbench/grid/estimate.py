@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from kdbench.grid.plan import GridPlan, PlannedRun
+from kdbench.grid.plan import GridPlan, PlannedRun, teacher_is_there
 from kdbench.runs.schema import FINISHED
 from kdbench.runs.spec import RunSpec
 from kdbench.runs.store import StoredRun, stored_runs
@@ -111,6 +111,9 @@ def _is_timed(run: StoredRun) -> bool:
     return all(cost.get(key) is not None for key in ("train_seconds", "seconds_this_process"))
 
 
+_Kinds = tuple[tuple[str, ...], ...]
+
+
 @dataclass(frozen=True)
 class _ExpectedCost:
     seconds: float
@@ -124,32 +127,40 @@ class _Known:
     def __init__(self, runs: Iterable[StoredRun], root: Path) -> None:
         self._runs: dict[tuple[str, ...], list[_ExpectedCost]] = defaultdict(list)
         self._teachers: dict[tuple[str, ...], list[_ExpectedCost]] = defaultdict(list)
+        self._root = root
         for run in runs:
-            size = _size(run.result)
-            recipe = run.result["recipe"]
-            kind = "student" if recipe["student"] else "teacher"
-            made = _ExpectedCost(_seconds(run.result), _bytes(run.folder))
-            # A new run is like one of the same recipe, else of the same method, else of any student or teacher.
-            self._runs[(*size, run.title, _key(recipe))].append(made)
-            self._runs[(*size, run.title, "")].append(made)
-            self._runs[(*size, "", kind)].append(made)
-            seconds, teachers = run.result["cost"].get("teacher_seconds"), _trained(recipe)
-            folder = (run.result.get("teacher") or {}).get("folder")
-            if teachers and seconds is not None:
-                size_bytes = _bytes(root / "teachers" / folder) if folder else 0
-                trained = _ExpectedCost(float(seconds) / sum(teachers.values()), size_bytes)
-                self._teachers[(*size, "")].append(trained)
-                # What several unlike ones took together says little of one of them.
-                if len(teachers) == 1:
-                    self._teachers[(*size, next(iter(teachers)))].append(trained)
+            self.add(run)
+
+    def add(self, run: StoredRun) -> None:
+        """One more finished run."""
+        size = _size(run.result)
+        recipe = run.result["recipe"]
+        kind = "student" if recipe["student"] else "teacher"
+        made = _ExpectedCost(_seconds(run.result), _bytes(run.folder))
+        # A new run is like one of the same recipe, else of the same method, else of any student or teacher.
+        self._runs[(*size, run.title, _key(recipe))].append(made)
+        self._runs[(*size, run.title, "")].append(made)
+        self._runs[(*size, "", kind)].append(made)
+        seconds, teachers = run.result["cost"].get("teacher_seconds"), _trained(recipe)
+        folder = (run.result.get("teacher") or {}).get("folder")
+        if teachers and seconds is not None:
+            size_bytes = _bytes(self._root / "teachers" / folder) if folder else 0
+            trained = _ExpectedCost(float(seconds) / sum(teachers.values()), size_bytes)
+            self._teachers[(*size, "")].append(trained)
+            # What several unlike ones took together says little of one of them.
+            if len(teachers) == 1:
+                self._teachers[(*size, next(iter(teachers)))].append(trained)
 
     def run(self, run_spec: RunSpec) -> _ExpectedCost | None:
         """Cost of a run without its teacher."""
-        size = _size_of(run_spec)
-        if own := self._runs.get((*size, run_spec.title, _key(run_spec.recipe.model_dump(mode="json")))):
+        return self.like(_kinds(run_spec))
+
+    def like(self, kinds: _Kinds) -> _ExpectedCost | None:
+        """Cost of a run without its teacher, of those that are most like it."""
+        first, *others = kinds
+        if own := self._runs.get(first):
             return _middle(own)
-        kind = "student" if run_spec.recipe.student else "teacher"
-        costs = self._runs.get((*size, run_spec.title, "")) or self._runs.get((*size, "", kind))
+        costs = next((costs for kind in others if (costs := self._runs.get(kind))), None)
         return _middle(costs, own=False) if costs else None
 
     def teacher(self, planned: PlannedRun, folder: Path) -> _ExpectedCost | None:
@@ -168,6 +179,70 @@ def _trained(recipe: Mapping[str, Any]) -> dict[str, int]:
         if spec.get("weights") is None and not spec.get("joint"):
             counts[_key(spec)] += spec.get("seeds") or spec.get("folds") or 1
     return counts
+
+
+def _kinds(run_spec: RunSpec) -> _Kinds:
+    """What tells a run's cost: runs of its recipe, else of its method, else any student or teacher of its size."""
+    size, kind = _size_of(run_spec), "student" if run_spec.recipe.student else "teacher"
+    recipe = _key(run_spec.recipe.model_dump(mode="json"))
+    return (*size, run_spec.title, recipe), (*size, run_spec.title, ""), (*size, "", kind)
+
+
+class Remaining:
+    """Work that is left of a grid under way, kept up with each run that ends.
+
+    To estimate thousands of runs anew whenever one of them ends would take longer than the runs.
+
+    Args:
+        plan: The grid as it stands.
+    """
+
+    def __init__(self, plan: GridPlan) -> None:
+        waiting = plan.to_make()
+        specs = [planned.run_spec for planned in waiting]
+        self._sizes = {_size_of(run_spec) for run_spec in specs}
+        self._known = _Known(_finished(plan.root, specs), plan.root)
+        self._kinds = {planned.folder: _kinds(planned.run_spec) for planned in waiting}
+        self._counts = Counter(self._kinds.values())
+        teachers = {
+            path: (sharing[0], {planned.folder for planned in sharing})
+            for path, sharing in plan.teachers_to_make().items()
+        }
+        self._teachers = teachers
+
+    def ended(self, planned: PlannedRun, run: StoredRun | None) -> None:
+        """A run is over.
+
+        Args:
+            planned: The run.
+            run: Its result; None without one.
+        """
+        kinds = self._kinds.pop(planned.folder, None)
+        if kinds is not None:
+            self._counts[kinds] -= 1
+        if run is not None and run.status == FINISHED and _is_timed(run) and _size(run.result) in self._sizes:
+            self._known.add(run)
+        for path, (_, sharing) in list(self._teachers.items()):
+            sharing.discard(planned.folder)
+            made = path in planned.teachers and teacher_is_there(path)
+            if planned.folder not in sharing and (not sharing or made):
+                del self._teachers[path]
+
+    @property
+    def count(self) -> int:
+        """Runs that are left."""
+        return len(self._kinds)
+
+    @property
+    def seconds(self) -> float | None:
+        """Work that is left, one run after the other; None where of some of it nothing is known."""
+        costs = [(self._known.like(kinds), count) for kinds, count in self._counts.items() if count]
+        teachers = [self._known.teacher(planned, path) for path, (planned, _) in self._teachers.items()]
+        if not costs or None in teachers or any(cost is None for cost, _ in costs):
+            return None
+        return sum(cost.seconds * count for cost, count in costs if cost) + sum(
+            cost.seconds for cost in teachers if cost
+        )
 
 
 def _size(result: Mapping[str, Any]) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 
 from kdbench.errors import KdbenchError
-from kdbench.grid.estimate import estimate
+from kdbench.grid.estimate import Remaining
 from kdbench.grid.plan import GridPlan, PlannedRun
 from kdbench.grid.state import DONE
 from kdbench.runs.store import stored_run
@@ -23,8 +23,8 @@ class TimeLeft:
     """
 
     def __init__(self, plan: GridPlan, jobs: int) -> None:
-        self._root, self._jobs = plan.root, jobs
-        self._left = {planned.folder: planned for planned in plan.to_make()}
+        self._jobs = jobs
+        self._remaining = Remaining(plan)
         self._running: dict[Path, float] = {}
         self._starts: list[float] = []
         self._until = self._end()
@@ -35,13 +35,16 @@ class TimeLeft:
 
     def ended(self, planned: PlannedRun, seconds: float) -> None:
         """A run has ended after so many seconds; a failed one is not tried again by this grid."""
-        self._left.pop(planned.folder, None)
         self._running.pop(planned.folder, None)
-        if planned.state.status == DONE and seconds:
+        run = None
+        if planned.state.status == DONE:
+            with contextlib.suppress(KdbenchError):
+                run = stored_run(planned.folder)
+        if run is not None and seconds:
             # A run does not know how long its process took to start.
-            with contextlib.suppress(KdbenchError, KeyError, TypeError):
-                known = stored_run(planned.folder).result["cost"]["seconds_this_process"]
-                self._starts.append(max(0.0, seconds - known))
+            with contextlib.suppress(KeyError, TypeError):
+                self._starts.append(max(0.0, seconds - run.result["cost"]["seconds_this_process"]))
+        self._remaining.ended(planned, run)
         self._until = self._end()
 
     def waits(self, planned: PlannedRun) -> None:
@@ -54,11 +57,11 @@ class TimeLeft:
         return None if self._until is None else max(0.0, self._until - time.monotonic())
 
     def _end(self) -> float | None:
-        cost = estimate(GridPlan(tuple(self._left.values()), self._root))
-        if cost.seconds is None or cost.unknown:
+        cost, count = self._remaining.seconds, self._remaining.count
+        if cost is None:
             return None
         now = time.monotonic()
-        work = cost.seconds + len(self._left) * (median(self._starts) if self._starts else 0.0)
+        work = cost + count * (median(self._starts) if self._starts else 0.0)
         spent = sum(now - began for began in self._running.values())
         # The last runs are fewer than the jobs that could share them.
-        return now + max(0.0, work - spent) / max(1, min(self._jobs, len(self._left)))
+        return now + max(0.0, work - spent) / max(1, min(self._jobs, count))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +13,9 @@ from kdbench.errors import DataError, KdbenchError
 from kdbench.recipes.network_spec import RANDOM, NetworkSpec
 from kdbench.recipes.pairs import pair_of, title_of
 from kdbench.recipes.resolve import NO_TEACHER, PLAIN, STUDENTS_ALONE, student_alone_of
+from kdbench.recipes.shipped import aliases, names
 from kdbench.recipes.track import is_transfer_alone
+from kdbench.registry import registry
 from kdbench.runs.schema import FINISHED
 from kdbench.runs.store import StoredRun, stored_run
 from kdbench.runs.tested import tested
@@ -24,6 +28,8 @@ UNTRAINED = {VIDEO: "untrained", SENSORS: "untrained_sensor", SKELETON: "untrain
 BASELINES = (*STUDENTS_ALONE, *UNTRAINED.values())
 """The shipped methods that gains are over."""
 
+_OF_A_RUN = re.compile(r"-s(\d+)-[0-9a-f]{10}\Z")
+"""The end of the name that a run's folder is given, its seed and its hash; it begins with the method."""
 _NAMED = 3
 """Conditions that are named at most."""
 
@@ -118,7 +124,7 @@ def gain_now(root: Path, result: Mapping[str, Any]) -> GainNow:
     if result["conditions"].get("predicts") or is_alone(recipe) or not (recipe.get("student") and result["metrics"]):
         return GainNow()
     near = []
-    for other in _alone(root, recipe, int(result["seed"])):
+    for other in _alone(root, result):
         unlike = _unlike(result["conditions"], other.conditions)
         if unlike:
             near.append((len(unlike), other.title, unlike))
@@ -145,10 +151,25 @@ def gain_over_student_only(root: Path, result: Mapping[str, Any]) -> dict[str, A
     return gain_now(root, result).record()
 
 
-def _alone(root: Path, recipe: Mapping[str, Any], seed: int) -> Iterator[StoredRun]:
-    """The finished runs of a student alone at a seed, the shipped methods first."""
+@functools.cache
+def _with_teachers() -> frozenset[str]:
+    """How the folders of shipped methods begin that are no student alone."""
+    methods = {*names(), *aliases()} - {*BASELINES}
+    taught = {f"{method}_{teacher}" for method in names() for teacher in registry("teacher").names()}
+    return frozenset(methods | taught)
+
+
+def _alone(root: Path, result: Mapping[str, Any]) -> Iterator[StoredRun]:
+    """The finished runs of a student alone at a result's seed, the shipped methods first."""
+    recipe, seed = result["recipe"], int(result["seed"])
     found = []
-    for path in sorted(Path(root).glob("*/run.json")):
+    for folder in sorted(path.name for path in Path(root).iterdir()) if Path(root).is_dir() else ():
+        # Thousands of runs that each read all others would be more than a shared disk can bear. A name that was given
+        # by hand tells nothing.
+        named = _OF_A_RUN.search(folder)
+        if named and (int(named[1]) != seed or folder.partition("-")[0] in _with_teachers()):
+            continue
+        path = Path(root) / folder / "run.json"
         try:
             # Hundreds of neighbours are read past in the time that it takes to parse a few.
             if '"teacher": null' not in path.read_text(errors="replace"):

@@ -73,6 +73,7 @@ class Tracker:
         self._run_id: str | None = None
         self._tried = False
         self._names = Names()
+        self._numbers: list[tuple[Mapping[str, float], int, int]] = []
 
     def start(
         self,
@@ -252,18 +253,23 @@ class Tracker:
         if self._thread is None or not values:
             return
         # The time of the epoch and not of the sending.
-        now = int(time.time() * 1000)
+        self._numbers.append((values, step, int(time.time() * 1000)))
+        self._tasks.put(self._send_numbers)
 
-        def send() -> None:
-            from mlflow.entities import Metric
+    def _send_numbers(self) -> None:
+        """Sends all numbers that have come by now: the busier a store that runs share, the less often it is asked."""
+        from mlflow.entities import Metric
 
-            if self._anew and self._has(next(iter(values)), step):
-                return
-            metrics = [Metric(key, value, now, step) for key, value in values.items()]
-            for begin in range(0, len(metrics), _METRICS_A_CALL):
-                self._client.log_batch(self._run_id, metrics=metrics[begin : begin + _METRICS_A_CALL])
-
-        self._tasks.put(send)
+        waiting = list(self._numbers)
+        metrics = [
+            Metric(key, value, moment, step)
+            for values, step, moment in waiting
+            if not (self._anew and self._has(next(iter(values)), step))
+            for key, value in values.items()
+        ]
+        for begin in range(0, len(metrics), _METRICS_A_CALL):
+            self._client.log_batch(self._run_id, metrics=metrics[begin : begin + _METRICS_A_CALL])
+        del self._numbers[: len(waiting)]
 
     def _has(self, key: str, step: int) -> bool:
         return any(point.step == step for point in self._client.get_metric_history(self._run_id, key))

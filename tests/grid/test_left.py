@@ -12,6 +12,7 @@ import pytest
 from made_runs import least
 from rich.console import Console
 
+from kdbench.grid.estimate import estimate
 from kdbench.grid.left import TimeLeft
 from kdbench.grid.plan import GridPlan, PlannedRun, make_plan
 from kdbench.grid.show import LineView, LiveView
@@ -131,3 +132,29 @@ def test_a_run_that_has_named_its_folder_is_still_writing(tmp_path: Path) -> Non
     )
     line = console.file.getvalue().splitlines()[0]  # type: ignore[attr-defined]
     assert line.rstrip().endswith("writing the result")
+
+
+def test_a_run_that_ends_has_no_other_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = plan(tmp_path, "student_only", seeds=3)
+    left = TimeLeft(made, jobs=1)
+
+    def again(*_: object) -> None:
+        raise AssertionError("all runs were read")
+
+    monkeypatch.setattr("kdbench.grid.estimate.stored_runs", again)
+    for planned in made.runs[:2]:
+        left.started(planned)
+        left.ended(finished(planned, seconds=20), 20)
+    assert left.seconds == pytest.approx(20, abs=1)
+
+
+def test_the_time_that_is_left_is_that_of_an_estimate_from_the_start(tmp_path: Path) -> None:
+    made = plan(tmp_path, "student_only", "kd", seeds=2)
+    left = TimeLeft(made, jobs=1)
+    assert left.seconds is None
+    ended = next(planned for planned in made.runs if planned.run_spec.method == "student_only")
+    left.ended(finished(ended, seconds=20), 20)
+    fresh = estimate(plan(tmp_path, "student_only", "kd", seeds=2))
+    # Of the teachers nothing is known.
+    assert fresh.unknown
+    assert left.seconds is None

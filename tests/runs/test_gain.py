@@ -84,3 +84,26 @@ def test_a_student_alone_of_other_losses_is_none(tmp_path: Path) -> None:
     make_run(tmp_path, "student_only", wrong=20, student=network({"ce": {"weight": 2.0}}))
     assert gain_now(tmp_path, taught).record() is None
     assert gain_now(tmp_path, _result(make_run(tmp_path, "student_only", folder="plain"))).why == ""
+
+
+def test_only_the_folders_that_may_be_the_student_alone_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ending = "utd_mhad-cross_subject-small"
+    alone = make_run(tmp_path, "student_only", wrong=20, folder=f"student_only-{ending}-s0-0123456789")
+    others = [
+        make_run(tmp_path, name, seed, folder=f"{name}-{ending}-s{seed}-0123456789").name
+        for seed, name in ((1, "student_only"), (0, "hinton_raw"), (0, "kd"), (0, "sgm_ft_raw_ft"))
+    ]
+    taught = stored_run(make_run(tmp_path, "rkd", wrong=8)).result
+    read: list[str] = []
+    original = Path.read_text
+
+    def watched(self: Path, *arguments: Any, **options: Any) -> str:
+        read.append(self.parent.name)
+        return original(self, *arguments, **options)
+
+    monkeypatch.setattr(Path, "read_text", watched)
+    assert gain_now(tmp_path, taught).run == alone.name
+    assert alone.name in read
+    assert not {*others} & {*read}

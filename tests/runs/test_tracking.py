@@ -166,6 +166,26 @@ def test_a_resumed_run_goes_on_in_the_same_mirror(store: Path) -> None:
     assert len(client.get_metric_history(run.info.run_id, "student/loss")) == 2
 
 
+def test_a_slow_store_is_asked_less_often_and_misses_no_epoch(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original, calls = MlflowClient.log_batch, []
+
+    def slow(self: MlflowClient, *arguments: Any, metrics: Any = (), **options: Any) -> Any:
+        time.sleep(0.2 if metrics else 0)
+        calls.extend([len(metrics)] if metrics else [])
+        return original(self, *arguments, metrics=metrics, **options)
+
+    monkeypatch.setattr(MlflowClient, "log_batch", slow)
+    warnings: list[str] = []
+    tracker = _start(store, warnings)
+    for epoch in range(1, 41):
+        tracker.epoch({**RECORD, "epoch": epoch})
+    assert tracker.finish("finished")
+    assert warnings == []
+    assert len(calls) < 10
+    history = _client(store).get_metric_history(str(tracker.run_id), "student/loss")
+    assert sorted(point.step for point in history) == list(range(1, 41))
+
+
 def test_a_mirror_that_is_gone_is_begun_anew(store: Path) -> None:
     warnings: list[str] = []
     tracker = _start(store, warnings, run_id="0" * 32)
