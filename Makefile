@@ -46,10 +46,10 @@ site: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "site/index.html"
 
-# Every check that needs a GPU, and one report: gpu_report.md. With a packed copy of recordings:
-# make gpu-check ARGS="--dataset utd_mhad --data-dir packed"
+# Every check that needs a GPU, the most valuable first, within ten minutes; writes the folder gpu-check/. With a packed
+# copy of the recordings in packed/: kdbench data pack utd_mhad --preset paper --out packed
 gpu-check:
-	$(or $(wildcard $(BIN)/python),python3) benchmarks/gpu_check.py $(ARGS) --out gpu_report.md
+	PY=$(or $(wildcard $(BIN)/python),python3) bash benchmarks/gpu/check.sh
 
 # After a change of pyproject.toml: writes down the versions that the tests passed with.
 constraints: setup
