@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -106,13 +107,16 @@ def make_run(
         predicted[rows] = (labels[rows] + 1) % len(CLASSES)
     logits = np.tile(np.eye(len(CLASSES), dtype=np.float32)[predicted], (shuffles, 1, 1))
     taught = method != "student_only"
-    recipe = copy.deepcopy(dict(shipped_recipe(pair_of({"method": method}), str(changed.get("preset", "small"))) or {}))
+    track = json.dumps(changed.get("track") or {}, sort_keys=True)
+    shipped = shipped_recipe(pair_of({"method": method}), str(changed.get("preset", "small")), track)
+    recipe = copy.deepcopy(dict(shipped or {}))
     if not recipe:
         losses = {"ce": {"weight": 1.0}, **({"st": {"weight": 1.0}} if taught else {})}
         taught_by = network({"ce": {"weight": 1.0}}, "sensors") if taught else None
         recipe = {"name": method, "teacher": taught_by, "student": network(losses), "precision": "fp32"}
     recipe |= {} if teacher is None else {"teacher": copy.deepcopy(dict(teacher))}
     recipe |= {} if student is None else {"student": copy.deepcopy(dict(student))}
+    recipe |= {key: changed[key] for key in ("track",) if key in changed}
     result = {
         "schema_version": SCHEMA_VERSION,
         "status": status,

@@ -240,7 +240,13 @@ def test_channel_ablation_zeroes_one_channel_of_each_row():
     network = build().eval()
     inputs = network.represent(batch())
     seen: list[list[torch.Tensor]] = []
-    network.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
+    whole = network.forward
+
+    def watched(changed: list[torch.Tensor]) -> Any:
+        seen.append(changed)
+        return whole(changed)
+
+    network.forward = watched
     network.ablated(inputs, "channel", torch.Generator().manual_seed(0))
     for x, changed in zip(inputs, seen[0], strict=True):
         zeroed = (changed == 0).all(2)

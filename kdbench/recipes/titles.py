@@ -44,6 +44,9 @@ def with_titles(error: UsageError, name: str) -> UsageError:
         error: The error.
         name: The unknown name.
     """
+    # Of a name that is known, something else is wrong.
+    if not error.message.startswith("unknown"):
+        return error
     near = [method for method in near_by_title(name) if f"'{method}'" not in error.message]
     if not near:
         return error

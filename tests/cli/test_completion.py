@@ -36,7 +36,7 @@ def offered(words: str, **environment: str) -> set[str]:
     ("words", "expected"),
     [
         ("kdbench ru", {"run", "runs"}),
-        ("kdbench runs ", {"list", "show", "rm"}),
+        ("kdbench runs ", {"list", "show", "rm", "send"}),
         ("kdbench run --method student_on", {"student_only", "student_only_sensor", "student_only_skeleton"}),
         ("kdbench run --dataset utd", {"utd_mhad"}),
         ("kdbench run --suite los", {"losses"}),

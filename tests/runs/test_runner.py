@@ -350,12 +350,17 @@ def test_a_full_disk_stops_the_run_and_loses_nothing(tmp_path: Path, monkeypatch
     assert np.array_equal(resumed.predictions(), reference.predictions())
 
 
-def test_an_unreachable_tracking_store_costs_one_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_tracking_store_costs_two_warnings_at_most(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.delenv("KDBENCH_TRACKING", raising=False)
     result = tiny("student_only", tmp_path)
     assert result.result["status"] == "finished"
-    assert sum("MLflow" in warning for warning in result.result["warnings"]) == 1
+    told = [warning for warning in result.result["warnings"] if "MLflow" in warning]
+    # That it is away, and in the end that it lacks the run.
+    assert 1 <= len(told) <= 2
+    assert "kdbench runs send" in told[-1]
 
 
 @pytest.mark.parametrize(
