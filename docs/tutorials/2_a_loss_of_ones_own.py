@@ -87,8 +87,9 @@ kdbench.compare()
 # %% [markdown]
 # ## Does it do anything?
 #
-# Every epoch logs the value of each term and the norm of its gradient on the student. A term whose gradient is a hundredth
-# of the others' does next to nothing at this weight; one that is a hundred times theirs drowns them.
+# Every epoch logs the value of each term, and some ten of a long training the norm of its gradient on the student. A term
+# whose gradient is a hundredth of the others' does next to nothing at this weight; one that is a hundred times theirs
+# drowns them.
 
 # %%
 import json

@@ -25,7 +25,7 @@ from kdbench.engine.pairing import Pairing
 from kdbench.engine.parts import in_parts
 from kdbench.engine.peers import Peer, constant, features_of
 from kdbench.engine.restoring import restored
-from kdbench.engine.sums import Sums, not_finite
+from kdbench.engine.sums import Sums, is_recorded, not_finite
 from kdbench.engine.teachers import FrozenTeachers
 from kdbench.engine.together import agree, fields_read, gradient_norms, sharing, telling_of_losses
 from kdbench.evaluation.predict import predict
@@ -217,10 +217,11 @@ class Training:
             rate = learning_rate(train, (epoch - 1) * steps + step, train.epochs * steps)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate * group.get("lr_scale", 1.0)
-            # The first step is measured for the record, others only for a balance that asks.
-            asked = step == 0 or (every > 0 and step % every == 0)
+            # A backward pass per term: the first step of some epochs for the record, others for a balance that asks.
+            recorded = step == 0 and is_recorded(epoch, train.epochs)
+            asked = recorded or (every > 0 and step % every == 0)
             parts, norm, measured = self.step(batch, epoch, step, measuring=asked)
-            norms = measured if step == 0 else norms
+            norms = measured if recorded else norms
             for part, student, values, answers in parts:
                 sums.add(step, student, values, norm, self.objective.diagnostics(), part)
                 for peer, own, (features, terms) in zip(self.peers, of_peers, answers, strict=True):

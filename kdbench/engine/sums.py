@@ -15,6 +15,15 @@ from kdbench.types import Batch, Features
 GRADIENT = "the gradient"
 
 
+RECORDED = 10
+"""Epochs of a long training whose gradients are recorded, about."""
+
+
+def is_recorded(epoch: int, epochs: int) -> bool:
+    """Whether the norms of the terms' gradients are recorded in an epoch: the first, the last, and some between."""
+    return epoch in (1, epochs) or epoch % max(1, epochs // RECORDED) == 0
+
+
 class Sums:
     """Running sums of an epoch; they stay on the device and are read once.
 

@@ -55,7 +55,10 @@ def learning_curves(records: Sequence[Mapping[str, Any]], path: Path, *, title: 
             epochs = [record["epoch"] for record in own]
             _curves(losses, epochs, own, "terms", colour, f"{phase.capitalize()}: loss terms")
             _line(losses, epochs, [record["loss"] for record in own], "total", _TOTAL, "--")
-            _curves(gradients, epochs, own, "grad_norms", colour, f"{phase.capitalize()}: gradient norms")
+            # They are measured in some epochs only, between which a line leads.
+            measured = [record for record in own if record["grad_norms"]]
+            at = [record["epoch"] for record in measured]
+            _curves(gradients, at, measured, "grad_norms", colour, f"{phase.capitalize()}: gradient norms")
             _accuracy(accuracy, epochs, own, f"{phase.capitalize()}: accuracy")
             for panel in (losses, gradients):
                 _log_where_possible(panel)

@@ -154,7 +154,8 @@ def _untrained_student(context: RunContext, spec: NetworkSpec) -> Student:
 def _warn_if_vacuous(context: RunContext, records: list[Record]) -> None:
     for name in records[-1]["grad_norms"]:
         # A term of weight 0 is watched on purpose; a norm that is None was not finite.
-        norms = [record["grad_norms"][name] for record in records[1:] if record["weights"][name]]
+        measured = [record for record in records[1:] if record["grad_norms"]]
+        norms = [record["grad_norms"][name] for record in measured if record["weights"][name]]
         if norms and all(norm == 0 for norm in norms):
             context.warn(f"the loss '{name}' gave the student no gradient after the first epoch")
     for name in records[-1]["diagnostics"]:
