@@ -97,6 +97,7 @@ class Training:
     processes: Processes = ALONE
     best: dict[str, Any] = field(default_factory=lambda: {"epoch": 0})
     _bests: list[int] = field(default_factory=list, repr=False)
+    _pace: checkpoint.Pace = field(default_factory=checkpoint.Pace, repr=False)
 
     def run(self) -> list[Record]:
         """Trains to the last epoch, from the last checkpoint where there is one.
@@ -383,9 +384,13 @@ class Training:
         return self.folder / checkpoint.FOLDER
 
     def _save(self, records: list[Record]) -> None:
+        started = time.perf_counter()
+        if len(records) < self.spec.train.epochs and not self._pace.is_due(started):
+            return
         progress = {"epoch": len(records), "best": self.best, "records": records}
         checkpoint.save(self._checkpoint, self._modules(), self.optimizer, progress, self.binding)
         self._forget_older_bests()
+        self._pace.wrote(started, time.perf_counter())
 
     def _forget_older_bests(self) -> None:
         """Keeps the weights of the best epoch of this state and of the one before: either may be gone on with."""
