@@ -36,9 +36,10 @@ step() {
 step ceilings 40 1 $PY benchmarks/gpu/ceilings.py "$DEVICE"
 tail -1 "$OUT/steps/ceilings.txt" >>"$FIGURES"
 RATE=$(tail -1 "$FIGURES" | $PY -c 'import json,sys; print(sorted(json.load(sys.stdin)["bf16_tflops"])[1])' 2>/dev/null || echo 0)
-# Is it right: every loss on both devices, then the tests that need a GPU.
+# Is it right: every loss and part on both devices, then the tests that need a GPU.
 $PY -c 'from kdbench.registry import registry; print(*[n for n in registry("loss").names() if ":" not in n], sep="\n")' >"$W/losses"
 step losses 90 14 xargs -a "$W/losses" -P "${JOBS:-6}" -n 6 $K check --kind loss --device "$DEVICE"
+step parts 60 14 $K check encoders fusions poolings representations --device "$DEVICE"
 [ "$DEVICE" = cuda ] && step tests 170 15 $PY -m pytest -q -m gpu -p no:cacheprovider -n 8 --maxfail 30 tests/gpu -k "not compile"
 wait $prepared; tail -2 "$OUT/steps/prepare.txt"; echo "data ready at $SECONDS s"
 # How fast: bf16 first, with the kernels of two steps; then what it is compared with.

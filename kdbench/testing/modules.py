@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from kdbench.testing.base import Failed, Skipped
 from kdbench.testing.demands import Named, demand_no_reads, demand_round_trip, difference, equal, nothing_drawn, rows
@@ -131,7 +132,46 @@ def never_waits_for_the_device(case: ModuleCase) -> None:
     demand_no_reads(lambda: case.outputs(module, inputs))
 
 
-CHECKS = (is_deterministic, state_round_trips, never_waits_for_the_device)
+def is_the_same_on_a_gpu(case: ModuleCase) -> None:
+    """CPU and GPU give the same output in eval mode, and the same gradients of the parameters."""
+    if not torch.cuda.is_available():
+        raise Skipped("there is no GPU here")
+    demand_same_on(torch.device("cuda"), case)
+
+
+def demand_same_on(device: torch.device, case: ModuleCase) -> None:
+    """Demands of a module what it gives on the CPU, up to what sums in another order and TF32 convolutions leave.
+
+    Raises:
+        Failed: An output or the gradient of a parameter is another one.
+    """
+    here = case.module().cpu()
+    there = copy.deepcopy(here).to(device)
+    inputs = tree_map_only(Tensor, Tensor.cpu, case.input())
+    moved = tree_map_only(Tensor, lambda x: x.to(device), inputs)
+    ours, theirs = case.outputs(here, inputs), case.outputs(there, moved)
+    for name, value in ours.items():
+        _demand_near(theirs[name], value, f"the {name}")
+    if not any(value.requires_grad for value in ours.values()):
+        return
+    for outputs in (ours, theirs):
+        reached = [value.float().square().mean() for value in outputs.values() if value.requires_grad]
+        torch.stack(reached).sum().backward()
+    for name, parameter in here.named_parameters():
+        other = there.get_parameter(name).grad
+        if (parameter.grad is None) != (other is None):
+            raise Failed(f"the gradient of {name} is there on one of both devices alone")
+        if parameter.grad is not None and other is not None:
+            _demand_near(other, parameter.grad, f"the gradient of {name}")
+
+
+def _demand_near(theirs: Tensor, ours: Tensor, what: str) -> None:
+    scale = float(ours.detach().abs().max())
+    if float((theirs.detach().cpu() - ours.detach()).abs().max()) > 1e-2 * scale + 1e-6:
+        raise Failed(f"{what} on the other device is not that on the CPU")
+
+
+CHECKS = (is_deterministic, state_round_trips, never_waits_for_the_device, is_the_same_on_a_gpu)
 
 
 def moved_off(module: Module) -> Module:

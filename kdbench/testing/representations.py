@@ -188,5 +188,10 @@ def stays_on_the_device(case: RepresentationCase) -> None:
 SUITE = CheckSuite(
     RepresentationCase,
     gates=(makes_what_it_declares,),
-    checks=(*checks_in(__name__), modules.is_deterministic, modules.state_round_trips),
+    checks=(
+        *checks_in(__name__),
+        modules.is_deterministic,
+        modules.state_round_trips,
+        modules.is_the_same_on_a_gpu,
+    ),
 )

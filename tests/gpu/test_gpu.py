@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from helpers import WORLD
+from helpers import WORLD, StopAfter
 
 import kdbench.runs.context
-from kdbench.engine.loop import Sums, Training
+from kdbench.engine.loop import Training
+from kdbench.engine.sums import Sums
+from kdbench.errors import Interrupted
 from kdbench.recipes.resolve import resolve
 from kdbench.recipes.shipped import names
 from kdbench.representations.gaf import gramian_angular_field
 from kdbench.runs.context import context_for
 from kdbench.runs.faculty import obtain_teachers, of_parts
 from kdbench.runs.request import RunRequest
-from kdbench.runs.run import run
+from kdbench.runs.run import RunResult, run
 from kdbench.runs.student import student_training
 
 pytestmark = pytest.mark.gpu
@@ -105,6 +109,20 @@ def test_compiled_networks_give_the_eager_values(tmp_path: Path) -> None:
         batch = next(iter(training.loader.batches(list(range(8)), 8)))
         terms.append(training.forward(batch, 1, 0)[2].detach())
     torch.testing.assert_close(terms[1], terms[0], rtol=1e-2, atol=1e-3)
+
+
+def test_a_stopped_run_goes_on_to_the_same_end_up_to_rounding(tmp_path: Path) -> None:
+    def made(folder: str, **more: Any) -> RunResult:
+        changes = [*WORLD, *TEACHER, "student.train.epochs=4"]
+        out = tmp_path / folder
+        return run("kd", "motionsim", preset="smoke", device="cuda", out=out, overrides=changes, **more)
+
+    whole = made("whole")
+    with pytest.raises(Interrupted):
+        made("parts", reporter=StopAfter("student", 2))
+    resumed = made("parts")
+    assert resumed.result["resumed"] == 1
+    np.testing.assert_allclose(resumed.predictions(), whole.predictions(), rtol=2e-2, atol=2e-2)
 
 
 def test_streamed_batches_equal_those_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
