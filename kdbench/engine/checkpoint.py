@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,35 +26,8 @@ from kdbench.util.records import (
 FOLDER = "checkpoint"
 FILE = "state.safetensors"
 PREVIOUS = "previous.safetensors"
-QUICK_SECONDS = 1.0
-"""A state that is written in this time is written after every epoch."""
-SHARE = 20
-"""A slower one takes at most one part in so many of the training."""
 Progress = dict[str, Any]
 """Plain data: the epoch, the best value so far, the records of all epochs."""
-
-
-@dataclass
-class Pace:
-    """How often a state is written: after every epoch, unless that would take a good part of the time.
-
-    On a fast card, the epoch of a large network takes less time than its state takes to be written.
-
-    Attributes:
-        took: Seconds that the last writing took.
-        ended: When it ended, on the clock of the others.
-    """
-
-    took: float = 0.0
-    ended: float = 0.0
-
-    def is_due(self, now: float) -> bool:
-        """Whether a state is written at the end of an epoch."""
-        return self.took <= QUICK_SECONDS or now - self.ended >= SHARE * self.took
-
-    def wrote(self, started: float, ended: float) -> None:
-        """Takes in when a state was written."""
-        self.took, self.ended = ended - started, ended
 
 
 def best_file(epoch: int) -> str:

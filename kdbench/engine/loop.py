@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from kdbench.data.loader import Loader, batch_count, batch_slices
 from kdbench.data.metric import METRICS
 from kdbench.data.tracks import Scarce, mixed_order, mixed_steps
-from kdbench.engine import checkpoint
 from kdbench.engine.augment import Augmenter
 from kdbench.engine.averaging import Average
 from kdbench.engine.dot import DistillationOriented
@@ -24,7 +23,7 @@ from kdbench.engine.optim import build_optimizer, learning_rate
 from kdbench.engine.pairing import Pairing
 from kdbench.engine.parts import in_parts
 from kdbench.engine.peers import Peer, constant, features_of
-from kdbench.engine.restoring import restored
+from kdbench.engine.restoring import States
 from kdbench.engine.sums import Sums, is_recorded, not_finite
 from kdbench.engine.teachers import FrozenTeachers
 from kdbench.engine.together import agree, fields_read, gradient_norms, sharing, telling_of_losses
@@ -96,8 +95,6 @@ class Training:
     warn: Callable[[str], None] = lambda _text: None
     processes: Processes = ALONE
     best: dict[str, Any] = field(default_factory=lambda: {"epoch": 0})
-    _bests: list[int] = field(default_factory=list, repr=False)
-    _pace: checkpoint.Pace = field(default_factory=checkpoint.Pace, repr=False)
 
     def run(self) -> list[Record]:
         """Trains to the last epoch, from the last checkpoint where there is one.
@@ -136,14 +133,14 @@ class Training:
         if self.average is not None:
             self.network.load_state_dict(self.average.network.state_dict())
         if self.keep_best and self.processes.leads:
-            self._restore_best()
+            self.states.restore_best(self.network, self.best)
         return records
 
     def _keep(self, records: list[Record]) -> None:
         record = records[-1]
-        # Before the checkpoint: if the process dies in between, `_restore` takes the surplus line away.
+        # Before the state: if the process dies in between, restoring takes the surplus line away.
         append_jsonl(self.folder / "metrics.jsonl", record)
-        self._save(records)
+        self.states.save(records, self.best)
         self.reporter.end_epoch(record)
         self.on_epoch(record)
 
@@ -191,6 +188,15 @@ class Training:
         self.augment = Augmenter(self.spec.augment, axis_std, views, self.spec.changes(list(sees)), skeletons)
         decay = self.spec.train.average
         self.average = None if decay is None else Average(self.network, decay)
+        self.states = States(
+            self.folder,
+            self._modules(),
+            self.optimizer,
+            self.binding,
+            epochs=self.spec.train.epochs,
+            needs_best=self.keep_best,
+            warn=self.warn,
+        )
         self._to_training()
 
     def _networks(self) -> list[Network]:
@@ -364,7 +370,7 @@ class Training:
         if self.keep_best and metrics[self.metric] > self.best.get(self.metric, -1.0):
             self.best = {"epoch": epoch, self.metric: metrics[self.metric]}
             if self.processes.leads:
-                checkpoint.save_best(self._checkpoint, self._shown, self.best, self.binding)
+                self.states.save_best(self._shown, self.best)
 
     @property
     def _shown(self) -> Network:
@@ -379,46 +385,8 @@ class Training:
         own |= {} if self.average is None else {"average": self.average}
         return own | {name: module for peer in self.peers for name, module in peer.modules.items()}
 
-    @property
-    def _checkpoint(self) -> Path:
-        return self.folder / checkpoint.FOLDER
-
-    def _save(self, records: list[Record]) -> None:
-        started = time.perf_counter()
-        if len(records) < self.spec.train.epochs and not self._pace.is_due(started):
-            return
-        progress = {"epoch": len(records), "best": self.best, "records": records}
-        checkpoint.save(self._checkpoint, self._modules(), self.optimizer, progress, self.binding)
-        self._forget_older_bests()
-        self._pace.wrote(started, time.perf_counter())
-
-    def _forget_older_bests(self) -> None:
-        """Keeps the weights of the best epoch of this state and of the one before: either may be gone on with."""
-        self._bests = [*self._bests, self.best["epoch"]][-2:]
-        kept = {checkpoint.best_file(epoch) for epoch in self._bests}
-        for path in self._checkpoint.glob("best-*.safetensors"):
-            if path.name not in kept:
-                path.unlink(missing_ok=True)
-
     def _restore(self) -> list[Record]:
-        """Goes back to the last state that is whole; returns the records of the epochs that lie behind it.
-
-        They come from the state itself: the log is made again where it says something else. An epoch that was logged
-        and not saved is dropped.
-        """
-        progress, records = restored(
-            self.folder,
-            self._modules(),
-            self.optimizer,
-            device=self.accelerator.device,
-            binding=self.binding,
-            warn=self.warn,
-            needs_best=self.keep_best,
-        )
-        if progress is not None:
-            self.best = progress["best"]
-        self._bests = [self.best["epoch"]]
+        """Goes back to the last state; returns the records of the epochs that lie behind it."""
+        records, best = self.states.restore(self.accelerator.device)
+        self.best = best or self.best
         return records
-
-    def _restore_best(self) -> None:
-        checkpoint.load_best(self._checkpoint, self.network, self.best["epoch"], self.binding)

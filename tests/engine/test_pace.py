@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kdbench.engine.checkpoint import QUICK_SECONDS, SHARE, Pace
+from kdbench.engine.restoring import QUICK_SECONDS, SHARE, Pace
 
 
 def test_a_state_that_is_written_quickly_is_written_after_every_epoch() -> None:
