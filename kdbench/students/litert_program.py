@@ -11,6 +11,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from kdbench.students.schema import Export
+from kdbench.text.wording import counted
 from kdbench.util.silence import silence
 
 _NUMBER = re.compile(r"(\d+)$")
@@ -39,7 +40,7 @@ class LitertProgram:
         # Its arguments are numbered: args_0, args_1.
         taken = sorted(self._run.get_input_details(), key=lambda name: int(_NUMBER.findall(name)[0]))
         if len(taken) != len(tensors):
-            raise ValueError(f"it takes {len(taken)} inputs, and the export says {', '.join(tensors)}")
+            raise ValueError(f"it takes {counted(len(taken), 'input')}, and the export says {', '.join(tensors)}")
         self._inputs = dict(zip(tensors, taken, strict=True))
 
     def __call__(self, tensors: Mapping[str, np.ndarray]) -> np.ndarray:
