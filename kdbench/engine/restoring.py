@@ -99,10 +99,12 @@ class States:
             device: Where the optimizer computes.
 
         Returns:
-            The records of the epochs that lie behind it, and the best of them; None without a state.
+            The records of the epochs that lie behind it, and the best of them; None without a state. The records come
+            from the state itself: the log is made again where it says something else. An epoch that was logged and not
+            saved is dropped.
         """
-        progress, records = restored(
-            self.folder,
+        progress = checkpoint.load(
+            self._checkpoint,
             self.modules,
             self.optimizer,
             device=device,
@@ -110,6 +112,16 @@ class States:
             warn=self.warn,
             needs_best=self.needs_best,
         )
+        records: list[dict[str, Any]] = progress["records"] if progress is not None else []
+        path = self.folder / "metrics.jsonl"
+        written: list[dict[str, Any]] | None = None
+        # A file that cannot be read is as good as none: it is made again below.
+        with contextlib.suppress(DataError):
+            written = read_jsonl(path)
+        if written is None or written[: len(records)] != records:
+            self.warn(f"{path} is not what this training had written; it is made again from the checkpoint")
+        if written != records:
+            write_jsonl(path, records)
         best = None if progress is None else progress["best"]
         self._bests = [best["epoch"] if best else 0]
         return records, best
@@ -125,41 +137,3 @@ class States:
         for path in self._checkpoint.glob("best-*.safetensors"):
             if path.name not in kept:
                 path.unlink(missing_ok=True)
-
-
-def restored(
-    folder: Path,
-    modules: Mapping[str, nn.Module],
-    optimizer: torch.optim.Optimizer,
-    *,
-    device: torch.device,
-    binding: Mapping[str, Any],
-    warn: Callable[[str], None],
-    needs_best: bool,
-) -> tuple[checkpoint.Progress | None, list[dict[str, Any]]]:
-    """Goes back to the last state that is whole; arguments as of `checkpoint.load`, but for the training's own folder.
-
-    Returns:
-        The progress, or None; and the records of the epochs that lie behind it. They come from the state itself: the
-        log is made again where it says something else. An epoch that was logged and not saved is dropped.
-    """
-    progress = checkpoint.load(
-        folder / checkpoint.FOLDER,
-        modules,
-        optimizer,
-        device=device,
-        binding=binding,
-        warn=warn,
-        needs_best=needs_best,
-    )
-    records: list[dict[str, Any]] = progress["records"] if progress is not None else []
-    path = folder / "metrics.jsonl"
-    written: list[dict[str, Any]] | None = None
-    # A file that cannot be read is as good as none: it is made again below.
-    with contextlib.suppress(DataError):
-        written = read_jsonl(path)
-    if written is None or written[: len(records)] != records:
-        warn(f"{path} is not what this training had written; it is made again from the checkpoint")
-    if written != records:
-        write_jsonl(path, records)
-    return progress, records

@@ -225,7 +225,7 @@ class Remaining:
         for path, (_, sharing) in list(self._teachers.items()):
             sharing.discard(planned.folder)
             made = path in planned.teachers and teacher_is_there(path)
-            if planned.folder not in sharing and (not sharing or made):
+            if not sharing or made:
                 del self._teachers[path]
 
     @property

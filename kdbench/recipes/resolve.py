@@ -137,13 +137,12 @@ def student_alone_of(
     Raises:
         UsageError: As `resolve`.
     """
-    method, alone = _alone(name_or_path, preset, changes or {})
+    changes = changes or {}
+    method, alone = _alone(name_or_path, preset, changes)
     if alone is None:
         return None
-    for name in () if method.track.is_transfer_alone else STUDENTS_ALONE:
-        if _is_student_of(name, preset, _without_losses(changes or {}), alone):
-            return name, None
-    return method.method, NO_TEACHER
+    shipped_one = _shipped_alone(method, alone, preset, changes)
+    return (method.method, NO_TEACHER) if shipped_one is None else (shipped_one, None)
 
 
 def _student_alone(name_or_path: str, preset: str, changes: Mapping[str, Any]) -> Recipe:
@@ -163,16 +162,14 @@ def _student_alone(name_or_path: str, preset: str, changes: Mapping[str, Any]) -
     method, alone = _alone(name_or_path, preset, changes)
     if alone is None and method.student is None:
         raise UsageError(f"the method '{method.method}' has no student, so --teacher none leaves nothing")
-    found_as = student_alone_of(name_or_path, preset, changes)
-    if alone is None or found_as is None:
+    if alone is None:
         raise UsageError(
             f"the method '{method.method}' is a student without a teacher, so --teacher none changes nothing",
             hint="Leave out --teacher.",
         )
-    if found_as[1] is None:
+    if name := _shipped_alone(method, alone, preset, changes):
         raise UsageError(
-            f"the student of '{method.method}' alone is the method {found_as[0]}",
-            hint=f"Run it: --method {found_as[0]}",
+            f"the student of '{method.method}' alone is the method {name}", hint=f"Run it: --method {name}"
         )
     return alone.called(method.method, NO_TEACHER, f"{method.method} + {NO_TEACHER}")
 
@@ -201,6 +198,12 @@ def _without_losses(changes: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(own := changes.get("student"), Mapping):
         return dict(changes)
     return {**changes, "student": {key: value for key, value in own.items() if key != "losses"}}
+
+
+def _shipped_alone(method: Recipe, alone: Recipe, preset: str, changes: Mapping[str, Any]) -> str | None:
+    """The shipped method that is a method's student alone; None where there is none."""
+    names = () if method.track.is_transfer_alone else STUDENTS_ALONE
+    return next((name for name in names if _is_student_of(name, preset, _without_losses(changes), alone)), None)
 
 
 def _is_student_of(name: str, preset: str, changes: Mapping[str, Any], alone: Recipe) -> bool:
