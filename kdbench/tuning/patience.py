@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+import traceback
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -77,6 +78,11 @@ class Patience:
                 # Whoever asks again after that is not kept waiting once more.
                 if now - self._since >= self.seconds:
                     raise
+            except BaseException as error:
+                # A query that was interrupted keeps sqlite's database locked for as long as its cursor lives, which
+                # the frames below hold and whoever looks at the error holds them.
+                traceback.clear_frames(error.__traceback__)
+                raise
             else:
                 if self._since is not None and self.seconds:
                     self._tell("the database is back")
