@@ -226,8 +226,8 @@ def _method(name: str, preset: str, width: int) -> Iterator[_Line]:
 
 
 def _teacher(name: str, preset: str, width: int) -> Iterator[_Line]:
+    from kdbench.recipes.assembly import teacher_at
     from kdbench.recipes.layers import layers
-    from kdbench.recipes.resolve import teacher_at
 
     yield f"{name} · teacher{_owned('teacher', name)} · preset {preset}", "bold"
     chain = layers(name, "teacher")

@@ -8,7 +8,8 @@ from kdbench.data.card import load_card
 from kdbench.data.splits import rule_of
 from kdbench.engine.device_name import check_device_name
 from kdbench.errors import UsageError, unknown
-from kdbench.recipes.resolve import NO_TEACHER, resolve, teacher_at
+from kdbench.recipes.assembly import teacher_at
+from kdbench.recipes.resolve import NO_TEACHER, resolve
 from kdbench.recipes.schema import PRESETS, Recipe
 from kdbench.registry import registry
 from kdbench.runs import provenance

@@ -99,9 +99,9 @@ def _complaint(origin: Origin) -> str:
     """What using a plugin raises; empty where it raises nothing."""
     try:
         if origin.kind in ("method", "teacher"):
-            from kdbench.recipes import resolve, shipped
+            from kdbench.recipes import assembly, resolve, shipped
 
-            read = resolve.teacher_at if origin.kind == "teacher" else resolve.resolve
+            read = assembly.teacher_at if origin.kind == "teacher" else resolve.resolve
             read(str(shipped.file_of(origin)), "small")
         else:
             registry(origin.kind).load(origin)

@@ -13,7 +13,8 @@ import yaml
 from sweep import swept
 
 from kdbench.data.card import load_card
-from kdbench.recipes.resolve import LINEAGE, resolve, teacher_at
+from kdbench.recipes.assembly import LINEAGE, teacher_at
+from kdbench.recipes.resolve import resolve
 from kdbench.recipes.schema import Recipe
 from kdbench.recipes.shipped import names
 from kdbench.registry import KINDS, registry

@@ -11,9 +11,10 @@ import yaml
 from sweep import swept
 
 from kdbench.grid.suite import load_suite
+from kdbench.recipes.assembly import teacher_at
 from kdbench.recipes.differences import ABSENT, differences
 from kdbench.recipes.layers import layers
-from kdbench.recipes.resolve import resolve, teacher_at
+from kdbench.recipes.resolve import resolve
 from kdbench.recipes.shipped import names
 from kdbench.registry import registry
 

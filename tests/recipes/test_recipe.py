@@ -10,10 +10,11 @@ import pytest
 from sweep import swept
 
 from kdbench.errors import UsageError
+from kdbench.recipes.assembly import teacher_at
 from kdbench.recipes.changes import merge, parse_overrides
 from kdbench.recipes.layers import layers
 from kdbench.recipes.pairs import pair_of
-from kdbench.recipes.resolve import resolve, teacher_at
+from kdbench.recipes.resolve import resolve
 from kdbench.recipes.schema import PRESETS
 from kdbench.recipes.shipped import aliases, names, renamed
 from kdbench.registry import registry

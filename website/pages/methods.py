@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from kdbench.recipes.assembly import teacher_at
 from kdbench.recipes.differences import ABSENT, differences
 from kdbench.recipes.layers import layers
-from kdbench.recipes.resolve import resolve, teacher_at
+from kdbench.recipes.resolve import resolve
 from kdbench.recipes.schema import CONTROLS, PRESETS, Recipe
 from kdbench.registry import registry
 from kdbench.util import plain_yaml
