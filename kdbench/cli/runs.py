@@ -101,7 +101,9 @@ def show_run(
 
     if output not in FORMATS[:2]:
         raise unknown("format", output, FORMATS[:2])
-    root = runs_folder(out)
+    # The folder of a run says where it lies.
+    given = Path(run) if out is None and len(Path(run).parts) > 1 else None
+    root = given.resolve().parent if given is not None and (given / "run.json").is_file() else runs_folder(out)
     rows = meant([run], overview(root), root)
     if len(rows) > 1:
         listed = "\n".join(f"  {row.folder.name}" for row in rows[:8])

@@ -45,7 +45,7 @@ class Training:
     """One network on its way through its epochs.
 
     Attributes:
-        phase: `teacher` or `student`.
+        phase: `teacher` or `student`; the progress calls it by its title, where it has one.
         network: The network in training.
         objective: Its losses.
         spec: Epochs, batch size, rates, augmentation.
@@ -94,6 +94,7 @@ class Training:
     binding: Mapping[str, Any] = field(default_factory=dict)
     warn: Callable[[str], None] = lambda _text: None
     processes: Processes = ALONE
+    title: str = ""
     best: dict[str, Any] = field(default_factory=lambda: {"epoch": 0})
 
     def run(self) -> list[Record]:
@@ -118,7 +119,8 @@ class Training:
         self.best, records = agreed["best"], agreed["records"]
         done = len(records)
         steps = self.steps
-        self.reporter.start_phase(self.phase, epochs=train.epochs, steps=steps, done=done, trials=len(self.loader))
+        title = self.title or self.phase
+        self.reporter.start_phase(title, epochs=train.epochs, steps=steps, done=done, trials=len(self.loader))
         try:
             frozen = [each.network for each in self.teacher.networks] if self.teacher is not None else []
             with sharing(self.processes, fields_read(self.network, self.objective, self.peers), frozen):
@@ -141,7 +143,7 @@ class Training:
         # Before the state: if the process dies in between, restoring takes the surplus line away.
         append_jsonl(self.folder / "metrics.jsonl", record)
         self.states.save(records, self.best)
-        self.reporter.end_epoch(record)
+        self.reporter.end_epoch({**record, "phase": self.title or self.phase})
         self.on_epoch(record)
 
     @property

@@ -27,7 +27,7 @@ PARTS = {
     "classes": ExplanationPart("Classes", "kdbench.explanation.classes:classes"),
     "trials": ExplanationPart("Trials", "kdbench.explanation.trials:trials", ("against",)),
     "gradcam": ExplanationPart("Where the network looks", "kdbench.explanation.cams:cams", ("chosen",)),
-    "inputs": ExplanationPart("What the teacher sees", "kdbench.explanation.inputs:inputs"),
+    "inputs": ExplanationPart("What the series look like to the network", "kdbench.explanation.inputs:inputs"),
     "embeddings": ExplanationPart("Embeddings of student and teacher", "kdbench.explanation.embeddings:embeddings"),
     "robustness": ExplanationPart("Robustness", "kdbench.explanation.robustness:robustness", ("draws",)),
 }

@@ -1,4 +1,4 @@
-"""What the teacher sees: the image or the series that its representation makes of each sensor."""
+"""What a network sees of series: the image or the series that its representation makes of each sensor."""
 
 from __future__ import annotations
 
@@ -14,38 +14,40 @@ from kdbench.text.wording import counted
 from kdbench.types import is_video
 
 CLASSES, REPEATS = 6, 2
-FILE = "teacher_inputs.png"
+_FILE = "{role}_inputs.png"
 
 
 def inputs(study: Study) -> Section:
     """Draws the teacher's inputs of a few classes, two trials of each, so that what they share is seen.
 
+    Of a run without a teacher, or with one that sees video alone, those of the network that it reports.
+
     Raises:
-        NotShown: The run has no teacher, or one that sees video.
+        NotShown: Neither sees a series.
     """
-    teacher = study.teacher
-    if teacher is None:
-        raise NotShown("This run has no teacher.")
+    opened = next((each for each in (study.teacher, study.reported) if each is not None and _shown(each)), None)
+    if opened is None:
+        raise NotShown("The networks of this run see video alone.")
     kinds = {
         name: branch.representation.name
-        for name, branch in teacher.spec.branches_for(study.card.sensors).items()
+        for name, branch in opened.spec.branches_for(study.card.sensors).items()
         if not is_video(branch.sees)
     }
-    if not kinds:
-        raise NotShown("The teacher sees video.")
+    whose = f"as the {opened.role}'s encoders get it"
+    file = _FILE.format(role=opened.role)
     kind = ", ".join(dict.fromkeys(kinds.values()))
     chosen = _chosen(study)
-    _draw(study, teacher, chosen)
+    _draw(study, opened, chosen, file)
     return Section(
         notes=[
-            f"What the representation '{kind}' makes of each sensor, as the teacher's encoders get it: the first three "
+            f"What the representation '{kind}' makes of each source, {whose}: the first three "
             "channels as red, green and blue, stretched to full contrast."
-            if any(teacher.network.representations[number].makes == "image" for number in _shown(teacher))
-            else f"What the representation '{kind}' makes of each sensor, as the teacher's encoders get it. {AXES}"
+            if any(opened.network.representations[number].makes == "image" for number in _shown(opened))
+            else f"What the representation '{kind}' makes of each source, {whose}. {AXES}"
         ],
         pictures=[
             CaptionedFile(
-                FILE, f"{counted(len(chosen), 'trial')} of the {study.run.conditions['part']} part, a column per trial."
+                file, f"{counted(len(chosen), 'trial')} of the {study.run.conditions['part']} part, a column per trial."
             )
         ],
         numbers={"trials": chosen, "representation": kind, "sources": list(kinds)},
@@ -67,18 +69,18 @@ def _chosen(study: Study) -> list[str]:
     return chosen
 
 
-def _shown(teacher: Opened) -> list[int]:
+def _shown(opened: Opened) -> list[int]:
     """The branches that see no video, by their numbers."""
-    sees = teacher.network.sees.values()
+    sees = opened.network.sees.values()
     return [number for number, source in enumerate(sees) if not is_video(source)]
 
 
-def _draw(study: Study, teacher: Opened, chosen: list[str]) -> None:
-    network, loader = teacher.network, study.context.loader(tuple(chosen), teacher.spec)
+def _draw(study: Study, opened: Opened, chosen: list[str], file: str) -> None:
+    network, loader = opened.network, study.context.loader(tuple(chosen), opened.spec)
     batch = next(iter(loader.batches(list(range(len(chosen))), len(chosen))))
     with torch.no_grad():
         represented = network.represent(batch)
-    shown = {network.branches[number]: represented[number].float().cpu().numpy() for number in _shown(teacher)}
+    shown = {network.branches[number]: represented[number].float().cpu().numpy() for number in _shown(opened)}
     names = study.card.short_names
     titles = [f"{names[study.scores.labels[study.row(trial)]]}\n{trial}" for trial in chosen]
-    draw_inputs(list(shown.values()), list(shown), titles, study.folder / FILE)
+    draw_inputs(list(shown.values()), list(shown), titles, study.folder / file)

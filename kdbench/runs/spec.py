@@ -51,6 +51,14 @@ class TeacherPart:
         """Key of the teacher in the recipe."""
         return key_of(self.name)
 
+    @property
+    def title(self) -> str:
+        """What the progress calls it: `teacher`, `teacher imu`, `teacher imu, network 2 of 3`."""
+        name = "teacher" if self.name == "teacher" else f"teacher {self.name}"
+        if self.spec.seeds is not None:
+            return f"{name}, network {self.member + 1} of {self.spec.seeds}"
+        return name if self.fold is None else f"{name}, fold {self.fold + 1} of {self.spec.folds}"
+
 
 @dataclass(frozen=True)
 class RunSpec:

@@ -227,6 +227,7 @@ def teacher_training(
     network.fit({name: loader.all_series(name) for name in loader.sensors})
     objective = context.objective("teacher", spec, network, key=part.key, loader=loader)
     training = training_of("teacher", context, spec, network, objective, loader, folder)
+    training.title = part.title
     training.binding = {"phase": "teacher", "folder": context.run_spec.teacher_folder(part)}
     return training
 

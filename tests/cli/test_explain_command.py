@@ -19,7 +19,7 @@ def test_a_run_is_explained_by_the_beginning_of_its_name(
     done = kdbench("explain", "student_only", "--only", "classes", "--only", "inputs")
     assert done.code == 0
     assert "made classes, inputs in" in done.out
-    assert "inputs: This run has no teacher." in done.out
+    assert "inputs: The networks of this run see video alone." in done.out
     assert f"page: {folder / 'explain' / 'index.html'}" in done.out
     again = kdbench("explain", "student_only", "--only", "classes")
     assert "kept classes (--fresh makes them again)" in again.out

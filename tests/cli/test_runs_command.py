@@ -153,6 +153,9 @@ def test_a_schedule_is_said_as_yaml() -> None:
 def test_shows_one_run_by_what_it_is_called(kdbench: Command, root: Path) -> None:
     for called in ("bbbb", "bbbb000000", "rkd-u-s1-bbbb000000", "rkd-u-s1", str(root / "rkd-u-s1-bbbb000000")):
         assert json.loads(kdbench("runs", "show", called, "--format", "json", "--out", str(root)).out)["seed"] == 1
+    # The folder alone says where it lies.
+    there = kdbench("runs", "show", str(root / "rkd-u-s1-bbbb000000"), "--format", "json")
+    assert json.loads(there.out)["seed"] == 1
     failed = kdbench("runs", "show", "dddd", "--out", str(root)).out
     assert "failed: the loss became NaN" in failed
     assert "protocol: cross_subject" in failed

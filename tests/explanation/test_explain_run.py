@@ -353,7 +353,9 @@ def test_a_sensor_student_is_explained_over_its_series(tmp_path: Path) -> None:
     done = run("student_only_sensor", "motionsim", preset="smoke", device="cpu", out=tmp_path, overrides=changes)
     found = kdbench.explain(done.folder, only=["gradcam", "inputs", "robustness"], draws=1, device="cpu")
     parts = found.record["parts"]
-    assert found.missing == {"inputs": "This run has no teacher."}
+    assert found.missing == {}
+    assert parts["inputs"]["numbers"]["sources"] == ["accelerometer", "gyroscope"]
+    assert (found.folder / "student_inputs.png").is_file()
     assert set(parts["gradcam"]["numbers"]["grid"]) == {"accelerometer", "gyroscope"}
     assert all(len(grid) == 1 for grid in parts["gradcam"]["numbers"]["grid"].values())
     assert set(parts["robustness"]["numbers"]["curves"]) == set(CORRUPTIONS[SENSORS])

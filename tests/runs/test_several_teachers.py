@@ -51,9 +51,11 @@ student:
 
 
 @pytest.mark.slow
-def test_each_teacher_is_trained_once_and_shared(tmp_path: Path) -> None:
+def test_each_teacher_is_trained_once_and_shared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     alone = tiny("kd", tmp_path, teacher="raw")
-    result = trained(recipe(tmp_path, "pair", PAIR), tmp_path)
+    result = trained(recipe(tmp_path, "pair", PAIR), tmp_path, progress=True)
+    told = [line.partition(":")[0] for line in "".join(capsys.readouterr()).splitlines() if "epochs of" in line]
+    assert told == ["teacher body", "student"]
     record = read_json(result.folder / "run.json")
     assert record["taught_by"] == "raw+raw_concat"
     assert record["teacher"] is None
@@ -82,6 +84,7 @@ def test_nobody_is_taught_by_a_network_that_saw_the_trial(tmp_path: Path) -> Non
     context = context_for(request("kd", tmp_path, "teacher.folds=2", "teacher.fusion.name=none", *changes))
     parts = context.run_spec.teacher_parts
     assert [part.fold for part in parts] == [0, 1]
+    assert [part.title for part in parts] == ["teacher, fold 1 of 2", "teacher, fold 2 of 2"]
     folds = context.run_spec.folds(2)
     train = set(context.split.train)
     seen = [set(context.run_spec.trials_of(part)) for part in parts]
