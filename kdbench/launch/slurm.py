@@ -13,13 +13,14 @@ from kdbench.errors import RunFailed, Unavailable
 from kdbench.launch.launcher import Program
 from kdbench.launch.machine import environment_of
 from kdbench.launch.remote import INTERRUPT, KILL, RemoteProgram
+from kdbench.launch.slurm_queue import Queue
 from kdbench.registry import launcher
 from kdbench.util.files import unwritable
 from kdbench.util.progress import Reporter
 
 FOLDER = "submitit"
 _LOOK_SECONDS = {"slurm": 5.0, "local": 0.2}
-"""How often the engine is asked how a job is; Slurm's accounting does not like to be asked often."""
+"""How often it is looked at how a job is; Slurm's controller does not like to be asked often."""
 _NO_CODE = 1
 """The exit code of a job that has none of its own."""
 
@@ -70,6 +71,7 @@ class Slurm:
         self._requeues = requeues
         self._executor: Any = None
         self._waiting: list[SlurmJob] = []
+        self.queue = Queue(_LOOK_SECONDS["slurm"]) if cluster == "slurm" else None
         self._wanted: dict[str, Any] = {"timeout_min": minutes, "cpus_per_task": cores, "mem_gb": memory_gb}
         self._wanted |= {"gpus_per_node": gpus if gpus is not None else int(device != "cpu" and cluster == "slurm")}
         if cluster == "slurm":
@@ -134,6 +136,8 @@ class Slurm:
             return
         for job, its in zip(waiting, submitted, strict=True):
             job.submitted = its
+            if self.queue is not None:
+                self.queue.watch(its.job_id)
 
 
 class RequeuedProgram(RemoteProgram):
@@ -174,9 +178,20 @@ class SlurmJob:
             self._place.submit()
         if self._code is None and time.monotonic() - self._looked >= _LOOK_SECONDS[self._place.cluster]:
             self._looked = time.monotonic()
+            self._look()
+        return self._code
+
+    def _look(self) -> None:
+        queue, number = self._place.queue, self.submitted.job_id
+        if queue is None:
             if self.submitted.done():
                 self._conclude()
-        return self._code
+        # On a shared disk a file may be seen late, and where its folder is listed.
+        elif self.submitted.paths.result_pickle in self.submitted.paths.folder.iterdir():
+            self._conclude()
+        elif queue.has_lost(number):
+            self.fail(f"the job {number} ended without a result: it was cancelled, or its machine failed")
+            self._end()
 
     def _conclude(self) -> None:
         try:
@@ -184,7 +199,12 @@ class SlurmJob:
         except Exception as error:
             last = (str(error).strip().splitlines() or ["it was cancelled or its machine failed"])[-1]
             self.fail(f"the job {self.submitted.job_id} ended without a result: {last}")
+        self._end()
+
+    def _end(self) -> None:
         self.program.forget()
+        if self._place.queue is not None:
+            self._place.queue.forget(self.submitted.job_id)
 
     def printed(self) -> str:
         """See `Job`."""
@@ -195,7 +215,9 @@ class SlurmJob:
         if self.poll() is not None:
             return
         self.program.tell(INTERRUPT)
-        if str(self.submitted.state).upper().startswith("PENDING"):
+        queue = self._place.queue
+        state = str(self.submitted.state) if queue is None else queue.state(self.submitted.job_id)
+        if state.upper().startswith("PENDING"):
             self.submitted.cancel()
 
     def kill(self) -> None:
