@@ -4,7 +4,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: setup demo test test-all lint types quick unit board site gpu-check constraints clean
+.PHONY: setup demo test test-all lint types quick unit board site gpu-check slurm-check constraints clean
 
 setup: .venv/.installed
 
@@ -50,6 +50,10 @@ site: setup
 # copy of the recordings in packed/: kdbench data pack utd_mhad --preset paper --out packed
 gpu-check:
 	PY=$(or $(wildcard $(BIN)/python),python3) bash benchmarks/gpu/check.sh
+
+# The launcher slurm on a real cluster of two nodes on this machine; as root, with Debian's slurm-wlm and munge.
+slurm-check: setup
+	$(BIN)/python benchmarks/slurm_check.py
 
 # After a change of pyproject.toml: writes down the versions that the tests passed with.
 constraints: setup
