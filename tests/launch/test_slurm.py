@@ -116,7 +116,8 @@ def _refused(*_: object) -> None:
     raise RuntimeError("the account is spent")
 
 
-def test_without_a_cluster_it_says_what_to_do() -> None:
+def test_without_a_cluster_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
     with pytest.raises(UsageError, match="finds no sbatch here"):
         build(PartSpec(name="slurm"), jobs=1, device="cpu", reporter=Reporter())
 
