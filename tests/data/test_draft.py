@@ -381,15 +381,45 @@ def test_a_terminal_is_asked(tmp_path: Path) -> None:
         for two in ("red", "blue"):
             for number in (1, 2):
                 sensor_logger(tmp_path / f"{one}_{two}_{number}.csv", "wave", even())
+    code, said = at_terminal(tmp_path, b"gamma\n")
+    assert code == 0, said
+    assert "says what is done, the class? [" in said
+    assert load_card(tmp_path / "card.yaml").class_names == ("alpha", "beta", "gamma")
+
+
+@pytest.mark.parametrize(("answer", "code"), [(b"y\n", 0), (b"\n", 2)])
+def test_a_terminal_is_asked_whether_to_go_on_without_videos(tmp_path: Path, answer: bytes, code: int) -> None:
+    paired_names(tmp_path, "IMG_{turn}.mp4")
+    ended, said = at_terminal(tmp_path, answer)
+    assert "Name them as the CSV files are: anna_clap_1.mp4.\nGo on without them? [y/N]" in said
+    assert ended == code, said
+    assert (tmp_path / "card.yaml").exists() == (code == 0)
+
+
+def at_terminal(folder: Path, typed: bytes) -> tuple[int, str]:
+    """Exit code and words of `data init`, asked at a terminal where something is typed."""
     keyboard, terminal = pty.openpty()
-    command = [sys.executable, "-m", "kdbench", "data", "init", str(tmp_path), "--no-preview"]
+    command = [sys.executable, "-m", "kdbench", "data", "init", str(folder), "--no-preview"]
     with subprocess.Popen(
         command, stdin=terminal, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as asked:
-        os.write(keyboard, b"gamma\n")
+        os.write(keyboard, typed)
         said, _ = asked.communicate(timeout=60)
     os.close(keyboard)
     os.close(terminal)
-    assert asked.returncode == 0, said
-    assert "says what is done, the class? [" in said
-    assert load_card(tmp_path / "card.yaml").class_names == ("alpha", "beta", "gamma")
+    return asked.returncode, said
+
+
+def test_a_folder_is_named_by_its_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = Path("my kitchen")
+    write_folder(folder, without=tuple(f"{subject}/{action}_{n}.mp4" for subject, action, n in trials()))
+    with pytest.raises(UsageError, match="is a folder, and a data set is named by its card") as bare:
+        load_card(str(folder))
+    assert bare.value.hint == "Let kdbench write one: kdbench data init 'my kitchen'"
+    assert init(folder, "--no-preview").exit_code == 0
+    with pytest.raises(UsageError) as caught:
+        load_card(str(folder))
+    assert caught.value.hint == "Name it: 'my kitchen/card.yaml'"
+    (tmp_path / "motionsim").mkdir()
+    assert load_card("motionsim").name == "motionsim"
