@@ -344,15 +344,15 @@ def load_card(name_or_path: str | Path) -> Card:
 
 
 def _card_path(name: str) -> Path:
-    path = Path(name).expanduser()
-    if path.is_dir() and (os.sep in name or name not in registry("dataset").names()):
-        card = path / "card.yaml"
+    if name and paths.is_folder(Path(name)) and name not in registry("dataset").names():
+        card = Path(name) / "card.yaml"
         there = f"Name it: {shlex.quote(str(card))}" if paths.is_file(card) else None
         raise UsageError(
             f"{shortened(name, 200)} is a folder, and a data set is named by its card",
             hint=there or f"Let kdbench write one: kdbench data init {shlex.quote(name)}",
         )
     if name.endswith((".yaml", ".yml")) or os.sep in name:
+        path = Path(name).expanduser()
         if not paths.is_file(path):
             raise UsageError(
                 f"there is no card file {shortened(str(path), 200)}", hint="See the known data sets: kdbench data list"

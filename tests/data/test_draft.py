@@ -421,5 +421,8 @@ def test_a_folder_is_named_by_its_card(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(UsageError) as caught:
         load_card(str(folder))
     assert caught.value.hint == "Name it: 'my kitchen/card.yaml'"
+    for name in ("", "x" * 5000, "~nobody-of-that-name"):
+        with pytest.raises(UsageError, match="unknown data set"):
+            load_card(name)
     (tmp_path / "motionsim").mkdir()
     assert load_card("motionsim").name == "motionsim"
