@@ -44,6 +44,51 @@ def phyphox(path: Path, action: str, times: np.ndarray) -> None:
     path.write_text("\n".join([";".join(names), *rows]).replace(".", ",") + "\n")
 
 
+def sensor_logger_export(folder: Path, action: str, times: np.ndarray) -> None:
+    """The folder of a recording as Sensor Logger exports it: a file a sensor, and files of other kinds beside them."""
+    sensor_logger(folder / "Accelerometer.csv", action, times)
+    sensor_logger(folder / "Gyroscope.csv", action, 0.004 + times, scale=0.1)
+    beside = {
+        "Metadata.csv": "version,device name,recording time\n3,phone,2026-05-01_10-22-33\n",
+        "Annotation.csv": f"time,seconds_elapsed,text,millisecond_press_duration\n{EPOCH_NS},0.5,begin,80\n",
+        "Pedometer.csv": f"time,seconds_elapsed,steps\n{EPOCH_NS},0.5,1\n{EPOCH_NS},1.5,3\n",
+        "HeartRate.csv": f"time,seconds_elapsed,bpm\n{EPOCH_NS},0.5,70\n{EPOCH_NS},1.5,71\n{EPOCH_NS},2.5,71\n",
+    }
+    for name, content in beside.items():
+        (folder / name).write_text(content)
+
+
+def phyphox_export(folder: Path, action: str, times: np.ndarray, *, file: str = "Raw Data", mark: str = ";,") -> None:
+    """The folder of a recording as phyphox exports it, with what it tells of the phone and the time below `meta`.
+
+    Args:
+        folder: The folder.
+        action: What is recorded.
+        times: When, seconds.
+        file: How the file is called: `Raw Data` of one sensor, or the sensor's name.
+        mark: What lies between values, and what stands before decimals.
+    """
+    between, decimal = mark
+    what = "Acceleration x (m/s^2)" if file == "Raw Data" else "X (m/s^2)" if file == "Accelerometer" else "X (rad/s)"
+    axes = (f'"{what.replace("X", axis.upper()).replace(" x ", f" {axis} ")}"' for axis in "xyz")
+    values = motion(action, times)
+    rows = [[f"{v:.9E}" for v in (t, *row, np.linalg.norm(row))] for t, row in zip(times, values, strict=True)]
+    names = ['"Time (s)"', *axes, '"Absolute acceleration (m/s^2)"']
+    # The size of all axes together comes with the file of one sensor alone.
+    kept = len(names) if file == "Raw Data" else 4
+    text = [between.join(row[:kept]) for row in (names, *([v.replace(".", decimal) for v in row] for row in rows))]
+    (folder / "meta").mkdir(parents=True, exist_ok=True)
+    (folder / f"{file}.csv").write_text("\n".join(text) + "\n")
+    device = [["property", "value"], ["version", "1.1.13"], ["deviceModel", "phone"], ["depthFrontRate", "30"]]
+    events = [
+        ['"event"', '"experiment time"', '"system time"', '"system time text"'],
+        ['"START"', f"0{decimal}0E0", f"1777630953{decimal}120", '"2026-05-01 10:22:33.120 UTC+02:00"'],
+        ['"PAUSE"', f"3{decimal}0E0", f"1777630956{decimal}120", '"2026-05-01 10:22:36.120 UTC+02:00"'],
+    ]
+    (folder / "meta/device.csv").write_text("\n".join(between.join(f'"{v}"' for v in row) for row in device) + "\n")
+    (folder / "meta/time.csv").write_text("\n".join(between.join(row) for row in events) + "\n")
+
+
 def film(path: Path, action: str, seconds: float, *, rate: int = 20, side: int = 48) -> None:
     """A film in which a square moves as the accelerometer feels it; each frame's grey is its number."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -55,7 +55,9 @@ def check(
         bool,
         typer.Option("--exclude-broken", help="Check a data set without trials whose files are missing or broken."),
     ] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="List skipped checks, too, each with why.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="List skipped checks, too, and places in kdbench.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Run the conformance tests of components, methods and data sets; exit code 1 if one fails."""
@@ -165,6 +167,7 @@ def _show(console: Any, report: Report, *, whole: bool, verbose: bool) -> None:
             (f"{mark} ", style), (f"{first.kind} {first.component}", "bold"), f": {outcomes} in {seconds:.1f} s"
         )
     )
+    with_places = verbose
     # Where nothing passed, why that is is the result.
     verbose = verbose or not counts["passed"]
     table = Table(box=None, pad_edge=False, header_style="dim", show_header=whole)
@@ -173,9 +176,8 @@ def _show(console: Any, report: Report, *, whole: bool, verbose: bool) -> None:
     table.add_column("message", overflow="fold")
     for result in report.results:
         if result.outcome == "failed" or (verbose if result.outcome == "skipped" else whole):
-            table.add_row(
-                f"  {result.name}", Text(result.outcome, style=_MARKS[result.outcome][1]), Text(result.message)
-            )
+            message = result.in_full if with_places else result.message
+            table.add_row(f"  {result.name}", Text(result.outcome, style=_MARKS[result.outcome][1]), Text(message))
     if table.row_count:
         print_table(console, table)
     if whole and not verbose and (skipped := [result.name for result in report.results if result.outcome == "skipped"]):

@@ -52,7 +52,7 @@ def list_datasets(data_dir: DataDir = None) -> None:
 
     console = console_for(soft_wrap=True)
     if data_dir is not None and not data_dir.is_dir():
-        raise UsageError(f"the data folder {data_dir} does not exist")
+        raise UsageError(f"the data folder {data_dir} does not exist", hint="Make it first, or name another.")
     stores = layout.stores()
     table = Table(box=None, pad_edge=False, header_style="dim")
     for heading in ("data set", "title", "recordings", "prepared"):

@@ -18,7 +18,8 @@ from kdbench.text.wording import counted
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from kdbench.data.draft.card import Answers, Doubt, Draft
+    from kdbench.data.draft.card import Draft
+    from kdbench.data.draft.doubts import Answers, Doubt
 
 
 def who(
@@ -77,7 +78,8 @@ def init(
     preview: Annotated[bool, typer.Option(help="Draw some trials beside the card.")] = True,
 ) -> None:
     """Look at a folder of recordings, and write a card for it."""
-    from kdbench.data.draft.card import CARD, Answers, draft
+    from kdbench.data.draft.card import CARD, draft
+    from kdbench.data.draft.doubts import Answers
 
     if not folder.is_dir():
         raise UsageError(f"there is no folder {folder}", hint="Name the folder that holds the recordings.")
@@ -119,7 +121,10 @@ def _pairs(option: str, given: list[str] | None) -> dict[str, str]:
     for text in given or []:
         source, equals, value = text.partition("=")
         if not equals or not source or not value:
-            raise UsageError(f"{option} {text}: expected SOURCE=VALUE, such as {option} accelerometer=50")
+            example = "50" if option == "--rate" else "g"
+            raise UsageError(
+                f"{option} {text}: expected SOURCE=VALUE", hint=f"Such as {option} accelerometer={example}"
+            )
         pairs[source] = value
     return pairs
 
@@ -130,14 +135,19 @@ def _number(source: str, value: str) -> float:
     except ValueError:
         rate = 0.0
     if not 0 < rate < 1e9:
-        raise UsageError(f"--rate {source}={value}: expected samples a second, a number above 0")
+        raise UsageError(
+            f"--rate {source}={value}: expected samples a second, a number above 0", hint=f"Such as --rate {source}=50"
+        )
     return rate
 
 
 def _asked(doubts: tuple[Doubt, ...], answers: Answers) -> Answers:
     """What the user says to each doubt."""
+    strays = [doubt for doubt in doubts if doubt.advice]
     if not sys.stdin.isatty():
-        listed = "".join(f"\n  {doubt.question}" for doubt in doubts)
+        if len(strays) == len(doubts) == 1:
+            raise UsageError(strays[0].question, hint=f"{strays[0].advice}. Or leave them out: --yes")
+        listed = "".join(f"\n  {_in_full(doubt)}" for doubt in doubts)
         raise UsageError(
             f"the files leave {counted(len(doubts), 'question')} open, and nobody can be asked:{listed}",
             hint="Take what looks likeliest: --yes. Or answer: --subject WORD, --label WORD, --rate SOURCE=HZ, "
@@ -145,6 +155,10 @@ def _asked(doubts: tuple[Doubt, ...], answers: Answers) -> Answers:
         )
     for doubt in doubts:
         try:
+            if doubt in strays:
+                if not typer.confirm(f"{_in_full(doubt)}\nGo on without them?", default=False):
+                    raise UsageError("no card is written", hint=f"{doubt.advice}.")
+                continue
             text = str(typer.prompt(doubt.question, default=doubt.guess or ""))
         except typer.Abort as error:
             raise Interrupted("interrupted; no card is written") from error
@@ -160,6 +174,10 @@ def _asked(doubts: tuple[Doubt, ...], answers: Answers) -> Answers:
         else:
             answers = dataclasses.replace(answers, label=text)
     return answers
+
+
+def _in_full(doubt: Doubt) -> str:
+    return f"{doubt.question}. {doubt.advice}." if doubt.advice else doubt.question
 
 
 def _write(path: Path, made: Draft) -> None:
@@ -196,10 +214,15 @@ def _show(console: Console, path: Path, made: Draft) -> None:
     for name, rule in made.content["protocols"].items():
         console.print(f"protocol {name}: {rule['title']}", markup=False, highlight=False)
     for doubt in made.doubts:
-        console.print(f"[yellow]guessed[/]: {doubt.question} {doubt.guess}", highlight=False)
+        what, text = ("left out", _in_full(doubt)) if doubt.advice else ("guessed", f"{doubt.question} {_guess(doubt)}")
+        console.print(Text.assemble((what, "yellow"), f": {text}"), highlight=False)
     if made.passed_over:
         some = ", ".join(made.passed_over[:3]) + ("…" if len(made.passed_over) > 3 else "")
         console.print(f"passed over {counted(len(made.passed_over), 'file')}: {some}", markup=False, highlight=False)
+
+
+def _guess(doubt: Doubt) -> str:
+    return doubt.guess or ("None: all are by one person" if doubt.key == "subject" else "nothing")
 
 
 def _in_words(content: dict[str, Any], name: str) -> str:

@@ -98,7 +98,9 @@ def recordings_of(student: Student, words: list[str]) -> dict[str, dict[str, str
     counts = {source: len(given) for source, given in files.items()}
     if len(set(counts.values())) > 1:
         listed = ", ".join(f"{count} of the {source}" for source, count in counts.items())
-        raise UsageError(f"a recording needs a file of every source, and there are {listed}")
+        raise UsageError(
+            f"a recording needs a file of every source, and there are {listed}", hint="Name as many files of each."
+        )
     parts = [dict(zip(files, each, strict=True)) for each in zip(*files.values(), strict=True)]
     return {" ".join(each.values()): each for each in parts}
 

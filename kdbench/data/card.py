@@ -344,6 +344,13 @@ def load_card(name_or_path: str | Path) -> Card:
 
 
 def _card_path(name: str) -> Path:
+    if name and paths.is_folder(Path(name)) and name not in registry("dataset").names():
+        card = Path(name) / "card.yaml"
+        there = f"Name it: {shlex.quote(str(card))}" if paths.is_file(card) else None
+        raise UsageError(
+            f"{shortened(name, 200)} is a folder, and a data set is named by its card",
+            hint=there or f"Let kdbench write one: kdbench data init {shlex.quote(name)}",
+        )
     if name.endswith((".yaml", ".yml")) or os.sep in name:
         path = Path(name).expanduser()
         if not paths.is_file(path):

@@ -50,7 +50,9 @@ def folds_of(
         fold = {subject: place % count for place, subject in enumerate(draw.permutation(subjects).tolist())}
         return {trial: fold[subject] for trial, subject in zip(rows.index, rows[SUBJECT], strict=True)}
     if len(rows) < count:
-        raise UsageError(f"folds = {count}: the training part has {counted(len(rows), 'trial')}")
+        raise UsageError(
+            f"folds = {count}: the training part has {counted(len(rows), 'trial')}", hint="Ask for fewer folds."
+        )
     shuffled = draw.permutation(len(rows))
     ordered = sorted(shuffled.tolist(), key=lambda row: int(rows["label"].iloc[row]))
     return {rows.index[row]: place % count for place, row in enumerate(ordered)}

@@ -61,12 +61,18 @@ class Loader:
         labelled: Sequence[str] | None = None,
     ) -> None:
         if VIDEO in sources and dataset.view is None:
-            raise UsageError(f"'{dataset.card.name}' was opened without video, which this network needs")
+            raise UsageError(
+                f"'{dataset.card.name}' was opened without video, which this network needs",
+                hint="Name a view when it is opened: open_dataset(…, video='auto')",
+            )
         for name in sources:
             if recorded(name) not in dataset.sources or (is_native(name) and is_video(recorded(name))):
                 raise unknown("source", name, dataset.sources, of=f"data set '{dataset.card.name}'")
         if not trials:
-            raise UsageError(f"a loader of '{dataset.card.name}' needs at least one trial")
+            raise UsageError(
+                f"a loader of '{dataset.card.name}' needs at least one trial",
+                hint="Give it the trials of a part of a split.",
+            )
         self.trials = tuple(trials)
         self.device = device
         self.waited_seconds = 0.0

@@ -20,6 +20,8 @@ from kdbench.util.seeds import seed_for
 if TYPE_CHECKING:
     import pandas as pd
 
+_APART = "Mend the protocol in the card, so that its parts have nothing in common."
+
 
 @dataclass(frozen=True)
 class Split:
@@ -100,7 +102,8 @@ def check_disjoint(split: Split, index: pd.DataFrame, columns: Sequence[str], wh
         if shared:
             raise UsageError(
                 f"{where} leaks: trial {min(shared)} is in {first} and in {second} (so "
-                f"{inflected(len(shared), 'is')} {counted(len(shared), 'trial')})"
+                f"{inflected(len(shared), 'is')} {counted(len(shared), 'trial')})",
+                hint=_APART,
             )
         for column in columns:
             if column not in by_trial.columns:
@@ -108,7 +111,7 @@ def check_disjoint(split: Split, index: pd.DataFrame, columns: Sequence[str], wh
             common = set(by_trial.loc[list(a), column]) & set(by_trial.loc[list(b), column])
             if common:
                 values = ", ".join(map(str, sorted(common)))
-                raise UsageError(f"{where} leaks: {column} {values} is in {first} and in {second}")
+                raise UsageError(f"{where} leaks: {column} {values} is in {first} and in {second}", hint=_APART)
 
 
 def _rules(card: Card) -> dict[str, ProtocolRule]:

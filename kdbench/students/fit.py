@@ -59,7 +59,8 @@ def check_axes(entry: SeriesInput, series: np.ndarray) -> None:
         named = f" ({', '.join(entry.axes)})" if len(entry.axes) <= 6 else ""
         raise DataError(
             f"the {entry.source} has {counted(series.shape[1], 'axis', 'axes')}, and the student takes "
-            f"{len(entry.axes)}{named}"
+            f"{len(entry.axes)}{named}",
+            hint="Name the columns that are its axes: --columns, or columns=; or give a recording of such a sensor.",
         )
 
 

@@ -35,7 +35,7 @@ def load_student(path: str | Path, *, threads: int = 1, int8: bool = False) -> S
         ```
     """
     if threads < 1:
-        raise UsageError(f"threads = {threads}: expected at least 1")
+        raise UsageError(f"threads = {threads}: expected at least 1", hint="Leave it out for 1.")
     folder = folder_of(Path(path))
     export = read_export(folder)
     for entry in export.inputs:

@@ -98,8 +98,14 @@ def _content(path: Path) -> bytes:
         if path.stat().st_size > _MOST_BYTES:
             raise DataError(f"{path} holds more than {_MOST_BYTES >> 30} GiB", hint="Cut it into parts.")
         return path.read_bytes()
+    except IsADirectoryError as error:
+        raise DataError(
+            f"{path} is a folder, and a recording is a file", hint=f"Name the files in it, for example {path}/*"
+        ) from error
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+        raise DataError(
+            f"{path} cannot be read: {error.strerror or error}", hint="Name a recording that is there and may be read."
+        ) from error
 
 
 def _array(content: bytes, entry: SeriesInput | VideoInput) -> Recorded:

@@ -40,7 +40,9 @@ class Columns:
         if self.axes is not None and not self.axes:
             raise UsageError("no column is named", hint="Name a column for each axis, for example x,y,z.")
         if self.factor is not None and not (np.isfinite(self.factor) and self.factor):
-            raise UsageError(f"factor = {self.factor:g}: expected a number other than 0")
+            raise UsageError(
+                f"factor = {self.factor:g}: expected a number other than 0", hint="Such as 9.80665: g in m/s²"
+            )
 
 
 AS_EXPORTED = Columns()

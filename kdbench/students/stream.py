@@ -139,7 +139,10 @@ class Stream:
             ("smoothing", self.smoothing, 1.0),
         ):
             if not 0 < value <= most:
-                raise UsageError(f"{name} = {value:g}: expected more than 0 and at most {most:g}")
+                raise UsageError(
+                    f"{name} = {value:g}: expected more than 0 and at most {most:g}",
+                    hint="Leave it out for the usual one.",
+                )
         self.student = student
 
     def watch(self, feeds: Mapping[str, Iterator[Item]]) -> Iterator[Watched]:
@@ -201,7 +204,9 @@ def _add(held: Running, source: str, item: Item) -> None:
     try:
         held.add(*item)
     except ValueError as error:
-        raise DataError(f"the {source} at {item[0]:.2f} s: {error}") from error
+        raise DataError(
+            f"the {source} at {item[0]:.2f} s: {error}", hint="Mend the recording, or cut it before that."
+        ) from error
 
 
 def _shown(tensors: Mapping[str, np.ndarray]) -> np.ndarray | None:

@@ -90,7 +90,9 @@ class Student:
         """
         given = self._by_source(recording)
         if rate_hz is not None and not rate_hz > 0:
-            raise UsageError(f"rate_hz = {rate_hz}: expected a positive number")
+            raise UsageError(
+                f"rate_hz = {rate_hz}: expected a positive number", hint="Give the samples a second, such as 50."
+            )
         said = self.columns_of(columns)
         notes: list[str] = []
         tensors = {}
@@ -178,7 +180,9 @@ def tensor_of(entry: SeriesInput | VideoInput, recorded: Recorded, notes: list[s
         frames = kind.checked(recorded.array, entry.channels)
         return clip_tensor(entry, kind.clip(frames, entry.frames, entry.height))
     except ValueError as error:
-        raise DataError(f"the {entry.source}: {error}") from error
+        raise DataError(
+            f"the {entry.source}: {error}", hint="Give a recording as the export's own model card describes it."
+        ) from error
 
 
 def series_tensor(entry: SeriesInput, series: np.ndarray, notes: list[str]) -> np.ndarray:

@@ -79,7 +79,7 @@ def parametrize(kind: str | None, name_or_component: Any, **options: Any) -> Cal
             if result.outcome == "skipped":
                 pytest.skip(result.message)
             if result.outcome == "failed":
-                pytest.fail(f"{single.name} ({single.summary}): {result.message}", pytrace=False)
+                pytest.fail(f"{single.name} ({single.summary}): {result.in_full}", pytrace=False)
 
         return call
 

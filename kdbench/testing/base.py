@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from kdbench.testing.explain import explained, missing
+from kdbench.testing.explain import explained, missing, place_within
 
 Outcome = Literal["passed", "failed", "skipped"]
 PASSED: Outcome = "passed"
@@ -45,6 +45,7 @@ class Result:
         seconds: How long it took.
         kind: Kind of the component: `loss`, `encoder`, ….
         component: Name of the component.
+        place: File and line of kdbench that the message is of, which `--verbose` shows; empty for all others.
     """
 
     name: str
@@ -53,6 +54,13 @@ class Result:
     seconds: float
     kind: str = ""
     component: str = ""
+    place: str = ""
+
+    @property
+    def in_full(self) -> str:
+        """The message with the place."""
+        first, newline, rest = self.message.partition("\n")
+        return f"{first} ({self.place}){newline}{rest}" if self.place else self.message
 
 
 @dataclass(frozen=True)
@@ -195,7 +203,7 @@ class _Session:
             if (outcome := self._outcome(gate).outcome) != PASSED:
                 verb = "failed" if outcome == FAILED else "was skipped"
                 return self._result(name, SKIPPED, f"not checked, since {gate} {verb}")
-        started, outcome, message = time.perf_counter(), PASSED, ""
+        started, outcome, message, place = time.perf_counter(), PASSED, "", ""
         try:
             with isolated(), self._present():
                 message = self._suite.steps[name](self._made()) or ""
@@ -206,7 +214,8 @@ class _Session:
         except (Exception, SystemExit) as error:
             lacking = missing(error)
             outcome, message = (SKIPPED, lacking) if lacking else (FAILED, explained(error))
-        return self._result(name, outcome, message, time.perf_counter() - started)
+            place = "" if lacking else place_within(error)
+        return self._result(name, outcome, message, time.perf_counter() - started, place)
 
     def _was_checked(self, chosen: Sequence[str]) -> Result:
         # That it loads says nothing of what it does.
@@ -221,8 +230,8 @@ class _Session:
         why = f": {first.message}" if first else ""
         return self._result(WAS_CHECKED, FAILED, f"every check was skipped, so nothing is known{why}")
 
-    def _result(self, name: str, outcome: Outcome, message: str = "", seconds: float = 0.0) -> Result:
-        return Result(name, outcome, message, seconds, self._kind, self._component)
+    def _result(self, name: str, outcome: Outcome, message: str = "", seconds: float = 0.0, place: str = "") -> Result:
+        return Result(name, outcome, message, seconds, self._kind, self._component, place)
 
 
 def checks_in(module: str) -> list[Step]:

@@ -32,10 +32,13 @@ _LIBRARIES = {
 
 
 def explained(error: BaseException) -> str:
-    """Kind and text of an error, and the file and line of the component that raised it."""
+    """Kind and text of an error, and the file and line of the component that raised it.
+
+    An error that kdbench's own code wrote for the person who has to act is told without: see `place_within`.
+    """
     text = _shortened(error.message if isinstance(error, KdbenchError) else str(error))
     kind = "" if isinstance(error, KdbenchError) else f"{type(error).__name__}: " if text else type(error).__name__
-    place = place_of(error)
+    place = "" if place_within(error) else place_of(error)
     hint = f"\n{error.hint}" if isinstance(error, KdbenchError) and error.hint else ""
     return f"{kind}{text}{f' ({place})' if place else ''}{hint}"
 
@@ -54,9 +57,20 @@ def missing(error: BaseException) -> str | None:
 
 def place_of(error: BaseException) -> str:
     """File and line of the innermost frame outside of the libraries, of kdbench's own checks and of its framework."""
+    frame = _innermost(error)
+    return f"{Path(frame.filename).name}:{frame.lineno}" if frame else ""
+
+
+def place_within(error: BaseException) -> str:
+    """The place of an error that kdbench's own code wrote for its users, to whom the place says nothing; else empty."""
+    frame = _innermost(error)
+    is_ours = frame is not None and Path(frame.filename).is_relative_to(_CHECKS.parent)
+    return place_of(error) if is_ours and isinstance(error, KdbenchError) else ""
+
+
+def _innermost(error: BaseException) -> traceback.FrameSummary | None:
     frames = [frame for link in _chain(error) for frame in traceback.extract_tb(link.__traceback__)]
-    theirs = [frame for frame in frames if is_components(frame.filename)]
-    return f"{Path(theirs[-1].filename).name}:{theirs[-1].lineno}" if theirs else ""
+    return next((frame for frame in reversed(frames) if is_components(frame.filename)), None)
 
 
 def is_components(filename: str) -> bool:

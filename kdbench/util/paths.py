@@ -34,6 +34,14 @@ def is_file(path: Path) -> bool:
         return False
 
 
+def is_folder(path: Path) -> bool:
+    """Whether there is such a folder; what no file system takes as a path names none."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
 def read_mapping(path: Path, what: str) -> dict[str, Any]:
     """Reads a YAML file whose top level is a mapping of plain values.
 

@@ -82,13 +82,20 @@ def read(path: Path, what: str) -> Any:
     """
     try:
         if not path.is_file():
-            raise UsageError(f"the {what} {path} is not a file" if path.exists() else f"there is no {what} {path}")
+            wrong = f"the {what} {path} is not a file" if path.exists() else f"there is no {what} {path}"
+            raise UsageError(wrong, hint=f"Name the YAML file of the {what}.")
         with path.open("rb") as file:
             content = file.read(MOST_BYTES + 1)
     except (OSError, ValueError) as error:
-        raise UsageError(f"the {what} {path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+        raise UsageError(
+            f"the {what} {path} cannot be read: {getattr(error, 'strerror', None) or error}",
+            hint="Name a YAML file that may be read.",
+        ) from error
     if len(content) > MOST_BYTES:
-        raise UsageError(f"the {what} {path} has more than {MOST_BYTES // 2**20} MiB, which no {what} needs")
+        raise UsageError(
+            f"the {what} {path} has more than {MOST_BYTES // 2**20} MiB, which no {what} needs",
+            hint=f"Name the YAML file of the {what}.",
+        )
     try:
         # With or without the mark that some editors put first.
         text = content.decode("utf-8-sig")

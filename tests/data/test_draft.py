@@ -11,13 +11,25 @@ from typing import Any
 
 import numpy as np
 import pytest
-from own_folders import RATE, even, motion, phyphox, sensor_logger, trials, write_folder
+from own_folders import (
+    RATE,
+    even,
+    film,
+    motion,
+    phyphox,
+    phyphox_export,
+    sensor_logger,
+    sensor_logger_export,
+    trials,
+    write_folder,
+)
 from typer.testing import CliRunner
 
 from kdbench.cli import app
 from kdbench.data.card import load_card
-from kdbench.data.draft.card import Answers, draft
+from kdbench.data.draft.card import draft
 from kdbench.data.draft.contents import look, rate_of
+from kdbench.data.draft.doubts import Answers
 from kdbench.data.readers.files.reader import FilesReader
 from kdbench.data.store import source
 from kdbench.errors import DataError, UsageError
@@ -101,6 +113,171 @@ def test_phyphox_tells_units_in_its_names(tmp_path: Path) -> None:
     assert stream["time"] == {"column": "Time (s)"}
     assert made.content["sensors"]["accelerometer"]["unit"] == "m/s²"
     assert made.doubts == ()
+
+
+@pytest.mark.parametrize("mark", [";,", ",.", "\t,"])
+def test_phyphox_exports_a_folder_a_recording(tmp_path: Path, mark: str) -> None:
+    for subject, action, number in trials():
+        phyphox_export(tmp_path / f"{subject}_{action}_{number}", action, even(), mark=mark)
+    told = init(tmp_path, "--no-preview")
+    assert told.exit_code == 0, told.exception
+    assert "passed over 24 files: anna_clap_1/meta/device.csv" in told.output
+    card = load_card(tmp_path / "card.yaml")
+    assert card.files is not None
+    (stream,) = card.files.sources.values()
+    assert stream.path == "{subject}_{action}_{n:d}/Raw Data.csv"
+    assert card.sensors["acceleration" if "acceleration" in card.sensors else "accelerometer"].unit == "m/s²"
+    assert card.class_names == ("clap", "wave")
+    read = reader_of(tmp_path)
+    assert len(read.trials()) == 12
+    (series,) = read.read(read.trials()[0], None, 1).series.values()
+    np.testing.assert_allclose(series, motion("clap", even()), atol=1e-3)
+
+
+def test_phyphox_exports_several_sensors_beside_each_other(tmp_path: Path) -> None:
+    for turn, (subject, action, number) in enumerate(trials()):
+        for file in ("Accelerometer", "Gyroscope"):
+            folder = tmp_path / f"{subject}_{action}_{number} 2026-05-01 10-22-{turn:02d}"
+            phyphox_export(folder, action, even(), file=file)
+    made = draft(tmp_path, NOTHING)
+    assert made.doubts == ()
+    assert {name: stream["path"] for name, stream in made.content["files"]["sources"].items()} == {
+        "accelerometer": "{subject}_{action}_{n:d} 2026-05-01 10-22-*/Accelerometer.csv",
+        "gyroscope": "{subject}_{action}_{n:d} 2026-05-01 10-22-*/Gyroscope.csv",
+    }
+    assert made.content["sensors"]["gyroscope"]["unit"] == "rad/s"
+
+
+def test_sensor_logger_adds_date_and_time_to_the_name_of_a_recording(tmp_path: Path) -> None:
+    for turn, (subject, action, number) in enumerate(trials()):
+        folder = tmp_path / f"{subject}_{action}_{number}-2026-05-{1 + turn % 3:02d}_10-{turn:02d}-{33 + turn}"
+        sensor_logger_export(folder, action, even())
+    made = draft(tmp_path, Answers(units={"gyroscope": "rad/s", "heartrate": "1/min"}))
+    assert made.doubts == ()
+    where = "{subject}_{action}_{n:d}-2026-05-*_10-*-*"
+    assert {name: stream["path"] for name, stream in made.content["files"]["sources"].items()} == {
+        "accelerometer": f"{where}/Accelerometer.csv",
+        "gyroscope": f"{where}/Gyroscope.csv",
+        "heartrate": f"{where}/HeartRate.csv",
+    }
+    assert made.content["sensors"]["heartrate"]["axes"] == ["bpm"]
+    assert {Path(path).name for path in made.passed_over} == {"Annotation.csv", "Metadata.csv", "Pedometer.csv"}
+    assert init(tmp_path, "--yes", "--no-preview").exit_code == 0
+    read = reader_of(tmp_path)
+    assert len(read.trials()) == 12
+    assert {trial.columns["subject"] for trial in read.trials()} == {"anna", "ben", "cleo"}
+    assert not any(read.lacks(trial) for trial in read.trials())
+
+
+def paired_names(folder: Path, video: str) -> None:
+    """A phone's files by who did what, and videos that are called otherwise."""
+    for turn, (subject, action, number) in enumerate(trials()):
+        sensor_logger(folder / "acc" / f"{subject}_{action}_{number}.csv", action, even(1.0))
+        called = video.format(turn=turn, subject=subject, action=action, number=number)
+        if turn < 8:
+            film(folder / "vid" / called, action, 0.2)
+
+
+@pytest.mark.parametrize(
+    "video",
+    ["IMG_{turn}.mp4", "GX01{turn:04d}.MP4", "VID_20260501_1022{turn:02d}.mp4", "2026-05-0{turn} 10.22.33.mov"],
+)
+def test_videos_that_no_recording_has_are_not_dropped_silently(tmp_path: Path, video: str) -> None:
+    paired_names(tmp_path, video)
+    ending = Path(video).suffix.lower()
+    refused = init(tmp_path, "--no-preview")
+    assert refused.exit_code != 0
+    assert isinstance(refused.exception, UsageError)
+    first = video.format(turn=0)
+    assert refused.exception.message == f"8 videos (vid/{first}, …) do not say which recording they belong to"
+    assert refused.exception.hint == f"Name them as the CSV files are: anna_clap_1{ending}. Or leave them out: --yes"
+    assert not (tmp_path / "card.yaml").exists()
+    told = init(tmp_path, "--no-preview", "--yes")
+    assert told.exit_code == 0
+    assert f"left out: 8 videos (vid/{first}, …) do not say which recording they belong to." in told.output
+    assert "student_only_sensor" in told.output
+
+
+def test_videos_with_other_words_than_the_recordings_are_no_pairs(tmp_path: Path) -> None:
+    paired_names(tmp_path, "take_{turn}_{turn}_{turn}.mp4")
+    refused = init(tmp_path, "--no-preview")
+    assert "8 videos (vid/take_0_0_0.mp4, …) do not say which recording they belong to" in str(refused.exception)
+
+
+@pytest.mark.parametrize("video", ["{subject}_{action}_{number}.MP4", "{subject}_{action}_0{number}.mp4"])
+def test_videos_of_some_persons_are_of_the_recordings(tmp_path: Path, video: str) -> None:
+    paired_names(tmp_path, video)
+    for path in (tmp_path / "vid").glob("ben*"):
+        path.unlink()
+    told = init(tmp_path, "--no-preview")
+    assert told.exit_code == 0, told.exception
+    read = reader_of(tmp_path)
+    assert sum("video:rgb" not in read.lacks(trial) for trial in read.trials()) == 4
+
+
+def test_annotations_that_no_recording_has_are_not_dropped_silently(tmp_path: Path) -> None:
+    for subject in ("anna", "ben", "cleo"):
+        sensor_logger(tmp_path / f"{subject}_walk.csv", "wave", even(6.5))
+        sensor_logger(tmp_path / f"{subject}_run.csv", "wave", even(6.5))
+        (tmp_path / f"{len(subject)}_labels.csv").write_text("start,end,label\n0,3,wave\n3.5,6,clap\n")
+    refused = init(tmp_path, "--no-preview")
+    assert isinstance(refused.exception, UsageError)
+    assert "annotation files (3_labels.csv, …) do not say which recording they belong to" in refused.exception.message
+    assert "anna_run_labels.csv" in str(refused.exception.hint)
+
+
+@pytest.mark.parametrize("names", [["anna_walk_0", "anna_walk_1", "anna_walk_2"], ["anna_walk", "ben_walk"]])
+def test_one_action_alone_is_told(tmp_path: Path, names: list[str]) -> None:
+    for name in names:
+        sensor_logger(tmp_path / "acc" / f"{name}.csv", "wave", even(1.0))
+    refused = init(tmp_path, "--yes", "--no-preview")
+    assert isinstance(refused.exception, UsageError)
+    assert "tell of one action alone, 'walk', and a data set has two or more" in refused.exception.message
+    assert "Add recordings of another action" in str(refused.exception.hint)
+    answered = init(tmp_path, "--yes", "--no-preview", "--label", "walk")
+    assert isinstance(answered.exception, UsageError)
+    assert "--label walk: all names have this part, so that it tells nothing apart" in answered.exception.message
+    assert "two actions or more" in str(answered.exception.hint)
+
+
+def test_names_without_any_action_are_told(tmp_path: Path) -> None:
+    for number in range(3):
+        sensor_logger(tmp_path / f"anna_{number}.csv", "wave", even(1.0))
+    refused = init(tmp_path, "--yes", "--no-preview")
+    assert isinstance(refused.exception, UsageError)
+    assert "looks like what is done; parts that differ are 0, 1, 2" in refused.exception.message
+    assert "--label WORD" in str(refused.exception.hint)
+
+
+def annotated(folder: Path, *names: str) -> None:
+    for name in names:
+        sensor_logger(folder / f"{name}.csv", "wave", even(6.5))
+        (folder / f"{name}_labels.csv").write_text("start,end,label\n0,3,wave\n3.5,6,clap\n")
+
+
+def test_the_only_word_of_annotated_recordings_is_the_person(tmp_path: Path) -> None:
+    annotated(tmp_path, "anna/day1", "ben/day1", "cleo/day1")
+    told = init(tmp_path, "--no-preview")
+    assert told.exit_code == 0, told.exception
+    assert "by the same person" not in told.output
+    card = load_card(tmp_path / "card.yaml")
+    assert card.files is not None
+    assert card.files.sources["accelerometer"].path == "{subject}/day1.csv"
+    assert "protocol cross_subject: Subject cleo tests" in told.output
+    assert {trial.columns["subject"] for trial in reader_of(tmp_path).trials()} == {"anna", "ben", "cleo"}
+
+
+def test_sessions_of_annotated_recordings_are_asked_about(tmp_path: Path) -> None:
+    annotated(tmp_path, "anna/morning", "anna/noon", "anna/evening")
+    refused = init(tmp_path, "--no-preview")
+    assert isinstance(refused.exception, UsageError)
+    assert "Which part of a name such as anna/evening.csv says who performs?" in refused.exception.message
+    told = init(tmp_path, "--no-preview", "--subject", "anna")
+    assert told.exit_code == 0, told.exception
+    assert "session noon tests, the others train; all by the same person" in told.output
+    assert "guessed" not in told.output
+    useless = init(tmp_path, "--no-preview", "--force", "--label", "noon")
+    assert "--label noon has no effect: the annotations tell what is done" in str(useless.exception)
 
 
 def test_numbers_behind_letters_are_told_apart(tmp_path: Path) -> None:
@@ -204,15 +381,48 @@ def test_a_terminal_is_asked(tmp_path: Path) -> None:
         for two in ("red", "blue"):
             for number in (1, 2):
                 sensor_logger(tmp_path / f"{one}_{two}_{number}.csv", "wave", even())
+    code, said = at_terminal(tmp_path, b"gamma\n")
+    assert code == 0, said
+    assert "says what is done, the class? [" in said
+    assert load_card(tmp_path / "card.yaml").class_names == ("alpha", "beta", "gamma")
+
+
+@pytest.mark.parametrize(("answer", "code"), [(b"y\n", 0), (b"\n", 2)])
+def test_a_terminal_is_asked_whether_to_go_on_without_videos(tmp_path: Path, answer: bytes, code: int) -> None:
+    paired_names(tmp_path, "IMG_{turn}.mp4")
+    ended, said = at_terminal(tmp_path, answer)
+    assert "Name them as the CSV files are: anna_clap_1.mp4.\nGo on without them? [y/N]" in said
+    assert ended == code, said
+    assert (tmp_path / "card.yaml").exists() == (code == 0)
+
+
+def at_terminal(folder: Path, typed: bytes) -> tuple[int, str]:
+    """Exit code and words of `data init`, asked at a terminal where something is typed."""
     keyboard, terminal = pty.openpty()
-    command = [sys.executable, "-m", "kdbench", "data", "init", str(tmp_path), "--no-preview"]
+    command = [sys.executable, "-m", "kdbench", "data", "init", str(folder), "--no-preview"]
     with subprocess.Popen(
         command, stdin=terminal, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as asked:
-        os.write(keyboard, b"gamma\n")
+        os.write(keyboard, typed)
         said, _ = asked.communicate(timeout=60)
     os.close(keyboard)
     os.close(terminal)
-    assert asked.returncode == 0, said
-    assert "says what is done, the class? [" in said
-    assert load_card(tmp_path / "card.yaml").class_names == ("alpha", "beta", "gamma")
+    return asked.returncode, said
+
+
+def test_a_folder_is_named_by_its_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = Path("my kitchen")
+    write_folder(folder, without=tuple(f"{subject}/{action}_{n}.mp4" for subject, action, n in trials()))
+    with pytest.raises(UsageError, match="is a folder, and a data set is named by its card") as bare:
+        load_card(str(folder))
+    assert bare.value.hint == "Let kdbench write one: kdbench data init 'my kitchen'"
+    assert init(folder, "--no-preview").exit_code == 0
+    with pytest.raises(UsageError) as caught:
+        load_card(str(folder))
+    assert caught.value.hint == "Name it: 'my kitchen/card.yaml'"
+    for name in ("", "x" * 5000, "~nobody-of-that-name"):
+        with pytest.raises(UsageError, match="unknown data set"):
+            load_card(name)
+    (tmp_path / "motionsim").mkdir()
+    assert load_card("motionsim").name == "motionsim"

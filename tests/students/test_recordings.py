@@ -116,6 +116,12 @@ def test_a_file_that_is_something_else_is_named(name: str, content: bytes, said:
     assert str(tmp_path / name) in caught.value.message
 
 
+def test_a_folder_is_no_recording(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="is a folder, and a recording is a file") as caught:
+        read(tmp_path, COLOUR)
+    assert caught.value.hint == f"Name the files in it, for example {tmp_path}/*"
+
+
 def test_a_colour_video_gives_the_clip_that_the_reader_makes(tmp_path: Path) -> None:
     frames = np.random.default_rng(0).integers(0, 255, (12, 48, 64, 3), np.uint8)
     write_video(tmp_path / "clip.avi", frames)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from broken_losses import reads_a_number, vector
 from torch import Tensor
 
 from kdbench import loss
+from kdbench.data.readers.base import expecting
+from kdbench.data.readers.files.windows import entries_of
 from kdbench.errors import UsageError
 from kdbench.testing import check, checks, parametrize
 from kdbench.testing.base import CheckSuite, Failed, Result, Skipped
@@ -128,6 +131,23 @@ def test_every_check_runs_once() -> None:
 
 def test_an_error_with_a_hint_keeps_it() -> None:
     assert explained(UsageError("no such thing", hint="Take another.")) == "no such thing\nTake another."
+
+
+def test_what_kdbench_itself_wrote_for_its_users_is_told_without_a_place_in_its_code() -> None:
+    def load() -> Any:
+        return read_annotations(b"start,end,label\n2,1,wave\n")
+
+    found = run(load)["loads"]
+    assert found.message == "trial x: y.csv: line 2: it ends at 1 s and begins at 2 s; expected z\nMend it."
+    assert re.fullmatch(
+        r"trial x: y\.csv: line 2: it ends at 1 s and begins at 2 s; expected z \(windows\.py:\d+\)\nMend it\.",
+        found.in_full,
+    )
+
+
+def read_annotations(content: bytes) -> Any:
+    with expecting("z", "x", "y.csv", hint="Mend it."):
+        return entries_of(content)
 
 
 def test_a_long_message_is_cut() -> None:

@@ -154,7 +154,8 @@ def _places(unpacked: Sequence[str], archive: Archive, staging: Path) -> dict[st
         place = placed(name, archive.holds)
         if place in places:
             raise DataError(
-                f"{archive.urls[0]} holds two files for {place}: {places[place].relative_to(staging)}, {name}"
+                f"{archive.urls[0]} holds two files for {place}: {places[place].relative_to(staging)}, {name}",
+                hint="Unpack it by hand, each file where the card expects it; or report it where the archive is kept.",
             )
         places[place] = staging / name
     return places

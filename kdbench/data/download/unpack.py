@@ -29,6 +29,8 @@ _IGNORED_FILES = {".DS_Store", "Thumbs.db", "desktop.ini"}
 _ENCRYPTED = 0x1
 _CHUNK = 2**18
 _MIB = 2**20
+_AGAIN = "Remove the archive and get it again; where it is as its authors made it, unpack it by hand."
+_BY_HAND = "Get the archive from its authors again; if it has to be so, unpack it by hand, and look at what it holds."
 _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
 
 
@@ -57,11 +59,11 @@ def unpack(archive: Path, folder: Path, *, advance: Callable[[], None] = lambda:
                 _write(content, entry, folder / path)
                 advance()
     except _DAMAGED as error:
-        raise DataError(f"{archive.name} is not a whole zip archive: {error}") from error
+        raise DataError(f"{archive.name} is not a whole zip archive: {error}", hint=_AGAIN) from error
     except OSError as error:
         # A list that names places before the file's beginning makes the seek fail, not a write.
         if error.errno == errno.EINVAL and error.filename is None:
-            raise DataError(f"{archive.name} is not a whole zip archive: {error.strerror}") from error
+            raise DataError(f"{archive.name} is not a whole zip archive: {error.strerror}", hint=_AGAIN) from error
         raise files.unwritable(error, folder, elsewhere=ELSEWHERE) from error
     return list(wanted)
 
@@ -79,7 +81,9 @@ def _judged(content: zipfile.ZipFile, archive: Path) -> dict[str, zipfile.ZipInf
     """The files to unpack, by path."""
     entries = content.infolist()
     if len(entries) > MOST_ENTRIES:
-        raise DataError(f"{archive.name} lists {counted(len(entries), 'entry')}, at most {MOST_ENTRIES} are taken")
+        raise DataError(
+            f"{archive.name} lists {counted(len(entries), 'entry')}, at most {MOST_ENTRIES} are taken", hint=_BY_HAND
+        )
     wanted: dict[str, zipfile.ZipInfo] = {}
     seen: dict[str, str] = {}
     for entry in entries:
@@ -87,25 +91,28 @@ def _judged(content: zipfile.ZipFile, archive: Path) -> dict[str, zipfile.ZipInf
         kind = stat.S_IFMT(entry.external_attr >> 16)
         if kind not in {0, stat.S_IFREG, stat.S_IFDIR}:
             what = "a symbolic link" if kind == stat.S_IFLNK else "no plain file"
-            raise DataError(f"{archive.name}: the entry {entry.orig_filename!r} is {what}; it is not unpacked")
+            raise DataError(
+                f"{archive.name}: the entry {entry.orig_filename!r} is {what}; it is not unpacked", hint=_BY_HAND
+            )
         if entry.is_dir() or path.name in _IGNORED_FILES or _IGNORED_FOLDERS & set(path.parts):
             continue
         if entry.flag_bits & _ENCRYPTED:
-            raise DataError(f"{archive.name}: the entry {entry.orig_filename!r} is encrypted")
+            raise DataError(f"{archive.name}: the entry {entry.orig_filename!r} is encrypted", hint=_BY_HAND)
         # Names that differ in case alone are one file on some systems.
         other = seen.setdefault(str(path).casefold(), entry.orig_filename)
         if str(path) in wanted or other != entry.orig_filename:
-            raise DataError(f"{archive.name} has two entries for {str(path)!r}")
+            raise DataError(f"{archive.name} has two entries for {str(path)!r}", hint=_BY_HAND)
         wanted[str(path)] = entry
     for name in wanted:
         for above in PurePosixPath(name).parents:
             if str(above).casefold() in seen:
-                raise DataError(f"{archive.name}: {str(above)!r} is a file and a folder at once")
+                raise DataError(f"{archive.name}: {str(above)!r} is a file and a folder at once", hint=_BY_HAND)
     total, packed = sum(entry.file_size for entry in wanted.values()), archive.stat().st_size
     if total > max(ALWAYS_ALLOWED, MOST_RATIO * packed):
         raise DataError(
             f"{archive.name} would unpack from {packed / _MIB:.1f} to {total / _MIB:.0f} MiB; "
-            f"more than {MOST_RATIO} times its size is taken for a bomb"
+            f"more than {MOST_RATIO} times its size is taken for a bomb",
+            hint=_BY_HAND,
         )
     return wanted
 
@@ -124,7 +131,9 @@ def safe_path(name: str, archive: str) -> PurePosixPath:
         or any(ord(character) < 32 or ord(character) == 127 for character in name)
     )
     if bad:
-        raise DataError(f"{archive}: the entry {name!r} is not a plain path inside the archive; nothing was unpacked")
+        raise DataError(
+            f"{archive}: the entry {name!r} is not a plain path inside the archive; nothing was unpacked", hint=_BY_HAND
+        )
     return PurePosixPath(*parts)
 
 
@@ -135,12 +144,15 @@ def _write(content: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path) -> None
         while chunk := source.read(_CHUNK):
             written += len(chunk)
             if written > entry.file_size:
-                raise DataError(f"the entry {entry.orig_filename!r} is larger than the archive's list says")
+                raise DataError(
+                    f"the entry {entry.orig_filename!r} is larger than the archive's list says", hint=_AGAIN
+                )
             target.write(chunk)
     if written != entry.file_size:
         raise DataError(
             f"the entry {entry.orig_filename!r} has {counted(written, 'byte')}, the archive's list says "
-            f"{entry.file_size}"
+            f"{entry.file_size}",
+            hint=_AGAIN,
         )
 
 

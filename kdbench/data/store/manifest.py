@@ -12,6 +12,7 @@ from kdbench.util import paths
 
 _ENTRY = re.compile(r"([0-9a-f]{64})  (.+)")
 _MOST_BYTES = 64 * 2**20
+_RIGHTS = "Make it readable: the card's key 'manifest' names it."
 _AGAIN = "Make it again in the data set's folder: sha256sum FILE … > manifest"
 
 
@@ -30,12 +31,12 @@ def load(card: Card) -> Mapping[str, str]:
         )
     try:
         if path.stat().st_size > _MOST_BYTES:
-            raise DataError(f"the manifest {path} has more than {_MOST_BYTES // 2**20} MiB")
+            raise DataError(f"the manifest {path} has more than {_MOST_BYTES // 2**20} MiB", hint=_AGAIN)
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise DataError(f"the manifest {path}: byte {error.start + 1} is not UTF-8", hint=_AGAIN) from error
     except OSError as error:
-        raise DataError(f"the manifest {path} cannot be read: {error.strerror}") from error
+        raise DataError(f"the manifest {path} cannot be read: {error.strerror}", hint=_RIGHTS) from error
     hashes: dict[str, str] = {}
     for number, line in enumerate(lines, start=1):
         match = _ENTRY.fullmatch(line)

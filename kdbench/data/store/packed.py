@@ -63,7 +63,8 @@ class PackedReader(Reader):
         if dataset != card.name or form not in (FORMAT, WITH_GAPS):
             raise DataError(
                 f"{path} is of data set '{dataset}', format {form}; expected '{card.name}', format {FORMAT} or "
-                f"{WITH_GAPS}"
+                f"{WITH_GAPS}",
+                hint=_AGAIN,
             )
         try:
             self._entries: dict[str, dict[str, Any]] = {entry["trial"]: entry for entry in entries}
@@ -121,7 +122,7 @@ class PackedReader(Reader):
         path = _sheet(trial.id)
         content, sha256 = self.bytes_of(path, trial.id)
         if sha256 != entry["sha256"]:
-            raise DataError(f"trial {trial.id}: {path} is damaged: its sha256 is not the one in {FILE}; {_AGAIN}")
+            raise DataError(f"trial {trial.id}: {path} is damaged: its sha256 is not the one in {FILE}", hint=_AGAIN)
         count, side = self.coding["frames"], self.coding["side"]
         tiles = unsheet(content, count, side, self.card.views[view].channels)
         return Recording(series, np.ascontiguousarray(tiles[centre_frames(count, frames)]), {path: sha256})
@@ -156,7 +157,9 @@ def unsheet(content: bytes, count: int, side: int, channels: int) -> np.ndarray:
         picture = np.asarray(image.convert("RGB" if channels == 3 else "L"))
     columns = sheet_columns(count)
     if picture.shape[:2] != (count // columns * side, columns * side):
-        raise DataError(f"a sheet has {picture.shape[:2]} pixels, expected {counted(count, 'frame')} of {side}²")
+        raise DataError(
+            f"a sheet has {picture.shape[:2]} pixels, expected {counted(count, 'frame')} of {side}²", hint=_AGAIN
+        )
     tiles = picture.reshape(count // columns, side, columns, side, channels).transpose(0, 2, 1, 3, 4)
     return tiles.reshape(count, side, side, channels)
 

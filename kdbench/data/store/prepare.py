@@ -86,7 +86,10 @@ def prepare(
     trials = [trial for trial in trials if trial.id not in excluded]
     if not trials:
         reasons = "".join(f"\n  {trial}: {reason}" for trial, reason in list(excluded.items())[:3])
-        raise DataError(f"no trial of '{key.dataset}' in {source.place} can be used; the first reasons:{reasons}")
+        raise DataError(
+            f"no trial of '{key.dataset}' in {source.place} can be used; the first reasons:{reasons}",
+            hint=f"Mend the files, or the card where all are wrong alike; then: kdbench check {source.typed}",
+        )
     meta = _join(source, key, trials, folder, signature_of(stamps), excluded)
     if meta.unverified:
         note(

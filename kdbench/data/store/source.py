@@ -156,7 +156,10 @@ def choose_view(card: Card, there: tuple[str, ...], asked: str | None) -> tuple[
         return None, "it has no video"
     if asked != AUTO:
         if not card.views:
-            raise UsageError(f"'{card.name}' has no video, and the view '{asked}' was asked for")
+            raise UsageError(
+                f"'{card.name}' has no video, and the view '{asked}' was asked for",
+                hint=f"Leave the view out. See what it has: kdbench describe {card.typed}",
+            )
         if asked not in card.views:
             raise unknown("video view", asked, card.views, of=f"data set '{card.name}'")
         if asked not in there:

@@ -93,7 +93,10 @@ def _hash(path: Path) -> str:
     try:
         return files.sha256_of(path)
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+        raise DataError(
+            f"{path} cannot be read: {error.strerror}",
+            hint="Make it readable, or get it again, and repeat the command.",
+        ) from error
 
 
 def _packed(recordings: Source, report: IntegrityReport, *, shown: bool) -> None:

@@ -116,6 +116,7 @@ def test_an_annotation_file_that_is_wrong_is_named(folder: Path, content: str, m
     with pytest.raises(DataError, match=message) as caught:
         reader_of(folder).trials()
     assert "ben/day_labels.csv" in caught.value.message
+    assert caught.value.hint
 
 
 def test_a_recording_without_annotations_is_named(folder: Path) -> None:

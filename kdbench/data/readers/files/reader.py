@@ -12,7 +12,7 @@ import numpy as np
 from kdbench.data.card import Card
 from kdbench.data.protocol import Value
 from kdbench.data.readers import video_file
-from kdbench.data.readers.base import Reader, Recording, Trial, expecting, natural_key
+from kdbench.data.readers.base import Reader, Recording, Trial, expecting, natural_key, unreadable
 from kdbench.data.readers.body import relative
 from kdbench.data.readers.files import scan, stream, timing, windows
 from kdbench.data.readers.files.labels import label_of
@@ -154,7 +154,8 @@ class FilesReader(Reader):
                 hint="Write one, with the columns start, end and label; or move the recording elsewhere.",
             )
         content, _ = self.bytes_of(path, name)
-        with expecting("rows of start, end and label, in seconds, that do not overlap", name, path):
+        expected, mend = "rows of start, end and label, in seconds, that do not overlap", f"Mend {path}."
+        with expecting(expected, name, path, hint=mend):
             entries = windows.entries_of(content)
         labels = {entry: label_of(self.card, self._files.values, entry.label, path) for entry in entries}
         extents = self._extents(key, name).values()
@@ -317,7 +318,7 @@ class FilesReader(Reader):
         try:
             stat = (self._folder / path).stat()
         except OSError as error:
-            raise DataError(f"trial {trial}: {path} cannot be read: {error.strerror}") from error
+            raise unreadable(error, trial, path) from error
         return stat.st_mtime_ns, stat.st_size
 
     def _loaded(self, name: str, path: str, trial: str) -> tuple[Stream, str]:

@@ -45,7 +45,10 @@ def check_options(options: Mapping[str, Any]) -> None:
 
 
 def _refused(name: str, value: Any, expected: str) -> UsageError:
-    return UsageError(f"option '{name}' of data set 'motionsim' is {value!r}, expected {expected}")
+    return UsageError(
+        f"option '{name}' of data set 'motionsim' is {value!r}, expected {expected}",
+        hint="See its sizes: kdbench describe motionsim",
+    )
 
 
 def sized(card: Card, options: Mapping[str, Any]) -> Card:
