@@ -38,6 +38,10 @@ def weight_at(weight: float | Schedule, progress: float) -> float:
 
 
 def first_without_any(weights: list[float | Schedule]) -> float | None:
-    """The progress at which all weights are zero for the first time, so that nothing would be trained; or None."""
-    moments = (step / _CHECKED_STEPS for step in range(_CHECKED_STEPS))
-    return next((moment for moment in moments if not any(weight_at(weight, moment) for weight in weights)), None)
+    """The progress at which all weights are zero for the first time, so that nothing would be trained; or None.
+
+    At the very beginning they may be, where one of them rises from there.
+    """
+    moments = [step / _CHECKED_STEPS for step in range(_CHECKED_STEPS)]
+    idle = [moment for moment in moments if not any(weight_at(weight, moment) for weight in weights)]
+    return None if idle in ([], moments[:1]) else idle[0]

@@ -30,7 +30,7 @@ def check_networks(run_spec: RunSpec) -> None:
     for part, teacher in {part.name: (part, teacher) for part, teacher in pairs}.values():
         load_file(teacher, part)
         context.objective("teacher", part.spec, teacher, key=part.key)
-    if recipe.student is not None:
+    if recipe.student is not None and not recipe.student.is_untrained:
         student = context.build("student", recipe.student)
         peers = [(peer.name, peer.network) for peer in peers_of(context, student)]
         context.objective("student", recipe.student, student, [*heads_of(pairs), *peers])

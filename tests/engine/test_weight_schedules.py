@@ -100,6 +100,7 @@ def test_a_wrong_schedule_is_answered(change: str, said: str) -> None:
 def test_the_first_moment_without_any_weight_is_found() -> None:
     rising, falling = schedule(schedule="linear"), schedule(schedule="linear", **{"from": 1}, to=0, end=0.5)
     assert first_without_any([0.0, 0.0]) == 0.0
-    assert first_without_any([rising]) == 0.0
+    # From the first step on it is there.
+    assert first_without_any([rising]) is None
     assert first_without_any([falling]) == pytest.approx(0.5)
     assert first_without_any([falling, rising]) is None

@@ -10,6 +10,7 @@ import pytest
 from kdbench.data.card import load_card
 from kdbench.data.splits import protocol_names
 from kdbench.errors import UsageError
+from kdbench.grid.plan import make_plan
 from kdbench.grid.suite import Suite, asked_for, load_suite, shipped_suites
 from kdbench.recipes.changes import assignments, parse_overrides
 from kdbench.recipes.resolve import resolve
@@ -33,6 +34,14 @@ def test_every_cell_of_a_shipped_suite_resolves(name: str) -> None:
             assert method.teacher in (None, recipe.taught_by)
     for dataset in suite.datasets:
         assert set(suite.protocols) <= set(protocol_names(load_card(dataset)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "labels"), [("transfer", 1), ("transfer_alone", 0)])
+def test_every_cell_of_the_suites_of_tracks_fits_its_teacher(name: str, labels: int, tmp_path: Path) -> None:
+    suite = load_suite(name).model_copy(update={"datasets": ["motionsim"], "preset": "smoke", "seeds": 1})
+    plan = make_plan(suite, {"out": tmp_path, "device": "cpu"}, [f"track.labels={labels}"], look_ahead=True)
+    assert len(plan.runs) == len(suite.pairs())
 
 
 def test_the_table_of_mmact_has_what_is_published_for_mmact() -> None:
