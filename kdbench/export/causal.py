@@ -7,8 +7,9 @@ import numpy as np
 from kdbench.errors import UsageError
 from kdbench.export import describe
 from kdbench.export.trials import Trials
+from kdbench.students.incoming import items_of
 from kdbench.students.schema import Causal, Export
-from kdbench.students.stream import SMOOTHING, STRIDES, Stream, items_of, running, tensor_of_window
+from kdbench.students.stream import SMOOTHING, STRIDES, Stream, running, tensor_of_window
 from kdbench.students.student import Program, Student
 from kdbench.text.wording import counted
 from kdbench.util.progress import Reporter

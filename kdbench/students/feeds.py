@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from kdbench.data.readers.kinds import video_kind
 from kdbench.errors import UsageError, unknown
 from kdbench.students import fit
 from kdbench.students.films import Camera, frames_of_file, rate_of_file
+from kdbench.students.incoming import Feed, Played, items_of
 from kdbench.students.recordings import is_camera, read
 from kdbench.students.schema import Input, VideoInput
 from kdbench.students.series_file import AS_EXPORTED, Columns
-from kdbench.students.stream import Item, items_of, paced
 from kdbench.students.student import Student, check_recorded_rate
 
 ARRAYS = (".npy", ".mat")
@@ -26,7 +26,7 @@ def feeds_of(
     rate_hz: float | None = None,
     any_rate: bool = False,
     columns: Columns | Mapping[str, Columns] = AS_EXPORTED,
-) -> Mapping[str, Iterator[Item]]:
+) -> Mapping[str, Feed]:
     """What comes in of each source.
 
     Args:
@@ -65,21 +65,19 @@ def feeds_of(
     }
 
 
-def _feed(
-    entry: Input, value: str, speed: float, rate_hz: float | None, *, any_rate: bool, columns: Columns
-) -> Iterator[Item]:
+def _feed(entry: Input, value: str, speed: float, rate_hz: float | None, *, any_rate: bool, columns: Columns) -> Feed:
     if is_camera(value):
         if columns != AS_EXPORTED:
             raise UsageError("columns are said of files, and a camera has none", hint="Leave them out.")
-        return iter(Camera(value, entry))
+        return Camera(value, entry)
     path = Path(value)
     is_film = isinstance(entry, VideoInput) and video_kind(entry.kind).is_colour and path.suffix.lower() not in ARRAYS
     if is_film and path.is_file() and columns == AS_EXPORTED:
         assert isinstance(entry, VideoInput)
         if not any_rate:
             fit.check_rate(entry, rate_hz or rate_of_file(path))
-        return paced(frames_of_file(path, entry), speed)
+        return Played(frames_of_file(path, entry), speed)
     recorded = read(path, entry, whole=True, columns=columns)
     check_recorded_rate(entry, recorded, rate_hz, any_rate=any_rate)
     rate = entry.rate_hz if recorded.evened else rate_hz or recorded.rate_hz or entry.rate_hz
-    return paced(items_of(recorded.array, rate), speed)
+    return Played(items_of(recorded.array, rate), speed)
