@@ -43,10 +43,13 @@ def frames_of_file(path: Path, entry: VideoInput) -> Iterator[Item]:
     try:
         with av.open(str(path), options={**OPENING, "protocol_whitelist": "file"}, metadata_errors="replace") as film:
             if not film.streams.video:
-                raise DataError(f"{path}: it has no video")
+                raise DataError(f"{path}: it has no video", hint=f"Give it {video_kind(entry.kind).takes}.")
             yield from _decoded(film, entry)
     except (av.error.FFmpegError, ValueError) as error:
-        raise DataError(f"{path}: it cannot be decoded ({getattr(error, 'strerror', None) or error})") from error
+        raise DataError(
+            f"{path}: it cannot be decoded ({getattr(error, 'strerror', None) or error})",
+            hint="Is it whole? Copy it again, or see whether a player shows it to its end.",
+        ) from error
 
 
 def rate_of_file(path: Path) -> float | None:
