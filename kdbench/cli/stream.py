@@ -181,9 +181,15 @@ def _check_report(report: Path | None) -> None:
 
 
 def _tell_other_settings(watching: Stream) -> None:
-    """What was measured was measured with other windows."""
+    """What was measured was measured with other windows, or nothing was."""
+    from kdbench.students.stream import spread
+
     causal = watching.student.export.causal
     if causal is None:
+        shown = "; ".join(spread(entry) for entry in watching.student.export.inputs)
+        typer.echo(
+            f"note: what windows cost this student was not measured ({shown}): kdbench export RUN --causal", err=True
+        )
         return
     measured = (causal.window_seconds, causal.stride_seconds, causal.smoothing)
     if (watching.window, watching.stride, watching.smoothing) != measured:

@@ -96,6 +96,15 @@ def tensor_of_window(entry: Input, held: Running, notes: list[str]) -> np.ndarra
     return series_tensor(entry, held.series(), notes)
 
 
+def spread(entry: Input) -> str:
+    """What of a recording's length a network is shown, which a window has less of."""
+    if not isinstance(entry, SeriesInput):
+        return f"{entry.frames} frames of the {entry.source} spread over the window, not over the recording"
+    if entry.samples is None:
+        return f"the {entry.source} of the window, at its own length"
+    return f"the {entry.source} of the window, not of the recording, resampled to {entry.samples} samples"
+
+
 def check_streams(export: Export) -> None:
     """Refuses a student whose preprocessing needs a whole recording, where nobody measured what windows cost it.
 
