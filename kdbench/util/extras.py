@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 from pathlib import Path
 
@@ -23,9 +24,8 @@ def installing(extra: str, package: Path = PACKAGE) -> str:
     project = package.parent / "pyproject.toml"
     if project.is_file() and '\nname = "kdbench"\n' in project.read_text(encoding="utf-8"):
         return f"pip install '.[{extra}]' in {package.parent}"
-    from kdbench import __version__
-
-    return f"pip install './kdbench-{__version__}-py3-none-any.whl[{extra}]' in the folder of the wheel"
+    version = importlib.metadata.version("kdbench")
+    return f"pip install './kdbench-{version}-py3-none-any.whl[{extra}]' in the folder of the wheel"
 
 
 def lacking(error: ModuleNotFoundError, what: str, extra: str = BENCH) -> UsageError | None:
