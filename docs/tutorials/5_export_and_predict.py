@@ -77,7 +77,7 @@ plt.show()
 # %% [markdown]
 # ## Load it and ask it
 #
-# These five lines need neither torch nor the recordings that it was trained on; `pip install 'kdbench[predict]'` is
+# These five lines need neither torch nor the recordings that it was trained on; `pip install '.[predict]'` is
 # enough.
 
 # %%

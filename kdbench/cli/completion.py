@@ -33,6 +33,13 @@ def launchers(incomplete: str) -> list[str]:
     return _of(("launcher",), incomplete)
 
 
+def export_formats(incomplete: str) -> list[str]:
+    """Formats of exports."""
+    from kdbench.students.schema import FORMATS
+
+    return [name for name in FORMATS if name.startswith(incomplete)]
+
+
 def suites(incomplete: str) -> list[str]:
     """Names of suites."""
     from kdbench.grid.suite import shipped_suites

@@ -149,7 +149,7 @@ def _parts() -> Iterator[Finding]:
         "ok" if whole else "fail",
         "registered",
         ", ".join(f"{len(known)} {kind}" for kind, known in counts.items()),
-        "" if whole else "Recipes or cards are missing from the installation: pip install --force-reinstall kdbench",
+        "" if whole else f"Recipes or cards are missing from the installation: {installing(BENCH)}",
     )
     plugins = [f"{row['name']} ({row['origin']})" for known in counts.values() for row in known if _foreign(row)]
     step = "They are not imported here. To see whether they can be: kdbench list --broken" if plugins else ""

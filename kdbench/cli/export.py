@@ -20,11 +20,18 @@ def export(
         ),
     ] = None,
     format: Annotated[  # noqa: A002 - the option's name
-        str, typer.Option(help="onnx; torch: safetensors and what the network is rebuilt from; or litert, for phones.")
+        str,
+        typer.Option(
+            help="onnx; torch: safetensors and what the network is rebuilt from; or litert, for phones.",
+            autocompletion=completion.export_formats,
+        ),
     ] = "onnx",
     causal: Annotated[
         bool,
-        typer.Option("--causal", help="Measure what it costs not to know the future; `kdbench stream` asks for it."),
+        typer.Option(
+            "--causal",
+            help="Measure what it costs not to know the future, and to see windows in place of whole recordings.",
+        ),
     ] = False,
     int8: Annotated[
         bool, typer.Option("--int8", help="Add the same network in 8 bits; calibrated on trials of the training part.")

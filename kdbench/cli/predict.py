@@ -10,7 +10,8 @@ import typer
 
 from kdbench.cli import options
 from kdbench.cli.columns import columns_of
-from kdbench.errors import UsageError, unknown
+from kdbench.errors import DataError, UsageError, unknown
+from kdbench.text.wording import counted
 
 if TYPE_CHECKING:
     from kdbench.students.prediction import Prediction
@@ -46,7 +47,8 @@ def predict(
 ) -> None:
     """Predict recordings with an exported student: a table, or JSON. Needs neither data set nor torch.
 
-    A recording is one action from its beginning to its end.
+    A recording is one action from its beginning to its end. Those that cannot be predicted are listed behind the
+    answers for the others, and the exit code is 3.
     """
     from kdbench.students.load import load_student
 
@@ -61,14 +63,32 @@ def predict(
             raise unknown("class of this student", name, student.classes, hint=f"Its classes are in {export}.")
     recordings = recordings_of(student, files)
     read_as = columns_of(student, columns, time_column, factor)
-    said = [student.predict(each, rate_hz=rate, any_rate=any_rate, columns=read_as) for each in recordings.values()]
-    for name, each in zip(recordings, said, strict=True):
-        for text in each.notes:
+    said: dict[str, Prediction] = {}
+    failed: dict[str, DataError] = {}
+    for name, recording in recordings.items():
+        try:
+            said[name] = student.predict(recording, rate_hz=rate, any_rate=any_rate, columns=read_as)
+        except DataError as error:
+            failed[name] = error
+            continue
+        for text in said[name].notes:
             typer.echo(f"warning: {name}: {text}", err=True)
-    if as_json:
-        typer.echo(json.dumps(_plain(list(recordings), said), indent=1, ensure_ascii=False))
-    else:
-        _show(list(recordings), said, min(top, len(student.classes)), classes or [])
+    if as_json and (said or len(failed) > 1):
+        typer.echo(json.dumps(_plain(said, failed), indent=1, ensure_ascii=False))
+    elif said:
+        _show(said, min(top, len(student.classes)), classes or [])
+    if failed:
+        raise _all_of(failed, len(recordings))
+
+
+def _all_of(failed: dict[str, DataError], asked: int) -> DataError:
+    """One error for all recordings that cannot be predicted."""
+    if asked == 1:
+        (only,) = failed.values()
+        return only
+    lines = [f"- {error}" for error in failed.values()]
+    what = f"{len(failed)} of {counted(asked, 'recording')} cannot be predicted"
+    return DataError("\n".join([what, *lines]), hint="Mend these, and name them again.")
 
 
 def recordings_of(student: Student, words: list[str]) -> dict[str, dict[str, str]]:
@@ -105,7 +125,7 @@ def recordings_of(student: Student, words: list[str]) -> dict[str, dict[str, str
     return {" ".join(each.values()): each for each in parts}
 
 
-def _plain(names: list[str], said: list[Prediction]) -> dict[str, object]:
+def _plain(said: dict[str, Prediction], failed: dict[str, DataError]) -> dict[str, object]:
     return {
         "predictions": [
             {
@@ -117,12 +137,13 @@ def _plain(names: list[str], said: list[Prediction]) -> dict[str, object]:
                 },
                 "notes": list(each.notes),
             }
-            for name, each in zip(names, said, strict=True)
-        ]
+            for name, each in said.items()
+        ],
+        "failed": [{"recording": name, "error": str(error)} for name, error in failed.items()],
     }
 
 
-def _show(names: list[str], said: list[Prediction], top: int, classes: list[str]) -> None:
+def _show(said: dict[str, Prediction], top: int, classes: list[str]) -> None:
     from rich.table import Table
 
     from kdbench.cli.console import console_for
@@ -134,7 +155,7 @@ def _show(names: list[str], said: list[Prediction], top: int, classes: list[str]
         table.add_column("%", justify="right")
     for name in classes:
         table.add_column(f"{name}, %", justify="right", overflow="fold")
-    for name, each in zip(names, said, strict=True):
+    for name, each in said.items():
         shares = [text for label, share in each.top(top) for text in (label, f"{100 * share:.1f}")]
         table.add_row(name, *shares, *(f"{100 * each.probability_of(label):.1f}" for label in classes))
     console_for().print(table)

@@ -49,6 +49,11 @@ def list_runs(
     teacher: Annotated[
         str | None, typer.Option(help="Only runs with this teacher.", autocompletion=completion.teachers)
     ] = None,
+    protocol: Annotated[str | None, typer.Option(help="Only runs under this protocol.")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Only runs of this size.", autocompletion=completion.presets)
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Only runs with this seed.")] = None,
     status: Annotated[
         str | None, typer.Option(help="Only these: finished, running, interrupted, failed or damaged.")
     ] = None,
@@ -69,7 +74,8 @@ def list_runs(
     root = runs_folder(out)
     if method is not None and (pair := shipped.behind(method)):
         method, teacher = pair.method, teacher or pair.teacher
-    wanted = {"dataset": dataset, "method": method, "teacher": teacher, "status": status}
+    wanted: dict[str, str | int | None] = {"dataset": dataset, "method": method, "teacher": teacher, "status": status}
+    wanted |= {"protocol": protocol, "preset": preset, "seed": seed}
     rows = [
         row
         for row in overview(root)

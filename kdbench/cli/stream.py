@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
+from array import array
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,9 +16,10 @@ from kdbench.cli import options
 from kdbench.cli.columns import columns_of
 from kdbench.cli.console import console_for, say
 from kdbench.errors import UsageError
-from kdbench.text.wording import counted
+from kdbench.text.wording import counted, inflected
 
 if TYPE_CHECKING:
+    from kdbench.students.report import Windows
     from kdbench.students.stream import Stream, Watched
     from kdbench.students.student import Student
 
@@ -37,7 +39,7 @@ def stream(
         int | None, typer.Option(help="Port of the page; any free one by default.", min=0, max=65535)
     ] = None,
     report: Annotated[
-        Path | None, typer.Option(help="Folder for windows.csv, with a row a window, and timeline.png.")
+        Path | None, typer.Option(help="Folder for windows.csv, with a row a window as it comes, and timeline.png.")
     ] = None,
     window: Annotated[
         float | None, typer.Option(help="Seconds of a window; the median recording of the training part by default.")
@@ -89,19 +91,21 @@ def stream(
     pace = speed if speed is not None else float(console.is_terminal or web)
     read_as = columns_of(student, columns, time_column, factor)
     feeds = feeds_of(student, inputs, speed=pace, rate_hz=rate, any_rate=any_rate, columns=read_as)
-    seen: list[Watched] = []
+    told = _Told()
     with contextlib.ExitStack() as open_until_the_end:
         page = open_until_the_end.enter_context(_page(student, port or 0)) if web else None
+        rows = open_until_the_end.enter_context(_rows(report, student)) if report is not None else None
         if page is not None:
             say(console, f"page: {page.address} (Ctrl-C ends it)")
             sys.stdout.flush()
         try:
             with _view(console, student) as show:
                 for each in watching.watch(feeds):
-                    for text in each.notes[len(seen[-1].notes) if seen else 0 :]:
+                    for text in told.add(each):
                         typer.echo(f"warning: {text}", err=True)
-                    seen.append(each)
                     show(each)
+                    if rows is not None:
+                        rows.add(each)
                     if page is not None:
                         page.add(each)
             if page is not None:
@@ -113,9 +117,52 @@ def stream(
         finally:
             if page is not None:
                 page.end("stopped")
-            _sum_up(console, student, watching, seen)
-            if report is not None:
-                _report(console, report, student, watching, seen)
+            told.sum_up(console, watching)
+            if report is not None and rows is not None:
+                _report(console, report, watching, rows)
+
+
+class _Told:
+    """What is kept of windows that were shown: of hours, no more than the sum needs."""
+
+    def __init__(self) -> None:
+        self._latencies = array("d")
+        self._notes, self._holds_hz, self._dropped = 0, 0.0, 0
+
+    def add(self, each: Watched) -> tuple[str, ...]:
+        """Counts a window, and gives the notes that are new."""
+        new = each.notes[self._notes :]
+        self._latencies.append(each.latency_ms)
+        self._notes, self._holds_hz, self._dropped = len(each.notes), each.holds_hz, each.dropped
+        return new
+
+    def sum_up(self, console: Any, watching: Stream) -> None:
+        """Tells how many there were and how long they took."""
+        if not self._latencies:
+            return
+        import numpy as np
+
+        rates = ", ".join(f"{entry.source} {entry.rate_hz:g}" for entry in watching.student.export.inputs)
+        say(
+            console,
+            f"{counted(len(self._latencies), 'window')} of {watching.window:.2f} s every {watching.stride:.2f} s: "
+            f"median {np.median(self._latencies):.1f} ms, longest {max(self._latencies):.1f} ms; "
+            f"holds {self._holds_hz:.0f} a second ({rates} come in)",
+        )
+        if self._dropped:
+            typer.echo(
+                f"warning: {counted(self._dropped, 'frame')} came while the computer was busy and "
+                f"{inflected(self._dropped, 'was')} left out; a longer --stride leaves it more time",
+                err=True,
+            )
+
+
+@contextlib.contextmanager
+def _rows(report: Path, student: Student) -> Iterator[Windows]:
+    from kdbench.students.report import Windows
+
+    with contextlib.closing(Windows(report, student.classes)) as rows:
+        yield rows
 
 
 def _page(student: Student, port: int) -> Any:
@@ -134,9 +181,15 @@ def _check_report(report: Path | None) -> None:
 
 
 def _tell_other_settings(watching: Stream) -> None:
-    """What was measured was measured with other windows."""
+    """What was measured was measured with other windows, or nothing was."""
+    from kdbench.students.stream import spread
+
     causal = watching.student.export.causal
     if causal is None:
+        shown = "; ".join(spread(entry) for entry in watching.student.export.inputs)
+        typer.echo(
+            f"note: what windows cost this student was not measured ({shown}): kdbench export RUN --causal", err=True
+        )
         return
     measured = (causal.window_seconds, causal.stride_seconds, causal.smoothing)
     if (watching.window, watching.stride, watching.smoothing) != measured:
@@ -190,26 +243,10 @@ def _table(student: Student, each: Watched) -> Any:
     return table
 
 
-def _sum_up(console: Any, student: Student, watching: Stream, seen: list[Watched]) -> None:
-    if not seen:
-        return
-    import numpy as np
-
-    latencies = [each.latency_ms for each in seen]
-    rates = ", ".join(f"{entry.source} {entry.rate_hz:g}" for entry in student.export.inputs)
-    say(
-        console,
-        f"{counted(len(seen), 'window')} of {watching.window:.2f} s every {watching.stride:.2f} s: "
-        f"median {np.median(latencies):.1f} ms, longest {max(latencies):.1f} ms; "
-        f"holds {seen[-1].holds_hz:.0f} a second ({rates} come in)",
-    )
-
-
-def _report(console: Any, folder: Path, student: Student, watching: Stream, seen: list[Watched]) -> None:
+def _report(console: Any, folder: Path, watching: Stream, rows: Windows) -> None:
     from kdbench.students import report
 
-    folder.mkdir(parents=True, exist_ok=True)
-    say(console, f"windows: {report.write_csv(folder, student.classes, seen)}")
-    if any(each.smoothed is not None for each in seen):
-        title = f"windows of {watching.window:.2f} s every {watching.stride:.2f} s, smoothing {watching.smoothing:g}"
-        say(console, f"timeline: {report.write_timeline(folder, student.classes, seen, title)}")
+    say(console, f"windows: {rows.path}")
+    title = f"windows of {watching.window:.2f} s every {watching.stride:.2f} s, smoothing {watching.smoothing:g}"
+    if (picture := report.write_timeline(folder, watching.student.classes, title)) is not None:
+        say(console, f"timeline: {picture}")

@@ -40,6 +40,17 @@ def picture(frame: Any, aspect: Fraction | None, side: int | None = None) -> np.
     return np.ascontiguousarray(_turned(pixels, _matrix(frame)))
 
 
+def squeezed(frames: np.ndarray, side: int) -> np.ndarray:
+    """Frames `(F, rows, columns, 3)`, uint8, RGB, squeezed to squares `(F, side, side, 3)` as those of a file are.
+
+    A file's colours are converted and squeezed in one step, so that values may differ from these by one or two of 255.
+    """
+    import av
+
+    films = (av.VideoFrame.from_ndarray(np.ascontiguousarray(each), format="rgb24") for each in frames)
+    return np.stack([picture(frame, None, side) for frame in films])
+
+
 def _matrix(frame: Any) -> np.ndarray | None:
     """Where the display matrix takes the directions right and down, `(2, 2)`; None where there is none."""
     from av.sidedata.sidedata import Type

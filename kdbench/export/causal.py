@@ -7,28 +7,26 @@ import numpy as np
 from kdbench.errors import UsageError
 from kdbench.export import describe
 from kdbench.export.trials import Trials
+from kdbench.students.incoming import items_of
 from kdbench.students.schema import Causal, Export
-from kdbench.students.stream import SMOOTHING, STRIDES, Stream, items_of, running, tensor_of_window
+from kdbench.students.stream import SMOOTHING, STRIDES, Stream, running, spread, tensor_of_window
 from kdbench.students.student import Program, Student
 from kdbench.text.wording import counted
 from kdbench.util.progress import Reporter
 
 
 def check_causal(trials: Trials) -> None:
-    """Refuses a measurement that would say nothing.
+    """Refuses a measurement for which no recordings are at hand.
 
     Raises:
-        UsageError: No recordings are at hand, or none of the preprocessing needs a whole one.
+        UsageError: So it is.
     """
-    if not any(entry.needs_trial for entry in trials.inputs):
-        raise UsageError(
-            "nothing of this student's preprocessing needs a whole recording, so --causal has no effect",
-            hint="Leave it out: kdbench stream takes the export as it is.",
-        )
     if prepared := [source for source, origin in trials.origin.items() if origin == "prepared"]:
         raise UsageError(
             f"--causal needs the recordings of the {' and '.join(prepared)}, and only prepared clips are at hand",
-            hint="Say where they are: --data-dir FOLDER",
+            hint="Say where they are: --data-dir FOLDER"
+            if trials.reader is None
+            else "Leave it out: no file holds what the network is shown of a trial.",
         )
 
 
@@ -44,9 +42,10 @@ def measure(program: Program, trials: Trials, draft: Export, reporter: Reporter)
     names, opened = list(trials), trials.opened
     reporter.message(f"measuring {counted(len(names), 'trial')} without the future")
     window = draft.window.seconds
+    methods = [part for entry in trials.inputs for part in (running(entry).method, spread(entry))]
     unmeasured = Causal(
         trials=len(names),
-        method="; ".join(dict.fromkeys(running(entry).method for entry in trials.inputs)),
+        method="; ".join(dict.fromkeys(methods)),
         whole=draft.scores,
         running=draft.scores,
         windows=draft.scores,

@@ -15,6 +15,7 @@ from kdbench.errors import UsageError
 from kdbench.students.onnx_program import LOGITS
 from kdbench.students.schema import SeriesInput, VideoInput
 from kdbench.students.torch_program import RawToLogits
+from kdbench.util.extras import BENCH, installing
 
 OPSET = 18
 _ANY, _ONE = 2, 1
@@ -65,7 +66,7 @@ def write_graph(module: RawToLogits, inputs: Sequence[SeriesInput | VideoInput],
     except ModuleNotFoundError as error:
         raise UsageError(
             f"an ONNX export needs onnx and onnxscript; {error.name} is not installed",
-            hint="Install them: pip install 'kdbench[bench]'; or export for torch: --format torch",
+            hint=f"Install them: {installing(BENCH)}; or export for torch: --format torch",
         ) from error
     try:
         _export(module, inputs, path, _ANY)

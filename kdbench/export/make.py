@@ -77,7 +77,7 @@ def export_run(
         run: Its folder, name or id.
         format: `onnx`; `litert`, for phones; or `torch`: safetensors, and a recipe from which the network is rebuilt.
             A program of `torch.export` would tie the file to one version of torch.
-        causal: Measure what it costs the student not to know the future, which streams ask for.
+        causal: Measure what it costs the student not to know the future and to see windows, as streams have them.
         int8: Add the same network in 8 bits, of an ONNX export.
         converter: A Python that has litert-torch, which makes LiteRT models; by default this one.
         to: Folder of the export; `export-FORMAT` in the run's own by default. An earlier export there is replaced.

@@ -69,13 +69,16 @@ def _input_lines(inputs: Sequence[SeriesInput | VideoInput]) -> list[str]:
     lines = []
     for entry in inputs:
         if isinstance(entry, VideoInput):
-            shown = f"{entry.frames} frames of {entry.frame_size}² pixels are shown to the network"
+            shown = f"{entry.frames} frames, spread over the whole recording, are shown to the network at "
+            shown += f"{entry.frame_size}² pixels"
             lines.append(
                 f"- `{entry.source}`: {video_kind(entry.kind).takes}; {entry.rate_hz:g} frames a second, recorded as "
                 f"{entry.height}×{entry.width}; {shown}"
             )
         else:
-            length = "at their own length" if entry.samples is None else f"resampled to {entry.samples}"
+            length = "at their own length"
+            if entry.samples is not None:
+                length = f"the whole recording resampled to {entry.samples}"
             worn = f"; worn: {entry.placement}" if entry.placement else ""
             axes = ", ".join(entry.axes) if len(entry.axes) <= _FEW else counted(len(entry.axes), "axis", "axes")
             lines.append(

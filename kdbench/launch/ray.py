@@ -13,6 +13,7 @@ from kdbench.launch.launcher import Program
 from kdbench.launch.machine import environment_of
 from kdbench.launch.remote import INTERRUPT, KILL, RemoteProgram
 from kdbench.registry import launcher
+from kdbench.util.extras import installing
 from kdbench.util.progress import Reporter
 
 _NO_CODE = 1
@@ -57,7 +58,7 @@ class Ray:
         try:
             import ray
         except ImportError as error:
-            raise Unavailable("the launcher 'ray' needs Ray", hint="pip install ray") from error
+            raise Unavailable("the launcher 'ray' needs Ray", hint=f"Install it: {installing('ray')}") from error
         self.slots = jobs
         self.ray = ray
         self._reporter = reporter

@@ -15,6 +15,7 @@ from kdbench.launch.machine import environment_of
 from kdbench.launch.remote import INTERRUPT, KILL, RemoteProgram
 from kdbench.launch.slurm_queue import Queue
 from kdbench.registry import launcher
+from kdbench.util.extras import installing
 from kdbench.util.files import unwritable
 from kdbench.util.progress import Reporter
 
@@ -87,7 +88,9 @@ class Slurm:
         try:
             import submitit
         except ImportError as error:
-            raise Unavailable("the launcher 'slurm' needs submitit", hint="pip install submitit") from error
+            raise Unavailable(
+                "the launcher 'slurm' needs submitit", hint=f"Install it: {installing('slurm')}"
+            ) from error
         self._submitit = submitit
 
     def __enter__(self) -> Self:

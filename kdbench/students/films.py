@@ -10,12 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from kdbench.data import display
 from kdbench.data.readers.kinds import SQUEEZED_SIDE, video_kind
 from kdbench.data.readers.video_file import OPENING
 from kdbench.errors import DataError, UsageError
+from kdbench.students.incoming import Feed, Item, Taken
 from kdbench.students.schema import Input, VideoInput
-from kdbench.students.stream import Item
 from kdbench.text.wording import counted
 
 PATIENCE_SECONDS = 5.0
@@ -41,12 +43,12 @@ def frames_of_file(path: Path, entry: VideoInput) -> Iterator[Item]:
     try:
         with av.open(str(path), options={**OPENING, "protocol_whitelist": "file"}, metadata_errors="replace") as film:
             if not film.streams.video:
-                raise DataError(f"{path}: it has no video", hint="Name a file that holds a film.")
+                raise DataError(f"{path}: it has no video", hint=f"Give it {video_kind(entry.kind).takes}.")
             yield from _decoded(film, entry)
     except (av.error.FFmpegError, ValueError) as error:
         raise DataError(
             f"{path}: it cannot be decoded ({getattr(error, 'strerror', None) or error})",
-            hint="Name a video that plays from its beginning to its end.",
+            hint="Is it whole? Copy it again, or see whether a player shows it to its end.",
         ) from error
 
 
@@ -64,13 +66,17 @@ def rate_of_file(path: Path) -> float | None:
 
 
 def _decoded(film: Any, entry: VideoInput) -> Iterator[Item]:
-    side = SQUEEZED_SIDE if entry.kind == "squeezed_colour" else None
     stream = film.streams.video[0]
     first: float | None = None
     for number, frame in enumerate(film.decode(stream)):
         seconds = frame.time if frame.time is not None else number / entry.rate_hz
         first = seconds if first is None else first
-        yield seconds - first + 1 / entry.rate_hz, display.picture(frame, stream.sample_aspect_ratio, side)
+        yield seconds - first + 1 / entry.rate_hz, _picture(frame, stream, entry)
+
+
+def _picture(frame: Any, stream: Any, entry: VideoInput) -> np.ndarray:
+    side = SQUEEZED_SIDE if entry.kind == "squeezed_colour" else None
+    return display.picture(frame, stream.sample_aspect_ratio, side)
 
 
 def device_of(name: str) -> str:
@@ -84,7 +90,7 @@ def device_of(name: str) -> str:
     return f"/dev/video{name}" if sys.platform == "linux" else f"video={name}" if sys.platform == "win32" else name
 
 
-class Camera:
+class Camera(Feed):
     """A camera of this machine, read by a thread of its own.
 
     Args:
@@ -125,31 +131,33 @@ class Camera:
                 if sys.platform == "linux"
                 else "Is it used by another program?",
             ) from error
-        self._waiting: queue.Queue[Item | None] = queue.Queue(_WAITING)
+        self._waiting: queue.Queue[Taken | None] = queue.Queue(_WAITING)
+        self._count = 0
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._read, daemon=True, name="camera")
         self._thread.start()
 
-    def __iter__(self) -> Iterator[Item]:
-        """Frames with the seconds since the first one, as they arrive.
+    def take(self) -> Taken:
+        """The next frame, with the seconds since the first one, as soon as it arrives.
 
         Raises:
             DataError: The camera went away, or says nothing.
         """
-        count = 0
         try:
-            while True:
-                try:
-                    item = self._waiting.get(timeout=self._patience)
-                except queue.Empty:
-                    what = f"gave no frame for {self._patience:g} s, after {counted(count, 'frame')}"
-                    raise self._gone(what) from None
-                if item is None:
-                    raise self._gone(f"went away after {counted(count, 'frame')}")
-                count += 1
-                yield item
-        finally:
-            self._closed.set()
+            taken = self._waiting.get(timeout=self._patience)
+        except queue.Empty:
+            self.close()
+            what = f"gave no frame for {self._patience:g} s, after {counted(self._count, 'frame')}"
+            raise self._gone(what) from None
+        if taken is None:
+            self.close()
+            raise self._gone(f"went away after {counted(self._count, 'frame')}")
+        self._count += 1
+        return taken
+
+    def close(self) -> None:
+        """Lets the camera go, once its next frame is there."""
+        self._closed.set()
 
     def _gone(self, what: str) -> DataError:
         return DataError(f"the camera {self.name} {what}", hint="Plug it in again, and repeat the command.")
@@ -160,22 +168,30 @@ class Camera:
         began = time.monotonic()
         try:
             with self._film as film:
-                for _, picture in _decoded(film, self._entry):
-                    if self._closed.is_set():
-                        return
-                    self._put((time.monotonic() - began, picture))
+                stream = film.streams.video[0]
+                # Packets are what is waited for; what is made of them is work.
+                for packet in film.demux(stream):
+                    start = time.perf_counter()
+                    for frame in packet.decode():
+                        picture = _picture(frame, stream, self._entry)
+                        if self._closed.is_set():
+                            return
+                        now = time.perf_counter()
+                        self._put(Taken(time.monotonic() - began, picture, now - start))
+                        start = now
         except (av.error.FFmpegError, ValueError, OSError, IndexError):
             pass
         finally:
             self._put(None)
 
-    def _put(self, item: Item | None) -> None:
-        """Puts an item where it waits; the oldest makes room."""
+    def _put(self, taken: Taken | None) -> None:
+        """Puts a frame where it waits; the oldest makes room."""
         while True:
             try:
-                return self._waiting.put_nowait(item)
+                return self._waiting.put_nowait(taken)
             except queue.Full:
                 try:
                     self._waiting.get_nowait()
+                    self.dropped += 1
                 except queue.Empty:
                     continue

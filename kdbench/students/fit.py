@@ -27,13 +27,16 @@ _OTHER_UNITS: Mapping[str, tuple[float, str]] = {
 """What a value of a unit is multiplied by in the other unit that devices write; gravity makes it visible."""
 
 
-def check_rate(entry: SeriesInput | VideoInput, rate_hz: float | None, *, evened: bool = False) -> None:
+def check_rate(
+    entry: SeriesInput | VideoInput, rate_hz: float | None, *, evened: bool = False, doing: str = "predict"
+) -> None:
     """Refuses a recording of another rate.
 
     Args:
         entry: What the student sees.
         rate_hz: Of the recording; None where nothing says so.
         evened: Whether it has been brought to the student's rate by its times.
+        doing: What is done with it: predict, or play.
 
     Raises:
         DataError: It differs by more than `RATE_TOLERANCE`, or, where it is evened, by `EVENED_TOLERANCE`.
@@ -44,8 +47,7 @@ def check_rate(entry: SeriesInput | VideoInput, rate_hz: float | None, *, evened
         return
     raise DataError(
         f"the {entry.source} is recorded at {rate_hz:.4g} Hz, and the student was trained at {entry.rate_hz:g} Hz",
-        hint="Record at that rate; or predict all the same, by the recording's relative time: --any-rate "
-        "(any_rate=True).",
+        hint=f"Record at that rate; or {doing} it all the same, by its relative time: --any-rate (any_rate=True).",
     )
 
 
@@ -60,8 +62,15 @@ def check_axes(entry: SeriesInput, series: np.ndarray) -> None:
         raise DataError(
             f"the {entry.source} has {counted(series.shape[1], 'axis', 'axes')}, and the student takes "
             f"{len(entry.axes)}{named}",
-            hint="Name the columns that are its axes: --columns, or columns=; or give a recording of such a sensor.",
+            hint=f"It is {series.shape}: transpose it, so that a row is a sample."
+            if is_transposed(entry, series)
+            else f"Give a column for each axis, in this order: (n, {len(entry.axes)}).",
         )
+
+
+def is_transposed(entry: SeriesInput, series: np.ndarray) -> bool:
+    """Whether an array has the axes as its rows, and samples as its columns."""
+    return series.ndim == 2 and len(series) == len(entry.axes) < series.shape[1]
 
 
 def odd_units(entry: SeriesInput, series: np.ndarray) -> str | None:

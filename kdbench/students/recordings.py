@@ -18,6 +18,7 @@ from kdbench.data.readers.kinds import SQUEEZED_SIDE, video_kind
 from kdbench.data.recorded import TEXT
 from kdbench.errors import DataError, UsageError
 from kdbench.students import series_file
+from kdbench.students.fit import is_transposed
 from kdbench.students.schema import SeriesInput, VideoInput
 from kdbench.students.series_file import AS_EXPORTED, Columns
 from kdbench.text.wording import counted
@@ -58,6 +59,7 @@ def read(
         UsageError: Something is said of columns that has no effect on the file.
         DataError: It is missing, of another kind, damaged, or not what the student sees.
     """
+    check_form(path, entry)
     ending = path.suffix.lower()
     readers: dict[str, Callable[[bytes, SeriesInput | VideoInput], Recorded]] = {".npy": _array, ".mat": _matlab}
     if isinstance(entry, SeriesInput):
@@ -72,7 +74,7 @@ def read(
     if ending not in readers and (isinstance(entry, SeriesInput) or not video_kind(entry.kind).is_colour):
         expected = ", ".join(readers)
         raise DataError(
-            f"{path}: files of the {entry.source} end in {expected}", hint=f"It should hold {_wanted(entry)}."
+            f"{path}: files of the {entry.source} end in {expected}", hint=f"It should hold {wanted(entry)}."
         )
     content = _content(path)
     try:
@@ -83,10 +85,24 @@ def read(
     except series_file.FileError as error:
         raise DataError(f"{path}: {error}", hint=error.hint) from error
     except ValueError as error:
-        raise DataError(f"{path}: {error}", hint=f"It should hold {_wanted(entry)}.") from error
+        raise DataError(f"{path}: {error}", hint=f"It should hold {wanted(entry)}.") from error
 
 
-def _wanted(entry: SeriesInput | VideoInput) -> str:
+def check_form(path: Path, entry: SeriesInput | VideoInput) -> None:
+    """Refuses a table in the place of a video, by the ending of its name.
+
+    Raises:
+        DataError: It is one.
+    """
+    if isinstance(entry, VideoInput) and path.suffix.lower() in TEXT:
+        raise DataError(
+            f"this student sees video; {path} is a table",
+            hint=f"Give it {wanted(entry)}; or take a student of sensors.",
+        )
+
+
+def wanted(entry: SeriesInput | VideoInput) -> str:
+    """What a recording of an input is, in words."""
     if isinstance(entry, VideoInput):
         return video_kind(entry.kind).takes
     axes = ", ".join(entry.axes) if len(entry.axes) <= 6 else counted(len(entry.axes), "axis", "axes")
@@ -104,7 +120,7 @@ def _content(path: Path) -> bytes:
         ) from error
     except OSError as error:
         raise DataError(
-            f"{path} cannot be read: {error.strerror or error}", hint="Name a recording that is there and may be read."
+            f"{path} cannot be read: {error.strerror or error}", hint="Name a recording that is there."
         ) from error
 
 
@@ -145,7 +161,7 @@ def _columns(array: np.ndarray, entry: SeriesInput | VideoInput) -> np.ndarray:
     """The columns of a table that are the axes; a table of the axes alone stays."""
     if isinstance(entry, VideoInput) or entry.columns is None or array.ndim != 2:
         return array
-    if array.shape[1] == len(entry.axes) or array.shape[1] <= max(entry.columns):
+    if array.shape[1] == len(entry.axes) or array.shape[1] <= max(entry.columns) or is_transposed(entry, array):
         return array
     return array[:, entry.columns]
 

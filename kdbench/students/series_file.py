@@ -95,9 +95,11 @@ def read(content: bytes, ending: str, entry: SeriesInput, said: Columns = AS_EXP
             return _by_place(content, table, entry)
     rule, gap = _rule(content, ending, entry, said)
     try:
-        found = stream.read(content, rule, entry.axes, entry.rate_hz)
+        found = stream.read(content, rule, entry.axes, entry.rate_hz, by=stream.STUDENT)
     except stream.ColumnError as error:
         raise _mismatch(content, rule, entry, str(error)) from error
+    except stream.MissingValueError as error:
+        raise FileError(error.what, "Fill or delete those rows.") from error
     if said.time is None and not is_described(entry, ending):
         # The student has learnt from samples as they followed one another; its times tell their rate.
         return Series(found.values, found.rate_hz)
@@ -142,13 +144,11 @@ def _by_place(content: bytes, table: text_series.TextTable, entry: SeriesInput) 
         return Series(text_series.read(content, range(axes)))
     if width != axes + 1:
         there = f" ({_listed(table.names)})" if table.names else ""
-        message = (
+        raise FileError(
             f"it has {counted(width, 'column')}{there}, and the {entry.source} has {counted(axes, 'axis', 'axes')} "
-            "(and a time before them, or none)"
+            "(and a time before them, or none)",
+            _example(content, entry),
         )
-        if width < axes:
-            raise ValueError(message)
-        raise FileError(message, _example(content, entry))
     samples = text_series.read(content, range(1, axes + 1))
     try:
         seconds = text_series.read(content, [0])[:, 0].astype(np.float64)
@@ -169,11 +169,15 @@ def _mismatch(content: bytes, rule: FileStream, entry: SeriesInput, reason: str)
 
 
 def _example(content: bytes, entry: SeriesInput) -> str:
-    """What to say for the file to be read, as far as its names tell."""
+    """What to say for the file to be read, as far as its names tell; where it cannot be, what it lacks."""
     try:
         found = contents.look(content)
     except ValueError:
         found = contents.Contents()
+    columns = [column for part in found.parts for column in part.columns or part.axes]
+    there = [column for column in columns if not contents.is_called_time(column)]
+    if there and len(there) < len(entry.axes):
+        return f"The student needs {_all_of(entry.axes)}; this file has {_all_of(there)}."
     # Where names say nothing of axes, all columns of numbers are one part, under their own names.
     parts = [part for part in found.parts if len(part.axes) == len(entry.axes) and part.columns != part.axes]
     alike = [part for part in parts if part.name[:3].casefold() == entry.source[:3].casefold() and part.name]
@@ -188,6 +192,11 @@ def _example(content: bytes, entry: SeriesInput) -> str:
 def _listed(names: Sequence[str | int]) -> str:
     shown = ", ".join(map(_named, names[:_SHOWN]))
     return f"{shown}, … ({len(names) - _SHOWN} more)" if len(names) > _SHOWN else shown
+
+
+def _all_of(names: Sequence[str | int]) -> str:
+    shown = [_named(name) for name in names]
+    return " and ".join([", ".join(shown[:-1]), shown[-1]]) if 1 < len(shown) <= _SHOWN else _listed(names)
 
 
 def _named(column: str | int) -> str:

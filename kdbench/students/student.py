@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,7 +16,7 @@ from kdbench.data.readers.kinds import resampled, series_kind, video_kind
 from kdbench.errors import DataError, UsageError, unknown
 from kdbench.students import fit
 from kdbench.students.prediction import Prediction, softmax
-from kdbench.students.recordings import Recorded, read
+from kdbench.students.recordings import Recorded, read, wanted
 from kdbench.students.schema import Export, SeriesInput, VideoInput
 from kdbench.students.series_file import AS_EXPORTED, Columns
 from kdbench.text.wording import counted
@@ -89,10 +90,7 @@ class Student:
             DataError: A recording is of another kind, rate or number of axes, or broken.
         """
         given = self._by_source(recording)
-        if rate_hz is not None and not rate_hz > 0:
-            raise UsageError(
-                f"rate_hz = {rate_hz}: expected a positive number", hint="Give the samples a second, such as 50."
-            )
+        check_rate_hz(rate_hz)
         said = self.columns_of(columns)
         notes: list[str] = []
         tensors = {}
@@ -104,7 +102,7 @@ class Student:
                 elif entry.source in said:
                     raise UsageError("columns are said of files, and an array is given", hint="Leave them out.")
                 else:
-                    recorded = Recorded(np.asarray(value))
+                    recorded = Recorded(_array(value))
                 check_recorded_rate(entry, recorded, rate_hz, any_rate=any_rate)
                 rate = entry.rate_hz if recorded.evened else rate_hz or recorded.rate_hz or entry.rate_hz
                 lasts = recorded.film_seconds or len(np.atleast_1d(recorded.array)) / rate
@@ -180,9 +178,32 @@ def tensor_of(entry: SeriesInput | VideoInput, recorded: Recorded, notes: list[s
         frames = kind.checked(recorded.array, entry.channels)
         return clip_tensor(entry, kind.clip(frames, entry.frames, entry.height))
     except ValueError as error:
+        hint = getattr(error, "hint", None) or f"It should be {wanted(entry)}."
+        raise DataError(f"the {entry.source}: {error}", hint=hint) from error
+
+
+def _array(value: Any) -> np.ndarray:
+    try:
+        return np.asarray(value)
+    except ValueError as error:
         raise DataError(
-            f"the {entry.source}: {error}", hint="Give a recording as the export's own model card describes it."
+            f"the recording is no array: {str(error).partition('.')[0]}", hint="Its rows have to be equally long."
         ) from error
+
+
+def check_rate_hz(rate_hz: float | None) -> None:
+    """Refuses what is no rate.
+
+    Raises:
+        UsageError: It is none.
+    """
+    if rate_hz is None:
+        return
+    if isinstance(rate_hz, bool) or not isinstance(rate_hz, Real) or not 0 < rate_hz < np.inf:
+        raise UsageError(
+            f"rate_hz = {rate_hz!r}: expected a number above 0",
+            hint="Say how many samples or frames a second were recorded: --rate 50 (rate_hz=50).",
+        )
 
 
 def series_tensor(entry: SeriesInput, series: np.ndarray, notes: list[str]) -> np.ndarray:
@@ -206,7 +227,12 @@ def series_tensor(entry: SeriesInput, series: np.ndarray, notes: list[str]) -> n
 
 
 def check_recorded_rate(
-    entry: SeriesInput | VideoInput, recorded: Recorded, rate_hz: float | None, *, any_rate: bool
+    entry: SeriesInput | VideoInput,
+    recorded: Recorded,
+    rate_hz: float | None,
+    *,
+    any_rate: bool,
+    doing: str = "predict",
 ) -> None:
     """Refuses a recording of another rate than the student's.
 
@@ -215,6 +241,7 @@ def check_recorded_rate(
         recorded: The recording.
         rate_hz: What its user says that its rate is.
         any_rate: Whether any will do.
+        doing: What is done with it: predict, or play.
 
     Raises:
         DataError: It has another.
@@ -227,7 +254,7 @@ def check_recorded_rate(
             hint="Leave --rate (rate_hz) out.",
         )
     if not any_rate:
-        fit.check_rate(entry, rate_hz or recorded.rate_hz, evened=recorded.evened)
+        fit.check_rate(entry, rate_hz or recorded.rate_hz, evened=recorded.evened, doing=doing)
 
 
 def clip_tensor(entry: VideoInput, clip: np.ndarray) -> np.ndarray:

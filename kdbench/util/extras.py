@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
+from pathlib import Path
 
 from kdbench.errors import UsageError
 
+PACKAGE = Path(__file__).parents[1]
 BENCH = "bench"
 OF_COMMANDS = {"predict": "predict", "stream": "stream"}
 """The extra that a command needs, where it is not `bench`."""
 
 
-def installing(extra: str) -> str:
-    """What one types to install an extra."""
-    return f"pip install 'kdbench[{extra}]'"
+def installing(extra: str, package: Path = PACKAGE) -> str:
+    """What one types to install an extra: in a copy of the repository, or where the wheel lies; no index has kdbench.
+
+    Args:
+        extra: Its name.
+        package: Folder of kdbench's modules.
+    """
+    project = package.parent / "pyproject.toml"
+    if project.is_file() and '\nname = "kdbench"\n' in project.read_text(encoding="utf-8"):
+        return f"pip install '.[{extra}]' in {package.parent}"
+    version = importlib.metadata.version("kdbench")
+    return f"pip install './kdbench-{version}-py3-none-any.whl[{extra}]' in the folder of the wheel"
 
 
 def lacking(error: ModuleNotFoundError, what: str, extra: str = BENCH) -> UsageError | None:

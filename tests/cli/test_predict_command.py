@@ -53,6 +53,7 @@ def test_json_holds_every_probability(kdbench: Callable[..., Any]) -> None:
         (["--class", "wave"], 2, "unknown class of this student 'wave'"),
         (["--class", "wave", "--json"], 2, "has no effect beside it"),
         (["--rate", "10"], 3, "is recorded at 10 Hz, and the student was trained at 30 Hz"),
+        (["--rate", "0"], 2, "rate_hz = 0.0: expected a number above 0"),
         (["--int8"], 2, "has no network in 8 bits"),
         (["missing.mat"], 3, "missing.mat cannot be read"),
     ],
@@ -60,8 +61,28 @@ def test_json_holds_every_probability(kdbench: Callable[..., Any]) -> None:
 def test_what_cannot_be_done_is_said(arguments: list[str], code: int, said: str, kdbench: Callable[..., Any]) -> None:
     done = kdbench("predict", str(an_export("student_only", "torch").folder), str(depth_file("a1_s2_t1")), *arguments)
     assert done.code == code
-    assert done.out == ""
     assert said in done.err
+    # The other recording has its answer, whatever this one is.
+    assert ("a1_s2_t1" in done.out) == (arguments == ["missing.mat"])
+
+
+@pytest.mark.slow
+def test_a_bad_recording_leaves_the_answers_for_the_others(kdbench: Callable[..., Any], tmp_path: Path) -> None:
+    folder, good = str(an_export("student_only", "torch").folder), [depth_file("a1_s2_t1"), depth_file("a2_s2_t1")]
+    (tmp_path / "wave.csv").write_text("x,y,z\n1,2,3\n")
+    words = [str(good[0]), "missing.mat", str(tmp_path / "wave.csv"), str(good[1])]
+    done = kdbench("predict", folder, *words, "--json")
+    found = json.loads(done.out)
+    assert done.code == 3
+    assert [each["recording"] for each in found["predictions"]] == [str(path) for path in good]
+    assert [each["recording"] for each in found["failed"]] == words[1:3]
+    assert "2 of 4 recordings cannot be predicted\n- missing.mat cannot be read" in done.err
+    assert "this student sees video" in done.err
+    table = kdbench("predict", folder, *words)
+    assert table.code == 3
+    assert all(str(path) in table.out for path in good)
+    assert "missing.mat" not in table.out
+    assert kdbench("predict", folder, "missing.mat").out == ""
 
 
 @pytest.mark.slow

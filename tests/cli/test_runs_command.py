@@ -52,6 +52,22 @@ def root(tmp_path: Path) -> Path:
     return root
 
 
+@pytest.mark.parametrize(
+    ("options", "seeds"),
+    [
+        (["--seed", "1"], [1]),
+        (["--method", "rkd", "--preset", "small", "--protocol", "cross_subject"], [1, 2, 3]),
+        (["--preset", "paper"], []),
+        (["--protocol", "subject_specific"], []),
+    ],
+)
+def test_runs_are_listed_by_seed_preset_and_protocol(
+    options: list[str], seeds: list[int], kdbench: Command, root: Path
+) -> None:
+    done = kdbench("runs", "list", "--out", str(root), "--format", "json", *options)
+    assert sorted(row["seed"] for row in json.loads(done.out)) == seeds
+
+
 def test_lists_runs_with_their_names_settings_and_state(kdbench: Command, root: Path) -> None:
     said = kdbench("runs", "list", "--out", str(root)).out
     lines = {line.split()[0]: line for line in said.splitlines()}

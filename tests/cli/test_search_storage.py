@@ -55,7 +55,7 @@ WRONG: dict[str, tuple[Any, int, str, str]] = {
         _without_driver,
         2,
         "needs the package 'psycopg', which is not installed",
-        "pip install 'kdbench[postgresql]'",
+        "pip install '.[postgresql]'",
     ),
     "other driver": (
         lambda _, server: server.address().replace("postgresql:", "postgresql+pg8000:"),

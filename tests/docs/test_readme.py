@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from shown_output import holds
 
 from kdbench.cli import main
 from kdbench.registry import registry
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
-LEFT_OUT = "…"
 
 
 def console() -> Iterator[tuple[str, list[str]]]:
@@ -23,25 +23,6 @@ def console() -> Iterator[tuple[str, list[str]]]:
     for part in block.removeprefix("$ ").split("\n$ "):
         command, *lines = part.splitlines()
         yield command, lines
-
-
-def without_numbers(line: str) -> str:
-    """A line in which nothing depends on the machine: its numbers, and the width that they give a column."""
-    return " ".join(re.sub(r"[-+]?\d+(\.\d+)?", "#", re.sub(r"[━─]+", "─", line)).split())
-
-
-def holds(printed: list[str], shown: list[str]) -> bool:
-    """Whether the lines shown were printed in this order, one after the other but for what is left out."""
-    place, gap = 0, False
-    for line in map(without_numbers, shown):
-        if line == LEFT_OUT:
-            gap = True
-            continue
-        found = next((at for at in range(place, len(printed)) if without_numbers(printed[at]) == line), None)
-        if found is None or (found != place and not gap):
-            return False
-        place, gap = found + 1, False
-    return gap or place == len(printed)
 
 
 @pytest.fixture

@@ -17,7 +17,9 @@ from forked import kdbench as command
 import kdbench
 from kdbench.errors import DataError, RunFailed, UsageError
 from kdbench.export.make import export_run
+from kdbench.students.feeds import feeds_of
 from kdbench.students.schema import CARD, RECORD
+from kdbench.students.stream import Stream
 from kdbench.util.files import sha256_of
 
 SENSOR = "student_only_sensor"
@@ -167,16 +169,33 @@ def test_options_without_an_effect_are_refused(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("KDBENCH_CACHE", str(world() / "cache"))
     with pytest.raises(UsageError, match="--int8 is for ONNX"):
         export_run(a_run("student_only").folder, format="torch", int8=True, to=tmp_path / "a")
-    with pytest.raises(UsageError, match="nothing of this student's preprocessing needs a whole recording"):
-        export_run(
-            a_run("student_only_sensor").folder,
-            format="torch",
-            causal=True,
-            to=tmp_path / "b",
-            dataset=str(world() / "card.yaml"),
-            data_dir=world() / "data",
-        )
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("method", "video", "named"),
+    [
+        (SENSOR, "depth", "the accelerometer of the window, not of the recording, resampled to 64 samples"),
+        ("student_only", "rgb", "frames of the video spread over the window, not over the recording"),
+    ],
+)
+def test_what_windows_cost_is_measured_for_every_student(method: str, video: str, named: str) -> None:
+    made = an_export(method, "torch", causal=True, video=video)
+    causal = made.export.causal
+    assert causal is not None
+    assert made.export.needs_trial == {}
+    assert named in causal.method
+    # Nothing of their preprocessing but the length depends on what comes later.
+    assert causal.running.accuracy == causal.whole.accuracy
+    student, table = kdbench.load_student(made.folder), a_run(method, video=video).predictions()
+    file_of = inertial_file if method == SENSOR else colour_file
+    right = 0
+    for trial, label in zip(table["trial"], table["label"], strict=True):
+        *_, last = Stream(student).watch(feeds_of(student, [str(file_of(trial))], speed=0))
+        right += int(last.smoothed.argmax()) == label
+    assert causal.windows.accuracy == pytest.approx(right / len(table))
+    assert "as a stream of windows" in (made.folder / CARD).read_text()
 
 
 @pytest.mark.slow

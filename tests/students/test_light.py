@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -12,13 +13,14 @@ import pytest
 from exports import an_export
 
 import kdbench
+from kdbench.util.extras import installing
 
 ROOT = Path(__file__).parents[2]
 BENCH = (
     *("torch", "torchvision", "pandas", "pyarrow", "scipy", "sklearn", "mlflow", "matplotlib", "timm", "transformers"),
     *("accelerate", "optuna", "filelock", "psutil", "safetensors", "threadpoolctl", "jinja2", "onnx", "pyts"),
 )
-# As if nothing but `kdbench[predict]` were installed.
+# As if nothing but the extra `predict` were installed.
 ALONE = f"import sys\nfor name in {BENCH!r}: sys.modules[name] = None\n"
 
 
@@ -44,7 +46,7 @@ def test_an_export_for_torch_says_that_torch_is_missing() -> None:
     done = python(code, str(an_export("student_only", "torch").folder))
     assert done.stdout.splitlines() == [
         "this export needs the package 'torch', which is not installed",
-        "Install it: pip install 'kdbench[predict-torch]'",
+        f"Install it: pip install '.[predict-torch]' in {ROOT}",
     ]
 
 
@@ -54,13 +56,30 @@ def test_a_command_of_the_bench_says_what_to_install(command: str) -> None:
     assert done.returncode == 2
     error, hint = done.stderr.splitlines()
     assert error.startswith(f"error: kdbench {command.split()[0]} needs the package '")
-    assert hint == "Install it: pip install 'kdbench[bench]'"
+    assert hint == f"Install it: pip install '.[bench]' in {ROOT}"
 
 
 def test_kdbench_run_from_python_says_what_to_install() -> None:
     done = python("import kdbench\ntry: kdbench.run\nexcept Exception as error: print(type(error).__name__, error)")
     assert done.stdout.startswith("UsageError kdbench.run needs the package '")
-    assert "pip install 'kdbench[bench]'" in done.stdout
+    assert f"pip install '.[bench]' in {ROOT}" in done.stdout
+
+
+def test_without_a_copy_of_the_repository_the_wheel_is_installed(tmp_path: Path) -> None:
+    (tmp_path / "kdbench").mkdir()
+    wheel = f"pip install './kdbench-{kdbench.__version__}-py3-none-any.whl[predict]' in the folder of the wheel"
+    assert installing("predict", tmp_path / "kdbench") == wheel
+    # Another project's folder is no copy of this one.
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "mine"\n')
+    assert installing("predict", tmp_path / "kdbench") == wheel
+
+
+def test_the_page_on_installing_lists_every_extra() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    page = (ROOT / "docs/install.md").read_text(encoding="utf-8")
+    rows = "\n".join(line.split("|")[1] for line in page.splitlines() if line.startswith("| `"))
+    assert set(re.findall(r"`([^`]+)`", rows)) == set(extras)
+    assert f"kdbench-{kdbench.__version__}-py3-none-any.whl" in page
 
 
 def test_an_import_of_the_bench_that_fails_otherwise_is_not_explained_away() -> None:
@@ -82,7 +101,7 @@ def test_the_example_of_the_documentation_runs(tmp_path: Path) -> None:
     text = (ROOT / "docs/export.md").read_text(encoding="utf-8")
     example = text.partition("```python\n")[2].partition("```")[0]
     folder = an_export("student_only", "onnx").folder
-    (tmp_path / "export-onnx").symlink_to(folder)
+    (tmp_path / "student").symlink_to(folder)
     frames = np.zeros((20, 120, 160), np.uint16)
     frames[:, 30:110, 60:90] = 2500
     np.save(tmp_path / "recording.npy", frames)

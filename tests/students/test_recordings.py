@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,12 @@ from recordings import write_video
 
 import kdbench
 from kdbench.data.readers import mat_file
-from kdbench.errors import DataError, UsageError
-from kdbench.students.recordings import read
+from kdbench.errors import DataError, KdbenchError, UsageError
+from kdbench.students.feeds import feeds_of
+from kdbench.students.films import frames_of_file
+from kdbench.students.recordings import Recorded, check_form, read
 from kdbench.students.schema import VideoInput
-from kdbench.students.student import Student, tensor_of
+from kdbench.students.student import Student, check_rate_hz, tensor_of
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +59,18 @@ def test_another_rate_is_refused_unless_it_is_asked_for(student: Student, sample
     assert student.predict(slow, any_rate=True).label
     with pytest.raises(DataError, match="recorded at 100 Hz"):
         student.predict(samples, rate_hz=100)
+    with pytest.raises(DataError) as caught:
+        feeds_of(student, [str(slow)], speed=0)
+    assert "or play it all the same" in str(caught.value.hint)
+
+
+@pytest.mark.slow
+def test_a_stream_of_one_source_takes_one_input(student: Student, samples: np.ndarray, tmp_path: Path) -> None:
+    file = str(written(tmp_path, samples, 50))
+    with pytest.raises(UsageError, match="this student takes one input; 2 were given"):
+        feeds_of(student, [file, f"accelerometer={file}"], speed=0)
+    with pytest.raises(DataError, match="no array"):
+        student.predict([[1.0, 2.0], [1.0]])  # type: ignore[arg-type]
 
 
 @pytest.mark.slow
@@ -139,8 +154,73 @@ def test_depth_in_metres_is_refused() -> None:
         student_input(entry, metres)
 
 
-def student_input(entry: VideoInput, frames: np.ndarray) -> np.ndarray:
-    from kdbench.students.recordings import Recorded
+@pytest.mark.parametrize("side", [64, 256])
+def test_colour_frames_of_any_size_are_squeezed_as_those_of_a_file_are(tmp_path: Path, side: int) -> None:
+    entry = COLOUR.model_copy(update={"kind": "squeezed_colour", "frames": 4, "frame_size": 32})
+    blocks = np.random.default_rng(0).integers(0, 255, (9, 8, 8, 3), np.uint8)
+    write_video(tmp_path / "clip.avi", blocks.repeat(side // 8, 1).repeat(side // 8 + 2, 2))
+    decoded = np.stack([frame for _, frame in frames_of_file(tmp_path / "clip.avi", COLOUR)])
+    assert decoded.shape == (9, side, side + 16, 3)
+    of_file = tensor_of(entry, read(tmp_path / "clip.avi", entry), []).astype(int)
+    of_array = student_input(entry, decoded).astype(int)
+    # The file's colours are converted and squeezed in one step.
+    assert np.abs(of_file - of_array).mean() < 2.5
+    assert np.abs(of_file - of_array[:, ::-1]).mean() > 20
 
+
+def refusal(call: Callable[[], object]) -> KdbenchError:
+    with pytest.raises(KdbenchError) as caught:
+        call()
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("samples", "said", "hint"),
+    [
+        (np.zeros((3, 99)), "the accelerometer has 99 axes, and the student takes 3", "transpose it"),
+        (np.zeros((99, 2)), "the accelerometer has 2 axes", "a column for each axis, in this order: (n, 3)"),
+        (np.zeros(99), "it is (99,) float64; expected samples (n, axes)", "the accelerometer: x, y, z, in g, at 50 Hz"),
+        (np.full((99, 3), np.nan), "values that are not finite, 297 of them", "Fill or delete these samples."),
+        (np.zeros((99, 3), complex), "it is (99, 3) complex128; expected samples", "the accelerometer: x, y, z"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused_with_what_helps(samples: np.ndarray, said: str, hint: str) -> None:
+    error = refusal(lambda: tensor_of(ACCELEROMETER, Recorded(samples), []))
+    assert said in error.message
+    assert hint in str(error.hint)
+
+
+@pytest.mark.parametrize(("kind", "shape"), [("person_depth", (9, 20, 20)), ("drawn_joints", (9, 20, 3))])
+def test_complex_depths_and_joints_are_refused(kind: str, shape: tuple[int, ...]) -> None:
+    entry = COLOUR.model_copy(update={"kind": kind, "channels": 1})
+    assert "complex128" in refusal(lambda: tensor_of(entry, Recorded(np.ones(shape, complex)), [])).message
+
+
+def test_an_array_file_with_axes_as_rows_is_no_table_of_further_columns(tmp_path: Path) -> None:
+    np.save(tmp_path / "series.npy", np.random.default_rng(0).normal(size=(3, 99)))
+    recorded = read(tmp_path / "series.npy", ACCELEROMETER)
+    assert "transpose it" in str(refusal(lambda: tensor_of(ACCELEROMETER, recorded, [])).hint)
+
+
+def test_what_is_no_recording_of_this_student_is_refused_with_what_helps(tmp_path: Path) -> None:
+    (tmp_path / "wave_1.csv").write_text("x,y,z\n1,2,3\n1,2,3\n")
+    for call in (lambda: read(tmp_path / "wave_1.csv", COLOUR), lambda: check_form(tmp_path / "wave_1.csv", COLOUR)):
+        error = refusal(call)
+        assert error.message == f"this student sees video; {tmp_path}/wave_1.csv is a table"
+        assert "or a video file" in str(error.hint)
+    assert refusal(lambda: read(tmp_path / "no.mp4", COLOUR)).hint == "Name a recording that is there."
+    (tmp_path / "no.avi").write_bytes(b"RIFF" + bytes(40))
+    assert "Copy it again" in str(refusal(lambda: list(frames_of_file(tmp_path / "no.avi", COLOUR))).hint)
+
+
+@pytest.mark.parametrize("rate_hz", ["50", 0, -1.0, float("nan"), float("inf"), True])
+def test_what_is_no_rate_is_refused(rate_hz: object) -> None:
+    error = refusal(lambda: check_rate_hz(rate_hz))  # type: ignore[arg-type]
+    assert error.message == f"rate_hz = {rate_hz!r}: expected a number above 0"
+    assert "--rate 50" in str(error.hint)
+    check_rate_hz(np.float32(50))
+
+
+def student_input(entry: VideoInput, frames: np.ndarray) -> np.ndarray:
     made: np.ndarray = tensor_of(entry, Recorded(frames), [])
     return made

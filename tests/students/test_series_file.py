@@ -106,7 +106,25 @@ def test_a_column_of_another_name_takes_no_axis_place(tmp_path: Path) -> None:
     (tmp_path / "two.csv").write_text("time,seconds_elapsed,y,x\n" + rows)
     with pytest.raises(DataError, match="it has no column 'z'") as told:
         read(tmp_path / "two.csv", student_of(the_card(tmp_path)))
-    assert told.value.hint == ("Say which columns are meant: --columns 'COLUMN,COLUMN,…' --time-column seconds_elapsed")
+    assert told.value.hint == "The student needs x, y and z; this file has y and x."
+    (tmp_path / "bare.csv").write_text("y,x\n1,2\n1,2\n")
+    with pytest.raises(DataError, match=r"it has 2 columns \(y, x\), and the accelerometer has 3 axes") as told:
+        read(tmp_path / "bare.csv", ACCELEROMETER)
+    assert told.value.hint == "The student needs x, y and z; this file has y and x."
+
+
+def test_other_columns_than_axes_are_said_by_what_the_student_takes(tmp_path: Path) -> None:
+    (tmp_path / "four.csv").write_text("seconds_elapsed,a,b,c,d\n" + "".join(f"{k / 50},1,2,3,4\n" for k in range(50)))
+    with pytest.raises(DataError, match="it has 4 columns beside the time, the student takes 3 axes"):
+        read(tmp_path / "four.csv", student_of(the_card(tmp_path)))
+
+
+def test_a_missing_value_is_refused_with_what_its_reader_can_do(tmp_path: Path) -> None:
+    rows = "".join(f"{k / 50},1,{'' if k == 7 else 2},3\n" for k in range(50))
+    (tmp_path / "gap.csv").write_text("seconds_elapsed,x,y,z\n" + rows)
+    with pytest.raises(DataError, match=r"1 row of 50 holds a value that is missing or NaN, .* number 8\n") as told:
+        read(tmp_path / "gap.csv", student_of(the_card(tmp_path)))
+    assert told.value.hint == "Fill or delete those rows."
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import os
 import pty
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,12 @@ import kdbench as library
 from kdbench.data.readers import mat_file
 from kdbench.data.readers.kinds import PersonDepth
 from kdbench.data.readers.running import RunningPerson, percentiles
-from kdbench.errors import DataError, UsageError
+from kdbench.errors import DataError, RunFailed, UsageError
 from kdbench.students.feeds import feeds_of
 from kdbench.students.films import Camera, frames_of_file
-from kdbench.students.stream import Stream, items_of, paced
+from kdbench.students.incoming import Feed, Item, Played, Taken, items_of
+from kdbench.students.report import Windows
+from kdbench.students.stream import Stream, Watched
 from kdbench.students.student import Student, clip_tensor
 
 RATE = 30.0
@@ -91,6 +94,48 @@ def test_windows_slide_and_are_averaged(student: Student, frames: np.ndarray) ->
     assert seen[-1].holds_hz > 0
 
 
+class _Slow(Feed):
+    """Frames whose decoding is said to take a tenth of a second each."""
+
+    def __init__(self, frames: np.ndarray) -> None:
+        self._items, self.dropped = items_of(frames, RATE), 2
+        self.closed = False
+
+    def take(self) -> Taken | None:
+        item = next(self._items, None)
+        return None if item is None else Taken(*item, 0.1)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.slow
+def test_what_a_stream_holds_counts_the_decoding_of_its_frames(student: Student, frames: np.ndarray) -> None:
+    feed = _Slow(frames)
+    seen = list(Stream(student, window=0.5, stride=0.2).watch({"video": feed}))
+    assert seen[0].busy_seconds > 0.1 * seen[0].items
+    assert all(0 < each.holds_hz < 10 for each in seen)
+    # The window alone is what is late.
+    assert all(each.latency_ms < 1000 for each in seen)
+    assert seen[-1].dropped == 2
+    assert feed.closed
+
+
+def test_a_camera_tells_the_work_of_each_frame_and_what_it_drops(tmp_path: Path) -> None:
+    film = tmp_path / "camera.avi"
+    write_video(film, np.random.default_rng(0).integers(0, 255, (9, 480, 640, 3), np.uint8))
+    camera = Camera(str(film), COLOUR, format="avi")
+    # All of its frames come before one is asked for.
+    camera._thread.join(timeout=30)
+    taken = camera.take()
+    assert taken.work_seconds > 0
+    assert camera.dropped >= 5
+    rest = []
+    with pytest.raises(DataError, match="went away"):
+        rest.extend(camera)
+    assert 9 - camera.dropped <= 1 + len(rest) + 1
+
+
 @pytest.mark.slow
 def test_a_window_sees_the_frames_of_its_seconds_alone(student: Student, frames: np.ndarray) -> None:
     last = list(Stream(student, window=0.5, stride=0.2, smoothing=1).watch({"video": items_of(frames, RATE)}))[-1]
@@ -149,11 +194,19 @@ def test_a_measured_stream_scores_what_it_says(student: Student) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "said"),
-    [({"window": 0}, "window = 0"), ({"smoothing": 1.5}, "smoothing = 1.5"), ({"stride": -1}, "stride = -1")],
+    [
+        ({"window": 0}, "window = 0"),
+        ({"smoothing": 1.5}, "smoothing = 1.5"),
+        ({"stride": -1}, "stride = -1"),
+        ({"window": 0.1}, "window = 0.1 s: at 30 a second it holds 3 of the video, and 4 are the fewest"),
+        ({"window": 0.5, "stride": 0.01}, "stride = 0.01 s: the video comes 30 times a second"),
+    ],
 )
 def test_settings_out_of_their_range_are_refused(student: Student, options: dict[str, float], said: str) -> None:
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=said) as caught:
         Stream(student, **options)
+    assert f"--{said.partition(' ')[0]} " in str(caught.value.hint)
+    Stream(student, window=4 / 30)
 
 
 def test_a_camera_that_goes_away_is_an_error_with_its_frames(tmp_path: Path) -> None:
@@ -176,7 +229,7 @@ def test_a_camera_that_says_nothing_is_an_error(tmp_path: Path, monkeypatch: pyt
     write_video(film, np.zeros((3, 48, 64, 3), np.uint8))
     monkeypatch.setattr(Camera, "_read", lambda _: None)
     with pytest.raises(DataError, match=r"gave no frame for 0.1 s, after 0 frames"):
-        next(iter(Camera(str(film), COLOUR, format="avi", patience=0.1)))
+        Camera(str(film), COLOUR, format="avi", patience=0.1).take()
 
 
 def test_a_camera_that_is_not_there_is_named() -> None:
@@ -195,6 +248,11 @@ def test_series_are_watched_too_and_their_units_are_looked_at() -> None:
     (loud,) = Stream(student, window=60).watch({"accelerometer": items_of(9.81 * samples, 50)})
     (note,) = loud.notes
     assert "looks like m/s²" in note
+    # However often it is seen, it is said once.
+    growing = np.linspace(9.5, 10, len(samples))[:, None] * samples
+    many = list(Stream(student, window=0.5, stride=0.1).watch({"accelerometer": items_of(growing, 50)}))
+    assert len(many) > 3
+    assert len(many[-1].notes) == 1
     with pytest.raises(DataError, match="the accelerometer has 2 axes, and the student takes 3"):
         list(Stream(student).watch({"accelerometer": items_of(samples[:, :2], 50)}))
 
@@ -217,14 +275,35 @@ def test_a_film_comes_frame_by_frame_in_its_time(tmp_path: Path) -> None:
 
 def test_a_paced_recording_takes_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr("kdbench.students.stream.time.monotonic", lambda: now[0])
-    monkeypatch.setattr("kdbench.students.stream.time.sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
-    assert [round(now[0], 6) for _ in paced(items_of(np.zeros(3), 10), 2)] == [0.05, 0.1, 0.15]
+    monkeypatch.setattr("kdbench.students.incoming.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("kdbench.students.incoming.time.sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
+
+    def decoded() -> Iterator[Item]:
+        for item in items_of(np.zeros(3), 10):
+            now[0] += 0.02
+            yield item
+
+    feed = Played(decoded(), 2)
+    taken = [feed.take() for _ in range(3)]
+    assert round(now[0], 6) == 0.15
+    # To have a frame took 0.02 s; to wait until it is due is no work.
+    assert [round(each.work_seconds, 6) for each in taken if each is not None] == [0.02] * 3
+    assert feed.take() is None
 
 
 @pytest.mark.slow
-def test_the_command_prints_windows_and_writes_a_report(tmp_path: Path, call: Callable[..., Any]) -> None:
+def test_the_command_prints_windows_and_writes_a_report(
+    tmp_path: Path, call: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = an_export("student_only", "torch", causal=True).folder
+    write, made, alive = Windows.add, [], []
+
+    def counting(self: Windows, each: Watched) -> None:
+        write(self, each)
+        made.append(weakref.ref(each))
+        alive.append(sum(one() is not None for one in made))
+
+    monkeypatch.setattr(Windows, "add", counting)
     out = call(
         "stream",
         str(folder),
@@ -238,13 +317,29 @@ def test_the_command_prints_windows_and_writes_a_report(tmp_path: Path, call: Ca
     with (tmp_path / "out/windows.csv").open() as file:
         rows = list(csv.DictReader(file))
     windows = [line for line in out.splitlines() if " to " in line and "holds" in line and "windows of" not in line]
-    assert len(rows) == len(windows) >= 2
+    assert len(rows) == len(windows) >= 3
+    # The one that is shown, and the one that the loop lets go.
+    assert max(alive) <= 2
     for row, line in zip(rows, windows, strict=True):
         assert row["smoothed_class"] in line
         shares = [float(row[name]) for name in library.load_student(folder).classes]
         assert sum(shares) == pytest.approx(1, abs=1e-3)
     with Image.open(tmp_path / "out/timeline.png") as picture:
         assert min(picture.size) > 500
+
+
+@pytest.mark.slow
+def test_rows_are_in_the_file_as_windows_come(student: Student, frames: np.ndarray, tmp_path: Path) -> None:
+    rows = Windows(tmp_path, student.classes)
+    stream = Stream(student, window=0.5, stride=0.2)
+    for number, each in enumerate(stream.watch({"video": items_of(frames, RATE)})):
+        rows.add(each)
+        with rows.path.open() as file:
+            assert len(list(csv.DictReader(file))) == number + 1
+    rows.close()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunFailed, match=r"cannot write .*windows.csv"):
+        Windows(tmp_path / "file", student.classes)
 
 
 @pytest.mark.slow
@@ -256,7 +351,7 @@ def test_a_film_and_a_camera_are_watched_alike() -> None:
     # All of its frames arrive at once, and then it is gone.
     camera = Camera(str(film), student.export.inputs[0], format="avi")
     with pytest.raises(DataError, match="went away after"):
-        list(Stream(student, window=0.4).watch({"video": iter(camera)}))
+        list(Stream(student, window=0.4).watch({"video": camera}))
 
 
 @pytest.mark.slow

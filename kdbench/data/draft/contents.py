@@ -99,6 +99,11 @@ def time_of(table: text_series.TextTable, column: str | int | None = None) -> di
     return None if found is None else {"column": found[1], "unit": found[2]}
 
 
+def is_called_time(column: str | int) -> bool:
+    """Whether a column is called as times are."""
+    return isinstance(column, str) and any(re.fullmatch(form, column.casefold()) for form in _TIME)
+
+
 def rate_of(times: np.ndarray) -> float | None:
     """Samples a second, as one would state it; None where the times do not advance."""
     if len(times) < 2 or times.max() <= times.min():

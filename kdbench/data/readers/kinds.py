@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from kdbench.data import display
 from kdbench.data.readers import depth, skeleton
 from kdbench.data.readers.timeline import centre_frames, resample
 from kdbench.data.readers.video_file import centre_square
@@ -21,6 +22,14 @@ SQUEEZED_SIDE = 256
 """Side of a squeezed frame, pixels; larger than any preset's."""
 _LEAST_MM = 50
 """Depths below this are metres."""
+_REAL = "fiu"
+"""Kinds of numbers that are read: neither complex nor truth values."""
+
+
+class NotFiniteError(ValueError):
+    """Values are missing or infinite; `hint` says what helps."""
+
+    hint = "Fill or delete these samples."
 
 
 class VideoKind(ABC):
@@ -106,15 +115,15 @@ class CentredColour(VideoKind):
 class SqueezedColour(CentredColour):
     """Colour video; the whole frame, squeezed to a square by the decoder."""
 
-    takes = f"a video file, or its frames squeezed to {SQUEEZED_SIDE}² (F, {SQUEEZED_SIDE}, {SQUEEZED_SIDE}, 3), uint8"
+    takes = f"a video file, or colour frames (F, rows, columns, 3), uint8, RGB, which are squeezed to {SQUEEZED_SIDE}²"
     parameters: ClassVar[Mapping[str, Any]] = {"side": SQUEEZED_SIDE}
 
     def checked(self, frames: np.ndarray, channels: int) -> np.ndarray:
         """See the base class."""
         frames = super().checked(frames, channels)
-        if frames.shape[1:3] != (SQUEEZED_SIDE, SQUEEZED_SIDE):
-            raise ValueError(f"its frames are {frames.shape[1]}×{frames.shape[2]}; expected {self.takes}")
-        return frames
+        if frames.shape[1:3] == (SQUEEZED_SIDE, SQUEEZED_SIDE):
+            return frames
+        return display.squeezed(frames, SQUEEZED_SIDE)
 
 
 class PersonDepth(VideoKind):
@@ -130,7 +139,7 @@ class PersonDepth(VideoKind):
 
     def checked(self, frames: np.ndarray, channels: int) -> np.ndarray:
         """See the base class."""
-        if frames.ndim != 3 or not np.issubdtype(frames.dtype, np.number) or channels != 1 or not frames.size:
+        if frames.ndim != 3 or frames.dtype.kind not in _REAL or channels != 1 or not frames.size:
             raise ValueError(f"it is {frames.shape} {frames.dtype}; expected {self.takes}")
         least, most = frames.min(), frames.max()
         if not (least >= 0 and most <= depth.FARTHEST_MM):
@@ -190,10 +199,10 @@ class SeriesKind:
         Raises:
             ValueError: It is something else.
         """
-        if samples.ndim != 2 or len(samples) < 2 or not np.issubdtype(samples.dtype, np.number):
+        if samples.ndim != 2 or len(samples) < 2 or samples.dtype.kind not in _REAL:
             raise ValueError(f"it is {samples.shape} {samples.dtype}; expected {self.takes}, at least two samples")
         if bad := int(samples.size - np.isfinite(samples).sum()):
-            raise ValueError(f"it has values that are not finite, {bad} of them")
+            raise NotFiniteError(f"it has values that are not finite, {bad} of them")
         return np.ascontiguousarray(samples, np.float32)
 
 
@@ -217,10 +226,11 @@ def joints_of(positions: np.ndarray) -> np.ndarray:
     """
     if positions.ndim == 2 and positions.shape[1] == 3 * skeleton.JOINTS:
         positions = positions.reshape(len(positions), skeleton.JOINTS, 3)
-    if positions.ndim != 3 or positions.shape[1:] != (skeleton.JOINTS, 3) or not len(positions):
-        raise ValueError(f"it is {positions.shape}; expected {DrawnJoints.takes}")
+    are_joints = positions.ndim == 3 and positions.shape[1:] == (skeleton.JOINTS, 3) and len(positions)
+    if not are_joints or positions.dtype.kind not in _REAL:
+        raise ValueError(f"it is {positions.shape} {positions.dtype}; expected {DrawnJoints.takes}")
     if not np.isfinite(positions).all():
-        raise ValueError("it has positions that are not finite")
+        raise NotFiniteError("it has positions that are not finite")
     return positions
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from kdbench.data.readers import mat5
 from kdbench.text.wording import counted
+from kdbench.util.extras import installing
 from kdbench.util.forms import form_of
 
 _NUMBERS = ("double", "single", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
@@ -118,8 +119,7 @@ def _from_hdf5(content: bytes, variable: str, shape: Sequence[int | None]) -> An
         import h5py
     except ImportError as error:
         raise _Unfit(
-            "it is a MATLAB 7.3 file, which is read where h5py is installed (pip install 'kdbench[mat73]'): "
-            "save it with -v7"
+            f"it is a MATLAB 7.3 file, which is read where h5py is installed ({installing('mat73')}): save it with -v7"
         ) from error
     with h5py.File(io.BytesIO(content), "r") as file:
         _one_of([name for name in file if not name.startswith("#")], variable)

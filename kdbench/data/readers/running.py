@@ -107,7 +107,9 @@ class RunningVideo:
     def _clip(self) -> np.ndarray:
         if not self._held:
             raise ValueError("no frame came in")
-        return self._kind.clip(np.stack([frame for _, frame in self._held]), self._count, self._height)
+        # Frames of a camera are large: where each stands for itself, those that are not shown are not copied.
+        places = range(len(self._held)) if self._kind.needs_trial else centre_frames(len(self._held), self._count)
+        return self._kind.clip(np.stack([self._held[place][1] for place in places]), self._count, self._height)
 
 
 class RunningPerson(RunningVideo):

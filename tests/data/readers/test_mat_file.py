@@ -153,7 +153,7 @@ def test_without_h5py_a_7_3_file_says_how_to_save_it(monkeypatch: pytest.MonkeyP
         return real(name, *rest, **more)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(ValueError, match=r"MATLAB 7\.3 file, .*kdbench\[mat73\].*: save it with -v7"):
+    with pytest.raises(ValueError, match=r"MATLAB 7\.3 file, .*\[mat73\].*: save it with -v7"):
         mat_file.read(saved_73(VALUES), "d_iner", SHAPE)
 
 

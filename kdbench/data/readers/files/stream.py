@@ -15,9 +15,24 @@ from kdbench.data.recorded import Column, FileStream
 from kdbench.errors import near_misses
 from kdbench.text.wording import counted, inflected
 
+CARD, STUDENT = "the card has", "the student takes"
+"""Who says how many axes there are, as messages begin."""
+
 
 class ColumnError(ValueError):
     """A file lacks the columns that are looked for."""
+
+
+class MissingValueError(ValueError):
+    """Values are missing where they may not be.
+
+    Args:
+        what: Which, without what helps: a card may leave them out, whoever has none cannot.
+    """
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what}; nan: drop in the card leaves such rows out")
+        self.what = what
 
 
 _PER_SECOND = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
@@ -43,7 +58,7 @@ class Stream:
         return (len(self.times) - 1) / float(self.times.max() - self.times.min())
 
 
-def read(content: bytes, stream: FileStream, axes: Sequence[str], rate_hz: float) -> Stream:
+def read(content: bytes, stream: FileStream, axes: Sequence[str], rate_hz: float, *, by: str = CARD) -> Stream:
     """Reads a text or array file of a stream.
 
     Args:
@@ -51,22 +66,23 @@ def read(content: bytes, stream: FileStream, axes: Sequence[str], rate_hz: float
         stream: What the card says of it.
         axes: Names of its axes.
         rate_hz: Its nominal rate, which gives the times of one that has a clock and no times.
+        by: Who says how many axes there are, for messages: `CARD` or `STUDENT`.
 
     Raises:
         ValueError: It is not what the card says.
     """
     if stream.is_text:
-        values, times = _text(content, stream, axes)
+        values, times = _text(content, stream, axes, by)
     else:
-        values, times = _array(content, len(axes)), None
+        values, times = _array(content, len(axes), by), None
     if len(values) < stream.least_rows:
-        raise ValueError(f"it has {counted(len(values), 'row')}, and the card wants {stream.least_rows} or more")
+        raise ValueError(f"it has {counted(len(values), 'row')}, and {stream.least_rows} or more are expected")
     whole = np.isfinite(values).all(axis=1)
     if stream.nan == "refuse" and not whole.all():
         count = int((~whole).sum())
-        raise ValueError(
+        raise MissingValueError(
             f"{counted(count, 'row')} of {len(values)} {inflected(count, 'holds', 'hold')} a value that is missing or "
-            f"NaN, the first of them number {int(np.argmin(whole)) + 1}; nan: drop in the card leaves such rows out"
+            f"NaN, the first of them number {int(np.argmin(whole)) + 1}"
         )
     if stream.nan == "drop":
         values, times = values[whole], None if times is None else times[whole]
@@ -80,20 +96,20 @@ def read(content: bytes, stream: FileStream, axes: Sequence[str], rate_hz: float
         return Stream((values * stream.factor).astype(np.float32), times)
 
 
-def _array(content: bytes, axes: int) -> np.ndarray:
+def _array(content: bytes, axes: int, by: str) -> np.ndarray:
     array = np.load(io.BytesIO(content), allow_pickle=False)
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu" or array.ndim not in (2, 3):
         raise ValueError("it is no array of numbers with two or three dimensions")
     flat = array.reshape(len(array), -1).astype(np.float64)
     if flat.shape[1] != axes:
-        raise ValueError(f"it is {array.shape}: {flat.shape[1]} values a sample, the card has {axes}")
+        raise ValueError(f"it is {array.shape}: {flat.shape[1]} values a sample, {by} {axes}")
     return flat
 
 
-def _text(content: bytes, stream: FileStream, axes: Sequence[str]) -> tuple[np.ndarray, np.ndarray | None]:
+def _text(content: bytes, stream: FileStream, axes: Sequence[str], by: str) -> tuple[np.ndarray, np.ndarray | None]:
     table = text_series.table(content, separator=stream.separator, skip=stream.skip_rows)
     when = None if stream.time is None else place_of(stream.time.column, table)
-    columns = columns_of(table, stream, axes, when)
+    columns = columns_of(table, stream, axes, when, by=by)
     values = table.numbers(columns, decimal=stream.decimal)
     if when is None or stream.time is None:
         return values, None
@@ -102,7 +118,9 @@ def _text(content: bytes, stream: FileStream, axes: Sequence[str]) -> tuple[np.n
     return values, table.numbers([when], decimal=stream.decimal)[:, 0] / _PER_SECOND[stream.time.unit]
 
 
-def columns_of(table: text_series.TextTable, stream: FileStream, axes: Sequence[str], when: int | None) -> list[int]:
+def columns_of(
+    table: text_series.TextTable, stream: FileStream, axes: Sequence[str], when: int | None, *, by: str = CARD
+) -> list[int]:
     """The columns of a stream's axes, by `FileStream.columns`.
 
     Raises:
@@ -120,9 +138,7 @@ def columns_of(table: text_series.TextTable, stream: FileStream, axes: Sequence[
     others = [column for column in range(table.width) if column != when]
     if len(others) != len(axes):
         beside = "" if when is None else " beside the time"
-        raise ColumnError(
-            f"it has {counted(len(others), 'column')}{beside}, the card has {counted(len(axes), 'axis', 'axes')}"
-        )
+        raise ColumnError(f"it has {counted(len(others), 'column')}{beside}, {by} {counted(len(axes), 'axis', 'axes')}")
     return others
 
 
