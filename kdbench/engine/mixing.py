@@ -21,10 +21,12 @@ class Mix(nn.Module):
     Attributes:
         needs_labels: Whether it reads the label of each trial.
         needs_errors: Whether it reads each branch's cross-entropy over the training part; see `tell`.
+        learns: Whether its weights learn with the student; see `error`.
     """
 
     needs_labels = False
     needs_errors = False
+    learns = False
 
     def __init__(self, names: Sequence[str], widths: Sequence[Widths]) -> None:
         super().__init__()
@@ -37,6 +39,12 @@ class Mix(nn.Module):
     def weights(self, teachers: Sequence[Features], batch: Batch) -> Tensor:  # noqa: ARG002
         """w, `(M,)` or `(B, M)`; sums to one over M."""
         return teachers[0].logits.new_full((len(teachers),), 1 / len(teachers))
+
+    def error(self, scores: Tensor, batch: Batch) -> Tensor:
+        """What weights that learn go by: the mean cross-entropy of mixed scores over the labelled trials, a scalar."""
+        labelled = batch.head(batch.labelled)
+        # Of no trial the mean would be NaN.
+        return F.cross_entropy(scores[: len(labelled)], labelled.label) if len(labelled) else scores.sum() * 0
 
     def forward(self, teachers: Sequence[Features], batch: Batch) -> Tensor:
         """The mixed scores `(B, K)` of the teachers' features of a batch."""
@@ -127,13 +135,16 @@ class Confidence(Mix):
 class Attention(Mix):
     """Weights that learn from the teachers' embeddings: `w = softmax_m(vᵀ tanh(U_m h_m))`, as MMAD's attention.
 
-    They learn with the student, by the loss that they are part of: U_m and v are parameters of the objective.
+    They learn with the student, by the cross-entropy of the mixed scores: by the loss that they are part of they would
+    choose the teacher that is easiest to follow. U_m and v are parameters of the objective.
 
     Args:
         names: The teacher of each branch.
         widths: Of each branch.
         hidden: Width of U h.
     """
+
+    learns = True
 
     def __init__(self, names: Sequence[str], widths: Sequence[Widths], *, hidden: int = 64) -> None:
         super().__init__(names, widths)
@@ -186,6 +197,11 @@ def build_mix(spec: PartSpec, names: Sequence[str], widths: Sequence[Widths], wh
         return kind(names, widths, **spec.params)
     except (TypeError, ValueError) as error:
         raise UsageError(f"{where}.mix cannot be built with {spec.params}: {error}") from error
+
+
+def by_labels(spec: PartSpec | None) -> bool:
+    """Whether a mix weighs its teachers by labels, so that it needs some; None is no mix."""
+    return spec is not None and spec.name not in ("mean", "weights")
 
 
 def _errors(logits: Tensor, labels: Tensor) -> Tensor:

@@ -150,9 +150,12 @@ class Term(nn.Module):
                 teacher = [branch.head(rows) for branch in teacher]
         student = [branch.head(rows) for branch in student]
         batch = batch.head(rows)
+        error: Tensor | None = None
         try:
             if self.mix is not None:
-                teacher = [mixed(self.mix(teacher, batch), teacher[0])]
+                scores = self.mix(teacher, batch)
+                error = self.mix.error(scores, batch) if self.mix.learns else None
+                teacher = [mixed(scores.detach(), teacher[0])]
             value = torch.stack([self._scalar(result) for result in self._values(student, teacher, batch)]).mean()
         except KdbenchError as error:
             raise self._named(error) from error
@@ -162,7 +165,8 @@ class Term(nn.Module):
                 raise
             raise self._broken(error, student, teacher) from error
         self._has_worked = True
-        return value
+        # The mix learns by its own error, of which the term's value shows nothing.
+        return value if error is None else value + (error - error.detach())
 
     def _values(self, student: Sequence[Features], teacher: Sequence[Features], batch: Batch) -> list[Any]:
         extra = {"batch": batch} if self.takes_batch else {}

@@ -30,8 +30,8 @@ def check_track(entry: BoardEntry) -> Iterator[str]:
     if track.is_transfer_alone and student is None:
         yield "its track is transfer alone, and its recipe trains no student"
     if track.is_transfer_alone and student is not None:
-        for name in student.losses:
-            if registry("loss").has(name) and (why := why_left_out(name)):
+        for name, term in student.losses.items():
+            if registry("loss").has(name) and (why := why_left_out(name, term)):
                 yield f"its track is transfer alone, and its student learns by '{name}', which {why}"
     for trained in entry.result.seeds:
         yield from (f"seed {trained.seed}: {problem}" for problem in _given(entry, track, trained.given, trained.seed))

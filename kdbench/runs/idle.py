@@ -10,7 +10,7 @@ from kdbench.engine.device import device_kind
 from kdbench.errors import UsageError
 from kdbench.recipes.changes import PHASES
 from kdbench.recipes.resolve import resolve
-from kdbench.recipes.schema import Recipe
+from kdbench.recipes.schema import Recipe, key_of
 from kdbench.recipes.terms import LossTerm
 from kdbench.registry import registry
 from kdbench.representations.native import takes_native
@@ -74,16 +74,21 @@ def _refuse_untaught(recipe: Recipe) -> None:
 
 
 def _refuse_trained_along(recipe: Recipe) -> None:
-    """A loss that needs a frozen teacher, with one that trains with the student.
+    """A loss that needs a frozen teacher, with one that trains with the student; and such a loss of that one itself.
 
     One that reads a teacher's classifier would train it through the student; one that remembers what a teacher said
     would hold it against another network.
     """
+    for peer, spec in recipe.joint_teachers.items():
+        for name, term in spec.losses.items():
+            if reads := _of_a_frozen_teacher(name, term):
+                key = f"{key_of(peer)}.losses.{name}"
+                raise UsageError(
+                    f"{key} {reads} of a frozen network, and the student trains with '{peer}'",
+                    hint=f"Do without the loss: --set {key}=null",
+                )
     for name, term in recipe.student.losses.items() if recipe.student is not None else ():
-        if not registry("loss").has(name):
-            continue
-        reads = "reads the classifier" if "teacher_classifiers" in declared(name)["needs"] else ""
-        reads = "keeps what earlier steps saw" if _remembers(name, term) else reads
+        reads = _of_a_frozen_teacher(name, term)
         for teacher in recipe.joint_teachers if reads else ():
             if term.teachers is None or teacher in term.teachers:
                 raise UsageError(
@@ -91,6 +96,15 @@ def _refuse_trained_along(recipe: Recipe) -> None:
                     hint="Name a teacher that is trained before, for example --teacher raw, or do without the loss: "
                     f"--set student.losses.{name}=null",
                 )
+
+
+def _of_a_frozen_teacher(name: str, term: LossTerm) -> str:
+    """What of a frozen teacher a loss needs; empty for nothing."""
+    if not registry("loss").has(name):
+        return ""
+    if _remembers(name, term):
+        return "keeps what earlier steps saw"
+    return "reads the classifier" if "teacher_classifiers" in declared(name)["needs"] else ""
 
 
 def _remembers(name: str, term: LossTerm) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from kdbench.engine.declared import declared, reads_labels, reads_series
+from kdbench.engine.mixing import by_labels
 from kdbench.errors import UsageError
 from kdbench.recipes.schema import Recipe
 from kdbench.recipes.terms import LossTerm
@@ -41,7 +42,7 @@ def for_track(recipe: Recipe) -> tuple[Recipe, tuple[str, ...]]:
         )
     if student.is_untrained:
         return recipe, ()
-    left = {name: why for name in student.losses if (why := why_left_out(name))}
+    left = {name: why for name, term in student.losses.items() if (why := why_left_out(name, term))}
     kept = {name: term for name, term in student.losses.items() if name not in left}
     if not kept:
         raise UsageError(
@@ -57,14 +58,17 @@ def _with_losses(recipe: Recipe, losses: Mapping[str, LossTerm]) -> Recipe:
     return recipe.model_copy(update={"student": recipe.student.model_copy(update={"losses": dict(losses)})})
 
 
-def why_left_out(name: str) -> str | None:
+def why_left_out(name: str, term: LossTerm) -> str | None:
     """Why a loss cannot train a student without labels; None where it can.
 
     Args:
         name: Registered name of the loss.
+        term: What the recipe says of it.
     """
     if not (declared(name)["teacher"] or reads_series(name)):
         return "compares with no teacher"
+    if term.mix is not None and by_labels(term.mix):
+        return f"weighs its teachers by labels (mix: {term.mix.name}; mean and weights read none)"
     return "needs labels" if reads_labels(name) == "needed" else None
 
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdbench.engine.mixing import build_mix
+from kdbench.engine.mixing import Attention, build_mix
 from kdbench.engine.objective import Objective
 from kdbench.errors import UsageError
 from kdbench.recipes.terms import LossTerm, PartSpec
@@ -59,8 +59,27 @@ def test_attention_learns_weights_that_sum_to_one() -> None:
     mix = build_mix(PartSpec(name="attention", hidden=4), NAMES, [Widths(CLASSES, (), WIDTH)] * 3, "here")
     weights = mix.weights(TEACHERS, batch())
     torch.testing.assert_close(weights.sum(1), torch.ones(ROWS))
-    mix(TEACHERS, batch()).sum().backward()
-    assert all(parameter.grad is not None for parameter in mix.parameters())
+
+
+def test_attention_learns_in_a_loss_by_the_cross_entropy_of_what_it_mixes() -> None:
+    torch.manual_seed(0)
+    made = objective(mix={"name": "attention", "hidden": 4})
+    mix = next(module for module in made.modules() if isinstance(module, Attention))
+    parameters = list(mix.parameters())
+    for labelled, count in ((None, ROWS), (2, 2), (0, 0)):
+        some = batch().replace(labelled=labelled)
+        scores = mix(TEACHERS, some)
+        error = F.cross_entropy(scores[:count], some.label[:count]) if count else scores.sum() * 0
+        total, values = made([features(9)], TEACHERS, some)
+        for found, wanted in zip(
+            torch.autograd.grad(total, parameters), torch.autograd.grad(error, parameters), strict=True
+        ):
+            torch.testing.assert_close(found, wanted)
+        # What the term says is the value of the loss alone.
+        widths = Widths(CLASSES, (), WIDTH)
+        alone = Objective({"st": LossTerm()}, Context(CLASSES, widths, (widths,)), owner="student")
+        one = TEACHERS[0].replace(logits=scores.detach())
+        torch.testing.assert_close(values.detach(), alone([features(9)], [one], some)[1])
 
 
 @pytest.mark.parametrize(

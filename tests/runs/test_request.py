@@ -110,6 +110,14 @@ def test_a_loss_that_reads_a_frozen_classifier_refuses_a_teacher_that_trains_alo
     refuse_idle(RunRequest("dml", "motionsim", preset="smoke"))
 
 
+@pytest.mark.parametrize("term", ["srrl", "cat_kd", "sdd", "condrk", "comodo", "ofd"])
+def test_a_teacher_that_trains_along_learns_by_no_loss_that_wants_a_frozen_partner(term: str) -> None:
+    changes = [f"teacher.losses.{term}.weight=1"]
+    with pytest.raises(UsageError, match=rf"teacher.losses.{term} .* and the student trains with 'teacher'") as caught:
+        refuse_idle(RunRequest("dml", "motionsim", preset="smoke", overrides=changes))
+    assert caught.value.hint == f"Do without the loss: --set teacher.losses.{term}=null"
+
+
 @pytest.mark.parametrize(
     "term", ["condrk={weight: 1}", "comodo={weight: 1}", "ofd={weight: 1}", "crd={weight: 1, negatives: memory}"]
 )

@@ -51,6 +51,14 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, RunResult]:
     return {"untrained": untrained(out)} | {method: tiny(method, out, ALONE) for method in RAW}
 
 
+def test_a_loss_that_weighs_its_teachers_by_labels_is_left_out() -> None:
+    with pytest.raises(UsageError, match=r"leaves 'radevski2023' no loss: the loss 'st' weighs its teachers by labels"):
+        left("radevski2023")
+    recipe, _ = left("radevski2023", "student.losses.st.mix=mean")
+    assert recipe.student is not None
+    assert list(recipe.student.losses) == ["st"]
+
+
 def test_losses_without_a_teacher_are_left_out_by_name() -> None:
     recipe, lines = left("sgm_ft")
     assert recipe.student is not None
