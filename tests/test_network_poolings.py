@@ -217,8 +217,8 @@ def test_a_loss_on_maps_takes_an_encoder_of_few_stages_where_it_names_what_both_
         with pytest.raises(UsageError) as caught:
             value(student, teacher)
         assert f"student.losses.{loss}: {said}" in str(caught.value)
-        assert f"--set student.losses.{loss}.stages=[-1]" in str(caught.value)
-        assert value(student, teacher, stages=[-1]).isfinite()
+        assert f"--set student.losses.{loss}.stages=[-2,-1]" in str(caught.value)
+        assert value(student, teacher, stages=[-2, -1]).isfinite()
     assert value(shallow, shallow).isfinite()
 
 

@@ -163,7 +163,7 @@ def chosen_stages(stages: Sequence[int] | None, student: int, teacher: int) -> t
         if student != teacher:
             raise UsageError(
                 f"the student has {counted(student, 'stage')} and the teacher {teacher}",
-                hint="Choose the stages to compare: --set student.losses.NAME.stages=[-1]",
+                hint="Choose the stages to compare: --set student.losses.NAME.stages=[-2,-1]",
             )
         return tuple(range(student))
     if not stages:
