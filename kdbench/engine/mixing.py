@@ -97,8 +97,8 @@ class Softmin(Mix):
         over: Literal["trial", "set"] = "trial",
     ) -> None:
         super().__init__(names, widths)
-        if not tau > 0:
-            raise UsageError(f"mix: tau = {tau}, expected a positive number")
+        if not isinstance(tau, int | float) or not tau > 0:
+            raise UsageError(f"mix: tau = {tau!r}, expected a positive number")
         if over not in ("trial", "set"):
             raise unknown("value of over", str(over), ("trial", "set"))
         self.tau = tau
@@ -148,8 +148,8 @@ class Attention(Mix):
 
     def __init__(self, names: Sequence[str], widths: Sequence[Widths], *, hidden: int = 64) -> None:
         super().__init__(names, widths)
-        if hidden < 1:
-            raise UsageError(f"mix: hidden = {hidden}, expected a positive width")
+        if not isinstance(hidden, int) or hidden < 1:
+            raise UsageError(f"mix: hidden = {hidden!r}, expected a positive width")
         self.layers = nn.ModuleList(nn.Linear(width.embedding, hidden) for width in self.widths)
         self.score = nn.Linear(hidden, 1, bias=False)
 
@@ -160,6 +160,7 @@ class Attention(Mix):
         return scores.softmax(1)
 
 
+_HINT = "docs/networks.md has the mixes with their parameters."
 MIXES: dict[str, Callable[..., Mix]] = {
     "mean": Mix,
     "weights": Given,
@@ -182,7 +183,7 @@ def build_mix(spec: PartSpec, names: Sequence[str], widths: Sequence[Widths], wh
         UsageError: An unknown mix or parameter, or one branch alone.
     """
     if spec.name not in MIXES:
-        raise unknown("mix", spec.name, MIXES, of=where)
+        raise unknown("mix", spec.name, MIXES, of=where, hint=_HINT)
     if len(widths) < 2:
         raise UsageError(
             f"{where}.mix = {spec.name} has nothing to mix: it compares with one teacher of one branch",
@@ -192,11 +193,17 @@ def build_mix(spec: PartSpec, names: Sequence[str], widths: Sequence[Widths], wh
     known = [name for name in inspect.signature(kind).parameters if name not in ("names", "widths", "by_name")]
     for key in spec.params:
         if kind is not Given and key not in known:
-            raise unknown("parameter", key, known, of=f"{where}.mix")
+            raise unknown("parameter", key, known, of=f"{where}.mix", hint=_HINT)
     try:
         return kind(names, widths, **spec.params)
+    except UsageError as error:
+        # A mix does not know where it stands.
+        said = error.message.removeprefix("mix")
+        raise UsageError(
+            f"{where}.mix{said}" if said != error.message else f"{where}.mix: {said}", hint=error.hint or _HINT
+        ) from error
     except (TypeError, ValueError) as error:
-        raise UsageError(f"{where}.mix cannot be built with {spec.params}: {error}") from error
+        raise UsageError(f"{where}.mix cannot be built with {spec.params}: {error}", hint=_HINT) from error
 
 
 def by_labels(spec: PartSpec | None) -> bool:

@@ -88,7 +88,9 @@ def test_attention_learns_in_a_loss_by_the_cross_entropy_of_what_it_mixes() -> N
         ("softmin", ("imu",), "has nothing to mix"),
         ("softmn", NAMES, "did you mean 'softmin'"),
         ({"name": "softmin", "tua": 1}, NAMES, "did you mean 'tau'"),
-        ({"name": "softmin", "tau": 0}, NAMES, "expected a positive number"),
+        ({"name": "softmin", "tau": 0}, NAMES, r"student.losses.st.mix: tau = 0, expected a positive number"),
+        ({"name": "softmin", "tau": "one"}, NAMES, "tau = 'one', expected a positive number"),
+        ({"name": "attention", "hidden": 1.5}, NAMES, "hidden = 1.5, expected a positive width"),
         ({"name": "softmin", "over": "trials"}, NAMES, "did you mean 'trial'"),
         ({"name": "weights", "imu": 1}, NAMES, "no weight for the teacher body"),
         ({"name": "weights", "imu": 1, "boby": 1}, NAMES, "did you mean 'body'"),
@@ -97,8 +99,10 @@ def test_attention_learns_in_a_loss_by_the_cross_entropy_of_what_it_mixes() -> N
 )
 def test_what_cannot_be_mixed_is_refused(spec: Any, names: tuple[str, ...], words: str) -> None:
     given = PartSpec.model_validate({"name": spec} if isinstance(spec, str) else spec)
-    with pytest.raises(UsageError, match=words):
+    with pytest.raises(UsageError, match=words) as caught:
         build_mix(given, names, [Widths(CLASSES, (), WIDTH)] * len(names), "student.losses.st")
+    assert caught.value.message.startswith("student.losses.st")
+    assert caught.value.hint
 
 
 def objective(**term: Any) -> Objective:
