@@ -135,7 +135,13 @@ def check_sources(recipe: Recipe, card: Card) -> None:
     tested = recipe.shown(card.sensors)
     for name in recipe.without:
         if name not in tested:
-            raise unknown("source", name, tested, of=f"what '{recipe.title}' sees at test (without)")
+            raise unknown(
+                "source",
+                name,
+                tested,
+                of=f"--without: what '{recipe.title}' sees at test",
+                hint="Name one of these, or leave --without out.",
+            )
     if recipe.without and set(tested) <= set(recipe.without):
         raise UsageError(
             f"without = {', '.join(recipe.without)}: that is all that '{recipe.title}' sees at test",
@@ -146,7 +152,16 @@ def check_sources(recipe: Recipe, card: Card) -> None:
             if branch.sees in known:
                 continue
             if spec.branches is not None:
-                raise unknown("source", branch.sees, known, of=f"{phase}.branches.{name}.sees in '{card.name}'")
+                raise unknown(
+                    "source",
+                    branch.sees,
+                    known,
+                    of=f"{phase}.branches.{name}.sees in '{card.name}'",
+                    hint=f"Let it see another: --set {phase}.branches.{name}.sees=…, or choose another data set.",
+                )
             if not is_video(branch.sees):
                 expected = ", ".join(series)
-                raise UsageError(f"{phase}.sensors: {card.name} has no sensor '{branch.sees}', expected {expected}")
+                raise UsageError(
+                    f"{phase}.sensors: {card.name} has no sensor '{branch.sees}', expected {expected}",
+                    hint=f"Name those that it sees: --set {phase}.sensors=[{series[0] if series else ''}]",
+                )
