@@ -132,16 +132,19 @@ def _labelled(
         raise UsageError(
             f"track.labels = {wanted}: labels are given by whole subject, and '{card.name}' does not say who performs "
             "a trial",
-            hint=f"Name a column '{SUBJECT}' in {card.folder / 'card.yaml'}; or take all labels: --labels all",
+            hint=f"Take all labels, --labels all; or a data set whose card has the column '{SUBJECT}'.",
         )
     subjects = sorted(set(table[SUBJECT]))
     label, trials = min(classes.items(), key=lambda entry: len(entry[1]))
     where = f"of {counted(len(subjects), 'subject')} under protocol '{protocol}' of '{card.name}'"
     if len(trials) < wanted:
+        # As many of each class as this one has may be all that there are, which is another track.
+        most = len(trials) - (len(trials) * len(classes) == len(table))
+        fewer = f"Label fewer of each class: --labels {most}; or all of them: " if most else "Label all of them: "
         raise UsageError(
             f"track.labels = {wanted}: the class '{card.class_names[label]}' has "
             f"{counted(len(trials), 'training trial')} {where}",
-            hint=f"Label fewer of each class: --labels {len(trials)}; or all of them: --labels all",
+            hint=f"{fewer}--labels all",
         )
     draw = random.Random(seed_for("labels", card.name, protocol, seed))
     draw.shuffle(subjects)

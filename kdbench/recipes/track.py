@@ -39,7 +39,9 @@ class Track(BaseModel):
     @model_validator(mode="after")
     def _one_scarcity(self) -> Track:
         if self.labels != "all" and self.pairs < 1:
-            raise ValueError("labels and pairs are scarce in tracks of their own: leave one of them whole")
+            raise ValueError(
+                f"labels = {self.labels} and pairs = {self.pairs:g} cannot be combined: leave one of them out"
+            )
         if self.teacher_labels == "same" and self.labels in ("all", 0):
             raise ValueError("teacher_labels = same needs labels: a number of trials per class (--labels 1)")
         return self

@@ -60,7 +60,7 @@ def test_the_whole_training_part_is_not_written_so_that_runs_keep_their_names() 
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        (["track.labels=1", "track.pairs=0.5"], "leave one of them whole"),
+        (["track.labels=1", "track.pairs=0.5"], "labels = 1 and pairs = 0.5 cannot be combined"),
         (["track.teacher_labels=same"], r"--labels 1"),
         (["track.labels=1", "student.train.batch_size=1"], "take at least 2"),
         (["track.pairs=0"], "track.pairs"),
@@ -93,7 +93,9 @@ def test_a_protocol_whose_subjects_have_too_few_trials_is_named() -> None:
     # Two of the four subjects train, three trials per class each.
     with pytest.raises(UsageError, match="has 6 training trials of 2 subjects under protocol") as error:
         supervision("hinton", "motionsim", *WORLD, "track.labels=7")
-    assert "--labels 6" in str(error.value)
+    # Six of each class are all labels, which is another track.
+    assert error.value.hint == "Label fewer of each class: --labels 5; or all of them: --labels all"
+    supervision("hinton", "motionsim", *WORLD, "track.labels=5")
 
 
 def test_options_are_settings_of_the_track() -> None:
