@@ -33,15 +33,16 @@ run
 # %% [markdown]
 # ## Export it
 #
-#     kdbench export student_only_sensor --to exported
+#     kdbench export student_only_sensor --to exported --causal
 #
 # The network is written with its preprocessing, then asked for every test trial. Where a logit differs from the run's by
-# more than 1e-4, there is no export.
+# more than 1e-4, there is no export. `--causal` also measures what a window of a stream costs in
+# accuracy, where training saw whole recordings.
 
 # %%
 from pathlib import Path
 
-made = kdbench.export_run(run.folder, to=Path("exported"))
+made = kdbench.export_run(run.folder, to=Path("exported"), causal=True)
 parity = made.export.parity
 print(parity.trials, "trials, every class the same:", parity.argmax_equal)
 for path in sorted(made.folder.iterdir()):

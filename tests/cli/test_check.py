@@ -75,7 +75,7 @@ def test_json_is_all_that_standard_output_holds_though_the_component_prints(
     assert report["passed"] is False
     failed = {row["name"] for row in report["results"] if row["outcome"] == "failed"}
     assert failed == {"gradient_reaches_the_student", "never_waits_for_the_device"}
-    assert {"name", "outcome", "message", "seconds", "kind", "component"} == set(report["results"][0])
+    assert {"name", "outcome", "message", "seconds", "kind", "component", "place"} == set(report["results"][0])
 
 
 @pytest.mark.slow
