@@ -88,9 +88,8 @@ class Cluster:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for name in ("slurmd_n1", "slurmd_n2", "slurmctld", "munge/"):
-            path = self.folder / (f"{name}.pid" if not name.endswith("/") else f"{name}pid")
-            for process in _processes(path):
+        for name in (*(f"slurmd_{node}.pid" for node in NODES), "slurmctld.pid", "munge/pid"):
+            for process in _processes(self.folder / name):
                 process.kill()
 
     def start(self, node: str) -> None:

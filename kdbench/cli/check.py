@@ -167,18 +167,21 @@ def _show(console: Any, report: Report, *, whole: bool, verbose: bool) -> None:
             (f"{mark} ", style), (f"{first.kind} {first.component}", "bold"), f": {outcomes} in {seconds:.1f} s"
         )
     )
-    with_places = verbose
     # Where nothing passed, why that is is the result.
-    verbose = verbose or not counts["passed"]
+    lists_skipped = verbose or not counts["passed"]
     table = Table(box=None, pad_edge=False, header_style="dim", show_header=whole)
     table.add_column("check", no_wrap=True)
     table.add_column("outcome", no_wrap=True)
     table.add_column("message", overflow="fold")
     for result in report.results:
-        if result.outcome == "failed" or (verbose if result.outcome == "skipped" else whole):
-            message = result.in_full if with_places else result.message
+        if result.outcome == "failed" or (lists_skipped if result.outcome == "skipped" else whole):
+            message = result.in_full if verbose else result.message
             table.add_row(f"  {result.name}", Text(result.outcome, style=_MARKS[result.outcome][1]), Text(message))
     if table.row_count:
         print_table(console, table)
-    if whole and not verbose and (skipped := [result.name for result in report.results if result.outcome == "skipped"]):
+    if (
+        whole
+        and not lists_skipped
+        and (skipped := [result.name for result in report.results if result.outcome == "skipped"])
+    ):
         print_prose(console, f"  skipped: {', '.join(skipped)}; --verbose says why", "yellow")

@@ -157,12 +157,10 @@ class _Told:
             )
 
 
-@contextlib.contextmanager
-def _rows(report: Path, student: Student) -> Iterator[Windows]:
+def _rows(report: Path, student: Student) -> contextlib.closing[Windows]:
     from kdbench.students.report import Windows
 
-    with contextlib.closing(Windows(report, student.classes)) as rows:
-        yield rows
+    return contextlib.closing(Windows(report, student.classes))
 
 
 def _page(student: Student, port: int) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -21,12 +21,12 @@ class Mix(nn.Module):
     Attributes:
         needs_labels: Whether it reads the label of each trial.
         needs_errors: Whether it reads each branch's cross-entropy over the training part; see `tell`.
-        learns: Whether its weights learn with the student; see `error`.
+        by_labels: Whether its weights come from labels, be it those of the batch or of the training part.
     """
 
     needs_labels = False
     needs_errors = False
-    learns = False
+    by_labels = False
 
     def __init__(self, names: Sequence[str], widths: Sequence[Widths]) -> None:
         super().__init__()
@@ -40,11 +40,9 @@ class Mix(nn.Module):
         """w, `(M,)` or `(B, M)`; sums to one over M."""
         return teachers[0].logits.new_full((len(teachers),), 1 / len(teachers))
 
-    def error(self, scores: Tensor, batch: Batch) -> Tensor:
-        """What weights that learn go by: the mean cross-entropy of mixed scores over the labelled trials, a scalar."""
-        labelled = batch.head(batch.labelled)
-        # Of no trial the mean would be NaN.
-        return F.cross_entropy(scores[: len(labelled)], labelled.label) if len(labelled) else scores.sum() * 0
+    def error(self, scores: Tensor, batch: Batch) -> Tensor | None:  # noqa: ARG002
+        """What weights that learn with the student go by, for mixed scores `(B, K)`, a scalar; None: they do not."""
+        return None
 
     def forward(self, teachers: Sequence[Features], batch: Batch) -> Tensor:
         """The mixed scores `(B, K)` of the teachers' features of a batch."""
@@ -88,6 +86,8 @@ class Softmin(Mix):
         over: CE of each `trial`, or of the `set`: its mean over the trials of the training part that have a label.
     """
 
+    by_labels = True
+
     def __init__(
         self,
         names: Sequence[str],
@@ -124,7 +124,7 @@ class Softmin(Mix):
 class Confidence(Mix):
     """Each trial follows the one teacher that gives its label the highest probability, as in the loss `pskd`."""
 
-    needs_labels = True
+    needs_labels = by_labels = True
 
     def weights(self, teachers: Sequence[Features], batch: Batch) -> Tensor:
         """See the base class."""
@@ -144,7 +144,7 @@ class Attention(Mix):
         hidden: Width of U h.
     """
 
-    learns = True
+    by_labels = True
 
     def __init__(self, names: Sequence[str], widths: Sequence[Widths], *, hidden: int = 64) -> None:
         super().__init__(names, widths)
@@ -159,9 +159,15 @@ class Attention(Mix):
         scores = torch.cat([self.score(layer(teacher.embedding.float()).tanh()) for layer, teacher in pairs], dim=1)
         return scores.softmax(1)
 
+    def error(self, scores: Tensor, batch: Batch) -> Tensor:
+        """The mean cross-entropy over the labelled trials."""
+        labelled = batch.head(batch.labelled)
+        # Of no trial the mean would be NaN.
+        return F.cross_entropy(scores[: len(labelled)], labelled.label) if len(labelled) else scores.sum() * 0
+
 
 _HINT = "docs/networks.md has the mixes with their parameters."
-MIXES: dict[str, Callable[..., Mix]] = {
+MIXES: dict[str, type[Mix]] = {
     "mean": Mix,
     "weights": Given,
     "softmin": Softmin,
@@ -204,11 +210,6 @@ def build_mix(spec: PartSpec, names: Sequence[str], widths: Sequence[Widths], wh
         ) from error
     except (TypeError, ValueError) as error:
         raise UsageError(f"{where}.mix cannot be built with {spec.params}: {error}", hint=_HINT) from error
-
-
-def by_labels(spec: PartSpec | None) -> bool:
-    """Whether a mix weighs its teachers by labels, so that it needs some; None is no mix."""
-    return spec is not None and spec.name not in ("mean", "weights")
 
 
 def _errors(logits: Tensor, labels: Tensor) -> Tensor:

@@ -15,9 +15,8 @@ from torch import Tensor, nn
 from kdbench.engine.declared import OPTIONAL, declared, reads_labels
 from kdbench.engine.memory import is_out_of_memory
 from kdbench.engine.mixing import Mix, build_mix, mixed, unmixable, virtual_widths
-from kdbench.engine.projector import Projector
+from kdbench.engine.projector import projector_of, stages_of
 from kdbench.errors import KdbenchError, RunFailed, UsageError, unknown
-from kdbench.losses.maps import chosen_stages
 from kdbench.recipes.terms import LossTerm, PartSpec
 from kdbench.registry import registry
 from kdbench.types import Batch, Context, Features, Widths
@@ -84,10 +83,10 @@ class Term(nn.Module):
         self._has_worked = False
         self.projectors = nn.ModuleList()
         if self.with_teacher and self.on and declares["project"]:
-            stages = _stages_of(component, spec.params)
+            stages = stages_of(component, spec.params)
             try:
                 self.projectors = nn.ModuleList(
-                    _projector(one.student, teacher, self.on, stages)
+                    projector_of(one.student, teacher, self.on, stages)
                     for one in self._of_heads
                     for teacher in context.teachers
                 )
@@ -161,7 +160,7 @@ class Term(nn.Module):
         try:
             if self.mix is not None:
                 scores = self.mix(teacher, batch)
-                error = self.mix.error(scores, batch) if self.mix.learns else None
+                error = self.mix.error(scores, batch)
                 teacher = [mixed(scores.detach(), teacher[0])]
             value = torch.stack([self._scalar(result) for result in self._values(student, teacher, batch)]).mean()
         except KdbenchError as error:
@@ -307,29 +306,6 @@ class Term(nn.Module):
         if self._has_worked:
             return RunFailed(text)
         return UsageError(text, hint=f"See what it takes: kdbench describe {self.name}")
-
-
-def _projector(student: Widths, teacher: Widths, field: str, stages: Sequence[int] | None) -> nn.Module:
-    ours, theirs = student.of(field), teacher.of(field)
-    if ours == theirs or ours is None or theirs is None:
-        return nn.Identity()
-    if not isinstance(ours, int) and not isinstance(theirs, int) and len(ours) != len(theirs):
-        # Of two networks of unlike depth, the stages that are compared; the others stay as they are.
-        wanted = list(ours)
-        for index in chosen_stages(stages, len(ours), len(theirs)):
-            wanted[index] = theirs[index]
-        return Projector(ours, wanted)
-    return Projector(ours, theirs)
-
-
-def _stages_of(component: Any, params: Mapping[str, Any]) -> Sequence[int] | None:
-    """The stages that a loss compares, as the recipe says or by its default; None for all."""
-    known = inspect.signature(component.__init__ if inspect.isclass(component) else component).parameters
-    for name in ("stages", "stage"):
-        if name in known:
-            asked = params.get(name, known[name].default)
-            return (asked,) if isinstance(asked, int) else asked
-    return None
 
 
 def check_parameters(name: str, params: Mapping[str, Any], where: str) -> None:

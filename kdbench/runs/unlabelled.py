@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from kdbench.engine.declared import declared, reads_labels, reads_series
-from kdbench.engine.mixing import by_labels
+from kdbench.engine.mixing import MIXES
 from kdbench.errors import UsageError
 from kdbench.recipes.schema import Recipe
 from kdbench.recipes.terms import LossTerm
@@ -67,7 +67,7 @@ def why_left_out(name: str, term: LossTerm) -> str | None:
     """
     if not (declared(name)["teacher"] or reads_series(name)):
         return "compares with no teacher"
-    if term.mix is not None and by_labels(term.mix):
+    if term.mix is not None and term.mix.name in MIXES and MIXES[term.mix.name].by_labels:
         return f"weighs its teachers by labels (mix: {term.mix.name}; mean and weights read none)"
     return "needs labels" if reads_labels(name) == "needed" else None
 
