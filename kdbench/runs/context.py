@@ -30,7 +30,8 @@ from kdbench.runs import provenance
 from kdbench.runs.refusals import refuse_leaking_sensors, without_video
 from kdbench.runs.request import RunRequest
 from kdbench.runs.sources import open_for
-from kdbench.runs.spec import RunSpec, TeacherPart
+from kdbench.runs.spec import RunSpec
+from kdbench.runs.teacher_part import TeacherPart
 from kdbench.runs.unlabelled import for_track
 from kdbench.semantic_spaces.base import LabelVectors, load
 from kdbench.text.redaction import redacted

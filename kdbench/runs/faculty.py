@@ -15,8 +15,8 @@ from kdbench.network import Network
 from kdbench.recipes.network_spec import TEACHER, NetworkSpec
 from kdbench.recipes.schema import key_of
 from kdbench.runs.context import RunContext
-from kdbench.runs.spec import TeacherPart
 from kdbench.runs.teacher import Teacher, obtain_teacher
+from kdbench.runs.teacher_part import TeacherPart
 from kdbench.runs.training import export
 from kdbench.util.records import hashes
 

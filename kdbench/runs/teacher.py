@@ -21,7 +21,7 @@ from kdbench.evaluation.predict import Predictions, predict
 from kdbench.network import Network
 from kdbench.recipes.network_spec import NetworkSpec
 from kdbench.runs.context import RunContext
-from kdbench.runs.spec import TeacherPart
+from kdbench.runs.teacher_part import TeacherPart
 from kdbench.runs.training import export, forget_checkpoint, forget_training, training_of
 from kdbench.text.wording import counted
 from kdbench.util import records as files
