@@ -25,6 +25,8 @@ from typing import TYPE_CHECKING, Any
 
 from kdbench.errors import DataError, UsageError, unknown
 from kdbench.evaluation.metrics import over_shuffles
+from kdbench.recipes.changes import merge, nested
+from kdbench.recipes.schema import SEARCHED
 from kdbench.runs.overview import WORDS
 from kdbench.runs.schema import FINISHED
 from kdbench.runs.store import StoredRun
@@ -87,7 +89,9 @@ def pooled(runs: Iterable[StoredRun], protocols: Sequence[str]) -> list[StoredRu
         by_protocol, protocol = cells.setdefault(_cell(run), {}), str(run.result["protocol"])
         splits.setdefault((str(run.result["dataset"]), protocol, run.seed), run.conditions.get("split"))
         # Where one of two equal runs is finished, it stands for both.
-        if by_protocol.setdefault(protocol, run).status != FINISHED:
+        held = by_protocol.setdefault(protocol, run)
+        _refuse_two_searches(held, run)
+        if held.status != FINISHED:
             by_protocol[protocol] = run
     seen: dict[str, dict[str, set[str]]] = {}
     return [_joined(by_protocol, protocols, splits, seen) for by_protocol in cells.values()]
@@ -105,10 +109,39 @@ def _check_names(protocols: Sequence[str], known: set[str]) -> None:
 
 
 def _cell(run: StoredRun) -> str:
-    """What the runs of one recipe and seed have in common, whatever their fold."""
-    recipe = {key: value for key, value in run.result["recipe"].items() if key not in WORDS}
+    """What the runs of one recipe and seed have in common, whatever their fold.
+
+    Where each fold has its own search, under one budget over one space, the folds have unlike settings.
+    """
+    recipe = _without_choices(run.result["recipe"])
     conditions = {key: value for key, value in run.conditions.items() if key not in _OF_A_FOLD}
     return json.dumps([run.title, run.seed, recipe, conditions], sort_keys=True, default=str)
+
+
+def _without_choices(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe without its words, and without what a search chose for one protocol."""
+    kept = {key: value for key, value in recipe.items() if key not in WORDS}
+    if not kept.get("tuning"):
+        return kept
+    tuning = kept["tuning"]
+    under = {key: value for key, value in (tuning.get("under") or {}).items() if key != "protocol"}
+    kept["tuning"] = {key: tuning.get(key) for key in ("budget", "space")} | {"under": under}
+    return merge(kept, nested(dict.fromkeys(tuning["space"], SEARCHED)))
+
+
+def _refuse_two_searches(one: StoredRun, other: StoredRun) -> None:
+    """Two searches for one fold: which of them belongs to the other fold's, nobody can know.
+
+    Raises:
+        UsageError: They are.
+    """
+    mine, theirs = (run.result["recipe"].get("tuning") or {} for run in (one, other))
+    if mine != theirs:
+        raise UsageError(
+            f"two searches tuned '{one.title}' under '{one.result['protocol']}': '{mine['study']}' and "
+            f"'{theirs['study']}'; nothing says which of them is pooled",
+            hint=f"Compare folders that hold one of them, or leave one out, such as {other.folder.name}",
+        )
 
 
 def _joined(

@@ -13,6 +13,18 @@ PHASES = ("teacher", "student")
 SEARCH = "search"
 
 
+def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted keys as the nested mapping that overrides a recipe."""
+    result: dict[str, Any] = {}
+    for key, value in values.items():
+        *path, last = key.split(".")
+        level = result
+        for step in path:
+            level = level.setdefault(step, {})
+        level[last] = value
+    return result
+
+
 def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Deep merge; a part with another `name` replaces the whole part, since parameters belong to their part.
 
@@ -109,16 +121,8 @@ def changes_of(overrides: str | Iterable[str] | Mapping[str, Any]) -> dict[str, 
             raise UsageError(
                 f"cannot read the key {shortened(repr(key))} of the overrides", hint='Write {"a.b.c": value}'
             )
-        result = merge(result, _nested(key, value))
+        result = merge(result, nested({key: value}))
     return result
-
-
-def _nested(key: str, value: Any) -> dict[str, Any]:
-    *above, last = key.split(".")
-    nested = {last: value}
-    for name in reversed(above):
-        nested = {name: nested}
-    return nested
 
 
 def parse_overrides(items: Iterable[str]) -> dict[str, Any]:
@@ -134,7 +138,7 @@ def parse_overrides(items: Iterable[str]) -> dict[str, Any]:
             raise UsageError(f"cannot read the override '{shortened(item)}'", hint="Write --set a.b.c=value")
         if key.count(".") >= plain_yaml.DEEPEST:
             raise UsageError(f"--set {shortened(key)} names more than {plain_yaml.DEEPEST} keys within one another")
-        result = merge(result, _nested(key, plain_yaml.parse(text, f"the value of --set {shortened(key)}")))
+        result = merge(result, nested({key: plain_yaml.parse(text, f"the value of --set {shortened(key)}")}))
     return result
 
 

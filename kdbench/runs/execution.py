@@ -333,7 +333,4 @@ def _tuned_elsewhere(where: Mapping[str, Any]) -> str:
     names = [f"{key} {value}" for key, value in where.items() if key != TRACK]
     if TRACK in where:
         names.append(words_of({TRACK: where[TRACK]}) or "all labels and pairs")
-    text = f"the settings were tuned elsewhere: {', '.join(names)}"
-    if "protocol" in where:
-        text += "; trials that chose them may be tested here"
-    return text
+    return f"the settings were tuned elsewhere: {', '.join(names)}"

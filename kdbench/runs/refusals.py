@@ -1,14 +1,20 @@
-"""What is refused of a run before its data are opened."""
+"""What is refused of a run for what its test part would be used for."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from kdbench.data.card import Card
-from kdbench.data.splits import protocol_names, rule_of
+from kdbench.data.splits import Split, protocol_names, rule_of, split
 from kdbench.errors import UsageError
 from kdbench.recipes import shipped
 from kdbench.recipes.resolve import resolve
 from kdbench.recipes.schema import Recipe
+from kdbench.text.wording import counted
 from kdbench.types import SENSORS, VIDEO
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def refuse_leaking_sensors(recipe: Recipe, card: Card, protocol: str) -> None:
@@ -30,6 +36,41 @@ def refuse_leaking_sensors(recipe: Recipe, card: Card, protocol: str) -> None:
         f"the sensors are the same recordings in both parts, and '{recipe.title}' reports a network that sees sensors",
         hint=f"Choose another protocol (--protocol {' or '.join(others)}), or a method with a video student.",
     )
+
+
+def refuse_chosen_on_test(recipe: Recipe, card: Card, index: pd.DataFrame, protocol: str, parts: Split) -> None:
+    """Refuses settings that a search chose, under another protocol, on trials that are tested here.
+
+    Where that protocol draws its validation part by seeds, any of its training trials may have chosen them.
+
+    Args:
+        recipe: The method as resolved.
+        card: The data set's card.
+        index: Its trials, as for `split`.
+        protocol: Name of the split.
+        parts: Its trials.
+
+    Raises:
+        UsageError: A trial that chose the settings is in the test part.
+    """
+    under = (recipe.tuning.under if recipe.tuning else None) or {}
+    there = under.get("protocol", protocol)
+    if under.get("dataset") != card.name or there == protocol or recipe.selection.part != "test":
+        return
+    if there not in protocol_names(card):
+        return
+    # The seed says nothing: a part that seeds draw is taken whole.
+    other = split(card, index, there, validation=True, seed=0)
+    drawn = rule_of(card, there).validation.where is None
+    chose = {*other.validation, *(other.train if drawn else ())}
+    teacher = f" --teacher {recipe.taught_by}" if recipe.taught_by else ""
+    if both := chose & set(parts.test):
+        raise UsageError(
+            f"the settings of '{recipe.title}' were chosen under the protocol '{there}', by "
+            f"{counted(len(both), 'trial')} that '{protocol}' tests, such as {min(both)}: its result would be too high",
+            hint=f"Choose them for this protocol: kdbench search --method {recipe.method}{teacher} "
+            f"--dataset {card.typed} --protocol {protocol}",
+        )
 
 
 def without_video(method: str, dataset: str) -> UsageError:

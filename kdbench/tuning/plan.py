@@ -8,9 +8,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from kdbench.recipes.changes import nested
 from kdbench.recipes.search_space import Range
 from kdbench.runs.request import RunRequest
-from kdbench.tuning.space import nested
 
 SEARCHES = "searches"
 

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from kdbench.errors import RunFailed
 from kdbench.recipes import shipped
-from kdbench.recipes.changes import merge
+from kdbench.recipes.changes import merge, nested
 from kdbench.recipes.layers import TEACHER
 from kdbench.recipes.schema import Tuning
 from kdbench.runs import libraries
@@ -21,7 +21,6 @@ from kdbench.text.wording import counted
 from kdbench.tuning.database import shown
 from kdbench.tuning.plan import SearchPlan
 from kdbench.tuning.progress import STATES
-from kdbench.tuning.space import nested
 from kdbench.tuning.studies import OWN, VALUES, WHY, slots
 from kdbench.util import plain_yaml
 from kdbench.util.records import write_bytes

@@ -124,18 +124,6 @@ def suggest(trial: Any, space: Mapping[str, Range], integers: Sequence[str]) -> 
     return drawn
 
 
-def nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Dotted keys as the nested mapping that overrides a recipe."""
-    result: dict[str, Any] = {}
-    for key, value in values.items():
-        *path, last = key.split(".")
-        level = result
-        for step in path:
-            level = level.setdefault(step, {})
-        level[last] = value
-    return result
-
-
 def _settled(recipe: Recipe, key: str, values: Range) -> tuple[str, Range]:
     """A key of the space that the recipe has, and its range in numbers."""
     known = searchable(recipe)

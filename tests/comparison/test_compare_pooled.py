@@ -12,7 +12,10 @@ from made_runs import CLASSES, TRIALS, make_run
 import kdbench
 from kdbench.cli import main
 from kdbench.comparison.text_tables import text_tables
-from kdbench.errors import UsageError
+from kdbench.errors import DataError, UsageError
+from kdbench.recipes.changes import merge, nested
+from kdbench.recipes.pairs import pair_of
+from kdbench.runs.overview import shipped_recipe
 from kdbench.statistics import Scope
 from kdbench.util.records import write_parquet
 
@@ -113,6 +116,57 @@ def test_folds_under_unlike_conditions_do_not_meet(tmp_path: Path) -> None:
     (table,) = kdbench.compare(tmp_path, pool=FOLDS).tables
     rows = {row.method: row for row in table.rows}
     assert rows["kd"].missing == dict.fromkeys(range(3), "not run under cross_subject_swapped")
+
+
+def tuned_fold(root: Path, number: int, *, budget: int = 20, weight: float = 3.0, study: str = "a") -> None:
+    """Seeds of a fold whose settings a search of its own chose."""
+    key = "student.losses.kd.weight"
+    tuning = {
+        "budget": {"trials": budget},
+        "study": study,
+        "space": {key: {"around": 1.0}},
+        "best": {key: weight},
+        "under": {"dataset": "utd_mhad", "protocol": FOLDS[number], "preset": "small"},
+    }
+    shipped = shipped_recipe(pair_of({"method": "kd"}), "small")
+    assert shipped is not None
+    recipe = merge(shipped, nested({key: weight})) | {"tuning": tuning}
+    for seed in range(3):
+        place = {"protocol": FOLDS[number], "split": f"split-{number}", "tuning": {"trials": budget}}
+        make_run(
+            root,
+            "kd",
+            seed,
+            wrong=(8, 4)[number],
+            trials=(None, OTHERS)[number],
+            folder=f"tuned-{study}-{number}-s{seed}",
+            change={"recipe": recipe, "tuning": tuning},
+            **place,
+        )
+
+
+def test_folds_that_were_tuned_apart_under_one_budget_are_pooled(tmp_path: Path) -> None:
+    tuned_fold(tmp_path, 0, weight=3.0)
+    tuned_fold(tmp_path, 1, weight=0.5, study="b")
+    (table,) = kdbench.compare(tmp_path, pool=FOLDS).tables
+    (row,) = table.rows
+    assert not row.missing
+    assert row.measures["accuracy"].mean == pytest.approx(1 - 12 / 120)
+
+
+def test_folds_that_were_tuned_under_unlike_budgets_do_not_meet(tmp_path: Path) -> None:
+    tuned_fold(tmp_path, 0)
+    tuned_fold(tmp_path, 1, budget=30, study="b")
+    with pytest.raises(DataError, match="tuned-a-0-s0 .not run under cross_subject_swapped."):
+        kdbench.compare(tmp_path, pool=FOLDS)
+
+
+def test_two_searches_of_a_fold_are_not_guessed_between(tmp_path: Path) -> None:
+    for study in ("a", "b"):
+        tuned_fold(tmp_path, 0, weight={"a": 3.0, "b": 2.0}[study], study=study)
+    tuned_fold(tmp_path, 1, study="c")
+    with pytest.raises(UsageError, match="two searches tuned 'kd' under 'cross_subject': 'a' and 'b'"):
+        kdbench.compare(tmp_path, pool=FOLDS)
 
 
 @pytest.mark.slow

@@ -86,10 +86,15 @@ def test_tuned_methods_of_one_budget_stand_in_one_table_with_the_student_alone(t
 
 
 def test_a_tuned_recipe_elsewhere_says_so(tuned: Path, tmp_path: Path) -> None:
-    (held,) = entries(tmp_path, str(tuned / "tuned/student_only.yaml"), protocols=["subject_specific"])
+    path = str(tuned / "tuned/student_only.yaml")
+    (held,) = entries(tmp_path, path, protocols=["subject_specific"])
     assert held.search.context.run_spec.conditions()["tuned_under"] == {"protocol": "cross_subject"}
+    # To search on is to read a validation part; a run would test what chose its settings.
+    with pytest.raises(UsageError, match="were chosen under the protocol 'cross_subject'") as refused:
+        package.run(path, "motionsim", protocol="subject_specific", preset="smoke", device="cpu", out=tmp_path)
+    assert "kdbench search --method student_only --dataset motionsim --protocol subject_specific" in str(refused.value)
     done = package.run(
-        str(tuned / "tuned/student_only.yaml"),
+        path,
         "motionsim",
         preset="smoke",
         device="cpu",

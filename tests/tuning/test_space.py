@@ -10,7 +10,7 @@ import pytest
 
 import kdbench
 from kdbench.errors import UsageError
-from kdbench.recipes.changes import parse_overrides
+from kdbench.recipes.changes import nested, parse_overrides
 from kdbench.recipes.resolve import resolve
 from kdbench.recipes.schema import PRESETS, Recipe
 from kdbench.recipes.search_space import Range
@@ -18,7 +18,7 @@ from kdbench.recipes.shipped import BUILTIN
 from kdbench.runs.context import context_for
 from kdbench.runs.request import RunRequest
 from kdbench.tuning.choosers import check_choosers, check_grid
-from kdbench.tuning.space import is_integer, nested, points, searchable, space_of, unsearched, value_at
+from kdbench.tuning.space import is_integer, points, searchable, space_of, unsearched, value_at
 
 
 def recipe(method: str = "sgm_ft", *overrides: str) -> Recipe:
