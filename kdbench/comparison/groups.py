@@ -22,7 +22,7 @@ from kdbench.comparison.conditions import (
 from kdbench.comparison.pooling import JOIN
 from kdbench.comparison.rows import row_names
 from kdbench.errors import UsageError, unknown
-from kdbench.recipes.track import Track, words_of
+from kdbench.recipes.track import Track, track_of, words_of
 from kdbench.runs.schema import FINISHED
 from kdbench.runs.store import StoredRun, Unreadable
 from kdbench.text.wording import counted
@@ -89,15 +89,23 @@ class Group:
     @property
     def place(self) -> str:
         """Data set, protocol, preset and, where it is not the whole training part, the track."""
+        return self._placed(words_of(self.conditions))
+
+    def _placed(self, track: str) -> str:
         names = [str(self.conditions.get(key, "?")) for key in ("dataset", "protocol", "preset")]
         if JOIN in names[1]:
             names[1] = f"pooled over {names[1]}"
-        return " · ".join([*names, *filter(None, [words_of(self.conditions)])])
+        return " · ".join(filter(None, [*names, track]))
 
     @property
     def title(self) -> str:
         """The place, the budget of tuned methods, and what sets it apart from other groups of these; for a heading."""
         return " · ".join(filter(None, [self.place, self.tuned, self.mark]))
+
+    @property
+    def short_title(self) -> str:
+        """The title with the track as a folder's name has it; for a file's name."""
+        return " · ".join(filter(None, [self._placed(track_of(self.conditions).slug), self.tuned, self.mark]))
 
     @property
     def tuned(self) -> str:

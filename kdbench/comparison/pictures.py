@@ -34,11 +34,13 @@ class ComparisonPicture:
         name: Its file's name, without an ending.
         title: Its heading.
         figure: What matplotlib draws.
+        number: Number of the comparison's table that it is about, from 1; 0 where it is about several.
     """
 
     name: str
     title: str
     figure: Figure
+    number: int = 0
 
     def png(self) -> bytes:
         """As PNG, 150 dots per inch."""
@@ -80,9 +82,9 @@ def pictures(comparison: ComparedTables) -> list[ComparisonPicture]:
             for name, draw in drawn:
                 figure = draw(table)
                 if figure is not None:
-                    place = _as_name(table.group.title)
+                    place = _as_name(table.group.short_title)
                     heading = f"{name.replace('_', ' ').capitalize()}: {table.group.title}"
-                    figures.append(ComparisonPicture(f"table{number}_{place}_{name}", heading, figure))
+                    figures.append(ComparisonPicture(f"table{number}_{place}_{name}", heading, figure, number))
         for number, tracks in enumerate(label_tracks(comparison.tables), 1):
             heading = f"Accuracy by labels per class: {tracks.place}"
             figures.append(
@@ -106,12 +108,12 @@ def accuracies(comparison: ComparedTables, most: int) -> list[ComparisonPicture]
     with mpl.rc_context(_RC):
         drawn = [(table, methods.bars(table)) for table in comparison.tables[:most]]
     return [
-        ComparisonPicture(_as_name(table.group.title), f"Accuracy: {table.group.title}", figure)
+        ComparisonPicture(_as_name(table.group.short_title), f"Accuracy: {table.group.title}", figure)
         for table, figure in drawn
         if figure is not None
     ]
 
 
 def _as_name(title: str) -> str:
-    """A title as a part of a file's name; cut, since a track's words are long."""
+    """A title as a part of a file's name; cut, since it may say what sets it apart."""
     return re.sub(r"[^A-Za-z0-9]+", "_", title).strip("_")[:_LONGEST_NAME]

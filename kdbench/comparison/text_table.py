@@ -24,6 +24,7 @@ class TextTable:
         spare: Columns that a narrow table can do without, the first to go first.
         whole: What the first column holds where the second is left out; empty where it is the same.
         hint: What to type for another population, after the caption, where a command can be typed.
+        number: Number of the comparison's table that it is about, from 1; 0 where it is about all of them.
     """
 
     kind: str
@@ -37,6 +38,7 @@ class TextTable:
     spare: tuple[int, ...] = ()
     whole: tuple[str, ...] = ()
     hint: str = ""
+    number: int = 0
 
 
 def percent(share: float | None) -> str:

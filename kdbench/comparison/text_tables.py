@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
@@ -48,7 +49,7 @@ def text_tables(comparison: ComparedTables, kinds: Collection[str] = KINDS) -> l
         "cost": _cost,
     }
     tables = [
-        text_table
+        dataclasses.replace(text_table, number=number)
         for number, table in enumerate(comparison.tables, 1)
         for kind, make in made.items()
         if kind in kinds and (text_table := make(table, number)) is not None

@@ -27,7 +27,6 @@ from kdbench.leaderboard.trials import card_of
 from kdbench.leaderboard.verify import Checked, differences
 from kdbench.recipes.track import Track, track_of, words_of
 from kdbench.runs.gain import BASELINES, alone_words, is_alone
-from kdbench.text.wording import counted
 from kdbench.types import SENSORS
 
 
@@ -261,21 +260,8 @@ class TrackTab:
     tables: Sequence[tuple[int, BoardTable]]
 
     @property
-    def name(self) -> str:
-        """A short name: `all labels`, `1 label a class`."""
-        track = self.track
-        if track.is_whole:
-            return "all labels"
-        if track.labels == "all":
-            return f"{100 * track.pairs:g} % of the pairs"
-        if track.is_transfer_alone:
-            return "no labels"
-        same = ", teacher too" if track.teacher_labels == "same" else ""
-        return f"{counted(track.labels, 'label')} per class{same}"
-
-    @property
     def slug(self) -> str:
-        """The same for an address."""
+        """The track for an address."""
         return slug(self.track.slug or "all")
 
 

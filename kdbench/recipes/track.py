@@ -87,6 +87,17 @@ class Track(BaseModel):
             return f"{counted(self.labels, 'labelled trial')} per class, {taught}"
         return f"{100 * self.pairs:g} % of the training trials have sensors"
 
+    @property
+    def name(self) -> str:
+        """The track for a tab: `all labels`, `1 label per class`."""
+        if self.is_whole:
+            return "all labels"
+        if self.labels == "all":
+            return f"{100 * self.pairs:g} % of the pairs"
+        if self.is_transfer_alone:
+            return "no labels"
+        return f"{counted(self.labels, 'label')} per class{', teacher too' * (self.teacher_labels == 'same')}"
+
 
 def track_of(conditions: Mapping[str, Any]) -> Track:
     """The track that a run's conditions name; the whole training part where they name none.

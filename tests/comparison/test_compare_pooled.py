@@ -157,7 +157,7 @@ def test_folds_that_were_tuned_apart_under_one_budget_are_pooled(tmp_path: Path)
 def test_folds_that_were_tuned_under_unlike_budgets_do_not_meet(tmp_path: Path) -> None:
     tuned_fold(tmp_path, 0)
     tuned_fold(tmp_path, 1, budget=30, study="b")
-    with pytest.raises(DataError, match="tuned-a-0-s0 .not run under cross_subject_swapped."):
+    with pytest.raises(DataError, match=r"tuned-a-0-s0 [(]not run under cross_subject_swapped[)]"):
         kdbench.compare(tmp_path, pool=FOLDS)
 
 

@@ -101,7 +101,7 @@ def test_all_labels_cannot_be_called_a_track(submission: Path) -> None:
 
 def test_tracks_are_never_in_one_table(tracks: Path) -> None:
     (protocol,) = protocols(verify(found(tracks)))
-    assert [(tab.name, [number for number, _ in tab.tables]) for tab in protocol.tabs] == [
+    assert [(tab.track.name, [number for number, _ in tab.tables]) for tab in protocol.tabs] == [
         ("all labels", [1]),
         ("2 labels per class", [2]),
         ("1 label per class", [3]),
