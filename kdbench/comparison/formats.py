@@ -92,6 +92,10 @@ def as_json(comparison: ComparedTables) -> str:
             {"tables": [number for number, _ in one.blocks], **dataclasses.asdict(one.ranks)}
             for one in comparison.rankings
         ],
+        "agreements": [
+            {"tables": [one.first, one.second], "differs": one.differs, **dataclasses.asdict(one.ranks)}
+            for one in comparison.agreements
+        ],
         "references": [vars(one) for one in comparison.references],
     }
     for name in ("methods", "pairs", "seeds", "per_class"):

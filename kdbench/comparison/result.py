@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from kdbench.comparison.agreement import TableAgreement, agreements
 from kdbench.comparison.blocks import Ranking, rankings
 from kdbench.comparison.conditions import ConditionDifference
 from kdbench.comparison.controls import better
@@ -55,6 +56,11 @@ class ComparedTables:
     def rankings(self) -> tuple[Ranking, ...]:
         """Friedman's test and critical differences over tables that share no subject; empty below six of them."""
         return rankings(self.tables)
+
+    @cached_property
+    def agreements(self) -> tuple[TableAgreement, ...]:
+        """Rank correlations of tables that differ in their track, their protocol or their tuning alone."""
+        return agreements(self.tables)
 
     def apart(self, table: GroupTable) -> tuple[ConditionDifference, ...]:
         """What keeps a table apart from the first one."""

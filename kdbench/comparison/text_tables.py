@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
+from kdbench.comparison.agreement import TableAgreement
 from kdbench.comparison.blocks import Ranking
 from kdbench.comparison.conditions import shown
 from kdbench.comparison.result_tables import metrics, results
 from kdbench.comparison.table import GroupTable, each_accuracy
 from kdbench.comparison.text_table import TextTable, needed_text, percent, points
-from kdbench.statistics import PairSummary
+from kdbench.statistics import Interval, PairSummary
 from kdbench.text.wording import NONE, counted, p_text
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ PAIRS_SHOWN = 66
 """Pairs that a sheet holds at most; data frames and CSV hold all."""
 
 
-KINDS = ("results", "metrics", "tests", "conditions", "cost", "ranks", "reference")
+KINDS = ("results", "metrics", "tests", "conditions", "cost", "ranks", "agreement", "reference")
 """The tables by name, in their order; `results` is the main one."""
 CONTENTS = {
     "metrics": "accuracy by seed, macro and weighted F1, mAP",
@@ -30,6 +31,7 @@ CONTENTS = {
     "conditions": "teachers and conditions",
     "cost": "time, memory, size",
     "ranks": "mean ranks over tables",
+    "agreement": "rank correlations of tables",
     "reference": "published numbers",
 }
 
@@ -56,6 +58,8 @@ def text_tables(comparison: ComparedTables, kinds: Collection[str] = KINDS) -> l
     ]
     if "ranks" in kinds:
         tables += [_ranks(ranking) for ranking in comparison.rankings]
+    if "agreement" in kinds and comparison.agreements:
+        tables.append(_agreements(comparison.agreements))
     if comparison.references and "reference" in kinds:
         tables.append(_references(comparison))
     return tables
@@ -187,6 +191,37 @@ def _ranks(ranking: Ranking) -> TextTable:
         tuple((method, rank, sets or NONE) for method, rank, sets in rows),
         notes,
         frozenset({0, 2}),
+    )
+
+
+def _agreements(found: Sequence[TableAgreement]) -> TextTable:
+    def within(value: float, interval: Interval) -> str:
+        return f"{value:+.2f} [{interval.low:+.2f}, {interval.high:+.2f}]"
+
+    rows = tuple(
+        (
+            f"{one.first} and {one.second}",
+            one.differs,
+            str(one.ranks.methods),
+            within(one.ranks.spearman, one.ranks.spearman_interval),
+            within(one.ranks.kendall, one.ranks.kendall_interval),
+        )
+        for one in found
+    )
+    titles = {number: title for one in found for number, title in zip((one.first, one.second), one.titles, strict=True)}
+    notes = (
+        *(f"table {number}: {title}" for number, title in sorted(titles.items())),
+        "1 is the same order, 0 no common order, −1 the reverse; controls and students alone are left out. Intervals "
+        "speak of further methods like these. Scores are means over few seeds, which pulls both numbers towards 0.",
+    )
+    return TextTable(
+        "agreement",
+        "Do two tables order the methods alike?",
+        "Tables that differ in one thing, over the methods of both",
+        ("Tables", "Differs", "Methods", "Spearman's ρ [95 % CI]", "Kendall's τ [95 % CI]"),
+        rows,
+        notes,
+        frozenset({0, 1}),
     )
 
 
