@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -62,6 +63,7 @@ class Training:
         scarce: Positions of the trials that every batch begins with a quota of, and what they are: `labelled` or
             `paired`; None where no trial is short of anything.
         quota: Scarce trials per batch.
+        draws: Trials of an epoch where they come again and again; 0 where each comes once.
         unlabelled: Whether no trial has a label.
         keep_best: Whether the weights of the epoch that is best on it are kept, and restored at the end.
         metric: What is best: the metric that the data set is judged by.
@@ -87,6 +89,7 @@ class Training:
     watched_part: Literal["validation", "test"] = "validation"
     scarce: tuple[Scarce, Tensor] | None = None
     quota: int = 0
+    draws: int = 0
     unlabelled: bool = False
     keep_best: bool = False
     metric: str = METRICS[0]
@@ -151,13 +154,15 @@ class Training:
         """Steps an epoch; a single trial that is left over joins the last one."""
         if self.scarce is not None:
             return mixed_steps(len(self.loader) - len(self.scarce[1]), self.spec.train.batch_size, self.quota)
-        return batch_count(len(self.loader), self.spec.train.batch_size, join_single=True)
+        return batch_count(self.draws or len(self.loader), self.spec.train.batch_size, join_single=True)
 
     def order(self, epoch: int) -> Tensor:
         """Positions of the trials in the order of an epoch; it depends on the seed and never on the method."""
         generator = torch.Generator().manual_seed(self.pairing.seed_of("order", epoch))
         if self.scarce is None:
-            return torch.randperm(len(self.loader), generator=generator)
+            count = len(self.loader)
+            rounds = [torch.randperm(count, generator=generator) for _ in range(math.ceil((self.draws or count) / count))]
+            return torch.cat(rounds)[: self.draws or count]
         is_scarce = torch.zeros(len(self.loader), dtype=torch.bool).index_fill_(0, self.scarce[1], True)
         rest = (~is_scarce).nonzero().flatten()
         return mixed_order(self.scarce[1], rest, self.spec.train.batch_size, self.quota, generator)

@@ -26,6 +26,9 @@ class Track(BaseModel):
             all that trains, and a probe of the frozen embedding is what is reported.
         teacher_labels: `all`: the teacher learns from every label; `same`: from those that the student sees.
         pairs: Share of the training trials that have sensors; the others are video with a label.
+        teacher_steps: `own`: an epoch of the teacher is each of its trials once; `whole`: they come again and again until
+            it is as many steps as with every training trial. `whole` by default where it shares the student's labels,
+            of which there are too few for any training in as many epochs.
         quota: Share of a batch that the scarce trials (labelled, or paired) take at least, so that no step is without
             one.
     """
@@ -34,7 +37,16 @@ class Track(BaseModel):
     labels: Literal["all"] | Annotated[int, Field(ge=0)] = "all"
     teacher_labels: Literal["all", "same"] = "all"
     pairs: float = Field(default=1.0, gt=0, le=1)
+    # Left out where it says nothing, so that runs of tracks without scarce teachers keep their names.
+    teacher_steps: Literal["own", "whole"] = Field(default="own", exclude_if=lambda steps: steps == "own")
     quota: float = Field(default=0.25, gt=0, lt=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _whole_where_labels_are_shared(cls, given: Any) -> Any:
+        if isinstance(given, Mapping) and given.get("teacher_labels") == "same":
+            return {"teacher_steps": "whole", **given}
+        return given
 
     @model_validator(mode="after")
     def _one_scarcity(self) -> Track:
@@ -44,6 +56,11 @@ class Track(BaseModel):
             )
         if self.teacher_labels == "same" and self.labels in ("all", 0):
             raise ValueError("teacher_labels = same needs labels: a number of trials per class (--labels 1)")
+        if self.teacher_steps == "whole" and self.teacher_labels == "all" and self.pairs == 1:
+            raise ValueError(
+                "teacher_steps = whole says nothing where the teacher learns from every trial: leave it out, or add "
+                "teacher_labels = same (--teacher-labels same) or a share of pairs (--pairs 0.25)"
+            )
         return self
 
     @property

@@ -94,7 +94,8 @@ def announce(context: RunContext, teachers: Path, folder: Path) -> None:
         made.append(Teacher(network, place, {}, context, part))
         if part.spec.weights is None and not (place / RECORD).is_file():
             done = checkpoint.epochs_done(place / "checkpoint", training.binding)
-            phases.append(expected(training, steps=batch_count(len(trials), size, join_single=True), done=done))
+            steps = batch_count(context.run_spec.draws_of(part), size, join_single=True)
+            phases.append(expected(training, steps=steps, done=done))
     if recipe.student is not None and not recipe.student.is_untrained:
         trials, spec = context.split.train, recipe.student
         scarce = context.supervision.scarce

@@ -147,6 +147,13 @@ class RunSpec:
         folds = self.folds(part.spec.folds or 1)
         return tuple(trial for trial in self.teacher_trials if folds[trial] != part.fold)
 
+    def draws_of(self, part: TeacherPart) -> int:
+        """Trials of an epoch of one network of a teacher: more than it has where its track repeats them."""
+        trials = self.trials_of(part)
+        if self.recipe.track.teacher_steps == "own":
+            return len(trials)
+        return len(self.split.train) * len(trials) // len(self.teacher_trials)
+
     def folds(self, count: int) -> dict[str, int]:
         """The fold of each trial that teachers may be trained on."""
         data = self.dataset
@@ -292,6 +299,8 @@ class RunSpec:
         }
         if (trials := self.trials_of(part)) != self.split.train:
             key |= {"trials": trials}
+        if (draws := self.draws_of(part)) != len(trials):
+            key |= {"draws": draws}
         if teacher.shows(VIDEO):
             key |= {"data": self.recipe.data.model_dump(), "fingerprint": self.dataset.fingerprint}
         return key

@@ -222,12 +222,14 @@ def teacher_training(
         trials: What it trains on; by default the training part.
     """
     spec = part.spec
+    draws = context.run_spec.draws_of(part) if trials is None else 0
     trials = context.run_spec.trials_of(part) if trials is None else trials
     loader = context.loader(trials, spec, trained=(spec,))
     network.fit({name: loader.all_series(name) for name in loader.sensors})
     objective = context.objective("teacher", spec, network, key=part.key, loader=loader)
     training = training_of("teacher", context, spec, network, objective, loader, folder)
     training.title = part.title
+    training.draws = draws
     training.binding = {"phase": "teacher", "folder": context.run_spec.teacher_folder(part)}
     return training
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from kdbench import loss
 from kdbench.errors import UsageError
 from kdbench.types import Batch, Features
+from kdbench.util.progress import Reporter
 from kdbench.util.records import read_json, read_jsonl
 
 
@@ -88,6 +89,30 @@ def test_labels_and_teacher_share_what_they_can(tmp_path: Path) -> None:
     assert len(folders) == 1
     same = tiny("hinton_raw", tmp_path, "track.labels=2", "track.teacher_labels=same", "teacher.train.epochs=30")
     assert same.result["teacher"]["folder"] not in folders
+
+
+@pytest.mark.slow
+def test_a_teacher_of_few_labels_trains_as_long_as_one_of_all(tmp_path: Path) -> None:
+    lines: dict[str, list[dict[str, Any]]] = {}
+
+    class Steps(Reporter):
+        def __init__(self, name: str) -> None:
+            self._name = name
+
+        def start_phase(self, phase: str, *, epochs: int, steps: int, done: int, trials: int) -> None:
+            lines.setdefault(self._name, []).append({"phase": phase, "epochs": epochs, "steps": steps})
+
+    shared = "track.teacher_labels=same"
+    tracks: dict[str, list[str]] = {"all": [], "same": [shared], "own": [shared, "track.teacher_steps=own"]}
+    made = {
+        name: tiny("hinton_raw", tmp_path, "track.labels=1", *track, reporter=Steps(name))
+        for name, track in tracks.items()
+    }
+    first = {name: told[0]["steps"] for name, told in lines.items()}
+    assert first["same"] == first["all"] > first["own"]
+    assert len({one.result["teacher"]["folder"] for one in made.values()}) == 3
+    assert made["same"].result["conditions"]["track"]["teacher_steps"] == "whole"
+    assert "teacher_steps" not in made["all"].result["conditions"]["track"]
 
 
 def test_heads_of_batches_and_features_are_their_first_rows() -> None:

@@ -64,6 +64,7 @@ def test_the_whole_training_part_is_not_written_so_that_runs_keep_their_names() 
         (["track.teacher_labels=same"], r"--labels 1"),
         (["track.labels=1", "student.train.batch_size=1"], "take at least 2"),
         (["track.pairs=0"], "track.pairs"),
+        (["track.labels=1", "track.teacher_steps=whole"], "teacher_steps = whole says nothing"),
         (["track.labels=few"], "track.labels"),
     ],
 )
