@@ -55,7 +55,7 @@ def run(
     from kdbench.tuning.suite import entries_of, search_all
     from kdbench.util.progress import reporter_for
 
-    entries = entries_of(suite, common, overrides, asked, reporter_for(console))
+    entries = entries_of(suite, common, overrides, asked, reporter_for(console), look_ahead=dry_run)
     left = forecasts([entry.search for entry in entries])
     show_plan(entries, left, console, spaces=dry_run)
     if dry_run:

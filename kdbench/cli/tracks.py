@@ -18,18 +18,16 @@ Labels = Annotated[
 TeacherLabels = Annotated[
     str | None, typer.Option(help="Labels that the teacher learns from: all, or the same as the student's.")
 ]
-Pairs = Annotated[
-    float | None, typer.Option(help="Share of the training trials that have sensors, above 0 and up to 1.")
-]
+Pairs = Annotated[str | None, typer.Option(help="Share of the training trials that have sensors, above 0 and up to 1.")]
 
 
-def settings(labels: str | None, teacher_labels: str | None, pairs: float | None) -> list[str]:
+def settings(labels: str | None, teacher_labels: str | None, pairs: str | None) -> list[str]:
     """The options as changes of a recipe; none for those that are not given.
 
     Args:
         labels: `all`, or a number of trials of each class, from 0 on.
         teacher_labels: `all` or `same`.
-        pairs: A share above 0 and up to 1.
+        pairs: A share above 0 and up to 1, as text.
 
     Raises:
         UsageError: A value that is none of these.
@@ -41,10 +39,18 @@ def settings(labels: str | None, teacher_labels: str | None, pairs: float | None
         )
     if teacher_labels not in (None, "all", "same"):
         raise unknown("value of --teacher-labels", teacher_labels, ("all", "same"))
-    if pairs is not None and not 0 < pairs <= 1:
+    given = {"labels": labels, "teacher_labels": teacher_labels, "pairs": None if pairs is None else _share(pairs)}
+    return [f"track.{key}={value}" for key, value in given.items() if value is not None]
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = 0.0
+    if not 0 < share <= 1:
         raise UsageError(
-            f"--pairs {pairs:g} is not a share of the training trials",
+            f"--pairs {text} is not a share of the training trials",
             hint="Write a number above 0 and up to 1: --pairs 0.25",
         )
-    given = {"labels": labels, "teacher_labels": teacher_labels, "pairs": pairs}
-    return [f"track.{key}={value}" for key, value in given.items() if value is not None]
+    return share

@@ -115,7 +115,8 @@ def _cost(table: GroupTable, _number: int) -> TextTable:
         (row.label, *(amount(row.cost.get(name), unit, digits) for _, name, unit, digits in _COSTS))
         for row in table.shown
     )
-    return TextTable("cost", title, "", headers, rows, spare=(6, 5, 7, 3))
+    notes = ("Times and latency are by the clock: runs that shared a machine's cores took longer, and no run says so.",)
+    return TextTable("cost", title, "", headers, rows, notes, spare=(6, 5, 7, 3))
 
 
 def _tests(table: GroupTable, _number: int) -> TextTable | None:

@@ -161,7 +161,9 @@ class Training:
         generator = torch.Generator().manual_seed(self.pairing.seed_of("order", epoch))
         if self.scarce is None:
             count = len(self.loader)
-            rounds = [torch.randperm(count, generator=generator) for _ in range(math.ceil((self.draws or count) / count))]
+            rounds = [
+                torch.randperm(count, generator=generator) for _ in range(math.ceil((self.draws or count) / count))
+            ]
             return torch.cat(rounds)[: self.draws or count]
         is_scarce = torch.zeros(len(self.loader), dtype=torch.bool).index_fill_(0, self.scarce[1], True)
         rest = (~is_scarce).nonzero().flatten()

@@ -279,6 +279,12 @@ class Recipe(RecipePart):
         student = self.student
         if self.track.is_whole or student is None:
             return self
+        if self.joint_teachers and self.track.is_transfer_alone:
+            raise ValueError(
+                "track.labels = 0: a teacher that trains with the student learns from the labels of its batches, and "
+                "none has one: take a teacher that is trained first (--teacher raw), or labels for both "
+                "(--labels 1 --teacher-labels same)"
+            )
         if self.joint_teachers and self.track.labels != "all" and self.track.teacher_labels != "same":
             raise ValueError(
                 "track.labels: a teacher that trains with the student sees the labels of its batches: say so with "

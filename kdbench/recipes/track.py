@@ -26,9 +26,9 @@ class Track(BaseModel):
             all that trains, and a probe of the frozen embedding is what is reported.
         teacher_labels: `all`: the teacher learns from every label; `same`: from those that the student sees.
         pairs: Share of the training trials that have sensors; the others are video with a label.
-        teacher_steps: `own`: an epoch of the teacher is each of its trials once; `whole`: they come again and again until
-            it is as many steps as with every training trial. `whole` by default where it shares the student's labels,
-            of which there are too few for any training in as many epochs.
+        teacher_steps: `own`: an epoch of the teacher is each of its trials once. `whole`: they come again and again, as
+            many steps as with every training trial; by default where it shares the student's labels, since so few
+            would be too few steps for any training.
         quota: Share of a batch that the scarce trials (labelled, or paired) take at least, so that no step is without
             one.
     """

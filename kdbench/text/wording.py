@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 NONE = "–"
 """Stands where there is no value."""
@@ -45,6 +45,16 @@ def ranges(numbers: Iterable[int]) -> str:
         else:
             rows.append([number])
     return ", ".join(f"{row[0]}–{row[-1]}" if len(row) >= _SHORTEST_RANGE else ", ".join(map(str, row)) for row in rows)
+
+
+def some(names: Sequence[object], most: int) -> str:
+    """The first few names, and how many more there are: `a, b and 3 more`.
+
+    Args:
+        names: All of them.
+        most: How many are named.
+    """
+    return ", ".join(map(str, names[:most])) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _plural(word: str) -> str:

@@ -60,12 +60,13 @@ class Settled:
         return (int(low), int(high)) if key in self.plan.integers else (low, high)
 
 
-def settled(request: SearchRequest, reporter: Reporter | None = None) -> Settled:
+def settled(request: SearchRequest, reporter: Reporter | None = None, *, look_ahead: bool = False) -> Settled:
     """Settles a search; trains nothing, and makes no study.
 
     Args:
         request: What is asked for.
         reporter: Is told what was chosen.
+        look_ahead: Prepare no data, for a search that is shown and not made.
 
     Raises:
         UsageError: A name, key or range that does not exist or does not fit.
@@ -83,7 +84,7 @@ def settled(request: SearchRequest, reporter: Reporter | None = None) -> Settled
     run = dataclasses.replace(chosen(request.run, reporter), out=request.run.root)
     refuse_idle(run)
     on_validation = run.changed(_VALIDATING, seed=0)
-    context = context_for(on_validation, reporter)
+    context = context_for(on_validation, reporter, look_ahead=look_ahead)
     run_spec, recipe = context.run_spec, on_validation.recipe
     metric = metric_of(run_spec.dataset.card, request.metric)
     request = dataclasses.replace(request, metric=metric)

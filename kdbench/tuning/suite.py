@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,13 +15,14 @@ from kdbench.grid.suite import Suite
 from kdbench.runs.context import choose_preset
 from kdbench.runs.request import RunRequest
 from kdbench.text.redaction import redacted
-from kdbench.text.wording import counted
+from kdbench.text.wording import counted, some
 from kdbench.tuning.recipes import write_tuned
 from kdbench.tuning.request import SearchRequest
 from kdbench.tuning.searching import SearchResult, carry_out
 from kdbench.tuning.settled import Settled, settled
 from kdbench.util.progress import Reporter
 
+_NAMED = 5
 SUITE_PRUNER = "median"
 """Many methods cost many trials. The median rule has no setting that would suit some of them better than others, and
 judges a trial by those of its own method alone, after the first five and a fifth of the epochs."""
@@ -65,7 +67,13 @@ class Outcome:
 
 
 def entries_of(
-    suite: Suite, options: Mapping[str, Any], overrides: Sequence[str], request: Mapping[str, Any], reporter: Reporter
+    suite: Suite,
+    options: Mapping[str, Any],
+    overrides: Sequence[str],
+    request: Mapping[str, Any],
+    reporter: Reporter,
+    *,
+    look_ahead: bool = False,
 ) -> list[SearchEntry]:
     """Settles the search of every method, before any of them begins.
 
@@ -75,6 +83,7 @@ def entries_of(
         overrides: Changes of every recipe, `a.b.c=value`; they come after the suite's.
         request: Fields of `SearchRequest` that hold for all, but for `run`.
         reporter: Is told what was chosen.
+        look_ahead: As for `settled`.
 
     Raises:
         UsageError: What cannot be searched, all of it at once.
@@ -84,24 +93,37 @@ def entries_of(
     methods = suite.pairs()
     changes = changes_for(methods, suite, overrides, preset, reporter)
     entries: list[SearchEntry] = []
-    wrong: list[UsageError] = []
+    wrong: list[tuple[str, UsageError]] = []
     for method, own in zip(methods, changes, strict=True):
         place = (str(dataset), protocol, preset, suite.video)
         try:
             run = RunRequest(method.name, *place, overrides=own, teacher=method.teacher, **options)
             # What there is to say of the data is the same for all, and said once.
-            search = settled(SearchRequest(run, **request), reporter if not entries else None)
+            told = reporter if not entries else None
+            search = settled(SearchRequest(run, **request), told, look_ahead=look_ahead)
             entries.append(SearchEntry(method.title, search))
         except UsageError as error:
-            wrong.append(UsageError(f"{method.title}: {error.message}", hint=error.hint))
-    if len(wrong) == 1:
-        raise wrong[0]
+            wrong.append((method.title, error))
     if wrong:
-        lines = "".join(f"\n  {error.message}" for error in wrong)
-        hints = dict.fromkeys(error.hint for error in wrong if error.hint)
-        raise UsageError(f"{counted(len(wrong), 'method')} cannot be searched:{lines}", hint="\n".join(hints) or None)
+        raise _refused(wrong)
     _check_alike(entries)
     return entries
+
+
+def _refused(wrong: Sequence[tuple[str, UsageError]]) -> UsageError:
+    """All that cannot be searched; what is wrong with several methods alike is said once."""
+    alike: dict[str, list[tuple[str, UsageError]]] = {}
+    for title, error in wrong:
+        alike.setdefault(re.sub(r"^recipe '[^']*': ", "", error.message), []).append((title, error))
+    if len(wrong) == 1:
+        title, error = wrong[0]
+        return UsageError(f"{title}: {error.message}", hint=error.hint)
+    lines = "".join(
+        f"\n  {some([title for title, _ in same], _NAMED)}: {reason if len(same) > 1 else same[0][1].message}"
+        for reason, same in alike.items()
+    )
+    hints = dict.fromkeys(same[0][1].hint for same in alike.values() if same[0][1].hint)
+    return UsageError(f"{counted(len(wrong), 'method')} cannot be searched:{lines}", hint="\n".join(hints) or None)
 
 
 def _only(what: str, option: str, named: Sequence[str]) -> str | None:

@@ -21,7 +21,8 @@ from kdbench.tuning import suite as suites
 TINY = ["--dataset", "motionsim", "--preset", "smoke", "--device", "cpu", "--set", *WORLD]
 
 
-def test_a_dry_run_makes_nothing(tmp_path: Path, kdbench: Callable[..., Any]) -> None:
+def test_a_dry_run_makes_nothing(tmp_path: Path, kdbench: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KDBENCH_CACHE", str(tmp_path / "cache"))
     out = tmp_path / "runs"
     given = ["search", "--method", "student_only", "--method", "rkd_raw", *TINY, "--trials", "7", "--out", str(out)]
     done = kdbench(*given, "--recipes", str(tmp_path / "tuned"), "--dry-run")
@@ -32,6 +33,8 @@ def test_a_dry_run_makes_nothing(tmp_path: Path, kdbench: Callable[..., Any]) ->
     assert "no earlier trial or run tells" in done.out
     assert not out.exists()
     assert not (tmp_path / "tuned").exists()
+    # Nor are data prepared.
+    assert not (tmp_path / "cache").exists()
     assert "pruner none" in kdbench("search", "--method", "rkd_raw", *TINY, "--out", str(out), "--dry-run").out
 
 

@@ -101,7 +101,7 @@ def test_a_protocol_whose_subjects_have_too_few_trials_is_named() -> None:
 
 def test_options_are_settings_of_the_track() -> None:
     assert settings(None, None, None) == []
-    assert settings("all", "all", 1.0) == ["track.labels=all", "track.teacher_labels=all", "track.pairs=1.0"]
+    assert settings("all", "all", "1") == ["track.labels=all", "track.teacher_labels=all", "track.pairs=1.0"]
     assert settings("0", None, None) == ["track.labels=0"]
     assert settings("2", "same", None) == ["track.labels=2", "track.teacher_labels=same"]
 
@@ -112,8 +112,9 @@ def test_options_are_settings_of_the_track() -> None:
         (("some", None, None), "cannot read --labels some"),
         (("-1", None, None), "cannot read --labels -1"),
         ((None, "most", None), "unknown value of --teacher-labels 'most'"),
-        ((None, None, 0.0), "--pairs 0 is not a share of the training trials"),
-        ((None, None, 1.5), "--pairs 1.5 is not a share of the training trials"),
+        ((None, None, "25%"), "--pairs 25% is not a share of the training trials"),
+        ((None, None, "0"), "--pairs 0 is not a share of the training trials"),
+        ((None, None, "1.5"), "--pairs 1.5 is not a share of the training trials"),
     ],
 )
 def test_options_that_cannot_be_read(given: Any, text: str) -> None:

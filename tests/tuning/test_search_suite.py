@@ -163,3 +163,13 @@ def test_the_standing_of_a_study_that_is_not_there_is_nothing(tmp_path: Path) ->
 def test_an_entry_is_plain_data(tmp_path: Path) -> None:
     (held,) = entries(tmp_path, "student_only")
     assert dataclasses.replace(held, name="a b/c d").stem == "c_d"
+
+
+def test_what_is_wrong_with_several_methods_alike_is_said_once(tmp_path: Path) -> None:
+    suite = Suite.model_validate({"methods": ["kd", "rkd", "sp", "dml"], "datasets": ["motionsim"], "preset": "smoke"})
+    with pytest.raises(UsageError, match="4 methods cannot be searched") as refused:
+        entries_of(suite, {"device": "cpu", "out": tmp_path}, ["track.labels=0"], {"trials": 2}, Reporter())
+    assert refused.value.message.count("leaves no labels to choose an epoch or settings by") == 1
+    assert "kd, rkd, sp: track.labels = 0" in refused.value.message
+    # What is wrong with one alone has its own line.
+    assert "(--labels 1 --teacher-labels same)" in refused.value.message
