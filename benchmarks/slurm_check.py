@@ -5,8 +5,8 @@ munged, slurmctld and two slurmd in a folder of its own, without accounting, and
 
 1. a grid gives the predictions that it gives here;
 2. a run whose job's time is over is queued again, goes on from its last epoch, and ends as if nothing had been;
-3. a job that is cancelled ends with its last epoch kept, one that is killed is told within a minute, and the same command
-   goes on with the run of both;
+3. a job that is cancelled keeps its last epoch, one that is killed is told as that, both within a minute, and the same
+   command goes on with the run;
 4. when a node is killed, its run goes on at the other one, and ends as if nothing had been.
 """
 
