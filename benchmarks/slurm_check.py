@@ -57,8 +57,9 @@ PartitionName=main Nodes=n[1-2] Default=YES MaxTime=INFINITE State=UP
 """
 NODES = ("n1", "n2")
 WORLD = {"data": {"options": {"actions": 4, "subjects": 4, "trials": 3}}}
-LONG = 150
+LONG = 300
 """Epochs of a run that outlives its job."""
+MINUTES = 30
 
 
 class Cluster:
@@ -151,8 +152,15 @@ def as_here(_cluster: Cluster, folder: Path) -> None:
 
 def time_is_over(cluster: Cluster, folder: Path) -> None:
     """A job whose time is over is queued again, and its run ends as if nothing had been."""
-    suite = _suite(folder, epochs=LONG, launcher={"minutes": 2, "warning_seconds": 60})
-    _run(suite, folder / "there")
+    suite = _suite(folder, epochs=LONG, launcher={"warning_seconds": 60})
+    there = _begun(suite, folder / "there")
+    job, used = _call("squeue", "--me", "--noheader", "--format=%i %M").split()
+    # The limit comes down to the minute that has begun, so that no slow machine is told before its first epoch.
+    _limit(job, 1 + sum(int(part) * 60**power for power, part in enumerate(reversed(used.split(":")))) // 60)
+    _await(lambda: _call("squeue", "--me", "--noheader", "--format=%T").strip() == "PENDING", "it to be queued again")
+    _limit(job, MINUTES)
+    output, _ = there.communicate(timeout=900)
+    assert there.returncode == 0, output
     log = next((folder / "there" / "logs").glob("*.log")).read_text()
     assert "going on after epoch" in log, log
     _equal(folder / "there", _long_here(cluster), 1)
@@ -197,7 +205,7 @@ def _suite(
     methods: list[str] | None = None,
     launcher: Mapping[str, int] | None = None,
 ) -> Path:
-    options = {"minutes": 10, "cores": 1, "memory_gb": 3, **(launcher or {})}
+    options = {"minutes": MINUTES, "cores": 1, "memory_gb": 3, **(launcher or {})}
     student = {"student": {"train": {"epochs": epochs}}}
     suite = {"methods": methods or ["student_only"], "datasets": ["motionsim"], "preset": "smoke", "seeds": seeds}
     path = folder / "suite.yaml"
@@ -212,6 +220,10 @@ def _command(suite: Path, out: Path, jobs: int, launcher: str | None) -> list[st
 
 def _run(suite: Path, out: Path, *, jobs: int = 1, launcher: str | None = None) -> None:
     subprocess.run(_command(suite, out, jobs, launcher), check=True, stdout=subprocess.DEVNULL)
+
+
+def _limit(job: str, minutes: int) -> None:
+    _call("scontrol", "update", f"JobId={job}", f"TimeLimit={minutes}")
 
 
 def _long_here(cluster: Cluster) -> Path:
