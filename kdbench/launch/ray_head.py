@@ -24,7 +24,8 @@ class Head:
 
     def __init__(self, address: str | None) -> None:
         self._address = address
-        self._answered = self._looked = time.monotonic()
+        self._looked = time.monotonic()
+        self._silent_since: float | None = None
 
     @property
     def is_lost(self) -> bool:
@@ -33,8 +34,10 @@ class Head:
         if self._address is not None and now - self._looked >= _LOOK_SECONDS:
             self._looked = now
             if answers(self._address):
-                self._answered = now
-        return self._looked - self._answered >= GIVEN_UP_SECONDS
+                self._silent_since = None
+            elif self._silent_since is None:
+                self._silent_since = now
+        return self._silent_since is not None and self._looked - self._silent_since >= GIVEN_UP_SECONDS
 
 
 def answers(address: str, seconds: float = _ANSWER_SECONDS) -> bool:
