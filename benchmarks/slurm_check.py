@@ -5,7 +5,8 @@ munged, slurmctld and two slurmd in a folder of its own, without accounting, and
 
 1. a grid gives the predictions that it gives here;
 2. a run whose job's time is over is queued again, goes on from its last epoch, and ends as if nothing had been;
-3. a killed job is told within a minute, and the same command goes on with its run;
+3. a job that is cancelled keeps its last epoch, one that is killed is told as that, both within a minute, and the same
+   command goes on with the run;
 4. when a node is killed, its run goes on at the other one, and ends as if nothing had been.
 """
 
@@ -20,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -56,8 +57,9 @@ PartitionName=main Nodes=n[1-2] Default=YES MaxTime=INFINITE State=UP
 """
 NODES = ("n1", "n2")
 WORLD = {"data": {"options": {"actions": 4, "subjects": 4, "trials": 3}}}
-LONG = 400
+LONG = 300
 """Epochs of a run that outlives its job."""
+MINUTES = 30
 
 
 class Cluster:
@@ -99,32 +101,45 @@ class Cluster:
 
     def kill(self, node: str) -> None:
         """Kills a node and all that runs there, as if its machine had been switched off."""
-        spool = str(self.folder / f"spool_{node}")
-        lost = _processes(self.folder / f"slurmd_{node}.pid")
-        for process in psutil.process_iter(["cmdline", "environ"]):
-            environment = process.info["environ"] or {}
-            steps = environment.get("SLURMD_NODENAME") == node or spool in " ".join(process.info["cmdline"] or [])
-            lost += [process] if steps or f"[{node}" in process.name() else []
-        for process in lost:
-            for each in [process, *_children(process)]:
-                _kill(each)
+        daemons = _processes(self.folder / f"slurmd_{node}.pid")
+        inside = _inside("SLURMD_NODENAME", node)
+        for process in inside:
+            daemons += [each for each in _parents(process) if each.name() == "slurmstepd" and each not in daemons]
+        # What a machine runs ends all at once: a daemon that outlived its job would tell the controller how it ended.
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for process in [*daemons, *inside]:
+                _send(process, number)
 
 
 def main() -> None:
     """Makes the checks; ends with 1 where one fails."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", type=int, choices=range(1, 5), action="append", help="one of the four; repeatable")
-    only = parser.parse_args().only
+    parser.add_argument("--keep", type=Path, help="a new folder for the runs and Slurm's logs, which stays")
+    given = parser.parse_args()
     lacking = [name for name in ("munged", "slurmctld", "slurmd", "sbatch") if shutil.which(name) is None]
     if lacking:
         sys.exit(f"Not installed: {', '.join(lacking)}. Install them: apt-get install slurm-wlm munge")
     checks = (as_here, time_is_over, killed, node_dies)
-    with tempfile.TemporaryDirectory() as folder, Cluster(Path(folder)) as cluster:
+    with _folder(given.keep) as folder, Cluster(folder) as cluster:
         for number, check in enumerate(checks, 1):
-            if only is None or number in only:
+            if given.only is None or number in given.only:
                 began = time.monotonic()
-                check(cluster, Path(tempfile.mkdtemp(dir=folder)))
-                print(f"{number}. {(check.__doc__ or '').partition('.')[0]}: yes, in {time.monotonic() - began:.0f} s")
+                runs = folder / check.__name__
+                runs.mkdir()
+                check(cluster, runs)
+                said = (check.__doc__ or "").partition(".")[0]
+                print(f"{number}. {said}: yes, in {time.monotonic() - began:.0f} s", flush=True)
+
+
+@contextlib.contextmanager
+def _folder(kept: Path | None) -> Iterator[Path]:
+    if kept is not None:
+        kept.mkdir(parents=True)
+        yield kept.absolute()
+        return
+    with tempfile.TemporaryDirectory() as made:
+        yield Path(made)
 
 
 def as_here(_cluster: Cluster, folder: Path) -> None:
@@ -135,29 +150,38 @@ def as_here(_cluster: Cluster, folder: Path) -> None:
     _equal(folder / "there", folder / "here", 4)
 
 
-def time_is_over(_cluster: Cluster, folder: Path) -> None:
+def time_is_over(cluster: Cluster, folder: Path) -> None:
     """A job whose time is over is queued again, and its run ends as if nothing had been."""
-    suite = _suite(folder, epochs=LONG, launcher={"minutes": 2, "warning_seconds": 60})
-    _run(suite, folder / "there")
+    suite = _suite(folder, epochs=LONG, launcher={"warning_seconds": 60})
+    there = _begun(suite, folder / "there")
+    job, used = _call("squeue", "--me", "--noheader", "--format=%i %M").split()
+    # The limit comes down to the minute that has begun, so that no slow machine is told before its first epoch.
+    _limit(job, 1 + sum(int(part) * 60**power for power, part in enumerate(reversed(used.split(":")))) // 60)
+    _await(lambda: _call("squeue", "--me", "--noheader", "--format=%T").strip() == "PENDING", "it to be queued again")
+    _limit(job, MINUTES)
+    output, _ = there.communicate(timeout=900)
+    assert there.returncode == 0, output
     log = next((folder / "there" / "logs").glob("*.log")).read_text()
     assert "going on after epoch" in log, log
-    _run(suite, folder / "here", launcher="local")
-    _equal(folder / "there", folder / "here", 1)
+    _equal(folder / "there", _long_here(cluster), 1)
 
 
-def killed(_cluster: Cluster, folder: Path) -> None:
-    """A killed job is told within a minute, and the same command goes on."""
+def killed(cluster: Cluster, folder: Path) -> None:
+    """A cancelled or killed job is told within a minute, and the same command goes on."""
     suite = _suite(folder, epochs=LONG)
-    there = _begun(suite, folder / "there")
-    _call("scancel", "--me", "--full", "--signal=KILL")
-    began = time.monotonic()
-    output, _ = there.communicate(timeout=300)
-    assert there.returncode != 0, output
-    assert "it was cancelled, or its machine failed" in output, output
-    assert time.monotonic() - began < 60
+    for end, told in (
+        (lambda: _call("scancel", "--me"), "interrupted; it goes on from its last epoch"),
+        (_kill_jobs, "ended without a result: it was cancelled, or its machine failed"),
+    ):
+        there = _begun(suite, folder / "there")
+        end()
+        began = time.monotonic()
+        output, _ = there.communicate(timeout=300)
+        assert there.returncode != 0, output
+        assert told in output, output
+        assert time.monotonic() - began < 60, output
     _run(suite, folder / "there")
-    _run(suite, folder / "here", launcher="local")
-    _equal(folder / "there", folder / "here", 1)
+    _equal(folder / "there", _long_here(cluster), 1)
 
 
 def node_dies(cluster: Cluster, folder: Path) -> None:
@@ -170,8 +194,7 @@ def node_dies(cluster: Cluster, folder: Path) -> None:
     assert there.returncode == 0, output
     assert "going on after epoch" in next((folder / "there" / "logs").glob("*.log")).read_text()
     cluster.start(node)
-    _run(suite, folder / "here", launcher="local")
-    _equal(folder / "there", folder / "here", 1)
+    _equal(folder / "there", _long_here(cluster), 1)
 
 
 def _suite(
@@ -182,7 +205,7 @@ def _suite(
     methods: list[str] | None = None,
     launcher: Mapping[str, int] | None = None,
 ) -> Path:
-    options = {"minutes": 10, "cores": 1, "memory_gb": 3, **(launcher or {})}
+    options = {"minutes": MINUTES, "cores": 1, "memory_gb": 3, **(launcher or {})}
     student = {"student": {"train": {"epochs": epochs}}}
     suite = {"methods": methods or ["student_only"], "datasets": ["motionsim"], "preset": "smoke", "seeds": seeds}
     path = folder / "suite.yaml"
@@ -199,12 +222,42 @@ def _run(suite: Path, out: Path, *, jobs: int = 1, launcher: str | None = None) 
     subprocess.run(_command(suite, out, jobs, launcher), check=True, stdout=subprocess.DEVNULL)
 
 
+def _limit(job: str, minutes: int) -> None:
+    _call("scontrol", "update", f"JobId={job}", f"TimeLimit={minutes}")
+
+
+def _long_here(cluster: Cluster) -> Path:
+    """The folder of the long run as this machine makes it by itself; once for all checks."""
+    folder = cluster.folder / "long"
+    if not folder.is_dir():
+        folder.mkdir()
+        _run(_suite(folder, epochs=LONG), folder / "here", launcher="local")
+    return folder / "here"
+
+
 def _begun(suite: Path, out: Path) -> subprocess.Popen[str]:
-    """A grid whose run has some epochs behind it."""
+    """A grid whose run has some epochs behind it, and some more than before."""
+    before = _epochs(out)
     command = _command(suite, out, 1, None)
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    _await(lambda: any(path.read_text().count("\n") > 3 for path in out.glob("*/metrics.jsonl")), "an epoch")
+    _await(lambda: _epochs(out) > before + 3, "an epoch")
     return process
+
+
+def _epochs(out: Path) -> int:
+    return sum(path.read_text().count("\n") for path in out.glob("*/metrics.jsonl"))
+
+
+def _kill_jobs() -> None:
+    """Kills all that the jobs run, as the system does where memory runs out; Slurm's daemons stay."""
+    for process in _inside("SLURM_JOB_ID"):
+        _send(process, signal.SIGKILL)
+
+
+def _inside(variable: str, value: str | None = None) -> list[psutil.Process]:
+    """The processes that have a variable, of a value, in their environment."""
+    own = [(process, process.info["environ"] or {}) for process in psutil.process_iter(["environ"])]
+    return [process for process, has in own if variable in has and value in (None, has[variable])]
 
 
 def _equal(there: Path, here: Path, runs: int) -> None:
@@ -234,16 +287,16 @@ def _processes(path: Path) -> list[psutil.Process]:
         return []
 
 
-def _children(process: psutil.Process) -> list[psutil.Process]:
+def _parents(process: psutil.Process) -> list[psutil.Process]:
     try:
-        return process.children(recursive=True)
+        return process.parents()
     except psutil.Error:
         return []
 
 
-def _kill(process: psutil.Process) -> None:
+def _send(process: psutil.Process, number: int) -> None:
     with contextlib.suppress(psutil.Error):
-        process.send_signal(signal.SIGKILL)
+        process.send_signal(number)
 
 
 if __name__ == "__main__":

@@ -25,12 +25,14 @@ from kdbench.runs.store import StoredRun, Unreadable
 from kdbench.statistics import Scope
 from kdbench.statistics.scope import OPTION, scope_named, way_named
 from kdbench.statistics.scores import UNTOLD
+from kdbench.util.collecting import without_collecting
 from kdbench.util.paths import runs_folder
 
 if TYPE_CHECKING:
     from kdbench.data.card import Card
 
 
+@without_collecting()
 def compare(
     out: Path | str | None = None,
     *,

@@ -255,10 +255,9 @@ def _marked(group: Group, key: str) -> str:
 
 def _by_libraries(bucket: list[tuple[StoredRun, Flat]], across: Sequence[str]) -> list[list[tuple[StoredRun, Flat]]]:
     """Parts runs that used a library in unlike versions; one that used it not at all stands with each of them."""
-    used = [
-        {key: value for key, value in conditions.items() if is_below(key, (LIBRARIES,)) and not is_below(key, across)}
-        for _, conditions in bucket
-    ]
+    keys = {key for _, conditions in bucket for key in conditions}
+    compared = {key for key in keys if is_below(key, (LIBRARIES,)) and not is_below(key, across)}
+    used = [{key: conditions[key] for key in conditions.keys() & compared} for _, conditions in bucket]
     sets: list[Flat] = []
     # Those that used most libraries first, so that the others fit in with them.
     for one in sorted(used, key=len, reverse=True):
@@ -311,11 +310,13 @@ def _group(
 ) -> Group:
     first = part[0][1]
     same_split = len({conditions.get("split") for _, conditions in part}) == 1
-    libraries = {key: value for _, recorded in part for key, value in recorded.items() if is_below(key, (LIBRARIES,))}
+    keys = dict.fromkeys(key for _, conditions in part for key in conditions)
+    of_libraries = [key for key in keys if is_below(key, (LIBRARIES,))]
+    libraries = {key: recorded[key] for _, recorded in part for key in of_libraries if key in recorded}
     group = Group(without(first | libraries, across if same_split else [*across, *_BY_SEED]), shared=shared)
     for run in others:
         group.filtered.setdefault(names[id(run)], []).append(run)
-    crossed = dict.fromkeys(key for _, conditions in part for key in conditions if is_below(key, across))
+    crossed = [key for key in keys if is_below(key, across)]
     absent = {key: NOT_USED if is_below(key, (LIBRARIES,)) else NOT_RECORDED for key in crossed}
     for run, conditions in part:
         row = names[id(run)]

@@ -63,7 +63,7 @@ def build_table(
     against: ScoreComparison | None = None
     measures: dict[str, dict[str, Measure]] = {row: {} for row in complete}
     alike = _alike(group, complete)
-    alone = _alone(group, alike)
+    alone, controls = _alone(group, alike), _controls(group, alike)
     over: dict[str, str] = {}
     if complete:
         complete.sort(key=lambda row: -np.mean([one.scores[metric].mean() for one in results[row].values()]))
@@ -72,13 +72,13 @@ def build_table(
         pairs = family.pairs(complete, over)
         # One method has no pairs, whatever way they would be compared in.
         compared = compare_scores(scores, scope=scope, way=way if pairs else None, pairs=pairs)
-        beside = _against_controls(group, alike, over, alone) if family.kind == "baseline" else []
+        beside = _against_controls(group, controls, over, alone) if family.kind == "baseline" else []
         against = compare_scores(scores, scope=scope, way=way, pairs=beside) if beside else None
         for name in METRICS:
             of = scores if name == metric else paired(results, complete, subjects, name)
             for row, measure in zip(complete, _measures(of, scope), strict=True):
                 measures[row][name] = measure
-    company = _Company(group, compared, against, over, alone, alike)
+    company = _Company(group, compared, against, over, alone, controls)
     rows = [_row(group, row, measures.get(row, {}), company, results.get(row, {})) for row in group.rows]
     # What is ranked comes first, then what has a result at some seed, each by its mean.
     rows.sort(key=lambda row: (not row.measures, not row.seeds, -_mean(row, metric), row.method))
@@ -95,14 +95,14 @@ def _mean(row: Row, metric: str) -> float:
 
 @dataclass(frozen=True)
 class _Company:
-    """What a row is seen beside: the pairs, and who is whose baseline, student alone and equal in conditions."""
+    """What a row is seen beside: the pairs, and who is whose baseline, student alone and control."""
 
     group: Group
     compared: ScoreComparison | None
     against: ScoreComparison | None
     over: Mapping[str, str]
     alone: Mapping[str, str]
-    alike: Mapping[str, Sequence[str]]
+    controls: Mapping[str, Sequence[str]]
 
     def gain(self, row: str) -> Gain | None:
         """A row's gain over its baseline, called what it may be called."""
@@ -117,34 +117,38 @@ class _Company:
     def _verdict(self, pair: PairSummary, row: str, over: str) -> str:
         if self.compared is None or self.alone.get(row) != over:
             return {row: "better", over: "worse", None: NOT_TOLD_APART}[better(pair)]
-        verdict = verdict_on(self.compared, row, over, _controls(self.group, self.alike[row]), self.against)
+        verdict = verdict_on(self.compared, row, over, self.controls[row], self.against)
         untrained = verdict is GainVerdict.LOSS and is_transfer_alone(self.group.conditions)
         return "worse than untrained" if untrained else str(verdict)
 
 
 def _alone(group: Group, alike: Mapping[str, Sequence[str]]) -> dict[str, str]:
     """Row → the student alone of the very same conditions, also where a table goes across others; itself as well."""
+    # Once a row: a table may hold thousands, and each is asked of by all that are like it.
+    untaught = {row for row in alike if is_alone(group.recipes[row])}
     baselines = {}
     for row, others in alike.items():
         first = _first(group, row)
         if first.result["recipe"].get("student") is None:
             continue
-        plain = [other for other in others if is_alone(group.recipes[other])]
+        plain = [other for other in others if other in untaught]
         if plain:
             baselines[row] = min(plain, key=lambda other: _first(group, other).method not in BASELINES)
     return baselines
 
 
-def _controls(group: Group, rows: Sequence[str]) -> list[str]:
-    return [row for row in rows if control_of(group.recipes[row])]
+def _controls(group: Group, alike: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """Row → the controls of the very same conditions."""
+    controls = {row for row in alike if control_of(group.recipes[row])}
+    return {row: [other for other in others if other in controls] for row, others in alike.items()}
 
 
 def _against_controls(
-    group: Group, alike: Mapping[str, Sequence[str]], over: Mapping[str, str], alone: Mapping[str, str]
+    group: Group, controls: Mapping[str, Sequence[str]], over: Mapping[str, str], alone: Mapping[str, str]
 ) -> list[tuple[str, str]]:
     """Every method whose baseline is its student alone, with every control of its conditions."""
     methods = [row for row in over if over[row] == alone.get(row) and not control_of(group.recipes[row])]
-    return [(row, control) for row in methods for control in _controls(group, alike[row])]
+    return [(row, control) for row in methods for control in controls[row]]
 
 
 def _first(group: Group, row: str) -> StoredRun:

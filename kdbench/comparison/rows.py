@@ -156,7 +156,7 @@ def _marked(name: str, run: StoredRun) -> str:
 
 def _crossed(part: Sequence[tuple[StoredRun, Flat]], across: Sequence[str]) -> dict[int, str]:
     """The crossed conditions beside a name that was run under several."""
-    keys = dict.fromkeys(key for _, conditions in part for key in conditions if is_below(key, across))
+    keys = [key for key in dict.fromkeys(key for _, conditions in part for key in conditions) if is_below(key, across)]
     varied = [key for key in keys if len({conditions.get(key, NOT_RECORDED) for _, conditions in part}) > 1]
     words = {
         id(run): ", ".join(f"{key}={shown(conditions.get(key, NOT_RECORDED))}" for key in varied)

@@ -14,6 +14,8 @@ from kdbench.runs.store import StoredRun, Unreadable
 from kdbench.statistics import Scores, paired_scores
 
 _READERS = 2
+_AT_A_TIME = 50
+"""Runs that a reader takes: to hand over each by itself takes as long as to find it."""
 
 
 def read_group(group: Group) -> dict[str, dict[int, Condensed]]:
@@ -25,7 +27,9 @@ def read_group(group: Group) -> dict[str, dict[int, Condensed]]:
     cells = [(row, seed, run) for row, by_seed in group.runs.items() for seed, run in by_seed.items()]
     with Keep(run for _, _, run in cells) as keep:
         with ThreadPoolExecutor(_READERS) as pool:
-            attempts = list(pool.map(lambda run: _attempt(run, keep), (run for _, _, run in cells)))
+            parts = [cells[begin : begin + _AT_A_TIME] for begin in range(0, len(cells), _AT_A_TIME)]
+            read = list(pool.map(lambda part: [_attempt(run, keep) for _, _, run in part], parts))
+            attempts = [attempt for part in read for attempt in part]
         return _read(group, cells, attempts, keep)
 
 

@@ -91,10 +91,12 @@ def read_runs(root: Path, asked: Iterable[str]) -> Found:
     """
     folders = {one: Path(one) for one in asked if _is_path(one)}
     patterns = tuple(one for one in asked if one not in folders)
+    if not folders:
+        return Found(*stored_runs(root), patterns)
     runs: dict[Path, StoredRun] = {}
     broken: dict[Path, Unreadable] = {}
     read = [_read(place) for place in folders.values()]
-    read += [stored_runs(root)] if patterns or not folders else []
+    read += [stored_runs(root)] if patterns else []
     for stored, unreadable in read:
         # By its true place, since a folder may be named in two ways.
         runs |= {run.folder.resolve(): run for run in stored}
@@ -102,7 +104,7 @@ def read_runs(root: Path, asked: Iterable[str]) -> Found:
     named = tuple(
         run.folder.name for run in runs.values() if any(_below(run.folder, folder) for folder in folders.values())
     )
-    return Found(list(runs.values()), list(broken.values()), (*patterns, *named) if folders else patterns)
+    return Found(list(runs.values()), list(broken.values()), (*patterns, *named))
 
 
 def _is_path(text: str) -> bool:

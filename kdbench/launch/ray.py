@@ -8,9 +8,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from kdbench.errors import Unavailable
+from kdbench.errors import RunFailed, Unavailable
 from kdbench.launch.launcher import Program
 from kdbench.launch.machine import environment_of
+from kdbench.launch.ray_head import Head
 from kdbench.launch.remote import INTERRUPT, KILL, RemoteProgram
 from kdbench.registry import launcher
 from kdbench.util.extras import installing
@@ -64,6 +65,7 @@ class Ray:
         self._reporter = reporter
         self._address = address or os.environ.get("RAY_ADDRESS")
         self._cores = cores
+        self.head = Head(None)
         wanted: dict[str, Any] = {"num_cpus": cores, "max_retries": retries}
         wanted["num_gpus"] = gpus if gpus is not None else float(device == "cuda")
         if memory_gb is not None:
@@ -90,6 +92,9 @@ class Ray:
                 f"there is no Ray cluster at {self._address}: {str(error).strip().splitlines()[0]}",
                 hint="Start one with `ray start --head`, or leave out its address.",
             ) from error
+        # A client speaks to the cluster through another port, and cannot reach its head.
+        asked = not (self._address or "").startswith("ray://")
+        self.head = Head(self.ray.get_runtime_context().gcs_address if asked else None)
         self._warn_where_nothing_fits()
         return self
 
@@ -118,7 +123,9 @@ class Ray:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """See `Launcher`."""
-        self.ray.shutdown()
+        # Without a head it would wait for one, until Ray ends this process.
+        if not self.head.is_lost:
+            self.ray.shutdown()
 
     def start(self, program: Program, log: Path, slot: int) -> RayJob:  # noqa: ARG002 – Ray has its own places
         """See `Launcher`."""
@@ -161,7 +168,16 @@ class RayJob:
         self._code: int | None = None
 
     def poll(self) -> int | None:
-        """See `Job`."""
+        """See `Job`.
+
+        Raises:
+            RunFailed: The cluster has lost its head, which ends all that runs there.
+        """
+        if self._code is None and self._place.head.is_lost:
+            raise RunFailed(
+                "the head of the Ray cluster does not answer any more",
+                hint="Start the cluster, and repeat the same command: what is finished is kept, with every epoch.",
+            )
         if self._code is None:
             ray = self._place.ray
             try:
@@ -189,7 +205,9 @@ class RayJob:
 
     def kill(self) -> None:
         """See `Job`."""
-        if self.poll() is None:
+        if self._place.head.is_lost:
+            self.program.tell(KILL)
+        elif self.poll() is None:
             self.program.tell(KILL)
             if not self.program.has_begun:
                 self._place.ray.cancel(self._reference, force=True)

@@ -79,7 +79,8 @@ class Slurm:
             named = {"slurm_partition": partition, "slurm_account": account, "slurm_qos": qos}
             self._wanted |= {key: value for key, value in named.items() if value is not None}
             self._wanted |= {"slurm_array_parallelism": jobs, "slurm_signal_delay_s": warning_seconds}
-            self._wanted |= {"name": "kdbench"}
+            # Asked for, since a cluster may be set to let a job die with its machine.
+            self._wanted |= {"name": "kdbench", "slurm_additional_parameters": {"requeue": True}}
             if shutil.which("sbatch") is None:
                 raise Unavailable(
                     "the launcher 'slurm' finds no sbatch here",

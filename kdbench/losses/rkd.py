@@ -62,7 +62,10 @@ def relational(
     samples = len(student)
     total = student.new_zeros((), dtype=precision)
     if distance_weight:
-        distance = F.smooth_l1_loss(_distances(*relations, squared), _distances(*targets, squared), reduction=reduction)
+        # Made once: it takes longer than to use it.
+        pairs = torch.ones(samples, samples, dtype=torch.bool, device=student.device).fill_diagonal_(fill_value=False)
+        seen, shown = (_distances(*each, pairs, squared=squared) for each in (relations, targets))
+        distance = F.smooth_l1_loss(seen, shown, reduction=reduction)
         total = total + distance_weight * distance
     if angle_weight:
         angle = _angle_loss(_in_units(relations[0]), relations[1], _in_units(targets[0]), targets[1])
@@ -81,13 +84,13 @@ def _relations(embedding: Tensor, precision: torch.dtype) -> tuple[Tensor, Tenso
     return distances, distances.detach() > floor
 
 
-def _distances(squares: Tensor, distinct: Tensor, squared: bool) -> Tensor:
+def _distances(squares: Tensor, distinct: Tensor, pairs: Tensor, *, squared: bool) -> Tensor:
     """Distances over their mean off the diagonal; coinciding samples are `sqrt(_EPS)` apart."""
     # A constant in their place: the root of 0 has no gradient.
     values = squares.where(distinct, _EPS)
     values = values if squared else values.sqrt()
     samples = len(values)
-    values = values.masked_fill(torch.eye(samples, dtype=torch.bool, device=values.device), 0)
+    values = values.where(pairs, 0)
     mean = values.sum() / max(samples * (samples - 1), 1)
     return values / mean.clamp_min(torch.finfo(values.dtype).tiny)
 

@@ -1,8 +1,8 @@
 """What a comparison needs of a run's predictions, and where that of many runs is kept between two comparisons.
 
 It is kept under the hash of the file of predictions. That file is hashed whenever its run is read, so what is found
-under its hash is of that file and no other: nothing here can be out of date. Without the file of the keep, or where it
-cannot be used, everything is read again.
+under its hash is of that file and no other: nothing here can be out of date. A run keeps its own when it ends. Without
+the file of the keep, or where it cannot be used, everything is read again.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -83,8 +84,19 @@ class Keep:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if len(self._hashes) >= _WORTH and self._new:
-            with contextlib.suppress(OSError, sqlite3.Error), self._opened() as store:
+        if len(self._hashes) >= _WORTH:
+            with contextlib.suppress(OSError, sqlite3.Error):
+                self.write()
+
+    def write(self) -> None:
+        """Keeps what was read anew.
+
+        Raises:
+            OSError: The folder of the file cannot be made.
+            sqlite3.Error: The file cannot be written.
+        """
+        if self._new:
+            with self._opened() as store:
                 _add(store, self._new)
 
     def read(self, run: StoredRun) -> Condensed:
@@ -120,6 +132,22 @@ class Keep:
                 "(sha256 TEXT PRIMARY KEY, trials INTEGER, labels BLOB, predicted BLOB, precision BLOB)"
             )
             yield store
+
+
+def keep_ended(folder: Path, result: Mapping[str, Any]) -> None:
+    """Keeps the predictions of a run that has just ended, so that no comparison has to read them.
+
+    Where that cannot be, a comparison reads them.
+
+    Args:
+        folder: Where its files lie.
+        result: What its `run.json` says.
+    """
+    run = StoredRun(folder, result)
+    keep = Keep([run])
+    with contextlib.suppress(DataError, OSError, sqlite3.Error):
+        keep.read(run)
+        keep.write()
 
 
 def _found(store: sqlite3.Connection, hashes: Sequence[str]) -> Iterator[tuple[str, Condensed]]:

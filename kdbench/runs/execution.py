@@ -28,6 +28,7 @@ from kdbench.recipes.schema import CONTROLS
 from kdbench.recipes.track import words_of
 from kdbench.runs import cost
 from kdbench.runs.ahead import announce, check_parts
+from kdbench.runs.condensed import keep_ended
 from kdbench.runs.context import RunContext
 from kdbench.runs.earlier import before
 from kdbench.runs.environment import environment
@@ -221,6 +222,7 @@ class Run:
         written = ("predictions.parquet", "metrics.jsonl", "student.safetensors", "losses.safetensors")
         self.result["files"] = hashes(self.folder, [name for name in written if (self.folder / name).is_file()])
         self._write("finished")
+        keep_ended(self.folder, self.result)
         self.tracker.finish("finished", outcome(self.result), files_of(self.folder), model=self._model(teachers))
         # Last: until the result is written, a run that is killed goes on from its checkpoint.
         shutil.rmtree(self.folder / CHECKPOINT, ignore_errors=True)

@@ -13,6 +13,7 @@ from kdbench.recipes.pairs import pair_of, title_of
 from kdbench.recipes.shipped import former_name
 from kdbench.runs.naming import label_of
 from kdbench.runs.schema import FINISHED, checked
+from kdbench.util.collecting import without_collecting
 from kdbench.util.records import read_json, unlike
 
 if TYPE_CHECKING:
@@ -163,6 +164,7 @@ def stored_run(folder: Path) -> StoredRun:
         ) from error
 
 
+@without_collecting()
 def stored_runs(root: Path) -> tuple[list[StoredRun], list[Unreadable]]:
     """Every run in a folder of runs, sorted by name, and the folders that hold a broken one.
 

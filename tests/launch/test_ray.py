@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +19,7 @@ from kdbench.errors import UsageError
 from kdbench.grid.execute import execute
 from kdbench.grid.plan import make_plan
 from kdbench.grid.suite import Suite
+from kdbench.launch import ray_head
 from kdbench.launch.launcher import Program, build
 from kdbench.launch.ray import Ray
 from kdbench.recipes.terms import PartSpec
@@ -110,6 +114,67 @@ def test_what_no_machine_can_give_is_told(cluster: Any, tmp_path: Path) -> None:
             time.sleep(0.1)
     assert job.poll() == 1
     assert "the task was lost" in job.printed()
+
+
+_DRIVER = """
+import sys, time
+from pathlib import Path
+from kdbench.launch import ray_head
+from kdbench.errors import RunFailed
+from kdbench.launch.launcher import Program, build
+from kdbench.recipes.terms import PartSpec
+from kdbench.util.progress import Reporter
+
+ray_head.GIVEN_UP_SECONDS = 5.0
+address, folder = sys.argv[1:]
+with build(PartSpec(name="ray", address=address), jobs=1, device="cpu", reporter=Reporter()) as place:
+    program = Program("kdbench.testing.program", ("wait", folder + "/begun"))
+    job = place.start(program, Path(folder) / "log", 0)
+    try:
+        while job.poll() is None:
+            time.sleep(0.1)
+    except RunFailed as error:
+        print(error, flush=True)
+    job.kill()
+"""
+
+
+@pytest.mark.slow
+def test_a_head_that_is_lost_is_told_before_ray_ends_the_process(tmp_path: Path) -> None:
+    from ray.cluster_utils import Cluster
+
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    try:
+        words = [sys.executable, "-c", _DRIVER, made.address, str(tmp_path)]
+        driver = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+        deadline = time.monotonic() + 120
+        while not (tmp_path / "begun").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        made.head_node.kill_gcs_server()
+        output, _ = driver.communicate(timeout=120)
+    finally:
+        made.shutdown()
+    assert output.startswith("the head of the Ray cluster does not answer any more")
+    assert driver.returncode == 0
+
+
+def test_a_head_that_answers_again_in_time_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_head, "_LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(ray_head, "GIVEN_UP_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        head = ray_head.Head(f"127.0.0.1:{port}")
+        assert not head.is_lost
+    assert not head.is_lost
+    with socket.create_server(("127.0.0.1", port)):
+        time.sleep(0.25)
+        assert not head.is_lost
+    # However long nobody looked, one silence is not enough.
+    time.sleep(0.25)
+    assert not head.is_lost
+    time.sleep(0.25)
+    assert head.is_lost
 
 
 def test_a_cluster_that_is_not_there_is_an_error() -> None:

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from helpers import tiny
 from made_runs import make_run
 
 from kdbench.errors import DataError
 from kdbench.runs import condensed as module
 from kdbench.runs import tested as tested_module
-from kdbench.runs.condensed import Keep, condensed
+from kdbench.runs.condensed import Keep, condensed, keep_ended
 from kdbench.runs.overview import overview
 from kdbench.runs.store import StoredRun, stored_run, stored_runs
 from kdbench.statistics.scores import METRICS
@@ -73,6 +74,33 @@ def test_other_predictions_are_noticed_whatever_was_kept(runs: list[StoredRun], 
     (changed.folder / PREDICTIONS).unlink()
     with Keep([changed], tmp_path / "keep.db") as keep, pytest.raises(DataError, match="it is missing"):
         keep.read(changed)
+
+
+def test_a_run_keeps_its_own_when_it_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KDBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(module, "_WORTH", 1)
+    made = stored_run(tiny("student_only", tmp_path / "runs").folder)
+    read = condensed(tested_module.tested(made))
+    monkeypatch.setattr(module, "tested", unread)
+    with Keep([made]) as keep:
+        kept = keep.read(made)
+    assert np.array_equal(kept.trials, read.trials)
+    assert np.array_equal(kept.predicted, read.predicted)
+    assert np.array_equal(kept.precision, read.precision)
+
+
+def test_a_run_ends_well_where_nothing_can_be_kept(
+    runs: list[StoredRun], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KDBENCH_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "cache" / "predictions.db").mkdir(parents=True)
+    keep_ended(runs[0].folder, runs[0].result)
+    (tmp_path / "cache" / "predictions.db").rmdir()
+    (runs[1].folder / PREDICTIONS).unlink()
+    for run in runs:
+        keep_ended(run.folder, run.result)
+    with Keep(runs) as keep:
+        assert len(keep._known) == 2
 
 
 def test_a_run_that_was_edited_is_never_taken_from_what_was_kept(runs: list[StoredRun], tmp_path: Path) -> None:

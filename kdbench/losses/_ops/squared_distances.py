@@ -18,8 +18,9 @@ class SquaredDistances(torch.autograd.Function):
         ctx.save_for_backward(points)
         with without_autocast(points):
             wide = widest(points)
-            centred = wide - wide.mean(0)
-            products = centred @ centred.T
+            mean = wide.mean(0)
+            # In place where the wide samples are a copy.
+            products = _gram(wide - mean if wide is points else wide.sub_(mean))
         squares = products.diagonal().clone()
         # Rounding may leave the distance of equal samples just below 0. Out of place at the end: under torch.compile,
         # torch 2.11 gives a result that was changed in place no gradient.
@@ -36,3 +37,14 @@ class SquaredDistances(torch.autograd.Function):
             both = (grads[0] + grads[0].T).to(precise.dtype)
             gradient = torch.addmm(both.sum(1, keepdim=True) * centred, both, centred, beta=2, alpha=-2)
         return gradient.to(points.dtype), None
+
+
+def _gram(points: Tensor) -> Tensor:
+    """Products of all pairs of samples `(B, B)`; of the two halves that mirror each other one is computed."""
+    half = len(points) // 2
+    first, second = points[:half], points[half:]
+    products = points.new_empty(len(points), len(points))
+    products[:, half:] = points @ second.T
+    products[:half, :half] = first @ first.T
+    products[half:, :half] = products[:half, half:].T
+    return products
