@@ -40,7 +40,12 @@ def settings(labels: str | None, teacher_labels: str | None, pairs: float | None
             hint="Write --labels all, the number of labelled trials of each class (--labels 1), or 0 for none",
         )
     if teacher_labels not in (None, "all", "same"):
-        raise unknown("value of --teacher-labels", teacher_labels, ("all", "same"))
+        raise unknown(
+            "value of --teacher-labels",
+            teacher_labels,
+            ("all", "same"),
+            hint="Name one of them, or leave it out: as --labels says.",
+        )
     if pairs is not None and not 0 < pairs <= 1:
         raise UsageError(
             f"--pairs {pairs:g} is not a share of the training trials",

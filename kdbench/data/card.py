@@ -343,6 +343,16 @@ def load_card(name_or_path: str | Path) -> Card:
     return card
 
 
+def name_of(name_or_path: str) -> str:
+    """What runs on a data set call it: the name in its card, where the card's file is given.
+
+    Raises:
+        UsageError: As of `load_card`, of a file alone; a name need not exist.
+    """
+    is_file = name_or_path.endswith((".yaml", ".yml"))
+    return load_card(name_or_path).name if is_file else name_or_path
+
+
 def _card_path(name: str) -> Path:
     if name and paths.is_folder(Path(name)) and name not in registry("dataset").names():
         card = Path(name) / "card.yaml"
