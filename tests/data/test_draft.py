@@ -354,6 +354,14 @@ def test_annotations_make_windows(tmp_path: Path) -> None:
     assert {trial.columns["start_ms"] for trial in reader_of(tmp_path).trials()} == {0, 1000, 4000}
 
 
+def test_archives_as_apps_hand_them_out_are_to_be_unpacked(tmp_path: Path) -> None:
+    (tmp_path / "anna_wave_1-2026-05-01_10-22-33.zip").write_bytes(b"PK")
+    refused = init(tmp_path)
+    assert isinstance(refused.exception, DataError)
+    assert "Unpack archives first" in str(refused.exception.hint)
+    assert "anna_wave_1-2026-05-01_10-22-33.zip" in str(refused.exception.hint)
+
+
 def test_what_the_names_do_not_tell_is_asked_or_given(tmp_path: Path) -> None:
     for one in ("alpha", "beta", "gamma"):
         for two in ("red", "blue"):

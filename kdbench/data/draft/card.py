@@ -26,6 +26,7 @@ from kdbench.text.wording import counted
 CARD = "card.yaml"
 WINDOW_S, STRIDE_S = 2.0, 1.0
 _UNITS_OF_GRAVITY = {"m/s²", "g"}
+_PACKED = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
 _SPELLINGS = (("acc", "accelerometer"), ("gyr", "gyroscope"), ("mag", "magnetometer"), ("skel", "skeleton"))
 
 
@@ -59,9 +60,11 @@ def draft(folder: Path, answers: Answers) -> Draft:
     found = _found(look_at(folder, naming.groups_of(paths)), answers)
     sources, labelled = [each.group for each in found.sources], found.annotations
     if not sources:
+        hint = "Name files after who did what, for example anna/wave_1.csv and anna/wave_1.mp4."
+        if packed := next((path for path in paths if path.lower().endswith(_PACKED)), None):
+            hint = f"Unpack archives first, such as {packed}, each into a folder of its name."
         raise DataError(
-            f"{folder} holds no recordings whose names tell them apart ({counted(len(paths), 'file')})",
-            hint="Name files after who did what, for example anna/wave_1.csv and anna/wave_1.mp4.",
+            f"{folder} holds no recordings whose names tell them apart ({counted(len(paths), 'file')})", hint=hint
         )
     doubts = [Doubt(f"{STRAYS} {each.suffix}", each.said, None, each.advice) for each in found.strays]
     names = placeholders(sources, answers, doubts, windows=bool(labelled))
