@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,15 +44,26 @@ def phyphox(path: Path, action: str, times: np.ndarray) -> None:
     path.write_text("\n".join([";".join(names), *rows]).replace(".", ",") + "\n")
 
 
-def sensor_logger_export(folder: Path, action: str, times: np.ndarray) -> None:
-    """The folder of a recording as Sensor Logger exports it: a file a sensor, and files of other kinds beside them."""
+def sensor_logger_export(
+    folder: Path, action: str, times: np.ndarray, *, marks: Sequence[tuple[float, str]] = ((0.5, "begin"),)
+) -> None:
+    """The folder of a recording as Sensor Logger exports it: a file a sensor, and files of other kinds beside them.
+
+    Args:
+        folder: The folder.
+        action: What is recorded.
+        times: When, seconds.
+        marks: What was noted while it was recorded: seconds, and the text.
+    """
+    beats = [f"{EPOCH_NS + round(t * 1e9)},{t:.6f},{70 + n % 2}\n" for n, t in enumerate(np.arange(0.2, times[-1]))]
+    noted = [f"{EPOCH_NS + round(t * 1e9)},{t:.6f},{text},{80 + n}\n" for n, (t, text) in enumerate(marks)]
     sensor_logger(folder / "Accelerometer.csv", action, times)
     sensor_logger(folder / "Gyroscope.csv", action, 0.004 + times, scale=0.1)
     beside = {
         "Metadata.csv": "version,device name,recording time\n3,phone,2026-05-01_10-22-33\n",
-        "Annotation.csv": f"time,seconds_elapsed,text,millisecond_press_duration\n{EPOCH_NS},0.5,begin,80\n",
+        "Annotation.csv": "".join(["time,seconds_elapsed,text,millisecond_press_duration\n", *noted]),
         "Pedometer.csv": f"time,seconds_elapsed,steps\n{EPOCH_NS},0.5,1\n{EPOCH_NS},1.5,3\n",
-        "HeartRate.csv": f"time,seconds_elapsed,bpm\n{EPOCH_NS},0.5,70\n{EPOCH_NS},1.5,71\n{EPOCH_NS},2.5,71\n",
+        "HeartRate.csv": "".join(["time,seconds_elapsed,bpm\n", *beats]),
     }
     for name, content in beside.items():
         (folder / name).write_text(content)

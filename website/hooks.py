@@ -22,6 +22,8 @@ GENERATED = (losses, methods, parts, schemas, command_line, tutorials)
 _FORMULA = re.compile(
     r'<(?P<tag>span|div) class="arithmatex">(?:\\\((?P<inline>.*?)\\\)|\\\[(?P<block>.*?)\\\])</(?P=tag)>', re.DOTALL
 )
+_CODE = re.compile(r"(?<!<pre>)<code>([^<]*)</code>")
+_OPTION = re.compile(r"(?<![\w-])--?[a-z][\w-]*")
 _scratch: list[str] = []
 
 
@@ -80,12 +82,19 @@ def on_page_markdown(markdown: str, *, page: Page, **_: Any) -> str:
 
 
 def on_page_content(content: str, **_: Any) -> str:
-    """Formulas become MathML, which browsers draw without a script."""
+    """Formulas become MathML, which browsers draw without a script; no line ends behind the dashes of an option."""
 
     def drawn(found: re.Match[str]) -> str:
         return _mathml(found["inline"] or found["block"], block=found["block"] is not None)
 
-    return _FORMULA.sub(drawn, content)
+    def whole(found: re.Match[str]) -> str:
+        return f"<code>{_OPTION.sub(_unbroken, found[1])}</code>"
+
+    return _CODE.sub(whole, _FORMULA.sub(drawn, content))
+
+
+def _unbroken(found: re.Match[str]) -> str:
+    return f'<span class="option">{found[0]}</span>'
 
 
 @cache

@@ -110,7 +110,9 @@ def _options(
     if device == "cuda":
         _demand_gpu()
     elif device not in (None, "cpu"):
-        raise UsageError(f"unknown device '{device}', expected cpu or cuda")
+        raise UsageError(
+            f"unknown device '{device}', expected cpu or cuda", hint="Leave it out for the CPU: --device cpu"
+        )
     return options
 
 

@@ -80,10 +80,12 @@ def compare(
     from kdbench.comparison.terminal import show as show_tables
 
     if form not in (TERMINAL, *FORMATS):
-        raise unknown("format", form, [TERMINAL, *FORMATS])
+        raise unknown(
+            "format", form, [TERMINAL, *FORMATS], hint="Name one of them, or leave --format out for the terminal's."
+        )
     for name in show or ():
         if name not in SHOWN:
-            raise unknown("section to show", name, SHOWN)
+            raise unknown("section to show", name, SHOWN, hint="See every one: --show all")
     for former, value, now in (
         ("--about", about, "--population"),
         ("--pairs", pairs, "--family"),

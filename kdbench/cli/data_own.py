@@ -207,6 +207,7 @@ def _show(console: Console, path: Path, made: Draft) -> None:
         table.add_row(Text(name, style="bold"), Text(stream["path"]), Text(_in_words(made.content, name)))
     if windows := files.get("windows"):
         about = f"labels of {windows['seconds']:g} s windows, one every {windows['stride_s']:g} s"
+        about += ", each until the next" if "moments" in windows else ""
         table.add_row(Text("annotations", style="bold"), Text(windows["annotations"]), about)
     print_table(console, table)
     classes = [entry["short"] for entry in made.content["classes"]]

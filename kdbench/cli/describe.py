@@ -91,7 +91,7 @@ def _kinds_of(name: str, kind: str | None) -> list[str]:
         if singular == SUITE:
             return [SUITE]
         if singular not in KINDS:
-            raise unknown("kind of part", kind, (*KINDS, SUITE))
+            raise unknown("kind of part", kind, (*KINDS, SUITE), hint="See what there is of each kind: kdbench list")
         registry(singular).origin(name)
         return [singular]
     kinds = [

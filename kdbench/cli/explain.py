@@ -48,8 +48,12 @@ def explain(
         raise UsageError(
             "no run is named", hint="See them: kdbench runs list. For example: kdbench explain sgm_ft-utd_mhad"
         )
+    from kdbench.runs.find import find_run
     from kdbench.text.terminal import SafeConsole as Console
+    from kdbench.util.paths import runs_folder
 
+    # What is no run is told before torch is loaded.
+    find_run(run, runs_folder(out))
     console = Console()
     say_loading(console, "the parts of the run")
     from kdbench.explanation.make import explain as explain_run

@@ -58,8 +58,12 @@ def export(
         raise UsageError(
             "no run is named", hint="See them: kdbench runs list. For example: kdbench export sgm_ft-utd_mhad"
         )
+    from kdbench.runs.find import find_run
     from kdbench.text.terminal import SafeConsole as Console
+    from kdbench.util.paths import runs_folder
 
+    # What is no run is told before torch is loaded.
+    find_run(run, runs_folder(out))
     console = Console()
     say_loading(console, "the parts of the run")
     from kdbench.export.make import export_run

@@ -111,7 +111,8 @@ def verify(
     if wrong:
         count = sum(len(submission.problems) for submission in wrong)
         raise DataError(
-            f"{counted(count, 'problem')} in {len(wrong)} of {counted(len(checked), 'submission')}, listed above"
+            f"{counted(count, 'problem')} in {len(wrong)} of {counted(len(checked), 'submission')}, listed above",
+            hint="Mend or remove these folders, then repeat the command.",
         )
 
 

@@ -274,5 +274,5 @@ def _show_broken(kinds: list[str], seconds: float, *, as_json: bool) -> None:
 def _plural(kind: str) -> str:
     plural = SUITES if kind == "suite" else KINDS.get(kind, kind)
     if plural not in _LISTED:
-        raise unknown("kind of part", kind, _LISTED)
+        raise unknown("kind of part", kind, _LISTED, hint="See what there is of each kind: kdbench list")
     return plural

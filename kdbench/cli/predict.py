@@ -86,7 +86,7 @@ def _all_of(failed: dict[str, DataError], asked: int) -> DataError:
     if asked == 1:
         (only,) = failed.values()
         return only
-    lines = [f"- {error}" for error in failed.values()]
+    lines = ["- " + str(error).replace("\n", "\n  ") for error in failed.values()]
     what = f"{len(failed)} of {counted(asked, 'recording')} cannot be predicted"
     return DataError("\n".join([what, *lines]), hint="Mend these, and name them again.")
 
@@ -113,7 +113,12 @@ def recordings_of(student: Student, words: list[str]) -> dict[str, dict[str, str
                 hint=f"For example: {' '.join(f'{source}=FILE' for source in student.sources)}",
             )
         if source not in files:
-            raise unknown("source of this student", source, files)
+            raise unknown(
+                "source of this student",
+                source,
+                files,
+                hint="For example: " + " ".join(f"{source}=FILE" for source in files),
+            )
         files[source].append(file)
     counts = {source: len(given) for source, given in files.items()}
     if len(set(counts.values())) > 1:

@@ -17,7 +17,7 @@ from kdbench.cli import completion
 from kdbench.cli.console import console_for, say
 from kdbench.errors import RunFailed, UsageError, unknown
 from kdbench.runs.naming import label_of
-from kdbench.runs.overview import settings_text
+from kdbench.runs.overview import COLUMNS, settings_text
 from kdbench.text.terminal import print_prose, printable
 from kdbench.text.wording import counted
 from kdbench.util.paths import runs_folder
@@ -64,24 +64,18 @@ def list_runs(
     out: Out = None,
 ) -> None:
     """List runs, each with the settings that differ from the recipe as kdbench ships it."""
+    from kdbench.cli.runs_wanted import wanted
     from kdbench.recipes import shipped
-    from kdbench.runs.overview import STATUSES, is_meant, overview
+    from kdbench.runs.overview import is_meant, overview
 
     if output not in FORMATS:
-        raise unknown("format", output, FORMATS)
-    if status is not None and status not in STATUSES:
-        raise unknown("status", status, STATUSES)
+        raise unknown("format", output, FORMATS, hint="Name one of them, or leave --format out for the terminal's.")
     root = runs_folder(out)
     if method is not None and (pair := shipped.behind(method)):
         method, teacher = pair.method, teacher or pair.teacher
-    wanted: dict[str, str | int | None] = {"dataset": dataset, "method": method, "teacher": teacher, "status": status}
-    wanted |= {"protocol": protocol, "preset": preset, "seed": seed}
-    rows = [
-        row
-        for row in overview(root)
-        if all(value is None or getattr(row, key) == value for key, value in wanted.items())
-        and (name is None or is_meant(row, name))
-    ]
+    asked: dict[str, str | int | None] = {"dataset": dataset, "method": method, "teacher": teacher, "status": status}
+    asked |= {"protocol": protocol, "preset": preset, "seed": seed}
+    rows = [row for row in wanted(overview(root), asked) if name is None or is_meant(row, name)]
     if output == "json":
         typer.echo(json.dumps([row.plain() for row in rows], indent=2, ensure_ascii=False))
     elif output == "csv":
@@ -106,7 +100,7 @@ def show_run(
     from kdbench.runs.store import stored_run
 
     if output not in FORMATS[:2]:
-        raise unknown("format", output, FORMATS[:2])
+        raise unknown("format", output, FORMATS[:2], hint="Leave --format out for the terminal's.")
     # The folder of a run says where it lies.
     given = Path(run) if out is None and len(Path(run).parts) > 1 else None
     root = given.resolve().parent if given is not None and (given / "run.json").is_file() else runs_folder(out)
@@ -231,8 +225,7 @@ def _root_of(folder: Path, root: Path) -> Path:
 def _csv(rows: Sequence[RunRow]) -> str:
     records = [row.plain() for row in rows]
     file = io.StringIO()
-    keys = list(records[0]) if records else ["folder"]
-    writer = csv.DictWriter(file, keys, lineterminator="\n")
+    writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
     writer.writeheader()
     for row in records:
         settings = row["settings"]

@@ -38,7 +38,12 @@ def settings(labels: str | None, teacher_labels: str | None, pairs: str | None) 
             hint="Write --labels all, the number of labelled trials of each class (--labels 1), or 0 for none",
         )
     if teacher_labels not in (None, "all", "same"):
-        raise unknown("value of --teacher-labels", teacher_labels, ("all", "same"))
+        raise unknown(
+            "value of --teacher-labels",
+            teacher_labels,
+            ("all", "same"),
+            hint="Leave it out for all of them, or write --teacher-labels same for those of --labels",
+        )
     given = {"labels": labels, "teacher_labels": teacher_labels, "pairs": None if pairs is None else _share(pairs)}
     return [f"track.{key}={value}" for key, value in given.items() if value is not None]
 

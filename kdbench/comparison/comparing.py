@@ -19,6 +19,7 @@ from kdbench.comparison.scores import read_group
 from kdbench.comparison.selection import RunSelection, named, nothing_finished, on, read_runs
 from kdbench.comparison.subjects import known_card, subject_pattern, subjects_of, subjects_train
 from kdbench.comparison.table import GroupTable
+from kdbench.data.card import name_of
 from kdbench.data.metric import check_metric, metric_of
 from kdbench.errors import DataError, UsageError, unknown
 from kdbench.runs.store import StoredRun, Unreadable
@@ -102,7 +103,7 @@ def compare(
     population = str(scope)
     check_metric(metric)
     if family not in FAMILIES:
-        raise unknown("family of pairs", family, FAMILIES)
+        raise unknown("family of pairs", family, FAMILIES, hint="Leave --family out: each method against the baseline.")
     if pool and protocol is not None:
         raise UsageError("--protocol and --pool exclude each other", hint="--pool names every protocol of the table.")
     root = runs_folder(Path(out) if out is not None else None)
@@ -111,6 +112,7 @@ def compare(
     selection = RunSelection(() if pool else read.patterns, tuple(exclude), tuple(methods), tuple(seeds))
     if not read.runs:
         raise nothing_finished(root, read.runs, read.broken)
+    dataset = None if dataset is None else name_of(dataset)
     wanted = on(read.runs, root, dataset=dataset, protocol=protocol, preset=preset)
     if pool:
         wanted = pooled(named(wanted, read.patterns, root), pool)

@@ -121,7 +121,7 @@ def render(comparison: ComparedTables, name: str) -> str:
         UsageError: There is no such format.
     """
     if name not in FORMATS:
-        raise unknown("format", name, FORMATS)
+        raise unknown("format", name, FORMATS, hint="Name one of them; --save FOLDER writes all.")
     return FORMATS[name][1](comparison)
 
 

@@ -61,7 +61,10 @@ def references(dataset: str | None = None, folder: Path | None = None) -> list[R
         try:
             published += [number for row in content["rows"] for number in _numbers(content, row)]
         except (KeyError, TypeError, ValueError) as error:
-            raise UsageError(f"the reference table {path} is not valid: {type(error).__name__}: {error}") from error
+            raise UsageError(
+                f"the reference table {path} is not valid: {type(error).__name__}: {error}",
+                hint="Write it as the tables beside it are written.",
+            ) from error
     return [number for number in published if dataset in (None, number.dataset)]
 
 

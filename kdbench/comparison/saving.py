@@ -40,7 +40,7 @@ def save(comparison: ComparedTables, folder: Path) -> list[Path]:
     """
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder} is a file, expected a folder to save into")
+        raise UsageError(f"{folder} is a file, expected a folder to save into", hint="Name another: --save FOLDER")
     drawn = pictures(comparison)
     contents = {folder / "comparison.html": html(comparison, drawn).encode()}
     for ending, writes in FORMATS.values():

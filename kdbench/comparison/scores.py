@@ -85,4 +85,7 @@ def _check_same_trials(runs: Iterable[tuple[str, Condensed]]) -> None:
             )
         if not np.array_equal(one.labels, other.labels):
             trial = one.trials[int(np.argmax(one.labels != other.labels))]
-            raise UsageError(f"{name} and {other_name} disagree on the label of trial {trial}")
+            raise UsageError(
+                f"{name} and {other_name} disagree on the label of trial {trial}",
+                hint="They saw other data: run one of them again on the same, or leave it out: --exclude NAME",
+            )

@@ -139,7 +139,9 @@ def on(runs: list[StoredRun], root: Path, **wanted: str | None) -> list[StoredRu
             continue
         known = {str(run.result[key]) for run in runs}
         if value not in known:
-            raise unknown(f"{key} among the runs in {root}", value, known)
+            raise unknown(
+                f"{key} of the runs in {root}", value, known, hint=f"See them: kdbench runs list --out {root}"
+            )
         runs = [run for run in runs if run.result[key] == value]
     return runs
 
@@ -152,7 +154,12 @@ def named(runs: list[StoredRun], patterns: Sequence[str], root: Path) -> list[St
     """
     for pattern in patterns:
         if not any(matches(run, pattern) for run in runs):
-            raise unknown(f"run in {root}", pattern, {run.label for run in runs} | {run.method for run in runs})
+            raise unknown(
+                f"run in {root}",
+                pattern,
+                {run.label for run in runs} | {run.method for run in runs},
+                hint=f"See them: kdbench runs list --out {root}",
+            )
     return [run for run in runs if not patterns or any(matches(run, pattern) for pattern in patterns)]
 
 

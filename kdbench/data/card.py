@@ -20,7 +20,7 @@ from kdbench.data.protocol import CardModel, ProtocolRule, Validation, Value
 from kdbench.data.recorded import Files
 from kdbench.data.recorded_fit import check_files, check_windows
 from kdbench.data.sources import Beside, OneLine, Sensor, Skeleton, View
-from kdbench.errors import UsageError, near_misses, shortened
+from kdbench.errors import UsageError, near_misses, shortened, unknown
 from kdbench.registry import registry
 from kdbench.registry.origin import Origin
 from kdbench.text.wording import counted
@@ -334,13 +334,28 @@ def load_card(name_or_path: str | Path) -> Card:
     name = str(name_or_path)
     path = _card_path(name)
     content = paths.read_mapping(path, "card")
-    card = checked(Card, content, f"the card {path}")
+    meaning = f"Mend it in {path}; docs/own-data.md says what the keys mean."
+    card = checked(Card, content, f"the card {path}", hint=meaning)
+    readers = registry("dataset")
+    if not readers.has(card.reader):
+        hint = f"Mend it in {path}: files is for recordings that no Python describes. One of your own: --plugin FILE.py"
+        raise unknown(f"reader in the card {path}", card.reader, ("files", *readers.origins()), hint=hint)
     prefix, colon, plain = name.partition(":")
     if colon and prefix and card.reader == plain:
         card = card.model_copy(update={"reader": name})
     card._folder = path.parent
     card._given = name
     return card
+
+
+def name_of(name_or_path: str) -> str:
+    """What runs on a data set call it: the name in its card, where the card's file is given.
+
+    Raises:
+        UsageError: As of `load_card`, of a file alone; a name need not exist.
+    """
+    is_file = name_or_path.endswith((".yaml", ".yml"))
+    return load_card(name_or_path).name if is_file else name_or_path
 
 
 def _card_path(name: str) -> Path:

@@ -67,7 +67,13 @@ class Loader:
             )
         for name in sources:
             if recorded(name) not in dataset.sources or (is_native(name) and is_video(recorded(name))):
-                raise unknown("source", name, dataset.sources, of=f"data set '{dataset.card.name}'")
+                raise unknown(
+                    "source",
+                    name,
+                    dataset.sources,
+                    of=f"data set '{dataset.card.name}'",
+                    hint=f"See them: kdbench describe {dataset.card.typed}",
+                )
         if not trials:
             raise UsageError(
                 f"a loader of '{dataset.card.name}' needs at least one trial",
@@ -128,7 +134,9 @@ class Loader:
         if sensor in self._native:
             return self._native[sensor].end_to_end
         if sensor not in self._series:
-            raise unknown("sensor of this loader", sensor, self.sensors)
+            raise unknown(
+                "sensor of this loader", sensor, self.sensors, hint="Name it among sources when the loader is made."
+            )
         return self._series[sensor]
 
     def batches(self, order: Tensor | Sequence[int], batch_size: int, *, join_single: bool = False) -> Iterator[Batch]:

@@ -20,7 +20,7 @@ def check_metric(asked: str | None) -> None:
         UsageError: There is no such metric.
     """
     if asked is not None and asked not in METRICS:
-        raise unknown("metric", asked, METRICS)
+        raise unknown("metric", asked, METRICS, hint="Leave --metric out for the data set's own.")
 
 
 def metric_of(card: Card | None, asked: str | None = None) -> str:

@@ -147,6 +147,20 @@ class FileStream(CardModel):
         return self.suffix in VIDEOS
 
 
+class Moments(CardModel):
+    """Annotations that are moments, as an app notes them while it records: each ends the one before it.
+
+    Attributes:
+        label: The column of what begins.
+        time: The column that says when, in the clock of the streams.
+        stop: What is written, in small or capital letters, where nothing begins; so is a moment without a text.
+    """
+
+    label: Column = "text"
+    time: TimeColumn = TimeColumn(column="seconds_elapsed")
+    stop: tuple[str, ...] = ("stop", "end")
+
+
 class Windows(CardModel):
     """Trials that are cut from continuous recordings.
 
@@ -154,15 +168,17 @@ class Windows(CardModel):
         seconds: How long a window is.
         stride_s: From the beginning of a window to that of the next.
         annotations: Where the annotations of a recording are: a text file with the columns `start`, `end` and `label`,
-            in seconds of the clock that its streams share.
+            in seconds of the clock that its streams share; or, with `moments`, one of moments.
         share: How much of a window one annotation has to cover at least, for the window to have its label; a window
             that none covers so far is no trial.
+        moments: How a file of moments is read; what begins at one lasts until the next, or the recording's end.
     """
 
     seconds: float = Field(gt=0, le=3600)
     stride_s: float = Field(gt=0, le=3600)
     annotations: Pattern
     share: float = Field(default=0.9, gt=0.5, le=1)
+    moments: Moments | None = Field(default=None, exclude_if=lambda value: value is None)
 
     @field_validator("annotations")
     @classmethod

@@ -107,7 +107,9 @@ def check_disjoint(split: Split, index: pd.DataFrame, columns: Sequence[str], wh
             )
         for column in columns:
             if column not in by_trial.columns:
-                raise unknown(f"disjoint column in {where}", column, by_trial.columns)
+                raise unknown(
+                    f"disjoint column in {where}", column, by_trial.columns, hint="Mend the protocol in the card."
+                )
             common = set(by_trial.loc[list(a), column]) & set(by_trial.loc[list(b), column])
             if common:
                 values = ", ".join(map(str, sorted(common)))
@@ -141,7 +143,7 @@ def _matching(index: pd.DataFrame, wanted: Mapping[str, tuple[Value, ...]], wher
     rows = index["trial"].notna()
     for column, values in wanted.items():
         if column not in index.columns:
-            raise unknown(f"column in {where}", column, index.columns)
+            raise unknown(f"column in {where}", column, index.columns, hint="Mend the protocol in the card.")
         rows &= index[column].isin(values)
     return rows
 

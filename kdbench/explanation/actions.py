@@ -53,12 +53,18 @@ def choose_classes(study: Study, count: int | None, names: Sequence[str]) -> tup
     for name in names:
         known = [label for label, own in enumerate(study.classes) if name in (own, study.card.short_names[label])]
         if not known:
-            raise unknown("class", name, study.classes, of=f"data set '{study.card.name}'")
+            raise unknown(
+                "class",
+                name,
+                study.classes,
+                of=f"data set '{study.card.name}'",
+                hint=f"See them: kdbench describe {study.card.typed}",
+            )
         if known[0] not in tested:
-            raise UsageError(f"the {part} part has no trial of '{name}'")
+            raise UsageError(f"the {part} part has no trial of '{name}'", hint="Name another class, or another --part.")
         labels.append(known[0])
     if len(set(labels)) < len(labels):
-        raise UsageError(f"a class is named twice: {', '.join(names)}")
+        raise UsageError(f"a class is named twice: {', '.join(names)}", hint="Name each once.")
     return tuple(labels)
 
 

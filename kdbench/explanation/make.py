@@ -115,13 +115,13 @@ def explain(
         RunFailed: The pictures cannot be written.
     """
     if draws < 1:
-        raise UsageError(f"{counted(draws, 'draw')} of each corruption, expected at least 1")
+        raise UsageError(f"{counted(draws, 'draw')} of each corruption, expected at least 1", hint="Leave --draws out.")
     asked = one_per_class is not None or bool(classes)
     if asked:
         _check_alone(one_per_class, classes, only=only, trials=trials, against=against)
     for name in only:
         if name not in PARTS:
-            raise unknown("part of an explanation", name, PARTS)
+            raise unknown("part of an explanation", name, PARTS, hint="Leave --only out for all of them.")
     root, reporter = runs_folder(out), reporter or Reporter()
     stored = find_run(run, root)
     other = find_run(against, root) if against is not None else None

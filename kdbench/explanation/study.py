@@ -187,11 +187,14 @@ class Study:
         _check_alike(self.run, self.against)
         other = read_scores(self.against, self.classes)
         place = {trial: row for row, trial in enumerate(other.trials)}
+        hint = "Set it against a run on the same data: kdbench runs list"
         if set(place) != set(self.scores.trials):
-            raise UsageError(f"{self.against.folder.name} predicts other trials than {self.run.folder.name}")
+            raise UsageError(f"{self.against.folder.name} predicts other trials than {self.run.folder.name}", hint=hint)
         rows = np.array([place[trial] for trial in self.scores.trials])
         if (other.labels[rows] != self.scores.labels).any():
-            raise UsageError(f"{self.against.folder.name} gives the trials other labels than {self.run.folder.name}")
+            raise UsageError(
+                f"{self.against.folder.name} gives the trials other labels than {self.run.folder.name}", hint=hint
+            )
         return TrialScores(self.scores.trials, other.labels[rows], other.logits[:, rows], other.probabilities[rows])
 
 

@@ -92,7 +92,9 @@ def export_run(
         RunFailed: The export does not predict what the run has stored; none is left behind.
     """
     if format not in FORMATS:
-        raise unknown("format of an export", format, FORMATS)
+        raise unknown(
+            "format of an export", format, FORMATS, hint="Leave --format out: onnx, which runs without torch."
+        )
     if int8 and format != "onnx":
         raise UsageError(
             f"--int8 is for ONNX, and the format is {format}", hint="Leave one of them out: --format onnx --int8"

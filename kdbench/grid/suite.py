@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from kdbench import losses as loss_room
-from kdbench.errors import UsageError, shortened, unknown
+from kdbench.errors import UsageError, near_misses, shortened, unknown
 from kdbench.losses import BUILTIN as BUILTIN_LOSSES
 from kdbench.recipes import shipped
 from kdbench.recipes.resolve import NO_TEACHER, resolve, student_alone_of
@@ -103,7 +103,7 @@ class Suite(BaseModel):
             raise ValueError("without = … leaves something out of losses: true, which is not there")
         for name in self.without:
             if name not in losses:
-                raise ValueError(unknown("loss in `without`", name, sorted(losses)).message)
+                raise ValueError(f"unknown loss in `without` '{shortened(name)}'{near_misses(name, losses)}")
         if not self.losses:
             return self
         listed = {method.name for method in self.methods}.union(self.without)

@@ -125,7 +125,9 @@ class Slurm:
         try:
             self._executor.update_parameters(**self._wanted)
         except (NameError, ValueError, TypeError) as error:
-            raise RunFailed(f"submitit does not take these options: {error}") from error
+            raise RunFailed(
+                f"submitit does not take these options: {error}", hint="Mend them: --launcher-option NAME=VALUE"
+            ) from error
 
     def submit(self) -> None:
         """Submits what waits: as one array where it is more than one."""

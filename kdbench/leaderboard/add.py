@@ -80,7 +80,10 @@ def _put(root: Path, result: Submission, files: Mapping[str, bytes]) -> Path:
         problems = problems_of(made)
         if problems:
             lines = "\n".join(f"- {problem}" for problem in problems)
-            raise DataError(f"these runs do not make a submission that verifies:\n{lines}")
+            raise DataError(
+                f"these runs do not make a submission that verifies:\n{lines}",
+                hint="Mend what is listed: a run that was edited or damaged is trained again by its command.",
+            )
         _check_free(load(made), folder.parent)
         if folder.is_dir() and not folder.is_symlink():
             if not problems_of(folder):
@@ -106,11 +109,15 @@ def _check_alike(runs: Sequence[StoredRun]) -> None:
                 hint=f"See which: kdbench data verify {run.result['dataset']}",
             )
         if run.conditions.get("part") != "test":
-            raise UsageError(f"{run.folder} reports the {run.conditions.get('part')} part, expected the test part")
+            raise UsageError(
+                f"{run.folder} reports the {run.conditions.get('part')} part, expected the test part",
+                hint="Run it without --set selection.part.",
+            )
         if run.conditions.get("selection") not in HONEST:
             raise UsageError(
                 f"{run.folder} chose its epoch by '{run.conditions.get('selection')}': "
-                f"a leaderboard takes {' and '.join(HONEST)}, which never look at the test part"
+                f"a leaderboard takes {' and '.join(HONEST)}, which never look at the test part",
+                hint="Run it without --set selection.rule, or with --set selection.rule=best-val",
             )
     first = runs[0]
     for run in runs[1:]:
@@ -131,7 +138,10 @@ def _check_alike(runs: Sequence[StoredRun]) -> None:
 def _check_seeds(seeds: Sequence[int]) -> None:
     twice = sorted({seed for seed in seeds if seeds.count(seed) > 1})
     if twice:
-        raise UsageError(f"seed {', '.join(map(str, twice))} is given twice: two runs of one seed")
+        raise UsageError(
+            f"seed {', '.join(map(str, twice))} is given twice: two runs of one seed",
+            hint="Name one run a seed: kdbench runs list",
+        )
     needed = max(MIN_SEEDS, max(seeds) + 1)
     # One of the first is missing where any is; an edited seed may be of any size.
     missing = [seed for seed in range(min(needed, len(seeds) + MIN_SEEDS)) if seed not in seeds]

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from kdbench.errors import DataError, UsageError
+from kdbench.errors import UsageError
+from kdbench.leaderboard.faults import fault
 from kdbench.leaderboard.files import check_depth, read_bytes, read_json
 from kdbench.leaderboard.predictions import SubmittedPredictions, read_predictions
 from kdbench.leaderboard.schema import ENVIRONMENT, RECIPE, RESULT, SCHEMA_VERSION, Environment, Submission
@@ -88,8 +89,8 @@ class BoardEntry:
         try:
             return _ENVIRONMENTS.validate_python(content)
         except ValidationError as error:
-            fault = in_a_line(error, tuple[Environment, ...], content)
-            raise DataError(f"{ENVIRONMENT} is not what its schema says: {fault}") from error
+            told = in_a_line(error, tuple[Environment, ...], content)
+            raise fault(f"{ENVIRONMENT} is not what its schema says: {told}") from error
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -101,12 +102,12 @@ class BoardEntry:
         try:
             content = plain_yaml.parse(self.recipe_text, RECIPE)
         except UsageError as error:
-            raise DataError(error.message) from error
+            raise fault(error.message) from error
         check_depth(content, RECIPE)
         try:
             return Recipe.model_validate(content)
         except ValidationError as error:
-            raise DataError(f"{RECIPE} is not a resolved recipe: {in_a_line(error, Recipe, content)}") from error
+            raise fault(f"{RECIPE} is not a resolved recipe: {in_a_line(error, Recipe, content)}") from error
 
     @cached_property
     def settings(self) -> str:
@@ -127,7 +128,7 @@ class BoardEntry:
         try:
             return read_bytes(self.folder, RECIPE).decode()
         except UnicodeDecodeError as error:
-            raise DataError(f"{RECIPE} is not text: {error}") from error
+            raise fault(f"{RECIPE} is not text: {error}") from error
 
 
 def settings_of(recipe: Recipe) -> str:
@@ -187,7 +188,10 @@ def _walk(top: Path, *, everything: bool) -> Iterator[Path]:
         here, depth = folders.pop()
         seen += 1
         if seen > _MOST_FOLDERS:
-            raise UsageError(f"{top} holds more than {_MOST_FOLDERS} folders, which no board does")
+            raise UsageError(
+                f"{top} holds more than {_MOST_FOLDERS} folders, which no board does",
+                hint="Name the folder of a board, or of one submission.",
+            )
         try:
             items = [item for item in os.scandir(here) if not item.name.startswith(".")]
         except OSError:
@@ -214,7 +218,10 @@ def below(paths: list[Path]) -> Iterator[Path]:
     for path in paths:
         folders = [path] if os.path.lexists(path / RESULT) else sorted(_walk(path, everything=False))
         if not folders:
-            raise UsageError(f"there is no submission in {path}: none of its folders holds a {RESULT}")
+            raise UsageError(
+                f"there is no submission in {path}: none of its folders holds a {RESULT}",
+                hint="Make one of finished runs: kdbench leaderboard add RUN…",
+            )
         yield from folders
 
 
@@ -227,13 +234,13 @@ def load(folder: Path) -> BoardEntry:
     """
     # A link could lead out of the board, or to another's submission.
     if any(path.is_symlink() for path in (folder, *folder.parents[:3])):
-        raise DataError("its folder is a link, or lies in one")
+        raise fault("its folder is a link, or lies in one")
     content = read_json(folder, RESULT)
     version = content.get("schema_version") if isinstance(content, dict) else None
     if version != SCHEMA_VERSION:
-        raise DataError(f"{RESULT} has schema version {version!r}, and this kdbench reads {SCHEMA_VERSION}")
+        raise fault(f"{RESULT} has schema version {version!r}, and this kdbench reads {SCHEMA_VERSION}")
     try:
         return BoardEntry(folder, Submission.model_validate(content))
     except ValidationError as error:
-        fault = in_a_line(error, Submission, content)
-        raise DataError(f"{RESULT} is not what its schema says: {fault}") from error
+        told = in_a_line(error, Submission, content)
+        raise fault(f"{RESULT} is not what its schema says: {told}") from error

@@ -11,7 +11,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
-from kdbench.errors import DataError
+from kdbench.leaderboard.faults import fault
 from kdbench.leaderboard.schema import ENVIRONMENT, PICTURE, PREDICTIONS, RECIPE, RESULT
 from kdbench.text.wording import counted
 
@@ -54,21 +54,21 @@ def read_bytes(folder: Path, name: str) -> bytes:
             status = os.fstat(file.fileno())
             _check_plain(name, status)
             if status.st_size > most:
-                raise DataError(f"{name} has {counted(status.st_size, 'byte')}, expected at most {most}")
+                raise fault(f"{name} has {counted(status.st_size, 'byte')}, expected at most {most}")
             data = file.read(most + 1)
     except FileNotFoundError as error:
-        raise DataError(f"{name} is missing") from error
+        raise fault(f"{name} is missing") from error
     except OSError as error:
-        raise DataError(f"{name} cannot be read: {error.strerror or error}") from error
+        raise fault(f"{name} cannot be read: {error.strerror or error}") from error
     if len(data) > most:
-        raise DataError(f"{name} has more than {most} bytes")
+        raise fault(f"{name} has more than {most} bytes")
     return data
 
 
 def _check_plain(name: str, status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
         kind = _KINDS.get(stat.S_IFMT(status.st_mode), "no plain file")
-        raise DataError(f"{name} is {kind}, expected a file")
+        raise fault(f"{name} is {kind}, expected a file")
 
 
 def read_json(folder: Path, name: str) -> Any:
@@ -84,9 +84,9 @@ def read_json(folder: Path, name: str) -> Any:
         # Python's reader takes NaN, 1e999 and lone surrogates, which nobody could write down again.
         json.dumps(content, allow_nan=False, ensure_ascii=False).encode()
     except RecursionError as error:
-        raise DataError(f"{name} is not valid JSON: it is nested deeper than any reader follows") from error
+        raise fault(f"{name} is not valid JSON: it is nested deeper than any reader follows") from error
     except ValueError as error:
-        raise DataError(f"{name} is not valid JSON: {error}") from error
+        raise fault(f"{name} is not valid JSON: {error}") from error
     return content
 
 
@@ -121,4 +121,4 @@ def check_depth(content: Any, name: str) -> None:
     ]:
         depth += 1
         if depth > DEEPEST:
-            raise DataError(f"{name} is nested more than {DEEPEST} levels deep")
+            raise fault(f"{name} is nested more than {DEEPEST} levels deep")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from kdbench.errors import DataError
 from kdbench.explanation.scores import read_scores
+from kdbench.leaderboard.faults import fault
 from kdbench.leaderboard.files import MOST_BYTES
 from kdbench.leaderboard.reading import arrays
 from kdbench.leaderboard.schema import PICTURE
@@ -70,7 +71,7 @@ def redrawn(data: bytes) -> bytes:
     _decoded(data).save(buffer, "PNG", optimize=True)
     made = buffer.getvalue()
     if len(made) > MOST_BYTES[PICTURE]:
-        raise DataError(f"{PICTURE} has {counted(len(made), 'byte')}, expected at most {MOST_BYTES[PICTURE]}")
+        raise fault(f"{PICTURE} has {counted(len(made), 'byte')}, expected at most {MOST_BYTES[PICTURE]}")
     return made
 
 
@@ -81,9 +82,9 @@ def _decoded(data: bytes) -> Image.Image:
         # What the header says is read first, and no pixel is unpacked where it says too much.
         with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
             if max(picture.size) > _LONGEST_SIDE or picture.size[0] * picture.size[1] > _MOST_PIXELS:
-                raise DataError(f"{PICTURE} has {picture.size[0]} x {picture.size[1]} pixels, {_EXPECTED}")
+                raise fault(f"{PICTURE} has {picture.size[0]} x {picture.size[1]} pixels, {_EXPECTED}")
             if (frames := getattr(picture, "n_frames", 1)) > 1:
-                raise DataError(f"{PICTURE} has {frames} frames, expected one")
+                raise fault(f"{PICTURE} has {frames} frames, expected one")
             return picture.convert("RGB")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, OverflowError, struct.error) as error:
-        raise DataError(f"{PICTURE} is not a whole PNG: {error}") from error
+        raise fault(f"{PICTURE} is not a whole PNG: {error}") from error

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kdbench.errors import DataError
+from kdbench.leaderboard.faults import fault
 from kdbench.leaderboard.files import read_bytes
 from kdbench.leaderboard.reading import arrays
 from kdbench.leaderboard.schema import PREDICTIONS
@@ -90,11 +90,11 @@ def unpacked(data: bytes, classes: int) -> list[np.ndarray]:
         batches = list(_bounded(file.iter_batches(_ROWS, use_threads=False)))
         table = pa.Table.from_batches(batches, schema=batches[0].schema if batches else file.schema_arrow)
     except (OSError, ValueError, NotImplementedError, pa.ArrowException) as error:
-        raise DataError(f"{PREDICTIONS} cannot be read: {_said(error)}") from error
+        raise fault(f"{PREDICTIONS} cannot be read: {_said(error)}") from error
     try:
         return _plain(table)
     except (ValueError, TypeError, AttributeError, NotImplementedError, pa.ArrowException) as error:
-        raise DataError(f"{PREDICTIONS} is not a table of predictions: {_said(error)}") from error
+        raise fault(f"{PREDICTIONS} is not a table of predictions: {_said(error)}") from error
 
 
 def _said(error: Exception) -> str:
@@ -107,27 +107,25 @@ def _check_declared(file: pq.ParquetFile, classes: int) -> None:
     names = file.schema_arrow.names
     if sorted(names) != sorted(COLUMNS):
         shown = ", ".join(name[:40] for name in names[:12])
-        raise DataError(f"{PREDICTIONS} has the columns {shown}; expected {', '.join(COLUMNS)}")
+        raise fault(f"{PREDICTIONS} has the columns {shown}; expected {', '.join(COLUMNS)}")
     for column in file.schema_arrow:
         if not _kind_of(column.name)(column.type):
             kind = str(column.type)[:60]
             what = "the trials are not names" if column.name == "trial" else f"its {column.name} column holds {kind}"
-            raise DataError(f"{PREDICTIONS} is not a table of predictions: {what}")
+            raise fault(f"{PREDICTIONS} is not a table of predictions: {what}")
     if metadata.num_rows > MOST_ROWS:
-        raise DataError(f"{PREDICTIONS} declares {metadata.num_rows} rows, expected at most {MOST_ROWS}")
+        raise fault(f"{PREDICTIONS} declares {metadata.num_rows} rows, expected at most {MOST_ROWS}")
     if metadata.num_row_groups > _MOST_GROUPS:
-        raise DataError(f"{PREDICTIONS} has {metadata.num_row_groups} row groups, expected at most {_MOST_GROUPS}")
+        raise fault(f"{PREDICTIONS} has {metadata.num_row_groups} row groups, expected at most {_MOST_GROUPS}")
     groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
     chunks = [group.column(number) for group in groups for number in range(group.num_columns)]
     unpacked = sum(chunk.total_uncompressed_size for chunk in chunks)
     values = sum(chunk.num_values for chunk in chunks if chunk.path_in_schema.startswith("logits"))
     if values > metadata.num_rows * classes:
         per_trial = values // max(metadata.num_rows, 1)
-        raise DataError(
-            f"{PREDICTIONS} declares {per_trial} logits per trial, expected one for each of {classes} classes"
-        )
+        raise fault(f"{PREDICTIONS} declares {per_trial} logits per trial, expected one for each of {classes} classes")
     if unpacked > _MOST_UNPACKED or values > MOST_LOGITS:
-        raise DataError(f"{PREDICTIONS} is too large when it is unpacked: {unpacked} bytes, {values} logits")
+        raise fault(f"{PREDICTIONS} is too large when it is unpacked: {unpacked} bytes, {values} logits")
 
 
 def _kind_of(column: str) -> Callable[[pa.DataType], bool]:
@@ -146,7 +144,7 @@ def _bounded(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     for batch in batches:
         size += batch.nbytes
         if size > _MOST_UNPACKED:
-            raise DataError(f"{PREDICTIONS} is too large when it is unpacked: more than {_MOST_UNPACKED} bytes")
+            raise fault(f"{PREDICTIONS} is too large when it is unpacked: more than {_MOST_UNPACKED} bytes")
         yield batch
 
 

@@ -18,7 +18,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from kdbench.errors import DataError
+from kdbench.leaderboard.faults import fault
 
 SECONDS = 60.0
 """How long one file may take to unpack; an honest one takes a tenth of a second."""
@@ -42,7 +42,7 @@ def arrays(name: str, data: bytes, **about: int) -> list[np.ndarray]:
     """
     head, answer = _READER.ask(name, data, about)
     if "problem" in head:
-        raise DataError(head["problem"])
+        raise fault(head["problem"])
     with np.load(io.BytesIO(answer), allow_pickle=False) as archive:
         return [archive[f"arr_{number}"] for number in range(head["arrays"])]
 
@@ -70,7 +70,7 @@ class _Reader:
                 slow = not timer.is_alive()
                 self.close()
                 why = f"takes longer than {SECONDS:.0f} s" if slow else "ends the process that reads it"
-                raise DataError(f"{name} cannot be read: it {why}") from error
+                raise fault(f"{name} cannot be read: it {why}") from error
             finally:
                 timer.cancel()
 

@@ -61,10 +61,15 @@ def rerun(
         )
     problems = problems_of(folder)
     if problems:
-        raise DataError(f"{folder} does not verify: {'; '.join(problems)}")
+        raise DataError(
+            f"{folder} does not verify: {'; '.join(problems)}", hint=f"See it: kdbench leaderboard verify {folder}"
+        )
     entry = load(folder)
     if not 0 <= tolerance <= LARGEST_TOLERANCE:
-        raise UsageError(f"a tolerance of {tolerance:g} confirms nothing; expected 0 to {LARGEST_TOLERANCE:g}")
+        raise UsageError(
+            f"a tolerance of {tolerance:g} confirms nothing; expected 0 to {LARGEST_TOLERANCE:g}",
+            hint="Leave --tolerance out for the usual one.",
+        )
     # What an earlier write left that was killed.
     for path in folder.glob(f".{VERIFICATION}.*.tmp"):
         path.unlink(missing_ok=True)
@@ -115,7 +120,8 @@ def _trained_again(
         )
         if made.reused:
             raise DataError(
-                f"seed {trained.seed} was found trained already in {made.folder}, and nothing may be reused"
+                f"seed {trained.seed} was found trained already in {made.folder}, and nothing may be reused",
+                hint="Name an empty folder: --out FOLDER; or leave --out out.",
             )
         _check_alike(entry, made.result["conditions"])
         _check_network(entry, trained, made.result["cost"])
@@ -126,7 +132,8 @@ def _trained_again(
         if abs(now - trained.metrics.accuracy) > tolerance:
             raise DataError(
                 f"{entry.folder}: seed {trained.seed} comes to an accuracy of {now:.4f}, and the submission says "
-                f"{trained.metrics.accuracy:.4f}; at most {tolerance:g} apart is accepted"
+                f"{trained.metrics.accuracy:.4f}; at most {tolerance:g} apart is accepted",
+                hint="Tell its author: the pull request is where that is talked over. No verification is written.",
             )
         there = {k: v for k, v in made.result["environment"].items() if k != "command"}
         environment = Environment(seed=trained.seed, **there)
@@ -146,7 +153,8 @@ def _check_network(entry: BoardEntry, trained: SeedResult, cost: Mapping[str, An
     claimed, true = trained.claims.cost.get("parameters"), cost.get("parameters")
     if claimed is not None and true is not None and claimed != true:
         raise DataError(
-            f"{entry.folder}: seed {trained.seed} claims {claimed:.0f} parameters, and its network has {true:.0f}"
+            f"{entry.folder}: seed {trained.seed} claims {claimed:.0f} parameters, and its network has {true:.0f}",
+            hint="Tell its author: the submission does not say what its recipe makes. No verification is written.",
         )
 
 

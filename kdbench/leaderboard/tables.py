@@ -301,7 +301,10 @@ def protocols(checked: Sequence[Checked]) -> list[BoardProtocol]:
     by_protocol: dict[tuple[str, str], dict[str, list[Checked]]] = defaultdict(lambda: defaultdict(list))
     for submission in checked:
         if submission.entry is None or submission.problems:
-            raise DataError(f"{submission.folder} does not verify: {'; '.join(submission.problems)}")
+            raise DataError(
+                f"{submission.folder} does not verify: {'; '.join(submission.problems)}",
+                hint=f"See it: kdbench leaderboard verify {submission.folder}",
+            )
         result = submission.entry.result
         conditions = json.dumps([result.conditions, result.classes], sort_keys=True)
         by_protocol[result.dataset, result.protocol][conditions].append(submission)
@@ -347,7 +350,10 @@ def table(group: Sequence[Checked]) -> BoardTable:
     for entry, _ in entries[1:]:
         if entry.result.conditions != first.conditions:
             unlike = "; ".join(differences(first.conditions, entry.result.conditions))
-            raise DataError(f"{entries[0][0].folder} and {entry.folder} cannot stand in one table: {unlike}")
+            raise DataError(
+                f"{entries[0][0].folder} and {entry.folder} cannot stand in one table: {unlike}",
+                hint="Make a table of each: only equal conditions can be ranked.",
+            )
     names = [entry.runs[0].title for entry, _ in entries]
     rows = [
         BoardRow(entry, tier, name if names.count(name) == 1 else f"{name} ({entry.result.id})")

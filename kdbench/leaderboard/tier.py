@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from kdbench.errors import DataError, KdbenchError
 from kdbench.leaderboard.entry import BoardEntry, content_sha256
+from kdbench.leaderboard.faults import fault
 from kdbench.leaderboard.files import VERIFICATION, read_json
 from kdbench.leaderboard.schema import RESULT, Environment, Person, Sha256, Share
 from kdbench.util.validation import checked
@@ -93,14 +94,14 @@ def verification(entry: BoardEntry) -> Verification | None:
     record = checked(Verification, content, f"{VERIFICATION} is not what its schema says", error=DataError)
     own = content_sha256(read_json(entry.folder, RESULT))
     if record.id != entry.result.id or record.content_sha256 != own:
-        raise DataError(f"{VERIFICATION} belongs to the submission {record.id!r} with another content than this one's")
+        raise fault(f"{VERIFICATION} belongs to the submission {record.id!r} with another content than this one's")
     now = datetime.datetime.now(datetime.UTC)
     # A day of grace for a clock that is ahead.
     if record.date > now.date() + datetime.timedelta(days=1) or record.date < record.started.date():
-        raise DataError(f"{VERIFICATION} has a date that cannot be: begun {record.started.date()}, ended {record.date}")
+        raise fault(f"{VERIFICATION} has a date that cannot be: begun {record.started.date()}, ended {record.date}")
     then = {again.seed: again.metrics.accuracy for again in entry.result.seeds}
     if {seed: again.then for seed, again in record.seeds.items()} != then or record.largest > record.tolerance:
-        raise DataError(f"{VERIFICATION} does not cover every seed within its tolerance")
+        raise fault(f"{VERIFICATION} does not cover every seed within its tolerance")
     return record
 
 

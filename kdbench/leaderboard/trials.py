@@ -142,7 +142,10 @@ def _reader(dataset: str, options: str) -> Reader | None:
     card, knobs = load_card(dataset), json.loads(options)
     # Turned round, so that NaN is refused too.
     if any(isinstance(value, int | float) and not abs(value) <= _LARGEST_OPTION for value in knobs.values()):
-        raise UsageError(f"an option of data set '{dataset}' is larger than any that was ever generated: {options}")
+        raise UsageError(
+            f"an option of data set '{dataset}' is larger than any that was ever generated: {options}",
+            hint="Give smaller ones: --set data.options.NAME=VALUE",
+        )
     reader = registry("dataset").get(card.reader)
     shipped = reader.shipped()
     if not reader.generated and card.trials is None and shipped is None:
@@ -150,5 +153,8 @@ def _reader(dataset: str, options: str) -> Reader | None:
     made: Reader = reader(card, shipped, knobs)
     columns = made.card.trials.columns.values() if made.card.trials is not None else ()
     if math.prod(len(values) for values in columns) > _MOST_TRIALS:
-        raise UsageError(f"data set '{dataset}' has more than {_MOST_TRIALS} trials with the options {options}")
+        raise UsageError(
+            f"data set '{dataset}' has more than {_MOST_TRIALS} trials with the options {options}",
+            hint="Give smaller ones: --set data.options.NAME=VALUE",
+        )
     return made

@@ -66,7 +66,9 @@ def build_network(
             is one.
     """
     if not sources:
-        raise UsageError(f"{_key(role, 'branches')}: the network sees nothing")
+        raise UsageError(
+            f"{_key(role, 'branches')}: the network sees nothing", hint="Name sources: kdbench list datasets"
+        )
     skeletons = skeletons or {}
     _check_turned(spec, sources, skeletons, role)
     Fuse = registry("fusion").get(spec.fusion.name)

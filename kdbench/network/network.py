@@ -311,7 +311,7 @@ class Network(nn.Module):
             Logits `(B, K)` of each branch.
         """
         if mode not in ABLATIONS:
-            raise unknown("ablation", str(mode), ABLATIONS)
+            raise unknown("ablation", str(mode), ABLATIONS, hint="The paper's is 'all'.")
         rows = len(inputs[0])
         if mode == "all":
             # Where each of several equal rows gets what one alone would get, one is enough.

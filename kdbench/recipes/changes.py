@@ -137,7 +137,10 @@ def parse_overrides(items: Iterable[str]) -> dict[str, Any]:
         if not equals or not all(key.split(".")):
             raise UsageError(f"cannot read the override '{shortened(item)}'", hint="Write --set a.b.c=value")
         if key.count(".") >= plain_yaml.DEEPEST:
-            raise UsageError(f"--set {shortened(key)} names more than {plain_yaml.DEEPEST} keys within one another")
+            raise UsageError(
+                f"--set {shortened(key)} names more than {plain_yaml.DEEPEST} keys within one another",
+                hint="See the keys of a recipe: kdbench describe METHOD",
+            )
         result = merge(result, nested({key: plain_yaml.parse(text, f"the value of --set {shortened(key)}")}))
     return result
 

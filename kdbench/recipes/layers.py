@@ -43,7 +43,12 @@ class Layer(NamedTuple):
             raise _odd(self.path, "presets", presets, f"a mapping with the keys {', '.join(PRESETS)}")
         for key, changes in presets.items():
             if key not in PRESETS:
-                raise unknown(f"preset in the recipe {self.path}", key, PRESETS)
+                raise unknown(
+                    f"preset in the recipe {self.path}",
+                    key,
+                    PRESETS,
+                    hint="Presets are sizes: mend the file's presets:.",
+                )
             if not isinstance(changes, Mapping | None):
                 raise _odd(self.path, f"presets.{key}", changes, "a mapping of settings")
         return presets.get(preset) or {}
@@ -104,12 +109,18 @@ def _visited(name: str, kind: str, above: tuple[Path, ...], seen: dict[Any, Laye
     path = locate(name, kind).absolute()
     if path in above:
         way = " → ".join(link.stem for link in (*above, path))
-        raise UsageError(f"the recipe '{path.stem}' extends itself: {shortened(way, 300)}")
+        raise UsageError(
+            f"the recipe '{path.stem}' extends itself: {shortened(way, 300)}",
+            hint="Let one of them extend another recipe, or none.",
+        )
     # What is reached in two ways counts once, in its first place.
     if path in seen:
         return seen
     if len(above) + len(seen) >= _MOST_FILES:
-        raise UsageError(f"the recipe '{above[0].stem}' extends more than {_MOST_FILES} recipes")
+        raise UsageError(
+            f"the recipe '{above[0].stem}' extends more than {_MOST_FILES} recipes",
+            hint="Write the keys into fewer files.",
+        )
     settings = _read_shipped(path) if shipped.is_shipped(path) else paths.read_mapping(path, "recipe")
     for parent in extended(path, settings):
         _visited(beside(path, parent), kind, (*above, path), seen)
@@ -136,7 +147,7 @@ def extended(path: Path, settings: Mapping[str, Any]) -> list[str]:
 
 
 def _odd(path: Path, key: str, value: Any, expected: str) -> UsageError:
-    return UsageError(f"the recipe {path}: {key} = {found(value)}: expected {expected}")
+    return UsageError(f"the recipe {path}: {key} = {found(value)}: expected {expected}", hint=f"Mend it in {path}.")
 
 
 def beside(path: Path, named: str) -> str:

@@ -40,7 +40,9 @@ def resolve(
             network that the recipe does not have.
     """
     if preset not in PRESETS:
-        raise unknown("preset", preset, PRESETS)
+        raise unknown(
+            "preset", preset, PRESETS, hint="Presets are sizes: --preset small fits a computer without a GPU."
+        )
     changes = changes_of(overrides)
     if teacher == NO_TEACHER:
         return _student_alone(name_or_path, preset, changes)
@@ -87,7 +89,10 @@ def _student_alone(name_or_path: str, preset: str, changes: Mapping[str, Any]) -
         )
     method, alone = _alone(name_or_path, preset, changes)
     if alone is None and method.student is None:
-        raise UsageError(f"the method '{method.method}' has no student, so --teacher none leaves nothing")
+        raise UsageError(
+            f"the method '{method.method}' has no student, so --teacher none leaves nothing",
+            hint="Leave --teacher out, or name a method with a student: kdbench list methods",
+        )
     if alone is None:
         raise UsageError(
             f"the method '{method.method}' is a student without a teacher, so --teacher none changes nothing",

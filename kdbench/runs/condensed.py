@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from kdbench import __version__
-from kdbench.errors import DataError
+from kdbench.runs.damage import damaged
 from kdbench.runs.store import StoredRun
 from kdbench.runs.tested import PREDICTIONS, Tested, is_as_written, tested
 from kdbench.statistics.scores import MAP, METRICS, contributions
@@ -109,7 +109,7 @@ class Keep:
         if sha256 in self._known:
             # Its hash is looked at here.
             if not run.file(PREDICTIONS).is_file():
-                raise DataError(f"{PREDICTIONS} cannot be read: it is missing")
+                raise damaged(f"{PREDICTIONS} cannot be read: it is missing")
             return self._known[sha256]
         one = condensed(tested(run))
         if sha256 is not None:

@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from kdbench.errors import UsageError
+from kdbench.runs.naming import is_today
 from kdbench.runs.schema import FINISHED
 from kdbench.runs.store import RESULT, StoredRun, stored_run, stored_runs
 from kdbench.text.wording import counted
@@ -69,6 +70,7 @@ def find_runs(name: str | Path, root: Path) -> list[StoredRun]:
     chosen = [run for run in runs if matches(run, word)]
     # A whole name goes before the beginning of another one.
     chosen = chosen or [run for run in runs if run.folder.name.startswith(word) or id_of(run).startswith(word)]
+    chosen = chosen or [run for run in runs if is_today(run.folder.name, run.method, word)]
     if chosen:
         return chosen
     names = [run.folder.name for run in runs]

@@ -60,7 +60,9 @@ def _wrong(
 ) -> Iterator[UsageError]:
     size = PRESETS[1]
     if preset not in (None, "auto", *PRESETS):
-        yield unknown("preset", str(preset), ("auto", *PRESETS))
+        yield unknown(
+            "preset", str(preset), ("auto", *PRESETS), hint="Leave --preset out: it takes what fits this computer."
+        )
     elif preset not in (None, "auto"):
         size = str(preset)
     try:

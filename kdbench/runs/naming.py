@@ -1,7 +1,8 @@
-"""The name that a user gives a run: a label, which changes no number and may be changed at any time."""
+"""Names of runs: what a user calls one, which changes no number, and its folder's by the method's name of today."""
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,10 @@ def checked_name(name: str | None) -> str | None:
         return None
     name = str(name).strip()
     if len(name) > LONGEST:
-        raise UsageError(f"the name of a run has {counted(len(name), 'character')}, expected at most {LONGEST}")
+        raise UsageError(
+            f"the name of a run has {counted(len(name), 'character')}, expected at most {LONGEST}",
+            hint="Give a shorter one: --name NAME",
+        )
     if not name.isprintable():
         raise UsageError(f"the name {name!r} holds characters that cannot be shown", hint="Write it in one line.")
     return name
@@ -51,3 +55,15 @@ def rename(folder: Path, name: str) -> None:
 def label_of(method: str, *, tuned: bool) -> str:
     """What tables call the runs of a method that have no name of their own."""
     return f"{method} (tuned)" if tuned else method
+
+
+def is_today(folder: str, method: str, word: str) -> bool:
+    """Whether a word is, or begins, what a run's folder would be called by its method's name of today.
+
+    Args:
+        folder: The folder's name, which keeps the name that the method had when it was first run.
+        method: The method; empty where it is not known.
+        word: The word, or a pattern with `*`, `?` or `[…]`.
+    """
+    today = f"{method}-{folder.partition('-')[2]}"
+    return bool(method) and (today.startswith(word) or fnmatchcase(today, word))

@@ -28,6 +28,26 @@ WORDS = ("summary", "source", "name")
 """Keys of a recipe that change no number."""
 TRACK = "track"
 """The key of a recipe that is a condition and no setting of the method."""
+COLUMNS = (
+    "folder",
+    "id",
+    "name",
+    "method",
+    "teacher",
+    "tuned",
+    "settings",
+    "dataset",
+    "protocol",
+    "preset",
+    "track",
+    "seed",
+    "status",
+    "accuracy",
+    "written",
+    "bytes",
+    "message",
+)
+"""What a run is as plain data."""
 
 
 @dataclass(frozen=True)
@@ -81,25 +101,26 @@ class RunRow:
 
     def plain(self) -> dict[str, Any]:
         """As plain data, for JSON and CSV."""
-        return {
-            "folder": self.folder.name,
-            "id": self.id,
-            "name": self.name or None,
-            "method": self.method or None,
-            "teacher": self.teacher or None,
-            "tuned": self.is_tuned,
-            "settings": None if self.settings is None else dict(self.settings),
-            "dataset": self.dataset or None,
-            "protocol": self.protocol or None,
-            "preset": self.preset or None,
-            "track": self.track or None,
-            "seed": self.seed,
-            "status": self.status,
-            "accuracy": self.accuracy,
-            "written": self.made.isoformat(timespec="seconds"),
-            "bytes": self.size_bytes,
-            "message": self.message or None,
-        }
+        values = (
+            self.folder.name,
+            self.id,
+            self.name or None,
+            self.method or None,
+            self.teacher or None,
+            self.is_tuned,
+            None if self.settings is None else dict(self.settings),
+            self.dataset or None,
+            self.protocol or None,
+            self.preset or None,
+            self.track or None,
+            self.seed,
+            self.status,
+            self.accuracy,
+            self.made.isoformat(timespec="seconds"),
+            self.size_bytes,
+            self.message or None,
+        )
+        return dict(zip(COLUMNS, values, strict=True))
 
 
 def overview(root: Path) -> list[RunRow]:

@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 
 from kdbench.errors import KdbenchError, UsageError
 from kdbench.runs.locks import LOCK, is_locked
+from kdbench.runs.naming import is_today
 from kdbench.runs.overview import SEARCHES, TEACHERS, RunRow, bytes_of, is_meant
 from kdbench.runs.schema import checked
 from kdbench.util.files import unwritable
@@ -52,6 +53,7 @@ def meant(words: Sequence[str], rows: Sequence[RunRow], root: Path) -> list[RunR
     for word in words:
         rows_of = _by_path(word, rows, root) or [row for row in rows if is_meant(row, word)]
         rows_of = rows_of or [row for row in rows if row.folder.name.startswith(word) or _by_id(row, word)]
+        rows_of = rows_of or [row for row in rows if is_today(row.folder.name, row.method, word)]
         if not rows_of:
             raise UsageError(f"no run in {root} is called '{word}'", hint=f"See them: kdbench runs list --out {root}")
         chosen |= {row.folder: row for row in rows_of}
@@ -122,7 +124,10 @@ def remove(folders: Sequence[Path], root: Path) -> Iterator[Path]:
 def _check(folder: Path, root: Path) -> None:
     inside = folder.resolve().parent in (root.resolve(), (root / TEACHERS).resolve())
     if folder.is_symlink() or not folder.is_dir() or not inside or folder.name in (SEARCHES, TEACHERS):
-        raise UsageError(f"{folder} is not removed: it is not a folder of a run in {root}")
+        raise UsageError(
+            f"{folder} is not removed: it is not a folder of a run in {root}",
+            hint=f"See its runs: kdbench runs list --out {root}",
+        )
     if is_locked(folder):
         raise UsageError(f"{folder} is not removed: another process is making it", hint="Stop that process first.")
 
@@ -133,7 +138,9 @@ def _held(folder: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise UsageError(f"{folder} is not removed: another process is making it") from None
+        raise UsageError(
+            f"{folder} is not removed: another process is making it", hint="Wait for it, or stop it by Ctrl-C."
+        ) from None
     try:
         yield
     finally:

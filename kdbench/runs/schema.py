@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from kdbench.errors import DataError
+from kdbench.runs.damage import damaged
 from kdbench.util.validation import in_a_line
 
 SCHEMA_VERSION = 1
@@ -164,7 +165,7 @@ def checked(result: Any) -> Mapping[str, Any]:
         DataError: It is not, or is one of another version; the keys are named, with what was found and expected.
     """
     if not isinstance(result, dict):
-        raise DataError(f"run.json holds {type(result).__name__}, expected an object")
+        raise damaged(f"run.json holds {type(result).__name__}, expected an object")
     version = result.get("schema_version")
     if version != SCHEMA_VERSION:
         raise DataError(
@@ -174,7 +175,7 @@ def checked(result: Any) -> Mapping[str, Any]:
     try:
         _Run.model_validate(result)
     except ValidationError as error:
-        raise DataError(f"run.json: {in_a_line(error, _Run, result)}") from error
+        raise damaged(f"run.json: {in_a_line(error, _Run, result)}") from error
     if result["status"] == FINISHED and result.get("metrics") is None:
-        raise DataError("run.json says finished and has no metrics")
+        raise damaged("run.json says finished and has no metrics")
     return result

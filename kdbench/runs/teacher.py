@@ -288,7 +288,9 @@ def load_file(network: Network, part: TeacherPart) -> None:
     try:
         network.load_state_dict(read_safetensors(path))
     except DataError as error:
-        raise UsageError(f"{where}: {error.message}") from error
+        raise UsageError(
+            f"{where}: {error.message}", hint=error.hint or "Name another file, or leave the weights out."
+        ) from error
     except RuntimeError as error:
         # torch's first line is general; the second one says what does not fit, by the names of all that is missing.
         first = str(error).strip().splitlines()[1 if "\n" in str(error) else 0].strip()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kdbench.errors import DataError
+from kdbench.runs.damage import damaged
 from kdbench.runs.store import StoredRun
 from kdbench.statistics.scores import MAP, METRICS, average_precision_scores, contributions
 from kdbench.util.records import is_sealed
@@ -80,7 +80,7 @@ def check_stored(run: StoredRun) -> None:
     if not is_as_written(run):
         tested(run)
     elif not run.file(PREDICTIONS).is_file():
-        raise DataError(f"{PREDICTIONS} cannot be read: it is missing")
+        raise damaged(f"{PREDICTIONS} cannot be read: it is missing")
 
 
 def is_as_written(run: StoredRun) -> bool:
@@ -103,10 +103,10 @@ def tested(run: StoredRun) -> Tested:
         if metric == MAP and (claimed is None or is_as_written(run)):
             continue
         if not isinstance(claimed, int | float) or not math.isfinite(claimed):
-            raise DataError(f"its {metric} is {claimed}, expected a number")
+            raise damaged(f"its {metric} is {claimed}, expected a number")
         given = float(trials.scores[metric].mean())
         if abs(given - claimed) > TOLERANCE:
-            raise DataError(f"run.json says {metric} {claimed:.6f}, its predictions give {given:.6f}")
+            raise damaged(f"run.json says {metric} {claimed:.6f}, its predictions give {given:.6f}")
     return trials
 
 
@@ -132,17 +132,17 @@ def _read(run: StoredRun) -> Tested:
         logits = np.stack([_numbers(table[name]) for name in table.column_names if name.startswith("logit_")], axis=1)
         stands = _stands(_bytes_of(trials), shuffle.tobytes(), shuffle.dtype.str)
     except FileNotFoundError as error:
-        raise DataError(f"{path.name} cannot be read: it is missing") from error
+        raise damaged(f"{path.name} cannot be read: it is missing") from error
     except Exception as error:
-        raise DataError(f"{path.name} cannot be read: {type(error).__name__}: {error}") from error
+        raise damaged(f"{path.name} cannot be read: {type(error).__name__}: {error}") from error
     if not len(trials):
-        raise DataError(f"{path.name} holds no trial")
+        raise damaged(f"{path.name} holds no trial")
     if labels.dtype.kind not in "iu" or labels.min() < 0:
-        raise DataError(f"{path.name} has labels that are no class indices")
+        raise damaged(f"{path.name} has labels that are no class indices")
     if not np.isfinite(logits).all():
-        raise DataError(f"{path.name} has logits that are not finite")
+        raise damaged(f"{path.name} has logits that are not finite")
     if stands is None:
-        raise DataError(f"{path.name} does not hold each trial once a shuffle")
+        raise damaged(f"{path.name} does not hold each trial once a shuffle")
     names, order = stands
     shuffles, classes = len(order) // len(names), logits.shape[1]
     return Tested(names, labels[order[: len(names)]], logits[order].reshape(shuffles, len(names), classes))

@@ -57,7 +57,10 @@ def refuse_unshared(recipe: Recipe, count: int | None, kind: str) -> None:
     if count is None:
         return
     if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MOST_PROCESSES:
-        raise UsageError(f"processes is {count!r}, expected a whole number from 1 to {MOST_PROCESSES}")
+        raise UsageError(
+            f"processes is {count!r}, expected a whole number from 1 to {MOST_PROCESSES}",
+            hint="One process is enough on a CPU: --processes 1",
+        )
     if count == 1:
         return
     trained = {key: spec for key, spec in recipe.by_key.items() if spec.weights is None}

@@ -54,7 +54,7 @@ def feeds_of(
             if len(student.sources) == 1:
                 source, value = student.sources[0], word
             elif equals:
-                raise unknown("source of this student", source, student.sources)
+                raise unknown("source of this student", source, student.sources, hint="Write SOURCE=FILE.")
             else:
                 raise UsageError(
                     f"this student sees {' and '.join(student.sources)}, and {word} does not say which of them it is",

@@ -16,6 +16,8 @@ EVENED_TOLERANCE = 1.5
 """By what factor a rate may differ where samples are evened by their times; so far a data set says nothing of it."""
 LONG = 3.0
 """From what multiple of the usual length on a recording is taken to be more than one action."""
+SHORT = 5.0
+"""A recording that would go so often into the usual length, and more, is taken to be a part of an action."""
 UNIT_TOLERANCE = 0.25
 """By what share a ratio of sizes may differ from that of two units."""
 _OTHER_UNITS: Mapping[str, tuple[float, str]] = {
@@ -90,18 +92,18 @@ def odd_units(entry: SeriesInput, series: np.ndarray) -> str | None:
 
 
 def odd_length(seconds: float, usual: float) -> str | None:
-    """A sentence where a recording seems to be more than one action; None where it does not.
+    """A sentence where a recording seems to be more than one action, or too little of one; None where it does not.
 
     Args:
         seconds: How long it lasts.
         usual: How long recordings of the training part last in the median.
     """
-    if seconds <= LONG * usual:
-        return None
-    return (
-        f"it lasts {seconds:.3g} s, and recordings of the training {usual:.3g} s in the median: if it is more than one "
-        "action, let windows slide over it: kdbench stream"
-    )
+    lasts = f"it lasts {seconds:.3g} s, and recordings of the training {usual:.3g} s in the median"
+    if seconds > LONG * usual:
+        return f"{lasts}: if it is more than one action, let windows slide over it: kdbench stream"
+    if seconds * SHORT < usual:
+        return f"{lasts}: too little of an action may be in it"
+    return None
 
 
 def typical_size(series: np.ndarray) -> float:

@@ -52,7 +52,7 @@ class Prediction:
             UsageError: The student knows no such class; the near misses are named.
         """
         if name not in self.classes:
-            raise unknown("class of this student", name, self.classes)
+            raise unknown("class of this student", name, self.classes, hint="Its classes: student.classes")
         return float(self.probabilities[self.classes.index(name)])
 
     def __repr__(self) -> str:

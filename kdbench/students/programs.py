@@ -35,7 +35,9 @@ def open_program(folder: Path, export: Export, *, threads: int, int8: bool) -> P
         DataError: It cannot be opened.
     """
     if export.format not in PROGRAMS:
-        raise unknown("format of an export", export.format, PROGRAMS)
+        raise unknown(
+            "format of an export", export.format, PROGRAMS, hint="Export the student again with this kdbench."
+        )
     if int8 and export.int8 is None:
         raise UsageError(f"{folder} has no network in 8 bits", hint="Make one: kdbench export RUN --format onnx --int8")
     name = export.int8.file if int8 and export.int8 else export.program.file

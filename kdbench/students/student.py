@@ -130,7 +130,7 @@ class Student:
             return {series[0]: columns}
         for name in columns:
             if name not in self.sources:
-                raise unknown("source of this student", str(name), self.sources)
+                raise unknown("source of this student", str(name), self.sources, hint="Its sources: student.sources")
         return {name: each for name, each in columns.items() if each != AS_EXPORTED}
 
     def _by_source(self, recording: Recording | Mapping[str, Recording]) -> Mapping[str, Recording]:
@@ -143,7 +143,7 @@ class Student:
             return {self.sources[0]: recording}
         for name in recording:
             if name not in self.sources:
-                raise unknown("source of this student", str(name), self.sources)
+                raise unknown("source of this student", str(name), self.sources, hint="Its sources: student.sources")
         if missing := [name for name in self.sources if name not in recording]:
             raise UsageError(f"the recording lacks {' and '.join(missing)}", hint="A student needs all that it sees.")
         return recording

@@ -82,7 +82,7 @@ def kind_of(word: str) -> str:
     """
     singular = {plural: kind for kind, plural in KINDS.items()}.get(word, word)
     if singular not in KINDS:
-        raise unknown("kind of part", word, KINDS)
+        raise unknown("kind of part", word, KINDS, hint="See what there is of each kind: kdbench list")
     return singular
 
 
@@ -100,7 +100,10 @@ def targets(kind: str | None, what: Any) -> list[Target]:
     if not isinstance(what, str | Path):
         part = part_of(what)
         if wanted not in (None, part.kind):
-            raise UsageError(f"'{part.name}' is declared as a {part.kind}, and asked for as a {wanted}")
+            raise UsageError(
+                f"'{part.name}' is declared as a {part.kind}, and asked for as a {wanted}",
+                hint=f"Check it as a {part.kind}.",
+            )
         return [Target(part.kind, part.name, None if _is_registered(part, what) else what)]
     name = str(what)
     if name.endswith((".yaml", ".yml")) or os.sep in name:
@@ -140,10 +143,12 @@ def checks_of(targets: Sequence[Target], options: Mapping[str, Any], only: Seque
     known_checks = {name for target in targets for name in target.suite.names}
     for option in options:
         if option not in known_options:
-            raise unknown(f"option of the checks of a {kinds}", option, known_options)
+            raise unknown(
+                f"option of the checks of a {kinds}", option, known_options, hint="Name one of them, or leave it out."
+            )
     for name in only:
         if name not in known_checks:
-            raise unknown(f"check of a {kinds}", name, known_checks)
+            raise unknown(f"check of a {kinds}", name, known_checks, hint="Leave --only out for all of them.")
     checks: list[Check] = []
     for target in targets:
         suite = target.suite
@@ -176,7 +181,9 @@ def _of_file(path: Path, wanted: str | None) -> Target:
         )
     kind = wanted or _kind_of(read_mapping(path, "file"))
     if kind not in NAMED:
-        raise UsageError(f"{path} cannot be a {kind}: files hold recipes and cards")
+        raise UsageError(
+            f"{path} cannot be a {kind}: files hold recipes and cards", hint="A part of your own: --plugin FILE.py"
+        )
     return Target(kind, str(path))
 
 

@@ -49,9 +49,9 @@ def check_choosers(sampler: str, pruner: str) -> None:
         UsageError: An unknown name.
     """
     if sampler not in SAMPLERS:
-        raise unknown("sampler", sampler, SAMPLERS)
+        raise unknown("sampler", sampler, SAMPLERS, hint="Leave --sampler out for the usual one.")
     if pruner not in PRUNERS:
-        raise unknown("pruner", pruner, PRUNERS)
+        raise unknown("pruner", pruner, PRUNERS, hint="Leave --pruner out for the usual one.")
 
 
 def check_grid(sampler: str, space: Mapping[str, Range]) -> None:

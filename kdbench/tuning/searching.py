@@ -169,7 +169,7 @@ def search(
         heartbeat_seconds=heartbeat_seconds,
     )
     if seeds < 1:
-        raise UsageError(f"seeds is {seeds}, expected at least 1")
+        raise UsageError(f"seeds is {seeds}, expected at least 1", hint="The best is run at so many seeds: --seeds 3")
     prepared = settled(request, reporter)
     for line in announced(prepared):
         reporter.message(line)

@@ -161,4 +161,5 @@ def _hash(identity: Mapping[str, Any]) -> str:
 def _check_numbers(request: SearchRequest) -> None:
     for name in ("trials", "trial_seeds", "jobs", "heartbeat_seconds"):
         if (number := getattr(request, name)) < 1:
-            raise UsageError(f"{name.replace('_', '-')} is {number}, expected at least 1")
+            option = name.replace("_", "-")
+            raise UsageError(f"{option} is {number}, expected at least 1", hint=f"Leave it out, or --{option} 1")

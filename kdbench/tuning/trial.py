@@ -103,7 +103,7 @@ class SearchTrial:
             context.tags["mlflow.parentRunId"] = parent
         value = float(run_in(context, plan.root, within=folder).metrics[plan.metric])
         if not math.isfinite(value):
-            raise RunFailed(f"{plan.metric} is {value}")
+            raise RunFailed(f"{plan.metric} is {value}", hint="The search goes on without this trial.")
         return value
 
 

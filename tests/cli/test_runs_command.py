@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from filelock import FileLock
 from made_runs import make_run
 
 from kdbench.recipes.resolve import resolve
 from kdbench.runs.naming import rename
 from kdbench.runs.overview import settings_text
+from kdbench.util.paths import folder
 from kdbench.util.records import read_json, write_json
 
 Command = Callable[..., Any]
@@ -96,6 +98,44 @@ def test_lists_runs_with_their_names_settings_and_state(kdbench: Command, root: 
 def test_filters(kdbench: Command, root: Path, options: list[str], expected: set[str]) -> None:
     told = json.loads(kdbench("runs", "list", "--out", str(root), "--format", "json", *options).out)
     assert {row["id"] for row in told} == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--preset", "smal"], "unknown preset 'smal'; did you mean 'small'?"),
+        (["--protocol", "cross_subjct"], "unknown protocol 'cross_subjct'; did you mean 'cross_subject'?"),
+        (["--method", "rdk"], "unknown method 'rdk'; did you mean 'rkd'"),
+        (["--teacher", "gaf_fd"], "unknown teacher 'gaf_fd'; did you mean 'gaf_ft'"),
+        (["--dataset", "utd_mha"], "unknown data set 'utd_mha'; did you mean 'utd_mhad'?"),
+        (["--status", "finishd"], "unknown status 'finishd'; did you mean 'finished'?"),
+        (["--dataset", "kitchen/card.yaml"], "there is no card file kitchen/card.yaml"),
+    ],
+)
+def test_a_filter_that_names_nothing_is_refused(kdbench: Command, root: Path, options: list[str], said: str) -> None:
+    refused = kdbench("runs", "list", "--out", str(root), *options)
+    assert refused.code == 2
+    assert said in refused.err
+    assert len(refused.err.strip().splitlines()) == 2
+
+
+def test_a_filter_that_is_right_and_finds_nothing_is_no_error(kdbench: Command, root: Path) -> None:
+    assert "no such run" in kdbench("runs", "list", "--out", str(root), "--protocol", "loso_3").out
+    told = kdbench("runs", "list", "--out", str(root), "--preset", "smoke", "--format", "csv").out
+    assert told.startswith("folder,id,name,method,")
+    assert len(told.splitlines()) == 1
+
+
+def test_a_folder_that_keeps_a_former_name_is_shown_by_the_name_of_today(kdbench: Command, root: Path) -> None:
+    make_run(root, "kd", folder="hinton-u-s0-9999000000", change=recipe_of("kd"))
+    assert "hinton-u-s0-9999000000" in kdbench("runs", "show", "kd-u", "--out", str(root)).out
+
+
+def test_runs_on_recordings_of_ones_own_are_meant_by_the_path_of_their_card(kdbench: Command, root: Path) -> None:
+    card = yaml.safe_load((folder("datasets") / "utd_mhad/card.yaml").read_text())
+    (root / "card.yaml").write_text(yaml.safe_dump(card))
+    told = kdbench("runs", "list", "--out", str(root), "--format", "json", "--dataset", str(root / "card.yaml")).out
+    assert {row["dataset"] for row in json.loads(told)} == {"utd_mhad"}
 
 
 def test_a_table_for_other_programs(kdbench: Command, root: Path) -> None:

@@ -41,7 +41,9 @@ def test_a_command_that_trains_nothing_costs_little_more_than_its_libraries(comm
     assert own < most * libraries
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["list"], ["--version"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["list"], ["--version"], ["export", "no-such-run"], ["explain", "no-such-run"]]
+)
 def test_no_heavy_library_is_imported(arguments: list[str]) -> None:
     code = (
         "import sys, kdbench.cli\n"

@@ -87,6 +87,7 @@ def test_a_missing_card_file_is_named(tmp_path: Path):
     [
         ({"colour": 1}, "unknown key 'colour'"),
         ({"reader": None}, "reader is missing"),
+        ({"reader": "filse"}, "unknown reader in the card .* 'filse'; did you mean 'files'"),
         (
             {"trials": {"id": "a{action}", "columns": {"action": 3, "subject": 2}, "label": "action"}},
             "they have to agree",
@@ -120,6 +121,7 @@ def test_a_wrong_card_is_an_error_that_names_file_and_key(tmp_path: Path, change
     with pytest.raises(UsageError, match=message) as caught:
         load_card(path)
     assert str(path) in caught.value.message
+    assert str(path) in str(caught.value.hint)
 
 
 @pytest.mark.parametrize("content", ["a: [", "- 1", "!!python/object/apply:os.getcwd []"])

@@ -169,6 +169,54 @@ def test_sensor_logger_adds_date_and_time_to_the_name_of_a_recording(tmp_path: P
     assert not any(read.lacks(trial) for trial in read.trials())
 
 
+MARKS = ((0.1, "Wave"), (2.7, "clap"), (5.2, ""), (5.4, "wave"), (6.3, "Stop"))
+
+
+def noted(folder: Path, *, marks: Any = MARKS, names: str = "{person}-2026-05-0{day}_10-2{day}-33") -> None:
+    """A recording a person, in which it was noted on the phone what begins."""
+    for day, person in enumerate(("anna", "ben", "cleo"), start=1):
+        sensor_logger_export(folder / names.format(person=person, day=day), "wave", even(6.5), marks=marks)
+
+
+def test_what_was_noted_in_sensor_logger_makes_windows(tmp_path: Path) -> None:
+    noted(tmp_path)
+    told = init(tmp_path, "--no-preview", "--yes")
+    assert told.exit_code == 0, told.exception
+    assert "labels of 2 s windows, one every 1 s, each until the next" in told.output
+    assert "In which unit is the gyroscope? rad/s" in told.output
+    card = load_card(tmp_path / "card.yaml")
+    assert card.class_names == ("Wave", "clap")
+    assert card.files is not None
+    assert card.files.windows is not None
+    assert card.files.windows.annotations == "{subject}-2026-05-*_10-*-33/Annotation.csv"
+    found = [(trial.columns["start_ms"], trial.label) for trial in reader_of(tmp_path).trials()]
+    # From 0.1 to 2.7 s it is waved, and from there to 5.2 s clapped.
+    assert found == [(0, 0), (3000, 1)] * 3
+
+
+def test_a_label_that_was_noted_in_one_recording_alone_is_a_class(tmp_path: Path) -> None:
+    noted(tmp_path)
+    for number in range(4):
+        marks = [*MARKS[:2], (5.2, "jump" if number == 1 else "")]
+        sensor_logger_export(tmp_path / f"dora{number}-2026-05-09_10-0{number}-33", "wave", even(6.5), marks=marks)
+    assert [entry["name"] for entry in draft(tmp_path, NOTHING).content["classes"]] == ["Wave", "clap", "jump"]
+
+
+@pytest.mark.parametrize(
+    ("marks", "names"),
+    [
+        (MARKS, "{person}_walk_{day}-2026-05-0{day}_10-2{day}-33"),
+        (((0.2, "begin"),), "{person}_{day}-2026-05-0{day}_10-2{day}-33"),
+    ],
+)
+def test_notes_are_passed_over_where_they_do_not_tell_what_is_done(tmp_path: Path, marks: Any, names: str) -> None:
+    noted(tmp_path, marks=marks, names=names)
+    noted(tmp_path, marks=marks, names=names.replace("walk", "run"))
+    made = draft(tmp_path, Answers(label="anna" if "walk" not in names else None))
+    assert "windows" not in made.content["files"]
+    assert "Annotation.csv" in {Path(path).name for path in made.passed_over}
+
+
 def paired_names(folder: Path, video: str) -> None:
     """A phone's files by who did what, and videos that are called otherwise."""
     for turn, (subject, action, number) in enumerate(trials()):
@@ -304,6 +352,14 @@ def test_annotations_make_windows(tmp_path: Path) -> None:
     assert card.files.windows is not None
     assert card.files.windows.seconds == 2
     assert {trial.columns["start_ms"] for trial in reader_of(tmp_path).trials()} == {0, 1000, 4000}
+
+
+def test_archives_as_apps_hand_them_out_are_to_be_unpacked(tmp_path: Path) -> None:
+    (tmp_path / "anna_wave_1-2026-05-01_10-22-33.zip").write_bytes(b"PK")
+    refused = init(tmp_path)
+    assert isinstance(refused.exception, DataError)
+    assert "Unpack archives first" in str(refused.exception.hint)
+    assert "anna_wave_1-2026-05-01_10-22-33.zip" in str(refused.exception.hint)
 
 
 def test_what_the_names_do_not_tell_is_asked_or_given(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Every error about data says what to do: no message of the readers, stores and students goes without a hint."""
+"""Every error that a user meets says what to do: no message of these rooms goes without a hint."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import pytest
 import kdbench
 
 PACKAGE = Path(kdbench.__file__).parent
-FILES = [
-    *sorted((PACKAGE / "data").rglob("*.py")),
-    *sorted((PACKAGE / "students").rglob("*.py")),
-    *(PACKAGE / "cli" / name for name in ("data.py", "data_own.py", "predict.py", "stream.py")),
-]
-ERRORS = {"UsageError", "DataError", "RunFailed"}
+ROOMS = (
+    *("cli", "comparison", "data", "explanation", "export", "grid", "launch", "leaderboard"),
+    *("network", "recipes", "runs", "students", "testing", "tuning"),
+)
+FILES = [path for room in ROOMS for path in sorted((PACKAGE / room).rglob("*.py"))]
+ERRORS = {"UsageError", "DataError", "RunFailed", "Unavailable", "unknown"}
 
 
 def without_hint(source: str) -> Iterator[int]:
@@ -32,6 +32,14 @@ def test_every_error_has_a_next_step() -> None:
     assert bare == []
 
 
-@pytest.mark.parametrize(("source", "lines"), [("raise DataError('x')", [1]), ("DataError('x', hint='y')", [])])
+@pytest.mark.parametrize(
+    ("source", "lines"),
+    [
+        ("raise DataError('x')", [1]),
+        ("DataError('x', hint='y')", []),
+        ("raise unknown('format', name, FORMATS)", [1]),
+        ("raise unknown('format', name, FORMATS, hint='y')", []),
+    ],
+)
 def test_an_error_without_a_next_step_is_seen(source: str, lines: list[int]) -> None:
     assert list(without_hint(source)) == lines

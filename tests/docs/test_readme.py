@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -59,6 +60,21 @@ def test_its_commands_print_what_it_shows_and_its_loss_trains(call: Callable[[st
     assert "failed" not in call(own[0])
     assert "cosine" in call(own[1])
     assert re.search(r"^cosine ", call("kdbench compare"), re.MULTILINE)
+
+
+@pytest.mark.slow
+def test_recordings_of_ones_own_become_a_prediction(
+    call: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KDBENCH_CACHE", str(tmp_path / "cache"))
+    block = TEXT.partition("## Recordings of your own")[2].split("\n\n")[2]
+    python, *commands = [shlex.split(line, comments=True) for line in block.splitlines()]
+    monkeypatch.setattr("sys.argv", python[1:])
+    runpy.run_path(str(ROOT / python[1]), run_name="__main__")
+    assert [words[1] for words in commands] == ["data", "run", "export", "predict"]
+    # What is learnt at small takes half a minute, and is not looked at.
+    said = [call(shlex.join(words).replace("--preset small", "--preset smoke")) for words in commands]
+    assert "kitchen/cleo/wave_1.mp4" in said[-1]
 
 
 def test_a_line_that_was_not_printed_is_noticed() -> None:

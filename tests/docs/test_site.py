@@ -28,16 +28,16 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 LOOKED_AT = (
     *("index.html", "losses/crd.html", "methods/sgm_ft.html", "reference/command-line.html", "reference/recipe.html"),
-    *("reference/python.html", "results.html", "losses.html", "tutorials/4_read_a_comparison.html", "glossary.html"),
-    *(
-        "teachers.html",
-        "parts/encoders.html",
-        "parts/poolings.html",
-        "parts/fusions.html",
-        "statistics.html",
-        "leaderboard/index.html",
-    ),
+    *("reference/python.html", "results.html", "losses.html", "glossary.html", "teachers.html", "statistics.html"),
+    *("parts/encoders.html", "parts/poolings.html", "parts/fusions.html", "leaderboard/index.html"),
+    *("own-data.html", "export.html", "first-hour.html", "terminal.html", "install.html", "tutorials.html"),
+    *("tutorials/1_from_zero_to_a_table.html", "tutorials/2_a_loss_of_ones_own.html"),
+    *("tutorials/3_own_recordings.html", "tutorials/4_read_a_comparison.html", "tutorials/5_export_and_predict.html"),
 )
+_BROKEN = """
+[...document.querySelectorAll('code .option')].filter(e => e.getClientRects().length > 1).map(e => e.innerText)
+"""
+"""Options of which a line ends within."""
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +135,7 @@ def test_search_works_from_the_disk(site: Path, browser: Browser) -> None:
 @pytest.mark.browser
 def test_pages_fit_a_phone_and_say_nothing_on_the_console(site: Path, browser: Browser) -> None:
     context = browser.new_context(viewport={"width": 390, "height": 844})
+    context.set_default_timeout(120_000)
     page = context.new_page()
     said: list[str] = []
     page.on("console", lambda message: said.append(message.text))
@@ -142,6 +143,7 @@ def test_pages_fit_a_phone_and_say_nothing_on_the_console(site: Path, browser: B
     for path in LOOKED_AT:
         page.goto((site / path).as_uri())
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, path
+        assert page.evaluate(_BROKEN) == [], path
     assert said == []
 
 

@@ -88,3 +88,7 @@ def test_a_student_of_windows_watches_a_longer_film(tmp_path: Path) -> None:
         "it lasts 8 s, and recordings of the training 2 s in the median: if it is more than one action, let windows "
         "slide over it: kdbench stream",
     )
+    film(tmp_path / "blink.mp4", "wave", 0.2)
+    assert student.predict(tmp_path / "blink.mp4").notes == (
+        "it lasts 0.2 s, and recordings of the training 2 s in the median: too little of an action may be in it",
+    )

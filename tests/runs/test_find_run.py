@@ -40,6 +40,13 @@ def test_a_beginning_is_enough_where_it_is_unique(root: Path) -> None:
     assert find_run("rkd_", root).folder.name == "rkd_raw-motionsim-s0-cc"
 
 
+@pytest.mark.parametrize("word", ["kd-kitchen", "kd-kit*-s0-*"])
+def test_a_folder_that_keeps_a_former_name_is_found_by_the_methods_name_of_today(root: Path, word: str) -> None:
+    made(root, "hinton-kitchen-s0-dd", method="kd")
+    made(root, "hinton-lab-s0-ee", method="kd")
+    assert find_run(word, root).folder.name == "hinton-kitchen-s0-dd"
+
+
 def test_a_whole_name_wins_over_those_that_go_on_behind_it(root: Path) -> None:
     made(root, "rkd-motionsim-s0-aab")
     assert find_run("rkd-motionsim-s0-aa", root).folder.name == "rkd-motionsim-s0-aa"

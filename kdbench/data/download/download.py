@@ -75,7 +75,9 @@ def _chosen(card: Card, only: Sequence[str]) -> list[Archive]:
         raise DataError(f"'{card.name}' cannot be downloaded by a command", hint=source.where_to_get(card))
     for name in only:
         if name not in known:
-            raise unknown("folder", name, known, of=f"data set '{card.name}'")
+            raise unknown(
+                "folder", name, known, of=f"data set '{card.name}'", hint="Leave it out to download all of them."
+            )
     return [archive for name, archive in known.items() if not only or name in only]
 
 

@@ -15,8 +15,9 @@ from kdbench.data.draft.contents import Contents
 from kdbench.data.draft.doubts import STRAYS, Answers, Doubt, placeholders
 from kdbench.data.draft.looking import Looked, look_at
 from kdbench.data.draft.naming import ACTION, Group
-from kdbench.data.draft.pairing import paired
+from kdbench.data.draft.pairing import Paired, paired
 from kdbench.data.draft.protocols import protocols_for
+from kdbench.data.readers.files.labels import plain
 from kdbench.data.readers.files.scan import files_below
 from kdbench.data.recorded import VIDEOS
 from kdbench.errors import DataError, UsageError
@@ -24,6 +25,8 @@ from kdbench.text.wording import counted
 
 CARD = "card.yaml"
 WINDOW_S, STRIDE_S = 2.0, 1.0
+_UNITS_OF_GRAVITY = {"m/s²", "g"}
+_PACKED = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
 _SPELLINGS = (("acc", "accelerometer"), ("gyr", "gyroscope"), ("mag", "magnetometer"), ("skel", "skeleton"))
 
 
@@ -54,12 +57,14 @@ def draft(folder: Path, answers: Answers) -> Draft:
         UsageError: An answer names a word that no path has, or a source that there is not.
     """
     paths = list(files_below(folder))
-    found = paired(look_at(folder, naming.groups_of(paths)))
+    found = _found(look_at(folder, naming.groups_of(paths)), answers)
     sources, labelled = [each.group for each in found.sources], found.annotations
     if not sources:
+        hint = "Name files after who did what, for example anna/wave_1.csv and anna/wave_1.mp4."
+        if packed := next((path for path in paths if path.lower().endswith(_PACKED)), None):
+            hint = f"Unpack archives first, such as {packed}, each into a folder of its name."
         raise DataError(
-            f"{folder} holds no recordings whose names tell them apart ({counted(len(paths), 'file')})",
-            hint="Name files after who did what, for example anna/wave_1.csv and anna/wave_1.mp4.",
+            f"{folder} holds no recordings whose names tell them apart ({counted(len(paths), 'file')})", hint=hint
         )
     doubts = [Doubt(f"{STRAYS} {each.suffix}", each.said, None, each.advice) for each in found.strays]
     names = placeholders(sources, answers, doubts, windows=bool(labelled))
@@ -79,6 +84,8 @@ def draft(folder: Path, answers: Answers) -> Draft:
         labels = [label for text in labelled[0].texts for label in text.labels]
         pattern = labelled[0].group.pattern(names)
         files["windows"] = {"seconds": WINDOW_S, "stride_s": STRIDE_S, "annotations": pattern}
+        if labelled[0].are_moments:
+            files["windows"]["moments"] = {"label": "text", "time": {"column": "seconds_elapsed"}}
     else:
         place = names.index(ACTION)
         labels = [value for group in sources for value in group.values(group.variable[place])]
@@ -100,6 +107,17 @@ def draft(folder: Path, answers: Answers) -> Draft:
     }
     passed = tuple(path for path in paths if path not in taken and not path.endswith(CARD))
     return Draft(content, tuple(doubts), passed)
+
+
+def _found(looked: Sequence[Looked], answers: Answers) -> Paired:
+    """What a folder holds; moments are annotations where nothing else tells what is done."""
+    found = paired(looked)
+    named = [value for each in found.sources for place in each.group.variable for value in each.group.values(place)]
+    if found.annotations or answers.label is not None or any(map(naming.is_action, named)):
+        return found
+    marked = paired([each.with_moments() for each in looked])
+    labels = {label.casefold() for each in marked.annotations for text in each.texts for label in text.labels}
+    return marked if len(labels) > 1 else found
 
 
 def _describe(
@@ -135,7 +153,9 @@ def _describe(
         if part.name == "skeleton" or len(part.axes) >= contents.LEAST_JOINTS:
             described["skeletons"][called] = {"joints": list(part.axes), "rate_hz": rate or 30.0, "unit": "m"}
             continue
-        unit = answers.units.get(called) or part.unit
+        # A rotation can be as large as gravity is.
+        looks_like = "" if "gyro" in called and part.unit in _UNITS_OF_GRAVITY else part.unit
+        unit = answers.units.get(called) or looks_like
         if not unit:
             unit = "rad/s" if "gyro" in called else "m/s²" if "acc" in called else "unknown"
             doubts.append(Doubt(f"unit {called}", f"In which unit is the {called}?", unit))
@@ -186,5 +206,7 @@ def _classes(labels: Sequence[str]) -> tuple[list[dict[str, str]], dict[str, str
     if all(value.isdigit() for value in values):
         named = {value: f"action {value}" for value in values}
         return [{"name": name, "short": name} for name in named.values()], named
-    plain = sorted({value.replace("_", " ").replace("-", " ") for value in values})
-    return [{"name": name, "short": name} for name in plain], {}
+    spelt: dict[str, str] = {}
+    for value in values:
+        spelt.setdefault(plain(value), value.replace("_", " ").replace("-", " "))
+    return [{"name": name, "short": name} for name in sorted(spelt.values())], {}

@@ -12,6 +12,7 @@ import numpy as np
 from kdbench.data.readers import text_series
 from kdbench.data.readers.files.oddities import GRAVITY
 from kdbench.data.readers.files.stream import moments, place_of
+from kdbench.data.recorded import Moments
 
 _TIME = (r"seconds_elapsed", r"elapsed.*", r"time ?\(s\)", r"time_?s", r"seconds?", r"t", r"time.*", r"timestamp.*")
 _ALSO_TIME = re.compile(r"seconds_elapsed|elapsed.*|time.*")
@@ -19,6 +20,8 @@ _ALSO_TIME = re.compile(r"seconds_elapsed|elapsed.*|time.*")
 _AXIS = re.compile(r"(?P<before>.*?)[ _\-.]?(?P<axis>[xyz])(?P<after>[ _]?(\(.*\)|\[.*\])?)", re.IGNORECASE)
 _UNIT = re.compile(r"[(\[](?P<unit>[^)\]]+)[)\]]")
 _UNITS = {"m/s^2": "m/s²", "m/s2": "m/s²", "m/s²": "m/s²", "rad/s": "rad/s", "°/s": "deg/s", "deg/s": "deg/s", "g": "g"}
+_OF_MOMENTS = ("seconds_elapsed", "text")
+_NOTHING = {"", *Moments().stop}
 USUAL_RATES = (1, 2, 5, 10, 12.5, 15, 20, 24, 25, 30, 32, 40, 50, 60, 64, 100, 120, 125, 128, 200, 250, 256, 400, 500)
 LEAST_JOINTS = 5
 _NEAR = 0.04
@@ -51,7 +54,8 @@ class Contents:
         rate_hz: Samples a second; None where there are no times.
         span: When it begins and ends, seconds; None without times.
         is_annotations: Whether it holds the start, end and label of stretches of time.
-        labels: The labels, in that case.
+        are_moments: Whether it holds moments and what begins at each, as Sensor Logger's `Annotation.csv`.
+        labels: The labels, in these cases.
     """
 
     time: dict[str, Any] | None = None
@@ -59,6 +63,7 @@ class Contents:
     rate_hz: float | None = None
     span: tuple[float, float] | None = None
     is_annotations: bool = False
+    are_moments: bool = False
     labels: tuple[str, ...] = field(default_factory=tuple)
 
 
@@ -73,6 +78,9 @@ def look(content: bytes) -> Contents:
     if {"start", "end", "label"} <= set(names):
         labels = dict.fromkeys(text.strip().strip('"') for text in table.texts(names.index("label")))
         return Contents(is_annotations=True, labels=tuple(labels))
+    if set(_OF_MOMENTS) <= set(names):
+        texts = dict.fromkeys(text.strip().strip('"').strip() for text in table.texts(names.index(_OF_MOMENTS[1])))
+        return Contents(are_moments=True, labels=tuple(text for text in texts if text.casefold() not in _NOTHING))
     time, times = _time(table)
     beside = {k for k, name in enumerate(names) if time is not None and _ALSO_TIME.fullmatch(name)}
     beside |= set() if time is None else {time[0]}

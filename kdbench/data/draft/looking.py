@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,12 +47,27 @@ class Looked:
         return any(found.is_annotations for found in self.texts)
 
     @property
+    def are_moments(self) -> bool:
+        """Whether it holds moments and what begins at each."""
+        return any(found.are_moments for found in self.texts)
+
+    def with_moments(self) -> Looked:
+        """The same, its moments taken for annotations."""
+        told = [
+            dataclasses.replace(found, is_annotations=True)
+            if isinstance(found, Contents) and found.are_moments
+            else found
+            for found in self.contents
+        ]
+        return dataclasses.replace(self, contents=tuple(told))
+
+    @property
     def is_recording(self) -> bool:
         """Whether it is what a sensor or a camera recorded: no table of devices, settings or notes."""
         first = self.contents[0]
         if not isinstance(first, Contents):
             return True
-        if first.is_annotations or self.group.is_annotations:
+        if first.is_annotations or first.are_moments or self.group.is_annotations:
             return False
         axes = sum(len(part.axes) for part in first.parts)
         return first.time is not None or bool(self.group.stream) or axes >= min(_LEAST_AXES, LEAST_JOINTS)
@@ -68,6 +84,9 @@ def look_at(folder: Path, groups: list[Group]) -> list[Looked]:
     for group in (part for whole in groups for part in _divided(folder, whole)):
         places = sorted({*np.linspace(0, len(group.files) - 1, LOOKED_AT).astype(int).tolist()})
         read = [_opened(folder / group.files[place], group.suffix) for place in places]
+        if any(isinstance(each, Contents) and (each.is_annotations or each.are_moments) for each in read):
+            # A class may be in one of them alone.
+            read = [_opened(folder / path, group.suffix) for path in group.files]
         if whole := tuple(each for each in read if each is not None):
             found.append(Looked(group, whole))
     return found
@@ -98,7 +117,12 @@ def _columns(found: Any) -> Hashable:
     if not isinstance(found, Contents):
         return None
     time = None if found.time is None else str(found.time["column"])
-    return time, found.is_annotations, tuple((part.name, part.axes, part.columns) for part in found.parts)
+    return (
+        time,
+        found.is_annotations,
+        found.are_moments,
+        tuple((part.name, part.axes, part.columns) for part in found.parts),
+    )
 
 
 def _opened(path: Path, suffix: str) -> Any:

@@ -197,6 +197,11 @@ def is_source(word: str) -> bool:
     return bool(_SOURCES.fullmatch(word) or _LABELS.fullmatch(word))
 
 
+def is_action(word: str) -> bool:
+    """Whether a word of a name is like those of actions."""
+    return bool(_ACTIONS.search(word))
+
+
 def placeholders(
     groups: Sequence[Group], subject: int | None = None, label: int | None = None, *, windows: bool = False
 ) -> list[str]:

@@ -101,7 +101,13 @@ class Reader(ABC):
     def __init__(self, card: Card, root: Path | None = None, options: Mapping[str, Any] | None = None) -> None:
         for name in options or {}:
             if name not in card.options:
-                raise unknown("option", name, card.options, of=f"data set '{card.name}'")
+                raise unknown(
+                    "option",
+                    name,
+                    card.options,
+                    of=f"data set '{card.name}'",
+                    hint=f"See them: kdbench describe {card.typed}",
+                )
         self.card = card
         self.root = root
         self.options = {**card.options, **(options or {})}

@@ -256,7 +256,7 @@ def video_kind(name: str) -> VideoKind:
         UsageError: There is none.
     """
     if name not in VIDEO_KINDS:
-        raise unknown("kind of video", name, VIDEO_KINDS)
+        raise unknown("kind of video", name, VIDEO_KINDS, hint="Kinds stand in kdbench.data.readers.kinds.")
     return VIDEO_KINDS[name]
 
 
@@ -267,5 +267,5 @@ def series_kind(name: str) -> SeriesKind:
         UsageError: There is none.
     """
     if name not in SERIES_KINDS:
-        raise unknown("kind of series", name, SERIES_KINDS)
+        raise unknown("kind of series", name, SERIES_KINDS, hint="Kinds stand in kdbench.data.readers.kinds.")
     return SERIES_KINDS[name]

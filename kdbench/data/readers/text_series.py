@@ -105,12 +105,21 @@ class TextTable:
     @functools.cached_property
     def rows(self) -> list[tuple[int, list[str]]]:
         """Number of the line and values of each row."""
-        return [(line, _values(text, self.separator)) for line, text in self.lines]
+        return [(line, self._whole(text)) for line, text in self.lines]
+
+    def _whole(self, text: str) -> list[str]:
+        """The values of a row; the last may be missing where the mark before it is all that tells of it."""
+        values = _values(text, self.separator)
+        lacks_last = self.separator and len(values) == self.width - 1 and text.rstrip(" ").endswith(self.separator)
+        return [*values, ""] if lacks_last else values
 
     @functools.cached_property
     def width(self) -> int:
-        """Number of columns, of the first row."""
-        return len(_values(self.lines[0][1], self.separator))
+        """Number of columns, of the first row; of the names where that row lacks its last value."""
+        text = self.lines[0][1]
+        count = len(_values(text, self.separator))
+        lacks_last = self.separator and len(self.names) == count + 1 and text.rstrip(" ").endswith(self.separator)
+        return count + bool(lacks_last)
 
     def texts(self, column: int) -> list[str]:
         """A column as it is written.

@@ -23,7 +23,13 @@ class SkeletonReader(Reader):
     def __init__(self, reader: Reader, name: str) -> None:
         card = reader.card
         if name not in card.skeletons:
-            raise unknown("skeleton", name, card.skeletons, of=f"data set '{card.name}'")
+            raise unknown(
+                "skeleton",
+                name,
+                card.skeletons,
+                of=f"data set '{card.name}'",
+                hint=f"See them: kdbench describe {card.typed}",
+            )
         super().__init__(card, reader.root, reader.options)
         self.reader = reader
         self.name = name

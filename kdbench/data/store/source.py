@@ -161,7 +161,13 @@ def choose_view(card: Card, there: tuple[str, ...], asked: str | None) -> tuple[
                 hint=f"Leave the view out. See what it has: kdbench describe {card.typed}",
             )
         if asked not in card.views:
-            raise unknown("video view", asked, card.views, of=f"data set '{card.name}'")
+            raise unknown(
+                "video view",
+                asked,
+                card.views,
+                of=f"data set '{card.name}'",
+                hint="Leave --video out for the first that is there.",
+            )
         if asked not in there:
             others = f" ({', '.join(there)} is)" if there else ""
             raise DataError(f"the {asked} video of '{card.name}' is not there{others}", hint=where_to_get(card, asked))

@@ -172,6 +172,19 @@ def test_a_file_that_is_not_what_the_card_says_is_named(tmp_path: Path, content:
     assert "trial anna_wave_1" in caught.value.message
 
 
+def test_a_row_that_lacks_its_last_value_is_one_with_nan(tmp_path: Path) -> None:
+    reader, trial = one(tmp_path, even(), card(accelerometer={"nan": "drop"}))
+    path = tmp_path / reader.files(trial, None)[0]
+    lines = path.read_text().splitlines()
+    for place in (1, 5):
+        lines[place] = lines[place].rpartition(",")[0] + ","
+    path.write_text("\n".join(lines) + "\n")
+    assert np.isfinite(reader.read(trial, None, 1).series["accelerometer"]).all()
+    strict = reader_of(tmp_path)
+    with pytest.raises(DataError, match=r"2 rows of \d+ hold a value that is missing or NaN"):
+        strict.read(trial_of(strict, "anna_wave_1"), None, 1)
+
+
 def test_rows_with_nan_may_be_dropped(tmp_path: Path) -> None:
     reader, trial = one(tmp_path, even(), card(accelerometer={"nan": "drop"}))
     path = tmp_path / "anna/wave_1.csv"

@@ -119,6 +119,48 @@ def test_an_annotation_file_that_is_wrong_is_named(folder: Path, content: str, m
     assert caught.value.hint
 
 
+def of_moments(folder: Path, content: str) -> FilesReader:
+    """Windows by what ben's phone noted while it recorded."""
+    path = folder / "ben/day_labels.csv"
+    path.write_text(f"time,seconds_elapsed,text,millisecond_press_duration\n{content}")
+    for subject in ("anna", "cleo"):
+        (folder / subject / "day_labels.csv").write_text(path.read_text())
+    changed = card()
+    changed["files"]["windows"]["moments"] = {"stop": ["pause"]}
+    return reader_of(folder, changed)
+
+
+def test_what_begins_at_a_moment_lasts_until_the_next(folder: Path) -> None:
+    reader = of_moments(folder, '4,4.0,"clap",80\n0,0.0,wave,90\n3,3,Pause,80\n')
+    found = [(trial.columns["start_ms"], trial.label) for trial in reader.trials() if trial.columns["subject"] == "ben"]
+    # The last one lasts to the end of the recording, at 6.48 s.
+    assert found == [(0, 0), (500, 0), (1000, 0), (4000, 1)]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("1,1.0,wave,80\n2,2.5,clap,80\n3,1.0,clap,70\n", "lines 2 and 4 are of one moment, 1 s"),
+        ("1,1.0,jump,80\n", "'jump' is no class of 'own'"),
+        ("1,soon,wave,80\n", "line 2: the value in column 2 is not a number: 'soon'"),
+        ("1,60,wave,80\n", "they have no second in common"),
+        ("", "it has no rows"),
+    ],
+)
+def test_moments_that_are_wrong_are_named(folder: Path, content: str, message: str) -> None:
+    with pytest.raises(DataError, match=message) as caught:
+        of_moments(folder, content).trials()
+    assert "day_labels.csv" in caught.value.message
+    assert caught.value.hint
+
+
+def test_stretches_in_the_place_of_moments_are_named(folder: Path) -> None:
+    changed = card()
+    changed["files"]["windows"]["moments"] = {}
+    with pytest.raises(DataError, match="it has no column 'seconds_elapsed'"):
+        reader_of(folder, changed).trials()
+
+
 def test_a_recording_without_annotations_is_named(folder: Path) -> None:
     (folder / "ben/day_labels.csv").unlink()
     with pytest.raises(DataError, match="the recording ben_day has no annotations"):

@@ -151,15 +151,13 @@ class FilesReader(Reader):
         if path is None:
             raise DataError(
                 f"the recording {name} has no annotations: expected {rule.annotations}",
-                hint="Write one, with the columns start, end and label; or move the recording elsewhere.",
+                hint=f"Write one, with {windows.expected(rule)}; or move the recording elsewhere.",
             )
         content, _ = self.bytes_of(path, name)
-        expected, mend = "rows of start, end and label, in seconds, that do not overlap", f"Mend {path}."
-        with expecting(expected, name, path, hint=mend):
-            entries = windows.entries_of(content)
-        labels = {entry: label_of(self.card, self._files.values, entry.label, path) for entry in entries}
         extents = self._extents(key, name).values()
         start, end = max(e.start for e in extents), min(e.end for e in extents)
+        entries = windows.annotated(content, rule, end, name, path)
+        labels = {entry: label_of(self.card, self._files.values, entry.label, path) for entry in entries}
         if entries and not any(entry.start < end and entry.end > start for entry in entries):
             raise DataError(
                 f"the recording {name}: its streams cover {start:.2f} to {end:.2f} s, and its annotations "

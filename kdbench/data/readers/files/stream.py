@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from kdbench.data.readers import text_series
-from kdbench.data.recorded import Column, FileStream
+from kdbench.data.recorded import Column, FileStream, TimeColumn
 from kdbench.errors import near_misses
 from kdbench.text.wording import counted, inflected
 
@@ -113,9 +113,24 @@ def _text(content: bytes, stream: FileStream, axes: Sequence[str], by: str) -> t
     values = table.numbers(columns, decimal=stream.decimal)
     if when is None or stream.time is None:
         return values, None
-    if stream.time.unit == "datetime":
-        return values, moments(table.texts(when))
-    return values, table.numbers([when], decimal=stream.decimal)[:, 0] / _PER_SECOND[stream.time.unit]
+    return values, times_in(table, when, stream.time, decimal=stream.decimal)
+
+
+def times_in(table: text_series.TextTable, column: int, time: TimeColumn, *, decimal: str | None = None) -> np.ndarray:
+    """A column of times `(rows,)` in seconds, float64.
+
+    Args:
+        table: The table.
+        column: The column's number.
+        time: Its unit.
+        decimal: As of `TextTable.numbers`.
+
+    Raises:
+        ValueError: A value is no time; the line is named.
+    """
+    if time.unit == "datetime":
+        return moments(table.texts(column))
+    return table.numbers([column], decimal=decimal)[:, 0] / _PER_SECOND[time.unit]
 
 
 def columns_of(

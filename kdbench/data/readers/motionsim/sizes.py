@@ -41,7 +41,12 @@ def check_options(options: Mapping[str, Any]) -> None:
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < below:
             raise _refused(name, value, "a number of at least 0" + ("" if below == math.inf else f" and below {below}"))
     if options["sensors"] not in WORN:
-        raise unknown("set of sensors of motionsim", str(options["sensors"]), WORN)
+        raise unknown(
+            "set of sensors of motionsim",
+            str(options["sensors"]),
+            WORN,
+            hint="Name one of them: --set data.options.sensors=NAME",
+        )
 
 
 def _refused(name: str, value: Any, expected: str) -> UsageError:
