@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from kdbench.comparison.conditions import BY_DEFAULT, is_below, shown
 from kdbench.comparison.groups import Group, between
@@ -30,7 +31,8 @@ def tell_apart(groups: Sequence[Group]) -> None:
 
 
 def _marks(group: Group, same: Sequence[Group]) -> list[str]:
-    marks, told = [], []
+    marks: list[str] = []
+    told: list[str] = []
     ways: tuple[tuple[Callable[[Group], str], tuple[str, ...]], ...] = ((_seen, _BY_SOURCES), (_network, _BY_NETWORKS))
     for words, keys in ways:
         # Whole systems see different things within one table.
@@ -41,7 +43,7 @@ def _marks(group: Group, same: Sequence[Group]) -> list[str]:
             marks.append(words(group))
             same = [other for other in same if words(other) == words(group)]
             told += keys
-    keys = dict.fromkeys(
+    unlike = dict.fromkeys(
         one.key
         for first in same
         for other in same
@@ -49,7 +51,7 @@ def _marks(group: Group, same: Sequence[Group]) -> list[str]:
         # A heading tells the number of trials anyway.
         if first.tuned == other.tuned or not is_below(one.key, ("tuning",))
     )
-    rest = brief(key for key in keys if not is_below(key, told))
+    rest = brief(key for key in unlike if not is_below(key, told))
     settings = [f"{rest[key]} {_value(group, key)}" for key in _telling(list(rest), same)]
     settings += [counted(len(rest) - _MARKS, "more difference")] if len(rest) > _MARKS else []
     return [*marks, ", ".join(settings)] if settings else marks
@@ -85,9 +87,9 @@ def _network(group: Group) -> str:
     return words if len(words) <= _WHOLE else f"{words[: _WHOLE - 1]}…"
 
 
-def _recipe(group: Group) -> dict[str, object]:
+def _recipe(group: Group) -> Mapping[str, Any]:
     """A recipe of the group; what it sees, and with what, all of them have in common."""
-    return dict(next(iter(group.recipes.values()), {}))
+    return next(iter(group.recipes.values()), {})
 
 
 def brief(keys: Iterable[str]) -> dict[str, str]:

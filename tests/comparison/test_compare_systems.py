@@ -48,7 +48,7 @@ def test_whole_systems_stand_in_one_ranking_that_says_what_each_sees(tmp_path: P
     columns = {name: place for place, name in enumerate(text.headers)}
     shown = {row[0]: row for row in text.rows}
     assert shown["hamlet"][columns["Sees at test"]] == "accelerometer, gyroscope, video:depth"
-    assert shown["hamlet"][columns["Network"]] == "conv1d, attention + conv2plus1d, attention; multihead"
+    assert shown["hamlet"][columns["Network"]] == "windows1d, attention + conv2plus1d, attention; multihead"
     assert shown["keyless"][columns["Network"]] == "conv1d, keyless + conv2plus1d, keyless; concat"
     assert shown["student_only_sensor"][columns["Sees at test"]] == "accelerometer"
     assert shown["student_only"][columns["Network"]] == "conv2plus1d"
@@ -103,7 +103,7 @@ def test_headings_name_the_sources_and_what_was_taken_away(tmp_path: Path) -> No
     assert titles == {
         "sees video:depth",
         "sees accelerometer",
-        "sees accelerometer, gyroscope, video:depth · conv1d, attention + conv2plus1d, attention; multihead",
+        "sees accelerometer, gyroscope, video:depth · windows1d, attention + conv2plus1d, attention; multihead",
         "sees accelerometer, gyroscope, video:depth · conv1d, keyless + conv2plus1d, keyless; concat",
         "sees accelerometer, video:depth without gyroscope",
     }
