@@ -309,6 +309,8 @@ def _suite(name: str, width: int) -> Iterator[_Line]:
     content["methods"] = [_in_suite(method) for method in content["methods"]]
     yield f"\n{as_yaml(content, width)}", ""
     yield f"\nUse it: kdbench run --suite {shlex.quote(name)} --dry-run", "cyan"
+    if suite.systems:
+        yield "Then, one ranking of all: kdbench compare --systems", "cyan"
 
 
 def _in_suite(method: Mapping[str, Any]) -> Any:

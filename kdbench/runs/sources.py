@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ from kdbench.data.store.open import Dataset, open_dataset
 from kdbench.engine.declared import series_read
 from kdbench.errors import DataError, UsageError, unknown
 from kdbench.network import build_network, check_representations, unfetched
+from kdbench.recipes.network_spec import NetworkSpec
 from kdbench.recipes.schema import Recipe
 from kdbench.registry import registry
-from kdbench.types import VIDEO, is_video, view_of
+from kdbench.types import VIDEO, JointGraph, is_video, view_of
 
 
 def open_for(
@@ -100,18 +102,32 @@ def _check_fit(recipe: Recipe, card: Card) -> None:
     channels |= {name: len(skeleton.sensor.axes) for name, skeleton in card.skeletons.items()}
     channels |= {f"{VIDEO}:{name}": view.channels for name, view in card.views.items()}
     channels |= {VIDEO: next(iter(channels[f"{VIDEO}:{name}"] for name in card.views))} if card.views else {}
+    skeletons = tuple((name, skeleton.graph) for name, skeleton in card.skeletons.items())
     for phase, spec in recipe.by_key.items():
         check_representations(spec, phase)
-        # A network that is thrown away must not move the run's random numbers.
-        with torch.random.fork_rng():
-            build_network(
-                unfetched(spec),
-                sources={source: channels[source] for source in spec.sees(card.sensors)},
-                classes=len(card.classes),
-                semantic=None,
-                role=phase,
-                skeletons={name: skeleton.graph for name, skeleton in card.skeletons.items()},
-            )
+        sources = tuple((source, channels[source]) for source in spec.sees(card.sensors))
+        _try_to_build(spec.model_dump_json(), phase, sources, len(card.classes), skeletons)
+
+
+# The methods of a grid share teachers and students, which are large at `paper`.
+@functools.lru_cache(maxsize=512)
+def _try_to_build(
+    spec: str,
+    phase: str,
+    sources: tuple[tuple[str, int], ...],
+    classes: int,
+    skeletons: tuple[tuple[str, JointGraph], ...],
+) -> None:
+    # A network that is thrown away must not move the run's random numbers.
+    with torch.random.fork_rng():
+        build_network(
+            unfetched(NetworkSpec.model_validate_json(spec)),
+            sources=dict(sources),
+            classes=classes,
+            semantic=None,
+            role=phase,
+            skeletons=dict(skeletons),
+        )
 
 
 def with_sources_as_seen(recipe: Recipe, data: Dataset) -> Recipe:
