@@ -63,6 +63,10 @@ def compare(
         list[str] | None,
         typer.Option(help="Rank runs together that differ in this condition, such as precision; repeatable."),
     ] = None,
+    systems: Annotated[
+        bool,
+        typer.Option("--systems", help="Rank whole systems, whatever their networks are and see at test; rows say so."),
+    ] = False,
     across: Annotated[list[str] | None, typer.Option(hidden=True)] = None,
     reference: Annotated[bool, typer.Option("--reference", help="Show published numbers too, unranked.")] = False,
     out: Annotated[Path | None, typer.Option(help="Folder of the runs; ./runs by default.")] = None,
@@ -110,6 +114,7 @@ def compare(
         metric=metric,
         ci=way or ci,
         allow_different=across or allow_different or (),
+        systems=systems,
         reference=reference or "reference" in (show or ()),
     )
     if form == TERMINAL:

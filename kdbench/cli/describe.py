@@ -17,6 +17,7 @@ from kdbench.cli.yaml_lines import as_yaml
 from kdbench.errors import unknown
 from kdbench.grid.suite import shipped_suites
 from kdbench.recipes import shipped
+from kdbench.recipes.systems import published_line
 from kdbench.recipes.titles import with_titles
 from kdbench.registry import KINDS, part_of, registry, unknown_anywhere
 from kdbench.runs.naming import label_of
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 SUITE = "suite"
 _CARD = "card.yaml"
 _DATASET = "utd_mhad"
-_GIVEN = {"batch", "context", "dataset", "statistics"}
+_GIVEN = {"batch", "context", "dataset", "skeleton", "statistics"}
 _NOTHING = "nothing"
 PAPER = "paper"
 _PIPE = 110
@@ -202,6 +203,8 @@ def _method(name: str, preset: str, width: int) -> Iterator[_Line]:
     yield f"{shown} · method{_owned('method', name)} · preset {preset}", "bold"
     if pair := shipped.behind(name):
         yield f"{name} is a former name of {pair.method} with the teacher {pair.teacher}", "dim"
+    if line := published_line(name):
+        yield line, ""
     links = [layer.path.stem for layer in layers(recipe.method if pair else name)]
     content = recipe.model_dump(mode="json")
     yield f"\n{content.pop('summary')}\n{content.pop('source')}".rstrip(), ""
@@ -230,6 +233,8 @@ def _teacher(name: str, preset: str, width: int) -> Iterator[_Line]:
     from kdbench.recipes.layers import layers
 
     yield f"{name} · teacher{_owned('teacher', name)} · preset {preset}", "bold"
+    if line := published_line(name):
+        yield line, ""
     chain = layers(name, "teacher")
     words = [str(chain[-1].settings.get(key, "")) for key in ("summary", "source")]
     yield "\n" + "\n".join(filter(None, words)), ""
@@ -304,6 +309,8 @@ def _suite(name: str, width: int) -> Iterator[_Line]:
     content["methods"] = [_in_suite(method) for method in content["methods"]]
     yield f"\n{as_yaml(content, width)}", ""
     yield f"\nUse it: kdbench run --suite {shlex.quote(name)} --dry-run", "cyan"
+    if suite.systems:
+        yield "Then, one ranking of all: kdbench compare --systems", "cyan"
 
 
 def _in_suite(method: Mapping[str, Any]) -> Any:

@@ -11,7 +11,8 @@ import numpy as np
 
 from kdbench.comparison.comparison import Comparison
 from kdbench.comparison.families import FAMILIES, Family
-from kdbench.comparison.groups import NEVER_ACROSS, Group, between, grouped, tell_apart
+from kdbench.comparison.groups import NEVER_ACROSS, Group, between, grouped
+from kdbench.comparison.headings import tell_apart
 from kdbench.comparison.pooling import pooled, protocols_of
 from kdbench.comparison.ranking import build_table
 from kdbench.comparison.reference import references
@@ -51,6 +52,7 @@ def compare(
     metric: str | None = None,
     ci: str | None = None,
     allow_different: Sequence[str] = (),
+    systems: bool = False,
     reference: bool = False,
     about: str | None = None,
     pairs: str | None = None,
@@ -77,6 +79,8 @@ def compare(
             the card of each table's data set names.
         ci: How intervals of differences are made, `t` (the default) or `bootstrap`.
         allow_different: Dotted conditions that may differ within a table.
+        systems: Rank whole systems: their networks, their training and what they see at test may differ within a table,
+            which says of each row what it sees and what it is.
         reference: Take published numbers along, to stand beside the tables.
         about: The former name of `population`.
         pairs: The former name of `family`.
@@ -116,7 +120,7 @@ def compare(
     wanted = on(read.runs, root, dataset=dataset, protocol=protocol, preset=preset)
     if pool:
         wanted = pooled(named(wanted, read.patterns, root), pool)
-    sorted_in = grouped(wanted, allow_different, selection.holds)
+    sorted_in = grouped(wanted, allow_different, selection.holds, systems=systems)
     selection.check(wanted, sorted_in.names, root)
     groups = sorted_in.groups
     if not groups:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kdbench.comparison.conditions import (
-    BY_DEFAULT,
     NOT_RECORDED,
     NOT_USED,
     ConditionDifference,
@@ -16,11 +15,11 @@ from kdbench.comparison.conditions import (
     differences,
     flat,
     is_below,
-    shown,
     without,
 )
 from kdbench.comparison.pooling import JOIN
 from kdbench.comparison.rows import row_names
+from kdbench.comparison.systems import OF_A_NAME, OF_A_SYSTEM, recordings
 from kdbench.errors import UsageError, unknown
 from kdbench.recipes.track import Track, track_of, words_of
 from kdbench.runs.schema import FINISHED
@@ -34,7 +33,6 @@ _WHOLE = flat({"track": Track().model_dump()})
 _BY_SEED = ("split",)
 """Conditions that may depend on the seed, as a drawn validation part does; they are compared seed by seed."""
 _HASHES = ("fingerprint", "split")
-_MARKS = 2
 _WHY = {"tuning": "its budget for tuning decides", "track": "other labels or pairs are another task"}
 LIBRARIES = "libraries"
 """Versions of what a run computes with; a library that only one of two runs uses is no difference between them."""
@@ -56,6 +54,7 @@ class Group:
         replaced: Unusable runs whose repeats stand in their places.
         shared: What all its recipes have otherwise than kdbench ships them, by dotted key; rows do not name it.
         mark: What sets it apart from other groups of the same data set, protocol and preset; empty without such.
+        systems: Whether its rows are whole systems, whose networks, training and sources at test are unlike.
     """
 
     conditions: Flat
@@ -69,6 +68,7 @@ class Group:
     replaced: list[Unreadable] = field(default_factory=list)
     shared: Mapping[str, Any] = field(default_factory=dict)
     mark: str = ""
+    systems: bool = False
 
     @property
     def rows(self) -> tuple[str, ...]:
@@ -170,6 +170,8 @@ def grouped(
     runs: Iterable[StoredRun],
     across: Sequence[str] = (),
     chosen: Callable[[StoredRun, str], bool] = lambda *_: True,
+    *,
+    systems: bool = False,
 ) -> Grouped:
     """Sorts runs by their conditions.
 
@@ -177,6 +179,7 @@ def grouped(
         runs: Runs of any state.
         across: Dotted conditions that may differ within a group, with all that lies below them.
         chosen: Whether a run of a row is asked for. Rows have their names from all runs, so that a choice renames none.
+        systems: Put whole systems into one group, whatever their networks are and see at test.
 
     Raises:
         UsageError: A condition that does not exist or that no ranking may cross.
@@ -184,6 +187,9 @@ def grouped(
     known = [(run, flat(run.conditions)) for run in runs]
     if across:
         _check_across(across, [conditions for _, conditions in known])
+    # What makes a system stands in columns of its own, so that names need not tell it.
+    beside_names = (*across, *OF_A_NAME) if systems else across
+    across = (*across, *OF_A_SYSTEM) if systems else across
     buckets: dict[Hashable, list[tuple[StoredRun, Flat]]] = defaultdict(list)
     for run, conditions in known:
         # Splits and libraries may differ within a table, by rules of their own below.
@@ -193,8 +199,12 @@ def grouped(
     parts: list[tuple[list[tuple[StoredRun, Flat]], list[StoredRun], dict[str, Any]]] = []
     rest: list[StoredRun] = []
     sets = (libraries for bucket in buckets.values() for libraries in _by_libraries(bucket, across))
-    for part in (part for libraries in sets for part in _by_split(libraries)):
-        named, shared = row_names(part, across)
+    if systems:
+        sets = (
+            seen for libraries in sets for seen in _compatible(libraries, [recordings(one) for _, one in libraries])
+        )
+    for part in (part for same in sets for part in _by_split(same)):
+        named, shared = row_names(part, beside_names)
         names |= named
         kept = [(run, conditions) for run, conditions in part if chosen(run, names[id(run)])]
         if any(run.status == FINISHED for run, _ in kept):
@@ -203,6 +213,8 @@ def grouped(
             rest += [run for run, _ in kept]
     parts.sort(key=lambda part: -sum(run.status == FINISHED for run, _ in part[0]))
     groups = [_group(kept, across, names, others, shared) for kept, others, shared in parts]
+    for group in groups:
+        group.systems = systems
     return Grouped(groups, names, rest)
 
 
@@ -214,52 +226,18 @@ def between(first: Group, second: Group) -> tuple[ConditionDifference, ...]:
     return tuple(one for one in unlike if one.key not in _HASHES) or unlike
 
 
-def tell_apart(groups: Sequence[Group]) -> None:
-    """Marks groups that have data set, protocol and preset in common by what differs between them."""
-    for place in {group.place for group in groups}:
-        same = [group for group in groups if group.place == place]
-        keys = dict.fromkeys(
-            one.key
-            for first in same
-            for other in same
-            for one in between(first, other)
-            # A heading tells the number of trials anyway.
-            if first.tuned == other.tuned or not is_below(one.key, ("tuning",))
-        )
-        for group in same:
-            named = [f"{word} {_marked(group, key)}" for key, word in list(brief(keys).items())[:_MARKS]]
-            more = [f"{counted(len(keys) - _MARKS, 'more difference')}"] if len(keys) > _MARKS else []
-            group.mark = ", ".join([*named, *more])
-
-
-def brief(keys: Iterable[str]) -> dict[str, str]:
-    """What each of some conditions is called for short: the end of its key, and as much before it as tells it apart.
-
-    Example:
-        `student.encoder.name` is the `encoder`; beside `teacher.encoder.name` it is the `student.encoder`.
-    """
-    whole = {key: key.removesuffix(".name").split(".") for key in keys}
-    words = {}
-    for key, parts in whole.items():
-        others = [other for other in whole.values() if other != parts]
-        parts_needed = next(
-            (n for n in range(1, len(parts)) if all(other[-n:] != parts[-n:] for other in others)), len(parts)
-        )
-        words[key] = ".".join(parts[-parts_needed:])
-    return words
-
-
-def _marked(group: Group, key: str) -> str:
-    return shown(group.conditions.get(key, BY_DEFAULT))
-
-
 def _by_libraries(bucket: list[tuple[StoredRun, Flat]], across: Sequence[str]) -> list[list[tuple[StoredRun, Flat]]]:
     """Parts runs that used a library in unlike versions; one that used it not at all stands with each of them."""
     keys = {key for _, conditions in bucket for key in conditions}
     compared = {key for key in keys if is_below(key, (LIBRARIES,)) and not is_below(key, across)}
     used = [{key: conditions[key] for key in conditions.keys() & compared} for _, conditions in bucket]
+    return _compatible(bucket, used)
+
+
+def _compatible(bucket: list[tuple[StoredRun, Flat]], used: Sequence[Flat]) -> list[list[tuple[StoredRun, Flat]]]:
+    """Parts runs that used something in unlike versions; one that did without it stands with each of them."""
     sets: list[Flat] = []
-    # Those that used most libraries first, so that the others fit in with them.
+    # Those that used most first, so that the others fit in with them.
     for one in sorted(used, key=len, reverse=True):
         fitting = next((versions for versions in sets if not _clash(versions, one)), None)
         if fitting is None:

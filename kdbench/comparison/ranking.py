@@ -17,6 +17,7 @@ from kdbench.comparison.families import Family
 from kdbench.comparison.groups import LIBRARIES, Group
 from kdbench.comparison.rows import name_notes, short_text
 from kdbench.comparison.scores import paired
+from kdbench.comparison.systems import network_words
 from kdbench.comparison.table import ORACLE, Gain, GroupTable, Measure, Row, teachers_of
 from kdbench.evaluation.metrics import untested
 from kdbench.recipes.track import is_transfer_alone
@@ -216,6 +217,7 @@ def _row(
         teacher_accuracies=accuracies if len(accuracies) > 1 else {},
         teacher_leaks=student and any(one.get("leaks") for each in taught for one in each.values()),
         test_modalities=", ".join(first.conditions["test_modalities"]) if first else "",
+        network=network_words(group.recipes[row]),
         tuning=tuning_label(first.conditions.get("tuning")) if first else "",
         selection=selection_label(first.conditions) if first else "",
         cost=_cost(list(runs.values()) if measures else []),

@@ -141,6 +141,7 @@ def _method_record(table: GroupTable, row: Row) -> tuple[GroupTable, dict[str, A
         "teacher_accuracies": "; ".join(f"{name}={one:.6f}" for name, one in row.teacher_accuracies.items()) or None,
         "teacher_leaks": row.teacher_leaks,
         "test_modalities": row.test_modalities,
+        "network": row.network,
         "tuning": row.tuning,
         "selection": row.selection,
         **row.cost,

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from kdbench.comparison.company import company
+from kdbench.comparison.conditions import is_below
 from kdbench.comparison.controls import better
 from kdbench.comparison.pooling import protocols_of
+from kdbench.comparison.systems import OF_A_SYSTEM
 from kdbench.comparison.table import TITLES, GroupTable, Row
 from kdbench.comparison.text_table import TextTable, percent, points
 from kdbench.recipes.track import is_transfer_alone
@@ -24,6 +26,13 @@ _PROBES = {"cosine_5nn": "Accuracy % by cosine 5-NN", "own_logits": "Accuracy % 
 """What transfer alone is reported by, beside the linear probe."""
 
 
+SYSTEMS = (
+    "whole systems: rows are unlike in their networks, training and sources at test, so that no difference between two "
+    "is due to distillation alone; a gain is over the student alone of the very same conditions"
+)
+"""What a table of whole systems says of its rows."""
+
+
 def results(comparison: ComparedTables, table: GroupTable, number: int) -> TextTable:
     """The main table: each method's metric, its gain and the verdict."""
     headers: tuple[str, ...] = (
@@ -34,11 +43,12 @@ def results(comparison: ComparedTables, table: GroupTable, number: int) -> TextT
         "Verdict",
     )
     taught = any(row.taught_by for row in table.shown)
-    if taught:
-        headers = (headers[0], "Teacher", *headers[1:])
+    own = ((("Teacher",) if taught else ()), (("Sees at test", "Network") if table.group.systems else ()))
+    headers = (headers[0], *own[0], *own[1], *headers[1:])
     rows = tuple(
         (
             *((_without_teacher(row), row.taught_by or NONE) if taught else (row.label,)),
+            *((row.test_modalities or NONE, row.network) if table.group.systems else ()),
             _measure(row, table.metric),
             percent(row.measures[table.metric].sd) if row.measures else NONE,
             f"{points(row.gain.difference)} [{points(row.gain.low)}, {points(row.gain.high)}]" if row.gain else NONE,
@@ -63,7 +73,7 @@ def results(comparison: ComparedTables, table: GroupTable, number: int) -> TextT
         notes.append(f"SD: over {counted(len(table.group.seeds), 'seed')} (n − 1){way}.")
         notes.append(_variance(len(table.ranked)))
     title = f"Table {number}: {table.group.title}"
-    # Counted from the end, since a column of teachers may stand before.
+    # Counted from the end, since columns of teachers and of systems may stand before.
     first = len(headers) - 4
     gained = {(place, first + 2) for place, row in enumerate(table.shown) if row.gain and row.gain.shown}
     marks = frozenset({(place, first) for place in _best(table)} | gained)
@@ -76,8 +86,8 @@ def results(comparison: ComparedTables, table: GroupTable, number: int) -> TextT
         tuple(notes),
         frozenset({*range(first), first + 3}),
         marks,
-        # The deviation goes first; then the teacher, into the column of the method.
-        (first + 1, *range(1, first)),
+        # The deviation goes first, then the network; then the teacher, into the column of the method.
+        (first + 1, *((first - 1,) if table.group.systems else ()), *((1,) if taught else ())),
         tuple(row.label for row in table.shown) if taught else (),
         _hint(table),
     )
@@ -168,10 +178,12 @@ def _apart(comparison: ComparedTables, table: GroupTable, number: int) -> list[s
 
 
 def _across(table: GroupTable) -> list[str]:
-    if not table.group.across:
-        return []
-    named = ", ".join(table.group.across)
-    return [f"ranked across unlike conditions, as asked for: {named} (beside each row)"]
+    asked = [key for key in table.group.across if not (table.group.systems and is_below(key, OF_A_SYSTEM))]
+    whole = [SYSTEMS] if table.group.systems else []
+    if not asked:
+        return whole
+    named = ", ".join(asked)
+    return [*whole, f"ranked across unlike conditions, as asked for: {named} (beside each row)"]
 
 
 def _pooled(table: GroupTable) -> list[str]:

@@ -108,6 +108,7 @@ class Row:
         teacher_accuracies: The same of each of several teachers, by name; empty with a single one.
         teacher_leaks: Whether a teacher was trained on the sensor recordings of the test trials.
         test_modalities: What the reported network sees at test time.
+        network: What it is built of, in short.
         tuning: How its hyper-parameters were chosen.
         selection: Which epoch is reported; `(oracle)` where the test part chose it.
         cost: Means over the seeds, the largest for peak memory; None where a seed is missing.
@@ -125,6 +126,7 @@ class Row:
     teacher_accuracies: Mapping[str, float]
     teacher_leaks: bool
     test_modalities: str
+    network: str
     tuning: str
     selection: str
     cost: Mapping[str, float | None]

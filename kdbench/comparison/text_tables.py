@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from kdbench.comparison.agreement import TableAgreement
 from kdbench.comparison.blocks import Ranking
-from kdbench.comparison.conditions import shown
+from kdbench.comparison.conditions import is_below, shown
 from kdbench.comparison.result_tables import metrics, results
+from kdbench.comparison.systems import OF_A_SYSTEM
 from kdbench.comparison.table import GroupTable, each_accuracy
 from kdbench.comparison.text_table import TextTable, needed_text, percent, points
 from kdbench.statistics import Interval, PairSummary
@@ -74,7 +75,9 @@ def left_out(comparison: ComparedTables) -> list[str]:
 
 
 def _conditions(table: GroupTable, _number: int) -> TextTable:
-    across = tuple(table.group.across)
+    # Of whole systems it would be a hundred columns, which the frame of methods has.
+    own = OF_A_SYSTEM if table.group.systems else ()
+    across = tuple(key for key in table.group.across if not is_below(key, own))
     headers = ("Method", "Teacher", "Teacher accuracy %", "Input at test time", "Tuning", "Selection", *across)
     rows = tuple(
         (

@@ -44,7 +44,8 @@ class Augmenter:
         self.views = {name: specs[name] for name in views if _moves(specs[name]) or _changes_time(specs[name])}
 
     def _changes_series(self, name: str, spec: Augment) -> bool:
-        return self._turns(name, spec) or max(spec.noise, spec.scale) > 0 or _changes_time(spec)
+        changed = max(spec.noise, spec.scale, spec.axis_scale, spec.axis_drop)
+        return self._turns(name, spec) or changed > 0 or _changes_time(spec)
 
     def _turns(self, name: str, spec: Augment) -> bool:
         return spec.turn_deg > 0 and recorded(name) in self.skeletons
@@ -52,6 +53,7 @@ class Augmenter:
     def _changed_series(self, name: str, x: Tensor, generator: torch.Generator) -> Tensor:
         spec = self.series[name]
         x = _louder(x, spec, self.axis_std[name], generator)
+        x = _axis_by_axis(x, spec, generator)
         if self._turns(name, spec):
             x = _turned(x, spec.turn_deg, generator)
         # Interpolation would round even where nothing moves.
@@ -93,6 +95,21 @@ def _louder(x: Tensor, spec: Augment, axis_std: Tensor, generator: torch.Generat
     # Noise is a share of each axis's own spread, so that one number fits axes in different units.
     noise = spec.noise * torch.randn(x.shape, generator=generator)
     return x * _to(gain, x) + _to(noise, x) * axis_std[:, None]
+
+
+def _axis_by_axis(x: Tensor, spec: Augment, generator: torch.Generator) -> Tensor:
+    """Changes the amplitude of each axis of `(B, C, n)` on its own, and flattens some to their means over the trial."""
+    rows, axes = x.shape[:2]
+    # Nothing is drawn for what does not change, so that runs without these keep their numbers.
+    if spec.axis_scale > 0:
+        x = x * _to(1 + spec.axis_scale * _symmetric((rows, axes, 1), generator), x)
+    if spec.axis_drop > 0:
+        drawn = torch.rand((rows, axes), generator=generator)
+        # The axis of the largest draw stays, whatever the chance.
+        dropped = _to((drawn < spec.axis_drop) & (drawn < drawn.amax(1, keepdim=True)), x)[:, :, None]
+        # Native series hold NaN behind their ends, which stays.
+        x = torch.where(dropped & ~x.isnan(), x.nanmean(2, keepdim=True), x)
+    return x
 
 
 def _turned(x: Tensor, degrees: float, generator: torch.Generator) -> Tensor:

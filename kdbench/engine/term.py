@@ -246,7 +246,8 @@ class Term(nn.Module):
                 if not widths.stages and (owner != "teacher" or self.with_teacher):
                     raise UsageError(
                         f"{self.where} compares maps, and the {owner} gives none: its branches are unlike",
-                        hint="Name the branch whose maps are compared: fusion.maps_of",
+                        hint="Name the branch whose maps are compared: "
+                        f"--set {self._owner_of(owner)}.fusion.maps_of=BRANCH",
                     )
         for owner in _OWNERS:
             if f"{owner}_classifiers" in self.needs and not getattr(context, f"{owner}_classifiers"):
@@ -269,6 +270,10 @@ class Term(nn.Module):
                     f"{self.where} compares '{field}' with the teacher's, and the teacher has none",
                     hint=f"Train one in it, for example --set teacher.losses.{_GIVES[field]}.weight=0.5",
                 )
+
+    def _owner_of(self, owner: str) -> str:
+        """The key of a network in the recipe, as far as the term knows it."""
+        return "teacher" if owner == "teacher" else self.where.partition(".losses")[0]
 
     def _check_call(self) -> None:
         """Asks whether the loss takes what it will be called with."""

@@ -187,7 +187,13 @@ class JointFusion(Fusion):
         super().__init__(shapes)
         names = [shape.name for shape in self.shapes]
         if maps_of is not None and maps_of not in names:
-            raise unknown("branch", maps_of, names, of="maps_of")
+            raise unknown(
+                "branch",
+                maps_of,
+                names,
+                of="fusion.maps_of",
+                hint="Name the branch whose maps losses compare, or leave maps_of out where none compares maps.",
+            )
         self._maps_of = None if maps_of is None else names.index(maps_of)
         self.maps_are_alike = all(shape.has_maps_like(self.shapes[0]) for shape in self.shapes)
 

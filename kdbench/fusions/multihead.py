@@ -12,6 +12,7 @@ from kdbench.errors import UsageError, unknown
 from kdbench.fusions.base import JointFusion, Shape
 from kdbench.fusions.normalise import NORMS, activated
 from kdbench.fusions.weighing import weighted
+from kdbench.layers.heads import demand_divisor
 from kdbench.registry import fusion
 
 JOINS = ("concat", "sum")
@@ -65,8 +66,9 @@ class MultiHead(JointFusion):
         attention_dropout: float = 0.4,
     ) -> None:
         super().__init__(shapes, maps_of=maps_of)
-        if hidden < 1 or heads < 1 or hidden % heads:
-            raise UsageError(f"multihead: {heads} heads do not divide the hidden width {hidden}")
+        if hidden < 1:
+            raise UsageError(f"multihead: hidden = {hidden}, expected a whole number above 0")
+        demand_divisor("multihead", heads, hidden, "fusion", what="hidden width")
         if join not in JOINS:
             raise unknown("join of multihead", str(join), JOINS)
         for key, share in (("dropout", dropout), ("attention_dropout", attention_dropout)):

@@ -79,7 +79,7 @@ def execute(
         raise Interrupted(
             "interrupted; every finished epoch of every run is kept", hint="Repeat the same command to go on."
         )
-    return GridPlan(tuple(grid.ended.get(planned.folder, planned) for planned in plan.runs), plan.root, plan.fresh)
+    return replace(plan, runs=tuple(grid.ended.get(planned.folder, planned) for planned in plan.runs))
 
 
 def _check_writable(folder: Path) -> None:

@@ -68,11 +68,13 @@ class GridPlan:
         runs: Each once, although several lines of a suite may mean it.
         root: Folder of all runs.
         fresh: Whether what is finished or half done is trained again.
+        systems: Whether the suite is one of whole systems, which are ranked together.
     """
 
     runs: tuple[PlannedRun, ...]
     root: Path
     fresh: bool = False
+    systems: bool = False
 
     def counts(self) -> dict[str, int]:
         """How many runs stand how, in a fixed order, without those that none does."""
@@ -156,7 +158,7 @@ def make_plan(
             # Seed by seed over all methods: a grid that is stopped half-way has seeds that can be compared.
             for run in itertools.chain.from_iterable(zip(*lines, strict=True)):
                 planned.setdefault(run.folder, run)
-    return GridPlan(tuple(planned.values()), root, options.get("fresh", False))
+    return GridPlan(tuple(planned.values()), root, options.get("fresh", False), suite.systems)
 
 
 def _videos(

@@ -263,7 +263,8 @@ def show_end(plan: GridPlan, command: str, console: Console) -> None:
 
 
 def _next(plan: GridPlan) -> str:
-    return f"Compare them: kdbench compare --out {shlex.quote(str(plan.root))}"
+    systems = " --systems" if plan.systems else ""
+    return f"Compare them: kdbench compare{systems} --out {shlex.quote(str(plan.root))}"
 
 
 def _show_trouble(plan: GridPlan, say: Any) -> None:

@@ -68,6 +68,7 @@ class Suite(BaseModel):
         video: The student's view.
         set: What is changed of every recipe, nested as in a recipe.
         launcher: How the runs are started, with its options.
+        systems: Whether its methods are whole systems, which `kdbench compare --systems` puts into one ranking.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -83,6 +84,7 @@ class Suite(BaseModel):
     video: str | None = None
     set: dict[str, Any] = Field(default_factory=dict)
     launcher: PartSpec | None = None
+    systems: bool = False
 
     @field_validator("launcher", mode="before")
     @classmethod

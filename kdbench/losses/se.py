@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdbench.errors import UsageError
+from kdbench.errors import UsageError, unknown
 from kdbench.losses.numerics import at_least_float32
 from kdbench.registry import loss
 from kdbench.text.wording import counted
 from kdbench.types import Batch, Context
+
+DISTANCES = {"squared": F.mse_loss, "absolute": F.l1_loss}
 
 
 def label_vectors_of(context: Context, name: str) -> Tensor:
@@ -38,22 +42,27 @@ def label_vectors_of(context: Context, name: str) -> Tensor:
 
 @loss("se", on="semantic", teacher=False, needs=("semantic", "label_vectors"))
 class SemanticEmbedding(nn.Module):
-    """Mean squared error between the semantic feature and the vector of the label's name.
+    """Distance between the semantic feature and the vector of the label's name.
 
     `L_SE = 1/(B S) sum_b ||f_b - emb[y_b]||^2` (Yuan et al., Scientific Reports 14, 2024, eq. 17). The vectors enter
-    with their scale: unit vectors of several hundred dimensions make the term vanish.
+    with their scale: unit vectors of several hundred dimensions make the term vanish. With `distance: absolute` it is
+    `1/(B S) sum_b |f_b - emb[y_b]|`, which the released code of SAKDN (IEEE TIP 2021) takes for UTD-MHAD's teachers.
 
     Args:
         context: Gives the label vectors `(K, S)`.
+        distance: `squared` or `absolute`.
 
     Raises:
-        UsageError: There are no label vectors, or their width is not that of the semantic feature.
+        UsageError: There are no label vectors, their width is not that of the semantic feature, or an unknown distance.
     """
 
     label_vectors: Tensor
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, *, distance: Literal["squared", "absolute"] = "squared") -> None:
         super().__init__()
+        if distance not in DISTANCES:
+            raise unknown("distance of se", str(distance), DISTANCES)
+        self.distance = DISTANCES[distance]
         vectors = label_vectors_of(context, "se")
         width = context.student.semantic
         if width is not None and width != vectors.shape[1]:
@@ -65,4 +74,4 @@ class SemanticEmbedding(nn.Module):
     def forward(self, student: Tensor, *, batch: Batch) -> Tensor:
         """The loss of semantic features `(B, S)` with the labels of the batch."""
         student = at_least_float32(student)
-        return F.mse_loss(student, self.label_vectors[batch.label].to(student.dtype))
+        return self.distance(student, self.label_vectors[batch.label].to(student.dtype))

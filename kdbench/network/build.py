@@ -213,7 +213,7 @@ def check_representations(spec: NetworkSpec, role: str) -> None:
     """Checks the names of the representations' parameters, before any data are read.
 
     Args:
-        spec: The network's part of a recipe, in its older form.
+        spec: The network's part of a recipe.
         role: As for `build_network`.
 
     Raises:

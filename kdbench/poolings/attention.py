@@ -6,7 +6,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from kdbench.errors import UsageError, unknown
+from kdbench.errors import unknown
+from kdbench.layers.heads import demand_divisor
 from kdbench.layers.recurrent import Recurrent
 from kdbench.poolings.base import Pooling
 from kdbench.poolings.checks import demand_positive, demand_share
@@ -63,8 +64,7 @@ class Attention(Pooling):
         self.projection = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(dropout))
         self.recurrent = Recurrent(hidden, hidden, layers=layers, bidirectional=bidirectional, dropout=dropout)
         self.out_width = self.recurrent.out_width
-        if self.out_width % heads:
-            raise UsageError(f"attention: {heads} heads do not divide the width {self.out_width}")
+        demand_divisor("attention", heads, self.out_width, "pooling")
         self.attention = nn.MultiheadAttention(self.out_width, heads, dropout=attention_dropout, batch_first=True)
         self.join = join
         self.last = nn.Sequential(nn.ReLU() if relu else nn.Identity(), nn.Dropout(dropout))

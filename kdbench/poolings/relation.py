@@ -59,7 +59,11 @@ class Relation(Pooling):
         demand_positive("relation", feature=feature, hidden=hidden, subsets=subsets)
         demand_share("relation", dropout=dropout)
         if not isinstance(frames, int) or not 2 <= frames <= MOST_FRAMES:
-            raise UsageError(f"relation: frames = {frames!r}, expected a whole number from 2 to {MOST_FRAMES}")
+            raise UsageError(
+                f"relation: frames = {frames!r}, expected a whole number from 2 to {MOST_FRAMES}",
+                hint="A relation is between two moments or more, and each number of them has layers of its own: "
+                "pooling.frames of 3 or 8 are the published ones.",
+            )
         self.frames = frames
         self.subsets = subsets
         self.sizes = range(frames, 1, -1)

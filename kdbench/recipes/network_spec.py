@@ -30,6 +30,8 @@ class Augment(RecipePart):
         scale: Largest relative change of size (frames, and joints relative to the hip) or of amplitude (series).
         rotate_deg: Largest rotation of the frames, degrees.
         shift: Largest shift of the frames, as a share of their size.
+        axis_scale: Largest relative change of amplitude of each axis of a series on its own.
+        axis_drop: Chance that an axis of a series is flat, at its mean over the trial; one axis of every series stays.
         turn_deg: Largest rotation of a skeleton's joints about the vertical axis, degrees.
         time_scale: Largest relative change of the part of a trial that is shown at its whole length: less of it than
             all, at a random place, is slower; more than all is faster, and its ends are held. A series is interpolated;
@@ -42,6 +44,8 @@ class Augment(RecipePart):
     rotate_deg: float = Field(default=0.0, ge=0, le=180)
     shift: float = Field(default=0.0, ge=0, lt=1)
     # Left out of what is written where they are zero, so that runs without them keep their names.
+    axis_scale: float = Field(default=0.0, ge=0, lt=1, exclude_if=lambda share: share == 0)
+    axis_drop: float = Field(default=0.0, ge=0, lt=1, exclude_if=lambda chance: chance == 0)
     turn_deg: float = Field(default=0.0, ge=0, le=180, exclude_if=lambda degrees: degrees == 0)
     time_scale: float = Field(default=0.0, ge=0, lt=1, exclude_if=lambda share: share == 0)
     time_shift: float = Field(default=0.0, ge=0, lt=1, exclude_if=lambda share: share == 0)
@@ -217,12 +221,17 @@ class NetworkSpec(RecipePart):
         return self
 
     @model_validator(mode="after")
-    def _turns_joints_for_who_sees_them(self) -> NetworkSpec:
+    def _changes_series_for_who_sees_them(self) -> NetworkSpec:
         own = {f"branches.{name}.augment": ([b], b.augment) for name, b in (self.branches or {}).items() if b.augment}
         whole = [branch for branch in self.kinds if branch.augment is None]
         for where, (branches, augment) in {**own, "augment": (whole, self.augment)}.items():
-            if augment.turn_deg > 0 and all(is_video(branch.sees) for branch in branches):
+            if not all(is_video(branch.sees) for branch in branches):
+                continue
+            if augment.turn_deg > 0:
                 raise ValueError(f"{where}.turn_deg has no effect: it turns joints, and none are seen there")
+            for key in ("axis_scale", "axis_drop"):
+                if getattr(augment, key) > 0:
+                    raise ValueError(f"{where}.{key} has no effect: it changes axes of series, and none are seen there")
         return self
 
     def _augments_each_source_in_one_way(self) -> None:

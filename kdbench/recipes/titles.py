@@ -8,6 +8,7 @@ import re
 
 from kdbench.errors import UsageError, shortened
 from kdbench.recipes import shipped
+from kdbench.recipes.systems import absent_line
 from kdbench.util import paths
 
 MOST = 3
@@ -47,6 +48,8 @@ def with_titles(error: UsageError, name: str) -> UsageError:
     # Of a name that is known, something else is wrong.
     if not error.message.startswith("unknown"):
         return error
+    if absent := absent_line(name):
+        return UsageError(error.message, hint=f"{absent} {error.hint or ''}".strip())
     near = [method for method in near_by_title(name) if f"'{method}'" not in error.message]
     if not near:
         return error

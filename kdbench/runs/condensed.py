@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from kdbench import __version__
+from kdbench.errors import DataError
 from kdbench.runs.damage import damaged
 from kdbench.runs.store import StoredRun
 from kdbench.runs.tested import PREDICTIONS, Tested, is_as_written, tested

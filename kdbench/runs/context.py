@@ -29,7 +29,7 @@ from kdbench.recipes.schema import Recipe, key_of
 from kdbench.runs import provenance
 from kdbench.runs.refusals import refuse_chosen_on_test, refuse_leaking_sensors, without_video
 from kdbench.runs.request import RunRequest
-from kdbench.runs.sources import open_for
+from kdbench.runs.sources import open_for, with_sources_as_seen
 from kdbench.runs.spec import RunSpec
 from kdbench.runs.teacher_part import TeacherPart
 from kdbench.runs.unlabelled import for_track
@@ -365,6 +365,7 @@ def spec_for(
         progress=shown,
         look_ahead=look_ahead,
     )
+    recipe = with_sources_as_seen(recipe, data)
     protocol = request.protocol or protocol_names(data.card)[0]
     refuse_leaking_sensors(recipe, data.card, protocol)
     parts = split(data.card, data.index, protocol, validation=recipe.selection.needs_validation, seed=request.seed)

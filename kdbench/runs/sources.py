@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ from kdbench.data.store.open import Dataset, open_dataset
 from kdbench.engine.declared import series_read
 from kdbench.errors import DataError, UsageError, unknown
 from kdbench.network import build_network, check_representations, unfetched
+from kdbench.recipes.network_spec import NetworkSpec
 from kdbench.recipes.schema import Recipe
 from kdbench.registry import registry
-from kdbench.types import VIDEO, is_video, view_of
+from kdbench.types import VIDEO, JointGraph, is_video, view_of
 
 
 def open_for(
@@ -48,6 +50,8 @@ def open_for(
     check_sources(recipe, card)
     _check_fit(recipe, card)
     view: str | None = (video or "auto") if recipe.chooses_view else next(iter(recipe.views), None)
+    if view == "auto" and recipe.views and len(card.views) == 1:
+        view = next(iter(card.views))
     wanted = dict.fromkeys(recipe.sources(card.sensors))
     for phase, spec in recipe.by_key.items():
         wanted |= dict.fromkeys(series_read(spec.losses, (*card.sensors, *card.skeletons), f"{phase}.losses"))
@@ -89,9 +93,7 @@ def _with_what_is_asked(recipe: Recipe, data: Dataset) -> Dataset:
 
 
 def _check_fit(recipe: Recipe, card: Card) -> None:
-    """Builds the networks that are written as branches once, with random weights, before anything of the data is read.
-
-    Of the others the parameters of the representations are looked at, which say what is read of the data.
+    """Builds every network once, with random weights, before anything of the data is read.
 
     Raises:
         UsageError: Their parts do not fit together, or the fusion does not join them.
@@ -100,20 +102,53 @@ def _check_fit(recipe: Recipe, card: Card) -> None:
     channels |= {name: len(skeleton.sensor.axes) for name, skeleton in card.skeletons.items()}
     channels |= {f"{VIDEO}:{name}": view.channels for name, view in card.views.items()}
     channels |= {VIDEO: next(iter(channels[f"{VIDEO}:{name}"] for name in card.views))} if card.views else {}
+    skeletons = tuple((name, skeleton.graph) for name, skeleton in card.skeletons.items())
     for phase, spec in recipe.by_key.items():
-        if spec.branches is None:
-            check_representations(spec, phase)
-            continue
-        # A network that is thrown away must not move the run's random numbers.
-        with torch.random.fork_rng():
-            build_network(
-                unfetched(spec),
-                sources={source: channels[source] for source in spec.sees(card.sensors)},
-                classes=len(card.classes),
-                semantic=None,
-                role=phase,
-                skeletons={name: skeleton.graph for name, skeleton in card.skeletons.items()},
+        check_representations(spec, phase)
+        sources = tuple((source, channels[source]) for source in spec.sees(card.sensors))
+        _try_to_build(spec.model_dump_json(), phase, sources, len(card.classes), skeletons)
+
+
+# The methods of a grid share teachers and students, which are large at `paper`.
+@functools.lru_cache(maxsize=512)
+def _try_to_build(
+    spec: str,
+    phase: str,
+    sources: tuple[tuple[str, int], ...],
+    classes: int,
+    skeletons: tuple[tuple[str, JointGraph], ...],
+) -> None:
+    # A network that is thrown away must not move the run's random numbers.
+    with torch.random.fork_rng():
+        build_network(
+            unfetched(NetworkSpec.model_validate_json(spec)),
+            sources=dict(sources),
+            classes=classes,
+            semantic=None,
+            role=phase,
+            skeletons=dict(skeletons),
+        )
+
+
+def with_sources_as_seen(recipe: Recipe, data: Dataset) -> Recipe:
+    """The recipe with its missing sources called as its networks call them: `video` for the view that they are shown.
+
+    Args:
+        recipe: As asked for, of which `video:depth` may be missing.
+        data: The data set, with its view open.
+
+    Raises:
+        UsageError: Another view is missing than the one that is seen.
+    """
+    shown = recipe.shown(data.sensors)
+    missing = tuple(name if name in shown else data.source(name) for name in recipe.without)
+    for name in missing:
+        if name not in shown:
+            raise UsageError(
+                f"--without {name}: '{recipe.title}' sees {VIDEO}:{data.view} at test",
+                hint=f"Take that away, --without {VIDEO}, or let it see the other view: --video {view_of(name)}",
             )
+    return recipe if missing == recipe.without else recipe.model_copy(update={"without": tuple(dict.fromkeys(missing))})
 
 
 def card_at(dataset: str, options: Mapping[str, Any]) -> Card:
@@ -134,7 +169,7 @@ def check_sources(recipe: Recipe, card: Card) -> None:
     known = [*series, *([VIDEO] if views else []), *views]
     tested = recipe.shown(card.sensors)
     for name in recipe.without:
-        if name not in tested:
+        if name not in tested and not (name in views and VIDEO in tested):
             raise unknown(
                 "source",
                 name,
@@ -161,7 +196,10 @@ def check_sources(recipe: Recipe, card: Card) -> None:
                 )
             if not is_video(branch.sees):
                 expected = ", ".join(series)
+                # One of several of its kind: `accelerometer_watch`.
+                near = [one for one in series if one.startswith(branch.sees)] or series[:1]
+                ways = " or ".join(f"--set {phase}.sensors='[{one}]'" for one in near)
                 raise UsageError(
                     f"{phase}.sensors: {card.name} has no sensor '{branch.sees}', expected {expected}",
-                    hint=f"Name those that it sees: --set {phase}.sensors=[{series[0] if series else ''}]",
+                    hint=f"Name those that it sees: {ways or f'--set {phase}.sensors=[]'}",
                 )

@@ -289,7 +289,10 @@ def load_file(network: Network, part: TeacherPart) -> None:
         network.load_state_dict(read_safetensors(path))
     except DataError as error:
         raise UsageError(
-            f"{where}: {error.message}", hint=error.hint or "Name another file, or leave the weights out."
+            f"{where}: {error.message.replace(f'{path} is', 'the file is')}",
+            hint=error.hint
+            or "Copy it again, or name another: a file of safetensors (what torch.save writes is none), or the "
+            "folder of a run or a teacher.",
         ) from error
     except RuntimeError as error:
         # torch's first line is general; the second one says what does not fit, by the names of all that is missing.

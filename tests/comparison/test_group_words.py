@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kdbench.comparison.groups import brief
+from kdbench.comparison.headings import brief
 
 
 @pytest.mark.parametrize(

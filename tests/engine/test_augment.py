@@ -214,3 +214,41 @@ def test_a_series_of_native_length_has_the_changes_of_its_branch():
     augment = Augmenter(Augment(), {"native:body": torch.ones(3)}, changes=changes)
     x = torch.randn(4, 3, 10)
     assert not torch.equal(augment(native_batch(x), 0).sensors["native:body"], x)
+
+
+def test_the_amplitude_of_each_axis_changes_on_its_own() -> None:
+    x = torch.randn(ROWS, 3, 20)
+    gain = changed(x, axis_scale=0.3) / x
+    torch.testing.assert_close(gain, gain[:, :, :1].expand_as(gain))
+    assert (gain[:, 0, 0] != gain[:, 1, 0]).all()
+    assert 0.7 <= gain.min() < 0.75
+    assert 1.25 < gain.max() <= 1.3
+
+
+def test_a_dropped_axis_is_flat_at_its_mean_and_one_axis_stays() -> None:
+    x = torch.randn(1000, 3, 20)
+    after = changed(x, axis_drop=0.4)
+    flat = (after == after[:, :, :1]).all(2)
+    torch.testing.assert_close(after[flat], x.mean(2, keepdim=True).expand_as(x)[flat])
+    assert torch.equal(after[~flat], x[~flat])
+    # All three would be dropped in 0.4 ** 3 of the trials; of these one axis is left.
+    assert flat.float().mean().item() == pytest.approx(0.4 - 0.4**3 / 3, abs=0.02)
+    assert not changed(x, axis_drop=0.99).eq(x.mean(2, keepdim=True)).all((1, 2)).any()
+
+
+def test_what_is_behind_the_end_of_a_native_series_stays_nan() -> None:
+    x = torch.randn(ROWS, 3, 20)
+    x[:, :, 12:] = torch.nan
+    after = changed(x, axis_drop=0.9)
+    assert torch.equal(after.isnan(), x.isnan())
+    flat = (after[:, :, :12] == after[:, :, :1]).all(2)
+    torch.testing.assert_close(after[:, :, 0][flat], x[:, :, :12].mean(2)[flat])
+
+
+@pytest.mark.parametrize("key", ["axis_scale", "axis_drop"])
+def test_axes_are_changed_where_series_are_seen(key: str) -> None:
+    seen = {"modality": "sensors", "representation": {"name": "raw"}, **CONV, **TRAIN}
+    assert getattr(NetworkSpec.model_validate(seen | {"augment": {key: 0.1}}).augment, key) == 0.1
+    video = {"modality": "video", "representation": {"name": "clip"}, "encoder": {"name": "conv2plus1d"}, **TRAIN}
+    with pytest.raises(ValueError, match=rf"augment\.{key} has no effect: it changes axes of series"):
+        NetworkSpec.model_validate(video | {"augment": {key: 0.1}})

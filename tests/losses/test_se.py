@@ -22,6 +22,16 @@ def test_it_is_the_mean_squared_distance_to_the_vector_of_the_label() -> None:
     torch.testing.assert_close(loss(target + 0.5, batch=batch), torch.tensor(0.25))
 
 
+def test_the_absolute_distance_is_its_mean_over_all_entries() -> None:
+    setting, batch = context(), batch_of()
+    assert setting.label_vectors is not None
+    target = setting.label_vectors[batch.label]
+    loss = SemanticEmbedding(setting, distance="absolute")
+    torch.testing.assert_close(loss(target - 0.5, batch=batch), torch.tensor(0.5))
+    with pytest.raises(UsageError, match="distance of se"):
+        SemanticEmbedding(setting, distance="cosine")
+
+
 def test_the_label_vectors_move_with_the_module_and_are_not_saved() -> None:
     loss = SemanticEmbedding(context())
     assert [name for name, _ in loss.named_buffers()] == ["label_vectors"]

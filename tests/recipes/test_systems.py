@@ -14,8 +14,11 @@ from kdbench.grid.suite import load_suite
 from kdbench.recipes.layers import layers
 from kdbench.recipes.resolve import resolve
 from kdbench.recipes.schema import PRESETS
+from kdbench.recipes.shipped import aliases
+from kdbench.registry import registry
 from kdbench.runs.store import stored_runs
 from kdbench.runs.training import records_of
+from kdbench.util import paths
 
 SENSORS = ("accelerometer", "gyroscope")
 BOTH = (*SENSORS, "video")
@@ -176,6 +179,26 @@ def test_a_published_title_suggests_the_nearest_too(written: str, near: str) -> 
         resolve(written, "smoke")
     assert near in f"{caught.value.message} {caught.value.hint}"
     assert "kdbench list methods" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("written", "near"),
+    [("MST-Distill", "radevski2023"), ("fusion_gcn", "posemap_style"), ("CMC-CMKM", "crd_skeleton")],
+)
+def test_a_system_that_is_not_built_names_what_comes_nearest(written: str, near: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        resolve(written, "smoke")
+    assert f"is not built; the nearest is {near}." in str(caught.value.hint)
+
+
+def test_every_system_that_is_named_leads_to_a_method_that_is_there() -> None:
+    listed = paths.read_mapping(paths.folder("methods") / "_systems.yaml", "list of systems")
+    for name, entry in listed["built"].items():
+        assert registry("method").has(name) or name in aliases() or registry("teacher").has(name)
+        assert registry("method").has(entry["published"])
+    for name, entry in listed["absent"].items():
+        assert not registry("method").has(name)
+        assert registry("method").has(entry["nearest"])
 
 
 @pytest.mark.parametrize("written", ["rkdd", "x", "zzzzzz_qqqq", "x" * 100_000])

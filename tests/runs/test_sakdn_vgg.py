@@ -21,14 +21,18 @@ def test_it_is_the_published_one_at_paper() -> None:
     assert spec.encoder.name == "vgg16"
     assert spec.fusion.params == {"stem": True, "layers": [300, 300], "dropout": 0.5}
     assert {name: term.weight for name, term in spec.losses.items()} == {"ce": 0.5, "se": 0.5}
+    assert spec.losses["se"].params == {"distance": "absolute"}
+    student = resolve("sakdn_trn", "paper").student
+    assert student is not None
+    weights = {name: term.weight for name, term in student.losses.items()}
+    assert weights == {"ce": 1, "st": 0.01, "gsdm": 1, "semantic_hint": 1}
 
 
 def test_batchnorm_stays_refused_below_its_gates() -> None:
     changes = [*WORLD, "teacher.encoder.norm=batch"]
     request = RunRequest("teacher_only", "motionsim", preset="smoke", teacher="sakdn_vgg", overrides=changes)
-    made = context_for(request)
     with pytest.raises(UsageError, match="tie each prediction to its batch twice"):
-        made.build("teacher", made.run_spec.recipe.reported)
+        context_for(request)
 
 
 def test_it_learns_and_teaches_its_student(tmp_path: Path) -> None:
