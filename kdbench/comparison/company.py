@@ -9,7 +9,7 @@ from kdbench.comparison.controls import control_of
 from kdbench.comparison.groups import Group, between
 from kdbench.comparison.table import GroupTable
 from kdbench.runs.gain import alone_words, is_alone
-from kdbench.text.wording import inflected, ranges
+from kdbench.text.wording import inflected, ranges, some
 
 Recipe = Mapping[str, Any]
 _DIFFERENCES = 3
@@ -57,9 +57,7 @@ def _elsewhere(sought: Callable[[Recipe], bool], group: Group, others: Sequence[
         rows = [row for row in other.rows if sought(other.recipes[row])]
         if rows:
             unlike = between(group, other)
-            rest = f" and {len(unlike) - _DIFFERENCES} more" if len(unlike) > _DIFFERENCES else ""
-            named = ", ".join(map(str, unlike[:_DIFFERENCES]))
-            return f"{rows[0]} was run under other conditions: {named}{rest}"
+            return f"{rows[0]} was run under other conditions: {some(unlike, _DIFFERENCES)}"
     return None
 
 

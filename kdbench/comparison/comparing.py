@@ -27,6 +27,7 @@ from kdbench.runs.store import StoredRun, Unreadable
 from kdbench.statistics import Scope
 from kdbench.statistics.scope import OPTION, scope_named, way_named
 from kdbench.statistics.scores import UNTOLD
+from kdbench.text.wording import some
 from kdbench.util.collecting import without_collecting
 from kdbench.util.paths import runs_folder
 
@@ -171,7 +172,7 @@ def _check_comparable(groups: Sequence[Group], methods: Iterable[str]) -> None:
         can = not any(key in NEVER_ACROSS for key in keys)
         raise UsageError(
             f"'{name}' was not run under the conditions of {', '.join(sorted(wanted & held(first)))}: "
-            f"{', '.join(map(str, unlike[:8]))}" + (f" and {len(unlike) - 8} more" if len(unlike) > 8 else ""),
+            f"{some(unlike, 8)}",
             hint="Run it under equal conditions" + (f", or rank across them and say so: {cross}" if can else "."),
         )
 

@@ -16,7 +16,7 @@ from kdbench.comparison.text_table import TextTable, percent, points
 from kdbench.recipes.track import is_transfer_alone
 from kdbench.statistics.scope import other_population
 from kdbench.statistics.scores import UNTOLD
-from kdbench.text.wording import NONE, counted, inflected, ranges
+from kdbench.text.wording import NONE, counted, inflected, ranges, some
 
 if TYPE_CHECKING:
     from kdbench.comparison.result import ComparedTables
@@ -173,8 +173,7 @@ def _apart(comparison: ComparedTables, table: GroupTable, number: int) -> list[s
     if number == 1:
         return []
     unlike = comparison.apart(table)
-    rest = f" and {len(unlike) - 8} more" if len(unlike) > 8 else ""
-    return [f"not ranked with table 1: {', '.join(map(str, unlike[:8]))}{rest}"]
+    return [f"not ranked with table 1: {some(unlike, 8)}"]
 
 
 def _across(table: GroupTable) -> list[str]:

@@ -10,6 +10,7 @@ from kdbench.errors import DataError, KdbenchError, UsageError, unknown
 from kdbench.registry import registry
 from kdbench.runs.find import matches
 from kdbench.runs.store import StoredRun, Unreadable, stored_run, stored_runs
+from kdbench.text.wording import some
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,7 @@ def nothing_finished(root: Path, runs: Sequence[StoredRun], broken: Sequence[Unr
     states = [f"{run.folder.name} ({run.status})" for run in runs] + [
         f"{one.folder.name} ({one.why})" for one in broken
     ]
-    rest = f": {', '.join(states[:5])}" + (f" and {len(states) - 5} more" if len(states) > 5 else "") if states else ""
+    rest = f": {some(states, 5)}" if states else ""
     return DataError(
         f"there is no finished run to compare in {root}{rest}",
         hint="Run some: kdbench run --method student_only --method kd --dataset NAME --seeds 3",

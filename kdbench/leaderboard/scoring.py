@@ -13,7 +13,7 @@ from kdbench.leaderboard.entry import BoardEntry
 from kdbench.leaderboard.predictions import SubmittedPredictions
 from kdbench.leaderboard.schema import PREDICTIONS, Metrics
 from kdbench.leaderboard.trials import ExpectedTrials
-from kdbench.text.wording import counted
+from kdbench.text.wording import counted, some
 
 TOLERANCE = 1e-6
 """The largest difference between a claimed metric and the one that the predictions give."""
@@ -105,8 +105,7 @@ def _trials(
 
 
 def _some(values: Iterable[Any]) -> str:
-    names = sorted(set(map(str, values)))
-    return ", ".join(names[:_LISTED]) + (f" and {len(names) - _LISTED} more" if len(names) > _LISTED else "")
+    return some(sorted(set(map(str, values))), _LISTED)
 
 
 def _metrics(own: SubmittedPredictions, claimed: Metrics, classes: tuple[str, ...]) -> Iterator[str]:

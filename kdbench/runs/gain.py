@@ -19,6 +19,7 @@ from kdbench.registry import registry
 from kdbench.runs.schema import FINISHED
 from kdbench.runs.store import StoredRun, stored_run
 from kdbench.runs.tested import tested
+from kdbench.text.wording import some
 from kdbench.types import SENSORS, VIDEO
 
 SKELETON = "skeleton"
@@ -141,9 +142,8 @@ def gain_now(root: Path, result: Mapping[str, Any]) -> GainNow:
         return GainNow(why=f"{command} to see it")
     # The run that comes nearest tells best what to do otherwise.
     _, title, keys = min(same, key=lambda entry: entry[0])
-    named = ", ".join(keys[:_NAMED]) + (f" and {len(keys) - _NAMED} more" if len(keys) > _NAMED else "")
     again = "run it with the same options" if teacher is None else command
-    return GainNow(why=f"{title} was run under other conditions ({named}); {again} to see it")
+    return GainNow(why=f"{title} was run under other conditions ({some(keys, _NAMED)}); {again} to see it")
 
 
 def gain_over_student_only(root: Path, result: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -23,7 +23,7 @@ from kdbench.recipes.network_spec import NetworkSpec
 from kdbench.runs.context import RunContext
 from kdbench.runs.teacher_part import TeacherPart
 from kdbench.runs.training import export, forget_checkpoint, forget_training, training_of
-from kdbench.text.wording import counted
+from kdbench.text.wording import counted, some
 from kdbench.util import records as files
 from kdbench.util.files import remove_unfinished, unwritable
 from kdbench.util.records import SEAL, read_json, read_safetensors, write_json
@@ -297,10 +297,8 @@ def load_file(network: Network, part: TeacherPart) -> None:
     except RuntimeError as error:
         # torch's first line is general; the second one says what does not fit, by the names of all that is missing.
         first = str(error).strip().splitlines()[1 if "\n" in str(error) else 0].strip()
-        names = first.split(", ")
-        first = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
         raise UsageError(
-            f"{where} holds another network than the recipe describes: {first}",
+            f"{where} holds another network than the recipe describes: {some(first.split(', '), _NAMED)}",
             hint="Describe in the recipe the network that the file was made from: its branches, widths and losses.",
         ) from error
 

@@ -25,7 +25,7 @@ from kdbench.registry import registry
 from kdbench.semantic_spaces.table import read_table
 from kdbench.testing.base import CheckSuite, Failed, Skipped, checks_in
 from kdbench.testing.demands import nothing_drawn
-from kdbench.text.wording import counted, inflected
+from kdbench.text.wording import counted, inflected, some
 from kdbench.types import VIDEO
 
 FRAMES = 4
@@ -378,5 +378,4 @@ def _repeated(values: Any) -> list[Any]:
 
 
 def _some(values: Any) -> str:
-    texts = list(map(str, values))
-    return ", ".join(texts[:SHOWN]) + (f" and {len(texts) - SHOWN} more" if len(texts) > SHOWN else "")
+    return some(list(values), SHOWN)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from kdbench.testing.base import Failed
 from kdbench.testing.isolation import RandomStates
 from kdbench.testing.watch import Watch, hidden_reads, watched
+from kdbench.text.wording import some
 
 RTOL, ATOL = 1e-4, 1e-5
 Named = dict[str, Tensor]
@@ -116,8 +117,7 @@ def demand_gradients(module: nn.Module, total: Tensor) -> None:
     gradients = dict(zip(trained, slopes, strict=True))
     lost = [name for name, gradient in gradients.items() if gradient is None]
     if lost:
-        more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
-        raise Failed(f"no gradient reaches {', '.join(lost[:3])}{more}")
+        raise Failed(f"no gradient reaches {some(lost, 3)}")
     demand_finite({f"the gradient on {name}": gradient for name, gradient in gradients.items()}, "on ordinary input")
 
 

@@ -15,7 +15,7 @@ from kdbench.data.card import Card
 from kdbench.data.store import layout, trial_file
 from kdbench.data.store.layout import Damaged, Key, Meta
 from kdbench.errors import DataError, UsageError
-from kdbench.text.wording import counted
+from kdbench.text.wording import counted, some
 from kdbench.types import VIDEO, is_video, view_of
 
 if TYPE_CHECKING:
@@ -281,10 +281,9 @@ def sound(card: Card, folder: Path, meta: Meta, reason: str) -> Dataset:
         return dataset
     wrong = dataset.damaged()
     if wrong:
-        first = ", ".join(wrong[:3]) + (f" and {len(wrong) - 3} more" if len(wrong) > 3 else "")
         raise Damaged(
             f"the prepared {folder} is damaged: the data of {counted(len(wrong), 'trial')} are not what was written "
-            f"({first})",
+            f"({some(wrong, 3)})",
             hint=f"Delete it, get the recordings again, and prepare them: kdbench data prepare {card.typed}",
         )
     _SOUND.add(stamp)

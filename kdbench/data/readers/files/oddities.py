@@ -8,7 +8,7 @@ import numpy as np
 
 from kdbench.data.card import Card
 from kdbench.data.readers.files.stream import Stream
-from kdbench.text.wording import counted
+from kdbench.text.wording import counted, some
 
 GRAVITY = 9.80665
 OFF = 1.5
@@ -33,10 +33,9 @@ class Oddities:
         """A line for each kind, with how many trials it is true of."""
         lines = []
         for text, trials in sorted(self._seen.items()):
-            some = ", ".join(sorted(trials)[:_SHOWN]) + (f" and {len(trials) - _SHOWN} more" * (len(trials) > _SHOWN))
             value = f"{np.median(list(trials.values())):.3g}"
             count = counted(len(trials), "trial")
-            lines.append(f"{text.format(value=value)} ({count}: {some})")
+            lines.append(f"{text.format(value=value)} ({count}: {some(sorted(trials), _SHOWN)})")
         return lines
 
     def see_series(self, trial: str, name: str, read: Stream) -> None:
