@@ -9,7 +9,7 @@ from kdbench.network import unfetched
 from kdbench.runs.context import RunContext
 from kdbench.runs.faculty import heads_of, peers_of, untrained_networks
 from kdbench.runs.spec import RunSpec
-from kdbench.runs.teacher import load_file
+from kdbench.runs.weights import load_files
 from kdbench.util.progress import Reporter
 
 
@@ -28,9 +28,10 @@ def check_networks(run_spec: RunSpec) -> None:
     )
     pairs = untrained_networks(context)
     for part, teacher in {part.name: (part, teacher) for part, teacher in pairs}.values():
-        load_file(teacher, part)
+        load_files(teacher, part.spec, part.key)
         context.objective("teacher", part.spec, teacher, key=part.key)
     if recipe.student is not None and not recipe.student.is_untrained:
         student = context.build("student", recipe.student)
+        load_files(student, recipe.student, "student")
         peers = [(peer.name, peer.network) for peer in peers_of(context, student)]
         context.objective("student", recipe.student, student, [*heads_of(pairs), *peers])

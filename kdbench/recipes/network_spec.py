@@ -137,6 +137,13 @@ class BranchSpec(RecipePart):
     augment: Augment | None = Field(default=None, exclude_if=lambda augment: augment is None)
 
 
+def _file_of(named: str) -> Path:
+    """The folder of a teacher or of a run stands for the weights in it."""
+    path = Path(named).expanduser()
+    names = (f"{TEACHER}.safetensors", "student.safetensors")
+    return next((path / name for name in names if (path / name).is_file()), path)
+
+
 class NetworkSpec(RecipePart):
     """One network and its training.
 
@@ -161,6 +168,8 @@ class NetworkSpec(RecipePart):
         weights: `random` leaves a network as it was initialised. Such a teacher is a control, which has learnt nothing
             to teach; such a student, without a teacher, is what transfer alone is measured against. A teacher can also
             be a file: the path of a safetensors file, or of the folder of a run or of a teacher that holds one.
+        initial_weights: What its training begins with instead of random weights: a file or a folder as for `weights`,
+            of the same network, such as one that was trained on pairs without labels and is now given some.
         pairing: `shuffled` shows the teacher other trials of the student's batch: a control, without a trial in common.
         seeds: A teacher of so many networks, each with its own draws; they are an ensemble.
         drop_sources: Chance that a source of a trial is missing in training: its input is zero, as where it is missing
@@ -186,6 +195,7 @@ class NetworkSpec(RecipePart):
     augment: Augment = Augment()
     train: Train
     weights: str | None = Field(default=None, exclude_if=lambda weights: weights is None)
+    initial_weights: str | None = Field(default=None, exclude_if=lambda weights: weights is None)
     pairing: Literal["shuffled"] | None = Field(default=None, exclude_if=lambda pairing: pairing is None)
     seeds: int | None = Field(default=None, ge=2, le=100, exclude_if=lambda seeds: seeds is None)
     joint: bool = Field(default=False, exclude_if=lambda joint: not joint)
@@ -252,6 +262,18 @@ class NetworkSpec(RecipePart):
         return self
 
     @model_validator(mode="after")
+    def _begins_with_one_thing(self) -> NetworkSpec:
+        if self.initial_weights is None:
+            return self
+        if self.weights is not None:
+            raise ValueError(f"initial_weights have no effect: weights = {self.weights} leaves nothing to train")
+        if self.joint:
+            raise ValueError("train = joint: a teacher that trains with the student begins with random weights")
+        if any(branch.encoder.params.get("weights", RANDOM) != RANDOM for branch in self.kinds):
+            raise ValueError("initial_weights take the place of encoder.weights: choose one of the two")
+        return self
+
+    @model_validator(mode="after")
     def _one_way_to_the_head(self) -> NetworkSpec:
         if self.head is not None and any(branch.pooling is not None for branch in self.kinds):
             raise ValueError("head: one that is taken over is given the mean of the last map, so pooling has no effect")
@@ -265,12 +287,18 @@ class NetworkSpec(RecipePart):
     @property
     def weights_file(self) -> Path | None:
         """The file that its weights come from; None where it is trained, or left untrained."""
-        if self.weights is None or self.is_untrained:
-            return None
-        path = Path(self.weights).expanduser()
-        names = (f"{TEACHER}.safetensors", "student.safetensors")
-        # The folder of a teacher or of a run stands for the weights in it.
-        return next((path / name for name in names if (path / name).is_file()), path)
+        return None if self.weights is None or self.is_untrained else _file_of(self.weights)
+
+    @property
+    def initial_file(self) -> Path | None:
+        """The file that its training begins with; None where it begins with random weights."""
+        return None if self.initial_weights is None else _file_of(self.initial_weights)
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """The files that it takes weights from, by the key that names each."""
+        named = {"weights": self.weights_file, "initial_weights": self.initial_file}
+        return {key: path for key, path in named.items() if path is not None}
 
     @model_validator(mode="after")
     def _has_loss(self) -> NetworkSpec:

@@ -18,8 +18,9 @@ from kdbench.recipes.schema import key_of
 from kdbench.runs.context import RunContext
 from kdbench.runs.faculty import heads_of, peers_of, untrained_networks
 from kdbench.runs.student import student_steps, student_training
-from kdbench.runs.teacher import RECORD, Teacher, load_file, teacher_training
+from kdbench.runs.teacher import RECORD, Teacher, teacher_training
 from kdbench.runs.training import records_of
+from kdbench.runs.weights import load_files
 
 REHEARSED_TRIALS = 2
 
@@ -42,7 +43,7 @@ def check_parts(context: RunContext) -> None:
     pairs = untrained_networks(context)
     # One of each teacher: its networks are built alike.
     for part, teacher in {part.name: (part, teacher) for part, teacher in pairs}.values():
-        load_file(teacher, part)
+        load_files(teacher, part.spec, part.key)
         objective = context.objective("teacher", part.spec, teacher, key=part.key)
         parts = _in_parts(part.spec, part.key, objective, teacher)
         rehearse(objective, teacher, (), loader, context.accelerator, parts_of=parts)
@@ -50,6 +51,7 @@ def check_parts(context: RunContext) -> None:
         student = context.build("student", recipe.student)
         if recipe.student.is_untrained:
             return
+        load_files(student, recipe.student, "student")
         if recipe.track.is_transfer_alone:
             loader = context.loader(few, *recipe.networks, labelled=(), trained=recipe.networks)
         peers = peers_of(context, student)

@@ -27,7 +27,12 @@ from kdbench.network.sharing import ALONE, Processes
 from kdbench.recipes.network_spec import NetworkSpec
 from kdbench.recipes.schema import Recipe, key_of
 from kdbench.runs import provenance
-from kdbench.runs.refusals import refuse_chosen_on_test, refuse_leaking_sensors, without_video
+from kdbench.runs.refusals import (
+    refuse_chosen_on_test,
+    refuse_leaking_sensors,
+    refuse_trained_on_test,
+    without_video,
+)
 from kdbench.runs.request import RunRequest
 from kdbench.runs.sources import open_for, with_sources_as_seen
 from kdbench.runs.spec import RunSpec
@@ -370,6 +375,7 @@ def spec_for(
     refuse_leaking_sensors(recipe, data.card, protocol)
     parts = split(data.card, data.index, protocol, validation=recipe.selection.needs_validation, seed=request.seed)
     refuse_chosen_on_test(recipe, data.card, data.index, protocol, parts)
+    refuse_trained_on_test(recipe, data.card, data.index, protocol, parts)
     with fixed_threads(threads):
         vectors = _label_vectors(recipe, data.card)
     plugins = tuple(provenance.of_method(request.method))

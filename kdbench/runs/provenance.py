@@ -71,5 +71,5 @@ def weights_sha256(spec: NetworkSpec | None) -> str | None:
         return None
     named = [branch.encoder.params.get("weights") for branch in spec.kinds]
     files = [Path(str(name)) for name in named if name not in (None, "random", "pretrained")]
-    files += [spec.weights_file] if spec.weights_file is not None else []
+    files += spec.files.values()
     return "+".join(sha256_of(path) for path in files if path.is_file()) or None

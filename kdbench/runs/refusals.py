@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kdbench.data.card import Card
 from kdbench.data.splits import Split, protocol_names, rule_of, split
-from kdbench.errors import UsageError
+from kdbench.errors import DataError, UsageError
 from kdbench.recipes import shipped
 from kdbench.recipes.resolve import resolve
 from kdbench.recipes.schema import Recipe
 from kdbench.text.wording import counted
 from kdbench.types import SENSORS, VIDEO
+from kdbench.util.records import open_safetensors
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,6 +73,52 @@ def refuse_chosen_on_test(recipe: Recipe, card: Card, index: pd.DataFrame, proto
             hint=f"Choose them for this protocol: kdbench search --method {recipe.method}{teacher} "
             f"--dataset {card.typed} --protocol {protocol}",
         )
+
+
+def refuse_trained_on_test(recipe: Recipe, card: Card, index: pd.DataFrame, protocol: str, parts: Split) -> None:
+    """Refuses files of weights that were trained on trials that are tested, or that choose an epoch or settings.
+
+    A file that kdbench wrote says on what it was trained; of another, nobody knows.
+
+    Args:
+        recipe: The method as resolved.
+        card: The data set's card.
+        index: Its trials, as for `split`.
+        protocol: Name of the split.
+        parts: Its trials.
+
+    Raises:
+        UsageError: A network of the recipe would begin with such weights, or has them.
+    """
+    for key, spec in recipe.by_key.items():
+        for name, path in spec.files.items():
+            there, trained = _trained_on(path, card, index)
+            if both := trained & {*parts.test, *parts.validation}:
+                part = "validates on" if both <= set(parts.validation) else "tests"
+                raise UsageError(
+                    f"{key}.{name} = {getattr(spec, name)} was trained under the protocol '{there}' on "
+                    f"{counted(len(both), 'trial')} that this run {part}, such as {min(both)}: its result would be too "
+                    "high",
+                    hint=f"Name weights that were trained under '{protocol}'"
+                    + (" with the same validation part: --set selection.rule=best-val." if parts.validation else "."),
+                )
+
+
+def _trained_on(path: Path, card: Card, index: pd.DataFrame) -> tuple[str, set[str]]:
+    """The protocol of a file's training and its trials; none where the file does not say it."""
+    try:
+        said = open_safetensors(path)[1]
+    except DataError:
+        # What cannot be read is told when it is loaded.
+        return "", set()
+    there = said.get("protocol", "")
+    if said.get("dataset") != card.name or there not in protocol_names(card):
+        return "", set()
+    seed = said.get("seed", "")
+    parts = split(
+        card, index, there, validation=said.get("validation") == "true", seed=int(seed) if seed.isdecimal() else 0
+    )
+    return there, set(parts.train)
 
 
 def without_video(method: str, dataset: str) -> UsageError:

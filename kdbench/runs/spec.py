@@ -348,11 +348,7 @@ class RunSpec:
 
     def _teachers_of_files(self) -> dict[str, Any]:
         """Hashes of the teachers that are files, by their names: nobody knows what they were trained on."""
-        files = {
-            name: provenance.weights_sha256(spec)
-            for name, spec in self.recipe.all_teachers.items()
-            if spec.weights_file
-        }
+        files = {name: provenance.weights_sha256(spec) for name, spec in self.recipe.all_teachers.items() if spec.files}
         return {"teacher_weights": files} if files else {}
 
     @property

@@ -21,6 +21,7 @@ from kdbench.runs.context import RunContext
 from kdbench.runs.faculty import heads_of, peers_of
 from kdbench.runs.teacher import WEIGHTS, Teacher
 from kdbench.runs.training import training_of
+from kdbench.runs.weights import load_files
 
 
 @dataclass
@@ -60,6 +61,7 @@ def student_training(
         trials: What it trains on; by default the training part.
     """
     network = context.build("student", spec)
+    load_files(network, spec, "student")
     trained = (spec, *context.run_spec.recipe.joint_teachers.values())
     loader = context.loader(
         context.split.train if trials is None else trials,

@@ -15,7 +15,7 @@ from kdbench.data.loader import Loader
 from kdbench.engine.chance import above_chance
 from kdbench.engine.device import fixed_threads
 from kdbench.engine.loop import Record, Training
-from kdbench.errors import DataError, RunFailed, UsageError
+from kdbench.errors import DataError, RunFailed
 from kdbench.evaluation.metrics import numbers
 from kdbench.evaluation.predict import Predictions, predict
 from kdbench.network import Network
@@ -23,13 +23,12 @@ from kdbench.recipes.network_spec import NetworkSpec
 from kdbench.runs.context import RunContext
 from kdbench.runs.teacher_part import TeacherPart
 from kdbench.runs.training import export, forget_checkpoint, forget_training, training_of
-from kdbench.text.wording import counted, some
+from kdbench.runs.weights import load_files
+from kdbench.text.wording import counted
 from kdbench.util import records as files
 from kdbench.util.files import remove_unfinished, unwritable
 from kdbench.util.records import SEAL, read_json, read_safetensors, write_json
 
-_NAMED = 3
-"""Names of weights that a message gives at most."""
 RECORD, WEIGHTS = "teacher.json", "teacher.safetensors"
 """Files of a finished teacher; the record names the hashes of the others."""
 
@@ -224,6 +223,7 @@ def teacher_training(
     spec = part.spec
     draws = context.run_spec.draws_of(part) if trials is None else 0
     trials = context.run_spec.trials_of(part) if trials is None else trials
+    load_files(network, spec, part.key)
     loader = context.loader(trials, spec, trained=(spec,))
     network.fit({name: loader.all_series(name) for name in loader.sensors})
     objective = context.objective("teacher", spec, network, key=part.key, loader=loader)
@@ -270,42 +270,9 @@ def _leave_untrained(context: RunContext, part: TeacherPart, network: Network, f
     return _keep_teacher(context, spec, network, folder, predictions.accuracy, [], None)
 
 
-def load_file(network: Network, part: TeacherPart) -> None:
-    """Gives a teacher's network the weights of its file; does nothing for one that is no file.
-
-    Raises:
-        UsageError: There is no such file, or it holds another network.
-    """
-    path = part.spec.weights_file
-    if path is None:
-        return
-    where = f"{part.key}.weights = {part.spec.weights}"
-    if not path.is_file():
-        raise UsageError(
-            f"{where}: there is no such file, and no folder of a run or a teacher with weights",
-            hint="A run's weights are its student.safetensors; a teacher's lie below teachers/: kdbench runs show RUN",
-        )
-    try:
-        network.load_state_dict(read_safetensors(path))
-    except DataError as error:
-        raise UsageError(
-            f"{where}: {error.message.replace(f'{path} is', 'the file is')}",
-            hint=error.hint
-            or "Copy it again, or name another: a file of safetensors (what torch.save writes is none), or the "
-            "folder of a run or a teacher.",
-        ) from error
-    except RuntimeError as error:
-        # torch's first line is general; the second one says what does not fit, by the names of all that is missing.
-        first = str(error).strip().splitlines()[1 if "\n" in str(error) else 0].strip()
-        raise UsageError(
-            f"{where} holds another network than the recipe describes: {some(first.split(', '), _NAMED)}",
-            hint="Describe in the recipe the network that the file was made from: its branches, widths and losses.",
-        ) from error
-
-
 def _take_from_file(context: RunContext, part: TeacherPart, network: Network, folder: Path) -> dict[str, Any]:
     """A teacher that was trained elsewhere; it has to know the training part all the same."""
-    load_file(network, part)
+    load_files(network, part.spec, part.key)
     loader = context.loader(context.run_spec.trials_of(part), part.spec)
     train_accuracy = _check_above_chance(context, part.spec, network, loader, [])
     return _keep_teacher(context, part.spec, network, folder, train_accuracy, [], None)

@@ -83,11 +83,16 @@ def records_of(folder: Path) -> list[Record]:
 
 
 def _card(context: RunContext, spec: NetworkSpec) -> dict[str, str]:
+    run_spec = context.run_spec
     return {
         "format": "pt",
         "network": spec.model_dump_json(),
         "classes": json.dumps(context.classes),
-        "dataset": context.run_spec.dataset.card.name,
+        "dataset": run_spec.dataset.card.name,
+        # From these follow the trials that it was trained on.
+        "protocol": run_spec.protocol,
+        "validation": json.dumps(run_spec.recipe.selection.needs_validation),
+        "seed": str(run_spec.seed),
     }
 
 
