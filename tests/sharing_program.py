@@ -67,6 +67,7 @@ _ZOO = [
     "rkd",
     "sdd",
     "se",
+    "semantic_hint",
     "semckd",
     "series",
     "sgm",
@@ -80,7 +81,11 @@ _ZOO = [
 ]
 CASES: dict[str, tuple[str, str | None, Sequence[str]]] = {
     # Every loss that compares with a frozen teacher, and those of the student alone, in one objective.
-    "zoo": ("kd_sensor", "raw_ft", [*_SERIES, *(f"student.losses.{name}.weight=0.1" for name in _ZOO)]),
+    "zoo": (
+        "kd_sensor",
+        "raw_ft",
+        [*_SERIES, "teacher.losses.se.weight=1", *(f"student.losses.{name}.weight=0.1" for name in _ZOO)],
+    ),
     "ablated channel": ("sgm_ft", "raw_ft", [*_VIDEO, "student.losses.sgm.ablation=channel"]),
     "simkd": ("simkd", None, _VIDEO),
     "c2kd": ("c2kd", None, [*_VIDEO, "student.losses.dmcl.weight=1"]),

@@ -321,7 +321,7 @@ def test_an_encoder_of_images_refuses_a_series():
     message = message_of(encoder={"name": "conv2d"})
     assert "teacher.encoder 'conv2d' takes image" in message
     assert "teacher.representation 'raw' makes series" in message
-    assert "Encoders that take series: conv1d" in message
+    assert "Encoders that take series: cnn1d, conv1d" in message
     assert "Representations that make image: gaf" in message
 
 

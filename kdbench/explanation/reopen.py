@@ -57,6 +57,7 @@ def open_context(run: StoredRun, *, dataset: str | None, data_dir: Path | None, 
         video=result["view"]["name"],
         data_dir=data_dir,
         exclude_broken=bool(result.get("excluded")),
+        made=True,
     )
     _check_fingerprint(run, data)
     parts = split(

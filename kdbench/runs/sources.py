@@ -29,6 +29,7 @@ def open_for(
     exclude_broken: bool,
     progress: bool = True,
     look_ahead: bool = False,
+    made: bool = False,
 ) -> Dataset:
     """Opens a data set with all that the networks of a recipe see.
 
@@ -40,6 +41,7 @@ def open_for(
         exclude_broken: Leave out trials that are missing or broken.
         progress: Show progress.
         look_ahead: As for `open_dataset`.
+        made: The networks are there, as of a finished run: whether their parts fit together was seen when it was made.
 
     Raises:
         UsageError: A network sees, or a loss reads, what the data set does not have; or an unknown data set, view or
@@ -48,7 +50,8 @@ def open_for(
     """
     card = card_at(dataset, recipe.data.options)
     check_sources(recipe, card)
-    _check_fit(recipe, card)
+    if not made:
+        _check_fit(recipe, card)
     view: str | None = (video or "auto") if recipe.chooses_view else next(iter(recipe.views), None)
     if view == "auto" and recipe.views and len(card.views) == 1:
         view = next(iter(card.views))

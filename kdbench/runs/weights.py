@@ -40,8 +40,7 @@ def _load(network: Network, path: Path, where: str) -> None:
     except DataError as error:
         raise UsageError(
             f"{where}: {error.message.replace(f'{path} is', 'the file is')}",
-            hint=error.hint
-            or "Copy it again, or name another: a file of safetensors (what torch.save writes is none), or the "
+            hint="Copy it again, or name another: a file of safetensors (what torch.save writes is none), or the "
             "folder of a run or a teacher.",
         ) from error
     except RuntimeError as error:

@@ -31,7 +31,13 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     out = tmp_path_factory.mktemp("runs")
     teacher = ["teacher.train.batch_size=8", "teacher.train.epochs=8"]
     alone = run(
-        "teacher_only", "motionsim", preset="smoke", device="cpu", out=out, overrides=[*WORLD, *teacher], teacher="mmad"
+        "teacher_only",
+        "motionsim",
+        preset="smoke",
+        device="cpu",
+        out=out,
+        overrides=[*WORLD, *teacher],
+        teacher="cnn_attention",
     )
     return {
         "out": out,
