@@ -225,7 +225,8 @@ def _method(name: str, preset: str, width: int) -> Iterator[_Line]:
     dataset = (recipe.tuning.under or {}).get("dataset", _DATASET) if recipe.tuning else _DATASET
     taught = f" --teacher {pair.teacher}" if pair else ""
     shown = shlex.quote(pair.method if pair else name)
-    yield f"\nUse it: kdbench run --method {shown}{taught} --dataset {dataset} --preset {preset}", "cyan"
+    track = " --labels 0" if recipe.student is not None and recipe.student.is_untrained else ""
+    yield f"\nUse it: kdbench run --method {shown}{taught} --dataset {dataset} --preset {preset}{track}", "cyan"
 
 
 def _teacher(name: str, preset: str, width: int) -> Iterator[_Line]:

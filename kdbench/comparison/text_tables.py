@@ -13,7 +13,7 @@ from kdbench.comparison.result_tables import metrics, results
 from kdbench.comparison.systems import OF_A_SYSTEM
 from kdbench.comparison.table import GroupTable, each_accuracy
 from kdbench.comparison.text_table import TextTable, needed_text, percent, points
-from kdbench.statistics import Interval, PairSummary
+from kdbench.statistics import Interval, PairSummary, Verdict
 from kdbench.text.wording import NONE, counted, p_text
 
 if TYPE_CHECKING:
@@ -137,7 +137,12 @@ def _tests(table: GroupTable, _number: int) -> TextTable | None:
     )
     chosen = sorted(table.pairs, key=lambda pair: (pair.p_holm, pair.p))[:PAIRS_SHOWN]
     rows = tuple(_test(pair) for pair in (*chosen, *beside[:PAIRS_SHOWN]))
-    notes = [table.family, "Intervals and p are not corrected; p (Holm) and the verdicts are."]
+    apart = sum(pair.verdict is not Verdict.NEITHER for pair in table.pairs)
+    notes = [
+        table.family,
+        f"{apart} of {counted(len(table.pairs), 'pair')} are told apart.",
+        "Intervals and p are not corrected; p (Holm) and the verdicts are.",
+    ]
     if beside:
         notes.append(
             f"Methods against controls are a family of their own, of {counted(len(beside), 'pair')}, corrected by Holm."

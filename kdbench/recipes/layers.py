@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import os
 from collections.abc import Mapping
@@ -13,10 +14,13 @@ from kdbench.recipes import shipped
 from kdbench.recipes.schema import PRESETS
 from kdbench.recipes.titles import with_titles
 from kdbench.registry import registry
+from kdbench.text.wording import some
 from kdbench.util import paths
 from kdbench.util.validation import found
 
 _MOST_FILES = 100
+_NEAR = 3
+"""Names that a hint offers at most."""
 TEACHER = "teacher"
 
 
@@ -80,9 +84,16 @@ def locate(name_or_path: str, kind: str = "method") -> Path:
         if not paths.is_file(path):
             raise UsageError(
                 f"there is no recipe file {shortened(str(path), 200)}",
-                hint=f"See the shipped ones: kdbench list {kind}s",
+                hint=_beside(path) or f"See the shipped ones: kdbench list {kind}s",
             )
     return path
+
+
+def _beside(path: Path) -> str:
+    """Recipes of the same folder whose names come near, as a hint; empty without one."""
+    names = sorted(each.name for each in path.parent.glob("*.yaml"))
+    near = [name for name in names if name.startswith(path.stem)] or difflib.get_close_matches(path.name, names)
+    return f"Did you mean {some([path.parent / name for name in near], _NEAR)}?" if near else ""
 
 
 def files(name_or_path: str) -> list[Path]:

@@ -277,6 +277,11 @@ class Recipe(RecipePart):
     @model_validator(mode="after")
     def _track_fits(self) -> Recipe:
         student = self.student
+        if student is None and self.track.labels not in ("all", 0) and self.track.teacher_labels == "all":
+            raise ValueError(
+                f"track.labels = {self.track.labels} says what a student sees, and this trains a teacher alone, which "
+                "sees all labels: add --teacher-labels same, or leave --labels out"
+            )
         if self.track.is_whole or student is None:
             return self
         if self.joint_teachers and self.track.is_transfer_alone:
@@ -293,7 +298,7 @@ class Recipe(RecipePart):
         if self.track.is_transfer_alone and (self.selection.needs_validation or self.selection.is_oracle):
             raise ValueError(
                 "track.labels = 0 leaves no labels to choose an epoch or settings by: take selection.rule = last and "
-                "selection.part = test; choose settings in a track with labels, for example --labels 1"
+                "selection.part = test; search settings in a track with labels, for example --labels 1"
             )
         if self.track.pairs < 1 and not student.sees_video_alone:
             raise ValueError(

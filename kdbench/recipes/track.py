@@ -27,8 +27,8 @@ class Track(BaseModel):
         teacher_labels: `all`: the teacher learns from every label; `same`: from those that the student sees.
         pairs: Share of the training trials that have sensors; the others are video with a label.
         teacher_steps: `own`: an epoch of the teacher is each of its trials once. `whole`: they come again and again, as
-            many steps as with every training trial; by default where it shares the student's labels, since so few
-            would be too few steps for any training.
+            many steps as with every training trial; by default where it has few: those with the student's labels,
+            or those with sensors, which would be too few steps for any training.
         quota: Share of a batch that the scarce trials (labelled, or paired) take at least, so that no step is without
             one.
     """
@@ -43,10 +43,12 @@ class Track(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _whole_where_labels_are_shared(cls, given: Any) -> Any:
-        if isinstance(given, Mapping) and given.get("teacher_labels") == "same":
-            return {"teacher_steps": "whole", **given}
-        return given
+    def _whole_where_the_teacher_has_few(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        pairs = given.get("pairs", 1)
+        few = isinstance(pairs, int | float) and pairs < 1
+        return {"teacher_steps": "whole", **given} if few or given.get("teacher_labels") == "same" else given
 
     @model_validator(mode="after")
     def _one_scarcity(self) -> Track:
@@ -102,7 +104,7 @@ class Track(BaseModel):
             if self.is_transfer_alone:
                 return f"{PROBED}, {taught}"
             return f"{counted(self.labels, 'labelled trial')} per class, {taught}"
-        return f"{100 * self.pairs:g} % of the training trials have sensors"
+        return f"{100 * self.pairs:g} % of the training trials have sensors, teacher learns from these"
 
     @property
     def name(self) -> str:

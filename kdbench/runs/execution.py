@@ -335,4 +335,4 @@ def _tuned_elsewhere(where: Mapping[str, Any]) -> str:
     names = [f"{key} {value}" for key, value in where.items() if key != TRACK]
     if TRACK in where:
         names.append(words_of({TRACK: where[TRACK]}) or "all labels and pairs")
-    return f"the settings were tuned elsewhere: {', '.join(names)}"
+    return f"the settings were tuned elsewhere ({', '.join(names)}); kdbench search tunes them for this place"

@@ -110,6 +110,12 @@ class GainNow:
         return {"run": self.run, "accuracy": self.accuracy, "macro_f1": self.macro_f1} if self.run else None
 
 
+def _settings_of(budget: Mapping[str, Any]) -> str:
+    """The options of `kdbench search` that give a budget."""
+    options = {key: budget.get(key) for key in ("trials", "trial_seeds", "sampler", "pruner")}
+    return " ".join(f"--{key.replace('_', '-')} {value}" for key, value in options.items() if value is not None)
+
+
 def gain_now(root: Path, result: Mapping[str, Any]) -> GainNow:
     """Looks the student alone up: the finished run of the same conditions at the same seed, by plain cross-entropy.
 
@@ -136,13 +142,16 @@ def gain_now(root: Path, result: Mapping[str, Any]) -> GainNow:
         return GainNow()
     name, teacher = sought
     command = f"run {name} with the same options" if teacher is None else "run the same command with --teacher none"
+    budget = (recipe.get("tuning") or {}).get("budget")
+    if budget:
+        command = f"tune {title_of(name, teacher)} under the same budget ({_settings_of(budget)})"
     # Another student alone says nothing of this one's.
     same = [entry for entry in near if entry[1] == title_of(name, teacher)]
     if not same:
         return GainNow(why=f"{command} to see it")
     # The run that comes nearest tells best what to do otherwise.
     _, title, keys = min(same, key=lambda entry: entry[0])
-    again = "run it with the same options" if teacher is None else command
+    again = "run it with the same options" if teacher is None and not budget else command
     return GainNow(why=f"{title} was run under other conditions ({some(keys, _NAMED)}); {again} to see it")
 
 

@@ -364,6 +364,8 @@ class RunSpec:
         """What a search on its data writes down as the place of its tuning."""
         track = self.recipe.track
         names = {"dataset": self.dataset.card.name, "protocol": self.protocol, "preset": self.preset}
+        # Settings that suit one teacher may suit no other.
+        names |= {"teacher": self.recipe.taught_by} if self.recipe.taught_by else {}
         return names | ({} if track.is_whole else {TRACK: track.model_dump()})
 
     def _unless_searched(self, path: str, settings: dict[str, Any]) -> dict[str, Any]:

@@ -86,6 +86,7 @@ def settled(request: SearchRequest, reporter: Reporter | None = None, *, look_ah
     on_validation = run.changed(_VALIDATING, seed=0)
     context = context_for(on_validation, reporter, look_ahead=look_ahead)
     run_spec, recipe = context.run_spec, on_validation.recipe
+    _refuse_tuned(recipe)
     metric = metric_of(run_spec.dataset.card, request.metric)
     request = dataclasses.replace(request, metric=metric)
     space = space_of(recipe, request.space)
@@ -119,6 +120,24 @@ def settled(request: SearchRequest, reporter: Reporter | None = None, *, look_ah
     search = Settled(plan, context, recipe, url, request.jobs, request.launcher)
     _check_ends(search)
     return search
+
+
+def _refuse_tuned(recipe: Recipe) -> None:
+    """A search that began with what another chose would hide that one's budget, and whose trials chose.
+
+    Raises:
+        UsageError: A search chose the recipe's settings.
+    """
+    if recipe.tuning is None:
+        return
+    teacher = f" --teacher {recipe.taught_by}" if recipe.taught_by else ""
+    trials = recipe.tuning.budget.get("trials", "?")
+    raise UsageError(
+        f"'{recipe.title}' is tuned already, by {trials} trials of the study '{recipe.tuning.study}': a search on top "
+        "of it would count its own trials alone",
+        hint=f"Search the method itself, with as many trials as it shall have: kdbench search --method {recipe.method}"
+        f"{teacher}",
+    )
 
 
 _VALIDATING = {"selection": {"part": "validation"}}

@@ -33,7 +33,7 @@ from kdbench.runs.run import run
             "labels0",
             "transfer alone: no labels, linear probe of the frozen embedding, teacher uses all labels",
         ),
-        (Track(pairs=0.25), "pairs0.25", "25 % of the training trials have sensors"),
+        (Track(pairs=0.25), "pairs0.25", "25 % of the training trials have sensors, teacher learns from these"),
     ],
 )
 def test_a_track_has_words_for_tables_and_for_folders(track: Track, slug: str, words: str) -> None:

@@ -60,7 +60,9 @@ def test_a_tuned_recipe_says_what_chose_it_and_where(tuned: Path) -> None:
         assert recipe.name == name
         assert recipe.tuning is not None
         assert recipe.tuning.best == record["best"]["settings"]
-        assert recipe.tuning.under == {"dataset": "motionsim", "protocol": "cross_subject", "preset": "smoke"}
+        taught = {"teacher": "raw"} if stem == "kd+raw" else {}
+        place = {"dataset": "motionsim", "protocol": "cross_subject", "preset": "smoke"}
+        assert recipe.tuning.under == place | taught
         assert {"space", "trials", "trial_seeds", "versions", "budget", "protocol"} <= set(record)
         # Nothing of the machine that searched.
         assert str(tuned) not in json.dumps(record)
@@ -87,9 +89,15 @@ def test_tuned_methods_of_one_budget_stand_in_one_table_with_the_student_alone(t
 
 def test_a_tuned_recipe_elsewhere_says_so(tuned: Path, tmp_path: Path) -> None:
     path = str(tuned / "tuned/student_only.yaml")
-    (held,) = entries(tmp_path, path, protocols=["subject_specific"])
-    assert held.search.context.run_spec.conditions()["tuned_under"] == {"protocol": "cross_subject"}
-    # To search on is to read a validation part; a run would test what chose its settings.
+    # Nor would a search on top of it tell how many trials chose.
+    with pytest.raises(UsageError, match="'student_only' is tuned already, by 2 trials") as refused:
+        entries(tmp_path, path, protocols=["subject_specific"])
+    assert refused.value.hint is not None
+    assert refused.value.hint.endswith("kdbench search --method student_only")
+    with pytest.raises(UsageError, match="there is no recipe file") as refused:
+        package.run(str(tuned / "tuned/kd.yaml"), "motionsim", preset="smoke", device="cpu", out=tmp_path)
+    assert "Did you mean" in str(refused.value)
+    assert "kd+raw.yaml" in str(refused.value)
     with pytest.raises(UsageError, match="were chosen under the protocol 'cross_subject'") as refused:
         package.run(path, "motionsim", protocol="subject_specific", preset="smoke", device="cpu", out=tmp_path)
     assert "kdbench search --method student_only --dataset motionsim --protocol subject_specific" in str(refused.value)
@@ -102,7 +110,7 @@ def test_a_tuned_recipe_elsewhere_says_so(tuned: Path, tmp_path: Path) -> None:
         overrides=["track.labels=1"],
     )
     assert done.result["conditions"]["tuned_under"] == {"track": None}
-    assert "the settings were tuned elsewhere: all labels and pairs" in done.result["warnings"]
+    assert any("tuned elsewhere (all labels and pairs)" in line for line in done.result["warnings"])
 
 
 @pytest.mark.slow
