@@ -107,3 +107,14 @@ def test_only_the_folders_that_may_be_the_student_alone_are_read(
     assert gain_now(tmp_path, taught).run == alone.name
     assert alone.name in read
     assert not {*others} & {*read}
+
+
+def test_a_tuned_method_needs_a_student_alone_of_the_same_search(tmp_path: Path) -> None:
+    taught = _result(make_run(tmp_path, "hinton", wrong=8))
+    budget = {"trials": 20, "trial_seeds": 1, "sampler": "tpe", "pruner": "median", "metric": "accuracy"}
+    taught["recipe"] = {**taught["recipe"], "tuning": {"budget": budget}}
+    found = gain_now(tmp_path, taught).why
+    asked = "--trials 20 --trial-seeds 1 --sampler tpe --pruner median"
+    assert found == f"tune student_only under the same budget ({asked}) to see it"
+    make_run(tmp_path, "student_only", wrong=20, threads=2)
+    assert gain_now(tmp_path, taught).why.endswith(f"under the same budget ({asked}) to see it")
