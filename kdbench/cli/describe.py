@@ -309,7 +309,8 @@ def _suite(name: str, width: int) -> Iterator[_Line]:
         yield f"\n{summary}", ""
     content["methods"] = [_in_suite(method) for method in content["methods"]]
     yield f"\n{as_yaml(content, width)}", ""
-    yield f"\nUse it: kdbench run --suite {shlex.quote(name)} --dry-run", "cyan"
+    track = " --labels 1" if suite.names_track else ""
+    yield f"\nUse it: kdbench run --suite {shlex.quote(name)}{track} --dry-run", "cyan"
     if suite.systems:
         yield "Then, one ranking of all: kdbench compare --systems", "cyan"
 

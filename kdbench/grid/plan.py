@@ -23,6 +23,7 @@ from kdbench.runs.context import choose_preset, spec_for
 from kdbench.runs.gain import BASELINES
 from kdbench.runs.idle import refuse_idle
 from kdbench.runs.naming import rename
+from kdbench.runs.overview import TRACK
 from kdbench.runs.request import RunRequest
 from kdbench.runs.spec import RunSpec
 from kdbench.runs.together import refuse_unshared
@@ -144,6 +145,11 @@ def make_plan(
     # First what gains are over, so that the others find it.
     methods = sorted(suite.pairs(), key=lambda method: method.name not in BASELINES and method.teacher != NO_TEACHER)
     changes = changes_for(methods, suite, overrides, preset, reporter)
+    if suite.names_track and not all(TRACK in own for own in changes):
+        raise UsageError(
+            "this suite is for few labels or few pairs, and nothing says how many there are",
+            hint="Name the track: --labels 1, --pairs 0.25, or --labels all for all of them",
+        )
     videos = _videos(methods, changes, preset, suite.video, reporter)
     planned: dict[Path, PlannedRun] = {}
     for dataset in suite.datasets:

@@ -68,6 +68,7 @@ class Suite(BaseModel):
         video: The student's view.
         set: What is changed of every recipe, nested as in a recipe.
         launcher: How the runs are started, with its options.
+        names_track: Whether a run of it has to say which labels or pairs there are, as `--labels 1` does.
         systems: Whether its methods are whole systems, which `kdbench compare --systems` puts into one ranking.
     """
 
@@ -84,6 +85,7 @@ class Suite(BaseModel):
     video: str | None = None
     set: dict[str, Any] = Field(default_factory=dict)
     launcher: PartSpec | None = None
+    names_track: bool = False
     systems: bool = False
 
     @field_validator("launcher", mode="before")

@@ -44,6 +44,14 @@ def test_every_cell_of_the_suites_of_tracks_fits_its_teacher(name: str, labels: 
     assert len(plan.runs) == len(suite.pairs())
 
 
+def test_a_suite_of_few_labels_asks_how_few(tmp_path: Path) -> None:
+    suite = load_suite("transfer").model_copy(update={"datasets": ["motionsim"], "preset": "smoke", "seeds": 1})
+    with pytest.raises(UsageError, match="nothing says how many there are") as refused:
+        make_plan(suite, {"out": tmp_path, "device": "cpu"}, look_ahead=True)
+    assert refused.value.hint is not None
+    assert "--labels 1" in refused.value.hint
+
+
 def test_the_table_of_mmact_has_what_is_published_for_mmact() -> None:
     suite = load_suite("table1_mmact")
     rows = [each for each in suite.pairs() if each.name in ("trn", "sakdn_trn")]
