@@ -140,9 +140,7 @@ def on(runs: list[StoredRun], root: Path, **wanted: str | None) -> list[StoredRu
             continue
         known = {str(run.result[key]) for run in runs}
         if value not in known:
-            raise unknown(
-                f"{key} of the runs in {root}", value, known, hint=f"See them: kdbench runs list --out {root}"
-            )
+            raise unknown(key, value, known, hint=f"No run in {root} has it. See them: kdbench runs list --out {root}")
         runs = [run for run in runs if run.result[key] == value]
     return runs
 
@@ -153,8 +151,14 @@ def named(runs: list[StoredRun], patterns: Sequence[str], root: Path) -> list[St
     Raises:
         UsageError: A pattern means none.
     """
+    protocols = {str(run.result["protocol"]) for run in runs}
     for pattern in patterns:
         if not any(matches(run, pattern) for run in runs):
+            if pattern in protocols:
+                raise UsageError(
+                    f"'{pattern}' is a protocol of these runs, and names none of them",
+                    hint=f"Choose it: --protocol {pattern}. Folds are pooled by an option each: --pool A --pool B",
+                )
             raise unknown(
                 f"run in {root}",
                 pattern,

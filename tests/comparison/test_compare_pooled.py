@@ -201,6 +201,12 @@ def test_one_protocol_and_several_exclude_each_other(study: Path) -> None:
         kdbench.compare(study, pool=FOLDS, protocol="cross_subject")
 
 
+def test_a_fold_without_its_option_is_told_what_it_is(study: Path) -> None:
+    with pytest.raises(UsageError, match="'cross_subject_swapped' is a protocol of these runs") as refused:
+        kdbench.compare(study, runs=["cross_subject_swapped"], pool=["cross_subject"])
+    assert "--pool A --pool B" in str(refused.value)
+
+
 def test_the_command_pools(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main(["compare", "kd", "student_only", "--out", str(study), "--pool", FOLDS[0], "--pool", FOLDS[1]])
