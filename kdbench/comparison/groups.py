@@ -36,6 +36,10 @@ _HASHES = ("fingerprint", "split")
 _WHY = {"tuning": "its budget for tuning decides", "track": "other labels or pairs are another task"}
 LIBRARIES = "libraries"
 """Versions of what a run computes with; a library that only one of two runs uses is no difference between them."""
+_OF_A_TEACHER = ("track.teacher_labels", "track.teacher_steps")
+"""What a track says of teachers: a run without one stands in the tables of either."""
+_LOOSE = (LIBRARIES, *_OF_A_TEACHER)
+"""Conditions that some runs lack, and then stand with each of those that have them."""
 
 
 @dataclass
@@ -184,7 +188,7 @@ def grouped(
     Raises:
         UsageError: A condition that does not exist or that no ranking may cross.
     """
-    known = [(run, flat(run.conditions)) for run in runs]
+    known = [(run, _said(run)) for run in runs]
     if across:
         _check_across(across, [conditions for _, conditions in known])
     # What makes a system stands in columns of its own, so that names need not tell it.
@@ -193,7 +197,7 @@ def grouped(
     buckets: dict[Hashable, list[tuple[StoredRun, Flat]]] = defaultdict(list)
     for run, conditions in known:
         # Splits and libraries may differ within a table, by rules of their own below.
-        buckets[_key(without(conditions, [*across, *_BY_SEED, LIBRARIES]))].append((run, conditions))
+        buckets[_key(without(conditions, [*across, *_BY_SEED, *_LOOSE]))].append((run, conditions))
     # By identity: a run holds mappings, and has no hash.
     names: dict[int, str] = {}
     parts: list[tuple[list[tuple[StoredRun, Flat]], list[StoredRun], dict[str, Any]]] = []
@@ -226,10 +230,24 @@ def between(first: Group, second: Group) -> tuple[ConditionDifference, ...]:
     return tuple(one for one in unlike if one.key not in _HASHES) or unlike
 
 
+def _said(run: StoredRun) -> Flat:
+    """A run's conditions, flat: of a run without a teacher without what its track says of teachers."""
+    conditions = flat(run.conditions)
+    if _OF_A_TEACHER[0] not in conditions:
+        return conditions
+    recipe = run.result["recipe"]
+    if recipe.get("teacher") or recipe.get("teachers"):
+        return {_OF_A_TEACHER[1]: "own", **conditions}
+    return without(conditions, _OF_A_TEACHER)
+
+
 def _by_libraries(bucket: list[tuple[StoredRun, Flat]], across: Sequence[str]) -> list[list[tuple[StoredRun, Flat]]]:
-    """Parts runs that used a library in unlike versions; one that used it not at all stands with each of them."""
+    """Parts runs that used a library in unlike versions; one that used it not at all stands with each of them.
+
+    So with what a track says of teachers.
+    """
     keys = {key for _, conditions in bucket for key in conditions}
-    compared = {key for key in keys if is_below(key, (LIBRARIES,)) and not is_below(key, across)}
+    compared = {key for key in keys if is_below(key, _LOOSE) and not is_below(key, across)}
     used = [{key: conditions[key] for key in conditions.keys() & compared} for _, conditions in bucket]
     return _compatible(bucket, used)
 
@@ -289,9 +307,8 @@ def _group(
     first = part[0][1]
     same_split = len({conditions.get("split") for _, conditions in part}) == 1
     keys = dict.fromkeys(key for _, conditions in part for key in conditions)
-    of_libraries = [key for key in keys if is_below(key, (LIBRARIES,))]
-    libraries = {key: recorded[key] for _, recorded in part for key in of_libraries if key in recorded}
-    group = Group(without(first | libraries, across if same_split else [*across, *_BY_SEED]), shared=shared)
+    loose = {key: recorded[key] for _, recorded in part for key in keys if is_below(key, _LOOSE) and key in recorded}
+    group = Group(without(first | loose, across if same_split else [*across, *_BY_SEED]), shared=shared)
     for run in others:
         group.filtered.setdefault(names[id(run)], []).append(run)
     crossed = [key for key in keys if is_below(key, across)]

@@ -23,6 +23,7 @@ from kdbench.evaluation.metrics import untested
 from kdbench.recipes.track import is_transfer_alone
 from kdbench.runs.condensed import Condensed
 from kdbench.runs.gain import BASELINES, alone_words, is_alone
+from kdbench.runs.overview import TRACK
 from kdbench.runs.store import StoredRun
 from kdbench.statistics import METRICS, PairSummary, Scope, ScoreComparison, Scores, compare_scores
 from kdbench.statistics.intervals import infer_t
@@ -176,9 +177,9 @@ def _alike(group: Group, complete: Sequence[str]) -> dict[str, list[str]]:
     rows: dict[str, list[str]] = {}
     keys = {}
     for row in complete:
-        # What is no difference between libraries within a table is none here.
+        # What is no difference between libraries within a table is none here; and a table is of one track.
         settings = [
-            {key: value for key, value in run.conditions.items() if key != LIBRARIES}
+            {key: value for key, value in run.conditions.items() if key not in (LIBRARIES, TRACK)}
             for _, run in sorted(group.runs[row].items())
         ]
         keys[row] = json.dumps([settings, {key: values.get(row) for key, values in crossed.items()}], sort_keys=True)

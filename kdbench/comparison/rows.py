@@ -11,7 +11,7 @@ from typing import Any
 
 from kdbench.comparison.conditions import NOT_RECORDED, Flat, is_below, shown
 from kdbench.recipes.changes import PHASES
-from kdbench.runs.overview import WORDS, base_of, differing, settings_text
+from kdbench.runs.overview import TRACK, WORDS, base_of, differing, settings_text
 from kdbench.runs.store import StoredRun
 
 _MOST_SETTINGS = 3
@@ -115,7 +115,8 @@ def _by_recipe(runs: Sequence[StoredRun]) -> list[list[StoredRun]]:
 
 
 def _written(run: StoredRun) -> str:
-    recipe = {key: value for key, value in run.result["recipe"].items() if key not in WORDS}
+    # The track is a condition of the whole table.
+    recipe = {key: value for key, value in run.result["recipe"].items() if key not in (*WORDS, TRACK)}
     return json.dumps([run.title, recipe], sort_keys=True)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -193,13 +194,24 @@ def _alone(root: Path, result: Mapping[str, Any]) -> Iterator[StoredRun]:
 
 
 def _unlike(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
-    """The conditions that differ; a library that only one of two runs uses is no difference."""
+    """The conditions that differ, between a method and a student alone.
+
+    A library that only one of two runs uses is no difference, nor is what a track says of teachers, which the student
+    alone has none of.
+    """
     keys = [key for key in dict.fromkeys([*first, *second]) if first.get(key) != second.get(key)]
     of, other = (one.get("libraries") for one in (first, second))
     if "libraries" in keys and isinstance(of, Mapping) and isinstance(other, Mapping):
         keys.remove("libraries")
         keys += [f"libraries.{name}" for name in of if name in other and of[name] != other[name]]
+    tracks = [one.get("track") or {} for one in (first, second)]
+    if "track" in keys and len({json.dumps(_of_students(track), sort_keys=True) for track in tracks}) == 1:
+        keys.remove("track")
     return keys
+
+
+def _of_students(track: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in track.items() if key not in ("teacher_labels", "teacher_steps")}
 
 
 def _is_proven(run: StoredRun) -> bool:

@@ -15,6 +15,9 @@ from kdbench.comparison.formats import render
 from kdbench.comparison.table import each_accuracy
 from kdbench.comparison.text_tables import text_tables
 from kdbench.errors import DataError, UsageError
+from kdbench.recipes.track import Track
+from kdbench.runs.gain import gain_now
+from kdbench.runs.store import stored_run
 from kdbench.statistics.scores import weighted_f1_scores
 from kdbench.util.records import read_json, write_json
 
@@ -396,3 +399,23 @@ def test_of_many_teachers_the_mean_and_the_range_are_told() -> None:
     assert each_accuracy({"a": 0.5, "b": 0.6, "c": 0.7, "d": 0.8}) == "mean 65.00 of 4 (50.00 to 80.00)"
     assert each_accuracy({"a": 0.5}) == "a 50.00"
     assert each_accuracy({}) == ""
+
+
+def test_the_student_alone_stands_with_teachers_of_few_labels_and_of_all(tmp_path: Path) -> None:
+    few, same = (
+        {"track": Track(labels=1, teacher_labels=labels).model_dump(), "split": "few"} for labels in ("all", "same")
+    )
+    make_study(tmp_path, {"student_only": 20, "kd": 8}, **few)
+    make_study(tmp_path, {"rkd": 8}, **same)
+    tables = kdbench.compare(tmp_path).tables
+    assert sorted(table.group.rows for table in tables) == [("kd", "student_only"), ("rkd", "student_only")]
+    assert all(table.rows[0].gain is not None for table in tables)
+    titles = {table.group.rows[0]: table.group.title for table in tables}
+    assert "teacher uses all labels" in titles["kd"]
+    assert "teacher uses the same labels" in titles["rkd"]
+    # Trained once more for the other, it is the same run.
+    make_run(tmp_path, "student_only", 0, wrong=20, folder="again", **same)
+    again = kdbench.compare(tmp_path).tables
+    assert sorted(table.group.rows for table in again) == [("kd", "student_only"), ("rkd", "student_only")]
+    taught = dict(stored_run(next(tmp_path.glob("rkd-s0-*"))).result)
+    assert gain_now(tmp_path, taught).accuracy == pytest.approx(12 / 80)
