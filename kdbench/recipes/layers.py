@@ -91,7 +91,11 @@ def locate(name_or_path: str, kind: str = "method") -> Path:
 
 def _beside(path: Path) -> str:
     """Recipes of the same folder whose names come near, as a hint; empty without one."""
-    names = sorted(each.name for each in path.parent.glob("*.yaml"))
+    try:
+        names = sorted(each.name for each in path.parent.glob("*.yaml"))
+    except OSError:
+        # A name that no file could have.
+        return ""
     near = [name for name in names if name.startswith(path.stem)] or difflib.get_close_matches(path.name, names)
     return f"Did you mean {some([path.parent / name for name in near], _NEAR)}?" if near else ""
 
