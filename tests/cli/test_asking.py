@@ -53,6 +53,8 @@ def talk(arguments: list[str], answers: list[tuple[str, str]], cwd: Path, **envi
             break
         if waiting and waiting[0][0] in said[place:]:
             place = len(said)
+            # Nobody answers before the question is whole: Ctrl-C while readline sets up its handlers waits for a key.
+            time.sleep(0.5)
             os.write(side, f"{waiting.pop(0)[1]}".encode())
     os.close(side)
     if process.poll() is None and time.monotonic() >= until:
