@@ -202,11 +202,9 @@ def grouped(
     names: dict[int, str] = {}
     parts: list[tuple[list[tuple[StoredRun, Flat]], list[StoredRun], dict[str, Any]]] = []
     rest: list[StoredRun] = []
-    sets = (libraries for bucket in buckets.values() for libraries in _by_libraries(bucket, across))
+    sets = (alike for bucket in buckets.values() for alike in _by_loose(bucket, across))
     if systems:
-        sets = (
-            seen for libraries in sets for seen in _compatible(libraries, [recordings(one) for _, one in libraries])
-        )
+        sets = (seen for alike in sets for seen in _compatible(alike, [recordings(one) for _, one in alike]))
     for part in (part for same in sets for part in _by_split(same)):
         named, shared = row_names(part, beside_names)
         names |= named
@@ -241,11 +239,8 @@ def _said(run: StoredRun) -> Flat:
     return without(conditions, _OF_A_TEACHER)
 
 
-def _by_libraries(bucket: list[tuple[StoredRun, Flat]], across: Sequence[str]) -> list[list[tuple[StoredRun, Flat]]]:
-    """Parts runs that used a library in unlike versions; one that used it not at all stands with each of them.
-
-    So with what a track says of teachers.
-    """
+def _by_loose(bucket: list[tuple[StoredRun, Flat]], across: Sequence[str]) -> list[list[tuple[StoredRun, Flat]]]:
+    """Parts runs by the conditions that some of them lack, such as the version of a library that only some use."""
     keys = {key for _, conditions in bucket for key in conditions}
     compared = {key for key in keys if is_below(key, _LOOSE) and not is_below(key, across)}
     used = [{key: conditions[key] for key in conditions.keys() & compared} for _, conditions in bucket]

@@ -43,6 +43,11 @@ def stem_of(method: str, teacher: str | None) -> str:
     return title_of(method, teacher).replace(" ", "")
 
 
+def options_of(method: str, teacher: str | None) -> str:
+    """A method with its teacher as options of a command: `--method kd --teacher raw`."""
+    return f"--method {method}" + (f" --teacher {teacher}" if teacher else "")
+
+
 def title_of(method: str, teacher: str | None) -> str:
     """A method with its teacher in one line, such as `kd + raw`; a teacher that is the method's own is left out."""
     return method if teacher in (None, own_teacher(method)) else f"{method} + {teacher}"

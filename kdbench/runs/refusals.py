@@ -9,6 +9,7 @@ from kdbench.data.card import Card
 from kdbench.data.splits import Split, protocol_names, rule_of, split
 from kdbench.errors import DataError, UsageError
 from kdbench.recipes import shipped
+from kdbench.recipes.pairs import options_of
 from kdbench.recipes.resolve import resolve
 from kdbench.recipes.schema import Recipe
 from kdbench.text.wording import counted
@@ -65,12 +66,11 @@ def refuse_chosen_on_test(recipe: Recipe, card: Card, index: pd.DataFrame, proto
     other = split(card, index, there, validation=True, seed=0)
     drawn = rule_of(card, there).validation.where is None
     chose = {*other.validation, *(other.train if drawn else ())}
-    teacher = f" --teacher {recipe.taught_by}" if recipe.taught_by else ""
     if both := chose & set(parts.test):
         raise UsageError(
             f"the settings of '{recipe.title}' were chosen under the protocol '{there}', by "
             f"{counted(len(both), 'trial')} that '{protocol}' tests, such as {min(both)}: its result would be too high",
-            hint=f"Choose them for this protocol: kdbench search --method {recipe.method}{teacher} "
+            hint=f"Choose them for this protocol: kdbench search {options_of(recipe.method, recipe.taught_by)} "
             f"--dataset {card.typed} --protocol {protocol}",
         )
 

@@ -12,7 +12,7 @@ from typing import Any
 from kdbench.data.metric import check_metric, metric_of
 from kdbench.errors import UsageError
 from kdbench.launch.launcher import check as check_launcher
-from kdbench.recipes.pairs import stem_of
+from kdbench.recipes.pairs import options_of, stem_of
 from kdbench.recipes.schema import Recipe
 from kdbench.recipes.terms import PartSpec
 from kdbench.runs.context import RunContext, context_for
@@ -130,13 +130,12 @@ def _refuse_tuned(recipe: Recipe) -> None:
     """
     if recipe.tuning is None:
         return
-    teacher = f" --teacher {recipe.taught_by}" if recipe.taught_by else ""
     trials = recipe.tuning.budget.get("trials", "?")
     raise UsageError(
         f"'{recipe.title}' is tuned already, by {trials} trials of the study '{recipe.tuning.study}': a search on top "
         "of it would count its own trials alone",
-        hint=f"Search the method itself, with as many trials as it shall have: kdbench search --method {recipe.method}"
-        f"{teacher}",
+        hint="Search the method itself, with as many trials as it shall have: kdbench search "
+        + options_of(recipe.method, recipe.taught_by),
     )
 
 

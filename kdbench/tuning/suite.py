@@ -112,12 +112,12 @@ def entries_of(
 
 def _refused(wrong: Sequence[tuple[str, UsageError]]) -> UsageError:
     """All that cannot be searched; what is wrong with several methods alike is said once."""
-    alike: dict[str, list[tuple[str, UsageError]]] = {}
-    for title, error in wrong:
-        alike.setdefault(re.sub(r"^recipe '[^']*': ", "", error.message), []).append((title, error))
     if len(wrong) == 1:
         title, error = wrong[0]
         return UsageError(f"{title}: {error.message}", hint=error.hint)
+    alike: dict[str, list[tuple[str, UsageError]]] = {}
+    for title, error in wrong:
+        alike.setdefault(re.sub(r"^recipe '[^']*': ", "", error.message), []).append((title, error))
     lines = "".join(
         f"\n  {some([title for title, _ in same], _NAMED)}: {reason if len(same) > 1 else same[0][1].message}"
         for reason, same in alike.items()
