@@ -22,6 +22,7 @@ from kdbench.students.fit import is_transposed
 from kdbench.students.schema import SeriesInput, VideoInput
 from kdbench.students.series_file import AS_EXPORTED, Columns
 from kdbench.text.wording import counted
+from kdbench.util import numpy_files
 from kdbench.util.extras import installing
 
 _MOST_BYTES = 4 << 30
@@ -125,10 +126,8 @@ def _content(path: Path) -> bytes:
 
 
 def _array(content: bytes, entry: SeriesInput | VideoInput) -> Recorded:
-    import io
-
     try:
-        array = np.load(io.BytesIO(content), allow_pickle=False)
+        array = numpy_files.load(content)
     except (ValueError, EOFError, OSError, SyntaxError) as error:
         raise ValueError(f"it cannot be read as an array of numbers ({str(error).splitlines()[0]})") from error
     if not isinstance(array, np.ndarray):

@@ -14,6 +14,7 @@ from kdbench.data.draft import contents
 from kdbench.data.draft.contents import LEAST_JOINTS, Contents
 from kdbench.data.draft.naming import Group
 from kdbench.data.recorded import TEXT, VIDEOS
+from kdbench.util import numpy_files
 
 LOOKED_AT = 3
 """Files of each group that are opened."""
@@ -130,7 +131,7 @@ def _opened(path: Path, suffix: str) -> Any:
     try:
         if suffix in TEXT:
             return contents.look(path.read_bytes())
-        return _video(path) if suffix in VIDEOS else np.load(path, allow_pickle=False).shape
+        return _video(path) if suffix in VIDEOS else getattr(numpy_files.load(path), "shape", None)
     except (OSError, ValueError):
         return None
 

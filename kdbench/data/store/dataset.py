@@ -17,6 +17,7 @@ from kdbench.data.store.layout import Damaged, Key, Meta
 from kdbench.errors import DataError, UsageError
 from kdbench.text.wording import counted, some
 from kdbench.types import VIDEO, is_video, view_of
+from kdbench.util import numpy_files
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -297,9 +298,11 @@ _SOUND: set[tuple[Any, ...]] = set()
 def _mapped(path: Path, kind: type, dimensions: int) -> np.ndarray:
     """An array of a store, mapped; its bytes are hashed, so its type has to be what the bytes were written as."""
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = numpy_files.load(path, mmap_mode="r")
     except (OSError, ValueError, EOFError) as error:
         raise Damaged(f"the prepared {path} is damaged: {error}") from error
+    if not isinstance(array, np.ndarray):
+        raise Damaged(f"the prepared {path} is damaged: it is no array")
     if (
         array.dtype != np.dtype(kind)
         or not array.dtype.isnative

@@ -22,6 +22,7 @@ from kdbench.data.readers.timeline import centre_frames
 from kdbench.errors import DataError, shortened
 from kdbench.text.wording import counted
 from kdbench.types import VIDEO
+from kdbench.util import numpy_files
 
 FILE = "pack.json"
 SERIES = "series.npz"
@@ -132,8 +133,7 @@ class PackedReader(Reader):
             content, sha256 = self.bytes_of(SERIES, "(all)")
             if sha256 != self._series_sha256:
                 raise DataError(f"{self._root / SERIES} is damaged: its sha256 is not the one in {FILE}", hint=_AGAIN)
-            with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-                self._series = {name: arrays[name] for name in self.card.sensors}
+            self._series = numpy_files.archive(content, self.card.sensors)
         return self._series
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from kdbench.data.readers.base import Reader, Recording, Trial
 from kdbench.data.resizing import resized
-from kdbench.util import files, paths
+from kdbench.util import files, numpy_files, paths
 
 Stamp = list[list[Any]]
 _DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
@@ -75,19 +75,19 @@ def stamp(reader: Reader, trial: Trial, view: str | None) -> Stamp:
 
 def write(path: Path, trial: PreparedTrial, stamped: Stamp) -> None:
     """Writes a trial, whole or not at all, with the stamp of the files that it was made from."""
-    arrays = {f"series.{name}": values for name, values in trial.series.items()}
+    content = {f"series.{name}": values for name, values in trial.series.items()}
     if trial.clip is not None:
-        arrays["clip"] = trial.clip
+        content["clip"] = trial.clip
     about = {"stamp": stamped, "hashes": dict(trial.hashes), "sha256": [trial.series_sha256, trial.clip_sha256]}
     with files.whole(path, durable=False, elsewhere=paths.OTHER_CACHE) as file:
-        np.savez(file, about=np.frombuffer(json.dumps(about).encode(), np.uint8), **arrays)  # type: ignore[arg-type]
+        np.savez(file, about=np.frombuffer(json.dumps(about).encode(), np.uint8), **content)  # type: ignore[arg-type]
 
 
 def is_done(path: Path, stamped: Stamp) -> bool:
     """Whether a finished trial is there, made from files that have not changed since."""
     try:
-        with np.load(path, allow_pickle=False) as content:
-            return json.loads(content["about"].tobytes())["stamp"] == stamped
+        about = numpy_files.archive(path, ["about"])["about"]
+        return json.loads(about.tobytes())["stamp"] == stamped
     except _DAMAGED:
         return False
 
@@ -95,12 +95,10 @@ def is_done(path: Path, stamped: Stamp) -> bool:
 def read(path: Path) -> PreparedTrial | None:
     """A finished trial, or None where it is damaged."""
     try:
-        with np.load(path, allow_pickle=False) as content:
-            about = json.loads(content["about"].tobytes())
-            names = [name for name in content.files if name.startswith("series.")]
-            series = {name.removeprefix("series."): content[name] for name in names}
-            return PreparedTrial(
-                series, content["clip"] if "clip" in content.files else None, about["hashes"], *about["sha256"]
-            )
+        content = numpy_files.archive(path)
+        about = json.loads(content["about"].tobytes())
+        names = [name for name in content if name.startswith("series.")]
+        series = {name.removeprefix("series."): content[name] for name in names}
+        return PreparedTrial(series, content.get("clip"), about["hashes"], *about["sha256"])
     except _DAMAGED:
         return None

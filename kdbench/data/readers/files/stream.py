@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from kdbench.data.readers import text_series
 from kdbench.data.recorded import Column, FileStream, TimeColumn
 from kdbench.errors import near_misses
 from kdbench.text.wording import counted, inflected
+from kdbench.util import numpy_files
 
 CARD, STUDENT = "the card has", "the student takes"
 """Who says how many axes there are, as messages begin."""
@@ -97,7 +97,7 @@ def read(content: bytes, stream: FileStream, axes: Sequence[str], rate_hz: float
 
 
 def _array(content: bytes, axes: int, by: str) -> np.ndarray:
-    array = np.load(io.BytesIO(content), allow_pickle=False)
+    array = numpy_files.load(content)
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu" or array.ndim not in (2, 3):
         raise ValueError("it is no array of numbers with two or three dimensions")
     flat = array.reshape(len(array), -1).astype(np.float64)
