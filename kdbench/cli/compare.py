@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from kdbench.cli.console import note
+from kdbench.cli.tracks import check_labels
 from kdbench.errors import unknown
 from kdbench.text.wording import counted
 
@@ -33,6 +34,10 @@ def compare(
         typer.Option(help="Put the test trials of this protocol and others into one table, as folds; repeatable."),
     ] = None,
     preset: Annotated[str | None, typer.Option(help="Only runs at this preset.")] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(help="Only runs with these labels of the student: all, or a number of trials of each class."),
+    ] = None,
     method: Annotated[
         list[str] | None,
         typer.Option(help="This method, name or row; repeatable. All that are named have to be comparable."),
@@ -87,6 +92,7 @@ def compare(
         raise unknown(
             "format", form, [TERMINAL, *FORMATS], hint="Name one of them, or leave --format out for the terminal's."
         )
+    check_labels(labels)
     for name in show or ():
         if name not in SHOWN:
             raise unknown("section to show", name, SHOWN, hint="See every one: --show all")
@@ -106,6 +112,7 @@ def compare(
         protocol=protocol,
         pool=pool or (),
         preset=preset,
+        labels=labels,
         methods=method or (),
         seeds=seed or (),
         population=about or population,

@@ -15,6 +15,7 @@ import typer
 
 from kdbench.cli import completion
 from kdbench.cli.console import console_for, say
+from kdbench.cli.tracks import check_labels
 from kdbench.errors import RunFailed, UsageError, unknown
 from kdbench.runs.naming import label_of
 from kdbench.runs.overview import COLUMNS, settings_text
@@ -53,6 +54,10 @@ def list_runs(
     preset: Annotated[
         str | None, typer.Option(help="Only runs of this size.", autocompletion=completion.presets)
     ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(help="Only runs with these labels of the student: all, or a number of trials of each class."),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Only runs with this seed.")] = None,
     status: Annotated[
         str | None, typer.Option(help="Only these: finished, running, interrupted, failed or damaged.")
@@ -70,11 +75,12 @@ def list_runs(
 
     if output not in FORMATS:
         raise unknown("format", output, FORMATS, hint="Name one of them, or leave --format out for the terminal's.")
+    check_labels(labels)
     root = runs_folder(out)
     if method is not None and (pair := shipped.behind(method)):
         method, teacher = pair.method, teacher or pair.teacher
     asked: dict[str, str | int | None] = {"dataset": dataset, "method": method, "teacher": teacher, "status": status}
-    asked |= {"protocol": protocol, "preset": preset, "seed": seed}
+    asked |= {"protocol": protocol, "preset": preset, "labels": labels, "seed": seed}
     rows = [row for row in wanted(overview(root), asked) if name is None or is_meant(row, name)]
     if output == "json":
         typer.echo(json.dumps([row.plain() for row in rows], indent=2, ensure_ascii=False))

@@ -32,11 +32,7 @@ def settings(labels: str | None, teacher_labels: str | None, pairs: str | None) 
     Raises:
         UsageError: A value that is none of these.
     """
-    if labels is not None and labels != "all" and not labels.isdecimal():
-        raise UsageError(
-            f"cannot read --labels {labels}",
-            hint="Write --labels all, the number of labelled trials of each class (--labels 1), or 0 for none",
-        )
+    check_labels(labels)
     if teacher_labels not in (None, "all", "same"):
         raise unknown(
             "value of --teacher-labels",
@@ -46,6 +42,19 @@ def settings(labels: str | None, teacher_labels: str | None, pairs: str | None) 
         )
     given = {"labels": labels, "teacher_labels": teacher_labels, "pairs": None if pairs is None else _share(pairs)}
     return [f"track.{key}={value}" for key, value in given.items() if value is not None]
+
+
+def check_labels(labels: str | None) -> None:
+    """Refuses a value of `--labels` that no track has.
+
+    Raises:
+        UsageError: It is neither `all` nor a number.
+    """
+    if labels is not None and labels != "all" and not labels.isdecimal():
+        raise UsageError(
+            f"cannot read --labels {labels}",
+            hint="Write --labels all, the number of labelled trials of each class (--labels 1), or 0 for none",
+        )
 
 
 def _share(text: str) -> float:

@@ -45,6 +45,7 @@ def compare(
     protocol: str | None = None,
     pool: Sequence[str] = (),
     preset: str | None = None,
+    labels: str | int | None = None,
     methods: Sequence[str] = (),
     seeds: Sequence[int] = (),
     population: str = Scope.THESE_SUBJECTS,
@@ -70,6 +71,7 @@ def compare(
         protocol: Under this protocol alone.
         pool: Protocols, the folds of a data set, whose test trials stand in one table (`kdbench.comparison.pooling`).
         preset: At this preset alone.
+        labels: With these labels of the student alone: `all`, or a number of trials of each class.
         methods: These methods, names or rows alone; they have to be comparable.
         seeds: These seeds alone.
         population: Target population of intervals and tests: `these-subjects` (new trials of theirs, new seeds) or
@@ -118,7 +120,8 @@ def compare(
     if not read.runs:
         raise nothing_finished(root, read.runs, read.broken)
     dataset = None if dataset is None else name_of(dataset)
-    wanted = on(read.runs, root, dataset=dataset, protocol=protocol, preset=preset)
+    asked = None if labels is None else str(labels)
+    wanted = on(read.runs, root, dataset=dataset, protocol=protocol, preset=preset, labels=asked)
     if pool:
         wanted = pooled(named(wanted, read.patterns, root), pool)
     sorted_in = grouped(wanted, allow_different, selection.holds, systems=systems)
@@ -188,7 +191,7 @@ def _table(
     try:
         return _built(group, cards[str(group.conditions["dataset"])], population, metric, way, family)
     except UsageError as error:
-        narrow = "Leave out its runs to see the other tables: --runs, --exclude, --dataset, --protocol or --preset."
+        narrow = "See the other tables without its runs: --runs, --exclude, --dataset, --protocol, --preset, --labels."
         hint = f"{error.hint} {narrow}" if error.hint else narrow
         raise UsageError(f"{group.title}: {error.message}", hint=hint) from error
 

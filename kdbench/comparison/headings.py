@@ -14,8 +14,6 @@ _MARKS = 2
 """Conditions that a heading names at most, beside what is seen and what sees it."""
 _WHOLE = 60
 """Signs that the words for a network have at most in a heading."""
-_BY_SOURCES = ("fingerprint", "sources", "view", "test_modalities")
-_BY_NETWORKS = ("modality", "branches", "representation", "encoder", "pooling", "fusion", "head", "predicts")
 
 
 def tell_apart(groups: Sequence[Group]) -> None:
@@ -32,9 +30,8 @@ def tell_apart(groups: Sequence[Group]) -> None:
 
 def _marks(group: Group, same: Sequence[Group]) -> list[str]:
     marks: list[str] = []
-    told: list[str] = []
-    ways: tuple[tuple[Callable[[Group], str], tuple[str, ...]], ...] = ((_seen, _BY_SOURCES), (_network, _BY_NETWORKS))
-    for words, keys in ways:
+    ways: tuple[Callable[[Group], str], ...] = (_seen, _network)
+    for words in ways:
         # Whole systems see different things within one table.
         if any(other.systems for other in same):
             break
@@ -42,7 +39,6 @@ def _marks(group: Group, same: Sequence[Group]) -> list[str]:
         if len({words(other) for other in same}) > 1 and (built or words is _seen):
             marks.append(words(group))
             same = [other for other in same if words(other) == words(group)]
-            told += keys
     unlike = dict.fromkeys(
         one.key
         for first in same
@@ -51,7 +47,7 @@ def _marks(group: Group, same: Sequence[Group]) -> list[str]:
         # A heading tells the number of trials anyway.
         if first.tuned == other.tuned or not is_below(one.key, ("tuning",))
     )
-    rest = brief(key for key in unlike if not is_below(key, told))
+    rest = brief(unlike)
     settings = [f"{rest[key]} {_value(group, key)}" for key in _telling(list(rest), same)]
     settings += [counted(len(rest) - _MARKS, "more difference")] if len(rest) > _MARKS else []
     return [*marks, ", ".join(settings)] if settings else marks

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kdbench.errors import DataError, KdbenchError, UsageError, unknown
+from kdbench.recipes.track import labels_of
 from kdbench.registry import registry
 from kdbench.runs.find import matches
 from kdbench.runs.store import StoredRun, Unreadable, stored_run, stored_runs
@@ -130,7 +131,12 @@ def _read(place: Path) -> tuple[list[StoredRun], list[Unreadable]]:
 
 
 def on(runs: list[StoredRun], root: Path, **wanted: str | None) -> list[StoredRun]:
-    """The runs on a data set, under a protocol, at a preset.
+    """The runs on a data set, under a protocol, at a preset, with labels.
+
+    Args:
+        runs: Of which to choose.
+        root: Their folder.
+        wanted: A value, or None for any, by key: what a result says, or `labels` as the option says it.
 
     Raises:
         UsageError: There is none.
@@ -138,11 +144,20 @@ def on(runs: list[StoredRun], root: Path, **wanted: str | None) -> list[StoredRu
     for key, value in wanted.items():
         if value is None:
             continue
-        known = {str(run.result[key]) for run in runs}
-        if value not in known:
-            raise unknown(key, value, known, hint=f"No run in {root} has it. See them: kdbench runs list --out {root}")
-        runs = [run for run in runs if run.result[key] == value]
+        found = [_said(run, key) for run in runs]
+        if value not in found:
+            kind = _CALLED.get(key, key)
+            hint = f"No run in {root} has it. See them: kdbench runs list --out {root}"
+            raise unknown(kind, value, set(found), hint=hint)
+        runs = [run for run, said in zip(runs, found, strict=True) if said == value]
     return runs
+
+
+_CALLED = {"dataset": "data set", "labels": "value of --labels"}
+
+
+def _said(run: StoredRun, key: str) -> str:
+    return labels_of(run.result["conditions"]) if key == "labels" else str(run.result[key])
 
 
 def named(runs: list[StoredRun], patterns: Sequence[str], root: Path) -> list[StoredRun]:

@@ -142,6 +142,18 @@ def words_of(conditions: Mapping[str, Any]) -> str:
         return f"unknown track {_held(conditions)}"
 
 
+def labels_of(conditions: Mapping[str, Any]) -> str:
+    """What the option `--labels` says of a run's track: `all`, `0`, `1`; empty for an unknown track.
+
+    Args:
+        conditions: As `run.json` holds them, or flat, with dotted keys.
+    """
+    try:
+        return str(track_of(conditions).labels)
+    except ValidationError:
+        return ""
+
+
 def is_transfer_alone(conditions: Mapping[str, Any]) -> bool:
     """Whether a run's conditions say that no label trained its student; an unknown track is not that."""
     try:

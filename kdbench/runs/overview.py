@@ -15,7 +15,7 @@ from typing import Any
 from kdbench.errors import DataError, KdbenchError
 from kdbench.recipes.pairs import pair_of, title_of
 from kdbench.recipes.shipped import former_name
-from kdbench.recipes.track import words_of
+from kdbench.recipes.track import labels_of, words_of
 from kdbench.runs.locks import is_locked
 from kdbench.runs.schema import FINISHED
 from kdbench.runs.store import StoredRun, stored_runs
@@ -73,6 +73,7 @@ class RunRow:
         is_oracle: Whether the test part chose the epoch that is reported on it.
         track: Its track in words; empty for the whole training part.
         is_tuned: Whether a search chose its settings.
+        labels: Those that its student sees, as the option `--labels` says it; empty where that is not known.
     """
 
     folder: Path
@@ -93,6 +94,7 @@ class RunRow:
     is_oracle: bool = False
     track: str = ""
     is_tuned: bool = False
+    labels: str = ""
 
     @property
     def title(self) -> str:
@@ -242,6 +244,7 @@ def _row(run: StoredRun) -> RunRow:
         is_oracle=is_oracle(result["recipe"]),
         track=words_of(result["conditions"]),
         is_tuned=bool(result.get("tuning")),
+        labels=labels_of(result["conditions"]),
     )
 
 

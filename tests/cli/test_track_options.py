@@ -33,6 +33,16 @@ def test_commands_say_the_track(tmp_path: Path, kdbench: Callable[..., Any]) -> 
     assert words in " ".join(kdbench("runs", "show", folders[0], "--out", str(tmp_path)).out.split())
     tables = kdbench("compare", "--out", str(tmp_path)).out
     assert words in " ".join(tables.split())
+    for command_of in (("runs", "list"), ("compare",)):
+        few = kdbench(*command_of, "--labels", "1", "--out", str(tmp_path))
+        assert few.code == 0, few.err
+        assert words in " ".join(few.out.split())
+        assert words not in " ".join(kdbench(*command_of, "--labels", "all", "--out", str(tmp_path)).out.split())
+        assert "Write --labels all" in kdbench(*command_of, "--labels", "one", "--out", str(tmp_path)).err
+    assert "no such run" in kdbench("runs", "list", "--labels", "7", "--out", str(tmp_path)).out
+    none = kdbench("compare", "--labels", "7", "--out", str(tmp_path))
+    assert none.code == 2
+    assert "unknown value of --labels '7'" in none.err
     refused = kdbench("compare", "--out", str(tmp_path), "--allow-different", "track.labels")
     assert "other labels or pairs are another task" in refused.err
     planned = kdbench(*command, "--labels", "1", "--dry-run").out

@@ -38,6 +38,25 @@ def test_the_order_of_two_tracks_is_compared_over_their_methods(tmp_path: Path) 
     assert json.loads(render(found, "json"))["agreements"][0]["spearman"] == pytest.approx(1 - 12 / 210)
 
 
+@pytest.mark.parametrize(
+    ("differs", "changed"),
+    [
+        ("protocol", {"protocol": "cross_subject_swapped", "split": "swapped"}),
+        ("tuning", {"tuning": {"trials": 20, "sampler": "tpe"}}),
+    ],
+)
+def test_another_protocol_and_tuned_settings_are_compared_too(
+    tmp_path: Path, differs: str, changed: dict[str, object]
+) -> None:
+    for place, method in enumerate(WRONG):
+        make_run(tmp_path, method, wrong=4 * place + 2)
+        make_run(tmp_path, method, wrong=30 - 4 * place, **changed)
+    (one,) = kdbench.compare(tmp_path).agreements
+    assert one.differs == differs
+    assert one.ranks.methods == 6
+    assert one.ranks.spearman == pytest.approx(-1)
+
+
 def test_tables_that_differ_in_more_than_one_thing_are_not_compared(tmp_path: Path) -> None:
     for method, wrong in WRONG.items():
         make_run(tmp_path, method, wrong=wrong)

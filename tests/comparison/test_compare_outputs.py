@@ -289,7 +289,7 @@ def test_the_command_writes_a_format_and_saves(study: Path, tmp_path: Path) -> N
         (["--method", "hintn"], 2, "did you mean 'hinton'"),
         (["--method", "hintn"], 2, "See them: kdbench runs list"),
         (["--method", "dkd"], 2, "Run it: kdbench run --method dkd"),
-        (["--dataset", "mmact"], 2, "unknown dataset"),
+        (["--dataset", "mmact"], 2, "unknown data set"),
         (["--out", "nowhere"], 3, "there is no folder of runs"),
     ],
 )
