@@ -217,7 +217,7 @@ def test_a_loss_on_maps_takes_an_encoder_of_few_stages_where_it_names_what_both_
         with pytest.raises(UsageError) as caught:
             value(student, teacher)
         assert f"student.losses.{loss}: {said}" in str(caught.value)
-        assert f"--set student.losses.{loss}.stages=[-2,-1]" in str(caught.value)
+        assert f"--set 'student.losses.{loss}.stages=[-2,-1]'" in str(caught.value)
         assert value(student, teacher, stages=[-2, -1]).isfinite()
     assert value(shallow, shallow).isfinite()
 
@@ -287,7 +287,7 @@ def test_the_branch_with_batchnorm_is_named() -> None:
             "unknown recipe key 'teacher.pooling.hiden'; did you mean 'teacher.pooling.hidden'",
         ),
         ({"name": "lstm", "width": 3}, "unknown recipe key 'teacher.pooling.width'"),
-        ({"name": "lstm", "hidden": "many"}, "lstm: hidden = 'many', expected a whole number above 0"),
+        ({"name": "lstm", "hidden": "many"}, "teacher.pooling 'lstm': hidden = 'many', expected a whole number"),
         (
             {"name": "consensus", "dropout": "much"},
             "teacher.pooling 'consensus' cannot be built with {'dropout': 'much'}",

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from kdbench.encoders.base import Encoder
 from kdbench.encoders.conv import NORMS, normalise
-from kdbench.errors import UsageError, unknown
+from kdbench.errors import ParameterError, UsageError, unknown_value
 from kdbench.registry import encoder
 
 
@@ -45,11 +45,13 @@ class Cnn1d(Encoder):
     ) -> None:
         super().__init__(in_channels)
         if not 1 <= len(widths) <= 4 or any(width < 1 for width in widths):
-            raise UsageError(f"widths = {list(widths)}: expected one to four positive channel counts, one per stage")
+            raise ParameterError(
+                f"widths = {list(widths)}: expected one to four positive channel counts, one per stage", "widths"
+            )
         if not isinstance(kernel, int) or kernel < 1 or kernel % 2 == 0:
-            raise UsageError(f"kernel = {kernel!r}: expected an odd number of samples")
+            raise ParameterError(f"kernel = {kernel!r}: expected an odd number of samples", "kernel")
         if norm not in NORMS:
-            raise unknown("norm of a convolutional encoder", str(norm), NORMS)
+            raise unknown_value("norm", norm, NORMS, of="a convolutional encoder")
         self.normalisation = "batch" if norm == "batch" else "sample"
         self.channels = tuple(widths)
         self.width = widths[-1]

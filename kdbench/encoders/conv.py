@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdbench.encoders.base import Encoder
-from kdbench.errors import UsageError, unknown
+from kdbench.errors import ParameterError, unknown_value
 from kdbench.registry import encoder
 
 NORMS = ("group", "batch")
@@ -34,9 +34,11 @@ class ConvEncoder(Encoder):
     def __init__(self, in_channels: int, widths: Sequence[int], norm: str, dropout: float) -> None:
         super().__init__(in_channels)
         if len(widths) != 4 or any(width < 1 for width in widths):
-            raise UsageError(f"widths = {list(widths)}: expected four positive channel counts, one per stage")
+            raise ParameterError(
+                f"widths = {list(widths)}: expected four positive channel counts, one per stage", "widths"
+            )
         if norm not in NORMS:
-            raise unknown("norm of a convolutional encoder", str(norm), NORMS)
+            raise unknown_value("norm", norm, NORMS, of="a convolutional encoder")
         self.normalisation = "batch" if norm == "batch" else "sample"
         first, second, third, fourth = widths
         self.channels = (first, second, third, fourth)

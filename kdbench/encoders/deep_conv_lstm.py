@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from kdbench.encoders.base import Encoder
-from kdbench.errors import UsageError
+from kdbench.errors import ParameterError, UsageError
 from kdbench.layers.recurrent import Recurrent
 from kdbench.registry import encoder
 
@@ -48,7 +48,7 @@ class DeepConvLstm(Encoder):
             *(("lstm", lstm, 1), ("layers", layers, 1)),
         ):
             if not isinstance(size, int) or size < least:
-                raise UsageError(f"{key} = {size!r}: expected a whole number, at least {least}")
+                raise ParameterError(f"{key} = {size!r}: expected a whole number, at least {least}", key)
         self.channels = (filters * in_channels,) * STAGES
         self.width = lstm
         self.kernel = kernel

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from kdbench.encoders.base import Encoder
-from kdbench.errors import UsageError
+from kdbench.errors import ParameterError, UsageError
 from kdbench.registry import encoder, part_of, registry
 
 
@@ -77,7 +77,7 @@ class Frames(Encoder):
     def __init__(self, in_channels: int, *, segments: int | None = None, **params: Any) -> None:
         super().__init__(in_channels)
         if segments is not None and (not isinstance(segments, int) or segments < 1):
-            raise UsageError(f"segments = {segments!r}: expected a whole number of frames, at least 1")
+            raise ParameterError(f"segments = {segments!r}: expected a whole number of frames, at least 1", "segments")
         self.segments = segments
         self.image = self.inner(in_channels, **params)
         self.channels = self.image.channels

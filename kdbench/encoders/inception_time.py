@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from kdbench.encoders.base import Encoder
 from kdbench.encoders.conv import NORMS, normalise
-from kdbench.errors import UsageError, unknown
+from kdbench.errors import ParameterError, unknown_value
 from kdbench.registry import encoder
 
 BLOCK = 3
@@ -106,13 +106,15 @@ class InceptionTime(Encoder):
     ) -> None:
         super().__init__(in_channels)
         if norm not in NORMS:
-            raise unknown("norm of inception_time", str(norm), NORMS)
+            raise unknown_value("norm", norm, NORMS, of="inception_time")
         possible = [BLOCK * count for count in range(1, MOST_BLOCKS + 1)]
         if depth not in possible:
-            raise UsageError(f"depth = {depth!r}: expected {', '.join(map(str, possible))}, three modules a residual")
+            raise ParameterError(
+                f"depth = {depth!r}: expected {', '.join(map(str, possible))}, three modules a residual", "depth"
+            )
         for key, size, least in (("filters", filters, 1), ("bottleneck", bottleneck, 1), ("kernel", kernel, 4)):
             if not isinstance(size, int) or size < least:
-                raise UsageError(f"{key} = {size!r}: expected a whole number, at least {least}")
+                raise ParameterError(f"{key} = {size!r}: expected a whole number, at least {least}", key)
         self.normalisation = "batch" if norm == "batch" else "sample"
         self.width = 4 * filters
         self.channels = (self.width,) * (depth // BLOCK)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from kdbench.encoders.base import Encoder
-from kdbench.errors import UsageError
+from kdbench.errors import ParameterError
 from kdbench.registry import encoder
 
 HEAD_WIDTH = 16
@@ -61,13 +61,15 @@ class Transformer1d(Encoder):
     ) -> None:
         super().__init__(in_channels)
         if len(widths) != 4 or any(width < HEAD_WIDTH or width % HEAD_WIDTH for width in widths):
-            raise UsageError(
-                f"widths = {list(widths)}: expected four positive multiples of {HEAD_WIDTH}, one per stage"
+            raise ParameterError(
+                f"widths = {list(widths)}: expected four positive multiples of {HEAD_WIDTH}, one per stage", "widths"
             )
         if len(depths) != 4 or any(depth < 1 for depth in depths):
-            raise UsageError(f"depths = {list(depths)}: expected four positive numbers of blocks, one per stage")
+            raise ParameterError(
+                f"depths = {list(depths)}: expected four positive numbers of blocks, one per stage", "depths"
+            )
         if not isinstance(patch, int) or patch < 1:
-            raise UsageError(f"patch = {patch!r}: expected a whole number of samples, at least 1")
+            raise ParameterError(f"patch = {patch!r}: expected a whole number of samples, at least 1", "patch")
         first, second, third, fourth = widths
         self.channels = (first, second, third, fourth)
         self.width = fourth

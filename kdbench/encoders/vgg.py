@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from kdbench.encoders.base import Encoder
 from kdbench.encoders.conv import NORMS, normalise
-from kdbench.errors import UsageError, unknown
+from kdbench.errors import ParameterError, unknown_value
 from kdbench.registry import encoder
 
 CONVOLUTIONS = (2, 2, 3, 3, 3)
@@ -44,11 +44,13 @@ class VGG16(Encoder):
     ) -> None:
         super().__init__(in_channels)
         if len(widths) != len(CONVOLUTIONS) or any(width < 1 for width in widths):
-            raise UsageError(f"widths = {list(widths)}: expected five positive channel counts, one per block")
+            raise ParameterError(
+                f"widths = {list(widths)}: expected five positive channel counts, one per block", "widths"
+            )
         if norm not in NORMS:
-            raise unknown("norm of vgg16", str(norm), NORMS)
+            raise unknown_value("norm", norm, NORMS, of="vgg16")
         if grid < 1:
-            raise UsageError(f"vgg16: grid = {grid}, expected 1 or more")
+            raise ParameterError(f"vgg16: grid = {grid}, expected 1 or more", "grid")
         self.normalisation = "batch" if norm == "batch" else "sample"
         self.stem_channels, *rest = widths
         self.channels = tuple(rest)

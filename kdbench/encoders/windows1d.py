@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from kdbench.encoders.base import Encoder
 from kdbench.encoders.conv import NORMS, normalise
-from kdbench.errors import UsageError, unknown
+from kdbench.errors import ParameterError, UsageError, unknown_value
 from kdbench.registry import encoder
 
 
@@ -50,11 +50,11 @@ class Windows1d(Encoder):
     ) -> None:
         super().__init__(in_channels)
         if len(widths) != 2 or any(width < 1 for width in widths):
-            raise UsageError(f"widths = {list(widths)}: expected two positive channel counts")
+            raise ParameterError(f"widths = {list(widths)}: expected two positive channel counts", "widths")
         if not isinstance(window, int) or window < 1:
-            raise UsageError(f"window = {window!r}: expected a whole number of samples, at least 1")
+            raise ParameterError(f"window = {window!r}: expected a whole number of samples, at least 1", "window")
         if norm not in NORMS:
-            raise unknown("norm of a convolutional encoder", str(norm), NORMS)
+            raise unknown_value("norm", norm, NORMS, of="a convolutional encoder")
         first, second = widths
         self.normalisation = "batch" if norm == "batch" else "sample"
         self.window = window

@@ -17,6 +17,7 @@ from kdbench.engine.memory import is_out_of_memory
 from kdbench.engine.mixing import Mix, build_mix, mixed, unmixable, virtual_widths
 from kdbench.engine.projector import projector_of, stages_of
 from kdbench.errors import KdbenchError, RunFailed, UsageError, unknown
+from kdbench.recipes.placed import hint_at
 from kdbench.recipes.terms import LossTerm, PartSpec
 from kdbench.registry import registry
 from kdbench.types import Batch, Context, Features, Widths
@@ -291,15 +292,13 @@ class Term(nn.Module):
             ) from error
 
     def _named(self, error: KdbenchError) -> KdbenchError:
-        if (
-            error.message.startswith(f"{self.name}:")
-            or f"'{self.name}'" in error.message
-            or self.where in error.message
-        ):
+        """What the loss itself cannot know is where it stands."""
+        hint = hint_at(error, self.where, self.name, registry("loss").get(self.name))
+        is_named = f"'{self.name}'" in error.message or self.where in error.message
+        if is_named and hint == error.hint:
             return error
-        # What the loss itself cannot know is where it stands.
-        hint = error.hint and error.hint.replace("student.losses.NAME", self.where)
-        return type(error)(f"{self.where}: {error.message}", hint=hint)
+        message = error.message.removeprefix(f"{self.name}: ")
+        return type(error)(message if is_named else f"{self.where}: {message}", hint=hint)
 
     def _broken(self, error: Exception, student: Sequence[Features], teacher: Sequence[Features]) -> KdbenchError:
         what = self.on or "features"

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from kdbench.errors import UsageError, unknown
+from kdbench.errors import ParameterError, unknown_value
 from kdbench.fusions.base import JointFusion, Shape
 from kdbench.fusions.weighing import weighted
 from kdbench.registry import fusion
@@ -52,11 +52,11 @@ class Attention(JointFusion):
     ) -> None:
         super().__init__(shapes, maps_of=maps_of)
         if score not in SCORES:
-            raise unknown("score of attention", str(score), SCORES)
+            raise unknown_value("score", score, SCORES, of="attention")
         if score == "linear" and hidden is not None:
-            raise UsageError(f"attention: hidden = {hidden}, and the linear score has no hidden layer")
+            raise ParameterError(f"attention: hidden = {hidden}, and the linear score has no hidden layer", "hidden")
         if hidden is not None and hidden < 1:
-            raise UsageError(f"attention: hidden = {hidden}, expected a positive width")
+            raise ParameterError(f"attention: hidden = {hidden}, expected a positive width", "hidden")
         self.score: nn.Module = nn.Linear(self.width, 1, bias=False)
         if score == "tanh":
             size = hidden or self.width

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from kdbench.errors import UsageError
+from kdbench.errors import ParameterError
 from kdbench.fusions.base import JointFusion, Shape
 from kdbench.registry import fusion
 
@@ -38,11 +38,11 @@ class Concat(JointFusion):
     ) -> None:
         super().__init__(shapes, maps_of=maps_of)
         if hidden is not None and hidden < 1:
-            raise UsageError(f"concat: hidden = {hidden}, expected a positive width")
+            raise ParameterError(f"concat: hidden = {hidden}, expected a positive width", instead={"hidden": 128})
         if not 0 <= dropout < 1:
-            raise UsageError(f"concat: dropout = {dropout}, expected a number in [0, 1)")
+            raise ParameterError(f"concat: dropout = {dropout}, expected a number in [0, 1)", instead={"dropout": 0.5})
         if dropout and hidden is None:
-            raise UsageError(f"concat: dropout = {dropout} has no effect without hidden")
+            raise ParameterError(f"concat: dropout = {dropout} has no effect without hidden", instead={"hidden": 128})
         self.hidden = hidden
         self.layer: nn.Module = nn.Identity()
         if hidden is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from kdbench.errors import unknown
+from kdbench.errors import unknown_value
 
 NORMS = ("frobenius", "row")
 EPS = 1e-12
@@ -18,7 +18,7 @@ def check_norm(norm: str, owner: str) -> None:
         UsageError: It is none of `NORMS`; the near misses are named.
     """
     if norm not in NORMS:
-        raise unknown("norm", str(norm), NORMS, of=owner)
+        raise unknown_value("norm", norm, NORMS, of=owner)
 
 
 def similarity(features: Tensor, norm: str) -> Tensor:

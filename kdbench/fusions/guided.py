@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from kdbench.errors import UsageError, unknown
+from kdbench.errors import ParameterError, unknown_value
 from kdbench.fusions.base import JointFusion, Maps, Shape
 from kdbench.fusions.normalise import NORMS, activated
 from kdbench.fusions.weighing import weighted
@@ -72,17 +72,17 @@ class Guided(JointFusion):
     ) -> None:
         super().__init__(shapes, maps_of=maps_of)
         if hidden < 1:
-            raise UsageError(f"guided: hidden = {hidden}, expected a positive width")
+            raise ParameterError(f"guided: hidden = {hidden}, expected a positive width", "hidden")
         for key, share in (("dropout", dropout), ("attention_dropout", attention_dropout)):
             if not 0 <= share < 1:
-                raise UsageError(f"guided: {key} = {share}, expected a number in [0, 1)")
+                raise ParameterError(f"guided: {key} = {share}, expected a number in [0, 1)", key)
         for key, value, known in (
             ("norm", norm, (*NORMS, NONE)),
             ("attended", attended, ATTENDED),
             ("group_head", group_head, GROUP_HEADS),
         ):
             if value not in known:
-                raise unknown(key, str(value), known, of="guided")
+                raise unknown_value(key, value, known, of="guided")
         self.hidden = hidden
         self.group_head = group_head
         self.normalisation = "batch" if norm == "batch" else "sample"

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from kdbench.errors import UsageError, unknown
+from kdbench.errors import ParameterError, unknown_value
 from kdbench.fusions.base import JointFusion, Shape
 from kdbench.fusions.normalise import NORMS, activated
 from kdbench.fusions.weighing import weighted
@@ -67,13 +67,13 @@ class MultiHead(JointFusion):
     ) -> None:
         super().__init__(shapes, maps_of=maps_of)
         if hidden < 1:
-            raise UsageError(f"multihead: hidden = {hidden}, expected a whole number above 0")
+            raise ParameterError(f"multihead: hidden = {hidden}, expected a whole number above 0", "hidden")
         demand_divisor("multihead", heads, hidden, "fusion", what="hidden width")
         if join not in JOINS:
-            raise unknown("join of multihead", str(join), JOINS)
+            raise unknown_value("join", join, JOINS, of="multihead")
         for key, share in (("dropout", dropout), ("attention_dropout", attention_dropout)):
             if not 0 <= share < 1:
-                raise UsageError(f"multihead: {key} = {share}, expected a number in [0, 1)")
+                raise ParameterError(f"multihead: {key} = {share}, expected a number in [0, 1)", key)
         self.join = join
         self.hidden = hidden
         self.by_modality = norm == MODALITY
@@ -89,7 +89,7 @@ class MultiHead(JointFusion):
         elif norm in NORMS:
             entered = activated(joined, norm, dropout, "multihead")
         else:
-            raise unknown("norm", str(norm), (*NORMS, MODALITY), of="multihead")
+            raise unknown_value("norm", norm, (*NORMS, MODALITY), of="multihead")
         self.head = nn.Sequential(*entered, nn.Linear(joined, hidden), nn.ReLU())
         self.normalisation = "sample" if norm == "layer" else "batch"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from kdbench.errors import unknown
+from kdbench.errors import unknown_value
 from kdbench.fusions.base import Fusion, Shape
 from kdbench.registry import fusion
 
@@ -32,5 +32,5 @@ class NoFusion(Fusion):
     ) -> None:
         super().__init__(shapes)
         if average not in AVERAGES:
-            raise unknown("average", str(average), AVERAGES, of="none")
+            raise unknown_value("average", average, AVERAGES, of="none")
         self.averages = average

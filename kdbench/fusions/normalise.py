@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdbench.errors import unknown
+from kdbench.errors import unknown_value
 
 NORMS = ("batch", "layer")
 
@@ -33,6 +33,6 @@ def activated(width: int, norm: str, dropout: float, owner: str) -> nn.Sequentia
         UsageError: An unknown norm.
     """
     if norm not in NORMS:
-        raise unknown("norm", str(norm), NORMS, of=owner)
+        raise unknown_value("norm", norm, NORMS, of=owner)
     layer = RowBatchNorm(width) if norm == "batch" else nn.LayerNorm(width)
     return nn.Sequential(layer, nn.ReLU(), nn.Dropout(dropout))

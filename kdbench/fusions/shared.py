@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from kdbench.errors import UsageError
+from kdbench.errors import ParameterError
 from kdbench.fusions.base import JointFusion, Shape
 from kdbench.registry import fusion
 
@@ -32,7 +32,7 @@ class Shared(JointFusion):
     def __init__(self, shapes: Sequence[Shape], *, maps_of: str | None = None, width: int = 128) -> None:
         super().__init__(shapes, maps_of=maps_of)
         if width < 1:
-            raise UsageError(f"shared: width = {width}, expected a positive one")
+            raise ParameterError(f"shared: width = {width}, expected a positive one", "width")
         self.space = width
         self.layers = nn.ModuleList(nn.Linear(shape.width, width, bias=False) for shape in self.shapes)
 

@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from kdbench.errors import UsageError
+from kdbench.errors import ParameterError, UsageError
 from kdbench.fusions.base import Fusion, Shape
 from kdbench.fusions.gram import check_norm, similarity
 from kdbench.registry import fusion
@@ -51,7 +51,7 @@ class SPAMFM(nn.Module):
         super().__init__()
         check_norm(norm, "SPAMFM")
         if ratio is not None and ratio < 1:
-            raise UsageError(f"spamfm: ratio = {ratio}, expected 1 or more")
+            raise ParameterError(f"spamfm: ratio = {ratio}, expected 1 or more", "ratio")
         self.norm = norm
         narrower = ratio or 2 * sources
 
@@ -125,11 +125,13 @@ class SPAMFMFusion(Fusion):
     ) -> None:
         super().__init__(shapes)
         if any(width < 1 for width in layers):
-            raise UsageError(f"spamfm: layers = {list(layers)}, expected positive widths")
+            raise ParameterError(
+                f"spamfm: layers = {list(layers)}, expected positive widths", instead={"layers": [128]}
+            )
         if not 0 <= dropout < 1:
-            raise UsageError(f"spamfm: dropout = {dropout}, expected a number in [0, 1)")
+            raise ParameterError(f"spamfm: dropout = {dropout}, expected a number in [0, 1)", "dropout")
         if dropout and not layers:
-            raise UsageError(f"spamfm: dropout = {dropout} has no effect without layers")
+            raise ParameterError(f"spamfm: dropout = {dropout} has no effect without layers", "dropout")
         if stem and not shapes[0].stem:
             raise UsageError(
                 "spamfm: stem = true, and the encoder declares no stem that a fusion may act on",

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from kdbench.errors import unknown
+from kdbench.errors import unknown_value
 from kdbench.losses.checks import check_positive
 from kdbench.losses.maps import align_maps, check_channels, stage_pairs
 from kdbench.registry import loss
@@ -51,7 +51,7 @@ def activation_boundaries(
     """
     check_positive("ab", margin=margin, decay=decay)
     if reduction not in _REDUCTIONS:
-        raise unknown("reduction of ab", reduction, _REDUCTIONS)
+        raise unknown_value("reduction", reduction, _REDUCTIONS, of="ab")
     total: Tensor | None = None
     for maps in stage_pairs(student, teacher, stages):
         own, target = align_maps(*maps)

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdbench.errors import UsageError, unknown
+from kdbench.errors import ParameterError, unknown_value
 from kdbench.losses._ops import computed_by
 from kdbench.losses._ops.energy import Energy
 from kdbench.losses.maps import align_maps, stage_pairs
@@ -46,11 +46,11 @@ def attention_transfer(
         UsageError: A parameter has no such value, or a stage does not exist in both networks.
     """
     if p < 1:
-        raise UsageError(f"at: p is {p}, expected a number of at least 1")
+        raise ParameterError(f"at: p is {p}, expected a number of at least 1", "p")
     if form not in ("code", "paper"):
-        raise unknown("form of at", form, ("code", "paper"))
+        raise unknown_value("form", form, ("code", "paper"), of="at")
     if align not in ("attention", "features"):
-        raise unknown("alignment of at", align, ("attention", "features"))
+        raise unknown_value("align", align, ("attention", "features"), of="at")
     terms = []
     for maps in stage_pairs(student, teacher, stages):
         if align == "features":

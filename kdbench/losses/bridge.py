@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kdbench.errors import UsageError, unknown
+from kdbench.errors import ParameterError, UsageError, near_misses, shortened, unknown
 from kdbench.losses.bridged import ENTRIES, REFUSED, BridgedLoss
 from kdbench.losses.maps import align_maps, chosen_stages
 from kdbench.losses.numerics import at_least_float32, without_autocast
@@ -51,7 +51,8 @@ def component(name: str) -> type[nn.Module]:
         why, instead = REFUSED[name]
         raise UsageError(f"{FAMILY}:{name} cannot be bridged: {why}", hint=instead)
     if name not in ENTRIES:
-        raise unknown("loss", name, ENTRIES, of=FAMILY)
+        hint = f"Take one of these, for example {FAMILY}:{min(ENTRIES)}"
+        raise UsageError(f"{FAMILY} has no loss '{shortened(name)}'{near_misses(name, ENTRIES)}", hint=hint)
     try:
         library = getattr(importlib.import_module(_MODULE), name)
     except (ImportError, AttributeError) as error:
@@ -106,7 +107,8 @@ class Bridged(nn.Module):
         super().__init__()
         ours, theirs = context.student, context.teachers[0]
         _check_traps(type(self).__name__, self.entry, [accept] if isinstance(accept, str) else accept, given)
-        self.stages = chosen_stages(stages if self.entry.pairs else [stage], len(ours.stages), len(theirs.stages))
+        key, asked = ("stages", stages) if self.entry.pairs else ("stage", [stage])
+        self.stages = chosen_stages(asked, len(ours.stages), len(theirs.stages), key=key)
         self.inner = self._inner(given)
         self.projector: nn.Module = nn.Identity()
         if self.entry.on is None:
@@ -180,7 +182,10 @@ class Bridged(nn.Module):
         """What the library's constructor is told about the modules."""
         if key == "fsp_pairs":
             if len(self.stages) == 1:
-                raise UsageError(f"{FAMILY}:{type(self).__name__} relates stages to the next ones: name at least two")
+                raise ParameterError(
+                    f"{FAMILY}:{type(self).__name__} relates stages to the next ones: name at least two",
+                    instead={"stages": [-2, -1]},
+                )
             steps = itertools.pairwise(self.stages)
             return {
                 f"{first}-{second}": {
@@ -266,7 +271,8 @@ def _check_traps(name: str, entry: BridgedLoss, accepted: Sequence[str], given: 
     known = [trap.name for trap in entry.traps]
     for deviation in accepted:
         if deviation not in known:
-            raise unknown("deviation", deviation, known, of=f"{FAMILY}:{name}")
+            hint = f"See what it does otherwise: kdbench describe {FAMILY}:{name}"
+            raise unknown("deviation", deviation, known, of=f"{FAMILY}:{name}", hint=hint)
     for trap in entry.traps:
         if trap.holds(given) and trap.name not in accepted:
             raise UsageError(

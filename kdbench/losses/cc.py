@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from kdbench.errors import UsageError, unknown
+from kdbench.errors import ParameterError, unknown_value
 from kdbench.losses.checks import check_positive, check_samples
 from kdbench.losses.numerics import at_least_float32, gram, precision_of, unit, widest
 from kdbench.registry import loss
@@ -47,10 +47,10 @@ def correlation_congruence(
         UsageError: A parameter has no such value, or the batches differ.
     """
     if kernel not in ("gaussian", "bilinear"):
-        raise unknown("kernel of cc", kernel, ("gaussian", "bilinear"))
+        raise unknown_value("kernel", kernel, ("gaussian", "bilinear"), of="cc")
     check_positive("cc", gamma=gamma)
     if order < 1 or order != int(order):
-        raise UsageError(f"cc: order is {order}, expected a whole number of at least 1")
+        raise ParameterError(f"cc: order is {order}, expected a whole number of at least 1", "order")
     check_samples("cc", student, teacher)
     powers = [0.0, 1.0]
     if kernel == "gaussian":

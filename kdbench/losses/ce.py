@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdbench.errors import UsageError
+from kdbench.errors import ParameterError
 from kdbench.losses.numerics import at_least_float32
 from kdbench.registry import loss
 from kdbench.types import Batch
@@ -26,5 +26,7 @@ def cross_entropy(student: Tensor, *, batch: Batch, label_smoothing: float = 0.0
         UsageError: `label_smoothing` is not in [0, 1).
     """
     if not 0 <= label_smoothing < 1:
-        raise UsageError(f"ce: label_smoothing is {label_smoothing}, expected a number in [0, 1)")
+        raise ParameterError(
+            f"ce: label_smoothing is {label_smoothing}, expected a number in [0, 1)", instead={"label_smoothing": 0.1}
+        )
     return F.cross_entropy(at_least_float32(student), batch.label, label_smoothing=label_smoothing)

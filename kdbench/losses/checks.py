@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from kdbench.errors import UsageError
+from kdbench.errors import ParameterError, UsageError
 from kdbench.text.wording import counted
 
 
@@ -22,7 +22,8 @@ def check_scores(name: str, student: Tensor, teacher: Tensor) -> None:
     if student.dim() != 2 or student.shape != teacher.shape:
         raise UsageError(
             f"{name}: the student's logits are {tuple(student.shape)}, the teacher's {tuple(teacher.shape)}; "
-            "expected (batch, classes), the same classes of the same trials"
+            "expected (batch, classes), the same classes of the same trials",
+            hint="Give it the logits of one batch from two networks that were built for the same classes.",
         )
 
 
@@ -38,7 +39,10 @@ def check_samples(name: str, student: Tensor, teacher: Tensor) -> None:
         UsageError: The numbers of samples differ.
     """
     if len(student) != len(teacher):
-        raise UsageError(f"{name}: the student has {counted(len(student), 'sample')}, the teacher {len(teacher)}")
+        raise UsageError(
+            f"{name}: the student has {counted(len(student), 'sample')}, the teacher {len(teacher)}",
+            hint="Give it what both networks make of the same batch.",
+        )
 
 
 def check_positive(name: str, **values: float) -> None:
@@ -53,7 +57,7 @@ def check_positive(name: str, **values: float) -> None:
     """
     for parameter, value in values.items():
         if not value > 0:
-            raise UsageError(f"{name}: {parameter} is {value}, expected a positive number")
+            raise ParameterError(f"{name}: {parameter} is {value}, expected a positive number", parameter)
 
 
 def check_other_classes(name: str, logits: Tensor) -> None:
@@ -67,4 +71,7 @@ def check_other_classes(name: str, logits: Tensor) -> None:
         UsageError: There is one class.
     """
     if logits.shape[1] < 2:
-        raise UsageError(f"{name}: there is 1 class; expected at least 2, the label and another")
+        raise UsageError(
+            f"{name}: there is 1 class; expected at least 2, the label and another",
+            hint="Take data of two classes or more.",
+        )

@@ -36,7 +36,10 @@ def classifiers_of(name: str, context: Context) -> tuple[nn.Linear, nn.Linear]:
 def _fitting(name: str, owner: str, classifiers: Sequence[nn.Module], *widths: Widths) -> nn.Linear:
     if len(classifiers) != 1 or len(widths) != 1:
         heads = counted(len(classifiers), "classifier")
-        raise UsageError(f"{name} compares one branch with one, and the {owner} has {heads}")
+        raise UsageError(
+            f"{name} compares one branch with one, and the {owner} has {heads}",
+            hint="Build one loss for each pair of branches, from a context of that pair.",
+        )
     width, channels = widths[0].embedding, widths[0].stages[-1]
     if width != channels:
         raise UsageError(

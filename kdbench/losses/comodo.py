@@ -60,9 +60,15 @@ class QueueSimilarity(nn.Module):
             hidden=hidden,
         )
         if len(context.teachers) != 1:
-            raise UsageError(f"comodo compares with one teacher branch, and there are {len(context.teachers)}")
+            raise UsageError(
+                f"comodo compares with one teacher branch, and there are {len(context.teachers)}",
+                hint="Build one loss for each teacher branch, from a context of that branch.",
+            )
         if context.train_size < 1:
-            raise UsageError("comodo needs the number of training trials, and the context says 0")
+            raise UsageError(
+                "comodo needs the number of training trials, and the context says 0",
+                hint="Give the context the number: Context(…, train_size=…).",
+            )
         self.teacher_temperature = teacher_temperature
         self.student_temperature = student_temperature
         # A longer queue would hold trials twice.

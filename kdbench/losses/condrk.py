@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdbench.errors import UsageError
+from kdbench.errors import ParameterError, UsageError
 from kdbench.losses.checks import check_positive, check_scores
 from kdbench.losses.draws import priorities
 from kdbench.losses.numerics import at_least_float32, unit, without_autocast
@@ -61,9 +61,12 @@ class ContrastiveLogits(nn.Module):
         super().__init__()
         check_positive("condrk", positives=positives, negatives=negatives, temperature=temperature)
         if not 0 <= beta <= 1:
-            raise UsageError(f"condrk: beta is {beta}, expected a number in [0, 1]")
+            raise ParameterError(f"condrk: beta is {beta}, expected a number in [0, 1]", "beta")
         if context.train_size < 1:
-            raise UsageError("condrk needs the number of training trials, and the context says 0")
+            raise UsageError(
+                "condrk needs the number of training trials, and the context says 0",
+                hint="Give the context the number: Context(…, train_size=…).",
+            )
         self.beta = beta
         self.positives = positives
         self.negatives = negatives

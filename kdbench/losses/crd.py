@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdbench.errors import UsageError, unknown
+from kdbench.errors import ParameterError, UsageError, unknown_value
 from kdbench.losses.checks import check_positive, check_samples
 from kdbench.losses.numerics import unit, without_autocast
 from kdbench.registry import loss
@@ -65,13 +65,19 @@ class ContrastiveRepresentation(nn.Module):
         super().__init__()
         check_positive("crd", width=width, temperature=temperature)
         if negatives not in ("batch", "memory"):
-            raise unknown("negatives of crd", negatives, ("batch", "memory"))
+            raise unknown_value("negatives", negatives, ("batch", "memory"), of="crd")
         if not 0 <= momentum < 1:
-            raise UsageError(f"crd: momentum is {momentum}, expected a number in [0, 1)")
+            raise ParameterError(f"crd: momentum is {momentum}, expected a number in [0, 1)", "momentum")
         if len(context.teachers) != 1:
-            raise UsageError(f"crd compares with one teacher branch, and there are {len(context.teachers)}")
+            raise UsageError(
+                f"crd compares with one teacher branch, and there are {len(context.teachers)}",
+                hint="Build one loss for each teacher branch, from a context of that branch.",
+            )
         if context.train_size < 1:
-            raise UsageError("crd needs the number of training trials, and the context says 0")
+            raise UsageError(
+                "crd needs the number of training trials, and the context says 0",
+                hint="Give the context the number: Context(…, train_size=…).",
+            )
         self.temperature = temperature
         self.negatives = negatives
         self.momentum = momentum

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdbench.errors import UsageError
+from kdbench.errors import ParameterError
 from kdbench.losses.checks import check_positive, check_scores
 from kdbench.losses.numerics import at_least_float32
 from kdbench.registry import loss
@@ -39,7 +39,7 @@ class CurriculumTemperature(nn.Module):
         super().__init__()
         check_positive("ctkd", lowest=lowest, span=span)
         if not 0 < ramp <= 1:
-            raise UsageError(f"ctkd: ramp is {ramp}, expected a share of the training in (0, 1]")
+            raise ParameterError(f"ctkd: ramp is {ramp}, expected a share of the training in (0, 1]", "ramp")
         self.lowest = lowest
         self.span = span
         self.ramp = ramp

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdbench.errors import UsageError
+from kdbench.errors import ParameterError
 from kdbench.losses.checks import check_positive
 from kdbench.losses.draws import normals, priorities
 from kdbench.losses.layers import Convolution, MapNorm, Pointwise
@@ -65,13 +65,15 @@ class KnowledgeDiffusion(nn.Module):
     ) -> None:
         super().__init__()
         if not 1 <= steps <= _TIMES // 2 or int(steps) != steps:
-            raise UsageError(f"diffkd: steps is {steps}, expected a whole number from 1 to {_TIMES // 2}")
+            raise ParameterError(f"diffkd: steps is {steps}, expected a whole number from 1 to {_TIMES // 2}", "steps")
         if min(diffusion, reconstruction) < 0:
-            raise UsageError(
-                f"diffkd: diffusion is {diffusion} and reconstruction {reconstruction}; expected no negative numbers"
+            raise ParameterError(
+                f"diffkd: diffusion is {diffusion} and reconstruction {reconstruction}; expected no negative numbers",
+                "diffusion",
+                "reconstruction",
             )
         ours, theirs = context.student, context.teachers[0]
-        (self.stage,) = chosen_stages((stage,), len(ours.stages), len(theirs.stages))
+        (self.stage,) = chosen_stages((stage,), len(ours.stages), len(theirs.stages), key="stage")
         target = theirs.stages[stage]
         if width is None:
             width = max(1, target // 2)

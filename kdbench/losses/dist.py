@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdbench.errors import unknown
+from kdbench.errors import unknown_value
 from kdbench.losses._ops import computed_by
 from kdbench.losses._ops.pearson import PearsonDistance
 from kdbench.losses.checks import check_positive, check_scores
@@ -51,7 +51,7 @@ def correlated(
     """
     check_positive("dist", temperature=temperature, eps=eps)
     if scale not in ("t2", "none"):
-        raise unknown("scale of dist", scale, ("t2", "none"))
+        raise unknown_value("scale", scale, ("t2", "none"), of="dist")
     check_scores("dist", student, teacher)
     ours = (at_least_float32(student) / temperature).softmax(1)
     theirs = (at_least_float32(teacher).detach() / temperature).softmax(1)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdbench.errors import UsageError
+from kdbench.errors import ParameterError, UsageError
 from kdbench.losses.checks import check_positive, check_scores
 from kdbench.losses.numerics import at_least_float32
 from kdbench.registry import loss
@@ -48,9 +48,12 @@ def multiple_choice(
     """
     check_positive("dmcl", temperature=temperature)
     if not loser_labels >= 0:
-        raise UsageError(f"dmcl: loser_labels is {loser_labels}, expected a number from 0 on")
+        raise ParameterError(f"dmcl: loser_labels is {loser_labels}, expected a number from 0 on", "loser_labels")
     if not teachers:
-        raise UsageError("dmcl chooses among streams, and there is no teacher beside the student")
+        raise UsageError(
+            "dmcl chooses among streams, and there is no teacher beside the student",
+            hint="Give it the logits of one teacher or more.",
+        )
     for teacher in teachers:
         check_scores("dmcl", student, teacher)
     own = at_least_float32(student)

@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdbench.errors import UsageError
+from kdbench.errors import ParameterError
 from kdbench.losses.maps import align_maps, chosen_stages
 from kdbench.losses.numerics import at_least_float32, unit
 from kdbench.registry import loss
@@ -53,11 +53,15 @@ class FactorTransfer(nn.Module):
     ) -> None:
         super().__init__()
         if p < 1:
-            raise UsageError(f"factor: p is {p}, expected a number of at least 1")
+            raise ParameterError(f"factor: p is {p}, expected a number of at least 1", "p")
         if rate <= 0 or reconstruction <= 0:
-            raise UsageError(f"factor: rate is {rate} and reconstruction {reconstruction}; expected positive numbers")
+            raise ParameterError(
+                f"factor: rate is {rate} and reconstruction {reconstruction}; expected positive numbers",
+                "rate",
+                "reconstruction",
+            )
         ours, theirs = context.student.stages, context.teachers[0].stages
-        (self.stage,) = chosen_stages((stage,), len(ours), len(theirs))
+        (self.stage,) = chosen_stages((stage,), len(ours), len(theirs), key="stage")
         self.p = p
         self.reconstruction = reconstruction
         wide = theirs[stage]

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from kdbench.errors import UsageError, unknown
+from kdbench.errors import ParameterError, unknown_value
 from kdbench.losses.maps import check_channels, pooled_to_smaller, stage_pairs, without_time
 from kdbench.losses.numerics import without_autocast
 from kdbench.registry import loss
@@ -51,14 +51,15 @@ def solution_flow(
             networks, or channels differ.
     """
     if pool not in _POOLS:
-        raise unknown("pool of fsp", pool, _POOLS)
+        raise unknown_value("pool", pool, _POOLS, of="fsp")
     if reduction not in _REDUCTIONS:
-        raise unknown("reduction of fsp", reduction, _REDUCTIONS)
+        raise unknown_value("reduction", reduction, _REDUCTIONS, of="fsp")
     maps = [without_time(*pair) for pair in stage_pairs(student, teacher, stages)]
     if len(maps) < 2:
-        raise UsageError(
+        raise ParameterError(
             f"fsp: {counted(len(maps), 'stage')} {inflected(len(maps), 'is')} chosen; a flow leads from one "
-            "stage to another, expected two"
+            "stage to another, expected two",
+            instead={"stages": [-2, -1]},
         )
     terms = []
     for (own, target), (own_next, target_next) in pairwise(maps):

@@ -40,7 +40,8 @@ class GroupCrossEntropy(nn.Module):
         if tuple(groups.shape) != (context.classes,):
             raise UsageError(
                 f"the loss 'group_ce' got groups of shape {tuple(groups.shape)} for {context.classes} classes; "
-                "expected one per class"
+                "expected one per class",
+                hint="Give the context groups of shape (classes,): the number of each class's group.",
             )
         self.register_buffer("groups", groups.detach().clone(), persistent=False)
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdbench.errors import unknown
+from kdbench.errors import unknown_value
 from kdbench.losses.maps import align_maps, chosen_stages
 from kdbench.losses.numerics import at_least_float32, precision_of, unit, without_autocast
 from kdbench.losses.se import label_vectors_of
@@ -67,7 +67,7 @@ class SemanticallyDiscriminativeMapping(nn.Module):
     ) -> None:
         super().__init__()
         if slope not in ("sample", "channel"):
-            raise unknown("slope of gsdm", slope, ("sample", "channel"))
+            raise unknown_value("slope", slope, ("sample", "channel"), of="gsdm")
         check_slope("gsdm", eps=eps, slope_clip=slope_clip, ablation=ablation)
         self.register_buffer("label_vectors", label_vectors_of(context, "gsdm"), persistent=False)
         self.slope = slope

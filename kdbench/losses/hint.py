@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdbench.errors import unknown
+from kdbench.errors import unknown_value
 from kdbench.losses.maps import align_maps, check_channels, stage_pairs
 from kdbench.registry import loss
 
@@ -46,7 +46,7 @@ def hint(
         UsageError: A parameter has no such value, a stage does not exist in both networks, or channels differ.
     """
     if reduction not in _REDUCTIONS:
-        raise unknown("reduction of hint", reduction, _REDUCTIONS)
+        raise unknown_value("reduction", reduction, _REDUCTIONS, of="hint")
     terms = []
     for maps in stage_pairs(student, teacher, stages):
         own, target = align_maps(*maps)

@@ -8,7 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from kdbench.errors import UsageError
+from kdbench.errors import ParameterError
 from kdbench.losses.checks import check_positive
 from kdbench.losses.maps import check_channels, stage_pairs, without_time
 from kdbench.losses.numerics import at_least_float32, precision_of, unit, widest, without_autocast
@@ -58,7 +58,7 @@ def singular_vectors(
     """
     check_positive("kdsvd", vectors=vectors)
     if candidates < 0:
-        raise UsageError(f"kdsvd: candidates is {candidates}, expected 0 or more")
+        raise ParameterError(f"kdsvd: candidates is {candidates}, expected 0 or more", "candidates")
     found = []
     for maps in stage_pairs(student, teacher, stages):
         own, target = (at_least_float32(feature).flatten(2) for feature in without_time(*maps))
@@ -68,9 +68,10 @@ def singular_vectors(
         directions = directions * _sign_of_largest(directions)
         found.append((_aligned(_singular(own, vectors + candidates)[0], directions), directions, strengths))
     if len(found) < 2:
-        raise UsageError(
+        raise ParameterError(
             f"kdsvd: {counted(len(found), 'stage')} {inflected(len(found), 'is')} chosen; stages are compared with the "
-            "one before, expected two"
+            "one before, expected two",
+            instead={"stages": [-2, -1]},
         )
     terms = []
     for before, after in pairwise(found):

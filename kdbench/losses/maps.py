@@ -9,7 +9,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdbench.errors import UsageError
+from kdbench.errors import ParameterError, UsageError
 from kdbench.losses._ops import computed_by
 from kdbench.losses._ops.window_max import WindowMax
 from kdbench.losses.numerics import at_least_float32, precision_of
@@ -89,10 +89,14 @@ def without_time(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
     for owner, feature in (("student", student), ("teacher", teacher)):
         if feature.dim() - 2 not in _RANKS:
             raise UsageError(
-                f"the {owner}'s map has shape {tuple(feature.shape)}; expected (batch, channels) and one to three axes"
+                f"the {owner}'s map has shape {tuple(feature.shape)}; expected (batch, channels) and one to three axes",
+                hint="Bring the channels to the second axis, before the axes of time, height and width.",
             )
     if len(student) != len(teacher):
-        raise UsageError(f"the student's map holds {counted(len(student), 'sample')}, the teacher's {len(teacher)}")
+        raise UsageError(
+            f"the student's map holds {counted(len(student), 'sample')}, the teacher's {len(teacher)}",
+            hint="Give it what both networks make of the same batch.",
+        )
     if {student.dim() - 2, teacher.dim() - 2} == {_IMAGE, _CLIP}:
         student, teacher = _mean_over_time(student), _mean_over_time(teacher)
     return student, teacher
@@ -147,32 +151,36 @@ def stage_pairs(
         yield student[index], teacher[index].detach()
 
 
-def chosen_stages(stages: Sequence[int] | None, student: int, teacher: int) -> tuple[int, ...]:
+def chosen_stages(stages: Sequence[int] | None, student: int, teacher: int, *, key: str = "stages") -> tuple[int, ...]:
     """Indices of the stages that a loss compares.
 
     Args:
         stages: What the recipe asks for; None for all.
         student: Number of the student's stages.
         teacher: Number of the teacher's.
+        key: The parameter that the stages, or the one stage, come from.
 
     Raises:
         UsageError: A stage does not exist in both networks, none is chosen, or all are asked for where the numbers
             of stages differ.
     """
+    fewest = min(student, teacher)
+    last = {key: -1 if key == "stage" else list(range(-min(2, fewest), 0))}
     if stages is None:
         if student != teacher:
-            raise UsageError(
-                f"the student has {counted(student, 'stage')} and the teacher {teacher}",
-                hint="Choose the stages to compare: --set student.losses.NAME.stages=[-2,-1]",
+            raise ParameterError(
+                f"the student has {counted(student, 'stage')} and the teacher {teacher}, and all are compared",
+                instead=last,
             )
         return tuple(range(student))
     if not stages:
-        raise UsageError("stages is empty; expected the indices of the stages to compare")
-    fewest = min(student, teacher)
+        raise ParameterError("stages is empty; expected the indices of the stages to compare", instead=last)
     for index in stages:
         if not -fewest <= index < fewest:
-            raise UsageError(
-                f"stage {index} is asked for; the student has {counted(student, 'stage')} and the teacher {teacher}"
+            raise ParameterError(
+                f"stage {index} is asked for; the student has {counted(student, 'stage')} and the teacher {teacher}, "
+                "counted from 0, or from -1 for the last",
+                instead=last,
             )
     return tuple(stages)
 

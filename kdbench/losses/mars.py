@@ -5,11 +5,10 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdbench.errors import UsageError
+from kdbench.losses.checks import check_samples
 from kdbench.losses.maps import check_channels
 from kdbench.losses.numerics import at_least_float32
 from kdbench.registry import loss
-from kdbench.text.wording import counted
 
 
 @loss("mars", on="embedding")
@@ -27,7 +26,6 @@ def motion_augmented(student: Tensor, teacher: Tensor) -> Tensor:
     Raises:
         UsageError: The batches or the widths differ.
     """
-    if len(student) != len(teacher):
-        raise UsageError(f"mars: the student has {counted(len(student), 'sample')}, the teacher {len(teacher)}")
+    check_samples("mars", student, teacher)
     check_channels("mars", student, teacher)
     return F.mse_loss(at_least_float32(student), at_least_float32(teacher).detach())

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from kdbench.errors import UsageError, unknown
+from kdbench.errors import ParameterError, unknown_value
 from kdbench.losses.draws import priorities
 from kdbench.losses.layers import Convolution
 from kdbench.losses.maps import align_maps, check_channels, chosen_stages, meeting_axes
@@ -57,11 +57,11 @@ class MaskedGeneration(nn.Module):
     ) -> None:
         super().__init__()
         if not 0 <= ratio < 1:
-            raise UsageError(f"mgd: ratio is {ratio}, expected a number in [0, 1)")
+            raise ParameterError(f"mgd: ratio is {ratio}, expected a number in [0, 1)", "ratio")
         if mask not in _MASKS:
-            raise unknown("mask of mgd", mask, _MASKS)
+            raise unknown_value("mask", mask, _MASKS, of="mgd")
         if reduction not in _REDUCTIONS:
-            raise unknown("reduction of mgd", reduction, _REDUCTIONS)
+            raise unknown_value("reduction", reduction, _REDUCTIONS, of="mgd")
         widths = context.teachers[0].stages
         self.stages = chosen_stages(stages, len(context.student.stages), len(widths))
         # Whole numbers compare alike on every device.

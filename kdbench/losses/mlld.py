@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdbench.errors import UsageError
+from kdbench.errors import ParameterError
 from kdbench.losses.checks import check_positive, check_scores
 from kdbench.losses.numerics import at_least_float32, gram
 from kdbench.registry import loss
@@ -46,7 +46,7 @@ def multi_level(
         UsageError: There is no temperature, one is not positive, or the logits have unlike shapes.
     """
     if not temperatures:
-        raise UsageError("mlld: temperatures is empty; expected positive numbers")
+        raise ParameterError("mlld: temperatures is empty; expected positive numbers", "temperatures")
     check_scores("mlld", student, teacher)
     student, teacher = at_least_float32(student), at_least_float32(teacher).detach()
     terms = []

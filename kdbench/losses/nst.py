@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from kdbench.errors import unknown
+from kdbench.errors import unknown_value
 from kdbench.losses.maps import align_maps, stage_pairs
 from kdbench.losses.numerics import unit, without_autocast
 from kdbench.registry import loss
@@ -44,7 +44,7 @@ def neuron_selectivity(
         UsageError: There is no such kernel, or a stage does not exist in both networks.
     """
     if kernel not in _KERNELS:
-        raise unknown("kernel of nst", kernel, _KERNELS)
+        raise unknown_value("kernel", kernel, _KERNELS, of="nst")
     discrepancy = {"polynomial": _polynomial, "linear": _linear, "gaussian": _gaussian}[kernel]
     terms = []
     for maps in stage_pairs(student, teacher, stages):

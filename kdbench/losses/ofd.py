@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from kdbench.errors import unknown
+from kdbench.errors import unknown_value
 from kdbench.losses.checks import check_positive
 from kdbench.losses.layers import MapNorm, Pointwise
 from kdbench.losses.maps import align_maps, chosen_stages
@@ -57,9 +57,9 @@ class Overhaul(nn.Module):
         super().__init__()
         check_positive("ofd", decay=decay)
         if margin not in _MARGINS:
-            raise unknown("margin of ofd", margin, _MARGINS)
+            raise unknown_value("margin", margin, _MARGINS, of="ofd")
         if reduction not in _REDUCTIONS:
-            raise unknown("reduction of ofd", reduction, _REDUCTIONS)
+            raise unknown_value("reduction", reduction, _REDUCTIONS, of="ofd")
         ours, theirs = context.student.stages, context.teachers[0].stages
         self.stages = chosen_stages(stages, len(ours), len(theirs))
         self.decay = decay

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdbench.errors import UsageError, unknown
+from kdbench.errors import ParameterError, UsageError, unknown_value
 from kdbench.losses.checks import check_positive, check_scores
 from kdbench.losses.numerics import at_least_float32
 from kdbench.losses.se import label_vectors_of
@@ -64,9 +64,12 @@ class AdaptiveTeacher(nn.Module):
         super().__init__()
         check_positive("pskd", temperature=temperature)
         if scale not in ("t2", "none"):
-            raise unknown("scale of pskd", scale, ("t2", "none"))
+            raise unknown_value("scale", scale, ("t2", "none"), of="pskd")
         if not context.teachers:
-            raise UsageError("the loss 'pskd' chooses among teachers, and there is none")
+            raise UsageError(
+                "the loss 'pskd' chooses among teachers, and there is none",
+                hint="Give the context the widths of one teacher branch or more.",
+            )
         if semantic_weight and any(teacher.semantic is None for teacher in context.teachers):
             raise UsageError(
                 "pskd: the semantic term needs the teacher's semantic feature, and the teacher has none",
@@ -116,7 +119,10 @@ class AdaptiveTeacher(nn.Module):
     ) -> Tensor:
         given = [teacher.semantic for teacher in teachers if teacher.semantic is not None]
         if student.semantic is None or len(given) != len(teachers):
-            raise UsageError("pskd needs the semantic feature of student and teacher, and a network gave none")
+            raise UsageError(
+                "pskd needs the semantic feature of student and teacher, and a network gave none",
+                hint="Give both networks a semantic feature, or build the loss with semantic_weight=0.",
+            )
         own = at_least_float32(student.semantic)
         target = _of(chosen, torch.stack(given)).detach().to(own.dtype)
         vectors = self.label_vectors[batch.label].to(own.dtype)
@@ -130,9 +136,10 @@ def _branches_of_stages(context: Context, stages: int) -> list[list[int]]:
     owners: Sequence[object] = names if len(set(names)) > 1 else range(len(context.teachers))
     order = list(dict.fromkeys(owners))
     if not 1 <= stages <= len(order):
-        raise UsageError(
+        raise ParameterError(
             f"pskd: stages = {stages}, and there {'is' if len(order) == 1 else 'are'} {counted(len(order), 'teacher')} "
-            "that could join: expected from 1 to as many"
+            "that could join: expected from 1 to as many",
+            "stages",
         )
     last = [order[: len(order) - stages + number] for number in range(1, stages + 1)]
     return [[place for place, owner in enumerate(owners) if owner in known] for known in last]

@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdbench.errors import UsageError, unknown
+from kdbench.errors import unknown_value
 from kdbench.losses._ops import computed_by
 from kdbench.losses._ops.angles import AngleLoss
+from kdbench.losses.checks import check_samples
 from kdbench.losses.distances import squared_distances
 from kdbench.losses.numerics import precision_of, widest
 from kdbench.registry import loss
-from kdbench.text.wording import counted
 
 _EPS = 1e-12
 
@@ -52,9 +52,8 @@ def relational(
         UsageError: A parameter has no such value, or the batches differ.
     """
     if reduction not in ("mean", "sum"):
-        raise unknown("reduction of rkd", reduction, ("mean", "sum"))
-    if len(student) != len(teacher):
-        raise UsageError(f"rkd: the student has {counted(len(student), 'sample')}, the teacher {len(teacher)}")
+        raise unknown_value("reduction", reduction, ("mean", "sum"), of="rkd")
+    check_samples("rkd", student, teacher)
     precision = precision_of(student)
     relations = _relations(student, precision)
     with torch.no_grad():

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdbench.errors import UsageError
+from kdbench.errors import ParameterError
 from kdbench.losses.checks import check_other_classes, check_positive, check_scores
 from kdbench.losses.classifiers import class_scores, classifiers_of
 from kdbench.losses.maps import in_cells, of_one_rank
@@ -65,7 +65,9 @@ class ScaleDecoupled(nn.Module):
         super().__init__()
         check_positive("sdd", temperature=temperature)
         if not scales or not all(isinstance(scale, int) and scale > 0 for scale in scales):
-            raise UsageError(f"sdd: scales is {list(scales)}, expected numbers of cells along an axis, 1 or more")
+            raise ParameterError(
+                f"sdd: scales is {list(scales)}, expected numbers of cells along an axis, 1 or more", "scales"
+            )
         self.classifiers = classifiers_of("sdd", context)
         self.scales = tuple(scales)
         self.alpha = alpha

@@ -7,7 +7,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdbench.errors import UsageError, unknown
+from kdbench.errors import UsageError, unknown_value
 from kdbench.losses.numerics import at_least_float32
 from kdbench.registry import loss
 from kdbench.text.wording import counted
@@ -35,7 +35,8 @@ def label_vectors_of(context: Context, name: str) -> Tensor:
     if vectors.dim() != 2 or len(vectors) != context.classes:
         raise UsageError(
             f"the loss '{name}' got label vectors of shape {tuple(vectors.shape)} for {context.classes} classes; "
-            "expected one row per class"
+            "expected one row per class",
+            hint="Give the context label_vectors of shape (classes, S), in the order of the classes.",
         )
     return vectors.detach().clone()
 
@@ -61,13 +62,14 @@ class SemanticEmbedding(nn.Module):
     def __init__(self, context: Context, *, distance: Literal["squared", "absolute"] = "squared") -> None:
         super().__init__()
         if distance not in DISTANCES:
-            raise unknown("distance of se", str(distance), DISTANCES)
+            raise unknown_value("distance", distance, DISTANCES, of="se")
         self.distance = DISTANCES[distance]
         vectors = label_vectors_of(context, "se")
         width = context.student.semantic
         if width is not None and width != vectors.shape[1]:
             raise UsageError(
-                f"se: the semantic feature has {counted(width, 'entry')}, the label vectors have {vectors.shape[1]}"
+                f"se: the semantic feature has {counted(width, 'entry')}, the label vectors have {vectors.shape[1]}",
+                hint="Build the network with semantic set to the width of the label vectors.",
             )
         self.register_buffer("label_vectors", vectors, persistent=False)
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdbench.errors import UsageError
+from kdbench.losses.checks import check_samples
 from kdbench.losses.maps import check_channels
 from kdbench.losses.numerics import at_least_float32
 from kdbench.registry import loss
-from kdbench.text.wording import counted
 
 
 @loss("semantic_hint", on="semantic", project=False, needs=("semantic",))
@@ -27,9 +26,6 @@ def semantic_hint(student: Tensor, teacher: Tensor) -> Tensor:
     Raises:
         UsageError: The batches or the widths differ.
     """
-    if len(student) != len(teacher):
-        raise UsageError(
-            f"semantic_hint: the student has {counted(len(student), 'sample')}, the teacher {len(teacher)}"
-        )
+    check_samples("semantic_hint", student, teacher)
     check_channels("semantic_hint", student, teacher)
     return F.mse_loss(at_least_float32(student), at_least_float32(teacher).detach())

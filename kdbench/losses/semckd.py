@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdbench.errors import UsageError, unknown
+from kdbench.errors import ParameterError, unknown_value
 from kdbench.losses.checks import check_positive
 from kdbench.losses.layers import bottleneck
 from kdbench.losses.maps import align_maps, chosen_stages, meeting_axes
@@ -63,9 +63,12 @@ class SemanticCalibration(nn.Module):
         super().__init__()
         check_positive("semckd", temperature=temperature, reduction_factor=reduction_factor, width_factor=width_factor)
         if columns not in _COLUMNS:
-            raise unknown("columns of semckd", columns, _COLUMNS)
+            raise unknown_value("columns", columns, _COLUMNS, of="semckd")
         if samples < reduction_factor:
-            raise UsageError(f"semckd: samples is {samples}, expected at least reduction_factor, {reduction_factor}")
+            raise ParameterError(
+                f"semckd: samples is {samples}, expected at least reduction_factor, {reduction_factor}",
+                instead={"samples": reduction_factor},
+            )
         ours, theirs = context.student.stages, context.teachers[0].stages
         self.stages = chosen_stages(stages, len(ours), len(theirs))
         self.samples = samples

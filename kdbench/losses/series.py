@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdbench.errors import UsageError, unknown
+from kdbench.errors import ParameterError, UsageError, near_misses, shortened, unknown_value
 from kdbench.losses.checks import check_positive
 from kdbench.losses.maps import chosen_stages
 from kdbench.losses.numerics import at_least_float32, without_autocast
@@ -57,17 +57,26 @@ class SeriesPrediction(nn.Module):
         super().__init__()
         check_positive("series", beta=beta)
         if resample not in _RESAMPLES:
-            raise unknown("resample of series", resample, _RESAMPLES)
+            raise unknown_value("resample", resample, _RESAMPLES, of="series")
         if sources is not None and not sources:
-            raise UsageError("series: sources is empty; expected names of sensors or skeletons, or null for all")
+            raise ParameterError(
+                "series: sources is empty; expected names of sensors or skeletons, or null for all",
+                instead={"sources": None},
+            )
         count = len(context.student.stages)
-        (self.stage,) = chosen_stages((stage,), count, count)
+        (self.stage,) = chosen_stages((stage,), count, count, key="stage")
         self.sources = tuple(context.series if sources is None else sources)
         if not self.sources:
-            raise UsageError("series predicts the series of sensors, and there is none")
+            raise UsageError(
+                "series predicts the series of sensors, and there is none",
+                hint="Give the context the mean and deviation of a series: Context(…, series={NAME: …}).",
+            )
         for source in self.sources:
             if source not in context.series:
-                raise unknown("source of series", source, context.series)
+                raise ParameterError(
+                    f"series: there is no source '{shortened(str(source))}'{near_misses(str(source), context.series)}",
+                    "sources",
+                )
         self.resample = resample
         self.beta = beta
         self.heads = nn.ModuleList()

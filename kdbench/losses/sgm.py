@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdbench.errors import UsageError, unknown
+from kdbench.errors import ParameterError, UsageError, unknown_value
 from kdbench.losses.graph import normalized_affinity
 from kdbench.losses.maps import align_maps, chosen_stages
 from kdbench.losses.numerics import at_least_float32, precision_of, unit, widest, without_autocast
@@ -108,9 +108,11 @@ def check_slope(owner: str, *, eps: float, slope_clip: float | None, ablation: s
         UsageError: One has no such value; the message names the loss, `owner`.
     """
     if ablation not in ("all", "channel"):
-        raise unknown("ablation", ablation, ("all", "channel"), of=owner)
+        raise unknown_value("ablation", ablation, ("all", "channel"), of=owner)
     if eps <= 0 or (slope_clip is not None and slope_clip <= 0):
-        raise UsageError(f"{owner}: eps is {eps} and slope_clip {slope_clip}; expected positive numbers")
+        raise ParameterError(
+            f"{owner}: eps is {eps} and slope_clip {slope_clip}; expected positive numbers", "eps", "slope_clip"
+        )
 
 
 def slope_logits(owner: str, features: Features) -> tuple[Tensor, Tensor]:
@@ -120,7 +122,10 @@ def slope_logits(owner: str, features: Features) -> tuple[Tensor, Tensor]:
         UsageError: The network gave no logits of an ablated input.
     """
     if features.ablated_logits is None:
-        raise UsageError(f"the loss '{owner}' needs the logits of the ablated input, and the network gave none")
+        raise UsageError(
+            f"the loss '{owner}' needs the logits of the ablated input, and the network gave none",
+            hint="Give it Features with ablated_logits, the network's logits of the input with its features removed.",
+        )
     return at_least_float32(features.logits), at_least_float32(features.ablated_logits).detach()
 
 
@@ -184,22 +189,25 @@ class SemanticGraphMapping(nn.Module):
     ) -> None:
         super().__init__()
         if graph not in _GRAPHS:
-            raise unknown("graph of sgm", graph, _GRAPHS)
+            raise unknown_value("graph", graph, _GRAPHS, of="sgm")
         if order not in _ORDERS:
-            raise unknown("order of sgm", order, _ORDERS)
+            raise unknown_value("order", order, _ORDERS, of="sgm")
         if slope_pooling not in _POOLINGS:
-            raise unknown("slope_pooling of sgm", slope_pooling, _POOLINGS)
+            raise unknown_value("slope_pooling", slope_pooling, _POOLINGS, of="sgm")
         if scores not in ("softmax", "logits"):
-            raise unknown("scores of sgm", scores, ("softmax", "logits"))
+            raise unknown_value("scores", scores, ("softmax", "logits"), of="sgm")
         check_slope("sgm", eps=eps, slope_clip=slope_clip, ablation=ablation)
         if graph == "features" and ablation != "all":
-            raise UsageError(
+            raise ParameterError(
                 f"sgm: graph = features does not go with ablation = {ablation}: the features of such an input are not "
                 "kept",
-                hint="Take ablation: all, or graph: scores.",
+                instead={"graph": "scores"},
             )
         if not context.teachers:
-            raise UsageError("the loss 'sgm' compares with a teacher, and there is none")
+            raise UsageError(
+                "the loss 'sgm' compares with a teacher, and there is none",
+                hint="Give the context the widths of one teacher branch or more.",
+            )
         self.register_buffer("label_vectors", label_vectors_of(context, "sgm"), persistent=False)
         self.scores = scores
         self.graph = graph

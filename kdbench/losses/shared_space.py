@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdbench.errors import UsageError
+from kdbench.errors import ParameterError, UsageError
 from kdbench.losses.numerics import at_least_float32, without_autocast
 from kdbench.registry import loss
 from kdbench.types import Batch, Context
@@ -47,12 +47,15 @@ class SharedSpace(nn.Module):
     def __init__(self, context: Context, *, align: float = 1.0, sparse: float = 1e-4) -> None:
         super().__init__()
         if min(align, sparse) < 0:
-            raise UsageError(f"shared_space: align is {align} and sparse {sparse}; expected no negative weight")
+            raise ParameterError(
+                f"shared_space: align is {align} and sparse {sparse}; expected no negative weight", "align", "sparse"
+            )
         self.branches = len(context.student_projections)
         if self.branches < 2 or context.student.embedding % self.branches:
             raise UsageError(
                 "shared_space compares branches in a space that they share, and the network in training has "
-                f"{self.branches} in one of width {context.student.embedding}"
+                f"{self.branches} in one of width {context.student.embedding}",
+                hint="Let the network see several sources, and join them by the fusion shared: fusion: {name: shared}",
             )
         self.weights = (align, sparse)
         # They are the network's: in a tuple they are no part of this module.

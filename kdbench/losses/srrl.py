@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdbench.errors import UsageError
+from kdbench.errors import ParameterError
 from kdbench.losses.checks import check_samples
 from kdbench.losses.layers import MapNorm, Pointwise
 from kdbench.losses.numerics import at_least_float32, without_autocast
@@ -45,8 +45,10 @@ class SoftmaxRegression(nn.Module):
     def __init__(self, context: Context, *, features: float = 1.0, scores: float = 1.0, relu: bool = True) -> None:
         super().__init__()
         if min(features, scores) < 0 or features == scores == 0:
-            raise UsageError(
-                f"srrl: features is {features} and scores {scores}; expected a positive one and no negative"
+            raise ParameterError(
+                f"srrl: features is {features} and scores {scores}; expected a positive one and no negative",
+                "features",
+                "scores",
             )
         width = context.teachers[0].embedding
         self.weights = (features, scores)

@@ -7,7 +7,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdbench.errors import UsageError, unknown
+from kdbench.errors import ParameterError, UsageError, unknown_value
 from kdbench.losses.numerics import at_least_float32
 from kdbench.registry import loss
 
@@ -44,15 +44,16 @@ def soft_targets(
         UsageError: A parameter has no such value, or the logits have unlike shapes.
     """
     if temperature <= 0:
-        raise UsageError(f"st: temperature is {temperature}, expected a positive number")
+        raise ParameterError(f"st: temperature is {temperature}, expected a positive number", "temperature")
     if scale not in ("t2", "none"):
-        raise unknown("scale of st", scale, ("t2", "none"))
+        raise unknown_value("scale", scale, ("t2", "none"), of="st")
     if reduction not in ("batchmean", "mean", "sum"):
-        raise unknown("reduction of st", reduction, ("batchmean", "mean", "sum"))
+        raise unknown_value("reduction", reduction, ("batchmean", "mean", "sum"), of="st")
     if student.shape != teacher.shape:
         raise UsageError(
             f"st: the student's logits are {tuple(student.shape)}, the teacher's {tuple(teacher.shape)}; "
-            "both must score the same classes of the same trials"
+            "both must score the same classes of the same trials",
+            hint="Give it the logits of one batch from two networks that were built for the same classes.",
         )
     student, teacher = at_least_float32(student), at_least_float32(teacher).detach()
     if standardize:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdbench.errors import UsageError, unknown
+from kdbench.errors import UsageError, unknown_value
 from kdbench.losses.checks import check_positive, check_scores
 from kdbench.losses.numerics import at_least_float32
 from kdbench.registry import loss
@@ -42,9 +42,12 @@ def mixed_soft_targets(
     """
     check_positive("st_mix", temperature=temperature)
     if scale not in ("t2", "none"):
-        raise unknown("scale of st_mix", scale, ("t2", "none"))
+        raise unknown_value("scale", scale, ("t2", "none"), of="st_mix")
     if not teachers:
-        raise UsageError("st_mix mixes the soft targets of teachers, and there is none")
+        raise UsageError(
+            "st_mix mixes the soft targets of teachers, and there is none",
+            hint="Give it the logits of one teacher or more.",
+        )
     for teacher in teachers:
         check_scores("st_mix", student, teacher)
     log_student = F.log_softmax(at_least_float32(student) / temperature, dim=1)

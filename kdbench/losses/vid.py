@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdbench.errors import UsageError
+from kdbench.errors import ParameterError
 from kdbench.losses.maps import align_maps, chosen_stages
 from kdbench.losses.numerics import at_least_float32
 from kdbench.registry import loss
@@ -41,7 +41,9 @@ class VariationalInformation(nn.Module):
     ) -> None:
         super().__init__()
         if not 0 < eps < variance:
-            raise UsageError(f"vid: variance is {variance} and eps {eps}; expected variance > eps > 0")
+            raise ParameterError(
+                f"vid: variance is {variance} and eps {eps}; expected variance > eps > 0", "variance", "eps"
+            )
         ours, theirs = context.student.stages, context.teachers[0].stages
         self.stages = chosen_stages(stages, len(ours), len(theirs))
         self.eps = eps

@@ -8,10 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 from kdbench.encoders.projected import ProjectedEncoder
-from kdbench.errors import UsageError, unknown
+from kdbench.errors import KdbenchError, UsageError, unknown
 from kdbench.fusions.base import STAGES, Shape
 from kdbench.network.network import Branch, Network
 from kdbench.recipes.network_spec import BranchSpec, NetworkSpec
+from kdbench.recipes.placed import placed
 from kdbench.recipes.terms import PartSpec
 from kdbench.registry import part_of, registry
 from kdbench.representations.native import takes_native
@@ -260,6 +261,8 @@ def _construct(
     _check_keys(component, spec, path, kind=kind, filled=[p.name for p in parameters[: len(arguments)]] + [*given])
     try:
         return component(*arguments, **given, **spec.params)
+    except KdbenchError as error:
+        raise placed(error, path, spec.name, component) from error
     except (TypeError, ValueError) as error:
         raise UsageError(
             f"{path} '{spec.name}' cannot be built with {spec.params or 'its defaults'}: {error}",

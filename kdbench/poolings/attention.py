@@ -6,7 +6,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from kdbench.errors import unknown
+from kdbench.errors import unknown_value
 from kdbench.layers.heads import demand_divisor
 from kdbench.layers.recurrent import Recurrent
 from kdbench.poolings.base import Pooling
@@ -60,7 +60,7 @@ class Attention(Pooling):
         demand_positive("attention", hidden=hidden, layers=layers, heads=heads)
         demand_share("attention", dropout=dropout, attention_dropout=attention_dropout)
         if join not in JOINS:
-            raise unknown("join of attention", str(join), JOINS)
+            raise unknown_value("join", join, JOINS, of="attention")
         self.projection = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(dropout))
         self.recurrent = Recurrent(hidden, hidden, layers=layers, bidirectional=bidirectional, dropout=dropout)
         self.out_width = self.recurrent.out_width

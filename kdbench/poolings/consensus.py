@@ -6,7 +6,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from kdbench.errors import unknown
+from kdbench.errors import unknown_value
 from kdbench.poolings.base import Pooling
 from kdbench.poolings.checks import demand_share
 from kdbench.registry import pooling
@@ -42,7 +42,7 @@ class Consensus(Pooling):
         super().__init__(width)
         demand_share("consensus", dropout=dropout)
         if dropout_of not in PLACES:
-            raise unknown("dropout_of of consensus", str(dropout_of), PLACES)
+            raise unknown_value("dropout_of", dropout_of, PLACES, of="consensus")
         self.dropout = nn.Dropout(dropout)
         self.dropout_of = dropout_of
 

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from kdbench.errors import unknown
+from kdbench.errors import unknown_value
 from kdbench.layers.recurrent import Recurrent
 from kdbench.poolings.base import Pooling
 from kdbench.poolings.checks import demand_effect, demand_positive, demand_share
@@ -65,7 +65,7 @@ class Keyless(Pooling):
         super().__init__(width)
         demand_share("keyless", dropout_projected=dropout_projected, dropout_layers=dropout_layers, dropout=dropout)
         if activation not in ACTIVATIONS:
-            raise unknown("activation of keyless", str(activation), ACTIVATIONS)
+            raise unknown_value("activation", activation, ACTIVATIONS, of="keyless")
         self.projection: nn.Module = nn.Identity()
         if project is not None:
             demand_positive("keyless", project=project)

@@ -6,7 +6,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from kdbench.errors import unknown
+from kdbench.errors import unknown_value
 from kdbench.layers.recurrent import Recurrent
 from kdbench.poolings.base import Pooling
 from kdbench.poolings.checks import demand_positive, demand_share
@@ -49,7 +49,7 @@ class Lstm(Pooling):
         demand_positive("lstm", hidden=hidden, layers=layers)
         demand_share("lstm", dropout=dropout)
         if read not in READS:
-            raise unknown("way to read the lstm", str(read), READS)
+            raise unknown_value("read", read, READS, of="lstm")
         self.recurrent = Recurrent(width, hidden, layers=layers, bidirectional=bidirectional, dropout=dropout)
         self.out_width = self.recurrent.out_width
         self.read = read

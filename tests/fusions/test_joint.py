@@ -298,14 +298,14 @@ def test_attention_gives_a_source_that_scores_high_the_word(score: str) -> None:
         (lambda: MultiHead(PAIR, dropout=1.0), r"dropout = 1.0, expected a number in \[0, 1\)"),
         (
             lambda: MultiHead(PAIR, norm="bacth"),
-            "multihead has no norm 'bacth'; did you mean 'batch'",
+            "unknown norm of multihead 'bacth'; did you mean 'batch'",
         ),
         (
             lambda: MultiHead(PAIR, attention_dropout=-1),
             "attention_dropout = -1, expected a number",
         ),
-        (lambda: Guided(PAIR, norm="group"), "guided has no norm 'group'"),
-        (lambda: Guided(PAIR, attended="tanh"), "guided has no attended 'tanh'"),
+        (lambda: Guided(PAIR, norm="group"), "unknown norm of guided 'group'"),
+        (lambda: Guided(PAIR, attended="tanh"), "unknown attended of guided 'tanh'"),
         (lambda: Concat(PAIR, dropout=0.5), "dropout = 0.5 has no effect without hidden"),
         (lambda: Concat(PAIR, hidden=0), "concat: hidden = 0"),
         (lambda: Guided(PAIR, hidden=0), "hidden = 0, expected a positive width"),

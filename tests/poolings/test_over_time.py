@@ -243,7 +243,7 @@ def test_published_sizes_are_the_defaults() -> None:
         (Attention, {"heads": 0}, "attention: heads = 0"),
         (Attention, {"join": "summ"}, "unknown join of attention 'summ'; did you mean 'sum'"),
         (Attention, {"attention_dropout": -0.1}, "attention: attention_dropout = -0.1"),
-        (Lstm, {"read": "lst"}, "unknown way to read the lstm 'lst'; did you mean 'last'"),
+        (Lstm, {"read": "lst"}, "unknown read of lstm 'lst'; did you mean 'last'"),
         (Lstm, {"hidden": 0}, "lstm: hidden = 0"),
         (Consensus, {"dropout_of": "frame"}, "unknown dropout_of of consensus 'frame'; did you mean 'frames'"),
         (Consensus, {"dropout": 2}, "consensus: dropout = 2"),
