@@ -102,7 +102,12 @@ class Batch:
         """
         sources = {**self.sensors, **self.views, **({} if self.video is None else {VIDEO: self.video})}
         if source not in sources:
-            raise unknown("source of the batch", source, sources)
+            raise unknown(
+                "source of the batch",
+                source,
+                sources,
+                hint="Give the batch that source, or let the network see one of these.",
+            )
         return sources[source]
 
     def mapped(self, change: Callable[[Tensor], Tensor]) -> Batch:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import shlex
 import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -58,7 +59,9 @@ def read(path: Path) -> dict[str, Tensor]:
         with path.open("rb") as file:
             head = file.read(512)
     except OSError as error:
-        raise UsageError(f"weights: {path} cannot be read: {error.strerror}") from error
+        raise UsageError(
+            f"weights: {path} cannot be read: {error.strerror}", hint=f"Look at it: ls -ld {shlex.quote(str(path))}"
+        ) from error
     # A safetensors file begins with 8 bytes for the length of its header, which is JSON.
     if path.suffix == ".safetensors" or head[8:9] == b"{":
         return _safetensors(path)

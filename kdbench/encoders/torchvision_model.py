@@ -29,7 +29,11 @@ def torchvision_encoder(name: str) -> type[TorchvisionVideo]:
 
     known = models.list_models(module=models.video)
     if name not in known:
-        raise UsageError(f"torchvision has no video model '{name}'{near_misses(name, known)}")
+        driven = ", ".join(model for model in known if _kind(model) in KINDS)
+        raise UsageError(
+            f"torchvision has no video model '{name}'{near_misses(name, known)}",
+            hint=f"Encoders are torchvision:NAME, with a NAME of {driven}",
+        )
     kind = _kind(name)
     if kind not in KINDS:
         raise UsageError(
@@ -221,7 +225,8 @@ class MViT(TorchvisionVideo):
         starts = [place for place, block in enumerate(blocks) if place == 0 or _strided(block)]
         if len(starts) != 4:
             raise UsageError(
-                f"the encoder 'torchvision:{self.model_name}' has {counted(len(starts), 'resolution')} instead of four"
+                f"the encoder 'torchvision:{self.model_name}' has {counted(len(starts), 'resolution')} instead of four",
+                hint="Take one with four, such as torchvision:mvit_v2_s.",
             )
         self.bounds = (*starts, len(blocks) - 1)
         first, second, third, fourth = (blocks[end - 1].mlp[3].out_features for end in self.bounds[1:])

@@ -136,7 +136,8 @@ def load(
         first, own = next(iter(state), "nothing"), next(iter(wanted))
         raise UsageError(
             f"weights: {origin} is not of this encoder: none of its {counted(len(state), 'name')} is known; the first "
-            f"is '{shortened(first)}', and names like '{own}' were expected"
+            f"is '{shortened(first)}', and names like '{own}' were expected",
+            hint="Name the encoder that the file was made for, or rename its tensors. Without it: weights: random",
         )
     for name in [input_weight] if isinstance(input_weight, str) else input_weight:
         if name in state and name in wanted:
@@ -151,7 +152,10 @@ def load(
     wrong += [f"{key} {why}" for key, value in state.items() if key in wanted and (why := _unfit(value, wanted[key]))]
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise UsageError(f"weights: {origin} does not fit the encoder: {'; '.join(wrong[:3])}{more}")
+        raise UsageError(
+            f"weights: {origin} does not fit the encoder: {'; '.join(wrong[:3])}{more}",
+            hint="Give the encoder the sizes of the network in the file. Without it: weights: random",
+        )
     # What is derived stays the model's own unless the file brings it.
     model.load_state_dict({**{key: wanted[key] for key in derived}, **state})
     return {_module(key) for key in left_out}

@@ -178,4 +178,6 @@ def build_balance(spec: PartSpec | None, weights: Sequence[float | Schedule], *,
     try:
         return component(len(weights), **spec.params)
     except (TypeError, ValueError) as error:
-        raise UsageError(f"{where} '{spec.name}' cannot be built: {error}") from error
+        raise UsageError(
+            f"{where} '{spec.name}' cannot be built: {error}", hint=f"Take its defaults: --set {where}={spec.name}"
+        ) from error

@@ -26,6 +26,7 @@ from kdbench.util.records import (
 FOLDER = "checkpoint"
 FILE = "state.safetensors"
 PREVIOUS = "previous.safetensors"
+_AGAIN = "Repeat the same command: it goes on from the last state that is whole."
 Progress = dict[str, Any]
 """Plain data: the epoch, the best value so far, the records of all epochs."""
 
@@ -170,10 +171,10 @@ def _read(path: Path, binding: Mapping[str, Any]) -> tuple[dict[str, Tensor], Pr
     """
     tensors, metadata = open_safetensors(path)
     if SEAL not in metadata or "progress" not in metadata:
-        raise DataError(f"{path} holds no hash of its content")
+        raise DataError(f"{path} holds no hash of its content", hint=_AGAIN)
     # Compared as JSON, since a tuple comes back from a file as a list.
     if metadata.get("binding") != json.dumps(binding, sort_keys=True):
-        raise DataError(f"{path} is the state of another training")
+        raise DataError(f"{path} is the state of another training", hint=_AGAIN)
     return tensors, json.loads(metadata["progress"])
 
 

@@ -36,7 +36,12 @@ def declared(name: str) -> Mapping[str, Any]:
     ):
         for field in fields:
             if field not in known:
-                raise unknown(f"field in '{what}' of the loss '{name}':", field, known)
+                raise unknown(
+                    f"field in '{what}' of the loss '{name}':",
+                    field,
+                    known,
+                    hint=f"Mend its decorator: @loss('{name}', {what}=…)",
+                )
     return declares
 
 
@@ -103,10 +108,19 @@ def series_read(losses: Mapping[str, LossTerm], known: Iterable[str], where: str
         if not registry("loss").has(name) or not reads_series(name):
             continue
         if not known:
-            raise UsageError(f"{where}.{name} reads series of sensors, and the data set has none")
+            raise UsageError(
+                f"{where}.{name} reads series of sensors, and the data set has none",
+                hint=f"Leave the loss out: --set {where}.{name}=null",
+            )
         for source in term.params.get("sources") or known:
             if source not in known:
-                raise unknown("source", str(source), known, of=f"{where}.{name}.sources")
+                raise unknown(
+                    "source",
+                    str(source),
+                    known,
+                    of=f"{where}.{name}.sources",
+                    hint=f"Take them all: --set {where}.{name}.sources=null",
+                )
             read[source] = None
     return tuple(read)
 

@@ -18,6 +18,7 @@ CPU_THREADS = 1
 """Threads of a run on a CPU. Sums are split among them, so their number changes roundings and, after some epochs,
 results; one number for all machines keeps tables comparable."""
 MOST_THREADS = 256
+_THREADS = "Take 1, or as many as there are cores: --threads 1"
 
 
 def check_device(device: str) -> None:
@@ -54,9 +55,9 @@ def threads_on(kind: str, threads: int | None) -> int | None:
         UsageError: No whole number from 1 on.
     """
     if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int)):
-        raise UsageError(f"threads is {threads!r}, expected a whole number from 1 to {MOST_THREADS}")
+        raise UsageError(f"threads is {threads!r}, expected a whole number from 1 to {MOST_THREADS}", hint=_THREADS)
     if threads is not None and not 1 <= threads <= MOST_THREADS:
-        raise UsageError(f"threads is {threads}, expected 1 to {MOST_THREADS}")
+        raise UsageError(f"threads is {threads}, expected 1 to {MOST_THREADS}", hint=_THREADS)
     return None if kind == "cuda" else threads or CPU_THREADS
 
 

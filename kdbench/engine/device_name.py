@@ -14,4 +14,4 @@ def check_device_name(device: str) -> None:
         UsageError: Another name than `auto`, `cpu` or `cuda`.
     """
     if device not in DEVICES:
-        raise unknown("device", device, DEVICES)
+        raise unknown("device", device, DEVICES, hint="Leave --device out: it takes a GPU where there is one.")

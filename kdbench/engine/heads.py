@@ -46,7 +46,8 @@ def freeze_head(student: Network, phase: str) -> Network:
     """
     if len(student.branches) > 1:
         raise UsageError(
-            f"{phase}.head is for a network of one branch, and this one has {counted(len(student.branches), 'branch')}"
+            f"{phase}.head is for a network of one branch, and this one has {counted(len(student.branches), 'branch')}",
+            hint=f"Train a head of its own: --set {phase}.head=null",
         )
     student.classifiers.requires_grad_(False)
     return student

@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdbench.errors import UsageError, unknown
+from kdbench.errors import ParameterError, UsageError, unknown, unknown_value
+from kdbench.recipes.placed import hint_at
 from kdbench.recipes.terms import PartSpec
 from kdbench.types import Batch, Features, Widths
 
@@ -59,13 +60,13 @@ class Given(Mix):
         super().__init__(names, widths)
         for name in by_name:
             if name not in self.names:
-                raise unknown("teacher", name, dict.fromkeys(self.names), of="mix")
+                raise unknown("teacher", name, dict.fromkeys(self.names), of="mix", hint=_weights(self.names))
         for name in self.names:
             if name not in by_name:
-                raise UsageError(f"mix: no weight for the teacher {name}")
+                raise UsageError(f"mix: no weight for the teacher {name}", hint=_weights(self.names))
         shares = [by_name[name] / self.names.count(name) for name in self.names]
         if min(shares) < 0 or not sum(shares) > 0:
-            raise UsageError("mix: the weights are below 0, or all 0")
+            raise UsageError("mix: the weights are below 0, or all 0", hint=_weights(self.names))
         # A buffer moves with the module; it is not saved, since the recipe gives it.
         self.register_buffer("shares", torch.tensor(shares) / sum(shares), persistent=False)
 
@@ -98,9 +99,9 @@ class Softmin(Mix):
     ) -> None:
         super().__init__(names, widths)
         if not isinstance(tau, int | float) or not tau > 0:
-            raise UsageError(f"mix: tau = {tau!r}, expected a positive number")
+            raise ParameterError(f"mix: tau = {tau!r}, expected a positive number", "tau")
         if over not in ("trial", "set"):
-            raise unknown("value of over", str(over), ("trial", "set"))
+            raise unknown_value("over", over, ("trial", "set"), of="softmin")
         self.tau = tau
         self.needs_labels = over == "trial"
         self.needs_errors = over == "set"
@@ -149,7 +150,7 @@ class Attention(Mix):
     def __init__(self, names: Sequence[str], widths: Sequence[Widths], *, hidden: int = 64) -> None:
         super().__init__(names, widths)
         if not isinstance(hidden, int) or hidden < 1:
-            raise UsageError(f"mix: hidden = {hidden!r}, expected a positive width")
+            raise ParameterError(f"mix: hidden = {hidden!r}, expected a positive width", "hidden")
         self.layers = nn.ModuleList(nn.Linear(width.embedding, hidden) for width in self.widths)
         self.score = nn.Linear(hidden, 1, bias=False)
 
@@ -174,6 +175,11 @@ MIXES: dict[str, type[Mix]] = {
     "confidence": Confidence,
     "attention": Attention,
 }
+
+
+def _weights(names: Sequence[str]) -> str:
+    """The next step for weights that do not fit the teachers."""
+    return f"Give each teacher one: mix: {{name: weights, {', '.join(f'{name}: 1' for name in dict.fromkeys(names))}}}"
 
 
 def build_mix(spec: PartSpec, names: Sequence[str], widths: Sequence[Widths], where: str) -> Mix:
@@ -206,7 +212,8 @@ def build_mix(spec: PartSpec, names: Sequence[str], widths: Sequence[Widths], wh
         # A mix does not know where it stands.
         said = error.message.removeprefix("mix")
         raise UsageError(
-            f"{where}.mix{said}" if said != error.message else f"{where}.mix: {said}", hint=error.hint or _HINT
+            f"{where}.mix{said}" if said != error.message else f"{where}.mix: {said}",
+            hint=hint_at(error, f"{where}.mix", spec.name, kind),
         ) from error
     except (TypeError, ValueError) as error:
         raise UsageError(f"{where}.mix cannot be built with {spec.params}: {error}", hint=_HINT) from error

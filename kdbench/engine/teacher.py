@@ -18,6 +18,9 @@ from kdbench.util.seeds import seed_for
 
 # A teacher's outputs over the training part are kept while they fit; the paper's stage maps may not.
 CACHE_BYTES = 4 << 30
+_MEDDLED = (
+    "Look for the loss or plugin that does it: it may read what the teacher gives, and has to leave the teacher alone."
+)
 
 
 class FrozenTeacher:
@@ -117,15 +120,18 @@ class FrozenTeacher:
             RunFailed: Its state changed, or it left eval mode, during the student's training.
         """
         if any(module.training for module in self.network.modules()):
-            raise RunFailed("the frozen teacher was put into training mode while the student trained")
+            raise RunFailed("the frozen teacher was put into training mode while the student trained", hint=_MEDDLED)
         if fingerprint(self.network) != self.fingerprint:
-            raise RunFailed("the frozen teacher's state changed while the student trained")
+            raise RunFailed("the frozen teacher's state changed while the student trained", hint=_MEDDLED)
 
     def _rows(self, batch: Batch) -> Tensor:
         try:
             rows = torch.tensor([self._position[trial] for trial in batch.trial])
         except KeyError as error:
-            raise RunFailed(f"teacher and student see different trials: the teacher has no {error}") from error
+            raise RunFailed(
+                f"teacher and student see different trials: the teacher has no {error}",
+                hint="Give both the same data set: the teacher answers for the trials that it was loaded with.",
+            ) from error
         if batch.index.is_cuda:
             rows = rows.pin_memory()
         return rows.to(batch.index.device, non_blocking=True)

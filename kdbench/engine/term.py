@@ -25,6 +25,7 @@ from kdbench.types import Batch, Context, Features, Widths
 _OWNERS = ("student", "teacher")
 _PROJECTIONS = "student_projections"
 _GIVES = {"semantic": "se", "group_logits": "group_ce"}
+_WIDTH_OF = {"semantic": "semantic=S, the width of the label vectors", "group_logits": "groups=G, the number of groups"}
 
 
 class Term(nn.Module):
@@ -106,7 +107,10 @@ class Term(nn.Module):
         if spec.teachers is None:
             return context
         if not self.with_teacher:
-            raise UsageError(f"{self.where}.from has no effect: the loss compares with no teacher")
+            raise UsageError(
+                f"{self.where}.from has no effect: the loss compares with no teacher",
+                hint=f"Leave it out: --set {self.where}.from=null",
+            )
         self._chosen = tuple(place for place, name in enumerate(context.teacher_names) if name in spec.teachers)
         return dataclasses.replace(
             context,
@@ -252,7 +256,10 @@ class Term(nn.Module):
                     )
         for owner in _OWNERS:
             if f"{owner}_classifiers" in self.needs and not getattr(context, f"{owner}_classifiers"):
-                raise UsageError(f"{self.where} needs the classifier of the {owner}, and there is none")
+                raise UsageError(
+                    f"{self.where} needs the classifier of the {owner}, and there is none",
+                    hint=f"Leave the loss out: --set {self.where}=null",
+                )
         if _PROJECTIONS in self.needs and not context.student_projections:
             raise UsageError(
                 f"{self.where} needs branches that share a space, and the network in training has none",
@@ -265,7 +272,10 @@ class Term(nn.Module):
             )
         for field in OPTIONAL:
             if field in {*self.needs, *self.reads} and context.student.of(field) is None:
-                raise UsageError(f"{self.where} reads '{field}', and the network in training has none")
+                raise UsageError(
+                    f"{self.where} reads '{field}', and the network in training has none",
+                    hint=f"Build the network with {_WIDTH_OF[field]}.",
+                )
             if field in self.reads and self.with_teacher and any(w.of(field) is None for w in context.teachers):
                 raise UsageError(
                     f"{self.where} compares '{field}' with the teacher's, and the teacher has none",
@@ -308,7 +318,9 @@ class Term(nn.Module):
         text = f"{self.where} ({_origin(self.name)}) raised {raised}: {error}; {'; '.join(shown)}"
         # What has worked once fits its networks; it failed on values, so that the recipe is not to blame.
         if self._has_worked:
-            return RunFailed(text)
+            return RunFailed(
+                text, hint=f"It failed on values, not on shapes: kdbench check {self.name} tries it on degenerate ones."
+            )
         return UsageError(text, hint=f"See what it takes: kdbench describe {self.name}")
 
 

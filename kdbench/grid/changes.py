@@ -69,12 +69,13 @@ def _spread(
     if sum(map(len, without.values())) == len(methods):
         raise UsageError(
             f"{what} changes none of these methods: {'; '.join(_said(*reason) for reason in without.items())}",
-            hint=_ADD if any(lacking.startswith("loss ") for lacking in without) else None,
+            hint=_ADD if any(lacking.startswith("loss ") for lacking in without) else _OTHERS,
         )
     for lacking, names in without.items():
         reporter.message(f"{what} is not applied where there is no {lacking}: {', '.join(dict.fromkeys(names))}")
 
 
+_OTHERS = "Leave it out, or name methods that have it: kdbench list methods"
 _ADD = "To give every method another loss, write it whole: --set 'student.losses.NAME={weight: 1}'"
 
 

@@ -244,7 +244,10 @@ class Registry:
         """
         part = getattr(component, ATTRIBUTE, None)
         if part is None or part.kind != self.kind:
-            raise UsageError(f"{component!r} is not decorated with @{self.kind}(NAME)")
+            raise UsageError(
+                f"{component!r} is not decorated with @{self.kind}(NAME)",
+                hint=f"Put @{self.kind}(NAME, …) from kdbench above it.",
+            )
         self.demand_free(part.name, "Give yours another name.")
         self._added[part.name] = origin or _of_this_process(self.kind, part.name, component), component
 
@@ -309,7 +312,9 @@ class Registry:
         what = f"the {label(self.kind)} '{origin.name}' of {origin.owner} ({origin.target})"
         if self.kind == "dataset":
             if not (isinstance(component, type) and hasattr(component, READER)):
-                raise UsageError(f"{what} is not a subclass of kdbench.Reader")
+                raise UsageError(
+                    f"{what} is not a subclass of kdbench.Reader", hint="Derive it: class NAME(kdbench.Reader)."
+                )
             return
         part, wanted = getattr(component, ATTRIBUTE, None), f"Put @{self.kind}('{origin.name}', …)"
         if not isinstance(part, Part):
@@ -337,7 +342,7 @@ _REGISTRIES: dict[str, Registry] = {kind: Registry(kind) for kind in KINDS}
 def registry(kind: str) -> Registry:
     """The registry of a kind (`loss`, `encoder`, …)."""
     if kind not in _REGISTRIES:
-        raise unknown("kind of part", kind, _REGISTRIES)
+        raise unknown("kind of part", kind, _REGISTRIES, hint="Name it in the singular, such as loss.")
     return _REGISTRIES[kind]
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from importlib.metadata import Distribution
 from pathlib import Path
 
-from kdbench.errors import unknown
+from kdbench.errors import near_misses, shortened, unknown
 from kdbench.registry.notice import once
 from kdbench.registry.origin import Origin, normalised
 
@@ -103,8 +103,8 @@ def _origins(distribution: Distribution, name: str, version: str, groups: Mappin
             origin = Origin(groups[point.group], point.name, point.value.partition("[")[0].strip(), name, version)
             claimed[origin.kind, origin.name].append(replace(origin, fault=_fault(origin, point.value)))
         elif point.group.startswith(PREFIX):
-            miss = unknown("entry-point group", point.group, groups)
-            once(f"warning: in the metadata of {name} {version}: {miss.message}")
+            miss = f"unknown entry-point group '{shortened(point.group)}'{near_misses(point.group, groups)}"
+            once(f"warning: in the metadata of {name} {version}: {miss}")
     for claims in claimed.values():
         if len(claims) > 1:
             targets = " and ".join(claim.target for claim in claims)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib
+import shlex
 import sys
 import traceback
 import types
@@ -92,9 +93,25 @@ def _check_path(file: Path, path: str | Path) -> None:
         )
     if not file.is_file():
         what = "is a folder" if file.is_dir() else "does not exist"
-        raise UsageError(f"the plugin {path} {what}, expected a Python file")
+        raise UsageError(
+            f"the plugin {path} {what}, expected a Python file",
+            hint=f"Name the file of the part, such as --plugin {_example(file)}. To start one: kdbench new loss NAME",
+        )
     if file.suffix != ".py":
-        raise UsageError(f"the plugin {path} is no Python file (*.py)")
+        raise UsageError(f"the plugin {path} is no Python file (*.py)", hint="Name a file that ends in .py.")
+
+
+def _example(file: Path) -> str:
+    """A Python file where one was named that is none: in that folder, or beside that name."""
+    places = [file] if file.is_dir() else [file.parent] if file.parent.is_dir() else []
+    found = (each for place in places for each in sorted(place.glob("*.py")) if not each.name.startswith("_"))
+    return shlex.quote(str(next(found, "FILE.py")))
+
+
+def _mended(error: BaseException, path: str | Path) -> str:
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return f"Install {error.name.partition('.')[0]}, or put that module beside the plugin."
+    return f"Mend it there. The whole traceback: python {shlex.quote(str(path))}"
 
 
 def _components(module: types.ModuleType, file: Path, path: str | Path) -> list[tuple[Origin, Any]]:
@@ -111,7 +128,9 @@ def _components(module: types.ModuleType, file: Path, path: str | Path) -> list[
         raise
     except BaseException as error:
         _forget(_helpers(file, known))
-        raise UsageError(f"the plugin {path} cannot be imported: {said(error)}{_line(error, file)}") from error
+        raise UsageError(
+            f"the plugin {path} cannot be imported: {said(error)}{_line(error, file)}", hint=_mended(error, path)
+        ) from error
     helpers = _helpers(file, known)
     setattr(module, _HELPERS, helpers)
     own = [component for component in decorated_here if getattr(component, "__module__", None) == module.__name__]

@@ -46,7 +46,7 @@ def write(kind: str, name: str, out: Path | None = None) -> list[Path]:
         RunFailed: The folder cannot be written.
     """
     if kind not in TARGETS:
-        raise unknown("kind of part to start", kind, TARGETS)
+        raise unknown("kind of part to start", kind, TARGETS, hint="For example: kdbench new loss my_loss")
     _check_name(kind, name)
     folder = out or Path(name)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from kdbench.errors import unknown
+from kdbench.errors import unknown_value
 from kdbench.registry import representation
 from kdbench.representations.base import Representation, Statistics, per_channel
 
@@ -39,7 +39,7 @@ class Clip(Representation):
     ) -> None:
         super().__init__(frame_channels, statistics=statistics)
         if channels not in CHANNELS:
-            raise unknown("value of the clip's channels", str(channels), CHANNELS)
+            raise unknown_value("channels", channels, CHANNELS, of="clip")
         self.channels = channels
         normalised = 3 if channels == "repeat" and frame_channels == 1 else frame_channels
         self.out_channels = 2 * frame_channels if channels == "difference" else normalised

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from kdbench.errors import UsageError, unknown
+from kdbench.errors import ParameterError, UsageError, unknown_value
 from kdbench.registry import representation
 from kdbench.representations.base import Representation, Statistics, per_channel
 from kdbench.representations.images import checked_choices, checked_size
@@ -66,7 +66,7 @@ def gramian_angular_field(
             does not fit.
     """
     if method not in METHODS:
-        raise unknown("GAF method", str(method), METHODS)
+        raise unknown_value("method", method, METHODS, of="the GAF")
     dtype = series.dtype if series.is_floating_point() else torch.float64
     n = series.shape[-1]
     size = samples_of(image_size, n)
@@ -104,7 +104,9 @@ def rescale(values: Tensor, low: Tensor, high: Tensor, sample_range: tuple[float
     """
     lower, upper = sample_range
     if not -1 <= lower < upper <= 1:
-        raise UsageError(f"sample_range = {sample_range}: expected -1 <= lower < upper <= 1")
+        raise ParameterError(
+            f"sample_range = {sample_range}: expected -1 <= lower < upper <= 1", instead={"sample_range": (-1, 1)}
+        )
     span = high - low
     # scikit-learn's rule for a constant feature, and its order of operations: pyts is matched to the last bit.
     scale = (upper - lower) / torch.where(span < 10 * torch.finfo(span.dtype).eps, 1.0, span)
@@ -201,9 +203,9 @@ class GramianAngularField(Representation):
         checked_choices("GAF", {**choices, "length": (length, LENGTHS)})
         checked_size(image_size)
         if length == "native" and resize == "paa":
-            raise UsageError(
+            raise ParameterError(
                 "the GAF's length = native does not go with resize = paa, whose windows need one length for all trials",
-                hint="Take resize: image or series, or length: resampled.",
+                instead={"resize": "image"},
             )
         self.image_size, self.method, self.resize, self.range, self.length = image_size, method, resize, range, length
         self.register_buffer("low", -torch.ones(channels, 1))

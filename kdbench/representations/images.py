@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from kdbench.errors import UsageError, unknown
+from kdbench.errors import ParameterError, unknown_value
 from kdbench.representations.base import Representation, Statistics, per_channel
 
 
@@ -45,14 +45,16 @@ class ImageOfSeries(Representation):
 def checked_size(image_size: int) -> None:
     """Raises `UsageError` unless the size is a positive whole number of pixels."""
     if not isinstance(image_size, int) or image_size < 1:
-        raise UsageError(f"image_size = {image_size!r}: expected a whole number of pixels, at least 1")
+        raise ParameterError(
+            f"image_size = {image_size!r}: expected a whole number of pixels, at least 1", "image_size"
+        )
 
 
 def checked_choices(owner: str, choices: Mapping[str, tuple[object, tuple[str, ...]]]) -> None:
     """Raises `UsageError` where a value, by its parameter's name, is not among the known ones."""
     for key, (value, known) in choices.items():
         if value not in known:
-            raise unknown(f"value of the {owner}'s {key}", str(value), known)
+            raise unknown_value(key, value, known, of=f"the {owner}")
 
 
 def lerp(low: Tensor, high: Tensor, share: float) -> Tensor:

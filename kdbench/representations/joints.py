@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdbench.errors import UsageError
+from kdbench.errors import ParameterError
 from kdbench.registry import representation
 from kdbench.representations.base import Representation, Statistics
 from kdbench.representations.length import resample, wide
@@ -56,9 +56,13 @@ class Joints(Representation):
         self.joints = joints_of("joints", skeleton)
         assert skeleton is not None
         if bones and not skeleton.bones:
-            raise UsageError("joints: bones = true, and the data set's card names no bones of the skeleton")
+            raise ParameterError(
+                "joints: bones = true, and the data set's card names no bones of the skeleton", "bones"
+            )
         if samples is not None and samples < 2:
-            raise UsageError(f"joints: samples = {samples}, expected at least 2, or null for those of the series")
+            raise ParameterError(
+                f"joints: samples = {samples}, expected at least 2, or null for those of the series", "samples"
+            )
         self.samples = samples
         self.velocities = velocities
         # A root is its own parent: its bone is zero.

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdbench.errors import UsageError
+from kdbench.errors import ParameterError
 from kdbench.text.wording import counted
 
 
@@ -129,9 +129,10 @@ def samples_of(image_size: int | float | None, n: int) -> int:
         return n
     size = math.ceil(image_size * n) if isinstance(image_size, float) else image_size
     if not 1 <= size <= n or (isinstance(image_size, float) and not 0 < image_size <= 1):
-        raise UsageError(
+        raise ParameterError(
             f"image_size = {image_size!r} does not fit a series of {counted(n, 'sample')}: expected 1 … "
-            f"{n}, or a share in (0, 1]"
+            f"{n}, or a share in (0, 1]",
+            instead={"image_size": n},
         )
     return size
 

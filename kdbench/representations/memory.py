@@ -46,7 +46,10 @@ def reusable(out: Tensor, shape: Sequence[int], *, dtype: torch.dtype, source: T
         named = [" ".join(map(str, trait)) for trait in (wanted, traits)]
         raise UsageError(f"out: expected {named[0]}, got {named[1]}", hint="Make it so: torch.empty(shape, dtype=…).")
     if not out.is_contiguous():
-        raise UsageError(f"out: expected contiguous memory, got the strides {out.stride()}")
+        raise UsageError(
+            f"out: expected contiguous memory, got the strides {out.stride()}",
+            hint="Pass a tensor that torch.empty(shape) made.",
+        )
     if out.requires_grad:
         raise UsageError("out: expected a tensor without gradient", hint="Pass out.detach().")
     starts, ends = zip(_bytes(out), _bytes(source), strict=True)

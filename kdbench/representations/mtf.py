@@ -11,7 +11,7 @@ import torch
 from scipy.special import ndtri
 from torch import Tensor
 
-from kdbench.errors import UsageError
+from kdbench.errors import ParameterError
 from kdbench.registry import representation
 from kdbench.representations.base import Statistics
 from kdbench.representations.images import ImageOfSeries, checked_choices, lerp
@@ -94,7 +94,7 @@ def checked(bins: int, strategy: str) -> None:
     """Raises `UsageError` where a parameter of a Markov transition field is out of its range."""
     checked_choices("MTF", {"strategy": (strategy, STRATEGIES)})
     if not isinstance(bins, int) or bins < 2:
-        raise UsageError(f"the MTF's bins = {bins!r}: expected a whole number, at least 2")
+        raise ParameterError(f"the MTF's bins = {bins!r}: expected a whole number, at least 2", "bins")
 
 
 def field(steps: Tensor, levels: Tensor, dtype: torch.dtype, *, scale: Tensor | float = 1.0) -> Tensor:

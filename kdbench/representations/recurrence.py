@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kdbench.errors import UsageError
+from kdbench.errors import ParameterError
 from kdbench.registry import representation
 from kdbench.representations.base import Statistics
 from kdbench.representations.images import ImageOfSeries, lerp
@@ -55,9 +55,11 @@ def recurrence_plot(
     checked(threshold, percentage, dimension, time_delay)
     size = series.shape[-1] - (dimension - 1) * time_delay
     if size < 1:
-        raise UsageError(
+        raise ParameterError(
             f"a series of {counted(series.shape[-1], 'sample')} has no state of dimension {dimension} with "
-            f"a delay of {time_delay}"
+            f"a delay of {time_delay}",
+            "dimension",
+            "time_delay",
         )
     dtype = series.dtype if series.is_floating_point() else torch.float64
     # A comparison needs all digits; a distance has those of its dtype.
@@ -80,12 +82,14 @@ def recurrence_plot(
 def checked(threshold: Threshold, percentage: float, dimension: int, time_delay: int) -> None:
     """Raises `UsageError` where a parameter of a recurrence plot is out of its range."""
     if threshold not in ("point", "distance", None) and not (_real(threshold) and float(threshold) > 0):
-        raise UsageError(f"threshold = {threshold!r}: expected a positive distance, 'point', 'distance' or null")
+        raise ParameterError(
+            f"threshold = {threshold!r}: expected a positive distance, 'point', 'distance' or null", "threshold"
+        )
     if not (_real(percentage) and 0 <= percentage <= 100):
-        raise UsageError(f"percentage = {percentage!r}: expected a number in 0 … 100")
+        raise ParameterError(f"percentage = {percentage!r}: expected a number in 0 … 100", "percentage")
     for key, value in (("dimension", dimension), ("time_delay", time_delay)):
         if not isinstance(value, int) or value < 1:
-            raise UsageError(f"{key} = {value!r}: expected a whole number, at least 1")
+            raise ParameterError(f"{key} = {value!r}: expected a whole number, at least 1", key)
 
 
 def _real(value: object) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from kdbench.errors import UsageError
+from kdbench.errors import ParameterError
 from kdbench.registry import representation
 from kdbench.representations.base import Statistics
 from kdbench.representations.images import ImageOfSeries
@@ -58,7 +58,9 @@ class ShapeImage(ImageOfSeries):
         super().__init__(channels, statistics=statistics, image_size=image_size, images=1)
         self.joints = joints_of("shape_image", skeleton)
         if not 0 < sigma < 0.25:
-            raise UsageError(f"shape_image: sigma = {sigma}, expected a share of the image's side in (0, 0.25)")
+            raise ParameterError(
+                f"shape_image: sigma = {sigma}, expected a share of the image's side in (0, 0.25)", "sigma"
+            )
         self.sigma = sigma
         self.register_buffer("middle", torch.zeros(2))
         self.register_buffer("extent", torch.ones(()))

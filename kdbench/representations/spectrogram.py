@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdbench.errors import UsageError
+from kdbench.errors import ParameterError
 from kdbench.registry import representation
 from kdbench.representations.base import Statistics
 from kdbench.representations.images import ImageOfSeries, checked_choices
@@ -53,8 +53,8 @@ def checked(window: int, hop: int) -> None:
     """Raises `UsageError` where window or hop is out of its range."""
     for key, value, least in (("window", window, 2), ("hop", hop, 1)):
         if not isinstance(value, int) or value < least:
-            raise UsageError(
-                f"the spectrogram's {key} = {value!r}: expected a whole number of samples, at least {least}"
+            raise ParameterError(
+                f"the spectrogram's {key} = {value!r}: expected a whole number of samples, at least {least}", key
             )
 
 
@@ -96,7 +96,7 @@ class Spectrogram(ImageOfSeries):
         checked_choices("spectrogram", {"range": (range, RANGES)})
         checked(window, hop)
         if not isinstance(decibels, int | float) or not 0 < decibels < float("inf"):
-            raise UsageError(f"the spectrogram's decibels = {decibels!r}: expected a positive number")
+            raise ParameterError(f"the spectrogram's decibels = {decibels!r}: expected a positive number", "decibels")
         self.window, self.hop, self.decibels, self.range = window, hop, float(decibels), range
         self.register_buffer("peak", torch.zeros(channels, 1, 1))
 

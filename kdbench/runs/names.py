@@ -46,7 +46,7 @@ def check_names(
     if wrong:
         lines = "".join(f"\n  {error.message}" for error in wrong)
         hints = dict.fromkeys(error.hint for error in wrong if error.hint)
-        raise UsageError(f"{counted(len(wrong), 'problem')} with what is named:{lines}", hint="\n".join(hints) or None)
+        raise UsageError(f"{counted(len(wrong), 'problem')} with what is named:{lines}", hint="\n".join(hints))
 
 
 def _wrong(

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from kdbench.errors import UsageError, unknown
+from kdbench.errors import KdbenchError, UsageError, unknown
+from kdbench.recipes.placed import placed
 from kdbench.registry import registry
 from kdbench.text.wording import counted
 
 if TYPE_CHECKING:
     from kdbench.data.card import Card
-    from kdbench.recipes.terms import PartSpec
+from kdbench.recipes.terms import PartSpec
 
 MEAN_SQUARE = 0.25
 
@@ -54,6 +55,8 @@ def load(spec: PartSpec, card: Card) -> LabelVectors:
     given = _given(source, spec, card)
     try:
         label_vectors: LabelVectors = source(card.class_names, **given, **spec.params)
+    except KdbenchError as error:
+        raise placed(error, "semantics", spec.name, source) from error
     except (TypeError, ValueError) as error:
         raise UsageError(
             f"semantics '{spec.name}' cannot be built with {spec.params or 'its defaults'}: {error}",
@@ -64,7 +67,8 @@ def load(spec: PartSpec, card: Card) -> LabelVectors:
         raise UsageError(
             f"semantics '{spec.name}' gave {tuple(vectors.shape)} for the {counted(count, 'class')} of "
             f"{card.name}, expected "
-            f"({count}, S) finite numbers"
+            f"({count}, S) finite numbers",
+            hint=f"Mend that source, and try it: kdbench check {spec.name}. Or take another: kdbench list semantics",
         )
     return label_vectors
 

@@ -25,6 +25,7 @@ _MAKE = (
     "datasets/make_label_vectors.py makes one with any sentence encoder; or go without: a teacher that reads no class "
     "names, such as --teacher raw, or --set semantics.name=hash"
 )
+_ROW = "Write the class and then one finite number for each of the columns that the first line names."
 
 
 @semantics("table")
@@ -62,7 +63,9 @@ def read_table(path: Path) -> dict[str, Tensor]:
     """
     try:
         if paths.is_file(path) and path.stat().st_size > _MOST_BYTES:
-            raise UsageError(f"{path} has more than {_MOST_BYTES // 2**20} MiB, which no table of label vectors needs")
+            raise UsageError(
+                f"{path} has more than {_MOST_BYTES // 2**20} MiB, which no table of label vectors needs", hint=_MAKE
+            )
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: byte {error.start + 1} is not UTF-8", hint="Save it as UTF-8 text.") from error
@@ -74,7 +77,9 @@ def read_table(path: Path) -> dict[str, Tensor]:
         kept = (line for line in text.splitlines() if line and not line.startswith("#"))
         header, *lines = [row for row in csv.reader(kept) if row] or [[]]
     except csv.Error as error:
-        raise UsageError(f"{path} is no CSV file: {error}") from error
+        raise UsageError(
+            f"{path} is no CSV file: {error}", hint="Save it as text, with commas between the columns class,v0,v1,…"
+        ) from error
     if not header:
         raise UsageError(f"{path} is empty, expected a first line class,v0,v1,…", hint=_MAKE)
     rows: dict[str, Tensor] = {}
@@ -82,13 +87,16 @@ def read_table(path: Path) -> dict[str, Tensor]:
         try:
             vector = torch.tensor([float(value) for value in values])
         except ValueError as error:
-            raise UsageError(f"{path}: the row of '{shortened(name)}': {shortened(str(error), 100)}") from error
+            raise UsageError(
+                f"{path}: the row of '{shortened(name)}': {shortened(str(error), 100)}", hint=_ROW
+            ) from error
         if len(vector) != len(header) - 1 or not vector.isfinite().all():
             raise UsageError(
-                f"{path}: the row of '{shortened(name)}' must hold {counted(len(header) - 1, 'finite number')}"
+                f"{path}: the row of '{shortened(name)}' must hold {counted(len(header) - 1, 'finite number')}",
+                hint=_ROW,
             )
         if name in rows:
-            raise UsageError(f"{path}: the class '{shortened(name)}' stands twice")
+            raise UsageError(f"{path}: the class '{shortened(name)}' stands twice", hint="Delete one of its rows.")
         rows[name] = vector
     return rows
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kdbench.errors import Unavailable, UsageError, shortened, unknown
+from kdbench.errors import Unavailable, UsageError, shortened, unknown_value
 from kdbench.registry import semantics
 from kdbench.semantic_spaces.base import LabelVectors
 from kdbench.text.wording import counted
@@ -56,7 +56,7 @@ def encode(names: Sequence[str], model: str, *, pooling: str) -> Tensor:
         UsageError: The model is neither there nor reachable, or the pooling is unknown.
     """
     if pooling not in POOLINGS:
-        raise unknown("pooling", pooling, POOLINGS)
+        raise unknown_value("pooling", pooling, POOLINGS, of="transformer")
     tokenizer, network = _load(str(Path(model).expanduser()) if model.startswith("~") else model)
     rows = []
     for name in names:
@@ -78,12 +78,16 @@ def _pooled(hidden: Tensor, special: Tensor, is_cls: Tensor | bool, pooling: str
     if pooling == "cls":
         if not torch.is_tensor(is_cls) or not is_cls.any():
             raise UsageError(
-                f"the tokenizer of '{model}' puts no CLS token before a text", hint="Take pooling: mean or sentence."
+                f"the tokenizer of '{model}' puts no CLS token before a text",
+                hint="Take the mean instead: --set semantics.pooling=mean",
             )
         return hidden[is_cls][0]
     kept = hidden if pooling == "sentence" else hidden[~special]
     if not len(kept):
-        raise UsageError(f"the tokenizer of '{model}' makes nothing of the class name '{name}'")
+        raise UsageError(
+            f"the tokenizer of '{model}' makes nothing of the class name '{name}'",
+            hint="Name the class in its language, or take --set semantics.pooling=sentence",
+        )
     return kept.mean(dim=0)
 
 

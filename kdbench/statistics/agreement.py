@@ -57,16 +57,22 @@ def rank_agreement(first: Sequence[float], second: Sequence[float]) -> RankAgree
     a, b = (np.asarray(scores, dtype=np.float64) for scores in (first, second))
     count = len(a)
     if a.shape != b.shape or a.ndim != 1:
-        raise UsageError(f"scores are {a.shape} and {b.shape}, expected two lists of the same methods")
+        raise UsageError(
+            f"scores are {a.shape} and {b.shape}, expected two lists of the same methods",
+            hint="Give one score a method to both, in the same order.",
+        )
     if count < MIN_METHODS:
         raise UsageError(
             f"{counted(count, 'method')} are too few for a rank correlation; at least {MIN_METHODS} are needed",
             hint="Run more methods in both places.",
         )
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
-        raise DataError("a score is not finite")
+        raise DataError("a score is not finite", hint="Leave the methods out whose score is NaN or infinite.")
     if not (np.ptp(a) and np.ptp(b)):
-        raise DataError("all scores of a table are equal, so there is no order to compare")
+        raise DataError(
+            "all scores of a table are equal, so there is no order to compare",
+            hint="Compare tables whose methods differ in their scores.",
+        )
     rho, tau = float(spearmanr(a, b).statistic), float(kendalltau(a, b).statistic)
     rho_step, tau_step = 12 / (count * (count**2 - 1)), 4 / (count * (count - 1))
     return RankAgreement(

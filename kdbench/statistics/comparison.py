@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from kdbench.errors import UsageError, unknown
+from kdbench.errors import ParameterError, UsageError, unknown
 from kdbench.statistics.holm import holm
 from kdbench.statistics.intervals import Inference, Interval, infer_bootstrap, infer_t
 from kdbench.statistics.margins import LEVEL
@@ -118,7 +118,10 @@ class ScoreComparison:
         """
         summary = self._by_names.get(frozenset((first, second)))
         if summary is None:
-            raise UsageError(f"'{first}' and '{second}' are not a pair of this comparison")
+            raise UsageError(
+                f"'{first}' and '{second}' are not a pair of this comparison",
+                hint="Ask for one of those in pairs, or name it in compare_scores(…, pairs=[(A, B), …]).",
+            )
         return summary
 
     @cached_property
@@ -161,10 +164,12 @@ def compare_scores(
     if way == "bootstrap" and (unfit := _against_bootstrap(scores, len(first))):
         raise UsageError(unfit, hint="Take the way 't'.")
     if not 0 < power < 1:
-        raise UsageError(f"power is {power}, expected a share between 0 and 1")
+        raise ParameterError(f"power is {power}, expected a share between 0 and 1", instead={"power": 0.8})
     draws = max(DRAWS, DRAWS_A_PAIR * len(first)) if draws is None else draws
     if draws < 100:
-        raise UsageError(f"{counted(draws, 'draw')} cannot give an interval, expected at least 100")
+        raise ParameterError(
+            f"{counted(draws, 'draw')} cannot give an interval, expected at least 100", instead={"draws": DRAWS}
+        )
     # A contrast for each method by itself; those of pairs are differences of two.
     unit = np.eye(len(scores.methods))
     subjects = len(scores.subject_names) if scores.subject_names != (UNTOLD,) else 0
@@ -202,7 +207,7 @@ def _pairs(methods: tuple[str, ...], against: str | None) -> tuple[np.ndarray, n
     if against is None:
         return np.triu_indices(len(methods), 1)
     if against not in methods:
-        raise unknown("method", against, methods)
+        raise unknown("method", against, methods, hint="Name a method of these scores as against=…")
     other = np.array([i for i, method in enumerate(methods) if method != against], dtype=int)
     return other, np.full(len(other), methods.index(against))
 
@@ -211,7 +216,7 @@ def _chosen(methods: tuple[str, ...], pairs: Sequence[tuple[str, str]]) -> tuple
     place = {method: number for number, method in enumerate(methods)}
     for name in (name for pair in pairs for name in pair):
         if name not in place:
-            raise unknown("method", name, methods)
+            raise unknown("method", name, methods, hint="Name methods of these scores in pairs=[(A, B), …].")
     first, second = (np.array([place[pair[side]] for pair in pairs], dtype=int) for side in (0, 1))
     return first, second
 

@@ -73,7 +73,10 @@ def mcnemar(scores: Scores, first: np.ndarray, second: np.ndarray) -> list[McNem
     from scipy.special import bdtr, betaincinv
 
     if not scores.binary:
-        raise UsageError(f"McNemar's test needs right or wrong trials; {scores.metric} is neither")
+        raise UsageError(
+            f"McNemar's test needs right or wrong trials; {scores.metric} is neither",
+            hint="Give it the scores of metric='accuracy'.",
+        )
     right = np.ascontiguousarray(scores.values.transpose(1, 0, 2))
     # How many trials both of two methods name right, for all pairs in one product.
     both = right @ right.transpose(0, 2, 1)

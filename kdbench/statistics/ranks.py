@@ -72,7 +72,10 @@ def compare_ranks(
 
     scores = np.asarray(scores, dtype=np.float64)
     if scores.ndim != 2 or len(scores) != len(methods):
-        raise UsageError(f"scores are {scores.shape}, expected ({len(methods)}, blocks): one row per method")
+        raise UsageError(
+            f"scores are {scores.shape}, expected ({len(methods)}, blocks): one row per method",
+            hint="Give it scores of shape (methods, blocks); transpose them where blocks come first.",
+        )
     kinds, blocks = scores.shape
     if kinds < 3:
         raise UsageError(f"ranks compare three methods or more, not {kinds}", hint="Look at the pair's interval.")
@@ -83,7 +86,10 @@ def compare_ranks(
             hint="Look at the pairs' intervals, or run more folds (leave-one-subject-out) or data sets.",
         )
     if not np.isfinite(scores).all():
-        raise DataError(f"a score of '{methods[int(np.argwhere(~np.isfinite(scores))[0, 0])]}' is not finite")
+        raise DataError(
+            f"a score of '{methods[int(np.argwhere(~np.isfinite(scores))[0, 0])]}' is not finite",
+            hint="Leave that method or that block out.",
+        )
     # Rank 1 is the highest score; equal ones share the mean of their ranks.
     ranks = rankdata(-scores, axis=0).mean(axis=1)
     order = np.argsort(ranks, kind="stable")

@@ -48,7 +48,9 @@ def scope_named(name: Scope | str) -> Scope:
     try:
         return Scope(str(name).replace("_", "-"))
     except ValueError:
-        raise unknown("population", str(name), [str(s) for s in Scope]) from None
+        raise unknown(
+            "population", str(name), [str(s) for s in Scope], hint=f"For example: {OPTION} {Scope.THESE_SUBJECTS}"
+        ) from None
 
 
 def way_named(scope: Scope, name: str | None) -> str:
@@ -61,7 +63,7 @@ def way_named(scope: Scope, name: str | None) -> str:
         return _OFFERED[scope][0]
     everywhere = {way for ways in _OFFERED.values() for way in ways}
     if name not in everywhere:
-        raise unknown("interval", name, everywhere)
+        raise unknown("interval", name, everywhere, hint=f"For {scope}: {' or '.join(_OFFERED[scope])}.")
     if name not in _OFFERED[scope]:
         raise UsageError(
             f"intervals by '{name}' are not offered for {scope}: they would miss the truth too often there",

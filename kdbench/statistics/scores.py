@@ -43,12 +43,19 @@ class Scores:
     def __post_init__(self) -> None:
         expected = (len(self.methods), len(self.seeds), len(self.subjects))
         if self.values.shape != expected:
-            raise UsageError(f"scores are {self.values.shape}, expected {expected}: (methods, seeds, trials)")
+            raise UsageError(
+                f"scores are {self.values.shape}, expected {expected}: (methods, seeds, trials)",
+                hint="Let paired_scores make them, or bring the axes into this order.",
+            )
         if 0 in expected:
-            raise UsageError(f"there is nothing to compare: {expected} methods, seeds and trials")
+            raise UsageError(
+                f"there is nothing to compare: {expected} methods, seeds and trials", hint="Give at least one of each."
+            )
         for kind, names in (("method", self.methods), ("seed", self.seeds)):
             if len(set(names)) < len(names):
-                raise UsageError(f"one {kind} is given twice: {', '.join(map(str, names))}")
+                raise UsageError(
+                    f"one {kind} is given twice: {', '.join(map(str, names))}", hint=f"Name each {kind} once."
+                )
         if not np.isfinite(self.values).all():
             method, seed, trial = np.argwhere(~np.isfinite(self.values))[0]
             raise DataError(
@@ -87,10 +94,13 @@ def paired_scores(
         DataError: A score is not finite.
     """
     if not results:
-        raise UsageError("there is nothing to compare: no method was given")
+        raise UsageError("there is nothing to compare: no method was given", hint="Give {METHOD: {SEED: scores}}.")
     who = np.asarray(subjects)
     if not any(results.values()):
-        raise UsageError(f"there is nothing to compare: no seed of {', '.join(results)} was given")
+        raise UsageError(
+            f"there is nothing to compare: no seed of {', '.join(results)} was given",
+            hint="Give {METHOD: {SEED: scores}}.",
+        )
     seeds = sorted({seed for by_seed in results.values() for seed in by_seed})
     for method, by_seed in results.items():
         missing = [str(seed) for seed in seeds if seed not in by_seed]
@@ -103,7 +113,8 @@ def paired_scores(
             if np.shape(scores) != who.shape:
                 raise UsageError(
                     f"'{method}', seed {seed}, has scores of shape {np.shape(scores)}, expected {who.shape}: "
-                    "one for each trial, the same trials for every method"
+                    "one for each trial, the same trials for every method",
+                    hint="Keep the trials that all methods have scores of, and the subjects of these.",
                 )
     values = np.array([[by_seed[seed] for seed in seeds] for by_seed in results.values()], dtype=np.float64)
     return Scores(tuple(results), tuple(seeds), values, who, metric)
@@ -130,7 +141,7 @@ def from_predictions(
         DataError: A class index is negative; otherwise as `paired_scores`.
     """
     if metric not in METRICS:
-        raise unknown("metric", metric, METRICS)
+        raise unknown("metric", metric, METRICS, hint="For example: metric='accuracy'")
     if metric == MAP:
         raise UsageError(
             "mAP needs class probabilities, and predicted classes were given",
@@ -139,9 +150,15 @@ def from_predictions(
     paired = paired_scores(predictions, subjects, metric=metric)
     truth, predicted = np.asarray(labels), paired.values.astype(np.int64)
     if truth.shape != paired.subjects.shape:
-        raise UsageError(f"labels are {truth.shape}, expected {paired.subjects.shape}: one for each trial")
+        raise UsageError(
+            f"labels are {truth.shape}, expected {paired.subjects.shape}: one for each trial",
+            hint="Give the label of each trial, in the order of the subjects.",
+        )
     if min(truth.min(), predicted.min()) < 0:
-        raise DataError("a label or a prediction is negative, expected class indices from 0 on")
+        raise DataError(
+            "a label or a prediction is negative, expected class indices from 0 on",
+            hint="Number the classes from 0, and leave trials without a label out.",
+        )
     values = contributions(predicted, truth, metric)
     return Scores(paired.methods, paired.seeds, values, paired.subjects, metric)
 

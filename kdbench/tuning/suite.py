@@ -123,7 +123,7 @@ def _refused(wrong: Sequence[tuple[str, UsageError]]) -> UsageError:
         for reason, same in alike.items()
     )
     hints = dict.fromkeys(same[0][1].hint for same in alike.values() if same[0][1].hint)
-    return UsageError(f"{counted(len(wrong), 'method')} cannot be searched:{lines}", hint="\n".join(hints) or None)
+    return UsageError(f"{counted(len(wrong), 'method')} cannot be searched:{lines}", hint="\n".join(hints))
 
 
 def _only(what: str, option: str, named: Sequence[str]) -> str | None:
@@ -186,5 +186,8 @@ def search_all(
         except KdbenchError as error:
             yield Outcome(entry, time.monotonic() - began, error=error)
         except Exception as error:
-            failure = KdbenchError(redacted(f"{type(error).__name__}: {error}"))
+            failure = KdbenchError(
+                redacted(f"{type(error).__name__}: {error}"),
+                hint="This is unexpected. Search this method alone with --debug for the traceback.",
+            )
             yield Outcome(entry, time.monotonic() - began, error=failure)

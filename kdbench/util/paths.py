@@ -57,7 +57,10 @@ def read_mapping(path: Path, what: str) -> dict[str, Any]:
 
     content = plain_yaml.read(path, what)
     if not isinstance(content, dict):
-        raise UsageError(f"the {what} {path} holds {found(content)}, expected a mapping: lines of the form KEY: VALUE")
+        raise UsageError(
+            f"the {what} {path} holds {found(content)}, expected a mapping: lines of the form KEY: VALUE",
+            hint=f"Name the YAML file of the {what}, or write its first line as KEY: VALUE.",
+        )
     return content
 
 

@@ -41,18 +41,19 @@ _WORDS: dict[str, bool | float | None] = {
     for form in (word, word.title(), word.upper())
 } | {"": None, ".NaN": math.nan}
 _TAGGED: dict[str, Any] = {"int": int, "float": (int, float), "bool": bool, "null": type(None)}
-_HINT = "Put text in quotes where it could be taken for something else."
+_QUOTE = "Put text in quotes where it could be taken for something else."
+_FORM = "Close every bracket and quote; in a file, write KEY: VALUE, a line each."
 _UNQUOTED = ("cannot start any token", "mapping values are not allowed")
 """What the parser says of text with `: ` in it, or with `@` or a backquote before it."""
 
 
 class _Fault(Exception):
-    """What is wrong at one place of a file; quotes help where text was taken for something else."""
+    """What is wrong at one place of a file, and what to do about it."""
 
-    def __init__(self, message: str, mark: Any = None, *, quotes: bool = False) -> None:
+    def __init__(self, message: str, mark: Any, *, hint: str) -> None:
         super().__init__(message)
         self.mark = mark
-        self.hint = _HINT if quotes else None
+        self.hint = hint
 
 
 @dataclass
@@ -124,15 +125,18 @@ def parse(text: str, place: str) -> Any:
         raise UsageError(f"{place}{_line(fault.mark)}: {fault}", hint=fault.hint) from None
     except yaml.MarkedYAMLError as error:
         problems = ", ".join(part for part in (error.context, error.problem) if part)
-        quotes = any(problem in problems for problem in _UNQUOTED)
+        hint = _QUOTE if any(problem in problems for problem in _UNQUOTED) else _FORM
         if "\t" in text and "cannot start any token" in problems:
-            problems, quotes = f"{problems} (indent with spaces, not with tabs)", False
+            hint = "Indent with spaces, not with tabs."
         raise UsageError(
             f"{place} is not valid YAML{_line(error.problem_mark)}: {shortened(problems, 200)}",
-            hint=_HINT if quotes else None,
+            hint=hint,
         ) from None
     except (yaml.YAMLError, UnicodeEncodeError) as error:
-        raise UsageError(f"{place} is not valid YAML: {shortened(' '.join(str(error).split()), 200)}") from None
+        raise UsageError(
+            f"{place} is not valid YAML: {shortened(' '.join(str(error).split()), 200)}",
+            hint="Write it as text in UTF-8, without control characters.",
+        ) from None
 
 
 def dump(content: Any, **style: Any) -> str:
@@ -160,14 +164,26 @@ def _built(events: Iterator[yaml.Event]) -> Any:
     documents: list[Any] = []
     for event in events:
         if isinstance(event, yaml.DocumentStartEvent) and documents:
-            raise _Fault("it holds several documents (---), expected one", event.start_mark)
+            raise _Fault(
+                "it holds several documents (---), expected one",
+                event.start_mark,
+                hint="Keep one, and delete the lines ---.",
+            )
         if isinstance(event, yaml.CollectionStartEvent):
             if len(stack) >= DEEPEST:
-                raise _Fault(f"{_path(stack)} is nested more than {DEEPEST} deep", event.start_mark)
+                raise _Fault(
+                    f"{_path(stack)} is nested more than {DEEPEST} deep",
+                    event.start_mark,
+                    hint="Write it with fewer levels.",
+                )
             is_list = isinstance(event, yaml.SequenceStartEvent)
             _check_tag(event, "seq" if is_list else "map", stack)
             if stack and _waits_for_key(stack[-1]):
-                raise _Fault(f"{_path(stack)} has a key that is not text", event.start_mark)
+                raise _Fault(
+                    f"{_path(stack)} has a key that is not text",
+                    event.start_mark,
+                    hint="Keys are text: write a word there.",
+                )
             # Known and not finished: an alias to it before its end would lead to itself.
             if event.anchor is not None:
                 anchored[event.anchor] = None
@@ -186,7 +202,7 @@ def _built(events: Iterator[yaml.Event]) -> Any:
                 raise _Fault(
                     f"{_path(stack)} refers {target}: *{event.anchor}",
                     event.start_mark,
-                    quotes=event.anchor not in anchored,
+                    hint="Write the values out there." if event.anchor in anchored else _QUOTE,
                 )
             (value, size), anchor = known, None
         else:
@@ -198,7 +214,11 @@ def _built(events: Iterator[yaml.Event]) -> Any:
             continue
         _put(stack, value, size, event)
         if stack[-1].size > MOST_VALUES:
-            raise _Fault(f"{_path(stack)} holds more than {MOST_VALUES:,} values", event.start_mark)
+            raise _Fault(
+                f"{_path(stack)} holds more than {MOST_VALUES:,} values",
+                event.start_mark,
+                hint="Write less into it, or repeat less of it by aliases.",
+            )
     return documents[0] if documents else None
 
 
@@ -210,9 +230,17 @@ def _put(stack: list[_Open], value: Any, size: int, event: yaml.Event) -> None:
         into.held.append(value)
     elif into.key is None:
         if not isinstance(value, str):
-            raise _Fault(f"{_path(stack)} has a key that is not text", event.start_mark)
+            raise _Fault(
+                f"{_path(stack)} has a key that is not text",
+                event.start_mark,
+                hint="Keys are text: write a word there.",
+            )
         if value in into.own:
-            raise _Fault(f"the key {shortened(value)} stands twice{_under(stack)}", event.start_mark)
+            raise _Fault(
+                f"the key {shortened(value)} stands twice{_under(stack)}",
+                event.start_mark,
+                hint="Delete one of the two.",
+            )
         into.own.add(value)
         into.key = value
     else:
@@ -220,7 +248,11 @@ def _put(stack: list[_Open], value: Any, size: int, event: yaml.Event) -> None:
         if key == "<<":
             sources = value if isinstance(value, list) else [value]
             if not all(isinstance(source, dict) for source in sources):
-                raise _Fault(f"<< takes in mappings alone{_under(stack)}", event.start_mark)
+                raise _Fault(
+                    f"<< takes in mappings alone{_under(stack)}",
+                    event.start_mark,
+                    hint="Name mappings behind it, such as <<: *NAME",
+                )
             into.merged += sources
         else:
             into.held[key] = value
@@ -240,7 +272,7 @@ def _waits_for_key(into: _Open) -> bool:
 def _check_tag(event: Any, kind: str, stack: list[_Open]) -> None:
     if event.tag not in {None, "!", _TAG + kind}:
         tag = shortened(str(event.tag).replace(_TAG, "!!"))
-        raise _Fault(f"{_path(stack)} has the type {tag}; expected plain values alone", event.start_mark, quotes=True)
+        raise _Fault(f"{_path(stack)} has the type {tag}; expected plain values alone", event.start_mark, hint=_QUOTE)
 
 
 def _scalar(event: yaml.ScalarEvent, stack: list[_Open]) -> Any:
@@ -255,7 +287,11 @@ def _scalar(event: yaml.ScalarEvent, stack: list[_Open]) -> Any:
         return text
     value = _plain(event, stack)
     if not isinstance(value, _TAGGED[kind]) or (kind != "bool" and isinstance(value, bool)):
-        raise _Fault(f"{_path(stack)} = '{shortened(text)}' is no !!{kind}", event.start_mark)
+        raise _Fault(
+            f"{_path(stack)} = '{shortened(text)}' is no !!{kind}",
+            event.start_mark,
+            hint=f"Leave !!{kind} out, or write such a value.",
+        )
     return float(text.replace("_", "")) if kind == "float" and isinstance(value, int) else value
 
 
@@ -271,13 +307,13 @@ def _plain(event: yaml.ScalarEvent, stack: list[_Open]) -> Any:
         raise _Fault(
             f"{_path(stack)} is a number of {len(text):,} digits, expected at most {LONGEST_NUMBER}",
             event.start_mark,
-            quotes=True,
+            hint=_QUOTE,
         )
     if is_int:
         return int(text.replace("_", ""), 0)
     number = float(text.replace("_", ""))
     if math.isinf(number):
-        raise _Fault(f"{_path(stack)} = {text} is too large a number", event.start_mark, quotes=True)
+        raise _Fault(f"{_path(stack)} = {text} is too large a number", event.start_mark, hint=_QUOTE)
     return number
 
 

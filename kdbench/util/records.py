@@ -11,6 +11,7 @@ import io
 import json
 import math
 import os
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -250,7 +251,9 @@ def _content(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError as error:
-        raise DataError(f"there is no file {path}") from error
+        raise DataError(
+            f"there is no file {path}", hint=f"See what lies there: ls -la {shlex.quote(str(path.parent))}"
+        ) from error
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}", hint=f"Look at it: ls -ld {path}") from error
 
@@ -283,7 +286,10 @@ def _dumps(obj: Any, path: Path, *, indent: int | None = None) -> str:
         return json.dumps(obj, allow_nan=False, ensure_ascii=False, indent=indent, default=_plain)
     except ValueError as error:
         where = ", ".join(_not_finite(obj)) or str(error)
-        raise RunFailed(f"{path} is not written: not a finite number: {where}") from error
+        raise RunFailed(
+            f"{path} is not written: not a finite number: {where}",
+            hint="Make these numbers finite, or null where there is none.",
+        ) from error
 
 
 def _plain(value: Any) -> Any:

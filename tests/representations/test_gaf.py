@@ -188,9 +188,9 @@ def test_rows_do_not_depend_on_one_another():
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"method": "sum"}, "unknown value of the GAF's method 'sum'"),
+        ({"method": "sum"}, "unknown method of the GAF 'sum'"),
         ({"resize": "images"}, "did you mean 'image'"),
-        ({"range": "data"}, "unknown value of the GAF's range 'data'"),
+        ({"range": "data"}, "unknown range of the GAF 'data'"),
         ({"image_size": 0}, "whole number of pixels"),
         ({"image_size": 0.5}, "whole number of pixels"),
     ],

@@ -88,7 +88,9 @@ def test_bad_parameters_are_usage_errors(parameters, message):
         markov_transition_field(torch.randn(2, 10), **parameters)
 
 
-@pytest.mark.parametrize(("parameters", "message"), [({"strategy": "q"}, "strategy 'q'"), ({"bins": 1}, "bins = 1")])
+@pytest.mark.parametrize(
+    ("parameters", "message"), [({"strategy": "q"}, "strategy of the MTF 'q'"), ({"bins": 1}, "bins = 1")]
+)
 def test_bad_settings_are_usage_errors(parameters, message):
     with pytest.raises(UsageError, match=message):
         MarkovTransitionField(3, statistics=UNIT, **parameters)

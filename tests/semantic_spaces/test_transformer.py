@@ -94,7 +94,7 @@ def test_loading_leaves_the_random_state_as_it_was(tiny_bert: Path) -> None:
 
 
 def test_an_unknown_pooling_is_named(tiny_bert: Path) -> None:
-    with pytest.raises(UsageError, match="unknown pooling 'max'"):
+    with pytest.raises(UsageError, match="unknown pooling of transformer 'max'"):
         encode(NAMES, str(tiny_bert), pooling="max")
 
 

@@ -297,17 +297,20 @@ _SOUND: set[tuple[Any, ...]] = set()
 
 def _mapped(path: Path, kind: type, dimensions: int) -> np.ndarray:
     """An array of a store, mapped; its bytes are hashed, so its type has to be what the bytes were written as."""
+    hint = f"Delete {path.parent}: what needs it prepares it again from the recordings."
     try:
         array = numpy_files.load(path, mmap_mode="r")
     except (OSError, ValueError, EOFError) as error:
-        raise Damaged(f"the prepared {path} is damaged: {error}") from error
+        raise Damaged(f"the prepared {path} is damaged: {error}", hint=hint) from error
     if not isinstance(array, np.ndarray):
-        raise Damaged(f"the prepared {path} is damaged: it is no array")
+        raise Damaged(f"the prepared {path} is damaged: it is no array", hint=hint)
     if (
         array.dtype != np.dtype(kind)
         or not array.dtype.isnative
         or array.ndim != dimensions
         or not array.flags.c_contiguous
     ):
-        raise Damaged(f"the prepared {path} is damaged: it is {array.shape} {array.dtype}, which was never written")
+        raise Damaged(
+            f"the prepared {path} is damaged: it is {array.shape} {array.dtype}, which was never written", hint=hint
+        )
     return array

@@ -27,5 +27,8 @@ class PartName(Reader):
                 # The other columns may hold anything: a time, a name.
                 series[name] = text_series.read(content, sensor.columns or ())
             except ValueError as error:
-                raise DataError(f"trial {trial.id}: {path}: {error}; expected numbers between commas") from error
+                raise DataError(
+                    f"trial {trial.id}: {path}: {error}; expected numbers between commas",
+                    hint="Get the file again, or leave out what is broken: --exclude-broken",
+                ) from error
         return Recording(series, hashes=hashes)
