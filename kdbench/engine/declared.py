@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from kdbench.errors import UsageError, unknown
+from kdbench.errors import UsageError, shortened, unknown
 from kdbench.recipes.terms import LossTerm
 from kdbench.registry import part_of, registry
 from kdbench.types import Context, Features
@@ -112,7 +113,13 @@ def series_read(losses: Mapping[str, LossTerm], known: Iterable[str], where: str
                 f"{where}.{name} reads series of sensors, and the data set has none",
                 hint=f"Leave the loss out: --set {where}.{name}=null",
             )
-        for source in term.params.get("sources") or known:
+        asked = term.params.get("sources") or known
+        if isinstance(asked, str):
+            raise UsageError(
+                f"{where}.{name}.sources = '{shortened(asked)}', expected a list of names",
+                hint=f"In brackets: --set {shlex.quote(f'{where}.{name}.sources=[{asked}]')}",
+            )
+        for source in asked:
             if source not in known:
                 raise unknown(
                     "source",

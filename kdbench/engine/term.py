@@ -17,6 +17,7 @@ from kdbench.engine.memory import is_out_of_memory
 from kdbench.engine.mixing import Mix, build_mix, mixed, unmixable, virtual_widths
 from kdbench.engine.projector import projector_of, stages_of
 from kdbench.errors import KdbenchError, RunFailed, UsageError, unknown
+from kdbench.recipes.mistyped import mistyped
 from kdbench.recipes.placed import hint_at
 from kdbench.recipes.terms import LossTerm, PartSpec
 from kdbench.registry import registry
@@ -52,6 +53,7 @@ class Term(nn.Module):
         self.name = name
         self.where = where
         self.weight = spec.weight
+        self._params = spec.params
         self.on: str | None = declares["on"]
         self.with_teacher: bool = declares["teacher"]
         self.all_teachers: bool = declares["all_teachers"]
@@ -317,6 +319,10 @@ class Term(nn.Module):
         raised = f"{type(error).__name__}{_line(error, self.losses[0])}"
         text = f"{self.where} ({_origin(self.name)}) raised {raised}: {error}; {'; '.join(shown)}"
         # What has worked once fits its networks; it failed on values, so that the recipe is not to blame.
+        if not self._has_worked and (
+            told := mistyped(registry("loss").get(self.name), self._params, self.where, self.name)
+        ):
+            return told
         if self._has_worked:
             return RunFailed(
                 text, hint=f"It failed on values, not on shapes: kdbench check {self.name} tries it on degenerate ones."
@@ -366,6 +372,8 @@ def _build(component: Any, name: str, params: dict[str, Any], context: Context, 
     try:
         return component(**params, **extra)
     except (TypeError, ValueError) as error:
+        if (told := mistyped(component, params, where, name)) is not None:
+            raise told from error
         raise UsageError(
             f"{where} cannot be built: {error}", hint=f"See its parameters: kdbench describe {name}"
         ) from error

@@ -40,7 +40,7 @@ class Concat(JointFusion):
         if hidden is not None and hidden < 1:
             raise ParameterError(f"concat: hidden = {hidden}, expected a positive width", instead={"hidden": 128})
         if not 0 <= dropout < 1:
-            raise ParameterError(f"concat: dropout = {dropout}, expected a number in [0, 1)", instead={"dropout": 0.5})
+            raise ParameterError(f"concat: dropout = {dropout}, expected a number in [0, 1)", "dropout")
         if dropout and hidden is None:
             raise ParameterError(f"concat: dropout = {dropout} has no effect without hidden", instead={"hidden": 128})
         self.hidden = hidden

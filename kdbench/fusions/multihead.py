@@ -68,7 +68,7 @@ class MultiHead(JointFusion):
         super().__init__(shapes, maps_of=maps_of)
         if hidden < 1:
             raise ParameterError(f"multihead: hidden = {hidden}, expected a whole number above 0", "hidden")
-        demand_divisor("multihead", heads, hidden, "fusion", what="hidden width")
+        demand_divisor("multihead", heads, hidden, what="hidden width")
         if join not in JOINS:
             raise unknown_value("join", join, JOINS, of="multihead")
         for key, share in (("dropout", dropout), ("attention_dropout", attention_dropout)):

@@ -58,6 +58,11 @@ class SeriesPrediction(nn.Module):
         check_positive("series", beta=beta)
         if resample not in _RESAMPLES:
             raise unknown_value("resample", resample, _RESAMPLES, of="series")
+        if isinstance(sources, str):
+            raise ParameterError(
+                f"series: sources = '{shortened(sources)}', expected a list of names, or null for all",
+                instead={"sources": [sources] if sources in context.series else None},
+            )
         if sources is not None and not sources:
             raise ParameterError(
                 "series: sources is empty; expected names of sensors or skeletons, or null for all",

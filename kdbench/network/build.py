@@ -11,6 +11,7 @@ from kdbench.encoders.projected import ProjectedEncoder
 from kdbench.errors import KdbenchError, UsageError, unknown
 from kdbench.fusions.base import STAGES, Shape
 from kdbench.network.network import Branch, Network
+from kdbench.recipes.mistyped import mistyped
 from kdbench.recipes.network_spec import BranchSpec, NetworkSpec
 from kdbench.recipes.placed import placed
 from kdbench.recipes.terms import PartSpec
@@ -263,7 +264,12 @@ def _construct(
         return component(*arguments, **given, **spec.params)
     except KdbenchError as error:
         raise placed(error, path, spec.name, component) from error
-    except (TypeError, ValueError) as error:
+    except Exception as error:
+        # Whatever a value of another type leads to: it may be anyone's code.
+        if (told := mistyped(component, spec.params, path, spec.name)) is not None:
+            raise told from error
+        if not isinstance(error, TypeError | ValueError):
+            raise
         raise UsageError(
             f"{path} '{spec.name}' cannot be built with {spec.params or 'its defaults'}: {error}",
             hint=f"See its parameters: kdbench describe {spec.name}",

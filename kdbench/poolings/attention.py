@@ -64,7 +64,7 @@ class Attention(Pooling):
         self.projection = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(dropout))
         self.recurrent = Recurrent(hidden, hidden, layers=layers, bidirectional=bidirectional, dropout=dropout)
         self.out_width = self.recurrent.out_width
-        demand_divisor("attention", heads, self.out_width, "pooling")
+        demand_divisor("attention", heads, self.out_width)
         self.attention = nn.MultiheadAttention(self.out_width, heads, dropout=attention_dropout, batch_first=True)
         self.join = join
         self.last = nn.Sequential(nn.ReLU() if relu else nn.Identity(), nn.Dropout(dropout))

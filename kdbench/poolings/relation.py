@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdbench.errors import UsageError
+from kdbench.errors import ParameterError
 from kdbench.poolings.base import Pooling
 from kdbench.poolings.checks import demand_positive, demand_share
 from kdbench.registry import pooling
@@ -59,10 +59,10 @@ class Relation(Pooling):
         demand_positive("relation", feature=feature, hidden=hidden, subsets=subsets)
         demand_share("relation", dropout=dropout)
         if not isinstance(frames, int) or not 2 <= frames <= MOST_FRAMES:
-            raise UsageError(
-                f"relation: frames = {frames!r}, expected a whole number from 2 to {MOST_FRAMES}",
-                hint="A relation is between two moments or more, and each number of them has layers of its own: "
-                "pooling.frames of 3 or 8 are the published ones.",
+            raise ParameterError(
+                f"relation: frames = {frames!r}, expected a whole number from 2 to {MOST_FRAMES}: a relation is "
+                "between two moments or more, and each number of them has layers of its own",
+                "frames",
             )
         self.frames = frames
         self.subsets = subsets

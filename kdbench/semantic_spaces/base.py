@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from kdbench.errors import KdbenchError, UsageError, unknown
+from kdbench.recipes.mistyped import mistyped
 from kdbench.recipes.placed import placed
 from kdbench.registry import registry
 from kdbench.text.wording import counted
@@ -58,6 +59,8 @@ def load(spec: PartSpec, card: Card) -> LabelVectors:
     except KdbenchError as error:
         raise placed(error, "semantics", spec.name, source) from error
     except (TypeError, ValueError) as error:
+        if (told := mistyped(source, spec.params, "semantics", spec.name)) is not None:
+            raise told from error
         raise UsageError(
             f"semantics '{spec.name}' cannot be built with {spec.params or 'its defaults'}: {error}",
             hint=f"See its parameters: kdbench describe {spec.name}",

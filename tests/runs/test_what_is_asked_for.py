@@ -85,11 +85,15 @@ def test_a_file_of_weights_that_is_broken_is_named_once_with_what_would_do(tmp_p
     ("change", "told", "hint"),
     [
         ("teacher.fusion.maps_of=kamera", "fusion.maps_of has no branch 'kamera'", "leave maps_of out"),
-        ("teacher.fusion.heads=5", "5 heads do not divide the hidden width 16", "Take fusion.heads of 1, 2, 4, 8, 16."),
+        (
+            "teacher.fusion.heads=5",
+            "5 heads do not divide the hidden width 16: expected 1, 2, 4, 8, 16",
+            "--set teacher.fusion.heads=4",
+        ),
         (
             "teacher.branches.camera.pooling.heads=3",
-            "attention: 3 heads do not divide the width 16",
-            "Take pooling.heads of 1, 2, 4, 8, 16.",
+            "pooling 'attention': 3 heads do not divide the width 16: expected 1, 2, 4, 8, 16",
+            "--set teacher.branches.camera.pooling.heads=2",
         ),
     ],
 )
