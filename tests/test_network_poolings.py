@@ -290,7 +290,7 @@ def test_the_branch_with_batchnorm_is_named() -> None:
         ({"name": "lstm", "hidden": "many"}, "teacher.pooling 'lstm': hidden = 'many', expected a whole number"),
         (
             {"name": "consensus", "dropout": "much"},
-            "teacher.pooling 'consensus' cannot be built with {'dropout': 'much'}",
+            "teacher.pooling.dropout = 'much', expected a number\nFor example: --set teacher.pooling.dropout=0.5",
         ),
     ],
 )
