@@ -9,6 +9,7 @@ from typing import Literal
 from torch import nn
 
 from kdbench.encoders.conv import ConvEncoder, normalise
+from kdbench.errors import ParameterError
 from kdbench.registry import encoder
 
 
@@ -38,6 +39,8 @@ class Separable1d(ConvEncoder):
         dropout: float = 0.0,
     ) -> None:
         super().__init__(in_channels, widths, norm, dropout)
+        if not isinstance(kernel, int) or kernel < 1:
+            raise ParameterError(f"kernel = {kernel!r}: expected a whole number of samples, at least 1", "kernel")
         self.first = nn.Identity()
         self.stages = nn.ModuleList(
             nn.Sequential(

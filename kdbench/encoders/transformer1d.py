@@ -134,6 +134,8 @@ class Vit1d(Transformer1d):
         patch: int = 8,
         dropout: float = 0.1,
     ) -> None:
+        if width < HEAD_WIDTH or width % HEAD_WIDTH:
+            raise ParameterError(f"width = {width!r}: expected a positive multiple of {HEAD_WIDTH}", "width")
         super().__init__(in_channels, widths=(width,) * 4, depths=depths, patch=patch, dropout=dropout)
 
 
