@@ -29,10 +29,9 @@ def torchvision_encoder(name: str) -> type[TorchvisionVideo]:
 
     known = models.list_models(module=models.video)
     if name not in known:
-        driven = ", ".join(model for model in known if _kind(model) in KINDS)
         raise UsageError(
             f"torchvision has no video model '{name}'{near_misses(name, known)}",
-            hint=f"Encoders are torchvision:NAME, with a NAME of {driven}",
+            hint="Write it as torchvision:NAME, for example torchvision:r3d_18",
         )
     kind = _kind(name)
     if kind not in KINDS:

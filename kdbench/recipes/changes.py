@@ -28,6 +28,8 @@ def nested(values: Mapping[str, Any]) -> dict[str, Any]:
 def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Deep merge; a part with another `name` replaces the whole part, since parameters belong to their part.
 
+    What names no part yet, such as a change that came before the name's, is kept.
+
     A schedule in the place of a number ends at that number, unless it says otherwise.
     """
     result = dict(base)
@@ -36,7 +38,7 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
         if (
             isinstance(value, Mapping)
             and isinstance(current, Mapping)
-            and value.get("name", current.get("name")) == current.get("name")
+            and ("name" not in current or value.get("name", current["name"]) == current["name"])
         ):
             result[key] = merge(current, value)
         # A schedule laid over a number leads to that number, unless it says otherwise.

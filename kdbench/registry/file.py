@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import hashlib
 import importlib
 import shlex
@@ -95,17 +96,19 @@ def _check_path(file: Path, path: str | Path) -> None:
         what = "is a folder" if file.is_dir() else "does not exist"
         raise UsageError(
             f"the plugin {path} {what}, expected a Python file",
-            hint=f"Name the file of the part, such as --plugin {_example(file)}. To start one: kdbench new loss NAME",
+            hint=f"Name the file of the part: --plugin {_meant(file)}. To start one: kdbench new loss NAME",
         )
     if file.suffix != ".py":
         raise UsageError(f"the plugin {path} is no Python file (*.py)", hint="Name a file that ends in .py.")
 
 
-def _example(file: Path) -> str:
-    """A Python file where one was named that is none: in that folder, or beside that name."""
-    places = [file] if file.is_dir() else [file.parent] if file.parent.is_dir() else []
-    found = (each for place in places for each in sorted(place.glob("*.py")) if not each.name.startswith("_"))
-    return shlex.quote(str(next(found, "FILE.py")))
+def _meant(file: Path) -> str:
+    """The Python file that is likely meant: the only one of a folder, or one beside a name that is written alike."""
+    if file.is_dir():
+        found = [each for each in file.glob("*.py") if not each.name.startswith("_")]
+        return shlex.quote(str(found[0] if len(found) == 1 else file / "FILE.py"))
+    near = difflib.get_close_matches(file.name, [each.name for each in file.parent.glob("*.py")], n=1)
+    return shlex.quote(str(file.with_name(near[0]))) if near else "FILE.py"
 
 
 def _mended(error: BaseException, path: str | Path) -> str:

@@ -222,6 +222,14 @@ def test_another_part_drops_the_parameters_of_the_one_before() -> None:
     assert teacher.representation.params == {}
 
 
+def test_a_parameter_may_be_given_before_the_name_of_its_part() -> None:
+    changes = ["teacher.fusion.hidden=8", "teacher.fusion.name=multihead"]
+    for given in (changes, changes[::-1]):
+        teacher = resolve("sgm_ft", "small", given).teacher
+        assert teacher is not None
+        assert (teacher.fusion.name, teacher.fusion.params) == ("multihead", {"hidden": 8})
+
+
 def test_a_small_number_in_scientific_notation_is_a_number() -> None:
     assert parse_overrides(["student.train.lr=1e-4"]) == {"student": {"train": {"lr": 1e-4}}}
 

@@ -93,6 +93,8 @@ def test_a_name_that_is_taken_is_an_error_and_nothing_is_registered(name: str, f
     [
         ("import no_such_library\n", "ModuleNotFoundError: No module named 'no_such_library' (mine.py, line 1)"),
         ("raise SystemExit\n", "cannot be imported: SystemExit (mine.py, line 1)"),
+        ("raise SystemExit\n", "Mend it there. The whole traceback: python "),
+        ("import not_there.at_all\n", "Install not_there, or put that module beside the plugin."),
         ("def x(:\n", "SyntaxError: invalid syntax (mine.py, line 1)"),
         ("x = 1\n", "decorates nothing\nPut @loss(NAME, …), @encoder(NAME, …), … above a component."),
     ],
@@ -108,7 +110,11 @@ def test_a_file_that_is_no_good_is_named(source: str, message: str, file: Path) 
 def test_a_path_that_is_no_plugin(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("")
     assert "does not exist, expected a Python file" in _error(tmp_path / "none.py")
+    assert "Name the file of the part: --plugin FILE.py." in _error(tmp_path / "none.py")
     assert "is a folder, expected a Python file" in _error(tmp_path)
+    (tmp_path / "my_loss.py").write_text("")
+    for meant in (tmp_path, tmp_path / "my_los.py"):
+        assert f"--plugin {tmp_path / 'my_loss.py'}. To start one: kdbench new loss NAME" in _error(meant)
     assert "is no Python file (*.py)" in _error(tmp_path / "notes.txt")
     assert "Give a recipe by its path, --method FILE" in _error(tmp_path / "mine.yaml")
 
