@@ -370,7 +370,8 @@ def test_a_branch_may_see_series_at_their_native_lengths():
 
 def test_a_bad_value_names_its_part():
     message = message_of(encoder={"name": "conv1d", "widths": "many"})
-    assert "teacher.encoder 'conv1d' cannot be built with {'widths': 'many'}" in message
+    assert "teacher.encoder.widths = 'many', expected a list of whole numbers" in message
+    assert "--set 'teacher.encoder.widths=[32,64,96,128]'" in message
 
 
 def test_an_unknown_part_names_the_near_miss():

@@ -15,7 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from kdbench.engine.weights import weight_at
-from kdbench.errors import UsageError, unknown
+from kdbench.errors import ParameterError, UsageError, unknown
+from kdbench.recipes.mistyped import mistyped
+from kdbench.recipes.placed import placed
 from kdbench.recipes.terms import PartSpec, Schedule
 
 LARGEST_FACTOR = 1e6
@@ -78,7 +80,7 @@ class Uncertainty(Balance):
     def __init__(self, terms: int, *, lr: float = 0.01) -> None:
         super().__init__()
         if lr <= 0:
-            raise ValueError(f"lr is {lr}, expected a positive number")
+            raise ParameterError(f"lr is {lr}, expected a positive number", "lr")
         self.lr = lr
         self.log_variances = nn.Parameter(torch.zeros(terms))
 
@@ -117,9 +119,9 @@ class GradNorm(Balance):
     def __init__(self, terms: int, *, every: int = 10, momentum: float = 0.9) -> None:
         super().__init__()
         if every < 1:
-            raise ValueError(f"every is {every}, expected at least 1 step")
+            raise ParameterError(f"every is {every}, expected at least 1 step", "every")
         if not 0 <= momentum < 1:
-            raise ValueError(f"momentum is {momentum}, expected 0 ≤ momentum < 1")
+            raise ParameterError(f"momentum is {momentum}, expected 0 ≤ momentum < 1", "momentum")
         self.every = every
         self.momentum = momentum
         self.register_buffer("norms", torch.zeros(terms))
@@ -177,7 +179,12 @@ def build_balance(spec: PartSpec | None, weights: Sequence[float | Schedule], *,
             raise unknown("parameter", key, known, of=where, hint=f"The balance is '{spec.name}'.")
     try:
         return component(len(weights), **spec.params)
+    except ParameterError as error:
+        raise placed(error, where, spec.name, component) from error
     except (TypeError, ValueError) as error:
+        if (told := mistyped(component, spec.params, where, spec.name)) is not None:
+            raise told from error
         raise UsageError(
-            f"{where} '{spec.name}' cannot be built: {error}", hint=f"Take its defaults: --set {where}={spec.name}"
+            f"{where} '{spec.name}' cannot be built: {error}",
+            hint=f"Take its defaults: --set '{where}={{name: {spec.name}}}'",
         ) from error

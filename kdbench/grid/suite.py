@@ -238,7 +238,9 @@ def load_suite(name_or_path: str) -> Suite:
             f"there is no suite file {shortened(str(path), 200)}",
             hint=f"Shipped by name: {', '.join(shipped_suites())}",
         )
-    suite = checked(Suite, paths.read_mapping(path, "suite"), f"the suite {path}")
+    suite = checked(
+        Suite, paths.read_mapping(path, "suite"), f"the suite {path}", hint="See a whole one: kdbench describe smoke"
+    )
     methods = [method.model_copy(update=_beside(path, method)) for method in suite.methods]
     return suite.model_copy(update={"methods": tuple(methods)})
 

@@ -62,7 +62,13 @@ def add(runs: Sequence[Path | str], board: Path, *, by: str | None = None, root:
     files = _files(stored)
     content = _content(stored, files, by)
     _check_private(content, files)
-    result = checked(Submission, content, "these runs do not make a submission", error=DataError)
+    result = checked(
+        Submission,
+        content,
+        "these runs do not make a submission",
+        error=DataError,
+        hint="Run them again with this version of kdbench, and add these.",
+    )
     root = board / "submissions"
     try:
         return _put(root, result, files | {RESULT: (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()})

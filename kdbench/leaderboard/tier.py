@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from kdbench.errors import DataError, KdbenchError
 from kdbench.leaderboard.entry import BoardEntry, content_sha256
-from kdbench.leaderboard.faults import fault
+from kdbench.leaderboard.faults import AGAIN, fault
 from kdbench.leaderboard.files import VERIFICATION, read_json
 from kdbench.leaderboard.schema import RESULT, Environment, Person, Sha256, Share
 from kdbench.util.validation import checked
@@ -91,7 +91,7 @@ def verification(entry: BoardEntry) -> Verification | None:
     if not path.is_file() and not path.is_symlink():
         return None
     content = read_json(entry.folder, VERIFICATION)
-    record = checked(Verification, content, f"{VERIFICATION} is not what its schema says", error=DataError)
+    record = checked(Verification, content, f"{VERIFICATION} is not what its schema says", error=DataError, hint=AGAIN)
     own = content_sha256(read_json(entry.folder, RESULT))
     if record.id != entry.result.id or record.content_sha256 != own:
         raise fault(f"{VERIFICATION} belongs to the submission {record.id!r} with another content than this one's")

@@ -35,7 +35,12 @@ class LauncherCase:
     def __init__(self, name: str, component: Any, *, options: Mapping[str, Any] | None = None) -> None:
         self.name = name
         self.component = component
-        given = checked(options_of(component), dict(options or {}), f"the options of the launcher '{name}'")
+        given = checked(
+            options_of(component),
+            dict(options or {}),
+            f"the options of the launcher '{name}'",
+            hint="Give it options that its __init__ has.",
+        )
         self.options = {key: getattr(given, key) for key in type(given).model_fields}
 
     @contextmanager

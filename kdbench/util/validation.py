@@ -56,7 +56,7 @@ def checked(
     what: str,
     *,
     error: type[KdbenchError] = UsageError,
-    hint: str | Callable[[], str] | None = None,
+    hint: str | Callable[[], str],
 ) -> _Model:
     """Checks content against a model.
 

@@ -126,9 +126,10 @@ def test_a_watched_term_changes_nothing_even_where_it_is_undefined(name: str) ->
     [
         (PartSpec(name="gradnrm"), [1.0, 1.0], "did you mean 'gradnorm'"),
         (PartSpec.model_validate({"name": "gradnorm", "momentun": 0.5}), [1.0, 1.0], "did you mean 'momentum'"),
-        (PartSpec.model_validate({"name": "gradnorm", "every": 0}), [1.0, 1.0], "every is 0, expected at least 1"),
+        (PartSpec.model_validate({"name": "gradnorm", "every": 0}), [1.0, 1.0], "--set student.balance.every=10"),
         (PartSpec.model_validate({"name": "gradnorm", "momentum": 1}), [1.0, 1.0], "momentum is 1"),
         (PartSpec.model_validate({"name": "uncertainty", "lr": 0}), [1.0, 1.0], "lr is 0, expected a positive"),
+        (PartSpec.model_validate({"name": "uncertainty", "lr": "x"}), [1.0, 1.0], "student.balance.lr = 'x', expected"),
         (PartSpec(name="uncertainty"), [1.0], "nothing to balance"),
         (PartSpec(name="uncertainty"), [1.0, 0.0], "--set student.balance=null"),
         (PartSpec(name="gradnorm"), [1.0, -2.0], "-2.0 is a weight"),

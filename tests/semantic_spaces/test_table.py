@@ -73,7 +73,7 @@ def test_a_card_without_a_table_says_how_to_make_one() -> None:
     [
         ({"table": "glove"}, "tables there: minilm_l6_v2"),
         ({"tabel": "minilm_l6_v2"}, "unknown recipe key 'semantics.tabel'; did you mean 'semantics.table'?"),
-        ({"table": 3}, "cannot be built with {'table': 3}"),
+        ({"table": 3}, "semantics.table = 3, expected text or null"),
     ],
 )
 def test_a_wrong_parameter_is_explained(params: dict[str, object], text: str) -> None:

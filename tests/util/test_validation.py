@@ -88,7 +88,7 @@ def test_of_a_number_or_a_list_both_are_named(tmp_path: Path) -> None:
 
 def test_the_faults_of_an_inner_model_have_their_own_keys() -> None:
     with pytest.raises(UsageError) as caught:
-        checked(Submission, {"conditions": {"dataset": 3}}, "result.json")
+        checked(Submission, {"conditions": {"dataset": 3}}, "result.json", hint="Write it again.")
     assert "conditions.dataset = 3: expected text" in caught.value.message
     assert "conditions.protocol is missing" in caught.value.message
     assert not JARGON.search(caught.value.message)
