@@ -74,7 +74,9 @@ class OptimizerSpec(RecipePart):
         if self.name == "sgd" and "delta" in self.model_fields_set and self.delta != DOT_DELTA:
             raise ValueError("delta has no effect: sgd has one momentum; choose name: dot")
         if self.name == "dot" and not self.delta <= self.momentum < 1 - self.delta:
-            raise ValueError(f"delta = {self.delta:g}: both momenta, {self.momentum:g} ± delta, lie from 0 to below 1")
+            raise ValueError(
+                f"delta = {self.delta:g}: both momenta, {self.momentum:g} ± delta, lie from 0 to below 1; take a smaller one"
+            )
         return self
 
 
@@ -224,7 +226,9 @@ class NetworkSpec(RecipePart):
                     raise ValueError(f"{key} is missing: give modality, representation and encoder, or branches")
             return self
         if not self.branches:
-            raise ValueError("branches is empty: a network sees something")
+            raise ValueError(
+                "branches is empty, and a network sees something: name a branch, or give modality, representation and encoder"
+            )
         if beside := [key for key, value in short.items() if value is not None]:
             raise ValueError(f"branches stand beside {', '.join(beside)}, which have no effect: choose one form")
         self._augments_each_source_in_one_way()
@@ -238,10 +242,14 @@ class NetworkSpec(RecipePart):
             if not all(is_video(branch.sees) for branch in branches):
                 continue
             if augment.turn_deg > 0:
-                raise ValueError(f"{where}.turn_deg has no effect: it turns joints, and none are seen there")
+                raise ValueError(
+                    f"{where}.turn_deg has no effect: it turns joints, and none are seen there; leave it 0"
+                )
             for key in ("axis_scale", "axis_drop"):
                 if getattr(augment, key) > 0:
-                    raise ValueError(f"{where}.{key} has no effect: it changes axes of series, and none are seen there")
+                    raise ValueError(
+                        f"{where}.{key} has no effect: it changes axes of series, and none are seen there; leave it 0"
+                    )
         return self
 
     def _augments_each_source_in_one_way(self) -> None:
@@ -249,16 +257,22 @@ class NetworkSpec(RecipePart):
         for name, branch in (self.branches or {}).items():
             own = branch.augment or self.augment
             if changes.setdefault(branch.sees, own) != own:
-                raise ValueError(f"branches.{name}.augment: another branch sees {branch.sees} changed otherwise")
+                raise ValueError(
+                    f"branches.{name}.augment: another branch sees {branch.sees} changed otherwise; give both one augment"
+                )
 
     @model_validator(mode="after")
     def _one_reason_for_several_networks(self) -> NetworkSpec:
         if self.joint and (self.seeds or self.folds or self.weights):
-            raise ValueError("train = joint: a teacher that trains with the student has no seeds, folds or weights")
+            raise ValueError(
+                "train = joint: a teacher that trains with the student has no seeds, folds or weights; leave them out"
+            )
         if self.seeds is not None and self.folds is not None:
             raise ValueError("seeds and folds: choose one, an ensemble or cross-fitting")
         if self.weights is not None and (self.seeds or self.folds):
-            raise ValueError(f"weights = {self.weights} leaves nothing that seeds or folds would change")
+            raise ValueError(
+                f"weights = {self.weights} leaves nothing that seeds or folds would change; leave them out"
+            )
         return self
 
     @model_validator(mode="after")
@@ -266,9 +280,13 @@ class NetworkSpec(RecipePart):
         if self.initial_weights is None:
             return self
         if self.weights is not None:
-            raise ValueError(f"initial_weights have no effect: weights = {self.weights} leaves nothing to train")
+            raise ValueError(
+                f"initial_weights have no effect: weights = {self.weights} leaves nothing to train; leave one of the two out"
+            )
         if self.joint:
-            raise ValueError("train = joint: a teacher that trains with the student begins with random weights")
+            raise ValueError(
+                "train = joint: a teacher that trains with the student begins with random weights; leave initial_weights out"
+            )
         if any(branch.encoder.params.get("weights", RANDOM) != RANDOM for branch in self.kinds):
             raise ValueError("initial_weights take the place of encoder.weights: choose one of the two")
         return self
@@ -276,7 +294,9 @@ class NetworkSpec(RecipePart):
     @model_validator(mode="after")
     def _one_way_to_the_head(self) -> NetworkSpec:
         if self.head is not None and any(branch.pooling is not None for branch in self.kinds):
-            raise ValueError("head: one that is taken over is given the mean of the last map, so pooling has no effect")
+            raise ValueError(
+                "head: one that is taken over is given the mean of the last map, so pooling has no effect; leave it out"
+            )
         return self
 
     @property
@@ -309,7 +329,9 @@ class NetworkSpec(RecipePart):
     @model_validator(mode="after")
     def _sensors_for_who_sees_them(self) -> NetworkSpec:
         if self.sensors is not None and self.modality == "video":
-            raise ValueError(f"sensors = {list(self.sensors)} has no effect: the network sees {self.modality}")
+            raise ValueError(
+                f"sensors = {list(self.sensors)} has no effect: the network sees {self.modality}; leave it out"
+            )
         return self
 
     def branches_for(self, sensors: Iterable[str]) -> dict[str, BranchSpec]:

@@ -211,21 +211,27 @@ class Recipe(RecipePart):
     def _several_teachers_fit(self) -> Recipe:
         for name in self.teachers:
             if not NAME_OF_A_BRANCH.fullmatch(name) or name in (TEACHER, "student"):
-                raise ValueError(f"teachers: {name!r} is no name of a teacher")
+                raise ValueError(
+                    f"teachers: {name!r} is no name of a further teacher: expected letters, digits, _ and -"
+                )
         student = self.student
         if student is not None and student.joint:
-            raise ValueError("student.joint: it is the teacher that trains with the student")
+            raise ValueError(
+                "student.joint: it is the teacher that trains with the student; say so there, teacher: {train: joint}"
+            )
         if student is None and any(spec.joint for spec in self.all_teachers.values()):
-            raise ValueError("teacher.train = joint needs a student to train with")
+            raise ValueError("teacher.train = joint needs a student to train with; add one, or leave it out")
         if student is not None and (student.seeds or student.folds):
-            raise ValueError("student.seeds and student.folds: only teachers are several networks")
+            raise ValueError("student.seeds and student.folds: only teachers are several networks; leave them out")
         if student is not None and student.head is not None:
             taught = [spec for spec in self.all_teachers.values() if not (spec.joint or spec.seeds or spec.folds)]
             if len(taught) != 1 or len(self.all_teachers) != 1:
-                raise ValueError("student.head takes over that of one teacher, of one network that is trained first")
+                raise ValueError(
+                    "student.head takes over that of one teacher, of one network that is trained first; take such a teacher, or leave head out"
+                )
         for name, spec in self.all_teachers.items():
             if spec.head is not None:
-                raise ValueError(f"{key_of(name)}.head: only a student takes a head over")
+                raise ValueError(f"{key_of(name)}.head: only a student takes a head over; leave it out")
             if spec.pairing is not None:
                 raise ValueError(
                     f"{key_of(name)}.pairing: the teacher has nobody to be paired with; student.pairing takes shuffled"
@@ -233,7 +239,9 @@ class Recipe(RecipePart):
         for key, spec in self.by_key.items():
             for loss, term in spec.losses.items() if key != "student" else ():
                 if term.teachers is not None:
-                    raise ValueError(f"{key}.losses.{loss}.from: a teacher compares with the student alone")
+                    raise ValueError(
+                        f"{key}.losses.{loss}.from: a teacher compares with the student alone; leave it out"
+                    )
         for loss, term in student.losses.items() if student is not None else ():
             where = f"student.losses.{loss}"
             for name in term.teachers or ():
@@ -247,9 +255,11 @@ class Recipe(RecipePart):
         for key in self.search:
             role = next((role for role in self.by_key if key.startswith(f"{role}.")), None)
             if role is None and key.partition(".")[0] in (TEACHER, "student"):
-                raise ValueError(f"search: {key} is about a {key.partition('.')[0]}, and the recipe has none")
+                raise ValueError(
+                    f"search: {key} is about a {key.partition('.')[0]}, and the recipe has none; leave it out"
+                )
             if role is None:
-                raise ValueError(f"search: {key} is about neither the teacher nor the student")
+                raise ValueError(f"search: {key} is about neither the teacher nor the student; leave it out")
             spec, rest = self.by_key[role], key.removeprefix(f"{role}.")
             # The name of a loss may hold dots: those of libraries are paths.
             if rest.startswith("losses.") and not any(rest.startswith(f"losses.{name}.") for name in spec.losses):
@@ -262,14 +272,16 @@ class Recipe(RecipePart):
     def _controls_are_whole(self) -> Recipe:
         student = self.student
         if student is not None and student.weights_file is not None:
-            raise ValueError(f"student.weights = {student.weights}: only a teacher can be a file")
+            raise ValueError(
+                f"student.weights = {student.weights}: only a teacher can be a file; to begin with one, take initial_weights"
+            )
         if student is not None and student.is_untrained and self.all_teachers:
             raise ValueError("student.weights = random leaves nobody to teach; teacher.weights takes random")
         if student is not None and student.pairing is not None and not self.all_teachers:
-            raise ValueError("student.pairing needs a teacher")
+            raise ValueError("student.pairing needs a teacher; leave it out, or add one")
         for teacher in (spec for spec in self.all_teachers.values() if spec.is_untrained):
             if student is None:
-                raise ValueError("teacher.weights = random leaves nothing to train without a student")
+                raise ValueError("teacher.weights = random leaves nothing to train without a student; add one")
             if any(branch.encoder.params.get("weights", "random") != "random" for branch in teacher.kinds):
                 raise ValueError("teacher.weights = random needs teacher.encoder.weights = random")
         return self
@@ -324,7 +336,9 @@ class Recipe(RecipePart):
                 f"{where}: best-test would be the best epoch of the student alone; take selection.rule = last"
             )
         if self.track.is_transfer_alone:
-            raise ValueError(f"{where}: without labels the student is measured by a probe, which no teacher joins")
+            raise ValueError(
+                f"{where}: without labels the student is measured by a probe, which no teacher joins; leave it out"
+            )
         return self
 
     @property

@@ -65,7 +65,7 @@ class Schedule(RecipePart):
         if self.start >= self.end:
             raise ValueError(f"start ({self.start}) must come before end ({self.end}), both shares of the training")
         if self.schedule == "constant" and self.end != 1:
-            raise ValueError("constant takes no end: it changes once, at start")
+            raise ValueError("constant takes no end: it changes once, at start; leave end out")
         return self
 
 
