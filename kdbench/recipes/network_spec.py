@@ -75,7 +75,8 @@ class OptimizerSpec(RecipePart):
             raise ValueError("delta has no effect: sgd has one momentum; choose name: dot")
         if self.name == "dot" and not self.delta <= self.momentum < 1 - self.delta:
             raise ValueError(
-                f"delta = {self.delta:g}: both momenta, {self.momentum:g} ± delta, lie from 0 to below 1; take a smaller one"
+                f"delta = {self.delta:g}: both momenta, {self.momentum:g} ± delta, lie from 0 to below 1; take a "
+                "smaller one"
             )
         return self
 
@@ -227,7 +228,8 @@ class NetworkSpec(RecipePart):
             return self
         if not self.branches:
             raise ValueError(
-                "branches is empty, and a network sees something: name a branch, or give modality, representation and encoder"
+                "branches is empty, and a network sees something: name a branch, or give modality, representation "
+                "and encoder"
             )
         if beside := [key for key, value in short.items() if value is not None]:
             raise ValueError(f"branches stand beside {', '.join(beside)}, which have no effect: choose one form")
@@ -258,7 +260,8 @@ class NetworkSpec(RecipePart):
             own = branch.augment or self.augment
             if changes.setdefault(branch.sees, own) != own:
                 raise ValueError(
-                    f"branches.{name}.augment: another branch sees {branch.sees} changed otherwise; give both one augment"
+                    f"branches.{name}.augment: another branch sees {branch.sees} changed otherwise; give both one "
+                    "augment"
                 )
 
     @model_validator(mode="after")
@@ -281,11 +284,13 @@ class NetworkSpec(RecipePart):
             return self
         if self.weights is not None:
             raise ValueError(
-                f"initial_weights have no effect: weights = {self.weights} leaves nothing to train; leave one of the two out"
+                f"initial_weights have no effect: weights = {self.weights} leaves nothing to train; leave one of the "
+                "two out"
             )
         if self.joint:
             raise ValueError(
-                "train = joint: a teacher that trains with the student begins with random weights; leave initial_weights out"
+                "train = joint: a teacher that trains with the student begins with random weights; leave "
+                "initial_weights out"
             )
         if any(branch.encoder.params.get("weights", RANDOM) != RANDOM for branch in self.kinds):
             raise ValueError("initial_weights take the place of encoder.weights: choose one of the two")

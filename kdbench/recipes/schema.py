@@ -227,7 +227,8 @@ class Recipe(RecipePart):
             taught = [spec for spec in self.all_teachers.values() if not (spec.joint or spec.seeds or spec.folds)]
             if len(taught) != 1 or len(self.all_teachers) != 1:
                 raise ValueError(
-                    "student.head takes over that of one teacher, of one network that is trained first; take such a teacher, or leave head out"
+                    "student.head takes over that of one teacher, of one network that is trained first; take such a "
+                    "teacher, or leave head out"
                 )
         for name, spec in self.all_teachers.items():
             if spec.head is not None:
@@ -273,7 +274,8 @@ class Recipe(RecipePart):
         student = self.student
         if student is not None and student.weights_file is not None:
             raise ValueError(
-                f"student.weights = {student.weights}: only a teacher can be a file; to begin with one, take initial_weights"
+                f"student.weights = {student.weights}: only a teacher can be a file; to begin with one, take "
+                "initial_weights"
             )
         if student is not None and student.is_untrained and self.all_teachers:
             raise ValueError("student.weights = random leaves nobody to teach; teacher.weights takes random")
