@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from kdbench.engine.declared import OPTIONAL, declared, reads_labels
+from kdbench.engine.loss_building import build_loss
 from kdbench.engine.memory import is_out_of_memory
 from kdbench.engine.mixing import Mix, build_mix, mixed, unmixable, virtual_widths
 from kdbench.engine.projector import projector_of, stages_of
-from kdbench.errors import KdbenchError, RunFailed, UsageError, unknown
+from kdbench.errors import KdbenchError, RunFailed, UsageError
 from kdbench.recipes.mistyped import mistyped
 from kdbench.recipes.placed import hint_at
 from kdbench.recipes.terms import LossTerm, PartSpec
@@ -69,7 +70,7 @@ class Term(nn.Module):
         for one in self._of_heads:
             self._check_fields(one)
         try:
-            self.losses = [_build(component, name, spec.params, one, where) for one in self._contexts()]
+            self.losses = [build_loss(component, name, spec.params, one, where) for one in self._contexts()]
         except KdbenchError as error:
             raise self._named(error) from error
         self.stateful = nn.ModuleList(loss for loss in self.losses if isinstance(loss, nn.Module))
@@ -328,60 +329,6 @@ class Term(nn.Module):
                 text, hint=f"It failed on values, not on shapes: kdbench check {self.name} tries it on degenerate ones."
             )
         return UsageError(text, hint=f"See what it takes: kdbench describe {self.name}")
-
-
-def check_parameters(name: str, params: Mapping[str, Any], where: str) -> None:
-    """Checks the parameters that a recipe gives a loss by their names, before anything is built.
-
-    Args:
-        name: Registered name of the loss.
-        params: The parameters.
-        where: Key of the recipe that they stand under, for messages.
-
-    Raises:
-        UsageError: No such loss, an unknown parameter (with the near misses), or one that is missing.
-    """
-    component = registry("loss").get(name)
-    is_class = inspect.isclass(component)
-    given = {"self", "context"} if is_class else {"student", "teacher", "batch"}
-    signature = inspect.signature(component.__init__ if is_class else component).parameters
-    named = [key for key, parameter in signature.items() if parameter.kind not in (_ANY_POSITION, _ANY_NAME)]
-    if not is_class:
-        # Positional parameters without default are the features, whatever their author calls them.
-        given |= {key for key in named if signature[key].default is _NONE and signature[key].kind is not _BY_NAME}
-    known = [key for key in named if key not in given]
-    is_open = any(parameter.kind is _ANY_NAME for parameter in signature.values())
-    for key in params:
-        if key in given or (key not in known and not is_open):
-            raise unknown("parameter", key, ["weight", *known], of=where, hint=f"See them: kdbench describe {name}")
-    missing = [key for key in known if signature[key].default is _NONE and key not in params]
-    if missing:
-        raise UsageError(
-            f"{where} needs {' and '.join(missing)}, which has no default", hint=f"Set it: --set {where}.{missing[0]}=…"
-        )
-
-
-def _build(component: Any, name: str, params: dict[str, Any], context: Context, where: str) -> Any:
-    """A module instance, or the function with its parameters bound."""
-    check_parameters(name, params, where)
-    is_class = inspect.isclass(component)
-    if not is_class:
-        return functools.partial(component, **params) if params else component
-    takes = inspect.signature(component.__init__).parameters
-    extra = {"context": context} if "context" in takes else {}
-    try:
-        return component(**params, **extra)
-    except (TypeError, ValueError) as error:
-        if (told := mistyped(component, params, where, name)) is not None:
-            raise told from error
-        raise UsageError(
-            f"{where} cannot be built: {error}", hint=f"See its parameters: kdbench describe {name}"
-        ) from error
-
-
-_NONE = inspect.Parameter.empty
-_BY_NAME = inspect.Parameter.KEYWORD_ONLY
-_ANY_POSITION, _ANY_NAME = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
 
 
 def _call_of(loss: Any) -> Callable[..., Any]:

@@ -18,9 +18,9 @@ from kdbench.engine.declared import read_class_names
 from kdbench.engine.device import build_accelerator, device_kind, fixed_threads, threads_on
 from kdbench.engine.heads import freeze_head, taken_width
 from kdbench.engine.loop import Record
+from kdbench.engine.loss_building import check_parameters
 from kdbench.engine.objective import Objective, declared_needs, reads_labels
 from kdbench.engine.pairing import Pairing
-from kdbench.engine.term import check_parameters
 from kdbench.errors import DataError, UsageError
 from kdbench.network import Network, build_network, unfetched
 from kdbench.network.sharing import ALONE, Processes
