@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import kdbench
-from kdbench.errors import KdbenchError
+from kdbench.errors import KdbenchError, UsageError
 from kdbench.recipes.changes import changes_of
 from kdbench.recipes.placed import placed
 from kdbench.registry import registry
@@ -137,6 +137,22 @@ def _parts() -> Iterator[tuple[str, str]]:
         for name, origin in registry(kind).origins().items():
             if origin.built_in and ":" not in name and name not in BIG:
                 yield kind, name
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "told"),
+    [
+        ("st", {"temperature": "warm"}, "student.losses.st.temperature = 'warm', expected a number"),
+        ("semckd", {"samples": None}, "student.losses.semckd.samples = None, expected a whole number"),
+        ("at", {"stages": 2}, "student.losses.at.stages = 2, expected a list of whole numbers or null"),
+    ],
+)
+def test_a_loss_that_fails_on_a_value_of_another_type_says_what_it_takes(
+    name: str, params: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        _works("loss", name, params)
+    assert caught.value.message == told
 
 
 @pytest.mark.parametrize(("kind", "name"), list(_parts()))
