@@ -23,6 +23,7 @@ from kdbench.representations.length import (
     wide,
     windows,
 )
+from kdbench.text.wording import counted
 from kdbench.representations.memory import chunks, fresh, reusable
 
 METHODS = ("summation", "difference")
@@ -258,5 +259,11 @@ class GramianAngularField(Representation):
         key = n, values.device
         # Kept for each length, since they are made on the host.
         if key not in self._windows:
+            if self.image_size > n:
+                raise UsageError(
+                    f"the GAF's resize = paa takes means of {counted(n, 'sample')}, which makes no image of "
+                    f"{self.image_size} pixels a side",
+                    hint=f"Give that representation an image_size of {n} or less, or resize: image.",
+                )
             self._windows[key] = windows(n, samples_of(self.image_size, n), device=values.device)
         return aggregate(values, self._windows[key])

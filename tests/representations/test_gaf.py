@@ -125,6 +125,13 @@ def test_image_resizing_equals_resizing_the_full_field():
         torch.testing.assert_close(ours.double(), whole, rtol=0, atol=2e-6)
 
 
+def test_paa_resizing_of_too_short_a_series_names_the_largest_image():
+    representation = GramianAngularField(3, statistics=HALF, image_size=64, resize="paa")
+    with pytest.raises(UsageError, match="takes means of 40 samples, which makes no image of 64 pixels") as caught:
+        representation(torch.rand(2, 3, 40))
+    assert "an image_size of 40 or less" in str(caught.value.hint)
+
+
 def test_paa_resizing_equals_the_function():
     series = torch.randn(2, 3, 180)
     ours = GramianAngularField(3, statistics=HALF, image_size=64, resize="paa", method="difference")(series)
