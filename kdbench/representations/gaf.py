@@ -23,8 +23,8 @@ from kdbench.representations.length import (
     wide,
     windows,
 )
-from kdbench.text.wording import counted
 from kdbench.representations.memory import chunks, fresh, reusable
+from kdbench.text.wording import counted
 
 METHODS = ("summation", "difference")
 RESIZES = ("image", "series", "paa")

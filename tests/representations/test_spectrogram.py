@@ -41,7 +41,7 @@ def test_a_constant_series_is_silent(value):
 
 
 def test_the_trials_range_forgets_the_amplitude_and_the_datasets_keeps_it():
-    series = torch.randn(8, 3, 64)
+    series = torch.randn(8, 3, 64, generator=torch.Generator().manual_seed(0))
     by_trial = Spectrogram(3, statistics=UNIT, image_size=32)
     by_dataset = Spectrogram(3, statistics=UNIT, image_size=32, range="dataset", decibels=400)
     for each in (by_trial, by_dataset):
