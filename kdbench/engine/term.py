@@ -19,7 +19,7 @@ from kdbench.engine.mixing import Mix, build_mix, mixed, unmixable, virtual_widt
 from kdbench.engine.projector import projector_of, stages_of
 from kdbench.errors import KdbenchError, RunFailed, UsageError
 from kdbench.recipes.mistyped import mistyped
-from kdbench.recipes.placed import hint_at
+from kdbench.recipes.placed import hint_at, retold
 from kdbench.recipes.terms import LossTerm, PartSpec
 from kdbench.registry import registry
 from kdbench.types import Batch, Context, Features, Widths
@@ -311,7 +311,7 @@ class Term(nn.Module):
         if is_named and hint == error.hint:
             return error
         message = error.message.removeprefix(f"{self.name}: ")
-        return type(error)(message if is_named else f"{self.where}: {message}", hint=hint)
+        return retold(error, message if is_named else f"{self.where}: {message}", hint)
 
     def _broken(self, error: Exception, student: Sequence[Features], teacher: Sequence[Features]) -> KdbenchError:
         what = self.on or "features"

@@ -23,7 +23,14 @@ def placed(error: KdbenchError, where: str, name: str, component: Any) -> Kdbenc
         message = error.message
     else:
         message = f"{where} '{name}': {error.message.removeprefix(f'{name}: ')}"
-    return type(error)(message, hint=hint_at(error, where, name, component))
+    return retold(error, message, hint_at(error, where, name, component))
+
+
+def retold(error: KdbenchError, message: str, hint: str | None) -> KdbenchError:
+    """An error of the same kind with other words; of a class of a plugin's own, the class of kdbench's behind it."""
+    own = next(kind for kind in type(error).__mro__ if kind.__module__ == KdbenchError.__module__)
+    assert issubclass(own, KdbenchError)
+    return own(message, hint=hint)
 
 
 def hint_at(error: KdbenchError, where: str, name: str, component: Any) -> str | None:

@@ -43,6 +43,16 @@ def test_a_parameter_that_is_handed_on_leads_to_the_description() -> None:
     assert hint_at(error, "a", "frames:part", _part) == "See its parameters: kdbench describe frames:part"
 
 
+def test_an_error_of_a_class_of_ones_own_is_told_too() -> None:
+    class OddWidth(UsageError):
+        def __init__(self, width: int) -> None:
+            super().__init__(f"width = {width} is odd", hint="Take an even one.")
+
+    told = placed(OddWidth(3), "student.encoder", "part", _part)
+    assert str(told) == "student.encoder 'part': width = 3 is odd\nTake an even one."
+    assert type(told) is UsageError
+
+
 def test_other_hints_stay() -> None:
     error = UsageError("weights: there is no file a.pth", hint="Name a file.")
     told = placed(error, "student.encoder", "part", _part)
