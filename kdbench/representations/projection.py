@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from kdbench.errors import UsageError, unknown
+from kdbench.errors import UsageError, unknown_value
 from kdbench.registry import representation
 from kdbench.representations.base import Statistics
 from kdbench.representations.clip import Clip
@@ -54,7 +54,7 @@ class Projection(Clip):
             )
         super().__init__(frame_channels, statistics=statistics, channels=channels)
         if onto not in SIDES:
-            raise unknown("plane of a projection", str(onto), SIDES, hint=f"Write onto: {' or onto: '.join(SIDES)}.")
+            raise unknown_value("onto", onto, SIDES, of="projection")
         self.onto = onto
 
     def forward(self, x: Tensor) -> Tensor:
