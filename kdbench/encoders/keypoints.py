@@ -1,0 +1,139 @@
+"""Points found in each frame of a clip, and a net over how they move."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from kdbench.encoders.base import Encoder
+from kdbench.encoders.conv import Conv1d
+from kdbench.errors import ParameterError
+from kdbench.registry import encoder
+
+AXES = 3
+_LEAST_SCALE = 1e-3
+
+
+@encoder("keypoints", eats="clip")
+class Keypoints(Encoder):
+    """Sees a clip `(B, C, T, H, W)` as K points that move, and reads their movement as a series.
+
+    A 2-D net gives every frame K heat maps. The mean place under the softmax of each is a point's x and y
+    (soft-argmax), and the mean of a second map under the same weights its depth. The points are centred and scaled over
+    the whole clip, so that where a person stands, and how large, makes no difference, and are interpolated over time.
+    They are the first map, `(B, 3K, samples, 1, 1)`: the place at which `series` with `stage: 0` tells the net where
+    the joints are; without such a loss the points are free. The other three maps and the embedding are those of
+    `conv1d` over the points and their velocities, its last two stages in one.
+
+    Source: soft-argmax as in Levine, Finn, Darrell and Abbeel, JMLR 2016; poses and actions in one net after Luvizon,
+    Picard and Tabia, CVPR 2018, whose visibility of joints and branch for appearance are left out.
+
+    Args:
+        in_channels: Channels of the input.
+        points: K.
+        widths: Channels of the 2-D net at 1/2, 1/4, 1/8 and 1/16 of the frame's sides; the heat maps have 1/4.
+        merged: Channels in which the last three are added up for the heat maps.
+        samples: Length of the series of points.
+        series_widths: The four widths of `conv1d`.
+        dropout: Share of the embedding's entries that training drops.
+
+    Raises:
+        ParameterError: Sizes that no net has.
+    """
+
+    normalisation = "batch"
+    statistics = ((0.0,), (0.25,))
+
+    def __init__(
+        self,
+        in_channels: int,
+        *,
+        points: int = 20,
+        widths: Sequence[int] = (24, 48, 96, 128),
+        merged: int = 64,
+        samples: int = 64,
+        series_widths: Sequence[int] = (32, 64, 96, 128),
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__(in_channels)
+        for key, size, least in (("points", points, 1), ("merged", merged, 1), ("samples", samples, 16)):
+            if not isinstance(size, int) or size < least:
+                raise ParameterError(f"{key} = {size!r}: expected a whole number, at least {least}", key)
+        if len(widths) != 4 or any(width < 1 for width in widths):
+            raise ParameterError(f"widths = {list(widths)}: expected four positive channel counts", "widths")
+        self.points, self.samples = points, samples
+        self.series = Conv1d(2 * AXES * points, widths=series_widths, dropout=dropout)
+        first, second, _, last = self.series.channels
+        self.channels = (AXES * points, first, second, last)
+        self.width = self.series.width
+        self.first = _convolution(in_channels, widths[0], kernel=5, stride=2)
+        self.shrinking = nn.ModuleList(_Residual(before, after) for before, after in pairwise(widths))
+        self.lateral = nn.ModuleList(nn.Conv2d(width, merged, 1) for width in widths[1:])
+        self.maps = nn.Sequential(_convolution(merged, merged), nn.Conv2d(merged, 2 * points, 1))
+
+    def stem(self, x: Tensor) -> Tensor:
+        """The frames `(B, C, T, H, W)` as they are."""
+        return x
+
+    def stage(self, index: int, x: Tensor) -> Tensor:
+        """The points of the frames for 0; then the stages of `conv1d`, the last two as one."""
+        if index == 0:
+            return self._points(x)[..., None, None]
+        x = x.flatten(2)
+        x = self.series.stage(index - 1, self._moving(x) if index == 1 else x)
+        return (self.series.stage(index, x) if index == 3 else x)[..., None, None]
+
+    def pool(self, last: Tensor) -> Tensor:
+        """As `conv1d`."""
+        return self.series.pool(last)
+
+    def _points(self, x: Tensor) -> Tensor:
+        """Centred and scaled points `(B, 3K, samples)` of a clip."""
+        frames = x.transpose(1, 2).flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        maps = [self.first(frames)]
+        for block in self.shrinking:
+            maps.append(block(maps[-1]))
+        merged: Tensor | None = None
+        for lateral, found in zip(reversed(self.lateral), reversed(maps), strict=False):
+            here = lateral(found)
+            merged = here if merged is None else here + F.interpolate(merged, here.shape[-2:], mode="nearest")
+        assert merged is not None
+        heat, depth = self.maps(F.relu(merged)).flatten(2).chunk(2, dim=1)
+        weights = heat.softmax(-1)
+        rows, columns = merged.shape[-2:]
+        up = torch.linspace(1, -1, rows, dtype=x.dtype, device=x.device).repeat_interleave(columns)
+        across = torch.linspace(-1, 1, columns, dtype=x.dtype, device=x.device).repeat(rows)
+        found = torch.stack([weights @ across, weights @ up, (weights * depth).sum(-1)], dim=-1)
+        found = found.unflatten(0, (len(x), -1))
+        found = found - found.mean((1, 2), keepdim=True)
+        scale = found[..., :2].square().mean((1, 2, 3), keepdim=True).sqrt()
+        points = (found / (scale + _LEAST_SCALE)).flatten(2).transpose(1, 2)
+        return F.interpolate(points, self.samples, mode="linear", align_corners=True)
+
+    def _moving(self, points: Tensor) -> Tensor:
+        """What `conv1d` takes of the points `(B, 3K, samples)`: these and their velocities."""
+        velocity = F.pad(points.diff(dim=-1), (1, 0)) * (self.samples / 8)
+        return self.series.stem(torch.cat([points, velocity], dim=1))
+
+
+def _convolution(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
+    layer = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
+    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    return nn.Sequential(layer, nn.BatchNorm2d(outputs), nn.ReLU())
+
+
+class _Residual(nn.Module):
+    """Two convolutions around a shortcut, at half of the sides."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.first = _convolution(inputs, outputs, stride=2)
+        self.second = nn.Sequential(nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False), nn.BatchNorm2d(outputs))
+        self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, 2, bias=False), nn.BatchNorm2d(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.second(self.first(x)) + self.shortcut(x))
