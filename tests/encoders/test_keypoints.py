@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from kdbench.encoders.keypoints import Keypoints
+from kdbench.errors import ParameterError
+from kdbench.losses.series import SeriesPrediction
+from kdbench.types import Batch, Context, Widths
+
+
+def build(**params) -> Keypoints:
+    torch.manual_seed(0)
+    return Keypoints(1, **{"points": 5, "widths": (8, 16, 16, 32), "merged": 16, **params}).double().eval()
+
+
+def clip(frames: int = 8, side: int = 32) -> torch.Tensor:
+    return torch.rand(2, 1, frames, side, side, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+def test_the_first_map_is_points_and_the_others_are_a_series() -> None:
+    encoder = build(samples=64)
+    maps, embedding = encoder(clip())
+    assert [tuple(found.shape) for found in maps] == [
+        (2, 15, 64, 1, 1),
+        (2, 32, 32, 1, 1),
+        (2, 64, 16, 1, 1),
+        (2, 128, 4, 1, 1),
+    ]
+    assert embedding.shape == (2, encoder.width)
+    assert encoder.tokens(maps[-1]).shape == (2, 4, 128)
+
+
+def test_points_are_centred_and_scaled_over_the_clip() -> None:
+    points = build(samples=16)._points(clip(frames=16)).unflatten(1, (-1, 5 * 3)).squeeze(1).unflatten(1, (5, 3))
+    torch.testing.assert_close(points.mean((1, 3)), torch.zeros(2, 3, dtype=torch.float64), atol=1e-9, rtol=0)
+    size = points[:, :, :2].square().mean((1, 2, 3)).sqrt()
+    # The least scale keeps still points from growing.
+    assert ((size > 0.5) & (size <= 1)).all()
+
+
+def test_a_point_follows_what_it_sees() -> None:
+    """A map that is hot where the picture is light places its point there, to the right and up."""
+    encoder = build(points=1, samples=16)
+    side = 32
+    frames = torch.zeros(1, 1, 16, side, side, dtype=torch.float64)
+    rows = torch.linspace(side - 6, 4, 16).round().long()
+    for number, row in enumerate(rows):
+        frames[0, 0, number, row : row + 2, 2 + number : 4 + number] = 1
+
+    def hot(x: torch.Tensor) -> torch.Tensor:
+        light = torch.nn.functional.avg_pool2d(x[:, :1], 4) * 500
+        return torch.cat([light, torch.zeros_like(light)], 1)
+
+    # The nets before the heat maps are stood in for by the picture itself.
+    seen = {}
+    encoder.first.register_forward_hook(lambda *_: seen.update(picture=_[1][0]))
+    encoder.maps.register_forward_hook(lambda *_: hot(seen["picture"]))
+    points = encoder._points(frames)[0]
+    assert (points[0].diff() >= 0).all()
+    assert points[0, -1] > points[0, 0]
+    assert (points[1].diff() >= 0).all()
+    assert points[1, -1] > points[1, 0]
+    assert not points[2].any()
+
+
+def test_where_a_person_stands_makes_no_difference_to_whole_steps_of_the_grid() -> None:
+    encoder = build()
+    frames = torch.zeros(1, 1, 8, 64, 64, dtype=torch.float64)
+    frames[..., 24:40, 24:40] = clip(frames=8, side=16)[:1]
+    moved = frames.roll((16, -16), (-2, -1))
+    points, there = encoder._points(frames), encoder._points(moved)
+    # Padding is seen at the border, so that the points are the same but for that.
+    assert (points - there).abs().mean() < 0.2 * points.abs().mean()
+
+
+def test_the_series_of_joints_teaches_the_points() -> None:
+    torch.manual_seed(0)
+    encoder = Keypoints(1, points=5, widths=(8, 16, 16, 32), merged=16)
+    context = Context(
+        3, Widths(3, encoder.channels, encoder.width, axes=3), series={"skeleton": (torch.zeros(6), torch.ones(6))}
+    )
+    loss = SeriesPrediction(context, stage=0, sources=["skeleton"])
+    frames = clip().float()
+    batch = Batch({"skeleton": torch.randn(2, 6, 64)}, None, torch.tensor([0, 1]), ("a", "b"), torch.arange(2))
+    loss(encoder(frames)[0], batch=batch).backward()
+    told = {name.split(".")[0] for name, value in encoder.named_parameters() if value.grad is not None}
+    assert told == {"first", "shrinking", "lateral", "maps"}
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({"points": 0}, "points = 0"),
+        ({"samples": 4}, "samples = 4"),
+        ({"merged": 2.5}, "merged = 2.5"),
+        ({"widths": (8, 16)}, "widths = "),
+    ],
+)
+def test_sizes_that_no_net_has_are_refused(params, words) -> None:
+    with pytest.raises(ParameterError, match=words):
+        build(**params)
