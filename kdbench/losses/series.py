@@ -17,6 +17,7 @@ from kdbench.registry import loss
 from kdbench.types import Batch, Context
 
 _RESAMPLES = ("prediction", "target")
+_SCALES = ("axis", "source")
 
 
 @loss("series", on="stages", teacher=False, needs=("series",), labels="unused")
@@ -40,6 +41,9 @@ class SeriesPrediction(nn.Module):
         stage: Index of the student's stage; the third of four by default, negative ones count from the end.
         resample: `prediction` or `target`.
         beta: Where the loss turns from quadratic to linear, in standard deviations.
+        scale: `axis` divides each axis by its own deviation over the training part, `source` all axes of a source by
+            the root mean square of their deviations: of joints in one unit, those that move then count for more than
+            those that stand still.
 
     Raises:
         UsageError: A parameter has no such value, there is no such stage, or a source is not read.
@@ -53,11 +57,14 @@ class SeriesPrediction(nn.Module):
         stage: int = 2,
         resample: Literal["prediction", "target"] = "prediction",
         beta: float = 1.0,
+        scale: Literal["axis", "source"] = "axis",
     ) -> None:
         super().__init__()
         check_positive("series", beta=beta)
         if resample not in _RESAMPLES:
             raise unknown_value("resample", resample, _RESAMPLES, of="series")
+        if scale not in _SCALES:
+            raise unknown_value("scale", scale, _SCALES, of="series")
         if isinstance(sources, str):
             raise ParameterError(
                 f"series: sources = '{shortened(sources)}', expected a list of names, or null for all",
@@ -88,10 +95,11 @@ class SeriesPrediction(nn.Module):
         for place, source in enumerate(self.sources):
             mean, deviation = context.series[source]
             self.heads.append(nn.Linear(context.student.stages[stage], len(mean)))
-            # An axis that never moves has no scale.
-            scale = deviation.where(deviation > 0, 1)
+            one = deviation if scale == "axis" else deviation.square().mean().sqrt().expand_as(deviation)
+            # What never moves has no scale.
+            one = one.where(one > 0, 1)
             self.register_buffer(f"mean{place}", mean[:, None].clone(), persistent=False)
-            self.register_buffer(f"scale{place}", scale[:, None].clone(), persistent=False)
+            self.register_buffer(f"scale{place}", one[:, None].clone(), persistent=False)
 
     def forward(self, student: Sequence[Tensor], *, batch: Batch) -> Tensor:
         """The loss of maps `(B, C, *grid)`, one per stage, and of the batch's series `(B, axes, n)`."""

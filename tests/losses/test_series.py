@@ -89,6 +89,16 @@ def test_an_axis_that_never_moves_has_no_scale() -> None:
     assert loss(_stages(), batch=flat).isfinite()
 
 
+def test_a_source_has_one_scale_for_axes_of_one_unit() -> None:
+    moving = {"gyroscope": (torch.zeros(3), torch.tensor([0.0, 3.0, 4.0]))}
+    unlike, alike = (
+        SeriesPrediction(dataclasses.replace(context(), series=moving), scale=scale).double()
+        for scale in ("axis", "source")
+    )
+    assert unlike.scale0.flatten().tolist() == [1, 3, 4]
+    torch.testing.assert_close(alike.scale0, torch.full((3, 1), (25 / 3) ** 0.5, dtype=torch.float64))
+
+
 def test_the_gradient_is_the_slope() -> None:
     loss, stages = _loss(), _stages(samples=2)
     batch = BATCH.head(2)
@@ -100,6 +110,7 @@ def test_the_gradient_is_the_slope() -> None:
     [
         ({"beta": 0}, "series: beta is 0"),
         ({"resample": "predictions"}, "did you mean 'prediction'"),
+        ({"scale": "axes"}, "did you mean 'axis'"),
         ({"sources": []}, "sources is empty"),
         ({"sources": ["gyroscop"]}, "did you mean 'gyroscope'"),
         ({"stage": 4}, f"stage 4 is asked for; the student has {len(STUDENT_CHANNELS)} stages"),
