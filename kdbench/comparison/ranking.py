@@ -6,7 +6,7 @@ import hashlib
 import json
 import statistics as plain
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from kdbench.comparison.systems import network_words
 from kdbench.comparison.table import ORACLE, Gain, GroupTable, Measure, Row, teachers_of
 from kdbench.evaluation.metrics import untested
 from kdbench.recipes.track import is_transfer_alone
-from kdbench.runs.condensed import Condensed
+from kdbench.runs.condensed import Condensed, scores_of
 from kdbench.runs.gain import BASELINES, alone_words, is_alone
 from kdbench.runs.overview import TRACK
 from kdbench.runs.store import StoredRun
@@ -68,9 +68,11 @@ def build_table(
     alone, controls = _alone(group, alike), _controls(group, alike)
     over: dict[str, str] = {}
     if complete:
-        complete.sort(key=lambda row: -np.mean([one.scores[metric].mean() for one in results[row].values()]))
+        unsorted = paired(results, complete, subjects, metric)
+        order = np.argsort(-unsorted.by_seed.mean(axis=1), kind="stable")
+        complete = [complete[place] for place in order]
         over = family.over(group, complete, alone)
-        scores = paired(results, complete, subjects, metric)
+        scores = replace(unsorted, methods=tuple(complete), values=unsorted.values[order])
         pairs = family.pairs(complete, over)
         # One method has no pairs, whatever way they would be compared in.
         compared = compare_scores(scores, scope=scope, way=way if pairs else None, pairs=pairs)
@@ -188,7 +190,7 @@ def _alike(group: Group, complete: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _stated(value: Any, tested: Condensed, metric: str) -> float:
-    return float(tested.scores[metric].mean() if value is None else value)
+    return float(scores_of([tested], metric).mean() if value is None else value)
 
 
 def _row(

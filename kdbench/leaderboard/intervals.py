@@ -86,7 +86,10 @@ def intervals(entries: Mapping[str, BoardEntry]) -> Intervals:
         runs={label: {seed: entry.runs[seed] for seed in seeds} for label, entry in entries.items()},
         recipes={label: entry.runs[0].result["recipe"] for label, entry in entries.items()},
     )
-    results = {label: {seed: condensed(entry.tested(seed)) for seed in seeds} for label, entry in entries.items()}
+    results = {
+        label: dict(zip(seeds, condensed([entry.tested(seed) for seed in seeds]), strict=True))
+        for label, entry in entries.items()
+    }
     subjects = np.array([known.subjects[trial] for trial in sorted(known.test)])
     scope = Scope.THESE_SUBJECTS
     metric = metric_of(known_card(first.result.dataset))

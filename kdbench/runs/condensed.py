@@ -10,9 +10,9 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,8 @@ from kdbench import __version__
 from kdbench.errors import DataError
 from kdbench.runs.damage import damaged
 from kdbench.runs.store import StoredRun
-from kdbench.runs.tested import PREDICTIONS, Tested, is_as_written, tested
-from kdbench.statistics.scores import MAP, METRICS, contributions
+from kdbench.runs.tested import PREDICTIONS, Tested, is_as_written, score_together, tested_all
+from kdbench.statistics.scores import MAP, contributions
 from kdbench.util.paths import cache_dir
 
 _FORMAT = f"1 of {__version__}"
@@ -31,6 +31,8 @@ _FORMAT = f"1 of {__version__}"
 _WORTH = 200
 """Fewer runs than that are read as fast as they are found again."""
 _MOST = 100_000
+_SCORED = 64
+"""Runs that are scored at once."""
 _A_QUERY = 500
 _WAIT_SECONDS = 5
 
@@ -51,17 +53,40 @@ class Condensed:
     predicted: np.ndarray
     precision: np.ndarray
 
-    @cached_property
-    def scores(self) -> Mapping[str, np.ndarray]:
-        """Metric → what each trial contributes to it, `(N,)`, averaged over shuffles; its mean is the metric."""
-        by_class = [metric for metric in METRICS if metric != MAP]
-        scores = {metric: contributions(self.predicted, self.labels, metric).mean(axis=0) for metric in by_class}
-        return scores | {MAP: self.precision}
+
+def condensed(ones: Sequence[Tested]) -> list[Condensed]:
+    """Leaves the logits out of the predictions of some runs."""
+    score_together(ones, [MAP])
+    return [Condensed(one.trials, one.labels, one.predicted.astype(np.int32), one.scores[MAP]) for one in ones]
 
 
-def condensed(whole: Tested) -> Condensed:
-    """Leaves the logits out."""
-    return Condensed(whole.trials, whole.labels, whole.predicted.astype(np.int32), whole.scores[MAP])
+def scores_of(ones: Sequence[Condensed], metric: str) -> np.ndarray:
+    """What each trial contributes to a metric, averaged over shuffles; the mean over the trials is the metric.
+
+    Args:
+        ones: R runs that were tested on the same N trials.
+        metric: One of `METRICS`.
+
+    Returns:
+        `(R, N)`.
+    """
+    if metric == MAP:
+        return np.stack([one.precision for one in ones])
+    values = np.empty((len(ones), len(ones[0].trials)))
+    for place, some in _alike(ones):
+        values[place] = contributions(np.stack([one.predicted for one in some]), some[0].labels, metric).mean(axis=1)
+    return values
+
+
+def _alike(ones: Sequence[Condensed]) -> Iterator[tuple[list[int], list[Condensed]]]:
+    """Runs with equally many shuffles, some at a time, and their places."""
+    by_shuffles: dict[int, list[int]] = defaultdict(list)
+    for place, one in enumerate(ones):
+        by_shuffles[len(one.predicted)].append(place)
+    for places in by_shuffles.values():
+        for begin in range(0, len(places), _SCORED):
+            part = places[begin : begin + _SCORED]
+            yield part, [ones[place] for place in part]
 
 
 class Keep:
@@ -106,16 +131,38 @@ class Keep:
         Raises:
             DataError: As of `kdbench.runs.tested.tested`.
         """
-        sha256 = self._hashes.get(id(run))
-        if sha256 in self._known:
-            # Its hash is looked at here.
-            if not run.file(PREDICTIONS).is_file():
-                raise damaged(f"{PREDICTIONS} cannot be read: it is missing")
-            return self._known[sha256]
-        one = condensed(tested(run))
-        if sha256 is not None:
-            self._new[sha256] = one
+        (one,) = self.read_all([run])
+        if isinstance(one, DataError):
+            raise one
         return one
+
+    def read_all(self, runs: Sequence[StoredRun]) -> list[Condensed | DataError]:
+        """As `read`, of several runs, which are scored together; an error stands in the place of a run that has one."""
+        answers = {place: kept for place, run in enumerate(runs) if (kept := self._found(run)) is not None}
+        new = [place for place in range(len(runs)) if place not in answers]
+        whole: dict[int, Tested] = {}
+        for place, one in zip(new, tested_all([runs[place] for place in new]), strict=True):
+            if isinstance(one, DataError):
+                answers[place] = one
+            else:
+                whole[place] = one
+        for place, short in zip(whole, condensed(list(whole.values())), strict=True):
+            answers[place] = short
+            if (sha256 := self._hashes.get(id(runs[place]))) is not None:
+                self._new[sha256] = short
+        return [answers[place] for place in range(len(runs))]
+
+    def _found(self, run: StoredRun) -> Condensed | DataError | None:
+        """What is kept of a run, whose file is the one that it was kept of; None where nothing is."""
+        known = self._known.get(self._hashes.get(id(run), ""))
+        if known is None:
+            return None
+        try:
+            # Its hash is looked at here.
+            here = run.file(PREDICTIONS).is_file()
+        except DataError as error:
+            return error
+        return known if here else damaged(f"{PREDICTIONS} cannot be read: it is missing")
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[sqlite3.Connection]:

@@ -15,7 +15,7 @@ from made_runs import make_run
 from kdbench.errors import DataError
 from kdbench.runs import condensed as module
 from kdbench.runs import tested as tested_module
-from kdbench.runs.condensed import Keep, condensed, keep_ended
+from kdbench.runs.condensed import Keep, condensed, keep_ended, scores_of
 from kdbench.runs.overview import overview
 from kdbench.runs.store import StoredRun, stored_run, stored_runs
 from kdbench.statistics.scores import METRICS
@@ -44,18 +44,18 @@ def unread(_: Any) -> None:
 def test_what_was_kept_is_found_again_and_equals_what_is_read(
     runs: list[StoredRun], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fresh = [condensed(tested_module.tested(run)) for run in runs]
+    fresh = condensed([tested_module.tested(run) for run in runs])
     with Keep(runs, tmp_path / "keep.db") as keep:
         for run in runs:
             keep.read(run)
-    monkeypatch.setattr(module, "tested", unread)
+    monkeypatch.setattr(tested_module, "_read", unread)
     with Keep(runs, tmp_path / "keep.db") as keep:
         again = [keep.read(run) for run in runs]
     for one, other in zip(fresh, again, strict=True):
         for name in ("trials", "labels", "predicted"):
             assert np.array_equal(getattr(one, name), getattr(other, name)), name
         for metric in METRICS:
-            assert np.array_equal(one.scores[metric], other.scores[metric]), metric
+            assert np.array_equal(scores_of([one], metric), scores_of([other], metric)), metric
 
 
 def test_other_predictions_are_noticed_whatever_was_kept(runs: list[StoredRun], tmp_path: Path) -> None:
@@ -80,8 +80,8 @@ def test_a_run_keeps_its_own_when_it_ends(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("KDBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(module, "_WORTH", 1)
     made = stored_run(tiny("student_only", tmp_path / "runs").folder)
-    read = condensed(tested_module.tested(made))
-    monkeypatch.setattr(module, "tested", unread)
+    (read,) = condensed([tested_module.tested(made)])
+    monkeypatch.setattr(tested_module, "_read", unread)
     with Keep([made]) as keep:
         kept = keep.read(made)
     assert np.array_equal(kept.trials, read.trials)
@@ -133,7 +133,7 @@ def test_without_a_usable_file_everything_is_read(runs: list[StoredRun], tmp_pat
 def test_a_listing_reads_no_predictions_of_runs_as_they_were_written(
     runs: list[StoredRun], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tested_module, "tested", unread)
+    monkeypatch.setattr(tested_module, "_read", unread)
     assert {row.status for row in overview(runs[0].folder.parent)} == {"finished"}
     (runs[0].folder / PREDICTIONS).write_bytes(b"PAR1")
     (runs[1].folder / PREDICTIONS).unlink()
