@@ -6,8 +6,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,14 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from kdbench.errors import UsageError
+from kdbench.leaderboard.curves import Curve, curves_of
 from kdbench.leaderboard.faults import fault
 from kdbench.leaderboard.files import check_depth, read_bytes, read_json
+from kdbench.leaderboard.outline import outline, unit
 from kdbench.leaderboard.predictions import SubmittedPredictions, read_predictions
 from kdbench.leaderboard.schema import ENVIRONMENT, RECIPE, RESULT, SCHEMA_VERSION, Environment, Submission
 from kdbench.recipes.schema import Recipe
+from kdbench.runs.condensed import Condensed, condensed
 from kdbench.runs.overview import WORDS
 from kdbench.runs.schema import FINISHED
 from kdbench.runs.store import StoredRun
@@ -37,10 +40,19 @@ _ENVIRONMENTS = TypeAdapter(tuple[Environment, ...])
 
 @dataclass(frozen=True)
 class BoardEntry:
-    """A submission on the disk."""
+    """A submission on the disk.
+
+    Attributes:
+        folder: Where it lies.
+        result: What its `result.json` says.
+        sha256: Hash of the whole content of `result.json`, of which the id is the start.
+        has_curves: Whether `result` has the learning curves, which are most of it, and which only its own page shows.
+    """
 
     folder: Path
     result: Submission
+    sha256: str
+    has_curves: bool = True
 
     @property
     def options(self) -> Mapping[str, Any]:
@@ -59,7 +71,7 @@ class BoardEntry:
 
     @cached_property
     def runs(self) -> tuple[StoredRun, ...]:
-        """The run of each seed, as far as a submission keeps what its `run.json` said; `tested` has its predictions."""
+        """The run of each seed, as far as a submission keeps what its `run.json` said; `scored` has its predictions."""
         result, recipe = self.result, self.recipe.model_dump(mode="json")
         shared = {key: getattr(result, key) for key in ("method", "dataset", "protocol", "preset", "conditions")}
         return tuple(
@@ -72,11 +84,71 @@ class BoardEntry:
             for trained in result.seeds
         )
 
-    def tested(self, seed: int) -> Tested:
-        """A seed's predictions, the trials sorted by name; the submission has to be verified."""
+    def scored(self, seed: int) -> Condensed:
+        """A seed's predictions without their logits; it has to hold every trial once a shuffle."""
+        if seed not in self._scored:
+            (self._scored[seed],) = condensed([self._tested(seed)])
+        return self._scored[seed]
+
+    def outline(self, seed: int) -> np.ndarray:
+        """An outline of a seed's logits, by which copies are found (`kdbench.leaderboard.outline`)."""
+        if seed not in self._outlines:
+            self._outlines[seed] = outline(self.unit(seed))
+        return self._outlines[seed]
+
+    def unit(self, seed: int) -> np.ndarray:
+        """A seed's logits as a vector of length 1 (`kdbench.leaderboard.outline`)."""
+        if seed not in self._units:
+            self._units[seed] = unit(self.logits(seed))
+        return self._units[seed]
+
+    def logits(self, seed: int) -> np.ndarray:
+        """A seed's logits in the order of its trials, the mean of its shuffles, `(N, K)`."""
+        mean: np.ndarray = self._tested(seed).logits.mean(axis=0, dtype=np.float32)
+        return mean
+
+    def _tested(self, seed: int) -> Tested:
         own = self.predictions.of_seed(seed)
         trials = len(own.trial) // len(np.unique(own.shuffle))
         return Tested(own.trial[:trials], own.label[:trials], own.logits.reshape(-1, trials, own.logits.shape[1]))
+
+    @cached_property
+    def _scored(self) -> dict[int, Condensed]:
+        return {}
+
+    @cached_property
+    def _outlines(self) -> dict[int, np.ndarray]:
+        return {}
+
+    @cached_property
+    def _units(self) -> dict[int, np.ndarray]:
+        return {}
+
+    @cached_property
+    def curves(self) -> Sequence[Curve]:
+        """The learning curves that its runs report."""
+        return curves_of(self.result if self.has_curves else load(self.folder).result)
+
+    def settled(self) -> BoardEntry:
+        """The same, of one that stands, without what only its verification needs: thousands fit into memory."""
+        seeds = [
+            seed.model_copy(update={"claims": seed.claims.model_copy(update={"curves": ()})})
+            for seed in self.result.seeds
+        ]
+        light = replace(self, result=self.result.model_copy(update={"seeds": tuple(seeds)}), has_curves=False)
+        names = [seed.seed for seed in seeds]
+        return light.knowing(
+            recipe=self.recipe,
+            settings=self.settings,
+            curves=self.curves,
+            _scored={seed: self.scored(seed) for seed in names},
+            _outlines={seed: self.outline(seed) for seed in names},
+        )
+
+    def knowing(self, **known: Any) -> BoardEntry:
+        """Itself, with some of its properties known, which then are not read from its files."""
+        vars(self).update(known)
+        return self
 
     @cached_property
     def environments(self) -> tuple[Environment, ...]:
@@ -148,7 +220,12 @@ def slug(text: str) -> str:
 
 def content_id(content: Mapping[str, Any]) -> str:
     """The id of a `result.json`: a hash of everything in it but the id."""
-    return content_sha256(content)[:12]
+    return id_of(content_sha256(content))
+
+
+def id_of(sha256: str) -> str:
+    """The id of a content that has this hash."""
+    return sha256[:12]
 
 
 def content_sha256(content: Mapping[str, Any]) -> str:
@@ -225,6 +302,11 @@ def below(paths: list[Path]) -> Iterator[Path]:
         yield from folders
 
 
+def is_linked(folder: Path) -> bool:
+    """Whether a submission's folder is a link or lies in one, which could lead out of the board, or to another's."""
+    return any(path.is_symlink() for path in (folder, *folder.parents[:3]))
+
+
 def load(folder: Path) -> BoardEntry:
     """Reads a submission's `result.json`.
 
@@ -232,15 +314,14 @@ def load(folder: Path) -> BoardEntry:
         DataError: It is missing, of another version, or not what the schema says; every fault is listed. Or its folder
             is a link.
     """
-    # A link could lead out of the board, or to another's submission.
-    if any(path.is_symlink() for path in (folder, *folder.parents[:3])):
+    if is_linked(folder):
         raise fault("its folder is a link, or lies in one")
     content = read_json(folder, RESULT)
     version = content.get("schema_version") if isinstance(content, dict) else None
     if version != SCHEMA_VERSION:
         raise fault(f"{RESULT} has schema version {version!r}, and this kdbench reads {SCHEMA_VERSION}")
     try:
-        return BoardEntry(folder, Submission.model_validate(content))
+        return BoardEntry(folder, Submission.model_validate(content), content_sha256(content))
     except ValidationError as error:
         told = in_a_line(error, Submission, content)
         raise fault(f"{RESULT} is not what its schema says: {told}") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -26,6 +26,7 @@ from kdbench.leaderboard.tier import Tier, Verification, own_rerun, verification
 from kdbench.leaderboard.trials import card_of
 from kdbench.leaderboard.verify import Checked, differences
 from kdbench.recipes.track import Track, track_of, words_of
+from kdbench.runs.condensed import scores_of
 from kdbench.runs.gain import BASELINES, alone_words, is_alone
 from kdbench.types import SENSORS
 
@@ -87,7 +88,7 @@ class BoardRow:
         """A metric at each seed; the predictions give what a submission does not state."""
         stated = {trained.seed: getattr(trained.metrics, name) for trained in self.entry.result.seeds}
         return [
-            float(self.entry.tested(seed).scores[name].mean()) if value is None else value
+            float(scores_of([self.entry.scored(seed)], name).mean()) if value is None else value
             for seed, value in stated.items()
         ]
 
@@ -355,8 +356,9 @@ def table(group: Sequence[Checked]) -> BoardTable:
                 hint="Make a table of each: only equal conditions can be ranked.",
             )
     names = [entry.runs[0].title for entry, _ in entries]
+    count = Counter(names)
     rows = [
-        BoardRow(entry, tier, name if names.count(name) == 1 else f"{name} ({entry.result.id})")
+        BoardRow(entry, tier, name if count[name] == 1 else f"{name} ({entry.result.id})")
         for name, (entry, tier) in zip(names, entries, strict=True)
     ]
     metric = metric_of(known_card(first.dataset))

@@ -15,6 +15,7 @@ from kdbench.errors import KdbenchError
 from kdbench.leaderboard.consistency import FILE_CHECKS, check_card
 from kdbench.leaderboard.copies import copied_methods
 from kdbench.leaderboard.entry import BoardEntry, load
+from kdbench.leaderboard.keep import Keep, key_of
 from kdbench.leaderboard.scoring import check_scores
 from kdbench.leaderboard.tier import Tier, tier_of
 from kdbench.leaderboard.trials import ExpectedTrials, card_of, expected
@@ -34,25 +35,29 @@ class Checked:
         entry: What it holds; None where it cannot be read.
         problems: Everything that is wrong; empty where it stands.
         tier: How far it is proven.
+        kept: Whether it stood before, and nothing of it has changed since.
     """
 
     folder: Path
     entry: BoardEntry | None
     problems: tuple[str, ...]
     tier: Tier
+    kept: bool = False
 
 
-def verify(folders: Iterable[Path]) -> list[Checked]:
+def verify(folders: Iterable[Path], keep: Keep | None = None, *, recheck: bool = False) -> list[Checked]:
     """Checks submissions, each for itself and all of them for claims of the same result and copies of one another.
 
     Args:
         folders: The submissions' folders.
+        keep: Where submissions are kept that stood; one whose files are, by their hashes, those that stood is not
+            checked again for itself. Without it every one is.
+        recheck: Take none from there, and keep what stands.
     """
-    from sklearn import config_context
-
-    # What sklearn would check again at every seed of every submission is checked already.
-    with config_context(assume_finite=True, skip_parameter_validation=True):
-        checked = [check(folder) for folder in folders]
+    if keep is None:
+        checked = [_settled(check(folder)) for folder in folders]
+    else:
+        checked = [_known(folder, keep, recheck=recheck) for folder in folders]
     standing = [submission.entry for submission in checked if submission.entry is not None and not submission.problems]
     claimed: dict[str, list[Path]] = defaultdict(list)
     for submission in checked:
@@ -67,6 +72,21 @@ def verify(folders: Iterable[Path]) -> list[Checked]:
         _with(submission, more[submission.folder]) if submission.folder in more else submission
         for submission in checked
     ]
+
+
+def _settled(checked: Checked) -> Checked:
+    return checked if checked.entry is None or checked.problems else replace(checked, entry=checked.entry.settled())
+
+
+def _known(folder: Path, keep: Keep, *, recheck: bool) -> Checked:
+    key = key_of(folder)
+    if key is not None and not recheck and (found := keep.find(folder, key)) is not None:
+        return Checked(folder, found[0], (), found[1], kept=True)
+    checked = _settled(check(folder))
+    # It may have been changed while it was checked.
+    if key is not None and checked.entry is not None and not checked.problems and key_of(folder) == key:
+        keep.add(key, checked.entry, checked.tier)
+    return checked
 
 
 def check(folder: Path) -> Checked:

@@ -8,14 +8,17 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from markupsafe import Markup, escape
 
 from kdbench.evaluation.metrics import confusion
 
 if TYPE_CHECKING:
+    from kdbench.leaderboard.curves import Curve
     from kdbench.leaderboard.entry import BoardEntry
     from kdbench.leaderboard.tables import BoardRow, BoardTable
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 520, 260, 62, 40, 12, 14
+CELL, MATRIX_LEFT = 16, 290
 _LABEL, _LETTER, _LINE = 28, 6.5, 13
 """A label's most letters, and the width of a letter and the height of a line in pixels."""
 _PLACES = (
@@ -73,15 +76,6 @@ class Curves:
     y_ticks: Sequence[Tick]
 
 
-@dataclass(frozen=True)
-class Square:
-    """A cell of a confusion matrix that is not empty."""
-
-    row: int
-    column: int
-    share: float
-
-
 def scatter(table: BoardTable) -> Scatter | None:
     """Accuracy, with its interval, against the seconds of one seed's training, on a logarithmic scale.
 
@@ -105,9 +99,9 @@ def scatter(table: BoardTable) -> Scatter | None:
 
 def _labelled(points: Sequence[Point], alone: float | None) -> list[Point]:
     """Gives each point its label where there is room: beside it, above or below, covering no mark and no label."""
-    taken = [(p.x - 5, p.y - 5, p.x + 5, p.y + 5) for p in points]
-    taken += [(p.x - 2, min(p.low, p.high), p.x + 2, max(p.low, p.high)) for p in points]
-    taken += [] if alone is None else [(LEFT, alone - 1, WIDTH - RIGHT, alone + 1)]
+    taken = _Boxes([(p.x - 5, p.y - 5, p.x + 5, p.y + 5) for p in points])
+    taken.add([(p.x - 2, min(p.low, p.high), p.x + 2, max(p.low, p.high)) for p in points])
+    taken.add([] if alone is None else [(LEFT, alone - 1, WIDTH - RIGHT, alone + 1)])
     kept = []
     for point in points:
         text = point.row.label if len(point.row.label) <= _LABEL else f"{point.row.label[: _LABEL - 1]}…"
@@ -116,16 +110,27 @@ def _labelled(points: Sequence[Point], alone: float | None) -> list[Point]:
             left = point.x + dx - {"start": 0.0, "end": width, "middle": width / 2}[anchor]
             box = (left, point.y + dy - _LINE + 4, left + width, point.y + dy + 2)
             inside = box[0] > LEFT and box[2] < WIDTH and box[1] > 0 and box[3] < HEIGHT - BOTTOM
-            if inside and not any(_overlap(box, other) for other in taken):
-                taken.append(box)
+            if inside and taken.leave_room_for(box):
+                taken.add([box])
                 point = replace(point, label=text, label_x=point.x + dx, label_y=point.y + dy, anchor=anchor)
                 break
         kept.append(point)
     return kept
 
 
-def _overlap(one: _Box, other: _Box) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+class _Boxes:
+    """What is taken of a chart, which may hold thousands of points."""
+
+    def __init__(self, boxes: Sequence[_Box]) -> None:
+        self._boxes = np.array(boxes, dtype=np.float64).reshape(-1, 4)
+
+    def add(self, boxes: Sequence[_Box]) -> None:
+        self._boxes = np.concatenate([self._boxes, np.array(boxes, dtype=np.float64).reshape(-1, 4)])
+
+    def leave_room_for(self, box: _Box) -> bool:
+        left, top, right, bottom = self._boxes.T
+        covers = (left < box[2]) & (box[0] < right) & (top < box[3]) & (box[1] < bottom)
+        return not covers.any()
 
 
 def _round_durations(costs: Sequence[float]) -> list[float]:
@@ -150,31 +155,48 @@ def _apart(ticks: Sequence[Tick]) -> list[Tick]:
 
 def curves(entry: BoardEntry) -> list[Curves]:
     """Loss and training accuracy of each phase."""
-    parts = []
-    for phase in ("teacher", "student"):
-        for quantity in ("loss", "accuracy"):
-            lines = []
-            for trained in entry.result.seeds:
-                own = [e for e in trained.claims.curves if e.phase == phase and getattr(e, quantity) is not None]
-                if own:
-                    lines.append((trained.seed, [(e.epoch, float(getattr(e, quantity))) for e in own]))
-            if lines:
-                parts.append(_curves(f"{phase}: {quantity}", lines, _per_cent if quantity == "accuracy" else _short))
-    return parts
+    parts: dict[tuple[str, str], list[Curve]] = {}
+    for curve in entry.curves:
+        parts.setdefault((curve.phase, curve.quantity), []).append(curve)
+    return [
+        _curves(f"{phase}: {quantity}", lines, _per_cent if quantity == "accuracy" else _short)
+        for (phase, quantity), lines in parts.items()
+    ]
 
 
-def _curves(title: str, lines: Sequence[tuple[int, list[tuple[int, float]]]], text: Callable[[float], str]) -> Curves:
-    x = _Axis([epoch for _, line in lines for epoch, _ in line], LEFT, WIDTH - RIGHT, pad=0)
-    y = _Axis([value for _, line in lines for _, value in line], HEIGHT - BOTTOM, TOP)
-    drawn = [(seed, " ".join(f"{x(epoch):.1f},{y(value):.1f}" for epoch, value in line)) for seed, line in lines]
+def _curves(title: str, lines: Sequence[Curve], text: Callable[[float], str]) -> Curves:
+    epochs, values = (np.concatenate(of) for of in ([c.epochs for c in lines], [c.values for c in lines]))
+    x = _Axis((epochs.min(), epochs.max()), LEFT, WIDTH - RIGHT, pad=0)
+    y = _Axis((values.min(), values.max()), HEIGHT - BOTTOM, TOP)
+    drawn = [(curve.seed, _points(x.of(curve.epochs), y.of(curve.values))) for curve in lines]
     return Curves(title, drawn, x.ticks(lambda value: f"{value:.0f}"), y.ticks(text))
 
 
-def squares(entry: BoardEntry) -> list[Square]:
-    """The cells of the confusion matrix over all seeds: the share of a true class (row) predicted as each class."""
-    scores = entry.predictions
-    matrix = confusion(scores.label, scores.logits.argmax(axis=1), len(entry.result.classes))
-    return [Square(int(row), int(column), float(matrix[row, column])) for row, column in np.argwhere(matrix > 0)]
+def _points(x: np.ndarray, y: np.ndarray) -> str:
+    return " ".join([f"{across:.1f},{down:.1f}" for across, down in zip(x.tolist(), y.tolist(), strict=True)])
+
+
+def squares(entry: BoardEntry) -> Markup:
+    """The cells of the confusion matrix that are not empty: the share of a true class (row) predicted as each class.
+
+    Over all seeds. As SVG, since there are hundreds on each of thousands of pages: the names of classes are escaped
+    here, and all else are numbers.
+    """
+    names = [escape(name) for name in entry.result.classes]
+    seeds = [entry.scored(trained.seed) for trained in entry.result.seeds]
+    labels = np.concatenate([np.tile(one.labels, len(one.predicted)) for one in seeds])
+    predicted = np.concatenate([one.predicted.ravel() for one in seeds])
+    matrix = confusion(labels, predicted, len(names))
+    rows, columns = np.nonzero(matrix)
+    cells = zip(rows.tolist(), columns.tolist(), matrix[rows, columns].tolist(), strict=True)
+    return Markup("\n").join(
+        Markup(
+            f'<rect x="{MATRIX_LEFT + column * CELL}" y="{row * CELL}" width="{CELL}" height="{CELL}" '
+            f'fill-opacity="{round(share, 3)}"><title>{names[row]} → {names[column]}: {100 * share:.1f} %</title>'
+            "</rect>"
+        )
+        for row, column, share in cells
+    )
 
 
 class _Axis:
@@ -188,6 +210,11 @@ class _Axis:
 
     def __call__(self, value: float) -> float:
         return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
+
+    def of(self, values: np.ndarray) -> np.ndarray:
+        """Many values at once, by the same steps."""
+        places: np.ndarray = self.start + (values - self.low) / (self.high - self.low) * (self.end - self.start)
+        return places
 
     def ticks(self, text: Callable[[float], str], count: int = 5) -> list[Tick]:
         from matplotlib.ticker import MaxNLocator

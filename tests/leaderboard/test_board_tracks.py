@@ -14,8 +14,9 @@ from helpers import WORLD, tiny
 from test_board_verify import forge
 
 from kdbench.leaderboard.add import add
-from kdbench.leaderboard.build import build, command
+from kdbench.leaderboard.build import build
 from kdbench.leaderboard.entry import found, load
+from kdbench.leaderboard.pages import command
 from kdbench.leaderboard.tables import protocols
 from kdbench.leaderboard.verify import check, verify
 from kdbench.recipes.resolve import resolve
