@@ -21,7 +21,6 @@ from kdbench.leaderboard.tables import BoardProtocol, protocols
 from kdbench.leaderboard.templates import environment_of, page, write_text
 from kdbench.leaderboard.trials import card_of
 from kdbench.leaderboard.verify import verify
-from kdbench.util.collecting import without_collecting
 from kdbench.util.files import unwritable
 
 if TYPE_CHECKING:
@@ -67,7 +66,7 @@ def build(board: Path, out: Path, *, docs: str | None = None, recheck: bool = Fa
         raise UsageError(f"{docs} is no path from the site's folder", hint="For example: --docs ../index.html")
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / MARK).is_file())):
         raise UsageError(f"{out} is there and is not a site", hint="Choose another folder: --out DIR")
-    with without_collecting(), Keep() as keep:
+    with Keep() as keep:
         return _build(board, out, docs, keep, recheck=recheck)
 
 
@@ -122,9 +121,10 @@ def _protocol(environment: Environment, group: BoardProtocol, out: Path) -> None
         references=references(group.dataset),
     )
     write_text(folder / "index.html", text)
-    made = (("table.csv", downloads.csv), ("table.json", downloads.as_json), ("table.tex", downloads.latex))
-    for name, make in made:
-        write_text(folder / name, make(group))
+    records = downloads.records(group)
+    write_text(folder / "table.csv", downloads.csv(records))
+    write_text(folder / "table.json", downloads.as_json(group, records))
+    write_text(folder / "table.tex", downloads.latex(group))
 
 
 def _card(group: BoardProtocol) -> Card:

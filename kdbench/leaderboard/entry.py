@@ -129,8 +129,12 @@ class BoardEntry:
         """The learning curves that its runs report."""
         return curves_of(self.result if self.has_curves else load(self.folder).result)
 
-    def settled(self) -> BoardEntry:
-        """The same, of one that stands, without what only its verification needs: thousands fit into memory."""
+    def settled(self, shared: dict[bytes, np.ndarray]) -> BoardEntry:
+        """The same, of one that stands, without what only its verification needs: thousands fit into memory.
+
+        Args:
+            shared: Test trials and labels by their bytes; submissions that have the same hold one array, kept here.
+        """
         seeds = [
             seed.model_copy(update={"claims": seed.claims.model_copy(update={"curves": ()})})
             for seed in self.result.seeds
@@ -141,7 +145,7 @@ class BoardEntry:
             recipe=self.recipe,
             settings=self.settings,
             curves=self.curves,
-            _scored={seed: self.scored(seed) for seed in names},
+            _scored={seed: _sharing(self.scored(seed), shared) for seed in names},
             _outlines={seed: self.outline(seed) for seed in names},
         )
 
@@ -201,6 +205,11 @@ class BoardEntry:
             return read_bytes(self.folder, RECIPE).decode()
         except UnicodeDecodeError as error:
             raise fault(f"{RECIPE} is not text: {error}") from error
+
+
+def _sharing(one: Condensed, shared: dict[bytes, np.ndarray]) -> Condensed:
+    trials, labels = (shared.setdefault(array.tobytes(), array) for array in (one.trials, one.labels))
+    return replace(one, trials=trials, labels=labels)
 
 
 def settings_of(recipe: Recipe) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import statistics
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -94,7 +95,7 @@ class BoardRow:
 
     def cost(self, name: str) -> float | None:
         """Median of a cost over the seeds; None where a run does not tell."""
-        return _of_all([trained.claims.cost.get(name) for trained in self.entry.result.seeds], np.median)
+        return _of_all([trained.claims.cost.get(name) for trained in self.entry.result.seeds], statistics.median)
 
     @cached_property
     def training_seconds(self) -> float | None:
@@ -153,7 +154,7 @@ class BoardRow:
     @cached_property
     def one_by_one(self) -> float | None:
         """Accuracy one trial at a time, mean over the seeds; None where batch mates do not change the predictions."""
-        return _of_all([trained.claims.inductive for trained in self.entry.result.seeds], np.mean)
+        return _of_all([trained.claims.inductive for trained in self.entry.result.seeds], statistics.fmean)
 
     @cached_property
     def machines(self) -> list[str]:

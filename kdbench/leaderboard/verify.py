@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from kdbench.errors import KdbenchError
 from kdbench.leaderboard.consistency import FILE_CHECKS, check_card
 from kdbench.leaderboard.copies import copied_methods
@@ -54,10 +56,11 @@ def verify(folders: Iterable[Path], keep: Keep | None = None, *, recheck: bool =
             checked again for itself. Without it every one is.
         recheck: Take none from there, and keep what stands.
     """
+    shared: dict[bytes, np.ndarray] = {}
     if keep is None:
-        checked = [_settled(check(folder)) for folder in folders]
+        checked = [_settled(check(folder), shared) for folder in folders]
     else:
-        checked = [_known(folder, keep, recheck=recheck) for folder in folders]
+        checked = [_known(folder, keep, shared, recheck=recheck) for folder in folders]
     standing = [submission.entry for submission in checked if submission.entry is not None and not submission.problems]
     claimed: dict[str, list[Path]] = defaultdict(list)
     for submission in checked:
@@ -74,15 +77,19 @@ def verify(folders: Iterable[Path], keep: Keep | None = None, *, recheck: bool =
     ]
 
 
-def _settled(checked: Checked) -> Checked:
-    return checked if checked.entry is None or checked.problems else replace(checked, entry=checked.entry.settled())
+def _settled(checked: Checked, shared: dict[bytes, np.ndarray]) -> Checked:
+    if checked.entry is None:
+        return checked
+    # One that does not stand is named, and holds nothing either.
+    light = replace(checked.entry) if checked.problems else checked.entry.settled(shared)
+    return replace(checked, entry=light)
 
 
-def _known(folder: Path, keep: Keep, *, recheck: bool) -> Checked:
+def _known(folder: Path, keep: Keep, shared: dict[bytes, np.ndarray], *, recheck: bool) -> Checked:
     key = key_of(folder)
     if key is not None and not recheck and (found := keep.find(folder, key)) is not None:
         return Checked(folder, found[0], (), found[1], kept=True)
-    checked = _settled(check(folder))
+    checked = _settled(check(folder), shared)
     # It may have been changed while it was checked.
     if key is not None and checked.entry is not None and not checked.problems and key_of(folder) == key:
         keep.add(key, checked.entry, checked.tier)
