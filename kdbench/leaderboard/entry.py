@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from kdbench.errors import UsageError
+from kdbench.errors import DataError, UsageError
 from kdbench.leaderboard.curves import Curve, curves_of
 from kdbench.leaderboard.faults import fault
 from kdbench.leaderboard.files import check_depth, read_bytes, read_json
@@ -60,14 +60,28 @@ class BoardEntry:
         options = self.result.conditions["data"].get("options")
         return options if isinstance(options, Mapping) else {}
 
-    @cached_property
+    @property
     def predictions(self) -> SubmittedPredictions:
         """Every seed's predictions.
 
         Raises:
             DataError: The file is missing, broken, or has other columns.
         """
-        return read_predictions(self.folder, len(self.result.classes))
+        if isinstance(self._predictions, DataError):
+            raise self._predictions
+        return self._predictions
+
+    def unpack(self) -> None:
+        """Reads the predictions, or why they cannot be read, for whoever asks for them later."""
+        _ = self._predictions
+
+    @cached_property
+    def _predictions(self) -> SubmittedPredictions | DataError:
+        try:
+            return read_predictions(self.folder, len(self.result.classes))
+        except DataError as error:
+            # A table that takes a minute to refuse is not read twice.
+            return error
 
     @cached_property
     def runs(self) -> tuple[StoredRun, ...]:

@@ -6,7 +6,7 @@ import json
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from kdbench.errors import KdbenchError
+from kdbench.leaderboard.ahead import opened_ahead
 from kdbench.leaderboard.consistency import FILE_CHECKS, check_card
 from kdbench.leaderboard.copies import copied_methods
 from kdbench.leaderboard.entry import BoardEntry, load
@@ -56,11 +57,18 @@ def verify(folders: Iterable[Path], keep: Keep | None = None, *, recheck: bool =
             checked again for itself. Without it every one is.
         recheck: Take none from there, and keep what stands.
     """
-    shared: dict[bytes, np.ndarray] = {}
-    if keep is None:
-        checked = [_settled(check(folder), shared) for folder in folders]
-    else:
-        checked = [_known(folder, keep, shared, recheck=recheck) for folder in folders]
+    folders = list(folders)
+    keys = {} if keep is None else {folder: key_of(folder) for folder in folders}
+    by_folder = {} if keep is None or recheck else dict(_kept(keys, keep))
+    for submission in _checked([folder for folder in folders if folder not in by_folder]):
+        by_folder[submission.folder] = submission
+        key, entry = keys.get(submission.folder), submission.entry
+        if keep is None or key is None or entry is None or submission.problems:
+            continue
+        # It may have been changed while it was checked.
+        if key_of(submission.folder) == key:
+            keep.add(key, entry, submission.tier)
+    checked = [by_folder[folder] for folder in folders]
     standing = [submission.entry for submission in checked if submission.entry is not None and not submission.problems]
     claimed: dict[str, list[Path]] = defaultdict(list)
     for submission in checked:
@@ -77,38 +85,42 @@ def verify(folders: Iterable[Path], keep: Keep | None = None, *, recheck: bool =
     ]
 
 
-def _settled(checked: Checked, shared: dict[bytes, np.ndarray]) -> Checked:
-    if checked.entry is None:
-        return checked
-    # One that does not stand is named, and holds nothing either.
-    light = replace(checked.entry) if checked.problems else checked.entry.settled(shared)
-    return replace(checked, entry=light)
+def _kept(keys: Mapping[Path, str | None], keep: Keep) -> Iterator[tuple[Path, Checked]]:
+    for folder, key in keys.items():
+        if key is not None and (found := keep.find(folder, key)) is not None:
+            entry, tier = found
+            yield folder, Checked(folder, entry, (), tier, kept=True)
 
 
-def _known(folder: Path, keep: Keep, shared: dict[bytes, np.ndarray], *, recheck: bool) -> Checked:
-    key = key_of(folder)
-    if key is not None and not recheck and (found := keep.find(folder, key)) is not None:
-        return Checked(folder, found[0], (), found[1], kept=True)
-    checked = _settled(check(folder), shared)
-    # It may have been changed while it was checked.
-    if key is not None and checked.entry is not None and not checked.problems and key_of(folder) == key:
-        keep.add(key, checked.entry, checked.tier)
-    return checked
+def _checked(folders: Sequence[Path]) -> Iterator[Checked]:
+    """Checks submissions, and lets go of what only that needs, so that thousands fit into memory."""
+    shared: dict[bytes, np.ndarray] = {}
+    for folder, opened in opened_ahead(folders):
+        submission = _answered(folder, opened)
+        if submission.entry is not None:
+            # One that does not stand is named, and holds nothing either.
+            held = replace(submission.entry) if submission.problems else submission.entry.settled(shared)
+            submission = replace(submission, entry=held)
+        yield submission
 
 
 def check(folder: Path) -> Checked:
     """Checks one submission; whatever it holds, the answer is what is wrong with it."""
+    return _answered(folder, lambda: load(folder))
+
+
+def _answered(folder: Path, opened: Callable[[], BoardEntry]) -> Checked:
     try:
-        return _check(folder)
+        return _check(folder, opened)
     except Exception as error:
         # What no check foresaw is this submission's problem alone.
         why = f"it cannot be checked: {type(error).__name__}: {error}"
         return Checked(folder, None, (_printable(why),), Tier.REPORTED)
 
 
-def _check(folder: Path) -> Checked:
+def _check(folder: Path, opened: Callable[[], BoardEntry]) -> Checked:
     try:
-        entry = load(folder)
+        entry = opened()
     except KdbenchError as error:
         return Checked(folder, None, (_printable(error.message),), Tier.REPORTED)
     problems = [line for part in FILE_CHECKS for line in _caught(part, entry)]
