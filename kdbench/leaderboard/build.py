@@ -21,6 +21,7 @@ from kdbench.leaderboard.tables import BoardProtocol, protocols
 from kdbench.leaderboard.templates import environment_of, page, write_text
 from kdbench.leaderboard.trials import card_of
 from kdbench.leaderboard.verify import verify
+from kdbench.util.collecting import without_collecting
 from kdbench.util.files import unwritable
 
 if TYPE_CHECKING:
@@ -79,7 +80,8 @@ def _build(board: Path, out: Path, docs: str | None, keep: Keep, *, recheck: boo
             "the board does not verify:\n" + "\n".join([*wrong[:_LISTED], *more]),
             hint=f"See everything: kdbench leaderboard verify --board {board}",
         )
-    groups = protocols(checked)
+    with without_collecting():
+        groups = protocols(checked)
     place = out.absolute()
     try:
         with staged(place.parent, place.name) as aside:
@@ -101,7 +103,8 @@ def _write(groups: Sequence[BoardProtocol], out: Path, docs: str | None, keep: K
     write_text(out / "kdbench.bib", downloads.bibtex(rows, cards))
     methods = MethodPages(environment, out, docs, keep, earlier)
     for group in groups:
-        _protocol(environment, group, out)
+        with without_collecting():
+            _protocol(environment, group, out)
         for table in group.tables:
             for row in table.rows:
                 methods.write(row, table)

@@ -86,7 +86,7 @@ class BoardEntry:
     @cached_property
     def runs(self) -> tuple[StoredRun, ...]:
         """The run of each seed, as far as a submission keeps what its `run.json` said; `scored` has its predictions."""
-        result, recipe = self.result, self.recipe.model_dump(mode="json")
+        result, recipe = self.result, self.written_recipe
         shared = {key: getattr(result, key) for key in ("method", "dataset", "protocol", "preset", "conditions")}
         return tuple(
             StoredRun(
@@ -157,7 +157,9 @@ class BoardEntry:
         names = [seed.seed for seed in seeds]
         return light.knowing(
             recipe=self.recipe,
+            written_recipe=self.written_recipe,
             settings=self.settings,
+            machines=self.machines,
             curves=self.curves,
             _scored={seed: _sharing(self.scored(seed), shared) for seed in names},
             _outlines={seed: self.outline(seed) for seed in names},
@@ -183,6 +185,11 @@ class BoardEntry:
             raise fault(f"{ENVIRONMENT} is not what its schema says: {told}") from error
 
     @cached_property
+    def machines(self) -> list[str]:
+        """The hardware that the seeds ran on; errors as of `environments`."""
+        return list(dict.fromkeys(environment.machine for environment in self.environments))
+
+    @cached_property
     def recipe(self) -> Recipe:
         """The resolved recipe.
 
@@ -198,6 +205,11 @@ class BoardEntry:
             return Recipe.model_validate(content)
         except ValidationError as error:
             raise fault(f"{RECIPE} is not a resolved recipe: {in_a_line(error, Recipe, content)}") from error
+
+    @cached_property
+    def written_recipe(self) -> dict[str, Any]:
+        """The resolved recipe as a run's `run.json` has it; errors as of `recipe`."""
+        return self.recipe.model_dump(mode="json")
 
     @cached_property
     def settings(self) -> str:

@@ -23,7 +23,7 @@ from kdbench.leaderboard.tier import Tier
 from kdbench.util.own_code import own_code
 from kdbench.util.paths import cache_dir
 
-_FORMAT = "1"
+_FORMAT = "3"
 _MOST = 20_000
 """Submissions and pages that are kept; the oldest go first."""
 _AT_A_TIME = 200

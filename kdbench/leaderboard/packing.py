@@ -12,12 +12,10 @@ from typing import Any
 import numpy as np
 
 from kdbench.leaderboard.entry import BoardEntry
-from kdbench.leaderboard.schema import RECIPE, Submission
+from kdbench.leaderboard.schema import Submission
 from kdbench.leaderboard.tier import Tier
 from kdbench.leaderboard.trials import known_sha256
-from kdbench.recipes.schema import Recipe
 from kdbench.runs.condensed import Condensed
-from kdbench.util import plain_yaml
 
 
 @dataclass(frozen=True)
@@ -57,11 +55,10 @@ def pack(entry: BoardEntry, tier: Tier) -> Packed | None:
     """A settled submission as bytes.
 
     Returns:
-        None for one that is not to be kept: it names plugins, whose code may change, or what JSON cannot hold.
+        None for one that is not to be kept: it names plugins, whose code may change, or its seeds have other trials.
     """
-    result, recipe = entry.result, plain_yaml.parse(entry.recipe_text, RECIPE)
-    written = json.dumps(recipe, default=repr)
-    if result.plugins or json.loads(written) != recipe:
+    result = entry.result
+    if result.plugins:
         return None
     seeds = [entry.scored(trained.seed) for trained in result.seeds]
     trials = Trials(seeds[0].trials, seeds[0].labels)
@@ -72,8 +69,9 @@ def pack(entry: BoardEntry, tier: Tier) -> Packed | None:
     sha256 = hashlib.sha256(data).hexdigest()
     head = {
         "result": result.model_dump_json(),
-        "recipe": written,
+        "written_recipe": entry.written_recipe,
         "settings": entry.settings,
+        "machines": entry.machines,
         "sha256": entry.sha256,
         "tier": str(tier),
         "known": known_sha256(result.dataset, result.protocol, entry.options),
@@ -116,6 +114,5 @@ def unpack(folder: Path, head: bytes, numbers: bytes, trials: Trials) -> tuple[B
         outlines[trained.seed] = np.frombuffer(numbers, np.float32, told["directions"], at)
         at += outlines[trained.seed].nbytes
         scored[trained.seed] = Condensed(trials.names, trials.labels, predicted, precision)
-    recipe = Recipe.model_validate(json.loads(told["recipe"]))
-    known = entry.knowing(recipe=recipe, settings=told["settings"], _scored=scored, _outlines=outlines)
-    return known, Tier(told["tier"])
+    known = {name: told[name] for name in ("written_recipe", "settings", "machines")}
+    return entry.knowing(**known, _scored=scored, _outlines=outlines), Tier(told["tier"])

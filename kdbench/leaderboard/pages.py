@@ -23,7 +23,7 @@ from kdbench.leaderboard.trials import known_sha256
 from kdbench.plotting import svg
 from kdbench.recipes.resolve import resolve
 from kdbench.recipes.shipped import aliases, behind
-from kdbench.recipes.track import Track
+from kdbench.recipes.track import Track, track_of
 from kdbench.registry import registry
 from kdbench.runs.unlabelled import for_track
 from kdbench.util.own_code import own_code
@@ -47,12 +47,15 @@ class MethodPages:
 
     def __init__(self, environment: Environment, out: Path, docs: str | None, keep: Keep, earlier: Path) -> None:
         self._environment, self._out, self._docs, self._keep, self._earlier = environment, out, docs, keep, earlier
+        self._methods = frozenset((*registry("method").names(), *aliases()))
 
     def write(self, row: BoardRow, table: BoardTable) -> None:
         """Writes the page of a submission, and its recipe beside it."""
         result, folder = row.entry.result, self._out / row.href
         recipe_file = f"{slug(result.method)}.yaml"
-        needs_recipe = _shipped(result.method, result.preset, row.entry.recipe.track) != row.entry.settings
+        known = result.method in self._methods
+        shipped = _shipped(result.method, result.preset, track_of(result.conditions)) if known else None
+        needs_recipe = shipped != row.entry.settings
         own = {
             "command": command(row, f"./{recipe_file}" if needs_recipe else result.method),
             "needs_recipe": needs_recipe,
@@ -118,7 +121,7 @@ def command(row: BoardRow, method: str) -> str:
         "preset": result.preset,
         "video": result.conditions.get("view"),
         "seeds": len(result.seeds),
-        **_track_options(row.entry.recipe.track),
+        **_track_options(track_of(result.conditions)),
     }
     options = [f"--{key} {shlex.quote(str(value))}" for key, value in parts.items() if value is not None]
     return " ".join(["kdbench run", *options])
@@ -133,9 +136,7 @@ def _track_options(track: Track) -> dict[str, Any]:
 
 @lru_cache(maxsize=256)
 def _shipped(method: str, preset: str, track: Track) -> str | None:
-    """The shipped recipe of that name in a track, as comparable text; None where none is shipped."""
-    if method not in (*registry("method").names(), *aliases()):
-        return None
+    """The shipped recipe of that name in a track, as comparable text; None where it cannot be had in this track."""
     try:
         recipe, _ = for_track(resolve(method, preset, {"track": track.model_dump()}))
         return settings_of(recipe)

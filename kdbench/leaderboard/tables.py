@@ -59,7 +59,7 @@ class BoardRow:
     @cached_property
     def taught_by(self) -> str | None:
         """Name of the teacher; None without one, and for one that a recipe of one's own describes."""
-        return self.entry.runs[0].teacher if self.entry.recipe.teacher is not None else None
+        return self.entry.runs[0].teacher if self.entry.written_recipe["teacher"] is not None else None
 
     @cached_property
     def is_taught(self) -> bool:
@@ -110,7 +110,7 @@ class BoardRow:
     @property
     def is_teacher(self) -> bool:
         """Whether the reported network is the teacher itself."""
-        return self.entry.recipe.student is None
+        return self.entry.written_recipe["student"] is None
 
     @cached_property
     def control(self) -> str | None:
@@ -147,9 +147,9 @@ class BoardRow:
     @cached_property
     def teacher_leaks(self) -> bool:
         """Whether a teacher's accuracy is one on recordings that it was trained on, by card and recipe."""
-        result, teachers = self.entry.result, self.entry.recipe.all_teachers.values()
+        result = self.entry.result
         rule = rule_of(card_of(result.dataset, self.entry.options), result.protocol)
-        return rule.sensors_leak and any(teacher.shows(SENSORS) for teacher in teachers)
+        return rule.sensors_leak and any(one.shows(SENSORS) for one in self.entry.recipe.all_teachers.values())
 
     @cached_property
     def one_by_one(self) -> float | None:
@@ -159,7 +159,7 @@ class BoardRow:
     @cached_property
     def machines(self) -> list[str]:
         """What the seeds ran on."""
-        return list(dict.fromkeys(environment.machine for environment in self.entry.environments))
+        return self.entry.machines
 
     @cached_property
     def verification(self) -> Verification | None:

@@ -22,6 +22,7 @@ from kdbench.leaderboard.keep import Keep, key_of
 from kdbench.leaderboard.scoring import check_scores
 from kdbench.leaderboard.tier import Tier, tier_of
 from kdbench.leaderboard.trials import ExpectedTrials, card_of, expected
+from kdbench.util.collecting import without_collecting
 
 _LONGEST = 400
 _MOST_PROBLEMS = 50
@@ -59,7 +60,8 @@ def verify(folders: Iterable[Path], keep: Keep | None = None, *, recheck: bool =
     """
     folders = list(folders)
     keys = {} if keep is None else {folder: key_of(folder) for folder in folders}
-    by_folder = {} if keep is None or recheck else dict(_kept(keys, keep))
+    with without_collecting():
+        by_folder = {} if keep is None or recheck else dict(_kept(keys, keep))
     for submission in _checked([folder for folder in folders if folder not in by_folder]):
         by_folder[submission.folder] = submission
         key, entry = keys.get(submission.folder), submission.entry

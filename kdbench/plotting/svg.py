@@ -26,7 +26,6 @@ _PLACES = (
     *(("middle", 0, dy) for dy in (-22, 30)),
 )
 """Where a label may stand beside its point, the best place first."""
-_Box = tuple[float, float, float, float]
 _STEPS = (1, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 40, 50, 100, 200, 500, 1000)
 _APART = 60
 """Pixels between two marks of the time axis, so that their names do not touch."""
@@ -99,38 +98,37 @@ def scatter(table: BoardTable) -> Scatter | None:
 
 def _labelled(points: Sequence[Point], alone: float | None) -> list[Point]:
     """Gives each point its label where there is room: beside it, above or below, covering no mark and no label."""
-    taken = _Boxes([(p.x - 5, p.y - 5, p.x + 5, p.y + 5) for p in points])
-    taken.add([(p.x - 2, min(p.low, p.high), p.x + 2, max(p.low, p.high)) for p in points])
-    taken.add([] if alone is None else [(LEFT, alone - 1, WIDTH - RIGHT, alone + 1)])
+    taken = [(p.x - 5, p.y - 5, p.x + 5, p.y + 5) for p in points]
+    taken += [(p.x - 2, min(p.low, p.high), p.x + 2, max(p.low, p.high)) for p in points]
+    taken += [] if alone is None else [(LEFT, alone - 1, WIDTH - RIGHT, alone + 1)]
+    # As arrays, with room for all labels: a chart may hold thousands of points.
+    boxes = np.full((len(taken) + len(points), 4), np.inf)
+    count = len(taken)
+    boxes[:count] = taken
     kept = []
     for point in points:
         text = point.row.label if len(point.row.label) <= _LABEL else f"{point.row.label[: _LABEL - 1]}…"
         width = _LETTER * len(text)
-        for anchor, dx, dy in _PLACES:
-            left = point.x + dx - {"start": 0.0, "end": width, "middle": width / 2}[anchor]
-            box = (left, point.y + dy - _LINE + 4, left + width, point.y + dy + 2)
-            inside = box[0] > LEFT and box[2] < WIDTH and box[1] > 0 and box[3] < HEIGHT - BOTTOM
-            if inside and taken.leave_room_for(box):
-                taken.add([box])
-                point = replace(point, label=text, label_x=point.x + dx, label_y=point.y + dy, anchor=anchor)
-                break
+        lefts = [point.x + dx - {"start": 0.0, "end": width, "middle": width / 2}[anchor] for anchor, dx, _ in _PLACES]
+        tops = [point.y + dy - _LINE + 4 for _, _, dy in _PLACES]
+        wanted = np.array([(left, top, left + width, top + _LINE - 2) for left, top in zip(lefts, tops, strict=True)])
+        inside = (wanted[:, 0] > LEFT) & (wanted[:, 2] < WIDTH) & (wanted[:, 1] > 0)
+        inside &= wanted[:, 3] < HEIGHT - BOTTOM
+        free = np.flatnonzero(inside)
+        free = free[~_overlap(wanted[free, None], boxes[None, :count]).any(axis=1)]
+        if len(free):
+            boxes[count] = wanted[free[0]]
+            count += 1
+            anchor, dx, dy = _PLACES[free[0]]
+            point = replace(point, label=text, label_x=point.x + dx, label_y=point.y + dy, anchor=anchor)
         kept.append(point)
     return kept
 
 
-class _Boxes:
-    """What is taken of a chart, which may hold thousands of points."""
-
-    def __init__(self, boxes: Sequence[_Box]) -> None:
-        self._boxes = np.array(boxes, dtype=np.float64).reshape(-1, 4)
-
-    def add(self, boxes: Sequence[_Box]) -> None:
-        self._boxes = np.concatenate([self._boxes, np.array(boxes, dtype=np.float64).reshape(-1, 4)])
-
-    def leave_room_for(self, box: _Box) -> bool:
-        left, top, right, bottom = self._boxes.T
-        covers = (left < box[2]) & (box[0] < right) & (top < box[3]) & (box[1] < bottom)
-        return not covers.any()
+def _overlap(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Whether boxes `(…, 4)`, left, top, right and bottom, cover one another."""
+    over: np.ndarray = (one[..., 0] < other[..., 2]) & (other[..., 0] < one[..., 2])
+    return over & (one[..., 1] < other[..., 3]) & (other[..., 1] < one[..., 3])
 
 
 def _round_durations(costs: Sequence[float]) -> list[float]:
