@@ -36,7 +36,7 @@ def several(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def own(several: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A board of two submissions, with a keep of its own."""
-    monkeypatch.setenv("KDBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(keep_module, "cache_dir", lambda: tmp_path / "cache")
     return Path(shutil.copytree(several, tmp_path / "leaderboard"))
 
 
