@@ -18,19 +18,26 @@ _AT_A_TIME = 50
 """Runs that a reader takes: to hand over each by itself takes as long as to find it."""
 
 
-def read_group(group: Group) -> dict[str, dict[int, Condensed]]:
+def keep_of(groups: Iterable[Group]) -> Keep:
+    """What is known of the predictions of all runs of some groups."""
+    return Keep(run for group in groups for by_seed in group.runs.values() for run in by_seed.values())
+
+
+def read_group(group: Group, keep: Keep) -> dict[str, dict[int, Condensed]]:
     """Reads every run of a group; one that cannot be used is set aside with the reason in its cell.
+
+    Args:
+        group: The group.
+        keep: What is known of its runs.
 
     Raises:
         UsageError: Two runs were tested on other trials, or on other labels of the same ones.
     """
     cells = [(row, seed, run) for row, by_seed in group.runs.items() for seed, run in by_seed.items()]
-    with Keep(run for _, _, run in cells) as keep:
-        with ThreadPoolExecutor(_READERS) as pool:
-            parts = [cells[begin : begin + _AT_A_TIME] for begin in range(0, len(cells), _AT_A_TIME)]
-            read = list(pool.map(lambda part: keep.read_all([run for _, _, run in part]), parts))
-            attempts = [attempt for part in read for attempt in part]
-        return _read(group, cells, attempts, keep)
+    with ThreadPoolExecutor(_READERS) as pool:
+        parts = [cells[begin : begin + _AT_A_TIME] for begin in range(0, len(cells), _AT_A_TIME)]
+        read = list(pool.map(lambda part: keep.read_all([run for _, _, run in part]), parts))
+    return _read(group, cells, [attempt for part in read for attempt in part], keep)
 
 
 def _read(

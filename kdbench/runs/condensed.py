@@ -21,9 +21,10 @@ import numpy as np
 from kdbench import __version__
 from kdbench.errors import DataError
 from kdbench.runs.damage import damaged
-from kdbench.runs.store import StoredRun
+from kdbench.runs.store import StoredRun, stored_run
 from kdbench.runs.tested import PREDICTIONS, Tested, is_as_written, score_together, tested_all
 from kdbench.statistics.scores import MAP, contributions
+from kdbench.util.beside import beside, has_another_core
 from kdbench.util.paths import cache_dir
 
 _FORMAT = f"1 of {__version__}"
@@ -31,6 +32,11 @@ _FORMAT = f"1 of {__version__}"
 _WORTH = 200
 """Fewer runs than that are read as fast as they are found again."""
 _MOST = 100_000
+_WORTH_HELP = 1500
+"""Runs to read from which on a second process pays: it takes a second to start."""
+_TO_START = 600
+"""Runs that are read while it starts."""
+_AT_A_TIME = 50
 _SCORED = 64
 """Runs that are scored at once."""
 _A_QUERY = 500
@@ -99,14 +105,18 @@ class Keep:
 
     def __init__(self, runs: Iterable[StoredRun], path: Path | None = None) -> None:
         self._path = path or cache_dir() / "predictions.db"
-        self._hashes = {id(run): str(run.result["files"][PREDICTIONS]) for run in runs if is_as_written(run)}
+        self._runs = [run for run in runs if is_as_written(run)]
+        self._hashes = {id(run): str(run.result["files"][PREDICTIONS]) for run in self._runs}
         self._known: dict[str, Condensed] = {}
         self._new: dict[str, Condensed] = {}
+        self._read: dict[int, Condensed] = {}
 
     def __enter__(self) -> Keep:
         if len(self._hashes) >= _WORTH:
-            with contextlib.suppress(OSError, sqlite3.Error, ValueError), self._opened() as store:
-                self._known = dict(_found(store, list(set(self._hashes.values()))))
+            self._find(self._runs)
+            missing = [run for run in self._runs if self._hashes[id(run)] not in self._known]
+            if len(missing) >= _WORTH_HELP and has_another_core():
+                self._read_with_help(missing)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -124,6 +134,24 @@ class Keep:
         if self._new:
             with self._opened() as store:
                 _add(store, self._new)
+            self._new = {}
+
+    def _find(self, runs: Iterable[StoredRun]) -> None:
+        with contextlib.suppress(OSError, sqlite3.Error, ValueError), self._opened() as store:
+            self._known |= dict(_found(store, list({self._hashes[id(run)] for run in runs})))
+
+    def _read_with_help(self, missing: Sequence[StoredRun]) -> None:
+        """Reads a part of many runs, while another process reads and keeps the others; what it leaves is read later."""
+        own = (len(missing) + _TO_START) // 2
+        theirs = missing[own:]
+        told = {"folders": [str(run.folder.absolute()) for run in theirs], "path": str(self._path.absolute())}
+        with beside("kdbench.runs.condensed:keep_these", told):
+            for begin in range(0, own, _AT_A_TIME):
+                some = missing[begin : min(begin + _AT_A_TIME, own)]
+                for run, one in zip(some, self.read_all(some), strict=True):
+                    if isinstance(one, Condensed):
+                        self._read[id(run)] = one
+        self._find(theirs)
 
     def read(self, run: StoredRun) -> Condensed:
         """A run's predictions, held to its metrics.
@@ -154,6 +182,8 @@ class Keep:
 
     def _found(self, run: StoredRun) -> Condensed | DataError | None:
         """What is kept of a run, whose file is the one that it was kept of; None where nothing is."""
+        if id(run) in self._read:
+            return self._read[id(run)]
         known = self._known.get(self._hashes.get(id(run), ""))
         if known is None:
             return None
@@ -180,6 +210,22 @@ class Keep:
                 "(sha256 TEXT PRIMARY KEY, trials INTEGER, labels BLOB, predicted BLOB, precision BLOB)"
             )
             yield store
+
+
+def keep_these(told: Mapping[str, Any]) -> None:
+    """Reads and keeps the predictions of runs; what a second process does (`Keep`).
+
+    Args:
+        told: `folders`, those of the runs; `path`, the file of the keep.
+    """
+    runs = []
+    for folder in told["folders"]:
+        with contextlib.suppress(DataError):
+            runs.append(stored_run(Path(folder)))
+    keep = Keep(runs, Path(told["path"]))
+    for begin in range(0, len(runs), _AT_A_TIME):
+        keep.read_all(runs[begin : begin + _AT_A_TIME])
+    keep.write()
 
 
 def keep_ended(folder: Path, result: Mapping[str, Any]) -> None:

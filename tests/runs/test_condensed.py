@@ -151,3 +151,44 @@ def test_rows_in_any_order_and_split_columns_are_read_alike(runs: list[StoredRun
     assert np.array_equal(whole.trials, shuffled.trials)
     assert np.array_equal(whole.labels, shuffled.labels)
     assert np.array_equal(whole.logits, shuffled.logits)
+
+
+@pytest.fixture
+def helped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three runs are worth a second process, which reads two of them."""
+    monkeypatch.setattr(module, "_WORTH_HELP", 2)
+    monkeypatch.setattr(module, "_TO_START", 0)
+    monkeypatch.setattr(module, "has_another_core", lambda: True)
+
+
+@pytest.mark.usefixtures("helped")
+def test_a_second_process_reads_a_part_and_what_it_leaves_is_read_here(
+    runs: list[StoredRun], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fresh = condensed([tested_module.tested(run) for run in runs])
+    (runs[1].folder / PREDICTIONS).write_bytes(b"PAR1")
+    with Keep(runs, tmp_path / "keep.db") as keep:
+        # Only the last one: this process had the first, and the second is damaged.
+        assert list(keep._known) == [runs[2].result["files"][PREDICTIONS]]
+        told = keep.read_all(runs)
+    assert isinstance(told[1], DataError)
+    for place in (0, 2):
+        one = told[place]
+        assert not isinstance(one, DataError)
+        assert np.array_equal(one.trials, fresh[place].trials)
+        assert np.array_equal(one.predicted, fresh[place].predicted)
+        assert np.array_equal(one.precision, fresh[place].precision)
+    monkeypatch.setattr(module, "beside", unread)
+    with Keep([runs[0], runs[2]], tmp_path / "keep.db") as keep:
+        assert len(keep._known) == 2
+
+
+@pytest.mark.usefixtures("helped")
+def test_without_the_second_process_everything_is_read_here(
+    runs: list[StoredRun], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = module.beside
+    monkeypatch.setattr(module, "beside", lambda _, told: real("kdbench.runs.condensed:nothing_of_this_name", told))
+    with Keep(runs, tmp_path / "keep.db") as keep:
+        assert not keep._known
+        assert all(isinstance(one, module.Condensed) for one in keep.read_all(runs))
