@@ -54,10 +54,13 @@ class Keep:
 
     Args:
         path: Its file; by default in the user's cache folder.
+
+    Attributes:
+        path: The same.
     """
 
     def __init__(self, path: Path | None = None) -> None:
-        self._path = path or cache_dir() / "board.db"
+        self.path = path or cache_dir() / "board.db"
         self._store: sqlite3.Connection | None = None
         self._new: dict[str, Packed] = {}
         self._pages: dict[str, str] = {}
@@ -65,8 +68,8 @@ class Keep:
 
     def __enter__(self) -> Keep:
         with contextlib.suppress(*_BROKEN):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._store = _opened(self._path)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._store = _opened(self.path)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -21,11 +21,12 @@ from kdbench.comparison.table import each_accuracy, metric_words, teachers_of
 from kdbench.data.metric import metric_of
 from kdbench.data.splits import rule_of
 from kdbench.errors import DataError
+from kdbench.leaderboard.check import Checked
 from kdbench.leaderboard.entry import BoardEntry, place, slug
 from kdbench.leaderboard.intervals import Intervals, intervals
 from kdbench.leaderboard.tier import Tier, Verification, own_rerun, verification
 from kdbench.leaderboard.trials import card_of
-from kdbench.leaderboard.verify import Checked, differences
+from kdbench.leaderboard.verify import differences
 from kdbench.recipes.track import Track, track_of, words_of
 from kdbench.runs.condensed import scores_of
 from kdbench.runs.gain import BASELINES, alone_words, is_alone

@@ -13,11 +13,12 @@ import pytest
 
 from kdbench.cli import main
 from kdbench.errors import DataError
+from kdbench.leaderboard import each as each_module
 from kdbench.leaderboard import keep as keep_module
-from kdbench.leaderboard import verify as verify_module
 from kdbench.leaderboard.add import add
 from kdbench.leaderboard.build import build
-from kdbench.leaderboard.entry import found, load
+from kdbench.leaderboard.check import Checked
+from kdbench.leaderboard.entry import BoardEntry, found, load
 from kdbench.leaderboard.keep import Keep, key_of
 from kdbench.leaderboard.packing import pack
 from kdbench.leaderboard.tables import protocols
@@ -55,7 +56,7 @@ def test_a_second_build_checks_nothing_and_makes_the_same_site(
     assert first.kept == 0
     made = pages(tmp_path / "site")
     with monkeypatch.context() as patch:
-        patch.setattr(verify_module, "_check", unchecked)
+        patch.setattr(each_module, "check_opened", unchecked)
         with pytest.raises(SystemExit, match="0"):
             main(["leaderboard", "build", "--board", str(own), "--out", str(tmp_path / "site")])
         assert f"{first.submissions} of them stood before and are unchanged" in capsys.readouterr().err
@@ -200,3 +201,32 @@ def test_a_submission_with_plugins_is_not_kept(own: Path) -> None:
     plugin = {"kind": "loss", "name": "mine", "distribution": None, "version": None, "source_sha256": None}
     named = entry.result.model_validate(entry.result.model_dump(mode="json") | {"plugins": [plugin]})
     assert pack(type(held.entry)(first, named, entry.sha256), held.tier) is None
+
+
+def test_a_second_process_checks_a_part_and_what_it_leaves_is_checked_here(
+    own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(each_module, "_WORTH_HELP", 2)
+    monkeypatch.setattr(each_module, "has_another_core", lambda: True)
+    here: list[Path] = []
+    real = each_module.check_opened
+
+    def counted(folder: Path, opened: Callable[[], BoardEntry]) -> Checked:
+        here.append(folder)
+        return real(folder, opened)
+
+    monkeypatch.setattr(each_module, "check_opened", counted)
+    folders = found(own)
+    with Keep() as keep:
+        checked = verify(folders, keep)
+    assert here == folders[:1]
+    assert [one.folder for one in checked] == folders
+    assert not any(one.problems or one.kept for one in checked)
+    # One that does not stand is not kept over there, and named here.
+    claimed(folders[1])
+    (own.parent / "cache" / "board.db").unlink()
+    here.clear()
+    with Keep() as keep:
+        checked = verify(folders, keep)
+    assert here == folders
+    assert [bool(one.problems) for one in checked] == [False, True]

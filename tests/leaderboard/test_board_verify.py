@@ -17,11 +17,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from kdbench.leaderboard.add import add
+from kdbench.leaderboard.check import check
 from kdbench.leaderboard.consistency import check_card
 from kdbench.leaderboard.entry import content_id, found, load
 from kdbench.leaderboard.tier import Tier
 from kdbench.leaderboard.trials import card_of
-from kdbench.leaderboard.verify import check, verify
+from kdbench.leaderboard.verify import verify
 
 Edit = Callable[[dict[str, Any]], None]
 
