@@ -1,4 +1,4 @@
-"""Metrics against values computed by hand."""
+"""Metrics against values computed by hand, and by scikit-learn."""
 
 from __future__ import annotations
 
