@@ -1,9 +1,12 @@
-"""How long a board of many submissions takes to verify and to build: the README's figure, not a test.
+"""How long a board of many submissions takes to verify and to build, and how much memory: a budget, not a test.
 
-    python benchmarks/leaderboard_build.py SUBMISSION --count 500
+    python benchmarks/leaderboard_build.py SUBMISSION --count 3334
+    python benchmarks/leaderboard_build.py SUBMISSION --count 3334 --folder FOLDER     # keeps the board there
 
 Copies one submission under other names, with other predictions (so that every one is scored for itself), into a folder
-of its own, and builds the site.
+of its own; 3,334 submissions of three seeds are 10,000 runs. The site is built as where nothing was built before, and
+once more over the first one, with one more submission. Each command runs in a process of its own; wall time, processor
+time (that of the process which unpacks predictions included) and peak memory are theirs.
 """
 
 from __future__ import annotations
@@ -11,23 +14,22 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import shutil
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
+from many_runs import folder_or_temporary, measured
 
 from kdbench.evaluation.metrics import over_shuffles
-from kdbench.leaderboard.build import build
 from kdbench.leaderboard.entry import content_id, found, load, place
 from kdbench.leaderboard.schema import Submission
-from kdbench.leaderboard.verify import verify
 
 
-def copy(source: Path, board: Path, number: int) -> None:
+def copy(source: Path, board: Path, number: int) -> Path:
     """One more submission: the same, with its logits shifted and under another name."""
     entry, draw = load(source), np.random.default_rng(number)
     held = entry.predictions
@@ -54,26 +56,32 @@ def copy(source: Path, board: Path, number: int) -> None:
     (temporary / "result.json").write_text(json.dumps(content))
     target = board / "submissions" / place(Submission.model_validate(content))
     target.parent.mkdir(parents=True)
-    temporary.rename(target)
+    return temporary.rename(target)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("submission", type=Path)
     parser.add_argument("--count", type=int, default=500)
-    parser.add_argument("--out", type=Path, help="keep the site here")
+    parser.add_argument("--folder", type=Path, help="keep the board here, or find it here again")
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        board = Path(folder) / "board"
-        for number in range(given.count):
+    with folder_or_temporary(given.folder) as kept, tempfile.TemporaryDirectory() as scratch:
+        board, site = kept / "board", Path(scratch) / "site"
+        made = len(found(board))
+        for number in range(made, given.count):
             copy(given.submission, board, number)
-        for name, work in (
-            ("verify", lambda: verify(found(board))),
-            ("build, verification included", lambda: build(board, given.out or Path(folder) / "site")),
-        ):
-            wall, cpu = time.perf_counter(), time.process_time()
-            work()
-            print(f"{name}: {time.perf_counter() - wall:.1f} s wall, {time.process_time() - cpu:.1f} s of one core")
+        print(f"{len(found(board))} submissions")
+        _report("verify", measured(Path(scratch), "leaderboard", "verify", "--board", str(board)))
+        words = ["leaderboard", "build", "--board", str(board), "--out", str(site)]
+        _report("build", measured(Path(scratch), *words))
+        extra = copy(given.submission, board, given.count)
+        _report("build again, with one more", measured(Path(scratch), *words))
+        shutil.rmtree(extra.parent)
+
+
+def _report(name: str, used: tuple[float, float, int, int]) -> None:
+    wall, cpu, peak, _ = used
+    print(f"{name}: {wall:.1f} s wall, {cpu:.1f} s of one core, {peak / 2**20:.0f} MiB", flush=True)
 
 
 if __name__ == "__main__":

@@ -101,7 +101,8 @@ def measured(cache: Path, *arguments: str) -> tuple[float, float, int, int]:
 
 
 @contextlib.contextmanager
-def _folder(given: Path | None) -> Iterator[Path]:
+def folder_or_temporary(given: Path | None) -> Iterator[Path]:
+    """The folder that was given, or one that is removed in the end."""
     if given is not None:
         yield given
         return
@@ -115,7 +116,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--only-fill", action="store_true", help="make the runs, and measure nothing")
     given = parser.parse_args()
-    with _folder(given.folder) as root:
+    with folder_or_temporary(given.folder) as root:
         runs = root / "runs"
         if given.only_fill:
             fill(runs, trained(root / "source"), given.runs)

@@ -142,15 +142,28 @@ def build(
         str | None,
         typer.Option(metavar="PATH", help="A page that every page links: a path from the site's folder."),
     ] = None,
+    recheck: Annotated[
+        bool, typer.Option("--recheck", help="Verify also what stood before and has not changed since, by its hashes.")
+    ] = False,
 ) -> None:
-    """Verify the board and make a static site of it, which opens from the disk."""
+    """Verify the board and make a static site of it, which opens from the disk.
+
+    A submission that stood in an earlier build here is not scored again while all of its files, kdbench and the data
+    set's card are what they were, by their hashes; `kdbench leaderboard verify` scores every one.
+    """
     from kdbench.leaderboard.build import build as make
     from kdbench.leaderboard.entry import board_folder
 
-    site = make(board_folder(board), out, docs=docs)
+    site = make(board_folder(board), out, docs=docs, recheck=recheck)
     typer.echo(
         f"{counted(site.submissions, 'submission')} in {counted(site.tables, 'table')}: {site.folder / 'index.html'}"
     )
+    if site.kept:
+        typer.echo(
+            f"{site.kept} of them stood before and {inflected(site.kept, 'is', 'are')} "
+            "unchanged, so not scored again; to score them: --recheck",
+            err=True,
+        )
 
 
 @app.command()

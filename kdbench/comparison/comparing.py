@@ -16,13 +16,14 @@ from kdbench.comparison.headings import tell_apart
 from kdbench.comparison.pooling import pooled, protocols_of
 from kdbench.comparison.ranking import build_table
 from kdbench.comparison.reference import references
-from kdbench.comparison.scores import read_group
+from kdbench.comparison.scores import keep_of, read_group
 from kdbench.comparison.selection import RunSelection, named, nothing_finished, on, read_runs
 from kdbench.comparison.subjects import known_card, subject_pattern, subjects_of, subjects_train
 from kdbench.comparison.table import GroupTable
 from kdbench.data.card import name_of
 from kdbench.data.metric import check_metric, metric_of
 from kdbench.errors import DataError, UsageError, unknown
+from kdbench.runs.condensed import Keep
 from kdbench.runs.store import StoredRun, Unreadable
 from kdbench.statistics import Scope
 from kdbench.statistics.scope import OPTION, scope_named, way_named
@@ -137,7 +138,8 @@ def compare(
     tested = Family(family, baseline)
     tested.check(groups)
     cards = {name: known_card(name) for name in {str(group.conditions["dataset"]) for group in groups}}
-    tables = tuple(_table(group, cards, population, metric, ci, tested) for group in groups)
+    with keep_of(groups) as keep:
+        tables = tuple(_table(group, cards, population, metric, ci, tested, keep) for group in groups)
     shown = references(dataset) if reference else ()
     left = [*read.broken, *_without_table(sorted_in.rest)]
     left += [one for group in groups for one in (*group.replaced, *group.repeated())]
@@ -181,7 +183,13 @@ def _check_comparable(groups: Sequence[Group], methods: Iterable[str]) -> None:
 
 
 def _table(
-    group: Group, cards: Mapping[str, Card | None], population: str, metric: str | None, way: str | None, family: Family
+    group: Group,
+    cards: Mapping[str, Card | None],
+    population: str,
+    metric: str | None,
+    way: str | None,
+    family: Family,
+    keep: Keep,
 ) -> GroupTable:
     """The table of a group.
 
@@ -189,7 +197,7 @@ def _table(
         UsageError: It cannot be made; the message names it, since the others could be.
     """
     try:
-        return _built(group, cards[str(group.conditions["dataset"])], population, metric, way, family)
+        return _built(group, cards[str(group.conditions["dataset"])], population, metric, way, family, keep)
     except UsageError as error:
         narrow = "See the other tables without its runs: --runs, --exclude, --dataset, --protocol, --preset, --labels."
         hint = f"{error.hint} {narrow}" if error.hint else narrow
@@ -197,9 +205,9 @@ def _table(
 
 
 def _built(
-    group: Group, card: Card | None, population: str, metric: str | None, way: str | None, family: Family
+    group: Group, card: Card | None, population: str, metric: str | None, way: str | None, family: Family, keep: Keep
 ) -> GroupTable:
-    results = read_group(group)
+    results = read_group(group, keep)
     dataset = str(group.conditions["dataset"])
     one = next((one for cells in results.values() for one in cells.values()), None)
     known = subjects_of(subject_pattern(card), one.trials.tolist()) if one else None

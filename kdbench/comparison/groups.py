@@ -126,12 +126,16 @@ class Group:
         aside = any(run.seed == seed for run in self.filtered.get(row, ()))
         return self.unfinished.get(row, {}).get(seed, "not asked for" if aside else "not run")
 
-    def lacking(self, row: str) -> dict[int, str]:
-        """Seed → why a row has no result there: at every seed of the table, and at every other that it was run at."""
+    def lacking(self, row: str, seeds: Sequence[int] | None = None) -> dict[int, str]:
+        """Seed → why a row has no result there: at every seed of the table, and at every other that it was run at.
+
+        Args:
+            row: The row.
+            seeds: Those of the table, where they are known: to find them, every run is looked at.
+        """
         tried = {*self.unfinished.get(row, {}), *self.unusable.get(row, {})}
-        return {
-            seed: self.state(row, seed) for seed in sorted({*self.seeds, *tried}) if seed not in self.runs.get(row, {})
-        }
+        wanted = sorted({*(self.seeds if seeds is None else seeds), *tried})
+        return {seed: self.state(row, seed) for seed in wanted if seed not in self.runs.get(row, {})}
 
     def set_aside(self, row: str, seed: int, why: str) -> None:
         """Takes a result out because it cannot be used; its cell says why."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import statistics as plain
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,12 +21,12 @@ from kdbench.comparison.systems import network_words
 from kdbench.comparison.table import ORACLE, Gain, GroupTable, Measure, Row, teachers_of
 from kdbench.evaluation.metrics import untested
 from kdbench.recipes.track import is_transfer_alone
-from kdbench.runs.condensed import Condensed
+from kdbench.runs.condensed import Condensed, scores_of
 from kdbench.runs.gain import BASELINES, alone_words, is_alone
 from kdbench.runs.overview import TRACK
 from kdbench.runs.store import StoredRun
 from kdbench.statistics import METRICS, PairSummary, Scope, ScoreComparison, Scores, compare_scores
-from kdbench.statistics.intervals import infer_t
+from kdbench.statistics.intervals import each, infer_t
 from kdbench.text.wording import counted
 
 COSTS = ("seconds_per_epoch", "train_seconds", "teacher_seconds", "peak_memory_bytes", "parameters", "flops")
@@ -68,9 +68,11 @@ def build_table(
     alone, controls = _alone(group, alike), _controls(group, alike)
     over: dict[str, str] = {}
     if complete:
-        complete.sort(key=lambda row: -np.mean([one.scores[metric].mean() for one in results[row].values()]))
+        unsorted = paired(results, complete, subjects, metric)
+        order = np.argsort(-unsorted.by_seed.mean(axis=1), kind="stable")
+        complete = [complete[place] for place in order]
         over = family.over(group, complete, alone)
-        scores = paired(results, complete, subjects, metric)
+        scores = replace(unsorted, methods=tuple(complete), values=unsorted.values[order])
         pairs = family.pairs(complete, over)
         # One method has no pairs, whatever way they would be compared in.
         compared = compare_scores(scores, scope=scope, way=way if pairs else None, pairs=pairs)
@@ -81,7 +83,8 @@ def build_table(
             for row, measure in zip(complete, _measures(of, scope), strict=True):
                 measures[row][name] = measure
     company = _Company(group, compared, against, over, alone, controls)
-    rows = [_row(group, row, measures.get(row, {}), company, results.get(row, {})) for row in group.rows]
+    seeds = group.seeds
+    rows = [_row(group, row, measures.get(row, {}), company, results.get(row, {}), seeds) for row in group.rows]
     # What is ranked comes first, then what has a result at some seed, each by its mean.
     rows.sort(key=lambda row: (not row.measures, not row.seeds, -_mean(row, metric), row.method))
     notes = list(_notes(group, compared))
@@ -126,23 +129,27 @@ class _Company:
 
 def _alone(group: Group, alike: Mapping[str, Sequence[str]]) -> dict[str, str]:
     """Row → the student alone of the very same conditions, also where a table goes across others; itself as well."""
-    # Once a row: a table may hold thousands, and each is asked of by all that are like it.
-    untaught = {row for row in alike if is_alone(group.recipes[row])}
+    untaught = _of_these(alike, {row for row in alike if is_alone(group.recipes[row])})
     baselines = {}
-    for row, others in alike.items():
-        first = _first(group, row)
-        if first.result["recipe"].get("student") is None:
-            continue
-        plain = [other for other in others if other in untaught]
-        if plain:
-            baselines[row] = min(plain, key=lambda other: _first(group, other).method not in BASELINES)
+    for row, students in untaught.items():
+        if students and _first(group, row).result["recipe"].get("student") is not None:
+            baselines[row] = min(students, key=lambda other: _first(group, other).method not in BASELINES)
     return baselines
 
 
 def _controls(group: Group, alike: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
     """Row → the controls of the very same conditions."""
-    controls = {row for row in alike if control_of(group.recipes[row])}
-    return {row: [other for other in others if other in controls] for row, others in alike.items()}
+    return _of_these(alike, {row for row in alike if control_of(group.recipes[row])})
+
+
+def _of_these(alike: Mapping[str, Sequence[str]], these: Set[str]) -> dict[str, list[str]]:
+    """Row → those of the rows alike that are wanted; found once for all rows alike, of which there may be thousands."""
+    found: dict[str, list[str]] = {}
+    for row, others in alike.items():
+        if row not in found:
+            wanted = [other for other in others if other in these]
+            found |= dict.fromkeys(others, wanted)
+    return found
 
 
 def _against_controls(
@@ -159,7 +166,7 @@ def _first(group: Group, row: str) -> StoredRun:
 
 def _measures(scores: Scores, scope: Scope) -> list[Measure]:
     """Every method's mean with its interval, which is always by `t`, as `compare_scores` has it."""
-    inference = infer_t(scores, np.eye(len(scores.methods)), scope)
+    inference = infer_t(scores, each(len(scores.methods)), scope)
     return [
         Measure(
             float(by_seed.mean()),
@@ -188,11 +195,16 @@ def _alike(group: Group, complete: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _stated(value: Any, tested: Condensed, metric: str) -> float:
-    return float(tested.scores[metric].mean() if value is None else value)
+    return float(scores_of([tested], metric).mean() if value is None else value)
 
 
 def _row(
-    group: Group, row: str, measures: Mapping[str, Measure], company: _Company, results: Mapping[int, Condensed]
+    group: Group,
+    row: str,
+    measures: Mapping[str, Measure],
+    company: _Company,
+    results: Mapping[int, Condensed],
+    table_seeds: Sequence[int],
 ) -> Row:
     runs = group.runs.get(row, {})
     first = next(iter(runs.values()), None)
@@ -201,7 +213,7 @@ def _row(
         seed: {name: _stated(runs[seed].metrics.get(name), results[seed], name) for name in METRICS}
         for seed in sorted(runs)
     }
-    missing = {seed: why for seed, why in group.lacking(row).items() if seed in group.seeds}
+    missing = {seed: why for seed, why in group.lacking(row, table_seeds).items() if seed in table_seeds}
     taught = [teachers_of(run.result) for run in runs.values()]
     student = first is not None and first.result["recipe"].get("student") is not None
     accuracies = _accuracies(taught) if student and measures else {}

@@ -186,7 +186,11 @@ class GroupTable:
 
     def row(self, method: str) -> Row:
         """The row of a method."""
-        return next(row for row in self.rows if row.method == method)
+        return self._by_method[method]
+
+    @cached_property
+    def _by_method(self) -> dict[str, Row]:
+        return {row.method: row for row in self.rows}
 
     @property
     def pairs(self) -> tuple[PairSummary, ...]:

@@ -12,9 +12,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-import torch
-from torch import Tensor
-
 from kdbench.data.card import SUBJECT, Card
 from kdbench.errors import UsageError
 from kdbench.recipes.track import Track
@@ -23,7 +20,8 @@ from kdbench.util.seeds import seed_for
 
 if TYPE_CHECKING:
     import pandas as pd
-
+    import torch
+    from torch import Tensor
 
 Scarce = Literal["labelled", "paired"]
 
@@ -57,6 +55,9 @@ class Supervision:
         Args:
             trials: Ids of the training part, or of a part of it.
         """
+        # A board asks which trials have a label, and for no tensor.
+        import torch
+
         places = [place for place, trial in enumerate(trials) if trial in self.scarce]
         if not places or len(places) == len(trials):
             return None
@@ -185,6 +186,8 @@ def mixed_order(scarce: Tensor, rest: Tensor, batch_size: int, quota: int, gener
     Returns:
         Positions `(m + quota * steps,)`: to be cut into batches of `batch_size`, the last of which may be smaller.
     """
+    import torch
+
     rest = rest[torch.randperm(len(rest), generator=generator)]
     chunks = rest.split(batch_size - quota)
     rounds = math.ceil(quota * len(chunks) / len(scarce))

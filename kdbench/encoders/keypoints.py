@@ -63,8 +63,9 @@ class Keypoints(Encoder):
         for key, size, least in (("points", points, 1), ("merged", merged, 1), ("samples", samples, 16)):
             if not isinstance(size, int) or size < least:
                 raise ParameterError(f"{key} = {size!r}: expected a whole number, at least {least}", key)
-        if len(widths) != 4 or any(width < 1 for width in widths):
-            raise ParameterError(f"widths = {list(widths)}: expected four positive channel counts", "widths")
+        for key, four in (("widths", widths), ("series_widths", series_widths)):
+            if len(four) != 4 or any(width < 1 for width in four):
+                raise ParameterError(f"{key} = {list(four)}: expected four positive channel counts", key)
         self.points, self.samples = points, samples
         self.series = Conv1d(2 * AXES * points, widths=series_widths, dropout=dropout)
         first, second, _, last = self.series.channels

@@ -14,6 +14,7 @@ import numpy as np
 
 from kdbench.errors import DataError, KdbenchError, UsageError
 from kdbench.leaderboard import redaction
+from kdbench.leaderboard.check import problems_of
 from kdbench.leaderboard.consistency import HONEST, MIN_SEEDS
 from kdbench.leaderboard.entry import BoardEntry, content_id, load, place
 from kdbench.leaderboard.files import VERIFICATION, read_bytes
@@ -22,7 +23,7 @@ from kdbench.leaderboard.predictions import COLUMNS
 from kdbench.leaderboard.schema import ENVIRONMENT, PICTURE, PREDICTIONS, RECIPE, RESULT, SCHEMA_VERSION, Submission
 from kdbench.leaderboard.staging import move_in, staged
 from kdbench.leaderboard.trials import card_of
-from kdbench.leaderboard.verify import claim_of, differences, problems_of
+from kdbench.leaderboard.verify import claim_of, differences
 from kdbench.runs.find import find_runs
 from kdbench.runs.schema import FINISHED
 from kdbench.runs.store import StoredRun

@@ -13,7 +13,7 @@ from kdbench.errors import DataError
 from kdbench.leaderboard import redaction
 from kdbench.leaderboard.allowed import check_names
 from kdbench.leaderboard.claims import check_claims
-from kdbench.leaderboard.entry import BoardEntry, content_id, place
+from kdbench.leaderboard.entry import BoardEntry, id_of, place
 from kdbench.leaderboard.files import VERIFICATION, read_bytes, read_json
 from kdbench.leaderboard.picture import plain
 from kdbench.leaderboard.schema import ENVIRONMENT, PICTURE, PREDICTIONS, RECIPE, RESULT
@@ -70,7 +70,7 @@ _SHOWN = 10
 
 def _identity(entry: BoardEntry) -> Iterator[str]:
     result = entry.result
-    true = content_id(read_json(entry.folder, RESULT))
+    true = id_of(entry.sha256)
     if true != result.id:
         yield f"{RESULT} was edited: its content has the id {true}, and it says {result.id}"
     wanted = place(result).parts

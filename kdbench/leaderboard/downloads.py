@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kdbench.comparison.formats import LATEX_NEEDS, latex_table, tex
@@ -55,20 +55,29 @@ def _record(number: int, table: BoardTable, row: BoardRow) -> dict[str, Any]:
     }
 
 
-def csv(protocol: BoardProtocol) -> str:
-    """The tables as CSV; a name that a spreadsheet would take for a formula gets an apostrophe in front."""
+def csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The tables as CSV; a name that a spreadsheet would take for a formula gets an apostrophe in front.
+
+    Args:
+        rows: As `records` gives them.
+    """
     import pandas as pd
 
-    table = pd.DataFrame(records(protocol))
+    table = pd.DataFrame(rows)
     for name in table.columns:
         table[name] = [f"'{v}" if isinstance(v, str) and v.startswith(_FORMULA) else v for v in table[name]]
     return table.to_csv(index=False, lineterminator="\n")
 
 
-def as_json(protocol: BoardProtocol) -> str:
-    """The tables as JSON."""
+def as_json(protocol: BoardProtocol, rows: Sequence[Mapping[str, Any]]) -> str:
+    """The tables as JSON.
+
+    Args:
+        protocol: The protocol.
+        rows: Its rows, as `records` gives them.
+    """
     tables = [{"number": n, "conditions": table.conditions} for n, table in enumerate(protocol.tables, start=1)]
-    content = {"dataset": protocol.dataset, "protocol": protocol.name, "tables": tables, "rows": records(protocol)}
+    content = {"dataset": protocol.dataset, "protocol": protocol.name, "tables": tables, "rows": rows}
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 

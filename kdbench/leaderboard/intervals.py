@@ -18,7 +18,6 @@ from kdbench.data.metric import metric_of
 from kdbench.errors import KdbenchError
 from kdbench.leaderboard.entry import BoardEntry
 from kdbench.leaderboard.trials import expected
-from kdbench.runs.condensed import condensed
 from kdbench.statistics import Scope, ScoreComparison, compare_scores
 
 PAIRED = 20
@@ -86,7 +85,7 @@ def intervals(entries: Mapping[str, BoardEntry]) -> Intervals:
         runs={label: {seed: entry.runs[seed] for seed in seeds} for label, entry in entries.items()},
         recipes={label: entry.runs[0].result["recipe"] for label, entry in entries.items()},
     )
-    results = {label: {seed: condensed(entry.tested(seed)) for seed in seeds} for label, entry in entries.items()}
+    results = {label: {seed: entry.scored(seed) for seed in seeds} for label, entry in entries.items()}
     subjects = np.array([known.subjects[trial] for trial in sorted(known.test)])
     scope = Scope.THESE_SUBJECTS
     metric = metric_of(known_card(first.result.dataset))

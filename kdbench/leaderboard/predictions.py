@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,8 +55,14 @@ class SubmittedPredictions:
 
     def of_seed(self, seed: int) -> SubmittedPredictions:
         """The rows of a seed, by shuffle and then by trial."""
-        own = self.at(self.seed == seed)
-        return own.at(np.lexsort((own.trial, own.shuffle)))
+        if seed not in self._by_seed:
+            own = self.at(self.seed == seed)
+            self._by_seed[seed] = own.at(np.lexsort((own.trial, own.shuffle)))
+        return self._by_seed[seed]
+
+    @cached_property
+    def _by_seed(self) -> dict[int, SubmittedPredictions]:
+        return {}
 
 
 def read_predictions(folder: Path, classes: int) -> SubmittedPredictions:

@@ -77,13 +77,13 @@ class _Reader:
         # A process that was forked from this one has to start one of its own.
         if self._process is None or self._process.poll() is not None or self._parent != os.getpid():
             self._parent = os.getpid()
-            # In a session of its own: Ctrl-C is for this process, which ends the other one itself.
+            # In a group of its own: Ctrl-C is for this process, which ends the other one itself.
             self._process = subprocess.Popen(
                 [sys.executable, "-c", _PROGRAM, json.dumps(sys.path)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                start_new_session=True,
+                process_group=0,
             )
         return self._process
 

@@ -12,11 +12,12 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from kdbench.errors import DataError, UsageError
+from kdbench.leaderboard.check import problems_of
 from kdbench.leaderboard.entry import BoardEntry, content_sha256, load, slug
 from kdbench.leaderboard.files import VERIFICATION, read_json
 from kdbench.leaderboard.schema import RECIPE, RESULT, Environment, Person, SeedResult
 from kdbench.leaderboard.tier import LARGEST_TOLERANCE, Again, Verification
-from kdbench.leaderboard.verify import differences, problems_of
+from kdbench.leaderboard.verify import differences
 from kdbench.runs.store import stored_run
 from kdbench.util.records import write_json
 

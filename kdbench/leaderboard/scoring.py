@@ -11,7 +11,7 @@ from kdbench.evaluation.metrics import over_shuffles
 from kdbench.leaderboard.copies import copied_seeds
 from kdbench.leaderboard.entry import BoardEntry
 from kdbench.leaderboard.predictions import SubmittedPredictions
-from kdbench.leaderboard.schema import PREDICTIONS, Metrics
+from kdbench.leaderboard.schema import PREDICTIONS, SeedResult
 from kdbench.leaderboard.trials import ExpectedTrials
 from kdbench.text.wording import counted, some
 
@@ -51,7 +51,7 @@ def check_scores(entry: BoardEntry, known: ExpectedTrials | None) -> Iterator[st
             continue
         # Where the card cannot tell, all seeds have to agree on trials and labels.
         reference = reference or dict(zip(own.trial.tolist(), own.label.tolist(), strict=True))
-        faults = list(_trials(own, reference, known, orders)) or list(_metrics(own, trained.metrics, result.classes))
+        faults = list(_trials(own, reference, known, orders)) or list(_metrics(entry, own, trained))
         wrong = wrong or bool(faults)
         yield from (f"seed {trained.seed}: {fault}" for fault in faults)
     if not wrong:
@@ -108,11 +108,13 @@ def _some(values: Iterable[Any]) -> str:
     return some(sorted(set(map(str, values))), _LISTED)
 
 
-def _metrics(own: SubmittedPredictions, claimed: Metrics, classes: tuple[str, ...]) -> Iterator[str]:
+def _metrics(entry: BoardEntry, own: SubmittedPredictions, trained: SeedResult) -> Iterator[str]:
+    claimed = trained.metrics
     shuffles = len(np.unique(own.shuffle))
     logits = own.logits.reshape(shuffles, -1, own.logits.shape[1])
     labels = own.label[: logits.shape[1]]
-    true = {"shuffles": 1, **over_shuffles(logits, labels, classes)}
+    precision = float(entry.scored(trained.seed).precision.mean())
+    true = {"shuffles": 1, **over_shuffles(logits, labels, entry.result.classes, mean_precision=precision)}
     for key in ("n", "shuffles"):
         if getattr(claimed, key) != true[key]:
             yield f"{key} is {getattr(claimed, key)}, and the predictions give {true[key]}"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections import defaultdict
+import statistics
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,12 +21,14 @@ from kdbench.comparison.table import each_accuracy, metric_words, teachers_of
 from kdbench.data.metric import metric_of
 from kdbench.data.splits import rule_of
 from kdbench.errors import DataError
+from kdbench.leaderboard.check import Checked
 from kdbench.leaderboard.entry import BoardEntry, place, slug
 from kdbench.leaderboard.intervals import Intervals, intervals
 from kdbench.leaderboard.tier import Tier, Verification, own_rerun, verification
 from kdbench.leaderboard.trials import card_of
-from kdbench.leaderboard.verify import Checked, differences
+from kdbench.leaderboard.verify import differences
 from kdbench.recipes.track import Track, track_of, words_of
+from kdbench.runs.condensed import scores_of
 from kdbench.runs.gain import BASELINES, alone_words, is_alone
 from kdbench.types import SENSORS
 
@@ -57,7 +60,7 @@ class BoardRow:
     @cached_property
     def taught_by(self) -> str | None:
         """Name of the teacher; None without one, and for one that a recipe of one's own describes."""
-        return self.entry.runs[0].teacher if self.entry.recipe.teacher is not None else None
+        return self.entry.runs[0].teacher if self.entry.written_recipe["teacher"] is not None else None
 
     @cached_property
     def is_taught(self) -> bool:
@@ -87,13 +90,13 @@ class BoardRow:
         """A metric at each seed; the predictions give what a submission does not state."""
         stated = {trained.seed: getattr(trained.metrics, name) for trained in self.entry.result.seeds}
         return [
-            float(self.entry.tested(seed).scores[name].mean()) if value is None else value
+            float(scores_of([self.entry.scored(seed)], name).mean()) if value is None else value
             for seed, value in stated.items()
         ]
 
     def cost(self, name: str) -> float | None:
         """Median of a cost over the seeds; None where a run does not tell."""
-        return _of_all([trained.claims.cost.get(name) for trained in self.entry.result.seeds], np.median)
+        return _of_all([trained.claims.cost.get(name) for trained in self.entry.result.seeds], statistics.median)
 
     @cached_property
     def training_seconds(self) -> float | None:
@@ -108,7 +111,7 @@ class BoardRow:
     @property
     def is_teacher(self) -> bool:
         """Whether the reported network is the teacher itself."""
-        return self.entry.recipe.student is None
+        return self.entry.written_recipe["student"] is None
 
     @cached_property
     def control(self) -> str | None:
@@ -145,19 +148,19 @@ class BoardRow:
     @cached_property
     def teacher_leaks(self) -> bool:
         """Whether a teacher's accuracy is one on recordings that it was trained on, by card and recipe."""
-        result, teachers = self.entry.result, self.entry.recipe.all_teachers.values()
+        result = self.entry.result
         rule = rule_of(card_of(result.dataset, self.entry.options), result.protocol)
-        return rule.sensors_leak and any(teacher.shows(SENSORS) for teacher in teachers)
+        return rule.sensors_leak and any(one.shows(SENSORS) for one in self.entry.recipe.all_teachers.values())
 
     @cached_property
     def one_by_one(self) -> float | None:
         """Accuracy one trial at a time, mean over the seeds; None where batch mates do not change the predictions."""
-        return _of_all([trained.claims.inductive for trained in self.entry.result.seeds], np.mean)
+        return _of_all([trained.claims.inductive for trained in self.entry.result.seeds], statistics.fmean)
 
     @cached_property
     def machines(self) -> list[str]:
         """What the seeds ran on."""
-        return list(dict.fromkeys(environment.machine for environment in self.entry.environments))
+        return self.entry.machines
 
     @cached_property
     def verification(self) -> Verification | None:
@@ -355,8 +358,9 @@ def table(group: Sequence[Checked]) -> BoardTable:
                 hint="Make a table of each: only equal conditions can be ranked.",
             )
     names = [entry.runs[0].title for entry, _ in entries]
+    count = Counter(names)
     rows = [
-        BoardRow(entry, tier, name if names.count(name) == 1 else f"{name} ({entry.result.id})")
+        BoardRow(entry, tier, name if count[name] == 1 else f"{name} ({entry.result.id})")
         for name, (entry, tier) in zip(names, entries, strict=True)
     ]
     metric = metric_of(known_card(first.dataset))

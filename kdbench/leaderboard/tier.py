@@ -10,10 +10,10 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from kdbench.errors import DataError, KdbenchError
-from kdbench.leaderboard.entry import BoardEntry, content_sha256
+from kdbench.leaderboard.entry import BoardEntry
 from kdbench.leaderboard.faults import AGAIN, fault
 from kdbench.leaderboard.files import VERIFICATION, read_json
-from kdbench.leaderboard.schema import RESULT, Environment, Person, Sha256, Share
+from kdbench.leaderboard.schema import Environment, Person, Sha256, Share
 from kdbench.util.validation import checked
 
 LARGEST_TOLERANCE = 0.1
@@ -92,8 +92,7 @@ def verification(entry: BoardEntry) -> Verification | None:
         return None
     content = read_json(entry.folder, VERIFICATION)
     record = checked(Verification, content, f"{VERIFICATION} is not what its schema says", error=DataError, hint=AGAIN)
-    own = content_sha256(read_json(entry.folder, RESULT))
-    if record.id != entry.result.id or record.content_sha256 != own:
+    if record.id != entry.result.id or record.content_sha256 != entry.sha256:
         raise fault(f"{VERIFICATION} belongs to the submission {record.id!r} with another content than this one's")
     now = datetime.datetime.now(datetime.UTC)
     # A day of grace for a clock that is ahead.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -134,6 +135,23 @@ def card_of(dataset: str, options: Mapping[str, Any]) -> Card:
     """
     reader = _reader(dataset, json.dumps(options, sort_keys=True, default=str))
     return load_card(dataset) if reader is None else reader.card
+
+
+def known_sha256(dataset: str, protocol: str, options: Mapping[str, Any]) -> str:
+    """Hash of all that is known of a protocol without recordings: the card, and the trials that it names.
+
+    Raises:
+        UsageError: As `expected`.
+    """
+    return _known_sha256(dataset, protocol, json.dumps(options, sort_keys=True, default=str))
+
+
+@lru_cache(maxsize=64)
+def _known_sha256(dataset: str, protocol: str, options: str) -> str:
+    known = _expected(dataset, protocol, options)
+    trials = known and {**vars(known), "train": sorted(known.train)}
+    content = [card_of(dataset, json.loads(options)).model_dump(mode="json"), trials]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 @lru_cache(maxsize=64)

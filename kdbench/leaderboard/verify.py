@@ -1,4 +1,4 @@
-"""Holds submissions to what they claim, each for itself, so that a broken or hostile one costs no other anything."""
+"""Holds submissions to what they claim: each for itself, and all of them to one another."""
 
 from __future__ import annotations
 
@@ -6,53 +6,33 @@ import json
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from kdbench.errors import KdbenchError
-from kdbench.leaderboard.consistency import FILE_CHECKS, check_card
+from kdbench.leaderboard.check import Checked, shown
 from kdbench.leaderboard.copies import copied_methods
-from kdbench.leaderboard.entry import BoardEntry, load
-from kdbench.leaderboard.scoring import check_scores
-from kdbench.leaderboard.tier import Tier, tier_of
-from kdbench.leaderboard.trials import ExpectedTrials, card_of, expected
+from kdbench.leaderboard.each import check_each
+from kdbench.leaderboard.entry import BoardEntry
+from kdbench.leaderboard.keep import Keep
+from kdbench.leaderboard.tier import Tier
 
-_LONGEST = 400
-_MOST_PROBLEMS = 50
 _HASH = re.compile(r"[0-9a-f]{40,}")
 _DIFFERENCES = 4
 
 
-@dataclass(frozen=True)
-class Checked:
-    """What is known of one submission.
-
-    Attributes:
-        folder: Where it lies.
-        entry: What it holds; None where it cannot be read.
-        problems: Everything that is wrong; empty where it stands.
-        tier: How far it is proven.
-    """
-
-    folder: Path
-    entry: BoardEntry | None
-    problems: tuple[str, ...]
-    tier: Tier
-
-
-def verify(folders: Iterable[Path]) -> list[Checked]:
+def verify(folders: Iterable[Path], keep: Keep | None = None, *, recheck: bool = False) -> list[Checked]:
     """Checks submissions, each for itself and all of them for claims of the same result and copies of one another.
 
     Args:
         folders: The submissions' folders.
+        keep: Where submissions are kept that stood; one whose files are, by their hashes, those that stood is not
+            checked again for itself. Without it every one is.
+        recheck: Take none from there, and keep what stands.
     """
-    from sklearn import config_context
-
-    # What sklearn would check again at every seed of every submission is checked already.
-    with config_context(assume_finite=True, skip_parameter_validation=True):
-        checked = [check(folder) for folder in folders]
+    checked = check_each(list(folders), keep, recheck=recheck)
     standing = [submission.entry for submission in checked if submission.entry is not None and not submission.problems]
     claimed: dict[str, list[Path]] = defaultdict(list)
     for submission in checked:
@@ -67,36 +47,6 @@ def verify(folders: Iterable[Path]) -> list[Checked]:
         _with(submission, more[submission.folder]) if submission.folder in more else submission
         for submission in checked
     ]
-
-
-def check(folder: Path) -> Checked:
-    """Checks one submission; whatever it holds, the answer is what is wrong with it."""
-    try:
-        return _check(folder)
-    except Exception as error:
-        # What no check foresaw is this submission's problem alone.
-        why = f"it cannot be checked: {type(error).__name__}: {error}"
-        return Checked(folder, None, (_printable(why),), Tier.REPORTED)
-
-
-def _check(folder: Path) -> Checked:
-    try:
-        entry = load(folder)
-    except KdbenchError as error:
-        return Checked(folder, None, (_printable(error.message),), Tier.REPORTED)
-    problems = [line for part in FILE_CHECKS for line in _caught(part, entry)]
-    known: ExpectedTrials | None = None
-    try:
-        result = entry.result
-        card = card_of(result.dataset, entry.options)
-        known = expected(result.dataset, result.protocol, entry.options)
-        problems += _caught(lambda loaded: check_card(loaded, card, known), entry)
-        problems += _caught(lambda loaded: check_scores(loaded, known), entry)
-    except KdbenchError as error:
-        problems.append(error.message)
-    scored = known is not None and not problems
-    # Several parts read the same file, and say the same of one that is missing.
-    return Checked(folder, entry, _shown(dict.fromkeys(problems)), tier_of(entry, scored))
 
 
 def claim_of(entry: BoardEntry) -> str:
@@ -119,11 +69,6 @@ def _claim(entry: BoardEntry) -> str | None:
         return None
 
 
-def problems_of(folder: Path) -> tuple[str, ...]:
-    """Everything that is wrong with one submission."""
-    return check(folder).problems
-
-
 def differences(one: Any, other: Any, key: str = "", *, most: int | None = _DIFFERENCES) -> list[str]:
     """Where two values of plain data differ, as `key: this, that`, or with `most` the first few of them."""
     if isinstance(one, Mapping) and isinstance(other, Mapping):
@@ -142,33 +87,5 @@ def _short(value: Any) -> str:
     return text if len(text) < 60 else f"{text[:57]}…"
 
 
-def _caught(part: Callable[[BoardEntry], Iterable[str]], entry: BoardEntry) -> list[str]:
-    """What one part finds; where it stops, the others still tell what they find."""
-    problems: list[str] = []
-    try:
-        for problem in part(entry):
-            problems.append(problem)
-            # A submission may be made to have millions of them.
-            if len(problems) > _MOST_PROBLEMS:
-                break
-    except KdbenchError as error:
-        problems.append(error.message)
-    return problems
-
-
 def _with(checked: Checked, more: Iterable[str]) -> Checked:
-    return replace(checked, problems=_shown([*checked.problems, *more]), tier=Tier.REPORTED)
-
-
-def _shown(problems: Iterable[str]) -> tuple[str, ...]:
-    lines = [_printable(problem) for problem in problems]
-    more = len(lines) - _MOST_PROBLEMS
-    return (*lines[:_MOST_PROBLEMS], *([f"and {more} more"] if more > 0 else []))
-
-
-def _printable(problem: str) -> str:
-    """A problem as a terminal may show it, whatever names of the submission it repeats."""
-    # Cut before it is escaped, which may make it many times as long.
-    problem = problem[: 4 * _LONGEST]
-    plain = "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in problem)
-    return plain if len(plain) <= _LONGEST else f"{plain[: _LONGEST - 1]}…"
+    return replace(checked, problems=shown([*checked.problems, *more]), tier=Tier.REPORTED)

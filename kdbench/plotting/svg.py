@@ -8,14 +8,17 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from markupsafe import Markup, escape
 
 from kdbench.evaluation.metrics import confusion
 
 if TYPE_CHECKING:
+    from kdbench.leaderboard.curves import Curve
     from kdbench.leaderboard.entry import BoardEntry
     from kdbench.leaderboard.tables import BoardRow, BoardTable
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 520, 260, 62, 40, 12, 14
+CELL, MATRIX_LEFT = 16, 290
 _LABEL, _LETTER, _LINE = 28, 6.5, 13
 """A label's most letters, and the width of a letter and the height of a line in pixels."""
 _PLACES = (
@@ -23,7 +26,6 @@ _PLACES = (
     *(("middle", 0, dy) for dy in (-22, 30)),
 )
 """Where a label may stand beside its point, the best place first."""
-_Box = tuple[float, float, float, float]
 _STEPS = (1, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 40, 50, 100, 200, 500, 1000)
 _APART = 60
 """Pixels between two marks of the time axis, so that their names do not touch."""
@@ -73,15 +75,6 @@ class Curves:
     y_ticks: Sequence[Tick]
 
 
-@dataclass(frozen=True)
-class Square:
-    """A cell of a confusion matrix that is not empty."""
-
-    row: int
-    column: int
-    share: float
-
-
 def scatter(table: BoardTable) -> Scatter | None:
     """Accuracy, with its interval, against the seconds of one seed's training, on a logarithmic scale.
 
@@ -108,24 +101,34 @@ def _labelled(points: Sequence[Point], alone: float | None) -> list[Point]:
     taken = [(p.x - 5, p.y - 5, p.x + 5, p.y + 5) for p in points]
     taken += [(p.x - 2, min(p.low, p.high), p.x + 2, max(p.low, p.high)) for p in points]
     taken += [] if alone is None else [(LEFT, alone - 1, WIDTH - RIGHT, alone + 1)]
+    # As arrays, with room for all labels: a chart may hold thousands of points.
+    boxes = np.full((len(taken) + len(points), 4), np.inf)
+    count = len(taken)
+    boxes[:count] = taken
     kept = []
     for point in points:
         text = point.row.label if len(point.row.label) <= _LABEL else f"{point.row.label[: _LABEL - 1]}…"
         width = _LETTER * len(text)
-        for anchor, dx, dy in _PLACES:
-            left = point.x + dx - {"start": 0.0, "end": width, "middle": width / 2}[anchor]
-            box = (left, point.y + dy - _LINE + 4, left + width, point.y + dy + 2)
-            inside = box[0] > LEFT and box[2] < WIDTH and box[1] > 0 and box[3] < HEIGHT - BOTTOM
-            if inside and not any(_overlap(box, other) for other in taken):
-                taken.append(box)
-                point = replace(point, label=text, label_x=point.x + dx, label_y=point.y + dy, anchor=anchor)
-                break
+        lefts = [point.x + dx - {"start": 0.0, "end": width, "middle": width / 2}[anchor] for anchor, dx, _ in _PLACES]
+        tops = [point.y + dy - _LINE + 4 for _, _, dy in _PLACES]
+        wanted = np.array([(left, top, left + width, top + _LINE - 2) for left, top in zip(lefts, tops, strict=True)])
+        inside = (wanted[:, 0] > LEFT) & (wanted[:, 2] < WIDTH) & (wanted[:, 1] > 0)
+        inside &= wanted[:, 3] < HEIGHT - BOTTOM
+        free = np.flatnonzero(inside)
+        free = free[~_overlap(wanted[free, None], boxes[None, :count]).any(axis=1)]
+        if len(free):
+            boxes[count] = wanted[free[0]]
+            count += 1
+            anchor, dx, dy = _PLACES[free[0]]
+            point = replace(point, label=text, label_x=point.x + dx, label_y=point.y + dy, anchor=anchor)
         kept.append(point)
     return kept
 
 
-def _overlap(one: _Box, other: _Box) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+def _overlap(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Whether boxes `(…, 4)`, left, top, right and bottom, cover one another."""
+    over: np.ndarray = (one[..., 0] < other[..., 2]) & (other[..., 0] < one[..., 2])
+    return over & (one[..., 1] < other[..., 3]) & (other[..., 1] < one[..., 3])
 
 
 def _round_durations(costs: Sequence[float]) -> list[float]:
@@ -150,31 +153,48 @@ def _apart(ticks: Sequence[Tick]) -> list[Tick]:
 
 def curves(entry: BoardEntry) -> list[Curves]:
     """Loss and training accuracy of each phase."""
-    parts = []
-    for phase in ("teacher", "student"):
-        for quantity in ("loss", "accuracy"):
-            lines = []
-            for trained in entry.result.seeds:
-                own = [e for e in trained.claims.curves if e.phase == phase and getattr(e, quantity) is not None]
-                if own:
-                    lines.append((trained.seed, [(e.epoch, float(getattr(e, quantity))) for e in own]))
-            if lines:
-                parts.append(_curves(f"{phase}: {quantity}", lines, _per_cent if quantity == "accuracy" else _short))
-    return parts
+    parts: dict[tuple[str, str], list[Curve]] = {}
+    for curve in entry.curves:
+        parts.setdefault((curve.phase, curve.quantity), []).append(curve)
+    return [
+        _curves(f"{phase}: {quantity}", lines, _per_cent if quantity == "accuracy" else _short)
+        for (phase, quantity), lines in parts.items()
+    ]
 
 
-def _curves(title: str, lines: Sequence[tuple[int, list[tuple[int, float]]]], text: Callable[[float], str]) -> Curves:
-    x = _Axis([epoch for _, line in lines for epoch, _ in line], LEFT, WIDTH - RIGHT, pad=0)
-    y = _Axis([value for _, line in lines for _, value in line], HEIGHT - BOTTOM, TOP)
-    drawn = [(seed, " ".join(f"{x(epoch):.1f},{y(value):.1f}" for epoch, value in line)) for seed, line in lines]
+def _curves(title: str, lines: Sequence[Curve], text: Callable[[float], str]) -> Curves:
+    epochs, values = (np.concatenate(of) for of in ([c.epochs for c in lines], [c.values for c in lines]))
+    x = _Axis((epochs.min(), epochs.max()), LEFT, WIDTH - RIGHT, pad=0)
+    y = _Axis((values.min(), values.max()), HEIGHT - BOTTOM, TOP)
+    drawn = [(curve.seed, _points(x.of(curve.epochs), y.of(curve.values))) for curve in lines]
     return Curves(title, drawn, x.ticks(lambda value: f"{value:.0f}"), y.ticks(text))
 
 
-def squares(entry: BoardEntry) -> list[Square]:
-    """The cells of the confusion matrix over all seeds: the share of a true class (row) predicted as each class."""
-    scores = entry.predictions
-    matrix = confusion(scores.label, scores.logits.argmax(axis=1), len(entry.result.classes))
-    return [Square(int(row), int(column), float(matrix[row, column])) for row, column in np.argwhere(matrix > 0)]
+def _points(x: np.ndarray, y: np.ndarray) -> str:
+    return " ".join([f"{across:.1f},{down:.1f}" for across, down in zip(x.tolist(), y.tolist(), strict=True)])
+
+
+def squares(entry: BoardEntry) -> Markup:
+    """The cells of the confusion matrix that are not empty: the share of a true class (row) predicted as each class.
+
+    Over all seeds. As SVG, since there are hundreds on each of thousands of pages: the names of classes are escaped
+    here, and all else are numbers.
+    """
+    names = [escape(name) for name in entry.result.classes]
+    seeds = [entry.scored(trained.seed) for trained in entry.result.seeds]
+    labels = np.concatenate([np.tile(one.labels, len(one.predicted)) for one in seeds])
+    predicted = np.concatenate([one.predicted.ravel() for one in seeds])
+    matrix = confusion(labels, predicted, len(names))
+    rows, columns = np.nonzero(matrix)
+    cells = zip(rows.tolist(), columns.tolist(), matrix[rows, columns].tolist(), strict=True)
+    return Markup("\n").join(
+        Markup(
+            f'<rect x="{MATRIX_LEFT + column * CELL}" y="{row * CELL}" width="{CELL}" height="{CELL}" '
+            f'fill-opacity="{round(share, 3)}"><title>{names[row]} → {names[column]}: {100 * share:.1f} %</title>'
+            "</rect>"
+        )
+        for row, column, share in cells
+    )
 
 
 class _Axis:
@@ -188,6 +208,11 @@ class _Axis:
 
     def __call__(self, value: float) -> float:
         return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
+
+    def of(self, values: np.ndarray) -> np.ndarray:
+        """Many values at once, by the same steps."""
+        places: np.ndarray = self.start + (values - self.low) / (self.high - self.low) * (self.end - self.start)
+        return places
 
     def ticks(self, text: Callable[[float], str], count: int = 5) -> list[Tick]:
         from matplotlib.ticker import MaxNLocator

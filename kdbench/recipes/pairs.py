@@ -14,8 +14,8 @@ from kdbench.recipes.schema import PRESETS
 TAUGHT_BY = "taught_by"
 
 
-# Asked for every run of a listing.
-@functools.lru_cache(maxsize=256)
+# Asked for every run of a listing, and every submission of a board.
+@functools.lru_cache(maxsize=16_384)
 def own_teacher(method: str) -> str | None:
     """The teacher that a shipped method itself names; None for one without a teacher, and for one's own recipe."""
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.metadata
 import os
@@ -70,9 +71,15 @@ def discover(groups: Mapping[str, str]) -> Discovery:
 
 def _changed(folder: str) -> int:
     try:
-        return Path(folder or ".").stat().st_mtime_ns
+        return _as_path(folder).stat().st_mtime_ns
     except OSError:
         return 0
+
+
+@functools.lru_cache(maxsize=256)
+def _as_path(folder: str) -> Path:
+    # To make a path takes longer than to look at it, and every name that is looked up looks at all of them.
+    return Path(folder or ".")
 
 
 def _read_all(groups: Mapping[str, str]) -> Discovery:

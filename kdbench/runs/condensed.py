@@ -10,9 +10,9 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,10 @@ import numpy as np
 from kdbench import __version__
 from kdbench.errors import DataError
 from kdbench.runs.damage import damaged
-from kdbench.runs.store import StoredRun
-from kdbench.runs.tested import PREDICTIONS, Tested, is_as_written, tested
-from kdbench.statistics.scores import MAP, METRICS, contributions
+from kdbench.runs.store import StoredRun, stored_run
+from kdbench.runs.tested import PREDICTIONS, Tested, is_as_written, score_together, tested_all
+from kdbench.statistics.scores import MAP, contributions
+from kdbench.util.beside import beside, has_another_core
 from kdbench.util.paths import cache_dir
 
 _FORMAT = f"1 of {__version__}"
@@ -31,6 +32,13 @@ _FORMAT = f"1 of {__version__}"
 _WORTH = 200
 """Fewer runs than that are read as fast as they are found again."""
 _MOST = 100_000
+_WORTH_HELP = 1500
+"""Runs to read from which on a second process pays: it takes a second to start."""
+_TO_START = 600
+"""Runs that are read while it starts."""
+_AT_A_TIME = 50
+_SCORED = 64
+"""Runs that are scored at once."""
 _A_QUERY = 500
 _WAIT_SECONDS = 5
 
@@ -51,17 +59,40 @@ class Condensed:
     predicted: np.ndarray
     precision: np.ndarray
 
-    @cached_property
-    def scores(self) -> Mapping[str, np.ndarray]:
-        """Metric → what each trial contributes to it, `(N,)`, averaged over shuffles; its mean is the metric."""
-        by_class = [metric for metric in METRICS if metric != MAP]
-        scores = {metric: contributions(self.predicted, self.labels, metric).mean(axis=0) for metric in by_class}
-        return scores | {MAP: self.precision}
+
+def condensed(ones: Sequence[Tested]) -> list[Condensed]:
+    """Leaves the logits out of the predictions of some runs."""
+    score_together(ones, [MAP])
+    return [Condensed(one.trials, one.labels, one.predicted.astype(np.int32), one.scores[MAP]) for one in ones]
 
 
-def condensed(whole: Tested) -> Condensed:
-    """Leaves the logits out."""
-    return Condensed(whole.trials, whole.labels, whole.predicted.astype(np.int32), whole.scores[MAP])
+def scores_of(ones: Sequence[Condensed], metric: str) -> np.ndarray:
+    """What each trial contributes to a metric, averaged over shuffles; the mean over the trials is the metric.
+
+    Args:
+        ones: R runs that were tested on the same N trials.
+        metric: One of `METRICS`.
+
+    Returns:
+        `(R, N)`.
+    """
+    if metric == MAP:
+        return np.stack([one.precision for one in ones])
+    values = np.empty((len(ones), len(ones[0].trials)))
+    for place, some in _alike(ones):
+        values[place] = contributions(np.stack([one.predicted for one in some]), some[0].labels, metric).mean(axis=1)
+    return values
+
+
+def _alike(ones: Sequence[Condensed]) -> Iterator[tuple[list[int], list[Condensed]]]:
+    """Runs with equally many shuffles, some at a time, and their places."""
+    by_shuffles: dict[int, list[int]] = defaultdict(list)
+    for place, one in enumerate(ones):
+        by_shuffles[len(one.predicted)].append(place)
+    for places in by_shuffles.values():
+        for begin in range(0, len(places), _SCORED):
+            part = places[begin : begin + _SCORED]
+            yield part, [ones[place] for place in part]
 
 
 class Keep:
@@ -74,14 +105,18 @@ class Keep:
 
     def __init__(self, runs: Iterable[StoredRun], path: Path | None = None) -> None:
         self._path = path or cache_dir() / "predictions.db"
-        self._hashes = {id(run): str(run.result["files"][PREDICTIONS]) for run in runs if is_as_written(run)}
+        self._runs = [run for run in runs if is_as_written(run)]
+        self._hashes = {id(run): str(run.result["files"][PREDICTIONS]) for run in self._runs}
         self._known: dict[str, Condensed] = {}
         self._new: dict[str, Condensed] = {}
+        self._read: dict[int, Condensed] = {}
 
     def __enter__(self) -> Keep:
         if len(self._hashes) >= _WORTH:
-            with contextlib.suppress(OSError, sqlite3.Error, ValueError), self._opened() as store:
-                self._known = dict(_found(store, list(set(self._hashes.values()))))
+            self._find(self._runs)
+            missing = [run for run in self._runs if self._hashes[id(run)] not in self._known]
+            if len(missing) >= _WORTH_HELP and has_another_core():
+                self._read_with_help(missing)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -99,6 +134,24 @@ class Keep:
         if self._new:
             with self._opened() as store:
                 _add(store, self._new)
+            self._new = {}
+
+    def _find(self, runs: Iterable[StoredRun]) -> None:
+        with contextlib.suppress(OSError, sqlite3.Error, ValueError), self._opened() as store:
+            self._known |= dict(_found(store, list({self._hashes[id(run)] for run in runs})))
+
+    def _read_with_help(self, missing: Sequence[StoredRun]) -> None:
+        """Reads a part of many runs, while another process reads and keeps the others; what it leaves is read later."""
+        own = (len(missing) + _TO_START) // 2
+        theirs = missing[own:]
+        told = {"folders": [str(run.folder.absolute()) for run in theirs], "path": str(self._path.absolute())}
+        with beside("kdbench.runs.condensed:keep_these", told):
+            for begin in range(0, own, _AT_A_TIME):
+                some = missing[begin : min(begin + _AT_A_TIME, own)]
+                for run, one in zip(some, self.read_all(some), strict=True):
+                    if isinstance(one, Condensed):
+                        self._read[id(run)] = one
+        self._find(theirs)
 
     def read(self, run: StoredRun) -> Condensed:
         """A run's predictions, held to its metrics.
@@ -106,16 +159,40 @@ class Keep:
         Raises:
             DataError: As of `kdbench.runs.tested.tested`.
         """
-        sha256 = self._hashes.get(id(run))
-        if sha256 in self._known:
-            # Its hash is looked at here.
-            if not run.file(PREDICTIONS).is_file():
-                raise damaged(f"{PREDICTIONS} cannot be read: it is missing")
-            return self._known[sha256]
-        one = condensed(tested(run))
-        if sha256 is not None:
-            self._new[sha256] = one
+        (one,) = self.read_all([run])
+        if isinstance(one, DataError):
+            raise one
         return one
+
+    def read_all(self, runs: Sequence[StoredRun]) -> list[Condensed | DataError]:
+        """As `read`, of several runs, which are scored together; an error stands in the place of a run that has one."""
+        answers = {place: kept for place, run in enumerate(runs) if (kept := self._found(run)) is not None}
+        new = [place for place in range(len(runs)) if place not in answers]
+        whole: dict[int, Tested] = {}
+        for place, one in zip(new, tested_all([runs[place] for place in new]), strict=True):
+            if isinstance(one, DataError):
+                answers[place] = one
+            else:
+                whole[place] = one
+        for place, short in zip(whole, condensed(list(whole.values())), strict=True):
+            answers[place] = short
+            if (sha256 := self._hashes.get(id(runs[place]))) is not None:
+                self._new[sha256] = short
+        return [answers[place] for place in range(len(runs))]
+
+    def _found(self, run: StoredRun) -> Condensed | DataError | None:
+        """What is kept of a run, whose file is the one that it was kept of; None where nothing is."""
+        if id(run) in self._read:
+            return self._read[id(run)]
+        known = self._known.get(self._hashes.get(id(run), ""))
+        if known is None:
+            return None
+        try:
+            # Its hash is looked at here.
+            here = run.file(PREDICTIONS).is_file()
+        except DataError as error:
+            return error
+        return known if here else damaged(f"{PREDICTIONS} cannot be read: it is missing")
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[sqlite3.Connection]:
@@ -133,6 +210,22 @@ class Keep:
                 "(sha256 TEXT PRIMARY KEY, trials INTEGER, labels BLOB, predicted BLOB, precision BLOB)"
             )
             yield store
+
+
+def keep_these(told: Mapping[str, Any]) -> None:
+    """Reads and keeps the predictions of runs; what a second process does (`Keep`).
+
+    Args:
+        told: `folders`, those of the runs; `path`, the file of the keep.
+    """
+    runs = []
+    for folder in told["folders"]:
+        with contextlib.suppress(DataError):
+            runs.append(stored_run(Path(folder)))
+    keep = Keep(runs, Path(told["path"]))
+    for begin in range(0, len(runs), _AT_A_TIME):
+        keep.read_all(runs[begin : begin + _AT_A_TIME])
+    keep.write()
 
 
 def keep_ended(folder: Path, result: Mapping[str, Any]) -> None:

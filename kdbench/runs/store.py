@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +16,7 @@ from kdbench.recipes.shipped import former_name
 from kdbench.runs.naming import label_of
 from kdbench.runs.schema import FINISHED, checked
 from kdbench.util.collecting import without_collecting
-from kdbench.util.records import read_json, unlike
+from kdbench.util.records import is_sealed, read_json, unlike
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,13 +54,35 @@ class StoredRun:
                 another run.
         """
         path = (self.place or self.folder) / name
-        recorded = (self.result.get("files") or {}).get(name)
+        recorded = self._recorded(name)
         if recorded is not None and path.is_file() and unlike(path.parent, {name: recorded}):
-            raise DataError(
-                f"{path.name} is not the file that the run wrote, by its sha256",
-                hint="Repeat the run's `kdbench run` command: it trains again what is damaged.",
-            )
+            raise _another(name)
         return path
+
+    def content(self, name: str) -> bytes:
+        """What one of its files holds, read once for its hash and for what it says.
+
+        Args:
+            name: Such as `predictions.parquet`.
+
+        Raises:
+            DataError: As of `file`.
+            OSError: It cannot be read.
+        """
+        data = ((self.place or self.folder) / name).read_bytes()
+        recorded = self._recorded(name)
+        if recorded is not None and hashlib.sha256(data).hexdigest() != recorded:
+            raise _another(name)
+        return data
+
+    def _recorded(self, name: str) -> str | None:
+        sha256: str | None = (self.result.get("files") or {}).get(name)
+        return sha256
+
+    @cached_property
+    def is_sealed(self) -> bool:
+        """Whether its `run.json` is, to the last digit, what the run wrote."""
+        return is_sealed(self.result)
 
     @property
     def method(self) -> str:
@@ -133,6 +157,13 @@ class StoredRun:
                 f"{path} cannot be read: {type(error).__name__}: {error}",
                 hint="Train that run again: repeat its command with --fresh.",
             ) from error
+
+
+def _another(name: str) -> DataError:
+    return DataError(
+        f"{name} is not the file that the run wrote, by its sha256",
+        hint="Repeat the run's `kdbench run` command: it trains again what is damaged.",
+    )
 
 
 def _printable(text: str) -> str:

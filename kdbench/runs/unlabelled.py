@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from kdbench.engine.declared import declared, reads_labels, reads_series
-from kdbench.engine.mixing import MIXES
 from kdbench.errors import UsageError
 from kdbench.recipes.schema import Recipe
 from kdbench.recipes.terms import LossTerm
@@ -67,9 +66,16 @@ def why_left_out(name: str, term: LossTerm) -> str | None:
     """
     if not (declared(name)["teacher"] or reads_series(name)):
         return "compares with no teacher"
-    if term.mix is not None and term.mix.name in MIXES and MIXES[term.mix.name].by_labels:
+    if term.mix is not None and _mixes_by_labels(term.mix.name):
         return f"weighs its teachers by labels (mix: {term.mix.name}; mean and weights read none)"
     return "needs labels" if reads_labels(name) == "needed" else None
+
+
+def _mixes_by_labels(name: str) -> bool:
+    # Few recipes mix their teachers, and no board has to wait for torch.
+    from kdbench.engine.mixing import MIXES
+
+    return name in MIXES and MIXES[name].by_labels
 
 
 def _line(name: str, why: str) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from kdbench.errors import ParameterError, UsageError, unknown
 from kdbench.statistics.holm import holm
-from kdbench.statistics.intervals import Inference, Interval, infer_bootstrap, infer_t
+from kdbench.statistics.intervals import Inference, Interval, each, infer_bootstrap, infer_t
 from kdbench.statistics.margins import LEVEL
 from kdbench.statistics.mcnemar import McNemar, mcnemar
 from kdbench.statistics.power import Needed, needed
@@ -171,7 +171,7 @@ def compare_scores(
             f"{counted(draws, 'draw')} cannot give an interval, expected at least 100", instead={"draws": DRAWS}
         )
     # A contrast for each method by itself; those of pairs are differences of two.
-    unit = np.eye(len(scores.methods))
+    unit = each(len(scores.methods))
     subjects = len(scores.subject_names) if scores.subject_names != (UNTOLD,) else 0
     alone = infer_t(scores, unit, scope)
     gaps = unit[first] - unit[second]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,7 +12,10 @@ from kdbench.statistics.bootstrap import resampled_deviations, with_seeds
 from kdbench.statistics.margins import LEVEL, margin, p_value
 from kdbench.statistics.scope import Scope
 from kdbench.statistics.scores import Scores
-from kdbench.statistics.spread import Spread, Subjects, spread_of
+from kdbench.statistics.spread import Contrasts, Spread, Subjects, spread_of
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 
 @dataclass(frozen=True)
@@ -46,12 +50,19 @@ class Inference:
     p: np.ndarray
 
 
-def infer_t(scores: Scores, contrasts: np.ndarray, scope: Scope) -> Inference:
+def each(methods: int) -> csr_array:
+    """A contrast for each method by itself, `(M, M)`; rows of it taken from one another are differences of two."""
+    from scipy.sparse import eye_array
+
+    return eye_array(methods, format="csr")
+
+
+def infer_t(scores: Scores, contrasts: Contrasts, scope: Scope) -> Inference:
     """Student's t for trials (or subjects) and for seeds, as `margins` puts them together.
 
     Args:
         scores: M methods.
-        contrasts: `(C, M)`: weights of the methods: one 1 for a method, 1 and −1 for a difference.
+        contrasts: `(C, M)`, such as `each` gives: 1 for a method, 1 and −1 for a difference of two.
         scope: Whom the statement is about.
     """
     subjects = Subjects.of(scores.subjects)
@@ -60,7 +71,7 @@ def infer_t(scores: Scores, contrasts: np.ndarray, scope: Scope) -> Inference:
     return Inference(spread, spread.estimate - half, spread.estimate + half, p_value(spread))
 
 
-def infer_bootstrap(scores: Scores, contrasts: np.ndarray, scope: Scope, *, draws: int, seed: int) -> Inference:
+def infer_bootstrap(scores: Scores, contrasts: Contrasts, scope: Scope, *, draws: int, seed: int) -> Inference:
     """The hierarchical paired bootstrap: percentiles of the draws, and the share of them beyond 0.
 
     No interval is narrower, and no p smaller, than those by `t` of the trials alone, seeds as they are.

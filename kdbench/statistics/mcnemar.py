@@ -78,11 +78,9 @@ def mcnemar(scores: Scores, first: np.ndarray, second: np.ndarray) -> list[McNem
             hint="Give it the scores of metric='accuracy'.",
         )
     right = np.ascontiguousarray(scores.values.transpose(1, 0, 2))
-    # How many trials both of two methods name right, for all pairs in one product.
-    both = right @ right.transpose(0, 2, 1)
-    alone = np.einsum("rmm->rm", both)
-    only_a = (alone[:, first] - both[:, first, second]).round().astype(int)
-    only_b = (alone[:, second] - both[:, first, second]).round().astype(int)
+    alone, both = right.sum(axis=2), _both(right, first, second)
+    only_a = (alone[:, first] - both).round().astype(int)
+    only_b = (alone[:, second] - both).round().astype(int)
     unlike = only_a + only_b
     p = np.minimum(2 * bdtr(np.minimum(only_a, only_b), unlike, 0.5), 1)
     p = np.where(unlike == 0, 1.0, p)
@@ -99,3 +97,13 @@ def mcnemar(scores: Scores, first: np.ndarray, second: np.ndarray) -> list[McNem
         McNemar(tuple(map(SeedTable, scores.seeds, *of_pair)), whole, adjusted)
         for whole, adjusted, *of_pair in zip(combined.tolist(), holm(combined).tolist(), *columns, strict=True)
     ]
+
+
+def _both(right: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """How many trials both methods of a pair name right, `(R, P)`, of what is right, `(R, M, N)`."""
+    methods = right.shape[1]
+    if len(first) > methods:
+        # Most of all pairs are asked for: one product has them all.
+        every: np.ndarray = (right @ right.transpose(0, 2, 1))[:, first, second]
+        return every
+    return np.einsum("rpn,rpn->rp", right[:, first], right[:, second])

@@ -13,6 +13,8 @@ from kdbench.errors import DataError, UsageError, unknown
 
 MAP = "map"
 METRICS = ("accuracy", "macro_f1", "weighted_f1", MAP)
+_TABLES = 8
+"""How many tables of logits are ordered at once: more no longer fit into a processor's cache."""
 UNTOLD = "all"
 """The subject of every trial where a data set does not tell its subjects apart."""
 
@@ -271,14 +273,17 @@ def average_precision_scores(logits: np.ndarray, labels: np.ndarray) -> np.ndarr
     scores = log_probabilities(logits)
     present, count = np.unique(labels), len(labels)
     own = labels == present[:, None]
-    values = np.empty(scores.shape[:-1])
-    for place in np.ndindex(scores.shape[:-2]):
-        mean, influence = 0.0, np.zeros(count)
-        for precision, moved in zip(*average_precisions(scores[place][:, present].T, own), strict=True):
-            mean += precision / len(present)
-            influence += moved / len(present)
-        values[place] = mean + count * influence
-    return values
+    tables = scores.reshape(-1, count, scores.shape[-1])
+    values = np.empty(tables.shape[:2])
+    for begin in range(0, len(tables), _TABLES):
+        some = tables[begin : begin + _TABLES, :, present].swapaxes(1, 2)
+        precisions, moved = average_precisions(some.reshape(-1, count), np.tile(own, (len(some), 1)))
+        mean, influence = np.zeros((len(some), 1)), np.zeros((len(some), count))
+        for place in range(len(present)):
+            mean += precisions.reshape(len(some), -1)[:, place, None] / len(present)
+            influence += moved.reshape(some.shape)[:, place] / len(present)
+        values[begin : begin + _TABLES] = mean + count * influence
+    return values.reshape(scores.shape[:-1])
 
 
 def log_probabilities(logits: np.ndarray) -> np.ndarray:
@@ -305,21 +310,28 @@ def average_precisions(scores: np.ndarray, own: np.ndarray) -> tuple[np.ndarray,
     Returns:
         `(C,)` and `(C, N)`.
     """
-    order = np.argsort(-scores, axis=1, kind="stable")
+    # Trials of a tie may come in any order: what follows takes each tie as one.
+    order = np.argsort(-scores, axis=1)
     falling = -np.take_along_axis(scores, order, axis=1)
     right = np.take_along_axis(own, order, axis=1).astype(np.float64)
-    # Tied trials have no order among them: each has all of its tie above it, itself included.
-    first, last = _ties(falling)
-    above, hits = last.astype(np.float64), np.take_along_axis(np.cumsum(right, axis=1), last - 1, axis=1)
+    hits = np.cumsum(right, axis=1)
+    first = None
+    if (falling[:, 1:] == falling[:, :-1]).any():
+        # Tied trials have no order among them: each has all of its tie above it, itself included.
+        first, last = _ties(falling)
+        above, hits = last.astype(np.float64), np.take_along_axis(hits, last - 1, axis=1)
+    else:
+        above = np.arange(1.0, scores.shape[1] + 1)
     number = right.sum(axis=1, keepdims=True)
-    average = (right * hits / above).sum(axis=1, keepdims=True) / number
+    hit, precision = right * hits, hits / above
+    average = (hit / above).sum(axis=1, keepdims=True) / number
     # Sums over the trials of the class that score at most as high.
     gained, lost = (
-        np.take_along_axis(np.cumsum(part[:, ::-1], axis=1)[:, ::-1], first, axis=1)
-        for part in (right / above, right * hits / above**2)
+        sums if first is None else np.take_along_axis(sums, first, axis=1)
+        for sums in (np.cumsum(part[:, ::-1], axis=1)[:, ::-1] for part in (right / above, hit / above**2))
     )
     moved = np.empty(scores.shape)
-    np.put_along_axis(moved, order, (right * (hits / above - average + gained) - lost) / number, axis=1)
+    np.put_along_axis(moved, order, (right * (precision - average + gained) - lost) / number, axis=1)
     return average[:, 0], moved
 
 

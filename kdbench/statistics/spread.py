@@ -16,13 +16,21 @@ method narrows those of another below what their own trials and seeds say. What 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from kdbench.errors import UsageError
 from kdbench.statistics.scope import MIN_SUBJECTS, OPTION, Scope
 from kdbench.text.wording import counted, inflected
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+Contrasts: TypeAlias = "np.ndarray | csr_array"
+"""Weights of the methods, `(C, M)`; sparse where there may be thousands of both, nearly all weights 0."""
 
 CHUNK = 1 << 21
 """Scores at a time, so that thousands of pairs need no gigabytes."""
@@ -94,12 +102,12 @@ class Subjects:
         return np.repeat(by_subject, self.sizes, axis=-1)
 
 
-def spread_of(values: np.ndarray, contrasts: np.ndarray, subjects: Subjects, scope: Scope) -> Spread:
+def spread_of(values: np.ndarray, contrasts: Contrasts, subjects: Subjects, scope: Scope) -> Spread:
     """Estimates contrasts of methods, and their variance.
 
     Args:
         values: `(M, R, N)`, the trials in the order of `subjects.order`.
-        contrasts: `(C, M)`: weights of the methods: one 1 for a method, 1 and −1 for a difference.
+        contrasts: `(C, M)`: one 1 for a method, 1 and −1 for a difference.
         subjects: Which trials belong together.
         scope: Whether trials within subjects vary (`these_subjects`), or the subjects (`new_subjects`; their variance
             is the cluster-robust one of a mean, with the factor S/(S − 1)).
@@ -114,11 +122,11 @@ def spread_of(values: np.ndarray, contrasts: np.ndarray, subjects: Subjects, sco
     return dataclasses.replace(_spread(values, contrasts, subjects, Scope.NEW_SUBJECTS), floor=here)
 
 
-def _spread(values: np.ndarray, contrasts: np.ndarray, subjects: Subjects, scope: Scope) -> Spread:
+def _spread(values: np.ndarray, contrasts: Contrasts, subjects: Subjects, scope: Scope) -> Spread:
     runs, trials = values.shape[1:]
-    chunks = np.array_split(contrasts, max(1, round(len(contrasts) * runs * trials / CHUNK)))
-    parts = [_components(values, chunk, subjects, scope) for chunk in chunks]
-    by_seed, mixed, rest = (np.concatenate(part) for part in zip(*parts, strict=True))
+    by_seed, mixed, rest = _in_chunks(
+        contrasts.shape[0], runs * trials, lambda some: _components(values, contrasts[some], subjects, scope)
+    )
     estimate, nothing = by_seed.mean(axis=1), np.zeros_like(mixed)
     within = scope is Scope.THESE_SUBJECTS
     unit_df = trials - len(subjects.names) if within else len(subjects.names) - 1
@@ -136,11 +144,11 @@ def _spread(values: np.ndarray, contrasts: np.ndarray, subjects: Subjects, scope
 
 
 def _components(
-    values: np.ndarray, contrasts: np.ndarray, subjects: Subjects, scope: Scope
+    values: np.ndarray, contrasts: Contrasts, subjects: Subjects, scope: Scope
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of each contrast the estimate at every seed `(C, R)`, the variance over units, and σ²_rest/(nR) in it."""
     runs, trials = values.shape[1:]
-    x = (contrasts @ values.reshape(len(values), -1)).reshape(len(contrasts), runs, trials)
+    x = (contrasts @ values.reshape(len(values), -1)).reshape(-1, runs, trials)
     return _parts(x, subjects, scope)
 
 
@@ -170,8 +178,18 @@ def _pooled(values: np.ndarray, subjects: Subjects, scope: Scope, *, differences
     if differences and methods > 1:
         values = values - values.mean(axis=0)
         factor, df = 2 * methods / (methods - 1), (methods - 1) * (runs - 1)
-    by_seed, _, rest = _parts(values, subjects, scope)
+    by_seed, _, rest = _in_chunks(methods, values[0].size, lambda some: _parts(values[some], subjects, scope))
     return float(factor * (by_seed.var(axis=1, ddof=1) / runs - rest).mean()), df
+
+
+def _in_chunks(
+    count: int, size: int, of: Callable[[slice], tuple[np.ndarray, np.ndarray, np.ndarray]]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What is computed of `count` rows of `size` scores, some rows at a time."""
+    step = max(1, CHUNK // size)
+    parts = [of(slice(begin, begin + step)) for begin in range(0, max(count, 1), step)]
+    first, second, third = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return first, second, third
 
 
 def _within_subjects(values: np.ndarray, subjects: Subjects) -> np.ndarray:

@@ -10,6 +10,7 @@ from made_runs import make_run, make_study
 from kdbench.comparison import compare
 from kdbench.comparison.subjects import known_card
 from kdbench.errors import UsageError
+from kdbench.runs.condensed import scores_of
 from kdbench.util.records import read_json, write_json
 
 
@@ -40,7 +41,7 @@ def test_by_map_tables_are_ranked_and_tested_and_old_runs_have_it_from_their_pre
     assert table.comparison is not None
     assert table.comparison.pairs[0].mcnemar is None
     for row in table.ranked:
-        means = [one.scores["map"].mean() for one in table.results[row.method].values()]
+        means = [scores_of([one], "map").mean() for one in table.results[row.method].values()]
         assert row.measures["map"].mean == pytest.approx(sum(means) / len(means))
     with pytest.raises(UsageError, match="the bootstrap compares accuracies, not map"):
         compare(tmp_path, metric="map", ci="bootstrap")

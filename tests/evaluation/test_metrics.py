@@ -1,4 +1,4 @@
-"""Metrics against values computed by hand."""
+"""Metrics against values computed by hand, and by scikit-learn."""
 
 from __future__ import annotations
 
@@ -99,3 +99,21 @@ def test_confusion_is_normalised_by_row() -> None:
 def test_what_does_not_fit_is_refused(logits: np.ndarray, labels: np.ndarray, text: str) -> None:
     with pytest.raises(ValueError, match=text):
         classification(logits, labels, CLASSES)
+
+
+def test_recall_and_f1_are_those_of_scikit_learn() -> None:
+    from sklearn.metrics import precision_recall_fscore_support
+
+    draw = np.random.default_rng(0)
+    for classes in (2, 5, 27):
+        # Of so few trials some classes have none, and some are never predicted.
+        labels = draw.integers(0, classes, 20)
+        logits = draw.normal(size=(20, classes))
+        given = classification(logits, labels, list(map(str, range(classes))))
+        present = np.unique(labels)
+        _, recall, f1, support = precision_recall_fscore_support(
+            labels, logits.argmax(axis=1), labels=present, zero_division=0.0
+        )
+        assert given["macro_f1"] == pytest.approx(f1.mean(), abs=1e-15)
+        assert given["weighted_f1"] == pytest.approx(np.average(f1, weights=support), abs=1e-15)
+        assert [given["per_class_recall"][str(name)] for name in present] == pytest.approx(recall.tolist(), abs=1e-15)

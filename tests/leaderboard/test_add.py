@@ -13,8 +13,8 @@ import yaml
 
 from kdbench.errors import DataError, UsageError
 from kdbench.leaderboard.add import add
+from kdbench.leaderboard.check import check
 from kdbench.leaderboard.entry import load
-from kdbench.leaderboard.verify import check
 from kdbench.recipes.resolve import resolve
 from kdbench.recipes.schema import Recipe
 

@@ -23,8 +23,9 @@ from browser import chromium
 
 from kdbench.errors import DataError, UsageError
 from kdbench.leaderboard.add import add
-from kdbench.leaderboard.build import build, command
-from kdbench.leaderboard.entry import BoardEntry, content_sha256, found, load
+from kdbench.leaderboard.build import build
+from kdbench.leaderboard.entry import content_sha256, found, load
+from kdbench.leaderboard.pages import command
 from kdbench.leaderboard.serve import server
 from kdbench.leaderboard.tables import BoardRow, BoardTable, protocols, table
 from kdbench.leaderboard.tier import Again, Verification
@@ -323,7 +324,7 @@ def costing(row: BoardRow, seconds: float) -> BoardRow:
     seeds = tuple(
         each.model_copy(update={"claims": each.claims.model_copy(update={"cost": cost})}) for each in result.seeds
     )
-    return replace(row, entry=BoardEntry(row.entry.folder, result.model_copy(update={"seeds": seeds})))
+    return replace(row, entry=replace(row.entry, result=result.model_copy(update={"seeds": seeds})))
 
 
 @pytest.mark.parametrize("seconds", [(310.0, 330.0), (250.0, 251.0), (5.0, 90000.0), (60.0, 60.0), (0.3, 0.4)])

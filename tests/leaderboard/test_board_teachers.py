@@ -15,9 +15,9 @@ from helpers import WORLD
 from kdbench.comparison.subjects import known_card
 from kdbench.leaderboard.add import add
 from kdbench.leaderboard.build import build
+from kdbench.leaderboard.check import check
 from kdbench.leaderboard.entry import content_id, load
 from kdbench.leaderboard.tables import table
-from kdbench.leaderboard.verify import check
 from kdbench.recipes.resolve import resolve
 from kdbench.runs.store import stored_runs
 

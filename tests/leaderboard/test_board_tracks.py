@@ -14,10 +14,12 @@ from helpers import WORLD, tiny
 from test_board_verify import forge
 
 from kdbench.leaderboard.add import add
-from kdbench.leaderboard.build import build, command
+from kdbench.leaderboard.build import build
+from kdbench.leaderboard.check import check
 from kdbench.leaderboard.entry import found, load
+from kdbench.leaderboard.pages import command
 from kdbench.leaderboard.tables import protocols
-from kdbench.leaderboard.verify import check, verify
+from kdbench.leaderboard.verify import verify
 from kdbench.recipes.resolve import resolve
 from kdbench.recipes.track import Track
 from kdbench.runs.run import run

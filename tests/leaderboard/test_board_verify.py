@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from kdbench.leaderboard.add import add
+from kdbench.leaderboard.check import check
 from kdbench.leaderboard.consistency import check_card
-from kdbench.leaderboard.entry import BoardEntry, content_id, found, load
+from kdbench.leaderboard.entry import content_id, found, load
 from kdbench.leaderboard.tier import Tier
 from kdbench.leaderboard.trials import card_of
-from kdbench.leaderboard.verify import check, verify
+from kdbench.leaderboard.verify import verify
 
 Edit = Callable[[dict[str, Any]], None]
 
@@ -294,7 +296,7 @@ def test_a_sensor_network_where_the_sensors_leak_is_refused(tmp_path: Path, subm
     recipe = entry.recipe.model_copy(update={"student": None})
     seen = entry.result.conditions | {"view": None, "test_modalities": list(card.sensors)}
     changes = {"protocol": "cross_view", "classes": card.class_names, "conditions": seen}
-    leaking = BoardEntry(submission, entry.result.model_copy(update=changes))
+    leaking = replace(entry, result=entry.result.model_copy(update=changes))
     leaking.__dict__["recipe"] = recipe
     (problem,) = check_card(leaking, card, None)
     assert problem.startswith("under protocol 'cross_view' the sensors of the test part are recordings that train")

@@ -12,11 +12,11 @@ from helpers import tiny
 from kdbench.cli import main
 from kdbench.errors import DataError
 from kdbench.leaderboard.add import add
+from kdbench.leaderboard.check import check
 from kdbench.leaderboard.entry import content_sha256, load
 from kdbench.leaderboard.rerun import rerun
 from kdbench.leaderboard.schema import json_schema
 from kdbench.leaderboard.tier import Tier, Verification
-from kdbench.leaderboard.verify import check
 
 ROOT = Path(__file__).parents[2]
 

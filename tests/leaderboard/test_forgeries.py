@@ -20,10 +20,11 @@ from test_board_verify import forge
 
 from kdbench.evaluation.metrics import over_shuffles
 from kdbench.leaderboard.add import add
+from kdbench.leaderboard.check import check
 from kdbench.leaderboard.entry import content_sha256, found, load
 from kdbench.leaderboard.predictions import read_predictions
 from kdbench.leaderboard.tier import Tier
-from kdbench.leaderboard.verify import check, verify
+from kdbench.leaderboard.verify import verify
 
 Forgery = Callable[[Path], Path]
 

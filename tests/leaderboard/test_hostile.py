@@ -24,8 +24,9 @@ from kdbench.errors import DataError
 from kdbench.leaderboard import reading
 from kdbench.leaderboard.add import add
 from kdbench.leaderboard.build import build
+from kdbench.leaderboard.check import check
 from kdbench.leaderboard.entry import found
-from kdbench.leaderboard.verify import check, verify
+from kdbench.leaderboard.verify import verify
 
 
 @pytest.fixture(scope="module")

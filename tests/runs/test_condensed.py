@@ -15,7 +15,7 @@ from made_runs import make_run
 from kdbench.errors import DataError
 from kdbench.runs import condensed as module
 from kdbench.runs import tested as tested_module
-from kdbench.runs.condensed import Keep, condensed, keep_ended
+from kdbench.runs.condensed import Keep, condensed, keep_ended, scores_of
 from kdbench.runs.overview import overview
 from kdbench.runs.store import StoredRun, stored_run, stored_runs
 from kdbench.statistics.scores import METRICS
@@ -44,18 +44,18 @@ def unread(_: Any) -> None:
 def test_what_was_kept_is_found_again_and_equals_what_is_read(
     runs: list[StoredRun], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fresh = [condensed(tested_module.tested(run)) for run in runs]
+    fresh = condensed([tested_module.tested(run) for run in runs])
     with Keep(runs, tmp_path / "keep.db") as keep:
         for run in runs:
             keep.read(run)
-    monkeypatch.setattr(module, "tested", unread)
+    monkeypatch.setattr(tested_module, "_read", unread)
     with Keep(runs, tmp_path / "keep.db") as keep:
         again = [keep.read(run) for run in runs]
     for one, other in zip(fresh, again, strict=True):
         for name in ("trials", "labels", "predicted"):
             assert np.array_equal(getattr(one, name), getattr(other, name)), name
         for metric in METRICS:
-            assert np.array_equal(one.scores[metric], other.scores[metric]), metric
+            assert np.array_equal(scores_of([one], metric), scores_of([other], metric)), metric
 
 
 def test_other_predictions_are_noticed_whatever_was_kept(runs: list[StoredRun], tmp_path: Path) -> None:
@@ -80,8 +80,8 @@ def test_a_run_keeps_its_own_when_it_ends(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("KDBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(module, "_WORTH", 1)
     made = stored_run(tiny("student_only", tmp_path / "runs").folder)
-    read = condensed(tested_module.tested(made))
-    monkeypatch.setattr(module, "tested", unread)
+    (read,) = condensed([tested_module.tested(made)])
+    monkeypatch.setattr(tested_module, "_read", unread)
     with Keep([made]) as keep:
         kept = keep.read(made)
     assert np.array_equal(kept.trials, read.trials)
@@ -133,7 +133,7 @@ def test_without_a_usable_file_everything_is_read(runs: list[StoredRun], tmp_pat
 def test_a_listing_reads_no_predictions_of_runs_as_they_were_written(
     runs: list[StoredRun], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tested_module, "tested", unread)
+    monkeypatch.setattr(tested_module, "_read", unread)
     assert {row.status for row in overview(runs[0].folder.parent)} == {"finished"}
     (runs[0].folder / PREDICTIONS).write_bytes(b"PAR1")
     (runs[1].folder / PREDICTIONS).unlink()
@@ -151,3 +151,44 @@ def test_rows_in_any_order_and_split_columns_are_read_alike(runs: list[StoredRun
     assert np.array_equal(whole.trials, shuffled.trials)
     assert np.array_equal(whole.labels, shuffled.labels)
     assert np.array_equal(whole.logits, shuffled.logits)
+
+
+@pytest.fixture
+def helped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three runs are worth a second process, which reads two of them."""
+    monkeypatch.setattr(module, "_WORTH_HELP", 2)
+    monkeypatch.setattr(module, "_TO_START", 0)
+    monkeypatch.setattr(module, "has_another_core", lambda: True)
+
+
+@pytest.mark.usefixtures("helped")
+def test_a_second_process_reads_a_part_and_what_it_leaves_is_read_here(
+    runs: list[StoredRun], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fresh = condensed([tested_module.tested(run) for run in runs])
+    (runs[1].folder / PREDICTIONS).write_bytes(b"PAR1")
+    with Keep(runs, tmp_path / "keep.db") as keep:
+        # Only the last one: this process had the first, and the second is damaged.
+        assert list(keep._known) == [runs[2].result["files"][PREDICTIONS]]
+        told = keep.read_all(runs)
+    assert isinstance(told[1], DataError)
+    for place in (0, 2):
+        one = told[place]
+        assert not isinstance(one, DataError)
+        assert np.array_equal(one.trials, fresh[place].trials)
+        assert np.array_equal(one.predicted, fresh[place].predicted)
+        assert np.array_equal(one.precision, fresh[place].precision)
+    monkeypatch.setattr(module, "beside", unread)
+    with Keep([runs[0], runs[2]], tmp_path / "keep.db") as keep:
+        assert len(keep._known) == 2
+
+
+@pytest.mark.usefixtures("helped")
+def test_without_the_second_process_everything_is_read_here(
+    runs: list[StoredRun], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = module.beside
+    monkeypatch.setattr(module, "beside", lambda _, told: real("kdbench.runs.condensed:nothing_of_this_name", told))
+    with Keep(runs, tmp_path / "keep.db") as keep:
+        assert not keep._known
+        assert all(isinstance(one, module.Condensed) for one in keep.read_all(runs))
