@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -39,6 +40,9 @@ class Keypoints(Encoder):
         merged: Channels in which the last three are added up for the heat maps.
         samples: Length of the series of points.
         series_widths: The four widths of `conv1d`.
+        time_scale: Largest relative change of the part of the clip that `conv1d` sees at its whole length while it
+            trains, as in a recipe's `augment`; the points that `series` reads stay as the clip shows them.
+        turn_deg: Largest rotation of the points about the vertical axis before `conv1d` while it trains, degrees.
         dropout: Share of the embedding's entries that training drops.
 
     Raises:
@@ -57,6 +61,8 @@ class Keypoints(Encoder):
         merged: int = 64,
         samples: int = 64,
         series_widths: Sequence[int] = (32, 64, 96, 128),
+        time_scale: float = 0.0,
+        turn_deg: float = 0.0,
         dropout: float = 0.0,
     ) -> None:
         super().__init__(in_channels)
@@ -66,7 +72,12 @@ class Keypoints(Encoder):
         for key, four in (("widths", widths), ("series_widths", series_widths)):
             if len(four) != 4 or any(width < 1 for width in four):
                 raise ParameterError(f"{key} = {list(four)}: expected four positive channel counts", key)
+        if not 0 <= time_scale < 1:
+            raise ParameterError(f"time_scale = {time_scale!r}: expected a share, from 0 to below 1", "time_scale")
+        if not 0 <= turn_deg <= 180:
+            raise ParameterError(f"turn_deg = {turn_deg!r}: expected degrees, from 0 to 180", "turn_deg")
         self.points, self.samples = points, samples
+        self.time_scale, self.turn_deg = time_scale, turn_deg
         self.series = Conv1d(2 * AXES * points, widths=series_widths, dropout=dropout)
         first, second, _, last = self.series.channels
         self.channels = (AXES * points, first, second, last)
@@ -117,8 +128,35 @@ class Keypoints(Encoder):
 
     def _moving(self, points: Tensor) -> Tensor:
         """What `conv1d` takes of the points `(B, 3K, samples)`: these and their velocities."""
+        if self.training:
+            points = _turned(_at_other_speeds(points, self.time_scale), self.turn_deg)
         velocity = F.pad(points.diff(dim=-1), (1, 0)) * (self.samples / 8)
         return self.series.stem(torch.cat([points, velocity], dim=1))
+
+
+def _at_other_speeds(points: Tensor, most: float) -> Tensor:
+    """Series `(B, 3K, n)` of which a part of 1 ± `most` of each is shown at the whole length; its ends are held."""
+    if most == 0:
+        return points
+    rows, _, length = points.shape
+    share = 1 + most * torch.empty(rows, 1, device=points.device).uniform_(-1, 1)
+    start = (1 - share) * torch.rand(rows, 1, device=points.device)
+    at = ((start + share * torch.linspace(0, 1, length, device=points.device)) * (length - 1)).clamp(0, length - 1)
+    before = at.floor().long().clamp(max=length - 2)
+    weight = (at - before).to(points.dtype)[:, None]
+    first, second = (points.gather(2, place[:, None].expand(-1, points.shape[1], -1)) for place in (before, before + 1))
+    return first + weight * (second - first)
+
+
+def _turned(points: Tensor, most: float) -> Tensor:
+    """Points `(B, 3K, n)` turned about the vertical axis by up to `most` degrees, each row by an angle of its own."""
+    if most == 0:
+        return points
+    x, y, z = points.unflatten(1, (-1, AXES)).unbind(2)
+    angle = torch.deg2rad(
+        most * torch.empty(len(points), 1, 1, device=points.device, dtype=points.dtype).uniform_(-1, 1)
+    )
+    return torch.stack([x * angle.cos() + z * angle.sin(), y, z * angle.cos() - x * angle.sin()], 2).flatten(1, 2)
 
 
 def _convolution(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:

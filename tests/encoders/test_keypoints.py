@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from kdbench.encoders import keypoints
 from kdbench.encoders.keypoints import Keypoints
 from kdbench.errors import ParameterError
 from kdbench.losses.series import SeriesPrediction
@@ -88,6 +89,32 @@ def test_the_series_of_joints_teaches_the_points() -> None:
     assert told == {"first", "shrinking", "lateral", "maps"}
 
 
+def test_in_training_the_series_is_turned_and_at_other_speeds_and_its_points_are_not() -> None:
+    points = torch.randn(4, 15, 33, dtype=torch.float64).cumsum(2)
+    turned = keypoints._turned(points, 40.0).unflatten(1, (5, 3))
+    kept = points.unflatten(1, (5, 3))
+    torch.testing.assert_close(turned[:, :, 1], kept[:, :, 1])
+    torch.testing.assert_close(turned[:, :, ::2].square().sum(2), kept[:, :, ::2].square().sum(2))
+    assert (turned - kept).abs().amax((1, 2, 3)).min() > 0
+    line = torch.linspace(0, 1, 33, dtype=torch.float64).expand(64, 3, 33)
+    other = keypoints._at_other_speeds(line, 0.2)
+    assert (other.diff() >= -1e-12).all()
+    assert other.min() >= 0
+    assert other.max() <= 1
+    slopes = other[:, 0].diff().amax(1) * 32
+    assert 0.8 <= slopes.min() < 0.9
+    assert 1.1 < slopes.max() <= 1.2 + 1e-9
+    assert keypoints._at_other_speeds(line, 0.0) is line
+    encoder = build(time_scale=0.2, turn_deg=20)
+    with torch.no_grad():
+        first, second = encoder(clip()), encoder(clip())
+        torch.testing.assert_close(first[1], second[1])
+        encoder.train()
+        first, second = encoder(clip()), encoder(clip())
+    torch.testing.assert_close(first[0][0], second[0][0])
+    assert (first[0][1] - second[0][1]).abs().max() > 0
+
+
 @pytest.mark.parametrize(
     ("params", "words"),
     [
@@ -95,6 +122,9 @@ def test_the_series_of_joints_teaches_the_points() -> None:
         ({"samples": 4}, "samples = 4"),
         ({"merged": 2.5}, "merged = 2.5"),
         ({"widths": (8, 16)}, "widths = "),
+        ({"series_widths": (8, 0, 8, 8)}, "series_widths = "),
+        ({"time_scale": 1}, "time_scale = 1"),
+        ({"turn_deg": -1}, "turn_deg = -1"),
     ],
 )
 def test_sizes_that_no_net_has_are_refused(params, words) -> None:
