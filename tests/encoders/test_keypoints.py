@@ -115,6 +115,21 @@ def test_in_training_the_series_is_turned_and_at_other_speeds_and_its_points_are
     assert (first[0][1] - second[0][1]).abs().max() > 0
 
 
+@pytest.mark.parametrize("share", [0.0, 0.25])
+def test_the_frames_net_takes_a_share_of_the_gradient(share: float) -> None:
+    def slope(gradient: float) -> torch.Tensor:
+        encoder = build(gradient=gradient)
+        encoder(clip())[1].square().sum().backward()
+        given = encoder.first[0].weight.grad
+        return torch.zeros(()) if given is None else given
+
+    whole = slope(1.0)
+    assert whole.abs().max() > 0
+    torch.testing.assert_close(slope(share), share * whole)
+    with torch.no_grad():
+        torch.testing.assert_close(build(gradient=share)(clip())[1], build()(clip())[1])
+
+
 @pytest.mark.parametrize(
     ("params", "words"),
     [
@@ -125,6 +140,7 @@ def test_in_training_the_series_is_turned_and_at_other_speeds_and_its_points_are
         ({"series_widths": (8, 0, 8, 8)}, "series_widths = "),
         ({"time_scale": 1}, "time_scale = 1"),
         ({"turn_deg": -1}, "turn_deg = -1"),
+        ({"gradient": 2}, "gradient = 2"),
     ],
 )
 def test_sizes_that_no_net_has_are_refused(params, words) -> None:
