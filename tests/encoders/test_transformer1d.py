@@ -97,5 +97,5 @@ def test_at_one_scale_every_parameter_is_trained_and_the_order_seen():
 
 @pytest.mark.parametrize("width", [100, 8])
 def test_at_one_scale_a_width_that_heads_do_not_fill_is_refused(width):
-    with pytest.raises(UsageError, match="multiples of 16"):
+    with pytest.raises(UsageError, match="positive multiple of 16"):
         Vit1d(3, width=width)
