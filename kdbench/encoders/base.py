@@ -9,6 +9,8 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from kdbench.errors import ParameterError
+
 
 def unread(result: Tensor, maps: Sequence[Tensor]) -> tuple[int, ...]:
     """The maps, counted from one, on which the gradient of a result is zero everywhere.
@@ -24,6 +26,21 @@ def unread(result: Tensor, maps: Sequence[Tensor]) -> tuple[int, ...]:
     gradients = torch.autograd.grad(total, list(watched.values()), allow_unused=True) if watched else ()
     read = {n for n, gradient in zip(watched, gradients, strict=True) if gradient is not None and bool(gradient.any())}
     return tuple(number for number in range(1, len(maps) + 1) if number not in read)
+
+
+def demand_at_least(least: int, **sizes: int) -> None:
+    """Refuses a size of an encoder that is no whole number, or too small.
+
+    Args:
+        least: The smallest that there may be.
+        sizes: By the names of their parameters.
+
+    Raises:
+        ParameterError: One is not such a number.
+    """
+    for key, size in sizes.items():
+        if not isinstance(size, int) or size < least:
+            raise ParameterError(f"{key} = {size!r}: expected a whole number, at least {least}", key)
 
 
 class Encoder(nn.Module, ABC):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from kdbench.encoders.base import Encoder
-from kdbench.errors import ParameterError, UsageError
+from kdbench.encoders.base import Encoder, demand_at_least
+from kdbench.errors import UsageError
 from kdbench.layers.recurrent import Recurrent
 from kdbench.registry import encoder
 
@@ -43,12 +43,8 @@ class DeepConvLstm(Encoder):
         dropout: float = 0.5,
     ) -> None:
         super().__init__(in_channels)
-        for key, size, least in (
-            *(("filters", filters, 1), ("kernel", kernel, 2)),
-            *(("lstm", lstm, 1), ("layers", layers, 1)),
-        ):
-            if not isinstance(size, int) or size < least:
-                raise ParameterError(f"{key} = {size!r}: expected a whole number, at least {least}", key)
+        demand_at_least(1, filters=filters, lstm=lstm, layers=layers)
+        demand_at_least(2, kernel=kernel)
         self.channels = (filters * in_channels,) * STAGES
         self.width = lstm
         self.kernel = kernel

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from kdbench.encoders.base import Encoder
+from kdbench.encoders.base import Encoder, demand_at_least
 from kdbench.encoders.conv import NORMS, normalise
 from kdbench.errors import ParameterError, unknown_value
 from kdbench.registry import encoder
@@ -112,9 +112,8 @@ class InceptionTime(Encoder):
             raise ParameterError(
                 f"depth = {depth!r}: expected {', '.join(map(str, possible))}, three modules a residual", "depth"
             )
-        for key, size, least in (("filters", filters, 1), ("bottleneck", bottleneck, 1), ("kernel", kernel, 4)):
-            if not isinstance(size, int) or size < least:
-                raise ParameterError(f"{key} = {size!r}: expected a whole number, at least {least}", key)
+        demand_at_least(1, filters=filters, bottleneck=bottleneck)
+        demand_at_least(4, kernel=kernel)
         self.normalisation = "batch" if norm == "batch" else "sample"
         self.width = 4 * filters
         self.channels = (self.width,) * (depth // BLOCK)

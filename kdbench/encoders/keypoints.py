@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdbench.encoders.base import Encoder
+from kdbench.encoders.base import Encoder, demand_at_least
 from kdbench.encoders.conv import Conv1d
 from kdbench.errors import ParameterError
 from kdbench.registry import encoder
@@ -68,9 +68,8 @@ class Keypoints(Encoder):
         dropout: float = 0.0,
     ) -> None:
         super().__init__(in_channels)
-        for key, size, least in (("points", points, 1), ("merged", merged, 1), ("samples", samples, 16)):
-            if not isinstance(size, int) or size < least:
-                raise ParameterError(f"{key} = {size!r}: expected a whole number, at least {least}", key)
+        demand_at_least(1, points=points, merged=merged)
+        demand_at_least(16, samples=samples)
         for key, four in (("widths", widths), ("series_widths", series_widths)):
             if len(four) != 4 or any(width < 1 for width in four):
                 raise ParameterError(f"{key} = {list(four)}: expected four positive channel counts", key)
