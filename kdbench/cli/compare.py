@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from kdbench.cli.console import note
-from kdbench.cli.tracks import check_labels
+from kdbench.cli.tracks import OnlyLabels, check_labels
 from kdbench.errors import unknown
 from kdbench.text.wording import counted
 
@@ -34,10 +34,7 @@ def compare(
         typer.Option(help="Put the test trials of this protocol and others into one table, as folds; repeatable."),
     ] = None,
     preset: Annotated[str | None, typer.Option(help="Only runs at this preset.")] = None,
-    labels: Annotated[
-        str | None,
-        typer.Option(help="Only runs with these labels of the student: all, or a number of trials of each class."),
-    ] = None,
+    labels: OnlyLabels = None,
     method: Annotated[
         list[str] | None,
         typer.Option(help="This method, name or row; repeatable. All that are named have to be comparable."),

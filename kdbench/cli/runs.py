@@ -15,7 +15,7 @@ import typer
 
 from kdbench.cli import completion
 from kdbench.cli.console import console_for, say
-from kdbench.cli.tracks import check_labels
+from kdbench.cli.tracks import OnlyLabels, check_labels
 from kdbench.errors import RunFailed, UsageError, unknown
 from kdbench.runs.naming import label_of
 from kdbench.runs.overview import COLUMNS, settings_text
@@ -54,10 +54,7 @@ def list_runs(
     preset: Annotated[
         str | None, typer.Option(help="Only runs of this size.", autocompletion=completion.presets)
     ] = None,
-    labels: Annotated[
-        str | None,
-        typer.Option(help="Only runs with these labels of the student: all, or a number of trials of each class."),
-    ] = None,
+    labels: OnlyLabels = None,
     seed: Annotated[int | None, typer.Option(help="Only runs with this seed.")] = None,
     status: Annotated[
         str | None, typer.Option(help="Only these: finished, running, interrupted, failed or damaged.")

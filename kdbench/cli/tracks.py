@@ -1,4 +1,7 @@
-"""The options `--labels`, `--teacher-labels` and `--pairs`, which stand for settings of a recipe's `track`."""
+"""The options `--labels`, `--teacher-labels` and `--pairs`, which stand for settings of a recipe's `track`.
+
+`--labels` also chooses among the runs of a track.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,10 @@ Labels = Annotated[
         help="Labels that the student sees: all, or a number of trials of each class; the rest are unlabelled pairs. "
         "0: distillation losses alone, reported by a probe."
     ),
+]
+OnlyLabels = Annotated[
+    str | None,
+    typer.Option(help="Only runs with these labels of the student: all, or a number of trials of each class."),
 ]
 TeacherLabels = Annotated[
     str | None, typer.Option(help="Labels that the teacher learns from: all, or the same as the student's.")

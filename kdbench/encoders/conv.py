@@ -80,7 +80,8 @@ class Residual(nn.Module):
         return F.relu(self.second(F.relu(self.first(x))) + self.shortcut(x))
 
 
-def _convolution(dims: int, inputs: int, outputs: int, kernel: int, stride: int, norm: str) -> nn.Sequential:
+def convolution(dims: int, inputs: int, outputs: int, kernel: int, stride: int, norm: str) -> nn.Sequential:
+    """A convolution over a series (1 dimension) or an image (2), and its normalisation."""
     kind: type[nn.Conv1d] | type[nn.Conv2d] = (nn.Conv1d, nn.Conv2d)[dims - 1]
     layer = kind(inputs, outputs, kernel, stride, kernel // 2, bias=False)
     nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
@@ -90,9 +91,9 @@ def _convolution(dims: int, inputs: int, outputs: int, kernel: int, stride: int,
 def _residual(dims: int, inputs: int, outputs: int, kernel: int, stride: int, norm: str) -> Residual:
     same = inputs == outputs and stride == 1
     return Residual(
-        _convolution(dims, inputs, outputs, kernel, stride, norm),
-        _convolution(dims, outputs, outputs, kernel, 1, norm),
-        nn.Identity() if same else _convolution(dims, inputs, outputs, 1, stride, norm),
+        convolution(dims, inputs, outputs, kernel, stride, norm),
+        convolution(dims, outputs, outputs, kernel, 1, norm),
+        nn.Identity() if same else convolution(dims, inputs, outputs, 1, stride, norm),
     )
 
 
@@ -118,7 +119,7 @@ class Conv1d(ConvEncoder):
         dropout: float = 0.0,
     ) -> None:
         super().__init__(in_channels, widths, norm, dropout)
-        self.first = nn.Sequential(_convolution(1, in_channels, widths[0], 7, 2, norm), nn.ReLU())
+        self.first = nn.Sequential(convolution(1, in_channels, widths[0], 7, 2, norm), nn.ReLU())
         self.stages = _plain_stages(1, widths, 5, norm)
 
 
@@ -135,7 +136,7 @@ class Conv2d(ConvEncoder):
         dropout: float = 0.0,
     ) -> None:
         super().__init__(in_channels, widths, norm, dropout)
-        self.first = nn.Sequential(_convolution(2, in_channels, widths[0], 5, 2, norm), nn.ReLU())
+        self.first = nn.Sequential(convolution(2, in_channels, widths[0], 5, 2, norm), nn.ReLU())
         self.stages = _plain_stages(2, widths, 3, norm)
 
 

@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdbench.encoders.base import Encoder, demand_at_least
-from kdbench.encoders.conv import Conv1d
+from kdbench.encoders.conv import Conv1d, Residual, convolution, normalise
 from kdbench.errors import ParameterError
+from kdbench.layers.series import AXES_OF_A_JOINT, at_places, places_in, turned
 from kdbench.registry import encoder
 
-AXES = 3
 _LEAST_SCALE = 1e-3
 
 
@@ -81,14 +81,14 @@ class Keypoints(Encoder):
             raise ParameterError(f"gradient = {gradient!r}: expected a share, from 0 to 1", "gradient")
         self.points, self.samples, self.gradient = points, samples, gradient
         self.time_scale, self.turn_deg = time_scale, turn_deg
-        self.series = Conv1d(2 * AXES * points, widths=series_widths, dropout=dropout)
+        self.series = Conv1d(2 * AXES_OF_A_JOINT * points, widths=series_widths, dropout=dropout)
         first, second, _, last = self.series.channels
-        self.channels = (AXES * points, first, second, last)
+        self.channels = (AXES_OF_A_JOINT * points, first, second, last)
         self.width = self.series.width
-        self.first = _convolution(in_channels, widths[0], kernel=5, stride=2)
-        self.shrinking = nn.ModuleList(_Residual(before, after) for before, after in pairwise(widths))
+        self.first = _seen(in_channels, widths[0], kernel=5, stride=2)
+        self.shrinking = nn.ModuleList(_shrinking(before, after) for before, after in pairwise(widths))
         self.lateral = nn.ModuleList(nn.Conv2d(width, merged, 1) for width in widths[1:])
-        self.maps = nn.Sequential(_convolution(merged, merged), nn.Conv2d(merged, 2 * points, 1))
+        self.maps = nn.Sequential(_seen(merged, merged), nn.Conv2d(merged, 2 * points, 1))
 
     def stem(self, x: Tensor) -> Tensor:
         """The frames `(B, C, T, H, W)` as they are."""
@@ -143,41 +143,27 @@ def _at_other_speeds(points: Tensor, most: float) -> Tensor:
     """Series `(B, 3K, n)` of which a part of 1 ± `most` of each is shown at the whole length; its ends are held."""
     if most == 0:
         return points
-    rows, _, length = points.shape
-    share = 1 + most * torch.empty(rows, 1, device=points.device).uniform_(-1, 1)
-    start = (1 - share) * torch.rand(rows, 1, device=points.device)
-    at = ((start + share * torch.linspace(0, 1, length, device=points.device)) * (length - 1)).clamp(0, length - 1)
-    before = at.floor().long().clamp(max=length - 2)
-    weight = (at - before).to(points.dtype)[:, None]
-    first, second = (points.gather(2, place[:, None].expand(-1, points.shape[1], -1)) for place in (before, before + 1))
-    return first + weight * (second - first)
+    rows, _, n = points.shape
+    length = 1 + most * torch.empty(rows, 1, device=points.device).uniform_(-1, 1)
+    start = (1 - length) * torch.rand(rows, 1, device=points.device)
+    return at_places(points, places_in(start, length, n))
 
 
 def _turned(points: Tensor, most: float) -> Tensor:
     """Points `(B, 3K, n)` turned about the vertical axis by up to `most` degrees, each row by an angle of its own."""
     if most == 0:
         return points
-    x, y, z = points.unflatten(1, (-1, AXES)).unbind(2)
-    angle = torch.deg2rad(
-        most * torch.empty(len(points), 1, 1, device=points.device, dtype=points.dtype).uniform_(-1, 1)
-    )
-    return torch.stack([x * angle.cos() + z * angle.sin(), y, z * angle.cos() - x * angle.sin()], 2).flatten(1, 2)
+    return turned(points, torch.deg2rad(most * points.new_empty(len(points), 1, 1).uniform_(-1, 1)))
 
 
-def _convolution(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
-    layer = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
-    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-    return nn.Sequential(layer, nn.BatchNorm2d(outputs), nn.ReLU())
-
-
-class _Residual(nn.Module):
+def _shrinking(inputs: int, outputs: int) -> Residual:
     """Two convolutions around a shortcut, at half of the sides."""
+    return Residual(
+        _seen(inputs, outputs, stride=2),
+        nn.Sequential(nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False), normalise("batch", outputs, 2)),
+        nn.Sequential(nn.Conv2d(inputs, outputs, 1, 2, bias=False), normalise("batch", outputs, 2)),
+    )
 
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.first = _convolution(inputs, outputs, stride=2)
-        self.second = nn.Sequential(nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False), nn.BatchNorm2d(outputs))
-        self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, 2, bias=False), nn.BatchNorm2d(outputs))
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.second(self.first(x)) + self.shortcut(x))
+def _seen(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(*convolution(2, inputs, outputs, kernel, stride, "batch"), nn.ReLU())

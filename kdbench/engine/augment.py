@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from kdbench.layers.series import at_places, places_in, turned
 from kdbench.recipes.network_spec import Augment
 from kdbench.representations.length import lengths_of
 from kdbench.types import VIDEO, Batch, is_native, recorded
@@ -55,7 +56,7 @@ class Augmenter:
         x = _louder(x, spec, self.axis_std[name], generator)
         x = _axis_by_axis(x, spec, generator)
         if self._turns(name, spec):
-            x = _turned(x, spec.turn_deg, generator)
+            x = turned(x, _to(math.radians(spec.turn_deg) * _symmetric((len(x), 1, 1), generator), x))
         # Interpolation would round even where nothing moves.
         if not _changes_time(spec):
             return x
@@ -112,14 +113,6 @@ def _axis_by_axis(x: Tensor, spec: Augment, generator: torch.Generator) -> Tenso
     return x
 
 
-def _turned(x: Tensor, degrees: float, generator: torch.Generator) -> Tensor:
-    """Turns `(B, 3 J, n)` about the second axis of each joint, every row by an angle of its own."""
-    angle = _to(math.radians(degrees) * _symmetric((len(x), 1, 1), generator), x)
-    cos, sin = torch.cos(angle), torch.sin(angle)
-    across, up, along = x.unflatten(1, (-1, 3)).unbind(2)
-    return torch.stack([cos * across + sin * along, up, cos * along - sin * across], 2).flatten(1, 2)
-
-
 def _in_time(x: Tensor, spec: Augment, generator: torch.Generator, lengths: Tensor | None = None) -> Tensor:
     """Shows a part of a series `(B, C, n)` at its whole length, by linear interpolation; the ends are held.
 
@@ -129,12 +122,7 @@ def _in_time(x: Tensor, spec: Augment, generator: torch.Generator, lengths: Tens
     start, length = _part(rows, spec, generator)
     if lengths is not None:
         return _in_time_each(x, _to(start, x), _to(length, x), lengths)
-    places = _places(start, length, n)
-    # The last sample is reached from the one before it, with share 1, so that index + 1 stays inside.
-    before = places.floor().clamp(max=max(n - 2, 0))
-    share = _to((places - before)[:, None], x)
-    index = _to(before.long(), x)[:, None].expand_as(x)
-    return torch.lerp(x.gather(2, index), x.gather(2, (index + 1).clamp(max=n - 1)), share)
+    return at_places(x, _to(places_in(start, length, n), x))
 
 
 def _part(rows: int, spec: Augment, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -145,15 +133,9 @@ def _part(rows: int, spec: Augment, generator: torch.Generator) -> tuple[Tensor,
     return start + spec.time_shift * _symmetric((rows, 1), generator), length
 
 
-def _places(start: Tensor, length: Tensor, n: int) -> Tensor:
-    """Where in a trial of n samples the samples of a part lie `(rows, n)`: at the centres of its n equal parts."""
-    centres = (torch.arange(n) + 0.5) / n
-    return ((start + length * centres) * n - 0.5).clamp(0, n - 1)
-
-
 def _frames_in_time(video: Tensor, spec: Augment, generator: torch.Generator) -> Tensor:
     """Shows a part of a clip at its whole length, by the nearest frames: a mean of two would show a limb twice."""
-    places = _places(*_part(len(video), spec, generator), n=video.shape[2]).round().long()
+    places = places_in(*_part(len(video), spec, generator), n=video.shape[2]).round().long()
     index = _to(places, video)[:, None, :, None, None].expand_as(video)
     return video.gather(2, index)
 

@@ -18,7 +18,6 @@ from kdbench.testing.demands import Named, demand_no_reads, demand_round_trip, d
 from kdbench.types import JointGraph
 
 Module = TypeVar("Module", bound=nn.Module)
-AXES_OF_A_JOINT = 3
 
 
 def chain_of_joints(joints: int) -> JointGraph:

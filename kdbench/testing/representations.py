@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from kdbench.errors import UsageError
+from kdbench.layers.series import AXES_OF_A_JOINT
 from kdbench.registry import part_of
 from kdbench.representations.base import Representation
 from kdbench.testing import modules
@@ -41,14 +42,14 @@ class RepresentationCase(modules.ModuleCase):
     def channels(self) -> int:
         """Channels of the raw input: three axes, those of a few joints, or one of depth."""
         if self.takes_a_skeleton:
-            return JOINTS * modules.AXES_OF_A_JOINT
+            return JOINTS * AXES_OF_A_JOINT
         return 3 if self.modality == SENSORS else 1
 
     @property
     def other_channels(self) -> tuple[int, ...]:
         """Other numbers of channels that a data set may have; of a skeleton, other joints."""
         if self.takes_a_skeleton:
-            return tuple(joints * modules.AXES_OF_A_JOINT for joints in (2, 7))
+            return tuple(joints * AXES_OF_A_JOINT for joints in (2, 7))
         return (1, 3) if self.modality == VIDEO else (1, 2, 6)
 
     def unfitted(self, channels: int | None = None, statistics: Any = STATISTICS) -> Representation:
@@ -56,7 +57,7 @@ class RepresentationCase(modules.ModuleCase):
         channels = channels or self.channels
         given: dict[str, Any] = {"statistics": statistics}
         if self.takes_a_skeleton:
-            given["skeleton"] = modules.chain_of_joints(channels // modules.AXES_OF_A_JOINT)
+            given["skeleton"] = modules.chain_of_joints(channels // AXES_OF_A_JOINT)
         unfitted: Representation = self.build(channels, **given)
         return unfitted
 

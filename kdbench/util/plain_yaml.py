@@ -179,11 +179,7 @@ def _built(events: Iterator[yaml.Event]) -> Any:
             is_list = isinstance(event, yaml.SequenceStartEvent)
             _check_tag(event, "seq" if is_list else "map", stack)
             if stack and _waits_for_key(stack[-1]):
-                raise _Fault(
-                    f"{_path(stack)} has a key that is not text",
-                    event.start_mark,
-                    hint="Keys are text: write a word there.",
-                )
+                raise _no_text(stack, event)
             # Known and not finished: an alias to it before its end would lead to itself.
             if event.anchor is not None:
                 anchored[event.anchor] = None
@@ -230,11 +226,7 @@ def _put(stack: list[_Open], value: Any, size: int, event: yaml.Event) -> None:
         into.held.append(value)
     elif into.key is None:
         if not isinstance(value, str):
-            raise _Fault(
-                f"{_path(stack)} has a key that is not text",
-                event.start_mark,
-                hint="Keys are text: write a word there.",
-            )
+            raise _no_text(stack, event)
         if value in into.own:
             raise _Fault(
                 f"the key {shortened(value)} stands twice{_under(stack)}",
@@ -263,6 +255,12 @@ def _merge(closed: _Open) -> None:
     for source in closed.merged:
         for key, value in source.items():
             closed.held.setdefault(key, value)
+
+
+def _no_text(stack: list[_Open], event: yaml.Event) -> _Fault:
+    return _Fault(
+        f"{_path(stack)} has a key that is not text", event.start_mark, hint="Keys are text: write a word there."
+    )
 
 
 def _waits_for_key(into: _Open) -> bool:
