@@ -35,8 +35,8 @@ def control_of(recipe: Mapping[str, Any]) -> str | None:
     kinds = []
     if student and teacher.get("weights") == "random":
         kinds.append("teacher with random weights")
-    if teacher and student.get("pairing") == "shuffled":
-        kinds.append("teacher paired with the wrong trials")
+    if student.get("pairing") == "shuffled":
+        kinds.append(f"{'teacher' if teacher else 'series'} paired with the wrong trials")
     return ", ".join(kinds) or None
 
 

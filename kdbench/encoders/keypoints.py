@@ -15,7 +15,8 @@ from kdbench.errors import ParameterError
 from kdbench.layers.series import AXES_OF_A_JOINT, at_places, places_in, turned
 from kdbench.registry import encoder
 
-_LEAST_SCALE = 1e-3
+# Points are told in twentieths of the frame's sides, about the spread of a body's joints in a clip cut to the person.
+_SCALE = 10.0
 
 
 @encoder("keypoints", eats="clip")
@@ -23,8 +24,8 @@ class Keypoints(Encoder):
     """Sees a clip `(B, C, T, H, W)` as K points that move, and reads their movement as a series.
 
     A 2-D net gives every frame K heat maps. The mean place under the softmax of each is a point's x and y
-    (soft-argmax), and the mean of a second map under the same weights its depth. The points are centred and scaled over
-    the whole clip, so that where a person stands, and how large, makes no difference, and are interpolated over time.
+    (soft-argmax), and the mean of a second map under the same weights its depth; a linear layer of the mean of the last
+    map, which sees the frame as a whole, is added to the three. The points are interpolated over time.
     They are the first map, `(B, 3K, samples, 1, 1)`: the place at which `series` with `stage: 0` tells the net where
     the joints are; without such a loss the points are free. The other three maps and the embedding are those of
     `conv1d` over the points and their velocities, its last two stages in one.
@@ -89,6 +90,9 @@ class Keypoints(Encoder):
         self.shrinking = nn.ModuleList(_shrinking(before, after) for before, after in pairwise(widths))
         self.lateral = nn.ModuleList(nn.Conv2d(width, merged, 1) for width in widths[1:])
         self.maps = nn.Sequential(_seen(merged, merged), nn.Conv2d(merged, 2 * points, 1))
+        self.whole = nn.Linear(widths[-1], AXES_OF_A_JOINT * points)
+        nn.init.zeros_(self.whole.weight)
+        nn.init.zeros_(self.whole.bias)
 
     def stem(self, x: Tensor) -> Tensor:
         """The frames `(B, C, T, H, W)` as they are."""
@@ -107,7 +111,7 @@ class Keypoints(Encoder):
         return self.series.pool(last)
 
     def _points(self, x: Tensor) -> Tensor:
-        """Centred and scaled points `(B, 3K, samples)` of a clip."""
+        """The points `(B, 3K, samples)` of a clip."""
         frames = x.transpose(1, 2).flatten(0, 1).contiguous(memory_format=torch.channels_last)
         maps = [self.first(frames)]
         for block in self.shrinking:
@@ -122,12 +126,11 @@ class Keypoints(Encoder):
         rows, columns = merged.shape[-2:]
         up = torch.linspace(1, -1, rows, dtype=x.dtype, device=x.device).repeat_interleave(columns)
         across = torch.linspace(-1, 1, columns, dtype=x.dtype, device=x.device).repeat(rows)
-        found = torch.stack([weights @ across, weights @ up, (weights * depth).sum(-1)], dim=-1)
-        found = found.unflatten(0, (len(x), -1))
-        found = found - found.mean((1, 2), keepdim=True)
-        scale = found[..., :2].square().mean((1, 2, 3), keepdim=True).sqrt()
-        points = (found / (scale + _LEAST_SCALE)).flatten(2).transpose(1, 2)
-        return F.interpolate(points, self.samples, mode="linear", align_corners=True)
+        places = torch.stack([weights @ across, weights @ up], dim=-1) * _SCALE
+        found = torch.cat([places, (weights * depth).sum(-1, keepdim=True)], dim=-1).flatten(1)
+        points = (found + self.whole(maps[-1].mean((2, 3)))).unflatten(0, (len(x), -1)).transpose(1, 2)
+        # A frame stands for the middle of its part of the trial; before the first middle and behind the last, points stay.
+        return F.interpolate(points, self.samples, mode="linear", align_corners=False)
 
     def _moving(self, points: Tensor) -> Tensor:
         """What `conv1d` takes of the points `(B, 3K, samples)`: these and their velocities."""

@@ -21,7 +21,7 @@ from kdbench.engine.averaging import Average
 from kdbench.engine.dot import DistillationOriented
 from kdbench.engine.objective import Objective
 from kdbench.engine.optim import build_optimizer, learning_rate
-from kdbench.engine.pairing import Pairing
+from kdbench.engine.pairing import Pairing, with_series_of_others
 from kdbench.engine.parts import in_parts
 from kdbench.engine.peers import Peer, constant, features_of
 from kdbench.engine.restoring import States
@@ -319,6 +319,9 @@ class Training:
             answers = [features_of(peer.network, [self.objective, peer.objective], paired, seed) for peer in self.peers]
         # Without their graph: the student's losses must not train what teaches it.
         told = [branch for features in answers for branch in constant(features)]
+        if self.spec.pairing is not None:
+            # After the networks have seen it: what is told of it is another trial's.
+            batch = with_series_of_others(batch, seed)
         loss, values = self.objective(student, [*teacher, *told], batch, progress)
         terms = []
         for peer, features in zip(self.peers, answers, strict=True):

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from kdbench.data.loader import Loader
 from kdbench.engine.compiling import compile_pass
+from kdbench.engine.pairing import mispaired
 from kdbench.errors import RunFailed
 from kdbench.network import Network
 from kdbench.types import Batch, Features
-from kdbench.util.seeds import seed_for
 
 # A teacher's outputs over the training part are kept while they fit; the paper's stage maps may not.
 CACHE_BYTES = 4 << 30
@@ -159,23 +159,6 @@ class FrozenTeacher:
         else:
             shown = [self.network.represent(batch) for batch in loader.batches(everything, batch_size)]
             self._inputs = [torch.cat([part[source] for part in shown]) for source in range(len(inputs))]
-
-
-def mispaired(batch: Batch, seed: int) -> Batch:
-    """The batch with every trial in another one's place; a batch of one trial stays as it is.
-
-    The permutation is a single cycle through all of its trials, drawn from the seed alone.
-    """
-    count = len(batch)
-    way = torch.randperm(count, generator=torch.Generator().manual_seed(seed_for("wrong trials", seed)))
-    order = torch.empty_like(way)
-    # One cycle through all trials in random order, so that none keeps its place.
-    order[way] = way.roll(1)
-    device = batch.index.device
-    rows = order.pin_memory().to(device, non_blocking=True) if batch.index.is_cuda else order
-    chosen = order.tolist()
-    # What is known of some rows alone is not known of the others in their places.
-    return batch.rows(rows, chosen).replace(labelled=None, paired=None)
 
 
 def fingerprint(network: torch.nn.Module) -> str:

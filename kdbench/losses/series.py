@@ -18,6 +18,7 @@ from kdbench.types import Batch, Context
 
 _RESAMPLES = ("prediction", "target")
 _SCALES = ("axis", "source")
+_HEADS = ("linear", "none")
 
 
 @loss("series", on="stages", teacher=False, needs=("series",), labels="unused")
@@ -44,9 +45,12 @@ class SeriesPrediction(nn.Module):
         scale: `axis` divides each axis by its own deviation over the training part, `source` all axes of a source by
             the root mean square of their deviations: of joints in one unit, those that move then count for more than
             those that stand still.
+        head: `linear`, or `none`: the channels of the stage are the standardised axes of the one source themselves, in
+            its order, so that what follows in the network sees the source itself.
 
     Raises:
-        UsageError: A parameter has no such value, there is no such stage, or a source is not read.
+        UsageError: A parameter has no such value, there is no such stage, a source is not read, or the channels of a
+            stage without a head are not the axes of one source.
     """
 
     def __init__(
@@ -58,6 +62,7 @@ class SeriesPrediction(nn.Module):
         resample: Literal["prediction", "target"] = "prediction",
         beta: float = 1.0,
         scale: Literal["axis", "source"] = "axis",
+        head: Literal["linear", "none"] = "linear",
     ) -> None:
         super().__init__()
         check_positive("series", beta=beta)
@@ -65,6 +70,8 @@ class SeriesPrediction(nn.Module):
             raise unknown_value("resample", resample, _RESAMPLES, of="series")
         if scale not in _SCALES:
             raise unknown_value("scale", scale, _SCALES, of="series")
+        if head not in _HEADS:
+            raise unknown_value("head", head, _HEADS, of="series")
         if isinstance(sources, str):
             raise ParameterError(
                 f"series: sources = '{shortened(sources)}', expected a list of names, or null for all",
@@ -94,7 +101,15 @@ class SeriesPrediction(nn.Module):
         self.heads = nn.ModuleList()
         for place, source in enumerate(self.sources):
             mean, deviation = context.series[source]
-            self.heads.append(nn.Linear(context.student.stages[stage], len(mean)))
+            channels = context.student.stages[stage]
+            if head == "none" and (len(self.sources) > 1 or channels != len(mean)):
+                raise ParameterError(
+                    f"series: head = none takes one source with as many axes as the stage has channels ({channels}); "
+                    + f"axes of the sources: {', '.join(f'{len(context.series[one][0])} ({one})' for one in self.sources)}",
+                    "head",
+                    instead={"head": "linear"},
+                )
+            self.heads.append(nn.Linear(channels, len(mean)) if head == "linear" else nn.Identity())
             one = deviation if scale == "axis" else deviation.square().mean().sqrt().expand_as(deviation)
             # What never moves has no scale.
             one = one.where(one > 0, 1)
@@ -109,9 +124,10 @@ class SeriesPrediction(nn.Module):
             series = batch.raw(source).to(tokens.dtype)
             target = (series - self.get_buffer(f"mean{place}")) / self.get_buffer(f"scale{place}")
             head = self.heads[place]
-            assert isinstance(head, nn.Linear)
-            with without_autocast(tokens):
-                predicted = head(tokens.transpose(1, 2).to(head.weight.dtype)).transpose(1, 2)
+            predicted = tokens
+            if isinstance(head, nn.Linear):
+                with without_autocast(tokens):
+                    predicted = head(tokens.transpose(1, 2).to(head.weight.dtype)).transpose(1, 2)
             if self.resample == "prediction":
                 predicted = F.interpolate(predicted, target.shape[2], mode="linear", align_corners=False)
             else:

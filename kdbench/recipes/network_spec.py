@@ -173,7 +173,8 @@ class NetworkSpec(RecipePart):
             be a file: the path of a safetensors file, or of the folder of a run or of a teacher that holds one.
         initial_weights: What its training begins with instead of random weights: a file or a folder as for `weights`,
             of the same network, such as one that was trained on pairs without labels and is now given some.
-        pairing: `shuffled` shows the teacher other trials of the student's batch: a control, without a trial in common.
+        pairing: `shuffled` shows the teacher other trials of the student's batch, and losses on series those of the
+            same other trials: a control, without a trial in common.
         seeds: A teacher of so many networks, each with its own draws; they are an ensemble.
         drop_sources: Chance that a source of a trial is missing in training: its input is zero, as where it is missing
             at test. One source of every trial stays.

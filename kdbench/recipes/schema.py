@@ -17,7 +17,7 @@ from kdbench.types import VIDEO, view_of
 PRESETS = ("paper", "small", "smoke")
 CONTROLS = {
     "random_teacher": "its teacher has random weights and is not trained",
-    "wrong_trials": "its teacher sees other trials than the student",
+    "wrong_trials": "what teaches it is of other trials than the student sees",
 }
 """Recipes that must not help: what they gain is regularisation, not knowledge."""
 JOINT = "joint"
@@ -279,8 +279,6 @@ class Recipe(RecipePart):
             )
         if student is not None and student.is_untrained and self.all_teachers:
             raise ValueError("student.weights = random leaves nobody to teach; teacher.weights takes random")
-        if student is not None and student.pairing is not None and not self.all_teachers:
-            raise ValueError("student.pairing needs a teacher; leave it out, or add one")
         for teacher in (spec for spec in self.all_teachers.values() if spec.is_untrained):
             if student is None:
                 raise ValueError("teacher.weights = random leaves nothing to train without a student; add one")

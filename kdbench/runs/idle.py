@@ -32,6 +32,8 @@ def refuse_idle(request: RunRequest) -> None:
     _refuse_untaught(recipe)
     _refuse_trained_along(recipe)
     idle = list(_removed_in_vain(request))
+    if recipe.student is not None and recipe.student.pairing is not None and not _is_told_of_others(recipe):
+        idle.append(f"student.pairing ({recipe.title} has no teacher, and no loss that reads series)")
     idle += [f"--set {key}=… ({recipe.title} has no {lacks})" for key, lacks in idle_settings(recipe, request.changes)]
     if request.video is not None and not recipe.sees(VIDEO):
         idle.append(f"--video {request.video} ({recipe.title} has no {_SEES_VIDEO})")
@@ -59,6 +61,11 @@ def _removed_in_vain(request: RunRequest) -> Iterator[str]:
             spec = getattr(shipped, phase)
             if spec is None or name not in spec.losses:
                 yield f"--set {phase}.losses.{name}=null ({shipped.name} has no loss {name} of the {phase})"
+
+
+def _is_told_of_others(recipe: Recipe) -> bool:
+    """Whether something other than labels teaches the student, which can be that of other trials."""
+    return bool(recipe.all_teachers) or any(map(reads_series, recipe.student.losses if recipe.student else ()))
 
 
 def _refuse_untaught(recipe: Recipe) -> None:

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from kdbench.data.native import pad
 from kdbench.engine.loop import Training
-from kdbench.engine.teacher import concatenate, fingerprint, mispaired, select
+from kdbench.engine.pairing import mispaired
+from kdbench.engine.teacher import concatenate, fingerprint, select
 from kdbench.engine.weights import weight_at
 from kdbench.network import evaluating
 from kdbench.recipes.schema import CONTROLS, PRESETS, Recipe

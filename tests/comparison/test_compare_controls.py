@@ -29,6 +29,7 @@ def test_controls_are_known_by_their_recipes() -> None:
     student = network({"ce": {"weight": 1.0}})
     assert control_of({"teacher": RANDOM, "student": student}) == "teacher with random weights"
     assert control_of({"teacher": PLAIN, "student": MISPAIRED}) == "teacher paired with the wrong trials"
+    assert control_of({"teacher": None, "student": MISPAIRED}) == "series paired with the wrong trials"
     assert control_of({"name": "hinton_random_teacher", "teacher": PLAIN, "student": student}) is None
     assert control_of({"teacher": None, "student": student}) is None
 

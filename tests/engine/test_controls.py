@@ -8,12 +8,13 @@ import pytest
 import torch
 from helpers import tiny
 
-from kdbench.engine.teacher import mispaired
+from kdbench.engine.pairing import mispaired, with_series_of_others
 from kdbench.errors import UsageError
 from kdbench.recipes.resolve import resolve
 from kdbench.recipes.schema import PRESETS
 from kdbench.runs.context import context_for
 from kdbench.runs.faculty import obtain_teachers, of_parts
+from kdbench.runs.idle import refuse_idle
 from kdbench.runs.request import RunRequest
 from kdbench.runs.student import student_training
 from kdbench.testing import check
@@ -63,6 +64,44 @@ def test_the_pairing_depends_on_the_seed_alone() -> None:
 
 def test_a_batch_of_one_trial_stays() -> None:
     assert mispaired(batch(1), 0).trial == ("t0",)
+
+
+def test_losses_on_series_are_told_those_of_the_teachers_wrong_trials() -> None:
+    given = with_series_of_others(batch(6).replace(paired=4), 3)
+    others = mispaired(batch(4), 3).index.tolist()
+    assert given.sensors["wrist"][:, 0, 0].tolist() == [*others, 4, 5]
+    assert given.trial == batch(6).trial
+    assert torch.equal(given.video, batch(6).video)
+    assert torch.equal(given.label, batch(6).label)
+
+
+def test_series_of_the_wrong_trials_without_a_teacher(tmp_path: Path) -> None:
+    """The value of the term is that of the other trials' series; the rest of the step is the method's."""
+    values = {}
+    for pairing in (None, "shuffled"):
+        changes = {**WORLD, "student": {"pairing": pairing, "augment": {"shift": 0}}}
+        context = context_for(RunRequest("series", "motionsim", preset="smoke", device="cpu", overrides=changes))
+        recipe = context.run_spec.recipe
+        assert recipe.controls == (("wrong_trials",) if pairing else ())
+        training = student_training(context, recipe.student, [], tmp_path / str(pairing))
+        training.begin()
+        shown = next(iter(training.loader.batches(range(6), 6)))
+        _, _, values[pairing], _ = training.forward(shown, 1, 0)
+        if pairing is None:
+            others = with_series_of_others(shown, training.pairing.seed_of("ablation", 1, 0))
+            _, _, values["expected"], _ = training.forward(others, 1, 0)
+    names = list(resolve("series", "smoke").student.losses)
+    ce, series = names.index("ce"), names.index("series")
+    assert values["shuffled"][ce] == values[None][ce]
+    assert values["shuffled"][series] != values[None][series]
+    torch.testing.assert_close(values["shuffled"], values["expected"])
+
+
+def test_a_pairing_that_changes_nothing_is_refused() -> None:
+    changes = {"student": {"pairing": "shuffled"}}
+    with pytest.raises(UsageError, match="no teacher, and no loss that reads series"):
+        refuse_idle(RunRequest("student_only", "motionsim", preset="smoke", overrides=changes))
+    refuse_idle(RunRequest("series", "motionsim", preset="smoke", overrides=changes))
 
 
 @pytest.mark.parametrize("name", CONTROLS)
@@ -150,7 +189,6 @@ def test_a_control_that_sees_its_own_trials_is_caught() -> None:
 @pytest.mark.parametrize(
     ("method", "changes", "words"),
     [
-        ("student_only", {"student": {"pairing": "shuffled"}}, "needs a teacher"),
         ("hinton", {"teacher": {"pairing": "shuffled"}}, "student.pairing takes shuffled"),
         ("hinton", {"student": {"weights": "random"}}, "teacher.weights takes random"),
         ("hinton", {"teacher": {"weights": "random"}}, "needs teacher.encoder.weights = random"),

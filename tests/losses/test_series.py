@@ -99,6 +99,18 @@ def test_a_source_has_one_scale_for_axes_of_one_unit() -> None:
     torch.testing.assert_close(alike.scale0, torch.full((3, 1), (25 / 3) ** 0.5, dtype=torch.float64))
 
 
+def test_without_a_head_the_channels_are_the_axes() -> None:
+    stages = _stages()
+    loss = _loss(head="none", stage=1, sources=["skeleton"], resample="target", beta=0.5)
+    assert not list(loss.parameters())
+    mean, deviation = context().series["skeleton"]
+    target = (BATCH.sensors["skeleton"] - mean[:, None]) / deviation[:, None]
+    tokens = over_time(stages[1])
+    parts = torch.stack([part.mean(-1) for part in target.chunk(tokens.shape[2], dim=2)], dim=2)
+    expected = torch.nn.functional.smooth_l1_loss(tokens, parts, beta=0.5)
+    torch.testing.assert_close(loss(stages, batch=BATCH), expected)
+
+
 def test_the_gradient_is_the_slope() -> None:
     loss, stages = _loss(), _stages(samples=2)
     batch = BATCH.head(2)
@@ -112,6 +124,9 @@ def test_the_gradient_is_the_slope() -> None:
         ({"resample": "predictions"}, "did you mean 'prediction'"),
         ({"scale": "axes"}, "did you mean 'axis'"),
         ({"sources": []}, "sources is empty"),
+        ({"head": "non"}, "did you mean 'none'"),
+        ({"head": "none"}, r"\(8\); axes of the sources: 3 \(gyroscope\), 6 \(skeleton\)"),
+        ({"head": "none", "stage": 1, "sources": ["gyroscope"]}, r"channels \(6\); axes of the sources: 3"),
         ({"sources": ["gyroscop"]}, "did you mean 'gyroscope'"),
         ({"stage": 4}, f"stage 4 is asked for; the student has {len(STUDENT_CHANNELS)} stages"),
     ],
