@@ -103,9 +103,10 @@ class SeriesPrediction(nn.Module):
             mean, deviation = context.series[source]
             channels = context.student.stages[stage]
             if head == "none" and (len(self.sources) > 1 or channels != len(mean)):
+                axes = ", ".join(f"{len(context.series[one][0])} ({one})" for one in self.sources)
                 raise ParameterError(
                     f"series: head = none takes one source with as many axes as the stage has channels ({channels}); "
-                    + f"axes of the sources: {', '.join(f'{len(context.series[one][0])} ({one})' for one in self.sources)}",
+                    f"axes of the sources: {axes}",
                     "head",
                     instead={"head": "linear"},
                 )
