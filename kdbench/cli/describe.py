@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 SUITE = "suite"
 _CARD = "card.yaml"
 _DATASET = "utd_mhad"
-_GIVEN = {"batch", "context", "dataset", "skeleton", "statistics"}
+_GIVEN = {"batch", "context", "dataset", "skeleton", "skeletons", "statistics"}
 _NOTHING = "nothing"
 PAPER = "paper"
 _PIPE = 110

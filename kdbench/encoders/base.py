@@ -66,6 +66,7 @@ class Encoder(nn.Module, ABC):
         width: D, the width of the embedding.
         stem_channels: Channels of what the stem gives, where a fusion may act on it; 0 where none may.
         pretrained: False, or where the weights come from.
+        knows_joints_of: A skeleton of the data set that it is built for without seeing it; None for none.
     """
 
     statistics: ClassVar[tuple[Sequence[float], Sequence[float]]] = ((0.5,), (0.5,))
@@ -75,6 +76,7 @@ class Encoder(nn.Module, ABC):
     width: int
     stem_channels: int = 0
     pretrained: bool | str = False
+    knows_joints_of: str | None = None
 
     def __init__(self, in_channels: int) -> None:
         super().__init__()

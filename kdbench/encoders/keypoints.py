@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import torch
@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from kdbench.encoders.base import Encoder, demand_at_least
 from kdbench.encoders.conv import Conv1d, Residual, convolution, normalise
-from kdbench.errors import ParameterError
+from kdbench.errors import ParameterError, near_misses
 from kdbench.layers.series import AXES_OF_A_JOINT, at_places, places_in, turned
 from kdbench.registry import encoder
+from kdbench.types import JointGraph
 
 # Points are told in twentieths of the frame's sides, about the spread of a body's joints in a clip cut to the person.
 _SCALE = 10.0
@@ -35,7 +36,11 @@ class Keypoints(Encoder):
 
     Args:
         in_channels: Channels of the input.
+        skeletons: The data set's.
         points: K.
+        joints: A skeleton of the data set whose joints the points are to be, as many as it has; `points` then counts
+            for nothing. None: they stand for nothing that has a name.
+        bones: Whether `conv1d` sees, of each of these joints, its place relative to the joint before it too.
         widths: Channels of the 2-D net at 1/2, 1/4, 1/8 and 1/16 of the frame's sides; the heat maps have 1/4.
         merged: Channels in which the last three are added up for the heat maps.
         samples: Length of the series of points.
@@ -48,9 +53,10 @@ class Keypoints(Encoder):
         dropout: Share of the embedding's entries that training drops.
 
     Raises:
-        ParameterError: Sizes that no net has.
+        ParameterError: Sizes that no net has, a skeleton that the data set lacks, or bones of none.
     """
 
+    bones: Tensor
     normalisation = "batch"
     statistics = ((0.0,), (0.25,))
 
@@ -58,9 +64,12 @@ class Keypoints(Encoder):
         self,
         in_channels: int,
         *,
+        skeletons: Mapping[str, JointGraph] | None = None,
         points: int = 20,
-        widths: Sequence[int] = (24, 48, 96, 128),
-        merged: int = 64,
+        joints: str | None = None,
+        bones: bool = False,
+        widths: Sequence[int] = (16, 32, 64, 96),
+        merged: int = 32,
         samples: int = 64,
         series_widths: Sequence[int] = (32, 64, 96, 128),
         time_scale: float = 0.0,
@@ -69,6 +78,8 @@ class Keypoints(Encoder):
         dropout: float = 0.0,
     ) -> None:
         super().__init__(in_channels)
+        graph = None if joints is None else _joints(joints, skeletons or {})
+        points = points if graph is None else len(graph.joints)
         demand_at_least(1, points=points, merged=merged)
         demand_at_least(16, samples=samples)
         for key, four in (("widths", widths), ("series_widths", series_widths)):
@@ -82,7 +93,14 @@ class Keypoints(Encoder):
             raise ParameterError(f"gradient = {gradient!r}: expected a share, from 0 to 1", "gradient")
         self.points, self.samples, self.gradient = points, samples, gradient
         self.time_scale, self.turn_deg = time_scale, turn_deg
-        self.series = Conv1d(2 * AXES_OF_A_JOINT * points, widths=series_widths, dropout=dropout)
+        self.knows_joints_of = joints
+        pairs = graph.bones if graph is not None and bones else ()
+        if bones and not pairs:
+            whose = "no skeleton is named by joints" if graph is None else f"the card names none of '{joints}'"
+            raise ParameterError(f"bones = true, and {whose}", "bones")
+        self.register_buffer("bones", torch.tensor(pairs, dtype=torch.long).view(-1, 2).T, persistent=False)
+        seen = 2 * AXES_OF_A_JOINT * (points + len(pairs))
+        self.series = Conv1d(seen, widths=series_widths, dropout=dropout)
         first, second, _, last = self.series.channels
         self.channels = (AXES_OF_A_JOINT * points, first, second, last)
         self.width = self.series.width
@@ -134,13 +152,24 @@ class Keypoints(Encoder):
         return F.interpolate(points, self.samples, mode="linear", align_corners=False)
 
     def _moving(self, points: Tensor) -> Tensor:
-        """What `conv1d` takes of the points `(B, 3K, samples)`: these and their velocities."""
+        """What `conv1d` takes of the points `(B, 3K, samples)`: these, their bones, and the velocities of both."""
         if self.gradient < 1:
             points = points.detach() + self.gradient * (points - points.detach())
         if self.training:
             points = _turned(_at_other_speeds(points, self.time_scale), self.turn_deg)
-        velocity = F.pad(points.diff(dim=-1), (1, 0)) * (self.samples / 8)
-        return self.series.stem(torch.cat([points, velocity], dim=1))
+        near, far = self.bones
+        places = points.unflatten(1, (self.points, AXES_OF_A_JOINT))
+        bones = (places.index_select(1, far) - places.index_select(1, near)).flatten(1, 2)
+        places = torch.cat([points, bones], dim=1)
+        velocity = F.pad(places.diff(dim=-1), (1, 0)) * (self.samples / 8)
+        return self.series.stem(torch.cat([places, velocity], dim=1))
+
+
+def _joints(name: str, skeletons: Mapping[str, JointGraph]) -> JointGraph:
+    if name not in skeletons:
+        has = f"has {', '.join(skeletons)}" if skeletons else "has none"
+        raise ParameterError(f"joints = {name!r}: the data set {has}{near_misses(str(name), skeletons)}", "joints")
+    return skeletons[name]
 
 
 def _at_other_speeds(points: Tensor, most: float) -> Tensor:

@@ -36,6 +36,7 @@ class ProjectedEncoder(Encoder):
         self.width = channels
         self.isotropic = inner.isotropic
         self.pretrained = inner.pretrained
+        self.knows_joints_of = inner.knows_joints_of
         middle = max(channels // factor, 1)
         self.projector = nn.Sequential(
             *_layer(kind, inner.channels[-1], middle, 1),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kdbench.encoders.base import Encoder
 from kdbench.errors import UsageError
 from kdbench.explanation.reopen import open_context, open_reported, without_pretraining
 from kdbench.network import Network
@@ -52,7 +53,9 @@ class OpenedRun:
         alone = {"losses": {"ce": LossTerm(weight=1.0)}, "balance": None, "weights": None, "pairing": None}
         # Neither losses nor random changes of the training have a part in what is predicted.
         plain = spec.model_copy(update=alone).model_dump(mode="json")
-        graphs = {name: skeleton.graph for name, skeleton in card.skeletons.items() if name in self.network.skeletons}
+        known = {encoder.knows_joints_of for encoder in self.network.encoders if isinstance(encoder, Encoder)}
+        known |= self.network.skeletons
+        graphs = {name: skeleton.graph for name, skeleton in card.skeletons.items() if name in known}
         return {
             "spec": plain,
             "sources": run_spec.sources(self.spec),

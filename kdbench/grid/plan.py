@@ -160,7 +160,13 @@ def make_plan(
                 request = RunRequest(method.name, dataset, protocol, preset, video, overrides=own, **common)
                 if request.name is None:
                     request = replace(request, name=method.label)
-                lines.append(list(_planned(request, suite.seed_numbers, look_ahead=look_ahead)))
+                try:
+                    lines.append(list(_planned(request, suite.seed_numbers, look_ahead=look_ahead)))
+                except UsageError as error:
+                    # Of one method among many, a message is not always about something that names it.
+                    if len(methods) > 1 and method.title not in error.message:
+                        raise UsageError(f"{method.title}: {error.message}", hint=error.hint) from error
+                    raise
             # Seed by seed over all methods: a grid that is stopped half-way has seeds that can be compared.
             for run in itertools.chain.from_iterable(zip(*lines, strict=True)):
                 planned.setdefault(run.folder, run)

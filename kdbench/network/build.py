@@ -32,6 +32,9 @@ def unfetched(spec: NetworkSpec) -> NetworkSpec:
     return spec.with_encoders(random)
 
 
+_FOR_WHO_ASKS = ("skeleton", "skeletons")
+
+
 def build_network(
     spec: NetworkSpec,
     *,
@@ -82,7 +85,7 @@ def build_network(
         # The view that the run chose is `video`, also where a branch calls it by its name.
         canonical = VIDEO if view is not None and view_of(branch.sees) == view else branch.sees
         skeleton = skeletons.get(branch.sees)
-        built = replace(_branch(branch, sources[branch.sees], place, skeleton), sees=canonical)
+        built = replace(_branch(branch, sources[branch.sees], place, skeleton, skeletons), sees=canonical)
         if spec.head is not None and head_width is not None:
             encoder = ProjectedEncoder(built.encoder, head_width, kind=built.kind, factor=spec.head.factor)
             built = replace(built, encoder=encoder)
@@ -108,7 +111,9 @@ def build_network(
     return network
 
 
-def _branch(spec: BranchSpec, channels: int, place: str, skeleton: JointGraph | None) -> Branch:
+def _branch(
+    spec: BranchSpec, channels: int, place: str, skeleton: JointGraph | None, skeletons: Mapping[str, JointGraph]
+) -> Branch:
     """One branch as built; `place` is where it stands in the recipe."""
     Represent, Encode = (
         registry("representation").get(spec.representation.name),
@@ -118,7 +123,12 @@ def _branch(spec: BranchSpec, channels: int, place: str, skeleton: JointGraph | 
     given = {"statistics": Encode.statistics, "skeleton": skeleton}
     representation = _construct(Represent, spec.representation, place, channels, given=given, kind="representation")
     encoder = _construct(
-        Encode, spec.encoder, place, representation.out_channels, given={"skeleton": skeleton}, kind="encoder"
+        Encode,
+        spec.encoder,
+        place,
+        representation.out_channels,
+        given={"skeleton": skeleton, "skeletons": skeletons},
+        kind="encoder",
     )
     pooling = None
     if spec.pooling is not None:
@@ -257,8 +267,8 @@ def _construct(
 ) -> Any:
     path, parameters = _key(role, kind), list(inspect.signature(component).parameters.values())
     taken = {parameter.name for parameter in parameters}
-    # A skeleton is for those parts that ask for one.
-    given = {key: value for key, value in (given or {}).items() if key in taken or key != "skeleton"}
+    # A skeleton, or all that the data set has, is for those parts that ask for it.
+    given = {key: value for key, value in (given or {}).items() if key in taken or key not in _FOR_WHO_ASKS}
     _check_keys(component, spec, path, kind=kind, filled=[p.name for p in parameters[: len(arguments)]] + [*given])
     try:
         return component(*arguments, **given, **spec.params)

@@ -112,6 +112,15 @@ def test_a_protocol_or_key_that_does_not_exist_is_refused_before_anything_runs(t
         make_plan(Suite(methods=[{"name": "rkd"}], datasets=["motionsim"]), {"out": tmp_path, "device": "x"})
 
 
+def test_of_several_methods_the_one_that_does_not_fit_is_named(tmp_path: Path) -> None:
+    wrong = {"name": "kd", "teacher": "raw", "set": {"student": {"encoder": {"name": "conv1d"}}}}
+    with pytest.raises(UsageError) as one:
+        plan(tmp_path, wrong)
+    with pytest.raises(UsageError) as among:
+        plan(tmp_path, "student_only", wrong)
+    assert str(among.value) == f"kd + raw: {one.value}"
+
+
 def written(folder: Path, **result: Any) -> Path:
     folder.mkdir(exist_ok=True)
     (folder / "run.json").write_text(json.dumps(least(**result)))
