@@ -40,7 +40,6 @@ class Keypoints(Encoder):
         points: K.
         joints: A skeleton of the data set whose joints the points are to be, as many as it has; `points` then counts
             for nothing. None: they stand for nothing that has a name.
-        bones: Whether `conv1d` sees, of each of these joints, its place relative to the joint before it too.
         widths: Channels of the 2-D net at 1/2, 1/4, 1/8 and 1/16 of the frame's sides; the heat maps have 1/4.
         merged: Channels in which the last three are added up for the heat maps.
         samples: Length of the series of points.
@@ -53,10 +52,9 @@ class Keypoints(Encoder):
         dropout: Share of the embedding's entries that training drops.
 
     Raises:
-        ParameterError: Sizes that no net has, a skeleton that the data set lacks, or bones of none.
+        ParameterError: Sizes that no net has, or a skeleton that the data set lacks.
     """
 
-    bones: Tensor
     normalisation = "batch"
     statistics = ((0.0,), (0.25,))
 
@@ -67,7 +65,6 @@ class Keypoints(Encoder):
         skeletons: Mapping[str, JointGraph] | None = None,
         points: int = 20,
         joints: str | None = None,
-        bones: bool = False,
         widths: Sequence[int] = (16, 32, 64, 96),
         merged: int = 32,
         samples: int = 64,
@@ -78,8 +75,8 @@ class Keypoints(Encoder):
         dropout: float = 0.0,
     ) -> None:
         super().__init__(in_channels)
-        graph = None if joints is None else _joints(joints, skeletons or {})
-        points = points if graph is None else len(graph.joints)
+        if joints is not None:
+            points = len(_joints(joints, skeletons or {}).joints)
         demand_at_least(1, points=points, merged=merged)
         demand_at_least(16, samples=samples)
         for key, four in (("widths", widths), ("series_widths", series_widths)):
@@ -94,13 +91,7 @@ class Keypoints(Encoder):
         self.points, self.samples, self.gradient = points, samples, gradient
         self.time_scale, self.turn_deg = time_scale, turn_deg
         self.knows_joints_of = joints
-        pairs = graph.bones if graph is not None and bones else ()
-        if bones and not pairs:
-            whose = "no skeleton is named by joints" if graph is None else f"the card names none of '{joints}'"
-            raise ParameterError(f"bones = true, and {whose}", "bones")
-        self.register_buffer("bones", torch.tensor(pairs, dtype=torch.long).view(-1, 2).T, persistent=False)
-        seen = 2 * AXES_OF_A_JOINT * (points + len(pairs))
-        self.series = Conv1d(seen, widths=series_widths, dropout=dropout)
+        self.series = Conv1d(2 * AXES_OF_A_JOINT * points, widths=series_widths, dropout=dropout)
         first, second, _, last = self.series.channels
         self.channels = (AXES_OF_A_JOINT * points, first, second, last)
         self.width = self.series.width
@@ -152,17 +143,13 @@ class Keypoints(Encoder):
         return F.interpolate(points, self.samples, mode="linear", align_corners=False)
 
     def _moving(self, points: Tensor) -> Tensor:
-        """What `conv1d` takes of the points `(B, 3K, samples)`: these, their bones, and the velocities of both."""
+        """What `conv1d` takes of the points `(B, 3K, samples)`: these and their velocities."""
         if self.gradient < 1:
             points = points.detach() + self.gradient * (points - points.detach())
         if self.training:
             points = _turned(_at_other_speeds(points, self.time_scale), self.turn_deg)
-        near, far = self.bones
-        places = points.unflatten(1, (self.points, AXES_OF_A_JOINT))
-        bones = (places.index_select(1, far) - places.index_select(1, near)).flatten(1, 2)
-        places = torch.cat([points, bones], dim=1)
-        velocity = F.pad(places.diff(dim=-1), (1, 0)) * (self.samples / 8)
-        return self.series.stem(torch.cat([places, velocity], dim=1))
+        velocity = F.pad(points.diff(dim=-1), (1, 0)) * (self.samples / 8)
+        return self.series.stem(torch.cat([points, velocity], dim=1))
 
 
 def _joints(name: str, skeletons: Mapping[str, JointGraph]) -> JointGraph:
