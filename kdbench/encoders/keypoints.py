@@ -47,8 +47,6 @@ class Keypoints(Encoder):
         time_scale: Largest relative change of the part of the clip that `conv1d` sees at its whole length while it
             trains, as in a recipe's `augment`; the points that `series` reads stay as the clip shows them.
         turn_deg: Largest rotation of the points about the vertical axis before `conv1d` while it trains, degrees.
-        gradient: Share of the gradient of what follows that reaches the points. With 0 the frames' net learns from
-            losses on the first map alone, so that its points cannot become what tells the training trials apart.
         dropout: Share of the embedding's entries that training drops.
 
     Raises:
@@ -71,7 +69,6 @@ class Keypoints(Encoder):
         series_widths: Sequence[int] = (32, 64, 96, 128),
         time_scale: float = 0.0,
         turn_deg: float = 0.0,
-        gradient: float = 1.0,
         dropout: float = 0.0,
     ) -> None:
         super().__init__(in_channels)
@@ -86,9 +83,7 @@ class Keypoints(Encoder):
             raise ParameterError(f"time_scale = {time_scale!r}: expected a share, from 0 to below 1", "time_scale")
         if not 0 <= turn_deg <= 180:
             raise ParameterError(f"turn_deg = {turn_deg!r}: expected degrees, from 0 to 180", "turn_deg")
-        if not 0 <= gradient <= 1:
-            raise ParameterError(f"gradient = {gradient!r}: expected a share, from 0 to 1", "gradient")
-        self.points, self.samples, self.gradient = points, samples, gradient
+        self.points, self.samples = points, samples
         self.time_scale, self.turn_deg = time_scale, turn_deg
         self.knows_joints_of = joints
         self.series = Conv1d(2 * AXES_OF_A_JOINT * points, widths=series_widths, dropout=dropout)
@@ -144,8 +139,6 @@ class Keypoints(Encoder):
 
     def _moving(self, points: Tensor) -> Tensor:
         """What `conv1d` takes of the points `(B, 3K, samples)`: these and their velocities."""
-        if self.gradient < 1:
-            points = points.detach() + self.gradient * (points - points.detach())
         if self.training:
             points = _turned(_at_other_speeds(points, self.time_scale), self.turn_deg)
         velocity = F.pad(points.diff(dim=-1), (1, 0)) * (self.samples / 8)

@@ -135,6 +135,11 @@ class Objective(nn.Module):
         return frozenset(field for term in self._terms() for field in (*term.reads, *term.needs))
 
     @property
+    def shields(self) -> frozenset[int]:
+        """Stages of the network in training that some loss teaches alone; see `Network.shielded`."""
+        return frozenset(stage for term in self._terms() for stage in term.shields)
+
+    @property
     def ablation(self) -> str:
         """Which input the losses that need one ablate: `all` or `channel`."""
         return next(iter(self._ablations()), "all")

@@ -75,6 +75,7 @@ class Term(nn.Module):
             raise self._named(error) from error
         self.stateful = nn.ModuleList(loss for loss in self.losses if isinstance(loss, nn.Module))
         self.ablation = str(getattr(self.losses[0], "ablation", "all"))
+        self.shields: tuple[int, ...] = tuple(getattr(self.losses[0], "shields", ()))
         self.takes_batch = "batch" in inspect.signature(_call_of(self.losses[0])).parameters
         self.labels = "needed" if self.mix is not None and self.mix.needs_labels else reads_labels(name)
         self._check_call()

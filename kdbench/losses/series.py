@@ -47,6 +47,8 @@ class SeriesPrediction(nn.Module):
             those that stand still.
         head: `linear`, or `none`: the channels of the stage are the standardised axes of the one source themselves, in
             its order, so that what follows in the network sees the source itself.
+        alone: Whether no other loss moves the stage and what comes before it: what follows then sees the stage without
+            a gradient, so that the prediction cannot become what tells the training trials apart.
 
     Raises:
         UsageError: A parameter has no such value, there is no such stage, a source is not read, or the channels of a
@@ -63,6 +65,7 @@ class SeriesPrediction(nn.Module):
         beta: float = 1.0,
         scale: Literal["axis", "source"] = "axis",
         head: Literal["linear", "none"] = "linear",
+        alone: bool = False,
     ) -> None:
         super().__init__()
         check_positive("series", beta=beta)
@@ -84,6 +87,7 @@ class SeriesPrediction(nn.Module):
             )
         count = len(context.student.stages)
         (self.stage,) = chosen_stages((stage,), count, count, key="stage")
+        self.shields = (self.stage % count,) if alone else ()
         self.sources = tuple(context.series if sources is None else sources)
         if not self.sources:
             raise UsageError(

@@ -79,6 +79,8 @@ class Network(nn.Module):
         drop_sources: Chance that a source of a trial is missing in training.
         processes: Those that share its batches while it trains; see `kdbench.network.sharing`.
         told: The fields of its features that are gathered from them, beside the logits; None for all.
+        shielded: Stages whose maps what follows sees without a gradient while it trains: the stage, and what comes
+            before it, learn from the losses on that map alone.
         checkpointing: Whether the maps within a stage are computed again for the gradient instead of kept.
     """
 
@@ -127,6 +129,7 @@ class Network(nn.Module):
         self.drop_sources = 0.0
         self.processes = ALONE
         self.told: frozenset[str] | None = None
+        self.shielded: frozenset[int] = frozenset()
         self.checkpointing = False
         self.couples_batch = fusion.couples_batch
         self.provenance: dict[str, bool | str] = {name: branch.encoder.pretrained for name, branch in branches.items()}
@@ -199,6 +202,8 @@ class Network(nn.Module):
             for branch, x, runs in zip(stages, maps, running, strict=True):
                 if runs:
                     branch.append(x)
+            if self.training and index in self.shielded:
+                maps = [x.detach() for x in maps]
         embeddings = joining(self.fusion.embedded, [self._embedding(number, last) for number, last in enumerate(maps)])
         outputs: list[Joined] = list(zip(map(tuple, stages), embeddings, strict=True))
         if self.fusion.joint:

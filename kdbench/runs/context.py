@@ -287,6 +287,7 @@ class RunContext:
                     f"{key or phase}.train.optimizer: dot knows one network's gradients, and a teacher trains along",
                     hint="Choose a method whose teacher is trained first, or SGD: --set student.train.optimizer=sgd",
                 )
+        network.shielded = objective.shields
         return objective.to(self.accelerator.device)
 
     def _scale_of(self, source: str, loader: Loader | None) -> tuple[Tensor, Tensor]:

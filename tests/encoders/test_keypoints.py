@@ -133,21 +133,6 @@ def test_a_skeleton_that_is_not_there_is_refused(joints, skeletons, words) -> No
         build(joints=joints, skeletons=skeletons)
 
 
-@pytest.mark.parametrize("share", [0.0, 0.25])
-def test_the_frames_net_takes_a_share_of_the_gradient(share: float) -> None:
-    def slope(gradient: float) -> torch.Tensor:
-        encoder = build(gradient=gradient)
-        encoder(clip())[1].square().sum().backward()
-        given = encoder.first[0].weight.grad
-        return torch.zeros(()) if given is None else given
-
-    whole = slope(1.0)
-    assert whole.abs().max() > 0
-    torch.testing.assert_close(slope(share), share * whole)
-    with torch.no_grad():
-        torch.testing.assert_close(build(gradient=share)(clip())[1], build()(clip())[1])
-
-
 @pytest.mark.parametrize(
     ("params", "words"),
     [
@@ -158,7 +143,6 @@ def test_the_frames_net_takes_a_share_of_the_gradient(share: float) -> None:
         ({"series_widths": (8, 0, 8, 8)}, "series_widths = "),
         ({"time_scale": 1}, "time_scale = 1"),
         ({"turn_deg": -1}, "turn_deg = -1"),
-        ({"gradient": 2}, "gradient = 2"),
     ],
 )
 def test_sizes_that_no_net_has_are_refused(params, words) -> None:

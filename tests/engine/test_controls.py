@@ -97,6 +97,31 @@ def test_series_of_the_wrong_trials_without_a_teacher(tmp_path: Path) -> None:
     torch.testing.assert_close(values["shuffled"], values["expected"])
 
 
+def test_what_series_teach_alone_no_other_loss_moves(tmp_path: Path) -> None:
+    """Cross-entropy reaches nothing before the stage, and series alone do; at test the network is the same."""
+    moved = {}
+    for alone in (True, False):
+        changes = {**WORLD, "student": {"losses": {"series": {"stage": 1, "alone": alone}}}}
+        context = context_for(RunRequest("series", "motionsim", preset="smoke", device="cpu", overrides=changes))
+        recipe = context.run_spec.recipe
+        training = student_training(context, recipe.student, [], tmp_path / str(alone))
+        training.begin()
+        assert training.network.shielded == (frozenset({1}) if alone else frozenset())
+        shown = next(iter(training.loader.batches(range(6), 6)))
+        _, _, values, _ = training.forward(shown, 1, 0)
+        for name, value in zip(recipe.student.losses, values, strict=True):
+            training.network.zero_grad()
+            value.backward(retain_graph=True)
+            with_gradient = {
+                key for key, p in training.network.named_parameters() if p.grad is not None and p.grad.any()
+            }
+            moved[alone, name] = {part for part in with_gradient if part.startswith("encoders")}
+    assert moved[True, "ce"] < moved[False, "ce"]
+    assert moved[True, "series"] == moved[False, "series"]
+    assert moved[True, "series"] & moved[True, "ce"] == set()
+    assert moved[True, "series"] | moved[True, "ce"] == moved[False, "ce"]
+
+
 def test_a_pairing_that_changes_nothing_is_refused() -> None:
     changes = {"student": {"pairing": "shuffled"}}
     with pytest.raises(UsageError, match="no teacher, and no loss that reads series"):

@@ -111,6 +111,11 @@ def test_without_a_head_the_channels_are_the_axes() -> None:
     torch.testing.assert_close(loss(stages, batch=BATCH), expected)
 
 
+def test_a_stage_that_it_teaches_alone_is_named() -> None:
+    assert _loss().shields == ()
+    assert _loss(stage=-1, alone=True).shields == (len(STUDENT_CHANNELS) - 1,)
+
+
 def test_the_gradient_is_the_slope() -> None:
     loss, stages = _loss(), _stages(samples=2)
     batch = BATCH.head(2)
