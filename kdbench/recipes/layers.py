@@ -138,9 +138,23 @@ def _visited(name: str, kind: str, above: tuple[Path, ...], seen: dict[Any, Laye
         )
     settings = _read_shipped(path) if shipped.is_shipped(path) else paths.read_mapping(path, "recipe")
     for parent in extended(path, settings):
+        _check_kind(path, kind, parent)
         _visited(beside(path, parent), kind, (*above, path), seen)
     seen[path] = Layer(path, settings)
     return seen
+
+
+def _check_kind(path: Path, kind: str, parent: str) -> None:
+    """Refuses a method's file in the place of a teacher's, and the other way round."""
+    other = TEACHER if kind == "method" else "method"
+    is_former = kind == "method" and shipped.behind(parent) is not None
+    if is_former or shipped.path_of(parent, kind) is not None or shipped.path_of(parent, other) is None:
+        return
+    use = f"--method teacher_only --teacher {path.name}" if other == TEACHER else f"--method {path.name}"
+    raise UsageError(
+        f"{path.name} is asked for as a {kind}, and extends the {other} '{parent}'",
+        hint=f"Ask for it as a {other}: {use}",
+    )
 
 
 @functools.cache
