@@ -202,7 +202,8 @@ def _method(name: str, preset: str, width: int) -> Iterator[_Line]:
     shown = label_of(recipe.method, tuned=recipe.tuning is not None)
     yield f"{shown} · method{_owned('method', name)} · preset {preset}", "bold"
     if pair := shipped.behind(name):
-        yield f"{name} is a former name of {pair.method} with the teacher {pair.teacher}", "dim"
+        with_it = f" with the teacher {pair.teacher}" if pair.teacher else ""
+        yield f"{name} is a former name of {pair.method}{with_it}", "dim"
     if line := published_line(name):
         yield line, ""
     links = [layer.path.stem for layer in layers(recipe.method if pair else name)]
@@ -223,7 +224,7 @@ def _method(name: str, preset: str, width: int) -> Iterator[_Line]:
         content["tuning"] = recipe.tuning.model_dump(mode="json")
     yield f"\n{as_yaml(content, width)}", ""
     dataset = (recipe.tuning.under or {}).get("dataset", _DATASET) if recipe.tuning else _DATASET
-    taught = f" --teacher {pair.teacher}" if pair else ""
+    taught = f" --teacher {pair.teacher}" if pair and pair.teacher else ""
     shown = shlex.quote(pair.method if pair else name)
     track = " --labels 0" if recipe.student is not None and recipe.student.is_untrained else ""
     yield f"\nUse it: kdbench run --method {shown}{taught} --dataset {dataset} --preset {preset}{track}", "cyan"

@@ -22,6 +22,7 @@ _MOST_FILES = 100
 _NEAR = 3
 """Names that a hint offers at most."""
 TEACHER = "teacher"
+_TEACHERS_HINT = "See the teachers: kdbench list teachers"
 
 
 class Layer(NamedTuple):
@@ -74,9 +75,10 @@ def locate(name_or_path: str, kind: str = "method") -> Path:
         if name_or_path.startswith(f"{shipped.TUNED}/") and path.suffix not in {".yaml", ".yml"}:
             raise unknown("tuned recipe", name_or_path, shipped.tuned(), hint="See them: kdbench list methods")
         if kind == TEACHER and (pair := shipped.behind(name_or_path)) is not None:
+            with_it = f" with the teacher {pair.teacher}" if pair.teacher else ""
             raise UsageError(
-                f"'{name_or_path}' is no teacher but a former name of {pair.method} with the teacher {pair.teacher}",
-                hint=f"Write --teacher {pair.teacher}",
+                f"'{name_or_path}' is no teacher but a former name of {pair.method}{with_it}",
+                hint=f"Write --teacher {pair.teacher}" if pair.teacher else _TEACHERS_HINT,
             )
         if path.suffix not in {".yaml", ".yml"} and os.sep not in name_or_path:
             error = registry(kind).unknown(name_or_path, shipped.aliases() if kind == "method" else ())
@@ -119,7 +121,7 @@ def _visited(name: str, kind: str, above: tuple[Path, ...], seen: dict[Any, Laye
     # A former name is a method with a teacher, as if a recipe extended the one and named the other.
     if kind == "method" and (pair := shipped.behind(name)):
         _visited(pair.method, kind, above, seen)
-        seen[name] = Layer(locate(f"{shipped.ALIASES}"), {"teacher": pair.teacher})
+        seen[name] = Layer(locate(f"{shipped.ALIASES}"), {"teacher": pair.teacher} if pair.teacher else {})
         return seen
     path = locate(name, kind).absolute()
     if path in above:
