@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from helpers import WORLD
 
 from kdbench.errors import UsageError
 from kdbench.fusions.masked import squared_errors
@@ -28,6 +29,13 @@ def test_it_has_the_value_of_the_authors_code() -> None:
     taken = torch.tensor([[False, True, True], [True, False, False]])
     value = reconstruction(squared_errors(rebuilt, tokens) * taken)
     assert value.item() == pytest.approx(1.2810131893260255, rel=1e-9)
+
+
+def test_it_needs_the_whole_batch_at_once() -> None:
+    changes = [*WORLD, "student.train.accumulate=2"]
+    context = context_for(RunRequest("actionmae", "motionsim", preset="smoke", overrides=changes, device="cpu"))
+    with pytest.raises(UsageError, match=r"student\.losses\.reconstruction needs the whole batch at once"):
+        check_parts(context)
 
 
 def test_where_nothing_was_taken_away_there_is_no_loss() -> None:
