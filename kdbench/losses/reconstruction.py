@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from kdbench.errors import UsageError
 from kdbench.losses.numerics import at_least_float32
 from kdbench.registry import loss
+from kdbench.types import Context
 
 
 @loss("reconstruction", on="token_errors", teacher=False, labels="unused")
-def reconstruction(student: Tensor) -> Tensor:
+class Reconstruction(nn.Module):
     """Mean error of the tokens that the fusion `masked` took away in this step and rebuilt from the others.
 
     `L = sum_b sum_m e_bm / n` with the errors e `(B, M)` of all trials and branches, 0 where nothing was taken away,
@@ -18,7 +20,21 @@ def reconstruction(student: Tensor) -> Tensor:
     is the objective of ActionMAE (Woo et al., AAAI 2023; sangminwoo/ActionMAE).
 
     Args:
-        student: Errors `(B, M)` of the network in training.
+        context: Gives the number of tokens.
+
+    Raises:
+        UsageError: The network has one branch, whose token is never taken away.
     """
-    errors = at_least_float32(student)
-    return errors.sum() / (errors != 0).sum().clamp(min=1)
+
+    def __init__(self, context: Context) -> None:
+        super().__init__()
+        if context.student.token_errors == 1:
+            raise UsageError(
+                "reconstruction has nothing to rebuild: the network in training has one branch, which stays",
+                hint="Let the network see several sources, written as branches, or leave the loss out.",
+            )
+
+    def forward(self, student: Tensor) -> Tensor:
+        """The mean of errors `(B, M)` of the network in training."""
+        errors = at_least_float32(student)
+        return errors.sum() / (errors != 0).sum().clamp(min=1)
