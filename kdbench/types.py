@@ -168,6 +168,8 @@ class Features:
         semantic: The embedding in the space of the label vectors `(B, S)`; None where no loss needs it.
         ablated_logits: Class scores on the ablated input `(B, K)`; None unless a loss declares that it needs them.
         group_logits: Scores of the groups of classes `(B, G)`; None unless a loss declares that it needs them.
+        token_errors: Errors of the tokens that the fusion took away and rebuilt `(B, M)`, 0 for those that it kept;
+            None under fusions that rebuild none.
     """
 
     logits: Tensor
@@ -176,6 +178,7 @@ class Features:
     semantic: Tensor | None = None
     ablated_logits: Tensor | None = None
     group_logits: Tensor | None = None
+    token_errors: Tensor | None = None
 
     def replace(self, **changes: Any) -> Features:
         """Returns a copy with some fields changed."""
@@ -194,6 +197,7 @@ class Features:
             semantic=optional(self.semantic),
             ablated_logits=optional(self.ablated_logits),
             group_logits=optional(self.group_logits),
+            token_errors=optional(self.token_errors),
         )
 
     def kept(self, fields: frozenset[str] | None) -> Features:
@@ -208,6 +212,7 @@ class Features:
             stages=self.stages if "stages" in fields else (),
             semantic=self.semantic if "semantic" in fields else None,
             group_logits=self.group_logits if "group_logits" in fields else None,
+            token_errors=self.token_errors if "token_errors" in fields else None,
         )
 
     def head(self, count: int | None) -> Features:
@@ -228,6 +233,7 @@ class Widths:
         semantic: S, or None where there is no semantic space.
         group_logits: G, the number of groups of classes, or None where there is no group head.
         axes: Axes of the grids of the stages: 1 for series, 2 for images, 3 for clips; None where they are not known.
+        token_errors: M, the number of tokens that the fusion rebuilds, or None where it rebuilds none.
     """
 
     logits: int
@@ -236,6 +242,7 @@ class Widths:
     semantic: int | None = None
     group_logits: int | None = None
     axes: int | None = None
+    token_errors: int | None = None
 
     def of(self, field_name: str) -> int | tuple[int, ...] | None:
         """The width of the field of `Features` with this name."""

@@ -109,6 +109,7 @@ CASES: dict[str, tuple[str, str | None, Sequence[str]]] = {
     "sakdn": ("teacher_only", "sakdn", [*_OWN, "teacher.fusion={layers: [8], dropout: 0.3}"]),
     "transformer1d": ("teacher_only", "raw_transformer1d", [*_OWN, "teacher.drop_sources=0.4"]),
     "keyless": ("teacher_only", "keyless", [f"teacher.{_TRAIN}", "teacher.fusion.dropout=0.3"]),
+    "actionmae": ("actionmae", None, _VIDEO),
 }
 """Method, teacher and changes of each case; of `teacher_only`, the teacher is trained."""
 

@@ -131,7 +131,7 @@ def test_heads_of_unlike_branches_have_losses_of_their_own() -> None:
 def test_a_fusion_refuses_branches_that_it_does_not_join(fusion: str, words: str) -> None:
     message = message_of(spec({"wrist": WRIST, "camera": CAMERA}, fusion={"name": fusion}))
     assert f"teacher.fusion '{fusion}' {words}" in message
-    assert "branches: concat, guided, multihead, none" in message
+    assert "branches: concat, guided, masked, multihead, none" in message
 
 
 def test_what_a_branch_cannot_see_names_its_place() -> None:

@@ -109,6 +109,7 @@ def _kind_of_file(path: Path) -> str:
     """What a file is meant to be, by its name, else by most of its keys: a broken one is told its own faults."""
     from kdbench.data.card import Card
     from kdbench.grid.suite import Suite
+    from kdbench.recipes.kinds import recipe_kind
     from kdbench.recipes.network_spec import NetworkSpec
     from kdbench.recipes.schema import Recipe
 
@@ -116,8 +117,7 @@ def _kind_of_file(path: Path) -> str:
         return "dataset"
     content = paths.read_mapping(path, "recipe, card or suite")
     own = {
-        "method": {*known_keys(Recipe, ()), "extends"},
-        "teacher": {*known_keys(NetworkSpec, ()), "extends"},
+        recipe_kind(content): {*known_keys(Recipe, ()), *known_keys(NetworkSpec, ()), "extends"},
         "dataset": {*known_keys(Card, ())},
         SUITE: {*known_keys(Suite, ())},
     }
@@ -144,7 +144,7 @@ def _part(kind: str, name: str) -> Iterator[_Line]:
     yield f"\n{where}\n{_entries(shown, ' · ') or '  none'}", ""
     declared = {"takes" if key == "eats" else key: value for key, value in part_of(component).declares.items()}
     if kind == "fusion":
-        declared = {"joint": component.joint, "couples_batch": component.couples_batch}
+        declared = {"joins": component.joins, "joint": component.joint, "couples_batch": component.couples_batch}
     if kind == "loss":
         from kdbench.engine.declared import reads_labels
 
@@ -202,7 +202,8 @@ def _method(name: str, preset: str, width: int) -> Iterator[_Line]:
     shown = label_of(recipe.method, tuned=recipe.tuning is not None)
     yield f"{shown} · method{_owned('method', name)} · preset {preset}", "bold"
     if pair := shipped.behind(name):
-        yield f"{name} is a former name of {pair.method} with the teacher {pair.teacher}", "dim"
+        with_it = f" with the teacher {pair.teacher}" if pair.teacher else ""
+        yield f"{name} is a former name of {pair.method}{with_it}", "dim"
     if line := published_line(name):
         yield line, ""
     links = [layer.path.stem for layer in layers(recipe.method if pair else name)]
@@ -223,7 +224,7 @@ def _method(name: str, preset: str, width: int) -> Iterator[_Line]:
         content["tuning"] = recipe.tuning.model_dump(mode="json")
     yield f"\n{as_yaml(content, width)}", ""
     dataset = (recipe.tuning.under or {}).get("dataset", _DATASET) if recipe.tuning else _DATASET
-    taught = f" --teacher {pair.teacher}" if pair else ""
+    taught = f" --teacher {pair.teacher}" if pair and pair.teacher else ""
     shown = shlex.quote(pair.method if pair else name)
     track = " --labels 0" if recipe.student is not None and recipe.student.is_untrained else ""
     yield f"\nUse it: kdbench run --method {shown}{taught} --dataset {dataset} --preset {preset}{track}", "cyan"
@@ -238,7 +239,8 @@ def _teacher(name: str, preset: str, width: int) -> Iterator[_Line]:
         yield line, ""
     chain = layers(name, "teacher")
     words = [str(chain[-1].settings.get(key, "")) for key in ("summary", "source")]
-    yield "\n" + "\n".join(filter(None, words)), ""
+    if any(words):
+        yield "\n" + "\n".join(filter(None, words)), ""
     yield from lineage.lineage(chain[-1].settings)
     if len(chain) > 1:
         yield f"\nExtends, the later over the earlier: {' → '.join(layer.path.stem for layer in chain)}", ""

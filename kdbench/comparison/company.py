@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from kdbench.comparison.controls import control_of
-from kdbench.comparison.groups import Group, between
+from kdbench.comparison.groups import Group
 from kdbench.comparison.table import GroupTable
+from kdbench.comparison.unlike import told
 from kdbench.runs.gain import alone_words, is_alone
 from kdbench.text.wording import inflected, ranges, some
 
@@ -56,8 +57,7 @@ def _elsewhere(sought: Callable[[Recipe], bool], group: Group, others: Sequence[
     for other in others:
         rows = [row for row in other.rows if sought(other.recipes[row])]
         if rows:
-            unlike = between(group, other)
-            return f"{rows[0]} was run under other conditions: {some(unlike, _DIFFERENCES)}"
+            return f"{rows[0]} was run under other conditions: {some(told(group, other), _DIFFERENCES)}"
     return None
 
 

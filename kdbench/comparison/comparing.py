@@ -20,6 +20,7 @@ from kdbench.comparison.scores import keep_of, read_group
 from kdbench.comparison.selection import RunSelection, named, nothing_finished, on, read_runs
 from kdbench.comparison.subjects import known_card, subject_pattern, subjects_of, subjects_train
 from kdbench.comparison.table import GroupTable
+from kdbench.comparison.unlike import told
 from kdbench.data.card import name_of
 from kdbench.data.metric import check_metric, metric_of
 from kdbench.errors import DataError, UsageError, unknown
@@ -177,7 +178,7 @@ def _check_comparable(groups: Sequence[Group], methods: Iterable[str]) -> None:
         can = not any(key in NEVER_ACROSS for key in keys)
         raise UsageError(
             f"'{name}' was not run under the conditions of {', '.join(sorted(wanted & held(first)))}: "
-            f"{some(unlike, 8)}",
+            f"{some(told(first, other), 8)}",
             hint="Run it under equal conditions" + (f", or rank across them and say so: {cross}" if can else "."),
         )
 

@@ -17,6 +17,8 @@ NOT_USED = "not used"
 """The version of a library that a run did without."""
 
 Flat = dict[str, Any]
+_WHOLE = 40
+_OF_A_HASH = 12
 _SCALARS = (str, int, float, bool, type(None))
 
 
@@ -108,9 +110,11 @@ def _is_below(key: str, keys: tuple[str, ...]) -> bool:
 
 
 def shown(value: Any) -> str:
-    """A value for a person: short, and whole where that is short."""
+    """A value for a person: short, and whole where that is short; of a hash, less tells as much."""
     text = (", ".join(map(str, value)) or "nothing") if isinstance(value, tuple) else str(value)
-    return text if len(text) <= 40 else f"{text[:12]}…"
+    if len(text) <= _WHOLE:
+        return text
+    return f"{text[: _WHOLE - 1 if ' ' in text else _OF_A_HASH]}…"
 
 
 def _hashable(value: Any) -> Any:

@@ -13,6 +13,7 @@ from kdbench.comparison.pooling import protocols_of
 from kdbench.comparison.systems import OF_A_SYSTEM
 from kdbench.comparison.table import TITLES, GroupTable, Row
 from kdbench.comparison.text_table import TextTable, percent, points
+from kdbench.comparison.unlike import told
 from kdbench.recipes.track import is_transfer_alone
 from kdbench.statistics.scope import other_population
 from kdbench.statistics.scores import UNTOLD
@@ -172,7 +173,7 @@ def _measure(row: Row, metric: str) -> str:
 def _apart(comparison: ComparedTables, table: GroupTable, number: int) -> list[str]:
     if number == 1:
         return []
-    unlike = comparison.apart(table)
+    unlike = told(comparison.tables[0].group, table.group)
     return [f"not ranked with table 1: {some(unlike, 8)}"]
 
 

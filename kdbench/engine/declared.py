@@ -13,9 +13,9 @@ from kdbench.recipes.terms import LossTerm
 from kdbench.registry import part_of, registry
 from kdbench.types import Context, Features
 
-FIELDS = ("logits", "stages", "embedding", "semantic", "group_logits")
-OPTIONAL = ("semantic", "group_logits")
-"""Fields of which a network has none unless a loss needs it."""
+FIELDS = ("logits", "stages", "embedding", "semantic", "group_logits", "token_errors")
+OPTIONAL = ("semantic", "group_logits", "token_errors")
+"""Fields of which a network has none unless a loss needs it, or its fusion makes it."""
 _READABLE = tuple(each.name for each in dataclasses.fields(Features))
 _NEEDABLE = (*_READABLE, *(each.name for each in dataclasses.fields(Context)))
 

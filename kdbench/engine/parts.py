@@ -72,6 +72,10 @@ def refuse_parts(train: Train, where: str, objective: Objective, network: Networ
         )
 
 
+def _with_gaps(errors: Tensor | None) -> Tensor | None:
+    return None if errors is None else errors * (torch.arange(len(errors), device=errors.device) % 3 > 0)[:, None]
+
+
 def refuse_whole_terms(
     where: str, objective: Objective, student: Sequence[Features], teachers: Sequence[Features], batch: Batch
 ) -> None:
@@ -91,7 +95,9 @@ def refuse_whole_terms(
     generator = torch.Generator().manual_seed(0)
 
     def drawn(features: Sequence[Features]) -> list[Features]:
-        return [branch.mapped(lambda x: torch.randn(x.shape, generator=generator).to(x)) for branch in features]
+        random = [branch.mapped(lambda x: torch.randn(x.shape, generator=generator).to(x)) for branch in features]
+        # Tokens that were not taken away have no error, and how many there are differs between the parts.
+        return [branch.replace(token_errors=_with_gaps(branch.token_errors)) for branch in random]
 
     student, teachers = drawn(student), drawn(teachers)
     cut = 2 * len(batch) // 3

@@ -76,4 +76,5 @@ def _leaf(features: Features) -> Features:
         embedding=leaf(features.embedding),
         semantic=leaf(features.semantic),
         group_logits=leaf(features.group_logits),
+        token_errors=leaf(features.token_errors),
     )

@@ -172,7 +172,14 @@ def fingerprint(network: torch.nn.Module) -> str:
 
 
 def _tensors(features: Features) -> list[Tensor]:
-    rest = (features.logits, features.embedding, features.semantic, features.ablated_logits, features.group_logits)
+    rest = (
+        features.logits,
+        features.embedding,
+        features.semantic,
+        features.ablated_logits,
+        features.group_logits,
+        features.token_errors,
+    )
     return [*features.stages, *(tensor for tensor in rest if tensor is not None)]
 
 
@@ -195,4 +202,5 @@ def concatenate(parts: list[Features]) -> Features:
         semantic=join([part.semantic for part in parts]),
         ablated_logits=join([part.ablated_logits for part in parts]),
         group_logits=join([part.group_logits for part in parts]),
+        token_errors=join([part.token_errors for part in parts]),
     )

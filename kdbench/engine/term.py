@@ -26,8 +26,12 @@ from kdbench.types import Batch, Context, Features, Widths
 
 _OWNERS = ("student", "teacher")
 _PROJECTIONS = "student_projections"
-_GIVES = {"semantic": "se", "group_logits": "group_ce"}
-_WIDTH_OF = {"semantic": "semantic=S, the width of the label vectors", "group_logits": "groups=G, the number of groups"}
+_GIVES = {"semantic": "se", "group_logits": "group_ce", "token_errors": "reconstruction"}
+_WIDTH_OF = {
+    "semantic": "semantic=S, the width of the label vectors",
+    "group_logits": "groups=G, the number of groups",
+    "token_errors": "a fusion that rebuilds tokens: fusion: {name: masked}",
+}
 
 
 class Term(nn.Module):

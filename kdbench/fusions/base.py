@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from kdbench.errors import UsageError, unknown
 
 Maps: TypeAlias = tuple[Tensor, ...]
-Joined: TypeAlias = tuple[Maps, Tensor] | tuple[Maps, Tensor, Tensor]
+Rebuilt: TypeAlias = tuple[Maps, Tensor, Tensor, Tensor]
+"""What a joint fusion hands out that rebuilds tokens: maps, an embedding, what the group heads see, and errors."""
+Joined: TypeAlias = tuple[Maps, Tensor] | tuple[Maps, Tensor, Tensor] | Rebuilt
 """What a joint fusion hands out: maps, an embedding, and what the group heads see if that is another feature."""
 STAGES = 4
 """Stages of the encoders that a fusion between stages, and losses on stages, ask for."""
@@ -70,6 +72,8 @@ class Fusion(nn.Module):
         averages: What is averaged over branches that keep a head each: `probabilities` or `logits`.
         group_head: What tells groups of classes apart: `hidden`, two layers, or `linear`, one.
         joint: The branches end in one head over joined embeddings, as one branch; see `JointFusion`.
+        sees_missing: `after` is also given `present` `(B, m)`, whether each branch has its source: a source that is
+            missing is zero throughout.
         channels: C_1 … C_4 of the first branch; of every one where they are alike.
         sources: m, the number of branches.
         width: D of the first branch; of every one under `widths` and `alike`.
@@ -83,6 +87,7 @@ class Fusion(nn.Module):
     averages: Literal["probabilities", "logits"] = "probabilities"
     group_head: Literal["hidden", "linear"] = "hidden"
     joint: bool = False
+    sees_missing: bool = False
 
     def __init__(self, shapes: Sequence[Shape]) -> None:
         super().__init__()
@@ -150,7 +155,9 @@ class Fusion(nn.Module):
 
         Returns:
             Maps `(B, C_i, *grid)` and an embedding `(B, D)` of `out_shapes` and, where the heads that tell groups of
-            classes apart see another feature than the embedding, that one `(B, auxiliary_width)`.
+            classes apart see another feature than the embedding, that one `(B, auxiliary_width)`; behind it, where
+            `rebuilt_tokens` is above 0, the errors `(B, rebuilt_tokens)` of the tokens that it took away in this step,
+            0 elsewhere.
         """
         raise NotImplementedError(f"{type(self).__name__} declares joint = True and does not define after()")
 
@@ -158,6 +165,11 @@ class Fusion(nn.Module):
     def shared_projections(self) -> tuple[nn.Linear, ...]:
         """Its linear layers from each embedding to a space that all branches share, which losses may read."""
         return ()
+
+    @property
+    def rebuilt_tokens(self) -> int:
+        """How many tokens a trial has of which it rebuilds those that are missing; 0 where it rebuilds none."""
+        return 0
 
     @property
     def auxiliary_width(self) -> int:

@@ -124,7 +124,16 @@ class Network(nn.Module):
             widths = [fusion.auxiliary_width] if fusion.joint else [shape.width for shape in shapes]
             self.group_heads = nn.ModuleList(_group_head(width, groups, fusion.group_head) for width in widths)
         self.widths = [
-            Widths(classes, shape.channels, shape.width, semantic, groups, _AXES[shape.kind]) for shape in shapes
+            Widths(
+                classes,
+                shape.channels,
+                shape.width,
+                semantic,
+                groups,
+                _AXES[shape.kind],
+                token_errors=fusion.rebuilt_tokens or None,
+            )
+            for shape in shapes
         ]
         self.drop_sources = 0.0
         self.processes = ALONE
@@ -207,7 +216,8 @@ class Network(nn.Module):
         embeddings = joining(self.fusion.embedded, [self._embedding(number, last) for number, last in enumerate(maps)])
         outputs: list[Joined] = list(zip(map(tuple, stages), embeddings, strict=True))
         if self.fusion.joint:
-            outputs = [joining(self.fusion.after, [output[0] for output in outputs], embeddings)]
+            told = [_present(inputs)] if self.fusion.sees_missing else []
+            outputs = [joining(self.fusion.after, [output[0] for output in outputs], embeddings, *told)]
         return [self._features(index, *output) for index, output in enumerate(outputs)]
 
     def _stage(self, encoder: Any, index: int, x: Tensor, share: Share | None) -> Tensor:
@@ -288,13 +298,19 @@ class Network(nn.Module):
         return held
 
     def _features(
-        self, branch: int, stages: tuple[Tensor, ...], embedding: Tensor, auxiliary: Tensor | None = None
+        self,
+        branch: int,
+        stages: tuple[Tensor, ...],
+        embedding: Tensor,
+        auxiliary: Tensor | None = None,
+        token_errors: Tensor | None = None,
     ) -> Features:
         semantic = None if self.projections is None else self.projections[branch](embedding)
         groups = None
         if self.group_heads is not None:
             groups = self.group_heads[branch](embedding if auxiliary is None else auxiliary)
-        return Features(self.classifiers[branch](embedding), stages, embedding, semantic, group_logits=groups)
+        logits = self.classifiers[branch](embedding)
+        return Features(logits, stages, embedding, semantic, group_logits=groups, token_errors=token_errors)
 
     @staticmethod
     def probabilities(features: Sequence[Features]) -> Tensor:
@@ -327,6 +343,11 @@ class Network(nn.Module):
         with evaluating(self):
             # As `forward`, since a compiled network would need a graph for this alone.
             return [features.logits.expand(rows, -1) for features in self.forward(changed)]
+
+
+def _present(inputs: Sequence[Tensor]) -> Tensor:
+    """Whether each branch has its source `(B, m)`: `lacking` and `dropped` put zeros in the place of one."""
+    return torch.stack([(x != 0).flatten(1).any(1) for x in inputs], dim=1)
 
 
 def _group_head(width: int, groups: int, kind: str) -> nn.Module:

@@ -22,6 +22,7 @@ _MOST_FILES = 100
 _NEAR = 3
 """Names that a hint offers at most."""
 TEACHER = "teacher"
+_TEACHERS_HINT = "See the teachers: kdbench list teachers"
 
 
 class Layer(NamedTuple):
@@ -74,9 +75,10 @@ def locate(name_or_path: str, kind: str = "method") -> Path:
         if name_or_path.startswith(f"{shipped.TUNED}/") and path.suffix not in {".yaml", ".yml"}:
             raise unknown("tuned recipe", name_or_path, shipped.tuned(), hint="See them: kdbench list methods")
         if kind == TEACHER and (pair := shipped.behind(name_or_path)) is not None:
+            with_it = f" with the teacher {pair.teacher}" if pair.teacher else ""
             raise UsageError(
-                f"'{name_or_path}' is no teacher but a former name of {pair.method} with the teacher {pair.teacher}",
-                hint=f"Write --teacher {pair.teacher}",
+                f"'{name_or_path}' is no teacher but a former name of {pair.method}{with_it}",
+                hint=f"Write --teacher {pair.teacher}" if pair.teacher else _TEACHERS_HINT,
             )
         if path.suffix not in {".yaml", ".yml"} and os.sep not in name_or_path:
             error = registry(kind).unknown(name_or_path, shipped.aliases() if kind == "method" else ())
@@ -119,7 +121,7 @@ def _visited(name: str, kind: str, above: tuple[Path, ...], seen: dict[Any, Laye
     # A former name is a method with a teacher, as if a recipe extended the one and named the other.
     if kind == "method" and (pair := shipped.behind(name)):
         _visited(pair.method, kind, above, seen)
-        seen[name] = Layer(locate(f"{shipped.ALIASES}"), {"teacher": pair.teacher})
+        seen[name] = Layer(locate(f"{shipped.ALIASES}"), {"teacher": pair.teacher} if pair.teacher else {})
         return seen
     path = locate(name, kind).absolute()
     if path in above:
@@ -138,9 +140,23 @@ def _visited(name: str, kind: str, above: tuple[Path, ...], seen: dict[Any, Laye
         )
     settings = _read_shipped(path) if shipped.is_shipped(path) else paths.read_mapping(path, "recipe")
     for parent in extended(path, settings):
+        _check_kind(path, kind, parent)
         _visited(beside(path, parent), kind, (*above, path), seen)
     seen[path] = Layer(path, settings)
     return seen
+
+
+def _check_kind(path: Path, kind: str, parent: str) -> None:
+    """Refuses a method's file in the place of a teacher's, and the other way round."""
+    other = TEACHER if kind == "method" else "method"
+    is_former = kind == "method" and shipped.behind(parent) is not None
+    if is_former or shipped.path_of(parent, kind) is not None or shipped.path_of(parent, other) is None:
+        return
+    use = f"--method teacher_only --teacher {path.name}" if other == TEACHER else f"--method {path.name}"
+    raise UsageError(
+        f"{path.name} is asked for as a {kind}, and extends the {other} '{parent}'",
+        hint=f"Ask for it as a {other}: {use}",
+    )
 
 
 @functools.cache

@@ -6,7 +6,8 @@ its name is the recipe's, its value a module of the distribution, and `NAME.yaml
 
 Former names of methods stand for a method and a teacher: `hinton_raw` is `kd` with the teacher `raw`. What is such a
 pair keeps that name in the folders of runs, so that what was run before is found. A method that has another name today
-keeps its former one there, too, with any teacher.
+keeps its former one there, too, with any teacher. One that another method has replaced, such as `actionmae_style`, is a
+former name without a teacher, and its runs are called by today's.
 
 Recipes that a search has tuned lie below `tuned`, a folder per data set, by their path: `tuned/utd_mhad/rkd_raw`.
 """
@@ -29,10 +30,10 @@ TUNED = "tuned"
 
 
 class Pair(NamedTuple):
-    """A method and the teacher that it learns from, by their names."""
+    """A method and the teacher that it learns from, by their names; None where the method's own stays."""
 
     method: str
-    teacher: str
+    teacher: str | None = None
 
 
 @functools.cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +141,7 @@ def with_sources_as_seen(recipe: Recipe, data: Dataset) -> Recipe:
         data: The data set, with its view open.
 
     Raises:
-        UsageError: Another view is missing than the one that is seen.
+        UsageError: Another view is missing than the one that is seen, or nothing else is seen.
     """
     shown = recipe.shown(data.sensors)
     missing = tuple(name if name in shown else data.source(name) for name in recipe.without)
@@ -151,7 +151,16 @@ def with_sources_as_seen(recipe: Recipe, data: Dataset) -> Recipe:
                 f"--without {name}: '{recipe.title}' sees {VIDEO}:{data.view} at test",
                 hint=f"Take that away, --without {VIDEO}, or let it see the other view: --video {view_of(name)}",
             )
+    _check_something_is_left(recipe, shown, missing)
     return recipe if missing == recipe.without else recipe.model_copy(update={"without": tuple(dict.fromkeys(missing))})
+
+
+def _check_something_is_left(recipe: Recipe, tested: Collection[str], missing: Collection[str]) -> None:
+    if missing and set(tested) <= set(missing):
+        raise UsageError(
+            f"--without {', '.join(recipe.without)}: that is all that '{recipe.title}' sees at test",
+            hint="Leave it at least one source.",
+        )
 
 
 def card_at(dataset: str, options: Mapping[str, Any]) -> Card:
@@ -180,11 +189,7 @@ def check_sources(recipe: Recipe, card: Card) -> None:
                 of=f"--without: what '{recipe.title}' sees at test",
                 hint="Name one of these, or leave --without out.",
             )
-    if recipe.without and set(tested) <= set(recipe.without):
-        raise UsageError(
-            f"without = {', '.join(recipe.without)}: that is all that '{recipe.title}' sees at test",
-            hint="Leave it at least one source.",
-        )
+    _check_something_is_left(recipe, tested, recipe.without)
     for phase, spec in recipe.by_key.items():
         for name, branch in spec.branches_for(card.sensors).items():
             if branch.sees in known:

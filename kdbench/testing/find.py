@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kdbench.errors import UsageError, unknown
+from kdbench.recipes.kinds import recipe_kind
 from kdbench.recipes.shipped import behind
 from kdbench.registry import KINDS, RECIPES, Part, part_of, registry, unknown_anywhere
 from kdbench.registry.origin import THIS_PROCESS, Origin
@@ -188,10 +189,8 @@ def _of_file(path: Path, wanted: str | None) -> Target:
 
 
 def _kind_of(content: Mapping[str, Any]) -> str:
-    """What a file holds: a card names its reader, and a teacher is one network."""
-    if "reader" in content:
-        return "dataset"
-    return "method" if {"student", "teacher"} & set(content) or "encoder" not in content else "teacher"
+    """What a file holds: a card names its reader, and the others are recipes."""
+    return "dataset" if "reader" in content else recipe_kind(content)
 
 
 def _is_registered(part: Part, component: Any) -> bool:

@@ -66,7 +66,8 @@ class FusionCase(modules.ModuleCase):
         """Every feature of every branch."""
         named: Named = {}
         for number, features in enumerate(module(inputs), start=1):
-            branch = {"logits": features.logits, "embedding": features.embedding, "group_logits": features.group_logits}
+            fields = ("logits", "embedding", "group_logits", "token_errors")
+            branch = {name: getattr(features, name) for name in fields}
             branch |= {f"stages[{stage}]": x for stage, x in enumerate(features.stages)}
             named |= {f"{name} of branch {number}": x for name, x in branch.items() if x is not None}
         return named
@@ -113,7 +114,10 @@ def _demand_shapes(
     if widths != channels_out:
         raise Failed(f"its joint maps have {widths} channels {words}, and it declares {channels_out}")
     expected = [("embedding", embedding, width_out)]
-    expected += [("feature for the groups", feature, fusion.auxiliary_width) for feature in seen]
+    expected += [("feature for the groups", feature, fusion.auxiliary_width) for feature in seen[:1]]
+    expected += [("errors of tokens", errors, fusion.rebuilt_tokens) for errors in seen[1:]]
+    if bool(fusion.rebuilt_tokens) != (len(seen) > 1):
+        raise Failed(f"it declares rebuilt_tokens = {fusion.rebuilt_tokens} and hands out {len(seen) + 2} things")
     for name, feature, width in expected:
         if tuple(feature.shape) != (SAMPLES, width):
             raise Failed(f"its joint {name} is {tuple(feature.shape)} {words}, and it declares a width of {width}")

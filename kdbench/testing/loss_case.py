@@ -196,6 +196,7 @@ class LossCase:
                 stages=kept.stages if "stages" in self.fields else (),
                 semantic=kept.semantic if "semantic" in self.fields else None,
                 group_logits=kept.group_logits if "group_logits" in self.fields else None,
+                token_errors=kept.token_errors if "token_errors" in self.fields else None,
             )
         return kept
 
@@ -230,6 +231,7 @@ class LossCase:
             widths.embedding,
             widths.semantic if "semantic" in self.needs else None,
             widths.group_logits if "group_logits" in self.needs else None,
+            token_errors=widths.token_errors if "token_errors" in self.needs else None,
         )
 
     def distilling(self) -> None:

@@ -8,14 +8,16 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from kdbench.engine.declared import OPTIONAL
 from kdbench.types import Batch, Features, Widths
 
 CLASSES, GROUPS, SPACE, SAMPLES, TRAIN_SIZE = 5, 3, 12, 6, 24
 CLIP = ((4, 8, 8), (4, 4, 4), (2, 3, 3), (2, 2, 2))
 IMAGE = ((6, 6), (4, 4), (3, 3), (2, 2))
 SERIES = ((16,), (8,), (4,), (3,))
-STUDENT = Widths(CLASSES, (4, 6, 8, 10), 10, SPACE, GROUPS)
-TEACHER = Widths(CLASSES, (5, 6, 8, 12), 12, SPACE, GROUPS)
+TOKENS = 3
+STUDENT = Widths(CLASSES, (4, 6, 8, 10), 10, SPACE, GROUPS, token_errors=TOKENS)
+TEACHER = Widths(CLASSES, (5, 6, 8, 12), 12, SPACE, GROUPS, token_errors=TOKENS)
 """Widths of which some differ from the student's and some do not."""
 PIXEL = ((1, 1),) * 4
 ONE_CLASS = (replace(STUDENT, logits=1, group_logits=1), replace(TEACHER, logits=1, group_logits=1))
@@ -122,7 +124,7 @@ def tensors(features: Features) -> dict[str, Tensor]:
     """
     named: dict[str, Tensor | None] = {"logits": features.logits, "embedding": features.embedding}
     named |= {f"stages[{number}]": stage for number, stage in enumerate(features.stages)}
-    named |= {name: getattr(features, name) for name in ("semantic", "group_logits", "ablated_logits")}
+    named |= {name: getattr(features, name) for name in (*OPTIONAL, "ablated_logits")}
     return {name: tensor for name, tensor in named.items() if tensor is not None}
 
 
@@ -147,4 +149,6 @@ def _features(samples: int, grids: Grids, widths: Widths, generator: torch.Gener
         # Without their input all samples are alike.
         ablated_logits=normal(1, widths.logits).detach().expand(samples, -1).clone().requires_grad_(),
         group_logits=normal(samples, widths.group_logits or GROUPS),
+        # Errors are positive.
+        token_errors=normal(samples, TOKENS).detach().square().requires_grad_(),
     )

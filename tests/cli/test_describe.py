@@ -69,7 +69,7 @@ def test_a_fusion_shows_what_it_does_and_whether_it_couples_the_batch(name: str,
     out = kdbench("describe", name, "--kind", "fusion").out
     component = registry("fusion").get(name)
     assert (component.__doc__ or "").partition("\n")[0] in out
-    assert f"  joint: {'yes' if component.joint else 'no'} · " in out
+    assert f"joint: {'yes' if component.joint else 'no'} · " in out
     assert f"couples_batch: {'yes' if component.couples_batch else 'no'}" in out
     given = out[out.index("Parameters in a recipe") : out.index("\nDeclared\n")]
     own = list(inspect.signature(component).parameters)[3:]
@@ -127,6 +127,19 @@ def test_ones_own_recipe_by_path(kdbench: Callable[..., Any], tmp_path: Path) ->
     done = kdbench("describe", str(path))
     assert "mine · method" in done.out
     assert "temperature: 2.0" in done.out
+
+
+def test_ones_own_teacher_by_path(kdbench: Callable[..., Any], tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("extends: raw\ntrain: {epochs: 7}\n")
+    out = kdbench("describe", str(path)).out
+    assert f"{path} · teacher · preset small\n\nExtends, the later over the earlier: gaf_ft → " in out
+    assert "epochs: 7" in out
+
+
+def test_a_fusion_says_which_branches_it_joins(kdbench: Callable[..., Any]) -> None:
+    assert "joins: alike · joint: no" in kdbench("describe", "ft").out
+    assert "joins: any · joint: yes" in kdbench("describe", "concat").out
 
 
 def test_a_data_set_shows_its_card(kdbench: Callable[..., Any]) -> None:

@@ -109,6 +109,25 @@ def test_headings_name_the_sources_and_what_was_taken_away(tmp_path: Path) -> No
     }
 
 
+def test_networks_of_unlike_branches_are_told_apart_as_a_whole(tmp_path: Path) -> None:
+    make_study(tmp_path, {"student_only": 20}, seeds=1)
+    make_system(tmp_path, "hamlet", 8)
+    make_system(tmp_path, "keyless", 9)
+    notes = [note for text in text_tables(kdbench.compare(tmp_path)) for note in text.notes]
+    apart = [note for note in notes if note.startswith("not ranked with table 1: ")]
+    assert len(apart) == 2
+    alike, unlike = sorted(apart, key=lambda note: "network (" in note)
+    # Of the same branches, what they differ in is named, but no parameter that only one of two parts has.
+    assert "branches.camera.pooling.name (attention against keyless)" in alike
+    assert "not recorded" not in alike
+    assert "pooling.lstm" not in alike
+    assert "against conv2plus1d)" in unlike
+    assert "branches." not in unlike
+    with pytest.raises(UsageError, match=r"network \(windows1d, attention \+ conv2plus1d, .*… against conv2") as told:
+        kdbench.compare(tmp_path, methods=["student_only", "hamlet"])
+    assert "--allow-different" in str(told.value.hint)
+
+
 def test_headings_choose_the_conditions_that_tell_most_tables_apart(tmp_path: Path) -> None:
     for epochs, size, rate in ((30, 8, 0.1), (30, 16, 0.2), (40, 32, 0.2)):
         make_run(tmp_path, "kd", train={"epochs": epochs, "batch_size": size, "lr": rate})
@@ -118,7 +137,9 @@ def test_headings_choose_the_conditions_that_tell_most_tables_apart(tmp_path: Pa
 
 
 def test_the_suite_of_systems_says_how_they_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert load_suite("systems").systems
+    # The paper's Table 1 ranks whole systems, too; its ablation is of one.
+    assert all(load_suite(name).systems for name in ("systems", "table1", "table1_mmact"))
+    assert not load_suite("ablation").systems
     study(tmp_path)
     with pytest.raises(SystemExit) as ended:
         main(["compare", "--systems", "--out", str(tmp_path)])

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from pages import losses
 
 from kdbench.registry import KINDS, registry
 
@@ -47,3 +48,9 @@ def test_every_loss_is_said_to_be_checked_against_something_once() -> None:
     assert sorted(set(named) & shipped) == sorted(name for name in named if name in shipped)
     assert shipped - set(named) == set()
     assert set(named) - shipped == {"weighted"}
+
+
+def test_a_loss_that_fits_one_student_is_shown_with_that_ones_method() -> None:
+    users = losses.used_by()["reconstruction"]
+    assert users == ["actionmae"]
+    assert "kdbench run --dataset utd_mhad --method actionmae\n" in losses.page("reconstruction", users) + "\n"

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from kdbench.fusions import BUILTIN
 from kdbench.fusions.base import Fusion, alike
+from kdbench.fusions.masked import Masked
 from kdbench.registry import registry
 
 CHANNELS, WIDTH = (3, 4, 6, 8), 8
@@ -28,6 +29,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {name: (name, {}) for name in 
         {"norm": "none", "attention_dropout": 0.2, "attended": "relu", "group_head": "linear"},
     ),
     "guided layer": ("guided", {"norm": "layer"}),
+    "masked": ("masked", {"width": 16, "heads": 2, "memory": 3}),
 }
 every = pytest.mark.parametrize("variant", sorted(VARIANTS))
 counts = swept("sources", [1, 2, 4])
@@ -65,7 +67,10 @@ def test_shapes_are_as_declared(variant: str, sources: int, grid: tuple[int, ...
     expected = [(5, count, *grid) for count in fusion.out_shapes[0].channels for _ in range(branches)]
     expected += [(5, fusion.out_shapes[0].width)] * branches
     assert [tuple(x.shape) for x in found[: len(expected)]] == expected
-    assert all(tuple(x.shape) == (5, fusion.auxiliary_width) for x in found[len(expected) :])
+    behind = [(5, fusion.auxiliary_width), *([(5, fusion.rebuilt_tokens)] if fusion.rebuilt_tokens else [])]
+    rest = [tuple(x.shape) for x in found[len(expected) :]]
+    assert rest == behind[: len(rest)]
+    assert bool(fusion.rebuilt_tokens) == (len(rest) == 2)
 
 
 @every
@@ -105,6 +110,8 @@ def test_in_training_batchnorm_alone_adds_to_the_coupling(variant: str, sources:
             module.p = 0.0
         if isinstance(module, torch.nn.MultiheadAttention):
             module.dropout = 0.0
+        if isinstance(module, Masked):
+            module.drop_tokens = 0.0
     maps = inputs(sources)
     whole = outputs(fusion, maps)
     alone = outputs(fusion, [[m[:2] for m in stage] for stage in maps])

@@ -12,7 +12,7 @@ from kdbench.engine.term import Term
 from kdbench.recipes.terms import LossTerm
 from kdbench.types import Batch, Context, Features, Widths
 
-CLASSES, SPACE, GROUPS, TRAIN_SIZE = 6, 12, 3, 20
+CLASSES, SPACE, GROUPS, TOKENS, TRAIN_SIZE = 6, 12, 3, 2, 20
 CLIP = ((4, 8, 8), (4, 4, 4), (2, 2, 2), (2, 1, 1))
 IMAGE = ((6, 6), (3, 3), (2, 2), (1, 1))
 SERIES = ((16,), (8,), (4,), (2,))
@@ -20,7 +20,7 @@ STUDENT_CHANNELS = (4, 6, 8, 10)
 TEACHER_CHANNELS = (4, 5, 8, 7)
 SOURCES, LENGTH = {"gyroscope": 3, "skeleton": 6}, 20
 """Axes of the series, and their samples."""
-VECTORS = ("logits", "embedding", "semantic", "ablated_logits", "group_logits")
+VECTORS = ("logits", "embedding", "semantic", "ablated_logits", "group_logits", "token_errors")
 
 
 def features(
@@ -45,6 +45,7 @@ def features(
         semantic=draw(samples, SPACE),
         ablated_logits=draw(1, CLASSES).detach().expand(samples, CLASSES).clone().requires_grad_(),
         group_logits=draw(samples, GROUPS),
+        token_errors=draw(samples, TOKENS).detach().square().requires_grad_(),
     )
 
 
@@ -89,8 +90,8 @@ def context(
     generator = torch.Generator().manual_seed(7)
     return Context(
         classes=CLASSES,
-        student=Widths(CLASSES, student, student[-1], SPACE, GROUPS),
-        teachers=tuple(Widths(CLASSES, widths, widths[-1], SPACE, GROUPS) for widths in teachers),
+        student=Widths(CLASSES, student, student[-1], SPACE, GROUPS, token_errors=TOKENS),
+        teachers=tuple(Widths(CLASSES, widths, widths[-1], SPACE, GROUPS, token_errors=TOKENS) for widths in teachers),
         label_vectors=0.5 * torch.randn(CLASSES, SPACE, generator=generator),
         groups=torch.arange(CLASSES) % GROUPS,
         train_size=TRAIN_SIZE,

@@ -166,8 +166,8 @@ def _evaluated(name: str, params: dict[str, Any], case: Given) -> tuple[Tensor, 
     declares = part_of(registry("loss").get(name)).declares
     context = Context(
         classes=case.classes,
-        student=Widths(case.classes, widths[0], widths[0][-1], SPACE, groups),
-        teachers=(Widths(case.classes, widths[1], widths[1][-1], SPACE, groups),),
+        student=Widths(case.classes, widths[0], widths[0][-1], SPACE, groups, token_errors=2),
+        teachers=(Widths(case.classes, widths[1], widths[1][-1], SPACE, groups, token_errors=2),),
         label_vectors=torch.randn(case.classes, SPACE, generator=torch.Generator().manual_seed(7)),
         groups=torch.arange(case.classes) % groups,
         train_size=20,
@@ -221,4 +221,6 @@ def _features(
         semantic=draw(SPACE),
         ablated_logits=scores(case.classes),
         group_logits=scores(min(3, case.classes)),
+        # In float16 the square of a large number is none.
+        token_errors=draw(2).abs(),
     )

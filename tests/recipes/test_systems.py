@@ -67,7 +67,7 @@ SYSTEMS = (
         "mumu",
     ),
     *("mcrl_style", "posemap_style", "sgm_ft", "pskd_style", "pskd_stages_style", "lhar_style", "condrk", "mars"),
-    *("vskd", "radevski2023", "comodo", "dmcl", "c2kd", "actionmae_style", "modality_hallucination"),
+    *("vskd", "radevski2023", "comodo", "dmcl", "c2kd", "actionmae", "modality_hallucination"),
     *("born_again", "dml", "ensemble", "kd", "sdd", "wttm", "simkd", "pskd_branches_style"),
 )
 """Methods that are a published system, or its losses, and not one loss that is described by its docstring alone."""

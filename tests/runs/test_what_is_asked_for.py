@@ -30,6 +30,13 @@ def test_the_view_that_is_seen_as_video_may_be_taken_away_by_its_own_name() -> N
     assert missing("video:depth", "video").recipe.without == ("video",)
 
 
+@pytest.mark.parametrize("names", ["video", "video:depth", "video:depth, video"])
+def test_all_that_is_seen_cannot_be_taken_away(names: str) -> None:
+    asked = request("student_only", overrides=[f"without=[{names}]"])
+    with pytest.raises(UsageError, match=f"--without {names}: that is all that 'student_only' sees at test"):
+        spec_for(asked, look_ahead=True)
+
+
 def test_another_view_than_the_one_that_is_seen_cannot_be_taken_away(data_dir: Path) -> None:
     asked = request("hamlet", "utd_mhad", video="depth", data_dir=data_dir, overrides=["without=[video:rgb]"])
     with pytest.raises(UsageError, match="--without video:rgb: 'hamlet' sees video:depth at test") as caught:

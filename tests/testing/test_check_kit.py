@@ -183,6 +183,10 @@ def test_a_card_and_a_recipe_are_told_apart_by_their_content(tmp_path: Path) -> 
     (tmp_path / "recipe.yaml").write_text("extends: hinton\n")
     assert checks(None, tmp_path / "card.yaml")[0].kind == "dataset"
     assert checks(None, str(tmp_path / "recipe.yaml"))[0].kind == "method"
+    branches = "{wrist: {sees: accelerometer, representation: {name: raw}, encoder: {name: conv1d}}}"
+    for text in (f"extends: raw\nbranches: {branches}\n", "extends: raw\ntrain: {epochs: 7}\n", "extends: raw_ft\n"):
+        (tmp_path / "teacher.yaml").write_text(text)
+        assert checks(None, tmp_path / "teacher.yaml")[0].kind == "teacher"
 
 
 def test_a_component_whose_name_is_taken_is_told_so() -> None:

@@ -51,7 +51,8 @@ def page(name: str, users: list[str]) -> str:
         if content:
             parts += [f"## {heading}", content]
     parts += ["## Declared", table(("", ""), _declared(name))]
-    chosen = name if name in users else f"kd --set student.losses.{name}.weight=1"
+    # What one method alone trains with may fit no other student.
+    chosen = name if name in users else users[0] if len(users) == 1 else f"kd --set student.losses.{name}.weight=1"
     parts += ["## Use", f"    kdbench run --dataset utd_mhad --method {chosen}"]
     if users:
         links = ", ".join(f"[`{method}`](../methods/{method}.md)" for method in users)
