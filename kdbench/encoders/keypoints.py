@@ -123,7 +123,7 @@ class Keypoints(Encoder):
         up = torch.linspace(1, -1, rows, dtype=x.dtype, device=x.device).repeat_interleave(columns)
         across = torch.linspace(-1, 1, columns, dtype=x.dtype, device=x.device).repeat(rows)
         found = torch.stack([weights @ across, weights @ up, (weights * depth).sum(-1)], dim=-1)
-        found = found.unflatten(0, (len(x), -1))
+        found = found.unflatten(0, (x.shape[0], -1))
         found = found - found.mean((1, 2), keepdim=True)
         scale = found[..., :2].square().mean((1, 2, 3), keepdim=True).sqrt()
         points = (found / (scale + _LEAST_SCALE)).flatten(2).transpose(1, 2)

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pandas as pd
 import pytest
 import scipy.io
@@ -49,6 +50,24 @@ def test_a_loaded_student_predicts_each_file_as_the_run_did(method: str, form: s
         expected = np.exp(row.to_numpy() - row.max())
         np.testing.assert_allclose(said.probabilities, expected / expected.sum(), atol=2e-4)
         assert said.label == student.classes[int(row.argmax())]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("method", "overrides"), [("student_only", ()), (SENSOR, GAF)])
+def test_a_graph_takes_many_trials_at_once_and_holds_no_batch(method: str, overrides: tuple[str, ...]) -> None:
+    made = an_export(method, "onnx", *overrides)
+    (entry,) = made.export.inputs
+    draw = np.random.default_rng(0)
+    if method == "student_only":
+        frames = (entry.channels, entry.frames, entry.frame_size, entry.frame_size)
+        many = draw.integers(0, 256, (3, *frames), np.uint8)
+    else:
+        many = draw.standard_normal((3, len(entry.axes), entry.samples), np.float32)
+    program = kdbench.load_student(made.folder).program
+    alone = np.concatenate([program({entry.tensor: one[np.newaxis]}) for one in many])
+    np.testing.assert_allclose(program({entry.tensor: many}), alone, atol=1e-5)
+    constants = onnx.load(made.folder / "model.onnx").graph.initializer
+    assert sum(int(np.prod(each.dims)) for each in constants) <= 1.1 * made.export.parameters
 
 
 @pytest.mark.slow
