@@ -14,6 +14,7 @@ import pytest
 import scipy.io
 from exports import a_run, an_export, colour_file, depth_file, inertial_file, world
 from forked import kdbench as command
+from helpers import tiny
 
 import kdbench
 from kdbench.errors import DataError, RunFailed, UsageError
@@ -215,6 +216,14 @@ def test_what_windows_cost_is_measured_for_every_student(method: str, video: str
         right += int(last.smoothed.argmax()) == label
     assert causal.windows.accuracy == pytest.approx(right / len(table))
     assert "as a stream of windows" in (made.folder / CARD).read_text()
+
+
+@pytest.mark.slow
+def test_what_windows_cost_a_generated_clip_is_not_measured(tmp_path: Path) -> None:
+    made = tiny("student_only", tmp_path / "runs")
+    with pytest.raises(UsageError, match="only prepared clips are at hand") as caught:
+        export_run(made.folder, causal=True, to=tmp_path / "student")
+    assert str(caught.value.hint) == "Leave it out: no files hold the clips of a generated data set."
 
 
 @pytest.mark.slow
