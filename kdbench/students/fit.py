@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from kdbench.data.readers.files.oddities import GRAVITY
 from kdbench.errors import DataError
 from kdbench.students.schema import SeriesInput, VideoInput
 from kdbench.text.wording import counted
@@ -20,7 +21,6 @@ SHORT = 5.0
 """A recording that would go so often into the usual length, and more, is taken to be a part of an action."""
 UNIT_TOLERANCE = 0.25
 """By what share a ratio of sizes may differ from that of two units."""
-GRAVITY = 9.80665
 _OTHER_UNITS: Mapping[str, tuple[float, str]] = {
     "g": (GRAVITY, "m/s²"),
     "m/s²": (1 / GRAVITY, "g"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +25,7 @@ from kdbench.students.feeds import feeds_of
 from kdbench.students.schema import CARD, RECORD
 from kdbench.students.stream import Stream
 from kdbench.util.files import sha256_of
+from kdbench.util.progress import Reporter
 
 SENSOR = "student_only_sensor"
 GAF = ("student.representation.name=gaf", "student.representation.image_size=32", "student.encoder.name=conv2d")
@@ -135,6 +138,25 @@ def test_what_is_no_export_is_never_replaced(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds something else"):
         export_run(a_run("student_only").folder, to=tmp_path, format="torch")
     assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.slow
+def test_what_lies_beside_an_earlier_export_is_never_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KDBENCH_CACHE", str(world() / "cache"))
+    student = tmp_path / "student"
+    shutil.copytree(an_export("student_only", "torch").folder, student)
+    (student / CARD).write_text("of an earlier run")
+    told: list[str] = []
+    reporter = Reporter()
+    monkeypatch.setattr(reporter, "message", told.append)
+    again = functools.partial(export_run, a_run("student_only").folder, to=student, format="torch", reporter=reporter)
+    (student / "windows.csv").write_text("mine")
+    with pytest.raises(UsageError, match=r"holds windows\.csv beside an export, which would be lost"):
+        again()
+    (student / "windows.csv").unlink()
+    again(dataset=str(world() / "card.yaml"), data_dir=world() / "data")
+    assert told[0] == f"replacing the export in {student}"
+    assert (student / CARD).read_text().startswith("# student_only on")
 
 
 @pytest.mark.slow
