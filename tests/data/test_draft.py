@@ -78,7 +78,10 @@ def test_what_is_there_is_not_replaced(tmp_path: Path) -> None:
     assert isinstance(refused.exception, UsageError)
     assert "--force" in str(refused.exception.hint)
     assert (folder / "card.yaml").read_text() == "mine"
-    assert init(folder, "--no-preview", "--force").exit_code == 0
+    (folder / "preview.png").write_bytes(b"drawn before")
+    again = init(folder, "--no-preview", "--force")
+    assert again.exit_code == 0
+    assert "passed over" not in again.output
 
 
 def test_sensor_logger_leaves_a_folder_a_recording(tmp_path: Path) -> None:
@@ -178,6 +181,8 @@ def test_the_turn_of_a_phone_is_a_whole_quaternion(tmp_path: Path) -> None:
         folder = tmp_path / f"{subject}_{action}_{number}"
         folder.mkdir()
         (folder / "Orientation.csv").write_text("\n".join(["seconds_elapsed,qz,qy,qx,qw,roll,pitch,yaw", *rows]) + "\n")
+    told = init(tmp_path, "--no-preview")
+    assert "w, x, y, z at 50 Hz, times in 'seconds_elapsed'" in told.output
     made = draft(tmp_path, NOTHING)
     assert made.doubts == ()
     assert made.content["sensors"]["orientation"] == {"axes": ["w", "x", "y", "z"], "unit": "1", "rate_hz": 50.0}
