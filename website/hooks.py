@@ -24,6 +24,8 @@ _FORMULA = re.compile(
 )
 _CODE = re.compile(r"(?<!<pre>)<code>([^<]*)</code>")
 _OPTION = re.compile(r"(?<![\w-])--?[a-z][\w-]*")
+_WORDS = 5
+"""Spaces of a code that is read as a sentence."""
 _scratch: list[str] = []
 
 
@@ -82,13 +84,17 @@ def on_page_markdown(markdown: str, *, page: Page, **_: Any) -> str:
 
 
 def on_page_content(content: str, **_: Any) -> str:
-    """Formulas become MathML, which browsers draw without a script; no line ends behind the dashes of an option."""
+    """Formulas become MathML, which browsers draw without a script; no line ends behind the dashes of an option.
+
+    What is a sentence in code, such as a message in a table, may be broken into lines.
+    """
 
     def drawn(found: re.Match[str]) -> str:
         return _mathml(found["inline"] or found["block"], block=found["block"] is not None)
 
     def whole(found: re.Match[str]) -> str:
-        return f"<code>{_OPTION.sub(_unbroken, found[1])}</code>"
+        sentence = ' class="sentence"' if found[1].count(" ") >= _WORDS else ""
+        return f"<code{sentence}>{_OPTION.sub(_unbroken, found[1])}</code>"
 
     return _CODE.sub(whole, _FORMULA.sub(drawn, content))
 

@@ -55,7 +55,8 @@ def completed(
             methods = [_ask("Method", shown, "sgm_ft", lambda name: check_names([name], []), "kdbench list methods")]
         if not datasets:
             check = lambda name: check_names([], [name])  # noqa: E731
-            datasets = [_ask("Data set", registry("dataset").names(), GENERATED, check, "kdbench list datasets")]
+            shown = [*registry("dataset").names(), "FOLDER/card.yaml"]
+            datasets = [_ask("Data set", shown, GENERATED, check, "kdbench list datasets")]
         if preset is None:
             usual = "smoke" if datasets == [GENERATED] else "auto"
             preset = _ask("Preset", [*PRESETS, "auto"], usual, lambda name: check_names([], [], preset=name), "")

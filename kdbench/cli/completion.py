@@ -69,7 +69,11 @@ def presets(incomplete: str) -> list[str]:
 
 
 def runs(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Folders, ids and names of the runs in the folder that `--out` names, or the usual one."""
+    """Folders and names of the runs in the folder that `--out` names, or the usual one.
+
+    A folder that keeps a former name of its method is offered by that of today too, which commands take.
+    """
+    from kdbench.runs.naming import by_today
     from kdbench.util.paths import runs_folder
     from kdbench.util.records import read_json
 
@@ -81,7 +85,8 @@ def runs(ctx: typer.Context, incomplete: str) -> list[str]:
     for path in sorted(root.glob("*/run.json")):
         names.append(path.parent.name)
         with contextlib.suppress(Exception):
-            names.append(str(read_json(path).get("name") or ""))
+            content = read_json(path)
+            names += [str(content.get("name") or ""), by_today(path.parent.name, str(content["method"]))]
     return [name for name in dict.fromkeys(names) if name and name.startswith(incomplete)]
 
 

@@ -237,16 +237,18 @@ def _in_words(content: dict[str, Any], name: str) -> str:
         return f"{counted(len(skeleton['joints']), 'joint')} at {skeleton['rate_hz']:g} Hz"
     sensor = content["sensors"][name]
     timed = f", times in '{stream['time']['column']}'" if "time" in stream else ", no times"
-    return f"{', '.join(sensor['axes'])} in {sensor['unit']} at {sensor['rate_hz']:g} Hz{timed}"
+    unit = "" if sensor["unit"] == "1" else f" in {sensor['unit']}"
+    return f"{', '.join(sensor['axes'])}{unit} at {sensor['rate_hz']:g} Hz{timed}"
 
 
 def _preview(console: Console, path: Path) -> None:
     """Draws some trials beside the card; what keeps it from that is told, and the card stays."""
+    from kdbench.data.draft.card import PREVIEW
     from kdbench.data.store.open import open_dataset
     from kdbench.plotting.contact_sheet import contact_sheet, spread
     from kdbench.util import files
 
-    picture = path.with_name("preview.png")
+    picture = path.with_name(PREVIEW)
     try:
         data = open_dataset(str(path))
         content = contact_sheet(data, spread(data, 3))

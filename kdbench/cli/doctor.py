@@ -10,7 +10,7 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,9 +25,12 @@ from kdbench.registry.discovery import discover
 from kdbench.text.redaction import redacted, redacted_words
 from kdbench.text.wording import counted
 from kdbench.util import paths
-from kdbench.util.extras import BENCH, installing, lacking
+from kdbench.util.extras import BENCH, has_bench, installing, lacking
 from kdbench.util.failures import one_line
 
+RUNTIMES = ("onnxruntime", "torch", "ai-edge-litert")
+"""What runs an exported student, one of which is enough."""
+OF_PREDICT, OF_STREAM = ("numpy", "av", "pillow"), ("matplotlib", "starlette", "uvicorn")
 LIBRARIES = (
     *("torchvision", "timm", "transformers", "accelerate", "mlflow", "numpy", "scipy", "scikit-learn"),
     *("pandas", "pyarrow", "av", "matplotlib", "safetensors", "pydantic", "onnx", "onnxruntime"),
@@ -86,6 +89,9 @@ def checks(data_dir: Path | None, runs: Path) -> Iterator[Finding]:
         data_dir: What the user gave as `--data-dir`.
         runs: Folder of the runs.
     """
+    if not has_bench():
+        yield from _light()
+        return
     groups: tuple[tuple[str, Callable[[], Iterator[Finding]]], ...] = (
         ("software", _software),
         ("environment variables", _environment),
@@ -107,10 +113,31 @@ def checks(data_dir: Path | None, runs: Path) -> Iterator[Finding]:
             yield Finding("fail", what, one_line(error), "This is unexpected: reinstall kdbench, or report it.")
 
 
-def _software() -> Iterator[Finding]:
+def _light() -> Iterator[Finding]:
+    """What an installation holds that asks students, and trains none."""
+    yield _python()
+    runtimes, _ = _versions(RUNTIMES)
+    libraries, missing = _versions(OF_PREDICT)
+    good = bool(runtimes) and not missing
+    step = "" if good else f"Install what predicts: {installing('predict')}"
+    found = ", ".join([*runtimes, *libraries, *(f"{name} is missing" for name in missing)])
+    yield Finding("ok" if good else "fail", "kdbench predict", found if runtimes else f"no runtime; {found}", step)
+    libraries, missing = _versions(OF_STREAM)
+    step = f"For its page and report: {installing('stream')}" if missing else ""
+    found = f"without {', '.join(missing)}: no page, no report" if missing else ", ".join(libraries)
+    yield Finding("ok", "kdbench stream", found, step)
+    step = f"Install all that trains and compares: {installing(BENCH)}"
+    yield Finding("ok", "all other commands", "not installed; an exported student needs none of them", step)
+
+
+def _python() -> Finding:
     version = ".".join(map(str, sys.version_info[:3]))
     good = sys.version_info >= (3, 11)
-    yield Finding("ok" if good else "fail", "Python", version, "" if good else "Use Python 3.11 or newer.")
+    return Finding("ok" if good else "fail", "Python", version, "" if good else "Use Python 3.11 or newer.")
+
+
+def _software() -> Iterator[Finding]:
+    yield _python()
     try:
         import torch
     except ImportError as error:
@@ -131,15 +158,21 @@ def _software() -> Iterator[Finding]:
 
 
 def _libraries() -> Iterator[Finding]:
+    installed, missing = _versions(LIBRARIES)
+    yield Finding("ok", "libraries", ", ".join(installed))
+    if missing:
+        yield Finding("fail", "libraries that are missing", ", ".join(missing), f"pip install {' '.join(missing)}")
+
+
+def _versions(names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Those of some distributions that are installed, with their versions, and those that are not."""
     installed, missing = [], []
-    for name in LIBRARIES:
+    for name in names:
         try:
             installed.append(f"{name} {importlib.metadata.version(name)}")
         except importlib.metadata.PackageNotFoundError:
             missing.append(name)
-    yield Finding("ok", "libraries", ", ".join(installed))
-    if missing:
-        yield Finding("fail", "libraries that are missing", ", ".join(missing), f"pip install {' '.join(missing)}")
+    return installed, missing
 
 
 def _parts() -> Iterator[Finding]:

@@ -60,7 +60,9 @@ def predict(
     student = load_student(export, threads=threads, int8=int8)
     for name in classes or ():
         if name not in student.classes:
-            raise unknown("class of this student", name, student.classes, hint=f"Its classes are in {export}.")
+            raise unknown(
+                "class of this student", name, student.classes, hint=f"Its classes are in {export / 'export.json'}."
+            )
     recordings = recordings_of(student, files)
     read_as = columns_of(student, columns, time_column, factor)
     said: dict[str, Prediction] = {}

@@ -132,7 +132,7 @@ class Keypoints(Encoder):
         across = torch.linspace(-1, 1, columns, dtype=x.dtype, device=x.device).repeat(rows)
         places = torch.stack([weights @ across, weights @ up], dim=-1) * _SCALE
         found = torch.cat([places, (weights * depth).sum(-1, keepdim=True)], dim=-1).flatten(1)
-        points = (found + self.whole(maps[-1].mean((2, 3)))).unflatten(0, (len(x), -1)).transpose(1, 2)
+        points = (found + self.whole(maps[-1].mean((2, 3)))).unflatten(0, (x.shape[0], -1)).transpose(1, 2)
         # A frame stands for the middle of its part of the trial; before the first middle and behind the last, points
         # stay where they are.
         return F.interpolate(points, self.samples, mode="linear", align_corners=False)

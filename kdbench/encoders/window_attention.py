@@ -90,7 +90,7 @@ def _joined(x: Tensor, grid: _Grid, window: _Grid) -> Tensor:
     """The inverse of `_cut`."""
     counts = [n // w for n, w in zip(grid, window, strict=True)]
     x = x.unflatten(2, window).unflatten(1, counts)
-    return x.permute(0, 1, 4, 2, 5, 3, 6, 7).reshape(len(x), *grid, -1)
+    return x.permute(0, 1, 4, 2, 5, 3, 6, 7).reshape(x.shape[0], *grid, -1)
 
 
 def _mask_of(grid: _Grid, window: _Grid, shift: _Grid, device: torch.device) -> Tensor:

@@ -24,10 +24,16 @@ def check_causal(trials: Trials) -> None:
     if prepared := [source for source, origin in trials.origin.items() if origin == "prepared"]:
         raise UsageError(
             f"--causal needs the recordings of the {' and '.join(prepared)}, and only prepared clips are at hand",
-            hint="Say where they are: --data-dir FOLDER"
-            if trials.reader is None
-            else "Leave it out: no file holds what the network is shown of a trial.",
+            hint=_way_out(trials),
         )
+
+
+def _way_out(trials: Trials) -> str:
+    if describe.reader_of(trials.opened).generated:
+        return "Leave it out: no files hold the clips of a generated data set."
+    if trials.reader is None:
+        return "Say where they are: --data-dir FOLDER"
+    return "Leave it out: no file holds what the network is shown of a trial."
 
 
 def measure(program: Program, trials: Trials, draft: Export, reporter: Reporter) -> Causal:

@@ -16,6 +16,7 @@ from kdbench.export import describe, parity
 from kdbench.export.alone import measured as whole_files
 from kdbench.export.causal import check_causal, measure
 from kdbench.export.graph import OPSET, write_graph
+from kdbench.export.int8 import FILE as INT8_FILE
 from kdbench.export.int8 import quantised
 from kdbench.export.litert import check_litert, write_litert
 from kdbench.export.model_card import model_card
@@ -27,11 +28,13 @@ from kdbench.runs.find import find_run
 from kdbench.students.schema import CARD, FORMATS, RECORD, SCHEMA_VERSION, Export, SeriesInput, VideoInput
 from kdbench.students.student import Program
 from kdbench.students.torch_program import RawToLogits, TorchProgram, rebuilt
+from kdbench.text.wording import some
 from kdbench.util.files import unwritable
 from kdbench.util.paths import runs_folder
 from kdbench.util.progress import Reporter
 from kdbench.util.records import hashes, sealed, write_bytes, write_json, write_safetensors
 
+_NAMED = 3
 _FILES = {"onnx": "model.onnx", "torch": "model.safetensors", "litert": "model.tflite"}
 _NEEDS = {
     "onnx": ["numpy", "onnxruntime"],
@@ -110,6 +113,8 @@ def export_run(
     folder = Path(to) if to is not None else stored.folder / f"export-{format}"
     _check_folder(folder)
     opened = open_run(stored, dataset=dataset, data_dir=data_dir)
+    if folder.is_dir():
+        reporter.message(f"replacing the export in {folder}")
     with fixed_threads(THREADS), _unfinished(folder) as place:
         made = _write(opened, format, place, data_dir, reporter, causal=causal, int8=int8, converter=converter)
     return Exported(folder, made)
@@ -243,9 +248,18 @@ def _version() -> str:
 def _check_folder(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file", hint="Name a folder: --to FOLDER")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / RECORD).is_file():
+    if not folder.is_dir():
+        return
+    there = sorted(path.name for path in folder.iterdir())
+    known = {RECORD, CARD, INT8_FILE, *_FILES.values()}
+    if there and RECORD not in there:
         raise UsageError(
             f"{folder} holds something else than an export, which would be lost", hint="Name another: --to FOLDER"
+        )
+    if others := [name for name in there if name not in known]:
+        raise UsageError(
+            f"{folder} holds {some(others, _NAMED)} beside an export, which would be lost",
+            hint="Move it away, or name another folder: --to FOLDER",
         )
 
 

@@ -169,7 +169,7 @@ class Network(nn.Module):
         Returns:
             The features of each head; the maps are the fusion's output.
         """
-        share = self.processes.share_of(len(inputs[0]))
+        share = self.processes.share_of(inputs[0].shape[0])
         if share is None:
             return self._features_of(inputs, None, lambda call, *given: call(*given))
         training = share.computing() if self.training else nullcontext(lambda _paused: None)

@@ -53,7 +53,6 @@ class Clip(Representation):
         frames = (frames - self.mean) / self.std
         if self.channels == "repeat":
             return frames
-        # The first frame has none before it, and no change.
-        change = torch.zeros_like(frames)
-        torch.sub(frames[:, :, 1:], frames[:, :, :-1], out=change[:, :, 1:])
+        # The first frame has none before it, and no change. Written in place, it would be a constant of an ONNX graph.
+        change = torch.cat([torch.zeros_like(frames[:, :, :1]), frames.diff(dim=2)], dim=2)
         return torch.cat([frames, change], dim=1)

@@ -146,8 +146,8 @@ def gain_now(root: Path, result: Mapping[str, Any]) -> GainNow:
     budget = (recipe.get("tuning") or {}).get("budget")
     if budget:
         command = f"tune {title_of(name, teacher)} under the same budget ({_settings_of(budget)})"
-    # Another student alone says nothing of this one's.
-    same = [entry for entry in near if entry[1] == title_of(name, teacher)]
+    # Another student alone says nothing of this one's, nor does one on other recordings.
+    same = [entry for entry in near if entry[1] == title_of(name, teacher) and "dataset" not in entry[2]]
     if not same:
         return GainNow(why=f"{command} to see it")
     # The run that comes nearest tells best what to do otherwise.

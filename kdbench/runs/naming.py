@@ -65,5 +65,15 @@ def is_today(folder: str, method: str, word: str) -> bool:
         method: The method; empty where it is not known.
         word: The word, or a pattern with `*`, `?` or `[…]`.
     """
-    today = f"{method}-{folder.partition('-')[2]}"
+    today = by_today(folder, method)
     return bool(method) and (today.startswith(word) or fnmatchcase(today, word))
+
+
+def by_today(folder: str, method: str) -> str:
+    """What a run's folder would be called by its method's name of today.
+
+    Args:
+        folder: The folder's name.
+        method: The method.
+    """
+    return f"{method}-{folder.partition('-')[2]}"

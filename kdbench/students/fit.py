@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from kdbench.data.readers.files.oddities import GRAVITY
 from kdbench.errors import DataError
 from kdbench.students.schema import SeriesInput, VideoInput
 from kdbench.text.wording import counted
@@ -21,10 +22,10 @@ SHORT = 5.0
 UNIT_TOLERANCE = 0.25
 """By what share a ratio of sizes may differ from that of two units."""
 _OTHER_UNITS: Mapping[str, tuple[float, str]] = {
-    "g": (9.80665, "m/s²"),
-    "m/s²": (1 / 9.80665, "g"),
-    "m/s^2": (1 / 9.80665, "g"),
-    "m/s2": (1 / 9.80665, "g"),
+    "g": (GRAVITY, "m/s²"),
+    "m/s²": (1 / GRAVITY, "g"),
+    "m/s^2": (1 / GRAVITY, "g"),
+    "m/s2": (1 / GRAVITY, "g"),
 }
 """What a value of a unit is multiplied by in the other unit that devices write; gravity makes it visible."""
 
@@ -76,19 +77,22 @@ def is_transposed(entry: SeriesInput, series: np.ndarray) -> bool:
 
 
 def odd_units(entry: SeriesInput, series: np.ndarray) -> str | None:
-    """A sentence where a series `(n, axes)` seems to be in another unit; None where it does not."""
+    """A sentence where a series `(n, axes)` seems to be in another unit, or converted twice; None where it does not."""
     if entry.typical_size is None or not entry.typical_size > 0 or entry.unit not in _OTHER_UNITS:
         return None
     factor, other = _OTHER_UNITS[entry.unit]
     ratio = typical_size(series) / entry.typical_size
-    if abs(ratio / factor - 1) > UNIT_TOLERANCE:
-        return None
-    change = f"divide by {factor:.4g}" if factor > 1 else f"multiply by {1 / factor:.4g}"
-    change += f" (--factor {1 / factor:.4g})"
-    return (
-        f"the {entry.source} is {ratio:.3g} times what the student was trained on: it looks like {other}, and "
-        f"{entry.unit} is expected; {change}"
-    )
+    for off, guess in (
+        (factor, f"it looks like {other}"),
+        (1 / factor, f"it looks as if {other} were converted twice"),
+    ):
+        if abs(ratio / off - 1) <= UNIT_TOLERANCE:
+            change = f"divide by {off:.4g}" if off > 1 else f"multiply by {1 / off:.4g}"
+            return (
+                f"the {entry.source} is {ratio:.3g} times what the student was trained on: {guess}, and "
+                f"{entry.unit} is expected; {change} (--factor {1 / off:.4g})"
+            )
+    return None
 
 
 def odd_length(seconds: float, usual: float) -> str | None:
@@ -99,9 +103,9 @@ def odd_length(seconds: float, usual: float) -> str | None:
         usual: How long recordings of the training part last in the median.
     """
     lasts = f"it lasts {seconds:.3g} s, and recordings of the training {usual:.3g} s in the median"
-    if seconds > LONG * usual:
+    if seconds >= LONG * usual:
         return f"{lasts}: if it is more than one action, let windows slide over it: kdbench stream"
-    if seconds * SHORT < usual:
+    if seconds * SHORT <= usual:
         return f"{lasts}: too little of an action may be in it"
     return None
 

@@ -72,6 +72,10 @@ def read(
             f"{path}: columns, times and factors are said of text files alone ({', '.join(TEXT)})",
             hint="Leave them out.",
         )
+    if path.is_dir():
+        raise DataError(
+            f"{path} is a folder, and a recording is a file", hint=f"Name the files in it, for example {path}/*"
+        )
     if ending not in readers and (isinstance(entry, SeriesInput) or not video_kind(entry.kind).is_colour):
         expected = ", ".join(readers)
         raise DataError(
@@ -115,10 +119,6 @@ def _content(path: Path) -> bytes:
         if path.stat().st_size > _MOST_BYTES:
             raise DataError(f"{path} holds more than {_MOST_BYTES >> 30} GiB", hint="Cut it into parts.")
         return path.read_bytes()
-    except IsADirectoryError as error:
-        raise DataError(
-            f"{path} is a folder, and a recording is a file", hint=f"Name the files in it, for example {path}/*"
-        ) from error
     except OSError as error:
         raise DataError(
             f"{path} cannot be read: {error.strerror or error}", hint="Name a recording that is there."

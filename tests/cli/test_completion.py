@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from made_runs import make_run
 
+from kdbench.runs.find import find_runs
 from kdbench.runs.naming import rename
 
 
@@ -56,6 +57,15 @@ def test_runs_are_completed_by_folder_and_by_name(tmp_path: Path) -> None:
     rename(make_run(tmp_path, "pkt", folder="pkt-x-s0-aaaaaaaaaa"), "regular")
     assert offered("kdbench runs show r", KDBENCH_HOME=str(tmp_path)) == {"rkd-x-s0-0123456789", "regular"}
     assert offered(f"kdbench runs rm --out {tmp_path} pk") == {"pkt-x-s0-aaaaaaaaaa"}
+
+
+def test_a_run_is_completed_by_what_its_method_is_called_today(tmp_path: Path) -> None:
+    make_run(tmp_path, "kd", folder="hinton_raw-kitchen-s0-0123456789")
+    expected = {"kd-kitchen-s0-0123456789"}
+    assert offered("kdbench export kd-k", KDBENCH_HOME=str(tmp_path)) == expected
+    assert {run.folder.name for name in expected for run in find_runs(name, tmp_path)} == {
+        "hinton_raw-kitchen-s0-0123456789"
+    }
 
 
 def test_a_script_can_be_shown_and_installed(tmp_path: Path) -> None:

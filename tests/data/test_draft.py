@@ -78,7 +78,10 @@ def test_what_is_there_is_not_replaced(tmp_path: Path) -> None:
     assert isinstance(refused.exception, UsageError)
     assert "--force" in str(refused.exception.hint)
     assert (folder / "card.yaml").read_text() == "mine"
-    assert init(folder, "--no-preview", "--force").exit_code == 0
+    (folder / "preview.png").write_bytes(b"drawn before")
+    again = init(folder, "--no-preview", "--force")
+    assert again.exit_code == 0
+    assert "passed over" not in again.output
 
 
 def test_sensor_logger_leaves_a_folder_a_recording(tmp_path: Path) -> None:
@@ -169,6 +172,23 @@ def test_sensor_logger_adds_date_and_time_to_the_name_of_a_recording(tmp_path: P
     assert not any(read.lacks(trial) for trial in read.trials())
 
 
+def test_the_turn_of_a_phone_is_a_whole_quaternion(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    for subject, action, number in trials():
+        turns = draw.normal(size=(150, 7))
+        turns[:, :4] /= np.linalg.norm(turns[:, :4], axis=1, keepdims=True)
+        rows = [",".join(map(str, (time, *turn))) for time, turn in zip(even(), turns, strict=True)]
+        folder = tmp_path / f"{subject}_{action}_{number}"
+        folder.mkdir()
+        (folder / "Orientation.csv").write_text("\n".join(["seconds_elapsed,qz,qy,qx,qw,roll,pitch,yaw", *rows]) + "\n")
+    told = init(tmp_path, "--no-preview")
+    assert "w, x, y, z at 50 Hz, times in 'seconds_elapsed'" in told.output
+    made = draft(tmp_path, NOTHING)
+    assert made.doubts == ()
+    assert made.content["sensors"]["orientation"] == {"axes": ["w", "x", "y", "z"], "unit": "1", "rate_hz": 50.0}
+    assert made.content["files"]["sources"]["orientation"]["columns"] == ["qw", "qx", "qy", "qz"]
+
+
 MARKS = ((0.1, "Wave"), (2.7, "clap"), (5.2, ""), (5.4, "wave"), (6.3, "Stop"))
 
 
@@ -178,8 +198,12 @@ def noted(folder: Path, *, marks: Any = MARKS, names: str = "{person}-2026-05-0{
         sensor_logger_export(folder / names.format(person=person, day=day), "wave", even(6.5), marks=marks)
 
 
-def test_what_was_noted_in_sensor_logger_makes_windows(tmp_path: Path) -> None:
+@pytest.mark.parametrize("width", [4, 3])
+def test_what_was_noted_in_sensor_logger_makes_windows(tmp_path: Path, width: int) -> None:
     noted(tmp_path)
+    # The app of 2023 (1.15) writes no `millisecond_press_duration`.
+    for path in tmp_path.glob("*/Annotation.csv"):
+        path.write_text("".join(",".join(line.split(",")[:width]) + "\n" for line in path.read_text().splitlines()))
     told = init(tmp_path, "--no-preview", "--yes")
     assert told.exit_code == 0, told.exception
     assert "labels of 2 s windows, one every 1 s, each until the next" in told.output

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from hooks import on_page_content
 from latex2mathml.converter import convert
 from pages import losses
 from pages.formulas import NoFormula, is_formula, latex
@@ -68,3 +69,12 @@ def test_an_equation_with_words_stays_as_its_recipe_has_it() -> None:
     assert equation("L = CE(z_s, y) + T^2 KL(p || q), T = 4").startswith("$$\nL =")
     words = "at test p = (softmax(z_t) + softmax(z_s)) / 2"
     assert equation(words) == f"`{words}`"
+
+
+def test_a_message_in_code_may_be_broken_and_a_name_or_an_option_may_not() -> None:
+    assert on_page_content("<td><code>it has 4 columns beside the time</code></td>").startswith(
+        '<td><code class="sentence">'
+    )
+    assert on_page_content("<td><code>--video depth</code></td>") == (
+        '<td><code><span class="option">--video</span> depth</code></td>'
+    )

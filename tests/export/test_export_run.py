@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pandas as pd
 import pytest
 import scipy.io
 from exports import a_run, an_export, colour_file, depth_file, inertial_file, world
 from forked import kdbench as command
+from helpers import tiny
 
 import kdbench
 from kdbench.errors import DataError, RunFailed, UsageError
@@ -21,6 +25,7 @@ from kdbench.students.feeds import feeds_of
 from kdbench.students.schema import CARD, RECORD
 from kdbench.students.stream import Stream
 from kdbench.util.files import sha256_of
+from kdbench.util.progress import Reporter
 
 SENSOR = "student_only_sensor"
 GAF = ("student.representation.name=gaf", "student.representation.image_size=32", "student.encoder.name=conv2d")
@@ -49,6 +54,24 @@ def test_a_loaded_student_predicts_each_file_as_the_run_did(method: str, form: s
         expected = np.exp(row.to_numpy() - row.max())
         np.testing.assert_allclose(said.probabilities, expected / expected.sum(), atol=2e-4)
         assert said.label == student.classes[int(row.argmax())]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("method", "overrides"), [("student_only", ()), (SENSOR, GAF)])
+def test_a_graph_takes_many_trials_at_once_and_holds_no_batch(method: str, overrides: tuple[str, ...]) -> None:
+    made = an_export(method, "onnx", *overrides)
+    (entry,) = made.export.inputs
+    draw = np.random.default_rng(0)
+    if method == "student_only":
+        frames = (entry.channels, entry.frames, entry.frame_size, entry.frame_size)
+        many = draw.integers(0, 256, (3, *frames), np.uint8)
+    else:
+        many = draw.standard_normal((3, len(entry.axes), entry.samples), np.float32)
+    program = kdbench.load_student(made.folder).program
+    alone = np.concatenate([program({entry.tensor: one[np.newaxis]}) for one in many])
+    np.testing.assert_allclose(program({entry.tensor: many}), alone, atol=1e-5)
+    constants = onnx.load(made.folder / "model.onnx").graph.initializer
+    assert sum(int(np.prod(each.dims)) for each in constants) <= 1.1 * made.export.parameters
 
 
 @pytest.mark.slow
@@ -115,6 +138,25 @@ def test_what_is_no_export_is_never_replaced(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds something else"):
         export_run(a_run("student_only").folder, to=tmp_path, format="torch")
     assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.slow
+def test_what_lies_beside_an_earlier_export_is_never_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KDBENCH_CACHE", str(world() / "cache"))
+    student = tmp_path / "student"
+    shutil.copytree(an_export("student_only", "torch").folder, student)
+    (student / CARD).write_text("of an earlier run")
+    told: list[str] = []
+    reporter = Reporter()
+    monkeypatch.setattr(reporter, "message", told.append)
+    again = functools.partial(export_run, a_run("student_only").folder, to=student, format="torch", reporter=reporter)
+    (student / "windows.csv").write_text("mine")
+    with pytest.raises(UsageError, match=r"holds windows\.csv beside an export, which would be lost"):
+        again()
+    (student / "windows.csv").unlink()
+    again(dataset=str(world() / "card.yaml"), data_dir=world() / "data")
+    assert told[0] == f"replacing the export in {student}"
+    assert (student / CARD).read_text().startswith("# student_only on")
 
 
 @pytest.mark.slow
@@ -196,6 +238,14 @@ def test_what_windows_cost_is_measured_for_every_student(method: str, video: str
         right += int(last.smoothed.argmax()) == label
     assert causal.windows.accuracy == pytest.approx(right / len(table))
     assert "as a stream of windows" in (made.folder / CARD).read_text()
+
+
+@pytest.mark.slow
+def test_what_windows_cost_a_generated_clip_is_not_measured(tmp_path: Path) -> None:
+    made = tiny("student_only", tmp_path / "runs")
+    with pytest.raises(UsageError, match="only prepared clips are at hand") as caught:
+        export_run(made.folder, causal=True, to=tmp_path / "student")
+    assert str(caught.value.hint) == "Leave it out: no files hold the clips of a generated data set."
 
 
 @pytest.mark.slow

@@ -71,6 +71,12 @@ def test_other_conditions_are_named(tmp_path: Path) -> None:
     )
 
 
+def test_a_student_alone_on_other_recordings_is_not_compared(tmp_path: Path) -> None:
+    taught = _result(make_run(tmp_path, "hinton", wrong=8))
+    make_run(tmp_path, "student_only", wrong=20, dataset="kitchen")
+    assert gain_now(tmp_path, taught).why == "run student_only with the same options to see it"
+
+
 def test_a_library_that_one_of_them_does_without_keeps_nothing_apart(tmp_path: Path) -> None:
     taught = _result(make_run(tmp_path, "hinton", wrong=8, libraries={"torch": "2.11.0", "transformers": "4"}))
     make_run(tmp_path, "student_only", wrong=20)

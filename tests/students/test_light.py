@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -72,6 +73,50 @@ def test_without_a_copy_of_the_repository_the_wheel_is_installed(tmp_path: Path)
     # Another project's folder is no copy of this one.
     (tmp_path / "pyproject.toml").write_text('[project]\nname = "mine"\n')
     assert installing("predict", tmp_path / "kdbench") == wheel
+
+
+@pytest.mark.parametrize("origin", ["copy", "wheel", "gone"])
+def test_what_was_installed_from_a_copy_or_a_wheel_is_installed_from_there(
+    origin: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pip keeps the address beside an installation, as PEP 610 asks."""
+    site, place = tmp_path / "site", tmp_path / "a copy"
+    place.mkdir()
+    (place / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text())
+    wheel = place / "kdbench-0.1.0-py3-none-any.whl"
+    wheel.touch()
+    info = site / f"kdbench-{kdbench.__version__}.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: kdbench\nVersion: {kdbench.__version__}\n")
+    address = {"copy": place, "wheel": wheel, "gone": tmp_path / "gone"}[origin].as_uri()
+    (info / "direct_url.json").write_text(json.dumps({"url": address, "dir_info": {}}))
+    monkeypatch.syspath_prepend(str(site))
+    monkeypatch.setattr("kdbench.util.extras.PACKAGE", site / "kdbench")
+    said = installing("stream", site / "kdbench")
+    if origin == "copy":
+        assert said == f"pip install '.[stream]' in {place}"
+    elif origin == "wheel":
+        assert said == f"pip install '{wheel}[stream]'"
+    else:
+        assert said.endswith("whl[stream]' in the folder of the wheel")
+
+
+def test_the_doctor_finds_what_only_predicts_sound() -> None:
+    code = (
+        "import importlib.metadata as m\nold = m.version\n"
+        "def version(name):\n"
+        f"    if name in {BENCH!r} or name == 'starlette': raise m.PackageNotFoundError(name)\n"
+        "    return old(name)\n"
+        "m.version = version\nimport sys\nsys.argv = ['kdbench', 'doctor']\nfrom kdbench.cli import main\nmain()"
+    )
+    done = python(code)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[1].startswith("ok   kdbench predict: onnxruntime ")
+    assert lines[2] == "ok   kdbench stream: without matplotlib, starlette: no page, no report"
+    assert "[stream]" in lines[3]
+    assert lines[4] == "ok   all other commands: not installed; an exported student needs none of them"
+    assert lines[-1] == "4 ok, 0 warnings, 0 errors"
 
 
 def test_the_page_on_installing_lists_every_extra() -> None:

@@ -15,8 +15,9 @@ from kdbench.data.readers import mat_file
 from kdbench.errors import DataError, KdbenchError, UsageError
 from kdbench.students.feeds import feeds_of
 from kdbench.students.films import frames_of_file
+from kdbench.students.fit import odd_length
 from kdbench.students.recordings import Recorded, check_form, read
-from kdbench.students.schema import VideoInput
+from kdbench.students.schema import SeriesInput, VideoInput
 from kdbench.students.student import Student, check_rate_hz, tensor_of
 
 
@@ -82,14 +83,26 @@ def test_another_number_of_axes_is_refused(student: Student, samples: np.ndarray
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("factor", "warns"), [(9.81, True), (1.0, False), (3.0, False)])
+@pytest.mark.parametrize(
+    ("factor", "said"),
+    [
+        (9.81, "it looks like m/s², and g is expected; divide by 9.807 (--factor 0.102)"),
+        (1 / 9.81, "it looks as if m/s² were converted twice, and g is expected; multiply by 9.807 (--factor 9.807)"),
+        (1.0, None),
+        (3.0, None),
+    ],
+)
 def test_units_that_are_981_times_off_are_said(
-    student: Student, samples: np.ndarray, factor: float, warns: bool
+    student: Student, samples: np.ndarray, factor: float, said: str | None
 ) -> None:
     notes = student.predict(samples * factor).notes
-    assert bool(notes) == warns
-    if warns:
-        assert "it looks like m/s², and g is expected; divide by 9.807" in notes[0]
+    assert [note.partition(": ")[2] for note in notes] == ([said] if said else [])
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(9.0, "stream"), (8.9, None), (0.6, "too little"), (0.61, None)])
+def test_a_length_that_is_odd_is_said(seconds: float, said: str | None) -> None:
+    note = odd_length(seconds, 3.0)
+    assert note is None if said is None else said in str(note)
 
 
 @pytest.mark.slow
@@ -132,8 +145,10 @@ def test_a_file_that_is_something_else_is_named(name: str, content: bytes, said:
 
 
 def test_a_folder_is_no_recording(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="is a folder, and a recording is a file") as caught:
-        read(tmp_path, COLOUR)
+    entry: SeriesInput | VideoInput
+    for entry in (COLOUR, ACCELEROMETER):
+        with pytest.raises(DataError, match="is a folder, and a recording is a file") as caught:
+            read(tmp_path, entry)
     assert caught.value.hint == f"Name the files in it, for example {tmp_path}/*"
 
 

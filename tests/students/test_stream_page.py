@@ -71,6 +71,15 @@ def test_the_page_shows_each_window_as_it_comes(student: Student, page: Page, wi
             assert tab.inner_text("#label") == best
             assert best in tab.inner_text("#classes li:first-child")
         tab.wait_for_selector("#shown:not([hidden])")
+        # What each colour of the timeline means is said below it.
+        painted = {part.evaluate("part => part.style.background") for part in tab.query_selector_all("#timeline div")}
+        meant = {
+            item.inner_text(): item.query_selector("i").evaluate("patch => patch.style.background")
+            for item in tab.query_selector_all("#legend li")
+        }
+        assert set(meant) == {student.classes[int(np.argmax(each.smoothed))] for each in seen}
+        assert set(meant.values()) == painted
+        assert len(painted) == len(meant)
         page.end("the recording is over")
         tab.wait_for_selector("text=the recording is over")
         assert tab.evaluate("() => document.querySelector('#shown').naturalWidth") == 32

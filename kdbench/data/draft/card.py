@@ -23,7 +23,8 @@ from kdbench.data.recorded import VIDEOS
 from kdbench.errors import DataError, UsageError
 from kdbench.text.wording import counted
 
-CARD = "card.yaml"
+CARD, PREVIEW = "card.yaml", "preview.png"
+"""What is written beside the recordings."""
 WINDOW_S, STRIDE_S = 2.0, 1.0
 _UNITS_OF_GRAVITY = {"m/s²", "g"}
 _PACKED = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
@@ -105,7 +106,7 @@ def draft(folder: Path, answers: Answers) -> Draft:
         "protocols": protocols_for(sources, names, windows=bool(labelled)),
         "classes": classes,
     }
-    passed = tuple(path for path in paths if path not in taken and not path.endswith(CARD))
+    passed = tuple(path for path in paths if path not in taken and Path(path).name not in (CARD, PREVIEW))
     return Draft(content, tuple(doubts), passed)
 
 

@@ -17,7 +17,7 @@ from kdbench.data.recorded import Moments
 _TIME = (r"seconds_elapsed", r"elapsed.*", r"time ?\(s\)", r"time_?s", r"seconds?", r"t", r"time.*", r"timestamp.*")
 _ALSO_TIME = re.compile(r"seconds_elapsed|elapsed.*|time.*")
 """Columns that are no axes, where another one is the time: Sensor Logger writes it twice."""
-_AXIS = re.compile(r"(?P<before>.*?)[ _\-.]?(?P<axis>[xyz])(?P<after>[ _]?(\(.*\)|\[.*\])?)", re.IGNORECASE)
+_AXIS = re.compile(r"(?P<before>.*?)[ _\-.]?(?P<axis>[wxyz])(?P<after>[ _]?(\(.*\)|\[.*\])?)", re.IGNORECASE)
 _UNIT = re.compile(r"[(\[](?P<unit>[^)\]]+)[)\]]")
 _UNITS = {"m/s^2": "m/s²", "m/s2": "m/s²", "m/s²": "m/s²", "rad/s": "rad/s", "°/s": "deg/s", "deg/s": "deg/s", "g": "g"}
 _OF_MOMENTS = ("seconds_elapsed", "text")
@@ -178,15 +178,18 @@ def _parts(table: text_series.TextTable, numeric: Sequence[int]) -> list[Axes]:
         if (match := _AXIS.fullmatch(table.names[column])) is not None:
             key = match["before"].strip(" _-."), (match["after"] or "").strip()
             found.setdefault(key, {})[match["axis"].casefold()] = table.names[column]
-    whole = {key: axes for key, axes in found.items() if set(axes) == set("xyz")}
+    whole = {key: axes for key, axes in found.items() if set("xyz") <= set(axes)}
     if len(whole) >= LEAST_JOINTS:
         columns = tuple(axes[axis] for axes in whole.values() for axis in "xyz")
         return [Axes("skeleton", tuple(before or f"joint {k}" for k, (before, _) in enumerate(whole)), columns, "")]
     parts = []
     for (before, after), axes in whole.items():
-        columns = tuple(axes[axis] for axis in "xyz")
-        own = None if all(name.casefold() in "xyz" for name in columns) else columns
-        parts.append(Axes(before, ("x", "y", "z"), own, _unit(table, columns, after, before)))
+        # With a w it is a quaternion, which says how the device is turned, and has no unit.
+        present = tuple(sorted(axes))
+        columns = tuple(axes[axis] for axis in present)
+        own = None if tuple(map(str.casefold, columns)) == present else columns
+        unit = "1" if "w" in present else _unit(table, columns, after, before)
+        parts.append(Axes(before, present, own, unit))
     if parts:
         return parts
     names = tuple(table.names[column] for column in numeric)

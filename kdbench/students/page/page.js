@@ -5,7 +5,18 @@ const most = 120;
 let after = -1;
 let windows = [];
 
-const colour = (place) => `hsl(${(place * 137.5) % 360} 60% 50%)`;
+// Okabe and Ito's, which people tell apart who see colours otherwise; then whatever is far from the one before.
+const palette = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#808080"];
+const colours = new Map();
+
+function colour(place) {
+  if (!colours.has(place)) {
+    const count = colours.size;
+    colours.set(place, palette[count] ?? `hsl(${(count * 137.5) % 360} 60% 50%)`);
+  }
+  return colours.get(place);
+}
+
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
 
 function line(name, share) {
@@ -18,6 +29,14 @@ function line(name, share) {
   bar.max = 1;
   bar.value = share;
   item.append(label, value, bar);
+  return item;
+}
+
+function named(place, label) {
+  const item = document.createElement("li");
+  const patch = document.createElement("i");
+  patch.style.background = colour(place);
+  item.append(patch, label);
   return item;
 }
 
@@ -46,7 +65,9 @@ function show(state) {
       return part;
     });
     find("timeline").replaceChildren(...parts);
-    find("legend").textContent = `${windows[0].start.toFixed(1)} to ${last.end.toFixed(1)} s`;
+    const seen = new Map(windows.filter((each) => each.place !== null).map((each) => [each.place, each.label]));
+    find("legend").replaceChildren(...[...seen].map(([place, label]) => named(place, label)));
+    find("span").textContent = `${windows[0].start.toFixed(1)} to ${last.end.toFixed(1)} s`;
     find("facts").replaceChildren(
       fact("windows", String(last.number + 1)),
       fact("latency", `${last.latency_ms.toFixed(1)} ms`),

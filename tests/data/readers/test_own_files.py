@@ -139,6 +139,15 @@ def test_g_and_another_rate_are_remarked_upon(tmp_path: Path) -> None:
     assert unit.startswith("the accelerometer looks like g: its median size is 1.01, and the card says m/s²")
 
 
+@pytest.mark.parametrize(("unit", "scale", "other"), [("m/s²", 9.81, "g"), ("g", 1 / 9.81**2, "m/s²")])
+def test_units_that_were_converted_twice_are_remarked_upon(tmp_path: Path, unit: str, scale: float, other: str) -> None:
+    sensors = {"accelerometer": {"axes": ["x", "y", "z"], "unit": unit, "rate_hz": RATE}}
+    reader, trial = one(tmp_path, even(), card(sensors=sensors), scale=scale)
+    reader.read(trial, "rgb", 4)
+    (said,) = reader.remarks()
+    assert said.startswith(f"the accelerometer looks like {other} that were converted twice: its median size is")
+
+
 def test_a_video_of_another_rate_is_remarked_upon_and_chosen_by_time(tmp_path: Path) -> None:
     reader, trial = one(tmp_path, even())
     film(tmp_path / "anna/wave_1.mp4", "wave", 3.0, rate=40)

@@ -65,9 +65,10 @@ class Oddities:
         if stated is None:
             return
         middle = float(np.median(np.linalg.norm(values, axis=1)))
-        for other, word in ((GRAVITY, "m/s²"), (1.0, "g")):
-            if other != stated and abs(middle / other - 1) < _STILL:
-                text = f"the {name} looks like {word}: its median size is {{value}}, and the card says {unit}"
+        other, word = (1.0, "g") if stated == GRAVITY else (GRAVITY, "m/s²")
+        for size, guess in ((other, word), (stated**2 / other, f"{word} that were converted twice")):
+            if abs(middle / size - 1) < _STILL:
+                text = f"the {name} looks like {guess}: its median size is {{value}}, and the card says {unit}"
                 self._note(trial, text, middle)
 
     def _note(self, trial: str, text: str, value: float) -> None:
