@@ -153,7 +153,10 @@ def _without_table(runs: Iterable[StoredRun]) -> list[Unreadable]:
 
 
 def _check_comparable(groups: Sequence[Group], methods: Iterable[str]) -> None:
-    """Methods that were asked for by name have to stand in one table.
+    """Methods that were asked for by name have to stand in tables that hang together.
+
+    Two tables do that share one of the methods, as those of a method with few labels and with all of them do. A method
+    that stands in none with another one would be compared with nothing that was asked for.
 
     Raises:
         UsageError: They do not; the conditions that keep them apart are named.
@@ -164,13 +167,16 @@ def _check_comparable(groups: Sequence[Group], methods: Iterable[str]) -> None:
         runs = ((row, run) for row, cells in group.runs.items() for run in cells.values())
         return {name for row, run in runs for name in (row, *run.called)}
 
-    if any(wanted <= held(group) for group in groups):
+    found = wanted & held(max(groups, key=lambda group: len(wanted & held(group))))
+    while more := set[str]().union(*(held(group) for group in groups if found & held(group))) & wanted - found:
+        found |= more
+    if found == wanted:
         return
     finished = set().union(*(held(group) for group in groups))
     if absent := sorted(wanted - finished):
         raise DataError(f"no run of {', '.join(absent)} is finished", hint="Repeat its command; it goes on.")
     first = max(groups, key=lambda group: len(wanted & held(group)))
-    for name in sorted(wanted - held(first)):
+    for name in sorted(wanted - found):
         other = next(group for group in groups if name in held(group))
         unlike = between(first, other)
         keys = list(dict.fromkeys(one.key.split(".")[0] for one in unlike))

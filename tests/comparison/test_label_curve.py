@@ -12,6 +12,7 @@ from made_runs import make_run, make_study, network
 import kdbench
 from kdbench.comparison.label_tracks import LabelTracks, label_tracks
 from kdbench.comparison.pictures import pictures
+from kdbench.errors import UsageError
 from kdbench.plotting.label_curve import label_curve
 from kdbench.recipes.track import Track
 
@@ -65,6 +66,19 @@ def test_a_method_is_a_line_with_its_means_and_what_it_is_measured_against_is_da
     # Where a track has no result, the line is broken.
     assert np.isnan(np.asarray(drawn["rkd"].get_ydata(), dtype=float)).tolist() == [False, True, False]
     assert [text.get_text() for text in axes.get_xticklabels()] == ["0\n(linear probe)", "1", "4", "all"]
+
+
+def test_methods_of_tables_that_share_one_are_compared_by_name(study: Path) -> None:
+    """The untrained network stands beside kd without labels, and the student alone beside kd with some."""
+    found = kdbench.compare(study, methods=["kd", "student_only", "untrained"])
+    assert sorted(sorted(row.method for row in table.rows) for table in found.tables) == [
+        ["kd", "student_only"],
+        ["kd", "student_only"],
+        ["kd", "student_only"],
+        ["kd", "untrained"],
+    ]
+    with pytest.raises(UsageError, match="'untrained' was not run under the conditions of student_only"):
+        kdbench.compare(study, methods=["student_only", "untrained"])
 
 
 def test_the_picture_stands_with_the_others_and_has_the_same_bytes_twice(tmp_path: Path) -> None:
