@@ -25,6 +25,7 @@ from kdbench.testing.demands import (
     untouched,
     weighted_sum,
 )
+from kdbench.text.wording import counted
 
 CHANNELS, WIDTH = (4, 6, 8, 10), 10
 SOURCES = (1, 2, 4)
@@ -117,7 +118,9 @@ def _demand_shapes(
     expected += [("feature for the groups", feature, fusion.auxiliary_width) for feature in seen[:1]]
     expected += [("errors of tokens", errors, fusion.rebuilt_tokens) for errors in seen[1:]]
     if bool(fusion.rebuilt_tokens) != (len(seen) > 1):
-        raise Failed(f"it declares rebuilt_tokens = {fusion.rebuilt_tokens} and hands out {len(seen) + 2} things")
+        raise Failed(
+            f"it declares rebuilt_tokens = {fusion.rebuilt_tokens} and hands out {counted(len(seen) + 2, 'thing')}"
+        )
     for name, feature, width in expected:
         if tuple(feature.shape) != (SAMPLES, width):
             raise Failed(f"its joint {name} is {tuple(feature.shape)} {words}, and it declares a width of {width}")

@@ -20,7 +20,7 @@ def test_the_promised_suites_are_shipped() -> None:
     leaderboard = {"leaderboard_cross_subject", "leaderboard_subject_specific"}
     tracks = {"transfer", "transfer_alone", "smartfallmm"}
     paper = {"ablation", "ablation_mmact", "table1", "table1_mmact", "systems"}
-    assert set(shipped_suites()) == {"smoke", "losses", "oracle"} | paper | tracks | leaderboard
+    assert set(shipped_suites()) == {"smoke", "losses", "oracle", "pose_supervision"} | paper | tracks | leaderboard
 
 
 @pytest.mark.parametrize("name", shipped_suites())

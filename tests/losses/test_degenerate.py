@@ -153,6 +153,8 @@ def _variants(name: str) -> list[dict[str, Any]]:
         if isinstance(parameter.default, bool):
             choices = (True, False)
         found += [{parameter.name: choice} for choice in choices if choice != parameter.default]
+    # Without a head it takes channels of one number alone, and is what it is with a head of ones.
+    found = [params for params in found if (name, params.get("head")) != ("series", "none")]
     return found
 
 

@@ -30,7 +30,7 @@ METHODS = {
     *("rkd", "sp", "at", "logits", "logit_standardisation", "dkd", "dist", "pkt", "cc", "crd", "crd_batch", "condrk"),
     *("hint", "nst", "fsp", "mars", "ickd", "vid", "factor", "gsdm", "mmd", "pskd_branches_style"),
     *("nkd", "ttm", "wttm", "ofa", "sdd", "mlld", "ctkd", "cat_kd", "wsld"),
-    *("series", "kd_series"),
+    *("series", "kd_series", "pose_supervision"),
     *("radevski2023", "dmcl", "dml", "c2kd", "comodo", "modality_hallucination", "vskd", "born_again", "ensemble"),
     "actionmae",
     *("tsn", "trn", "smd", "mmd_tsn", "mmad_tsn", "sakdn_trn", "keyless", "hamlet", "mumu", "pskd_style", "lhar_style"),
@@ -117,7 +117,7 @@ def test_every_method_that_has_a_teacher_takes_every_other(tmp_path: Path) -> No
     taught = [method for method in names() if resolve(method, "smoke").taught_by and method not in several]
     alone = {"student_only", "student_only_sensor", "untrained", "untrained_sensor", "tsn", "trn"}
     alone |= {"student_only_skeleton", "untrained_skeleton", "actionmae"}
-    alone |= {"series", "series_sensor", "series_skeleton"}
+    alone |= {"series", "series_sensor", "series_skeleton", "pose_supervision", "pose_supervision_wrong_trials"}
     assert several == {"pskd_style", "pskd_stages_style", "radevski2023"}
     assert set(names()) - set(taught) == alone | several
     for teacher in registry("teacher").names():
