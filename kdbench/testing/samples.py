@@ -149,6 +149,6 @@ def _features(samples: int, grids: Grids, widths: Widths, generator: torch.Gener
         # Without their input all samples are alike.
         ablated_logits=normal(1, widths.logits).detach().expand(samples, -1).clone().requires_grad_(),
         group_logits=normal(samples, widths.group_logits or GROUPS),
-        # Errors are positive.
-        token_errors=normal(samples, TOKENS).detach().square().requires_grad_(),
+        # Errors are positive; of a generator of their own, so that what is drawn after them stays what it was.
+        token_errors=torch.rand(samples, TOKENS, generator=torch.Generator().manual_seed(samples)).requires_grad_(),
     )
