@@ -167,7 +167,8 @@ def _check_comparable(groups: Sequence[Group], methods: Iterable[str]) -> None:
         runs = ((row, run) for row, cells in group.runs.items() for run in cells.values())
         return {name for row, run in runs for name in (row, *run.called)}
 
-    found = wanted & held(max(groups, key=lambda group: len(wanted & held(group))))
+    first = max(groups, key=lambda group: len(wanted & held(group)))
+    found = wanted & held(first)
     while more := set[str]().union(*(held(group) for group in groups if found & held(group))) & wanted - found:
         found |= more
     if found == wanted:
@@ -175,7 +176,6 @@ def _check_comparable(groups: Sequence[Group], methods: Iterable[str]) -> None:
     finished = set().union(*(held(group) for group in groups))
     if absent := sorted(wanted - finished):
         raise DataError(f"no run of {', '.join(absent)} is finished", hint="Repeat its command; it goes on.")
-    first = max(groups, key=lambda group: len(wanted & held(group)))
     for name in sorted(wanted - found):
         other = next(group for group in groups if name in held(group))
         unlike = between(first, other)

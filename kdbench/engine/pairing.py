@@ -48,7 +48,8 @@ def with_series_of_others(batch: Batch, seed: int) -> Batch:
         seed: Seed of the permutation, the same as that of the teacher's pairing in the step.
     """
     paired = batch.head(batch.paired)
-    others = mispaired(paired, seed).sensors
+    # The clips are not asked for, and are far larger than the series.
+    others = mispaired(paired.replace(video=None, views={}), seed).sensors
     return batch.replace(
         sensors={name: torch.cat([others[name], series[len(paired) :]]) for name, series in batch.sensors.items()}
     )

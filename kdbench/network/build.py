@@ -19,6 +19,8 @@ from kdbench.registry import part_of, registry
 from kdbench.representations.native import takes_native
 from kdbench.types import SENSORS, VIDEO, JointGraph, is_video, view_of
 
+_FOR_WHO_ASKS = ("skeleton", "skeletons")
+
 
 def unfetched(spec: NetworkSpec) -> NetworkSpec:
     """A recipe with random weights in place of pretrained ones, which would be fetched; a file of weights stays."""
@@ -30,9 +32,6 @@ def unfetched(spec: NetworkSpec) -> NetworkSpec:
         return PartSpec(name=encoder.name, **encoder.params | {"weights": "random"})
 
     return spec.with_encoders(random)
-
-
-_FOR_WHO_ASKS = ("skeleton", "skeletons")
 
 
 def build_network(
